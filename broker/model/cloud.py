@@ -1,0 +1,28 @@
+"""Cloud profiles: every endpoint the broker talks to, defined by the operator, never by a caller."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CloudProfile:
+    """One Azure cloud, or an emulator of it.
+
+    `blob_endpoint` is a template with `{account}`; account names are checked before they are put in. `arm_endpoint`
+    may be empty: then storage accounts cannot be discovered and every connector has to name its own.
+    `correlation_id` says whether the storage service takes `scid` in a SAS.
+    """
+
+    name: str
+    authority: str
+    arm_endpoint: str
+    blob_endpoint: str
+    ca_file: str | None = None
+    correlation_id: bool = True
+
+    def blob_url(self, account: str) -> str:
+        """Returns the blob endpoint of `account`, without a trailing slash."""
+        return self.blob_endpoint.format(account=account)
+
+    def container_url(self, account: str, container: str) -> str:
+        """Returns the full URL of a container."""
+        return f"{self.blob_url(account)}/{container}"

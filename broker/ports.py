@@ -1,0 +1,108 @@
+"""What the broker needs of the outside, as Protocols; adapters/ has the real ones, tests have fakes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from broker.model import Connector, Container, Credential, DelegationKey, Lease, SasRequest
+
+Clock = Callable[[], float]
+"""Returns Unix seconds; `time.time` outside of tests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One stored entry and its version (from 1). `data` may hold secrets and does not show itself."""
+
+    version: int
+    data: Mapping[str, Any] = field(repr=False)
+
+
+class CasMismatchError(Exception):
+    """A check-and-set write found another version than it expected; nothing was written."""
+
+
+class StateStore(Protocol):
+    """Versioned documents with check-and-set: Vault's KV v2, seen narrowly.
+
+    Paths are relative to the mount, for example `connectors/azure-blob-demo`. Every method raises BrokerError with
+    VAULT_UNAVAILABLE where the store is away, sealed or refuses the broker.
+    """
+
+    async def open(self) -> None:
+        """Logs in and starts keeping the login alive. Raises where the store cannot be used."""
+        ...
+
+    async def read(self, path: str, version: int | None = None) -> Document | None:
+        """Returns the newest version, or `version`; None where there is none, or where it was destroyed."""
+        ...
+
+    async def write(self, path: str, data: Mapping[str, Any], *, expected: int) -> int:
+        """Writes a new version if the newest is `expected` (0: the path has never been written).
+
+        Returns the new version. Raises CasMismatchError otherwise.
+        """
+        ...
+
+    async def newest(self, path: str) -> int:
+        """Returns the number of the newest version, destroyed or not; 0 where the path was never written."""
+        ...
+
+    async def names(self, folder: str) -> Sequence[str]:
+        """Returns the names right below `folder`, sorted; empty where there is no such folder."""
+        ...
+
+    async def destroy(self, path: str, versions: Sequence[int]) -> None:
+        """Destroys the data of `versions` for good; their numbers stay used. Unknown versions are passed over."""
+        ...
+
+    async def close(self) -> None:
+        """Gives the login back and stops. Never raises."""
+        ...
+
+
+class Cloud(Protocol):
+    """An Azure cloud, seen through one connector at a time.
+
+    Raises BrokerError: CLOUD_CREDENTIAL_REJECTED, CLOUD_PERMISSION_MISSING, CLOUD_THROTTLED (with retry_after),
+    CLOUD_UNAVAILABLE or RESOURCE_NOT_FOUND; `metadata["step"]` names the failing step and `metadata["azure_code"]`
+    Azure's own code where there is one.
+    """
+
+    async def log_in(self, connector: Connector, credential: Credential) -> None:
+        """Gets a fresh Entra token, which proves the secret good."""
+        ...
+
+    async def find_containers(self, connector: Connector, credential: Credential) -> Sequence[Container]:
+        """Lists what the credential reaches, by account and name.
+
+        With `azure.storage_account` only there; otherwise in every account that Azure Resource Manager shows, leaving
+        out those whose containers the service principal may not list, unless that holds for all of them.
+        """
+        ...
+
+    async def delegation_key(
+        self, connector: Connector, credential: Credential, account: str, *, starts: float, expires: float
+    ) -> DelegationKey:
+        """Asks `account` for a user delegation key good from `starts` to `expires` (Unix seconds)."""
+        ...
+
+    def sign(self, request: SasRequest) -> str:
+        """Returns the SAS query string; pure computation."""
+        ...
+
+    async def forget(self, connector_uid: str) -> None:
+        """Closes what is held for a connector that went away."""
+        ...
+
+    async def close(self) -> None:
+        """Closes everything. Never raises."""
+        ...
+
+
+class Ledger(Protocol):
+    """The record of what was issued."""
+
+    async def record(self, lease: Lease) -> None:
+        """Records `lease`, before its token leaves. Raises BrokerError where it cannot: then no token is issued."""
+        ...

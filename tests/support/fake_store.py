@@ -16,9 +16,9 @@ _PATH = re.compile(r"[a-z0-9-]+(?:/[a-z0-9-]+)*")
 class FakeStateStore:
     """Keeps documents in memory, as JSON, so that nothing that Vault could not keep gets in.
 
-    `calls` counts the calls by method name. Set `fail_with` to a BrokerError to make every method but `close` raise
-    it (or only those named in `fail_only`), and back to None to heal. A document is destroyed, not gone: its name
-    stays listed and its version numbers stay used, as in KV v2.
+    `calls` counts the calls by method name. Set `fail_with` to a BrokerError to make every method but
+    `close` raise it (or only those named in `fail_only`), and back to None to heal. A document is
+    destroyed, not gone: its name stays listed and its version numbers stay used, as in KV v2.
     """
 
     def __init__(self) -> None:

@@ -1,0 +1,220 @@
+"""A cloud in memory, for tests of what stands above the port.
+
+The contract suite, tests/contract/test_cloud.py, holds it to the port.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from itertools import count
+from typing import Literal
+from urllib.parse import urlencode
+
+from broker.errors import BrokerError, Reason
+from broker.model import CloudProfile, Connector, Container, Credential, DelegationKey, SasRequest
+
+Call = Literal["log_in", "find_containers", "delegation_key", "sign"]
+
+
+class Step(Enum):
+    """Steps as errors name them to people, the same as the real adapter's."""
+
+    LOG_IN = "log in to Entra"
+    ACCOUNTS = "list storage accounts"
+    CONTAINERS = "list containers"
+    DELEGATION_KEY = "get a user delegation key"
+
+
+FAKE_PROFILE = CloudProfile(
+    name="dev",
+    authority="https://login.invalid",
+    arm_endpoint="https://arm.invalid",
+    blob_endpoint="https://{account}.blob.invalid",
+    correlation_id=False,
+)
+
+
+class FakeCloud:
+    """Implements `broker.ports.Cloud`.
+
+    `containers` by account may be changed at any time. With `secrets` given, only these log in; otherwise
+    all do. `calls` counts by method name; `keys` holds every delegation key handed out.
+    """
+
+    def __init__(
+        self,
+        containers: Mapping[str, Iterable[str]] | None = None,
+        *,
+        profile: CloudProfile = FAKE_PROFILE,
+        secrets: Iterable[str] | None = None,
+    ) -> None:
+        self.profile = profile
+        self.containers = {account: set(names) for account, names in (containers or {}).items()}
+        self.secrets = None if secrets is None else set(secrets)
+        self.unlistable: set[str] = set()
+        self.calls: Counter[str] = Counter()
+        self.keys: list[DelegationKey] = []
+        self.signed: list[SasRequest] = []
+        self.forgotten: list[str] = []
+        self.closed = False
+        self._failures: dict[str, tuple[BrokerError, int | None]] = {}
+        self._delays: dict[str, float] = {}
+        self._gates: dict[str, asyncio.Event] = {}
+        self._serial = count(1)
+
+    # What a test turns.
+
+    def fail(self, call: Call, error: BrokerError | Reason, *, times: int | None = None) -> None:
+        """Makes `call` raise `error` for the next `times` calls, or until `heal`."""
+        if isinstance(error, Reason):
+            error = BrokerError(error, f"the fake fails {call}", {"step": call, "azure_code": "FakeFailure"})
+        self._failures[call] = (error, times)
+
+    def slow(self, call: Call, seconds: float) -> None:
+        """Makes `call` take `seconds`; 0 makes it quick again."""
+        self._delays[call] = seconds
+
+    def hold(self, call: Call) -> asyncio.Event:
+        """Makes `call` wait until the returned event is set."""
+        return self._gates.setdefault(call, asyncio.Event())
+
+    def heal(self) -> None:
+        """Ends every failure and delay, and lets go of what is held."""
+        self._failures.clear()
+        self._delays.clear()
+        for gate in self._gates.values():
+            gate.set()
+        self._gates.clear()
+
+    # The port.
+
+    async def log_in(self, connector: Connector, credential: Credential) -> None:
+        await self._begin("log_in")
+        self._check(connector, credential)
+
+    async def find_containers(self, connector: Connector, credential: Credential) -> Sequence[Container]:
+        await self._begin("find_containers")
+        self._check(connector, credential)
+        account = connector.azure.storage_account
+        if account and account not in self.containers:
+            raise self._no_account(connector, account, Step.CONTAINERS)
+        if not account and not self.profile.arm_endpoint:
+            raise _error(
+                Reason.INVALID_FIELD,
+                f"Cloud {self.profile.name} cannot discover storage accounts; name one in the connector.",
+                Step.ACCOUNTS,
+                connector,
+            )
+        asked = [account] if account else sorted(self.containers)
+        listable = [name for name in asked if name not in self.unlistable]
+        if asked and not listable:
+            raise _error(
+                Reason.CLOUD_PERMISSION_MISSING,
+                "The service principal may not list containers.",
+                Step.CONTAINERS,
+                connector,
+                azure_code="AuthorizationPermissionMismatch",
+                account=asked[0],
+            )
+        return [
+            Container(account=name, name=container, url=self.profile.container_url(name, container))
+            for name in listable
+            for container in sorted(self.containers[name])
+        ]
+
+    async def delegation_key(
+        self, connector: Connector, credential: Credential, account: str, *, starts: float, expires: float
+    ) -> DelegationKey:
+        await self._begin("delegation_key")
+        self._check(connector, credential)
+        if account not in self.containers:
+            raise self._no_account(connector, account, Step.DELEGATION_KEY)
+        key = DelegationKey(
+            account=account,
+            starts=float(int(starts)),
+            expires=float(int(expires)),
+            material=f"{connector.uid}.{credential.version}.{next(self._serial)}",
+        )
+        self.keys.append(key)
+        return key
+
+    def sign(self, request: SasRequest) -> str:
+        self.calls["sign"] += 1
+        self._raise_planned("sign")
+        self.signed.append(request)
+        fields = {
+            "sv": "fake",
+            "st": _iso(request.starts),
+            "se": _iso(request.expires),
+            "sr": "c",
+            "sp": request.permissions.sp,
+            "spr": "https",
+            "sip": request.source_ip,
+            "scid": request.lease_id if request.profile.correlation_id else "",
+            "account": request.account,
+            "container": request.container,
+            "key": str(request.key.material),
+            "sig": f"fake-signature-of-{request.lease_id}",
+        }
+        return urlencode({name: value for name, value in fields.items() if value})
+
+    async def forget(self, connector_uid: str) -> None:
+        self.forgotten.append(connector_uid)
+
+    async def close(self) -> None:
+        self.closed = True
+
+    async def _begin(self, call: Call) -> None:
+        self.calls[call] += 1
+        if gate := self._gates.get(call):
+            await gate.wait()
+        if delay := self._delays.get(call):
+            await asyncio.sleep(delay)
+        self._raise_planned(call)
+
+    def _raise_planned(self, call: Call) -> None:
+        planned = self._failures.get(call)
+        if planned is None:
+            return
+        error, times = planned
+        if times is not None:
+            if times <= 1:
+                del self._failures[call]
+            else:
+                self._failures[call] = (error, times - 1)
+        # A fresh one each time: a shared exception object would collect the tracebacks of all its raisers.
+        raise BrokerError(error.reason, error.message, error.metadata, retry_after=error.retry_after)
+
+    def _check(self, connector: Connector, credential: Credential) -> None:
+        if self.secrets is not None and credential.client_secret.reveal() not in self.secrets:
+            raise _error(
+                Reason.CLOUD_CREDENTIAL_REJECTED,
+                f"Entra refused the log-in of service principal {connector.azure.client_id}: "
+                "AADSTS7000215 invalid client secret.",
+                Step.LOG_IN,
+                connector,
+                azure_code="AADSTS7000215",
+            )
+
+    def _no_account(self, connector: Connector, account: str, step: Step) -> BrokerError:
+        return _error(
+            Reason.RESOURCE_NOT_FOUND,
+            f"There is no storage account {account}.",
+            step,
+            connector,
+            azure_code="ResourceNotFound",
+            account=account,
+        )
+
+
+def _error(
+    reason: Reason, message: str, step: Step, connector: Connector, *, azure_code: str = "", account: str = ""
+) -> BrokerError:
+    metadata = {"step": step.value, "connector": connector.name, "azure_code": azure_code, "account": account}
+    return BrokerError(reason, message, {name: value for name, value in metadata.items() if value})
+
+
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

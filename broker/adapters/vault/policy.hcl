@@ -1,0 +1,67 @@
+# What the Valet Key broker may do in Vault or OpenBao, and nothing else.
+#
+# Written for a KV v2 engine of its own, mounted at `valetkey`. With another mount, change the
+# first part of every path that begins with it. Give the broker's role `token_no_default_policy`:
+# the broker needs nothing of the default policy.
+
+# Connectors: the broker reads them at its start and after each change, and writes them for admins.
+# `create` is a path's first version, `update` each later one; both under check-and-set.
+path "valetkey/data/connectors/*" {
+  capabilities = ["create", "read", "update"]
+}
+
+# Credentials: the long-lived secrets, one version for each rotation.
+path "valetkey/data/credentials/*" {
+  capabilities = ["create", "read", "update"]
+}
+
+# API keys: only hashes of them are kept.
+path "valetkey/data/api-keys/*" {
+  capabilities = ["create", "read", "update"]
+}
+
+# The counter of changes, with its short journal: how replicas hear of each other's writes.
+path "valetkey/data/generation" {
+  capabilities = ["create", "read", "update"]
+}
+
+# Names (`list`) and version numbers (`read`). Metadata holds no secrets. No `update` and no
+# `delete`: version numbers stay used, so that no credential version ever means two secrets.
+path "valetkey/metadata/connectors/*" {
+  capabilities = ["list", "read"]
+}
+
+path "valetkey/metadata/credentials/*" {
+  capabilities = ["list", "read"]
+}
+
+path "valetkey/metadata/api-keys/*" {
+  capabilities = ["list", "read"]
+}
+
+path "valetkey/metadata/generation" {
+  capabilities = ["read"]
+}
+
+# Deleting for good: the data of given versions is gone, for whoever holds Vault's storage too.
+# A soft delete would only hide a secret; the broker may not even ask for one.
+path "valetkey/destroy/connectors/*" {
+  capabilities = ["update"]
+}
+
+path "valetkey/destroy/credentials/*" {
+  capabilities = ["update"]
+}
+
+path "valetkey/destroy/api-keys/*" {
+  capabilities = ["update"]
+}
+
+# The broker's own token: keep it alive, and give it back at the end.
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
+
+path "auth/token/revoke-self" {
+  capabilities = ["update"]
+}

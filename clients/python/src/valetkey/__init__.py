@@ -1,0 +1,106 @@
+"""Client of Valet Key, the broker that hands out short-lived SAS tokens for Azure Blob Storage.
+
+The names load when they are first used, so that the generated `valetkey.v1`, which the broker shares, brings
+along nothing but itself.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from valetkey.api_keys import api_key_sha256, generate_api_key
+    from valetkey.client import Client
+    from valetkey.errors import (
+        AlreadyExistsError,
+        BrokerTlsError,
+        BrokerUnreachableError,
+        ConflictError,
+        DeadlineExceededError,
+        FailedPreconditionError,
+        InvalidArgumentError,
+        NotFoundError,
+        PermissionDeniedError,
+        SettingsError,
+        UnauthenticatedError,
+        UnavailableError,
+        ValetKeyError,
+    )
+    from valetkey.settings import Settings, load_settings
+    from valetkey.values import (
+        ApiKey,
+        AzureConfig,
+        Connector,
+        ConnectorResources,
+        CreatedConnector,
+        Resource,
+        Token,
+    )
+
+_HOMES = {
+    "api_key_sha256": "api_keys",
+    "generate_api_key": "api_keys",
+    "Client": "client",
+    "AlreadyExistsError": "errors",
+    "BrokerTlsError": "errors",
+    "BrokerUnreachableError": "errors",
+    "ConflictError": "errors",
+    "DeadlineExceededError": "errors",
+    "FailedPreconditionError": "errors",
+    "InvalidArgumentError": "errors",
+    "NotFoundError": "errors",
+    "PermissionDeniedError": "errors",
+    "SettingsError": "errors",
+    "UnauthenticatedError": "errors",
+    "UnavailableError": "errors",
+    "ValetKeyError": "errors",
+    "Settings": "settings",
+    "load_settings": "settings",
+    "ApiKey": "values",
+    "AzureConfig": "values",
+    "Connector": "values",
+    "ConnectorResources": "values",
+    "CreatedConnector": "values",
+    "Resource": "values",
+    "Token": "values",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"valetkey.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
+
+
+__all__ = [
+    "AlreadyExistsError",
+    "ApiKey",
+    "AzureConfig",
+    "BrokerTlsError",
+    "BrokerUnreachableError",
+    "Client",
+    "ConflictError",
+    "Connector",
+    "ConnectorResources",
+    "CreatedConnector",
+    "DeadlineExceededError",
+    "FailedPreconditionError",
+    "InvalidArgumentError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "Resource",
+    "Settings",
+    "SettingsError",
+    "Token",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "ValetKeyError",
+    "api_key_sha256",
+    "generate_api_key",
+    "load_settings",
+]

@@ -1,0 +1,95 @@
+"""The connection to the broker: always TLS, with the API key on every call."""
+
+import importlib.metadata
+import ipaddress
+import re
+import ssl
+from pathlib import Path
+
+import grpc
+
+from valetkey.errors import SettingsError
+
+_ENDPOINT = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
+_API_KEY = re.compile(r"[\x21-\x7e]+")
+_MAX_PORT = 65535
+_EXPECTED = "HOST:PORT, such as broker.example.com:8443"
+
+
+def parse_endpoint(text: str) -> str:
+    """Returns an endpoint as `HOST:PORT`; `https://HOST:PORT` is taken too.
+
+    Raises SettingsError for anything else: there are no plaintext endpoints.
+    """
+    scheme, separator, rest = text.strip().rpartition("://")
+    if separator and scheme.lower() == "http":
+        raise SettingsError(
+            f"endpoint: {text!r} asks for plaintext, and a broker serves TLS only; expected {_EXPECTED}"
+        )
+    match = _ENDPOINT.fullmatch(rest.removesuffix("/"))
+    if (separator and scheme.lower() != "https") or not match or not 0 < int(match["port"]) <= _MAX_PORT:
+        raise SettingsError(f"endpoint: {text!r} is not an endpoint; expected {_EXPECTED}")
+    return f"{match['host']}:{int(match['port'])}"
+
+
+def read_ca_file(path: Path) -> bytes:
+    """Returns the PEM certificates in a file.
+
+    Raises SettingsError where the file cannot be read or holds no certificate.
+    """
+    try:
+        pem = path.read_bytes()
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem.decode("ascii"))
+    except ssl.SSLError:
+        raise SettingsError(
+            f"CA file: {path} holds no certificate; expected CA certificates in PEM form"
+        ) from None
+    except OSError as error:
+        raise SettingsError(f"CA file: {path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise SettingsError(f"CA file: {path} is not text; expected CA certificates in PEM form") from None
+    return pem
+
+
+def open_channel(endpoint: str, api_key: str, ca_file: Path | None) -> grpc.Channel:
+    """Returns a channel to `HOST:PORT`; nothing is sent before the first call.
+
+    Raises SettingsError where the API key cannot be sent or the CA file cannot be used.
+    """
+    if not _API_KEY.fullmatch(api_key):
+        raise SettingsError(
+            "API key: is empty or holds spaces, line breaks or other than ASCII; "
+            "expected vk_ and 43 letters, digits, _ or -"
+        )
+    roots = read_ca_file(ca_file) if ca_file else None
+    credentials = grpc.composite_channel_credentials(
+        grpc.ssl_channel_credentials(root_certificates=roots),
+        grpc.access_token_call_credentials(api_key),
+    )
+    return grpc.secure_channel(f"dns:///{endpoint}", credentials, options=_options(endpoint))
+
+
+def client_version() -> str:
+    """Returns the version of this distribution."""
+    return importlib.metadata.version("valetkey")
+
+
+def _options(endpoint: str) -> list[tuple[str, str | int]]:
+    options: list[tuple[str, str | int]] = [
+        ("grpc.primary_user_agent", f"valetkey/{client_version()}"),
+        # Finds a dead connection under a waiting call; idle connections are left alone.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ]
+    if _is_loopback(endpoint.rpartition(":")[0].strip("[]")):
+        # A proxy of the environment never reaches this machine's own loopback.
+        options.append(("grpc.enable_http_proxy", 0))
+    return options
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

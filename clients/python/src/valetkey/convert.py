@@ -1,0 +1,164 @@
+"""Between the messages of `valetkey.v1` and plain values."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from valetkey import values
+from valetkey.errors import InvalidArgumentError, from_detail
+from valetkey.v1 import api_key_service_pb2 as api_key_pb
+from valetkey.v1 import common_pb2 as common_pb
+from valetkey.v1 import connector_service_pb2 as connector_pb
+from valetkey.v1 import resource_service_pb2 as resource_pb
+from valetkey.v1 import token_service_pb2 as token_pb
+
+# Each enum with the prefix of its values: `CONNECTOR_TYPE_AZURE` is `azure` for people.
+PERMISSION = (common_pb.Permission, "PERMISSION_")
+ROLE = (common_pb.Role, "ROLE_")
+RESOURCE_TYPE = (common_pb.ResourceType, "RESOURCE_TYPE_")
+CONNECTOR_TYPE = (connector_pb.ConnectorType, "CONNECTOR_TYPE_")
+AUTH_METHOD = (connector_pb.AuthMethod, "AUTH_METHOD_")
+
+
+def choices(enum: tuple[Any, str]) -> list[str]:
+    """Returns the words of an enum, in the order of the API."""
+    wrapper, prefix = enum
+    return [_word(name, prefix) for name, number in wrapper.items() if number]
+
+
+def to_number(enum: tuple[Any, str], word: str, field: str) -> Any:
+    """Returns the number of an enum's word.
+
+    Raises InvalidArgumentError where there is no such word.
+    """
+    wrapper, prefix = enum
+    for name, number in wrapper.items():
+        if number and _word(name, prefix) == word:
+            return number
+    raise InvalidArgumentError(f"{field}: {word!r} is unknown; expected one of {', '.join(choices(enum))}")
+
+
+def to_word(enum: tuple[Any, str], number: int) -> str:
+    """Returns the word of a number; a newer broker's unknown one shows as itself."""
+    wrapper, prefix = enum
+    if number == 0:
+        return ""
+    try:
+        return _word(wrapper.Name(number), prefix)
+    except ValueError:
+        return f"unknown-{number}"
+
+
+def to_duration(value: timedelta, field: str) -> Duration:
+    """Returns a protobuf Duration.
+
+    Raises InvalidArgumentError where it is longer than one can be: 315,576,000,000 s, about 10,000 years.
+    """
+    message = Duration()
+    try:
+        message.FromTimedelta(value)
+        message.ToJsonString()  # checks the range, which FromTimedelta leaves to others in some versions
+    except (ValueError, OverflowError):
+        raise InvalidArgumentError(
+            f"{field}: {value} is longer than a duration can be; expected minutes to days"
+        ) from None
+    return message
+
+
+def to_timestamp(value: datetime, field: str) -> Timestamp:
+    """Returns a protobuf Timestamp.
+
+    Raises InvalidArgumentError where the datetime is naive: it would mean another moment on another machine.
+    """
+    if value.tzinfo is None:
+        raise InvalidArgumentError(
+            f"{field}: has no time zone; expected an aware datetime, such as one in UTC"
+        )
+    message = Timestamp()
+    message.FromDatetime(value.astimezone(UTC))
+    return message
+
+
+def token(message: token_pb.IssueTokenResponse) -> values.Token:
+    """Returns the token of an answer."""
+    return values.Token(
+        lease_id=message.lease_id,
+        resource=resource(message.resource),
+        permissions=tuple(to_word(PERMISSION, number) for number in message.permissions),
+        start_time=message.start_time.ToDatetime(UTC),
+        expire_time=message.expire_time.ToDatetime(UTC),
+        connector=message.connector,
+        credential_version=message.credential_version,
+        sas_token=message.sas_token,
+    )
+
+
+def resource(message: common_pb.Resource) -> values.Resource:
+    """Returns one resource."""
+    return values.Resource(
+        resource_type=to_word(RESOURCE_TYPE, message.resource_type),
+        resource_id=message.resource_id,
+        account=message.account,
+        url=message.url,
+    )
+
+
+def resources(messages: Iterable[common_pb.Resource]) -> tuple[values.Resource, ...]:
+    """Returns resources in the broker's order."""
+    return tuple(resource(message) for message in messages)
+
+
+def connector(message: connector_pb.Connector) -> values.Connector:
+    """Returns one connector."""
+    return values.Connector(
+        name=message.name,
+        type=to_word(CONNECTOR_TYPE, message.type),
+        auth_method=to_word(AUTH_METHOD, message.auth_method),
+        resource_type=to_word(RESOURCE_TYPE, message.resource_type),
+        resource_id=message.resource_id,
+        azure=values.AzureConfig(
+            tenant_id=message.azure.tenant_id,
+            client_id=message.azure.client_id,
+            cloud=message.azure.cloud,
+            storage_account=message.azure.storage_account,
+            subscription_id=message.azure.subscription_id,
+            resource_group=message.azure.resource_group,
+        ),
+        credential_version=message.credential_version,
+        uid=message.meta.uid,
+        create_time=message.meta.create_time.ToDatetime(UTC),
+        created_by=message.meta.created_by,
+    )
+
+
+def connector_resources(message: resource_pb.ConnectorResources) -> values.ConnectorResources:
+    """Returns one connector's entry of a list of resources."""
+    failed = message.HasField("error") or bool(message.error_message)
+    return values.ConnectorResources(
+        connector_uid=message.connector_uid,
+        connector=message.connector,
+        connector_type=to_word(CONNECTOR_TYPE, message.connector_type),
+        resource_type=to_word(RESOURCE_TYPE, message.resource_type),
+        resources=resources(message.resources),
+        error=from_detail(message.error, message.error_message or "failed") if failed else None,
+    )
+
+
+def api_key(message: api_key_pb.ApiKey) -> values.ApiKey:
+    """Returns one API key."""
+    return values.ApiKey(
+        name=message.name,
+        roles=tuple(to_word(ROLE, number) for number in message.roles),
+        connectors=tuple(message.connectors),
+        expire_time=message.expire_time.ToDatetime(UTC),
+        uid=message.meta.uid,
+        create_time=message.meta.create_time.ToDatetime(UTC),
+        created_by=message.meta.created_by,
+    )
+
+
+def _word(name: str, prefix: str) -> str:
+    return name.removeprefix(prefix).lower().replace("_", "-")

@@ -1,0 +1,189 @@
+"""The errors of the client: one class per kind of failure, each with what a program and a person need."""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from valetkey.v1 import errors_pb2
+
+_DETAILS_KEY = "grpc-status-details-bin"
+
+
+class ValetKeyError(Exception):
+    """A call that failed, or could not be made.
+
+    `reason` is the name of a `valetkey.v1.ErrorReason` without its prefix, such as `CONNECTOR_NOT_FOUND`, and
+    empty where the broker gave none; `code` is the name of the gRPC status code, empty where none came back;
+    `request_id` finds the call in the broker's log; `retry_delay` says how long to wait before the next try.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        code: str = "",
+        metadata: Mapping[str, str] | None = None,
+        request_id: str = "",
+        retry_delay: timedelta | None = None,
+    ) -> None:
+        self.message = message
+        self.reason = reason
+        self.code = code
+        self.metadata = dict(metadata or {})
+        self.request_id = request_id
+        self.retry_delay = retry_delay
+        super().__init__(message)
+
+
+class SettingsError(ValetKeyError):
+    """The endpoint, the CA file, the API key or the config file is missing or cannot be used."""
+
+
+class InvalidArgumentError(ValetKeyError):
+    """A value is malformed or out of range; the broker says so or, where it cannot be sent, the client."""
+
+
+class UnauthenticatedError(ValetKeyError):
+    """The API key is missing, unknown, revoked or expired."""
+
+
+class PermissionDeniedError(ValetKeyError):
+    """The key's role, or the connectors it names, do not allow the call."""
+
+
+class NotFoundError(ValetKeyError):
+    """There is no such connector, API key or resource."""
+
+
+class AlreadyExistsError(ValetKeyError):
+    """The name is taken."""
+
+
+class ConflictError(ValetKeyError):
+    """Somebody else changed the object in between."""
+
+
+class FailedPreconditionError(ValetKeyError):
+    """The request is sound, and things as they are do not allow it: Azure refused, or the id is ambiguous."""
+
+
+class UnavailableError(ValetKeyError):
+    """Something is away for now; trying again makes sense, after `retry_delay` where it is set."""
+
+
+class BrokerUnreachableError(UnavailableError):
+    """No connection to the broker came about."""
+
+
+class BrokerTlsError(ValetKeyError):
+    """Something answers at the endpoint, and it cannot prove to be the broker: trying again does not help."""
+
+
+class DeadlineExceededError(ValetKeyError):
+    """No answer came in time. Whether a change took place is not known."""
+
+
+_BY_CODE: dict[str, type[ValetKeyError]] = {
+    "INVALID_ARGUMENT": InvalidArgumentError,
+    "OUT_OF_RANGE": InvalidArgumentError,
+    "UNAUTHENTICATED": UnauthenticatedError,
+    "PERMISSION_DENIED": PermissionDeniedError,
+    "NOT_FOUND": NotFoundError,
+    "ALREADY_EXISTS": AlreadyExistsError,
+    "ABORTED": ConflictError,
+    "FAILED_PRECONDITION": FailedPreconditionError,
+    "UNAVAILABLE": UnavailableError,
+    "RESOURCE_EXHAUSTED": UnavailableError,
+    "DEADLINE_EXCEEDED": DeadlineExceededError,
+}
+
+
+def from_rpc_error(error: grpc.RpcError, endpoint: str, timeout: float) -> ValetKeyError:
+    """Returns the error of a failed call; `timeout` is the call's, in seconds."""
+    if not isinstance(error, grpc.Call):  # pragma: no cover (every RpcError of a stub is a Call)
+        return ValetKeyError(f"the call to the broker at {endpoint} failed")
+    code = error.code().name
+    text = error.details() or ""
+    if detail := _detail(error):
+        return from_detail(detail, text, code)
+    if code == "UNAVAILABLE":
+        return _unreachable(text, endpoint)
+    if code == "DEADLINE_EXCEEDED":
+        text = f"the broker at {endpoint} did not answer within {timeout:g} s; try again, or allow more time"
+    elif code == "UNIMPLEMENTED":
+        text = f"the broker at {endpoint} does not know this call; is it older than this client?"
+    else:
+        text = f"the broker at {endpoint} answered {code}: {text or 'no message'}"
+    return _BY_CODE.get(code, ValetKeyError)(text, code=code)
+
+
+def from_detail(detail: errors_pb2.ErrorDetail, message: str, code: str = "") -> ValetKeyError:
+    """Returns the error that an ErrorDetail of the broker describes."""
+    return _BY_CODE.get(code, ValetKeyError)(
+        message,
+        reason=_reason(detail.reason),
+        code=code,
+        metadata=detail.metadata,
+        request_id=detail.request_id,
+        retry_delay=detail.retry_delay.ToTimedelta() if detail.HasField("retry_delay") else None,
+    )
+
+
+def _detail(call: grpc.Call) -> errors_pb2.ErrorDetail | None:
+    detail = errors_pb2.ErrorDetail()
+    for key, value in call.trailing_metadata() or ():
+        if key != _DETAILS_KEY or not isinstance(value, bytes):
+            continue
+        try:
+            status = errors_pb2.ErrorStatus.FromString(value)
+            if status.details and status.details[0].Unpack(detail):
+                return detail
+        except DecodeError:
+            # Not ours, or broken on the way: the status code and message still tell something.
+            return None
+    return None
+
+
+def _reason(number: int) -> str:
+    if number == errors_pb2.ERROR_REASON_UNSPECIFIED:
+        return ""
+    try:
+        return errors_pb2.ErrorReason.Name(errors_pb2.ErrorReason.ValueType(number)).removeprefix(
+            "ERROR_REASON_"
+        )
+    except ValueError:
+        return f"REASON_{number}"  # a newer broker's
+
+
+def _unreachable(text: str, endpoint: str) -> ValetKeyError:
+    # gRPC tells these cases apart by its text alone.
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return BrokerTlsError(
+            f"the certificate of {endpoint} is not signed by a CA this client trusts, or its time is over; "
+            "check the CA file, and that the endpoint is the broker's",
+            code="UNAVAILABLE",
+        )
+    if re.search(r"peer name|hostname", text, re.IGNORECASE):
+        return BrokerTlsError(
+            f"the certificate at {endpoint} is for another host name; "
+            "use the name or address that the broker's certificate lists",
+            code="UNAVAILABLE",
+        )
+    if "WRONG_VERSION_NUMBER" in text:
+        return BrokerTlsError(
+            f"{endpoint} answers, but not in TLS; check the port: a broker serves TLS only",
+            code="UNAVAILABLE",
+        )
+    cause = (
+        re.sub(r"^(?:UNKNOWN|UNAVAILABLE): ", "", text.rsplit("last error: ", 1)[-1]).strip(" ;")
+        or "no answer"
+    )
+    return BrokerUnreachableError(
+        f"cannot reach the broker at {endpoint}: {cause}; "
+        "check the endpoint, that the broker runs, and the CA file",
+        code="UNAVAILABLE",
+    )

@@ -1,0 +1,269 @@
+"""A broker for the client's tests: real gRPC over TLS, answers out of memory, failures on demand."""
+
+# ruff: noqa: N802 (gRPC calls methods by their names in the API)
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from broker.devstack.ca import CertificateAuthority, make_ca
+from valetkey.v1 import api_key_service_pb2 as api_key_pb
+from valetkey.v1 import (
+    api_key_service_pb2_grpc,
+    connector_service_pb2_grpc,
+    resource_service_pb2_grpc,
+    token_service_pb2_grpc,
+)
+from valetkey.v1 import common_pb2 as common_pb
+from valetkey.v1 import connector_service_pb2 as connector_pb
+from valetkey.v1 import errors_pb2 as errors_pb
+from valetkey.v1 import resource_service_pb2 as resource_pb
+from valetkey.v1 import token_service_pb2 as token_pb
+
+API_KEY = "vk_" + "k" * 43
+NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+SAS = "sv=2025-07-05&sp=rl&sig=PLANTED%2Bsignature%3D"
+
+
+@dataclass
+class Failure:
+    """How a method shall fail. `bare` leaves the ErrorStatus out; `garbage` puts rubbish in its place."""
+
+    code: grpc.StatusCode
+    message: str
+    reason: int = 0
+    metadata: dict[str, str] = field(default_factory=dict)
+    request_id: str = "req-1"
+    retry_delay: timedelta | None = None
+    bare: bool = False
+    garbage: bool = False
+    delay: float = 0.0
+
+    def status(self) -> bytes:
+        """Returns the bytes of `grpc-status-details-bin`."""
+        if self.garbage:
+            return b"\xff\xff rubbish"
+        detail = errors_pb.ErrorDetail(
+            reason=errors_pb.ErrorReason.ValueType(self.reason),
+            metadata=self.metadata,
+            request_id=self.request_id,
+        )
+        if self.retry_delay is not None:
+            detail.retry_delay.FromTimedelta(self.retry_delay)
+        status = errors_pb.ErrorStatus(code=self.code.value[0], message=self.message)
+        status.details.add().Pack(detail)
+        return status.SerializeToString()
+
+
+def resource(container: str, account: str = "contosoml", host: str = "blob.core.windows.net") -> common_pb.Resource:
+    """Returns a container as the broker shows it."""
+    return common_pb.Resource(
+        resource_type=common_pb.RESOURCE_TYPE_BLOB_CONTAINER,
+        resource_id=f"az://{container}",
+        account=account,
+        url=f"https://{account}.{host}/{container}",
+    )
+
+
+def connector(name: str, resource_id: str = "") -> connector_pb.Connector:
+    """Returns a stored connector."""
+    message = connector_pb.Connector(
+        name=name,
+        type=connector_pb.CONNECTOR_TYPE_AZURE,
+        auth_method=connector_pb.AUTH_METHOD_SERVICE_PRINCIPAL,
+        resource_type=common_pb.RESOURCE_TYPE_BLOB_CONTAINER,
+        resource_id=resource_id,
+        azure=connector_pb.AzureConfig(tenant_id="t-1", client_id="c-1", cloud="dev"),
+        credential_version=1,
+        meta=common_pb.ObjectMeta(uid=f"uid-of-{name}", created_by="key:ops"),
+    )
+    message.meta.create_time.FromDatetime(NOW)
+    return message
+
+
+def entry(name: str, *resources: common_pb.Resource, error: str = "") -> resource_pb.ConnectorResources:
+    """Returns one connector's entry of ListResources."""
+    message = resource_pb.ConnectorResources(
+        connector_uid=f"uid-of-{name}",
+        connector=name,
+        connector_type=connector_pb.CONNECTOR_TYPE_AZURE,
+        resource_type=common_pb.RESOURCE_TYPE_BLOB_CONTAINER,
+        resources=resources,
+        error_message=error,
+    )
+    if error:
+        message.error.reason = errors_pb.ERROR_REASON_CLOUD_CREDENTIAL_REJECTED
+        message.error.metadata["azure_code"] = "AADSTS7000215"
+    return message
+
+
+class FakeBroker(
+    token_service_pb2_grpc.TokenServiceServicer,
+    resource_service_pb2_grpc.ResourceServiceServicer,
+    connector_service_pb2_grpc.ConnectorServiceServicer,
+    api_key_service_pb2_grpc.ApiKeyServiceServicer,
+):
+    """Answers every RPC. `requests` holds what came in, `metadata` the last call's; `failures` go by method."""
+
+    def __init__(self, endpoint: str, authority: CertificateAuthority) -> None:
+        self.endpoint = endpoint
+        self.authority = authority
+        self.ca_file = authority.ca_file
+        self.api_key = API_KEY
+        self.requests: list[Any] = []
+        self.metadata: dict[str, Any] = {}
+        self.failures: dict[str, Failure] = {}
+        self.connectors: dict[str, connector_pb.Connector] = {}
+        self.api_keys: dict[str, api_key_pb.ApiKey] = {}
+        self.reached = [resource("demo-models"), resource("demo-zenmlartifactstore")]
+        self.entries = [entry("azure-blob-demo", *self.reached)]
+        self.page_size = 2
+
+    def IssueToken(
+        self, request: token_pb.IssueTokenRequest, context: grpc.ServicerContext
+    ) -> token_pb.IssueTokenResponse:
+        self._enter("IssueToken", request, context)
+        answer = token_pb.IssueTokenResponse(
+            lease_id="lease-1",
+            sas_token=SAS,
+            resource=resource(request.resource_id.removeprefix("az://")),
+            permissions=request.permissions,
+            connector=request.connector or "azure-blob-demo",
+            credential_version=3,
+        )
+        answer.start_time.FromDatetime(NOW - timedelta(minutes=15))
+        answer.expire_time.FromDatetime(NOW + timedelta(minutes=15))
+        return answer
+
+    def ListResources(
+        self, request: resource_pb.ListResourcesRequest, context: grpc.ServicerContext
+    ) -> resource_pb.ListResourcesResponse:
+        self._enter("ListResources", request, context)
+        return resource_pb.ListResourcesResponse(connectors=self.entries)
+
+    def CreateConnector(
+        self, request: connector_pb.CreateConnectorRequest, context: grpc.ServicerContext
+    ) -> connector_pb.CreateConnectorResponse:
+        self._enter("CreateConnector", request, context)
+        self.connectors[request.name] = connector(request.name, request.resource_id)
+        return connector_pb.CreateConnectorResponse(connector=self.connectors[request.name], resources=self.reached)
+
+    def GetConnector(
+        self, request: connector_pb.GetConnectorRequest, context: grpc.ServicerContext
+    ) -> connector_pb.GetConnectorResponse:
+        self._enter("GetConnector", request, context)
+        self._known(request.name, context)
+        return connector_pb.GetConnectorResponse(connector=self.connectors[request.name])
+
+    def ListConnectors(
+        self, request: connector_pb.ListConnectorsRequest, context: grpc.ServicerContext
+    ) -> connector_pb.ListConnectorsResponse:
+        self._enter("ListConnectors", request, context)
+        names, token = self._page(sorted(self.connectors), request.page_token)
+        return connector_pb.ListConnectorsResponse(
+            connectors=[self.connectors[name] for name in names], next_page_token=token
+        )
+
+    def DeleteConnector(
+        self, request: connector_pb.DeleteConnectorRequest, context: grpc.ServicerContext
+    ) -> connector_pb.DeleteConnectorResponse:
+        self._enter("DeleteConnector", request, context)
+        self._known(request.name, context)
+        del self.connectors[request.name]
+        return connector_pb.DeleteConnectorResponse()
+
+    def VerifyConnector(
+        self, request: connector_pb.VerifyConnectorRequest, context: grpc.ServicerContext
+    ) -> connector_pb.VerifyConnectorResponse:
+        self._enter("VerifyConnector", request, context)
+        self._known(request.name, context)
+        return connector_pb.VerifyConnectorResponse(resources=self.reached)
+
+    def CreateApiKey(
+        self, request: api_key_pb.CreateApiKeyRequest, context: grpc.ServicerContext
+    ) -> api_key_pb.CreateApiKeyResponse:
+        self._enter("CreateApiKey", request, context)
+        key = api_key_pb.ApiKey(
+            name=request.name,
+            roles=request.roles,
+            connectors=request.connectors,
+            expire_time=request.expire_time,
+            meta=common_pb.ObjectMeta(uid="uid-key", created_by="key:admin"),
+        )
+        self.api_keys[request.name] = key
+        return api_key_pb.CreateApiKeyResponse(api_key=key)
+
+    def ListApiKeys(
+        self, request: api_key_pb.ListApiKeysRequest, context: grpc.ServicerContext
+    ) -> api_key_pb.ListApiKeysResponse:
+        self._enter("ListApiKeys", request, context)
+        names, token = self._page(sorted(self.api_keys), request.page_token)
+        return api_key_pb.ListApiKeysResponse(api_keys=[self.api_keys[name] for name in names], next_page_token=token)
+
+    def RevokeApiKey(
+        self, request: api_key_pb.RevokeApiKeyRequest, context: grpc.ServicerContext
+    ) -> api_key_pb.RevokeApiKeyResponse:
+        self._enter("RevokeApiKey", request, context)
+        self.api_keys.pop(request.name, None)
+        return api_key_pb.RevokeApiKeyResponse()
+
+    def _enter(self, method: str, request: Message, context: grpc.ServicerContext) -> None:
+        self.metadata = dict(context.invocation_metadata())
+        if self.metadata.get("authorization") != f"Bearer {self.api_key}":
+            refusal = Failure(
+                grpc.StatusCode.UNAUTHENTICATED,
+                "the API key is unknown or revoked",
+                errors_pb.ERROR_REASON_CREDENTIALS_INVALID,
+            )
+            self._abort(refusal, context)
+        self.requests.append(request)
+        if failure := self.failures.get(method):
+            self._abort(failure, context)
+
+    def _known(self, name: str, context: grpc.ServicerContext) -> None:
+        if name not in self.connectors:
+            missing = Failure(
+                grpc.StatusCode.NOT_FOUND,
+                f"there is no connector {name!r}",
+                errors_pb.ERROR_REASON_CONNECTOR_NOT_FOUND,
+                {"connector": name},
+            )
+            self._abort(missing, context)
+
+    def _abort(self, failure: Failure, context: grpc.ServicerContext) -> None:
+        time.sleep(failure.delay)
+        if not failure.bare:
+            context.set_trailing_metadata((("grpc-status-details-bin", failure.status()),))
+        context.abort(failure.code, failure.message)
+
+    def _page(self, names: list[str], token: str) -> tuple[list[str], str]:
+        start = int(token or 0)
+        end = start + self.page_size
+        return names[start:end], str(end) if end < len(names) else ""
+
+
+@contextmanager
+def running_fake_broker(directory: Path, sans: tuple[str, ...] = ("localhost", "127.0.0.1")) -> Iterator[FakeBroker]:
+    """Serves a FakeBroker on a free loopback port until the block ends; `directory` takes its CA."""
+    authority = make_ca(directory)
+    certificate, key = authority.issue("fake-broker", directory, sans)
+    server = grpc.server(ThreadPoolExecutor(max_workers=4))
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    broker = FakeBroker(f"127.0.0.1:{port}", authority)
+    token_service_pb2_grpc.add_TokenServiceServicer_to_server(broker, server)
+    resource_service_pb2_grpc.add_ResourceServiceServicer_to_server(broker, server)
+    connector_service_pb2_grpc.add_ConnectorServiceServicer_to_server(broker, server)
+    api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server(broker, server)
+    server.start()
+    try:
+        yield broker
+    finally:
+        server.stop(grace=None).wait()

@@ -215,9 +215,7 @@ def load_settings(path: Path) -> Settings:
         lines = [_line(problem) for problem in error.errors(include_input=False, include_url=False)]
         raise ConfigurationError("\n".join(f"{path}: {line}" for line in lines)) from None
     problems = [
-        f"{path}: {setting}: {problem}"
-        for setting, file in settings.files().items()
-        if (problem := _unreadable(file))
+        f"{path}: {setting}: {problem}" for setting, file in settings.files().items() if (problem := _unreadable(file))
     ]
     if problems:
         raise ConfigurationError("\n".join(problems))

@@ -1,0 +1,1 @@
+"""Who calls: turns the evidence that comes with a call into a principal."""

@@ -1,0 +1,1 @@
+"""Who may do what: the table of methods, and the rule for resources. Default deny."""

@@ -1,0 +1,1 @@
+"""Connectors: registering, verifying, listing what they reach."""

@@ -1,0 +1,1 @@
+"""Issuing: parse, authorise, choose the connector, sign, record, answer."""

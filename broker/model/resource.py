@@ -24,7 +24,9 @@ _EXPECTED = (
     "CONTAINER, az://CONTAINER, abfs[s]://CONTAINER@ACCOUNT.dfs.core.windows.net or "
     "https://ACCOUNT.blob.core.windows.net/CONTAINER"
 )
-_CONTAINER_EXPECTED = "a container name of 3 to 63 lower-case letters, digits and single inner hyphens, as Azure's naming rules say"
+_CONTAINER_EXPECTED = (
+    "a container name of 3 to 63 lower-case letters, digits and single inner hyphens, as Azure's naming rules say"
+)
 
 
 class ResourceType(Enum):

@@ -1,0 +1,1 @@
+"""Logging: structured lines that say who, what and how long, and never a secret."""

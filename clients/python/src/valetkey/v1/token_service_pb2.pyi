@@ -44,7 +44,7 @@ class IssueTokenRequest(google.protobuf.message.Message):
 
     @property
     def ttl(self) -> google.protobuf.duration_pb2.Duration:
-        """How long the token lives; the broker's default (15 minutes) if left out, at least one minute."""
+        """How long the token lives; the broker's default (15 minutes) if left out, at least one second; parts of a second are cut off."""
 
     def __init__(
         self,

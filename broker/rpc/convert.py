@@ -1,0 +1,116 @@
+"""Domain values to messages and back."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from broker.model import (
+    ApiKey,
+    AuthMethod,
+    Connector,
+    ConnectorType,
+    Container,
+    InvalidFieldError,
+    Permission,
+    PermissionSet,
+    ResourceType,
+    Role,
+)
+from valetkey.v1 import api_key_service_pb2, common_pb2, connector_service_pb2
+
+
+class _EnumMap:
+    """A domain enum and the proto enum whose values are called PREFIX_NAME."""
+
+    def __init__(self, domain: type[Enum], proto: Any, prefix: str, field: str) -> None:
+        self._field = field
+        self._expected = ", ".join(member.name.lower().replace("_", "-") for member in domain)
+        self.to_proto = {member: proto.Value(f"{prefix}_{member.name}") for member in domain}
+        self._from_proto = {number: member for member, number in self.to_proto.items()}
+
+    def read(self, number: int) -> Any:
+        """Returns the domain value. Raises InvalidFieldError for the unspecified and for unknown numbers."""
+        try:
+            return self._from_proto[number]
+        except KeyError:
+            what = "is not given" if number == 0 else f"has the unknown value {number}"
+            raise InvalidFieldError(self._field, what, self._expected) from None
+
+
+PERMISSIONS = _EnumMap(Permission, common_pb2.Permission, "PERMISSION", "permissions")
+ROLES = _EnumMap(Role, common_pb2.Role, "ROLE", "roles")
+RESOURCE_TYPES = _EnumMap(ResourceType, common_pb2.ResourceType, "RESOURCE_TYPE", "resource_type")
+CONNECTOR_TYPES = _EnumMap(ConnectorType, connector_service_pb2.ConnectorType, "CONNECTOR_TYPE", "type")
+AUTH_METHODS = _EnumMap(AuthMethod, connector_service_pb2.AuthMethod, "AUTH_METHOD", "auth_method")
+
+_PERMISSION_SETS: dict[tuple[int, ...], PermissionSet] = {}
+_MOST_PERMISSION_SETS = 1024
+
+
+def permission_set(numbers: Sequence[int]) -> PermissionSet:
+    """Returns the permissions of a request; the few combinations that callers use are made once."""
+    key = tuple(numbers)
+    known = _PERMISSION_SETS.get(key)
+    if known is None:
+        known = PermissionSet(PERMISSIONS.read(number) for number in key)
+        if len(_PERMISSION_SETS) < _MOST_PERMISSION_SETS:
+            _PERMISSION_SETS[key] = known
+    return known
+
+
+def timestamp(value: datetime) -> Timestamp:
+    """Returns a point in time as a message."""
+    message = Timestamp()
+    message.FromDatetime(value)
+    return message
+
+
+def connector_message(connector: Connector) -> connector_service_pb2.Connector:
+    """Returns a connector as a message; there is nothing secret in either."""
+    azure = connector.azure
+    return connector_service_pb2.Connector(
+        name=connector.name,
+        type=CONNECTOR_TYPES.to_proto[connector.type],
+        auth_method=AUTH_METHODS.to_proto[connector.auth_method],
+        resource_type=RESOURCE_TYPES.to_proto[connector.resource_type],
+        resource_id=str(connector.resource) if connector.resource else "",
+        azure=connector_service_pb2.AzureConfig(
+            tenant_id=azure.tenant_id,
+            client_id=azure.client_id,
+            cloud=azure.cloud,
+            storage_account=azure.storage_account,
+            subscription_id=azure.subscription_id,
+            resource_group=azure.resource_group,
+        ),
+        credential_version=connector.credential_version,
+        meta=common_pb2.ObjectMeta(
+            uid=connector.uid, create_time=timestamp(connector.created_at), created_by=connector.created_by
+        ),
+    )
+
+
+def resource_messages(containers: Sequence[Container]) -> list[common_pb2.Resource]:
+    """Returns containers as messages."""
+    return [
+        common_pb2.Resource(
+            resource_type=common_pb2.RESOURCE_TYPE_BLOB_CONTAINER,
+            resource_id=container.resource_id,
+            account=container.account,
+            url=container.url,
+        )
+        for container in containers
+    ]
+
+
+def api_key_message(key: ApiKey) -> api_key_service_pb2.ApiKey:
+    """Returns an API key as a message, without its hash."""
+    return api_key_service_pb2.ApiKey(
+        name=key.name,
+        roles=sorted(ROLES.to_proto[role] for role in key.roles),
+        connectors=sorted(key.connectors),
+        expire_time=timestamp(key.expires_at),
+        meta=common_pb2.ObjectMeta(uid=key.uid, create_time=timestamp(key.created_at), created_by=key.created_by),
+    )

@@ -1,0 +1,195 @@
+"""Stands before every method: request id, authentication, role, deadline; and behind it: errors, the log line."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn
+
+import grpc
+import grpc.aio
+import structlog
+
+from broker.authn.api_key import ApiKeyAuthenticator
+from broker.authz.methods import Access, needed, require_role
+from broker.errors import BrokerError, Reason
+from broker.model import InvalidFieldError
+from broker.observability.logging import request_id_var
+from broker.observability.redaction import frames
+from broker.rpc.call import Call, Metadata, current_call, request_id_of
+from broker.rpc.status import code_of, from_invalid_field, to_status
+
+# Handlers of every message type and kind pass through here.
+Handler = Any
+Context = Any
+Method = Callable[[Any, Context], Any]
+
+# The issuer's own record says all about these calls; a second line would only cost.
+_LOGGED_BY_LEDGER = frozenset({"/valetkey.v1.TokenService/IssueToken"})
+_UNKNOWN = "unknown"
+_QUIET = frozenset({"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"})
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """The one interceptor. It wraps each method once, at its first call."""
+
+    def __init__(
+        self,
+        *,
+        authenticator: ApiKeyAuthenticator,
+        require_usable: Callable[[], None],
+        max_deadline_seconds: float,
+    ) -> None:
+        self._authenticator = authenticator
+        self._require_usable = require_usable
+        self._limit = max_deadline_seconds
+        self._wrapped: dict[str, Handler] = {}
+        self._log = structlog.get_logger()
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        """Returns the guarded handler of the method; a method that does not exist gets one that says so."""
+        method = handler_call_details.method
+        wrapped = self._wrapped.get(method)
+        if wrapped is not None:
+            return wrapped
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return grpc.stream_stream_rpc_method_handler(self._guarded_stream(_unknown(method), _UNKNOWN))
+        wrapped = self._wrap(handler, method)
+        self._wrapped[method] = wrapped
+        return wrapped
+
+    def _wrap(self, handler: Handler, method: str) -> Handler:
+        coders = (handler.request_deserializer, handler.response_serializer)
+        if handler.request_streaming and handler.response_streaming:
+            stream = self._guarded_stream(handler.stream_stream, method)
+            return grpc.stream_stream_rpc_method_handler(stream, *coders)
+        if handler.response_streaming:
+            stream = self._guarded_stream(handler.unary_stream, method)
+            return grpc.unary_stream_rpc_method_handler(stream, *coders)
+        if handler.request_streaming:
+            unary = self._guarded_unary(handler.stream_unary, method)
+            return grpc.stream_unary_rpc_method_handler(unary, *coders)
+        return grpc.unary_unary_rpc_method_handler(self._guarded_unary(handler.unary_unary, method), *coders)
+
+    def _guarded_unary(self, behavior: Method, method: str) -> Callable[[Any, Context], Awaitable[Any]]:
+        async def guarded(request: Any, context: Context) -> Any:
+            metadata = _metadata(context)
+            call = self._begin(metadata)
+            started = time.perf_counter()
+            failure: Exception | None = None
+            try:
+                self._admit(call, method, metadata)
+                async with asyncio.timeout(self._seconds(context)):
+                    response = await behavior(request, context)
+            except Exception as error:  # noqa: BLE001 (the border: nothing of ours leaves but what to_status says)
+                failure = error
+            if failure is not None:
+                await self._fail(failure, call, method, started, context)
+            self._done(call, method, started)
+            return response
+
+        return guarded
+
+    def _guarded_stream(self, behavior: Method, method: str) -> Callable[[Any, Context], AsyncIterator[Any]]:
+        async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
+            metadata = _metadata(context)
+            call = self._begin(metadata)
+            started = time.perf_counter()
+            failure: Exception | None = None
+            try:
+                self._admit(call, method, metadata)
+                answers = behavior(request, context)
+                if hasattr(answers, "__aiter__"):
+                    async for answer in answers:
+                        yield answer
+                else:  # The health service writes to the context instead of yielding.
+                    await answers
+            except Exception as error:  # noqa: BLE001 (as above)
+                failure = error
+            if failure is not None:
+                await self._fail(failure, call, method, started, context)
+            self._done(call, method, started)
+
+        return guarded
+
+    def _begin(self, metadata: Metadata) -> Call:
+        # Each call is served by a task of its own, so what is set here is not seen by others.
+        call = Call(request_id_of(metadata))
+        current_call.set(call)
+        request_id_var.set(call.request_id)
+        return call
+
+    def _admit(self, call: Call, method: str, metadata: Metadata) -> None:
+        """Authenticates and authorises, or raises BrokerError."""
+        if method == _UNKNOWN:
+            return
+        needs = needed(method)
+        if needs is Access.PUBLIC:
+            return
+        self._require_usable()
+        call.principal = self._authenticator.authenticate(
+            [value for name, value in metadata if name == "authorization"]
+        )
+        if isinstance(needs, frozenset):
+            require_role(call.principal, method, needs)
+
+    def _seconds(self, context: Context) -> float:
+        remaining = context.time_remaining()
+        return self._limit if remaining is None else min(remaining, self._limit)
+
+    async def _fail(self, error: Exception, call: Call, method: str, started: float, context: Context) -> NoReturn:
+        known = _known(error, self._limit)
+        if known is None:
+            self._log.error("unexpected error", method=method, frames=frames(error))
+        self._done(call, method, started, known, failed=True)
+        code, message, trailer = to_status(known, call.request_id)
+        await context.abort(code, message, trailer)
+        raise AssertionError("abort returned")
+
+    def _done(
+        self, call: Call, method: str, started: float, error: BrokerError | None = None, *, failed: bool = False
+    ) -> None:
+        if not failed and (method in _LOGGED_BY_LEDGER or method in _QUIET):
+            return
+        fields: dict[str, Any] = {
+            "method": method,
+            "code": code_of(error).name if failed else "OK",
+            "principal": call.principal.name if call.principal else None,
+            "milliseconds": round((time.perf_counter() - started) * 1000, 1),
+        }
+        if error is not None:
+            fields.update(reason=error.reason.name, message=error.message, details=error.metadata)
+        self._log.info("call", **fields)
+
+
+def _metadata(context: Context) -> Metadata:
+    metadata: Any = context.invocation_metadata()
+    return metadata or ()
+
+
+def _known(error: Exception, limit: float) -> BrokerError | None:
+    if isinstance(error, BrokerError):
+        return error
+    if isinstance(error, InvalidFieldError):
+        return from_invalid_field(error)
+    if isinstance(error, TimeoutError):
+        return BrokerError(
+            Reason.DEADLINE_EXCEEDED,
+            f"the call took longer than its deadline, or than the {limit:g} s this broker allows",
+            {"limit": f"{limit:g}s"},
+        )
+    return None
+
+
+def _unknown(method: str) -> Method:
+    # Names come from outside; what is printed of them is short and plain.
+    name = "".join(character for character in method[:120] if character.isascii() and character.isprintable())
+
+    async def refuse(_request: Any, _context: Context) -> None:
+        raise BrokerError(Reason.METHOD_UNKNOWN, f"there is no method {name}", {"method": name})
+
+    return refuse

@@ -1,0 +1,55 @@
+"""ResourceService: what can I reach?"""
+
+import grpc.aio
+
+from broker.authz.policy import visible_connectors
+from broker.connectors.registry import ConnectorRegistry, Reach
+from broker.model import ResourceId, check_name
+from broker.rpc.call import caller, current_call
+from broker.rpc.convert import CONNECTOR_TYPES, RESOURCE_TYPES, resource_messages
+from broker.rpc.status import detail
+from broker.state.memory import Memory
+from valetkey.v1 import resource_service_pb2 as pb
+from valetkey.v1 import resource_service_pb2_grpc
+
+
+class ResourceService(resource_service_pb2_grpc.ResourceServiceServicer):
+    """Lists resources."""
+
+    def __init__(self, registry: ConnectorRegistry, memory: Memory) -> None:
+        self._registry = registry
+        self._memory = memory
+
+    async def ListResources(  # noqa: N802 (gRPC's naming)
+        self,
+        request: pb.ListResourcesRequest,
+        context: grpc.aio.ServicerContext[pb.ListResourcesRequest, pb.ListResourcesResponse],
+    ) -> pb.ListResourcesResponse:
+        """Lists what the caller's connectors reach."""
+        _ = context
+        if request.connector:
+            check_name("connector", request.connector)
+        only = ResourceId.parse(request.resource_id) if request.resource_id else None
+        connectors = visible_connectors(caller(), self._memory, request.connector)
+        if request.resource_type:
+            wanted = RESOURCE_TYPES.read(request.resource_type)
+            connectors = [connector for connector in connectors if connector.resource_type is wanted]
+        if only is not None:  # A connector for another container is not asked at all.
+            connectors = [c for c in connectors if c.resource is None or c.resource.container == only.container]
+        reached = await self._registry.reach(connectors, only)
+        return pb.ListResourcesResponse(connectors=[_message(reach) for reach in reached])
+
+
+def _message(reach: Reach) -> pb.ConnectorResources:
+    connector = reach.connector
+    message = pb.ConnectorResources(
+        connector_uid=connector.uid,
+        connector=connector.name,
+        connector_type=CONNECTOR_TYPES.to_proto[connector.type],
+        resource_type=RESOURCE_TYPES.to_proto[connector.resource_type],
+        resources=resource_messages(reach.containers),
+    )
+    if reach.error is not None:
+        message.error.CopyFrom(detail(reach.error, current_call.get().request_id))
+        message.error_message = reach.error.message
+    return message

@@ -1,0 +1,234 @@
+"""Reads and writes what the broker keeps in Vault, and keeps the copy in memory equal to it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from broker.errors import BrokerError, Reason
+from broker.model import ApiKey, Connector, Credential, Secret
+from broker.ports import CasMismatchError, StateStore
+from broker.state.codec import (
+    decode_api_key,
+    decode_connector,
+    encode_api_key,
+    encode_connector,
+    is_tombstone,
+)
+from broker.state.generation import Generation, bump, read_generation
+from broker.state.memory import Memory
+
+_CONNECTORS = "connectors"
+_API_KEYS = "api-keys"
+_READS_AT_ONCE = 8
+_UNKNOWN = Generation(-1, ())
+
+
+class StateRepository:
+    """The one writer of `memory`. Every write is check-and-set: of two operators one wins, the other is told.
+
+    A deleted object leaves a tombstone under its name, so that deleting is a check-and-set too. All methods raise
+    BrokerError with VAULT_UNAVAILABLE where Vault does not do its part.
+    """
+
+    def __init__(self, store: StateStore, memory: Memory, on_connector_gone: Callable[[str], Awaitable[None]]) -> None:
+        self._store = store
+        self._memory = memory
+        self._on_connector_gone = on_connector_gone
+        self._seen = Generation(0, ())
+        self._credentials: dict[str, Credential] = {}  # by connector uid
+        self._log = structlog.get_logger()
+        # Changes to memory come from reloads and from writes; one at a time, or an old reading could undo a write.
+        self._lock = asyncio.Lock()
+
+    async def load(self) -> None:
+        """Reads everything anew."""
+        async with self._lock:
+            generation, _ = await read_generation(self._store)
+            paths = [
+                f"{folder}/{name}" for folder in (_CONNECTORS, _API_KEYS) for name in await self._store.names(folder)
+            ]
+            await self._reload(paths)
+            await self._drop_all_but(set(paths))
+            self._seen = generation
+
+    async def refresh(self) -> None:
+        """Reads what changed since the last time, which mostly is nothing: one small read."""
+        async with self._lock:
+            generation, _ = await read_generation(self._store)
+            if generation.counter == self._seen.counter:
+                return
+            changed = generation.since(self._seen.counter)
+            if changed is not None:
+                await self._reload(sorted(changed))
+                self._seen = generation
+        if changed is None:
+            await self.load()
+
+    async def credential(self, connector: Connector) -> Credential:
+        """Returns the credential in use by `connector`: from memory, or once from Vault."""
+        known = self._credentials.get(connector.uid)
+        if known is not None and known.version == connector.credential_version:
+            return known
+        document = await self._store.read(f"credentials/{connector.name}", connector.credential_version)
+        if document is None:
+            raise BrokerError(
+                Reason.VAULT_UNAVAILABLE,
+                f"Vault holds no version {connector.credential_version} of the credential of connector "
+                f"{connector.name}; delete the connector and register it again",
+                {"connector": connector.name, "cause": "not found"},
+            )
+        credential = Credential(connector.credential_version, Secret(str(document.data["client_secret"])))
+        if connector.name in self._memory.connectors:
+            self._credentials[connector.uid] = credential
+        return credential
+
+    async def create_connector(self, draft: Connector, client_secret: Secret) -> Connector:
+        """Stores a new connector and its secret. Raises CONNECTOR_EXISTS where the name is taken."""
+        taken = BrokerError(
+            Reason.CONNECTOR_EXISTS,
+            f"a connector named {draft.name} exists already; choose another name, or delete it first",
+            {"connector": draft.name},
+        )
+        path, credential_path = f"{_CONNECTORS}/{draft.name}", f"credentials/{draft.name}"
+        expected = await self._version_to_replace(path, taken)
+        # The secret goes first: a connector without its secret must never be seen. Dying right here leaves a version
+        # that no connector names, and that the next one of this name simply counts on from.
+        version = await self._write_next(credential_path, {"client_secret": client_secret.reveal()})
+        connector = replace(draft, credential_version=version)
+        try:
+            await self._store.write(path, encode_connector(connector), expected=expected)
+        except CasMismatchError:
+            await self._store.destroy(credential_path, [version])
+            raise taken from None
+        await self._changed(path)
+        return connector
+
+    async def delete_connector(self, name: str, deleted_by: str) -> None:
+        """Deletes a connector and destroys its secrets. Raises CONNECTOR_NOT_FOUND, or CONFLICT where it changed."""
+        path = f"{_CONNECTORS}/{name}"
+        document = await self._store.read(path)
+        if document is not None and not is_tombstone(document.data):
+            version = int(document.data["credential_version"])
+            tombstone = {"deleted": True, "deleted_by": deleted_by, "credential_version": version}
+            await self._write_over(path, tombstone, document.version)
+            await self._changed(path)
+            await self._destroy_credentials(name, version)
+            return
+        if document is not None:  # Deleted before, perhaps by somebody who died before the secret was destroyed.
+            await self._destroy_credentials(name, int(document.data["credential_version"]))
+        raise BrokerError(Reason.CONNECTOR_NOT_FOUND, f"no connector is named {name}", {"connector": name})
+
+    async def create_api_key(self, key: ApiKey) -> None:
+        """Stores a new API key. Raises API_KEY_EXISTS where the name is taken."""
+        taken = BrokerError(
+            Reason.API_KEY_EXISTS,
+            f"an API key named {key.name} exists already; choose another name, or revoke it first",
+            {"api_key": key.name},
+        )
+        path = f"{_API_KEYS}/{key.name}"
+        expected = await self._version_to_replace(path, taken)
+        try:
+            await self._store.write(path, encode_api_key(key), expected=expected)
+        except CasMismatchError:
+            raise taken from None
+        await self._changed(path)
+
+    async def revoke_api_key(self, name: str, revoked_by: str) -> None:
+        """Revokes an API key for good. Raises API_KEY_NOT_FOUND, or CONFLICT where it changed."""
+        path = f"{_API_KEYS}/{name}"
+        document = await self._store.read(path)
+        if document is None or is_tombstone(document.data):
+            raise BrokerError(Reason.API_KEY_NOT_FOUND, f"no API key is named {name}", {"api_key": name})
+        await self._write_over(path, {"deleted": True, "deleted_by": revoked_by}, document.version)
+        await self._changed(path)
+
+    async def _version_to_replace(self, path: str, taken: BrokerError) -> int:
+        document = await self._store.read(path)
+        if document is None:
+            return await self._store.newest(path)
+        if not is_tombstone(document.data):
+            raise taken
+        return document.version
+
+    async def _write_next(self, path: str, data: Mapping[str, Any]) -> int:
+        while True:  # Ends: each round that loses means that somebody else's write went through.
+            try:
+                return await self._store.write(path, data, expected=await self._store.newest(path))
+            except CasMismatchError:
+                continue
+
+    async def _write_over(self, path: str, data: Mapping[str, Any], expected: int) -> None:
+        try:
+            await self._store.write(path, data, expected=expected)
+        except CasMismatchError:
+            raise BrokerError(
+                Reason.CONFLICT, f"somebody else changed {path} just now; look at it again", {"object": path}
+            ) from None
+
+    async def _destroy_credentials(self, name: str, newest: int) -> None:
+        # Only up to the version this connector used: a later one belongs to a new connector of the same name.
+        await self._store.destroy(f"credentials/{name}", range(1, newest + 1))
+
+    async def _changed(self, path: str) -> None:
+        """Takes over a change of our own, and announces it. The change stands, whatever happens to the news of it."""
+        try:
+            async with self._lock:
+                await self._reload([path])
+            await bump(self._store, path)
+        except BrokerError as error:
+            self._seen = _UNKNOWN  # The next refresh reads everything, and so finds what was not taken over here.
+            self._log.warning(
+                "a change was not announced; replicas see it at their next full resync",
+                path=path,
+                reason=error.reason.name,
+            )
+
+    async def _reload(self, paths: list[str]) -> None:
+        slots = asyncio.Semaphore(_READS_AT_ONCE)
+
+        async def read(path: str) -> tuple[str, Any]:
+            async with slots:
+                return path, await self._store.read(path)
+
+        for path, document in await asyncio.gather(*(read(path) for path in paths)):
+            folder, _, name = path.partition("/")
+            data = document.data if document is not None and not is_tombstone(document.data) else None
+            try:
+                if folder == _CONNECTORS:
+                    await self._take_connector(name, data)
+                elif folder == _API_KEYS:
+                    self._take_api_key(name, data)
+            except (KeyError, TypeError, ValueError) as error:
+                # A document that somebody edited by hand must not take the others down; itself it is not believed.
+                await self._take_connector(name, None) if folder == _CONNECTORS else self._take_api_key(name, None)
+                self._log.error(
+                    "a document in Vault is malformed and was ignored",
+                    path=path,
+                    error_type=type(error).__qualname__,
+                )
+
+    async def _take_connector(self, name: str, data: Mapping[str, Any] | None) -> None:
+        before = self._memory.connectors.get(name)
+        after = decode_connector(name, data) if data is not None else None
+        if after is None:
+            self._memory.drop_connector(name)
+        else:
+            self._memory.put_connector(after)
+        if before is not None and (after is None or after.uid != before.uid):
+            self._credentials.pop(before.uid, None)
+            await self._on_connector_gone(before.uid)
+
+    def _take_api_key(self, name: str, data: Mapping[str, Any] | None) -> None:
+        if data is None:
+            self._memory.drop_api_key(name)
+        else:
+            self._memory.put_api_key(decode_api_key(name, data))
+
+    async def _drop_all_but(self, paths: set[str]) -> None:
+        for name in [n for n in self._memory.connectors if f"{_CONNECTORS}/{n}" not in paths]:
+            await self._take_connector(name, None)
+        for name in [n for n in self._memory.keys_by_name if f"{_API_KEYS}/{n}" not in paths]:
+            self._memory.drop_api_key(name)

@@ -1,0 +1,48 @@
+"""What people should do about Azure's codes, in our words.
+
+Sources: https://learn.microsoft.com/entra/identity-platform/reference-error-codes and
+https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes
+"""
+
+_LOG_IN = {
+    "AADSTS7000215": "invalid client secret. Check that you pasted the secret's value, not its id.",
+    "AADSTS7000222": "the client secret has expired. Make a new one in Entra and give it to the connector.",
+    "AADSTS7000216": "no client secret was sent. Give the connector one.",
+    "AADSTS700016": "no such application in this tenant. Check the client id and the tenant id.",
+    "AADSTS7000229": "the application has no service principal in this tenant. Have it consented to there.",
+    "AADSTS7000112": "the application is disabled. Have it enabled in Entra.",
+    "AADSTS90002": "no such tenant. Check the tenant id, and that it lives in the connector's cloud.",
+    "AADSTS900023": "this is not a tenant id. Check the tenant id.",
+    "AADSTS70011": "the scope is not valid. Check arm_endpoint of the cloud profile.",
+    "AADSTS1002012": "the scope is not valid. Check arm_endpoint of the cloud profile.",
+    "AADSTS500011": "the tenant does not know the service asked for. Check arm_endpoint of the cloud profile.",
+    "AADSTS53003": "a Conditional Access policy blocks it. Let the policy admit the broker's addresses.",
+}
+_ROLES = {
+    "ACCOUNTS": '"Reader" at the subscription or resource group, or name a storage account in the connector',
+    "CONTAINERS": '"Storage Blob Data Reader" (or Contributor) at the account',
+    "DELEGATION_KEY": (
+        '"Storage Blob Delegator" at the account (and "Storage Blob Data Contributor" on the containers '
+        "that tokens are for)"
+    ),
+}
+_NETWORK = frozenset({"AuthorizationFailure", "IpAuthorizationFailure", "PublicAccessNotPermitted"})
+
+
+def log_in_refused(client_id: str, code: str) -> str:
+    """Returns the message for a log-in that Entra refused with `code` ("" where it gave none)."""
+    known = _LOG_IN.get(code)
+    said = f"{code} {known}" if known else f"{code or 'no code given'}. Look it up in Entra's error codes."
+    return f"Entra refused the log-in of service principal {client_id}: {said}"
+
+
+def not_allowed(step: str, code: str, client_id: str) -> str:
+    """Returns what to do where a logged-in service principal was refused, as the end of a sentence."""
+    if step != "ACCOUNTS" and code in _NETWORK:
+        return "the account's network rules refuse the broker. Let them admit the broker's addresses."
+    if code == "AccountIsDisabled":
+        return "the account is disabled."
+    return (
+        f"assign the role {_ROLES[step]} to service principal {client_id}. "
+        "A new assignment may take some minutes to work."
+    )

@@ -1,0 +1,62 @@
+"""One HTTPS connection pool per cloud profile, shared by all clients of all connectors."""
+
+import ssl
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from azure.core.exceptions import HttpResponseError, ServiceRequestError
+from azure.core.pipeline.transport import AioHttpTransport
+
+# What every Azure client is built with. Retries are ours (errors.py): azure-core would sleep as long as
+# Retry-After says, while a caller waits. Redirects are off, and so is the logging of bodies.
+CLIENT_OPTIONS: dict[str, Any] = {"retry_total": 0, "permit_redirects": False, "logging_enable": False}
+_BUSY = frozenset({429, 500, 502, 503, 504})
+
+
+class Network:
+    """The connections to one cloud. Environment proxies are not used: endpoints are the operator's alone."""
+
+    def __init__(self, ca_file: str | None, connect_seconds: float, read_seconds: float) -> None:
+        self._timeouts = {"connection_timeout": connect_seconds, "read_timeout": read_seconds}
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=ca_file)),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # azure-core unpacks bodies itself.
+            auto_decompress=False,
+            trust_env=False,
+        )
+
+    def transport(self, url: str, *, busy_raises: bool = False) -> "PinnedTransport":
+        """Returns a transport that reaches the host and port of `url` and nothing else.
+
+        With `busy_raises`, 429 and 5xx raise HttpResponseError at once, for clients that would lose the headers.
+        """
+        return PinnedTransport(url, self._session, busy_raises=busy_raises, **self._timeouts)
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._session.close()
+
+
+class PinnedTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core exports it lazily, as Any
+    """A transport for one origin: a next-page link or a redirect to elsewhere never gets a token sent along."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession, *, busy_raises: bool, **options: Any) -> None:
+        super().__init__(session=session, session_owner=False, **options)
+        self._origin = _origin(url)
+        self._busy_raises = busy_raises
+
+    async def send(self, request: Any, **config: Any) -> Any:
+        """Sends `request`. Raises ServiceRequestError where it would go to another origin."""
+        if _origin(request.url) != self._origin:
+            raise ServiceRequestError("refused to follow a link to another host")
+        response = await super().send(request, **config)
+        if self._busy_raises and response.status_code in _BUSY:
+            raise HttpResponseError(response=response)
+        return response
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.lower().removesuffix(":443")

@@ -136,14 +136,18 @@ def tls_ready(port: int, ca_file: Path) -> Probe:
     return probe
 
 
+def tied_to_this_process(argv: Sequence[str | Path]) -> list[str]:
+    """Returns the command that runs `argv` such that it ends when this thread does, however that happens."""
+    return [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *map(str, argv)]
+
+
 def _spawn(
     argv: Sequence[str | Path], log_file: Path, env: Mapping[str, str] | None, cwd: Path | None
 ) -> subprocess.Popen[bytes]:
-    launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]
     descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "ab") as log:
         return subprocess.Popen(
-            [*launcher, *map(str, argv)],
+            tied_to_this_process(argv),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

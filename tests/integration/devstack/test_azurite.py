@@ -1,0 +1,139 @@
+"""Azurite in the dev stack: installed from a host-free lock file, serving over TLS with keys of its own."""
+
+import asyncio
+import json
+import ssl
+import threading
+from collections.abc import AsyncIterator
+from importlib.resources import files
+from pathlib import Path
+
+import aiohttp
+import pytest
+from azure.core.exceptions import ClientAuthenticationError
+from azure.core.pipeline.transport import AioHttpTransport
+from azure.storage.blob.aio import BlobServiceClient
+
+from broker.devstack.azurite import Azurite, start_azurite
+from broker.devstack.azurite_install import ensure_installed, place
+from broker.devstack.ca import make_ca
+from broker.errors import ConfigurationError
+
+
+@pytest.fixture
+async def azurite(tmp_path: Path) -> AsyncIterator[Azurite]:
+    """A running Azurite of the test's own."""
+    server = await start_azurite(tmp_path / "azurite", make_ca(tmp_path))
+    yield server
+    await server.stop()
+
+
+def _service(azurite: Azurite, account: str, key: str) -> BlobServiceClient:
+    return BlobServiceClient(
+        azurite.blob_url(account),
+        credential={"account_name": account, "account_key": key},
+        transport=AioHttpTransport(use_env_settings=False, connection_verify=str(azurite.ca_file)),
+        retry_total=0,
+    )
+
+
+async def _containers(azurite: Azurite, account: str) -> list[str]:
+    async with _service(azurite, account, azurite.accounts[account].reveal()) as service:
+        return [container.name async for container in service.list_containers()]
+
+
+async def test_serves_its_accounts_over_tls(azurite: Azurite) -> None:
+    """Containers are made per account, twice without harm, with the account's own key."""
+    await azurite.create_containers("demomlstorage", ["demo-models", "demo-zenmlartifactstore"])
+    await azurite.create_containers("demomlstorage", ["demo-models"])
+    await azurite.create_containers("demologs", ["demo-logs"])
+    assert await _containers(azurite, "demomlstorage") == ["demo-models", "demo-zenmlartifactstore"]
+    assert await _containers(azurite, "demologs") == ["demo-logs"]
+
+
+async def test_refuses_a_wrong_key(azurite: Azurite) -> None:
+    """The keys are random ones, not the well-known key of the emulator, and they are checked."""
+    other = azurite.accounts["demologs"].reveal()
+    async with _service(azurite, "demomlstorage", other) as service:
+        with pytest.raises(ClientAuthenticationError):
+            await service.create_container("stolen")
+
+
+async def test_asks_for_a_token_of_entra(azurite: Azurite) -> None:
+    """A bearer token that is rubbish is refused: OAuth is on, as the broker needs it."""
+    context = ssl.create_default_context(cafile=str(azurite.ca_file))
+    headers = {"Authorization": "Bearer rubbish", "x-ms-version": "2024-11-04"}
+    url = f"{azurite.blob_url('demomlstorage')}?comp=list"
+    async with aiohttp.ClientSession() as session, session.get(url, headers=headers, ssl=context) as answer:
+        assert answer.status == 403
+        assert answer.headers["x-ms-error-code"] == "AuthenticationFailed"
+
+
+async def test_keeps_its_blobs_over_a_restart(azurite: Azurite) -> None:
+    """A test may take the storage away and bring it back; the stack's second start finds its data."""
+    await azurite.create_containers("demologs", ["demo-logs"])
+    await azurite.stop()
+    await azurite.stop()
+    assert azurite.pid is None
+    await azurite.start()
+    assert await _containers(azurite, "demologs") == ["demo-logs"]
+    azurite.kill()
+    assert azurite.pid is None
+
+
+async def test_keys_and_signatures_stay_out_of_arguments_and_log(azurite: Azurite) -> None:
+    """Account keys are in no process argument, and no request is logged with its signature."""
+    await azurite.create_containers("demologs", ["demo-logs"])
+    arguments = await asyncio.to_thread(Path(f"/proc/{azurite.pid}/cmdline").read_text)
+    log = (azurite.directory / "azurite.log").read_text()
+    for key in azurite.accounts.values():
+        assert key.reveal() not in arguments + log + repr(azurite.accounts)
+    assert "demo-logs" not in log
+
+
+def test_lock_file_holds_digests_and_no_host() -> None:
+    """The packages come from the user's own registry, and are checked against their digests."""
+    text = (files("broker.devstack") / "azurite_npm" / "package-lock.json").read_text()
+    packages = {name: entry for name, entry in json.loads(text)["packages"].items() if name}
+    assert packages["node_modules/azurite"]["version"] == "3.37.0"
+    assert all(entry["integrity"].startswith("sha512-") for entry in packages.values())
+    assert '"resolved"' not in text
+
+
+def test_npm_failure_is_told_with_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a network gets npm's own words and the next step, and no half installation."""
+    for name, value in {
+        "registry": "https://127.0.0.1:1",
+        "cache": str(tmp_path / "npm"),
+        "fetch_retries": "0",
+    }.items():
+        monkeypatch.setenv(f"npm_config_{name}", value)
+    said: list[str] = []
+    with pytest.raises(ConfigurationError, match=r"(?s)ECONNREFUSED.*check the network"):
+        ensure_installed(said.append, parent=tmp_path / "share")
+    assert len(said) == 1
+    assert list((tmp_path / "share").iterdir()) == []
+
+
+def test_installers_at_the_same_time_do_no_harm(tmp_path: Path) -> None:
+    """Two first starts at once leave one whole installation."""
+    both = threading.Barrier(2)
+
+    def fill(folder: Path) -> None:
+        (folder / "whole").write_text("yes")
+        both.wait(10)
+
+    installers = [threading.Thread(target=place, args=(tmp_path / "target", fill)) for _ in range(2)]
+    for installer in installers:
+        installer.start()
+    for installer in installers:
+        installer.join()
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+    assert (tmp_path / "target" / "whole").read_text() == "yes"
+
+
+def test_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """A read-only or wrong place is named instead of a traceback."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="file: cannot be written"):
+        place(tmp_path / "file" / "target", lambda _folder: None)

@@ -70,17 +70,13 @@ class Arm:
             raise ArmError(404, "SubscriptionNotFound", text)
         # Resource group names do not tell upper from lower case.
         matching = [
-            account
-            for account in self.accounts
-            if group is None or account.resource_group.lower() == group.lower()
+            account for account in self.accounts if group is None or account.resource_group.lower() == group.lower()
         ]
         if group is not None and not matching:
             raise ArmError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
         token = request.query.get("$skiptoken", "0")
         first = int(token) if token.isascii() and token.isdigit() else 0
-        page: dict[str, Any] = {
-            "value": [self._shape(account) for account in matching[first : first + self.page_size]]
-        }
+        page: dict[str, Any] = {"value": [self._shape(account) for account in matching[first : first + self.page_size]]}
         if first + self.page_size < len(matching):
             query = {"api-version": request.query["api-version"], "$skiptoken": str(first + self.page_size)}
             page["nextLink"] = f"{url}{request.rel_url.with_query(query)}"

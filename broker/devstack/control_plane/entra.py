@@ -52,9 +52,7 @@ class EntraError(Exception):
 PLANNED = {
     401: EntraError(401, "invalid_client", 7000215, "Invalid client secret provided."),
     429: EntraError(429, "temporarily_unavailable", 90055, "There are too many incoming requests."),
-    503: EntraError(
-        503, "temporarily_unavailable", 90033, "A transient error has occurred. Please try again."
-    ),
+    503: EntraError(503, "temporarily_unavailable", 90033, "A transient error has occurred. Please try again."),
 }
 
 
@@ -114,8 +112,7 @@ class Entra:
                 400,
                 "unauthorized_client",
                 700016,
-                f"Application with identifier '{form['client_id']}' was not found in the directory "
-                "'Valet Key'.",
+                f"Application with identifier '{form['client_id']}' was not found in the directory 'Valet Key'.",
             )
         self._check_secret(form.get("client_secret", ""))
         audience = _audience(form["scope"], audiences)

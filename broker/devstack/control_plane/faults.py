@@ -45,9 +45,7 @@ class Faults:
         """Ends all failures."""
         self._plans.clear()
 
-    async def meet(
-        self, step: Step, request: web.Request
-    ) -> web.StreamResponse | tuple[int, dict[str, str]] | None:
+    async def meet(self, step: Step, request: web.Request) -> web.StreamResponse | tuple[int, dict[str, str]] | None:
         """Counts the request and lets the planned failure happen.
 
         Returns None where nothing is planned, the answer where its body was given, otherwise status and

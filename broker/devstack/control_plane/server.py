@@ -32,9 +32,7 @@ class ControlPlane:
         accounts: Iterable[str] = (),
     ) -> None:
         self.url = ""
-        self._entra = entra.Entra(
-            check_uuid("tenant_id", tenant_id), check_uuid("client_id", client_id), client_secret
-        )
+        self._entra = entra.Entra(check_uuid("tenant_id", tenant_id), check_uuid("client_id", client_id), client_secret)
         self._arm = arm.Arm(check_uuid("subscription_id", subscription_id), self._entra.tenant_id)
         self._faults = Faults()
         self._runner: web.AppRunner | None = None

@@ -14,6 +14,8 @@ from broker.ports import Clock, Cloud
 _AZURE_MAX_SECONDS = 7 * 24 * 3600  # https://learn.microsoft.com/rest/api/storageservices/get-user-delegation-key
 _RENEW_AFTER_SHARE = 0.5
 _BACKGROUND_RETRY_SECONDS = 30.0
+# The key begins a little before the earliest token it signs.
+_MARGIN_SECONDS = 60.0
 
 _Id = tuple[str, int, str]
 
@@ -113,7 +115,7 @@ class DelegationKeys:
 
     async def _fetched(self, entry: _Entry, connector: Connector, account: str) -> DelegationKey:
         now = self._clock()
-        starts = now - self._skew
+        starts = now - self._skew - _MARGIN_SECONDS
         expires = min(now + self._key_seconds, starts + _AZURE_MAX_SECONDS)
         try:
             async with asyncio.timeout(self._timeout):

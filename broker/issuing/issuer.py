@@ -4,6 +4,7 @@ The order of the steps is the security property: nothing is asked of Azure for a
 leaves that is not recorded.
 """
 
+import math
 import uuid
 
 from broker.authz.policy import usable_connectors
@@ -85,7 +86,7 @@ class Issuer:
             key = await self._keys.get(connector, container.account, expires)
             expires = min(expires, int(key.expires))
         lease_id = str(uuid.uuid4())
-        starts = max(now - self._skew, int(key.starts) + 1)
+        starts = max(now - self._skew, math.ceil(key.starts))
         sas_token = self._cloud.sign(
             SasRequest(
                 profile=profile,

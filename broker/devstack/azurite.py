@@ -27,8 +27,10 @@ class Azurite:
         ca: CertificateAuthority,
         port: int,
         accounts: Mapping[str, Secret],
+        log_file: Path,
     ) -> None:
         self.directory = directory
+        self.log_file = log_file
         self.port = port
         self.ca_file = ca.ca_file
         self.accounts = dict(accounts)
@@ -64,7 +66,7 @@ class Azurite:
         self._child = await Child.start(
             "Azurite",
             argv,
-            log_file=self.directory / "azurite.log",
+            log_file=self.log_file,
             ready=tls_ready(self.port, self.ca_file),
             env={"AZURITE_ACCOUNTS": keys, "HOME": str(self.directory)},
             cwd=self.directory,
@@ -109,6 +111,7 @@ async def start_azurite(
     port: int | None = None,
     *,
     accounts: Iterable[str] = ("demomlstorage", "demologs"),
+    log_file: Path | None = None,
     progress: Progress = lambda _line: None,
 ) -> Azurite:
     """Installs Azurite if it is missing and starts it in `directory` with new, random account keys.
@@ -117,13 +120,8 @@ async def start_azurite(
     """
     script = await asyncio.to_thread(ensure_installed, progress)
     private_directory(directory)
-    azurite = Azurite(
-        script,
-        directory,
-        ca,
-        port or free_port(),
-        {check_account("account", n): _new_key() for n in accounts},
-    )
+    keys = {check_account("account", name): _new_key() for name in accounts}
+    azurite = Azurite(script, directory, ca, port or free_port(), keys, log_file or directory / "azurite.log")
     await azurite.start()
     return azurite
 

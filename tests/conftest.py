@@ -1,0 +1,5 @@
+"""Fixtures that every test may ask for."""
+
+from support.stack import dev_stack
+
+__all__ = ["dev_stack"]

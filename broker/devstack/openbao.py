@@ -117,6 +117,14 @@ class OpenBao:
         self._running().kill()
         self._child = None
 
+    async def recover(self) -> None:
+        """Brings the server back to work, whatever a fault before has left: killed, frozen or sealed."""
+        if self._child is None or self._child.poll() is not None:
+            await self.restart()
+            return
+        self.thaw()
+        await self.unseal()
+
     async def write_secret_id(self) -> None:
         """Makes a new secret id for the broker's role and writes it to its file."""
         answer = await self._as_admin(lambda bao: bao.auth.approle.generate_secret_id(ROLE))

@@ -77,9 +77,7 @@ class FakeStateStore:
         """Counts the call, lets other tasks run as a real store would, and fails where told to."""
         self.calls[method] += 1
         if path is not None and not _PATH.fullmatch(path):
-            raise ValueError(
-                "not a path of the store: expected lower-case letters, digits, hyphens and inner slashes"
-            )
+            raise ValueError("not a path of the store: expected lower-case letters, digits, hyphens and inner slashes")
         await asyncio.sleep(0)
         if self.fail_with is not None and (not self.fail_only or method in self.fail_only):
             raise self.fail_with

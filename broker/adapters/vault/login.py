@@ -13,6 +13,9 @@ from broker.errors import BrokerError
 # Seconds between attempts to renew while Vault is away: the first, and the most.
 _RETRY_FIRST = 0.5
 _RETRY_MOST = 15.0
+# What Vault itself says about a token that it will not renew; anything else is tried again later. At the end of
+# its maximal life OpenBao 2.7 answers 500, "past the max TTL, cannot renew".
+_NOT_RENEWABLE = (DENIED, "refused", "failing")
 # A token that never lapses is looked at again after this many seconds.
 _IDLE = 3600.0
 
@@ -129,14 +132,13 @@ class Login:
         try:
             renewed = await self._calls.run("renewing the login", self._client.renew)
         except BrokerError as error:
-            # Away or sealed: try again later. Anything that Vault itself said about the token: log in.
-            if error.metadata["cause"] not in (DENIED, "refused"):
+            if error.metadata["cause"] not in _NOT_RENEWABLE:
                 raise
             renewed = None
         if self.generation != generation:
             return
         # Vault cuts a renewal at the token's maximal life: what comes back gets shorter and shorter.
-        if renewed is None or renewed.lease_seconds < self._full_lease / 2:
+        if renewed is None or renewed.lease_seconds <= self._full_lease / 2:
             await self.anew(generation)
         else:
             self._token = renewed

@@ -79,9 +79,7 @@ def _answered(problem: hvac.VaultError, doing: str) -> BrokerError:  # noqa: PLR
         case hvac.VaultDown() | hvac.VaultNotInitialized() | hvac.BadGateway():
             return unavailable("standby", doing, "no active node answered; look at its cluster's health")
         case hvac.RateLimitExceeded():
-            return unavailable(
-                "throttled", doing, "a rate limit quota was hit; try again later", retry_after=1.0
-            )
+            return unavailable("throttled", doing, "a rate limit quota was hit; try again later", retry_after=1.0)
         case hvac.InternalServerError() | hvac.UnexpectedError():
             return unavailable("failing", doing, "it failed with an error of its own; look at its log")
         case _:
@@ -96,9 +94,7 @@ def _not_answered(problem: Exception, doing: str) -> BrokerError:
         case requests.Timeout():
             return timed_out(doing)
         case requests.exceptions.SSLError():
-            what = (
-                "its certificate is not trusted; expected one for the host of vault.address by vault.ca_file"
-            )
+            what = "its certificate is not trusted; expected one for the host of vault.address by vault.ca_file"
             return unavailable("untrusted certificate", doing, what)
         case requests.RequestException():
             what = "nothing answers at the address of setting vault.address; look whether it runs there"

@@ -90,7 +90,5 @@ class VaultStateStore:
 
 def _checked(path: str) -> str:
     if not _PATH.fullmatch(path):
-        raise ValueError(
-            "not a path of the store: expected lower-case letters, digits, hyphens and inner slashes"
-        )
+        raise ValueError("not a path of the store: expected lower-case letters, digits, hyphens and inner slashes")
     return path

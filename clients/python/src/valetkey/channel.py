@@ -41,9 +41,7 @@ def read_ca_file(path: Path) -> bytes:
         pem = path.read_bytes()
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem.decode("ascii"))
     except ssl.SSLError:
-        raise SettingsError(
-            f"CA file: {path} holds no certificate; expected CA certificates in PEM form"
-        ) from None
+        raise SettingsError(f"CA file: {path} holds no certificate; expected CA certificates in PEM form") from None
     except OSError as error:
         raise SettingsError(f"CA file: {path} cannot be read: {error.strerror}") from None
     except ValueError:

@@ -51,9 +51,7 @@ class Client:
         each call's deadline in seconds. Raises SettingsError where one of them cannot be used.
         """
         if not 0 < timeout <= _MAX_TIMEOUT:
-            raise InvalidArgumentError(
-                f"timeout: {timeout:g} s is out of range; expected over 0 and up to 3600 s"
-            )
+            raise InvalidArgumentError(f"timeout: {timeout:g} s is out of range; expected over 0 and up to 3600 s")
         self._endpoint = parse_endpoint(endpoint)
         self._timeout = timeout
         self._channel = open_channel(self._endpoint, api_key, Path(ca_file) if ca_file else None)
@@ -106,9 +104,7 @@ class Client:
         `source_ip` binds the token to an IPv4 address or range.
         """
         if isinstance(permissions, str):
-            raise InvalidArgumentError(
-                'permissions: is one string; expected several, such as ("read", "list")'
-            )
+            raise InvalidArgumentError('permissions: is one string; expected several, such as ("read", "list")')
         request = token_pb.IssueTokenRequest(
             resource_id=resource,
             permissions=[convert.to_number(convert.PERMISSION, word, "permissions") for word in permissions],
@@ -164,9 +160,7 @@ class Client:
             azure_secret=connector_pb.AzureSecret(client_secret=client_secret),
         )
         answer = self._call(self._connectors.CreateConnector, request)
-        return values.CreatedConnector(
-            convert.connector(answer.connector), convert.resources(answer.resources)
-        )
+        return values.CreatedConnector(convert.connector(answer.connector), convert.resources(answer.resources))
 
     def get_connector(self, name: str) -> values.Connector:
         """Returns one connector."""

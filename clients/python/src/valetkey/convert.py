@@ -74,9 +74,7 @@ def to_timestamp(value: datetime, field: str) -> Timestamp:
     Raises InvalidArgumentError where the datetime is naive: it would mean another moment on another machine.
     """
     if value.tzinfo is None:
-        raise InvalidArgumentError(
-            f"{field}: has no time zone; expected an aware datetime, such as one in UTC"
-        )
+        raise InvalidArgumentError(f"{field}: has no time zone; expected an aware datetime, such as one in UTC")
     message = Timestamp()
     message.FromDatetime(value.astimezone(UTC))
     return message

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import cast
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -104,11 +105,10 @@ _BY_CODE: dict[str, type[ValetKeyError]] = {
 
 def from_rpc_error(error: grpc.RpcError, endpoint: str, timeout: float) -> ValetKeyError:
     """Returns the error of a failed call; `timeout` is the call's, in seconds."""
-    if not isinstance(error, grpc.Call):  # pragma: no cover (every RpcError of a stub is a Call)
-        return ValetKeyError(f"the call to the broker at {endpoint} failed")
-    code = error.code().name
-    text = error.details() or ""
-    if detail := _detail(error):
+    call = cast("grpc.Call", error)  # what a stub raises is both
+    code = call.code().name
+    text = call.details() or ""
+    if detail := _detail(call):
         return from_detail(detail, text, code)
     if code == "UNAVAILABLE":
         return _unreachable(text, endpoint)
@@ -152,9 +152,7 @@ def _reason(number: int) -> str:
     if number == errors_pb2.ERROR_REASON_UNSPECIFIED:
         return ""
     try:
-        return errors_pb2.ErrorReason.Name(errors_pb2.ErrorReason.ValueType(number)).removeprefix(
-            "ERROR_REASON_"
-        )
+        return errors_pb2.ErrorReason.Name(errors_pb2.ErrorReason.ValueType(number)).removeprefix("ERROR_REASON_")
     except ValueError:
         return f"REASON_{number}"  # a newer broker's
 
@@ -167,7 +165,7 @@ def _unreachable(text: str, endpoint: str) -> ValetKeyError:
             "check the CA file, and that the endpoint is the broker's",
             code="UNAVAILABLE",
         )
-    if re.search(r"peer name|hostname", text, re.IGNORECASE):
+    if re.search(r"hostname verification|peer name", text, re.IGNORECASE):
         return BrokerTlsError(
             f"the certificate at {endpoint} is for another host name; "
             "use the name or address that the broker's certificate lists",
@@ -178,12 +176,12 @@ def _unreachable(text: str, endpoint: str) -> ValetKeyError:
             f"{endpoint} answers, but not in TLS; check the port: a broker serves TLS only",
             code="UNAVAILABLE",
         )
-    cause = (
-        re.sub(r"^(?:UNKNOWN|UNAVAILABLE): ", "", text.rsplit("last error: ", 1)[-1]).strip(" ;")
-        or "no answer"
-    )
+    if re.match(r"errors resolving|DNS resolution failed", text):
+        cause = "its host name does not resolve"
+    else:
+        last = text.rsplit("last error: ", 1)[-1]
+        cause = re.sub(r"^(?:UNKNOWN|UNAVAILABLE): ", "", last).strip(" ;") or "no answer"
     return BrokerUnreachableError(
-        f"cannot reach the broker at {endpoint}: {cause}; "
-        "check the endpoint, that the broker runs, and the CA file",
+        f"cannot reach the broker at {endpoint}: {cause}; check the endpoint, that the broker runs, and the CA file",
         code="UNAVAILABLE",
     )

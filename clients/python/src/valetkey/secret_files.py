@@ -5,7 +5,7 @@ from pathlib import Path
 from valetkey.errors import SettingsError
 
 # Far above any secret; keeps a wrong path such as a device from being read without end.
-_MAX_BYTES = 64 * 1024
+MAX_BYTES = 64 * 1024
 
 
 def read_secret_file(path: Path, what: str) -> tuple[str, bool]:
@@ -16,15 +16,11 @@ def read_secret_file(path: Path, what: str) -> tuple[str, bool]:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise SettingsError(
-            f"{what}: there is no file {path}; expected a file that holds nothing else"
-        ) from None
+        raise SettingsError(f"{what}: there is no file {path}; expected a file that holds nothing else") from None
     except IsADirectoryError:
-        raise SettingsError(
-            f"{what}: {path} is a directory; expected a file that holds nothing else"
-        ) from None
+        raise SettingsError(f"{what}: {path} is a directory; expected a file that holds nothing else") from None
     except OSError as error:
         raise SettingsError(f"{what}: {path} cannot be read: {error.strerror}") from None
     except ValueError:
@@ -37,10 +33,8 @@ def clean_secret(data: bytes, what: str, source: str) -> tuple[str, bool]:
 
     Raises SettingsError, without showing the secret, where it is empty, too long, not text, or several lines.
     """
-    if len(data) > _MAX_BYTES:
-        raise SettingsError(
-            f"{what}: {source} holds over {_MAX_BYTES} bytes; expected one line with the secret alone"
-        )
+    if len(data) > MAX_BYTES:
+        raise SettingsError(f"{what}: {source} holds over {MAX_BYTES} bytes; expected one line with the secret alone")
     try:
         text = data.decode("utf-8-sig")  # an editor's byte order mark is no part of a secret
     except UnicodeDecodeError:
@@ -50,7 +44,6 @@ def clean_secret(data: bytes, what: str, source: str) -> tuple[str, bool]:
         raise SettingsError(f"{what}: {source} is empty; expected one line with the secret")
     if any(ord(character) < 32 or ord(character) == 127 for character in secret):  # noqa: PLR2004 (ASCII's controls)
         raise SettingsError(
-            f"{what}: {source} holds control characters or several lines; "
-            "expected one line with the secret alone"
+            f"{what}: {source} holds control characters or several lines; expected one line with the secret alone"
         )
     return secret, secret != text

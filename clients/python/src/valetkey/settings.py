@@ -66,9 +66,7 @@ def load_settings(
 def _api_key(layers: list[_Layer], path: Path) -> str:
     for layer in layers:
         if layer.get("api_key") and layer.get("api_key_file"):
-            raise SettingsError(
-                "API key: given both as itself and as a file in the same place; expected one of them"
-            )
+            raise SettingsError("API key: given both as itself and as a file in the same place; expected one of them")
         if key := layer.get("api_key"):
             return clean_secret(key.encode("utf-8", "surrogateescape"), "API key", "the value given")[0]
         if file := layer.get("api_key_file"):
@@ -107,9 +105,7 @@ def _read_config(given: str | os.PathLike[str] | None, env: Mapping[str, str]) -
 def _check_keys(values: Mapping[str, object], path: Path) -> None:
     for key, value in values.items():
         if key not in _KEYS:
-            raise SettingsError(
-                f"config file: {path} has the unknown key {key!r}; expected {', '.join(_KEYS)}"
-            )
+            raise SettingsError(f"config file: {path} has the unknown key {key!r}; expected {', '.join(_KEYS)}")
         if not isinstance(value, str):
             raise SettingsError(f"config file: {key} in {path} is not a string")
 
@@ -120,13 +116,11 @@ def _default_config(env: Mapping[str, str]) -> Path:
 
 
 def _path(text: str) -> Path:
-    # Path.expanduser raises where there is no such user; a `~` left in place makes a clear "there is no file".
+    # Path.expanduser raises where there is no such user; a `~` left in place makes a clear error later.
     return Path(os.path.expanduser(text))  # noqa: PTH111 (see above)
 
 
 def _warnings(path: Path, config: _Layer) -> tuple[str, ...]:
     if config.get("api_key") and os.name == "posix" and path.stat().st_mode & _OTHERS_CAN_READ:
-        return (
-            f"{path} holds an API key and other users of this machine can read it; run: chmod 600 {path}",
-        )
+        return (f"{path} holds an API key and other users of this machine can read it; run: chmod 600 {path}",)
     return ()

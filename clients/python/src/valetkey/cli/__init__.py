@@ -1,0 +1,27 @@
+"""The `valetkey` command. Needs the extra `cli`: Typer and Rich."""
+
+import os
+import sys
+
+_EXTRAS = ("typer", "rich", "click")
+
+
+def main() -> None:
+    """Runs the command line and exits: 0 ok, 1 refused, 2 usage, 3 not permitted, 4 not found, 5 unavailable."""
+    # gRPC's core writes its own log lines to standard error; the command says the same in words.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        from valetkey.cli.app import run  # noqa: PLC0415 (nothing may be imported before the guard stands)
+
+        code = run(sys.argv[1:])
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRAS:
+            raise
+        sys.stderr.write(
+            "Error: the command line is not installed, only the library; "
+            'install valetkey[cli], for example with: pip install "valetkey[cli]"\n'
+        )
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)

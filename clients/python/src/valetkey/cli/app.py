@@ -1,0 +1,154 @@
+"""The whole command line: global options, groups of commands, and the one place where errors become exit codes."""
+
+import os
+import sys
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+from valetkey.channel import client_version
+from valetkey.cli import api_keys, connectors, failures, tokens
+from valetkey.cli.screen import Screen
+from valetkey.cli.session import Session
+from valetkey.errors import InvalidArgumentError, ValetKeyError
+
+# Typer raises these for bad usage, in whichever place its version keeps them.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+_EXIT_CODES = (
+    "Exit codes: 0 ok · 1 refused or failed · 2 usage or settings · 3 not authenticated or not permitted · "
+    "4 not found · 5 unavailable, try again · 130 interrupted."
+)
+
+
+def _hyphens(token: str) -> str:
+    """Takes `--tenant_id` for `--tenant-id`: underscores are what ZenML users' fingers know."""
+    return token.replace("_", "-")
+
+
+app = typer.Typer(
+    name="valetkey",
+    help="Valet Key: short-lived SAS tokens for Azure Blob Storage, from credentials that stay in Vault.",
+    epilog=_EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"token_normalize_func": _hyphens, "help_option_names": ["--help", "-h"]},
+)
+app.add_typer(connectors.app, name="service-connector")
+app.add_typer(tokens.app, name="token")
+app.add_typer(api_keys.app, name="api-key")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"valetkey {client_version()}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    *,
+    endpoint: Annotated[
+        str | None, typer.Option(help="The broker, HOST:PORT; or VALETKEY_ENDPOINT.", show_default=False)
+    ] = None,
+    ca_file: Annotated[
+        str | None,
+        typer.Option(help="CA certificates to trust, PEM; or VALETKEY_CA_FILE.", show_default=False),
+    ] = None,
+    api_key_file: Annotated[
+        str | None,
+        typer.Option(
+            help="File that holds the API key; or VALETKEY_API_KEY, VALETKEY_API_KEY_FILE.", show_default=False
+        ),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(help="The API key itself: other users of this machine can see it.", show_default=False),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(help="Config file; or VALETKEY_CONFIG, else ~/.config/valetkey/config.toml.", show_default=False),
+    ] = None,
+    timeout: Annotated[str, typer.Option(help="How long a call may take, up to 1h.")] = "30s",
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Keeps the global options for the commands."""
+    _ = version
+    context.obj = Session(
+        endpoint=endpoint,
+        ca_file=ca_file,
+        api_key=api_key,
+        api_key_file=api_key_file,
+        config=config,
+        timeout=timeout,
+    )
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line and returns its exit code. Nothing it does ends in a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 still shows the rest
+    screen = Screen(as_json=_wants_json(arguments))
+    try:
+        code = _run(arguments, screen)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return failures.INTERRUPTED
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. Python must not try to flush the rest at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return failures.REFUSED
+    except Exception as error:  # noqa: BLE001 (whatever is left is a defect; its text could hold a secret)
+        message = f"unexpected {type(error).__name__}: this is a defect of valetkey; please report it"
+        screen.error(message, "", {"message": message})
+        return failures.REFUSED
+    return code
+
+
+def _run(arguments: Sequence[str], screen: Screen) -> int:
+    try:
+        _check_text(arguments)
+        answer = get_command(app).main(args=list(arguments), prog_name="valetkey", standalone_mode=False)
+    except ValetKeyError as error:
+        screen.error(error.message, failures.facts(error), failures.as_json(error))
+        return failures.exit_code(error)
+    except _UsageError as error:
+        return _usage(error, screen)
+    except typer.Abort:
+        return failures.INTERRUPTED
+    return answer if isinstance(answer, int) else 0
+
+
+def _usage(error: Exception, screen: Screen) -> int:
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        sys.stderr.write(f"{message}\n" if message else "")
+        return failures.USAGE
+    hint = f"see: {context.command_path} --help" if context else ""
+    screen.error(message, hint, {"message": message})
+    return failures.USAGE
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    try:
+        "".join(arguments).encode()
+    except UnicodeEncodeError:
+        raise InvalidArgumentError("an argument is not text; expected UTF-8") from None
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    # Known before the arguments are parsed, so that errors of parsing come as JSON too.
+    pairs = zip_longest(arguments, arguments[1:])
+    return any(
+        argument in ("-ojson", "-o=json", "--output=json") or (argument in ("-o", "--output") and following == "json")
+        for argument, following in pairs
+    )

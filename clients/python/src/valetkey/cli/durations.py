@@ -1,0 +1,32 @@
+"""Durations as people write them: `15m`, `1h30m`, `900s`, `90d`, or plain seconds."""
+
+import re
+from datetime import timedelta
+
+from valetkey.errors import InvalidArgumentError
+
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_PART = r"[0-9]{1,40}[dhms]"
+_DURATION = re.compile(rf"(?P<sign>-?)(?:(?P<seconds>[0-9]{{1,40}})|(?P<parts>(?:{_PART})+))", re.ASCII)
+
+
+def parse_duration(text: str, option: str) -> timedelta:
+    """Returns a duration; zero and negative ones too, for the broker knows its own limits.
+
+    Raises InvalidArgumentError where `text` is no duration or longer than one can be.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if not match:
+        raise InvalidArgumentError(
+            f"{option}: {text!r} is not a duration; expected one such as 15m, 1h30m, 900s or 90d"
+        )
+    if match["parts"]:
+        seconds = sum(int(part[:-1]) * _UNITS[part[-1]] for part in re.findall(_PART, match["parts"]))
+    else:
+        seconds = int(match["seconds"])
+    try:
+        return timedelta(seconds=-seconds if match["sign"] else seconds)
+    except OverflowError:
+        raise InvalidArgumentError(
+            f"{option}: {text} is longer than a duration can be; expected minutes to days, such as 15m or 90d"
+        ) from None

@@ -1,0 +1,78 @@
+"""Resources as rows and as JSON."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from rich.text import Text
+
+from valetkey.cli import failures
+from valetkey.cli.screen import Screen, printable
+from valetkey.values import ConnectorResources, Resource
+
+_COLUMNS = ["CONNECTOR ID", "CONNECTOR NAME", "CONNECTOR TYPE", "RESOURCE TYPE", "RESOURCE NAMES"]
+
+
+def resource_json(resource: Resource) -> dict[str, str]:
+    """Returns a resource as a JSON object."""
+    return {
+        "resource_type": resource.resource_type,
+        "resource_id": resource.resource_id,
+        "account": resource.account,
+        "url": resource.url,
+    }
+
+
+def entry_json(entry: ConnectorResources) -> dict[str, Any]:
+    """Returns what one connector reaches as a JSON object; `error` is null where it could be listed."""
+    return {
+        "connector_id": entry.connector_uid,
+        "connector": entry.connector,
+        "connector_type": entry.connector_type,
+        "resource_type": entry.resource_type,
+        "resources": [resource_json(resource) for resource in entry.resources],
+        "error": failures.as_json(entry.error) if entry.error else None,
+    }
+
+
+def print_resources(screen: Screen, resource_type: str, resources: Iterable[Resource]) -> None:
+    """Prints one connector's resources: resource type, resource names."""
+    found = list(resources)
+    screen.table(["RESOURCE TYPE", "RESOURCE NAMES"], [[resource_type, _names(found, _ambiguous(found))]])
+
+
+def print_entries(screen: Screen, entries: list[ConnectorResources]) -> None:
+    """Prints what several connectors reach; one that fails shows its error in its own row."""
+    ambiguous = _ambiguous(resource for entry in entries for resource in entry.resources)
+    screen.table(
+        _COLUMNS,
+        [
+            [
+                entry.connector_uid,
+                entry.connector,
+                entry.connector_type,
+                entry.resource_type,
+                _error(entry) if entry.error else _names(entry.resources, ambiguous),
+            ]
+            for entry in entries
+        ],
+    )
+
+
+def _error(entry: ConnectorResources) -> Text:
+    return Text(printable(f"error: {entry.error}"), style="red")
+
+
+def _names(resources: Iterable[Resource], ambiguous: set[str]) -> str:
+    # Two accounts may have containers of one name; then only the URL tells them apart.
+    return "\n".join(
+        f"{resource.resource_id} ({resource.url})" if resource.resource_id in ambiguous else resource.resource_id
+        for resource in resources
+    )
+
+
+def _ambiguous(resources: Iterable[Resource]) -> set[str]:
+    urls: dict[str, set[str]] = defaultdict(set)
+    for resource in resources:
+        urls[resource.resource_id].add(resource.url)
+    return {resource_id for resource_id, found in urls.items() if len(found) > 1}

@@ -1,0 +1,106 @@
+"""What a command shows: data on standard output, everything else on standard error."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+# Into a pipe or a file a table goes as wide as it is: wrapped cells cannot be searched or cut.
+_UNLIMITED = 20_000
+
+
+class OutputFormat(StrEnum):
+    """How a command shows its data."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="How to show the result.", show_default=True)]
+
+
+class Screen:
+    """Standard output and standard error of one command; both take the broker's texts as text, never as markup."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self._out = _console(sys.stdout)
+        self._err = _console(sys.stderr)
+
+    def json(self, value: Any) -> None:
+        """Prints a value as JSON to standard output."""
+        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    def line(self, text: str) -> None:
+        """Prints one line to standard output as it is, without wrapping."""
+        sys.stdout.write(printable(text) + "\n")
+
+    def table(
+        self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, rules: bool = True
+    ) -> None:
+        """Prints a table to standard output, with rules between the rows unless told otherwise."""
+        table = Table(box=box.HEAVY_EDGE, show_lines=rules)
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(printable(cell)) if isinstance(cell, str) else cell for cell in row))
+        self._out.print(table)
+
+    def properties(self, rows: Iterable[tuple[str, str]]) -> None:
+        """Prints names and values as a table of two columns, leaving out what has no value."""
+        self.table(["PROPERTY", "VALUE"], [row for row in rows if row[1]], rules=False)
+
+    def note(self, text: str) -> None:
+        """Prints a remark to standard error."""
+        self._remark("note", "Note: ", "cyan", text)
+
+    def warn(self, text: str) -> None:
+        """Prints a warning to standard error."""
+        self._remark("warning", "Warning: ", "yellow", text)
+
+    def error(self, text: str, facts: str, as_json: dict[str, Any]) -> None:
+        """Prints an error and, dimmed, what helps to look it up, to standard error."""
+        if self.as_json:
+            self._json_line({"error": as_json})
+            return
+        self._err.print(Text("Error: ", style="bold red") + Text(printable(text), style="default"), soft_wrap=True)
+        if facts:
+            self._err.print(Text(printable(facts), style="dim"), soft_wrap=True)
+
+    @contextmanager
+    def busy(self, text: str) -> Iterator[None]:
+        """Turns a spinner on standard error while the block runs, if a person is looking."""
+        if self._err.is_terminal and not self.as_json:
+            with self._err.status(text):
+                yield
+        else:
+            yield
+
+    def _remark(self, key: str, label: str, style: str, text: str) -> None:
+        if self.as_json:
+            self._json_line({key: text})
+        else:
+            self._err.print(Text(label, style=style) + Text(printable(text), style="default"), soft_wrap=True)
+
+    def _json_line(self, value: Any) -> None:
+        sys.stderr.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def printable(text: str) -> str:
+    """Returns `text` with control characters but line breaks escaped: nothing may drive the terminal."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else ascii(character)[1:-1] for character in text
+    )
+
+
+def _console(stream: Any) -> Console:
+    width = None if stream.isatty() else _UNLIMITED
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)

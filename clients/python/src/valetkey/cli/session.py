@@ -1,0 +1,61 @@
+"""What the global options say, and the client and confirmations that commands share."""
+
+import sys
+from dataclasses import dataclass, field
+
+import typer
+
+from valetkey.cli.durations import parse_duration
+from valetkey.cli.screen import Screen
+from valetkey.client import Client
+from valetkey.errors import InvalidArgumentError
+from valetkey.settings import load_settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """The global options of one run."""
+
+    endpoint: str | None = None
+    ca_file: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    api_key_file: str | None = None
+    config: str | None = None
+    timeout: str = "30s"
+
+
+def client_of(context: typer.Context, screen: Screen) -> Client:
+    """Returns a client for the global options, the environment and the config file.
+
+    Raises SettingsError or InvalidArgumentError where they do not make one.
+    """
+    session: Session = context.obj
+    if session.api_key:
+        screen.warn(
+            "--api-key on the command line: other users of this machine can see it in the process list; "
+            "--api-key-file or VALETKEY_API_KEY keep it out"
+        )
+    settings = load_settings(
+        endpoint=session.endpoint,
+        ca_file=session.ca_file,
+        api_key=session.api_key,
+        api_key_file=session.api_key_file,
+        config_file=session.config,
+    )
+    for warning in settings.warnings:
+        screen.warn(warning)
+    timeout = parse_duration(session.timeout, "--timeout").total_seconds()
+    return Client(settings.endpoint, api_key=settings.api_key, ca_file=settings.ca_file, timeout=timeout)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Asks a person before something cannot be undone; a script, without a terminal, is not asked.
+
+    Raises InvalidArgumentError where the answer is not yes.
+    """
+    if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise InvalidArgumentError("not confirmed, nothing was changed; answer y, or pass --yes")

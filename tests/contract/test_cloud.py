@@ -18,15 +18,13 @@ from broker.model import (
     Secret,
 )
 from broker.ports import Cloud
-from support.azure_stack import (  # noqa: F401 (fixtures)
+from support.azure_stack import (
     CLIENT,
     CONTAINERS,
     LOGS,
     ML,
     PLANTED,
     AzureStack,
-    azure,
-    azurite,
     make_connector,
     make_credential,
 )
@@ -153,11 +151,11 @@ class TestAzure(Contract):
     """The adapter keeps the contract, on the control-plane stand-in and real Azurite."""
 
     @pytest.fixture
-    def cloud(self, azure: AzureStack) -> Cloud:  # noqa: F811 (a fixture)
+    def cloud(self, azure: AzureStack) -> Cloud:
         return azure.cloud
 
     @pytest.fixture
-    def profile(self, azure: AzureStack) -> CloudProfile:  # noqa: F811 (a fixture)
+    def profile(self, azure: AzureStack) -> CloudProfile:
         return azure.profile
 
 

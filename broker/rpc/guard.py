@@ -57,34 +57,41 @@ class Guard(grpc.aio.ServerInterceptor):
             return wrapped
         handler = await continuation(handler_call_details)
         if handler is None:
-            return grpc.stream_stream_rpc_method_handler(self._guarded_stream(_unknown(method), _UNKNOWN))
+            return grpc.stream_stream_rpc_method_handler(self._guarded_stream(_unknown(method), _UNKNOWN, _as_it_is))
         wrapped = self._wrap(handler, method)
         self._wrapped[method] = wrapped
         return wrapped
 
     def _wrap(self, handler: Handler, method: str) -> Handler:
-        coders = (handler.request_deserializer, handler.response_serializer)
+        # Messages are decoded behind the guard: gRPC would tell anybody the decoder's own words, key or no key.
+        decode, encode = _decoder(handler), handler.response_serializer
         if handler.request_streaming and handler.response_streaming:
-            stream = self._guarded_stream(handler.stream_stream, method)
-            return grpc.stream_stream_rpc_method_handler(stream, *coders)
+            stream = self._guarded_stream(handler.stream_stream, method, decode)
+            return grpc.stream_stream_rpc_method_handler(stream, None, encode)
         if handler.response_streaming:
-            stream = self._guarded_stream(handler.unary_stream, method)
-            return grpc.unary_stream_rpc_method_handler(stream, *coders)
+            stream = self._guarded_stream(handler.unary_stream, method, decode)
+            return grpc.unary_stream_rpc_method_handler(stream, None, encode)
         if handler.request_streaming:
-            unary = self._guarded_unary(handler.stream_unary, method)
-            return grpc.stream_unary_rpc_method_handler(unary, *coders)
-        return grpc.unary_unary_rpc_method_handler(self._guarded_unary(handler.unary_unary, method), *coders)
+            unary = self._guarded_unary(handler.stream_unary, method, decode)
+            return grpc.stream_unary_rpc_method_handler(unary, None, encode)
+        unary = self._guarded_unary(handler.unary_unary, method, decode)
+        return grpc.unary_unary_rpc_method_handler(unary, None, encode)
 
-    def _guarded_unary(self, behavior: Method, method: str) -> Callable[[Any, Context], Awaitable[Any]]:
-        async def guarded(request: Any, context: Context) -> Any:
+    def _guarded_unary(
+        self, behavior: Method, method: str, decode: Callable[[Any], Any]
+    ) -> Callable[[Any, Context], Awaitable[Any]]:
+        async def guarded(raw: Any, context: Context) -> Any:
             metadata = _metadata(context)
             call = self._begin(metadata)
             started = time.perf_counter()
             failure: Exception | None = None
             try:
                 self._admit(call, method, metadata)
+                request = decode(raw)
                 async with asyncio.timeout(self._seconds(context)):
                     response = await behavior(request, context)
+            except grpc.aio.AbortError:
+                raise  # The health service's own answer, already given.
             except Exception as error:  # noqa: BLE001 (the border: nothing of ours leaves but what to_status says)
                 failure = error
             if failure is not None:
@@ -94,20 +101,24 @@ class Guard(grpc.aio.ServerInterceptor):
 
         return guarded
 
-    def _guarded_stream(self, behavior: Method, method: str) -> Callable[[Any, Context], AsyncIterator[Any]]:
-        async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
+    def _guarded_stream(
+        self, behavior: Method, method: str, decode: Callable[[Any], Any]
+    ) -> Callable[[Any, Context], AsyncIterator[Any]]:
+        async def guarded(raw: Any, context: Context) -> AsyncIterator[Any]:
             metadata = _metadata(context)
             call = self._begin(metadata)
             started = time.perf_counter()
             failure: Exception | None = None
             try:
                 self._admit(call, method, metadata)
-                answers = behavior(request, context)
+                answers = behavior(decode(raw), context)
                 if hasattr(answers, "__aiter__"):
                     async for answer in answers:
                         yield answer
                 else:  # The health service writes to the context instead of yielding.
                     await answers
+            except grpc.aio.AbortError:
+                raise
             except Exception as error:  # noqa: BLE001 (as above)
                 failure = error
             if failure is not None:
@@ -142,7 +153,7 @@ class Guard(grpc.aio.ServerInterceptor):
         return self._limit if remaining is None else min(remaining, self._limit)
 
     async def _fail(self, error: Exception, call: Call, method: str, started: float, context: Context) -> NoReturn:
-        known = _known(error, self._limit)
+        known = _known(error, method, self._limit)
         if known is None:
             self._log.error("unexpected error", method=method, frames=frames(error))
         self._done(call, method, started, known, failed=True)
@@ -171,11 +182,14 @@ def _metadata(context: Context) -> Metadata:
     return metadata or ()
 
 
-def _known(error: Exception, limit: float) -> BrokerError | None:
+def _known(error: Exception, method: str, limit: float) -> BrokerError | None:
     if isinstance(error, BrokerError):
         return error
     if isinstance(error, InvalidFieldError):
         return from_invalid_field(error)
+    # What generated code raises where its servicer, the health service's, leaves a method out.
+    if isinstance(error, NotImplementedError) and method.startswith("/grpc."):
+        return BrokerError(Reason.METHOD_UNKNOWN, f"this broker does not serve {method}", {"method": method})
     if isinstance(error, TimeoutError):
         return BrokerError(
             Reason.DEADLINE_EXCEEDED,
@@ -183,6 +197,29 @@ def _known(error: Exception, limit: float) -> BrokerError | None:
             {"limit": f"{limit:g}s"},
         )
     return None
+
+
+def _decoder(handler: Handler) -> Callable[[Any], Any]:
+    """Returns what turns the raw request, bytes or a stream of them, into messages. Raises InvalidFieldError."""
+    decode = handler.request_deserializer
+    if decode is None:
+        return _as_it_is
+
+    def one(raw: bytes) -> Any:
+        try:
+            return decode(raw)
+        except Exception:  # noqa: BLE001 (decoders raise what they like; their words may quote the request)
+            raise InvalidFieldError("request", "cannot be decoded", "a message of the method's request type") from None
+
+    async def each(raw: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for item in raw:
+            yield one(item)
+
+    return each if handler.request_streaming else one
+
+
+def _as_it_is(request: Any) -> Any:
+    return request
 
 
 def _unknown(method: str) -> Method:

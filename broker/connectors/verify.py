@@ -12,6 +12,8 @@ _KEY_SECONDS = 3600.0
 _SKEW_SECONDS = 900.0
 # So many containers are named in an error; more would bury it.
 _NAMED = 5
+# Errors travel in metadata, of which gRPC takes a few kilobytes.
+_CANDIDATES = 10
 
 
 async def verify(cloud: Cloud, clock: Clock, connector: Connector, credential: Credential) -> Sequence[Container]:
@@ -64,11 +66,12 @@ def serving(connector: Connector, containers: Sequence[Container]) -> Sequence[C
 
 
 def ambiguous(wanted: ResourceId, found: Sequence[Container]) -> BrokerError:
-    """Returns the error that lists every container a short id may mean."""
-    urls = " ".join(sorted(c.url for c in found))
+    """Returns the error that lists the containers a short id may mean, the first ones where they are many."""
+    urls = " ".join(sorted(c.url for c in found)[:_CANDIDATES])
+    more = f" and {len(found) - _CANDIDATES} more" if len(found) > _CANDIDATES else ""
     return BrokerError(
         Reason.RESOURCE_AMBIGUOUS,
-        f"{wanted} names containers in several accounts; give the full URL, one of: {urls}",
+        f"{wanted} names containers in several accounts; give the full URL, one of: {urls}{more}",
         {"resource": str(wanted), "candidates": urls},
     )
 

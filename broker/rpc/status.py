@@ -9,6 +9,10 @@ from broker.errors import BrokerError, Reason
 from broker.model import InvalidFieldError
 from valetkey.v1 import errors_pb2
 
+# A status travels in trailing metadata, of which clients take 8 KiB by default: a longer one is lost whole. The
+# message is in it twice, once in base64.
+_MOST_CHARACTERS = 1_400
+
 Trailer = tuple[tuple[str, str | bytes], ...]
 
 _CODES: Mapping[Reason, grpc.StatusCode] = {
@@ -52,7 +56,7 @@ def detail(error: BrokerError | None, request_id: str) -> errors_pb2.ErrorDetail
     message = errors_pb2.ErrorDetail(request_id=request_id)
     if error is not None:
         message.reason = errors_pb2.ErrorReason.Value(f"ERROR_REASON_{error.reason.name}")
-        message.metadata.update(error.metadata)
+        message.metadata.update({name: _cut(value) for name, value in error.metadata.items()})
         if error.retry_after is not None:
             message.retry_delay.FromMilliseconds(round(error.retry_after * 1000))
     return message
@@ -61,7 +65,9 @@ def detail(error: BrokerError | None, request_id: str) -> errors_pb2.ErrorDetail
 def to_status(error: BrokerError | None, request_id: str) -> tuple[grpc.StatusCode, str, Trailer]:
     """Returns code, message and trailing metadata for an error; None stands for an unexpected one."""
     code = code_of(error)
-    message = error.message if error is not None else f"internal error; the broker's log has it under {request_id}"
+    message = (
+        _cut(error.message) if error is not None else f"internal error; the broker's log has it under {request_id}"
+    )
     envelope = errors_pb2.ErrorStatus(code=code.value[0], message=message)
     packed = AnyMessage()
     packed.Pack(detail(error, request_id))
@@ -71,3 +77,7 @@ def to_status(error: BrokerError | None, request_id: str) -> tuple[grpc.StatusCo
         message,
         (("grpc-status-details-bin", envelope.SerializeToString()), ("x-request-id", request_id)),
     )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"

@@ -59,9 +59,10 @@ class Login:
     async def close(self) -> None:
         """Stops renewing and gives the token back, if Vault can be reached. Never raises."""
         self._closed = True
+        if self._keeper is not None:
+            self._keeper.cancel()
+        # A login under way is let end (within the calls' timeout): cut off, it would leave a token in Vault.
         tasks = [task for task in (self._keeper, self._pending) if task is not None]
-        for task in tasks:
-            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._token is None:
             return
@@ -90,7 +91,7 @@ class Login:
             self.generation += 1
             self._failures = 0
             self._log.info("vault_logged_in", lease_seconds=token.lease_seconds, login=self.generation)
-            if self._keeper is None:
+            if self._keeper is None and not self._closed:
                 self._keeper = asyncio.create_task(self._keep(), name="vault-renewal")
             return
         raise failure

@@ -1,0 +1,190 @@
+"""What the Vault adapter makes of answers that a healthy Vault does not give."""
+
+import json
+import ssl
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from broker.adapters.vault import VaultStateStore
+from broker.devstack.ca import make_ca
+from broker.errors import BrokerError, Reason
+from broker.settings import VaultSettings
+
+LOGIN = {"auth": {"client_token": "planted-token", "lease_duration": 600, "renewable": True}}
+JSON = "application/json"
+
+
+@dataclass
+class Script:
+    """What the server below answers: to logins, and to all else; and what it was asked."""
+
+    login: tuple[int, str, str] = (200, JSON, json.dumps(LOGIN))
+    rest: tuple[int, str, str] = (404, JSON, '{"errors": []}')
+    asked: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture
+def address(script: Script, tmp_path: Path) -> Iterator[str]:
+    """A TLS server that follows the script."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            script.asked.append(f"{self.command} {self.path}")
+            self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            status, kind, body = script.login if self.path.endswith("/login") else script.rest
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body.encode())))
+            self.send_header("Location", "https://127.0.0.1:9/elsewhere")
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_GET = do_POST = do_LIST = answer  # noqa: N815 (the base class's names)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
+            pass
+
+    certificate, key = make_ca(tmp_path).issue("stub", tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield f"https://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+async def store(address: str, tmp_path: Path) -> AsyncIterator[VaultStateStore]:
+    for name in ("role_id", "secret_id"):
+        (tmp_path / name).write_text(f"planted-{name}")
+    settings = VaultSettings(
+        address=address,
+        role_id_file=tmp_path / "role_id",
+        secret_id_file=tmp_path / "secret_id",
+        ca_file=tmp_path / "ca.pem",
+        timeout_seconds=2,
+    )
+    opened = VaultStateStore(settings)
+    yield opened
+    await opened.close()
+
+
+def errors(*texts: str) -> str:
+    """Returns a body as Vault words its errors."""
+    return json.dumps({"errors": texts})
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause", "hint"),
+    [
+        ((503, JSON, errors("Vault is sealed")), "sealed", "unseal"),
+        ((503, JSON, errors("Vault is in standby")), "standby", "cluster"),
+        ((503, "text/html", "<h1>Service Unavailable</h1>"), "standby", "cluster"),
+        ((501, JSON, errors("not initialized")), "standby", "cluster"),
+        ((502, "text/html", "<h1>Bad Gateway</h1>"), "standby", "cluster"),
+        ((500, JSON, errors("1 error occurred: planted-detail")), "failing", "log"),
+        ((504, "text/html", "planted-detail"), "failing", "log"),
+        ((429, JSON, errors("rate limit quota exceeded")), "throttled", "later"),
+        ((400, JSON, errors("planted-detail")), "refused", "vault.mount"),
+        ((403, JSON, errors("permission denied")), "denied", "policy"),
+        ((401, JSON, errors("planted-detail")), "denied", "policy"),
+        ((404, JSON, errors('no handler for route "valetkey/data/x"')), "not found", "vault.mount"),
+        ((200, "text/html", "<h1>Please log in: planted-detail</h1>"), "unexpected answer", "vault.address"),
+        ((200, JSON, "{"), "unexpected answer", "vault.address"),
+        ((200, JSON, "[]"), "unexpected answer", "vault.address"),
+        ((200, JSON, '{"data": null}'), "unexpected answer", "version 2"),
+        ((200, JSON, '{"data": {"data": {"a": "planted-detail"}}}'), "unexpected answer", "version 2"),
+        ((204, JSON, ""), "unexpected answer", "vault.address"),
+        ((307, JSON, ""), "unexpected answer", "redirect"),
+    ],
+)
+async def test_each_answer_becomes_one_clear_error(
+    store: VaultStateStore, script: Script, answer: tuple[int, str, str], cause: str, hint: str
+) -> None:
+    """Whatever answers in Vault's place, the caller learns what is wrong and what to look at, and no detail leaks."""
+    script.rest = answer
+    with pytest.raises(BrokerError) as caught:
+        await store.open()
+    error = caught.value
+    assert error.reason is Reason.VAULT_UNAVAILABLE
+    assert error.metadata == {"cause": cause}
+    assert hint in error.message
+    assert "planted" not in f"{error!r} {error.message}"
+    assert error.retry_after == (1.0 if cause == "throttled" else None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        ((400, JSON, errors("invalid role or secret ID")), "login refused"),
+        ((403, JSON, errors("permission denied")), "login refused"),
+        ((404, JSON, errors('no handler for route "auth/approle/login"')), "login refused"),
+        ((503, JSON, errors("Vault is sealed")), "sealed"),
+        ((200, JSON, "{}"), "unexpected answer"),
+        ((200, JSON, '{"auth": null}'), "unexpected answer"),
+        (
+            (200, JSON, '{"auth": {"client_token": "planted", "lease_duration": "x", "renewable": true}}'),
+            "unexpected answer",
+        ),
+        ((307, JSON, ""), "unexpected answer"),
+    ],
+)
+async def test_each_answer_to_a_login_becomes_one_clear_error(
+    store: VaultStateStore, script: Script, answer: tuple[int, str, str], cause: str
+) -> None:
+    """A login that cannot be had ends there: nothing else is asked of the server."""
+    script.login = answer
+    with pytest.raises(BrokerError) as caught:
+        await store.open()
+    assert caught.value.metadata == {"cause": cause}
+    assert "planted" not in f"{caught.value!r} {caught.value.message}"
+    assert script.asked == ["POST /v1/auth/approle/login"]
+
+
+async def test_redirects_are_not_followed(store: VaultStateStore, script: Script) -> None:
+    """A token goes to the address of the settings, never to where an answer points."""
+    script.rest = (307, JSON, "")
+    with pytest.raises(BrokerError, match="redirect"):
+        await store.read("generation")
+    assert script.asked[-1] == "GET /v1/valetkey/data/generation"
+
+
+@pytest.mark.parametrize("setting", ["role_id", "secret_id"])
+@pytest.mark.parametrize("state", ["missing", "directory", "empty", "blank", "binary"])
+async def test_unusable_credential_files_are_named(
+    store: VaultStateStore, script: Script, tmp_path: Path, setting: str, state: str
+) -> None:
+    """A file that cannot be used is an error with its setting and problem, and nothing is sent."""
+    path = tmp_path / setting
+    path.unlink()
+    if state == "directory":
+        path.mkdir()
+    elif state != "missing":
+        path.write_bytes({"empty": b"", "blank": b" \n", "binary": b"\xff\xfe\x00"}[state])
+    with pytest.raises(BrokerError) as caught:
+        await store.open()
+    assert caught.value.metadata == {"cause": "credential file"}
+    assert f"vault.{setting}_file" in caught.value.message
+    assert script.asked == []
+
+
+async def test_login_is_asked_for_once(store: VaultStateStore, script: Script) -> None:
+    """Opening twice, and calling on, needs one login."""
+    await store.open()
+    await store.open()
+    await store.read("generation")
+    assert script.asked.count("POST /v1/auth/approle/login") == 1

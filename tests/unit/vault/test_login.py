@@ -1,0 +1,208 @@
+"""The login's keeper: when it renews, when it logs in, and how it fails, on a client that is told what to do."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+from hvac import exceptions
+from structlog.testing import capture_logs
+
+from broker.adapters.vault.calls import Calls
+from broker.adapters.vault.client import Token, VaultClient
+from broker.adapters.vault.login import Login
+from broker.errors import BrokerError
+from broker.model import Secret
+
+
+class FakeClient:
+    """The part of VaultClient that a login uses. Failures are raised in their order, one for each call."""
+
+    def __init__(self) -> None:
+        self.lease = 600.0
+        self.renewable = True
+        self.did: list[str] = []
+        self.login_failures: list[Exception] = []
+        self.renew_failures: list[Exception] = []
+        self.renewed_lease: float | None = None
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def log_in(self) -> Token:
+        self.did.append("log in")
+        self.gate.wait(5)
+        if self.login_failures:
+            raise self.login_failures.pop(0)
+        return Token(Secret(f"token-{len(self.did)}"), self.lease, self.renewable)
+
+    def use(self, token: Token) -> None:
+        self.did.append("use")
+
+    def renew(self) -> Token:
+        self.did.append("renew")
+        if self.renew_failures:
+            raise self.renew_failures.pop(0)
+        return Token(Secret("token"), self.lease if self.renewed_lease is None else self.renewed_lease, self.renewable)
+
+    def revoke(self) -> None:
+        self.did.append("revoke")
+
+
+@pytest.fixture
+def client() -> FakeClient:
+    return FakeClient()
+
+
+@pytest.fixture
+async def login(client: FakeClient) -> AsyncIterator[Login]:
+    calls = Calls(timeout=5.0)
+    keeper = Login(cast("VaultClient", client), calls)
+    yield keeper
+    client.gate.set()
+    await keeper.close()
+    calls.close()
+
+
+async def until(done: Any) -> None:
+    """Waits until `done()` is true, for five seconds at most."""
+    async with asyncio.timeout(5):
+        while not done():  # noqa: ASYNC110 (a thread of the keeper's makes it true)
+            await asyncio.sleep(0.005)
+
+
+async def test_callers_share_one_login(client: FakeClient, login: Login) -> None:
+    """A herd of callers at a cold start is one login at Vault."""
+    client.gate.clear()
+    callers = [asyncio.create_task(login.ensure()) for _ in range(20)]
+    await until(lambda: client.did)
+    client.gate.set()
+    assert await asyncio.gather(*callers) == [1] * 20
+    assert client.did == ["log in", "use"]
+
+
+async def test_callers_share_a_failed_login_and_the_next_tries_again(client: FakeClient, login: Login) -> None:
+    """A failure is told to all who waited, at once; it is not kept for those who come later."""
+    client.gate.clear()
+    client.login_failures = [exceptions.VaultDown(errors=["Vault is sealed"])]
+    callers = [asyncio.create_task(login.ensure()) for _ in range(20)]
+    await until(lambda: client.did)
+    client.gate.set()
+    outcomes = await asyncio.gather(*callers, return_exceptions=True)
+    assert {outcome.metadata["cause"] for outcome in outcomes if isinstance(outcome, BrokerError)} == {"sealed"}
+    assert len(outcomes) == 20
+    assert client.did == ["log in"]
+    assert await login.ensure() == 1
+
+
+async def test_failed_login_that_nobody_waits_for_is_no_noise(client: FakeClient, login: Login) -> None:
+    """When every caller has given up, the login's failure is not reported as an exception nobody looked at."""
+    client.gate.clear()
+    client.login_failures = [exceptions.VaultDown()]
+    caller = asyncio.create_task(login.ensure())
+    await until(lambda: client.did)
+    caller.cancel()
+    client.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    await until(lambda: login._pending is None)
+    assert await login.ensure() == 1
+
+
+async def test_only_the_first_who_saw_it_lapse_logs_in(client: FakeClient, login: Login) -> None:
+    """Callers that were denied with an old token use the login that another has made since."""
+    seen = await login.ensure()
+    await login.anew(seen)
+    await login.anew(seen)
+    assert login.generation == 2
+    assert client.did.count("log in") == 2
+
+
+async def test_login_is_renewed_at_about_half_its_life(client: FakeClient, login: Login) -> None:
+    """Renewal comes well before the end, and not at the same moment in every replica."""
+    await login.ensure()
+    pauses = [login._pause() for _ in range(200)]
+    assert 240 <= min(pauses) < 290
+    assert 310 < max(pauses) <= 360
+
+
+async def test_login_that_never_lapses_is_left_alone(client: FakeClient, login: Login) -> None:
+    """A lease of 0 stands for "for ever": it must not become a loop without a pause."""
+    client.lease = 0.0
+    await login.ensure()
+    assert login._pause() > 1000
+    assert client.did == ["log in", "use"]
+
+
+async def test_renewal_goes_on(client: FakeClient, login: Login) -> None:
+    """The keeper renews again and again, without a new login."""
+    client.lease = 0.02
+    await login.ensure()
+    await until(lambda: client.did.count("renew") >= 3)
+    assert client.did.count("log in") == 1
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        exceptions.Forbidden(errors=["permission denied"]),
+        exceptions.InvalidRequest(errors=["lease is not renewable"]),
+        exceptions.InternalServerError(errors=["past the max TTL, cannot renew"]),
+    ],
+    ids=["lapsed", "not renewable", "past its maximal life"],
+)
+async def test_token_that_cannot_be_renewed_is_replaced(client: FakeClient, login: Login, failure: Exception) -> None:
+    """When Vault will not renew, the keeper logs in, before any caller notices."""
+    client.lease = 0.02
+    client.renew_failures = [failure]
+    with capture_logs() as lines:
+        await login.ensure()
+        await until(lambda: client.did.count("log in") == 2)
+    assert "vault_renewal_failed" not in {line["event"] for line in lines}
+
+
+async def test_token_whose_renewals_get_short_is_replaced(client: FakeClient, login: Login) -> None:
+    """Near the token's maximal life each renewal gives less: logging in beats renewing ever faster."""
+    client.lease, client.renewed_lease = 0.2, 0.05
+    await login.ensure()
+    await until(lambda: client.did.count("log in") == 2)
+    assert client.did.count("renew") == 1
+
+
+async def test_token_that_is_not_renewable_is_replaced(client: FakeClient, login: Login) -> None:
+    """A batch token is never renewed, only replaced."""
+    client.lease, client.renewable = 0.02, False
+    await login.ensure()
+    await until(lambda: client.did.count("log in") == 2)
+    assert "renew" not in client.did
+
+
+async def test_renewal_waits_longer_after_each_failure_and_recovers(client: FakeClient, login: Login) -> None:
+    """With Vault away the keeper tries on, ever more slowly up to a bound, says so, and goes on when it is back."""
+    client.lease = 0.02
+    client.renew_failures = [exceptions.VaultDown(errors=["Vault is sealed"])]
+    with capture_logs() as lines:
+        await login.ensure()
+        await until(lambda: client.did.count("renew") >= 2)
+    assert [line["cause"] for line in lines if line["event"] == "vault_renewal_failed"] == ["sealed"]
+    assert "token-" not in repr(lines)
+    pauses = []
+    for failures in (1, 2, 3, 50):
+        login._failures = failures
+        pauses.append(login._pause())
+    assert pauses[0] < pauses[1] < pauses[2] < pauses[3] <= 18
+
+
+async def test_close_during_a_login_gives_that_back_too(client: FakeClient, login: Login) -> None:
+    """A stop in the middle of a login leaves no token in Vault; later calls are told that the broker stops."""
+    client.gate.clear()
+    caller = asyncio.create_task(login.ensure())
+    await until(lambda: client.did)
+    closing = asyncio.create_task(login.close())
+    await asyncio.sleep(0)
+    client.gate.set()
+    await closing
+    await caller
+    assert client.did == ["log in", "use", "revoke"]
+    with pytest.raises(BrokerError, match="stopping"):
+        await login.ensure()

@@ -14,6 +14,7 @@ import uvloop
 from broker import __version__
 from broker.errors import BrokerError, ConfigurationError
 from broker.model import InvalidFieldError
+from broker.observability.logging import configure_logging
 from broker.settings import Settings, load_settings
 from broker.supervisor import EXIT_CONFIGURATION, Supervisor, only_broker_on, watch_lifeline
 
@@ -109,21 +110,34 @@ def bootstrap(
 
 
 @app.command()
-def dev(
+def dev(  # noqa: PLR0917 (the command's options)
     directory: Annotated[Path, typer.Option(help="Where the stack keeps its files.")] = Path(".valetkey-dev"),
-    port: Annotated[int | None, typer.Option(help="Port of the broker; a free one if left out.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the broker; 0 takes a free one.")] = 8443,
+    openbao_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of OpenBao; 0 takes a free one.")] = 0,
+    azurite_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of Azurite; 0 takes a free one.")] = 0,
+    control_plane_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the stand-in for Entra and ARM; 0 takes a free one.")
+    ] = 0,
     workers: Annotated[int, typer.Option(min=1, max=8, help="Workers of the broker.")] = 1,
     prepare: Annotated[bool, typer.Option("--prepare", help="Only install what the stack needs, then end.")] = False,
 ) -> None:
     """Runs a whole stack on this machine: OpenBao, Azurite, a stand-in for Entra and ARM, a broker, demo data."""
     try:
         from broker.devstack.dev import prepare_stack, run_dev  # noqa: PLC0415 (an extra; the server does without)
+        from broker.devstack.stack import DevStack, Ports  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"{error.name} is missing; pip install 'valetkey-broker[dev-stack]'") from None
     if prepare:
         prepare_stack()
         return
-    sys.exit(asyncio.run(run_dev(directory, port=port, workers=workers)))
+    configure_logging("console", "warning", sys.stderr)
+    chosen = {"broker": port, "openbao": openbao_port, "azurite": azurite_port, "control_plane": control_plane_port}
+    ports = Ports(**{part: number for part, number in chosen.items() if number})
+    sys.exit(asyncio.run(run_dev(DevStack(directory, ports=ports, progress=_progress), workers=workers)))
+
+
+def _progress(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def _version(value: bool) -> None:
@@ -142,8 +156,6 @@ def _options(
 
 
 def _loaded(config: Path) -> Settings:
-    from broker.observability.logging import configure_logging  # noqa: PLC0415 (commands that only print stay quick)
-
     settings = load_settings(config)
     configure_logging(settings.logging.format, settings.logging.level)
     return settings

@@ -1,13 +1,11 @@
 """Admits and revokes API keys, and makes the very first one."""
 
-import base64
-import secrets
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from broker.errors import BrokerError, Reason
-from broker.model import ApiKey, InvalidFieldError, Role, Secret, api_key_digest, check_name
+from broker.model import ApiKey, InvalidFieldError, Role, Secret, api_key_digest, check_name, new_api_key
 from broker.ports import Clock
 from broker.state.memory import Memory
 from broker.state.repository import StateRepository
@@ -86,8 +84,8 @@ class ApiKeyAdmin:
                     f"api-keys/{key.name} and bootstrap again",
                     {"api_key": key.name},
                 )
-        secret = "vk_" + base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode("ascii")
-        digest = api_key_digest(secret)
+        secret = new_api_key()
+        digest = api_key_digest(secret.reveal())
         if digest is None:
             raise AssertionError("a new key breaks the form of a key")
         created = await self.create(
@@ -98,4 +96,4 @@ class ApiKeyAdmin:
             expires_at=now + life,
             created_by="bootstrap",
         )
-        return created, Secret(secret)
+        return created, secret

@@ -1,6 +1,6 @@
 """Domain values: immutable, validated where they are made, free of I/O. Imports nothing else of the broker."""
 
-from broker.model.api_key import ApiKey, Principal, Role, api_key_digest
+from broker.model.api_key import ApiKey, Principal, Role, api_key_digest, new_api_key
 from broker.model.cloud import CloudProfile
 from broker.model.connector import AuthMethod, AzureConfig, Connector, ConnectorType, Credential
 from broker.model.invalid import InvalidFieldError
@@ -34,5 +34,6 @@ __all__ = [
     "check_account",
     "check_name",
     "check_uuid",
+    "new_api_key",
     "parse_source_ip",
 ]

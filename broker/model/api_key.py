@@ -1,11 +1,15 @@
 """API keys and the principals they make."""
 
+import base64
 import hashlib
 import re
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+
+from broker.model.secret import Secret
 
 # vk_ and 32 random bytes in base64url without padding (RFC 4648, section 5).
 _KEY = re.compile(r"vk_[A-Za-z0-9_-]{43}")
@@ -45,6 +49,11 @@ class ApiKey:
     expires_at: datetime
     created_at: datetime
     created_by: str
+
+
+def new_api_key() -> Secret:
+    """Returns a new key: `vk_` and 32 random bytes in base64url."""
+    return Secret("vk_" + base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode("ascii"))
 
 
 def api_key_digest(presented: str) -> bytes | None:

@@ -1,0 +1,92 @@
+# Everything a newcomer and CI need. `make demo` and `make test` do all the set-up themselves.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+PROTOC_BIN := .venv-proto/bin
+GENERATED := clients/python/src
+PROTOS := $(sort $(wildcard proto/valetkey/v1/*.proto))
+COVERAGE_FLOOR := 90
+
+.PHONY: help install demo dev test lint format bench proto proto-check proto-baseline lock clean
+
+help: ## Shows this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+
+install: .venv/.installed ## Installs both distributions and the tools into .venv
+
+# Output goes to a file: it matters only when something fails.
+.venv/.installed: requirements/dev.txt pyproject.toml clients/python/pyproject.toml broker/devstack/azurite_npm/package-lock.json
+	@echo "Installing into .venv (about a minute the first time) …"
+	@mkdir -p build
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed; this is " + sys.version)'
+	@{ test -x $(BIN)/python || $(PYTHON) -m venv .venv; \
+	   $(BIN)/pip install --require-hashes -r requirements/dev.txt; \
+	   $(BIN)/pip install --no-deps --no-build-isolation -e . -e clients/python; \
+	   $(BIN)/valetkey-broker dev --prepare; \
+	 } > build/install.log 2>&1 || { tail -n 20 build/install.log; echo "make: installing failed; the whole story is in build/install.log"; exit 1; }
+	@touch $@
+
+demo: install ## Runs the main job on real parts, from registering to a refused token, in about half a minute
+	@$(BIN)/python -m broker.devstack.demo
+
+dev: install ## Leaves a whole stack running: OpenBao, Azurite, a stand-in for Entra and ARM, the broker
+	@$(BIN)/valetkey-broker dev
+
+test: install ## Runs all tests, in parallel, with branch coverage
+	@rm -f .coverage .coverage.*
+	@$(BIN)/pytest --cov --cov-report= tests
+	@$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR) | tail -n 25
+
+lint: install proto-check ## Checks style, types, layers and the API
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache > build/imports.log || { cat build/imports.log; exit 1; }
+	@$(BIN)/buf lint proto
+	@$(BIN)/buf breaking proto --against proto/baseline.binpb
+	@echo "lint: all good"
+
+format: install ## Formats the code and mends what can be mended
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+bench: install ## Measures IssueToken against a bare gRPC echo
+	@command -v h2load > /dev/null || { echo "bench needs h2load: apt-get install nghttp2-client"; exit 1; }
+	@$(BIN)/python tests/bench/run.py
+
+.venv-proto/.installed: requirements/proto.txt
+	@mkdir -p build
+	@{ test -x $(PROTOC_BIN)/python || $(PYTHON) -m venv .venv-proto; \
+	   $(PROTOC_BIN)/pip install --require-hashes -r requirements/proto.txt; \
+	 } > build/install-proto.log 2>&1 || { tail -n 20 build/install-proto.log; exit 1; }
+	@touch $@
+
+define generate
+	$(PROTOC_BIN)/python -m grpc_tools.protoc -I proto \
+	  --plugin=protoc-gen-mypy=$(PROTOC_BIN)/protoc-gen-mypy \
+	  --plugin=protoc-gen-mypy_grpc=$(PROTOC_BIN)/protoc-gen-mypy_grpc \
+	  --python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) $(PROTOS)
+endef
+
+proto: .venv-proto/.installed ## Generates the Python code of the API
+	@rm -f $(GENERATED)/valetkey/v1/*_pb2*
+	@$(call generate,$(GENERATED))
+
+proto-check: .venv-proto/.installed
+	@rm -rf build/generated && mkdir -p build/generated
+	@$(call generate,build/generated)
+	@diff -r -q -x __init__.py -x __pycache__ build/generated/valetkey/v1 $(GENERATED)/valetkey/v1 \
+	  || { echo "The generated code is not current: run 'make proto' and commit."; exit 1; }
+
+proto-baseline: install ## Makes today's API the one that later changes must not break
+	@$(BIN)/buf build proto --exclude-source-info -o proto/baseline.binpb
+
+lock: install ## Renews the lock files from requirements/*.in (hashes, no registry host)
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --no-emit-package valetkey --no-emit-package valetkey-broker requirements/dev.in -o requirements/dev.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  requirements/proto.in -o requirements/proto.txt
+
+clean: ## Removes what the targets made
+	@rm -rf .venv .venv-proto build .valetkey-dev .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

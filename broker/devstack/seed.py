@@ -1,0 +1,71 @@
+"""What a fresh stack starts with: an admin key and, if wanted, a demo connector with a consumer's key."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from broker.app import Core, open_core
+from broker.connectors.registry import NewConnector
+from broker.devstack.layout import private_directory, write_private
+from broker.devstack.stack import CLOUD, DevStack
+from broker.model import AuthMethod, AzureConfig, ConnectorType, ResourceType, Role, new_api_key
+from broker.settings import load_settings
+
+DEMO_CONNECTOR = "azure-blob-demo"
+DEMO_RESOURCE = "az://demo-zenmlartifactstore"
+_KEY_LIFE = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """Files of secrets, mode 0600."""
+
+    admin_key: Path
+    consumer_key: Path
+    client_secret: Path
+
+
+async def seed(stack: DevStack, *, connector: bool = True) -> Seeds:
+    """Makes the admin key and writes the service principal's secret to a file.
+
+    With `connector`, registers the demo connector, verified as any other, and a key for it.
+    """
+    folder = private_directory(stack.directory / "keys")
+    seeds = Seeds(folder / "admin", folder / "consumer", folder / "client-secret")
+    write_private(seeds.client_secret, stack.client_secret.reveal() + "\n")
+    async with open_core(load_settings(stack.settings_file)) as core:
+        await core.store.open()
+        await core.repository.load()
+        _, admin_key = await core.api_keys.bootstrap("admin", _KEY_LIFE)
+        write_private(seeds.admin_key, admin_key.reveal() + "\n")
+        if connector:
+            await _register_demo(core, stack)
+            await _admit_consumer(core, seeds.consumer_key)
+    return seeds
+
+
+async def _register_demo(core: Core, stack: DevStack) -> None:
+    new = NewConnector(
+        name=DEMO_CONNECTOR,
+        type=ConnectorType.AZURE,
+        auth_method=AuthMethod.SERVICE_PRINCIPAL,
+        resource_type=ResourceType.BLOB_CONTAINER,
+        resource_id=DEMO_RESOURCE,
+        azure=AzureConfig(tenant_id=stack.tenant_id, client_id=stack.client_id, cloud=CLOUD),
+        client_secret=stack.client_secret,
+    )
+    await core.registry.create(new, created_by="dev")
+
+
+async def _admit_consumer(core: Core, file: Path) -> None:
+    key = new_api_key().reveal()
+    await core.api_keys.create(
+        name="demo-consumer",
+        digest=hashlib.sha256(key.encode("ascii")).digest(),
+        roles=[Role.CONSUMER],
+        connectors=[DEMO_CONNECTOR],
+        expires_at=datetime.now(UTC) + _KEY_LIFE,
+        created_by="dev",
+    )
+    write_private(file, key + "\n")

@@ -20,7 +20,7 @@ async def start_broker(stack: DevStack, *, workers: int = 1) -> Child:
         # Each worker says so once it has read Vault; before that it answers NOT_SERVING.
         return _times_serving(log_file) >= workers and await listening()
 
-    argv = [sys.executable, "-m", "broker", "serve", "--config", stack.settings_file, "--workers", str(workers)]
+    argv = [sys.executable, "-m", "broker", "serve", "--config", str(stack.settings_file), "--workers", str(workers)]
     return await Child.start("the broker", argv, log_file=log_file, ready=ready)
 
 

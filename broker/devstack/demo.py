@@ -90,7 +90,8 @@ class Storage:
         try:
             getattr(self, action)(*arguments)
         except (HttpResponseError, ClientAuthenticationError) as error:
-            return f"{error.status_code} {error.response.headers.get('x-ms-error-code') if error.response else ''}"
+            response: Any = error.response
+            return f"{error.status_code} {response.headers.get('x-ms-error-code')}"
         raise DemoFailedError(f"the storage service allowed {action}, which the token does not")
 
 

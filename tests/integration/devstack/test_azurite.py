@@ -3,6 +3,7 @@
 import asyncio
 import json
 import ssl
+import sys
 import threading
 from collections.abc import AsyncIterator
 from importlib.resources import files
@@ -113,6 +114,18 @@ def test_npm_failure_is_told_with_its_last_words(tmp_path: Path, monkeypatch: py
         ensure_installed(said.append, parent=tmp_path / "share")
     assert len(said) == 1
     assert list((tmp_path / "share").iterdir()) == []
+
+
+def test_goes_to_the_cache_outside_of_a_virtual_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Python of the system is not written into."""
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("npm_config_registry", "https://127.0.0.1:1")
+    monkeypatch.setenv("npm_config_cache", str(tmp_path / "npm"))
+    monkeypatch.setenv("npm_config_fetch_retries", "0")
+    with pytest.raises(ConfigurationError, match="could not install"):
+        ensure_installed(lambda _line: None)
+    assert (tmp_path / "valetkey").is_dir()
 
 
 def test_installers_at_the_same_time_do_no_harm(tmp_path: Path) -> None:

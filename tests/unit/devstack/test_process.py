@@ -99,11 +99,20 @@ async def test_launcher_refuses_a_parent_that_is_gone(tmp_path: Path) -> None:
 async def test_early_end_is_told_with_the_last_words(tmp_path: Path) -> None:
     """A server that cannot start is named, with its own explanation: no guessing, no waiting."""
     argv = [sys.executable, "-c", "print('the port is taken'); raise SystemExit(3)"]
-    with pytest.raises(
-        ConfigurationError, match=r"(?s)azurite ended \(exit status 3\).*the port is taken"
-    ) as caught:
+    with pytest.raises(ConfigurationError, match=r"(?s)azurite ended \(exit status 3\).*the port is taken") as caught:
         await Child.start("azurite", argv, log_file=tmp_path / "log", ready=_never, ready_within=20)
     assert str(tmp_path / "log") in str(caught.value)
+
+
+async def test_last_words_are_this_childs(tmp_path: Path) -> None:
+    """A log that is appended to never blames today's failure on yesterday's."""
+    log = tmp_path / "log"
+    log.write_text("yesterday's disaster\n")
+    argv = [sys.executable, "-c", "print('today'); raise SystemExit(1)"]
+    with pytest.raises(ConfigurationError, match="today") as caught:
+        await Child.start("bao", argv, log_file=log, ready=_never)
+    assert "yesterday" not in str(caught.value)
+    assert log.read_text() == "yesterday's disaster\ntoday\n"
 
 
 async def test_end_is_noticed_though_the_probe_is_answered(tmp_path: Path) -> None:

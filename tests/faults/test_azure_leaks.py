@@ -1,0 +1,78 @@
+"""A planted secret, searched for in everything that comes out of the adapter when things go wrong."""
+
+import logging
+import time
+import traceback
+from urllib.parse import quote_plus
+
+import pytest
+
+from broker.errors import BrokerError
+from support.azure_stack import ML, PLANTED, AzureStack, make_connector, make_credential
+from support.fault_proxy import asks_for_key
+
+# An Entra, or something posing as it, that sends back what it was sent.
+_ECHO_TEXT = f"client_secret={PLANTED.reveal()} {quote_plus(PLANTED.reveal())}"
+_ECHOES = {
+    "refusal": (401, f'{{"error": "invalid_client", "error_description": "AADSTS7000215: {_ECHO_TEXT}"}}'),
+    "refusal without a code": (400, f'{{"error": "invalid_client", "error_description": "{_ECHO_TEXT}"}}'),
+    "html": (400, f"<html>error: {_ECHO_TEXT}</html>"),
+    "html with 200": (200, f"<html>{_ECHO_TEXT}</html>"),
+    "broken JSON": (200, f'{{"{_ECHO_TEXT}'),
+    "busy": (503, f"<html>{_ECHO_TEXT}</html>"),
+}
+
+
+def _assert_clean(error: BaseException, logs: str) -> None:
+    seen: list[BaseException] = []
+    pending: list[BaseException | None] = [error]
+    while pending:
+        each = pending.pop()
+        if each is None or each in seen:
+            continue
+        seen.append(each)
+        # The context too, which `from` only hides.
+        pending += [each.__cause__, each.__context__]
+    text = "\n".join(part for each in seen for part in (str(each), repr(each), repr(each.args), repr(vars(each))))
+    _assert_free(text + "".join(traceback.format_exception(error)) + logs)
+
+
+def _assert_free(text: str) -> None:
+    # "eyJ" begins every JSON Web Token.
+    for needle in (PLANTED.reveal(), quote_plus(PLANTED.reveal()), "eyJ"):
+        assert needle not in text
+
+
+@pytest.mark.parametrize("kind", _ECHOES)
+async def test_an_entra_that_echoes_the_secret(azure: AzureStack, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither error nor log shows the secret, even if Entra's own text does and the log is as loud as it gets."""
+    caplog.set_level(logging.DEBUG)
+    status, body = _ECHOES[kind]
+    azure.control_plane.fail("token", status, body=body)
+    with pytest.raises(BrokerError) as caught:
+        await azure.cloud.log_in(make_connector(), make_credential())
+    _assert_clean(caught.value, caplog.text)
+    assert "AzureCallError" in repr(caught.value.__cause__)
+
+
+async def test_a_storage_that_echoes_the_token(azure: AzureStack, caplog: pytest.LogCaptureFixture) -> None:
+    """The Entra token is a secret as well, for as long as it lasts."""
+    caplog.set_level(logging.DEBUG)
+    azure.proxy.refuse(asks_for_key(ML), 403, "AuthorizationPermissionMismatch", f"Bearer eyJ {PLANTED.reveal()}")
+    now = time.time()
+    with pytest.raises(BrokerError) as caught:
+        await azure.cloud.delegation_key(make_connector(), make_credential(), ML, starts=now, expires=now + 3600)
+    _assert_clean(caught.value, caplog.text)
+
+
+async def test_success_logs_no_secret(azure: AzureStack, caplog: pytest.LogCaptureFixture) -> None:
+    """A whole round, log-in to key, leaves neither secret nor token in the log."""
+    caplog.set_level(logging.DEBUG)
+    connector, credential = make_connector(), make_credential()
+    await azure.cloud.log_in(connector, credential)
+    await azure.cloud.find_containers(connector, credential)
+    now = time.time()
+    key = await azure.cloud.delegation_key(connector, credential, ML, starts=now, expires=now + 3600)
+    text = caplog.text + repr(key) + repr(vars(azure.cloud)) + repr(credential)
+    _assert_free(text)
+    assert key.material.value not in text

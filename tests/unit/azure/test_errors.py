@@ -1,0 +1,138 @@
+"""The one place that turns what Azure's libraries raise into the broker's errors."""
+
+from email.utils import formatdate
+from time import time
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp.client_reqrep import ConnectionKey
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.adapters.azure.errors import Asking, Step, ask, broker_error
+from broker.adapters.azure.fanout import each
+from broker.adapters.azure.transport import PinnedTransport
+from broker.errors import BrokerError, Reason
+
+KEY = Asking(Step.DELEGATION_KEY, "demo", "a-client", "demoaccount")
+LOG_IN = Asking(Step.LOG_IN, "demo", "a-client")
+
+
+class Answer:
+    """An HTTP answer, as far as azure-core's exceptions look at it."""
+
+    reason = "because"
+
+    def __init__(self, status: int, headers: dict[str, str] | None = None) -> None:
+        self.status_code = status
+        self.headers = headers or {}
+
+    def text(self, _encoding: str | None = None) -> str:
+        return "secret text"
+
+
+def _error(status: int, **headers: str) -> HttpResponseError:
+    answer: Any = Answer(status, {name.replace("_", "-"): value for name, value in headers.items()})
+    return HttpResponseError("secret text", response=answer)
+
+
+@given(text=st.text(), status=st.integers(100, 599), code=st.text(max_size=80), wait=st.text(max_size=20))
+def test_azures_text_never_goes_on(text: str, status: int, code: str, wait: str) -> None:
+    """Whatever Azure answers, message and metadata hold only our words and well-formed codes."""
+    answer: Any = Answer(status, {"x-ms-error-code": code, "Retry-After": wait})
+    marked = f"<{text}>MARK"
+    for asking in (KEY, LOG_IN):
+        error = broker_error(ClientAuthenticationError(marked, response=answer), asking)
+        assert "MARK" not in error.message + repr(error.metadata)
+        found = error.metadata.get("azure_code", "")
+        assert found == "" or (found.isascii() and found.isalnum())
+        assert error.retry_after is None or 0 <= error.retry_after <= 3600
+
+
+def test_a_wait_given_as_a_date() -> None:
+    """Retry-After may be a date; nonsense is no wait; the past is none either."""
+    soon = broker_error(_error(429, Retry_After=formatdate(time() + 30, usegmt=True)), KEY).retry_after
+    assert soon is not None
+    assert 25 < soon <= 30
+    assert broker_error(_error(429, Retry_After="soon"), KEY).retry_after is None
+    assert broker_error(_error(429, Retry_After=formatdate(0, usegmt=True)), KEY).retry_after == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("AADSTS90033", Reason.CLOUD_UNAVAILABLE),
+        ("AADSTS90055", Reason.CLOUD_THROTTLED),
+        ("AADSTS50196", Reason.CLOUD_THROTTLED),
+        ("AADSTS53003", Reason.CLOUD_CREDENTIAL_REJECTED),
+        ("AADSTS999999", Reason.CLOUD_CREDENTIAL_REJECTED),
+    ],
+)
+def test_entras_codes_tell_later_from_never(code: str, reason: Reason) -> None:
+    """Trouble of Entra's own, even under status 400, is not blamed on the credential."""
+    answer: Any = Answer(400)
+    error = broker_error(ClientAuthenticationError(f"{code}: secret text", response=answer), LOG_IN)
+    assert (error.reason, error.metadata["azure_code"]) == (reason, code)
+
+
+def test_an_account_that_dns_does_not_know() -> None:
+    """In the public cloud an account that does not exist has no name in DNS."""
+    key = ConnectionKey("demoaccount.blob.invalid", 443, True, True, None, None, None)
+    dns = aiohttp.ClientConnectorDNSError(key, OSError(-2, "Name or service not known"))
+    error = ServiceRequestError(dns, error=dns)
+    error.__cause__ = dns
+    assert broker_error(error, KEY).reason is Reason.RESOURCE_NOT_FOUND
+    assert broker_error(error, LOG_IN).reason is Reason.CLOUD_UNAVAILABLE
+
+
+async def test_mistakes_of_our_own_are_not_hidden() -> None:
+    """An error that is no library's stumbling passes through as it is."""
+
+    async def wrong() -> None:
+        raise RuntimeError("a mistake")
+
+    with pytest.raises(RuntimeError, match="a mistake"):
+        await ask(KEY, wrong)
+
+
+async def test_asking_many_keeps_order_and_raises_the_worst() -> None:
+    """Refused things are passed over, trouble is not; nothing at all is an empty list."""
+
+    async def look(thing: str) -> str:
+        if thing.startswith("!"):
+            raise BrokerError(Reason[thing[1:]], thing)
+        return thing.upper()
+
+    assert await each([], look) == []
+    assert await each(["b", "!RESOURCE_NOT_FOUND", "a"], look) == ["B", "A"]
+    with pytest.raises(BrokerError, match="!CLOUD_PERMISSION_MISSING"):
+        await each(["!CLOUD_PERMISSION_MISSING", "!RESOURCE_NOT_FOUND"], look)
+    with pytest.raises(BrokerError, match="!CLOUD_THROTTLED"):
+        await each(["a", "!CLOUD_PERMISSION_MISSING", "!CLOUD_THROTTLED"], look)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://other.invalid/",
+        "http://one.invalid/",
+        "https://one.invalid:444/",
+        "https://one.invalid.evil/",
+        "https://x@one.invalid/",
+    ],
+)
+async def test_a_transport_reaches_one_origin_only(url: str) -> None:
+    """A link that an answer gives never carries a token to another host."""
+    async with aiohttp.ClientSession() as session:
+        transport = PinnedTransport("https://one.invalid", session, busy_raises=False)
+        with pytest.raises(ServiceRequestError, match="another host"):
+            await transport.send(Request(url))
+
+
+class Request:
+    """A request, as far as the transport looks before it refuses."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url

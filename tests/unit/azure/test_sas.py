@@ -1,0 +1,131 @@
+"""Signing, the last gate before a token exists."""
+
+import base64
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+from azure.storage.blob import UserDelegationKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.adapters.azure.sas import sign
+from broker.model import CloudProfile, DelegationKey, InvalidFieldError, Permission, PermissionSet, SasRequest
+
+PROFILE = CloudProfile("any", "https://login.invalid", "", "https://{account}.blob.invalid")
+NOW = 1_750_000_000
+# Characters that would end a field of the string to sign or of the query string.
+BREAKING = {chr(code) for code in range(0x21)} | {"&", "=", "?", "#", "%", "\x7f", "\x85", "\u2028"}
+
+
+def _sign_with(field: str, value: Any) -> str:
+    changes: dict[str, Any] = {field: value}
+    return sign(replace(REQUEST, **changes))
+
+
+def _key() -> DelegationKey:
+    material = UserDelegationKey()  # type: ignore[no-untyped-call]
+    material.signed_oid = material.signed_tid = "11111111-1111-1111-1111-111111111111"
+    material.signed_start, material.signed_expiry = "2025-06-15T00:00:00Z", "2025-06-16T00:00:00Z"
+    material.signed_service, material.signed_version = "b", "2025-01-05"
+    material.value = base64.b64encode(bytes(32)).decode()
+    return DelegationKey("demoaccount", NOW - 900, NOW + 7200, material)
+
+
+REQUEST = SasRequest(
+    profile=PROFILE,
+    account="demoaccount",
+    container="demo-container",
+    permissions=PermissionSet(Permission),
+    starts=NOW - 900,
+    expires=NOW + 900,
+    source_ip="",
+    lease_id="0f9d7c52-6a3e-4a53-9d53-0f3a4f4f6c11",
+    key=_key(),
+)
+
+
+def test_a_sas_has_these_fields_and_no_others() -> None:
+    """The query string is just what the issuing rules ask for: https, backdated start, container, lease id."""
+    query = dict(parse_qsl(sign(REQUEST)))
+    assert query.pop("sig")
+    assert query.pop("sv")
+    assert query == {
+        "st": "2025-06-15T14:51:40Z",
+        "se": "2025-06-15T15:21:40Z",
+        "sp": "racwdl",
+        "spr": "https",
+        "sr": "c",
+        "scid": REQUEST.lease_id,
+        "skoid": "11111111-1111-1111-1111-111111111111",
+        "sktid": "11111111-1111-1111-1111-111111111111",
+        "skt": "2025-06-15T00:00:00Z",
+        "ske": "2025-06-16T00:00:00Z",
+        "sks": "b",
+        "skv": "2025-01-05",
+    }
+
+
+@given(
+    field=st.sampled_from(["account", "container", "source_ip", "lease_id"]),
+    before=st.text(max_size=5),
+    bad=st.sampled_from(sorted(BREAKING)),
+    after=st.text(max_size=5),
+)
+def test_no_breaking_character_is_ever_signed(field: str, before: str, bad: str, after: str) -> None:
+    """The SDK signs a newline verbatim, and the later fields shift; here such a value ends in an error."""
+    good = getattr(REQUEST, field)
+    for value in (before + bad + after, good + bad, bad + good):
+        with pytest.raises(InvalidFieldError):
+            _sign_with(field, value)
+
+
+@given(field=st.sampled_from(["account", "container", "source_ip", "lease_id"]), value=st.text(max_size=70))
+def test_what_is_signed_is_one_plain_line(field: str, value: str) -> None:
+    """Any value is either refused or signed into plain printable ASCII that parses back to itself."""
+    try:
+        sas = _sign_with(field, value)
+    except InvalidFieldError:
+        return
+    assert sas.isascii()
+    assert sas.isprintable()
+    query = dict(parse_qsl(sas))
+    assert query["scid"] == (value if field == "lease_id" else REQUEST.lease_id)
+    assert query.get("sip", "") == (value if field == "source_ip" else "")
+    assert query["sr"] == "c"
+
+
+@pytest.mark.parametrize("name", ["$root", "$web", "$logs", "abc", "a" * 63])
+def test_every_container_name_azure_knows_can_be_signed(name: str) -> None:
+    """The gate at signing refuses no container that the edge let in."""
+    assert "sig=" in sign(replace(REQUEST, container=name))
+
+
+def test_a_token_never_outlives_its_key() -> None:
+    """Azure would take it for valid and then refuse it when the key ends."""
+    assert sign(replace(REQUEST, expires=NOW + 7200))
+    with pytest.raises(InvalidFieldError):
+        sign(replace(REQUEST, expires=NOW + 7201))
+    with pytest.raises(InvalidFieldError):
+        sign(replace(REQUEST, expires=REQUEST.starts))
+
+
+def test_a_key_signs_for_its_own_account_only() -> None:
+    """A mixed-up key would give a token nobody can use, or one for the wrong account."""
+    with pytest.raises(InvalidFieldError):
+        sign(replace(REQUEST, account="otheraccount"))
+
+
+def test_each_field_shapes_the_signature() -> None:
+    """Two requests that differ in anything signed have different signatures."""
+    changes: list[tuple[str, Any]] = [
+        ("container", "demo-other"),
+        ("permissions", PermissionSet([Permission.READ])),
+        ("starts", NOW),
+        ("expires", NOW + 901),
+        ("source_ip", "10.0.0.1"),
+        ("lease_id", "another"),
+    ]
+    tokens = [sign(REQUEST), *(_sign_with(field, value) for field, value in changes)]
+    assert len({dict(parse_qsl(token))["sig"] for token in tokens}) == len(changes) + 1

@@ -1,6 +1,7 @@
 """Sets structlog up: JSON for machines, console for people, request id on every line, secrets on none."""
 
 import logging
+import re
 import sys
 from collections.abc import MutableMapping
 from contextvars import ContextVar
@@ -8,7 +9,9 @@ from typing import Any, TextIO
 
 import structlog
 
-from broker.observability.redaction import redact, scrub
+from broker.observability.redaction import frames, redact, scrub
+
+_REPR_BEGINS = re.compile(r"[\n(<]")
 
 request_id_var: ContextVar[str] = ContextVar("request_id", default="")
 """Id of the call being served; empty outside of calls."""
@@ -56,4 +59,9 @@ class _ToStructlog(logging.Handler):
         fields: dict[str, Any] = {"logger": record.name}
         if record.exc_info and record.exc_info[0]:
             fields["error_type"] = record.exc_info[0].__qualname__
-        structlog.get_logger().log(record.levelno, scrub(record.getMessage()), **fields)
+        message = record.getMessage()
+        if record.name == "asyncio":  # Goes on with reprs of tasks and arguments, exception texts among them.
+            message = _REPR_BEGINS.split(message, maxsplit=1)[0].rstrip()
+            if record.exc_info and record.exc_info[1]:
+                fields["frames"] = frames(record.exc_info[1])
+        structlog.get_logger().log(record.levelno, scrub(message), **fields)

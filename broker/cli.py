@@ -1,12 +1,13 @@
 """The broker's own command line: serve, check-config, bootstrap, dev."""
 
 import asyncio
+import contextlib
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TextIO, TypeVar
 
 import typer
 import uvloop
@@ -17,6 +18,7 @@ from broker.model import InvalidFieldError
 from broker.observability.logging import configure_logging
 from broker.settings import Settings, load_settings
 from broker.supervisor import EXIT_CONFIGURATION, Supervisor, only_broker_on, watch_lifeline
+from broker.tls import check_certificate
 
 T = TypeVar("T")
 
@@ -77,11 +79,10 @@ def worker(config: Config) -> None:
 def check_config(config: Config) -> None:
     """Says what is wrong with the settings, or that nothing is, without starting."""
     settings = load_settings(config)
+    check_certificate(settings.server.tls_cert_file, settings.server.tls_key_file)
     cloud = settings.profiles()[settings.default_cloud]
     typer.echo(f"{config}: ok")
-    typer.echo(
-        f"  listens on   {settings.server.host}:{settings.server.port}, {settings.server.workers} worker(s), TLS"
-    )
+    typer.echo(f"  listens on   {settings.server.address}, {settings.server.workers} worker(s), TLS")
     typer.echo(f"  keeps state  {settings.vault.address}, mount {settings.vault.mount}")
     typer.echo(f"  clouds       {', '.join(sorted(settings.profiles()))} (default: {cloud.name})")
 
@@ -96,16 +97,14 @@ def bootstrap(
     ] = None,
 ) -> None:
     """Makes the first admin key and prints it, once: Vault keeps only its hash."""
-    settings = _loaded(config)
-    if out is not None and out.exists():
-        raise ConfigurationError(f"{out} exists already; expected a new file, so that no key is overwritten")
-    key = _run(_bootstrap(settings, name, timedelta(days=days)))
+    settings = load_settings(config)
+    configure_logging(settings.logging.format, settings.logging.level, sys.stderr)  # Standard output is the key's.
     if out is None:
-        typer.echo(key)
+        typer.echo(_run(_bootstrap(settings, name, timedelta(days=days))))
         typer.echo("Keep this admin key safe: it is not shown again.", err=True)
         return
-    with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-        file.write(key + "\n")
+    with _new_private_file(out) as file:  # Before the key is made: it could be shown nowhere afterwards.
+        file.write(_run(_bootstrap(settings, name, timedelta(days=days))) + "\n")
     typer.echo(f"The admin key is in {out}; it is kept nowhere else.", err=True)
 
 
@@ -134,6 +133,23 @@ def dev(  # noqa: PLR0917 (the command's options)
     chosen = {"broker": port, "openbao": openbao_port, "azurite": azurite_port, "control_plane": control_plane_port}
     ports = Ports(**{part: number for part, number in chosen.items() if number})
     sys.exit(asyncio.run(run_dev(DevStack(directory, ports=ports, progress=_progress), workers=workers)))
+
+
+@contextlib.contextmanager
+def _new_private_file(path: Path) -> Iterator[TextIO]:
+    """Gives a new file that only its owner can read, and takes it away where the work with it fails."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise ConfigurationError(f"{path} exists already; expected a new file, so that no key is overwritten") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from None
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        try:
+            yield file
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def _progress(line: str) -> None:
@@ -172,7 +188,13 @@ async def _serve(settings: Settings, *, shared_port: bool) -> None:
     stop = asyncio.Event()
     lifeline = watch_lifeline()
     if lifeline is not None:
-        asyncio.get_running_loop().add_reader(lifeline, stop.set)
+        loop = asyncio.get_running_loop()
+
+        def supervisor_ended() -> None:
+            loop.remove_reader(lifeline)  # The end of a pipe stays readable for ever.
+            stop.set()
+
+        loop.add_reader(lifeline, supervisor_ended)
     await serve_app(settings, stop=stop, shared_port=shared_port)
 
 

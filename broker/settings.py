@@ -33,6 +33,11 @@ class ServerSettings(_Section):
     grace_seconds: Seconds = 10.0
     workers: int = Field(default=1, ge=1, le=64)
 
+    @property
+    def address(self) -> str:
+        """Host and port as gRPC and people write them, an IPv6 address in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
 
 class VaultSettings(_Section):
     """Vault or OpenBao: AppRole login, KV v2 on its own mount."""

@@ -1,6 +1,7 @@
 """Runs several workers that share the port, replaces those that die, and ends them all."""
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -26,21 +27,21 @@ LIFELINE_ENV = "VALETKEY_BROKER_LIFELINE_FD"
 
 @contextlib.contextmanager
 def only_broker_on(settings: ServerSettings) -> Iterator[None]:
-    """Holds the port's name for this broker. Raises ConfigurationError where another process has the port.
+    """Holds the port's name for this broker. Raises ConfigurationError where another process has it, or nobody can.
 
     Workers bind with SO_REUSEPORT, with which a second broker would share the port in silence. So the port is tried
     once without it; and between two brokers that try at the same moment an abstract socket decides (Linux only: it
     belongs to the network namespace, as the port does, and goes with the process).
     """
     taken = ConfigurationError(
-        f"cannot listen on {settings.host}:{settings.port}: the port is taken, perhaps by another valetkey-broker; "
+        f"cannot listen on {settings.address}: the port is taken, perhaps by another valetkey-broker; "
         "stop that one, or choose another server.port"
     )
     with contextlib.ExitStack() as held:
         if sys.platform == "linux":
             name = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             try:
-                name.bind(f"\0valetkey-broker:{settings.host}:{settings.port}")
+                name.bind(f"\0valetkey-broker:{settings.address}")
             except OSError:
                 raise taken from None
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -49,8 +50,12 @@ def only_broker_on(settings: ServerSettings) -> Iterator[None]:
             try:
                 probe.bind((settings.host, settings.port))
                 probe.listen()
-            except OSError:
-                raise taken from None
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    raise taken from None
+                raise ConfigurationError(
+                    f"cannot listen on {settings.address}: {error.strerror}; see server.host and server.port"
+                ) from None
         yield
 
 

@@ -23,6 +23,7 @@ from broker.rpc.token_service import TokenService
 from broker.settings import ServerSettings
 from broker.state.memory import Memory
 from broker.state.sync import StateSync
+from broker.tls import check_certificate
 from valetkey.v1 import (
     api_key_service_pb2,
     api_key_service_pb2_grpc,
@@ -87,9 +88,10 @@ class RpcServer:
     async def start(self) -> None:
         """Binds and starts to serve. Raises ConfigurationError where the port is taken or the certificate is bad."""
         await self._announce()
-        address = f"{self._settings.host}:{self._settings.port}"
+        address = self._settings.address
+        credentials = server_credentials(self._settings)
         try:
-            self._server.add_secure_port(address, server_credentials(self._settings))
+            self._server.add_secure_port(address, credentials)
         except RuntimeError:
             raise ConfigurationError(
                 f"cannot listen on {address}: the port is taken, perhaps by another valetkey-broker, or the host is "
@@ -134,8 +136,5 @@ def server_options(settings: ServerSettings, *, shared_port: bool) -> list[tuple
 
 def server_credentials(settings: ServerSettings) -> grpc.ServerCredentials:
     """Returns the server's TLS credentials. Raises ConfigurationError where certificate and key cannot be used."""
-    try:
-        key, chain = settings.tls_key_file.read_bytes(), settings.tls_cert_file.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{error.filename}: cannot be read: {error.strerror}") from None
-    return grpc.ssl_server_credentials([(key, chain)])
+    check_certificate(settings.tls_cert_file, settings.tls_key_file)
+    return grpc.ssl_server_credentials([(settings.tls_key_file.read_bytes(), settings.tls_cert_file.read_bytes())])

@@ -109,7 +109,7 @@ def bootstrap(
 
 
 @app.command()
-def dev(  # noqa: PLR0917 (the command's options)
+def dev(
     directory: Annotated[Path, typer.Option(help="Where the stack keeps its files.")] = Path(".valetkey-dev"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the broker; 0 takes a free one.")] = 8443,
     openbao_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of OpenBao; 0 takes a free one.")] = 0,

@@ -9,8 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
 from broker.adapters.vault import VaultStateStore
+from broker.adapters.vault.problems import explain
 from broker.devstack.ca import make_ca
 from broker.errors import BrokerError, Reason
 from broker.settings import VaultSettings
@@ -188,3 +190,23 @@ async def test_login_is_asked_for_once(store: VaultStateStore, script: Script) -
     await store.open()
     await store.read("generation")
     assert script.asked.count("POST /v1/auth/approle/login") == 1
+
+
+@pytest.mark.parametrize(
+    ("problem", "cause"),
+    [
+        (requests.ConnectTimeout("planted"), "timeout"),
+        (requests.ReadTimeout("planted"), "timeout"),
+        (requests.exceptions.SSLError("planted"), "untrusted certificate"),
+        (requests.exceptions.ProxyError("planted"), "unreachable"),
+        (requests.ConnectionError("planted"), "unreachable"),
+        (requests.exceptions.ChunkedEncodingError("planted"), "unreachable"),
+        (OSError("planted"), "untrusted certificate"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value,
+)
+def test_each_failure_to_get_an_answer_is_told_apart(problem: Exception, cause: str) -> None:
+    """Exceptions that are kinds of each other are sorted by the narrowest, and none of their text is passed on."""
+    error = explain(problem, "reading")
+    assert error.metadata == {"cause": cause}
+    assert "planted" not in error.message

@@ -43,9 +43,7 @@ class Screen:
         """Prints one line to standard output as it is, without wrapping."""
         sys.stdout.write(printable(text) + "\n")
 
-    def table(
-        self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, rules: bool = True
-    ) -> None:
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, rules: bool = True) -> None:
         """Prints a table to standard output, with rules between the rows unless told otherwise."""
         table = Table(box=box.HEAVY_EDGE, show_lines=rules)
         for column in columns:

@@ -1,0 +1,78 @@
+"""A fake broker, an empty home, and a way to run command lines in this process."""
+
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.fake_broker import API_KEY, FakeBroker, running_fake_broker
+from valetkey import Client
+from valetkey.cli.app import run
+
+
+@dataclass
+class Ran:
+    """What one command line did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Runner = Callable[..., Ran]
+
+
+@pytest.fixture(autouse=True)
+def _empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps the settings of whoever runs the tests out."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    for name in ("ENDPOINT", "CA_FILE", "API_KEY", "API_KEY_FILE", "CONFIG", "CLIENT_SECRET"):
+        monkeypatch.delenv(f"VALETKEY_{name}", raising=False)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[FakeBroker]:
+    directory = tmp_path / "broker"
+    directory.mkdir()
+    with running_fake_broker(directory) as running:
+        yield running
+
+
+@pytest.fixture
+def client(broker: FakeBroker) -> Iterator[Client]:
+    with Client(broker.endpoint, api_key=API_KEY, ca_file=broker.ca_file) as connected:
+        yield connected
+
+
+@pytest.fixture
+def bare(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Runner:
+    """Runs a command line without any settings."""
+
+    def run_bare(*arguments: str, stdin: bytes = b"") -> Ran:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        code = run(arguments)
+        captured = capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return run_bare
+
+
+@pytest.fixture
+def valetkey(bare: Runner, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> Runner:
+    """Runs a command line that finds the fake broker through the environment."""
+    monkeypatch.setenv("VALETKEY_ENDPOINT", broker.endpoint)
+    monkeypatch.setenv("VALETKEY_CA_FILE", str(broker.ca_file))
+    monkeypatch.setenv("VALETKEY_API_KEY", API_KEY)
+    return bare

@@ -114,6 +114,15 @@ async def test_a_key_with_a_newline_in_a_field_is_refused(azure: AzureStack) -> 
     assert (await _no_key(azure)).reason is Reason.CLOUD_UNAVAILABLE
 
 
+async def test_a_listed_name_that_is_no_containers_is_passed_over(azure: AzureStack) -> None:
+    """What a listing says is input too: a name with a path or a host in it never becomes part of a URL."""
+    names = "".join(f"<Container><Name>{name}</Name></Container>" for name in ("good-one", "../x", "a@b.c", "UPPER"))
+    body = f"<EnumerationResults><Containers>{names}</Containers><NextMarker /></EnumerationResults>"
+    azure.proxy.answer(lists_containers(ML), 200, body, "application/xml")
+    found = await azure.cloud.find_containers(make_connector(storage_account=ML), make_credential())
+    assert [each.name for each in found] == ["good-one"]
+
+
 async def test_redirects_and_challenges_lead_nowhere(azure: AzureStack) -> None:
     """A token is not sent to another host, nor got for another audience, because an answer says so."""
     azure.proxy.answer(asks_for_key(ML), 302, "", headers={"Location": "https://localhost:1/"})

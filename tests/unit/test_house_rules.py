@@ -1,0 +1,61 @@
+"""What the repository promises about itself."""
+
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CLIENT = ROOT / "clients/python/src/valetkey"
+
+
+def tracked_files() -> list[Path]:
+    """Returns the files of the repository, as git has them."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_layer_rule_names_every_module_of_the_client() -> None:
+    """Protects the rule that the broker takes only `valetkey.v1`: a new client module must be on its list."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (rule,) = [c for c in contracts if c["name"].startswith("the broker takes only")]
+    modules = {
+        f"valetkey.{path.stem}" for path in CLIENT.iterdir() if path.name not in ("v1", "__init__.py", "py.typed")
+    }
+    assert set(rule["forbidden_modules"]) == {module for module in modules if not module.endswith("__pycache__")}
+
+
+@pytest.mark.parametrize("lock", ["requirements/dev.txt", "requirements/proto.txt"])
+def test_python_lock_files_carry_hashes_and_no_registry(lock: str) -> None:
+    """Protects that the same bytes are installed everywhere, from whichever registry a machine uses."""
+    text = (ROOT / lock).read_text()
+    assert "http://" not in text
+    assert "https://" not in text
+    for line in filter(None, text.splitlines()):
+        assert "==" in line or line.startswith((" ", "#")), line
+    assert text.count("==") > 0
+    assert "--hash=sha256:" in text
+
+
+def test_no_file_names_a_registry_host() -> None:
+    """Protects that nothing in the repository ties it to one registry or machine."""
+    hosts = ["pypi" + ".org", "python" + "hosted.org", "registry.npm" + "js.org", "deb.deb" + "ian.org"]
+    found = {
+        f"{path.relative_to(ROOT)}: {host}"
+        for path in tracked_files()
+        for host in hosts
+        if host.encode() in path.read_bytes()
+    }
+    assert not found
+
+
+def test_no_source_file_outgrows_its_room() -> None:
+    """Protects readability: one file, one purpose, at most 300 lines."""
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in tracked_files()
+        if path.suffix == ".py" and "/v1/" not in str(path) and "tests/" not in str(path)
+        if (lines := len(path.read_text().splitlines())) > 300
+    }
+    assert not long

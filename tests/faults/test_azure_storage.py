@@ -116,7 +116,9 @@ async def test_a_key_with_a_newline_in_a_field_is_refused(azure: AzureStack) -> 
 
 async def test_a_listed_name_that_is_no_containers_is_passed_over(azure: AzureStack) -> None:
     """What a listing says is input too: a name with a path or a host in it never becomes part of a URL."""
-    names = "".join(f"<Container><Name>{name}</Name></Container>" for name in ("good-one", "../x", "a@b.c", "UPPER"))
+    properties = "<Properties><Etag>1</Etag><Last-Modified>Sun, 15 Jun 2025 00:00:00 GMT</Last-Modified></Properties>"
+    listed = ("good-one", "../x", "a@b.c", "UPPER")
+    names = "".join(f"<Container><Name>{name}</Name>{properties}</Container>" for name in listed)
     body = f"<EnumerationResults><Containers>{names}</Containers><NextMarker /></EnumerationResults>"
     azure.proxy.answer(lists_containers(ML), 200, body, "application/xml")
     found = await azure.cloud.find_containers(make_connector(storage_account=ML), make_credential())

@@ -119,7 +119,7 @@ async def _demo(stack: DevStack) -> None:
             # The story blocks; the stand-in for Entra answers from this loop, so it must not.
             await asyncio.to_thread(_tell, stack, Story(stack, seeds), seeds)
         finally:
-            await broker.stop()
+            await broker.stop(grace=15)
 
 
 def _tell(stack: DevStack, story: Story, seeds: Seeds) -> None:

@@ -53,7 +53,7 @@ async def _run(stack: DevStack, workers: int, began: float, stopping: asyncio.Ev
         await closing.enter_async_context(stack)
         seeds = await seed(stack)
         broker = await start_broker(stack, workers=workers)
-        closing.push_async_callback(broker.stop)
+        closing.push_async_callback(broker.stop, grace=15)
         exports = _exports(stack, seeds)
         write_private(stack.directory / "env.sh", exports)
         _welcome(stack, seeds, exports, time.monotonic() - began)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import time
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -153,7 +154,7 @@ class OpenBao:
     def _configure(self, bao: hvac.Client) -> None:
         """Does what docs/vault.md tells an operator to do."""
         bao.sys.enable_secrets_engine("kv", path=MOUNT, options={"version": "2"})
-        bao.secrets.kv.v2.configure(max_versions=10, cas_required=True, mount_point=MOUNT)
+        _configure_mount(bao)
         bao.sys.create_or_update_policy(ROLE, broker_policy(MOUNT))
         bao.sys.enable_auth_method("approle")
         bao.auth.approle.create_or_update_approle(
@@ -194,6 +195,20 @@ class OpenBao:
         if self._child is None:
             raise ConfigurationError("openbao is not running")
         return self._child
+
+
+def _configure_mount(bao: hvac.Client) -> None:
+    """Configures the new mount, which the server first makes ready in the background; until then it refuses."""
+    deadline = time.monotonic() + _READY_SECONDS
+    while True:
+        try:
+            bao.secrets.kv.v2.configure(max_versions=10, cas_required=True, mount_point=MOUNT)
+        except hvac.exceptions.InvalidRequest as error:
+            if "Upgrading" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 async def start_openbao(

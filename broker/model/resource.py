@@ -83,7 +83,7 @@ def _parse(text: str, field: str) -> ResourceId:
     scheme, separator, rest = text.partition("://")
     if not separator:
         return ResourceId(_container(text, text, field))
-    if scheme == "az" or (scheme == "abfs" and "@" not in rest):
+    if scheme == "az" or (scheme == "abfs" and "@" not in rest.partition("/")[0]):
         name, prefix = _split(rest, text, field)
         return ResourceId(name, prefix)
     if scheme in ("abfs", "abfss") and (match := _ABFSS.fullmatch(rest)):

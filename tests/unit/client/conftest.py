@@ -1,34 +1,16 @@
 """A fake broker, an empty home, and a way to run command lines in this process."""
 
 import io
-import json
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from support.cli_runner import Ran, Runner
 from support.fake_broker import API_KEY, FakeBroker, running_fake_broker
 from valetkey import Client
 from valetkey.cli.app import run
-
-
-@dataclass
-class Ran:
-    """What one command line did."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Runner = Callable[..., Ran]
 
 
 @pytest.fixture(autouse=True)

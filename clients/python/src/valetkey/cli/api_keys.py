@@ -19,7 +19,7 @@ from valetkey.values import ApiKey
 
 app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="Name of the key.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the key.", show_default=False)]
 
 
 @app.command()

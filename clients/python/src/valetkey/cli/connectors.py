@@ -16,7 +16,7 @@ from valetkey.values import AzureConfig, Connector
 app = typer.Typer(help="Register, list, verify and delete service connectors.", no_args_is_help=True)
 
 
-Name = Annotated[str, typer.Argument(help="Name of the connector.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the connector.", show_default=False)]
 
 
 def _text(help_text: str) -> Any:
@@ -29,7 +29,7 @@ def register(
     *,
     name: Annotated[
         str,
-        typer.Argument(help="1 to 63 lower-case letters, digits, inner hyphens.", show_default=False),
+        typer.Argument(metavar="NAME", help="1 to 63 lower-case letters, digits, inner hyphens.", show_default=False),
     ],
     tenant_id: Annotated[str, _text("Entra tenant, a UUID.")],
     client_id: Annotated[str, _text("Application (client) id of the service principal, a UUID.")],

@@ -1,0 +1,102 @@
+"""`valetkey api-key` against a fake broker."""
+
+import hashlib
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import grpc
+import pytest
+
+from support.cli_runner import Runner
+from support.fake_broker import Failure, FakeBroker
+
+CREATE = ("api-key", "create", "trainer", "--role", "consumer", "--connector", "a", "--connector", "b")
+
+
+def test_a_key_is_made_here_and_shown_once(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects the secret: the broker gets its hash, the person gets it on the last line."""
+    ran = valetkey(*CREATE, "--ttl", "30d")
+    assert ran.code == 0
+    key = ran.out.splitlines()[-1]
+    assert re.fullmatch(r"vk_[A-Za-z0-9_-]{43}", key)
+    assert ran.err.startswith("Note: the key is shown this once")
+    (request,) = broker.requests
+    assert request.key_sha256 == hashlib.sha256(key.encode()).digest()
+    assert key.encode() not in request.SerializeToString()
+    assert (list(request.roles), list(request.connectors)) == ([4], ["a", "b"])
+    left = request.expire_time.ToDatetime(UTC) - datetime.now(UTC)
+    assert timedelta(days=29, hours=23) < left <= timedelta(days=30)
+
+
+def test_a_key_as_json(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects scripts, and the default of 90 days."""
+    answer = valetkey(*CREATE, "-o", "json").json
+    assert broker.requests[0].key_sha256 == hashlib.sha256(answer["api_key"].encode()).digest()
+    assert answer["roles"] == ["consumer"]
+    left = broker.requests[0].expire_time.ToDatetime(UTC) - datetime.now(UTC)
+    assert left.days in (89, 90)
+
+
+def test_a_key_into_a_file(valetkey: Runner, broker: FakeBroker, tmp_path: Path) -> None:
+    """Protects the key from the screen and from other users; an existing file is never overwritten."""
+    path = tmp_path / "trainer.key"
+    ran = valetkey(*CREATE, "--out", str(path))
+    assert ran.code == 0
+    assert "vk_" not in ran.out + ran.err
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert broker.requests[0].key_sha256 == hashlib.sha256(path.read_bytes().strip()).digest()
+    before = path.read_bytes()
+    again = valetkey(*CREATE, "--out", str(path))
+    assert (again.code, again.err) == (2, f"Error: --out: {path} exists; expected the name of a new file\n")
+    assert path.read_bytes() == before
+    assert len(broker.requests) == 1
+    other = tmp_path / "other.key"
+    assert valetkey(*CREATE, "--out", str(other), "-o", "json").json["api_key_file"] == str(other)
+
+
+def test_a_file_that_cannot_be_written(valetkey: Runner, broker: FakeBroker, tmp_path: Path) -> None:
+    """Protects against a key the broker knows and nobody has."""
+    ran = valetkey(*CREATE, "--out", str(tmp_path / "missing" / "key"))
+    assert ran.code == 2
+    assert "cannot be written: No such file or directory" in ran.err
+    assert broker.requests == []
+
+
+@pytest.mark.parametrize(
+    ("code", "kept"), [(grpc.StatusCode.ALREADY_EXISTS, False), (grpc.StatusCode.DEADLINE_EXCEEDED, True)]
+)
+def test_the_file_goes_when_the_key_was_refused(
+    code: grpc.StatusCode, kept: bool, valetkey: Runner, broker: FakeBroker, tmp_path: Path
+) -> None:
+    """Protects against a file with a useless key, and against losing one that may have been admitted."""
+    broker.failures["CreateApiKey"] = Failure(code, "no")
+    path = tmp_path / "key"
+    assert valetkey(*CREATE, "--out", str(path)).code != 0
+    assert path.exists() is kept
+
+
+def test_list_and_revoke(valetkey: Runner) -> None:
+    """Protects what an admin sees of keys, and the end of one."""
+    valetkey(*CREATE)
+    assert "trainer │ consumer │ a" in valetkey("api-key", "list").out
+    (key,) = valetkey("api-key", "list", "-o", "json").json
+    assert (key["name"], key["connectors"]) == ("trainer", ["a", "b"])
+    assert "vk_" not in str(key)
+    assert valetkey("api-key", "revoke", "trainer").out == "Revoked API key `trainer`.\n"
+    assert valetkey("api-key", "revoke", "trainer", "--yes", "-o", "json").json == {"revoked": "trainer"}
+    assert valetkey("api-key", "list", "-o", "json").json == []
+
+
+def test_a_key_that_would_outlive_the_calendar(valetkey: Runner) -> None:
+    """Protects against an overflow that would end in a traceback."""
+    ran = valetkey(*CREATE, "--ttl", "99999999d")
+    assert ran.code == 2
+    assert ran.err.startswith("Error: --ttl: 99999999d ends after the year 9999")
+
+
+def test_an_unknown_role(valetkey: Runner) -> None:
+    """Protects against typing slips in what a key may do."""
+    ran = valetkey("api-key", "create", "x", "--role", "king")
+    assert ran.code == 2
+    assert "'consumer'" in ran.err

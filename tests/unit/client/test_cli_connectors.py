@@ -1,0 +1,192 @@
+"""`valetkey service-connector` against a fake broker."""
+
+from pathlib import Path
+
+import grpc
+import pytest
+
+from support.cli_runner import Runner
+from support.fake_broker import Failure, FakeBroker, connector, entry, resource
+from valetkey.v1 import errors_pb2 as errors_pb
+
+SECRET = "PLANTED~client.secret"
+
+
+@pytest.fixture
+def secret_file(tmp_path: Path) -> Path:
+    path = tmp_path / "secret.txt"
+    path.write_text(SECRET)
+    return path
+
+
+def register(secret: str, *more: str) -> list[str]:
+    return [
+        "service-connector",
+        "register",
+        "azure-blob-demo",
+        *("--type", "azure", "--auth-method", "service-principal"),
+        *("--tenant-id", "t-1", "--client-id", "c-1", "--client-secret", secret),
+        *("--resource-type", "blob-container", "--resource-id", "az://demo-zenmlartifactstore"),
+        *more,
+    ]
+
+
+def test_register_as_the_issue_writes_it(valetkey: Runner, broker: FakeBroker, secret_file: Path) -> None:
+    """Protects the command that every newcomer types first, and its table."""
+    ran = valetkey(*register(f"@{secret_file}"))
+    assert ran.code == 0
+    assert ran.out.startswith(
+        "Successfully registered service connector `azure-blob-demo` with access to the following resources:\n┏"
+    )
+    assert "│ RESOURCE NAMES               ┃" in ran.out
+    assert "blob-container │ az://demo-models" in ran.out
+    assert "az://demo-zenmlartifactstore" in ran.out
+    assert ran.err == ""
+    (request,) = broker.requests
+    assert request.azure_secret.client_secret == SECRET
+    assert (request.azure.tenant_id, request.azure.client_id) == ("t-1", "c-1")
+    assert request.resource_id == "az://demo-zenmlartifactstore"
+
+
+def test_underscored_spellings(valetkey: Runner, broker: FakeBroker, secret_file: Path) -> None:
+    """Protects what ZenML users' fingers know: options, commands and words with underscores."""
+    arguments = [
+        f"--{word[2:].replace('-', '_')}" if word.startswith("--") else word
+        for word in register(
+            f"@{secret_file}",
+            *(
+                "--storage-account",
+                "contosoml",
+                "--subscription-id",
+                "s-1",
+                "--resource-group",
+                "my_rg",
+                "--cloud",
+                "dev",
+            ),
+        )
+    ]
+    arguments[0] = "service_connector"
+    arguments[arguments.index("service-principal")] = "service_principal"
+    ran = valetkey(*arguments)
+    assert ran.code == 0, ran.err
+    azure = broker.requests[0].azure
+    assert (azure.storage_account, azure.subscription_id, azure.cloud) == ("contosoml", "s-1", "dev")
+    assert azure.resource_group == "my_rg"  # values stay as they are
+    assert valetkey("service-connector", "list_resources", "--resource_type=blob_container").code == 0
+
+
+def test_help_shows_each_option_once(bare: Runner) -> None:
+    """Protects the help from doubled spellings."""
+    ran = bare("service-connector", "register", "--help")
+    assert ran.code == 0
+    assert ran.out.count("--tenant-id") == 1
+    assert "tenant_id" not in ran.out
+
+
+def test_register_as_json(valetkey: Runner, secret_file: Path) -> None:
+    """Protects scripts that read what was registered."""
+    answer = valetkey(*register(f"@{secret_file}", "-o", "json")).json
+    assert answer["connector"]["name"] == "azure-blob-demo"
+    assert answer["connector"]["create_time"] == "2026-05-01T12:00:00Z"
+    assert [found["resource_id"] for found in answer["resources"]] == [
+        "az://demo-models",
+        "az://demo-zenmlartifactstore",
+    ]
+
+
+def test_a_register_that_fails_names_the_step_and_the_code(
+    valetkey: Runner, broker: FakeBroker, secret_file: Path
+) -> None:
+    """Protects the message of a failed verification, and the secret from being repeated in it."""
+    broker.failures["CreateConnector"] = Failure(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "log in to Entra: AADSTS7000215 invalid client secret; nothing was stored",
+        errors_pb.ERROR_REASON_CLOUD_CREDENTIAL_REJECTED,
+        {"azure_code": "AADSTS7000215"},
+    )
+    ran = valetkey(*register(f"@{secret_file}"))
+    assert ran.code == 1
+    assert ran.out == ""
+    assert ran.err == (
+        "Error: log in to Entra: AADSTS7000215 invalid client secret; nothing was stored\n"
+        "reason CLOUD_CREDENTIAL_REJECTED · request id req-1\n"
+    )
+    assert SECRET not in ran.err
+
+
+def test_list_and_describe(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects what an ops person sees of connectors, as a table and as JSON."""
+    broker.connectors = {"a": connector("a", "az://models"), "b": connector("b")}
+    table = valetkey("service-connector", "list").out
+    assert "az://models" in table
+    assert "<all it reaches>" in table
+    assert [found["name"] for found in valetkey("service-connector", "list", "-o", "json").json] == ["a", "b"]
+    described = valetkey("service-connector", "describe", "a").out
+    assert "credential version │ 1" in described
+    assert "storage account" not in described  # it has no value
+    assert valetkey("service-connector", "describe", "a", "--output=json").json["azure"]["tenant_id"] == "t-1"
+
+
+def test_verify_and_delete(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects verify and delete; a script without a terminal is not asked."""
+    broker.connectors = {"a": connector("a")}
+    assert "works, with access to" in valetkey("service-connector", "verify", "a").out
+    assert valetkey("service-connector", "verify", "a", "-o", "json").json["connector"] == "a"
+    assert valetkey("service-connector", "delete", "a").out == "Deleted service connector `a`.\n"
+    ran = valetkey("service-connector", "delete", "a", "--yes")
+    assert (ran.code, ran.err.splitlines()[0]) == (4, "Error: there is no connector 'a'")
+    broker.connectors = {"a": connector("a")}
+    assert valetkey("service-connector", "delete", "a", "-y", "-o", "json").json == {"deleted": "a"}
+
+
+def test_one_failing_connector_does_not_hide_the_others(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects list-resources: the error stands in its row, and the command succeeds."""
+    broker.entries.append(entry("broken", error="AADSTS7000215 [red]invalid[/red] client secret"))
+    ran = valetkey("service-connector", "list-resources", "--resource-type", "blob-container")
+    assert ran.code == 0
+    for column in ("CONNECTOR ID", "CONNECTOR NAME", "CONNECTOR TYPE", "RESOURCE TYPE", "RESOURCE NAMES"):
+        assert column in ran.out
+    assert "az://demo-zenmlartifactstore" in ran.out
+    # A broker's text is text: it neither colours nor breaks anything.
+    assert "error: AADSTS7000215 [red]invalid[/red] client secret" in ran.out
+    good, broken = valetkey("service-connector", "list-resources", "-o", "json").json
+    assert (good["error"], broken["error"]["reason"]) == (None, "CLOUD_CREDENTIAL_REJECTED")
+    assert good["connector_id"] == "uid-of-azure-blob-demo"
+
+
+def test_list_resources_fails_when_all_fail(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects scripts that look at the exit code; nothing to list is no failure."""
+    broker.entries = [entry("broken", error="no")]
+    assert valetkey("service-connector", "list-resources").code == 1
+    broker.entries = []
+    assert valetkey("service-connector", "list-resources").code == 0
+
+
+def test_one_name_in_two_accounts_shows_the_urls(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects against taking one container for another of the same name."""
+    broker.entries = [entry("a", resource("models"), resource("logs")), entry("b", resource("models", "other"))]
+    out = valetkey("service-connector", "list-resources").out
+    assert "az://models (https://contosoml.blob.core.windows.net/models)" in out
+    assert "az://models (https://other.blob.core.windows.net/models)" in out
+    assert "az://logs (" not in out
+    broker.entries = [entry("a", resource("models")), entry("b", resource("models"))]
+    assert "https://" not in valetkey("service-connector", "list-resources").out
+
+
+def test_a_table_in_a_pipe_is_as_wide_as_it_needs(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects `| grep`: nothing is cut or wrapped where no terminal is."""
+    name = "m" * 400
+    broker.entries = [entry("a", resource(name))]
+    assert f"az://{name} " in valetkey("service-connector", "list-resources").out
+
+
+@pytest.mark.parametrize("words", [("--auth-method", "magic"), ("--type", "aws"), ("--resource-type", "queue")])
+def test_unknown_words_are_refused_with_the_known_ones(
+    words: tuple[str, str], valetkey: Runner, broker: FakeBroker
+) -> None:
+    """Protects against sending what the broker does not know."""
+    ran = valetkey(*register("@secret", *words))
+    assert ran.code == 2
+    assert ran.err.startswith(f"Error: Invalid value for '{words[0]}'")
+    assert broker.requests == []

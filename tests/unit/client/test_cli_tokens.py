@@ -1,0 +1,88 @@
+"""`valetkey token issue` against a fake broker."""
+
+import re
+import shlex
+
+import pytest
+
+from support.cli_runner import Runner
+from support.fake_broker import SAS, FakeBroker
+
+ISSUE = ("token", "issue", "--resource", "az://demo-models", "--permissions", "read,list", "--ttl", "15m")
+URL = "https://contosoml.blob.core.windows.net/demo-models"
+
+
+def test_a_table_and_the_bare_token_below_it(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects what a person sees: facts in a table, the token in one piece."""
+    ran = valetkey(*ISSUE)
+    assert ran.code == 0
+    assert "expires       │ 2026-05-01T12:15:00Z" in ran.out
+    assert ran.out.splitlines()[-1] == SAS
+    (request,) = broker.requests
+    assert (request.ttl.seconds, list(request.permissions), request.connector) == (900, [1, 6], "")
+
+
+def test_connector_and_source_ip_travel(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects the optional parts of a request."""
+    assert valetkey(*ISSUE, "--connector", "demo", "--source_ip", "203.0.113.7").code == 0
+    assert (broker.requests[0].connector, broker.requests[0].source_ip) == ("demo", "203.0.113.7")
+
+
+def test_json(valetkey: Runner) -> None:
+    """Protects scripts."""
+    answer = valetkey(*ISSUE, "-o", "json").json
+    assert answer["sas_token"] == SAS
+    assert answer["sas_url"] == f"{URL}?{SAS}"
+    assert answer["permissions"] == ["read", "list"]
+    assert answer["expire_time"] == "2026-05-01T12:15:00Z"
+
+
+def test_env_is_for_a_shell(valetkey: Runner) -> None:
+    """Protects `eval "$(valetkey token issue … -o env)"`: quoted, and nothing else on standard output."""
+    lines = valetkey(*ISSUE, "-o", "env").out.splitlines()
+    assert [shlex.split(line) for line in lines] == [
+        ["export", "AZURE_STORAGE_ACCOUNT=contosoml"],
+        ["export", f"AZURE_STORAGE_SAS_TOKEN={SAS}"],
+        ["export", "VALETKEY_TOKEN_EXPIRES=2026-05-01T12:15:00Z"],
+    ]
+
+
+def test_bare_values(valetkey: Runner) -> None:
+    """Protects `$(…)`: exactly one line."""
+    assert valetkey(*ISSUE, "-o", "url").out == f"{URL}?{SAS}\n"
+    assert valetkey(*ISSUE, "-o", "sas").out == f"{SAS}\n"
+
+
+def test_a_ttl_left_out_is_the_brokers(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects the broker's default."""
+    assert valetkey(*ISSUE[:-2]).code == 0
+    assert not broker.requests[0].HasField("ttl")
+
+
+@pytest.mark.parametrize(("ttl", "seconds"), [("0", 0), ("-5m", -300), ("90d", 7776000)])
+def test_limits_are_the_brokers_to_judge(ttl: str, seconds: int, valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects one source of truth for limits: the client sends what is a duration."""
+    valetkey(*ISSUE[:-1], ttl)
+    assert broker.requests[0].ttl.seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--ttl", "soon", "--ttl: 'soon' is not a duration"),
+        ("--ttl", str(2**63), "--ttl: 9223372036854775808 is longer than a duration can be"),
+        ("--ttl", "9000000000000s", "ttl: .* is longer than a duration can be"),
+        ("--permissions", "", "--permissions: none given; expected some of read, add"),
+        ("--permissions", " , ", "--permissions: none given"),
+        ("--permissions", "read,sing", "--permissions: 'sing' is unknown; expected some of read, add"),
+    ],
+)
+def test_bad_values_are_refused_before_anything_is_sent(
+    option: str, value: str, says: str, valetkey: Runner, broker: FakeBroker
+) -> None:
+    """Protects against tracebacks and guesses: exit 2, a clear message, nothing sent."""
+    ran = valetkey(*ISSUE, option, value)
+    assert ran.code == 2
+    assert "Traceback" not in ran.err
+    assert broker.requests == []
+    assert re.match(f"Error: {says}", ran.err)

@@ -1,5 +1,6 @@
 """A whole broker inside the test's own event loop: real server, real TLS, fakes behind the ports."""
 
+import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 from google.protobuf.any_pb2 import Any as AnyMessage
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from broker.app import Core, open_core, running_server
 from broker.devstack.ca import make_ca
@@ -114,6 +116,18 @@ class Broker:
         self.connectors = connector_service_pb2_grpc.ConnectorServiceStub(self.channel)
         self.resources = resource_service_pb2_grpc.ResourceServiceStub(self.channel)
         self.api_keys = api_key_service_pb2_grpc.ApiKeyServiceStub(self.channel)
+        self.health = health_pb2_grpc.HealthStub(self.channel)
+
+    async def healthy(self, service: str = "") -> bool:
+        """Tells whether health says SERVING."""
+        answer = await self.health.Check(health_pb2.HealthCheckRequest(service=service), wait_for_ready=True)
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    async def ready(self, *, serving: bool = True, seconds: float = 5.0) -> None:
+        """Waits until health says SERVING, or NOT_SERVING."""
+        async with asyncio.timeout(seconds):
+            while await self.healthy() is not serving:  # noqa: ASYNC110 (health is asked, as a prober does)
+                await asyncio.sleep(0.01)
 
 
 def bearer(key: str) -> tuple[tuple[str, str], ...]:

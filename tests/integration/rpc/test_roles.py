@@ -1,0 +1,67 @@
+"""Who may call what: the table, held against the running broker, method by method and role by role."""
+
+import grpc
+import pytest
+
+from broker.authz.methods import METHODS, Access
+from support.inproc import ADMIN_KEY, CONSUMER_KEY, OPERATOR_KEY, VIEWER_KEY, Broker, bearer
+from support.wire import failure
+
+KEYS = {"admin": ADMIN_KEY, "operator": OPERATOR_KEY, "viewer": VIEWER_KEY, "consumer": CONSUMER_KEY}
+# Written down a second time on purpose: whoever widens the table has to say so here too.
+EXPECTED = {
+    "TokenService/IssueToken": {"admin", "consumer"},
+    "ConnectorService/CreateConnector": {"admin", "operator"},
+    "ConnectorService/GetConnector": {"admin", "operator", "viewer"},
+    "ConnectorService/ListConnectors": {"admin", "operator", "viewer"},
+    "ConnectorService/DeleteConnector": {"admin", "operator"},
+    "ConnectorService/VerifyConnector": {"admin", "operator"},
+    "ResourceService/ListResources": {"admin", "operator", "viewer", "consumer"},
+    "ApiKeyService/CreateApiKey": {"admin"},
+    "ApiKeyService/ListApiKeys": {"admin"},
+    "ApiKeyService/RevokeApiKey": {"admin"},
+}
+OURS = sorted(method for method in METHODS if method.startswith("/valetkey.v1."))
+
+
+def test_table_is_the_expected_one() -> None:
+    """No method gains or loses a role unnoticed."""
+    shown = {method.removeprefix("/valetkey.v1."): METHODS[method] for method in OURS}
+    roles = {method: {role.value for role in needs} for method, needs in shown.items() if not isinstance(needs, Access)}
+    assert roles == EXPECTED
+
+
+@pytest.mark.parametrize("role", sorted(KEYS))
+@pytest.mark.parametrize("method", OURS)
+async def test_role_per_method(broker: Broker, method: str, role: str) -> None:
+    """A role outside the table is refused with what is needed; one inside gets past the guard."""
+    call = broker.channel.unary_unary(method)(b"", metadata=bearer(KEYS[role]))
+    allowed = EXPECTED[method.removeprefix("/valetkey.v1.")]
+    if role not in allowed:
+        refused = await failure(call)
+        assert refused.short == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED")
+        assert refused.metadata == {"method": method, "needs": " or ".join(sorted(allowed))}
+        return
+    code = await call.code()
+    assert code is grpc.StatusCode.OK or (await failure(call)).short == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "INVALID_FIELD",
+    )
+
+
+@pytest.mark.parametrize("method", OURS)
+async def test_no_method_without_a_key(broker: Broker, method: str) -> None:
+    """Every method of ours asks for a key first."""
+    refused = await failure(broker.channel.unary_unary(method)(b""))
+    assert refused.short == (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_MISSING")
+
+
+@pytest.mark.parametrize("method", OURS)
+async def test_requests_are_read_after_authorisation(broker: Broker, method: str) -> None:
+    """Bytes that are no message are refused as a field is, and only for callers who may call at all."""
+    call = broker.channel.unary_unary(method)
+    refused = await failure(call(b"\xff\xff\xff", metadata=bearer(ADMIN_KEY)))
+    assert refused.short == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    assert refused.metadata["field"] == "request"
+    assert "Decode" not in refused.message
+    assert (await failure(call(b"\xff\xff\xff"))).reason == "CREDENTIALS_MISSING"

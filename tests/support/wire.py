@@ -1,0 +1,107 @@
+"""Failed calls as programs and people see them, and the log of a broker under test."""
+
+import asyncio
+import contextlib
+import io
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+import structlog
+
+from broker.observability.logging import configure_logging
+from support.inproc import error_detail
+from valetkey.v1 import errors_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a failed call told its caller. `reason` comes without its prefix; `retry_after` is in seconds."""
+
+    code: grpc.StatusCode
+    message: str
+    reason: str
+    metadata: dict[str, str]
+    request_id: str
+    retry_after: float | None
+    error: grpc.aio.AioRpcError
+
+    @property
+    def short(self) -> tuple[grpc.StatusCode, str]:
+        """Code and reason."""
+        return self.code, self.reason
+
+
+async def failure(call: Awaitable[Any]) -> Failure:
+    """Awaits a call that has to fail, and holds what every failure must carry: one detail, one request id."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return as_failure(caught.value)
+
+
+def as_failure(error: grpc.aio.AioRpcError) -> Failure:
+    """Returns what an error carries. Fails where its parts do not agree."""
+    detail = error_detail(error)
+    trailers: dict[str, Any] = dict(tuple(error.trailing_metadata() or ()))
+    envelope = errors_pb2.ErrorStatus.FromString(trailers["grpc-status-details-bin"])
+    assert envelope.message == error.details()
+    assert len(envelope.details) == 1
+    assert trailers["x-request-id"] == detail.request_id != ""
+    delay = detail.retry_delay.ToMilliseconds() / 1000 if detail.HasField("retry_delay") else None
+    return Failure(
+        code=error.code(),
+        message=error.details() or "",
+        reason=errors_pb2.ErrorReason.Name(detail.reason).removeprefix("ERROR_REASON_"),
+        metadata=dict(detail.metadata),
+        request_id=detail.request_id,
+        retry_after=delay,
+        error=error,
+    )
+
+
+async def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Waits until `condition` holds. Fails after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 (what is waited for has no event to offer)
+            await asyncio.sleep(0.005)
+
+
+class Log:
+    """Every line that was logged."""
+
+    def __init__(self, stream: io.StringIO) -> None:
+        self._stream = stream
+
+    @property
+    def text(self) -> str:
+        """All of it, as it was written."""
+        return self._stream.getvalue()
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """All of it, parsed."""
+        return [json.loads(line) for line in self.text.splitlines()]
+
+    def events(self, event: str) -> list[dict[str, Any]]:
+        """Returns the lines of one event."""
+        return [line for line in self.lines if line["event"] == event]
+
+
+@contextlib.contextmanager
+def captured_log(level: str = "debug") -> Iterator[Log]:
+    """Captures what the broker logs, through its own processors; begin before the broker does."""
+    stream = io.StringIO()
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    configure_logging("json", level, stream)
+    try:
+        yield Log(stream)
+    finally:
+        structlog.reset_defaults()
+        root.handlers[:] = before[0]
+        root.setLevel(before[1])

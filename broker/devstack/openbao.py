@@ -4,8 +4,8 @@ import asyncio
 import json
 import os
 import shutil
-import time
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -99,7 +99,7 @@ async def test_login_that_lapsed_while_vault_was_away(bao: OpenBao) -> None:
         bao.kill()
         with capture_logs() as lines:
             await asyncio.sleep(3)
-        assert {line["event"] for line in lines} == {"vault_renewal_failed"}
+        assert {line["event"] for line in lines} == {"the Vault token was not renewed"}
         assert {line["cause"] for line in lines} == {"unreachable"}
         assert len(lines) < 6
         await bao.restart()
@@ -155,7 +155,7 @@ async def test_close_is_quick_and_quiet_without_vault(bao: OpenBao, store: Vault
     with capture_logs() as lines:
         await store.close()
     assert time.monotonic() - started < 2 * TIMEOUT
-    assert [line["event"] for line in lines] == ["vault_token_not_revoked"]
+    assert [line["event"] for line in lines] == ["the Vault token was not revoked"]
     bao.thaw()
 
 

@@ -71,7 +71,7 @@ class Login:
         except BrokerError as error:
             # It lapses by itself; the operator may want to know until when it lives.
             self._log.warning(
-                "vault_token_not_revoked",
+                "the Vault token was not revoked",
                 cause=error.metadata["cause"],
                 lapses_within=self._token.lease_seconds,
             )
@@ -90,7 +90,7 @@ class Login:
             self._token, self._full_lease = token, token.lease_seconds
             self.generation += 1
             self._failures = 0
-            self._log.info("vault_logged_in", lease_seconds=token.lease_seconds, login=self.generation)
+            self._log.info("logged in to Vault", lease_seconds=token.lease_seconds, login=self.generation)
             if self._keeper is None and not self._closed:
                 self._keeper = asyncio.create_task(self._keep(), name="vault-renewal")
             return
@@ -109,7 +109,7 @@ class Login:
             except BrokerError as error:
                 self._failures += 1
                 self._log.warning(
-                    "vault_renewal_failed",
+                    "the Vault token was not renewed",
                     cause=error.metadata["cause"],
                     failures=self._failures,
                     why=error.message,

@@ -58,7 +58,7 @@ async def test_login_at_its_last_renewal_is_replaced(bao: OpenBao) -> None:
                 await store.read("generation")
                 await asyncio.sleep(0.2)
         assert token_of(store) != token
-        assert {line["event"] for line in lines} == {"vault_logged_in"}
+        assert {line["event"] for line in lines} == {"logged in to Vault"}
 
 
 async def test_revoked_login_is_made_anew_once_for_all_callers(bao: OpenBao) -> None:
@@ -70,7 +70,7 @@ async def test_revoked_login_is_made_anew_once_for_all_callers(bao: OpenBao) -> 
         admin.adapter.close()
         with capture_logs() as lines:
             await asyncio.gather(*(store.names("connectors") for _ in range(20)))
-        assert [line["event"] for line in lines] == ["vault_logged_in"]
+        assert [line["event"] for line in lines] == ["logged in to Vault"]
 
 
 async def test_write_goes_through_when_the_login_was_revoked(bao: OpenBao) -> None:
@@ -93,7 +93,7 @@ async def test_denied_call_is_an_error_and_no_storm_of_logins(bao: OpenBao) -> N
                 with pytest.raises(BrokerError) as caught:
                     await store.read("other")
                 assert caught.value.metadata == {"cause": "denied"}
-        assert [line["event"] for line in lines] == ["vault_logged_in"]
+        assert [line["event"] for line in lines] == ["logged in to Vault"]
         assert "policy" in caught.value.message
         await store.read("generation")
 

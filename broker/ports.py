@@ -65,7 +65,8 @@ class Cloud(Protocol):
     """An Azure cloud, seen through one connector at a time.
 
     Raises BrokerError: CLOUD_CREDENTIAL_REJECTED, CLOUD_PERMISSION_MISSING, CLOUD_THROTTLED (with retry_after),
-    CLOUD_UNAVAILABLE or RESOURCE_NOT_FOUND; `metadata["step"]` names the failing step and `metadata["azure_code"]`
+    CLOUD_UNAVAILABLE, RESOURCE_NOT_FOUND, or INVALID_FIELD where the connector's cloud profile is gone or cannot
+    discover accounts; `metadata["step"]` names the failing step and `metadata["azure_code"]`
     Azure's own code where there is one.
     """
 

@@ -29,6 +29,10 @@ class Reason(Enum):
     NOT_SERVING = auto()
     METHOD_UNKNOWN = auto()
     DEADLINE_EXCEEDED = auto()
+    GRANT_NOT_FOUND = auto()
+    GRANT_EXISTS = auto()
+    RATE_LIMITED = auto()
+    LEDGER_UNAVAILABLE = auto()
 
 
 class BrokerError(Exception):

@@ -4,10 +4,49 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from broker.model import Connector, Container, Credential, DelegationKey, Lease, SasRequest
+from broker.model import (
+    Connector,
+    Container,
+    Credential,
+    DelegationKey,
+    Event,
+    EventFilter,
+    Head,
+    LeaseFilter,
+    Principal,
+    SasRequest,
+    StoredEvent,
+    Verification,
+)
 
 Clock = Callable[[], float]
 """Returns Unix seconds; `time.time` outside of tests."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallEvidence:
+    """What a call brings along to say who makes it, as the transport vouches for it.
+
+    `authorization` holds every header of that name. `certificate` is the client certificate (PEM) that TLS verified
+    against the configured CAs, None without one. `peer` is the peer's address without its port. Headers that a proxy or
+    a caller could write, such as `x-forwarded-for`, are not here, and so are never believed.
+    """
+
+    authorization: Sequence[str | bytes]
+    certificate: bytes | None
+    peer: str
+
+
+class Authenticator(Protocol):
+    """Turns evidence into a principal; the first verifier that recognises its kind of evidence decides."""
+
+    async def authenticate(self, evidence: CallEvidence) -> Principal:
+        """Returns the principal. Raises BrokerError: CREDENTIALS_MISSING, CREDENTIALS_INVALID, CREDENTIALS_EXPIRED."""
+        ...
+
+    def still_valid(self, principal: Principal) -> bool:
+        """Tells whether `principal` could authenticate again now: not expired, and its API key not revoked."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +141,32 @@ class Cloud(Protocol):
 
 
 class Ledger(Protocol):
-    """The record of what was issued."""
+    """The append-only record of every decision. Methods raise BrokerError with LEDGER_UNAVAILABLE where they cannot."""
 
-    async def record(self, lease: Lease) -> None:
-        """Records `lease`, before its token leaves. Raises BrokerError where it cannot: then no token is issued."""
+    async def open(self) -> None:
+        """Prepares the database and begins this writer's chain. Raises ConfigurationError where it is not usable."""
+        ...
+
+    async def record(self, event: Event) -> None:
+        """Records `event`; returns once it is durable. If it raises, nothing may be issued on its strength."""
+        ...
+
+    async def events(self, wanted: EventFilter) -> Sequence[StoredEvent]:
+        """Returns events by id, oldest first."""
+        ...
+
+    async def leases(self, wanted: LeaseFilter) -> Sequence[StoredEvent]:
+        """Returns the events of issued tokens, newest first."""
+        ...
+
+    async def verify(self, anchors: Sequence[Head] = ()) -> Verification:
+        """Checks every chain, and that each anchor is still in it."""
+        ...
+
+    def healthy(self) -> bool:
+        """Tells whether the last write went through; recovers by itself."""
+        ...
+
+    async def close(self) -> None:
+        """Writes what waits, then closes. Never raises."""
         ...

@@ -1,40 +1,17 @@
-"""API keys and the principals they make."""
+"""API keys."""
 
 import base64
 import hashlib
 import re
 import secrets
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 
+from broker.model.principal import Role
 from broker.model.secret import Secret
 
 # vk_ and 32 random bytes in base64url without padding (RFC 4648, section 5).
 _KEY = re.compile(r"vk_[A-Za-z0-9_-]{43}")
-
-
-class Role(Enum):
-    """What a principal may call; authz/methods.py says which RPC needs which."""
-
-    ADMIN = "admin"
-    OPERATOR = "operator"
-    VIEWER = "viewer"
-    CONSUMER = "consumer"
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """An authenticated caller. `connectors` are the names a consumer may use."""
-
-    name: str
-    roles: frozenset[Role]
-    connectors: frozenset[str]
-
-    def has_any(self, roles: Iterable[Role]) -> bool:
-        """Tells whether the principal holds one of `roles`."""
-        return not self.roles.isdisjoint(roles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +22,6 @@ class ApiKey:
     uid: str
     digest: bytes
     roles: frozenset[Role]
-    connectors: frozenset[str]
     expires_at: datetime
     created_at: datetime
     created_by: str

@@ -40,7 +40,9 @@ class Lease:
 
     id: str
     principal: str
+    grant: str
     connector: str
+    connector_uid: str
     credential_version: int
     account: str
     container: str

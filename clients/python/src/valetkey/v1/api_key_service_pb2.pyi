@@ -28,18 +28,13 @@ class ApiKey(google.protobuf.message.Message):
 
     NAME_FIELD_NUMBER: builtins.int
     ROLES_FIELD_NUMBER: builtins.int
-    CONNECTORS_FIELD_NUMBER: builtins.int
     EXPIRE_TIME_FIELD_NUMBER: builtins.int
     META_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name: 1 to 63 lower-case letters, digits and inner hyphens. The principal is `key:NAME`."""
     @property
     def roles(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[valetkey.v1.common_pb2.Role.ValueType]:
-        """What its holder may call."""
-
-    @property
-    def connectors(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Connectors that a consumer may use."""
+        """Roles of its holder; none for a stack component, which lives by grants."""
 
     @property
     def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -54,12 +49,11 @@ class ApiKey(google.protobuf.message.Message):
         *,
         name: builtins.str = ...,
         roles: collections.abc.Iterable[valetkey.v1.common_pb2.Role.ValueType] | None = ...,
-        connectors: collections.abc.Iterable[builtins.str] | None = ...,
         expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         meta: valetkey.v1.common_pb2.ObjectMeta | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["expire_time", b"expire_time", "meta", b"meta"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connectors", b"connectors", "expire_time", b"expire_time", "meta", b"meta", "name", b"name", "roles", b"roles"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "meta", b"meta", "name", b"name", "roles", b"roles"]) -> None: ...
 
 Global___ApiKey: typing_extensions.TypeAlias = ApiKey
 
@@ -71,7 +65,6 @@ class CreateApiKeyRequest(google.protobuf.message.Message):
 
     NAME_FIELD_NUMBER: builtins.int
     ROLES_FIELD_NUMBER: builtins.int
-    CONNECTORS_FIELD_NUMBER: builtins.int
     EXPIRE_TIME_FIELD_NUMBER: builtins.int
     KEY_SHA256_FIELD_NUMBER: builtins.int
     name: builtins.str
@@ -80,11 +73,7 @@ class CreateApiKeyRequest(google.protobuf.message.Message):
     """SHA-256 of the whole key as it will be presented; 32 bytes."""
     @property
     def roles(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[valetkey.v1.common_pb2.Role.ValueType]:
-        """What its holder may call; at least one."""
-
-    @property
-    def connectors(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Connectors that a consumer may use; only with the role consumer."""
+        """Roles of its holder; none for a stack component, which lives by grants."""
 
     @property
     def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -95,12 +84,11 @@ class CreateApiKeyRequest(google.protobuf.message.Message):
         *,
         name: builtins.str = ...,
         roles: collections.abc.Iterable[valetkey.v1.common_pb2.Role.ValueType] | None = ...,
-        connectors: collections.abc.Iterable[builtins.str] | None = ...,
         expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         key_sha256: builtins.bytes = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["expire_time", b"expire_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connectors", b"connectors", "expire_time", b"expire_time", "key_sha256", b"key_sha256", "name", b"name", "roles", b"roles"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "key_sha256", b"key_sha256", "name", b"name", "roles", b"roles"]) -> None: ...
 
 Global___CreateApiKeyRequest: typing_extensions.TypeAlias = CreateApiKeyRequest
 

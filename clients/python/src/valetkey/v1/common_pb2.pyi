@@ -89,27 +89,29 @@ class _RoleEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeW
     ROLE_UNSPECIFIED: _Role.ValueType  # 0
     """Not set; always refused."""
     ROLE_ADMIN: _Role.ValueType  # 1
-    """May call everything."""
+    """May call everything. Tokens, too, need a grant."""
     ROLE_OPERATOR: _Role.ValueType  # 2
-    """Registers, verifies and deletes connectors, and sees what a viewer sees."""
+    """Registers, verifies and deletes connectors; sees grants and leases; no changes to grants."""
     ROLE_VIEWER: _Role.ValueType  # 3
     """Sees connectors and the resources they reach."""
-    ROLE_CONSUMER: _Role.ValueType  # 4
-    """Asks for tokens, and sees the resources, of the connectors its key names."""
+    ROLE_AUDITOR: _Role.ValueType  # 4
+    """Reads the ledger and the grants."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
-    """Role that a principal holds. The broker's method table says which RPC needs which."""
+    """Role of people and their tools; what stack components may have, grants say. The broker's method table says which
+    RPC needs which.
+    """
 
 ROLE_UNSPECIFIED: Role.ValueType  # 0
 """Not set; always refused."""
 ROLE_ADMIN: Role.ValueType  # 1
-"""May call everything."""
+"""May call everything. Tokens, too, need a grant."""
 ROLE_OPERATOR: Role.ValueType  # 2
-"""Registers, verifies and deletes connectors, and sees what a viewer sees."""
+"""Registers, verifies and deletes connectors; sees grants and leases; no changes to grants."""
 ROLE_VIEWER: Role.ValueType  # 3
 """Sees connectors and the resources they reach."""
-ROLE_CONSUMER: Role.ValueType  # 4
-"""Asks for tokens, and sees the resources, of the connectors its key names."""
+ROLE_AUDITOR: Role.ValueType  # 4
+"""Reads the ledger and the grants."""
 Global___Role: typing_extensions.TypeAlias = Role
 
 @typing.final

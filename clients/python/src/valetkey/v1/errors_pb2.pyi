@@ -34,14 +34,16 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_CREDENTIALS_MISSING: _ErrorReason.ValueType  # 1
     """UNAUTHENTICATED: the call carried no credentials. Example metadata: none."""
     ERROR_REASON_CREDENTIALS_INVALID: _ErrorReason.ValueType  # 2
-    """UNAUTHENTICATED: the API key is unknown, malformed or revoked. Example metadata: none."""
+    """UNAUTHENTICATED: the API key, the token or the certificate is unknown, malformed, revoked or not to be believed.
+    Example: {"evidence": "jwt", "problem": "audience"}.
+    """
     ERROR_REASON_CREDENTIALS_EXPIRED: _ErrorReason.ValueType  # 3
-    """UNAUTHENTICATED: the API key's time is over. Example: {"expired_at": "2026-05-01T12:00:00Z"}."""
+    """UNAUTHENTICATED: the time of the API key, the token or the certificate is over. Example: {"expired_at": "2026-05-01T12:00:00Z"}."""
     ERROR_REASON_ROLE_REQUIRED: _ErrorReason.ValueType  # 4
     """PERMISSION_DENIED: the caller lacks the role the method needs. Example: {"method": "…", "needs": "operator"}."""
     ERROR_REASON_RESOURCE_DENIED: _ErrorReason.ValueType  # 5
-    """PERMISSION_DENIED: the caller may not use that connector or resource, or there is none. One reason for
-    both, so that a refusal tells nothing about what exists. Example: {"resource": "az://models"}.
+    """PERMISSION_DENIED: no grant lets the caller have that, or there is no such connector or resource. One reason for
+    both, so that a refusal tells nothing about what exists. Example: {"resource": "az://models", "missing": "delete"}.
     """
     ERROR_REASON_INVALID_FIELD: _ErrorReason.ValueType  # 6
     """INVALID_ARGUMENT: a field is malformed. Example: {"field": "resource_id", "expected": "az://CONTAINER"}."""
@@ -85,6 +87,16 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """UNIMPLEMENTED: no such method. Example: {"method": "/valetkey.v1.TokenService/Nope"}."""
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 22
     """DEADLINE_EXCEEDED: the call took longer than the caller or the broker allows. Example: {"limit": "30s"}."""
+    ERROR_REASON_GRANT_NOT_FOUND: _ErrorReason.ValueType  # 23
+    """NOT_FOUND: no grant of that name. Example: {"grant": "training"}."""
+    ERROR_REASON_GRANT_EXISTS: _ErrorReason.ValueType  # 24
+    """ALREADY_EXISTS: the name is taken. Example: {"grant": "training"}."""
+    ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 25
+    """RESOURCE_EXHAUSTED: too many calls, or too many streams at once; retry_delay says when to come back. Example:
+    {"limit": "issuing", "per": "principal"}.
+    """
+    ERROR_REASON_LEDGER_UNAVAILABLE: _ErrorReason.ValueType  # 26
+    """UNAVAILABLE: the ledger cannot be written or read; nothing is issued without it. Example: {"cause": "disk full"}."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, for programs. The comment of each value names its status code and metadata keys."""
@@ -94,14 +106,16 @@ ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 ERROR_REASON_CREDENTIALS_MISSING: ErrorReason.ValueType  # 1
 """UNAUTHENTICATED: the call carried no credentials. Example metadata: none."""
 ERROR_REASON_CREDENTIALS_INVALID: ErrorReason.ValueType  # 2
-"""UNAUTHENTICATED: the API key is unknown, malformed or revoked. Example metadata: none."""
+"""UNAUTHENTICATED: the API key, the token or the certificate is unknown, malformed, revoked or not to be believed.
+Example: {"evidence": "jwt", "problem": "audience"}.
+"""
 ERROR_REASON_CREDENTIALS_EXPIRED: ErrorReason.ValueType  # 3
-"""UNAUTHENTICATED: the API key's time is over. Example: {"expired_at": "2026-05-01T12:00:00Z"}."""
+"""UNAUTHENTICATED: the time of the API key, the token or the certificate is over. Example: {"expired_at": "2026-05-01T12:00:00Z"}."""
 ERROR_REASON_ROLE_REQUIRED: ErrorReason.ValueType  # 4
 """PERMISSION_DENIED: the caller lacks the role the method needs. Example: {"method": "…", "needs": "operator"}."""
 ERROR_REASON_RESOURCE_DENIED: ErrorReason.ValueType  # 5
-"""PERMISSION_DENIED: the caller may not use that connector or resource, or there is none. One reason for
-both, so that a refusal tells nothing about what exists. Example: {"resource": "az://models"}.
+"""PERMISSION_DENIED: no grant lets the caller have that, or there is no such connector or resource. One reason for
+both, so that a refusal tells nothing about what exists. Example: {"resource": "az://models", "missing": "delete"}.
 """
 ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 6
 """INVALID_ARGUMENT: a field is malformed. Example: {"field": "resource_id", "expected": "az://CONTAINER"}."""
@@ -145,6 +159,16 @@ ERROR_REASON_METHOD_UNKNOWN: ErrorReason.ValueType  # 21
 """UNIMPLEMENTED: no such method. Example: {"method": "/valetkey.v1.TokenService/Nope"}."""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 22
 """DEADLINE_EXCEEDED: the call took longer than the caller or the broker allows. Example: {"limit": "30s"}."""
+ERROR_REASON_GRANT_NOT_FOUND: ErrorReason.ValueType  # 23
+"""NOT_FOUND: no grant of that name. Example: {"grant": "training"}."""
+ERROR_REASON_GRANT_EXISTS: ErrorReason.ValueType  # 24
+"""ALREADY_EXISTS: the name is taken. Example: {"grant": "training"}."""
+ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 25
+"""RESOURCE_EXHAUSTED: too many calls, or too many streams at once; retry_delay says when to come back. Example:
+{"limit": "issuing", "per": "principal"}.
+"""
+ERROR_REASON_LEDGER_UNAVAILABLE: ErrorReason.ValueType  # 26
+"""UNAVAILABLE: the ledger cannot be written or read; nothing is issued without it. Example: {"cause": "disk full"}."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason
 
 @typing.final

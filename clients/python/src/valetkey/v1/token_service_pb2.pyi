@@ -8,6 +8,7 @@ import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import sys
@@ -21,6 +22,46 @@ else:
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
+class _WatchEndReason:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _WatchEndReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_WatchEndReason.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    WATCH_END_REASON_UNSPECIFIED: _WatchEndReason.ValueType  # 0
+    """Not set."""
+    WATCH_END_REASON_GRANT_GONE: _WatchEndReason.ValueType  # 1
+    """No grant allows it any more. Final."""
+    WATCH_END_REASON_CONNECTOR_GONE: _WatchEndReason.ValueType  # 2
+    """The connector was deleted. Final."""
+    WATCH_END_REASON_IDENTITY_REVOKED: _WatchEndReason.ValueType  # 3
+    """The caller's API key was revoked. Final."""
+    WATCH_END_REASON_IDENTITY_EXPIRED: _WatchEndReason.ValueType  # 4
+    """The caller's API key, token or certificate expired: call again with a new one."""
+    WATCH_END_REASON_SHUTDOWN: _WatchEndReason.ValueType  # 5
+    """The broker stops: call again."""
+    WATCH_END_REASON_UNAVAILABLE: _WatchEndReason.ValueType  # 6
+    """No fresh token could be had before the last one ended: call again later."""
+
+class WatchEndReason(_WatchEndReason, metaclass=_WatchEndReasonEnumTypeWrapper):
+    """Why a stream ends."""
+
+WATCH_END_REASON_UNSPECIFIED: WatchEndReason.ValueType  # 0
+"""Not set."""
+WATCH_END_REASON_GRANT_GONE: WatchEndReason.ValueType  # 1
+"""No grant allows it any more. Final."""
+WATCH_END_REASON_CONNECTOR_GONE: WatchEndReason.ValueType  # 2
+"""The connector was deleted. Final."""
+WATCH_END_REASON_IDENTITY_REVOKED: WatchEndReason.ValueType  # 3
+"""The caller's API key was revoked. Final."""
+WATCH_END_REASON_IDENTITY_EXPIRED: WatchEndReason.ValueType  # 4
+"""The caller's API key, token or certificate expired: call again with a new one."""
+WATCH_END_REASON_SHUTDOWN: WatchEndReason.ValueType  # 5
+"""The broker stops: call again."""
+WATCH_END_REASON_UNAVAILABLE: WatchEndReason.ValueType  # 6
+"""No fresh token could be had before the last one ended: call again later."""
+Global___WatchEndReason: typing_extensions.TypeAlias = WatchEndReason
+
 @typing.final
 class IssueTokenRequest(google.protobuf.message.Message):
     """What the caller wants a token for."""
@@ -32,12 +73,15 @@ class IssueTokenRequest(google.protobuf.message.Message):
     TTL_FIELD_NUMBER: builtins.int
     CONNECTOR_FIELD_NUMBER: builtins.int
     SOURCE_IP_FIELD_NUMBER: builtins.int
+    PURPOSE_FIELD_NUMBER: builtins.int
     resource_id: builtins.str
     """Resource: `CONTAINER`, `az://…`, `abfs[s]://…` or `https://…`; at most 1,200 characters."""
     connector: builtins.str
     """Connector to use; left out, the broker takes the one among the caller's that serves the resource."""
     source_ip: builtins.str
     """Address or range, `203.0.113.7` or `203.0.113.1-203.0.113.9`, the token is bound to; IPv4, optional."""
+    purpose: builtins.str
+    """What it is for, in the caller's words; at most 200 printable characters, kept in the ledger."""
     @property
     def permissions(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[valetkey.v1.common_pb2.Permission.ValueType]:
         """What the token may do; at least one, in any order."""
@@ -54,9 +98,10 @@ class IssueTokenRequest(google.protobuf.message.Message):
         ttl: google.protobuf.duration_pb2.Duration | None = ...,
         connector: builtins.str = ...,
         source_ip: builtins.str = ...,
+        purpose: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["ttl", b"ttl"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connector", b"connector", "permissions", b"permissions", "resource_id", b"resource_id", "source_ip", b"source_ip", "ttl", b"ttl"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["connector", b"connector", "permissions", b"permissions", "purpose", b"purpose", "resource_id", b"resource_id", "source_ip", b"source_ip", "ttl", b"ttl"]) -> None: ...
 
 Global___IssueTokenRequest: typing_extensions.TypeAlias = IssueTokenRequest
 
@@ -74,6 +119,7 @@ class IssueTokenResponse(google.protobuf.message.Message):
     PERMISSIONS_FIELD_NUMBER: builtins.int
     CONNECTOR_FIELD_NUMBER: builtins.int
     CREDENTIAL_VERSION_FIELD_NUMBER: builtins.int
+    GRANT_FIELD_NUMBER: builtins.int
     lease_id: builtins.str
     """Identity of this issue; stands in the broker's records."""
     sas_token: builtins.str
@@ -82,6 +128,8 @@ class IssueTokenResponse(google.protobuf.message.Message):
     """Connector that was used."""
     credential_version: builtins.int
     """Version of the long-lived credential behind the token."""
+    grant: builtins.str
+    """Grant that allowed it."""
     @property
     def start_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """From when the token is good; lies in the past, so that clocks may differ."""
@@ -109,8 +157,80 @@ class IssueTokenResponse(google.protobuf.message.Message):
         permissions: collections.abc.Iterable[valetkey.v1.common_pb2.Permission.ValueType] | None = ...,
         connector: builtins.str = ...,
         credential_version: builtins.int = ...,
+        grant: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["expire_time", b"expire_time", "resource", b"resource", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connector", b"connector", "credential_version", b"credential_version", "expire_time", b"expire_time", "lease_id", b"lease_id", "permissions", b"permissions", "resource", b"resource", "sas_token", b"sas_token", "start_time", b"start_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["connector", b"connector", "credential_version", b"credential_version", "expire_time", b"expire_time", "grant", b"grant", "lease_id", b"lease_id", "permissions", b"permissions", "resource", b"resource", "sas_token", b"sas_token", "start_time", b"start_time"]) -> None: ...
 
 Global___IssueTokenResponse: typing_extensions.TypeAlias = IssueTokenResponse
+
+@typing.final
+class WatchTokenRequest(google.protobuf.message.Message):
+    """What the caller wants tokens for."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: builtins.int
+    @property
+    def request(self) -> Global___IssueTokenRequest:
+        """The same as for a single token; `ttl` is each token's life."""
+
+    def __init__(
+        self,
+        *,
+        request: Global___IssueTokenRequest | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["request", b"request"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["request", b"request"]) -> None: ...
+
+Global___WatchTokenRequest: typing_extensions.TypeAlias = WatchTokenRequest
+
+@typing.final
+class WatchTokenResponse(google.protobuf.message.Message):
+    """One message of the stream."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: builtins.int
+    END_FIELD_NUMBER: builtins.int
+    @property
+    def token(self) -> Global___IssueTokenResponse:
+        """A fresh token; the one before lives on until its own expiry."""
+
+    @property
+    def end(self) -> Global___WatchEnd:
+        """The last message of the stream."""
+
+    def __init__(
+        self,
+        *,
+        token: Global___IssueTokenResponse | None = ...,
+        end: Global___WatchEnd | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["end", b"end", "message", b"message", "token", b"token"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["end", b"end", "message", b"message", "token", b"token"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["token", "end"] | None: ...
+
+Global___WatchTokenResponse: typing_extensions.TypeAlias = WatchTokenResponse
+
+@typing.final
+class WatchEnd(google.protobuf.message.Message):
+    """Why the stream ends. The tokens it gave live on until their own expiry."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    reason: Global___WatchEndReason.ValueType
+    """Reason, for programs."""
+    message: builtins.str
+    """The same for people."""
+    def __init__(
+        self,
+        *,
+        reason: Global___WatchEndReason.ValueType = ...,
+        message: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["message", b"message", "reason", b"reason"]) -> None: ...
+
+Global___WatchEnd: typing_extensions.TypeAlias = WatchEnd

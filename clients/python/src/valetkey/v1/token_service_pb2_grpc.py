@@ -40,6 +40,11 @@ class TokenServiceStub(object):
                 request_serializer=valetkey_dot_v1_dot_token__service__pb2.IssueTokenRequest.SerializeToString,
                 response_deserializer=valetkey_dot_v1_dot_token__service__pb2.IssueTokenResponse.FromString,
                 _registered_method=True)
+        self.WatchToken = channel.unary_stream(
+                '/valetkey.v1.TokenService/WatchToken',
+                request_serializer=valetkey_dot_v1_dot_token__service__pb2.WatchTokenRequest.SerializeToString,
+                response_deserializer=valetkey_dot_v1_dot_token__service__pb2.WatchTokenResponse.FromString,
+                _registered_method=True)
 
 
 class TokenServiceServicer(object):
@@ -47,7 +52,15 @@ class TokenServiceServicer(object):
     """
 
     def IssueToken(self, request, context):
-        """Issues one SAS token for one resource. The caller needs the role consumer and a key that names the connector.
+        """Issues one SAS token for one resource. The caller needs a grant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchToken(self, request, context):
+        """Issues a token at once and a fresh one ahead of each expiry, each one authorised and recorded anew. Ends with a
+        WatchEnd when the grant, the connector or the caller's own identity goes, and when the broker stops.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -60,6 +73,11 @@ def add_TokenServiceServicer_to_server(servicer, server):
                     servicer.IssueToken,
                     request_deserializer=valetkey_dot_v1_dot_token__service__pb2.IssueTokenRequest.FromString,
                     response_serializer=valetkey_dot_v1_dot_token__service__pb2.IssueTokenResponse.SerializeToString,
+            ),
+            'WatchToken': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchToken,
+                    request_deserializer=valetkey_dot_v1_dot_token__service__pb2.WatchTokenRequest.FromString,
+                    response_serializer=valetkey_dot_v1_dot_token__service__pb2.WatchTokenResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +108,33 @@ class TokenService(object):
             '/valetkey.v1.TokenService/IssueToken',
             valetkey_dot_v1_dot_token__service__pb2.IssueTokenRequest.SerializeToString,
             valetkey_dot_v1_dot_token__service__pb2.IssueTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/valetkey.v1.TokenService/WatchToken',
+            valetkey_dot_v1_dot_token__service__pb2.WatchTokenRequest.SerializeToString,
+            valetkey_dot_v1_dot_token__service__pb2.WatchTokenResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,7 +41,23 @@ _TokenServiceIssueTokenType = typing_extensions.TypeVar(
     ],
 )
 
-class TokenServiceStub(typing.Generic[_TokenServiceIssueTokenType]):
+_TokenServiceWatchTokenType = typing_extensions.TypeVar(
+    '_TokenServiceWatchTokenType',
+    grpc.UnaryStreamMultiCallable[
+        valetkey.v1.token_service_pb2.WatchTokenRequest,
+        valetkey.v1.token_service_pb2.WatchTokenResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        valetkey.v1.token_service_pb2.WatchTokenRequest,
+        valetkey.v1.token_service_pb2.WatchTokenResponse,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        valetkey.v1.token_service_pb2.WatchTokenRequest,
+        valetkey.v1.token_service_pb2.WatchTokenResponse,
+    ],
+)
+
+class TokenServiceStub(typing.Generic[_TokenServiceIssueTokenType, _TokenServiceWatchTokenType]):
     """Hands out SAS tokens."""
 
     @typing.overload
@@ -49,6 +65,10 @@ class TokenServiceStub(typing.Generic[_TokenServiceIssueTokenType]):
         grpc.UnaryUnaryMultiCallable[
             valetkey.v1.token_service_pb2.IssueTokenRequest,
             valetkey.v1.token_service_pb2.IssueTokenResponse,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            valetkey.v1.token_service_pb2.WatchTokenRequest,
+            valetkey.v1.token_service_pb2.WatchTokenResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -58,15 +78,28 @@ class TokenServiceStub(typing.Generic[_TokenServiceIssueTokenType]):
             valetkey.v1.token_service_pb2.IssueTokenRequest,
             valetkey.v1.token_service_pb2.IssueTokenResponse,
         ],
+        grpc.aio.UnaryStreamMultiCallable[
+            valetkey.v1.token_service_pb2.WatchTokenRequest,
+            valetkey.v1.token_service_pb2.WatchTokenResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     IssueToken: _TokenServiceIssueTokenType
-    """Issues one SAS token for one resource. The caller needs the role consumer and a key that names the connector."""
+    """Issues one SAS token for one resource. The caller needs a grant."""
+
+    WatchToken: _TokenServiceWatchTokenType
+    """Issues a token at once and a fresh one ahead of each expiry, each one authorised and recorded anew. Ends with a
+    WatchEnd when the grant, the connector or the caller's own identity goes, and when the broker stops.
+    """
 
 TokenServiceAsyncStub: typing_extensions.TypeAlias = TokenServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         valetkey.v1.token_service_pb2.IssueTokenRequest,
         valetkey.v1.token_service_pb2.IssueTokenResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        valetkey.v1.token_service_pb2.WatchTokenRequest,
+        valetkey.v1.token_service_pb2.WatchTokenResponse,
     ],
 ]
 
@@ -79,6 +112,16 @@ class TokenServiceServicer(metaclass=abc.ABCMeta):
         request: valetkey.v1.token_service_pb2.IssueTokenRequest,
         context: _ServicerContext,
     ) -> typing.Union[valetkey.v1.token_service_pb2.IssueTokenResponse, collections.abc.Awaitable[valetkey.v1.token_service_pb2.IssueTokenResponse]]:
-        """Issues one SAS token for one resource. The caller needs the role consumer and a key that names the connector."""
+        """Issues one SAS token for one resource. The caller needs a grant."""
+
+    @abc.abstractmethod
+    def WatchToken(
+        self,
+        request: valetkey.v1.token_service_pb2.WatchTokenRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[valetkey.v1.token_service_pb2.WatchTokenResponse], collections.abc.AsyncIterator[valetkey.v1.token_service_pb2.WatchTokenResponse]]:
+        """Issues a token at once and a fresh one ahead of each expiry, each one authorised and recorded anew. Ends with a
+        WatchEnd when the grant, the connector or the caller's own identity goes, and when the broker stops.
+        """
 
 def add_TokenServiceServicer_to_server(servicer: TokenServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

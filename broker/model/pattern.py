@@ -1,0 +1,51 @@
+"""Patterns of principals, attributes and containers: `*` stands for characters inside one segment, never across."""
+
+import re
+from functools import lru_cache
+
+from broker.model.invalid import InvalidFieldError, shown
+
+_MAX_LENGTH = 512
+# What a pattern may hold besides `*`: printable ASCII without blanks, quotes, and the other tools' wildcards.
+_PLAIN = re.compile(r"[A-Za-z0-9_.:/#@+=~%!$&,;(){}|^-]|\*")
+_ANY_IN_SEGMENT = "[^/:#]+"
+
+
+class Pattern:
+    """A validated pattern. Without `*` it matches one string only, exactly, character by character."""
+
+    __slots__ = ("_regex", "exact", "text")
+
+    def __init__(self, text: str, field: str) -> None:
+        """Raises InvalidFieldError for an empty one, one that is too long, `**`, other wildcards, quotes, blanks."""
+        expected = (
+            "a name, or a pattern of printable ASCII in which * stands for one or more characters up to the next "
+            "'/', ':' or '#'; no **, ?, [, quotes or blanks"
+        )
+        if not text or len(text) > _MAX_LENGTH:
+            raise InvalidFieldError(field, "is empty" if not text else f"is over {_MAX_LENGTH} characters", expected)
+        if "**" in text or any(not _PLAIN.fullmatch(character) for character in text):
+            raise InvalidFieldError(field, f"{shown(text)} is not a pattern", expected)
+        if not text.replace("*", "").strip("/:#"):
+            raise InvalidFieldError(field, f"{shown(text)} would match anything", "a pattern that names something")
+        self.text = text
+        self.exact = "*" not in text
+        self._regex = _compiled(text)
+
+    def matches(self, value: str) -> bool:
+        """Tells whether `value` matches, as a whole."""
+        return value == self.text if self.exact else self._regex.fullmatch(value) is not None
+
+    def __repr__(self) -> str:
+        return f"Pattern({self.text!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pattern) and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+
+@lru_cache(maxsize=4096)
+def _compiled(text: str) -> re.Pattern[str]:
+    return re.compile(_ANY_IN_SEGMENT.join(re.escape(part) for part in text.split("*")), re.DOTALL)

@@ -1,0 +1,44 @@
+"""Authenticated callers."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+class Role(Enum):
+    """What people and their tools may call; authz/methods.py says which RPC needs which."""
+
+    ADMIN = "admin"
+    OPERATOR = "operator"
+    VIEWER = "viewer"
+    AUDITOR = "auditor"
+
+
+class Evidence(Enum):
+    """How a caller was authenticated; the value is what the ledger shows."""
+
+    API_KEY = "api-key"
+    OIDC = "oidc"
+    MTLS = "mtls"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An authenticated caller: `key:NAME`, `oidc:ISSUER#SUBJECT` or `spiffe://…`.
+
+    `attributes` are what grants can match besides the name, such as a Kubernetes namespace. `expires` is when the
+    evidence ends, in Unix seconds: a stream does not outlive it.
+    """
+
+    name: str
+    roles: frozenset[Role]
+    evidence: Evidence
+    expires: float
+    attributes: Mapping[str, str] = field(default=_NONE, hash=False)
+
+    def has_any(self, roles: Iterable[Role]) -> bool:
+        """Tells whether the principal holds one of `roles`."""
+        return not self.roles.isdisjoint(roles)

@@ -52,7 +52,7 @@ def decode_connector(name: str, data: Mapping[str, Any]) -> Connector:
         else None,
         azure=AzureConfig(**data["azure"]),
         credential_version=int(data["credential_version"]),
-        created_at=datetime.fromisoformat(data["created_at"]),
+        created_at=_instant(data["created_at"]),
         created_by=str(data["created_by"]),
     )
 
@@ -78,7 +78,14 @@ def decode_api_key(name: str, data: Mapping[str, Any]) -> ApiKey:
         digest=bytes.fromhex(data["sha256"]),
         roles=frozenset(Role(role) for role in data["roles"]),
         connectors=frozenset(str(connector) for connector in data["connectors"]),
-        expires_at=datetime.fromisoformat(data["expires_at"]),
-        created_at=datetime.fromisoformat(data["created_at"]),
+        expires_at=_instant(data["expires_at"]),
+        created_at=_instant(data["created_at"]),
         created_by=str(data["created_by"]),
     )
+
+
+def _instant(text: str) -> datetime:
+    when = datetime.fromisoformat(text)
+    if when.tzinfo is None:  # Which instant that is would hang on the machine, and comparing it would fail later.
+        raise ValueError("a time without its zone")
+    return when

@@ -32,8 +32,12 @@ async def read_generation(store: StateStore) -> tuple[Generation, int]:
     document = await store.read(PATH)
     if document is None:
         return Generation(0, ()), await store.newest(PATH)
-    journal = tuple((int(number), str(path)) for number, path in document.data.get("journal", ()))
-    return Generation(int(document.data["counter"]), journal), document.version
+    try:
+        journal = tuple((int(number), str(path)) for number, path in document.data.get("journal", ()))
+        return Generation(int(document.data["counter"]), journal), document.version
+    except (KeyError, TypeError, ValueError):
+        # Edited by hand. Counting anew mends it: a counter that went backwards makes every replica read everything.
+        return Generation(0, ()), document.version
 
 
 async def bump(store: StateStore, path: str) -> Generation:

@@ -8,7 +8,8 @@ from typing import Any
 import structlog
 
 from broker.errors import BrokerError, Reason
-from broker.model import ApiKey, Connector, Credential, Secret
+from broker.model import ApiKey, Connector, Credential, InvalidFieldError, Secret, check_name
+from broker.model.invalid import shown
 from broker.ports import CasMismatchError, StateStore
 from broker.state.codec import (
     decode_api_key,
@@ -48,7 +49,10 @@ class StateRepository:
         async with self._lock:
             generation, _ = await read_generation(self._store)
             paths = [
-                f"{folder}/{name}" for folder in (_CONNECTORS, _API_KEYS) for name in await self._store.names(folder)
+                f"{folder}/{name}"
+                for folder in (_CONNECTORS, _API_KEYS)
+                for name in await self._store.names(folder)
+                if self._is_name(folder, name)
             ]
             await self._reload(paths)
             await self._drop_all_but(set(paths))
@@ -118,6 +122,7 @@ class StateRepository:
             await self._destroy_credentials(name, version)
             return
         if document is not None:  # Deleted before, perhaps by somebody who died before the secret was destroyed.
+            await self._announce_again(path)
             await self._destroy_credentials(name, int(document.data["credential_version"]))
         raise BrokerError(Reason.CONNECTOR_NOT_FOUND, f"no connector is named {name}", {"connector": name})
 
@@ -141,15 +146,27 @@ class StateRepository:
         path = f"{_API_KEYS}/{name}"
         document = await self._store.read(path)
         if document is None or is_tombstone(document.data):
+            if document is not None:
+                await self._announce_again(path)
             raise BrokerError(Reason.API_KEY_NOT_FOUND, f"no API key is named {name}", {"api_key": name})
         await self._write_over(path, {"deleted": True, "deleted_by": revoked_by}, document.version)
         await self._changed(path)
+
+    def _is_name(self, folder: str, name: str) -> bool:
+        try:
+            check_name("name", name)
+        except InvalidFieldError:
+            # Put there by hand: the store would not even read it, and the others must load all the same.
+            self._log.error("an entry in Vault has no possible name and was ignored", folder=folder, name=shown(name))
+            return False
+        return True
 
     async def _version_to_replace(self, path: str, taken: BrokerError) -> int:
         document = await self._store.read(path)
         if document is None:
             return await self._store.newest(path)
         if not is_tombstone(document.data):
+            await self._announce_again(path)
             raise taken
         return document.version
 
@@ -172,19 +189,30 @@ class StateRepository:
         # Only up to the version this connector used: a later one belongs to a new connector of the same name.
         await self._store.destroy(f"credentials/{name}", range(1, newest + 1))
 
+    async def _announce_again(self, path: str) -> None:
+        """Announces what is written already, but perhaps by somebody who died, or was cut off, before saying so.
+
+        Without this, whoever tries a revocation again is told that it is done, while replicas still honour the key.
+        """
+        await self._changed(path)
+
     async def _changed(self, path: str) -> None:
         """Takes over a change of our own, and announces it. The change stands, whatever happens to the news of it."""
+        announced = False
         try:
             async with self._lock:
                 await self._reload([path])
             await bump(self._store, path)
+            announced = True
         except BrokerError as error:
-            self._seen = _UNKNOWN  # The next refresh reads everything, and so finds what was not taken over here.
             self._log.warning(
                 "a change was not announced; replicas see it at their next full resync",
                 path=path,
                 reason=error.reason.name,
             )
+        finally:
+            if not announced:  # Also where the caller hung up: the next refresh reads everything, and so finds it.
+                self._seen = _UNKNOWN
 
     async def _reload(self, paths: list[str]) -> None:
         slots = asyncio.Semaphore(_READS_AT_ONCE)

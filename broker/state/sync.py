@@ -77,11 +77,13 @@ class StateSync:
                 await self._repository.load()
             except BrokerError as error:
                 self._log.warning("Vault is not usable yet; trying again", problem=error.message, **error.metadata)
-                await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 (jitter)
-                delay = min(delay * 2, _OPEN_BACKOFF_SECONDS)
+            except Exception as error:  # noqa: BLE001 (ending here would leave a broker that never serves, in silence)
+                self._log.error("Vault is not usable yet; trying again", problem=type(error).__qualname__)
             else:
                 self._succeeded()
                 return
+            await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 (jitter)
+            delay = min(delay * 2, _OPEN_BACKOFF_SECONDS)
 
     def _succeeded(self) -> None:
         if self._failing_since is not None:

@@ -1,18 +1,13 @@
 """The client against a fake broker, over real TLS."""
 
-import socket
-import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import grpc
 import pytest
 
 import valetkey
-from broker.devstack.ca import make_ca
 from broker.errors import Reason
-from support.fake_broker import API_KEY, SAS, Failure, FakeBroker, connector, entry, resource, running_fake_broker
+from support.fake_broker import API_KEY, SAS, Failure, FakeBroker, connector, entry, resource
 from valetkey import AzureConfig, Client
 from valetkey.cli import words
 from valetkey.v1 import errors_pb2 as errors_pb
@@ -220,75 +215,6 @@ def test_a_slow_broker_ends_at_the_deadline(broker: FakeBroker) -> None:
         pytest.raises(valetkey.DeadlineExceededError, match=r"did not answer within 0.2 s; try again"),
     ):
         client.get_connector("x")
-
-
-def test_nobody_at_the_endpoint() -> None:
-    """Protects the most frequent first error: no broker there."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    with (
-        Client(f"127.0.0.1:{port}", api_key=API_KEY) as client,
-        pytest.raises(
-            valetkey.BrokerUnreachableError, match=rf"cannot reach the broker at 127.0.0.1:{port}: .*refused"
-        ),
-    ):
-        client.list_connectors()
-
-
-def test_a_host_that_does_not_resolve() -> None:
-    """Protects against taking a DNS failure for a certificate's."""
-    with (
-        Client("nobody.invalid:8443", api_key=API_KEY) as client,
-        pytest.raises(valetkey.BrokerUnreachableError, match="its host name does not resolve"),
-    ):
-        client.list_connectors()
-
-
-def test_a_broker_of_another_ca_is_not_trusted(broker: FakeBroker, tmp_path: Path) -> None:
-    """Protects the API key from a stranger at the endpoint; without a CA file as well."""
-    for ca_file in (make_ca(tmp_path).ca_file, None):
-        with (
-            Client(broker.endpoint, api_key=API_KEY, ca_file=ca_file) as client,
-            pytest.raises(valetkey.BrokerTlsError, match="not signed by a CA this client trusts"),
-        ):
-            client.list_connectors()
-    assert broker.metadata == {}
-
-
-def test_a_certificate_for_another_host_is_not_trusted(tmp_path: Path) -> None:
-    """Protects the API key from another server of the same CA."""
-    with (
-        running_fake_broker(tmp_path, ("other.example",)) as broker,
-        Client(broker.endpoint, api_key=API_KEY, ca_file=broker.ca_file) as client,
-        pytest.raises(valetkey.BrokerTlsError, match="is for another host name"),
-    ):
-        client.list_connectors()
-
-
-@pytest.fixture
-def web_server() -> Iterator[str]:
-    """Answers one connection as an HTTP server without TLS does."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def answer() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(4096)
-                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-        thread.join()
-
-
-def test_a_port_without_tls_is_told_apart(web_server: str) -> None:
-    """Protects whoever mixed up the port."""
-    with (
-        Client(web_server, api_key=API_KEY) as client,
-        pytest.raises(valetkey.BrokerTlsError, match="answers, but not in TLS"),
-    ):
-        client.list_connectors()
 
 
 def test_the_choices_of_the_command_line_are_the_words_of_the_api() -> None:

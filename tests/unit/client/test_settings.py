@@ -176,3 +176,12 @@ def test_a_key_that_cannot_be_sent_is_refused_unseen(key: str) -> None:
     with pytest.raises(SettingsError, match=r"^API key: is empty or holds spaces") as caught:
         Client("b:1", api_key=key)
     assert not key or key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "says"), [("x" * 5000, "cannot be read: File name too long"), ("a\x00b", "is not a path")]
+)
+def test_a_key_file_whose_name_cannot_be(path: str, says: str) -> None:
+    """Protects against a traceback out of the operating system's refusals."""
+    with pytest.raises(SettingsError, match=says):
+        load_settings(endpoint="b:1", api_key_file=path, environ={})

@@ -1,0 +1,82 @@
+"""StateRepository and API keys: created once, revoked for good, also where somebody was cut off half-way."""
+
+import asyncio
+
+import pytest
+
+from broker.errors import BrokerError, Reason
+from broker.model import Role
+from support.core import Replica, make_api_key
+from support.fake_store import FakeStateStore
+
+
+async def test_api_keys_come_and_go() -> None:
+    """A key is created once, revoked once, and its name may be given again."""
+    replica = Replica()
+    key = make_api_key(roles=frozenset({Role.CONSUMER, Role.VIEWER}))
+    await replica.repository.create_api_key(key)
+    assert replica.memory.keys_by_digest[key.digest].key == key
+    assert replica.memory.keys_by_digest[key.digest].principal.name == "key:trainer"
+    with pytest.raises(BrokerError) as caught:
+        await replica.repository.create_api_key(make_api_key(letter="U"))
+    assert caught.value.reason is Reason.API_KEY_EXISTS
+    await replica.repository.revoke_api_key("trainer", "key:admin")
+    assert replica.memory.keys_by_digest == {}
+    with pytest.raises(BrokerError) as caught:
+        await replica.repository.revoke_api_key("trainer", "key:admin")
+    assert caught.value.reason is Reason.API_KEY_NOT_FOUND
+    await replica.repository.create_api_key(make_api_key(letter="U"))
+    assert list(replica.memory.keys_by_digest) == [make_api_key(letter="U").digest]
+
+
+async def test_revoking_an_unknown_key_writes_nothing() -> None:
+    """A typing error makes neither a tombstone nor news."""
+    replica = Replica()
+    with pytest.raises(BrokerError) as caught:
+        await replica.repository.revoke_api_key("nobody", "key:admin")
+    assert caught.value.reason is Reason.API_KEY_NOT_FOUND
+    assert replica.store.calls["write"] == 0
+
+
+async def test_of_key_creators_at_the_same_time_one_wins() -> None:
+    """Two admins who give one name at once end with one key, and one of them knows."""
+    store = FakeStateStore()
+    one, other = Replica(store), Replica(store)
+    outcomes = await asyncio.gather(
+        one.repository.create_api_key(make_api_key(letter="A")),
+        other.repository.create_api_key(make_api_key(letter="B")),
+        return_exceptions=True,
+    )
+    assert outcomes.count(None) == 1
+    (refusal,) = [outcome for outcome in outcomes if isinstance(outcome, BrokerError)]
+    assert refusal.reason is Reason.API_KEY_EXISTS
+
+
+async def test_a_revocation_tried_again_reaches_the_replicas_that_missed_it() -> None:
+    """An admin whose call was cut off after the write tries again: from then on no replica takes the key."""
+    store = FakeStateStore()
+    one, other = Replica(store), Replica(store)
+    await one.repository.create_api_key(make_api_key())
+    await other.repository.load()
+    await store.write("api-keys/trainer", {"deleted": True, "deleted_by": "key:admin"}, expected=1)
+    await other.repository.refresh()
+    assert "trainer" in other.memory.keys_by_name
+    with pytest.raises(BrokerError):
+        await one.repository.revoke_api_key("trainer", "key:admin")
+    await other.repository.refresh()
+    assert other.memory.keys_by_digest == {}
+    assert one.memory.keys_by_digest == {}
+
+
+async def test_a_caller_who_hangs_up_leaves_no_blind_spot() -> None:
+    """A change whose call was cancelled before it was taken over is found at the next look."""
+    store = FakeStateStore()
+    replica = Replica(store)
+    await replica.repository.load()
+    creating = asyncio.create_task(replica.repository.create_api_key(make_api_key()))
+    while not await store.newest("api-keys/trainer"):  # noqa: ASYNC110 (nothing tells of it)
+        await asyncio.sleep(0)
+    creating.cancel()
+    await asyncio.gather(creating, return_exceptions=True)
+    await replica.repository.refresh()
+    assert "trainer" in replica.memory.keys_by_name

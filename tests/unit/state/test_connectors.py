@@ -1,0 +1,295 @@
+"""StateRepository and connectors: one writer wins, secrets come and go with their connector, no death blocks a name."""
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from broker.errors import BrokerError, Reason
+from broker.model import Connector, Secret
+from support.core import PLANTED, Replica, make_connector
+from support.fake_store import FakeStateStore
+
+
+class Died(Exception):  # noqa: N818 (an event, not an error)
+    """The process ended here."""
+
+
+class MortalStore(FakeStateStore):
+    """Lets `writes` changes through; the one after that dies, before or after it took effect."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: int | None = None
+        self.effect_first = False
+
+    async def write(self, path: str, data: Mapping[str, Any], *, expected: int) -> int:
+        if self._last() and not self.effect_first:
+            raise Died
+        version = await super().write(path, data, expected=expected)
+        self._count()
+        return version
+
+    async def destroy(self, path: str, versions: Sequence[int]) -> None:
+        if self._last() and not self.effect_first:
+            raise Died
+        await super().destroy(path, versions)
+        self._count()
+
+    def _last(self) -> bool:
+        return self.writes == 0
+
+    def _count(self) -> None:
+        if self.writes == 0:
+            raise Died
+        if self.writes is not None:
+            self.writes -= 1
+
+
+async def _create(replica: Replica, name: str = "azure-blob-demo", secret: str = PLANTED) -> Connector:
+    return await replica.repository.create_connector(make_connector(name, version=0), Secret(secret))
+
+
+async def _secret(replica: Replica, connector: Connector) -> str:
+    return (await replica.repository.credential(connector)).client_secret.reveal()
+
+
+async def _readable_secrets(store: FakeStateStore, name: str = "azure-blob-demo") -> list[str]:
+    newest = await store.newest(f"credentials/{name}")
+    documents = [await store.read(f"credentials/{name}", version) for version in range(1, newest + 1)]
+    return [document.data["client_secret"] for document in documents if document]
+
+
+async def test_a_created_connector_is_known_at_once_and_to_others_at_their_next_look() -> None:
+    """Who registers a connector may use it right away, through any replica."""
+    store = FakeStateStore()
+    one, other = Replica(store), Replica(store)
+    connector = await _create(one)
+    assert one.memory.connectors == {connector.name: connector}
+    await other.repository.refresh()
+    assert other.memory.connectors == {connector.name: connector}
+    assert connector.credential_version == 1
+    assert await _secret(other, connector) == PLANTED
+
+
+async def test_connectors_survive_the_way_through_vault() -> None:
+    """Every field, the single container with its account included, reads back as it was written."""
+    store = FakeStateStore()
+    draft = make_connector(resource="demo", account="demoaccount", storage_account="demoaccount", version=0)
+    draft = replace(draft, azure=replace(draft.azure, subscription_id=draft.uid, resource_group="rg"))
+    created = await Replica(store).repository.create_connector(draft, Secret(PLANTED))
+    other = Replica(store)
+    await other.repository.load()
+    assert other.memory.connectors[draft.name] == created == replace(draft, credential_version=1)
+
+
+async def test_the_connector_document_holds_no_secret() -> None:
+    """Whoever may read connectors in Vault cannot read credentials there."""
+    store = FakeStateStore()
+    await _create(Replica(store))
+    document = await store.read("connectors/azure-blob-demo")
+    assert document is not None
+    assert PLANTED not in str(dict(document.data))
+
+
+async def test_a_credential_is_read_from_vault_once() -> None:
+    """The hot path does not wait for Vault, and goes on while Vault is away."""
+    replica = Replica()
+    connector = await _create(replica)
+    assert await _secret(replica, connector) == PLANTED
+    replica.store.fail_with = BrokerError(Reason.VAULT_UNAVAILABLE, "away")
+    assert await _secret(replica, connector) == PLANTED
+
+
+async def test_a_draft_does_not_leave_its_credential_in_memory() -> None:
+    """Only connectors that exist keep a secret in memory."""
+    replica = Replica()
+    connector = await _create(replica)
+    other = Replica(replica.store)
+    assert await _secret(other, connector) == PLANTED
+    replica.store.calls.clear()
+    assert await _secret(other, connector) == PLANTED
+    assert replica.store.calls["read"] == 1
+
+
+async def test_a_missing_credential_says_what_to_do() -> None:
+    """A secret that somebody destroyed by hand is an error for people, not a crash."""
+    replica = Replica()
+    connector = await _create(replica)
+    await replica.store.destroy("credentials/azure-blob-demo", [1])
+    with pytest.raises(BrokerError, match="register it again") as caught:
+        await replica.repository.credential(connector)
+    assert caught.value.reason is Reason.VAULT_UNAVAILABLE
+
+
+async def test_a_taken_name_is_refused() -> None:
+    """A second connector of the same name changes nothing of the first, its secret included."""
+    replica = Replica()
+    first = await _create(replica)
+    with pytest.raises(BrokerError) as caught:
+        await _create(replica, secret="other")
+    assert caught.value.reason is Reason.CONNECTOR_EXISTS
+    assert replica.memory.connectors == {first.name: first}
+    assert await _readable_secrets(replica.store) == [PLANTED]
+
+
+@pytest.mark.parametrize("writers", [2, 5])
+async def test_of_creators_at_the_same_time_one_wins(writers: int) -> None:
+    """The others are told, their secrets are destroyed, and the winner's works."""
+    store = FakeStateStore()
+    replicas = [Replica(store) for _ in range(writers)]
+    outcomes = await asyncio.gather(
+        *(_create(replica, secret=f"secret-{n}") for n, replica in enumerate(replicas)), return_exceptions=True
+    )
+    (winner,) = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, Connector)]
+    refusals = [outcome for outcome in outcomes if isinstance(outcome, BrokerError)]
+    assert [refusal.reason for refusal in refusals] == [Reason.CONNECTOR_EXISTS] * (writers - 1)
+    assert await _readable_secrets(store) == [f"secret-{winner}"]
+    late = Replica(store)
+    await late.repository.load()
+    assert late.memory.connectors["azure-blob-demo"] == outcomes[winner]
+    assert await _secret(late, late.memory.connectors["azure-blob-demo"]) == f"secret-{winner}"
+
+
+async def test_delete_destroys_the_secret_and_frees_the_name() -> None:
+    """After a deletion nothing of the credential can be read, and a namesake is somebody else."""
+    replica = Replica()
+    first = await _create(replica, secret="first")
+    await _secret(replica, first)
+    await replica.repository.delete_connector(first.name, "key:ops")
+    assert replica.memory.connectors == {}
+    assert replica.gone == [first.uid]
+    assert await _readable_secrets(replica.store) == []
+    second = await _create(replica, secret="second")
+    assert second.uid != first.uid
+    assert second.credential_version > first.credential_version
+    assert await _secret(replica, second) == "second"
+    assert replica.gone == [first.uid]
+
+
+async def test_deleting_what_is_not_there_is_told() -> None:
+    """Unknown and already deleted connectors are both not found."""
+    replica = Replica()
+    for _ in range(2):
+        with pytest.raises(BrokerError) as caught:
+            await replica.repository.delete_connector("azure-blob-demo", "key:ops")
+        assert caught.value.reason is Reason.CONNECTOR_NOT_FOUND
+    await _create(replica)
+    await replica.repository.delete_connector("azure-blob-demo", "key:ops")
+    with pytest.raises(BrokerError) as caught:
+        await replica.repository.delete_connector("azure-blob-demo", "key:ops")
+    assert caught.value.reason is Reason.CONNECTOR_NOT_FOUND
+
+
+async def test_of_two_who_delete_at_the_same_time_one_is_told() -> None:
+    """A deletion is a check-and-set too: nobody deletes what they have not seen."""
+    store = FakeStateStore()
+    one, other = Replica(store), Replica(store)
+    await _create(one)
+    outcomes = await asyncio.gather(
+        *(replica.repository.delete_connector("azure-blob-demo", "key:ops") for replica in (one, other)),
+        return_exceptions=True,
+    )
+    assert outcomes.count(None) == 1
+    (refusal,) = [outcome for outcome in outcomes if isinstance(outcome, BrokerError)]
+    assert refusal.reason in (Reason.CONFLICT, Reason.CONNECTOR_NOT_FOUND)
+
+
+@pytest.mark.parametrize("head_start", range(12))
+async def test_a_delete_that_races_a_create_takes_nothing_of_the_new_one(head_start: int) -> None:
+    """However the two interleave, what is there afterwards works and what is not there has no secret."""
+    store = FakeStateStore()
+    deleter, creator = Replica(store), Replica(store)
+    await _create(deleter, secret="old")
+    deleting = asyncio.create_task(deleter.repository.delete_connector("azure-blob-demo", "key:ops"))
+    for _ in range(head_start):
+        await asyncio.sleep(0)
+    created = await asyncio.gather(_create(creator, secret="new"), return_exceptions=True)
+    await deleting
+    late = Replica(store)
+    await late.repository.load()
+    if isinstance(created[0], Connector):
+        assert late.memory.connectors["azure-blob-demo"] == created[0]
+        assert await _secret(late, created[0]) == "new"
+        assert await _readable_secrets(store) == ["new"]
+    else:
+        assert isinstance(created[0], BrokerError)
+        assert created[0].reason is Reason.CONNECTOR_EXISTS
+        assert late.memory.connectors == {}
+        assert await _readable_secrets(store) == []
+
+
+@pytest.mark.parametrize("effect_first", [False, True])
+@pytest.mark.parametrize("writes", range(3))
+@pytest.mark.parametrize("doing", ["create", "delete", "create again"])
+async def test_dying_between_two_writes_blocks_nothing(doing: str, writes: int, *, effect_first: bool) -> None:
+    """After a death at any write: each connector has its secret, and the name can be deleted and used again."""
+    store = MortalStore()
+    doomed = Replica(store)
+    if doing != "create":
+        await _create(doomed, secret="old")
+    if doing == "create again":
+        await doomed.repository.delete_connector("azure-blob-demo", "key:ops")
+    store.writes, store.effect_first = writes, effect_first
+    call: Coroutine[Any, Any, object] = (
+        doomed.repository.delete_connector("azure-blob-demo", "key:ops")
+        if doing == "delete"
+        else _create(doomed, secret="new")
+    )
+    with pytest.raises(Died):
+        await call
+    store.writes = None
+
+    late = Replica(store)
+    await late.repository.load()
+    for connector in late.memory.connectors.values():
+        assert await _secret(late, connector) in ("old", "new")
+    try:
+        await late.repository.delete_connector("azure-blob-demo", "key:ops")
+    except BrokerError as error:
+        if error.reason is not Reason.CONNECTOR_NOT_FOUND:
+            raise
+    after = await _create(late, secret="after")
+    assert await _secret(late, after) == "after"
+    await late.repository.delete_connector("azure-blob-demo", "key:ops")
+    assert await _readable_secrets(store) == []
+
+
+async def test_a_delete_tried_again_reaches_the_replicas_that_missed_it() -> None:
+    """An operator whose deletion was cut off half-way tries again: from then on no replica issues from it."""
+    store = MortalStore()
+    doomed, other = Replica(store), Replica(store)
+    await _create(doomed)
+    await other.repository.load()
+    store.writes = 1  # The tombstone is written; the news of it is not.
+    with pytest.raises(Died):
+        await doomed.repository.delete_connector("azure-blob-demo", "key:ops")
+    store.writes = None
+    await other.repository.refresh()
+    assert "azure-blob-demo" in other.memory.connectors
+    third = Replica(store)
+    await third.repository.load()
+    with pytest.raises(BrokerError):
+        await third.repository.delete_connector("azure-blob-demo", "key:ops")
+    await other.repository.refresh()
+    assert other.memory.connectors == {}
+    assert await _readable_secrets(store) == []
+
+
+async def test_a_create_tried_again_reaches_the_replicas_that_missed_it() -> None:
+    """Told that the name exists already, an operator can also use it: the first try had gone through."""
+    store = MortalStore()
+    doomed = Replica(store)
+    store.writes = 2  # The connector is written; the news of it is not.
+    with pytest.raises(Died):
+        await _create(doomed)
+    store.writes = None
+    other = Replica(store)
+    with pytest.raises(BrokerError) as caught:
+        await _create(other, secret="again")
+    assert caught.value.reason is Reason.CONNECTOR_EXISTS
+    assert "azure-blob-demo" in other.memory.connectors
+    await doomed.repository.refresh()
+    assert "azure-blob-demo" in doomed.memory.connectors

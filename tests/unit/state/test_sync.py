@@ -1,0 +1,165 @@
+"""StateSync: when the broker serves, and when it says that it cannot."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from broker.errors import BrokerError, Reason
+from broker.settings import VaultSettings
+from broker.state.generation import bump
+from broker.state.sync import StateSync
+from support.core import Replica, make_api_key
+from support.fake_store import FakeStateStore
+
+_AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "Vault is sealed", {"cause": "sealed"})
+
+
+def _settings(**values: float) -> VaultSettings:
+    defaults: dict[str, Any] = {"poll_seconds": 0.01, "resync_seconds": 1000, "max_stale_seconds": 1000}
+    unused = Path("unused")
+    return VaultSettings(
+        address="https://vault.invalid", role_id_file=unused, secret_id_file=unused, **{**defaults, **values}
+    )
+
+
+class Syncing:
+    """A running StateSync and what it said."""
+
+    def __init__(self, store: FakeStateStore, settings: VaultSettings) -> None:
+        self.replica = Replica(store)
+        self.heard: list[bool] = []
+        self.sync = StateSync(store, self.replica.repository, settings, self.heard.append)
+
+    def refusal(self) -> BrokerError:
+        with pytest.raises(BrokerError) as caught:
+            self.sync.require_usable()
+        return caught.value
+
+
+@contextlib.asynccontextmanager
+async def _running(store: FakeStateStore, **values: float) -> AsyncIterator[Syncing]:
+    syncing = Syncing(store, _settings(**values))
+    task = asyncio.create_task(syncing.sync.run())
+    try:
+        yield syncing
+    finally:
+        task.cancel()
+        (outcome,) = await asyncio.gather(task, return_exceptions=True)
+        assert isinstance(outcome, asyncio.CancelledError)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 (nothing tells of it)
+            await asyncio.sleep(0.005)
+
+
+async def test_serves_once_everything_is_loaded() -> None:
+    """Health says SERVING only when requests can be answered from memory."""
+    store = FakeStateStore()
+    await Replica(store).repository.create_api_key(make_api_key())
+    syncing = Syncing(store, _settings())
+    refusal = syncing.refusal()
+    assert refusal.reason is Reason.NOT_SERVING
+    assert refusal.retry_after is not None
+    async with _running(store) as running:
+        await _until(lambda: bool(running.heard))
+        assert running.heard == [True]
+        assert "trainer" in running.replica.memory.keys_by_name
+        assert store.opened
+        running.sync.require_usable()
+
+
+class OddStore(FakeStateStore):
+    """A store that fails in a way nobody thought of, until `odd` is set to False."""
+
+    odd = True
+
+    async def open(self) -> None:
+        await super().open()
+        if self.odd:
+            raise KeyError("PLANTED")
+
+
+async def test_waits_for_vault_at_the_start() -> None:
+    """Vault away, or sealed, at the start: the broker says so, does not serve, and comes up by itself."""
+    store = FakeStateStore()
+    store.fail_with = _AWAY
+    with capture_logs() as logs:
+        async with _running(store) as running:
+            await _until(lambda: bool(logs))
+            assert running.refusal().reason is Reason.NOT_SERVING
+            assert running.heard == []
+            store.fail_with = None
+            await _until(lambda: running.heard == [True])
+    assert (logs[0]["problem"], logs[0]["cause"]) == ("Vault is sealed", "sealed")
+
+
+async def test_an_unexpected_failure_at_the_start_does_not_end_it() -> None:
+    """A broker must not stay silent and useless for ever because of one odd answer; its text stays inside."""
+    store = OddStore()
+    with capture_logs() as logs:
+        async with _running(store) as running:
+            await _until(lambda: bool(logs))
+            store.odd = False
+            await _until(lambda: running.heard == [True])
+    assert logs[0]["problem"] == "KeyError"
+    assert "PLANTED" not in str(logs)
+
+
+async def test_goes_on_from_memory_until_it_is_too_old() -> None:
+    """With Vault away the broker serves for the configured time, then refuses, and recovers by itself."""
+    store = FakeStateStore()
+    with capture_logs() as logs:
+        async with _running(store, max_stale_seconds=0.4) as running:
+            await _until(lambda: running.heard == [True])
+            store.fail_with = _AWAY
+            await _until(lambda: any("serving from memory" in line["event"] for line in logs))
+            running.sync.require_usable()
+            await _until(lambda: running.heard == [True, False])
+            refusal = running.refusal()
+            assert refusal.reason is Reason.VAULT_UNAVAILABLE
+            assert refusal.metadata == {"cause": "stale"}
+            store.fail_with = None
+            await _until(lambda: running.heard == [True, False, True])
+            running.sync.require_usable()
+    events = [line["event"] for line in logs]
+    assert events.count("Vault is away; serving from memory") == 1, "an outage is one line, not one a poll"
+    assert "Vault is back" in events
+
+
+async def test_an_unexpected_failure_while_polling_counts_as_an_outage() -> None:
+    """A loop that ends would leave revoked keys valid for ever: it goes on, and staleness is counted."""
+    store = FakeStateStore()
+    async with _running(store, max_stale_seconds=0.1) as running:
+        await _until(lambda: running.heard == [True])
+        good, running.replica.repository._store = running.replica.repository._store, None  # type: ignore[assignment]
+        await _until(lambda: running.heard == [True, False])
+        running.replica.repository._store = good
+        await _until(lambda: running.heard == [True, False, True])
+
+
+async def test_changes_of_others_arrive_by_polling() -> None:
+    """A key that another replica admits works here within the polling time."""
+    store = FakeStateStore()
+    async with _running(store) as running:
+        await _until(lambda: running.heard == [True])
+        await Replica(store).repository.create_api_key(make_api_key())
+        await _until(lambda: "trainer" in running.replica.memory.keys_by_name)
+
+
+async def test_a_full_reading_now_and_then_finds_what_was_never_announced() -> None:
+    """A writer that died between its two writes is covered by the resync."""
+    store = FakeStateStore()
+    await bump(store, "connectors/noise")
+    other = FakeStateStore()
+    await Replica(other).repository.create_api_key(make_api_key())
+    async with _running(store, resync_seconds=0.05) as running:
+        await _until(lambda: running.heard == [True])
+        store._versions["api-keys/trainer"] = other._versions["api-keys/trainer"]
+        await _until(lambda: "trainer" in running.replica.memory.keys_by_name)

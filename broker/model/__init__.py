@@ -1,6 +1,7 @@
 """Domain values: immutable, validated where they are made, free of I/O. Imports nothing else of the broker."""
 
 from broker.model.api_key import ApiKey, api_key_digest, new_api_key
+from broker.model.call import CallInfo
 from broker.model.cloud import CloudProfile
 from broker.model.connector import AuthMethod, AzureConfig, Connector, ConnectorType, Credential
 from broker.model.event import Event, EventFilter, EventKind, Head, LeaseFilter, StoredEvent, Verification
@@ -19,6 +20,7 @@ __all__ = [
     "ApiKey",
     "AuthMethod",
     "AzureConfig",
+    "CallInfo",
     "CloudProfile",
     "Connector",
     "ConnectorType",

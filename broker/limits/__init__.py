@@ -1,0 +1,6 @@
+"""Abuse limits: token buckets and slots, in the memory of one process."""
+
+from broker.limits.buckets import TokenBuckets
+from broker.limits.slots import Slots
+
+__all__ = ["Slots", "TokenBuckets"]

@@ -1,0 +1,109 @@
+"""A ledger in memory: what it recorded is there to look at, and it can be told to fail."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
+
+from broker.errors import BrokerError, Reason
+from broker.model import Event, EventFilter, EventKind, Head, LeaseFilter, StoredEvent, Verification
+
+_WRITER = "00000000-0000-4000-8000-000000000000"
+_GENESIS = "00" * 32
+
+
+def ledger_down() -> BrokerError:
+    """Returns the error of a ledger that cannot be written."""
+    return BrokerError(
+        Reason.LEDGER_UNAVAILABLE, "the ledger cannot be written", {"cause": "disk-full"}, retry_after=1.0
+    )
+
+
+class FakeLedger:
+    """Keeps events in `recorded`, in order.
+
+    `fail_with` is raised by every method that may fail, until it is None again. `before_record` is called with each
+    event before it is kept, so that a test can look at what had happened until then.
+    """
+
+    def __init__(self) -> None:
+        self.recorded: list[Event] = []
+        self.fail_with: BrokerError | None = None
+        self.before_record: Callable[[Event], None] = lambda _event: None
+        self.opened = self.closed = 0
+        self._stored: list[StoredEvent] = []
+
+    def of(self, kind: EventKind) -> list[Event]:
+        """Returns what was recorded of one kind."""
+        return [event for event in self.recorded if event.kind is kind]
+
+    async def open(self) -> None:
+        self._fail()
+        self.opened += 1
+
+    async def record(self, event: Event) -> None:
+        self._fail()
+        self.before_record(event)
+        number = len(self._stored) + 1
+        previous = self._stored[-1].hash if self._stored else _GENESIS
+        own = hashlib.sha256(f"{previous}{number}{event}".encode()).hexdigest()
+        self._stored.append(StoredEvent(number, _WRITER, number, previous, own, event))
+        self.recorded.append(event)
+
+    async def events(self, wanted: EventFilter) -> Sequence[StoredEvent]:
+        self._fail()
+        found = [stored for stored in self._stored if stored.id > wanted.after_id and _wanted(stored.event, wanted)]
+        return found[-wanted.limit :] if wanted.newest else found[: wanted.limit]
+
+    async def leases(self, wanted: LeaseFilter) -> Sequence[StoredEvent]:
+        self._fail()
+        found = [
+            stored
+            for stored in reversed(self._stored)
+            if (wanted.before_id is None or stored.id < wanted.before_id) and _wanted_lease(stored.event, wanted)
+        ]
+        return found[: wanted.limit]
+
+    async def verify(self, anchors: Sequence[Head] = ()) -> Verification:
+        self._fail()
+        heads = tuple(Head(_WRITER, stored.sequence, stored.hash) for stored in self._stored[-1:])
+        known = {(stored.writer, stored.sequence, stored.hash) for stored in self._stored}
+        for anchor in anchors:
+            if dataclasses.astuple(anchor) not in known:
+                problem = f"the head {anchor.sequence} of writer {anchor.writer}, noted earlier, is gone"
+                return Verification(False, len(self._stored), problem, 0, heads)
+        return Verification(True, len(self._stored), "", 0, heads)
+
+    def healthy(self) -> bool:
+        return self.fail_with is None
+
+    async def close(self) -> None:
+        self.closed += 1
+
+    def _fail(self) -> None:
+        if self.fail_with is not None:
+            raise self.fail_with
+
+
+def _wanted(event: Event, wanted: EventFilter) -> bool:
+    return (
+        wanted.kind in (None, event.kind)
+        and wanted.principal in ("", event.principal)
+        and wanted.connector in ("", event.connector)
+        and wanted.request_id in ("", event.request_id)
+        and wanted.lease_id in ("", event.lease_id)
+        and (wanted.since is None or event.time >= wanted.since)
+        and (wanted.until is None or event.time < wanted.until)
+    )
+
+
+def _wanted_lease(event: Event, wanted: LeaseFilter) -> bool:
+    url = urlsplit(event.resource)
+    return (
+        event.kind is EventKind.TOKEN_ISSUED
+        and (wanted.active_at is None or event.expires > wanted.active_at)
+        and wanted.principal in ("", event.principal)
+        and wanted.connector in ("", event.connector)
+        and wanted.account in ("", (url.hostname or "").partition(".")[0])
+        and wanted.container in ("", url.path.strip("/").partition("/")[0])
+    )

@@ -37,7 +37,7 @@ class Principal:
     roles: frozenset[Role]
     evidence: Evidence
     expires: float
-    attributes: Mapping[str, str] = field(default=_NONE, hash=False)
+    attributes: Mapping[str, str] = field(default_factory=lambda: _NONE, hash=False)
 
     def has_any(self, roles: Iterable[Role]) -> bool:
         """Tells whether the principal holds one of `roles`."""

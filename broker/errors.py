@@ -33,6 +33,7 @@ class Reason(Enum):
     GRANT_EXISTS = auto()
     RATE_LIMITED = auto()
     LEDGER_UNAVAILABLE = auto()
+    ISSUER_UNAVAILABLE = auto()
 
 
 class BrokerError(Exception):

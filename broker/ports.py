@@ -41,11 +41,29 @@ class Authenticator(Protocol):
     """Turns evidence into a principal; the first verifier that recognises its kind of evidence decides."""
 
     async def authenticate(self, evidence: CallEvidence) -> Principal:
-        """Returns the principal. Raises BrokerError: CREDENTIALS_MISSING, CREDENTIALS_INVALID, CREDENTIALS_EXPIRED."""
+        """Returns the principal. Raises BrokerError: CREDENTIALS_MISSING, CREDENTIALS_INVALID, CREDENTIALS_EXPIRED;
+        and ISSUER_UNAVAILABLE where it cannot be told.
+        """
         ...
 
     def still_valid(self, principal: Principal) -> bool:
         """Tells whether `principal` could authenticate again now: not expired, and its API key not revoked."""
+        ...
+
+
+class KeySourceError(Exception):
+    """An issuer's keys cannot be had; the text is for the log and holds nothing secret."""
+
+
+class KeySource(Protocol):
+    """Where the public keys of one issuer come from."""
+
+    async def fetch(self) -> Mapping[str, Any]:
+        """Returns the issuer's JWKS as it stands now, in bounded time. Raises KeySourceError."""
+        ...
+
+    async def close(self) -> None:
+        """Closes what is held. Never raises."""
         ...
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from broker.errors import ConfigurationError
+from broker.identity_settings import AuthnSettings
 from broker.model import CloudProfile
 
 ENV_PREFIX = "VALETKEY_BROKER_"
@@ -165,6 +166,7 @@ class Settings(BaseSettings):
     issuing: IssuingSettings = IssuingSettings()
     limits: LimitsSettings = LimitsSettings()
     logging: LoggingSettings = LoggingSettings()
+    authn: AuthnSettings = AuthnSettings()
     clouds: dict[str, CloudSettings] = {}
     default_cloud: str = "azure-public"
 
@@ -187,6 +189,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"default_cloud: no cloud named {self.default_cloud!r}; known: {', '.join(self.profiles())}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        if self.authn.mtls is not None and self.authn.mtls.port == self.server.port:
+            raise ValueError("authn.mtls.port: is server.port; expected another one, for client certificates only")
         return self
 
     def profiles(self) -> dict[str, CloudProfile]:
@@ -213,6 +221,7 @@ class Settings(BaseSettings):
             "vault.secret_id_file": self.vault.secret_id_file,
             "vault.ca_file": self.vault.ca_file,
             **{f"clouds.{name}.ca_file": cloud.ca_file for name, cloud in self.clouds.items()},
+            **self.authn.files(),
         }
         return {setting: path for setting, path in named.items() if path is not None}
 

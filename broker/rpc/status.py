@@ -38,6 +38,7 @@ _CODES: Mapping[Reason, grpc.StatusCode] = {
     Reason.NOT_SERVING: grpc.StatusCode.UNAVAILABLE,
     Reason.METHOD_UNKNOWN: grpc.StatusCode.UNIMPLEMENTED,
     Reason.DEADLINE_EXCEEDED: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Reason.ISSUER_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
 }
 
 

@@ -97,6 +97,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_LEDGER_UNAVAILABLE: _ErrorReason.ValueType  # 26
     """UNAVAILABLE: the ledger cannot be written or read; nothing is issued without it. Example: {"cause": "disk full"}."""
+    ERROR_REASON_ISSUER_UNAVAILABLE: _ErrorReason.ValueType  # 27
+    """UNAVAILABLE: the keys of the issuer that signed the caller's token cannot be had, so the token can be neither
+    believed nor refused; retry_delay says when to come back. Example: {"evidence": "jwt"}.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, for programs. The comment of each value names its status code and metadata keys."""
@@ -169,6 +173,10 @@ ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 25
 """
 ERROR_REASON_LEDGER_UNAVAILABLE: ErrorReason.ValueType  # 26
 """UNAVAILABLE: the ledger cannot be written or read; nothing is issued without it. Example: {"cause": "disk full"}."""
+ERROR_REASON_ISSUER_UNAVAILABLE: ErrorReason.ValueType  # 27
+"""UNAVAILABLE: the keys of the issuer that signed the caller's token cannot be had, so the token can be neither
+believed nor refused; retry_delay says when to come back. Example: {"evidence": "jwt"}.
+"""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason
 
 @typing.final

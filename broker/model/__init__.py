@@ -12,7 +12,7 @@ from broker.model.names import check_account, check_name, check_uuid
 from broker.model.pattern import Pattern
 from broker.model.permission import Permission, PermissionSet
 from broker.model.principal import Evidence, Principal, Role
-from broker.model.resource import Container, ResourceId, ResourceType
+from broker.model.resource import Container, ResourceId, ResourceType, check_prefix
 from broker.model.secret import Secret
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "api_key_digest",
     "check_account",
     "check_name",
+    "check_prefix",
     "check_uuid",
     "new_api_key",
     "parse_source_ip",

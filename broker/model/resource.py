@@ -101,11 +101,30 @@ def _parse(text: str, field: str) -> ResourceId:
     raise InvalidFieldError(field, f"{shown(text)} is not a resource id", _EXPECTED)
 
 
+def check_prefix(field: str, value: str) -> str:
+    """Returns a path inside a container, without a trailing slash, under the rules that resource ids follow.
+
+    Raises InvalidFieldError for one that is empty, begins with a slash, has empty segments, `.`, `..`, or characters
+    that would need escaping.
+    """
+    if not value or len(value) > _MAX_LENGTH:
+        raise InvalidFieldError(
+            field,
+            f"is {len(value)} characters long" if value else "is empty",
+            f"a path of 1 to {_MAX_LENGTH} characters",
+        )
+    return _path(value, value, field)
+
+
 def _split(rest: str, text: str, field: str) -> tuple[str, str]:
     name, slash, prefix = rest.partition("/")
     container = _container(name, text, field)
     if not slash or not prefix:
         return container, ""
+    return container, _path(prefix, text, field)
+
+
+def _path(prefix: str, text: str, field: str) -> str:
     for segment in prefix.removesuffix("/").split("/"):
         if segment in (".", "..") or not _SEGMENT.fullmatch(segment):
             raise InvalidFieldError(
@@ -113,7 +132,7 @@ def _split(rest: str, text: str, field: str) -> tuple[str, str]:
                 f"{shown(text)} has the path segment {shown(segment)}",
                 "segments of letters, digits and _.=@+,~!()'- that are neither empty nor . nor ..",
             )
-    return container, prefix.removesuffix("/")
+    return prefix.removesuffix("/")
 
 
 def _container(name: str, text: str, field: str) -> str:

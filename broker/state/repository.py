@@ -1,75 +1,22 @@
-"""Reads and writes what the broker keeps in Vault, and keeps the copy in memory equal to it."""
+"""Writes what the broker keeps in Vault."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import structlog
-
 from broker.errors import BrokerError, Reason
-from broker.model import ApiKey, Connector, Credential, InvalidFieldError, Secret, check_name
-from broker.model.invalid import shown
-from broker.ports import CasMismatchError, StateStore
-from broker.state.codec import (
-    decode_api_key,
-    decode_connector,
-    encode_api_key,
-    encode_connector,
-    is_tombstone,
-)
-from broker.state.generation import Generation, bump, read_generation
-from broker.state.memory import Memory
-
-_CONNECTORS = "connectors"
-_API_KEYS = "api-keys"
-_READS_AT_ONCE = 8
-_UNKNOWN = Generation(-1, ())
+from broker.model import ApiKey, Connector, Credential, Grant, Secret
+from broker.ports import CasMismatchError
+from broker.state.codec import encode_api_key, encode_connector, encode_grant, is_tombstone
+from broker.state.mirror import API_KEYS, CONNECTORS, GRANTS, StateMirror
 
 
-class StateRepository:
-    """The one writer of `memory`. Every write is check-and-set: of two operators one wins, the other is told.
+class StateRepository(StateMirror):
+    """The one writer of memory. Every write is check-and-set: of two operators one wins, the other is told.
 
     A deleted object leaves a tombstone under its name, so that deleting is a check-and-set too. All methods raise
     BrokerError with VAULT_UNAVAILABLE where Vault does not do its part.
     """
-
-    def __init__(self, store: StateStore, memory: Memory, on_connector_gone: Callable[[str], Awaitable[None]]) -> None:
-        self._store = store
-        self._memory = memory
-        self._on_connector_gone = on_connector_gone
-        self._seen = Generation(0, ())
-        self._credentials: dict[str, Credential] = {}  # by connector uid
-        self._log = structlog.get_logger()
-        # Changes to memory come from reloads and from writes; one at a time, or an old reading could undo a write.
-        self._lock = asyncio.Lock()
-
-    async def load(self) -> None:
-        """Reads everything anew."""
-        async with self._lock:
-            generation, _ = await read_generation(self._store)
-            paths = [
-                f"{folder}/{name}"
-                for folder in (_CONNECTORS, _API_KEYS)
-                for name in await self._store.names(folder)
-                if self._is_name(folder, name)
-            ]
-            await self._reload(paths)
-            await self._drop_all_but(set(paths))
-            self._seen = generation
-
-    async def refresh(self) -> None:
-        """Reads what changed since the last time, which mostly is nothing: one small read."""
-        async with self._lock:
-            generation, _ = await read_generation(self._store)
-            if generation.counter == self._seen.counter:
-                return
-            changed = generation.since(self._seen.counter)
-            if changed is not None:
-                await self._reload(sorted(changed))
-                self._seen = generation
-        if changed is None:
-            await self.load()
 
     async def credential(self, connector: Connector) -> Credential:
         """Returns the credential in use by `connector`: from memory, or once from Vault."""
@@ -96,7 +43,7 @@ class StateRepository:
             f"a connector named {draft.name} exists already; choose another name, or delete it first",
             {"connector": draft.name},
         )
-        path, credential_path = f"{_CONNECTORS}/{draft.name}", f"credentials/{draft.name}"
+        path, credential_path = f"{CONNECTORS}/{draft.name}", f"credentials/{draft.name}"
         expected = await self._version_to_replace(path, taken)
         # The secret goes first: a connector without its secret must never be seen. Dying right here leaves a version
         # that no connector names, and that the next one of this name simply counts on from.
@@ -112,7 +59,7 @@ class StateRepository:
 
     async def delete_connector(self, name: str, deleted_by: str) -> None:
         """Deletes a connector and destroys its secrets. Raises CONNECTOR_NOT_FOUND, or CONFLICT where it changed."""
-        path = f"{_CONNECTORS}/{name}"
+        path = f"{CONNECTORS}/{name}"
         document = await self._store.read(path)
         if document is not None and not is_tombstone(document.data):
             version = int(document.data["credential_version"])
@@ -133,7 +80,7 @@ class StateRepository:
             f"an API key named {key.name} exists already; choose another name, or revoke it first",
             {"api_key": key.name},
         )
-        path = f"{_API_KEYS}/{key.name}"
+        path = f"{API_KEYS}/{key.name}"
         expected = await self._version_to_replace(path, taken)
         try:
             await self._store.write(path, encode_api_key(key), expected=expected)
@@ -143,7 +90,7 @@ class StateRepository:
 
     async def revoke_api_key(self, name: str, revoked_by: str) -> None:
         """Revokes an API key for good. Raises API_KEY_NOT_FOUND, or CONFLICT where it changed."""
-        path = f"{_API_KEYS}/{name}"
+        path = f"{API_KEYS}/{name}"
         document = await self._store.read(path)
         if document is None or is_tombstone(document.data):
             if document is not None:
@@ -152,14 +99,50 @@ class StateRepository:
         await self._write_over(path, {"deleted": True, "deleted_by": revoked_by}, document.version)
         await self._changed(path)
 
-    def _is_name(self, folder: str, name: str) -> bool:
+    async def create_grant(self, grant: Grant) -> Grant:
+        """Stores a new grant and returns it with its version. Raises GRANT_EXISTS where the name is taken."""
+        taken = BrokerError(
+            Reason.GRANT_EXISTS,
+            f"a grant named {grant.name} exists already; choose another name, or update it",
+            {"grant": grant.name},
+        )
+        path = f"{GRANTS}/{grant.name}"
+        expected = await self._version_to_replace(path, taken)
         try:
-            check_name("name", name)
-        except InvalidFieldError:
-            # Put there by hand: the store would not even read it, and the others must load all the same.
-            self._log.error("an entry in Vault has no possible name and was ignored", folder=folder, name=shown(name))
-            return False
-        return True
+            version = await self._store.write(path, encode_grant(grant), expected=expected)
+        except CasMismatchError:
+            raise taken from None
+        await self._changed(path)
+        return replace(grant, version=version)
+
+    async def update_grant(self, grant: Grant) -> Grant:
+        """Replaces the grant if it still has `grant.version`; returns it with the new one.
+
+        Raises GRANT_NOT_FOUND, or CONFLICT where somebody else changed it.
+        """
+        path = f"{GRANTS}/{grant.name}"
+        document = await self._store.read(path)
+        if document is None or is_tombstone(document.data):
+            if document is not None:
+                await self._announce_again(path)
+            raise no_grant(grant.name)
+        if document.version != grant.version:
+            await self._announce_again(path)  # Whoever changed it may have died before saying so.
+            raise _changed_by_others(path)
+        version = await self._write_over(path, encode_grant(grant), document.version)
+        await self._changed(path)
+        return replace(grant, version=version)
+
+    async def delete_grant(self, name: str, deleted_by: str) -> None:
+        """Deletes a grant. Raises GRANT_NOT_FOUND, or CONFLICT where it changed."""
+        path = f"{GRANTS}/{name}"
+        document = await self._store.read(path)
+        if document is None or is_tombstone(document.data):
+            if document is not None:
+                await self._announce_again(path)
+            raise no_grant(name)
+        await self._write_over(path, {"deleted": True, "deleted_by": deleted_by}, document.version)
+        await self._changed(path)
 
     async def _version_to_replace(self, path: str, taken: BrokerError) -> int:
         document = await self._store.read(path)
@@ -177,13 +160,11 @@ class StateRepository:
             except CasMismatchError:
                 continue
 
-    async def _write_over(self, path: str, data: Mapping[str, Any], expected: int) -> None:
+    async def _write_over(self, path: str, data: Mapping[str, Any], expected: int) -> int:
         try:
-            await self._store.write(path, data, expected=expected)
+            return await self._store.write(path, data, expected=expected)
         except CasMismatchError:
-            raise BrokerError(
-                Reason.CONFLICT, f"somebody else changed {path} just now; look at it again", {"object": path}
-            ) from None
+            raise _changed_by_others(path) from None
 
     async def _destroy_credentials(self, name: str, newest: int) -> None:
         # Only up to the version this connector used: a later one belongs to a new connector of the same name.
@@ -196,67 +177,11 @@ class StateRepository:
         """
         await self._changed(path)
 
-    async def _changed(self, path: str) -> None:
-        """Takes over a change of our own, and announces it. The change stands, whatever happens to the news of it."""
-        announced = False
-        try:
-            async with self._lock:
-                await self._reload([path])
-            await bump(self._store, path)
-            announced = True
-        except BrokerError as error:
-            self._log.warning(
-                "a change was not announced; replicas see it at their next full resync",
-                path=path,
-                reason=error.reason.name,
-            )
-        finally:
-            if not announced:  # Also where the caller hung up: the next refresh reads everything, and so finds it.
-                self._seen = _UNKNOWN
 
-    async def _reload(self, paths: list[str]) -> None:
-        slots = asyncio.Semaphore(_READS_AT_ONCE)
+def no_grant(name: str) -> BrokerError:
+    """Returns the error of a grant that is not there."""
+    return BrokerError(Reason.GRANT_NOT_FOUND, f"no grant is named {name}", {"grant": name})
 
-        async def read(path: str) -> tuple[str, Any]:
-            async with slots:
-                return path, await self._store.read(path)
 
-        for path, document in await asyncio.gather(*(read(path) for path in paths)):
-            folder, _, name = path.partition("/")
-            data = document.data if document is not None and not is_tombstone(document.data) else None
-            try:
-                if folder == _CONNECTORS:
-                    await self._take_connector(name, data)
-                elif folder == _API_KEYS:
-                    self._take_api_key(name, data)
-            except (KeyError, TypeError, ValueError) as error:
-                # A document that somebody edited by hand must not take the others down; itself it is not believed.
-                await self._take_connector(name, None) if folder == _CONNECTORS else self._take_api_key(name, None)
-                self._log.error(
-                    "a document in Vault is malformed and was ignored",
-                    path=path,
-                    error_type=type(error).__qualname__,
-                )
-
-    async def _take_connector(self, name: str, data: Mapping[str, Any] | None) -> None:
-        before = self._memory.connectors.get(name)
-        after = decode_connector(name, data) if data is not None else None
-        if after is None:
-            self._memory.drop_connector(name)
-        else:
-            self._memory.put_connector(after)
-        if before is not None and (after is None or after.uid != before.uid):
-            self._credentials.pop(before.uid, None)
-            await self._on_connector_gone(before.uid)
-
-    def _take_api_key(self, name: str, data: Mapping[str, Any] | None) -> None:
-        if data is None:
-            self._memory.drop_api_key(name)
-        else:
-            self._memory.put_api_key(decode_api_key(name, data))
-
-    async def _drop_all_but(self, paths: set[str]) -> None:
-        for name in [n for n in self._memory.connectors if f"{_CONNECTORS}/{n}" not in paths]:
-            await self._take_connector(name, None)
-        for name in [n for n in self._memory.keys_by_name if f"{_API_KEYS}/{n}" not in paths]:
-            self._memory.drop_api_key(name)
+def _changed_by_others(path: str) -> BrokerError:
+    return BrokerError(Reason.CONFLICT, f"somebody else changed {path} just now; look at it again", {"object": path})

@@ -1,16 +1,24 @@
 """Domain values and a replica's state, made quickly for tests of the core."""
 
 import uuid
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from broker.model import (
     ApiKey,
     AuthMethod,
     AzureConfig,
+    CallInfo,
     CloudProfile,
     Connector,
     ConnectorType,
     Credential,
+    Evidence,
+    Grant,
+    GrantedConnector,
+    Pattern,
+    Permission,
+    PermissionSet,
     Principal,
     ResourceId,
     ResourceType,
@@ -80,8 +88,7 @@ def make_api_key(
     name: str = "trainer",
     letter: str = "T",
     *,
-    roles: frozenset[Role] = frozenset({Role.CONSUMER}),
-    connectors: frozenset[str] = frozenset({"azure-blob-demo"}),
+    roles: frozenset[Role] = frozenset(),
     expires: float = NOW + 3600,
 ) -> ApiKey:
     """Returns an API key whose secret is `vk_` and 43 times `letter`."""
@@ -92,16 +99,56 @@ def make_api_key(
         uid=str(uuid.uuid4()),
         digest=digest,
         roles=roles,
-        connectors=connectors,
         expires_at=datetime.fromtimestamp(expires, UTC),
         created_at=datetime.fromtimestamp(NOW, UTC),
         created_by="key:admin",
     )
 
 
-def principal(*roles: Role, connectors: tuple[str, ...] = (), name: str = "key:test") -> Principal:
+def principal(
+    *roles: Role, name: str = "key:test", attributes: Mapping[str, str] | None = None, expires: float = NOW + 3600
+) -> Principal:
     """Returns a principal with these roles."""
-    return Principal(name, frozenset(roles), frozenset(connectors))
+    return Principal(name, frozenset(roles), Evidence.API_KEY, expires, attributes or {})
+
+
+def call_info(caller: Principal | None = None) -> CallInfo:
+    """Returns what a use case gets to know of a call."""
+    return CallInfo("request-1", "/valetkey.v1.TokenService/IssueToken", caller or principal(), "203.0.113.200")
+
+
+def make_grant(
+    name: str = "training",
+    *connectors: Connector,
+    principals: Sequence[str] = ("key:test",),
+    containers: Sequence[str] = ("demo",),
+    permissions: str = "rl",
+    prefixes: Sequence[str] = (),
+    attributes: Mapping[str, str] | None = None,
+    max_ttl: int | None = None,
+    source_ip: str = "",
+    expires: float | None = None,
+    version: int = 0,
+) -> Grant:
+    """Returns a grant; `permissions` are letters of a SAS `sp` field."""
+    return Grant(
+        name=name,
+        uid=str(uuid.uuid4()),
+        principals=tuple(Pattern(text, "principals") for text in principals),
+        attributes=tuple((key, Pattern(text, "attributes")) for key, text in (attributes or {}).items()),
+        connectors=tuple(GrantedConnector(connector.name, connector.uid) for connector in connectors),
+        containers=tuple(Pattern(text, "containers") for text in containers),
+        prefixes=tuple(prefixes),
+        permissions=PermissionSet(Permission(letter) for letter in permissions),
+        consumer_role=None,
+        max_ttl=max_ttl,
+        source_ip=source_ip,
+        expires_at=datetime.fromtimestamp(expires, UTC) if expires is not None else None,
+        note="",
+        version=version,
+        created_at=datetime.fromtimestamp(NOW, UTC),
+        created_by="key:admin",
+    )
 
 
 class Replica:

@@ -20,6 +20,11 @@ path "valetkey/data/api-keys/*" {
   capabilities = ["create", "read", "update"]
 }
 
+# Grants: who may have what.
+path "valetkey/data/grants/*" {
+  capabilities = ["create", "read", "update"]
+}
+
 # The counter of changes, with its short journal: how replicas hear of each other's writes.
 path "valetkey/data/generation" {
   capabilities = ["create", "read", "update"]
@@ -36,6 +41,10 @@ path "valetkey/metadata/credentials/*" {
 }
 
 path "valetkey/metadata/api-keys/*" {
+  capabilities = ["list", "read"]
+}
+
+path "valetkey/metadata/grants/*" {
   capabilities = ["list", "read"]
 }
 

@@ -29,6 +29,8 @@ async def bao(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OpenBao
             ("valetkey", "connectors/one"),
             ("valetkey", "credentials/one"),
             ("valetkey", "api-keys/one"),
+            ("valetkey", "grants/one"),
+            ("valetkey", "grants-of-others/one"),
             ("valetkey", "generation"),
         ]:
             admin.secrets.kv.v2.create_or_update_secret(path, {"a": 1}, cas=0, mount_point=mount)
@@ -59,6 +61,17 @@ def test_documents_of_the_broker(broker: hvac.Client, folder: str) -> None:
     kv.destroy_secret_versions(path, [1, 2], mount_point="valetkey")
 
 
+def test_grants_of_the_broker(broker: hvac.Client) -> None:
+    """The broker reads, lists and writes grants; deleted ones are marked, so it needs to destroy none."""
+    kv = broker.secrets.kv.v2
+    kv.create_or_update_secret("grants/mine", {"a": 1}, cas=0, mount_point="valetkey")
+    kv.create_or_update_secret("grants/mine", {"a": 2}, cas=1, mount_point="valetkey")
+    answer = kv.read_secret_version("grants/mine", mount_point="valetkey", raise_on_deleted_version=True)
+    assert answer["data"]["data"] == {"a": 2}
+    assert kv.read_secret_metadata("grants/mine", mount_point="valetkey")["data"]["current_version"] == 2
+    assert "mine" in kv.list_secrets("grants", mount_point="valetkey")["data"]["keys"]
+
+
 def test_generation_and_own_token(broker: hvac.Client) -> None:
     """The broker can count changes, keep its login alive and give it back."""
     kv = broker.secrets.kv.v2
@@ -80,6 +93,7 @@ REFUSED = [
     ("POST", "valetkey/data/other", {"options": {"cas": 1}, "data": {"a": 2}}),
     ("POST", "valetkey/data/new", {"options": {"cas": 0}, "data": {"a": 2}}),
     ("GET", "valetkey/data/connectors-of-others/one", None),
+    ("GET", "valetkey/data/grants-of-others/one", None),
     ("GET", "valetkey/data/generation/below", None),
     ("GET", "valetkey/data/connectors/%2e%2e/other", None),
     ("LIST", "valetkey/metadata", None),
@@ -90,6 +104,9 @@ REFUSED = [
     ("POST", "valetkey/undelete/connectors/one", {"versions": [1]}),
     ("DELETE", "valetkey/metadata/credentials/one", None),
     ("POST", "valetkey/metadata/credentials/one", {"cas_required": False}),
+    ("DELETE", "valetkey/data/grants/one", None),
+    ("DELETE", "valetkey/metadata/grants/one", None),
+    ("POST", "valetkey/destroy/grants/one", {"versions": [1]}),
     ("POST", "valetkey/destroy/generation", {"versions": [1]}),
     ("POST", "valetkey/destroy/other", {"versions": [1]}),
     ("GET", "valetkey/config", None),

@@ -59,7 +59,9 @@ def test_reveal_gives_it() -> None:
 def test_values_that_hold_secrets_do_not_show_them() -> None:
     """A credential, key or lease in a log line or traceback gives nothing away."""
     permissions = PermissionSet([Permission.READ])
-    lease = Lease("id", "key:a", "c", 1, "account", "demo", "https://x", permissions, 1, 2, sas_token=_PLANTED)
+    lease = Lease(
+        "id", "key:a", "g", "c", "uid", 1, "account", "demo", "https://x", permissions, 1, 2, sas_token=_PLANTED
+    )
     for value in (Credential(1, Secret(_PLANTED)), DelegationKey("account", 1.0, 2.0, _PLANTED), lease):
         assert _PLANTED not in repr(value)
         assert dataclasses.is_dataclass(value)

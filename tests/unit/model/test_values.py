@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from broker.errors import BrokerError, Reason
 from broker.model import (
     CloudProfile,
+    Evidence,
     InvalidFieldError,
     Permission,
     PermissionSet,
@@ -118,7 +119,7 @@ def test_what_has_not_the_form_of_a_key_is_not_hashed(key: str) -> None:
 
 def test_principals_know_their_roles() -> None:
     """One of the roles is enough; none of them is not."""
-    principal = Principal("key:a", frozenset({Role.VIEWER}), frozenset())
+    principal = Principal("key:a", frozenset({Role.VIEWER}), Evidence.API_KEY, 2.0)
     assert principal.has_any([Role.ADMIN, Role.VIEWER])
     assert not principal.has_any([Role.ADMIN])
     assert not principal.has_any([])

@@ -13,7 +13,7 @@ from support.fake_store import FakeStateStore
 async def test_api_keys_come_and_go() -> None:
     """A key is created once, revoked once, and its name may be given again."""
     replica = Replica()
-    key = make_api_key(roles=frozenset({Role.CONSUMER, Role.VIEWER}))
+    key = make_api_key(roles=frozenset({Role.OPERATOR, Role.VIEWER}))
     await replica.repository.create_api_key(key)
     assert replica.memory.keys_by_digest[key.digest].key == key
     assert replica.memory.keys_by_digest[key.digest].principal.name == "key:trainer"

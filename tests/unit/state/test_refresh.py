@@ -9,8 +9,9 @@ from structlog.testing import capture_logs
 
 from broker.errors import BrokerError, Reason
 from broker.model import Secret
+from broker.state.codec import encode_grant
 from broker.state.generation import JOURNAL_LENGTH, PATH, Generation, bump, read_generation
-from support.core import PLANTED, Replica, make_api_key, make_connector
+from support.core import PLANTED, Replica, make_api_key, make_connector, make_grant
 from support.fake_store import FakeStateStore
 
 _AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "away", {"cause": "sealed"})
@@ -61,7 +62,7 @@ async def test_a_journal_that_does_not_reach_back_means_a_full_reading() -> None
         await bump(store, "connectors/noise")
     store.calls.clear()
     await reader.repository.refresh()
-    assert store.calls["names"] == 2
+    assert store.calls["names"] == 3
     assert reader.memory.keys_by_name == {}
     assert reader.memory.keys_by_digest == {}
 
@@ -76,7 +77,7 @@ async def test_a_counter_that_goes_backwards_means_a_full_reading() -> None:
     await _overwrite(store, PATH, {"counter": 1, "journal": [[1, "connectors/connector-2"]]})
     store.calls.clear()
     await replica.repository.refresh()
-    assert store.calls["names"] == 2
+    assert store.calls["names"] == 3
     assert sorted(replica.memory.connectors) == ["connector-1", "connector-2"]
 
 
@@ -155,11 +156,13 @@ _GOOD_KEY = {
     "uid": "u",
     "sha256": "00" * 32,
     "roles": ["viewer"],
-    "connectors": [],
     "expires_at": "2999-01-01T00:00:00+00:00",
     "created_at": "2026-01-01T00:00:00+00:00",
     "created_by": "test",
 }
+
+
+_GOOD_GRANT = encode_grant(make_grant("bad", make_connector()))
 
 
 @pytest.mark.parametrize(
@@ -175,6 +178,32 @@ _GOOD_KEY = {
         ("api-keys/bad", {**_GOOD_KEY, "expires_at": "tomorrow"}),
         ("api-keys/bad", {**_GOOD_KEY, "expires_at": "2999-01-01T00:00:00"}),
         ("api-keys/bad", {**_GOOD_KEY, "expires_at": 32472144000}),
+        ("grants/bad", {}),
+        *(
+            ("grants/bad", {key: value for key, value in _GOOD_GRANT.items() if key != left_out})
+            for left_out in _GOOD_GRANT
+        ),
+        ("grants/bad", {**_GOOD_GRANT, "principals": []}),
+        ("grants/bad", {**_GOOD_GRANT, "principals": "key:a"}),
+        ("grants/bad", {**_GOOD_GRANT, "principals": ["*"]}),
+        ("grants/bad", {**_GOOD_GRANT, "principals": [None]}),
+        ("grants/bad", {**_GOOD_GRANT, "attributes": ["a"]}),
+        ("grants/bad", {**_GOOD_GRANT, "attributes": None}),
+        ("grants/bad", {**_GOOD_GRANT, "connectors": []}),
+        ("grants/bad", {**_GOOD_GRANT, "connectors": ["azure-blob-demo"]}),
+        ("grants/bad", {**_GOOD_GRANT, "containers": []}),
+        ("grants/bad", {**_GOOD_GRANT, "prefixes": None}),
+        ("grants/bad", {**_GOOD_GRANT, "prefixes": ["a/../b"]}),
+        ("grants/bad", {**_GOOD_GRANT, "prefixes": [""]}),
+        ("grants/bad", {**_GOOD_GRANT, "permissions": ""}),
+        ("grants/bad", {**_GOOD_GRANT, "permissions": "rx"}),
+        ("grants/bad", {**_GOOD_GRANT, "consumer_role": "emperor"}),
+        ("grants/bad", {**_GOOD_GRANT, "max_ttl": 0}),
+        ("grants/bad", {**_GOOD_GRANT, "max_ttl": True}),
+        ("grants/bad", {**_GOOD_GRANT, "max_ttl": "1h"}),
+        ("grants/bad", {**_GOOD_GRANT, "source_ip": "203.0.113.0/24"}),
+        ("grants/bad", {**_GOOD_GRANT, "expires_at": "2999-01-01T00:00:00"}),
+        ("grants/bad", {**_GOOD_GRANT, "expires_at": ""}),
     ],
 )
 async def test_a_malformed_document_is_ignored_and_told(path: str, data: dict[str, Any]) -> None:
@@ -188,6 +217,7 @@ async def test_a_malformed_document_is_ignored_and_told(path: str, data: dict[st
         await reader.repository.load()
     assert list(reader.memory.connectors) == ["connector-0"]
     assert list(reader.memory.keys_by_name) == ["trainer"]
+    assert reader.memory.grants == {}
     (line,) = logs
     assert (line["path"], line["log_level"]) == (path, "error")
 

@@ -1,50 +1,57 @@
 """Authenticates callers by API key."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from types import MappingProxyType
 
+from broker.authn.bounded import Bounded
+from broker.authn.refusals import expired
+from broker.authn.roles import RoleBindings
 from broker.errors import BrokerError, Reason
 from broker.model import Principal, api_key_digest
 from broker.ports import Clock
-from broker.state.memory import Memory
+from broker.state.memory import KnownKey, Memory
 
-_SCHEME = "Bearer "
+PREFIX = "vk_"
+_UID = "key-uid"
+_MOST_PRINCIPALS = 10_000
 
 
-class ApiKeyAuthenticator:
+class ApiKeyVerifier:
     """Looks a presented key up by its SHA-256, so how long that takes tells nothing about the key itself."""
 
-    def __init__(self, memory: Memory, clock: Clock) -> None:
+    def __init__(self, memory: Memory, clock: Clock, roles: RoleBindings) -> None:
         self._memory = memory
         self._clock = clock
+        self._roles = roles
+        self._principals: Bounded[tuple[KnownKey, Principal]] = Bounded(_MOST_PRINCIPALS)
 
-    def authenticate(self, authorization: Sequence[str | bytes]) -> Principal:
-        """Returns the principal of the `authorization` headers of a call, of which there must be exactly one.
-
-        Raises BrokerError: CREDENTIALS_MISSING, CREDENTIALS_INVALID or CREDENTIALS_EXPIRED.
-        """
-        if not authorization:
-            raise BrokerError(
-                Reason.CREDENTIALS_MISSING, "no API key given; send the metadata 'authorization: Bearer vk_…'"
-            )
-        header = authorization[0]
-        if len(authorization) > 1 or not isinstance(header, str) or not header.startswith(_SCHEME):
-            raise BrokerError(
-                Reason.CREDENTIALS_INVALID,
-                "malformed authorization; expected exactly one 'Bearer vk_…' header",
-            )
-        digest = api_key_digest(header[len(_SCHEME) :])
+    def verify(self, presented: str) -> Principal:
+        """Returns the principal of a key. Raises BrokerError: CREDENTIALS_INVALID or CREDENTIALS_EXPIRED."""
+        digest = api_key_digest(presented)
         known = self._memory.keys_by_digest.get(digest) if digest is not None else None
-        if known is None:
+        if digest is None or known is None:
             raise BrokerError(
                 Reason.CREDENTIALS_INVALID,
                 "the API key is unknown or revoked; check it, or ask an admin for a new one",
             )
         if known.expires <= self._clock():
-            expired_at = datetime.fromtimestamp(known.expires, UTC).isoformat(timespec="seconds")
-            raise BrokerError(
-                Reason.CREDENTIALS_EXPIRED,
-                f"the API key expired at {expired_at}; ask an admin for a new one",
-                {"expired_at": expired_at},
-            )
-        return known.principal
+            raise expired("API key", known.expires, "ask an admin for a new one")
+        made = self._principals.get(digest)
+        # Whatever changes a key makes a new KnownKey.
+        if made is None or made[0] is not known:
+            made = (known, self._principal(known))
+            self._principals.put(digest, made)
+        return made[1]
+
+    def still_valid(self, principal: Principal) -> bool:
+        """Tells whether the key that made `principal` is still admitted; a new key of the same name is another one."""
+        known = self._memory.keys_by_name.get(principal.name.removeprefix("key:"))
+        return known is not None and known.key.uid == principal.attributes.get(_UID)
+
+    def _principal(self, known: KnownKey) -> Principal:
+        principal = known.principal
+        return replace(
+            principal,
+            roles=principal.roles | self._roles.of(principal.name),
+            attributes=MappingProxyType({**principal.attributes, _UID: known.key.uid}),
+        )

@@ -9,13 +9,14 @@ import grpc
 import grpc.aio
 import structlog
 
-from broker.authn.api_key import ApiKeyAuthenticator
 from broker.authz.methods import Access, needed, require_role
 from broker.errors import BrokerError, Reason
 from broker.model import InvalidFieldError
 from broker.observability.logging import request_id_var
 from broker.observability.redaction import frames
+from broker.ports import Authenticator
 from broker.rpc.call import Call, Metadata, current_call, request_id_of
+from broker.rpc.evidence import evidence_of
 from broker.rpc.status import code_of, from_invalid_field, to_status
 
 # Handlers of every message type and kind pass through here.
@@ -35,7 +36,7 @@ class Guard(grpc.aio.ServerInterceptor):
     def __init__(
         self,
         *,
-        authenticator: ApiKeyAuthenticator,
+        authenticator: Authenticator,
         require_usable: Callable[[], None],
         max_deadline_seconds: float,
     ) -> None:
@@ -86,7 +87,7 @@ class Guard(grpc.aio.ServerInterceptor):
             started = time.perf_counter()
             failure: Exception | None = None
             try:
-                self._admit(call, method, metadata)
+                await self._admit(call, method, metadata, context)
                 request = decode(raw)
                 async with asyncio.timeout(self._seconds(context)):
                     response = await behavior(request, context)
@@ -110,7 +111,7 @@ class Guard(grpc.aio.ServerInterceptor):
             started = time.perf_counter()
             failure: Exception | None = None
             try:
-                self._admit(call, method, metadata)
+                await self._admit(call, method, metadata, context)
                 answers = behavior(decode(raw), context)
                 if hasattr(answers, "__aiter__"):
                     async for answer in answers:
@@ -134,7 +135,7 @@ class Guard(grpc.aio.ServerInterceptor):
         request_id_var.set(call.request_id)
         return call
 
-    def _admit(self, call: Call, method: str, metadata: Metadata) -> None:
+    async def _admit(self, call: Call, method: str, metadata: Metadata, context: Context) -> None:
         """Authenticates and authorises, or raises BrokerError."""
         if method == _UNKNOWN:
             return
@@ -142,9 +143,7 @@ class Guard(grpc.aio.ServerInterceptor):
         if needs is Access.PUBLIC:
             return
         self._require_usable()
-        call.principal = self._authenticator.authenticate(
-            [value for name, value in metadata if name == "authorization"]
-        )
+        call.principal = await self._authenticator.authenticate(evidence_of(context, metadata))
         if isinstance(needs, frozenset):
             require_role(call.principal, method, needs)
 

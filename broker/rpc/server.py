@@ -10,20 +10,25 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION
 from grpc_reflection.v1alpha.reflection import enable_server_reflection
 
-from broker.authn.api_key import ApiKeyAuthenticator
 from broker.authn.key_admin import ApiKeyAdmin
 from broker.connectors.registry import ConnectorRegistry
-from broker.errors import ConfigurationError
 from broker.issuing.issuer import Issuer
+from broker.ports import Authenticator
 from broker.rpc.api_key_service import ApiKeyService
 from broker.rpc.connector_service import ConnectorService
+from broker.rpc.credentials import (
+    CertificatePort,
+    address,
+    cannot_listen,
+    client_verifying_credentials,
+    server_credentials,
+)
 from broker.rpc.guard import Guard
 from broker.rpc.resource_service import ResourceService
 from broker.rpc.token_service import TokenService
 from broker.settings import ServerSettings
 from broker.state.memory import Memory
 from broker.state.sync import StateSync
-from broker.tls import check_certificate
 from valetkey.v1 import (
     api_key_service_pb2,
     api_key_service_pb2_grpc,
@@ -53,16 +58,27 @@ class UseCases:
     issuer: Issuer
     registry: ConnectorRegistry
     api_keys: ApiKeyAdmin
-    authenticator: ApiKeyAuthenticator
+    authenticator: Authenticator
     memory: Memory
     sync: StateSync
 
 
 class RpcServer:
-    """Serves until stopped. Health begins with NOT_SERVING and follows `set_serving`."""
+    """Serves until stopped. Health begins with NOT_SERVING and follows `set_serving`.
 
-    def __init__(self, settings: ServerSettings, use_cases: UseCases, *, shared_port: bool) -> None:
+    With `certificates` all of it is served a second time, on a port that demands client certificates.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        use_cases: UseCases,
+        *,
+        shared_port: bool,
+        certificates: CertificatePort | None = None,
+    ) -> None:
         self._settings = settings
+        self._certificates = certificates
         guard = Guard(
             authenticator=use_cases.authenticator,
             require_usable=use_cases.sync.require_usable,
@@ -88,16 +104,17 @@ class RpcServer:
     async def start(self) -> None:
         """Binds and starts to serve. Raises ConfigurationError where the port is taken or the certificate is bad."""
         await self._announce()
-        address = self._settings.address
-        credentials = server_credentials(self._settings)
-        try:
-            self._server.add_secure_port(address, credentials)
-        except RuntimeError:
-            raise ConfigurationError(
-                f"cannot listen on {address}: the port is taken, perhaps by another valetkey-broker, or the host is "
-                "not of this machine; see server.host and server.port"
-            ) from None
+        self._listen(self._settings.address, server_credentials(self._settings), "server.port")
+        if self._certificates is not None:
+            credentials = client_verifying_credentials(self._settings, self._certificates.trust)
+            self._listen(address(self._settings, self._certificates.port), credentials, "authn.mtls.port")
         await self._server.start()
+
+    def _listen(self, where: str, credentials: grpc.ServerCredentials, setting: str) -> None:
+        try:
+            self._server.add_secure_port(where, credentials)
+        except RuntimeError:
+            raise cannot_listen(where, setting) from None
 
     def set_serving(self, serving: bool) -> None:
         """Tells health whether requests can be answered."""
@@ -132,9 +149,3 @@ def server_options(settings: ServerSettings, *, shared_port: bool) -> list[tuple
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
     ]
-
-
-def server_credentials(settings: ServerSettings) -> grpc.ServerCredentials:
-    """Returns the server's TLS credentials. Raises ConfigurationError where certificate and key cannot be used."""
-    check_certificate(settings.tls_cert_file, settings.tls_key_file)
-    return grpc.ssl_server_credentials([(settings.tls_key_file.read_bytes(), settings.tls_cert_file.read_bytes())])

@@ -1,0 +1,20 @@
+"""The words in which evidence is refused: what was wrong and what to do, never how close it was."""
+
+from datetime import UTC, datetime
+
+from broker.errors import BrokerError, Reason
+
+
+def refused(evidence: str, problem: str, message: str) -> BrokerError:
+    """Returns CREDENTIALS_INVALID. `evidence` is `jwt` or `certificate`; `problem` is one word for programs."""
+    return BrokerError(Reason.CREDENTIALS_INVALID, message, {"evidence": evidence, "problem": problem})
+
+
+def expired(what: str, at: float, advice: str, evidence: str = "") -> BrokerError:
+    """Returns CREDENTIALS_EXPIRED for evidence whose time ended `at` (Unix seconds)."""
+    # Whole seconds, UTC; a moment that no calendar has was checked before.
+    expired_at = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+    metadata = {"expired_at": expired_at}
+    if evidence:
+        metadata["evidence"] = evidence
+    return BrokerError(Reason.CREDENTIALS_EXPIRED, f"the {what} expired at {expired_at}; {advice}", metadata)

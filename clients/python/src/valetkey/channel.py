@@ -1,4 +1,4 @@
-"""The connection to the broker: always TLS, with the API key on every call."""
+"""The connection to the broker: always TLS, with the caller's API key or certificate."""
 
 import importlib.metadata
 import ipaddress
@@ -9,9 +9,9 @@ from pathlib import Path
 import grpc
 
 from valetkey.errors import SettingsError
+from valetkey.identity import Identity
 
 _ENDPOINT = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
-_API_KEY = re.compile(r"[\x21-\x7e]+")
 _MAX_PORT = 65535
 _EXPECTED = "HOST:PORT, such as broker.example.com:8443"
 
@@ -49,21 +49,17 @@ def read_ca_file(path: Path) -> bytes:
     return pem
 
 
-def open_channel(endpoint: str, api_key: str, ca_file: Path | None) -> grpc.Channel:
+def open_channel(endpoint: str, identity: Identity, ca_file: Path | None) -> grpc.Channel:
     """Returns a channel to `HOST:PORT`; nothing is sent before the first call.
 
-    Raises SettingsError where the API key cannot be sent or the CA file cannot be used.
+    Raises SettingsError where the CA file or the client certificate cannot be used.
     """
-    if not _API_KEY.fullmatch(api_key):
-        raise SettingsError(
-            "API key: is empty or holds spaces, line breaks or other than ASCII; "
-            "expected vk_ and 43 letters, digits, _ or -"
-        )
     roots = read_ca_file(ca_file) if ca_file else None
-    credentials = grpc.composite_channel_credentials(
-        grpc.ssl_channel_credentials(root_certificates=roots),
-        grpc.access_token_call_credentials(api_key),
-    )
+    certificate, key = identity.key_pair() or (None, None)
+    credentials = grpc.ssl_channel_credentials(roots, key, certificate)
+    if identity.api_key is not None:
+        bearer = grpc.access_token_call_credentials(identity.api_key)
+        credentials = grpc.composite_channel_credentials(credentials, bearer)
     return grpc.secure_channel(f"dns:///{endpoint}", credentials, options=_options(endpoint))
 
 

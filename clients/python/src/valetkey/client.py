@@ -2,17 +2,19 @@
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
-
-import grpc
+from typing import Self
 
 from valetkey import convert, values
-from valetkey.channel import open_channel, parse_endpoint
-from valetkey.errors import InvalidArgumentError, from_rpc_error
+from valetkey.calls.base import PAGE_SIZE, several
+from valetkey.calls.grants import GrantCalls
+from valetkey.calls.ledger import LedgerCalls
+from valetkey.errors import WatchEndedError
+from valetkey.identity import Identity
 from valetkey.settings import load_settings
 from valetkey.v1 import api_key_service_pb2 as api_key_pb
 from valetkey.v1 import connector_service_pb2 as connector_pb
@@ -23,15 +25,10 @@ from valetkey.v1.connector_service_pb2_grpc import ConnectorServiceStub
 from valetkey.v1.resource_service_pb2_grpc import ResourceServiceStub
 from valetkey.v1.token_service_pb2_grpc import TokenServiceStub
 
-Request = TypeVar("Request")
-Response = TypeVar("Response")
-
 _DEFAULT_TIMEOUT = 30.0
-_MAX_TIMEOUT = 3600.0
-_PAGE_SIZE = 500
 
 
-class Client:
+class Client(GrantCalls, LedgerCalls):
     """A connection to one broker, safe to share between threads; close it, or use it as a context manager.
 
     Every method raises a ValetKeyError of the fitting kind where its call fails.
@@ -41,20 +38,27 @@ class Client:
         self,
         endpoint: str,
         *,
-        api_key: str,
+        api_key: str | None = None,
+        token_file: str | os.PathLike[str] | None = None,
+        client_cert_file: str | os.PathLike[str] | None = None,
+        client_key_file: str | os.PathLike[str] | None = None,
         ca_file: str | os.PathLike[str] | None = None,
         timeout: float = _DEFAULT_TIMEOUT,
     ) -> None:
         """Prepares a connection to `HOST:PORT`; the first call makes it.
 
-        `ca_file` holds the CA certificates to trust, in PEM form; left out, the well-known ones. `timeout` is
-        each call's deadline in seconds. Raises SettingsError where one of them cannot be used.
+        The identity is exactly one of: `api_key`; `token_file`, which holds a JWT and is read anew for each call,
+        for such tokens rotate; `client_cert_file` and `client_key_file`, in PEM form, read once. `ca_file` holds the
+        CA certificates to trust, in PEM form; left out, the well-known ones. `timeout` is each call's deadline in
+        seconds. Raises SettingsError or InvalidArgumentError where one of them cannot be used.
         """
-        if not 0 < timeout <= _MAX_TIMEOUT:
-            raise InvalidArgumentError(f"timeout: {timeout:g} s is out of range; expected over 0 and up to 3600 s")
-        self._endpoint = parse_endpoint(endpoint)
-        self._timeout = timeout
-        self._channel = open_channel(self._endpoint, api_key, Path(ca_file) if ca_file else None)
+        identity = Identity.of(
+            api_key=api_key,
+            token_file=token_file,
+            client_cert_file=client_cert_file,
+            client_key_file=client_key_file,
+        )
+        super().__init__(endpoint, identity, Path(ca_file) if ca_file else None, timeout)
         self._tokens = TokenServiceStub(self._channel)
         self._resources = ResourceServiceStub(self._channel)
         self._connectors = ConnectorServiceStub(self._channel)
@@ -71,7 +75,7 @@ class Client:
         settings = load_settings(config_file=config_file)
         for warning in settings.warnings:
             warnings.warn(warning, stacklevel=2)
-        return cls(settings.endpoint, api_key=settings.api_key, ca_file=settings.ca_file, timeout=timeout)
+        return cls(settings.endpoint, ca_file=settings.ca_file, timeout=timeout, **settings.identity.arguments())
 
     def __repr__(self) -> str:
         return f"Client({self._endpoint!r})"
@@ -96,23 +100,45 @@ class Client:
         ttl: timedelta | None = None,
         connector: str | None = None,
         source_ip: str | None = None,
+        purpose: str | None = None,
     ) -> values.Token:
-        """Returns a SAS token for one resource.
+        """Returns a SAS token for one resource; a grant must allow it.
 
         `permissions` are of read, add, create, write, delete, list. `ttl` left out is the broker's default,
         15 minutes; `connector` may be left out where only one of the caller's serves the resource;
-        `source_ip` binds the token to an IPv4 address or range.
+        `source_ip` binds the token to an IPv4 address or range; `purpose` is kept in the ledger, at most
+        200 printable characters.
         """
-        if isinstance(permissions, str):
-            raise InvalidArgumentError('permissions: is one string; expected several, such as ("read", "list")')
-        request = token_pb.IssueTokenRequest(
-            resource_id=resource,
-            permissions=[convert.to_number(convert.PERMISSION, word, "permissions") for word in permissions],
-            ttl=None if ttl is None else convert.to_duration(ttl, "ttl"),
-            connector=connector or "",
-            source_ip=source_ip or "",
-        )
+        request = _token_request(resource, permissions, ttl, connector, source_ip, purpose)
         return convert.token(self._call(self._tokens.IssueToken, request))
+
+    def watch_token(
+        self,
+        resource: str,
+        permissions: Iterable[str],
+        *,
+        ttl: timedelta | None = None,
+        connector: str | None = None,
+        source_ip: str | None = None,
+        purpose: str | None = None,
+    ) -> Generator[values.Token, None, None]:
+        """Yields a SAS token at once and a fresh one ahead of each expiry; `ttl` is each token's life.
+
+        The call is made when the first token is asked for, and has no deadline. Closing the generator ends it.
+        Raises WatchEndedError where the broker ends the stream, and says why.
+        """
+        request = _token_request(resource, permissions, ttl, connector, source_ip, purpose)
+        return self._watch(token_pb.WatchTokenRequest(request=request))
+
+    def _watch(self, request: token_pb.WatchTokenRequest) -> Generator[values.Token, None, None]:
+        with closing(self._stream(self._tokens.WatchToken, request)) as answers:
+            for answer in answers:
+                if answer.HasField("token"):
+                    yield convert.token(answer.token)
+                elif answer.HasField("end"):
+                    reason = convert.name(convert.WATCH_END_REASON, answer.end.reason)
+                    raise WatchEndedError(answer.end.message or "the broker ended the stream", reason=reason)
+        raise WatchEndedError("the broker ended the stream and gave no reason; call again")
 
     def list_resources(
         self,
@@ -172,7 +198,7 @@ class Client:
         found: list[values.Connector] = []
         page = ""
         while True:
-            request = connector_pb.ListConnectorsRequest(page_size=_PAGE_SIZE, page_token=page)
+            request = connector_pb.ListConnectorsRequest(page_size=PAGE_SIZE, page_token=page)
             answer = self._call(self._connectors.ListConnectors, request)
             found += map(convert.connector, answer.connectors)
             if not (page := answer.next_page_token):
@@ -188,22 +214,16 @@ class Client:
         return convert.resources(answer.resources)
 
     def create_api_key(
-        self,
-        name: str,
-        *,
-        roles: Iterable[str],
-        key_sha256: bytes,
-        expire_time: datetime,
-        connectors: Iterable[str] = (),
+        self, name: str, *, roles: Iterable[str] = (), key_sha256: bytes, expire_time: datetime
     ) -> values.ApiKey:
         """Admits a key made with `generate_api_key`, of which only `api_key_sha256` is sent.
 
-        `roles` are of admin, operator, viewer, consumer; `connectors` are those a consumer may use.
+        `roles` are of admin, operator, viewer, auditor; a stack component has none and lives by grants to
+        `key:NAME`.
         """
         request = api_key_pb.CreateApiKeyRequest(
             name=name,
-            roles=[convert.to_number(convert.ROLE, word, "roles") for word in roles],
-            connectors=connectors,
+            roles=[convert.to_number(convert.ROLE, word, "roles") for word in several(roles, "roles", '("viewer",)')],
             expire_time=convert.to_timestamp(expire_time, "expire_time"),
             key_sha256=key_sha256,
         )
@@ -214,7 +234,7 @@ class Client:
         found: list[values.ApiKey] = []
         page = ""
         while True:
-            request = api_key_pb.ListApiKeysRequest(page_size=_PAGE_SIZE, page_token=page)
+            request = api_key_pb.ListApiKeysRequest(page_size=PAGE_SIZE, page_token=page)
             answer = self._call(self._api_keys.ListApiKeys, request)
             found += map(convert.api_key, answer.api_keys)
             if not (page := answer.next_page_token):
@@ -224,9 +244,20 @@ class Client:
         """Revokes an API key for good."""
         self._call(self._api_keys.RevokeApiKey, api_key_pb.RevokeApiKeyRequest(name=name))
 
-    def _call(self, method: "grpc.UnaryUnaryMultiCallable[Request, Response]", request: Request) -> Response:
-        try:
-            return method(request, timeout=self._timeout)
-        except grpc.RpcError as error:
-            # The cause is left out: gRPC's own text repeats what the error says.
-            raise from_rpc_error(error, self._endpoint, self._timeout) from None
+
+def _token_request(
+    resource: str,
+    permissions: Iterable[str],
+    ttl: timedelta | None,
+    connector: str | None,
+    source_ip: str | None,
+    purpose: str | None,
+) -> token_pb.IssueTokenRequest:
+    return token_pb.IssueTokenRequest(
+        resource_id=resource,
+        permissions=convert.to_permissions(permissions),
+        ttl=None if ttl is None else convert.to_duration(ttl, "ttl"),
+        connector=connector or "",
+        source_ip=source_ip or "",
+        purpose=purpose or "",
+    )

@@ -12,6 +12,8 @@ from valetkey.errors import InvalidArgumentError, from_detail
 from valetkey.v1 import api_key_service_pb2 as api_key_pb
 from valetkey.v1 import common_pb2 as common_pb
 from valetkey.v1 import connector_service_pb2 as connector_pb
+from valetkey.v1 import grant_service_pb2 as grant_pb
+from valetkey.v1 import ledger_service_pb2 as ledger_pb
 from valetkey.v1 import resource_service_pb2 as resource_pb
 from valetkey.v1 import token_service_pb2 as token_pb
 
@@ -21,6 +23,9 @@ ROLE = (common_pb.Role, "ROLE_")
 RESOURCE_TYPE = (common_pb.ResourceType, "RESOURCE_TYPE_")
 CONNECTOR_TYPE = (connector_pb.ConnectorType, "CONNECTOR_TYPE_")
 AUTH_METHOD = (connector_pb.AuthMethod, "AUTH_METHOD_")
+CONSUMER_ROLE = (grant_pb.ConsumerRole, "CONSUMER_ROLE_")
+EVENT_KIND = (ledger_pb.EventKind, "EVENT_KIND_")
+WATCH_END_REASON = (token_pb.WatchEndReason, "WATCH_END_REASON_")
 
 
 def choices(enum: tuple[Any, str]) -> list[str]:
@@ -52,6 +57,26 @@ def to_word(enum: tuple[Any, str], number: int) -> str:
         return f"unknown-{number}"
 
 
+def name(enum: tuple[Any, str], number: int) -> str:
+    """Returns the name of a number without its prefix, such as `GRANT_GONE`; empty where it is not set."""
+    return to_word(enum, number).upper().replace("-", "_")
+
+
+def to_permissions(words: Iterable[str]) -> list[Any]:
+    """Returns the numbers of permissions.
+
+    Raises InvalidArgumentError for an unknown one, and for one bare string.
+    """
+    if isinstance(words, str):
+        raise InvalidArgumentError('permissions: is one string; expected several, such as ("read", "list")')
+    return [to_number(PERMISSION, word, "permissions") for word in words]
+
+
+def permissions(numbers: Iterable[int]) -> tuple[str, ...]:
+    """Returns the words of permissions, in the order given."""
+    return tuple(to_word(PERMISSION, number) for number in numbers)
+
+
 def to_duration(value: timedelta, field: str) -> Duration:
     """Returns a protobuf Duration.
 
@@ -80,17 +105,28 @@ def to_timestamp(value: datetime, field: str) -> Timestamp:
     return message
 
 
+def moment(message: Any, field: str) -> datetime | None:
+    """Returns a timestamp of a message in UTC, None where it is not set."""
+    return getattr(message, field).ToDatetime(UTC) if message.HasField(field) else None
+
+
+def span(message: Any, field: str) -> timedelta | None:
+    """Returns a duration of a message, None where it is not set."""
+    return getattr(message, field).ToTimedelta() if message.HasField(field) else None
+
+
 def token(message: token_pb.IssueTokenResponse) -> values.Token:
     """Returns the token of an answer."""
     return values.Token(
         lease_id=message.lease_id,
         resource=resource(message.resource),
-        permissions=tuple(to_word(PERMISSION, number) for number in message.permissions),
+        permissions=permissions(message.permissions),
         start_time=message.start_time.ToDatetime(UTC),
         expire_time=message.expire_time.ToDatetime(UTC),
         connector=message.connector,
         credential_version=message.credential_version,
         sas_token=message.sas_token,
+        grant=message.grant,
     )
 
 
@@ -150,7 +186,6 @@ def api_key(message: api_key_pb.ApiKey) -> values.ApiKey:
     return values.ApiKey(
         name=message.name,
         roles=tuple(to_word(ROLE, number) for number in message.roles),
-        connectors=tuple(message.connectors),
         expire_time=message.expire_time.ToDatetime(UTC),
         uid=message.meta.uid,
         create_time=message.meta.create_time.ToDatetime(UTC),

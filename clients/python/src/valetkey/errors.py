@@ -41,7 +41,7 @@ class ValetKeyError(Exception):
 
 
 class SettingsError(ValetKeyError):
-    """The endpoint, the CA file, the API key or the config file is missing or cannot be used."""
+    """The endpoint, the CA file, the identity or the config file is missing or cannot be used."""
 
 
 class InvalidArgumentError(ValetKeyError):
@@ -49,15 +49,15 @@ class InvalidArgumentError(ValetKeyError):
 
 
 class UnauthenticatedError(ValetKeyError):
-    """The API key is missing, unknown, revoked or expired."""
+    """The API key, the token or the client certificate is missing, unknown, revoked or expired."""
 
 
 class PermissionDeniedError(ValetKeyError):
-    """The key's role, or the connectors it names, do not allow the call."""
+    """No role of the caller allows the call, or no grant lets it have what it asks for."""
 
 
 class NotFoundError(ValetKeyError):
-    """There is no such connector, API key or resource."""
+    """There is no such connector, API key, grant or resource."""
 
 
 class AlreadyExistsError(ValetKeyError):
@@ -81,11 +81,24 @@ class BrokerUnreachableError(UnavailableError):
 
 
 class BrokerTlsError(ValetKeyError):
-    """Something answers at the endpoint, and it cannot prove to be the broker: trying again does not help."""
+    """Client and broker cannot agree on whom to trust, one way or the other: trying again does not help."""
 
 
 class DeadlineExceededError(ValetKeyError):
     """No answer came in time. Whether a change took place is not known."""
+
+
+class WatchEndedError(ValetKeyError):
+    """A stream of tokens ended; those it gave live on until their own expiry.
+
+    `reason` is the name of a `valetkey.v1.WatchEndReason` without its prefix. `final` tells that the same caller
+    need not ask again as things are: the grant, the connector or the API key is gone.
+    """
+
+    @property
+    def final(self) -> bool:
+        """Whether calling again cannot help, unless somebody changes something."""
+        return self.reason in ("GRANT_GONE", "CONNECTOR_GONE", "IDENTITY_REVOKED")
 
 
 _BY_CODE: dict[str, type[ValetKeyError]] = {

@@ -3,14 +3,18 @@
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from valetkey.channel import parse_endpoint
 from valetkey.errors import SettingsError
+from valetkey.identity import Identity
 from valetkey.secret_files import clean_secret, read_secret_file
 
-_KEYS = ("endpoint", "ca_file", "api_key", "api_key_file")
+_PATHS = ("ca_file", "api_key_file", "token_file", "client_cert_file", "client_key_file")
+_KEYS = ("endpoint", "api_key", *_PATHS)
+_IDENTITY = tuple(key for key in _KEYS if key not in ("endpoint", "ca_file"))
 _OTHERS_CAN_READ = 0o077
 # One place that settings come from; a key that is missing, None or empty is not given there.
 _Layer = Mapping[str, str | None]
@@ -22,7 +26,7 @@ class Settings:
 
     endpoint: str
     ca_file: Path | None
-    api_key: str = field(repr=False)
+    identity: Identity
     warnings: tuple[str, ...] = ()
 
 
@@ -32,13 +36,18 @@ def load_settings(
     ca_file: str | os.PathLike[str] | None = None,
     api_key: str | None = None,
     api_key_file: str | os.PathLike[str] | None = None,
+    token_file: str | os.PathLike[str] | None = None,
+    client_cert_file: str | os.PathLike[str] | None = None,
+    client_key_file: str | os.PathLike[str] | None = None,
     config_file: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """Returns the settings: arguments win over the environment, the environment over the config file.
 
-    The environment is VALETKEY_ENDPOINT, VALETKEY_CA_FILE, VALETKEY_API_KEY, VALETKEY_API_KEY_FILE and
-    VALETKEY_CONFIG. Raises SettingsError where something is missing or unusable, saying where it can be set.
+    The environment is VALETKEY_ENDPOINT, VALETKEY_CA_FILE, VALETKEY_CONFIG, and for the identity one of
+    VALETKEY_API_KEY, VALETKEY_API_KEY_FILE, VALETKEY_TOKEN_FILE, or VALETKEY_CLIENT_CERT_FILE with
+    VALETKEY_CLIENT_KEY_FILE. Raises SettingsError where something is missing, contradicts itself or is unusable,
+    saying where it can be set.
     """
     env = os.environ if environ is None else environ
     config, path = _read_config(config_file, env)
@@ -47,6 +56,9 @@ def load_settings(
         "ca_file": os.fspath(ca_file) if ca_file else None,
         "api_key": api_key,
         "api_key_file": os.fspath(api_key_file) if api_key_file else None,
+        "token_file": os.fspath(token_file) if token_file else None,
+        "client_cert_file": os.fspath(client_cert_file) if client_cert_file else None,
+        "client_key_file": os.fspath(client_key_file) if client_key_file else None,
     }
     layers: list[_Layer] = [arguments, {key: env.get(f"VALETKEY_{key.upper()}") for key in _KEYS}, config]
     found_endpoint = next((layer["endpoint"] for layer in layers if layer.get("endpoint")), None)
@@ -58,24 +70,38 @@ def load_settings(
     return Settings(
         endpoint=parse_endpoint(found_endpoint),
         ca_file=_path(found_ca) if found_ca else None,
-        api_key=_api_key(layers, path),
+        identity=_identity(layers, path),
         warnings=_warnings(path, config),
     )
 
 
-def _api_key(layers: list[_Layer], path: Path) -> str:
+def _identity(layers: list[_Layer], path: Path) -> Identity:
+    # The first place that says anything of it decides, so that the parts of two identities never mix.
     for layer in layers:
-        if layer.get("api_key") and layer.get("api_key_file"):
-            raise SettingsError("API key: given both as itself and as a file in the same place; expected one of them")
-        if key := layer.get("api_key"):
-            return clean_secret(key.encode("utf-8", "surrogateescape"), "API key", "the value given")[0]
-        if file := layer.get("api_key_file"):
-            return read_secret_file(_path(file), "API key")[0]
+        found = {key: value for key in _IDENTITY if (value := layer.get(key))}
+        if found:
+            return _identity_of(found)
     raise SettingsError(
-        "no API key; expected one in VALETKEY_API_KEY, "
-        "in the file that --api-key-file or VALETKEY_API_KEY_FILE names, or as "
-        f" `api_key` or `api_key_file` in {path}"
+        "no identity; expected one of: an API key in VALETKEY_API_KEY or in the file that --api-key-file or "
+        "VALETKEY_API_KEY_FILE names; a token in the file that --token-file or VALETKEY_TOKEN_FILE names; a client "
+        "certificate in --client-cert-file and --client-key-file, or VALETKEY_CLIENT_CERT_FILE and "
+        f"VALETKEY_CLIENT_KEY_FILE; or the same in {path}"
     )
+
+
+def _identity_of(found: dict[str, str]) -> Identity:
+    paths: dict[str, Any] = {key: _path(value) for key, value in found.items() if not key.startswith("api_key")}
+    if "api_key" in found and "api_key_file" in found:
+        raise SettingsError("API key: given both as itself and as a file in the same place; expected one of them")
+    if "api_key" not in found and "api_key_file" not in found:
+        return Identity.of(**paths)
+    if paths:
+        return Identity.of(api_key="", **paths)  # says that these are two kinds, before anything is read
+    if "api_key" in found:
+        key, _ = clean_secret(found["api_key"].encode("utf-8", "surrogateescape"), "API key", "the value given")
+    else:
+        key, _ = read_secret_file(_path(found["api_key_file"]), "API key")
+    return Identity.of(api_key=key)
 
 
 def _read_config(given: str | os.PathLike[str] | None, env: Mapping[str, str]) -> tuple[_Layer, Path]:
@@ -96,7 +122,7 @@ def _read_config(given: str | os.PathLike[str] | None, env: Mapping[str, str]) -
         raise SettingsError(f"config file: {path} is not TOML: {error}") from None
     _check_keys(values, path)
     # A path in the file is meant from where the file is, not from where the command happens to run.
-    for key in ("ca_file", "api_key_file"):
+    for key in _PATHS:
         if values.get(key):
             values[key] = str(path.parent / _path(values[key]))
     return values, path

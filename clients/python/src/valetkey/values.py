@@ -1,7 +1,8 @@
 """What the client gives back: plain, immutable values. Times are aware datetimes in UTC."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from valetkey.errors import ValetKeyError
 
@@ -18,7 +19,10 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One issued SAS token. Its repr leaves the token out; `expire_time` may lie earlier than asked."""
+    """One issued SAS token. Its repr leaves the token out; `expire_time` may lie earlier than asked.
+
+    `grant` is the name of the grant that allowed it.
+    """
 
     lease_id: str
     resource: Resource
@@ -28,6 +32,7 @@ class Token:
     connector: str
     credential_version: int
     sas_token: str = field(repr=False)
+    grant: str = ""
 
     @property
     def sas_url(self) -> str:
@@ -85,12 +90,173 @@ class ConnectorResources:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key as the broker knows it: nothing of its secret."""
+    """An API key as the broker knows it: nothing of its secret. Its principal is `key:NAME`."""
 
     name: str
     roles: tuple[str, ...]
-    connectors: tuple[str, ...]
     expire_time: datetime
     uid: str
     create_time: datetime
     created_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class GrantedConnector:
+    """A connector as a grant knows it; `uid` binds, so that a later connector of the same name is not meant."""
+
+    name: str
+    uid: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantSpec:
+    """What a grant says. Give either `permissions` or `consumer_role`: orchestrator, step-operator or deployer.
+
+    In `principals`, `containers` and the values of `attributes`, `*` stands for one or more characters inside one
+    segment. A new grant may name its connectors by plain strings. Empty `prefixes` stand for whole containers;
+    `max_ttl` None for the broker's limit; `expire_time` None for never.
+    """
+
+    principals: Sequence[str]
+    connectors: Sequence[str | GrantedConnector]
+    containers: Sequence[str]
+    prefixes: Sequence[str] = ()
+    permissions: Sequence[str] = ()
+    consumer_role: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    max_ttl: timedelta | None = None
+    source_ip: str = ""
+    expire_time: datetime | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A stored grant. `permissions` are those it gives, `consumer_role` the label they were given by, if any.
+
+    `version` counts from 1 and goes back with an update, which fails if somebody else was faster.
+    """
+
+    name: str
+    principals: tuple[str, ...]
+    attributes: Mapping[str, str]
+    connectors: tuple[GrantedConnector, ...]
+    containers: tuple[str, ...]
+    prefixes: tuple[str, ...]
+    permissions: tuple[str, ...]
+    consumer_role: str
+    max_ttl: timedelta | None
+    source_ip: str
+    expire_time: datetime | None
+    note: str
+    version: int
+    uid: str
+    create_time: datetime
+    created_by: str
+
+    @property
+    def spec(self) -> GrantSpec:
+        """What it says, to be changed with `dataclasses.replace` and sent back with `update_grant`."""
+        return GrantSpec(
+            principals=self.principals,
+            attributes=self.attributes,
+            connectors=self.connectors,
+            containers=self.containers,
+            prefixes=self.prefixes,
+            permissions=() if self.consumer_role else self.permissions,
+            consumer_role=self.consumer_role,
+            max_ttl=self.max_ttl,
+            source_ip=self.source_ip,
+            expire_time=self.expire_time,
+            note=self.note,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GrantFinding:
+    """What one grant has to say to a request: that it allows it, or each reason why not."""
+
+    grant: str
+    allows: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AccessExplanation:
+    """Whether grants allow a request, which one does, what each says, and the nearest thing that would work."""
+
+    allowed: bool
+    grant: str
+    findings: tuple[GrantFinding, ...]
+    nearest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """One issued token as the ledger knows it."""
+
+    id: str
+    principal: str
+    connector: str
+    credential_version: int
+    resource: str
+    permissions: tuple[str, ...]
+    issue_time: datetime
+    expire_time: datetime
+    grant: str
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One record of the ledger. Hashes are in hex; empty strings, 0 and None stand for "does not apply".
+
+    `id` is its position in the ledger, `sequence` that in the chain of its `writer`. `count` is how many alike it
+    stands for.
+    """
+
+    id: int
+    writer: str
+    sequence: int
+    time: datetime
+    kind: str
+    method: str
+    request_id: str
+    principal: str
+    authentication: str
+    peer: str
+    object: str
+    connector: str
+    connector_uid: str
+    credential_version: int
+    resource: str
+    permissions: tuple[str, ...]
+    ttl: timedelta | None
+    expire_time: datetime | None
+    lease_id: str
+    signature_sha256: str
+    grant: str
+    reason: str
+    purpose: str
+    count: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerHead:
+    """The last record of one writer's chain; `hash` is in hex. Noted outside, it is an anchor."""
+
+    writer: str
+    sequence: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerVerification:
+    """What checking the ledger's chains found. `broken_id` is the first broken record, 0 where all holds."""
+
+    intact: bool
+    records: int
+    problem: str
+    broken_id: int
+    heads: tuple[LedgerHead, ...]

@@ -27,10 +27,12 @@ def create(
     context: typer.Context,
     *,
     name: Name,
-    role: Annotated[list[Role], typer.Option(help="What its holder may call; may be repeated.", show_default=False)],
-    connector: Annotated[
-        list[str] | None,
-        typer.Option(help="Connector that a consumer may use; may be repeated.", show_default=False),
+    role: Annotated[
+        list[Role] | None,
+        typer.Option(
+            help="What its holder may call; may be repeated. None for a stack component, which lives by grants.",
+            show_default=False,
+        ),
     ] = None,
     ttl: Annotated[str, typer.Option(help="How long the key lives; at most 366d.")] = "90d",
     out: Annotated[
@@ -46,9 +48,7 @@ def create(
         key = generate_api_key()
         if out:
             _write_new(out, key)
-        created = _admit(
-            client, name, roles=role, connectors=connector or [], key=key, expire_time=expire_time, out=out
-        )
+        created = _admit(client, name, roles=role or [], key=key, expire_time=expire_time, out=out)
     if screen.as_json:
         screen.json({**_json(created), **({"api_key_file": str(out)} if out else {"api_key": key})})
         return
@@ -56,11 +56,13 @@ def create(
         [
             ("name", created.name),
             ("roles", ", ".join(created.roles)),
-            ("connectors", ", ".join(created.connectors)),
+            ("principal", f"key:{created.name}"),
             ("expires", utc(created.expire_time)),
             ("file", str(out or "")),
         ]
     )
+    if not created.roles:
+        screen.note(f"it has no role and gets what grants say: valetkey grant create … --principal key:{created.name}")
     if not out:
         screen.note("the key is shown this once; nobody, the broker included, can show it again")
         screen.line(key)
@@ -76,12 +78,11 @@ def list_(context: typer.Context, output: Output = OutputFormat.TABLE) -> None:
         screen.json([_json(key) for key in keys])
         return
     screen.table(
-        ["NAME", "ROLES", "CONNECTORS", "EXPIRES", "CREATED", "CREATED BY"],
+        ["NAME", "ROLES", "EXPIRES", "CREATED", "CREATED BY"],
         [
             [
                 key.name,
                 ", ".join(key.roles),
-                "\n".join(key.connectors),
                 utc(key.expire_time),
                 utc(key.create_time),
                 key.created_by,
@@ -121,7 +122,6 @@ def _admit(
     name: str,
     *,
     roles: list[Role],
-    connectors: list[str],
     key: str,
     expire_time: datetime,
     out: Path | None,
@@ -130,7 +130,6 @@ def _admit(
         return client.create_api_key(
             name,
             roles=[role.value for role in roles],
-            connectors=connectors,
             key_sha256=api_key_sha256(key),
             expire_time=expire_time,
         )
@@ -158,7 +157,6 @@ def _json(key: ApiKey) -> dict[str, Any]:
         "name": key.name,
         "id": key.uid,
         "roles": list(key.roles),
-        "connectors": list(key.connectors),
         "expire_time": utc(key.expire_time),
         "create_time": utc(key.create_time),
         "created_by": key.created_by,

@@ -10,7 +10,7 @@ import typer
 from typer.main import get_command
 
 from valetkey.channel import client_version
-from valetkey.cli import api_keys, connectors, failures, tokens
+from valetkey.cli import api_keys, audit, connectors, failures, grants, leases, tokens
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import Session
 from valetkey.errors import InvalidArgumentError, ValetKeyError
@@ -40,6 +40,9 @@ app = typer.Typer(
 )
 app.add_typer(connectors.app, name="service-connector")
 app.add_typer(tokens.app, name="token")
+app.add_typer(grants.app, name="grant")
+app.add_typer(leases.app, name="lease")
+app.add_typer(audit.app, name="audit")
 app.add_typer(api_keys.app, name="api-key")
 
 
@@ -70,6 +73,18 @@ def options(
         str | None,
         typer.Option(help="The API key itself: other users of this machine can see it.", show_default=False),
     ] = None,
+    token_file: Annotated[
+        str | None,
+        typer.Option(help="File that holds a JWT, read for each call; or VALETKEY_TOKEN_FILE.", show_default=False),
+    ] = None,
+    client_cert_file: Annotated[
+        str | None,
+        typer.Option(help="Client certificate, PEM; or VALETKEY_CLIENT_CERT_FILE.", show_default=False),
+    ] = None,
+    client_key_file: Annotated[
+        str | None,
+        typer.Option(help="Key of the client certificate, PEM; or VALETKEY_CLIENT_KEY_FILE.", show_default=False),
+    ] = None,
     config: Annotated[
         str | None,
         typer.Option(help="Config file; or VALETKEY_CONFIG, else ~/.config/valetkey/config.toml.", show_default=False),
@@ -86,6 +101,9 @@ def options(
         ca_file=ca_file,
         api_key=api_key,
         api_key_file=api_key_file,
+        token_file=token_file,
+        client_cert_file=client_cert_file,
+        client_key_file=client_key_file,
         config=config,
         timeout=timeout,
     )

@@ -30,3 +30,14 @@ def parse_duration(text: str, option: str) -> timedelta:
         raise InvalidArgumentError(
             f"{option}: {text} is longer than a duration can be; expected minutes to days, such as 15m or 90d"
         ) from None
+
+
+def show_duration(span: timedelta) -> str:
+    """Returns a duration to the second as people write it, such as `1h30m`."""
+    left = int(span.total_seconds())
+    parts = []
+    for unit, seconds in _UNITS.items():
+        count, left = divmod(left, seconds)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"

@@ -18,6 +18,7 @@ _CODES: tuple[tuple[type[errors.ValetKeyError], int], ...] = (
     (errors.PermissionDeniedError, NOT_PERMITTED),
     (errors.NotFoundError, NOT_FOUND),
     (errors.UnavailableError, UNAVAILABLE),
+    (errors.WatchEndedError, UNAVAILABLE),
     (errors.DeadlineExceededError, UNAVAILABLE),
 )
 
@@ -26,6 +27,8 @@ def exit_code(error: errors.ValetKeyError) -> int:
     """Returns the exit code for an error, as docs/cli.md lists them."""
     if isinstance(error, errors.InvalidArgumentError) and not error.code:
         return USAGE  # the client itself refused the value; nothing was sent
+    if isinstance(error, errors.WatchEndedError) and (error.final or error.reason == "IDENTITY_EXPIRED"):
+        return NOT_PERMITTED
     return next((code for kind, code in _CODES if isinstance(error, kind)), REFUSED)
 
 

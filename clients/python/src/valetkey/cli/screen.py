@@ -39,6 +39,15 @@ class Screen:
         """Prints a value as JSON to standard output."""
         sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
+    def json_line(self, value: Any) -> None:
+        """Prints a value as one line of JSON to standard output, at once: whoever follows waits for it."""
+        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+        self.flush()
+
+    def flush(self) -> None:
+        """Sends on what was printed so far: into a pipe it would wait for more."""
+        sys.stdout.flush()
+
     def line(self, text: str) -> None:
         """Prints one line to standard output as it is, without wrapping."""
         sys.stdout.write(printable(text) + "\n")
@@ -67,7 +76,7 @@ class Screen:
     def error(self, text: str, facts: str, as_json: dict[str, Any]) -> None:
         """Prints an error and, dimmed, what helps to look it up, to standard error."""
         if self.as_json:
-            self._json_line({"error": as_json})
+            self._json_remark({"error": as_json})
             return
         self._err.print(Text("Error: ", style="bold red") + Text(printable(text), style="default"), soft_wrap=True)
         if facts:
@@ -84,11 +93,11 @@ class Screen:
 
     def _remark(self, key: str, label: str, style: str, text: str) -> None:
         if self.as_json:
-            self._json_line({key: text})
+            self._json_remark({key: text})
         else:
             self._err.print(Text(label, style=style) + Text(printable(text), style="default"), soft_wrap=True)
 
-    def _json_line(self, value: Any) -> None:
+    def _json_remark(self, value: Any) -> None:
         sys.stderr.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 

@@ -20,6 +20,9 @@ class Session:
     ca_file: str | None = None
     api_key: str | None = field(default=None, repr=False)
     api_key_file: str | None = None
+    token_file: str | None = None
+    client_cert_file: str | None = None
+    client_key_file: str | None = None
     config: str | None = None
     timeout: str = "30s"
 
@@ -40,12 +43,15 @@ def client_of(context: typer.Context, screen: Screen) -> Client:
         ca_file=session.ca_file,
         api_key=session.api_key,
         api_key_file=session.api_key_file,
+        token_file=session.token_file,
+        client_cert_file=session.client_cert_file,
+        client_key_file=session.client_key_file,
         config_file=session.config,
     )
     for warning in settings.warnings:
         screen.warn(warning)
     timeout = parse_duration(session.timeout, "--timeout").total_seconds()
-    return Client(settings.endpoint, api_key=settings.api_key, ca_file=settings.ca_file, timeout=timeout)
+    return Client(settings.endpoint, ca_file=settings.ca_file, timeout=timeout, **settings.identity.arguments())
 
 
 def confirm(question: str, *, yes: bool) -> None:

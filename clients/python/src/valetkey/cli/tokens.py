@@ -1,22 +1,19 @@
-"""`valetkey token`: ask for SAS tokens."""
+"""`valetkey token`: ask for SAS tokens, once or over and over."""
 
 import shlex
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from valetkey import convert
 from valetkey.cli.durations import parse_duration
+from valetkey.cli.lists import PERMISSIONS, parse_permissions
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import client_of
 from valetkey.cli.times import utc
-from valetkey.errors import InvalidArgumentError
 from valetkey.values import Token
 
 app = typer.Typer(help="Issue short-lived SAS tokens.", no_args_is_help=True)
-
-_PERMISSIONS = convert.choices(convert.PERMISSION)
 
 
 class TokenFormat(StrEnum):
@@ -29,75 +26,110 @@ class TokenFormat(StrEnum):
     SAS = "sas"
 
 
-@app.callback()
-def tokens() -> None:
-    """Makes `token` a group of commands even while there is one."""
+Resource = Annotated[str, typer.Option(help="Container, az://…, abfs(s)://… or https://…", show_default=False)]
+Permissions = Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(PERMISSIONS)}.", show_default=False)]
+Connector = Annotated[
+    str | None,
+    typer.Option(help="Connector to use; needed where several serve the resource.", show_default=False),
+]
+SourceIp = Annotated[
+    str | None,
+    typer.Option(help="IPv4 address or range A-B that alone may use it.", show_default=False),
+]
+Purpose = Annotated[
+    str | None,
+    typer.Option(help="What it is for, kept in the ledger; at most 200 characters.", show_default=False),
+]
+Format = Annotated[
+    TokenFormat,
+    typer.Option("--output", "-o", help="How to show it: env is for a shell, url and sas are the bare values."),
+]
 
 
 @app.command()
 def issue(
     context: typer.Context,
     *,
-    resource: Annotated[
-        str,
-        typer.Option(help="Container, az://…, abfs[s]://… or https://…", show_default=False),
-    ],
-    permissions: Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(_PERMISSIONS)}.", show_default=False)],
+    resource: Resource,
+    permissions: Permissions,
     ttl: Annotated[
         str | None,
         typer.Option(
             help="How long it lives, such as 15m or 1h30m; the broker's default if left out.", show_default=False
         ),
     ] = None,
-    connector: Annotated[
-        str | None,
-        typer.Option(help="Connector to use; needed where several serve the resource.", show_default=False),
-    ] = None,
-    source_ip: Annotated[
-        str | None,
-        typer.Option(help="IPv4 address or range A-B that alone may use it.", show_default=False),
-    ] = None,
-    output: Annotated[
-        TokenFormat,
-        typer.Option("--output", "-o", help="How to show it: env is for a shell, url and sas are the bare values."),
-    ] = TokenFormat.TABLE,
+    connector: Connector = None,
+    source_ip: SourceIp = None,
+    purpose: Purpose = None,
+    output: Format = TokenFormat.TABLE,
 ) -> None:
-    """Issue one SAS token for one resource."""
+    """Issue one SAS token for one resource. A grant must allow it."""
     screen = Screen(as_json=output is TokenFormat.JSON)
-    words = _permissions(permissions)
+    words = parse_permissions(permissions)
     lifetime = None if ttl is None else parse_duration(ttl, "--ttl")
     with client_of(context, screen) as client:
-        token = client.issue_token(resource, words, ttl=lifetime, connector=connector, source_ip=source_ip)
-    _print(token, output, screen)
+        token = client.issue_token(
+            resource, words, ttl=lifetime, connector=connector, source_ip=source_ip, purpose=purpose
+        )
+    if output is TokenFormat.JSON:
+        screen.json(_json(token))
+    else:
+        _print(token, output, screen)
 
 
-def _permissions(text: str) -> list[str]:
-    words = [word.strip().lower() for word in text.split(",") if word.strip()]
-    unknown = [word for word in words if word not in _PERMISSIONS]
-    if unknown or not words:
-        problem = f"{unknown[0]!r} is unknown" if unknown else "none given"
-        raise InvalidArgumentError(f"--permissions: {problem}; expected some of {', '.join(_PERMISSIONS)}")
-    return words
+@app.command()
+def watch(
+    context: typer.Context,
+    *,
+    resource: Resource,
+    permissions: Permissions,
+    ttl: Annotated[
+        str | None,
+        typer.Option(help="How long each lives; the broker's default if left out.", show_default=False),
+    ] = None,
+    connector: Connector = None,
+    source_ip: SourceIp = None,
+    purpose: Purpose = None,
+    output: Format = TokenFormat.TABLE,
+) -> None:
+    """Print a token now and a fresh one ahead of each expiry, until the broker ends it and says why, or Ctrl-C.
+
+    Exit code 3 where the grant, the connector or the caller's identity is gone, 5 where calling again makes sense.
+    With -o json, each token is one line.
+    """
+    screen = Screen(as_json=output is TokenFormat.JSON)
+    words = parse_permissions(permissions)
+    lifetime = None if ttl is None else parse_duration(ttl, "--ttl")
+    with client_of(context, screen) as client:
+        for token in client.watch_token(
+            resource, words, ttl=lifetime, connector=connector, source_ip=source_ip, purpose=purpose
+        ):
+            if output is TokenFormat.JSON:
+                screen.json_line(_json(token))
+            else:
+                _print(token, output, screen)
+                screen.flush()
+
+
+def _json(token: Token) -> dict[str, Any]:
+    return {
+        "lease_id": token.lease_id,
+        "sas_token": token.sas_token,
+        "sas_url": token.sas_url,
+        "resource_id": token.resource.resource_id,
+        "account": token.resource.account,
+        "url": token.resource.url,
+        "permissions": list(token.permissions),
+        "start_time": utc(token.start_time),
+        "expire_time": utc(token.expire_time),
+        "connector": token.connector,
+        "credential_version": token.credential_version,
+        "grant": token.grant,
+    }
 
 
 def _print(token: Token, output: TokenFormat, screen: Screen) -> None:
     match output:
-        case TokenFormat.JSON:
-            screen.json(
-                {
-                    "lease_id": token.lease_id,
-                    "sas_token": token.sas_token,
-                    "sas_url": token.sas_url,
-                    "resource_id": token.resource.resource_id,
-                    "account": token.resource.account,
-                    "url": token.resource.url,
-                    "permissions": list(token.permissions),
-                    "start_time": utc(token.start_time),
-                    "expire_time": utc(token.expire_time),
-                    "connector": token.connector,
-                    "credential_version": token.credential_version,
-                }
-            )
         case TokenFormat.ENV:
             for name, value in (
                 ("AZURE_STORAGE_ACCOUNT", token.resource.account),
@@ -109,7 +141,7 @@ def _print(token: Token, output: TokenFormat, screen: Screen) -> None:
             screen.line(token.sas_url)
         case TokenFormat.SAS:
             screen.line(token.sas_token)
-        case TokenFormat.TABLE:
+        case _:
             screen.properties(
                 [
                     ("lease id", token.lease_id),
@@ -119,6 +151,7 @@ def _print(token: Token, output: TokenFormat, screen: Screen) -> None:
                     ("valid from", utc(token.start_time)),
                     ("expires", utc(token.expire_time)),
                     ("connector", token.connector),
+                    ("grant", token.grant),
                 ]
             )
             # Outside the table, so that it can be copied in one piece.

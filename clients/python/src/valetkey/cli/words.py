@@ -22,9 +22,27 @@ class ResourceType(StrEnum):
 
 
 class Role(StrEnum):
-    """What the holder of an API key may call."""
+    """What people and their tools may call."""
 
     ADMIN = "admin"
     OPERATOR = "operator"
     VIEWER = "viewer"
-    CONSUMER = "consumer"
+    AUDITOR = "auditor"
+
+
+class ConsumerRole(StrEnum):
+    """Ready-made permissions of the consumers in a machine-learning stack."""
+
+    ORCHESTRATOR = "orchestrator"
+    STEP_OPERATOR = "step-operator"
+    DEPLOYER = "deployer"
+
+
+class EventKind(StrEnum):
+    """What the ledger records."""
+
+    TOKEN_ISSUED = "token-issued"  # noqa: S105 (a kind of event)
+    DENIED = "denied"
+    AUTHENTICATION_FAILED = "authentication-failed"
+    ADMIN_CHANGE = "admin-change"
+    PRUNED = "pruned"

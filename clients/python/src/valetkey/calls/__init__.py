@@ -1,0 +1,1 @@
+"""Groups of the client's calls, one file each."""

@@ -1,0 +1,129 @@
+"""The calls of GrantService: who may have what."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC
+from functools import cached_property
+
+from valetkey import convert, values
+from valetkey.calls.base import PAGE_SIZE, Calls, several
+from valetkey.v1 import grant_service_pb2 as grant_pb
+from valetkey.v1.grant_service_pb2_grpc import GrantServiceStub
+
+
+class GrantCalls(Calls):
+    """Creates, reads, changes, deletes and explains grants."""
+
+    @cached_property
+    def _grants(self) -> GrantServiceStub:
+        return GrantServiceStub(self._channel)
+
+    def create_grant(self, name: str, spec: values.GrantSpec) -> values.Grant:
+        """Stores a new grant; each connector in it must exist, and that one alone is meant from now on."""
+        request = grant_pb.CreateGrantRequest(grant=_message(name, spec))
+        return _grant(self._call(self._grants.CreateGrant, request).grant)
+
+    def get_grant(self, name: str) -> values.Grant:
+        """Returns one grant."""
+        return _grant(self._call(self._grants.GetGrant, grant_pb.GetGrantRequest(name=name)).grant)
+
+    def list_grants(self) -> list[values.Grant]:
+        """Returns all grants, by name."""
+        found: list[values.Grant] = []
+        page = ""
+        while True:
+            request = grant_pb.ListGrantsRequest(page_size=PAGE_SIZE, page_token=page)
+            answer = self._call(self._grants.ListGrants, request)
+            found += map(_grant, answer.grants)
+            if not (page := answer.next_page_token):
+                return found
+
+    def update_grant(self, name: str, spec: values.GrantSpec, *, version: int) -> values.Grant:
+        """Replaces a grant if it still has the `version` that was read.
+
+        Raises ConflictError where somebody else changed it in between: read it again.
+        """
+        request = grant_pb.UpdateGrantRequest(grant=_message(name, spec, version))
+        return _grant(self._call(self._grants.UpdateGrant, request).grant)
+
+    def delete_grant(self, name: str) -> None:
+        """Deletes a grant; streams that lived by it end within seconds, tokens at their own expiry."""
+        self._call(self._grants.DeleteGrant, grant_pb.DeleteGrantRequest(name=name))
+
+    def explain_access(
+        self,
+        resource: str,
+        permissions: Iterable[str],
+        *,
+        principal: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+        connector: str | None = None,
+    ) -> values.AccessExplanation:
+        """Says whether grants allow a request, and why or why not; issues nothing.
+
+        `principal` left out is the caller, with its own attributes; for others the caller needs a role.
+        """
+        request = grant_pb.ExplainAccessRequest(
+            principal=principal or "",
+            attributes=attributes or {},
+            resource_id=resource,
+            permissions=convert.to_permissions(permissions),
+            connector=connector or "",
+        )
+        answer = self._call(self._grants.ExplainAccess, request)
+        return values.AccessExplanation(
+            allowed=answer.allowed,
+            grant=answer.grant,
+            findings=tuple(
+                values.GrantFinding(finding.grant, finding.allows, tuple(finding.reasons))
+                for finding in answer.findings
+            ),
+            nearest=answer.nearest,
+        )
+
+
+def _message(name: str, spec: values.GrantSpec, version: int = 0) -> grant_pb.Grant:
+    message = grant_pb.Grant(
+        name=name,
+        principals=several(spec.principals, "principals", '("key:trainer",)'),
+        attributes=spec.attributes,
+        connectors=[
+            grant_pb.GrantedConnector(name=connector)
+            if isinstance(connector, str)
+            else grant_pb.GrantedConnector(name=connector.name, uid=connector.uid)
+            for connector in several(spec.connectors, "connectors", '("azure-blob-demo",)')
+        ],
+        containers=several(spec.containers, "containers", '("models",)'),
+        prefixes=several(spec.prefixes, "prefixes", '("runs/a",)'),
+        permissions=convert.to_permissions(spec.permissions),
+        source_ip=spec.source_ip,
+        note=spec.note,
+        version=version,
+    )
+    if spec.consumer_role:
+        message.consumer_role = convert.to_number(convert.CONSUMER_ROLE, spec.consumer_role, "consumer_role")
+    if spec.max_ttl is not None:
+        message.max_ttl.CopyFrom(convert.to_duration(spec.max_ttl, "max_ttl"))
+    if spec.expire_time is not None:
+        message.expire_time.CopyFrom(convert.to_timestamp(spec.expire_time, "expire_time"))
+    return message
+
+
+def _grant(message: grant_pb.Grant) -> values.Grant:
+    return values.Grant(
+        name=message.name,
+        principals=tuple(message.principals),
+        attributes=dict(message.attributes),
+        connectors=tuple(values.GrantedConnector(connector.name, connector.uid) for connector in message.connectors),
+        containers=tuple(message.containers),
+        prefixes=tuple(message.prefixes),
+        permissions=convert.permissions(message.permissions),
+        consumer_role=convert.to_word(convert.CONSUMER_ROLE, message.consumer_role),
+        max_ttl=convert.span(message, "max_ttl"),
+        source_ip=message.source_ip,
+        expire_time=convert.moment(message, "expire_time"),
+        note=message.note,
+        version=message.version,
+        uid=message.meta.uid,
+        create_time=message.meta.create_time.ToDatetime(UTC),
+        created_by=message.meta.created_by,
+    )

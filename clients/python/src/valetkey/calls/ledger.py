@@ -1,0 +1,168 @@
+"""The calls of LedgerService: what was decided."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import cached_property
+
+from valetkey import convert, values
+from valetkey.calls.base import PAGE_SIZE, Calls
+from valetkey.errors import InvalidArgumentError
+from valetkey.v1 import ledger_service_pb2 as ledger_pb
+from valetkey.v1.ledger_service_pb2_grpc import LedgerServiceStub
+
+# The most that one answer holds; the newest come in one answer, for pages lead onwards only.
+MOST_NEWEST = 1000
+
+
+class LedgerCalls(Calls):
+    """Reads leases and events, and has the chains checked."""
+
+    @cached_property
+    def _ledger(self) -> LedgerServiceStub:
+        return LedgerServiceStub(self._channel)
+
+    def list_leases(
+        self,
+        *,
+        include_expired: bool = False,
+        principal: str | None = None,
+        connector: str | None = None,
+        resource: str | None = None,
+        limit: int | None = None,
+    ) -> list[values.Lease]:
+        """Returns issued tokens, newest first: those that still live, or with `include_expired` all.
+
+        At most `limit`; left out, all there are.
+        """
+        found: list[values.Lease] = []
+        page = ""
+        while limit is None or len(found) < limit:
+            request = ledger_pb.ListLeasesRequest(
+                include_expired=include_expired,
+                principal=principal or "",
+                connector=connector or "",
+                resource_id=resource or "",
+                page_size=PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(found)),
+                page_token=page,
+            )
+            answer = self._call(self._ledger.ListLeases, request)
+            found += map(_lease, answer.leases)
+            if not (page := answer.next_page_token):
+                break
+        return found[:limit]
+
+    def list_events(
+        self,
+        *,
+        after_id: int = 0,
+        newest: bool = False,
+        kind: str | None = None,
+        principal: str | None = None,
+        connector: str | None = None,
+        request_id: str | None = None,
+        lease_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = 100,
+    ) -> list[values.Event]:
+        """Returns records in the ledger's order, at most `limit`, None for all that match.
+
+        The first of them after the position `after_id`, or with `newest` the last, of which there can be 1,000.
+        `kind` is one of token-issued, denied, authentication-failed, admin-change, pruned; `since` is inclusive,
+        `until` exclusive.
+        """
+        request = ledger_pb.ListEventsRequest(
+            after_id=after_id,
+            newest=newest,
+            kind=convert.to_number(convert.EVENT_KIND, kind, "kind") if kind else ledger_pb.EVENT_KIND_UNSPECIFIED,
+            principal=principal or "",
+            connector=connector or "",
+            request_id=request_id or "",
+            lease_id=lease_id or "",
+            since=None if since is None else convert.to_timestamp(since, "since"),
+            until=None if until is None else convert.to_timestamp(until, "until"),
+        )
+        if newest:
+            if limit is None or not 0 < limit <= MOST_NEWEST:
+                raise InvalidArgumentError(f"limit: {limit} is out of range; expected 1 to {MOST_NEWEST} of the newest")
+            request.page_size = limit
+            return [_event(message) for message in self._call(self._ledger.ListEvents, request).events]
+        found: list[values.Event] = []
+        while limit is None or len(found) < limit:
+            request.page_size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(found))
+            answer = self._call(self._ledger.ListEvents, request)
+            found += map(_event, answer.events)
+            if answer.next_after_id <= request.after_id:
+                break  # 0: nothing more now
+            request.after_id = answer.next_after_id
+        return found[:limit]
+
+    def verify_ledger(self, anchors: Iterable[values.LedgerHead] = ()) -> values.LedgerVerification:
+        """Has the broker check the chains of the whole ledger.
+
+        `anchors` are heads noted earlier, outside the ledger. Without them nothing shows that records were cut off at
+        the end, or that the whole ledger was replaced.
+        """
+        request = ledger_pb.VerifyLedgerRequest(anchors=[_head_message(head) for head in anchors])
+        answer = self._call(self._ledger.VerifyLedger, request)
+        return values.LedgerVerification(
+            intact=answer.intact,
+            records=answer.records,
+            problem=answer.problem,
+            broken_id=answer.broken_id,
+            heads=tuple(values.LedgerHead(head.writer, head.sequence, head.hash.hex()) for head in answer.heads),
+        )
+
+
+def _head_message(head: values.LedgerHead) -> ledger_pb.LedgerHead:
+    try:
+        return ledger_pb.LedgerHead(writer=head.writer, sequence=head.sequence, hash=bytes.fromhex(head.hash))
+    except (ValueError, TypeError):
+        raise InvalidArgumentError(
+            f"anchors: {head} is not a head; expected a writer, a sequence and a hash in hex"
+        ) from None
+
+
+def _lease(message: ledger_pb.Lease) -> values.Lease:
+    return values.Lease(
+        id=message.id,
+        principal=message.principal,
+        connector=message.connector,
+        credential_version=message.credential_version,
+        resource=message.resource,
+        permissions=convert.permissions(message.permissions),
+        issue_time=message.issue_time.ToDatetime(UTC),
+        expire_time=message.expire_time.ToDatetime(UTC),
+        grant=message.grant,
+        purpose=message.purpose,
+    )
+
+
+def _event(message: ledger_pb.Event) -> values.Event:
+    return values.Event(
+        id=message.id,
+        writer=message.writer,
+        sequence=message.sequence,
+        time=message.time.ToDatetime(UTC),
+        kind=convert.to_word(convert.EVENT_KIND, message.kind),
+        method=message.method,
+        request_id=message.request_id,
+        principal=message.principal,
+        authentication=message.authentication,
+        peer=message.peer,
+        object=message.object,
+        connector=message.connector,
+        connector_uid=message.connector_uid,
+        credential_version=message.credential_version,
+        resource=message.resource,
+        permissions=convert.permissions(message.permissions),
+        ttl=convert.span(message, "ttl"),
+        expire_time=convert.moment(message, "expire_time"),
+        lease_id=message.lease_id,
+        signature_sha256=message.signature_sha256.hex(),
+        grant=message.grant,
+        reason=message.reason,
+        purpose=message.purpose,
+        count=message.count,
+        hash=message.hash.hex(),
+    )

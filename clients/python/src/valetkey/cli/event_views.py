@@ -1,0 +1,96 @@
+"""Records of the ledger as lines, as a table and as JSON."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from valetkey.cli.screen import Screen
+from valetkey.cli.times import utc
+from valetkey.values import Event
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """Returns a record as a JSON object; what does not apply is null or empty."""
+    return {
+        "id": event.id,
+        "writer": event.writer,
+        "sequence": event.sequence,
+        "time": utc(event.time),
+        "kind": event.kind,
+        "method": event.method,
+        "request_id": event.request_id,
+        "principal": event.principal,
+        "authentication": event.authentication,
+        "peer": event.peer,
+        "object": event.object,
+        "connector": event.connector,
+        "connector_id": event.connector_uid,
+        "credential_version": event.credential_version,
+        "resource": event.resource,
+        "permissions": list(event.permissions),
+        "ttl_seconds": event.ttl.total_seconds() if event.ttl is not None else None,
+        "expire_time": utc(event.expire_time) if event.expire_time else None,
+        "lease_id": event.lease_id,
+        "signature_sha256": event.signature_sha256,
+        "grant": event.grant,
+        "reason": event.reason,
+        "purpose": event.purpose,
+        "count": event.count,
+        "hash": event.hash,
+    }
+
+
+def event_line(event: Event) -> str:
+    """Returns a record as one line: time, kind, principal, what it is about, why, and the request id."""
+    parts = [
+        utc(event.time),
+        event.kind,
+        event.principal or "-",
+        *_what(event),
+        _why(event),
+        f"lease={event.lease_id}" if event.lease_id else "",
+        f"peer={event.peer}" if event.peer else "",
+        f"request={event.request_id}" if event.request_id else "",
+    ]
+    # The broker keeps control characters out; a line break here would make one record look like two.
+    return " ".join(part for part in parts if part).replace("\n", "\\n")
+
+
+def print_events(screen: Screen, events: Iterable[Event]) -> None:
+    """Prints records, one row each."""
+    screen.table(
+        ["ID", "TIME", "KIND", "PRINCIPAL", "WHAT", "GRANT OR REASON", "LEASE ID", "PEER", "REQUEST ID"],
+        [
+            [
+                str(event.id),
+                utc(event.time),
+                event.kind,
+                event.principal,
+                "\n".join(part for part in _what(event) if part),
+                _why(event),
+                event.lease_id,
+                event.peer,
+                event.request_id,
+            ]
+            for event in events
+        ],
+    )
+
+
+def _what(event: Event) -> list[str]:
+    return [
+        event.method.rpartition("/")[2],
+        event.object,
+        ",".join(event.permissions),
+        event.resource,
+        f"connector={event.connector}" if event.connector else "",
+        f"purpose={event.purpose!r}" if event.purpose else "",
+    ]
+
+
+def _why(event: Event) -> str:
+    parts = [
+        f"grant={event.grant}" if event.grant else "",
+        f"reason={event.reason}" if event.reason else "",
+        f"x{event.count}" if event.count > 1 else "",
+    ]
+    return " ".join(part for part in parts if part)

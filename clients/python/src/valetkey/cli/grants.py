@@ -1,0 +1,213 @@
+"""`valetkey grant`: say who may have what, and why somebody may or may not."""
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from valetkey.cli import failures
+from valetkey.cli.grant_options import (
+    Attributes,
+    Connectors,
+    Containers,
+    Expires,
+    MaxTtl,
+    Note,
+    Permissions,
+    Prefixes,
+    Principals,
+    Role,
+    SomeConnectors,
+    SomeContainers,
+    SomePrincipals,
+    SourceIp,
+    changes_of,
+)
+from valetkey.cli.grant_views import explanation_json, grant_json, print_explanation, print_grant, print_grants
+from valetkey.cli.lists import PERMISSIONS, parse_attributes, parse_permissions
+from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.session import client_of, confirm
+from valetkey.errors import ConflictError, InvalidArgumentError
+from valetkey.values import Grant, GrantSpec
+
+app = typer.Typer(help="Say who may have what, and see why.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the grant.", show_default=False)]
+
+
+@app.command()
+def create(
+    context: typer.Context,
+    *,
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="1 to 63 lower-case letters, digits, inner hyphens.", show_default=False),
+    ],
+    principal: Principals,
+    connector: Connectors,
+    container: Containers,
+    prefix: Prefixes = None,
+    permissions: Permissions = None,
+    role: Role = None,
+    attribute: Attributes = None,
+    max_ttl: MaxTtl = None,
+    source_ip: SourceIp = None,
+    expires: Expires = None,
+    note: Note = None,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Let principals have containers of connectors, with --permissions or those of a --role."""
+    screen = Screen(as_json=output is OutputFormat.JSON)
+    if permissions is None and role is None:
+        raise InvalidArgumentError("no permissions; expected --permissions such as read,list, or --role")
+    changes = changes_of(
+        principal=principal,
+        connector=connector,
+        container=container,
+        prefix=prefix,
+        permissions=permissions,
+        role=role,
+        attribute=attribute,
+        max_ttl=max_ttl,
+        source_ip=source_ip,
+        expires=expires,
+        note=note,
+    )
+    with client_of(context, screen) as client:
+        grant = client.create_grant(name, GrantSpec(**changes))
+    _show(screen, grant)
+
+
+@app.command("list")
+def list_(context: typer.Context, output: Output = OutputFormat.TABLE) -> None:
+    """List the grants, by name."""
+    screen = Screen(as_json=output is OutputFormat.JSON)
+    with client_of(context, screen) as client:
+        grants = client.list_grants()
+    if screen.as_json:
+        screen.json([grant_json(grant) for grant in grants])
+    else:
+        print_grants(screen, grants)
+
+
+@app.command()
+def describe(context: typer.Context, name: Name, output: Output = OutputFormat.TABLE) -> None:
+    """Show one grant."""
+    screen = Screen(as_json=output is OutputFormat.JSON)
+    with client_of(context, screen) as client:
+        grant = client.get_grant(name)
+    _show(screen, grant)
+
+
+@app.command()
+def update(
+    context: typer.Context,
+    *,
+    name: Name,
+    principal: SomePrincipals = None,
+    connector: SomeConnectors = None,
+    container: SomeContainers = None,
+    prefix: Prefixes = None,
+    permissions: Permissions = None,
+    role: Role = None,
+    attribute: Attributes = None,
+    max_ttl: MaxTtl = None,
+    source_ip: SourceIp = None,
+    expires: Expires = None,
+    note: Note = None,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Change what is given, keep the rest. A list that is given replaces the whole old one.
+
+    --prefix "", --attribute "", --source-ip "", --note "", --max-ttl none and --expires never take a limit away.
+    """
+    screen = Screen(as_json=output is OutputFormat.JSON)
+    changes = changes_of(
+        principal=principal,
+        connector=connector,
+        container=container,
+        prefix=prefix,
+        permissions=permissions,
+        role=role,
+        attribute=attribute,
+        max_ttl=max_ttl,
+        source_ip=source_ip,
+        expires=expires,
+        note=note,
+    )
+    if not changes:
+        raise InvalidArgumentError("nothing to change; expected at least one option, such as --note")
+    with client_of(context, screen) as client:
+        before = client.get_grant(name)
+        try:
+            grant = client.update_grant(name, replace(before.spec, **changes), version=before.version)
+        except ConflictError as error:
+            raise ConflictError(
+                f"somebody else changed grant {name} in the meantime, and nothing was changed now; "
+                f"look at it with: valetkey grant describe {name}, then try again",
+                reason=error.reason,
+                code=error.code,
+                metadata=error.metadata,
+                request_id=error.request_id,
+                retry_delay=error.retry_delay,
+            ) from None
+    _show(screen, grant)
+
+
+@app.command()
+def delete(
+    context: typer.Context,
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Delete a grant. Tokens that are out live on until they expire. At a terminal, asks first."""
+    screen = Screen(as_json=output is OutputFormat.JSON)
+    with client_of(context, screen) as client:
+        confirm(f"Delete grant {name} for good?", yes=yes)
+        client.delete_grant(name)
+    if screen.as_json:
+        screen.json({"deleted": name})
+    else:
+        screen.line(f"Deleted grant `{name}`.")
+
+
+@app.command()
+def explain(
+    context: typer.Context,
+    *,
+    resource: Annotated[str, typer.Option(help="Container, az://…, abfs(s)://… or https://…", show_default=False)],
+    permissions: Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(PERMISSIONS)}.", show_default=False)],
+    principal: Annotated[
+        str | None, typer.Option(help="Who would ask, such as key:trainer; you, if left out.", show_default=False)
+    ] = None,
+    connector: Annotated[
+        str | None, typer.Option(help="Connector to use; all if left out.", show_default=False)
+    ] = None,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="Attribute the principal would have; may be repeated.", show_default=False
+        ),
+    ] = None,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Say which grant allows a request, or why none does and what would work. Exit code 0 if allowed, 3 if not."""
+    screen = Screen(as_json=output is OutputFormat.JSON)
+    words = parse_permissions(permissions)
+    attributes = parse_attributes(attribute or [])
+    with client_of(context, screen) as client:
+        found = client.explain_access(resource, words, principal=principal, attributes=attributes, connector=connector)
+    if screen.as_json:
+        screen.json(explanation_json(found))
+    else:
+        print_explanation(screen, found)
+    if not found.allowed:
+        raise typer.Exit(failures.NOT_PERMITTED)
+
+
+def _show(screen: Screen, grant: Grant) -> None:
+    if screen.as_json:
+        screen.json(grant_json(grant))
+    else:
+        print_grant(screen, grant)

@@ -1,0 +1,76 @@
+"""`valetkey lease`: which tokens are out there."""
+
+from typing import Annotated, Any
+
+import typer
+
+from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.session import client_of
+from valetkey.cli.times import utc
+from valetkey.values import Lease
+
+app = typer.Typer(help="See issued tokens, never the tokens themselves.", no_args_is_help=True)
+
+
+@app.callback()
+def leases() -> None:
+    """Makes `lease` a group of commands even while there is one."""
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    everything: Annotated[bool, typer.Option("--all", help="Also those that have ended.")] = False,
+    principal: Annotated[
+        str | None, typer.Option(help="Only of this principal, such as key:trainer.", show_default=False)
+    ] = None,
+    connector: Annotated[str | None, typer.Option(help="Only of this connector.", show_default=False)] = None,
+    resource: Annotated[
+        str | None, typer.Option(help="Only of this resource, such as az://models.", show_default=False)
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many; all if left out.", show_default=False)
+    ] = None,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """List the tokens that still live, newest first."""
+    screen = Screen(as_json=output is OutputFormat.JSON)
+    with client_of(context, screen) as client:
+        found = client.list_leases(
+            include_expired=everything, principal=principal, connector=connector, resource=resource, limit=limit
+        )
+    if screen.as_json:
+        screen.json([_json(lease) for lease in found])
+        return
+    screen.table(
+        ["LEASE ID", "PRINCIPAL", "RESOURCE", "PERMISSIONS", "CONNECTOR", "GRANT", "ISSUED", "EXPIRES", "PURPOSE"],
+        [
+            [
+                lease.id,
+                lease.principal,
+                lease.resource,
+                ", ".join(lease.permissions),
+                lease.connector,
+                lease.grant,
+                utc(lease.issue_time),
+                utc(lease.expire_time),
+                lease.purpose,
+            ]
+            for lease in found
+        ],
+    )
+
+
+def _json(lease: Lease) -> dict[str, Any]:
+    return {
+        "lease_id": lease.id,
+        "principal": lease.principal,
+        "resource": lease.resource,
+        "permissions": list(lease.permissions),
+        "connector": lease.connector,
+        "credential_version": lease.credential_version,
+        "grant": lease.grant,
+        "issue_time": utc(lease.issue_time),
+        "expire_time": utc(lease.expire_time),
+        "purpose": lease.purpose,
+    }

@@ -1,0 +1,123 @@
+"""Who is asking: an API key, a token in a file, or a client certificate; one of them."""
+
+import os
+import re
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from valetkey.errors import SettingsError
+from valetkey.secret_files import read_secret_file
+
+# What a header of HTTP/2 carries unharmed; both API keys and JWTs are made of it.
+_BEARER = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """One identity of one kind; its repr shows no API key."""
+
+    api_key: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
+    client_cert_file: Path | None = None
+    client_key_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Raises SettingsError for none, for several kinds, half a certificate, and an API key that cannot be sent."""
+        certificate = self.client_cert_file is not None or self.client_key_file is not None
+        given = [
+            name
+            for name, there in (
+                ("an API key", self.api_key is not None),
+                ("a token file", self.token_file is not None),
+                ("a client certificate", certificate),
+            )
+            if there
+        ]
+        if len(given) != 1:
+            raise SettingsError(
+                f"identity: {' and '.join(given) or 'nothing'} given; "
+                "expected exactly one of an API key, a token file, or a client certificate with its key"
+            )
+        if certificate and (self.client_cert_file is None or self.client_key_file is None):
+            missing = "certificate" if self.client_cert_file is None else "key"
+            raise SettingsError(
+                f"client certificate: its {missing} file is not given; "
+                "expected both, the certificate's and the key's, in the same place"
+            )
+        if self.api_key is not None and not _BEARER.fullmatch(self.api_key):
+            raise SettingsError(
+                "API key: is empty or holds spaces, line breaks or other than ASCII; "
+                "expected vk_ and 43 letters, digits, _ or -"
+            )
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        api_key: str | None = None,
+        token_file: str | os.PathLike[str] | None = None,
+        client_cert_file: str | os.PathLike[str] | None = None,
+        client_key_file: str | os.PathLike[str] | None = None,
+    ) -> "Identity":
+        """Returns the identity that a client's arguments make; an empty path is none."""
+        return cls(
+            api_key=api_key,
+            token_file=Path(token_file) if token_file else None,
+            client_cert_file=Path(client_cert_file) if client_cert_file else None,
+            client_key_file=Path(client_key_file) if client_key_file else None,
+        )
+
+    def arguments(self) -> dict[str, Any]:
+        """Returns the identity as the arguments that `Client` takes."""
+        return {
+            "api_key": self.api_key,
+            "token_file": self.token_file,
+            "client_cert_file": self.client_cert_file,
+            "client_key_file": self.client_key_file,
+        }
+
+    def key_pair(self) -> tuple[bytes, bytes] | None:
+        """Returns the client's certificate chain and private key in PEM form, None for the other kinds.
+
+        Raises SettingsError where a file cannot be read, or the two are no unencrypted key and its certificate.
+        """
+        if self.client_cert_file is None or self.client_key_file is None:
+            return None
+        pems = []
+        for path in (self.client_cert_file, self.client_key_file):
+            try:
+                pems.append(path.read_bytes())
+            except OSError as error:
+                raise SettingsError(f"client certificate: {path} cannot be read: {error.strerror}") from None
+            except ValueError:
+                raise SettingsError(f"client certificate: {str(path)!r} is not a path") from None
+        try:
+            # The password keeps OpenSSL from asking for one at the terminal.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(
+                self.client_cert_file, self.client_key_file, password=""
+            )
+        except (OSError, ValueError):
+            raise SettingsError(
+                f"client certificate: {self.client_cert_file} and {self.client_key_file} are not a certificate "
+                "and its key; expected both in PEM form, the key without a password"
+            ) from None
+        return pems[0], pems[1]
+
+    def call_credentials(self) -> grpc.CallCredentials | None:
+        """Returns what one call carries: the token as its file holds it now, for such tokens rotate.
+
+        None for the other kinds, which go with the connection. Raises SettingsError where the file cannot be read
+        or holds no token.
+        """
+        if self.token_file is None:
+            return None
+        token, _ = read_secret_file(self.token_file, "token")
+        if not _BEARER.fullmatch(token):
+            raise SettingsError(
+                f"token: file {self.token_file} holds spaces or other than ASCII; expected one JWT and nothing else"
+            )
+        return grpc.access_token_call_credentials(token)

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from broker.errors import ConfigurationError
 from broker.identity_settings import AuthnSettings
+from broker.ledger_settings import LedgerSettings
 from broker.model import CloudProfile
 
 ENV_PREFIX = "VALETKEY_BROKER_"
@@ -164,6 +165,7 @@ class Settings(BaseSettings):
     server: ServerSettings
     vault: VaultSettings
     issuing: IssuingSettings = IssuingSettings()
+    ledger: LedgerSettings = LedgerSettings()
     limits: LimitsSettings = LimitsSettings()
     logging: LoggingSettings = LoggingSettings()
     authn: AuthnSettings = AuthnSettings()
@@ -221,6 +223,7 @@ class Settings(BaseSettings):
             "vault.secret_id_file": self.vault.secret_id_file,
             "vault.ca_file": self.vault.ca_file,
             **{f"clouds.{name}.ca_file": cloud.ca_file for name, cloud in self.clouds.items()},
+            **self.ledger.files(),
             **self.authn.files(),
         }
         return {setting: path for setting, path in named.items() if path is not None}
@@ -247,6 +250,10 @@ def load_settings(path: Path) -> Settings:
     ]
     if problems:
         raise ConfigurationError("\n".join(problems))
+    try:
+        settings.ledger.database_url()
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
     return settings
 
 

@@ -176,6 +176,7 @@ class DevStack:
                 "secret_id_file": vault.secret_id_file,
                 "ca_file": self.ca_file,
             },
+            "ledger": {"url": f"sqlite:///{self.directory / 'ledger.db'}"},
             f"clouds.{CLOUD}": {
                 "authority": self.control_plane.url,
                 "arm_endpoint": self.control_plane.url,

@@ -66,6 +66,7 @@ def make_settings(directory: Path, **sections: dict[str, Any]) -> Settings:
             }
         },
         "issuing": {},
+        "ledger": {"url": f"sqlite:///{directory / 'ledger.db'}"},
     }
     merged: dict[str, Any] = {name: {**values, **sections.get(name, {})} for name, values in defaults.items()}
     return Settings(default_cloud="dev", **merged)

@@ -11,9 +11,11 @@ import structlog
 
 from broker import __version__
 from broker.adapters.azure import AzureCloud
+from broker.adapters.oidc import key_source
 from broker.adapters.vault import VaultStateStore
-from broker.authn.api_key import ApiKeyAuthenticator
+from broker.authn.composite import build_authenticator
 from broker.authn.key_admin import ApiKeyAdmin
+from broker.authn.trust import TrustBundles
 from broker.connectors.registry import ConnectorRegistry
 from broker.issuing.choose import ConnectorChooser
 from broker.issuing.delegation_keys import DelegationKeys
@@ -21,6 +23,7 @@ from broker.issuing.directory import ContainerDirectory
 from broker.issuing.issuer import Issuer
 from broker.ledger import LogLedger
 from broker.ports import Clock, Cloud, Ledger, StateStore
+from broker.rpc.credentials import CertificatePort
 from broker.rpc.server import RpcServer, UseCases
 from broker.settings import Settings
 from broker.state.memory import Memory
@@ -127,16 +130,20 @@ async def running_server(settings: Settings, core: Core, *, shared_port: bool = 
         if server is not None:
             server.set_serving(usable)
 
+    mtls = settings.authn.mtls
+    trust = TrustBundles(mtls.trust_domains) if mtls is not None else None
+    authenticator = build_authenticator(settings.authn, core.memory, core.clock, key_source=key_source, trust=trust)
     sync = StateSync(core.store, core.repository, settings.vault, on_change)
     use_cases = UseCases(
         issuer=core.issuer,
         registry=core.registry,
         api_keys=core.api_keys,
-        authenticator=ApiKeyAuthenticator(core.memory, core.clock),
+        authenticator=authenticator,
         memory=core.memory,
         sync=sync,
     )
-    server = RpcServer(settings.server, use_cases, shared_port=shared_port)
+    certificates = CertificatePort(mtls.port, trust) if mtls is not None and trust is not None else None
+    server = RpcServer(settings.server, use_cases, shared_port=shared_port, certificates=certificates)
     await server.start()
     syncing = asyncio.create_task(sync.run(), name="state-sync")
     try:
@@ -145,6 +152,7 @@ async def running_server(settings: Settings, core: Core, *, shared_port: bool = 
         await server.stop()
         syncing.cancel()
         await asyncio.gather(syncing, return_exceptions=True)
+        await authenticator.close()
 
 
 async def serve(settings: Settings, *, stop: asyncio.Event | None = None, shared_port: bool = False) -> None:

@@ -13,6 +13,7 @@ import typer
 import uvloop
 
 from broker import __version__
+from broker.authn.trust import TrustBundles
 from broker.errors import BrokerError, ConfigurationError
 from broker.model import InvalidFieldError
 from broker.observability.logging import configure_logging
@@ -63,9 +64,10 @@ def serve(
     """Serves until SIGTERM or Ctrl-C."""
     settings = _loaded(config)
     count = workers or settings.server.workers
+    certificate_port = settings.authn.mtls.port if settings.authn.mtls is not None else None
     if count > 1:
-        sys.exit(Supervisor(config, settings.server, count).run())
-    with only_broker_on(settings.server):
+        sys.exit(Supervisor(config, settings.server, count, certificate_port).run())
+    with only_broker_on(settings.server, certificate_port):
         _run(_serve(settings, shared_port=False))
 
 
@@ -80,9 +82,16 @@ def check_config(config: Config) -> None:
     """Says what is wrong with the settings, or that nothing is, without starting."""
     settings = load_settings(config)
     check_certificate(settings.server.tls_cert_file, settings.server.tls_key_file)
+    mtls = settings.authn.mtls
+    if mtls is not None:
+        TrustBundles(mtls.trust_domains)
     cloud = settings.profiles()[settings.default_cloud]
     typer.echo(f"{config}: ok")
     typer.echo(f"  listens on   {settings.server.address}, {settings.server.workers} worker(s), TLS")
+    callers = ["API keys", *(each.issuer for each in settings.authn.oidc)]
+    if mtls is not None:
+        callers += [f"spiffe://{name} on port {mtls.port}" for name in sorted(mtls.trust_domains)]
+    typer.echo(f"  admits       {', '.join(callers)}")
     typer.echo(f"  keeps state  {settings.vault.address}, mount {settings.vault.mount}")
     typer.echo(f"  clouds       {', '.join(sorted(settings.profiles()))} (default: {cloud.name})")
 

@@ -26,16 +26,26 @@ LIFELINE_ENV = "VALETKEY_BROKER_LIFELINE_FD"
 
 
 @contextlib.contextmanager
-def only_broker_on(settings: ServerSettings) -> Iterator[None]:
-    """Holds the port's name for this broker. Raises ConfigurationError where another process has it, or nobody can.
+def only_broker_on(settings: ServerSettings, certificate_port: int | None = None) -> Iterator[None]:
+    """Holds the names of the broker's ports. Raises ConfigurationError where another process has one, or nobody can.
 
     Workers bind with SO_REUSEPORT, with which a second broker would share the port in silence. So the port is tried
     once without it; and between two brokers that try at the same moment an abstract socket decides (Linux only: it
     belongs to the network namespace, as the port does, and goes with the process).
     """
+    with contextlib.ExitStack() as held:
+        held.enter_context(_only_user_of(settings, "server.port"))
+        if certificate_port is not None:
+            other = settings.model_copy(update={"port": certificate_port})
+            held.enter_context(_only_user_of(other, "authn.mtls.port"))
+        yield
+
+
+@contextlib.contextmanager
+def _only_user_of(settings: ServerSettings, setting: str) -> Iterator[None]:
     taken = ConfigurationError(
         f"cannot listen on {settings.address}: the port is taken, perhaps by another valetkey-broker; "
-        "stop that one, or choose another server.port"
+        f"stop that one, or choose another {setting}"
     )
     with contextlib.ExitStack() as held:
         if sys.platform == "linux":
@@ -54,7 +64,7 @@ def only_broker_on(settings: ServerSettings) -> Iterator[None]:
                 if error.errno == errno.EADDRINUSE:
                     raise taken from None
                 raise ConfigurationError(
-                    f"cannot listen on {settings.address}: {error.strerror}; see server.host and server.port"
+                    f"cannot listen on {settings.address}: {error.strerror}; see server.host and {setting}"
                 ) from None
         yield
 
@@ -68,16 +78,19 @@ def watch_lifeline() -> int | None:
 class Supervisor:
     """Starts N workers as processes of their own, before any gRPC object exists in this one."""
 
-    def __init__(self, config: Path, settings: ServerSettings, workers: int) -> None:
+    def __init__(
+        self, config: Path, settings: ServerSettings, workers: int, certificate_port: int | None = None
+    ) -> None:
         self._argv = [sys.executable, "-m", "broker", "worker", "--config", str(config)]
         self._settings = settings
+        self._certificate_port = certificate_port
         self._slots: list[_Slot] = [_Slot(index) for index in range(workers)]
         self._stopping = False
         self._log = structlog.get_logger()
 
     def run(self) -> int:
         """Runs until SIGTERM or SIGINT; returns the exit code. Raises ConfigurationError where the port is taken."""
-        with only_broker_on(self._settings):
+        with only_broker_on(self._settings, self._certificate_port):
             lifeline_read, lifeline_write = os.pipe()
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._stop)

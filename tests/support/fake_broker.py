@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ import grpc
 from google.protobuf.message import Message
 
 from broker.devstack.ca import CertificateAuthority, make_ca
+from support.fake_access import NOW, FakeAccess
 from valetkey.v1 import api_key_service_pb2 as api_key_pb
 from valetkey.v1 import (
     api_key_service_pb2_grpc,
     connector_service_pb2_grpc,
+    grant_service_pb2_grpc,
+    ledger_service_pb2_grpc,
     resource_service_pb2_grpc,
     token_service_pb2_grpc,
 )
@@ -28,7 +31,6 @@ from valetkey.v1 import resource_service_pb2 as resource_pb
 from valetkey.v1 import token_service_pb2 as token_pb
 
 API_KEY = "vk_" + "k" * 43
-NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 SAS = "sv=2025-07-05&sp=rl&sig=PLANTED%2Bsignature%3D"
 
 
@@ -104,19 +106,42 @@ def entry(name: str, *resources: common_pb.Resource, error: str = "") -> resourc
     return message
 
 
+def token(request: token_pb.IssueTokenRequest, number: int = 1) -> token_pb.IssueTokenResponse:
+    """Returns a token as the broker would issue it at NOW; the numbers tell those of a stream apart."""
+    answer = token_pb.IssueTokenResponse(
+        lease_id=f"lease-{number}",
+        sas_token=SAS,
+        resource=resource(request.resource_id.removeprefix("az://")),
+        permissions=request.permissions,
+        connector=request.connector or "azure-blob-demo",
+        credential_version=3,
+        grant="training",
+    )
+    answer.start_time.FromDatetime(NOW - timedelta(minutes=15))
+    answer.expire_time.FromDatetime(NOW + timedelta(minutes=15))
+    return answer
+
+
 class FakeBroker(
+    FakeAccess,
     token_service_pb2_grpc.TokenServiceServicer,
     resource_service_pb2_grpc.ResourceServiceServicer,
     connector_service_pb2_grpc.ConnectorServiceServicer,
     api_key_service_pb2_grpc.ApiKeyServiceServicer,
 ):
-    """Answers every RPC. `requests` holds what came in, `metadata` the last call's; `failures` go by method."""
+    """Answers every RPC. `requests` holds what came in, `metadata` the last call's; `failures` go by method.
+
+    Callers are let in with `api_key` as their bearer, and, if `trusts_certificates`, without one.
+    """
 
     def __init__(self, endpoint: str, authority: CertificateAuthority) -> None:
+        super().__init__()
         self.endpoint = endpoint
         self.authority = authority
         self.ca_file = authority.ca_file
         self.api_key = API_KEY
+        self.trusts_certificates = False
+        self.peer: dict[str, Any] = {}
         self.requests: list[Any] = []
         self.metadata: dict[str, Any] = {}
         self.failures: dict[str, Failure] = {}
@@ -130,17 +155,13 @@ class FakeBroker(
         self, request: token_pb.IssueTokenRequest, context: grpc.ServicerContext
     ) -> token_pb.IssueTokenResponse:
         self._enter("IssueToken", request, context)
-        answer = token_pb.IssueTokenResponse(
-            lease_id="lease-1",
-            sas_token=SAS,
-            resource=resource(request.resource_id.removeprefix("az://")),
-            permissions=request.permissions,
-            connector=request.connector or "azure-blob-demo",
-            credential_version=3,
-        )
-        answer.start_time.FromDatetime(NOW - timedelta(minutes=15))
-        answer.expire_time.FromDatetime(NOW + timedelta(minutes=15))
-        return answer
+        return token(request)
+
+    def WatchToken(
+        self, request: token_pb.WatchTokenRequest, context: grpc.ServicerContext
+    ) -> Iterator[token_pb.WatchTokenResponse]:
+        self._enter("WatchToken", request, context)
+        yield from self._answers(context)
 
     def ListResources(
         self, request: resource_pb.ListResourcesRequest, context: grpc.ServicerContext
@@ -193,7 +214,6 @@ class FakeBroker(
         key = api_key_pb.ApiKey(
             name=request.name,
             roles=request.roles,
-            connectors=request.connectors,
             expire_time=request.expire_time,
             meta=common_pb.ObjectMeta(uid="uid-key", created_by="key:admin"),
         )
@@ -216,7 +236,9 @@ class FakeBroker(
 
     def _enter(self, method: str, request: Message, context: grpc.ServicerContext) -> None:
         self.metadata = dict(context.invocation_metadata())
-        if self.metadata.get("authorization") != f"Bearer {self.api_key}":
+        self.peer = dict(context.auth_context())
+        bearer = self.metadata.get("authorization")
+        if bearer != f"Bearer {self.api_key}" and not (self.trusts_certificates and bearer is None):
             refusal = Failure(
                 grpc.StatusCode.UNAUTHENTICATED,
                 "the API key is unknown or revoked",
@@ -237,6 +259,9 @@ class FakeBroker(
             )
             self._abort(missing, context)
 
+    def _refuse(self, context: grpc.ServicerContext, code: grpc.StatusCode, text: str, reason: int) -> None:
+        self._abort(Failure(code, text, reason), context)
+
     def _abort(self, failure: Failure, context: grpc.ServicerContext) -> None:
         time.sleep(failure.delay)
         if not failure.bare:
@@ -250,18 +275,27 @@ class FakeBroker(
 
 
 @contextmanager
-def running_fake_broker(directory: Path, sans: tuple[str, ...] = ("localhost", "127.0.0.1")) -> Iterator[FakeBroker]:
-    """Serves a FakeBroker on a free loopback port until the block ends; `directory` takes its CA."""
+def running_fake_broker(
+    directory: Path, sans: tuple[str, ...] = ("localhost", "127.0.0.1"), *, client_ca: bytes | None = None
+) -> Iterator[FakeBroker]:
+    """Serves a FakeBroker on a free loopback port until the block ends; `directory` takes its CA.
+
+    With `client_ca`, in PEM form, every caller must show a certificate of it, and is let in by it.
+    """
     authority = make_ca(directory)
     certificate, key = authority.issue("fake-broker", directory, sans)
     server = grpc.server(ThreadPoolExecutor(max_workers=4))
-    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+    pair = (key.read_bytes(), certificate.read_bytes())
+    credentials = grpc.ssl_server_credentials([pair], client_ca, require_client_auth=client_ca is not None)
     port = server.add_secure_port("127.0.0.1:0", credentials)
     broker = FakeBroker(f"127.0.0.1:{port}", authority)
+    broker.trusts_certificates = client_ca is not None
     token_service_pb2_grpc.add_TokenServiceServicer_to_server(broker, server)
     resource_service_pb2_grpc.add_ResourceServiceServicer_to_server(broker, server)
     connector_service_pb2_grpc.add_ConnectorServiceServicer_to_server(broker, server)
     api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server(broker, server)
+    grant_service_pb2_grpc.add_GrantServiceServicer_to_server(broker, server)
+    ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server(broker, server)
     server.start()
     try:
         yield broker

@@ -1,6 +1,7 @@
 """A fake broker, an empty home, and a way to run command lines in this process."""
 
 import io
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +21,8 @@ def _empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    for name in ("ENDPOINT", "CA_FILE", "API_KEY", "API_KEY_FILE", "CONFIG", "CLIENT_SECRET"):
-        monkeypatch.delenv(f"VALETKEY_{name}", raising=False)
+    for name in [name for name in os.environ if name.startswith("VALETKEY_")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from support.cli_runner import Runner
 from support.fake_broker import Failure, FakeBroker
 
-CREATE = ("api-key", "create", "trainer", "--role", "consumer", "--connector", "a", "--connector", "b")
+CREATE = ("api-key", "create", "trainer", "--role", "auditor", "--role", "viewer")
 
 
 def test_a_key_is_made_here_and_shown_once(valetkey: Runner, broker: FakeBroker) -> None:
@@ -24,7 +24,7 @@ def test_a_key_is_made_here_and_shown_once(valetkey: Runner, broker: FakeBroker)
     (request,) = broker.requests
     assert request.key_sha256 == hashlib.sha256(key.encode()).digest()
     assert key.encode() not in request.SerializeToString()
-    assert (list(request.roles), list(request.connectors)) == ([4], ["a", "b"])
+    assert list(request.roles) == [4, 3]
     left = request.expire_time.ToDatetime(UTC) - datetime.now(UTC)
     assert timedelta(days=29, hours=23) < left <= timedelta(days=30)
 
@@ -33,7 +33,7 @@ def test_a_key_as_json(valetkey: Runner, broker: FakeBroker) -> None:
     """Protects scripts, and the default of 90 days."""
     answer = valetkey(*CREATE, "-o", "json").json
     assert broker.requests[0].key_sha256 == hashlib.sha256(answer["api_key"].encode()).digest()
-    assert answer["roles"] == ["consumer"]
+    assert answer["roles"] == ["auditor", "viewer"]
     left = broker.requests[0].expire_time.ToDatetime(UTC) - datetime.now(UTC)
     assert left.days in (89, 90)
 
@@ -79,9 +79,9 @@ def test_the_file_goes_when_the_key_was_refused(
 def test_list_and_revoke(valetkey: Runner) -> None:
     """Protects what an admin sees of keys, and the end of one."""
     valetkey(*CREATE)
-    assert "trainer │ consumer │ a" in valetkey("api-key", "list").out
+    assert "trainer │ auditor, viewer │" in valetkey("api-key", "list").out
     (key,) = valetkey("api-key", "list", "-o", "json").json
-    assert (key["name"], key["connectors"]) == ("trainer", ["a", "b"])
+    assert (key["name"], key["roles"]) == ("trainer", ["auditor", "viewer"])
     assert "vk_" not in str(key)
     assert valetkey("api-key", "revoke", "trainer").out == "Revoked API key `trainer`.\n"
     assert valetkey("api-key", "revoke", "trainer", "--yes", "-o", "json").json == {"revoked": "trainer"}
@@ -99,4 +99,13 @@ def test_an_unknown_role(valetkey: Runner) -> None:
     """Protects against typing slips in what a key may do."""
     ran = valetkey("api-key", "create", "x", "--role", "king")
     assert ran.code == 2
-    assert "'consumer'" in ran.err
+    assert "'auditor'" in ran.err
+
+
+def test_a_key_without_a_role_is_a_stack_components(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects the usual key from looking broken: it has no role, and the next step is named."""
+    ran = valetkey("api-key", "create", "trainer")
+    assert ran.code == 0
+    assert list(broker.requests[0].roles) == []
+    assert "gets what grants say: valetkey grant create … --principal key:trainer" in ran.err
+    assert valetkey("api-key", "create", "x", "--connector", "a").code == 2

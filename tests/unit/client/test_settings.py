@@ -22,7 +22,7 @@ def test_arguments_win_over_the_environment_and_that_over_the_file(tmp_path: Pat
     config = write(tmp_path / "c.toml", 'endpoint="file:1"\nca_file="file.pem"\napi_key="vk_file"\n')
     env = {"VALETKEY_CONFIG": str(config), "VALETKEY_ENDPOINT": "env:2", "VALETKEY_API_KEY": "vk_env"}
     settings = load_settings(endpoint="argument:3", environ=env)
-    assert (settings.endpoint, settings.api_key) == ("argument:3", "vk_env")
+    assert (settings.endpoint, settings.identity.api_key) == ("argument:3", "vk_env")
     assert settings.ca_file == tmp_path / "file.pem"  # relative to the config file
     assert load_settings(environ=env).endpoint == "env:2"
 
@@ -40,9 +40,9 @@ def test_a_key_may_stand_in_a_file(tmp_path: Path) -> None:
     """Protects VALETKEY_API_KEY_FILE and api_key_file, the line break at the end left out."""
     write(tmp_path / "key", KEY + "\n")
     env = {"VALETKEY_ENDPOINT": "b:1", "VALETKEY_API_KEY_FILE": str(tmp_path / "key")}
-    assert load_settings(environ=env).api_key == KEY
+    assert load_settings(environ=env).identity.api_key == KEY
     config = write(tmp_path / "c.toml", 'endpoint="b:1"\napi_key_file="key"\n')
-    assert load_settings(environ={}, config_file=config).api_key == KEY
+    assert load_settings(environ={}, config_file=config).identity.api_key == KEY
 
 
 def test_settings_do_not_show_the_key(tmp_path: Path) -> None:
@@ -73,8 +73,8 @@ def test_the_client_warns_of_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ("env", "says"),
     [
         ({}, r"no endpoint; expected HOST:PORT in --endpoint, in VALETKEY_ENDPOINT or as `endpoint` in "),
-        ({"VALETKEY_ENDPOINT": "b:1"}, "no API key; expected one in VALETKEY_API_KEY"),
-        ({"VALETKEY_ENDPOINT": "b:1", "VALETKEY_API_KEY": ""}, "no API key"),
+        ({"VALETKEY_ENDPOINT": "b:1"}, "no identity; expected one of: an API key in VALETKEY_API_KEY"),
+        ({"VALETKEY_ENDPOINT": "b:1", "VALETKEY_API_KEY": ""}, "no identity"),
         ({"VALETKEY_ENDPOINT": "b:1", "VALETKEY_API_KEY": "vk_a\nvk_b"}, "API key: .* several lines"),
         ({"VALETKEY_ENDPOINT": "b:1", "VALETKEY_API_KEY": "k", "VALETKEY_API_KEY_FILE": "f"}, "one of them"),
         ({"VALETKEY_ENDPOINT": "b:1", "VALETKEY_API_KEY_FILE": "/nowhere/key"}, "there is no file /nowhere/key"),
@@ -93,7 +93,7 @@ def test_what_is_missing_is_named_with_the_place_for_it(env: dict[str, str], say
     ("text", "says"),
     [
         ("endpoint = ", "is not TOML"),
-        ('endpiont = "b:1"', "unknown key 'endpiont'; expected endpoint, ca_file"),
+        ('endpiont = "b:1"', "unknown key 'endpiont'; expected endpoint, api_key, ca_file"),
         ("endpoint = 8443", "endpoint in .* is not a string"),
         ("\xff\xfe", "is not text"),
     ],

@@ -28,18 +28,19 @@ class ApiKeyAdmin:
         name: str,
         digest: bytes,
         roles: Iterable[Role],
-        connectors: Iterable[str],
         expires_at: datetime,
         created_by: str,
     ) -> ApiKey:
-        """Stores a key of which only the hash is known. Raises InvalidFieldError or API_KEY_EXISTS."""
+        """Stores a key of which only the hash is known; without roles, its holder lives by grants.
+
+        Raises InvalidFieldError or API_KEY_EXISTS.
+        """
         now = datetime.fromtimestamp(self._clock(), UTC)
         key = ApiKey(
             name=check_name("name", name),
             uid=str(uuid.uuid4()),
             digest=digest,
             roles=frozenset(roles),
-            connectors=frozenset(check_name("connectors", connector) for connector in connectors),
             expires_at=expires_at,
             created_at=now,
             created_by=created_by,
@@ -48,12 +49,6 @@ class ApiKeyAdmin:
             raise InvalidFieldError("key_sha256", f"is {len(digest)} bytes long", "the 32 bytes of a SHA-256")
         if digest in self._memory.keys_by_digest:
             raise InvalidFieldError("key_sha256", "belongs to another key already", "a newly made key")
-        if not key.roles:
-            raise InvalidFieldError("roles", "none given", "at least one of admin, operator, viewer, consumer")
-        if key.connectors and Role.CONSUMER not in key.roles:
-            raise InvalidFieldError("connectors", "given without the role consumer", "connectors with that role only")
-        if Role.CONSUMER in key.roles and not key.connectors:
-            raise InvalidFieldError("connectors", "none given for a consumer", "the connectors the key may use")
         if not now < expires_at <= now + MAX_LIFE:
             raise InvalidFieldError(
                 "expire_time", f"is {expires_at.isoformat()}", f"a time in the next {MAX_LIFE.days} days"
@@ -92,7 +87,6 @@ class ApiKeyAdmin:
             name=name,
             digest=digest,
             roles=[Role.ADMIN],
-            connectors=[],
             expires_at=now + life,
             created_by="bootstrap",
         )

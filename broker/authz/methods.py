@@ -17,16 +17,30 @@ class Access(Enum):
 _ADMIN = frozenset({Role.ADMIN})
 _OPERATOR = frozenset({Role.ADMIN, Role.OPERATOR})
 _VIEWER = frozenset({Role.ADMIN, Role.OPERATOR, Role.VIEWER})
-_CONSUMER = frozenset({Role.ADMIN, Role.CONSUMER})
+_AUDITOR = frozenset({Role.ADMIN, Role.AUDITOR})
+_READS_GRANTS_AND_LEASES = frozenset({Role.ADMIN, Role.OPERATOR, Role.AUDITOR})
 
 METHODS: Mapping[str, frozenset[Role] | Access] = {
-    "/valetkey.v1.TokenService/IssueToken": _CONSUMER,
+    # Tokens need no role, and no role gives any: grants do (authz/policy.py).
+    "/valetkey.v1.TokenService/IssueToken": Access.AUTHENTICATED,
+    "/valetkey.v1.TokenService/WatchToken": Access.AUTHENTICATED,
     "/valetkey.v1.ConnectorService/CreateConnector": _OPERATOR,
     "/valetkey.v1.ConnectorService/GetConnector": _VIEWER,
     "/valetkey.v1.ConnectorService/ListConnectors": _VIEWER,
     "/valetkey.v1.ConnectorService/DeleteConnector": _OPERATOR,
     "/valetkey.v1.ConnectorService/VerifyConnector": _OPERATOR,
-    "/valetkey.v1.ResourceService/ListResources": _VIEWER | _CONSUMER,
+    # Shows those without a role what their grants let them use, which may be nothing.
+    "/valetkey.v1.ResourceService/ListResources": Access.AUTHENTICATED,
+    "/valetkey.v1.GrantService/CreateGrant": _ADMIN,
+    "/valetkey.v1.GrantService/GetGrant": _READS_GRANTS_AND_LEASES,
+    "/valetkey.v1.GrantService/ListGrants": _READS_GRANTS_AND_LEASES,
+    "/valetkey.v1.GrantService/UpdateGrant": _ADMIN,
+    "/valetkey.v1.GrantService/DeleteGrant": _ADMIN,
+    # Everybody may explain their own access; authz/explain.py holds who may explain that of others.
+    "/valetkey.v1.GrantService/ExplainAccess": Access.AUTHENTICATED,
+    "/valetkey.v1.LedgerService/ListLeases": _READS_GRANTS_AND_LEASES,
+    "/valetkey.v1.LedgerService/ListEvents": _AUDITOR,
+    "/valetkey.v1.LedgerService/VerifyLedger": _AUDITOR,
     "/valetkey.v1.ApiKeyService/CreateApiKey": _ADMIN,
     "/valetkey.v1.ApiKeyService/ListApiKeys": _ADMIN,
     "/valetkey.v1.ApiKeyService/RevokeApiKey": _ADMIN,

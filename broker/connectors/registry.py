@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -117,8 +117,16 @@ class ConnectorRegistry:
         connector = self.get(name)
         return await self._verified(connector, await self._repository.credential(connector))
 
-    async def reach(self, connectors: Sequence[Connector], only: ResourceId | None) -> Sequence[Reach]:
-        """Asks the cloud what each of `connectors` reaches; one that fails does not hide the others."""
+    async def reach(
+        self,
+        connectors: Sequence[Connector],
+        only: ResourceId | None,
+        may_see: Callable[[Connector, Container], bool] = lambda _connector, _container: True,
+    ) -> Sequence[Reach]:
+        """Asks the cloud what each of `connectors` reaches; one that fails does not hide the others.
+
+        What `may_see` refuses shows up nowhere, errors included.
+        """
         slots = asyncio.Semaphore(_LISTINGS_AT_ONCE)
 
         async def ask(connector: Connector) -> Reach:
@@ -126,12 +134,13 @@ class ConnectorRegistry:
                 try:
                     credential = await self._repository.credential(connector)
                     async with asyncio.timeout(self._timeout):
-                        found = serving(connector, await self._cloud.find_containers(connector, credential))
+                        found = await self._cloud.find_containers(connector, credential)
+                    seen = serving(connector, [container for container in found if may_see(connector, container)])
                 except BrokerError as error:
                     return Reach(connector, (), error)
                 except TimeoutError:
                     return Reach(connector, (), too_slow(connector, self._timeout))
-            return Reach(connector, [c for c in found if only is None or self._means(only, connector, c)])
+            return Reach(connector, [c for c in seen if only is None or self._means(only, connector, c)])
 
         return await asyncio.gather(*(ask(connector) for connector in connectors))
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from broker.authz.policy import denied
 from broker.connectors.verify import ambiguous
-from broker.errors import BrokerError, Reason
+from broker.errors import BrokerError
 from broker.issuing.directory import ContainerDirectory, nowhere
 from broker.model import CloudProfile, Connector, Container, Principal, ResourceId
 
@@ -11,7 +12,7 @@ Choice = tuple[Connector, CloudProfile, Container]
 
 
 class ConnectorChooser:
-    """Finds the one container that a resource id means among a caller's connectors. Never guesses."""
+    """Finds the one container that a resource id means among the connectors a caller may use for it. Never guesses."""
 
     def __init__(self, profiles: Mapping[str, CloudProfile], directory: ContainerDirectory) -> None:
         self._profiles = profiles
@@ -59,12 +60,7 @@ class ConnectorChooser:
     def _refusal(self, principal: Principal, connectors: Sequence[Connector], resource: ResourceId) -> BrokerError:
         if any(connector.resource is None for connector in connectors):
             return nowhere(str(resource))
-        return BrokerError(
-            Reason.RESOURCE_DENIED,
-            f"no connector that {principal.name} may use serves {resource}; "
-            "`valetkey service-connector list-resources` shows what they serve",
-            {"resource": str(resource)},
-        )
+        return denied(principal, resource)  # The same words as for those who have no grant.
 
 
 def _matches(resource: ResourceId, container: Container, profile: CloudProfile) -> bool:

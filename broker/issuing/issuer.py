@@ -4,18 +4,23 @@ The order of the steps is the security property: nothing is asked of Azure for a
 leaves that is not recorded.
 """
 
+import hashlib
 import math
 import uuid
+from urllib.parse import unquote
 
-from broker.authz.policy import usable_connectors
+from broker.authz.policy import Allowance, Policy
 from broker.errors import BrokerError, Reason
-from broker.issuing.choose import ConnectorChooser
+from broker.issuing.choose import Choice, ConnectorChooser
 from broker.issuing.delegation_keys import DelegationKeys
 from broker.model import (
+    CallInfo,
+    DelegationKey,
+    Event,
+    EventKind,
     InvalidFieldError,
     Lease,
     PermissionSet,
-    Principal,
     ResourceId,
     SasRequest,
     check_name,
@@ -25,6 +30,8 @@ from broker.ports import Clock, Cloud, Ledger
 from broker.settings import IssuingSettings
 from broker.state.memory import Memory
 
+_MOST_PURPOSE = 200
+
 
 class Issuer:
     """The use case of TokenService."""
@@ -33,6 +40,7 @@ class Issuer:
         self,
         *,
         memory: Memory,
+        policy: Policy,
         chooser: ConnectorChooser,
         keys: DelegationKeys,
         cloud: Cloud,
@@ -41,6 +49,7 @@ class Issuer:
         settings: IssuingSettings,
     ) -> None:
         self._memory = memory
+        self._policy = policy
         self._chooser = chooser
         self._keys = keys
         self._cloud = cloud
@@ -52,41 +61,67 @@ class Issuer:
 
     async def issue(
         self,
-        principal: Principal,
+        call: CallInfo,
         *,
         resource_id: str,
         permissions: PermissionSet,
         ttl: int | None,
         connector_name: str,
         source_ip: str,
+        purpose: str = "",
     ) -> Lease:
-        """Issues one token. `ttl` is in whole seconds, None for the default.
+        """Issues one token to the caller of `call`. `ttl` is in whole seconds, None for the default.
 
-        The token may end earlier than asked, with its key. Raises InvalidFieldError for malformed fields, BrokerError:
-        RESOURCE_DENIED, RESOURCE_NOT_FOUND, RESOURCE_AMBIGUOUS, SCOPE_UNSUPPORTED, or one of broker.ports.Cloud.
+        The token may end earlier than asked, with what its grant allows or with its key. Raises InvalidFieldError for
+        malformed fields, BrokerError: RESOURCE_DENIED, RESOURCE_NOT_FOUND, RESOURCE_AMBIGUOUS, SCOPE_UNSUPPORTED,
+        LEDGER_UNAVAILABLE, or one of broker.ports.Cloud.
         """
         resource = ResourceId.parse(resource_id)
         seconds = self._checked_ttl(ttl)
         source_ip = parse_source_ip(source_ip) if source_ip else ""
         if connector_name:
             check_name("connector", connector_name)
-        connectors = usable_connectors(principal, self._memory, connector_name)
-        connector, profile, container = await self._chooser.choose(principal, connectors, resource)
-        if resource.prefix:
-            raise BrokerError(
-                Reason.SCOPE_UNSUPPORTED,
-                f"a token for the path {resource} needs an account with hierarchical namespace, which this broker does "
-                f"not serve; nothing wider is given in its place. Ask for az://{resource.container}",
-                {"resource": str(resource)},
+        if len(purpose) > _MOST_PURPOSE or not purpose.isprintable():
+            raise InvalidFieldError(
+                "purpose", "is too long, or holds unprintable characters", f"at most {_MOST_PURPOSE} printable ones"
             )
-        now = int(self._clock())
-        expires = now + seconds
-        key = self._keys.held(connector, container.account, expires)
-        if key is None:
-            key = await self._keys.get(connector, container.account, expires)
-            expires = min(expires, int(key.expires))
+        while True:
+            changes = self._memory.changes
+            allowed = self._policy.decide(
+                call.principal, resource, permissions, ttl=seconds, connector=connector_name, source_ip=source_ip
+            )
+            choice = await self._chooser.choose(call.principal, [a.connector for a in allowed], resource)
+            if resource.prefix:
+                raise _too_narrow(resource)
+            allowance = next(a for a in allowed if a.connector is choice[0])
+            key = await self._key(choice, int(self._clock()) + allowance.ttl)
+            now = self._clock()
+            # Asking Azure takes a while. Was a grant or a connector taken away meanwhile, it is decided again.
+            if changes == self._memory.changes and now < allowance.ends:
+                break
+        lease = self._signed(call, choice, allowance, permissions, key, int(now))
+        # Nothing leaves that is not on record.
+        await self._ledger.record(_event(call, lease, now, purpose))
+        return lease
+
+    async def _key(self, choice: Choice, until: int) -> DelegationKey:
+        connector, _, container = choice
+        key = self._keys.held(connector, container.account, until)
+        return key if key is not None else await self._keys.get(connector, container.account, until)
+
+    def _signed(
+        self,
+        call: CallInfo,
+        choice: Choice,
+        allowance: Allowance,
+        permissions: PermissionSet,
+        key: DelegationKey,
+        now: int,
+    ) -> Lease:
+        connector, profile, container = choice
         lease_id = str(uuid.uuid4())
         starts = max(now - self._skew, math.ceil(key.starts))
+        expires = int(min(now + allowance.ttl, key.expires, allowance.ends))
         sas_token = self._cloud.sign(
             SasRequest(
                 profile=profile,
@@ -95,15 +130,17 @@ class Issuer:
                 permissions=permissions,
                 starts=starts,
                 expires=expires,
-                source_ip=source_ip,
+                source_ip=allowance.source_ip,
                 lease_id=lease_id,
                 key=key,
             )
         )
-        lease = Lease(
+        return Lease(
             id=lease_id,
-            principal=principal.name,
+            principal=call.principal.name,
+            grant=allowance.grant.name,
             connector=connector.name,
+            connector_uid=connector.uid,
             credential_version=connector.credential_version,
             account=container.account,
             container=container.name,
@@ -113,8 +150,6 @@ class Issuer:
             expires=expires,
             sas_token=sas_token,
         )
-        await self._ledger.record(lease)
-        return lease
 
     def _checked_ttl(self, ttl: int | None) -> int:
         if ttl is None:
@@ -122,3 +157,42 @@ class Issuer:
         if not 1 <= ttl <= self._max_ttl:
             raise InvalidFieldError("ttl", f"is {ttl} s", f"1 to {self._max_ttl} s, the limit of this broker")
         return ttl
+
+
+def _too_narrow(resource: ResourceId) -> BrokerError:
+    return BrokerError(
+        Reason.SCOPE_UNSUPPORTED,
+        f"a token for the path {resource} needs an account with hierarchical namespace, which this broker does "
+        f"not serve; nothing wider is given in its place. Ask for az://{resource.container}",
+        {"resource": str(resource)},
+    )
+
+
+def _event(call: CallInfo, lease: Lease, now: float, purpose: str) -> Event:
+    return Event(
+        kind=EventKind.TOKEN_ISSUED,
+        time=now,
+        request_id=call.request_id,
+        method=call.method,
+        principal=lease.principal,
+        authentication=call.principal.evidence.value,
+        peer=call.peer,
+        connector=lease.connector,
+        connector_uid=lease.connector_uid,
+        credential_version=lease.credential_version,
+        resource=lease.url,
+        permissions=lease.permissions.sp,
+        ttl=lease.expires - int(now),
+        expires=lease.expires,
+        lease_id=lease.id,
+        signature_sha256=_signature_sha256(lease.sas_token),
+        grant=lease.grant,
+        purpose=purpose,
+    )
+
+
+def _signature_sha256(sas_token: str) -> str:
+    for field in sas_token.split("&"):
+        if field.startswith("sig="):
+            return hashlib.sha256(unquote(field[4:]).encode("ascii")).hexdigest()
+    raise AssertionError("a token without a signature")

@@ -1,14 +1,11 @@
 """ApiKeyService: message to domain, one use case, domain to message."""
 
-from datetime import UTC, datetime
-
 import grpc.aio
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from broker.authn.key_admin import ApiKeyAdmin
 from broker.model import InvalidFieldError
 from broker.rpc.call import caller
-from broker.rpc.convert import ROLES, api_key_message
+from broker.rpc.convert import ROLES, api_key_message, instant
 from broker.rpc.paging import page
 from valetkey.v1 import api_key_service_pb2 as pb
 from valetkey.v1 import api_key_service_pb2_grpc
@@ -33,8 +30,7 @@ class ApiKeyService(api_key_service_pb2_grpc.ApiKeyServiceServicer):
             name=request.name,
             digest=request.key_sha256,
             roles=[ROLES.read(role) for role in request.roles],
-            connectors=request.connectors,
-            expires_at=_datetime(request.expire_time),
+            expires_at=instant(request.expire_time, "expire_time"),
             created_by=caller().name,
         )
         return pb.CreateApiKeyResponse(api_key=api_key_message(key))
@@ -58,10 +54,3 @@ class ApiKeyService(api_key_service_pb2_grpc.ApiKeyServiceServicer):
         _ = context
         await self._admin.revoke(request.name, revoked_by=caller().name)
         return pb.RevokeApiKeyResponse()
-
-
-def _datetime(value: Timestamp) -> datetime:
-    try:
-        return value.ToDatetime(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise InvalidFieldError("expire_time", "is not a point in time", "a time in the next 366 days") from None

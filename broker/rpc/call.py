@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from broker.model import Principal
+from broker.model import CallInfo, Principal
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -15,10 +15,12 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 @dataclass(slots=True)
 class Call:
-    """One call: its id and, once authenticated, its caller."""
+    """One call: its id and, once authenticated, its caller. `peer` is the peer's address without its port."""
 
     request_id: str
     principal: Principal | None = None
+    method: str = ""
+    peer: str = ""
 
 
 current_call: ContextVar[Call] = ContextVar("current_call")
@@ -31,6 +33,12 @@ def caller() -> Principal:
     if principal is None:
         raise AssertionError("a method without authentication asked for its caller")
     return principal
+
+
+def call_info() -> CallInfo:
+    """Returns what a use case gets to know of the running call."""
+    call = current_call.get()
+    return CallInfo(call.request_id, call.method, caller(), call.peer)
 
 
 def request_id_of(metadata: Metadata) -> str:

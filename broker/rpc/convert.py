@@ -1,10 +1,11 @@
 """Domain values to messages and back."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from broker.model import (
@@ -12,14 +13,24 @@ from broker.model import (
     AuthMethod,
     Connector,
     ConnectorType,
+    ConsumerRole,
     Container,
+    EventKind,
+    Grant,
     InvalidFieldError,
     Permission,
     PermissionSet,
+    ResourceId,
     ResourceType,
     Role,
 )
-from valetkey.v1 import api_key_service_pb2, common_pb2, connector_service_pb2
+from valetkey.v1 import (
+    api_key_service_pb2,
+    common_pb2,
+    connector_service_pb2,
+    grant_service_pb2,
+    ledger_service_pb2,
+)
 
 
 class _EnumMap:
@@ -45,9 +56,13 @@ ROLES = _EnumMap(Role, common_pb2.Role, "ROLE", "roles")
 RESOURCE_TYPES = _EnumMap(ResourceType, common_pb2.ResourceType, "RESOURCE_TYPE", "resource_type")
 CONNECTOR_TYPES = _EnumMap(ConnectorType, connector_service_pb2.ConnectorType, "CONNECTOR_TYPE", "type")
 AUTH_METHODS = _EnumMap(AuthMethod, connector_service_pb2.AuthMethod, "AUTH_METHOD", "auth_method")
+CONSUMER_ROLES = _EnumMap(ConsumerRole, grant_service_pb2.ConsumerRole, "CONSUMER_ROLE", "consumer_role")
+EVENT_KINDS = _EnumMap(EventKind, ledger_service_pb2.EventKind, "EVENT_KIND", "kind")
 
 _PERMISSION_SETS: dict[tuple[int, ...], PermissionSet] = {}
 _MOST_PERMISSION_SETS = 1024
+_MAX_DURATION_SECONDS = 315_576_000_000  # google.protobuf.Duration's own bound
+_MAX_NANOS = 1_000_000_000
 
 
 def permission_set(numbers: Sequence[int]) -> PermissionSet:
@@ -66,6 +81,22 @@ def timestamp(value: datetime) -> Timestamp:
     message = Timestamp()
     message.FromDatetime(value)
     return message
+
+
+def seconds_of(duration: Duration, field: str) -> int:
+    """Returns a duration in whole seconds, parts cut off; -1 for a negative one. Raises InvalidFieldError."""
+    seconds, nanos = duration.seconds, duration.nanos
+    if abs(seconds) > _MAX_DURATION_SECONDS or abs(nanos) >= _MAX_NANOS or seconds * nanos < 0:
+        raise InvalidFieldError(field, "is not a duration", "seconds and nanos of one sign, within their bounds")
+    return seconds if nanos >= 0 else -1
+
+
+def instant(value: Timestamp, field: str) -> datetime:
+    """Returns a point in time. Raises InvalidFieldError."""
+    try:
+        return value.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise InvalidFieldError(field, "is not a point in time", "a time between the years 1 and 9999") from None
 
 
 def connector_message(connector: Connector) -> connector_service_pb2.Connector:
@@ -92,17 +123,19 @@ def connector_message(connector: Connector) -> connector_service_pb2.Connector:
     )
 
 
+def resource_message(container: Container, prefix: str = "") -> common_pb2.Resource:
+    """Returns a container, or a path inside it, as a message."""
+    return common_pb2.Resource(
+        resource_type=common_pb2.RESOURCE_TYPE_BLOB_CONTAINER,
+        resource_id=str(ResourceId(container.name, prefix)),
+        account=container.account,
+        url=container.url,
+    )
+
+
 def resource_messages(containers: Sequence[Container]) -> list[common_pb2.Resource]:
     """Returns containers as messages."""
-    return [
-        common_pb2.Resource(
-            resource_type=common_pb2.RESOURCE_TYPE_BLOB_CONTAINER,
-            resource_id=container.resource_id,
-            account=container.account,
-            url=container.url,
-        )
-        for container in containers
-    ]
+    return [resource_message(container) for container in containers]
 
 
 def api_key_message(key: ApiKey) -> api_key_service_pb2.ApiKey:
@@ -110,7 +143,29 @@ def api_key_message(key: ApiKey) -> api_key_service_pb2.ApiKey:
     return api_key_service_pb2.ApiKey(
         name=key.name,
         roles=sorted(ROLES.to_proto[role] for role in key.roles),
-        connectors=sorted(key.connectors),
         expire_time=timestamp(key.expires_at),
         meta=common_pb2.ObjectMeta(uid=key.uid, create_time=timestamp(key.created_at), created_by=key.created_by),
     )
+
+
+def grant_message(grant: Grant) -> grant_service_pb2.Grant:
+    """Returns a grant as a message."""
+    message = grant_service_pb2.Grant(
+        name=grant.name,
+        principals=[pattern.text for pattern in grant.principals],
+        attributes={name: pattern.text for name, pattern in grant.attributes},
+        connectors=[grant_service_pb2.GrantedConnector(name=c.name, uid=c.uid) for c in grant.connectors],
+        containers=[pattern.text for pattern in grant.containers],
+        prefixes=grant.prefixes,
+        permissions=[PERMISSIONS.to_proto[permission] for permission in grant.permissions.members],
+        consumer_role=CONSUMER_ROLES.to_proto[grant.consumer_role] if grant.consumer_role else 0,
+        source_ip=grant.source_ip,
+        note=grant.note,
+        version=grant.version,
+        meta=common_pb2.ObjectMeta(uid=grant.uid, create_time=timestamp(grant.created_at), created_by=grant.created_by),
+    )
+    if grant.max_ttl is not None:
+        message.max_ttl.seconds = grant.max_ttl
+    if grant.expires_at is not None:
+        message.expire_time.CopyFrom(timestamp(grant.expires_at))
+    return message

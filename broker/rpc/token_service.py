@@ -4,13 +4,9 @@ import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from broker.issuing.issuer import Issuer
-from broker.model import InvalidFieldError
-from broker.rpc.call import caller
-from broker.rpc.convert import PERMISSIONS, permission_set
+from broker.rpc.call import call_info
+from broker.rpc.convert import PERMISSIONS, permission_set, seconds_of
 from valetkey.v1 import common_pb2, token_service_pb2, token_service_pb2_grpc
-
-_MAX_DURATION_SECONDS = 315_576_000_000  # google.protobuf.Duration's own bound
-_MAX_NANOS = 1_000_000_000
 
 
 class TokenService(token_service_pb2_grpc.TokenServiceServicer):
@@ -27,12 +23,13 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
         """Issues one token."""
         _ = context
         lease = await self._issuer.issue(
-            caller(),
+            call_info(),
             resource_id=request.resource_id,
             permissions=permission_set(request.permissions),
-            ttl=_seconds(request),
+            ttl=seconds_of(request.ttl, "ttl") if request.HasField("ttl") else None,
             connector_name=request.connector,
             source_ip=request.source_ip,
+            purpose=request.purpose,
         )
         return token_service_pb2.IssueTokenResponse(
             lease_id=lease.id,
@@ -48,13 +45,5 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
             permissions=[PERMISSIONS.to_proto[permission] for permission in lease.permissions.members],
             connector=lease.connector,
             credential_version=lease.credential_version,
+            grant=lease.grant,
         )
-
-
-def _seconds(request: token_service_pb2.IssueTokenRequest) -> int | None:
-    if not request.HasField("ttl"):
-        return None
-    seconds, nanos = request.ttl.seconds, request.ttl.nanos
-    if abs(seconds) > _MAX_DURATION_SECONDS or abs(nanos) >= _MAX_NANOS or seconds * nanos < 0:
-        raise InvalidFieldError("ttl", "is not a duration", "seconds and nanos of one sign, within their bounds")
-    return seconds if nanos >= 0 else -1

@@ -16,6 +16,9 @@ from broker.adapters.vault import VaultStateStore
 from broker.authn.composite import build_authenticator
 from broker.authn.key_admin import ApiKeyAdmin
 from broker.authn.trust import TrustBundles
+from broker.authz.explain import Explainer
+from broker.authz.grant_admin import GrantAdmin
+from broker.authz.policy import Policy
 from broker.connectors.registry import ConnectorRegistry
 from broker.issuing.choose import ConnectorChooser
 from broker.issuing.delegation_keys import DelegationKeys
@@ -41,6 +44,9 @@ class Core:
     repository: StateRepository
     registry: ConnectorRegistry
     api_keys: ApiKeyAdmin
+    policy: Policy
+    grants: GrantAdmin
+    explainer: Explainer
     keys: DelegationKeys
     directory: ContainerDirectory
     issuer: Issuer
@@ -65,6 +71,7 @@ async def open_core(
         cloud = cloud or AzureCloud(profiles)
         closing.push_async_callback(cloud.close)
         memory = Memory()
+        policy = Policy(memory, clock)
 
         async def gone(connector_uid: str) -> None:
             keys.forget(connector_uid)
@@ -100,6 +107,7 @@ async def open_core(
         )
         issuer = Issuer(
             memory=memory,
+            policy=policy,
             chooser=ConnectorChooser(profiles, directory),
             keys=keys,
             cloud=cloud,
@@ -114,6 +122,9 @@ async def open_core(
             repository=repository,
             registry=registry,
             api_keys=ApiKeyAdmin(repository, memory, clock),
+            policy=policy,
+            grants=GrantAdmin(repository, memory, clock, issuing.max_ttl_seconds),
+            explainer=Explainer(policy, clock, issuing.default_ttl_seconds),
             keys=keys,
             directory=directory,
             issuer=issuer,
@@ -139,6 +150,9 @@ async def running_server(settings: Settings, core: Core, *, shared_port: bool = 
         registry=core.registry,
         api_keys=core.api_keys,
         authenticator=authenticator,
+        policy=core.policy,
+        grants=core.grants,
+        explainer=core.explainer,
         memory=core.memory,
         sync=sync,
     )

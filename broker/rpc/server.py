@@ -11,6 +11,9 @@ from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION
 from grpc_reflection.v1alpha.reflection import enable_server_reflection
 
 from broker.authn.key_admin import ApiKeyAdmin
+from broker.authz.explain import Explainer
+from broker.authz.grant_admin import GrantAdmin
+from broker.authz.policy import Policy
 from broker.connectors.registry import ConnectorRegistry
 from broker.issuing.issuer import Issuer
 from broker.ports import Authenticator
@@ -23,6 +26,7 @@ from broker.rpc.credentials import (
     client_verifying_credentials,
     server_credentials,
 )
+from broker.rpc.grant_service import GrantService
 from broker.rpc.guard import Guard
 from broker.rpc.resource_service import ResourceService
 from broker.rpc.token_service import TokenService
@@ -34,6 +38,8 @@ from valetkey.v1 import (
     api_key_service_pb2_grpc,
     connector_service_pb2,
     connector_service_pb2_grpc,
+    grant_service_pb2,
+    grant_service_pb2_grpc,
     resource_service_pb2,
     resource_service_pb2_grpc,
     token_service_pb2,
@@ -47,6 +53,7 @@ SERVICES = tuple(
         (connector_service_pb2, "ConnectorService"),
         (resource_service_pb2, "ResourceService"),
         (api_key_service_pb2, "ApiKeyService"),
+        (grant_service_pb2, "GrantService"),
     )
 )
 
@@ -59,6 +66,9 @@ class UseCases:
     registry: ConnectorRegistry
     api_keys: ApiKeyAdmin
     authenticator: Authenticator
+    policy: Policy
+    grants: GrantAdmin
+    explainer: Explainer
     memory: Memory
     sync: StateSync
 
@@ -94,9 +104,12 @@ class RpcServer:
             ConnectorService(use_cases.registry), self._server
         )
         resource_service_pb2_grpc.add_ResourceServiceServicer_to_server(
-            ResourceService(use_cases.registry, use_cases.memory), self._server
+            ResourceService(use_cases.registry, use_cases.policy), self._server
         )
         api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server(ApiKeyService(use_cases.api_keys), self._server)
+        grant_service_pb2_grpc.add_GrantServiceServicer_to_server(
+            GrantService(use_cases.grants, use_cases.explainer), self._server
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, REFLECTION)
         enable_server_reflection(names, self._server)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from valetkey.v1 import (
     connector_service_pb2,
     connector_service_pb2_grpc,
     errors_pb2,
+    grant_service_pb2,
+    grant_service_pb2_grpc,
     resource_service_pb2_grpc,
     token_service_pb2_grpc,
 )
@@ -40,7 +42,8 @@ def make_key(letter: str) -> str:
     return "vk_" + letter * 43
 
 
-ADMIN_KEY, OPERATOR_KEY, VIEWER_KEY, CONSUMER_KEY = (make_key(letter) for letter in "AOVC")
+ADMIN_KEY, OPERATOR_KEY, VIEWER_KEY, CONSUMER_KEY, AUDITOR_KEY = (make_key(letter) for letter in "AOVCU")
+ALL_PERMISSIONS = (1, 2, 3, 4, 5, 6)
 
 
 def make_settings(directory: Path, **sections: dict[str, Any]) -> Settings:
@@ -72,15 +75,12 @@ def make_settings(directory: Path, **sections: dict[str, Any]) -> Settings:
     return Settings(default_cloud="dev", **merged)
 
 
-def api_key_document(
-    key: str, *roles: str, connectors: tuple[str, ...] = (), expires: str = "2999-01-01T00:00:00+00:00"
-) -> dict[str, Any]:
+def api_key_document(key: str, *roles: str, expires: str = "2999-01-01T00:00:00+00:00") -> dict[str, Any]:
     """Returns an API key as Vault holds it."""
     return {
         "uid": "33333333-3333-4333-8333-333333333333",
         "sha256": hashlib.sha256(key.encode()).hexdigest(),
         "roles": list(roles),
-        "connectors": list(connectors),
         "expires_at": expires,
         "created_at": "2026-01-01T00:00:00+00:00",
         "created_by": "test",
@@ -88,15 +88,15 @@ def api_key_document(
 
 
 async def seed_keys(store: FakeStateStore) -> None:
-    """Stores one key of each role; the consumer's names the connector `azure-blob-demo`."""
-    for name, key, role in (
+    """Stores one key of each role, and `trainer`, a stack component's, which has none and lives by grants."""
+    for name, key, *roles in (
         ("admin", ADMIN_KEY, "admin"),
         ("ops", OPERATOR_KEY, "operator"),
         ("eyes", VIEWER_KEY, "viewer"),
+        ("auditor", AUDITOR_KEY, "auditor"),
+        ("trainer", CONSUMER_KEY),
     ):
-        await store.write(f"api-keys/{name}", api_key_document(key, role), expected=0)
-    document = api_key_document(CONSUMER_KEY, "consumer", connectors=("azure-blob-demo",))
-    await store.write("api-keys/trainer", document, expected=0)
+        await store.write(f"api-keys/{name}", api_key_document(key, *roles), expected=0)
 
 
 @dataclass
@@ -117,7 +117,29 @@ class Broker:
         self.connectors = connector_service_pb2_grpc.ConnectorServiceStub(self.channel)
         self.resources = resource_service_pb2_grpc.ResourceServiceStub(self.channel)
         self.api_keys = api_key_service_pb2_grpc.ApiKeyServiceStub(self.channel)
+        self.grants = grant_service_pb2_grpc.GrantServiceStub(self.channel)
         self.health = health_pb2_grpc.HealthStub(self.channel)
+
+    async def allow(
+        self,
+        *principals: str,
+        name: str = "training",
+        connectors: Sequence[str] = ("azure-blob-demo",),
+        containers: Sequence[str] = ("demo",),
+        permissions: Sequence[int] = ALL_PERMISSIONS,
+        **more: Any,
+    ) -> grant_service_pb2.Grant:
+        """Creates a grant as the admin, for `key:trainer` if nobody is named; `more` are further fields of it."""
+        grant = grant_service_pb2.Grant(
+            name=name,
+            principals=principals or ("key:trainer",),
+            connectors=[grant_service_pb2.GrantedConnector(name=connector) for connector in connectors],
+            containers=containers,
+            permissions=permissions,
+            **more,
+        )
+        request = grant_service_pb2.CreateGrantRequest(grant=grant)
+        return (await self.grants.CreateGrant(request, metadata=bearer(ADMIN_KEY))).grant
 
     async def healthy(self, service: str = "") -> bool:
         """Tells whether health says SERVING."""

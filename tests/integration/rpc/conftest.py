@@ -25,6 +25,7 @@ async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
 
 @pytest.fixture
 async def stocked(broker: Broker) -> Broker:
-    """A broker with the connector `azure-blob-demo` for az://demo, which the consumer may use."""
+    """A broker with the connector `azure-blob-demo` for az://demo, which `key:trainer` is granted."""
     await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
+    await broker.allow()
     return broker

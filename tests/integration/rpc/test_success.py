@@ -109,12 +109,14 @@ async def test_issue_token_is_backdated_and_lives_for_the_default(stocked: Broke
     assert abs(answer.expire_time.seconds - (now + 900)) <= 2
 
 
-async def test_admin_may_use_every_connector(stocked: Broker) -> None:
-    """An admin's key names no connector and needs none."""
-    answer = await stocked.tokens.IssueToken(
-        IssueTokenRequest(resource_id="demo", permissions=[1]), metadata=bearer(ADMIN_KEY)
-    )
-    assert answer.resource.resource_id == "az://demo"
+async def test_even_an_admin_needs_a_grant(stocked: Broker) -> None:
+    """Whoever runs the broker does not get at the data by that."""
+    request = IssueTokenRequest(resource_id="demo", permissions=[1])
+    refused = await failure(stocked.tokens.IssueToken(request, metadata=bearer(ADMIN_KEY)))
+    assert refused.reason == "RESOURCE_DENIED"
+    await stocked.allow("key:admin", name="admins")
+    answer = await stocked.tokens.IssueToken(request, metadata=bearer(ADMIN_KEY))
+    assert (answer.resource.resource_id, answer.grant) == ("az://demo", "admins")
 
 
 async def test_api_keys_are_admitted_used_listed_and_revoked(stocked: Broker) -> None:
@@ -122,18 +124,17 @@ async def test_api_keys_are_admitted_used_listed_and_revoked(stocked: Broker) ->
     created = await stocked.api_keys.CreateApiKey(
         keys.CreateApiKeyRequest(
             name="new-trainer",
-            roles=[common_pb2.ROLE_CONSUMER],
-            connectors=["azure-blob-demo"],
             expire_time=in_an_hour(),
             key_sha256=hashlib.sha256(NEW_KEY.encode()).digest(),
         ),
         metadata=bearer(ADMIN_KEY),
     )
     assert created.api_key.meta.created_by == "key:admin"
+    await stocked.allow("key:new-trainer", name="new")
     request = IssueTokenRequest(resource_id="demo", permissions=[1])
     await stocked.tokens.IssueToken(request, metadata=bearer(NEW_KEY))
     listed = await stocked.api_keys.ListApiKeys(keys.ListApiKeysRequest(), metadata=bearer(ADMIN_KEY))
-    assert [key.name for key in listed.api_keys] == ["admin", "eyes", "new-trainer", "ops", "trainer"]
+    assert [key.name for key in listed.api_keys] == ["admin", "auditor", "eyes", "new-trainer", "ops", "trainer"]
     assert hashlib.sha256(NEW_KEY.encode()).digest() not in listed.SerializeToString()
     await stocked.api_keys.RevokeApiKey(keys.RevokeApiKeyRequest(name="new-trainer"), metadata=bearer(ADMIN_KEY))
     refused = await failure(stocked.tokens.IssueToken(request, metadata=bearer(NEW_KEY)))
@@ -161,7 +162,8 @@ async def test_state_of_an_earlier_broker_is_taken_over(tmp_path: Path) -> None:
         async with running_broker(tmp_path / "two", store=one.store, cloud=one.cloud) as two:
             await two.ready()
             await one.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
-            await eventually(lambda: "azure-blob-demo" in two.core.memory.connectors)
+            await one.allow()
+            await eventually(lambda: "training" in two.core.memory.grants)
             request = IssueTokenRequest(resource_id="demo", permissions=[1])
             answer = await two.tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY))
     assert answer.connector == "azure-blob-demo"

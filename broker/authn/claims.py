@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -23,7 +23,7 @@ class ClaimRules:
     audience: str
     leeway_seconds: float = 30.0
     max_lifetime_seconds: float | None = None
-    attributes: Mapping[str, Sequence[str]] = MappingProxyType({})
+    attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

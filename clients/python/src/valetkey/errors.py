@@ -194,7 +194,10 @@ def _unreachable(text: str, endpoint: str) -> ValetKeyError:
     else:
         last = text.rsplit("last error: ", 1)[-1]
         cause = re.sub(r"^(?:UNKNOWN|UNAVAILABLE): ", "", last).strip(" ;") or "no answer"
+    # All that a refused client certificate leaves behind, in TLS 1.3.
+    more = ", and the client certificate if one is asked for" if "Socket closed" in text else ""
     return BrokerUnreachableError(
-        f"cannot reach the broker at {endpoint}: {cause}; check the endpoint, that the broker runs, and the CA file",
+        f"cannot reach the broker at {endpoint}: {cause}; "
+        f"check the endpoint, that the broker runs, and the CA file{more}",
         code="UNAVAILABLE",
     )

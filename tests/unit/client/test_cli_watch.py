@@ -1,0 +1,103 @@
+"""`valetkey token watch` against a fake broker, and the purpose of a token."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import grpc
+import pytest
+
+from support.cli_runner import Runner
+from support.fake_broker import API_KEY, SAS, Failure, FakeBroker, token
+from valetkey.v1 import token_service_pb2 as token_pb
+
+COMMAND = [sys.executable, "-c", "from valetkey.cli import main; main()"]
+WATCH = ("token", "watch", "--resource", "az://models", "--permissions", "read,list")
+
+
+def step(number: int) -> token_pb.WatchTokenResponse:
+    request = token_pb.IssueTokenRequest(resource_id="az://models", permissions=[1, 6])
+    return token_pb.WatchTokenResponse(token=token(request, number))
+
+
+def end(reason: str, message: str = "over") -> token_pb.WatchTokenResponse:
+    number = token_pb.WatchEndReason.Value(f"WATCH_END_REASON_{reason}")
+    return token_pb.WatchTokenResponse(end=token_pb.WatchEnd(reason=number, message=message))
+
+
+def test_each_token_is_one_line_of_json(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects scripts that read line by line; the end is an error with its reason."""
+    broker.stream = [step(1), step(2), end("SHUTDOWN", "the broker stops")]
+    ran = valetkey(*WATCH, "--ttl", "5m", "--connector", "c", "--purpose", "run 7", "-o", "json")
+    found = [json.loads(line) for line in ran.out.splitlines()]
+    assert [(answer["lease_id"], answer["sas_token"], answer["grant"]) for answer in found] == [
+        ("lease-1", SAS, "training"),
+        ("lease-2", SAS, "training"),
+    ]
+    assert json.loads(ran.err) == {"error": {"message": "the broker stops", "reason": "SHUTDOWN"}}
+    sent = broker.requests[0].request
+    assert (sent.ttl.seconds, sent.connector, sent.purpose, list(sent.permissions)) == (300, "c", "run 7", [1, 6])
+
+
+@pytest.mark.parametrize(("output", "line"), [("sas", SAS), ("table", SAS), ("url", f"https://contosoml.*{SAS}")])
+def test_other_forms(output: str, line: str, valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects the forms that `token issue` has too."""
+    broker.stream = [step(1), step(2), end("SHUTDOWN")]
+    ran = valetkey(*WATCH, "-o", output)
+    assert ran.out.count(line.rpartition(".*")[2]) == 2
+    assert ran.err == "Error: over\nreason SHUTDOWN\n"
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        ("GRANT_GONE", 3),
+        ("CONNECTOR_GONE", 3),
+        ("IDENTITY_REVOKED", 3),
+        ("IDENTITY_EXPIRED", 3),
+        ("SHUTDOWN", 5),
+        ("UNAVAILABLE", 5),
+        ("UNSPECIFIED", 5),
+    ],
+)
+def test_the_end_decides_the_exit_code(reason: str, code: int, valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects scripts that call again only where that makes sense."""
+    broker.stream = [step(1), end(reason)]
+    ran = valetkey(*WATCH)
+    assert (ran.code, ran.err.startswith("Error: over\n")) == (code, True)
+
+
+def test_a_stream_that_is_refused(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects the refusal from looking like an end."""
+    broker.failures["WatchToken"] = Failure(grpc.StatusCode.PERMISSION_DENIED, "no grant lets you")
+    ran = valetkey(*WATCH)
+    assert (ran.code, ran.out, ran.err.startswith("Error: no grant lets you\n")) == (3, "", True)
+
+
+def test_ctrl_c_is_quiet_and_tokens_come_at_once(broker: FakeBroker) -> None:
+    """Protects pipes: a token is not held back until the buffer is full; Ctrl-C exits 130 without a word."""
+    broker.stream = [step(1), 60.0]
+    env = {**os.environ, "VALETKEY_ENDPOINT": broker.endpoint, "VALETKEY_CA_FILE": str(broker.ca_file)}
+    process = subprocess.Popen(
+        [*COMMAND, *WATCH, "-o", "sas"],
+        env={**env, "VALETKEY_API_KEY": API_KEY},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        assert process.stdout.readline() == f"{SAS}\n"
+    finally:
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (130, "", "")
+
+
+def test_purpose_of_a_single_token(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects the caller's words on their way to the ledger, and the grant in the answer."""
+    answer = valetkey("token", "issue", *WATCH[2:], "--purpose", "run 7", "-o", "json").json
+    assert (broker.requests[0].purpose, answer["grant"]) == ("run 7", "training")
+    assert "grant         │ training" in valetkey("token", "issue", *WATCH[2:]).out

@@ -1,0 +1,186 @@
+"""Which evidence counts: one kind, recognised by its form, decided by one verifier."""
+
+import hashlib
+import inspect
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from broker.authn import api_key
+from broker.authn.api_key import ApiKeyVerifier
+from broker.authn.composite import CompositeAuthenticator
+from broker.authn.mtls import MtlsVerifier
+from broker.authn.roles import RoleBindings
+from broker.authn.trust import TrustBundles
+from broker.model import ApiKey, Evidence, Pattern, Role
+from broker.ports import CallEvidence
+from broker.state.memory import Memory
+from support.core import NOW
+from support.oidc import ISSUER, SUBJECT, claims, mint
+from support.oidc_verifier import Oidc
+from support.refusals import problem, refusal
+from support.spiffe import DOMAIN, WORKLOAD, SpiffeCa
+
+KEY = "vk_" + "K" * 43
+
+
+def admitted(key: str = KEY, name: str = "trainer", uid: str = "1", *, expires: float = NOW + 60) -> ApiKey:
+    """Returns an API key as the broker knows it."""
+    return ApiKey(
+        name=name,
+        uid=uid,
+        digest=hashlib.sha256(key.encode()).digest(),
+        roles=frozenset({Role.VIEWER}),
+        expires_at=datetime.fromtimestamp(expires, UTC),
+        created_at=datetime.fromtimestamp(NOW, UTC),
+        created_by="key:admin",
+    )
+
+
+class Callers:
+    """All three verifiers."""
+
+    def __init__(self, directory: Path, roles: RoleBindings | None = None) -> None:
+        self.oidc = Oidc()
+        self.clock = self.oidc.clock
+        self.memory = Memory()
+        self.memory.put_api_key(admitted())
+        self.ca = SpiffeCa(now=datetime.fromtimestamp(NOW, UTC))
+        (directory / "ca.pem").write_bytes(self.ca.pem)
+        roles = roles or RoleBindings()
+        trust = TrustBundles({DOMAIN: directory / "ca.pem"})
+        self.keys = ApiKeyVerifier(self.memory, self.clock, roles)
+        self.authenticator = CompositeAuthenticator(
+            self.keys, self.oidc.verifier, MtlsVerifier(trust, roles, self.clock), self.clock
+        )
+        self.chain = self.ca.issue(now=datetime.fromtimestamp(NOW, UTC)).chain
+        self.token = mint(claims(NOW))
+
+
+def evidence(*authorization: str | bytes, certificate: bytes | None = None) -> CallEvidence:
+    return CallEvidence(authorization, certificate, "127.0.0.1")
+
+
+@pytest.fixture
+async def callers(tmp_path: Path) -> Callers:
+    return Callers(tmp_path)
+
+
+async def test_each_kind_of_evidence(callers: Callers) -> None:
+    """A key, a token and a certificate each make the principal of their kind."""
+    authenticate = callers.authenticator.authenticate
+    made = [
+        await authenticate(evidence(f"Bearer {KEY}")),
+        await authenticate(evidence(f"Bearer {callers.token}")),
+        await authenticate(evidence(certificate=callers.chain)),
+    ]
+    assert [each.name for each in made] == ["key:trainer", f"oidc:{ISSUER}#{SUBJECT}", WORKLOAD]
+    assert [each.evidence for each in made] == [Evidence.API_KEY, Evidence.OIDC, Evidence.MTLS]
+    assert all(callers.authenticator.still_valid(each) for each in made)
+    callers.clock.now = NOW + 60
+    assert [callers.authenticator.still_valid(each) for each in made] == [False, True, True]
+    callers.clock.now = NOW + 3600
+    assert [callers.authenticator.still_valid(each) for each in made] == [False, True, False]
+
+
+async def test_header_wins_over_certificate(callers: Callers) -> None:
+    """What a caller says on purpose counts; a wrong header is refused and not made up for by the certificate."""
+    authenticate = callers.authenticator.authenticate
+    assert (await authenticate(evidence(f"Bearer {KEY}", certificate=callers.chain))).name == "key:trainer"
+    for header in ("Bearer vk_wrong", "Bearer a.b.c", "", "Basic x"):
+        error = await refusal(authenticate(evidence(header, certificate=callers.chain)))
+        assert error.reason.name == "CREDENTIALS_INVALID"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("Bearer a", "Bearer b"),
+        (f"Bearer {KEY}", f"Bearer {KEY}"),
+        (f"Bearer {KEY}", ""),
+        (f"bearer {KEY}",),
+        (f"Bearer  {KEY}",),
+        (f"Bearer {KEY} ",),
+        (f"Bearer {KEY},Bearer {KEY}",),
+        (KEY,),
+        (f"Bearer {KEY}".encode(),),
+        ("Bearer ",),
+        ("Bearer a.b",),
+        ("Bearer a.b.c.d.e",),
+        ("Bearer a.b.c=",),
+        ("Bearer é.b.c",),
+        ("Bearer spiffe://example.org/admin",),
+        ("Bearer key:admin",),
+    ],
+)
+async def test_headers_that_are_not_one_known_form(callers: Callers, headers: tuple[str | bytes, ...]) -> None:
+    """Two headers, odd spellings and unknown evidence are refused: nobody is let in by accident."""
+    error = await refusal(callers.authenticator.authenticate(evidence(*headers)))
+    assert error.reason.name == "CREDENTIALS_INVALID"
+
+
+async def test_missing_credentials_name_what_would_do(callers: Callers) -> None:
+    """A caller without anything is told what this broker takes."""
+    error = await refusal(callers.authenticator.authenticate(evidence()))
+    assert error.reason.name == "CREDENTIALS_MISSING"
+    assert "authorization: Bearer vk_" in error.message
+    assert "JWT" in error.message
+    assert "client certificate" in error.message
+
+
+async def test_evidence_nobody_is_set_up_for(callers: Callers) -> None:
+    """Without issuers a token is refused, without trust domains a certificate counts for nothing."""
+    authenticator = CompositeAuthenticator(callers.keys, None, None, callers.clock)
+    assert (await problem(authenticator.authenticate(evidence(f"Bearer {callers.token}"))))[0] == "CREDENTIALS_INVALID"
+    assert (await problem(authenticator.authenticate(evidence(certificate=callers.chain))))[0] == "CREDENTIALS_MISSING"
+    await authenticator.close()
+
+
+async def test_revoked_key_ends_what_it_began(callers: Callers) -> None:
+    """A stream of a revoked key is over, also when a new key takes the name; a mere re-reading changes nothing."""
+    principal = await callers.authenticator.authenticate(evidence(f"Bearer {KEY}"))
+    callers.memory.put_api_key(admitted())
+    assert callers.authenticator.still_valid(principal)
+    callers.memory.drop_api_key("trainer")
+    assert not callers.authenticator.still_valid(principal)
+    callers.memory.put_api_key(admitted("vk_" + "N" * 43, uid="2"))
+    assert not callers.authenticator.still_valid(principal)
+    assert (await problem(callers.authenticator.authenticate(evidence(f"Bearer {KEY}"))))[0] == "CREDENTIALS_INVALID"
+
+
+async def test_changed_key_counts_at_once(callers: Callers) -> None:
+    """What is remembered of a key never outlives a change to it."""
+    await callers.authenticator.authenticate(evidence(f"Bearer {KEY}"))
+    callers.memory.put_api_key(admitted(expires=NOW + 7200))
+    principal = await callers.authenticator.authenticate(evidence(f"Bearer {KEY}"))
+    assert principal.expires == NOW + 7200
+
+
+async def test_roles_bound_to_keys(tmp_path: Path) -> None:
+    """Bound roles come on top of a key's own; a pattern stays inside its segment."""
+    roles = RoleBindings([(Role.AUDITOR, [Pattern("key:tr*", "x")]), (Role.ADMIN, [Pattern("key:other", "x")])])
+    callers = Callers(tmp_path, roles)
+    principal = await callers.authenticator.authenticate(evidence(f"Bearer {KEY}"))
+    assert principal.roles == {Role.VIEWER, Role.AUDITOR}
+    assert RoleBindings([(Role.ADMIN, [Pattern("oidc:https://a/*", "x")])]).of("oidc:https://a/b/c#d") == frozenset()
+
+
+async def test_lookup_compares_digests_only() -> None:
+    """How much of a wrong key is right cannot be timed: nothing of a key is compared, its SHA-256 is looked up."""
+    asked: list[object] = []
+
+    class Watched(dict[bytes, object]):
+        def get(self, key: object, default: object = None) -> object:  # type: ignore[override]
+            asked.append(key)
+            return super().get(key, default)  # type: ignore[arg-type]
+
+    memory = Memory()
+    memory.put_api_key(admitted())
+    memory.keys_by_digest = Watched(memory.keys_by_digest)  # type: ignore[assignment]
+    verifier = ApiKeyVerifier(memory, lambda: NOW, RoleBindings())
+    for wrong in (KEY[:-1] + "L", "vk_" + "L" + KEY[4:]):
+        with pytest.raises(Exception, match="unknown or revoked"):
+            verifier.verify(wrong)
+        assert asked.pop() == hashlib.sha256(wrong.encode()).digest()
+    assert "reveal" not in inspect.getsource(api_key)

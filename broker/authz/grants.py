@@ -1,14 +1,21 @@
 """Grants, compiled when they change, so that deciding costs the same however many there are."""
 
 import ipaddress
+import itertools
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from broker.model import Connector, Grant, Pattern, Permission, PermissionSet, Principal, ResourceId
 from broker.state.memory import Memory
 
 K = TypeVar("K", bound=Hashable)
+
+# A principal's name, or what stands before the first and after the last `*` of a pattern.
+_Who = str | tuple[str, str]
+# Principal, exact attribute or None, container or None where it is a pattern.
+_Place = tuple[_Who, tuple[str, str] | None, str | None]
 
 _MOST_REMEMBERED = 32_768
 _FOREVER = 2**31
@@ -28,6 +35,19 @@ class CompiledGrant:
         self._containers = frozenset(pattern.text for pattern in grant.containers if pattern.exact)
         self._patterns = [pattern for pattern in grant.containers if not pattern.exact]
         self._range = _range(grant.source_ip) if grant.source_ip else None
+
+    def whom(self) -> Collection[_Who]:
+        """Returns the principals as they are looked up: a name, or what stands around the `*` of a pattern."""
+        return {
+            pattern.text if pattern.exact else (pattern.text.partition("*")[0], pattern.text.rpartition("*")[2])
+            for pattern in self.grant.principals
+        }
+
+    def places(self) -> Iterable[_Place]:
+        """Returns where the grant is found: by principal, an exact attribute if it needs one, and container."""
+        attribute = next(((name, p.text) for name, p in self.grant.attributes if p.exact), None)
+        containers: list[str | None] = [*self._containers, *([None] if self._patterns else [])]
+        return itertools.product(self.whom(), (attribute,), containers)
 
     def names(self, principal: str) -> bool:
         """Tells whether one of the principals is meant."""
@@ -98,15 +118,17 @@ class Route:
 
 
 class GrantIndex:
-    """Finds the grants of a principal without looking at the others', and remembers what it found until one changes.
+    """Finds the grants that can matter without looking at the others, and remembers decisions until a grant changes.
 
-    Patterns are found by what stands before their first and after their last `*`.
+    A grant lies in one place for each of its principals and containers; patterns of principals are found by what
+    stands before their first and after their last `*`, and grants with attributes by the first that is exact.
     """
 
     def __init__(self, memory: Memory) -> None:
         self._compiled: dict[str, CompiledGrant] = {}
-        self._exact: dict[str, dict[str, CompiledGrant]] = {}
-        self._patterns: dict[tuple[int, int], dict[tuple[str, str], dict[str, CompiledGrant]]] = {}
+        self._by_principal: dict[_Who, dict[str, CompiledGrant]] = {}
+        self._places: dict[_Place, dict[str, CompiledGrant]] = {}
+        self._shapes: Counter[tuple[int, int]] = Counter()  # lengths of what stands around the `*`
         self._with_attributes = 0
         self._routes: dict[tuple[object, ...], Sequence[Route]] = {}
         memory.watch_grants(self._changed)
@@ -117,14 +139,25 @@ class GrantIndex:
 
     def naming(self, principal: str) -> Sequence[CompiledGrant]:
         """Returns the grants that name a principal, by their name, whatever they say of attributes."""
-        found = dict(self._exact.get(principal, {}))
-        length = len(principal)
-        for (head, tail), buckets in self._patterns.items():
-            if length > head + tail:  # The `*` stands for one character at least.
-                bucket = buckets.get((principal[:head], principal[length - tail :]))
-                if bucket:
-                    found.update((name, grant) for name, grant in bucket.items() if grant.names(principal))
+        found: dict[str, CompiledGrant] = {}
+        for who in self._who(principal):
+            found.update((name, grant) for name, grant in self._by_principal[who].items() if grant.names(principal))
         return [found[name] for name in sorted(found)]
+
+    def meaning(self, principal: Principal, container: str) -> Sequence[CompiledGrant]:
+        """Returns the grants that name a principal with its attributes, and a container, by their name."""
+        found: dict[str, CompiledGrant] = {}
+        for who in self._who(principal.name):
+            for attribute in (None, *principal.attributes.items()):
+                for place in ((who, attribute, container), (who, attribute, None)):
+                    found.update(self._places.get(place, {}))
+        return [
+            found[name]
+            for name in sorted(found)
+            if found[name].names(principal.name)
+            and found[name].admits_container(container)
+            and not found[name].lacking(principal.attributes)
+        ]
 
     def routes(self, principal: Principal, resource: ResourceId, permissions: PermissionSet) -> Sequence[Route]:
         """Returns the ways to a resource, by connector."""
@@ -142,60 +175,61 @@ class GrantIndex:
                 self._routes[key] = known
         return known
 
+    def forget(self) -> None:
+        """Drops what was remembered of decisions."""
+        self._routes.clear()
+
+    def _who(self, principal: str) -> Iterable[_Who]:
+        length = len(principal)
+        if principal in self._by_principal:
+            yield principal
+        for head, tail in self._shapes:
+            if length > head + tail:  # The `*` stands for one character at least.
+                around = (principal[:head], principal[length - tail :])
+                if around in self._by_principal:
+                    yield around
+
     def _found(self, principal: Principal, resource: ResourceId, permissions: PermissionSet) -> Sequence[Route]:
         by_connector: dict[tuple[str, str], list[CompiledGrant]] = {}
-        for grant in self.naming(principal.name):
-            if (
-                grant.admits_container(resource.container)
-                and grant.admits_prefix(resource.prefix)
-                and not grant.missing(permissions)
-                and not grant.lacking(principal.attributes)
-            ):
+        for grant in self.meaning(principal, resource.container):
+            if grant.admits_prefix(resource.prefix) and not grant.missing(permissions):
                 for granted in grant.grant.connectors:
                     by_connector.setdefault((granted.name, granted.uid), []).append(grant)
         return [Route(name, uid, by_connector[name, uid]) for name, uid in sorted(by_connector)]
 
     def _changed(self, before: Grant | None, after: Grant | None) -> None:
         if before is not None:
-            self._remove(before)
+            self._remove(self._compiled.pop(before.name))
         if after is not None:
-            self._add(after)
-        self._routes.clear()
+            self._compiled[after.name] = compiled = CompiledGrant(after)
+            self._add(compiled)
+        self.forget()
 
-    def _add(self, grant: Grant) -> None:
-        compiled = CompiledGrant(grant)
-        self._compiled[grant.name] = compiled
-        self._with_attributes += bool(grant.attributes)
-        for pattern in grant.principals:
-            if pattern.exact:
-                self._exact.setdefault(pattern.text, {})[grant.name] = compiled
-            else:
-                head, tail = _ends(pattern)
-                buckets = self._patterns.setdefault((len(head), len(tail)), {})
-                buckets.setdefault((head, tail), {})[grant.name] = compiled
+    def _add(self, compiled: CompiledGrant) -> None:
+        self._with_attributes += bool(compiled.grant.attributes)
+        for who in compiled.whom():
+            self._by_principal.setdefault(who, {})[compiled.name] = compiled
+            if not isinstance(who, str):
+                self._shapes[len(who[0]), len(who[1])] += 1
+        for place in compiled.places():
+            self._places.setdefault(place, {})[compiled.name] = compiled
 
-    def _remove(self, grant: Grant) -> None:
-        del self._compiled[grant.name]
-        self._with_attributes -= bool(grant.attributes)
-        for pattern in set(grant.principals):
-            if pattern.exact:
-                _drop(self._exact, pattern.text, grant.name)
-                continue
-            head, tail = _ends(pattern)
-            shape = (len(head), len(tail))
-            if shape in self._patterns:
-                _drop(self._patterns[shape], (head, tail), grant.name)
-                if not self._patterns[shape]:
-                    del self._patterns[shape]
+    def _remove(self, compiled: CompiledGrant) -> None:
+        self._with_attributes -= bool(compiled.grant.attributes)
+        for who in compiled.whom():
+            _drop(self._by_principal, who, compiled.name)
+            if not isinstance(who, str):
+                shape = (len(who[0]), len(who[1]))
+                self._shapes[shape] -= 1
+                if not self._shapes[shape]:
+                    del self._shapes[shape]
+        for place in compiled.places():
+            _drop(self._places, place, compiled.name)
 
 
 def inside(path: str, prefix: str) -> bool:
     """Tells whether `path` is `prefix` or below it: `models` holds `models/a`, never `models-evil`."""
     return path == prefix or path.startswith(f"{prefix}/")
-
-
-def _ends(pattern: Pattern) -> tuple[str, str]:
-    return pattern.text.partition("*")[0], pattern.text.rpartition("*")[2]
 
 
 def _drop(buckets: dict[K, dict[str, CompiledGrant]], key: K, name: str) -> None:

@@ -85,11 +85,9 @@ class Policy:
         now = self._clock()
         near: list[CompiledGrant] = [
             grant
-            for grant in self.index.naming(principal.name)
+            for grant in self.index.meaning(principal, resource.container)
             if grant.seconds(1, now) == 1
-            and grant.admits_container(resource.container)
             and grant.admits_prefix(resource.prefix)
-            and not grant.lacking(principal.attributes)
             and any(connector in ("", c.name) and serves(c, resource) for c in self.live_connectors(grant))
         ]
         metadata = {"resource": str(resource), **({"connector": connector} if connector else {})}

@@ -130,7 +130,9 @@ def test_update_changes_what_is_given(valetkey: Runner, broker: FakeBroker) -> N
     assert (list(sent.permissions), sent.connectors[0].uid) == ([1, 6], "uid-of-azure-blob-demo")
     assert answer["version"] == 5
     assert valetkey("grant", "update", "g", "--connector", "azure-blob-demo").code == 0
-    assert broker.requests[-1].grant.connectors[0].uid == ""  # named anew: the one of that name now
+    assert broker.requests[-1].grant.connectors[0].uid == ""  # the broker looks whether it is still the same
+    assert valetkey("grant", "update", "g", "--connector", "azure-blob-demo=u-2").code == 0
+    assert broker.requests[-1].grant.connectors[0].uid == "u-2"
 
 
 def test_update_switches_between_role_and_permissions(valetkey: Runner, broker: FakeBroker) -> None:

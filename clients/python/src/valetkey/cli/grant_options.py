@@ -10,6 +10,7 @@ from valetkey.cli.lists import PERMISSIONS, parse_attributes, parse_permissions
 from valetkey.cli.times import parse_moment
 from valetkey.cli.words import ConsumerRole
 from valetkey.errors import InvalidArgumentError
+from valetkey.values import GrantedConnector
 
 
 def _option(help_text: str, **more: Any) -> Any:
@@ -19,7 +20,10 @@ def _option(help_text: str, **more: Any) -> Any:
 _principals = _option(
     "Who: key:NAME, oidc:ISSUER#SUBJECT or spiffe://…; * stands for part of a segment. May be repeated."
 )
-_connectors = _option("Connector, the one that has this name now; may be repeated.")
+_connectors = _option(
+    "Connector, the one that has this name now; NAME=ID says which one is meant. May be repeated.",
+    metavar="NAME",
+)
 _containers = _option("Container, or a pattern such as ml-*; may be repeated.")
 
 # A new grant needs them, a changed one may keep them.
@@ -63,8 +67,10 @@ def changes_of(
 
     Raises InvalidArgumentError where one cannot be understood, or where permissions and a role are given both.
     """
-    lists = {"principals": principal, "connectors": connector, "containers": container}
+    lists = {"principals": principal, "containers": container}
     changes: dict[str, Any] = {field: tuple(given) for field, given in lists.items() if given}
+    if connector:
+        changes["connectors"] = tuple(_connector(text) for text in connector)
     texts = {"source_ip": source_ip, "note": note}
     changes |= {field: text for field, text in texts.items() if text is not None}
     if prefix:
@@ -76,6 +82,11 @@ def changes_of(
     if expires is not None:
         changes["expire_time"] = None if expires == "never" else parse_moment(expires, "--expires", ago=False)
     return changes | _permissions_of(permissions, role)
+
+
+def _connector(text: str) -> GrantedConnector:
+    name, _, uid = text.partition("=")
+    return GrantedConnector(name, uid)
 
 
 def _permissions_of(permissions: str | None, role: ConsumerRole | None) -> dict[str, Any]:

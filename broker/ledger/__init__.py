@@ -1,5 +1,5 @@
-"""The record of what was issued."""
+"""The append-only record of every decision."""
 
-from broker.ledger.log import LogLedger
+from broker.ledger.ledger import SqlLedger
 
-__all__ = ["LogLedger"]
+__all__ = ["SqlLedger"]

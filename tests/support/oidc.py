@@ -149,10 +149,10 @@ class IssuerServer:
         """Serves while the context lasts; may be entered again, on the same port."""
         app = web.Application()
         app.router.add_get("/{path:.*}", self._answer)
-        runner = web.AppRunner(app, access_log=None)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=self._tls, shutdown_timeout=0.1).start()
+            await web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=self._tls).start()
             yield self
         finally:
             await runner.cleanup()

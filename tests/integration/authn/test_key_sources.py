@@ -1,0 +1,133 @@
+"""The keys of an issuer over real HTTPS: discovery, and an issuer that misbehaves in every way."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.adapters.oidc import FileKeySource, HttpKeySource
+from broker.ports import KeySourceError
+from support.oidc import IssuerServer
+
+
+@pytest.fixture
+async def issuer(tmp_path: Path) -> AsyncIterator[IssuerServer]:
+    async with IssuerServer(tmp_path / "issuer").running() as running:
+        yield running
+
+
+def source(issuer: IssuerServer, **options: Any) -> HttpKeySource:
+    """Returns a source that trusts the issuer's CA."""
+    return HttpKeySource(issuer.url, **{"ca_file": issuer.ca_file, "timeout_seconds": 2.0, **options})
+
+
+async def test_discovery(issuer: IssuerServer) -> None:
+    """The issuer says where its keys are; nobody's credentials are sent along."""
+    assert [key["kid"] for key in (await source(issuer).fetch())["keys"]] == ["one"]
+    assert issuer.requests == [("/.well-known/openid-configuration", None), ("/openid/v1/jwks", None)]
+
+
+@pytest.mark.parametrize("path", ["/tenant/v2.0", "/tenant/"])
+async def test_discovery_below_a_path(tmp_path: Path, path: str) -> None:
+    """An issuer may have a path, and a slash at its end, which its name keeps and its address does not double."""
+    async with IssuerServer(tmp_path, path).running() as issuer:
+        await source(issuer).fetch()
+        assert issuer.requests[0][0] == f"{path.rstrip('/')}/.well-known/openid-configuration"
+
+
+async def test_given_address_needs_no_discovery(issuer: IssuerServer) -> None:
+    """Where the operator gives the address, it is asked and nothing else."""
+    await source(issuer, jwks_uri=issuer.jwks_uri).fetch()
+    assert [path for path, _ in issuer.requests] == ["/openid/v1/jwks"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("status", "status 503"),
+        ("slow", "no answer within"),
+        ("redirect", "redirects are not followed"),
+        ("huge", "over 262144 bytes"),
+        ("not json", "not JSON"),
+        ("deep", "not JSON"),
+        ("a list", "not a JSON object"),
+        ("compressed", "compressed"),
+        ("other issuer", "another issuer's"),
+    ],
+)
+async def test_misbehaving_issuer(issuer: IssuerServer, fault: str, said: str) -> None:
+    """Slow, huge, moved, strange and foreign answers are errors within the timeout, and are not followed."""
+    issuer.fault = fault
+    with pytest.raises(KeySourceError, match=said):
+        await source(issuer, timeout_seconds=0.5).fetch()
+    assert not [path for path, _ in issuer.requests if "elsewhere" in path]
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://127.0.0.1/keys", "file:///etc/passwd", "https://user@127.0.0.1/keys", "", None, 7]
+)
+async def test_address_of_keys_that_is_not_https(issuer: IssuerServer, uri: Any) -> None:
+    """Keys come over HTTPS or not at all, whatever the discovery document says."""
+    issuer.jwks_uri = uri
+    with pytest.raises(KeySourceError, match="no https jwks_uri"):
+        await source(issuer).fetch()
+    assert len(issuer.requests) == 1
+
+
+async def test_strangers_certificate(issuer: IssuerServer) -> None:
+    """An issuer whose TLS certificate no trusted CA signed is not asked."""
+    with pytest.raises(KeySourceError, match="cannot be reached"):
+        await source(issuer, ca_file=None).fetch()
+    assert not issuer.requests
+
+
+async def test_issuer_that_is_down(tmp_path: Path) -> None:
+    """A port that nobody listens on is an error, not a crash."""
+    with pytest.raises(KeySourceError, match="cannot be reached"):
+        await source(IssuerServer(tmp_path)).fetch()
+
+
+async def test_missing_files(issuer: IssuerServer, tmp_path: Path) -> None:
+    """A CA or a token that vanished is an error that does not say more than its kind."""
+    for option in ("ca_file", "bearer_token_file"):
+        with pytest.raises(KeySourceError, match="FileNotFoundError"):
+            await source(issuer, **{option: tmp_path / "missing"}).fetch()
+
+
+async def test_bearer_token_goes_to_the_issuer(issuer: IssuerServer, tmp_path: Path) -> None:
+    """A Kubernetes API server gets the broker's token, read anew each time."""
+    file = tmp_path / "token"
+    keys = source(issuer, bearer_token_file=file)
+    for value in ("first", "second"):
+        file.write_text(f"{value}\n")
+        await keys.fetch()
+        assert {sent for _, sent in issuer.requests} == {f"Bearer {value}"}
+        issuer.requests.clear()
+
+
+async def test_bearer_token_does_not_go_where_a_document_points(issuer: IssuerServer, tmp_path: Path) -> None:
+    """The broker's own token is not sent to a host that only the discovery document names."""
+    file = tmp_path / "token"
+    file.write_text("secret")
+    async with IssuerServer(tmp_path / "other").running() as other:
+        issuer.jwks_uri = other.jwks_uri
+        ca = tmp_path / "both.pem"
+        ca.write_bytes(issuer.ca_file.read_bytes() + other.ca_file.read_bytes())
+        await source(issuer, ca_file=ca, bearer_token_file=file).fetch()
+    assert issuer.requests == [("/.well-known/openid-configuration", "Bearer secret")]
+    assert other.requests == [("/openid/v1/jwks", None)]
+
+
+async def test_keys_from_a_file(tmp_path: Path) -> None:
+    """A file is read anew each time; a missing or broken one is an error that names it."""
+    file = tmp_path / "jwks.json"
+    keys = FileKeySource(file)
+    with pytest.raises(KeySourceError, match=r"jwks\.json: cannot be read: No such file"):
+        await keys.fetch()
+    file.write_text("{")
+    with pytest.raises(KeySourceError, match=r"jwks\.json is not JSON"):
+        await keys.fetch()
+    file.write_text('{"keys": []}')
+    assert await keys.fetch() == {"keys": []}
+    await keys.close()

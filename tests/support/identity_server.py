@@ -1,0 +1,104 @@
+"""The broker's own TLS, evidence and authenticator behind one method that answers with the caller's name."""
+
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from broker.adapters.oidc import key_source
+from broker.authn.composite import build_authenticator
+from broker.authn.trust import TrustBundles
+from broker.devstack.ca import make_ca
+from broker.errors import BrokerError
+from broker.identity_settings import AuthnSettings
+from broker.model import Principal
+from broker.ports import CallEvidence, Clock
+from broker.rpc.credentials import client_verifying_credentials, server_credentials
+from broker.rpc.evidence import evidence_of
+from broker.rpc.status import to_status
+from broker.settings import ServerSettings
+from broker.state.memory import Memory
+from support.spiffe import Svid
+from support.wire import Failure, failure
+
+
+@dataclass
+class IdentityServer:
+    """Two ports: `main` for all, `certificates` for client certificates. `seen` holds what calls brought along."""
+
+    ca: bytes
+    memory: Memory
+    trust: TrustBundles
+    main: int = 0
+    certificates: int = 0
+    seen: list[tuple[CallEvidence, Principal | None]] = field(default_factory=list)
+
+    def channel(self, port: int, svid: Svid | None = None) -> grpc.aio.Channel:
+        """Returns a channel to a port, with a client certificate where one is given."""
+        own = (svid.key, svid.chain) if svid is not None else ()
+        # Not shared with other tests: gRPC hands connections on between channels that look alike.
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        return grpc.aio.secure_channel(f"localhost:{port}", grpc.ssl_channel_credentials(self.ca, *own), options)
+
+    async def name(self, port: int, *metadata: tuple[str, str | bytes], svid: Svid | None = None) -> str:
+        """Returns who a caller is taken for."""
+        async with self.channel(port, svid) as channel:
+            return await ask(channel, *metadata)
+
+    async def refusal(self, port: int, *metadata: tuple[str, str | bytes], svid: Svid | None = None) -> Failure:
+        """Returns how a caller is refused."""
+        async with self.channel(port, svid) as channel:
+            return await failure(ask(channel, *metadata))
+
+
+async def ask(channel: grpc.aio.Channel, *metadata: tuple[str, str | bytes]) -> str:
+    """Returns who the caller on `channel` is taken for."""
+    answer: bytes = await channel.unary_unary("/test/WhoAmI")(b"", metadata=metadata, timeout=10)
+    return answer.decode()
+
+
+@contextlib.asynccontextmanager
+async def identity_server(
+    directory: Path, authn: dict[str, Any], bundles: dict[str, Path] | None = None, clock: Clock = time.time
+) -> AsyncIterator[IdentityServer]:
+    """Serves while the context lasts."""
+    certificate, key = make_ca(directory, "broker CA").issue("broker", directory)
+    settings = ServerSettings(tls_cert_file=certificate, tls_key_file=key)
+    trust = TrustBundles(bundles or {})
+    running = IdentityServer((directory / "ca.pem").read_bytes(), Memory(), trust)
+    authenticator = build_authenticator(
+        AuthnSettings.model_validate(authn),
+        running.memory,
+        clock,
+        key_source=key_source,
+        trust=trust if bundles else None,
+    )
+
+    async def who(_request: bytes, context: Any) -> bytes:
+        evidence = evidence_of(context, context.invocation_metadata() or ())
+        try:
+            principal = await authenticator.authenticate(evidence)
+        except BrokerError as error:
+            running.seen.append((evidence, None))
+            await context.abort(*to_status(error, "test"))
+            raise AssertionError("abort returned") from None
+        running.seen.append((evidence, principal))
+        return principal.name.encode()
+
+    server = grpc.aio.server()
+    handlers = {"WhoAmI": grpc.unary_unary_rpc_method_handler(who)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test", handlers),))
+    running.main = server.add_secure_port("localhost:0", server_credentials(settings))
+    if bundles:
+        running.certificates = server.add_secure_port("localhost:0", client_verifying_credentials(settings, trust))
+    await server.start()
+    try:
+        yield running
+    finally:
+        await server.stop(0)
+        await authenticator.close()

@@ -124,7 +124,8 @@ class GrantIndex:
     stands before their first and after their last `*`, and grants with attributes by the first that is exact.
     """
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, most_remembered: int = _MOST_REMEMBERED) -> None:
+        self._most_remembered = most_remembered
         self._compiled: dict[str, CompiledGrant] = {}
         self._by_principal: dict[_Who, dict[str, CompiledGrant]] = {}
         self._places: dict[_Place, dict[str, CompiledGrant]] = {}
@@ -170,7 +171,7 @@ class GrantIndex:
         if known is None:
             known = self._found(principal, resource, permissions)
             if known:  # What is refused is not remembered: refusals would push out what is allowed.
-                if len(self._routes) >= _MOST_REMEMBERED:
+                if len(self._routes) >= self._most_remembered:
                     self._routes.clear()
                 self._routes[key] = known
         return known

@@ -43,6 +43,8 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
 def _redacted(name: str, value: Any) -> Any:
     if isinstance(value, Secret | bytes) or _SECRET_NAMES.search(name):
         return _STARS
+    if hasattr(value, "DESCRIPTOR"):  # A message of the API; Python's protobuf prints debug_redact fields as well.
+        return f"<{type(value).__name__}>"
     if isinstance(value, dict):
         return {str(key): _redacted(str(key), item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

@@ -50,10 +50,7 @@ def test_records_of_libraries() -> None:
     with captured_log("debug") as log:
         for logger in map(logging.getLogger, ("azure.core.pipeline", "urllib3.connectionpool", "hvac", "grpc")):
             logger.warning("GET /x?sv=1&sig=abc%%2Bdef authorization=Bearer %s token %s", keys[0], VAULT_TOKEN)
-            try:
-                raise ValueError(ALL_AT_ONCE)
-            except ValueError:
-                logger.exception("failed with %s", keys)
+            logger.error("failed with %s", keys, exc_info=ValueError(ALL_AT_ONCE))
             logger.info("request body: %s", ALL_AT_ONCE)
             logger.debug("request body: %s", ALL_AT_ONCE)
     assert len(log.lines) == 8

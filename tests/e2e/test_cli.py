@@ -7,8 +7,6 @@ import pytest
 from support.cli_runner import Ran
 from support.e2e import CONNECTOR, DEMO, Live, unique
 
-pytestmark = pytest.mark.xdist_group("e2e-cli")
-
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 

@@ -35,7 +35,7 @@ class Cli:
 
     environment: Mapping[str, str]
 
-    def __call__(self, *arguments: str | Path, stdin: str = "", seconds: float = 60.0, **more: str) -> Ran:
+    def __call__(self, *arguments: str | Path, stdin: str = "", **more: str) -> Ran:
         """Runs one command line; `more` are further variables of its environment."""
         done = subprocess.run(
             [VALETKEY, *arguments],
@@ -43,7 +43,7 @@ class Cli:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=seconds,
+            timeout=60,
             check=False,
         )
         return Ran(done.returncode, done.stdout, done.stderr)

@@ -17,8 +17,6 @@ from google.protobuf import text_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from broker.errors import BrokerError, Reason
-from support.fake_cloud import FakeCloud
-from support.fake_store import FakeStateStore
 from support.inproc import (
     ADMIN_KEY,
     CONSUMER_KEY,
@@ -32,7 +30,8 @@ from support.inproc import (
     running_broker,
     seed_keys,
 )
-from support.leaks import ALL_AT_ONCE, EXPIRED_KEY, NEW_KEY, PLANTED, ROLE_ID, SECRET_ID, WRONG_KEY, found_in
+from support.leaks import EXPIRED_KEY, NEW_KEY, PLANTED, ROLE_ID, SECRET_ID, WRONG_KEY, found_in
+from support.talkative import Talkative, TalkativeStore
 from support.wire import captured_log
 from valetkey.v1 import api_key_service_pb2 as keys
 from valetkey.v1 import common_pb2, errors_pb2, resource_service_pb2, token_service_pb2
@@ -40,28 +39,6 @@ from valetkey.v1 import connector_service_pb2 as connectors
 
 FAR = Timestamp(seconds=int(time.time()) + 3600)
 NAMES = ("log_in", "find_containers", "delegation_key", "sign")
-
-
-class Talkative(FakeCloud):
-    """Fails, when told to, with exceptions of libraries whose text holds all the secrets."""
-
-    breaks: str = ""
-
-    def _raise_planned(self, call: str) -> None:
-        if self.breaks == call:
-            raise RuntimeError(f"request failed: {ALL_AT_ONCE}") from ValueError(ALL_AT_ONCE)
-        super()._raise_planned(call)
-
-
-class TalkativeStore(FakeStateStore):
-    """The same for the store."""
-
-    breaks: str = ""
-
-    async def _enter(self, method: str, path: str | None = None) -> None:
-        if self.breaks == method:
-            raise OSError(f"PUT {path} failed: {ALL_AT_ONCE}") from ValueError(ALL_AT_ONCE)
-        await super()._enter(method, path)
 
 
 class Seen:
@@ -121,7 +98,7 @@ async def drive(broker: Broker, seen: Seen) -> None:
         await seen.call(method, request, key)
         for other in (None, WRONG_KEY, EXPIRED_KEY, VIEWER_KEY if key != VIEWER_KEY else WRONG_KEY):
             await seen.call(method, request, other)
-    # Secrets where they do not belong: people paste the wrong thing into the wrong field.
+    # With the end of the line that a file had.
     swapped = new_connector()
     swapped.azure_secret.client_secret = SECRET + "\n"
     for request in (new_connector(), swapped):
@@ -197,6 +174,22 @@ async def test_nothing_leaks(tmp_path: Path, log_format: str, capfd: pytest.Capt
     assert {name: text for text in reprs for name in found_in(text)} == {}
     printed = capfd.readouterr()
     assert found_in(printed.out + printed.err) == set()
+
+
+async def test_secrets_in_the_wrong_field(tmp_path: Path) -> None:
+    """People paste the secret where the client id belongs; the caller is told, and the log does not keep it."""
+    strays = [new_connector(**{field: SECRET}) for field in ("tenant_id", "client_id", "cloud", "storage_account")]
+    strays += [new_connector(SECRET), new_connector(resource_id=SECRET)]
+    seen = Seen()
+    with captured_log() as log:
+        async with planted(tmp_path) as (broker, _, _):
+            for request in strays:
+                await seen.call(broker.connectors.CreateConnector, request, OPERATOR_KEY)
+            for key in (ADMIN_KEY, SECRET):
+                await seen.call(broker.api_keys.RevokeApiKey, keys.RevokeApiKeyRequest(name=key), ADMIN_KEY)
+    assert set(seen.codes) == {grpc.StatusCode.INVALID_ARGUMENT}
+    assert log.text.count("INVALID_FIELD") == 8
+    assert found_in(log.text) == set()
 
 
 async def test_issued_tokens_are_not_logged(tmp_path: Path) -> None:

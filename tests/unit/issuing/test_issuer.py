@@ -1,6 +1,7 @@
 """Issuer: who may not gets nothing and costs nothing; what is signed is what was authorised; no record, no token."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -14,7 +15,7 @@ from broker.issuing.delegation_keys import DelegationKeys
 from broker.issuing.directory import ContainerDirectory
 from broker.issuing.issuer import Issuer
 from broker.ledger import LogLedger
-from broker.model import InvalidFieldError, Lease, Permission, PermissionSet, Role, Secret
+from broker.model import DelegationKey, InvalidFieldError, Lease, Permission, PermissionSet, Role, Secret
 from broker.settings import IssuingSettings
 from support.core import NOW, PLANTED, PROFILE, PROFILES, FakeClock, Replica, make_connector, principal
 from support.fake_cloud import FakeCloud
@@ -39,17 +40,17 @@ class MemoryLedger:
 class Issuing:
     """An issuer with everything below it, on fakes. The consumer may use azure-blob-demo; there is `other` too."""
 
-    def __init__(self, *, key_seconds: int = 24 * 3600) -> None:
+    def __init__(self, *, cloud: FakeCloud | None = None) -> None:
         self.clock = FakeClock()
         self.replica = Replica()
-        self.cloud = FakeCloud({"acc": ["demo", "models"]}, profile=PROFILE)
+        self.cloud = cloud or FakeCloud({"acc": ["demo", "models"]}, profile=PROFILE)
         self.ledger = MemoryLedger()
         credential = self.replica.repository.credential
         self.keys = DelegationKeys(
             cloud=self.cloud,
             credential=credential,
             clock=self.clock,
-            key_seconds=key_seconds,
+            key_seconds=24 * 3600,
             skew_seconds=900,
             timeout_seconds=1,
         )
@@ -242,6 +243,23 @@ async def test_a_token_does_not_begin_before_its_key() -> None:
         lease = await issuing.issue()
         (key,) = issuing.cloud.keys
         assert key.starts <= lease.starts <= issuing.clock.now - 899
+    await issuing.keys.close()
+    await issuing.directory.close()
+
+
+class LateKeyCloud(FakeCloud):
+    """A cloud whose keys begin ten and a half seconds ago, whatever was asked."""
+
+    async def delegation_key(self, *args: Any, starts: float, expires: float) -> DelegationKey:
+        key = await super().delegation_key(*args, starts=starts, expires=expires)
+        return replace(key, starts=NOW - 10.5)
+
+
+async def test_a_key_that_begins_late_makes_a_token_that_begins_late() -> None:
+    """The key's start wins over the backdating, rounded to the second inside of it."""
+    issuing = Issuing(cloud=LateKeyCloud({"acc": ["demo"]}, profile=PROFILE))
+    await issuing.seed()
+    assert (await issuing.issue()).starts == NOW - 10
     await issuing.keys.close()
     await issuing.directory.close()
 

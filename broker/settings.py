@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from broker.errors import ConfigurationError
 from broker.identity_settings import AuthnSettings
@@ -85,8 +85,8 @@ class CloudSettings(_Section):
     @field_validator("blob_endpoint")
     @classmethod
     def _names_account(cls, value: str) -> str:
-        if value.count("{account}") != 1 or "{" in value.replace("{account}", ""):
-            raise ValueError("must hold {account} exactly once")
+        if value.count("{account}") != 1 or set("{}") & set(value.replace("{account}", "")):
+            raise ValueError("must hold {account} exactly once, and no other braces")
         return value
 
 
@@ -240,8 +240,12 @@ def load_settings(path: Path) -> Settings:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: is not TOML: {error}") from None
+    if reserved := [key for key in values if key.startswith("_")]:  # pydantic-settings would take them for its own.
+        raise ConfigurationError("\n".join(f"{path}: {key}: is not a setting" for key in reserved))
     try:
         settings = Settings(**values)
+    except SettingsError as error:
+        raise ConfigurationError(f"the environment ({ENV_PREFIX}…): {error}; expected JSON for a section") from None
     except ValidationError as error:
         lines = [_line(problem) for problem in error.errors(include_input=False, include_url=False)]
         raise ConfigurationError("\n".join(f"{path}: {line}" for line in lines)) from None
@@ -264,8 +268,11 @@ def _line(problem: Any) -> str:
 
 
 def _unreadable(file: Path) -> str | None:
-    if not file.exists():
-        return f"{file} does not exist"
+    try:
+        if not file.exists():
+            return f"{file} does not exist"
+    except OSError as error:  # Such as a folder on the way that this user may not enter.
+        return f"{file} cannot be reached: {error.strerror}"
     if file.is_dir():
         return f"{file} is a directory; expected a file"
     if not os.access(file, os.R_OK):
@@ -275,7 +282,8 @@ def _unreadable(file: Path) -> str | None:
 
 def _https_url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme != "https" or not parts.netloc or parts.username or parts.query or parts.fragment:
+    _ = parts.port  # Raises ValueError where it is none.
+    if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError("must be an https:// URL without user, query or fragment")
     return value.rstrip("/")
 

@@ -2,23 +2,24 @@
 
 import random
 import socket
+import sys
 
 HOST = "127.0.0.1"
 
 # Below the range Linux takes for outgoing connections (from 32768) and that of Kubernetes' node ports (from
 # 30000): between choosing a port and its server binding it, no stray connection can take it.
 _FIRST, _LAST = 20_000, 29_999
-_given: set[int] = set()
+_given: dict[int, socket.socket] = {}
 
 
 def free_port() -> int:
-    """Returns a TCP port that is free on 127.0.0.1 now; never the same one twice in a process.
+    """Returns a TCP port that is free on 127.0.0.1 now; no other call gets it while this process lives.
 
-    Raises OSError where no free port was found.
+    That holds on Linux; elsewhere, for this process only. Raises OSError where no free port was found.
     """
     for port in random.sample(range(_FIRST, _LAST + 1), k=200):
-        if port not in _given and is_free(port):
-            _given.add(port)
+        if port not in _given and is_free(port) and (claim := _claim(port)):
+            _given[port] = claim
             return port
     raise OSError(f"no free port between {_FIRST} and {_LAST} on {HOST}")
 
@@ -33,3 +34,18 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _claim(port: int) -> socket.socket | None:
+    """Returns what keeps other stacks from `port` until their servers have bound it, which takes seconds.
+
+    An abstract socket, not the port itself, which the server needs; the kernel drops it with the process.
+    """
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    if sys.platform == "linux":
+        try:
+            claim.bind(f"\0valetkey-dev-port:{port}")
+        except OSError:
+            claim.close()
+            return None
+    return claim

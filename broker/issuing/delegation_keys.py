@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from broker.connectors.registry import too_slow
-from broker.errors import BrokerError, Reason
+from broker.errors import BrokerError
+from broker.issuing.sharing import Later, share
 from broker.model import Connector, Credential, DelegationKey
 from broker.ports import Clock, Cloud
 
@@ -25,9 +26,7 @@ class _Entry:
     key: DelegationKey | None = None
     renew_at: float = 0.0
     fetching: asyncio.Task[DelegationKey] | None = None
-    # Azure said when to come back; until then nobody asks again.
-    throttled: BrokerError | None = None
-    not_before: float = 0.0
+    later: Later = field(default_factory=Later)
 
 
 class DelegationKeys:
@@ -75,10 +74,8 @@ class DelegationKeys:
             return key
         entry = self._entries.setdefault((connector.uid, connector.credential_version, account), _Entry())
         try:
-            if entry.throttled is not None and self._clock() < entry.not_before:
-                raise _still(entry.throttled, entry.not_before - self._clock())
-            fetching = entry.fetching or self._fetch(entry, connector, account, background=False)
-            return await asyncio.shield(fetching)  # A caller who hangs up must not take the others' key along.
+            entry.later.check(self._clock())
+            return await share(entry.fetching or self._fetch(entry, connector, account, background=False), connector)
         except BrokerError as error:
             if entry.key is not None and entry.key.expires - 60 > self._clock():
                 self._log.warning(
@@ -94,6 +91,7 @@ class DelegationKeys:
         """Drops the keys of a connector that went away."""
         for known in [known for known in self._entries if known[0] == connector_uid]:
             entry = self._entries.pop(known)
+            entry.key = None  # Callers who wait right now must not fall back on it.
             if entry.fetching is not None:
                 entry.fetching.cancel()
 
@@ -125,7 +123,6 @@ class DelegationKeys:
             raise too_slow(connector, self._timeout) from None
         entry.key = key
         entry.renew_at = now + (key.expires - now) * _RENEW_AFTER_SHARE
-        entry.throttled = None
         return key
 
     def _done(
@@ -136,11 +133,9 @@ class DelegationKeys:
         if error is None:
             return
         now = self._clock()
-        if isinstance(error, BrokerError) and error.reason is Reason.CLOUD_THROTTLED:
-            entry.throttled = error
-            entry.not_before = now + (error.retry_after or 1.0)
+        entry.later.heard(error, now)
         if entry.key is not None:
-            entry.renew_at = max(now + _BACKGROUND_RETRY_SECONDS, entry.not_before)
+            entry.renew_at = max(now + _BACKGROUND_RETRY_SECONDS, entry.later.until)
         if background:
             reason = error.reason.name if isinstance(error, BrokerError) else type(error).__qualname__
             self._log.warning(
@@ -149,7 +144,3 @@ class DelegationKeys:
                 reason=reason,
                 seconds=_BACKGROUND_RETRY_SECONDS,
             )
-
-
-def _still(error: BrokerError, seconds: float) -> BrokerError:
-    return BrokerError(error.reason, error.message, error.metadata, retry_after=seconds)

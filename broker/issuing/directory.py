@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from broker.connectors.registry import too_slow
 from broker.errors import BrokerError, Reason
+from broker.issuing.sharing import Later, share
 from broker.model import Connector, Container, Credential
 from broker.ports import Clock, Cloud
 
@@ -17,6 +18,7 @@ class _Listing:
     by_name: dict[str, tuple[Container, ...]] = field(default_factory=dict)
     read_at: float = float("-inf")
     reading: asyncio.Task[None] | None = None
+    later: Later = field(default_factory=Later)
 
 
 class ContainerDirectory:
@@ -43,7 +45,8 @@ class ContainerDirectory:
         listing = self._listings.get(connector.uid)
         if listing is None:
             return ()
-        if self._clock() - listing.read_at > self._fresh and listing.reading is None:
+        now = self._clock()
+        if now - listing.read_at > self._fresh and now >= listing.later.until and listing.reading is None:
             self._read(listing, connector)
         return listing.by_name.get(container, ())
 
@@ -57,7 +60,8 @@ class ContainerDirectory:
             return known
         listing = self._listings.setdefault(connector.uid, _Listing())
         if self._clock() - listing.read_at >= _ASK_AGAIN_SECONDS:
-            await asyncio.shield(listing.reading or self._read(listing, connector))
+            listing.later.check(self._clock())
+            await share(listing.reading or self._read(listing, connector), connector)
         return listing.by_name.get(container, ())
 
     def forget(self, connector_uid: str) -> None:
@@ -77,7 +81,11 @@ class ContainerDirectory:
     def _read(self, listing: _Listing, connector: Connector) -> asyncio.Task[None]:
         def done(task: asyncio.Task[None]) -> None:
             listing.reading = None
-            if not task.cancelled() and task.exception() is not None and listing.by_name:
+            error = None if task.cancelled() else task.exception()  # Also marks the exception as seen.
+            if error is None:
+                return
+            listing.later.heard(error, self._clock())
+            if listing.by_name:
                 # Old knowledge beats none; asks again soon, not at every call.
                 listing.read_at = self._clock() - self._fresh + _ASK_AGAIN_SECONDS
 

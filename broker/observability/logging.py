@@ -59,7 +59,10 @@ class _ToStructlog(logging.Handler):
         fields: dict[str, Any] = {"logger": record.name}
         if record.exc_info and record.exc_info[0]:
             fields["error_type"] = record.exc_info[0].__qualname__
-        message = record.getMessage()
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):  # Its author's mistake must neither fail the caller nor lose the line.
+            message = str(record.msg)
         if record.name == "asyncio":  # Goes on with reprs of tasks and arguments, exception texts among them.
             message = _REPR_BEGINS.split(message, maxsplit=1)[0].rstrip()
             if record.exc_info and record.exc_info[1]:

@@ -1,6 +1,7 @@
 """Keeps secrets out of log lines, whatever a line's author forgot."""
 
 import re
+import sys
 import traceback
 from collections.abc import MutableMapping
 from typing import Any
@@ -9,7 +10,7 @@ from broker.model import Secret
 
 _STARS = "***"
 _SECRET_NAMES = re.compile(
-    r"secret(?!_id_file|_version)|password|passphrase|authorization|api_?key$|sas_token|signature|private",
+    r"secret(?!_id_file|_version)|password|passphrase|authorization|api_?key$|token$|signature|private",
     re.IGNORECASE,
 )
 # Shapes of secrets: SAS signatures, our API keys, bearer headers, JWTs, Vault and OpenBao tokens, account keys.
@@ -29,7 +30,13 @@ def scrub(text: str) -> str:
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replaces secrets in a structlog event: by type, by the name of the field, and by shape."""
+    """Replaces secrets in a structlog event: by type, by the name of the field, and by shape.
+
+    An exception shows its type and where it was raised, never its text; renderers would print locals on top of that.
+    """
+    error = _exception(event.pop("exc_info", None))
+    if error is not None:
+        event["frames"] = frames(error)
     for name, value in event.items():
         if isinstance(value, str):
             event[name] = _STARS if _SECRET_NAMES.search(name) else scrub(value)
@@ -41,13 +48,26 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
 
 
 def _redacted(name: str, value: Any) -> Any:
-    if isinstance(value, Secret | bytes) or _SECRET_NAMES.search(name):
+    if isinstance(value, Secret | bytes | bytearray | memoryview) or _SECRET_NAMES.search(name):
         return _STARS
+    if hasattr(value, "DESCRIPTOR"):  # A message of the API; Python's protobuf prints debug_redact fields as well.
+        return f"<{type(value).__name__}>"
+    if isinstance(value, BaseException):
+        return type(value).__qualname__
     if isinstance(value, dict):
         return {str(key): _redacted(str(key), item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_redacted("", item) for item in value]
     return value if isinstance(value, int | float | bool) or value is None else scrub(str(value))
+
+
+def _exception(exc_info: Any) -> BaseException | None:
+    # The three ways of saying it: an exception, what sys.exc_info returns, or true.
+    if isinstance(exc_info, tuple):
+        exc_info = exc_info[1]
+    elif exc_info and not isinstance(exc_info, BaseException):
+        exc_info = sys.exc_info()[1]
+    return exc_info if isinstance(exc_info, BaseException) else None
 
 
 def frames(error: BaseException, limit: int = 12) -> list[str]:

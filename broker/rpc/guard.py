@@ -172,7 +172,9 @@ class Guard(grpc.aio.ServerInterceptor):
             "milliseconds": round((time.perf_counter() - started) * 1000, 1),
         }
         if error is not None:
-            fields.update(reason=error.reason.name, message=error.message, details=error.metadata)
+            fields.update(reason=error.reason.name, details=error.metadata)
+            if error.reason is not Reason.INVALID_FIELD:  # Its words quote the field: perhaps a secret gone astray.
+                fields["message"] = error.message
         self._log.info("call", **fields)
 
 

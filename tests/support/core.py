@@ -28,20 +28,26 @@ from broker.model import (
 )
 from broker.state.memory import Memory
 from broker.state.repository import StateRepository
-from support.fake_cloud import FAKE_PROFILE
 from support.fake_store import FakeStateStore
 
 TENANT = "11111111-1111-4111-8111-111111111111"
 CLIENT = "22222222-2222-4222-8222-222222222222"
 PLANTED = "PLANTED~client-secret.value"
 NOW = 1_800_000_000.0
+# Hosts of the form that Azure has, so that full URLs of them can be parsed.
+PROFILE = CloudProfile(
+    name="dev",
+    authority="https://login.dev.invalid",
+    arm_endpoint="https://arm.dev.invalid",
+    blob_endpoint="https://{account}.blob.dev.invalid",
+)
 OTHER_PROFILE = CloudProfile(
     name="elsewhere",
     authority="https://login.elsewhere.invalid",
     arm_endpoint="https://arm.elsewhere.invalid",
     blob_endpoint="https://{account}.blob.elsewhere.invalid",
 )
-PROFILES = {profile.name: profile for profile in (FAKE_PROFILE, OTHER_PROFILE)}
+PROFILES = {profile.name: profile for profile in (PROFILE, OTHER_PROFILE)}
 
 
 class FakeClock:

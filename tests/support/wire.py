@@ -93,12 +93,12 @@ class Log:
 
 
 @contextlib.contextmanager
-def captured_log(level: str = "debug") -> Iterator[Log]:
+def captured_log(level: str = "debug", log_format: str = "json") -> Iterator[Log]:
     """Captures what the broker logs, through its own processors; begin before the broker does."""
     stream = io.StringIO()
     root = logging.getLogger()
     before = root.handlers[:], root.level
-    configure_logging("json", level, stream)
+    configure_logging(log_format, level, stream)
     try:
         yield Log(stream)
     finally:

@@ -1,0 +1,57 @@
+"""`make demo`'s program: the story of the main job, told in under 60 lines, and over without a trace."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from support.e2e import descendants, mentioning, user_environment
+
+
+def test_demo_tells_the_main_job(tmp_path: Path) -> None:
+    """Each step is told and went as it must; exit 0; no process and no file is left."""
+    seen: set[int] = set()
+    with (tmp_path / "out").open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "broker.devstack.demo"],
+            env=user_environment({"TMPDIR": str(_empty(tmp_path / "tmp"))}),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            while process.poll() is None:
+                seen.update(descendants(process.pid))
+                time.sleep(0.1)
+        finally:
+            process.kill()
+            process.wait()
+    text = (tmp_path / "out").read_text()
+    assert process.returncode == 0, text
+    assert len(text.splitlines()) < 60
+    steps = (
+        "1. A stack comes up",
+        "$ valetkey service-connector register azure-blob-demo",
+        "Successfully registered service connector",
+        "$ valetkey service-connector list-resources",
+        "az://demo-zenmlartifactstore",
+        "$ valetkey token issue",
+        "uploaded   models/v1.txt",
+        "read back  models/v1.txt: the same bytes",
+        "delete the blob          → 403 AuthorizationPermissionMismatch",
+        "read another container   → 403 ",
+        "read with the old token  → 403 ",
+        "nothing is left running",
+    )
+    position = 0
+    for step in steps:
+        assert step in text[position:], f"no {step!r} where it should be in\n{text}"
+        position = text.index(step, position)
+    assert len(seen) >= 3
+    assert mentioning(tmp_path) == []
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def _empty(directory: Path) -> Path:
+    directory.mkdir()
+    return directory

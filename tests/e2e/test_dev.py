@@ -1,0 +1,144 @@
+"""`valetkey-broker dev`: up in seconds, usable as it says, and nothing is left of it, however it ends."""
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.dev_command import Dev, dev
+from support.e2e import DEMO, alive, soon
+
+ISSUE = ("token", "issue", "--resource", DEMO, "--permissions", "read")
+
+
+def ctrl_c(stack: Dev) -> None:
+    stack.press_ctrl_c()
+
+
+def sigterm(stack: Dev) -> None:
+    os.kill(stack.process.pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize(("end", "workers"), [(ctrl_c, 1), (sigterm, 2)])
+def test_ends_with_all_its_children(tmp_path: Path, end: Callable[[Dev], None], workers: int) -> None:
+    """Ready in under 15 s; the commands it prints work; Ctrl-C or SIGTERM ends every child, exit 0."""
+    with dev(tmp_path / "stack", "--workers", str(workers)) as stack:
+        assert stack.wait_until_ready() < 15
+        children = stack.tree()
+        assert len(children) >= (3 if workers == 1 else 5)  # OpenBao, Azurite, the broker; two workers below it.
+        valetkey = stack.cli()
+        printed = [line.split() for line in stack.out.splitlines() if line.startswith("  valetkey ")]
+        assert len(printed) == 2
+        for command in printed:
+            assert valetkey(*command[1:]).code == 0
+        end(stack)
+        assert stack.ended() == 0
+        assert alive(children) == []
+        assert stack.left() == []
+
+
+def test_prints_what_works(tmp_path: Path) -> None:
+    """The exports on the screen are those of env.sh, private to the user; the consumer's key and the service
+    principal do what the text says.
+    """
+    with dev(tmp_path / "stack") as stack:
+        stack.wait_until_ready()
+        script = stack.directory / "env.sh"
+        assert script.stat().st_mode & 0o077 == 0
+        printed = [line.strip() for line in stack.out.splitlines() if line.startswith("  export ")]
+        assert printed == script.read_text().splitlines()
+        assert (stack.directory / "keys" / "admin").read_text().strip() not in stack.out + stack.err
+        valetkey = stack.cli()
+        options = next(line.split() for line in stack.out.splitlines() if line.startswith("  --tenant-id"))
+        options[-1] = f"@{stack.directory / 'keys' / 'client-secret'}"
+        assert valetkey("service-connector", "register", "my-own", *options).code == 0
+        consumer = str(stack.directory / "keys" / "consumer")
+        own_key = {"VALETKEY_API_KEY": "", "VALETKEY_API_KEY_FILE": consumer}
+        assert valetkey(*ISSUE, **own_key).code == 0
+        assert valetkey(*ISSUE, "--connector", "my-own", **own_key).code == 3
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_orphan_after_sigkill(tmp_path: Path, workers: int) -> None:
+    """After `kill -9` of the command no process below it lives on: not OpenBao, not Azurite, no broker, no worker."""
+    with dev(tmp_path / "stack", "--workers", str(workers)) as stack:
+        stack.wait_until_ready()
+        children = stack.tree()
+        assert len(children) >= 2 + workers
+        stack.process.kill()
+        stack.ended()
+        assert soon(lambda: not alive(children), seconds=5), alive(children)
+        assert soon(lambda: not stack.left(), seconds=1)
+
+
+def test_two_side_by_side(tmp_path: Path) -> None:
+    """Two stacks in two directories have ports, keys and data of their own; the end of one leaves the other."""
+    with dev(tmp_path / "one") as one, dev(tmp_path / "two") as two:
+        one.wait_until_ready()
+        two.wait_until_ready()
+        first, second = one.cli(), two.cli()
+        assert first.environment["VALETKEY_ENDPOINT"] != second.environment["VALETKEY_ENDPOINT"]
+        foreign = {"VALETKEY_API_KEY": first.environment["VALETKEY_API_KEY"]}
+        assert second("service-connector", "list", **foreign).code == 3
+        second.done("service-connector", "delete", "azure-blob-demo")
+        assert (first.names(), second.names()) == (["azure-blob-demo"], [])
+        two.press_ctrl_c()
+        assert two.ended() == 0
+        assert first(*ISSUE).code == 0
+
+
+def test_second_one_in_the_same_directory(tmp_path: Path) -> None:
+    """A second start in the same directory is refused in words, and the first one does not notice."""
+    with dev(tmp_path / "stack") as first:
+        first.wait_until_ready()
+        welcome = first.out
+        valetkey = first.cli()
+        (tmp_path / "again").mkdir()
+        (tmp_path / "again" / "link").symlink_to(tmp_path / "stack")
+        with dev(tmp_path / "again" / "link") as second:
+            assert second.ended() == 78
+        assert "another dev stack is running there; stop it, or give this one another directory" in second.err
+        assert "Traceback" not in second.err
+        assert first.out == welcome
+        assert valetkey(*ISSUE).code == 0
+
+
+def test_port_that_is_taken(tmp_path: Path) -> None:
+    """A port in use is named, with whose it was to be and what to do, before anything starts."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        dev(tmp_path / "stack", "--azurite-port", str(taken.getsockname()[1])) as stack,
+    ):
+        assert stack.ended() == 78
+        expected = f"Error: port {taken.getsockname()[1]} (azurite) is in use on 127.0.0.1; stop what listens there"
+    assert expected in stack.err
+    assert "Traceback" not in stack.err
+    assert not stack.directory.exists()
+
+
+@pytest.mark.parametrize("child", ["openbao/openbao.json", "azurite", "broker.toml"])
+def test_ctrl_c_while_it_starts(tmp_path: Path, child: str) -> None:
+    """Ctrl-C as soon as the first child is there, or the last one, ends what has started; no traceback."""
+    with dev(tmp_path / "stack") as stack:
+        marker = str(stack.directory / child)
+
+        def started() -> bool:
+            return bool(_running_with(stack, marker))
+
+        assert soon(started, seconds=30), stack.err
+        children = stack.tree()
+        stack.press_ctrl_c()
+        assert stack.ended() == 0, stack.err
+        assert "Traceback" not in stack.err
+        assert "Ready" not in stack.out
+        assert alive(children) == []
+        assert stack.left() == []
+
+
+def _running_with(stack: Dev, text: str) -> list[int]:
+    from support.e2e import read_process
+
+    return [pid for pid in stack.tree() if text.encode() in read_process(pid, "cmdline")]

@@ -1,0 +1,147 @@
+"""The first admin key: made once, shown once, kept nowhere; and what a broker's processes show of their secrets."""
+
+import hashlib
+import json
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from broker.devstack.openbao import MOUNT, OpenBao
+from broker.supervisor import EXIT_CONFIGURATION
+from support.broker_process import run, serving, write_config
+from support.inproc import bearer
+from support.leaks import found_in
+from valetkey.v1 import api_key_service_pb2 as pb
+from valetkey.v1 import api_key_service_pb2_grpc
+
+pytestmark = pytest.mark.xdist_group("openbao-process")
+
+
+def stored_keys(bao: OpenBao) -> dict[str, dict[str, object]]:
+    """Returns every API key as Vault holds it."""
+    admin = bao.admin()
+    kv = admin.secrets.kv.v2
+    names = kv.list_secrets("api-keys", mount_point=MOUNT)["data"]["keys"]
+    documents = {name: _read(kv, name) for name in names}
+    admin.adapter.close()
+    return documents
+
+
+def _read(kv: Any, name: str) -> Any:
+    return kv.read_secret_version(f"api-keys/{name}", mount_point=MOUNT, raise_on_deleted_version=True)["data"]["data"]
+
+
+def shown_by(pids: list[int]) -> list[bytes]:
+    """Returns command lines and environments, as other processes may read them."""
+    return [Path(f"/proc/{pid}/{part}").read_bytes() for pid in pids for part in ("cmdline", "environ")]
+
+
+async def test_key_is_printed_once_and_works(tmp_path: Path, bao: OpenBao) -> None:
+    """Standard output is the key and nothing else; Vault has its hash; the key opens the broker; there is no second."""
+    config = write_config(tmp_path, bao.settings(), logging={"level": "debug"})
+    ran = run("bootstrap", "--config", config)
+    assert ran.returncode == 0, ran.stderr
+    assert re.fullmatch(r"vk_[A-Za-z0-9_-]{43}\n", ran.stdout)
+    key = ran.stdout.strip()
+    assert "not shown again" in ran.stderr
+    assert key not in ran.stderr
+    (document,) = stored_keys(bao).values()
+    assert document["sha256"] == hashlib.sha256(key.encode()).hexdigest()
+    assert document["roles"] == ["admin"]
+    assert key not in json.dumps(document)
+    again = run("bootstrap", "--config", config, "--name", "another")
+    assert again.returncode == 1
+    assert again.stdout == ""
+    assert "Error: the admin key admin exists already" in again.stderr
+    assert "Traceback" not in again.stderr
+    with serving(config) as broker:
+        await broker.logged("serving")
+        async with broker.channel() as channel:
+            stub = api_key_service_pb2_grpc.ApiKeyServiceStub(channel)
+            answer = await stub.ListApiKeys(pb.ListApiKeysRequest(), metadata=bearer(key))
+    assert [known.name for known in answer.api_keys] == ["admin"]
+    assert answer.api_keys[0].meta.created_by == "bootstrap"
+
+
+async def test_key_goes_to_a_file(tmp_path: Path, bao: OpenBao) -> None:
+    """`--out` makes a file that only its owner can read, and prints no key; name and life are as asked."""
+    config = write_config(tmp_path, bao.settings())
+    out = tmp_path / "admin.key"
+    ran = run("bootstrap", "--config", config, "--out", out, "--name", "root-of-all", "--days", "1")
+    assert ran.returncode == 0, ran.stderr
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    key = out.read_text()
+    assert re.fullmatch(r"vk_[A-Za-z0-9_-]{43}\n", key)
+    assert ran.stdout == ""
+    assert str(out) in ran.stderr
+    assert key.strip() not in ran.stderr
+    assert list(stored_keys(bao)) == ["root-of-all"]
+    second = tmp_path / "second.key"
+    refused = run("bootstrap", "--config", config, "--out", second)
+    assert refused.returncode == 1
+    assert "exists already" in refused.stderr
+    assert not second.exists()
+
+
+@pytest.mark.parametrize("where", ["exists", "no such directory", "dangling link"])
+async def test_file_that_cannot_be_written(tmp_path: Path, bao: OpenBao, where: str) -> None:
+    """A file that is there is never overwritten; and no key is made that could then be shown nowhere."""
+    config = write_config(tmp_path, bao.settings())
+    out = tmp_path / "admin.key"
+    if where == "exists":
+        out.write_text("precious")
+    elif where == "dangling link":
+        out.symlink_to(tmp_path / "elsewhere")
+    else:
+        out = tmp_path / "none" / "admin.key"
+    ran = run("bootstrap", "--config", config, "--out", out)
+    assert ran.returncode == EXIT_CONFIGURATION
+    expected = "cannot be written: No such file" if where == "no such directory" else "exists already; expected a new"
+    assert f"Error: {out}" in ran.stderr
+    assert expected in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert ran.stdout == ""
+    assert where != "exists" or out.read_text() == "precious"
+    assert not (tmp_path / "elsewhere").exists()
+    made = run("bootstrap", "--config", config)
+    assert made.returncode == 0, made.stderr
+
+
+def test_vault_away(tmp_path: Path) -> None:
+    """Without Vault there is no key, a clear line, and no file left behind."""
+    config = write_config(tmp_path)
+    ran = run("bootstrap", "--config", config, "--out", tmp_path / "admin.key")
+    assert ran.returncode == 1
+    assert "Error: Vault cannot be used" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert not (tmp_path / "admin.key").exists()
+
+
+async def test_processes_show_no_secrets(tmp_path: Path, bao: OpenBao) -> None:
+    """Role id, secret id and keys are on no command line, in no environment, and in nothing that is printed."""
+    config = write_config(tmp_path, bao.settings(), logging={"level": "debug"})
+    key = run("bootstrap", "--config", config).stdout.strip()
+    planted = {
+        "role id": bao.role_id_file.read_text().strip(),
+        "secret id": bao.secret_id_file.read_text().strip(),
+        "admin key": key,
+        "root token": bao.root_token.reveal(),
+    }
+    with serving(config, "--workers", "2") as broker:
+        await broker.logged("serving", 2)
+        async with broker.channel() as channel:
+            stub = api_key_service_pb2_grpc.ApiKeyServiceStub(channel)
+            await stub.ListApiKeys(pb.ListApiKeysRequest(), metadata=bearer(key))
+            with pytest.raises(grpc.aio.AioRpcError):
+                await stub.RevokeApiKey(pb.RevokeApiKeyRequest(name=key), metadata=bearer(key))
+        shown = shown_by([broker.process.pid, *broker.workers().values()])
+        broker.process.terminate()
+        await broker.ended(within=5)
+        text = broker.out.read_text() + broker.said
+    assert len(broker.events("call")) == 2
+    assert {name for part in shown for name in found_in(part, planted)} == set()
+    assert found_in(text, planted) == set()

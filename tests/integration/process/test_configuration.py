@@ -1,0 +1,142 @@
+"""Settings that cannot work: exit 78 and a line for every problem, from check-config and from serve alike."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from broker.devstack.ca import make_ca
+from broker.supervisor import EXIT_CONFIGURATION
+from support.broker_process import run, start, write_config
+
+COMMANDS = [("check-config",), ("serve",), ("serve", "--workers", "2"), ("bootstrap",)]
+
+
+def refused(ran: subprocess.CompletedProcess[str], *expected: str) -> None:
+    """Holds that a command ended as a wrong configuration does: a clear line each, and nothing of Python's."""
+    assert ran.returncode == EXIT_CONFIGURATION, ran.stderr
+    assert "Traceback" not in ran.stderr + ran.stdout
+    lines = [line for line in ran.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(lines) >= len(expected)
+    for words in expected:
+        assert any(words in line for line in lines), ran.stderr
+
+
+def test_check_config_ok(tmp_path: Path) -> None:
+    """Good settings are said to be good, with what they mean, and nothing is started."""
+    config = write_config(tmp_path)
+    ran = run("check-config", "--config", config)
+    assert ran.returncode == 0
+    assert ran.stderr == ""
+    assert f"{config}: ok" in ran.stdout
+    for words in ("TLS", "mount valetkey", "azure-china, azure-public, azure-us-government", "1 worker(s)"):
+        assert words in ran.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_problem_is_named(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """All problems come at once, each with its file, its setting and what was expected."""
+    config = write_config(
+        tmp_path,
+        server={"port": 70000, "colour": "red"},
+        vault={"address": "http://vault.example.com"},
+        issuing={"default_ttl_seconds": 7200, "max_ttl_seconds": 3600},
+    )
+    ran = run(*command, "--config", config)
+    refused(ran, "server.port: ", "server.colour: ", "vault.address: must be an https:// URL", "issuing: default_ttl")
+    assert ran.stderr.count(str(config)) == 4
+    assert ran.stdout == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS[:2], ids=" ".join)
+def test_files_that_are_not_there(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """A file that settings name and that is missing, or a directory, is named with its setting."""
+    config = write_config(tmp_path, server={"tls_cert_file": tmp_path / "none.pem"}, vault={"secret_id_file": tmp_path})
+    refused(
+        run(*command, "--config", config),
+        f"server.tls_cert_file: {tmp_path / 'none.pem'} does not exist",
+        f"vault.secret_id_file: {tmp_path} is a directory",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "cannot be read: No such file"), ("[server\n", "is not TOML"), ("", "server: ")]
+)
+def test_no_settings_at_all(tmp_path: Path, content: str | None, words: str) -> None:
+    """A missing, broken or empty file is told as such."""
+    config = tmp_path / "broker.toml"
+    if content is not None:
+        config.write_text(content)
+    refused(run("serve", "--config", config), words)
+
+
+def test_environment_is_part_of_the_configuration(tmp_path: Path) -> None:
+    """The environment wins over the file, and its mistakes are found too."""
+    config = write_config(tmp_path)
+    ran = run("check-config", "--config", config, env={"VALETKEY_BROKER_SERVER__PORT": "12345"})
+    assert "127.0.0.1:12345" in ran.stdout
+    refused(run("serve", "--config", config, env={"VALETKEY_BROKER_SERVER__PORT": "0"}), "server.port: ")
+
+
+@pytest.mark.parametrize(
+    ("command", "broken"),
+    [
+        (("check-config",), "certificate"),
+        (("check-config",), "key"),
+        (("check-config",), "key of another"),
+        (("serve",), "key"),
+        (("serve", "--workers", "2"), "certificate"),
+    ],
+)
+def test_certificate_and_key_that_cannot_be_used(tmp_path: Path, command: tuple[str, ...], broken: str) -> None:
+    """Rubbish in place of certificate or key ends the whole broker, workers too, with the file and the reason."""
+    config = write_config(tmp_path)
+    if broken == "certificate":
+        (tmp_path / "broker.pem").write_text("rubbish")
+    elif broken == "key":
+        (tmp_path / "broker.key").write_text("rubbish")
+    else:
+        (tmp_path / "other").mkdir()
+        _, key = make_ca(tmp_path / "other").issue("broker", tmp_path / "other")
+        (tmp_path / "broker.key").write_bytes(key.read_bytes())
+    words = {
+        "certificate": "broker.pem: is not a certificate",
+        "key": "broker.key: is not a private key",
+        "key of another": "broker.key: does not belong to the certificate",
+    }
+    ran = run(*command, "--config", config)
+    refused(ran, words[broken])
+    if "--workers" in command:
+        assert "a worker cannot start; giving up" in ran.stdout
+
+
+def test_key_with_a_passphrase_is_not_asked_for(tmp_path: Path) -> None:
+    """A broker that waits at a prompt nobody sees would hang for ever; it says what is wrong instead."""
+    config = write_config(tmp_path)
+    key = serialization.load_pem_private_key((tmp_path / "broker.key").read_bytes(), None)
+    encrypted = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"x"),
+    )
+    (tmp_path / "broker.key").write_bytes(encrypted)
+    refused(run("serve", "--config", config), "broker.key: is not a private key; expected PEM without a passphrase")
+
+
+def test_address_that_is_not_of_this_machine(tmp_path: Path) -> None:
+    """A host that cannot be listened on is not blamed on another broker."""
+    config = write_config(tmp_path, server={"host": "192.0.2.1"})
+    ran = run("serve", "--config", config)
+    refused(ran, "cannot listen on 192.0.2.1:")
+    assert "Cannot assign requested address" in ran.stderr
+    assert "another valetkey-broker" not in ran.stderr
+
+
+def test_usage(tmp_path: Path) -> None:
+    """A wrong command line is a usage error, 2, and starts nothing."""
+    config = write_config(tmp_path)
+    assert run("serve", "--config", config, "--workers", "0").returncode == 2
+    assert run("serve").returncode == 2
+    assert run("swerve").returncode == 2
+    assert start(config, "--no-such-option").process.wait(timeout=20) == 2

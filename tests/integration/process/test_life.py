@@ -1,0 +1,134 @@
+"""How a broker lives and ends as processes: signals, workers that die, a supervisor that dies, a Vault that is away."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+
+from broker.devstack.openbao import OpenBao
+from broker.devstack.ports import is_free
+from support.broker_process import Serving, alive, listens, serving, write_config
+
+pytestmark = pytest.mark.xdist_group("openbao-process")
+SIGNALS = [signal.SIGTERM, signal.SIGINT]
+
+
+async def gone(pids: list[int], seconds: float) -> None:
+    """Waits until none of the processes runs."""
+    async with asyncio.timeout(seconds):
+        while any(alive(pid) for pid in pids):  # noqa: ASYNC110 (other processes)
+            await asyncio.sleep(0.05)
+
+
+async def answered(broker: Serving) -> bool:
+    """Asks health; a connection that a dead worker had accepted may fail once."""
+    for _ in range(5):
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            return await broker.healthy()
+        await asyncio.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_signal_ends_it(tmp_path: Path, bao: OpenBao, workers: int, number: signal.Signals) -> None:
+    """SIGTERM and Ctrl-C end a broker that serves: exit 0, within the grace period, everything said and closed."""
+    with serving(write_config(tmp_path, bao.settings()), "--workers", str(workers)) as broker:
+        await broker.logged("serving", workers)
+        assert await broker.healthy()
+        pids = list(broker.workers().values())
+        started = time.monotonic()
+        broker.send(number)
+        assert await broker.ended(within=5) == 0
+        assert time.monotonic() - started < 3
+        assert len(broker.events("stopping")) == len(broker.events("stopped")) == workers
+        assert broker.said == ""
+        assert not any(alive(pid) for pid in pids)
+        assert is_free(broker.port)
+
+
+async def test_ctrl_c_in_a_terminal(tmp_path: Path, bao: OpenBao) -> None:
+    """A terminal sends SIGINT to supervisor and workers at once; that ends them as cleanly."""
+    with serving(write_config(tmp_path, bao.settings()), "--workers", "2") as broker:
+        await broker.logged("serving", 2)
+        os.killpg(broker.process.pid, signal.SIGINT)
+        assert await broker.ended(within=5) == 0
+        assert len(broker.events("stopped")) == 2
+        assert not broker.events("worker died; replacing it")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_signal_before_vault_answers(tmp_path: Path, workers: str) -> None:
+    """A broker that still waits for Vault ends as well."""
+    with serving(write_config(tmp_path), "--workers", workers) as broker:
+        await broker.logged("Vault is not usable yet; trying again", int(workers))
+        broker.send(signal.SIGTERM)
+        assert await broker.ended(within=5) == 0
+
+
+async def test_both_workers_serve_and_a_dead_one_is_replaced(tmp_path: Path, bao: OpenBao) -> None:
+    """Two processes listen on the one port; one that dies is replaced, which the log says; the other serves on."""
+    with serving(write_config(tmp_path, bao.settings()), "--workers", "2") as broker:
+        await broker.logged("serving", 2)
+        before = broker.workers()
+        assert sorted(before) == [0, 1]
+        assert all(listens(pid, broker.port) for pid in before.values())
+        os.kill(before[0], signal.SIGKILL)
+        (died,) = await broker.logged("worker died; replacing it")
+        assert (died["worker"], died["exit_code"]) == (0, -signal.SIGKILL)
+        assert await answered(broker)
+        await broker.logged("serving", 3)
+        after = broker.workers()
+        assert after[1] == before[1]
+        assert after[0] != before[0]
+        assert all(listens(pid, broker.port) for pid in after.values())
+        broker.send(signal.SIGTERM)
+        assert await broker.ended(within=5) == 0
+
+
+async def test_workers_end_with_their_supervisor(tmp_path: Path, bao: OpenBao) -> None:
+    """Killing the supervisor leaves no orphans: the workers see it, finish their calls, and free the port."""
+    with serving(write_config(tmp_path, bao.settings()), "--workers", "2") as broker:
+        await broker.logged("serving", 2)
+        pids = list(broker.workers().values())
+        broker.send(signal.SIGKILL)
+        await gone(pids, seconds=5)
+        assert len(broker.events("stopped")) == 2
+        assert is_free(broker.port)
+
+
+async def test_vault_that_is_away_at_the_start(tmp_path: Path, bao: OpenBao) -> None:
+    """Without Vault the broker stays up, says NOT_SERVING and why; it serves as soon as Vault is there."""
+    bao.kill()
+    with serving(write_config(tmp_path, bao.settings())) as broker:
+        lines = await broker.logged("Vault is not usable yet; trying again", 2)
+        assert {line["cause"] for line in lines} == {"unreachable"}
+        assert "vault.address" in lines[0]["problem"]
+        assert not await broker.healthy()
+        assert broker.process.poll() is None
+        await bao.restart()
+        await broker.logged("serving")
+        assert await broker.healthy()
+
+
+async def test_vault_that_refuses_the_login(tmp_path: Path, bao: OpenBao) -> None:
+    """A wrong secret id is said as that, without the id; a good one written to the file is taken up."""
+    config = write_config(tmp_path, bao.settings())
+    good = bao.secret_id_file.read_text()
+    bao.secret_id_file.write_text("PLANTED-secret-id\n")
+    try:
+        with serving(config) as broker:
+            line = (await broker.logged("Vault is not usable yet; trying again"))[0]
+            assert line["cause"] == "login refused"
+            assert "vault.secret_id_file" in line["problem"]
+            bao.secret_id_file.write_text(good)
+            await broker.logged("serving")
+            assert "PLANTED" not in broker.out.read_text() + broker.said
+    finally:
+        bao.secret_id_file.write_text(good)

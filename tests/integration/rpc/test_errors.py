@@ -1,0 +1,134 @@
+"""How errors travel: every reason with its code, and nothing at all of an unexpected one."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from broker.errors import BrokerError, Reason
+from broker.model import Connector, Container, Credential
+from broker.rpc.status import to_status
+from support.fake_cloud import FakeCloud
+from support.inproc import CONSUMER_KEY, OPERATOR_KEY, SECRET, Broker, bearer, new_connector, running_broker
+from support.wire import Log, failure
+from valetkey.v1 import errors_pb2
+from valetkey.v1.connector_service_pb2 import VerifyConnectorRequest
+from valetkey.v1.token_service_pb2 import IssueTokenRequest
+
+PROTO = Path(__file__).parents[3] / "proto" / "valetkey" / "v1" / "errors.proto"
+_DOCUMENTED = re.compile(r"  // ([A-Z_]+): (?:.*\n  // )*.*\n  ERROR_REASON_([A-Z_]+) = ([1-9]\d*);")
+VERIFY = VerifyConnectorRequest(name="azure-blob-demo")
+
+
+def documented() -> dict[str, str]:
+    """Returns reason to status code as the API's comments promise them."""
+    return {reason: code for code, reason, _ in _DOCUMENTED.findall(PROTO.read_text())}
+
+
+def test_reasons_are_those_of_the_api() -> None:
+    """The broker's reasons and the API's enum name the same things, and each has its code documented."""
+    wire = {name.removeprefix("ERROR_REASON_") for name, _ in errors_pb2.ErrorReason.items()} - {"UNSPECIFIED"}
+    assert {reason.name for reason in Reason} == wire == set(documented())
+
+
+@pytest.mark.parametrize("reason", list(Reason), ids=lambda reason: reason.name)
+async def test_round_trip(stocked: Broker, reason: Reason) -> None:
+    """Every reason arrives with the documented code, its words, its metadata and its delay."""
+    sent = BrokerError(reason, "what, and “why” (50 % off)\nnext line", {"step": "s\u00fcd", "n": ""}, retry_after=1.25)
+    stocked.cloud.fail("log_in", sent)
+    told = await failure(stocked.connectors.VerifyConnector(VERIFY, metadata=bearer(OPERATOR_KEY)))
+    assert told.short == (grpc.StatusCode[documented()[reason.name]], reason.name)
+    assert told.message == sent.message
+    assert told.metadata == sent.metadata
+    assert told.retry_after == 1.25
+
+
+async def test_no_delay_where_none_is_known(stocked: Broker) -> None:
+    """A caller can tell "come back in 0 s" from "nobody knows"."""
+    stocked.cloud.fail("log_in", Reason.CLOUD_UNAVAILABLE)
+    told = await failure(stocked.connectors.VerifyConnector(VERIFY, metadata=bearer(OPERATOR_KEY)))
+    assert told.retry_after is None
+
+
+async def test_long_words_arrive_cut(stocked: Broker) -> None:
+    """An error longer than metadata may be arrives, cut, instead of being lost with its code and reason."""
+    stocked.cloud.fail("log_in", BrokerError(Reason.CLOUD_UNAVAILABLE, "x" * 50_000, {"step": "y" * 50_000}))
+    told = await failure(stocked.connectors.VerifyConnector(VERIFY, metadata=bearer(OPERATOR_KEY)))
+    assert told.short == (grpc.StatusCode.UNAVAILABLE, "CLOUD_UNAVAILABLE")
+    assert told.message.startswith("xxx")
+    assert told.message.endswith("…")
+    assert sum(len(name) + len(value) for name, value in told.error.trailing_metadata() or ()) < 8192
+
+
+def test_every_status_has_one_detail() -> None:
+    """An unexpected error is INTERNAL with a request id and no reason."""
+    code, message, trailer = to_status(None, "id-1")
+    assert code is grpc.StatusCode.INTERNAL
+    assert "id-1" in message
+    assert [name for name, _ in trailer] == ["grpc-status-details-bin", "x-request-id"]
+
+
+class Broken(FakeCloud):
+    """Fails as no adapter should: with an exception of its own that quotes a secret, and has a cause that does."""
+
+    def _break(self) -> Any:
+        raise RuntimeError(f"PLANTED secret {SECRET}") from KeyError(f"PLANTED cause {SECRET}")
+
+    async def find_containers(self, connector: Connector, credential: Credential) -> Sequence[Container]:
+        return self._break()
+
+    async def delegation_key(self, *args: Any, **kwargs: Any) -> Any:
+        return self._break()
+
+
+async def test_unexpected_error_tells_only_a_request_id(log: Log, tmp_path: Path) -> None:
+    """The caller gets a request id; the log has, under it, types and places, and no text of the exception."""
+    async with running_broker(tmp_path, cloud=Broken({"demoaccount": ["demo"]})) as broker:
+        await broker.ready()
+        told = await failure(broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY)))
+    assert told.short == (grpc.StatusCode.INTERNAL, "UNSPECIFIED")
+    assert told.metadata == {}
+    assert told.message == f"internal error; the broker's log has it under {told.request_id}"
+    assert "PLANTED" not in str(told.error)
+    (line,) = log.events("unexpected error")
+    assert line["request_id"] == told.request_id
+    assert line["method"] == "/valetkey.v1.ConnectorService/CreateConnector"
+    assert {"builtins.RuntimeError", "builtins.KeyError"} <= set(line["frames"])
+    assert any("test_errors.py" in frame and frame.endswith("_break") for frame in line["frames"])
+    assert "PLANTED" not in log.text
+    assert SECRET not in log.text
+
+
+async def test_unexpected_error_in_the_background(log: Log, tmp_path: Path) -> None:
+    """A shared task that fails unexpectedly tells each waiting caller no more, and nothing is cached of it."""
+    cloud = FakeCloud({"demoaccount": ["demo"]})
+    async with running_broker(tmp_path, cloud=cloud) as broker:
+        await broker.ready()
+        await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
+        healthy = type(cloud).delegation_key
+        cloud.delegation_key = Broken.delegation_key.__get__(Broken())  # type: ignore[method-assign]
+        request = IssueTokenRequest(resource_id="demo", permissions=[1])
+        told = await failure(broker.tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY)))
+        assert told.short == (grpc.StatusCode.INTERNAL, "UNSPECIFIED")
+        cloud.delegation_key = healthy.__get__(cloud)  # type: ignore[method-assign]
+        assert (await broker.tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY))).sas_token
+    assert "PLANTED" not in log.text
+
+
+async def test_ledger_that_cannot_record(tmp_path: Path) -> None:
+    """No token leaves that is not recorded: with the ledger failing the caller gets an error, not the token."""
+
+    class FullDisk:
+        async def record(self, lease: Any) -> None:
+            raise OSError(28, f"No space left on device, PLANTED {lease.sas_token}")
+
+    async with running_broker(tmp_path, ledger=FullDisk()) as broker:
+        await broker.ready()
+        await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
+        request = IssueTokenRequest(resource_id="demo", permissions=[1])
+        told = await failure(broker.tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY)))
+    assert told.short == (grpc.StatusCode.INTERNAL, "UNSPECIFIED")
+    assert "PLANTED" not in str(told.error)

@@ -1,0 +1,145 @@
+"""Health, reflection, and how a broker starts, outlives Vault, and stops."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from broker.errors import BrokerError, Reason
+from broker.rpc.server import SERVICES
+from support.fake_store import FakeStateStore
+from support.inproc import CONSUMER_KEY, OPERATOR_KEY, Broker, bearer, new_connector, running_broker, seed_keys
+from support.wire import Log, as_failure, eventually, failure
+from valetkey.v1.token_service_pb2 import IssueTokenRequest
+
+REQUEST = IssueTokenRequest(resource_id="demo", permissions=[1])
+AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "Vault cannot be used: the fake is away", {"cause": "unreachable"})
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def test_not_serving_before_vault_answers(log: Log, tmp_path: Path) -> None:
+    """A broker without Vault is up, says NOT_SERVING, tells callers to come back, logs why, and recovers."""
+    store = FakeStateStore()
+    await seed_keys(store)
+    store.fail_with = AWAY
+    async with running_broker(tmp_path, store=store) as broker:
+        assert not await broker.healthy()
+        told = await failure(broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY)))
+        assert told.short == (grpc.StatusCode.UNAVAILABLE, "NOT_SERVING")
+        assert told.retry_after == 2
+        for service in SERVICES:
+            assert not await broker.healthy(service)
+        await eventually(lambda: bool(log.events("Vault is not usable yet; trying again")))
+        line = log.events("Vault is not usable yet; trying again")[0]
+        assert (line["cause"], line["problem"]) == ("unreachable", AWAY.message)
+        store.fail_with = None
+        await broker.ready()
+        for service in SERVICES:
+            assert await broker.healthy(service)
+        told = await failure(broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY)))
+        assert told.reason == "RESOURCE_DENIED"
+
+
+async def test_unknown_service_has_no_health(log: Log, broker: Broker) -> None:
+    """The health service's own refusal passes through the guard, and is no error of the broker's."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await broker.healthy("valetkey.v1.NoService")
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    assert not log.events("unexpected error")
+
+
+async def test_issuing_outlives_vault_for_a_while(stocked: Broker) -> None:
+    """With Vault away, tokens are issued from memory; what needs Vault says so."""
+    await stocked.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY))
+    stocked.store.fail_with = AWAY
+    polls = stocked.store.calls["read"]
+    await eventually(lambda: stocked.store.calls["read"] > polls + 2)
+    assert await stocked.healthy()
+    assert (await stocked.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY))).sas_token
+    told = await failure(stocked.connectors.CreateConnector(new_connector("b"), metadata=bearer(OPERATOR_KEY)))
+    assert told.short == (grpc.StatusCode.UNAVAILABLE, "VAULT_UNAVAILABLE")
+    assert told.metadata == {"cause": "unreachable"}
+
+
+async def test_memory_that_is_too_old(log: Log, tmp_path: Path) -> None:
+    """After max_stale_seconds without Vault nothing is issued and health says so; both come back with Vault."""
+    async with running_broker(tmp_path, vault={"max_stale_seconds": 0.2, "poll_seconds": 0.05}) as broker:
+        await broker.ready()
+        await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
+        broker.store.fail_with = AWAY
+        await broker.ready(serving=False)
+        told = await failure(broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY)))
+        assert told.short == (grpc.StatusCode.UNAVAILABLE, "VAULT_UNAVAILABLE")
+        assert told.metadata == {"cause": "stale"}
+        assert told.retry_after
+        broker.store.fail_with = None
+        await broker.ready()
+        assert (await broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY))).sas_token
+    events = [line["event"] for line in log.lines]
+    order = ["serving", "Vault is away; serving from memory", "not serving: memory is too old", "Vault is back"]
+    assert [event for event in events if event in order][: len(order)] == order
+
+
+async def test_stop_lets_calls_in_flight_finish(stocked: Broker) -> None:
+    """At stop health says NOT_SERVING first, new calls are refused, and the one in flight gets its token."""
+    watch = stocked.health.Watch(health_pb2.HealthCheckRequest())
+    assert (await watch.read()).status == SERVING
+    gate = stocked.cloud.hold("delegation_key")
+    in_flight = stocked.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY))
+    await eventually(lambda: stocked.cloud.calls["delegation_key"] == 2)
+    stopping = asyncio.ensure_future(stocked.server.stop())
+    assert (await watch.read()).status == NOT_SERVING
+    watch.cancel()
+    credentials = grpc.ssl_channel_credentials(stocked.ca)
+    async with grpc.aio.secure_channel(stocked.endpoint, credentials) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await channel.unary_unary("/valetkey.v1.TokenService/IssueToken")(b"", timeout=1)
+    assert caught.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+    gate.set()
+    assert (await in_flight).sas_token
+    await stopping
+
+
+async def test_stop_ends_within_the_grace_period(tmp_path: Path) -> None:
+    """A call that does not end in time is cut off; the broker does not wait for it for ever."""
+    async with running_broker(tmp_path, server={"grace_seconds": 0.3}) as broker:
+        await broker.ready()
+        await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
+        broker.cloud.hold("delegation_key")
+        in_flight = broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY))
+        await eventually(lambda: broker.cloud.calls["delegation_key"] == 2)
+        started = time.monotonic()
+        await broker.server.stop()
+        assert 0.25 < time.monotonic() - started < 2
+        with pytest.raises(grpc.aio.AioRpcError):
+            await in_flight
+    assert broker.cloud.closed
+    assert broker.store.closed
+
+
+async def services(broker: Broker, metadata: Any) -> list[str]:
+    stub = reflection_pb2_grpc.ServerReflectionStub(broker.channel)
+    question = reflection_pb2.ServerReflectionRequest(list_services="")
+    answers = [answer async for answer in stub.ServerReflectionInfo(iter([question]), metadata=metadata)]
+    return [service.name for answer in answers for service in answer.list_services_response.service]
+
+
+async def test_reflection_without_a_key(broker: Broker) -> None:
+    """The shape of the API is nobody's business who has no key."""
+    for metadata, reason in (((), "CREDENTIALS_MISSING"), (bearer("vk_" + "x" * 43), "CREDENTIALS_INVALID")):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await services(broker, metadata)
+        assert as_failure(caught.value).short == (grpc.StatusCode.UNAUTHENTICATED, reason)
+
+
+async def test_reflection_with_a_key(broker: Broker) -> None:
+    """Any key, even a consumer's, may ask what there is."""
+    names = await services(broker, bearer(CONSUMER_KEY))
+    assert set(SERVICES) | {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"} == set(names)

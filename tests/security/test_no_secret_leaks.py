@@ -1,0 +1,284 @@
+"""Nothing leaks: every RPC, through success and every failure, with secrets planted wherever there are any."""
+
+import base64
+import contextlib
+import hashlib
+import time
+import urllib.parse
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+import structlog
+from google.protobuf import text_format
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from broker.errors import BrokerError, Reason
+from support.inproc import (
+    ADMIN_KEY,
+    CONSUMER_KEY,
+    OPERATOR_KEY,
+    SECRET,
+    VIEWER_KEY,
+    Broker,
+    api_key_document,
+    bearer,
+    new_connector,
+    running_broker,
+    seed_keys,
+)
+from support.leaks import EXPIRED_KEY, NEW_KEY, PLANTED, ROLE_ID, SECRET_ID, WRONG_KEY, found_in
+from support.talkative import Talkative, TalkativeStore
+from support.wire import captured_log
+from valetkey.v1 import api_key_service_pb2 as keys
+from valetkey.v1 import common_pb2, errors_pb2, resource_service_pb2, token_service_pb2
+from valetkey.v1 import connector_service_pb2 as connectors
+
+FAR = Timestamp(seconds=int(time.time()) + 3600)
+NAMES = ("log_in", "find_containers", "delegation_key", "sign")
+
+
+class Seen:
+    """Everything that callers were shown."""
+
+    def __init__(self) -> None:
+        self.texts: list[bytes | str] = []
+        self.codes: list[grpc.StatusCode] = []
+
+    async def call(self, method: Any, request: Any, key: str | None) -> None:
+        """Calls, and keeps the answer in every form in which it may be looked at."""
+        try:
+            answer = await method(request, metadata=bearer(key) if key else (), timeout=10)
+        except grpc.aio.AioRpcError as error:
+            self.codes.append(error.code())
+            self.texts += [str(error), repr(error), error.details() or "", error.debug_error_string() or ""]
+            self.texts += [value for item in error.trailing_metadata() or () for value in item]
+            self.texts += [value for item in error.initial_metadata() or () for value in item]
+            self.texts += [
+                text_format.MessageToString(errors_pb2.ErrorStatus.FromString(value))
+                for name, value in error.trailing_metadata() or ()
+                if name == "grpc-status-details-bin"
+            ]
+            return
+        self.codes.append(grpc.StatusCode.OK)
+        self.texts += [answer.SerializeToString(), text_format.MessageToString(answer), repr(answer)]
+
+
+async def drive(broker: Broker, seen: Seen) -> None:
+    """Calls every RPC: as it is meant, with wrong and missing keys, and with bad input that holds secrets."""
+    stubs = broker.tokens, broker.connectors, broker.resources, broker.api_keys
+    tokens, connector, resources, api_keys = stubs
+    named = {"name": "azure-blob-demo"}
+    create = keys.CreateApiKeyRequest(
+        name="new",
+        roles=[common_pb2.ROLE_CONSUMER],
+        connectors=["azure-blob-demo"],
+        expire_time=FAR,
+        key_sha256=hashlib.sha256(NEW_KEY.encode()).digest(),
+    )
+    issue = token_service_pb2.IssueTokenRequest(resource_id="demo", permissions=[1])
+    plan: list[tuple[Any, Any, str]] = [
+        (connector.CreateConnector, new_connector(), OPERATOR_KEY),
+        (connector.CreateConnector, new_connector("multi", ""), OPERATOR_KEY),
+        (connector.GetConnector, connectors.GetConnectorRequest(**named), VIEWER_KEY),
+        (connector.ListConnectors, connectors.ListConnectorsRequest(), VIEWER_KEY),
+        (connector.VerifyConnector, connectors.VerifyConnectorRequest(**named), OPERATOR_KEY),
+        (resources.ListResources, resource_service_pb2.ListResourcesRequest(), VIEWER_KEY),
+        (api_keys.CreateApiKey, create, ADMIN_KEY),
+        (api_keys.ListApiKeys, keys.ListApiKeysRequest(), ADMIN_KEY),
+        (tokens.IssueToken, issue, CONSUMER_KEY),
+        (tokens.IssueToken, issue, NEW_KEY),
+        (api_keys.RevokeApiKey, keys.RevokeApiKeyRequest(name="new"), ADMIN_KEY),
+        (connector.DeleteConnector, connectors.DeleteConnectorRequest(name="multi"), OPERATOR_KEY),
+    ]
+    for method, request, key in plan:
+        await seen.call(method, request, key)
+        for other in (None, WRONG_KEY, EXPIRED_KEY, VIEWER_KEY if key != VIEWER_KEY else WRONG_KEY):
+            await seen.call(method, request, other)
+    # With the end of the line that a file had.
+    swapped = new_connector()
+    swapped.azure_secret.client_secret = SECRET + "\n"
+    for request in (new_connector(), swapped):
+        await seen.call(connector.CreateConnector, request, OPERATOR_KEY)
+
+
+def forget(broker: Broker) -> None:
+    """Empties the caches, so that each call reaches the cloud again."""
+    for connector in broker.core.memory.connectors.values():
+        broker.core.keys.forget(connector.uid)
+        broker.core.directory.forget(connector.uid)
+
+
+async def broken_everywhere(broker: Broker, cloud: Talkative, store: TalkativeStore, seen: Seen) -> None:
+    """Drives everything again with each call of cloud and store failing, in words of ours and in words of others."""
+    for name in NAMES:
+        forget(broker)
+        cloud.breaks = name
+        await drive(broker, seen)
+    cloud.breaks = ""
+    for name in NAMES:
+        forget(broker)
+        cloud.fail(name, BrokerError(Reason.CLOUD_UNAVAILABLE, "away", {"step": name}))  # type: ignore[arg-type]
+        await drive(broker, seen)
+    cloud.heal()
+    for name in ("read", "write", "newest", "destroy", "names"):
+        store.breaks = name
+        await drive(broker, seen)
+    store.breaks = ""
+
+
+@contextlib.asynccontextmanager
+async def planted(directory: Path) -> AsyncIterator[tuple[Broker, Talkative, TalkativeStore]]:
+    """A broker with secrets in every place that has any."""
+    store = TalkativeStore()
+    await seed_keys(store)
+    expired = api_key_document(EXPIRED_KEY, "admin", expires="2026-01-02T00:00:00+00:00")
+    await store.write("api-keys/expired", expired, expected=0)
+    # Edited by hand, and wrongly: the secrets are where codes, roles and dates should be.
+    await store.write("api-keys/odd", {**expired, "roles": [SECRET], "expires_at": NEW_KEY}, expected=0)
+    await store.write("connectors/odd", {"uid": SECRET, "type": SECRET, "resource": None}, expected=0)
+    cloud = Talkative({"demoaccount": ["demo"]})
+    async with running_broker(directory, store=store, cloud=cloud, vault={"poll_seconds": 0.02}) as broker:
+        (directory / "role_id").write_text(ROLE_ID)
+        (directory / "secret_id").write_text(SECRET_ID)
+        await broker.ready()
+        yield broker, cloud, store
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+async def test_nothing_leaks(tmp_path: Path, log_format: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """No log line, no answer, no error, no metadata and no repr holds a long-lived secret or an API key."""
+    seen = Seen()
+    with captured_log("debug", log_format) as log:
+        async with planted(tmp_path) as (broker, cloud, store):
+            await drive(broker, seen)
+            await broken_everywhere(broker, cloud, store, seen)
+            objects = [broker.core, broker.settings, *(getattr(broker.core, name) for name in broker.core.__slots__)]
+            reprs = [repr(thing) for thing in objects]
+            reprs += [repr(getattr(thing, "__dict__", "")) for thing in objects if thing not in (cloud, store)]
+    assert set(seen.codes) >= {
+        grpc.StatusCode.OK,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.INVALID_ARGUMENT,
+    }
+    assert log.text.count("unexpected error") > 20  # The failures were really there.
+    assert {name: line for line in log.text.splitlines() for name in found_in(line)} == {}
+    assert {name: text for text in seen.texts for name in found_in(text)} == {}
+    assert {name: text for text in reprs for name in found_in(text)} == {}
+    printed = capfd.readouterr()
+    assert found_in(printed.out + printed.err) == set()
+
+
+async def test_secrets_in_the_wrong_field(tmp_path: Path) -> None:
+    """People paste the secret where the client id belongs; the caller is told, and the log does not keep it."""
+    strays = [new_connector(**{field: SECRET}) for field in ("tenant_id", "client_id", "cloud", "storage_account")]
+    strays += [new_connector(SECRET), new_connector(resource_id=SECRET)]
+    seen = Seen()
+    with captured_log() as log:
+        async with planted(tmp_path) as (broker, _, _):
+            for request in strays:
+                await seen.call(broker.connectors.CreateConnector, request, OPERATOR_KEY)
+            for key in (ADMIN_KEY, SECRET):
+                await seen.call(broker.api_keys.RevokeApiKey, keys.RevokeApiKeyRequest(name=key), ADMIN_KEY)
+    assert set(seen.codes) == {grpc.StatusCode.INVALID_ARGUMENT}
+    assert log.text.count("INVALID_FIELD") == 8
+    assert found_in(log.text) == set()
+
+
+async def test_issued_tokens_are_not_logged(tmp_path: Path) -> None:
+    """The ledger's line says who got what, and holds neither the token, nor its signature, nor the key behind it."""
+    with captured_log("debug") as log:
+        async with planted(tmp_path) as (broker, cloud, _):
+            await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
+            request = token_service_pb2.IssueTokenRequest(resource_id="demo", permissions=[1])
+            answer = await broker.tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY))
+    assert answer.lease_id in log.text
+    secrets = {"token": answer.sas_token, "signature": f"fake-signature-of-{answer.lease_id}"}
+    secrets |= {f"delegation key {key.account}": str(key.material) for key in cloud.keys}
+    assert found_in(log.text, secrets) == set()
+
+
+ENCODINGS: dict[str, Callable[[str], str | bytes]] = {
+    "as it is": str,
+    "inside of a line": lambda secret: f'{{"event": "x {secret} y"}}',
+    "upper case": str.upper,
+    "percent-encoded": lambda secret: urllib.parse.quote(secret, safe=""),
+    "base64": lambda secret: base64.b64encode(secret.encode()),
+    "inside of longer base64": lambda secret: base64.b64encode(b"ab" + secret.encode() + b"cd"),
+    "base64 for URLs": lambda secret: base64.urlsafe_b64encode(b"a" + secret.encode() + b"z"),
+    "hexadecimal": lambda secret: secret.encode().hex(),
+    "its first half": lambda secret: secret[: max(16, len(secret) // 2)],
+    "its SHA-256": lambda secret: hashlib.sha256(secret.encode()).hexdigest(),
+    "in a message": lambda secret: errors_pb2.ErrorDetail(metadata={"x": secret}).SerializeToString(),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("name", PLANTED)
+def test_search_finds_what_is_planted(name: str, encoding: str) -> None:
+    """The search can fail: each secret is found in each form."""
+    assert name in found_in(ENCODINGS[encoding](PLANTED[name]))
+    assert found_in(ENCODINGS[encoding]("nothing of the kind, and long enough")) == set()
+
+
+async def test_search_finds_a_leak_of_the_broker(tmp_path: Path) -> None:
+    """The drive can fail: a broker that logs or answers a secret in words nobody redacts is caught."""
+    seen = Seen()
+    with captured_log() as log:
+        async with planted(tmp_path) as (broker, cloud, _):
+            structlog.get_logger().info("a careless line", note=f"logging in with {SECRET}")
+            cloud.fail("find_containers", BrokerError(Reason.CLOUD_UNAVAILABLE, f"not with {SECRET}"))
+            await seen.call(broker.connectors.CreateConnector, new_connector(), OPERATOR_KEY)
+    assert found_in(log.text) == {"client secret"}
+    assert {name for text in seen.texts for name in found_in(text)} == {"client secret"}
+
+
+def test_careless_lines_are_redacted() -> None:
+    """What authors of log lines forget is caught by type, by name and by shape; messages of the API are not shown."""
+    with captured_log() as log:
+        line = structlog.get_logger()
+        line.info("request", request=new_connector(), client_secret=SECRET, metadata=dict(bearer(ADMIN_KEY)))
+        line.info(f"header was Bearer {OPERATOR_KEY}", answers=[new_connector()])
+    assert "CreateConnectorRequest" in log.text
+    assert found_in(log.text) == set()
+
+
+SECRET_FIELDS = {
+    "valetkey.v1.AzureSecret.client_secret",
+    "valetkey.v1.CreateApiKeyRequest.key_sha256",
+    "valetkey.v1.IssueTokenResponse.sas_token",
+}
+
+
+def test_secret_fields_are_marked() -> None:
+    """Fields that hold a secret are `debug_redact`, for tools that honour it, and no answer has a long-lived one."""
+    files = [module.DESCRIPTOR for module in (keys, common_pb2, connectors, resource_service_pb2, token_service_pb2)]
+    fields = [field for file in files for message in file.message_types_by_name.values() for field in message.fields]
+    assert {field.full_name for field in fields if field.GetOptions().debug_redact} == SECRET_FIELDS
+    suspicious = ("secret", "password", "sha256", "sas", "private")
+    named = {field.full_name for field in fields if any(word in field.name for word in suspicious)}
+    assert named == SECRET_FIELDS | {"valetkey.v1.CreateConnectorRequest.azure_secret"}
+    answers = [message for file in files for message in file.message_types_by_name.values() if _is_answer(message.name)]
+    assert {name for message in answers for name in _reached(message)} & SECRET_FIELDS == {
+        "valetkey.v1.IssueTokenResponse.sas_token"
+    }
+
+
+def _is_answer(name: str) -> bool:
+    return name.endswith("Response")
+
+
+def _reached(message: Any) -> set[str]:
+    names: set[str] = set()
+    for field in message.fields:
+        names.add(field.full_name)
+        if field.message_type is not None:
+            names |= _reached(field.message_type)
+    return names

@@ -1,0 +1,240 @@
+"""The installed commands as a user runs them: `valetkey` against a whole stack, and the stack's processes."""
+
+import itertools
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from support.cli_runner import Ran
+from support.stack import RunningStack, running_stack
+
+if TYPE_CHECKING:
+    from azure.storage.blob import ContainerClient
+
+    from broker.devstack.process import Child
+    from broker.devstack.seed import Seeds
+    from broker.devstack.stack import DevStack
+    from broker.model import Secret
+
+BIN = Path(sys.executable).parent
+VALETKEY, BROKER = BIN / "valetkey", BIN / "valetkey-broker"
+DEMO = "az://demo-zenmlartifactstore"
+CONNECTOR = "azure-blob-demo"
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Cli:
+    """The command `valetkey` with the environment a user has exported."""
+
+    environment: Mapping[str, str]
+
+    def __call__(self, *arguments: str | Path, stdin: str = "", **more: str) -> Ran:
+        """Runs one command line; `more` are further variables of its environment."""
+        done = subprocess.run(
+            [VALETKEY, *arguments],
+            env=user_environment({**self.environment, **more}),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def done(self, *arguments: str | Path, stdin: str = "", **more: str) -> Ran:
+        """Runs one that has to succeed."""
+        ran = self(*arguments, stdin=stdin, **more)
+        assert ran.code == 0, f"valetkey {' '.join(map(str, arguments))}: {ran}"
+        return ran
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Starts one and does not wait for it."""
+        return subprocess.Popen(
+            [VALETKEY, *arguments],
+            env=user_environment(self.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def names(self) -> list[str]:
+        """Returns the names of the connectors there are."""
+        return [connector["name"] for connector in self.done("service-connector", "list", "-o", "json").json]
+
+
+@dataclass(frozen=True)
+class Live:
+    """A whole stack with its broker; `admin` is the command line in its administrator's hands."""
+
+    running: RunningStack
+    seeds: "Seeds"
+    broker: "Child"
+    admin: Cli
+
+    @property
+    def stack(self) -> "DevStack":
+        return self.running.stack
+
+    def cli(self, **variables: str) -> Cli:
+        """Returns the command line with other settings than the administrator's; "" leaves one out."""
+        merged = {**self.admin.environment, **variables}
+        return Cli({name: value for name, value in merged.items() if value})
+
+    def principal(self) -> tuple[str, ...]:
+        """Returns the options that name the stack's service principal."""
+        return ("--tenant-id", self.stack.tenant_id, "--client-id", self.stack.client_id)
+
+    def register(self, name: str, *more: str, secret: str = "") -> Ran:
+        """Registers a connector that serves all it reaches, unless `more` says otherwise."""
+        given = secret or self.stack.client_secret.reveal()
+        return self.admin(
+            *("service-connector", "register", name, *self.principal(), *more),
+            VALETKEY_CLIENT_SECRET=given,
+        )
+
+    def new_connector(self, *more: str, secret: str = "") -> str:
+        """Registers a connector of a new name and returns the name."""
+        name = unique("connector")
+        ran = self.register(name, *more, secret=secret)
+        assert ran.code == 0, ran
+        return name
+
+    def delete(self, name: str) -> None:
+        self.admin.done("service-connector", "delete", name)
+
+    def issue(self, *more: str, resource: str = DEMO, permissions: str = "read,list") -> Ran:
+        """Issues a token as the administrator."""
+        return self.admin("token", "issue", "--resource", resource, "--permissions", permissions, *more)
+
+    def container(self, sas_url: str) -> "ContainerClient":
+        return container(sas_url, self.stack.ca_file)
+
+    def add_secret(self) -> "Secret":
+        """Gives the service principal one more client secret."""
+        from broker.model import Secret
+
+        secret = Secret(unique("another~client.secret"))
+        self.stack.control_plane.add_secret(secret)
+        return secret
+
+
+@contextmanager
+def live_stack(directory: Path, *, connector: bool, workers: int = 1) -> Iterator[Live]:
+    """Runs a whole stack in `directory`; with `connector`, the demo connector is registered."""
+    # Late: unit tests do not need these, and they take a while to load.
+    from broker.devstack.broker import start_broker
+    from broker.devstack.seed import seed
+
+    with running_stack(directory) as running:
+        stack = running.stack
+        seeds = running.call(seed(stack, connector=connector))
+        broker = running.call(start_broker(stack, workers=workers))
+        admin = Cli(
+            {
+                "VALETKEY_ENDPOINT": f"127.0.0.1:{stack.ports.broker}",
+                "VALETKEY_CA_FILE": str(stack.ca_file),
+                "VALETKEY_API_KEY_FILE": str(seeds.admin_key),
+                "HOME": str(directory),
+            }
+        )
+        try:
+            yield Live(running, seeds, broker, admin)
+        finally:
+            running.call(broker.stop(grace=15))
+
+
+def user_environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Returns this environment without anything of Valet Key's or a proxy's, plus `variables`."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("VALETKEY") and not name.lower().endswith("_proxy") and name != "XDG_CONFIG_HOME"
+    }
+    return {**kept, **(variables or {})}
+
+
+def unique(prefix: str) -> str:
+    """Returns a name that no other test of this process has."""
+    return f"{prefix}-{next(_numbers)}"
+
+
+def container(sas_url: str, ca_file: Path) -> "ContainerClient":
+    """Returns a container as azure-storage-blob sees it with a SAS, as a stack component uses it."""
+    from azure.core.pipeline.transport import RequestsTransport
+    from azure.storage.blob import ContainerClient
+
+    return ContainerClient.from_container_url(
+        sas_url,
+        transport=RequestsTransport(use_env_settings=False, connection_verify=str(ca_file)),
+        retry_total=0,
+    )
+
+
+def refused(action: Callable[..., Any], *arguments: Any) -> str:
+    """Returns the storage service's error code for an action that it has to refuse."""
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        action(*arguments)
+    except HttpResponseError as error:
+        response: Any = error.response
+        return f"{error.status_code} {response.headers.get('x-ms-error-code')}"
+    raise AssertionError("the storage service allowed it")
+
+
+def descendants(pid: int) -> list[int]:
+    """Returns the running processes below `pid`, children's children too."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and (parent := _parent(int(entry.name))):
+            children.setdefault(parent, []).append(int(entry.name))
+    found = list(children.get(pid, []))
+    for child in found:  # Grows while it is walked.
+        found.extend(children.get(child, []))
+    return found
+
+
+def mentioning(text: str | Path) -> list[int]:
+    """Returns the running processes that have `text` in their command line, this one aside."""
+    return [pid for pid in all_processes() if str(text).encode() in read_process(pid, "cmdline") and pid != os.getpid()]
+
+
+def all_processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+
+
+def read_process(pid: int, file: str) -> bytes:
+    """Returns a file of /proc/PID; empty when the process is gone, or not ours to look at."""
+    try:
+        return Path(f"/proc/{pid}/{file}").read_bytes()
+    except OSError:
+        return b""
+
+
+def alive(pids: Iterable[int]) -> list[int]:
+    """Returns those that run; one that has ended and waits to be reaped does not."""
+    return [pid for pid in pids if _parent(pid)]
+
+
+def soon(condition: Callable[[], Any], seconds: float) -> bool:
+    """Waits until `condition` holds; returns whether it came to that within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _parent(pid: int) -> int:
+    """Returns the parent of a running process, 0 where there is no such one."""
+    fields = read_process(pid, "stat").rpartition(b")")[2].split()
+    return int(fields[1]) if len(fields) > 1 and fields[0] not in (b"Z", b"X") else 0

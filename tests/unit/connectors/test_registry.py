@@ -1,0 +1,287 @@
+"""ConnectorRegistry: what is refused before Azure is asked, what is stored after, and what is never stored."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from broker.connectors.registry import ConnectorRegistry, NewConnector
+from broker.errors import BrokerError, Reason
+from broker.model import (
+    AuthMethod,
+    AzureConfig,
+    Connector,
+    ConnectorType,
+    Container,
+    Credential,
+    InvalidFieldError,
+    ResourceId,
+    ResourceType,
+    Secret,
+)
+from support.core import CLIENT, OTHER_PROFILE, PLANTED, PROFILE, PROFILES, TENANT, FakeClock, Replica
+from support.fake_cloud import FakeCloud
+from support.fake_store import FakeStateStore
+
+_UUID = "0f9d7c52-6a3e-4a53-9d53-0f3a4f4f6c11"
+
+
+class Registry:
+    """A registry on a replica and a cloud of its own."""
+
+    def __init__(self, *, cloud: FakeCloud | None = None, store: FakeStateStore | None = None) -> None:
+        self.cloud = cloud or FakeCloud(
+            {"one": ["demo", "models"], "two": ["demo"]}, profile=PROFILE, secrets=[PLANTED]
+        )
+        self.replica = Replica(store)
+        self.registry = ConnectorRegistry(
+            repository=self.replica.repository,
+            memory=self.replica.memory,
+            cloud=self.cloud,
+            profiles=PROFILES,
+            default_cloud="dev",
+            clock=FakeClock(),
+            timeout_seconds=0.5,
+        )
+
+    async def create(
+        self, name: str = "azure-blob-demo", resource_id: str = "", secret: str = PLANTED, **azure: str
+    ) -> Connector:
+        given = {"tenant_id": TENANT, "client_id": CLIENT, "cloud": "", **azure}
+        new = NewConnector(
+            name=name,
+            type=ConnectorType.AZURE,
+            auth_method=AuthMethod.SERVICE_PRINCIPAL,
+            resource_type=ResourceType.BLOB_CONTAINER,
+            resource_id=resource_id,
+            azure=AzureConfig(**given),
+            client_secret=Secret(secret),
+        )
+        assert PLANTED not in repr(new)
+        connector, _ = await self.registry.create(new, created_by="key:ops")
+        return connector
+
+
+@pytest.fixture
+def registry() -> Registry:
+    """Reaches demo and models in the account one, and demo in two."""
+    return Registry()
+
+
+async def test_a_connector_is_stored_after_it_was_verified(registry: Registry) -> None:
+    """Registering proves the secret, keeps it, and forgets what it used for proving."""
+    connector = await registry.create(resource_id="az://models")
+    assert connector.resource == ResourceId("models", account="one")
+    assert connector.azure.cloud == "dev"
+    assert registry.registry.get("azure-blob-demo") == connector
+    assert registry.cloud.forgotten == [connector.uid]
+    credential = await registry.replica.repository.credential(connector)
+    assert credential.client_secret.reveal() == PLANTED
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"name": "Upper"}, "name"),
+        ({"name": "a/../b"}, "name"),
+        ({"cloud": "https://evil.example"}, "cloud"),
+        ({"cloud": "azure-public"}, "cloud"),
+        ({"tenant_id": "common"}, "tenant_id"),
+        ({"tenant_id": ""}, "tenant_id"),
+        ({"tenant_id": f"{TENANT}/../x"}, "tenant_id"),
+        ({"client_id": "me"}, "client_id"),
+        ({"storage_account": "evil.example"}, "storage_account"),
+        ({"storage_account": "one\n"}, "storage_account"),
+        ({"subscription_id": "*"}, "subscription_id"),
+        ({"resource_group": "a/b"}, "resource_group"),
+        ({"resource_id": "az://UPPER"}, "resource_id"),
+        ({"resource_id": "az://demo/models"}, "resource_id"),
+        ({"resource_id": "https://one.blob.elsewhere.invalid/demo"}, "resource_id"),
+        ({"resource_id": "https://one.blob.evil.example/demo"}, "resource_id"),
+        ({"resource_id": "abfss://demo@one.dfs.elsewhere.invalid"}, "resource_id"),
+        ({"resource_id": "https://one.blob.dev.invalid/demo", "storage_account": "two"}, "resource_id"),
+        ({"secret": ""}, "client_secret"),
+        ({"secret": f"{PLANTED}\n"}, "client_secret"),
+        ({"secret": f"\ufeff{PLANTED}"}, "client_secret"),
+        ({"secret": f"{PLANTED}\0"}, "client_secret"),
+        ({"secret": f"{PLANTED}\u00e9"}, "client_secret"),
+        ({"secret": PLANTED * 200}, "client_secret"),
+    ],
+)
+async def test_what_is_malformed_reaches_neither_azure_nor_vault(
+    registry: Registry, values: dict[str, Any], field: str
+) -> None:
+    """Each rule names its field, asks nobody, and repeats nothing of a secret."""
+    with pytest.raises(InvalidFieldError) as caught:
+        await registry.create(**values)
+    assert caught.value.field == field
+    assert PLANTED not in str(caught.value)
+    assert not registry.cloud.calls
+    assert not registry.replica.store.calls
+
+
+@pytest.mark.parametrize("resource_id", ["https://two.blob.dev.invalid/demo", "abfss://demo@two.dfs.dev.invalid"])
+async def test_a_full_url_names_the_account(registry: Registry, resource_id: str) -> None:
+    """The URL's account is where the connector looks, and nowhere else."""
+    connector = await registry.create(resource_id=resource_id)
+    assert connector.azure.storage_account == "two"
+    assert connector.resource == ResourceId("demo", account="two")
+    assert [c.account for c in await registry.registry.verify(connector.name)] == ["two"]
+
+
+async def test_a_url_and_the_same_account_agree(registry: Registry) -> None:
+    """Saying the account twice is no conflict."""
+    connector = await registry.create(resource_id="https://one.blob.dev.invalid/demo", storage_account="one")
+    assert connector.azure.storage_account == "one"
+
+
+async def test_optional_fields_are_kept(registry: Registry) -> None:
+    """Where to look is the operator's choice, written down in one spelling."""
+    connector = await registry.create(subscription_id=_UUID.upper(), resource_group="rg", cloud=OTHER_PROFILE.name)
+    assert connector.azure == AzureConfig(TENANT, CLIENT, "elsewhere", "", _UUID, "rg")
+    assert connector.resource is None
+
+
+async def test_a_short_id_of_two_accounts_is_not_guessed(registry: Registry) -> None:
+    """Nothing is stored for a container that two accounts have."""
+    with pytest.raises(BrokerError) as caught:
+        await registry.create(resource_id="az://demo")
+    assert caught.value.reason is Reason.RESOURCE_AMBIGUOUS
+    assert registry.replica.store.calls["write"] == 0
+
+
+@pytest.mark.parametrize("step", ["log_in", "find_containers", "delegation_key"])
+async def test_a_failed_verification_stores_nothing(registry: Registry, step: Any) -> None:
+    """Neither connector nor secret is left behind, and the clients of the draft are closed."""
+    registry.cloud.fail(step, Reason.CLOUD_PERMISSION_MISSING)
+    with pytest.raises(BrokerError) as caught:
+        await registry.create()
+    assert caught.value.metadata["step"] == step
+    assert registry.replica.store.calls["write"] == 0
+    assert len(registry.cloud.forgotten) == 1
+    registry.cloud.heal()
+    assert await registry.create()
+
+
+async def test_a_wrong_secret_is_refused_without_a_trace(registry: Registry) -> None:
+    """The error holds Azure's code and nothing of the secret."""
+    with pytest.raises(BrokerError) as caught:
+        await registry.create(secret="WRONG~secret")
+    assert caught.value.metadata["azure_code"] == "AADSTS7000215"
+    assert "WRONG" not in str(caught.value) + str(caught.value.metadata)
+    assert registry.replica.store.calls["write"] == 0
+
+
+async def test_a_cloud_that_does_not_answer_is_given_up(registry: Registry) -> None:
+    """Registering ends in time, and says that it was Azure."""
+    registry.cloud.hold("log_in")
+    with pytest.raises(BrokerError, match=r"did not answer connector azure-blob-demo within 0\.5 s") as caught:
+        await registry.create()
+    assert caught.value.reason is Reason.CLOUD_UNAVAILABLE
+    assert len(registry.cloud.forgotten) == 1
+
+
+async def test_a_taken_name_is_refused_before_azure_is_asked(registry: Registry) -> None:
+    """Nobody waits for a verification whose result cannot be stored."""
+    await registry.create()
+    registry.cloud.calls.clear()
+    with pytest.raises(BrokerError) as caught:
+        await registry.create()
+    assert caught.value.reason is Reason.CONNECTOR_EXISTS
+    assert not registry.cloud.calls
+
+
+async def test_of_two_terminals_one_wins() -> None:
+    """Through two replicas at once: one connector, and the other operator is told."""
+    store = FakeStateStore()
+    outcomes = await asyncio.gather(
+        *(Registry(store=store).create() for _ in range(2)),
+        return_exceptions=True,
+    )
+    (refusal,) = [outcome for outcome in outcomes if isinstance(outcome, BrokerError)]
+    assert refusal.reason is Reason.CONNECTOR_EXISTS
+    assert sum(isinstance(outcome, Connector) for outcome in outcomes) == 1
+
+
+async def test_getting_listing_deleting(registry: Registry) -> None:
+    """Connectors are listed by name; a deleted one is gone; unknown and impossible names are told apart."""
+    for name in "ba":
+        await registry.create(name)
+    assert [connector.name for connector in registry.registry.all()] == ["a", "b"]
+    await registry.registry.delete("a", deleted_by="key:ops")
+    assert [connector.name for connector in registry.registry.all()] == ["b"]
+    for missing in (registry.registry.delete("a", deleted_by="key:ops"), registry.registry.verify("a")):
+        with pytest.raises(BrokerError) as caught:
+            await missing
+        assert caught.value.reason is Reason.CONNECTOR_NOT_FOUND
+    with pytest.raises(InvalidFieldError):
+        registry.registry.get("../generation")
+    with pytest.raises(InvalidFieldError):
+        await registry.registry.delete("A", deleted_by="key:ops")
+
+
+async def test_verify_logs_in_anew(registry: Registry) -> None:
+    """A secret that expired meanwhile is noticed."""
+    await registry.create()
+    assert registry.cloud.secrets is not None
+    registry.cloud.secrets.clear()
+    with pytest.raises(BrokerError) as caught:
+        await registry.registry.verify("azure-blob-demo")
+    assert caught.value.reason is Reason.CLOUD_CREDENTIAL_REJECTED
+
+
+class MoodyCloud(FakeCloud):
+    """A cloud that fails for connectors called `bad` and never answers those called `slow`."""
+
+    async def find_containers(self, connector: Connector, credential: Credential) -> Any:
+        if connector.name == "bad":
+            raise BrokerError(Reason.CLOUD_THROTTLED, "later", retry_after=7)
+        if connector.name == "slow":
+            await asyncio.sleep(60)
+        return await super().find_containers(connector, credential)
+
+
+async def test_one_failing_connector_does_not_hide_the_others() -> None:
+    """Each shows its own error, or what it reaches."""
+    registry = Registry(cloud=MoodyCloud({"one": ["demo"]}, profile=PROFILE))
+    good = await registry.create("good")
+    others = [
+        await registry.replica.repository.create_connector(
+            replace(good, name=name, uid=name, credential_version=0), Secret(PLANTED)
+        )
+        for name in ("bad", "slow")
+    ]
+    reached = await registry.registry.reach([*others, good], None)
+    errors = [reach.error.reason if reach.error else None for reach in reached]
+    assert errors == [Reason.CLOUD_THROTTLED, Reason.CLOUD_UNAVAILABLE, None]
+    assert [list(reach.containers) for reach in reached] == [[], [], [_demo("one")]]
+
+
+def _demo(account: str) -> Container:
+    return Container(account, "demo", f"https://{account}.blob.dev.invalid/demo")
+
+
+@pytest.mark.parametrize(
+    ("only", "accounts"),
+    [
+        ("demo", ["one", "two"]),
+        ("az://demo/some/path", ["one", "two"]),
+        ("https://two.blob.dev.invalid/demo", ["two"]),
+        ("https://two.blob.elsewhere.invalid/demo", []),
+        ("missing", []),
+    ],
+)
+async def test_listing_can_ask_for_one_resource(registry: Registry, only: str, accounts: list[str]) -> None:
+    """A full URL means that one container, of that cloud; a short id means all of its name."""
+    connector = await registry.create()
+    (reach,) = await registry.registry.reach([connector], ResourceId.parse(only))
+    assert [container.account for container in reach.containers] == accounts
+
+
+async def test_a_connector_of_a_cloud_that_was_removed_matches_no_url(registry: Registry) -> None:
+    """Settings may lose a cloud profile that a stored connector still names."""
+    connector = await registry.create()
+    lost = replace(connector, azure=replace(connector.azure, cloud="removed"))
+    (reach,) = await registry.registry.reach([lost], ResourceId.parse("https://one.blob.dev.invalid/demo"))
+    assert list(reach.containers) == []

@@ -1,0 +1,132 @@
+"""Verification: every step is tried, the failing one is named, and one bad account does not spoil the others."""
+
+import pytest
+
+from broker.connectors.verify import pinned, serving, verify
+from broker.errors import BrokerError, Reason
+from broker.model import Connector, Container, Credential, DelegationKey, ResourceId, Secret
+from support.core import NOW, PLANTED, PROFILE, FakeClock, make_connector
+from support.fake_cloud import FakeCloud
+
+_CREDENTIAL = Credential(1, Secret(PLANTED))
+
+
+class PartlyClosedCloud(FakeCloud):
+    """A cloud in which some accounts list, and give no delegation key."""
+
+    closed_accounts: tuple[str, ...] = ()
+    error: Exception = BrokerError(Reason.CLOUD_PERMISSION_MISSING, "no key for you")
+
+    async def delegation_key(
+        self, connector: Connector, credential: Credential, account: str, *, starts: float, expires: float
+    ) -> DelegationKey:
+        if account in self.closed_accounts:
+            raise self.error
+        return await super().delegation_key(connector, credential, account, starts=starts, expires=expires)
+
+
+def _cloud(*closed: str) -> PartlyClosedCloud:
+    cloud = PartlyClosedCloud({"one": ["demo", "models"], "two": ["demo"]}, profile=PROFILE)
+    cloud.closed_accounts = closed
+    return cloud
+
+
+def _urls(containers: object) -> list[str]:
+    assert isinstance(containers, list)
+    return [container.url for container in containers]
+
+
+async def test_all_steps_are_taken() -> None:
+    """A connector is proved by a log-in, a listing and one delegation key an account."""
+    cloud = _cloud()
+    containers = await verify(cloud, FakeClock(), make_connector(), _CREDENTIAL)
+    assert _urls(containers) == [
+        "https://one.blob.dev.invalid/demo",
+        "https://one.blob.dev.invalid/models",
+        "https://two.blob.dev.invalid/demo",
+    ]
+    assert cloud.calls == {"log_in": 1, "find_containers": 1, "delegation_key": 2}
+    assert all(key.starts < NOW < key.expires for key in cloud.keys)
+
+
+@pytest.mark.parametrize("step", ["log_in", "find_containers", "delegation_key"])
+async def test_the_first_failing_step_is_the_error(step: str) -> None:
+    """What Azure said at that step reaches the operator unchanged."""
+    cloud = _cloud()
+    cloud.fail(step, Reason.CLOUD_PERMISSION_MISSING)  # type: ignore[arg-type]
+    with pytest.raises(BrokerError) as caught:
+        await verify(cloud, FakeClock(), make_connector(), _CREDENTIAL)
+    assert caught.value.metadata["step"] == step
+    assert caught.value.metadata["azure_code"] == "FakeFailure"
+
+
+async def test_an_account_without_keys_is_left_out() -> None:
+    """What lists and cannot be signed for is not shown as reached."""
+    assert _urls(await verify(_cloud("one"), FakeClock(), make_connector(), _CREDENTIAL)) == [
+        "https://two.blob.dev.invalid/demo"
+    ]
+
+
+async def test_no_account_with_keys_is_an_error() -> None:
+    """A connector that can sign nothing is no connector."""
+    with pytest.raises(BrokerError, match="no key for you"):
+        await verify(_cloud("one", "two"), FakeClock(), make_connector(), _CREDENTIAL)
+
+
+async def test_an_unforeseen_failure_is_not_swallowed() -> None:
+    """A bug in one account's step is not taken for a missing permission."""
+    cloud = _cloud("one")
+    cloud.error = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        await verify(cloud, FakeClock(), make_connector(), _CREDENTIAL)
+
+
+async def test_an_empty_account_is_asked_for_a_key_all_the_same() -> None:
+    """A fresh account without containers is proved before the first container comes."""
+    cloud = FakeCloud({"empty": []})
+    assert list(await verify(cloud, FakeClock(), make_connector(storage_account="empty"), _CREDENTIAL)) == []
+    assert cloud.calls["delegation_key"] == 1
+
+
+async def test_nothing_reached_is_no_failure_for_a_multi_instance_connector() -> None:
+    """A service principal that reaches nothing yet may be registered; what it reaches is shown, which is nothing."""
+    assert list(await verify(FakeCloud(), FakeClock(), make_connector(), _CREDENTIAL)) == []
+
+
+def _container(account: str, name: str) -> Container:
+    return Container(account, name, f"https://{account}.blob.dev.invalid/{name}")
+
+
+def test_a_single_instance_connector_serves_its_own_only() -> None:
+    """Also where another account has a container of the same name."""
+    both = [_container("one", "demo"), _container("two", "demo"), _container("two", "models")]
+    assert serving(make_connector(resource="demo", account="two"), both) == [both[1]]
+    assert serving(make_connector(resource="models"), both) == [both[2]]
+    assert serving(make_connector(), both) == both
+
+
+def test_a_short_id_of_two_accounts_is_ambiguous() -> None:
+    """The error lists both, so that the operator can choose; nothing is guessed."""
+    both = [_container("two", "demo"), _container("one", "demo")]
+    with pytest.raises(BrokerError, match="give the full URL") as caught:
+        serving(make_connector(resource="demo"), both)
+    assert caught.value.reason is Reason.RESOURCE_AMBIGUOUS
+    assert caught.value.metadata["candidates"] == "https://one.blob.dev.invalid/demo https://two.blob.dev.invalid/demo"
+
+
+@pytest.mark.parametrize(
+    ("reached", "words"),
+    [(0, "it reaches no container"), (2, "it reaches az://c-0, az://c-1"), (5, "az://c-4"), (9, "az://c-4, …")],
+)
+def test_a_container_that_is_not_reached_is_told_with_those_that_are(reached: int, words: str) -> None:
+    """A typing error shows at once, and a long list does not bury it."""
+    with pytest.raises(BrokerError) as caught:
+        serving(make_connector(resource="demo"), [_container("one", f"c-{n}") for n in range(reached)])
+    assert caught.value.reason is Reason.RESOURCE_NOT_FOUND
+    assert caught.value.message.endswith(words)
+
+
+def test_a_pinned_connector_knows_its_account() -> None:
+    """A container that turns up later in another account changes nothing."""
+    connector = pinned(make_connector(resource="demo"), _container("one", "demo"))
+    assert connector.resource == ResourceId("demo", account="one")

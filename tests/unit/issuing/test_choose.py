@@ -1,0 +1,150 @@
+"""ConnectorChooser: the one container that a resource id means, and never a guess."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+import pytest_asyncio
+
+from broker.errors import BrokerError, Reason
+from broker.issuing.choose import Choice, ConnectorChooser
+from broker.issuing.directory import ContainerDirectory
+from broker.model import Connector, Container, Credential, ResourceId, Role
+from support.core import PROFILE, PROFILES, FakeClock, credential_of, make_connector, principal
+from support.fake_cloud import FakeCloud
+
+
+class BoundCloud(FakeCloud):
+    """A cloud in which a connector called `bad` fails."""
+
+    async def find_containers(self, connector: Connector, credential: Credential) -> Sequence[Container]:
+        if connector.name == "bad":
+            raise BrokerError(Reason.CLOUD_CREDENTIAL_REJECTED, "the secret of bad is wrong")
+        return await super().find_containers(connector, credential)
+
+
+class Chooser:
+    """A chooser on a fake cloud."""
+
+    def __init__(self) -> None:
+        self.cloud = BoundCloud({"one": ["demo", "models"], "two": ["demo"]}, profile=PROFILE)
+        self.directory = ContainerDirectory(
+            cloud=self.cloud, credential=credential_of, clock=FakeClock(), fresh_seconds=300, timeout_seconds=1
+        )
+        self.chooser = ConnectorChooser(PROFILES, self.directory)
+
+    async def choose(self, resource: str, *connectors: Connector) -> Choice:
+        caller = principal(Role.CONSUMER, name="key:caller")
+        return await self.chooser.choose(caller, connectors, ResourceId.parse(resource))
+
+    async def refusal(self, resource: str, *connectors: Connector) -> BrokerError:
+        with pytest.raises(BrokerError) as caught:
+            await self.choose(resource, *connectors)
+        return caught.value
+
+
+@pytest_asyncio.fixture
+async def chooser() -> AsyncIterator[Chooser]:
+    """The cloud has demo in the accounts one and two, and models in one."""
+    chooser = Chooser()
+    yield chooser
+    await chooser.directory.close()
+
+
+async def test_a_single_instance_connector_needs_no_listing(chooser: Chooser) -> None:
+    """Its one container is written down: Azure is not asked."""
+    mine = make_connector("mine", "demo", account="two")
+    connector, profile, container = await chooser.choose("az://demo", mine)
+    assert (connector, profile) == (mine, PROFILE)
+    assert container == Container("two", "demo", "https://two.blob.dev.invalid/demo")
+    assert not chooser.cloud.calls
+
+
+async def test_a_multi_instance_connector_is_looked_up(chooser: Chooser) -> None:
+    """Its container is found where it is."""
+    _, _, container = await chooser.choose("az://models", make_connector())
+    assert container.url == "https://one.blob.dev.invalid/models"
+
+
+async def test_a_short_id_of_two_accounts_is_refused(chooser: Chooser) -> None:
+    """Within one connector or across two: the error lists both URLs."""
+    single = make_connector("single", "demo", account="one")
+    other = make_connector("other", "demo", account="two")
+    for connectors in ((make_connector(),), (single, other), (single, make_connector())):
+        refusal = await chooser.refusal("az://demo", *connectors)
+        assert refusal.reason is Reason.RESOURCE_AMBIGUOUS
+        urls = "https://one.blob.dev.invalid/demo https://two.blob.dev.invalid/demo"
+        assert refusal.metadata["candidates"] == urls
+
+
+@pytest.mark.parametrize("url", ["https://two.blob.dev.invalid/demo", "abfss://demo@two.dfs.dev.invalid"])
+async def test_a_full_url_is_not_ambiguous(chooser: Chooser, url: str) -> None:
+    """What the error tells callers to do works."""
+    _, _, container = await chooser.choose(url, make_connector())
+    assert container.account == "two"
+
+
+async def test_of_two_ways_the_narrower_is_taken_then_the_first_by_name(chooser: Chooser) -> None:
+    """The choice does not hang on the order in which connectors come."""
+    wide, wider = make_connector("a-wide"), make_connector("b-wide")
+    narrow, narrower = make_connector("y-narrow", "models", account="one"), make_connector("z", "models", account="one")
+    for connectors in ((wide, wider, narrower, narrow), (narrow, narrower, wider, wide)):
+        connector, _, _ = await chooser.choose("az://models", *connectors)
+        assert connector is narrow
+    for first, second in ((wide, wider), (wider, wide)):
+        connector, _, _ = await chooser.choose("az://models", first, second)
+        assert connector is wide
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://one.blob.elsewhere.invalid/models",
+        "abfss://models@one.dfs.elsewhere.invalid",
+        "https://one.blob.core.windows.net/models",
+        "https://127.0.0.1:10000/one/models",
+        "https://evil.blob.evil.example/models",
+    ],
+)
+async def test_a_url_of_another_cloud_is_refused(chooser: Chooser, url: str) -> None:
+    """A container of the same name in the broker's own cloud is not what the caller named."""
+    refusal = await chooser.refusal(url, make_connector())
+    assert refusal.reason is Reason.RESOURCE_NOT_FOUND
+    refusal = await chooser.refusal(url, make_connector("mine", "models", account="one"))
+    assert refusal.reason is Reason.RESOURCE_DENIED
+
+
+async def test_clouds_are_told_apart(chooser: Chooser) -> None:
+    """Two connectors to accounts of one name in two clouds serve their own URLs."""
+    here = make_connector("here", "models", account="one")
+    there = make_connector("there", "models", account="one", cloud="elsewhere")
+    connector, profile, _ = await chooser.choose("https://one.blob.elsewhere.invalid/models", here, there)
+    assert (connector, profile.name) == (there, "elsewhere")
+    assert (await chooser.refusal("az://models", here, there)).reason is Reason.RESOURCE_AMBIGUOUS
+
+
+async def test_a_failing_connector_does_not_hide_a_good_one(chooser: Chooser) -> None:
+    """One broken secret does not stop callers whose container another connector serves."""
+    bad, good = make_connector("bad"), make_connector("good")
+    for connectors in ((bad, good), (good, bad)):
+        connector, _, _ = await chooser.choose("az://models", *connectors)
+        assert connector is good
+
+
+async def test_a_failure_is_the_answer_where_nothing_was_found(chooser: Chooser) -> None:
+    """`Not found` would send people looking in the wrong place."""
+    refusal = await chooser.refusal("az://nowhere", make_connector("good"), make_connector("bad"))
+    assert refusal.reason is Reason.CLOUD_CREDENTIAL_REJECTED
+
+
+async def test_nothing_serves_it(chooser: Chooser) -> None:
+    """No connector, one for another container, one whose cloud or account is gone: refused, in the caller's words."""
+    for connectors in (
+        (),
+        (make_connector("mine", "models", account="one"),),
+        (make_connector("lost", "demo", account="one", cloud="removed"),),
+        (make_connector("unpinned", "demo"),),
+    ):
+        refusal = await chooser.refusal("az://demo", *connectors)
+        assert refusal.reason is Reason.RESOURCE_DENIED
+        assert "key:caller" in refusal.message
+    assert (await chooser.refusal("az://nowhere", make_connector())).reason is Reason.RESOURCE_NOT_FOUND

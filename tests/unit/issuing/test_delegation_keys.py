@@ -1,0 +1,292 @@
+"""DelegationKeys: one fetch for a herd, renewal that nobody waits for, and Azure's absence without a stampede."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+
+from broker.errors import BrokerError, Reason
+from broker.issuing.delegation_keys import DelegationKeys
+from support.core import NOW, PROFILE, FakeClock, credential_of, make_connector
+from support.fake_cloud import FakeCloud
+
+_HOUR = 3600.0
+_DAY = 24 * _HOUR
+_ONE = make_connector("one")
+
+
+class Keys:
+    """Delegation keys on a fake cloud, with a clock that stands still."""
+
+    def __init__(self, key_seconds: float = _DAY) -> None:
+        self.clock = FakeClock()
+        self.cloud = FakeCloud({"acc": ["demo"], "other": ["demo"]}, profile=PROFILE)
+        self.keys = DelegationKeys(
+            cloud=self.cloud,
+            credential=credential_of,
+            clock=self.clock,
+            key_seconds=int(key_seconds),
+            skew_seconds=900,
+            timeout_seconds=0.3,
+        )
+
+    @property
+    def fetches(self) -> int:
+        return self.cloud.calls["delegation_key"]
+
+    async def settle(self) -> None:
+        """Lets background work go on as far as it can."""
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+@pytest_asyncio.fixture
+async def keys() -> AsyncIterator[Keys]:
+    """Keys that live a day."""
+    keys = Keys()
+    yield keys
+    await keys.keys.close()
+
+
+async def test_a_herd_of_cold_callers_makes_one_call(keys: Keys) -> None:
+    """Fifty pods that start at once are one request to Azure."""
+    gate = keys.cloud.hold("delegation_key")
+    waiting = [asyncio.create_task(keys.keys.get(_ONE, "acc", NOW + _HOUR)) for _ in range(50)]
+    await keys.settle()
+    gate.set()
+    got = await asyncio.gather(*waiting)
+    assert keys.fetches == 1
+    assert len({id(key) for key in got}) == 1
+
+
+async def test_a_key_is_fetched_for_hours_and_begins_before_the_first_token(keys: Keys) -> None:
+    """The key's times cover every token it will sign, the backdated start included."""
+    key = await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    assert key.expires == NOW + _DAY
+    assert key.starts <= NOW - 900
+
+
+async def test_azures_seven_days_are_counted_from_the_start() -> None:
+    """A week's key that begins in the past must not end a week from now: Azure refuses that."""
+    keys = Keys(7 * _DAY)
+    key = await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    assert key.expires - key.starts <= 7 * _DAY
+    await keys.keys.close()
+
+
+async def test_a_held_key_needs_nobody(keys: Keys) -> None:
+    """The hot path asks neither Azure nor Vault."""
+    assert keys.keys.held(_ONE, "acc", NOW + _HOUR) is None
+    key = await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    assert keys.keys.held(_ONE, "acc", NOW + _HOUR) is key
+    assert await keys.keys.get(_ONE, "acc", NOW + _HOUR) is key
+    assert keys.fetches == 1
+
+
+async def test_keys_are_apart_by_connector_version_and_account(keys: Keys) -> None:
+    """No caller is served with a key that another connector, secret or account paid for."""
+    again = make_connector("one", uid=_ONE.uid, version=2)
+    for connector, account in ((_ONE, "acc"), (_ONE, "other"), (again, "acc"), (make_connector("one"), "acc")):
+        await keys.keys.get(connector, account, NOW + _HOUR)
+    assert keys.fetches == 4
+    assert len({key.material for key in keys.cloud.keys}) == 4
+
+
+async def test_renewal_at_half_life_waits_for_nobody(keys: Keys) -> None:
+    """From half its life on a key is renewed in the background, once, while callers go on with it."""
+    old = await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    keys.clock.now = NOW + _DAY / 2 - 1
+    assert keys.keys.held(_ONE, "acc", keys.clock.now + _HOUR) is old
+    await keys.settle()
+    assert keys.fetches == 1
+    keys.clock.now = NOW + _DAY / 2
+    gate = keys.cloud.hold("delegation_key")
+    for _ in range(3):
+        assert await keys.keys.get(_ONE, "acc", keys.clock.now + _HOUR) is old
+        await keys.settle()
+    gate.set()
+    await keys.settle()
+    assert keys.fetches == 2
+    new = keys.keys.held(_ONE, "acc", keys.clock.now + _HOUR)
+    assert new is not None
+    assert new.expires == keys.clock.now + _DAY
+
+
+async def test_a_renewal_that_fails_is_told_and_tried_again_later(keys: Keys) -> None:
+    """Azure away in the background: one line, no stampede, and the next try half a minute later."""
+    old = await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    keys.clock.now = NOW + _DAY / 2
+    keys.cloud.fail("delegation_key", Reason.CLOUD_UNAVAILABLE)
+    with capture_logs() as logs:
+        for _ in range(5):
+            assert keys.keys.held(_ONE, "acc", keys.clock.now + _HOUR) is old
+            await keys.settle()
+    assert keys.fetches == 2
+    assert [line["reason"] for line in logs] == ["CLOUD_UNAVAILABLE"]
+    keys.cloud.heal()
+    keys.clock.now += 30
+    keys.keys.held(_ONE, "acc", keys.clock.now + _HOUR)
+    await keys.settle()
+    assert keys.keys.held(_ONE, "acc", keys.clock.now + _HOUR) is not old
+
+
+async def test_an_unforeseen_failure_in_the_background_shows_its_type_only(keys: Keys) -> None:
+    """A bug's text may hold anything, so it stays out of the log; the key at hand goes on."""
+
+    async def broken(_: object) -> object:
+        raise ValueError("PLANTED")
+
+    old = await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    keys.keys._credential = broken  # type: ignore[assignment]
+    keys.clock.now = NOW + _DAY / 2
+    with capture_logs() as logs:
+        assert keys.keys.held(_ONE, "acc", keys.clock.now + _HOUR) is old
+        await keys.settle()
+    assert [line["reason"] for line in logs] == ["ValueError"]
+    assert "PLANTED" not in str(logs)
+
+
+@pytest.mark.parametrize("reason", [Reason.CLOUD_UNAVAILABLE, Reason.CLOUD_CREDENTIAL_REJECTED])
+async def test_failures_are_not_kept(keys: Keys, reason: Reason) -> None:
+    """The first request after Azure's recovery works."""
+    keys.cloud.fail("delegation_key", reason, times=1)
+    with pytest.raises(BrokerError) as caught:
+        await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    assert caught.value.reason is reason
+    assert await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+
+
+async def test_a_throttle_is_kept_for_as_long_as_azure_said(keys: Keys) -> None:
+    """Until then nobody asks again, and each caller is told the seconds that are left."""
+    keys.cloud.fail(
+        "delegation_key", BrokerError(Reason.CLOUD_THROTTLED, "later", {"step": "x"}, retry_after=20), times=1
+    )
+    for passed, left in ((0, 20), (5, 15), (19, 1)):
+        keys.clock.now = NOW + passed
+        with pytest.raises(BrokerError) as caught:
+            await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+        assert caught.value.reason is Reason.CLOUD_THROTTLED
+        assert caught.value.retry_after == left
+        assert caught.value.metadata == {"step": "x"}
+    assert keys.fetches == 1
+    assert await keys.keys.get(make_connector("two"), "acc", NOW + _HOUR), "others are not held up"
+    keys.clock.now = NOW + 20
+    assert await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+
+
+async def test_a_throttle_without_a_time_lasts_a_second(keys: Keys) -> None:
+    """Azure may leave Retry-After out."""
+    keys.cloud.fail("delegation_key", BrokerError(Reason.CLOUD_THROTTLED, "later"), times=1)
+    with pytest.raises(BrokerError):
+        await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    keys.clock.now = NOW + 1
+    assert await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+
+
+async def test_a_throttled_renewal_waits_as_long_as_azure_said(keys: Keys) -> None:
+    """Background work honours Retry-After too."""
+    old = await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    keys.clock.now = NOW + _DAY / 2
+    keys.cloud.fail("delegation_key", BrokerError(Reason.CLOUD_THROTTLED, "later", retry_after=100), times=1)
+    keys.keys.held(_ONE, "acc", keys.clock.now + _HOUR)
+    await keys.settle()
+    for passed, fetches in ((99.0, 2), (1.0, 3)):
+        keys.clock.now += passed
+        assert keys.keys.held(_ONE, "acc", keys.clock.now + _HOUR) is old
+        await keys.settle()
+        assert keys.fetches == fetches
+
+
+async def test_a_caller_who_hangs_up_does_not_take_the_others_along(keys: Keys) -> None:
+    """One cancelled call leaves the fetch going for everybody else."""
+    gate = keys.cloud.hold("delegation_key")
+    leaving, staying = [asyncio.create_task(keys.keys.get(_ONE, "acc", NOW + _HOUR)) for _ in range(2)]
+    await keys.settle()
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    gate.set()
+    assert await staying
+    assert keys.fetches == 1
+
+
+async def test_a_failure_that_nobody_waits_for_any_more_is_no_warning(keys: Keys) -> None:
+    """All callers gone, the fetch fails: nothing is printed about exceptions that were never retrieved."""
+    gate = keys.cloud.hold("delegation_key")
+    keys.cloud.fail("delegation_key", Reason.CLOUD_UNAVAILABLE)
+    leaving = asyncio.create_task(keys.keys.get(_ONE, "acc", NOW + _HOUR))
+    await keys.settle()
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    gate.set()
+    await keys.settle()
+    assert keys.fetches == 1
+
+
+async def test_a_key_that_is_too_short_is_replaced(keys: Keys) -> None:
+    """A token that would outlive the key at hand gets a new one."""
+    await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    keys.clock.now = NOW + _DAY - 600
+    assert keys.keys.held(_ONE, "acc", keys.clock.now + _HOUR) is None
+    key = await keys.keys.get(_ONE, "acc", keys.clock.now + _HOUR)
+    assert key.expires >= keys.clock.now + _HOUR
+
+
+@pytest.mark.parametrize("reason", [Reason.CLOUD_UNAVAILABLE, Reason.CLOUD_THROTTLED])
+async def test_with_azure_away_a_key_that_ends_early_is_used(keys: Keys, reason: Reason) -> None:
+    """A shorter token beats none, until the key has a minute left."""
+    old = await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    keys.cloud.fail("delegation_key", BrokerError(reason, "away", retry_after=5))
+    keys.clock.now = old.expires - 61
+    with capture_logs() as logs:
+        assert await keys.keys.get(_ONE, "acc", keys.clock.now + _HOUR) is old
+    assert any("ends early" in line["event"] for line in logs)
+    keys.clock.now = old.expires - 60
+    with pytest.raises(BrokerError) as caught:
+        await keys.keys.get(_ONE, "acc", keys.clock.now + _HOUR)
+    assert caught.value.reason is reason
+
+
+async def test_a_cloud_that_does_not_answer_is_given_up(keys: Keys) -> None:
+    """A hanging Azure becomes an error that says so, for all who wait."""
+    keys.cloud.hold("delegation_key")
+    with pytest.raises(BrokerError, match="did not answer connector one") as caught:
+        await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    assert caught.value.reason is Reason.CLOUD_UNAVAILABLE
+
+
+async def test_forget_ends_a_connectors_keys_only(keys: Keys) -> None:
+    """After a deletion no key of the connector is at hand; others keep theirs."""
+    two = make_connector("two")
+    for connector in (_ONE, two):
+        await keys.keys.get(connector, "acc", NOW + _HOUR)
+    keys.keys.forget(_ONE.uid)
+    keys.keys.forget("unknown")
+    assert keys.keys.held(_ONE, "acc", NOW + _HOUR) is None
+    assert keys.keys.held(two, "acc", NOW + _HOUR) is not None
+
+
+@pytest.mark.parametrize("warm", [False, True])
+async def test_callers_who_wait_while_the_connector_goes_are_told(keys: Keys, *, warm: bool) -> None:
+    """They get an error, neither a cancellation that is not theirs nor a token of a connector that is gone."""
+    if warm:
+        await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    keys.cloud.hold("delegation_key")
+    waiting = asyncio.create_task(keys.keys.get(_ONE, "acc", NOW + 2 * _DAY))
+    await keys.settle()
+    keys.keys.forget(_ONE.uid)
+    with pytest.raises(BrokerError, match="deleted just now") as caught:
+        await waiting
+    assert caught.value.reason is Reason.CONFLICT
+
+
+async def test_close_ends_what_is_under_way(keys: Keys) -> None:
+    """Nothing is left running after the broker's end."""
+    keys.cloud.hold("delegation_key")
+    waiting = asyncio.create_task(keys.keys.get(_ONE, "acc", NOW + _HOUR))
+    await keys.settle()
+    await keys.keys.close()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("delegation-key")]

@@ -1,0 +1,229 @@
+"""What every Ledger does: held against the fake, against SQLite and against PostgreSQL."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from broker.ledger import SqlLedger
+from broker.model import Event, EventFilter, EventKind, Head, LeaseFilter
+from broker.ports import Ledger
+from support.fake_ledger import FakeLedger
+from support.ledgers import denied, issued, new_name, open_ledger
+from support.postgres import Postgres, running_postgres
+
+pytestmark = pytest.mark.xdist_group("postgres-contract")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def postgres() -> AsyncIterator[Postgres]:
+    async with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def sql_ledger(request: pytest.FixtureRequest, postgres: Postgres, tmp_path: Path) -> AsyncIterator[SqlLedger]:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    if request.param == "postgres":
+        name = new_name()
+        await postgres.run(f"CREATE DATABASE {name}")
+        url = postgres.url(name)
+    async with open_ledger(url) as ledger:
+        yield ledger
+
+
+@pytest.fixture(params=["fake", "sqlite", "postgres"])
+async def ledger(request: pytest.FixtureRequest, postgres: Postgres, tmp_path: Path) -> AsyncIterator[Ledger]:
+    if request.param == "fake":
+        fake = FakeLedger()
+        await fake.open()
+        yield fake
+        return
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    if request.param == "postgres":
+        name = new_name()
+        await postgres.run(f"CREATE DATABASE {name}")
+        url = postgres.url(name)
+    async with open_ledger(url) as real:
+        yield real
+
+
+async def all_events(ledger: Ledger) -> list[Event]:
+    return [stored.event for stored in await ledger.events(EventFilter())]
+
+
+async def test_event_reads_back_as_it_was(ledger: Ledger) -> None:
+    """Every field of a decision is on record, in any script."""
+    full = issued(purpose="Übung für 模型 🚀", object="grants/training", reason="NONE", count=7)
+    await ledger.record(full)
+    await ledger.record(Event(kind=EventKind.PRUNED, time=0.0))
+    assert await all_events(ledger) == [full, Event(kind=EventKind.PRUNED, time=0.0)]
+
+
+async def test_events_page_forwards(ledger: Ledger) -> None:
+    """Who goes on after the last id sees each event once, in order."""
+    events = [denied(purpose=str(number)) for number in range(7)]
+    for event in events:
+        await ledger.record(event)
+    seen: list[Event] = []
+    after = 0
+    while page := await ledger.events(EventFilter(after_id=after, limit=3)):
+        assert len(page) <= 3
+        seen += [stored.event for stored in page]
+        after = page[-1].id
+    assert seen == events
+
+
+async def test_newest_gives_the_last_ones_oldest_first(ledger: Ledger) -> None:
+    """A tail begins with the end of the ledger, in the order in which it happened."""
+    for number in range(5):
+        await ledger.record(denied(purpose=str(number)))
+    found = await ledger.events(EventFilter(newest=True, limit=2))
+    assert [stored.event.purpose for stored in found] == ["3", "4"]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        EventFilter(kind=EventKind.ADMIN_CHANGE),
+        EventFilter(principal="key:other"),
+        EventFilter(connector="other"),
+        EventFilter(request_id="the-request"),
+        EventFilter(lease_id="the-lease"),
+        EventFilter(since=1_790_000_001.0, until=1_790_000_003.0),
+    ],
+    ids=["kind", "principal", "connector", "request", "lease", "time"],
+)
+async def test_events_are_found_by_each_field(ledger: Ledger, wanted: EventFilter) -> None:
+    """Each filter leaves the one event that has it, and nothing else."""
+    one = Event(
+        kind=EventKind.ADMIN_CHANGE,
+        time=1_790_000_002.0,
+        principal="key:other",
+        connector="other",
+        request_id="the-request",
+        lease_id="the-lease",
+    )
+    for event in (issued(), one, issued(time=1_790_000_003.0), denied()):
+        await ledger.record(event)
+    assert [stored.event for stored in await ledger.events(wanted)] == [one]
+
+
+async def test_leases_are_issued_tokens_newest_first(ledger: Ledger) -> None:
+    """The list of leases holds tokens only, pages downwards, and can leave out those that have ended."""
+    for number in range(4):
+        await ledger.record(issued(lease_id=f"lease-{number}", expires=1000 + number))
+        await ledger.record(denied())
+    await ledger.record(Event(kind=EventKind.ADMIN_CHANGE, time=1.0, lease_id="lease-0"))
+    first = await ledger.leases(LeaseFilter(limit=2))
+    assert [stored.event.lease_id for stored in first] == ["lease-3", "lease-2"]
+    rest = await ledger.leases(LeaseFilter(before_id=first[-1].id))
+    assert [stored.event.lease_id for stored in rest] == ["lease-1", "lease-0"]
+    active = await ledger.leases(LeaseFilter(active_at=1001.5))
+    assert [stored.event.lease_id for stored in active] == ["lease-3", "lease-2"]
+
+
+async def test_leases_are_found_by_principal_connector_and_place(ledger: Ledger) -> None:
+    """A lease is found by who has it and by the container it opens, in both accounts that have one of that name."""
+    await ledger.record(issued(lease_id="a"))
+    await ledger.record(issued(lease_id="b", resource="https://otheraccount.blob.core.windows.net/models"))
+    await ledger.record(issued(lease_id="c", principal="key:other", connector="other", resource="https://x.blob.y/c"))
+
+    async def found(**wanted: str) -> list[str]:
+        return [stored.event.lease_id for stored in await ledger.leases(LeaseFilter(**wanted))]  # type: ignore[arg-type]
+
+    assert await found(container="models") == ["b", "a"]
+    assert await found(container="models", account="demoaccount") == ["a"]
+    assert await found(principal="key:other") == ["c"]
+    assert await found(connector="other") == ["c"]
+    assert await found(container="model") == []
+
+
+async def test_whole_ledger_verifies_and_shows_its_head(ledger: Ledger) -> None:
+    """The chain of an untouched ledger holds, and its head can be noted outside and held against it later."""
+    assert (await ledger.verify()).intact
+    await ledger.record(issued())
+    noted = (await ledger.verify()).heads
+    await ledger.record(denied())
+    found = await ledger.verify(noted)
+    assert (found.intact, found.records, found.problem, found.broken_id) == (True, 2, "", 0)
+    (head,) = found.heads
+    last = (await ledger.events(EventFilter()))[-1]
+    assert (head.writer, head.sequence, head.hash) == (last.writer, 2, last.hash)
+
+
+async def test_head_that_is_not_in_the_ledger_breaks_it(ledger: Ledger) -> None:
+    """An anchor that cannot be found is a cut-off end, and is said to be one."""
+    await ledger.record(issued())
+    (head,) = (await ledger.verify()).heads
+    for anchor in (
+        dataclasses.replace(head, sequence=2),
+        dataclasses.replace(head, hash="00" * 32),
+        Head("11111111-1111-4111-8111-111111111111", 1, "00" * 32),
+    ):
+        found = await ledger.verify([anchor])
+        assert not found.intact
+        assert anchor.writer in found.problem
+
+
+async def test_many_at_once_are_all_there(ledger: Ledger) -> None:
+    """Records that wait together are written together, each once, in a chain without gaps."""
+    async with asyncio.TaskGroup() as group:
+        for number in range(600):
+            group.create_task(ledger.record(denied(purpose=str(number))))
+    stored = await ledger.events(EventFilter(limit=1000))
+    assert sorted(int(each.event.purpose) for each in stored) == list(range(600))
+    assert [each.sequence for each in stored] == list(range(1, 601))
+    assert (await ledger.verify()).intact
+
+
+async def test_what_callers_send_cannot_stop_the_ledger(sql_ledger: SqlLedger) -> None:
+    """Text a database or a terminal cannot take is escaped, endless text is cut, and neighbours are recorded too."""
+    events = [
+        denied(resource="a\x00b\nc\x1b[31m\u2028"),
+        denied(principal="\ud800"),
+        denied(purpose="x" * 100_000, ttl=10**30, count=10**20),
+        denied(resource="'; DROP TABLE ledger_events; --"),
+    ]
+    await asyncio.gather(*(sql_ledger.record(event) for event in events))
+    found = await all_events(sql_ledger)
+    assert found[0].resource == "a\\x00b\\nc\\x1b[31m\\u2028"
+    assert found[1].principal == "\\ud800"
+    assert len(found[2].purpose) == 1500
+    assert found[2].ttl == found[2].count == 2**63 - 1
+    assert found[3].resource == events[3].resource
+    assert (await sql_ledger.verify()).intact
+
+
+async def test_leases_of_an_emulator_are_found_by_container(sql_ledger: SqlLedger) -> None:
+    """With the account in the path, as Azurite has it, the container is still the container."""
+    await sql_ledger.record(issued(resource="https://127.0.0.1:10000/demoaccount/models"))
+    assert len(await sql_ledger.leases(LeaseFilter(container="models", account="demoaccount"))) == 1
+    assert not await sql_ledger.leases(LeaseFilter(container="demoaccount"))
+
+
+async def test_every_start_begins_a_chain(sql_ledger: SqlLedger) -> None:
+    """A second writer on the same database has a chain of its own, and both hold."""
+    second = SqlLedger(sql_ledger._settings)
+    await second.open()
+    try:
+        await asyncio.gather(*(each.record(denied()) for each in (sql_ledger, second) for _ in range(50)))
+        found = await second.verify()
+        assert found.intact
+        assert {head.writer for head in found.heads} == {sql_ledger.writer_id, second.writer_id}
+        assert {head.sequence for head in found.heads} == {50}
+    finally:
+        await second.close()
+
+
+async def test_closing_writes_what_waits(sql_ledger: SqlLedger) -> None:
+    """A shutdown loses nothing that was being recorded, and records nothing afterwards."""
+    waiting = [asyncio.create_task(sql_ledger.record(denied())) for _ in range(100)]
+    await asyncio.sleep(0)
+    await sql_ledger.close()
+    await asyncio.gather(*waiting)
+    async with open_ledger(sql_ledger._settings.database_url().reveal()) as again:
+        assert (await again.verify()).records == 100

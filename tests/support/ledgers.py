@@ -1,0 +1,77 @@
+"""Ledgers for tests, and events to put into them."""
+
+import asyncio
+import contextlib
+import itertools
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from broker.ledger import SqlLedger
+from broker.ledger_settings import LedgerSettings
+from broker.model import Event, EventKind
+
+_names = itertools.count(1)
+
+
+def issued(**fields: Any) -> Event:
+    """Returns the event of an issued token."""
+    values: dict[str, Any] = {
+        "kind": EventKind.TOKEN_ISSUED,
+        "time": 1_790_000_000.25,
+        "request_id": str(uuid.uuid4()),
+        "method": "/valetkey.v1.TokenService/IssueToken",
+        "principal": "key:trainer",
+        "authentication": "api-key",
+        "peer": "192.0.2.7",
+        "connector": "azure-blob-demo",
+        "connector_uid": "44444444-4444-4444-8444-444444444444",
+        "credential_version": 3,
+        "resource": "https://demoaccount.blob.core.windows.net/models",
+        "permissions": "rl",
+        "ttl": 900,
+        "expires": 1_790_000_900,
+        "lease_id": str(uuid.uuid4()),
+        "signature_sha256": "ab" * 32,
+        "grant": "training",
+        "purpose": "run 17",
+    }
+    return Event(**{**values, **fields})
+
+
+def denied(**fields: Any) -> Event:
+    """Returns the event of a refused request."""
+    values: dict[str, Any] = {
+        "kind": EventKind.DENIED,
+        "time": 1_790_000_000.0,
+        "principal": "key:stranger",
+        "resource": "az://models",
+        "reason": "RESOURCE_DENIED",
+    }
+    return Event(**{**values, **fields})
+
+
+@contextlib.asynccontextmanager
+async def open_ledger(url: str, **settings: Any) -> AsyncIterator[SqlLedger]:
+    """Gives an open ledger; closes it afterwards."""
+    ledger = SqlLedger(LedgerSettings(url=url, **settings))
+    await ledger.open()
+    try:
+        yield ledger
+    finally:
+        await ledger.close()
+
+
+async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    """Waits until `condition` holds. Raises TimeoutError where it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the condition did not come to hold")
+        await asyncio.sleep(0.02)
+
+
+def new_name() -> str:
+    """Returns a name for a database that no other test of this process has."""
+    return f"ledger_{next(_names)}_{uuid.uuid4().hex[:8]}"

@@ -24,7 +24,7 @@ from broker.issuing.choose import ConnectorChooser
 from broker.issuing.delegation_keys import DelegationKeys
 from broker.issuing.directory import ContainerDirectory
 from broker.issuing.issuer import Issuer
-from broker.ledger import LogLedger
+from broker.ledger import SqlLedger
 from broker.ports import Clock, Cloud, Ledger, StateStore
 from broker.rpc.credentials import CertificatePort
 from broker.rpc.server import RpcServer, UseCases
@@ -50,6 +50,7 @@ class Core:
     keys: DelegationKeys
     directory: ContainerDirectory
     issuer: Issuer
+    ledger: Ledger
     clock: Clock
 
 
@@ -70,6 +71,8 @@ async def open_core(
         closing.push_async_callback(store.close)
         cloud = cloud or AzureCloud(profiles)
         closing.push_async_callback(cloud.close)
+        ledger = ledger or SqlLedger(settings.ledger, clock)
+        closing.push_async_callback(ledger.close)
         memory = Memory()
         policy = Policy(memory, clock)
 
@@ -111,7 +114,7 @@ async def open_core(
             chooser=ConnectorChooser(profiles, directory),
             keys=keys,
             cloud=cloud,
-            ledger=ledger or LogLedger(),
+            ledger=ledger,
             clock=clock,
             settings=issuing,
         )
@@ -128,6 +131,7 @@ async def open_core(
             keys=keys,
             directory=directory,
             issuer=issuer,
+            ledger=ledger,
             clock=clock,
         )
 
@@ -158,6 +162,7 @@ async def running_server(settings: Settings, core: Core, *, shared_port: bool = 
     )
     certificates = CertificatePort(mtls.port, trust) if mtls is not None and trust is not None else None
     server = RpcServer(settings.server, use_cases, shared_port=shared_port, certificates=certificates)
+    await core.ledger.open()
     await server.start()
     syncing = asyncio.create_task(sync.run(), name="state-sync")
     try:

@@ -1,17 +1,28 @@
-"""ApiKeyAuthenticator: exactly one good, known, living key makes a principal; everything else is refused."""
+"""API keys: exactly one good, known, living key makes a principal; everything else is refused."""
 
 from collections.abc import Sequence
 
 import pytest
 
-from broker.authn.api_key import ApiKeyAuthenticator
+from broker.authn.api_key import ApiKeyVerifier
+from broker.authn.composite import CompositeAuthenticator
+from broker.authn.roles import RoleBindings
 from broker.errors import BrokerError, Reason
-from broker.model import Role
+from broker.model import Principal, Role
+from broker.ports import CallEvidence, Clock
 from broker.state.memory import Memory
 from support.core import NOW, FakeClock, make_api_key
 
 _KEY = "vk_" + "T" * 43
 _GOOD = f"Bearer {_KEY}"
+
+
+def _knowing(memory: Memory, clock: Clock) -> CompositeAuthenticator:
+    return CompositeAuthenticator(ApiKeyVerifier(memory, clock, RoleBindings()), None, None, clock)
+
+
+async def _authenticate(authenticator: CompositeAuthenticator, headers: Sequence[str | bytes]) -> Principal:
+    return await authenticator.authenticate(CallEvidence(headers, None, "127.0.0.1"))
 
 
 @pytest.fixture
@@ -21,31 +32,31 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def authenticator(clock: FakeClock) -> ApiKeyAuthenticator:
+def authenticator(clock: FakeClock) -> CompositeAuthenticator:
     """Knows one key, which ends in an hour."""
     memory = Memory()
-    memory.put_api_key(make_api_key())
-    return ApiKeyAuthenticator(memory, clock)
+    memory.put_api_key(make_api_key(roles=frozenset({Role.VIEWER})))
+    return _knowing(memory, clock)
 
 
-def _refusal(authenticator: ApiKeyAuthenticator, headers: Sequence[str | bytes]) -> BrokerError:
+async def _refusal(authenticator: CompositeAuthenticator, headers: Sequence[str | bytes]) -> BrokerError:
     with pytest.raises(BrokerError) as caught:
-        authenticator.authenticate(headers)
+        await _authenticate(authenticator, headers)
     assert "T" * 10 not in str(caught.value) + str(caught.value.metadata), "no refusal repeats what was presented"
     return caught.value
 
 
-def test_a_known_key_makes_its_principal(authenticator: ApiKeyAuthenticator) -> None:
-    """The principal carries the key's name, roles and connectors."""
-    principal = authenticator.authenticate([_GOOD])
+async def test_a_known_key_makes_its_principal(authenticator: CompositeAuthenticator) -> None:
+    """The principal carries the key's name and roles, and ends with the key."""
+    principal = await _authenticate(authenticator, [_GOOD])
     assert principal.name == "key:trainer"
-    assert principal.roles == {Role.CONSUMER}
-    assert principal.connectors == {"azure-blob-demo"}
+    assert principal.roles == {Role.VIEWER}
+    assert principal.expires == NOW + 3600
 
 
-def test_no_key(authenticator: ApiKeyAuthenticator) -> None:
+async def test_no_key(authenticator: CompositeAuthenticator) -> None:
     """A caller without a key is told how to send one."""
-    refusal = _refusal(authenticator, [])
+    refusal = await _refusal(authenticator, [])
     assert refusal.reason is Reason.CREDENTIALS_MISSING
     assert "authorization: Bearer" in refusal.message
 
@@ -75,29 +86,29 @@ def test_no_key(authenticator: ApiKeyAuthenticator) -> None:
         ["Bearer " + "a" * 100_000],
     ],
 )
-def test_what_is_not_one_good_key(authenticator: ApiKeyAuthenticator, headers: Sequence[str | bytes]) -> None:
+async def test_what_is_not_one_good_key(authenticator: CompositeAuthenticator, headers: Sequence[str | bytes]) -> None:
     """Two headers, bytes, other schemes, spaces, unknown and malformed keys: one reason, which tells nothing more."""
-    assert _refusal(authenticator, headers).reason is Reason.CREDENTIALS_INVALID
+    assert (await _refusal(authenticator, headers)).reason is Reason.CREDENTIALS_INVALID
 
 
-def test_a_key_ends_at_its_second(authenticator: ApiKeyAuthenticator, clock: FakeClock) -> None:
+async def test_a_key_ends_at_its_second(authenticator: CompositeAuthenticator, clock: FakeClock) -> None:
     """A key is good until its expiry, not at it; the caller is told when it was."""
     clock.now = NOW + 3599.9
-    assert authenticator.authenticate([_GOOD])
+    assert await _authenticate(authenticator, [_GOOD])
     clock.now = NOW + 3600
-    refusal = _refusal(authenticator, [_GOOD])
+    refusal = await _refusal(authenticator, [_GOOD])
     assert refusal.reason is Reason.CREDENTIALS_EXPIRED
     assert refusal.metadata == {"expired_at": "2027-01-15T09:00:00+00:00"}
 
 
-def test_a_revoked_key_is_unknown() -> None:
+async def test_a_revoked_key_is_unknown() -> None:
     """Dropping a key from memory ends it, and a key that replaced it under its name is another."""
     memory = Memory()
-    authenticator = ApiKeyAuthenticator(memory, FakeClock())
+    authenticator = _knowing(memory, FakeClock())
     memory.put_api_key(make_api_key())
     memory.put_api_key(make_api_key(letter="U"))
-    assert _refusal(authenticator, [_GOOD]).reason is Reason.CREDENTIALS_INVALID
-    assert authenticator.authenticate(["Bearer vk_" + "U" * 43])
+    assert (await _refusal(authenticator, [_GOOD])).reason is Reason.CREDENTIALS_INVALID
+    assert await _authenticate(authenticator, ["Bearer vk_" + "U" * 43])
     memory.drop_api_key("trainer")
     memory.drop_api_key("trainer")
     assert memory.keys_by_digest == {}

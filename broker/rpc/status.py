@@ -38,6 +38,10 @@ _CODES: Mapping[Reason, grpc.StatusCode] = {
     Reason.NOT_SERVING: grpc.StatusCode.UNAVAILABLE,
     Reason.METHOD_UNKNOWN: grpc.StatusCode.UNIMPLEMENTED,
     Reason.DEADLINE_EXCEEDED: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Reason.GRANT_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.GRANT_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
+    Reason.RATE_LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.LEDGER_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     Reason.ISSUER_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
 }
 

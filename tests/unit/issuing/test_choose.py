@@ -8,7 +8,7 @@ import pytest_asyncio
 from broker.errors import BrokerError, Reason
 from broker.issuing.choose import Choice, ConnectorChooser
 from broker.issuing.directory import ContainerDirectory
-from broker.model import Connector, Container, Credential, ResourceId, Role
+from broker.model import Connector, Container, Credential, ResourceId
 from support.core import PROFILE, PROFILES, FakeClock, credential_of, make_connector, principal
 from support.fake_cloud import FakeCloud
 
@@ -33,7 +33,7 @@ class Chooser:
         self.chooser = ConnectorChooser(PROFILES, self.directory)
 
     async def choose(self, resource: str, *connectors: Connector) -> Choice:
-        caller = principal(Role.CONSUMER, name="key:caller")
+        caller = principal(name="key:caller")
         return await self.chooser.choose(caller, connectors, ResourceId.parse(resource))
 
     async def refusal(self, resource: str, *connectors: Connector) -> BrokerError:

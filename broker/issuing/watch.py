@@ -1,0 +1,180 @@
+"""Streams of tokens: a fresh one ahead of each expiry, and an end with a reason as soon as there is one."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from enum import Enum
+
+import structlog
+
+from broker.authz.policy import Policy
+from broker.errors import BrokerError, Reason
+from broker.issuing.issuer import Issuer
+from broker.model import CallInfo, Lease, PermissionSet, Principal, ResourceId
+from broker.ports import Clock
+from broker.state.memory import Memory
+
+# A stream looks this often whether it may go on; replicas hear of changes about as often.
+_LOOK_SECONDS = 1.0
+# At which point of a token's life the next one comes: jittered, so that a thousand streams that began together do not
+# stay together.
+_EARLIEST, _LATEST = 0.6, 0.75
+_RETRY_SECONDS = 2.0
+_PASSING = frozenset(
+    {
+        Reason.CLOUD_THROTTLED,
+        Reason.CLOUD_UNAVAILABLE,
+        Reason.VAULT_UNAVAILABLE,
+        Reason.LEDGER_UNAVAILABLE,
+        Reason.NOT_SERVING,
+        Reason.CONFLICT,
+        Reason.RATE_LIMITED,
+    }
+)
+
+
+class EndReason(Enum):
+    """Why a stream ends; the names are those of `valetkey.v1.WatchEndReason` without its prefix."""
+
+    GRANT_GONE = "no grant allows it any more"
+    CONNECTOR_GONE = "the connector was deleted"
+    IDENTITY_REVOKED = "the caller's API key was revoked"
+    IDENTITY_EXPIRED = "the caller's identity expired; call again with a new one"
+    SHUTDOWN = "the broker stops; call again"
+    UNAVAILABLE = "no fresh token could be had before the last one ended; call again later"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """What a caller wants tokens for; `ttl` is each token's life in seconds, None for the default."""
+
+    resource_id: str
+    permissions: PermissionSet
+    ttl: int | None
+    connector: str
+    source_ip: str
+    purpose: str
+
+
+class TokenWatcher:
+    """The use case of WatchToken."""
+
+    def __init__(
+        self,
+        *,
+        issuer: Issuer,
+        policy: Policy,
+        memory: Memory,
+        still_valid: Callable[[Principal], bool],
+        clock: Clock,
+        look_seconds: float = _LOOK_SECONDS,
+    ) -> None:
+        self._issuer = issuer
+        self._policy = policy
+        self._memory = memory
+        self._still_valid = still_valid
+        self._clock = clock
+        self._look_seconds = look_seconds
+        self._stopping = asyncio.Event()
+        self._log = structlog.get_logger()
+
+    def stop(self) -> None:
+        """Ends every stream with SHUTDOWN."""
+        self._stopping.set()
+
+    async def watch(self, call: CallInfo, request: TokenRequest) -> AsyncIterator[Lease | EndReason]:
+        """Yields a lease at once and fresh ones in time, each authorised and recorded anew; an EndReason comes last.
+
+        Raises what `Issuer.issue` raises where there is no first token.
+        """
+        lease = await self._issue(call, request)
+        yield lease
+        while True:
+            now = self._clock()
+            due = now + (lease.expires - now) * random.uniform(_EARLIEST, _LATEST)  # noqa: S311 (jitter, no secret)
+            end = await self._wait(call.principal, request, lease, due)
+            if end is None:
+                outcome = await self._renewed(call, request, lease)
+                if isinstance(outcome, Lease):
+                    lease = outcome
+                    yield lease
+                    continue
+                end = outcome
+            self._log.info("stream ended", principal=call.principal.name, connector=lease.connector, why=end.name)
+            yield end
+            return
+
+    async def _issue(self, call: CallInfo, request: TokenRequest) -> Lease:
+        return await self._issuer.issue(
+            call,
+            resource_id=request.resource_id,
+            permissions=request.permissions,
+            ttl=request.ttl,
+            connector_name=request.connector,
+            source_ip=request.source_ip,
+            purpose=request.purpose,
+        )
+
+    async def _wait(self, principal: Principal, request: TokenRequest, lease: Lease, due: float) -> EndReason | None:
+        """Waits until `due` (Unix seconds). Returns a reason to end, or None when it is time for the next token."""
+        decided = -1
+        while True:
+            if (end := self._gone(principal)) is not None:
+                return end
+            # What may be had changes with documents, and with the time at which a grant ends.
+            if decided != self._memory.changes or self._clock() >= lease.expires:
+                decided = self._memory.changes
+                if (end := self._refused(principal, request, lease)) is not None:
+                    return end
+            left = due - self._clock()
+            if left <= 0:
+                return None
+            await self._sleep(min(left, self._look_seconds))
+
+    async def _renewed(self, call: CallInfo, request: TokenRequest, lease: Lease) -> Lease | EndReason:
+        """Returns the next lease, trying again while the last one lives, or why there is none."""
+        while True:
+            if (end := self._gone(call.principal)) is not None:
+                return end
+            try:
+                return await self._issue(call, request)
+            except BrokerError as error:
+                if error.reason is Reason.RESOURCE_DENIED:
+                    return self._refused(call.principal, request, lease) or EndReason.GRANT_GONE
+                if error.reason not in _PASSING:
+                    self._log.warning("a stream's token was not renewed", reason=error.reason.name)
+                    return EndReason.UNAVAILABLE
+                wait = max(error.retry_after or 0.0, _RETRY_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 (jitter)
+            if self._clock() + wait >= lease.expires:
+                return EndReason.UNAVAILABLE
+            await self._sleep(min(wait, self._look_seconds))
+
+    def _gone(self, principal: Principal) -> EndReason | None:
+        if self._stopping.is_set():
+            return EndReason.SHUTDOWN
+        if principal.expires <= self._clock():
+            return EndReason.IDENTITY_EXPIRED
+        return None if self._still_valid(principal) else EndReason.IDENTITY_REVOKED
+
+    def _refused(self, principal: Principal, request: TokenRequest, lease: Lease) -> EndReason | None:
+        try:
+            self._policy.decide(
+                principal,
+                ResourceId.parse(request.resource_id),
+                request.permissions,
+                ttl=1,
+                connector=request.connector,
+                source_ip=request.source_ip,
+            )
+        except BrokerError:
+            connector = self._memory.connectors.get(lease.connector)
+            gone = connector is None or connector.uid != lease.connector_uid
+            return EndReason.CONNECTOR_GONE if gone else EndReason.GRANT_GONE
+        return None
+
+    async def _sleep(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()

@@ -1,8 +1,7 @@
 """Stands before every method: request id, authentication, role, deadline; and behind it: errors, the log line."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import grpc
@@ -16,6 +15,7 @@ from broker.model import InvalidFieldError
 from broker.observability.logging import request_id_var
 from broker.observability.redaction import frames
 from broker.rpc.call import Call, Metadata, current_call, request_id_of
+from broker.rpc.deadline import within
 from broker.rpc.status import code_of, from_invalid_field, to_status
 
 # Handlers of every message type and kind pass through here.
@@ -29,8 +29,13 @@ _UNKNOWN = "unknown"
 _QUIET = frozenset({"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"})
 
 
-class Guard(grpc.aio.ServerInterceptor):
-    """The one interceptor. It wraps each method once, at its first call."""
+class Guard(grpc.GenericRpcHandler):
+    """Holds every method of the server, each behind the same guard.
+
+    It takes the server's place in the generated `add_…Servicer_to_server` functions and is then given to the server
+    as its one generic handler. An interceptor would be asked at every call, and methods that are registered with the
+    server itself cost every call a little for each of them (see docs/performance.md).
+    """
 
     def __init__(
         self,
@@ -42,25 +47,25 @@ class Guard(grpc.aio.ServerInterceptor):
         self._authenticator = authenticator
         self._require_usable = require_usable
         self._limit = max_deadline_seconds
-        self._wrapped: dict[str, Handler] = {}
+        self._handlers: dict[str, Handler] = {}
         self._log = structlog.get_logger()
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler:
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Handler]) -> None:
+        """Takes the methods of a service."""
+        for name, handler in method_handlers.items():
+            method = f"/{service_name}/{name}"
+            self._handlers[method] = self._wrap(handler, method)
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Takes nothing: generated code offers its methods both ways, and these would come unguarded."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
         """Returns the guarded handler of the method; a method that does not exist gets one that says so."""
         method = handler_call_details.method
-        wrapped = self._wrapped.get(method)
-        if wrapped is not None:
-            return wrapped
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return grpc.stream_stream_rpc_method_handler(self._guarded_stream(_unknown(method), _UNKNOWN, _as_it_is))
-        wrapped = self._wrap(handler, method)
-        self._wrapped[method] = wrapped
-        return wrapped
+        handler = self._handlers.get(method)
+        if handler is not None:
+            return handler
+        return grpc.stream_stream_rpc_method_handler(self._guarded_stream(_unknown(method), _UNKNOWN, _as_it_is))
 
     def _wrap(self, handler: Handler, method: str) -> Handler:
         # Messages are decoded behind the guard: gRPC would tell anybody the decoder's own words, key or no key.
@@ -88,8 +93,7 @@ class Guard(grpc.aio.ServerInterceptor):
             try:
                 self._admit(call, method, metadata)
                 request = decode(raw)
-                async with asyncio.timeout(self._seconds(context)):
-                    response = await behavior(request, context)
+                response = await within(self._seconds(context), behavior(request, context))
             except grpc.aio.AbortError:
                 raise  # The health service's own answer, already given.
             except Exception as error:  # noqa: BLE001 (the border: nothing of ours leaves but what to_status says)

@@ -2,13 +2,15 @@
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha._async import ReflectionServicer
 from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION
-from grpc_reflection.v1alpha.reflection import enable_server_reflection
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from broker.authn.api_key import ApiKeyAuthenticator
 from broker.authn.key_admin import ApiKeyAdmin
@@ -68,22 +70,22 @@ class RpcServer:
             require_usable=use_cases.sync.require_usable,
             max_deadline_seconds=settings.max_deadline_seconds,
         )
-        self._server = grpc.aio.server(interceptors=(guard,), options=server_options(settings, shared_port=shared_port))
+        self._server = grpc.aio.server(options=server_options(settings, shared_port=shared_port))
         self._health = HealthServicer()
         self._serving = False
         self._stopping = False
         self._news: set[asyncio.Task[None]] = set()
-        token_service_pb2_grpc.add_TokenServiceServicer_to_server(TokenService(use_cases.issuer), self._server)
-        connector_service_pb2_grpc.add_ConnectorServiceServicer_to_server(
-            ConnectorService(use_cases.registry), self._server
-        )
+        methods: Any = guard  # To generated code it is the server.
+        token_service_pb2_grpc.add_TokenServiceServicer_to_server(TokenService(use_cases.issuer), methods)
+        connector_service_pb2_grpc.add_ConnectorServiceServicer_to_server(ConnectorService(use_cases.registry), methods)
         resource_service_pb2_grpc.add_ResourceServiceServicer_to_server(
-            ResourceService(use_cases.registry, use_cases.memory), self._server
+            ResourceService(use_cases.registry, use_cases.memory), methods
         )
-        api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server(ApiKeyService(use_cases.api_keys), self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server(ApiKeyService(use_cases.api_keys), methods)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, methods)
         names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, REFLECTION)
-        enable_server_reflection(names, self._server)
+        add_ServerReflectionServicer_to_server(ReflectionServicer(names), methods)
+        self._server.add_generic_rpc_handlers((guard,))
 
     async def start(self) -> None:
         """Binds and starts to serve. Raises ConfigurationError where the port is taken or the certificate is bad."""

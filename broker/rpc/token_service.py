@@ -1,7 +1,6 @@
 """TokenService: message to domain, issue, domain to message."""
 
 import grpc.aio
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from broker.issuing.issuer import Issuer
 from broker.model import InvalidFieldError
@@ -34,21 +33,22 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
             connector_name=request.connector,
             source_ip=request.source_ip,
         )
-        return token_service_pb2.IssueTokenResponse(
+        response = token_service_pb2.IssueTokenResponse(
             lease_id=lease.id,
             sas_token=lease.sas_token,
-            start_time=Timestamp(seconds=lease.starts),
-            expire_time=Timestamp(seconds=lease.expires),
-            resource=common_pb2.Resource(
-                resource_type=common_pb2.RESOURCE_TYPE_BLOB_CONTAINER,
-                resource_id=f"az://{lease.container}",
-                account=lease.account,
-                url=lease.url,
-            ),
             permissions=[PERMISSIONS.to_proto[permission] for permission in lease.permissions.members],
             connector=lease.connector,
             credential_version=lease.credential_version,
         )
+        # Set in place: messages made apart and copied in would take twice as long.
+        response.start_time.seconds = lease.starts
+        response.expire_time.seconds = lease.expires
+        resource = response.resource
+        resource.resource_type = common_pb2.RESOURCE_TYPE_BLOB_CONTAINER
+        resource.resource_id = f"az://{lease.container}"
+        resource.account = lease.account
+        resource.url = lease.url
+        return response
 
 
 def _seconds(request: token_service_pb2.IssueTokenRequest) -> int | None:

@@ -24,14 +24,18 @@ from broker.issuing.choose import ConnectorChooser
 from broker.issuing.delegation_keys import DelegationKeys
 from broker.issuing.directory import ContainerDirectory
 from broker.issuing.issuer import Issuer
+from broker.issuing.watch import TokenWatcher
 from broker.ledger import SqlLedger
 from broker.ports import Clock, Cloud, Ledger, StateStore
 from broker.rpc.credentials import CertificatePort
+from broker.rpc.recorder import Recorder
 from broker.rpc.server import RpcServer, UseCases
 from broker.settings import Settings
 from broker.state.memory import Memory
 from broker.state.repository import StateRepository
 from broker.state.sync import StateSync
+
+_LEDGER_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,7 @@ async def running_server(settings: Settings, core: Core, *, shared_port: bool = 
     mtls = settings.authn.mtls
     trust = TrustBundles(mtls.trust_domains) if mtls is not None else None
     authenticator = build_authenticator(settings.authn, core.memory, core.clock, key_source=key_source, trust=trust)
+    recorder = Recorder(core.ledger, core.clock)
     sync = StateSync(core.store, core.repository, settings.vault, on_change)
     use_cases = UseCases(
         issuer=core.issuer,
@@ -157,21 +162,48 @@ async def running_server(settings: Settings, core: Core, *, shared_port: bool = 
         policy=core.policy,
         grants=core.grants,
         explainer=core.explainer,
+        watcher=TokenWatcher(
+            issuer=core.issuer,
+            policy=core.policy,
+            memory=core.memory,
+            still_valid=authenticator.still_valid,
+            clock=core.clock,
+        ),
+        ledger=core.ledger,
+        recorder=recorder,
+        limits=settings.limits,
         memory=core.memory,
         sync=sync,
+        clock=core.clock,
     )
     certificates = CertificatePort(mtls.port, trust) if mtls is not None and trust is not None else None
     server = RpcServer(settings.server, use_cases, shared_port=shared_port, certificates=certificates)
     await core.ledger.open()
     await server.start()
-    syncing = asyncio.create_task(sync.run(), name="state-sync")
+    tasks = [
+        asyncio.create_task(sync.run(), name="state-sync"),
+        asyncio.create_task(recorder.refusals.run(), name="refusals"),
+        asyncio.create_task(_follow_ledger(core.ledger, server), name="ledger-health"),
+    ]
     try:
         yield server
     finally:
         await server.stop()
-        syncing.cancel()
-        await asyncio.gather(syncing, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await recorder.refusals.flush()
         await authenticator.close()
+
+
+async def _follow_ledger(ledger: Ledger, server: RpcServer) -> None:
+    """Lets health say within a second or so that the ledger cannot be written, and that it can again."""
+    known = True
+    while True:
+        await asyncio.sleep(_LEDGER_LOOK_SECONDS)
+        if ledger.healthy() != known:
+            known = not known
+            server.set_recording(known)
 
 
 async def serve(settings: Settings, *, stop: asyncio.Event | None = None, shared_port: bool = False) -> None:

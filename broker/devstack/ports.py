@@ -9,7 +9,7 @@ HOST = "127.0.0.1"
 # Below the range Linux takes for outgoing connections (from 32768) and that of Kubernetes' node ports (from
 # 30000): between choosing a port and its server binding it, no stray connection can take it.
 _FIRST, _LAST = 20_000, 29_999
-_given: dict[int, socket.socket] = {}
+_given: set[int] = set()
 
 
 def free_port() -> int:
@@ -18,8 +18,8 @@ def free_port() -> int:
     That holds on Linux; elsewhere, for this process only. Raises OSError where no free port was found.
     """
     for port in random.sample(range(_FIRST, _LAST + 1), k=200):
-        if port not in _given and is_free(port) and (claim := _claim(port)):
-            _given[port] = claim
+        if port not in _given and is_free(port) and _claimed(port):
+            _given.add(port)
             return port
     raise OSError(f"no free port between {_FIRST} and {_LAST} on {HOST}")
 
@@ -36,16 +36,17 @@ def is_free(port: int) -> bool:
     return True
 
 
-def _claim(port: int) -> socket.socket | None:
-    """Returns what keeps other stacks from `port` until their servers have bound it, which takes seconds.
+def _claimed(port: int) -> bool:
+    """Keeps other stacks from `port` until a server has bound it, which takes seconds; tells whether none was first.
 
-    An abstract socket, not the port itself, which the server needs; the kernel drops it with the process.
+    An abstract socket does that, not the port itself, which the server needs; the kernel drops it with the process.
     """
-    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    if sys.platform == "linux":
+    if sys.platform != "linux":
+        return True
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as claim:
         try:
             claim.bind(f"\0valetkey-dev-port:{port}")
         except OSError:
-            claim.close()
-            return None
-    return claim
+            return False
+        claim.detach()  # Open for as long as this process lives.
+    return True

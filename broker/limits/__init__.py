@@ -2,5 +2,6 @@
 
 from broker.limits.buckets import TokenBuckets
 from broker.limits.slots import Slots
+from broker.limits.throttle import Throttle
 
-__all__ = ["Slots", "TokenBuckets"]
+__all__ = ["Slots", "Throttle", "TokenBuckets"]

@@ -1,8 +1,7 @@
 """Stands before every method: request id, authentication, role, deadline; and behind it: errors, the log line."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import grpc
@@ -11,12 +10,16 @@ import structlog
 
 from broker.authz.methods import Access, needed, require_role
 from broker.errors import BrokerError, Reason
+from broker.limits import Throttle
 from broker.model import InvalidFieldError
 from broker.observability.logging import request_id_var
 from broker.observability.redaction import frames
 from broker.ports import Authenticator
+from broker.rpc.audited import CHANGES
 from broker.rpc.call import Call, Metadata, current_call, request_id_of
+from broker.rpc.deadline import within
 from broker.rpc.evidence import evidence_of
+from broker.rpc.recorder import Recorder
 from broker.rpc.status import code_of, from_invalid_field, to_status
 
 # Handlers of every message type and kind pass through here.
@@ -24,14 +27,21 @@ Handler = Any
 Context = Any
 Method = Callable[[Any, Context], Any]
 
-# The issuer's own record says all about these calls; a second line would only cost.
-_LOGGED_BY_LEDGER = frozenset({"/valetkey.v1.TokenService/IssueToken"})
+_ISSUING = frozenset({"/valetkey.v1.TokenService/IssueToken", "/valetkey.v1.TokenService/WatchToken"})
+# The ledger says all about these calls, or there is nothing to say; a line each would only cost.
+_QUIET = frozenset(
+    {"/valetkey.v1.TokenService/IssueToken", "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"}
+)
 _UNKNOWN = "unknown"
-_QUIET = frozenset({"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"})
 
 
-class Guard(grpc.aio.ServerInterceptor):
-    """The one interceptor. It wraps each method once, at its first call."""
+class Guard(grpc.GenericRpcHandler):
+    """Holds every method of the server, each behind the same guard.
+
+    It takes the server's place in the generated `add_…Servicer_to_server` functions and is then given to the server
+    as its one generic handler. An interceptor would be asked at every call, and methods that are registered with the
+    server itself cost every call a little for each of them (see docs/performance.md).
+    """
 
     def __init__(
         self,
@@ -39,29 +49,33 @@ class Guard(grpc.aio.ServerInterceptor):
         authenticator: Authenticator,
         require_usable: Callable[[], None],
         max_deadline_seconds: float,
+        throttle: Throttle,
+        recorder: Recorder,
     ) -> None:
         self._authenticator = authenticator
         self._require_usable = require_usable
         self._limit = max_deadline_seconds
-        self._wrapped: dict[str, Handler] = {}
+        self._throttle = throttle
+        self._recorder = recorder
+        self._handlers: dict[str, Handler] = {}
         self._log = structlog.get_logger()
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler:
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Handler]) -> None:
+        """Takes the methods of a service."""
+        for name, handler in method_handlers.items():
+            method = f"/{service_name}/{name}"
+            self._handlers[method] = self._wrap(handler, method)
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Takes nothing: generated code offers its methods both ways, and these would come unguarded."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
         """Returns the guarded handler of the method; a method that does not exist gets one that says so."""
         method = handler_call_details.method
-        wrapped = self._wrapped.get(method)
-        if wrapped is not None:
-            return wrapped
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return grpc.stream_stream_rpc_method_handler(self._guarded_stream(_unknown(method), _UNKNOWN, _as_it_is))
-        wrapped = self._wrap(handler, method)
-        self._wrapped[method] = wrapped
-        return wrapped
+        handler = self._handlers.get(method)
+        if handler is not None:
+            return handler
+        return grpc.stream_stream_rpc_method_handler(self._guarded_stream(_unknown(method), _UNKNOWN, _as_it_is))
 
     def _wrap(self, handler: Handler, method: str) -> Handler:
         # Messages are decoded behind the guard: gRPC would tell anybody the decoder's own words, key or no key.
@@ -83,21 +97,23 @@ class Guard(grpc.aio.ServerInterceptor):
     ) -> Callable[[Any, Context], Awaitable[Any]]:
         async def guarded(raw: Any, context: Context) -> Any:
             metadata = _metadata(context)
-            call = self._begin(metadata)
+            call = self._begin(method, metadata)
             started = time.perf_counter()
+            request: Any = None
             failure: Exception | None = None
             try:
                 await self._admit(call, method, metadata, context)
                 request = decode(raw)
-                async with asyncio.timeout(self._seconds(context)):
-                    response = await behavior(request, context)
+                response = await within(self._seconds(context), behavior(request, context))
+                if method in CHANGES:
+                    await self._recorder.changed(call, request)
             except grpc.aio.AbortError:
                 raise  # The health service's own answer, already given.
             except Exception as error:  # noqa: BLE001 (the border: nothing of ours leaves but what to_status says)
                 failure = error
             if failure is not None:
-                await self._fail(failure, call, method, started, context)
-            self._done(call, method, started)
+                await self._fail(failure, call, request, started, context)
+            self._done(call, started)
             return response
 
         return guarded
@@ -107,12 +123,14 @@ class Guard(grpc.aio.ServerInterceptor):
     ) -> Callable[[Any, Context], AsyncIterator[Any]]:
         async def guarded(raw: Any, context: Context) -> AsyncIterator[Any]:
             metadata = _metadata(context)
-            call = self._begin(metadata)
+            call = self._begin(method, metadata)
             started = time.perf_counter()
+            request: Any = None
             failure: Exception | None = None
             try:
                 await self._admit(call, method, metadata, context)
-                answers = behavior(decode(raw), context)
+                request = decode(raw)
+                answers = behavior(request, context)
                 if hasattr(answers, "__aiter__"):
                     async for answer in answers:
                         yield answer
@@ -123,14 +141,14 @@ class Guard(grpc.aio.ServerInterceptor):
             except Exception as error:  # noqa: BLE001 (as above)
                 failure = error
             if failure is not None:
-                await self._fail(failure, call, method, started, context)
-            self._done(call, method, started)
+                await self._fail(failure, call, request, started, context)
+            self._done(call, started)
 
         return guarded
 
-    def _begin(self, metadata: Metadata) -> Call:
+    def _begin(self, method: str, metadata: Metadata) -> Call:
         # Each call is served by a task of its own, so what is set here is not seen by others.
-        call = Call(request_id_of(metadata))
+        call = Call(request_id_of(metadata), method=method)
         current_call.set(call)
         request_id_var.set(call.request_id)
         return call
@@ -143,30 +161,38 @@ class Guard(grpc.aio.ServerInterceptor):
         if needs is Access.PUBLIC:
             return
         self._require_usable()
-        call.principal = await self._authenticator.authenticate(evidence_of(context, metadata))
+        evidence = evidence_of(context, metadata)
+        call.peer = evidence.peer
+        try:
+            call.principal = await self._authenticator.authenticate(evidence)
+        except BrokerError as error:
+            raise self._throttle.failed(evidence.peer, error) from None
         if isinstance(needs, frozenset):
             require_role(call.principal, method, needs)
+        if method in _ISSUING:
+            self._throttle.ask(call.principal)
+        self._recorder.before_change(call)
 
     def _seconds(self, context: Context) -> float:
         remaining = context.time_remaining()
         return self._limit if remaining is None else min(remaining, self._limit)
 
-    async def _fail(self, error: Exception, call: Call, method: str, started: float, context: Context) -> NoReturn:
-        known = _known(error, method, self._limit)
+    async def _fail(self, error: Exception, call: Call, request: Any, started: float, context: Context) -> NoReturn:
+        known = _known(error, call.method, self._limit)
         if known is None:
-            self._log.error("unexpected error", method=method, frames=frames(error))
-        self._done(call, method, started, known, failed=True)
+            self._log.error("unexpected error", method=call.method, frames=frames(error))
+        else:
+            await self._recorder.refused(call, known, request)
+        self._done(call, started, known, failed=True)
         code, message, trailer = to_status(known, call.request_id)
         await context.abort(code, message, trailer)
         raise AssertionError("abort returned")
 
-    def _done(
-        self, call: Call, method: str, started: float, error: BrokerError | None = None, *, failed: bool = False
-    ) -> None:
-        if not failed and (method in _LOGGED_BY_LEDGER or method in _QUIET):
+    def _done(self, call: Call, started: float, error: BrokerError | None = None, *, failed: bool = False) -> None:
+        if not failed and call.method in _QUIET:
             return
         fields: dict[str, Any] = {
-            "method": method,
+            "method": call.method,
             "code": code_of(error).name if failed else "OK",
             "principal": call.principal.name if call.principal else None,
             "milliseconds": round((time.perf_counter() - started) * 1000, 1),

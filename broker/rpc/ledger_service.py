@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from typing import Any
 
 import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -140,7 +141,7 @@ def _timestamp(seconds: float) -> Timestamp:
     return Timestamp(seconds=int(seconds), nanos=int(seconds % 1 * 1e9))
 
 
-def _permissions(letters: str) -> list[int]:
+def _permissions(letters: str) -> list[Any]:
     return [PERMISSIONS.to_proto[Permission(letter)] for letter in letters]
 
 

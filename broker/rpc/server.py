@@ -2,13 +2,15 @@
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha._async import ReflectionServicer
 from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION
-from grpc_reflection.v1alpha.reflection import enable_server_reflection
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from broker.authn.key_admin import ApiKeyAdmin
 from broker.authz.explain import Explainer
@@ -16,7 +18,9 @@ from broker.authz.grant_admin import GrantAdmin
 from broker.authz.policy import Policy
 from broker.connectors.registry import ConnectorRegistry
 from broker.issuing.issuer import Issuer
-from broker.ports import Authenticator
+from broker.issuing.watch import TokenWatcher
+from broker.limits import Slots, Throttle
+from broker.ports import Authenticator, Clock, Ledger
 from broker.rpc.api_key_service import ApiKeyService
 from broker.rpc.connector_service import ConnectorService
 from broker.rpc.credentials import (
@@ -28,9 +32,11 @@ from broker.rpc.credentials import (
 )
 from broker.rpc.grant_service import GrantService
 from broker.rpc.guard import Guard
+from broker.rpc.ledger_service import LedgerService
+from broker.rpc.recorder import Recorder
 from broker.rpc.resource_service import ResourceService
 from broker.rpc.token_service import TokenService
-from broker.settings import ServerSettings
+from broker.settings import LimitsSettings, ServerSettings
 from broker.state.memory import Memory
 from broker.state.sync import StateSync
 from valetkey.v1 import (
@@ -40,6 +46,8 @@ from valetkey.v1 import (
     connector_service_pb2_grpc,
     grant_service_pb2,
     grant_service_pb2_grpc,
+    ledger_service_pb2,
+    ledger_service_pb2_grpc,
     resource_service_pb2,
     resource_service_pb2_grpc,
     token_service_pb2,
@@ -54,6 +62,7 @@ SERVICES = tuple(
         (resource_service_pb2, "ResourceService"),
         (api_key_service_pb2, "ApiKeyService"),
         (grant_service_pb2, "GrantService"),
+        (ledger_service_pb2, "LedgerService"),
     )
 )
 
@@ -69,8 +78,13 @@ class UseCases:
     policy: Policy
     grants: GrantAdmin
     explainer: Explainer
+    watcher: TokenWatcher
+    ledger: Ledger
+    recorder: Recorder
+    limits: LimitsSettings
     memory: Memory
     sync: StateSync
+    clock: Clock
 
 
 class RpcServer:
@@ -93,26 +107,35 @@ class RpcServer:
             authenticator=use_cases.authenticator,
             require_usable=use_cases.sync.require_usable,
             max_deadline_seconds=settings.max_deadline_seconds,
+            throttle=Throttle(use_cases.limits, use_cases.clock),
+            recorder=use_cases.recorder,
         )
-        self._server = grpc.aio.server(interceptors=(guard,), options=server_options(settings, shared_port=shared_port))
+        self._watcher = use_cases.watcher
+        self._server = grpc.aio.server(options=server_options(settings, shared_port=shared_port))
         self._health = HealthServicer()
         self._serving = False
+        self._recording = True
         self._stopping = False
         self._news: set[asyncio.Task[None]] = set()
-        token_service_pb2_grpc.add_TokenServiceServicer_to_server(TokenService(use_cases.issuer), self._server)
-        connector_service_pb2_grpc.add_ConnectorServiceServicer_to_server(
-            ConnectorService(use_cases.registry), self._server
+        methods: Any = guard  # To generated code it is the server.
+        token_service_pb2_grpc.add_TokenServiceServicer_to_server(
+            TokenService(use_cases.issuer, use_cases.watcher, Slots(use_cases.limits.streams)), methods
         )
+        connector_service_pb2_grpc.add_ConnectorServiceServicer_to_server(ConnectorService(use_cases.registry), methods)
         resource_service_pb2_grpc.add_ResourceServiceServicer_to_server(
-            ResourceService(use_cases.registry, use_cases.policy), self._server
+            ResourceService(use_cases.registry, use_cases.policy), methods
         )
-        api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server(ApiKeyService(use_cases.api_keys), self._server)
+        api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server(ApiKeyService(use_cases.api_keys), methods)
         grant_service_pb2_grpc.add_GrantServiceServicer_to_server(
-            GrantService(use_cases.grants, use_cases.explainer), self._server
+            GrantService(use_cases.grants, use_cases.explainer), methods
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server(
+            LedgerService(use_cases.ledger, use_cases.clock), methods
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, methods)
         names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, REFLECTION)
-        enable_server_reflection(names, self._server)
+        add_ServerReflectionServicer_to_server(ReflectionServicer(names), methods)
+        self._server.add_generic_rpc_handlers((guard,))
 
     async def start(self) -> None:
         """Binds and starts to serve. Raises ConfigurationError where the port is taken or the certificate is bad."""
@@ -132,6 +155,14 @@ class RpcServer:
     def set_serving(self, serving: bool) -> None:
         """Tells health whether requests can be answered."""
         self._serving = serving
+        self._announce_soon()
+
+    def set_recording(self, recording: bool) -> None:
+        """Tells health whether the ledger can be written; without it nothing is issued."""
+        self._recording = recording
+        self._announce_soon()
+
+    def _announce_soon(self) -> None:
         task = asyncio.get_running_loop().create_task(self._announce())
         self._news.add(task)
         task.add_done_callback(self._news.discard)
@@ -140,10 +171,11 @@ class RpcServer:
         """Says NOT_SERVING, takes no new calls, and lets those in flight finish within the grace period."""
         self._stopping = True
         await self._announce()
+        self._watcher.stop()
         await self._server.stop(self._settings.grace_seconds)
 
     async def _announce(self) -> None:
-        serving = self._serving and not self._stopping
+        serving = self._serving and self._recording and not self._stopping
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for service in ("", *SERVICES):
             await self._health.set(service, status)

@@ -1,25 +1,35 @@
 """TokenService: message to domain, issue, domain to message."""
 
-import grpc.aio
-from google.protobuf.timestamp_pb2 import Timestamp
+from collections.abc import AsyncIterator
 
+import grpc.aio
+
+from broker.errors import BrokerError, Reason
 from broker.issuing.issuer import Issuer
+from broker.issuing.watch import EndReason, TokenRequest, TokenWatcher
+from broker.limits import Slots
+from broker.model import Lease
 from broker.rpc.call import call_info
 from broker.rpc.convert import PERMISSIONS, permission_set, seconds_of
-from valetkey.v1 import common_pb2, token_service_pb2, token_service_pb2_grpc
+from valetkey.v1 import common_pb2, token_service_pb2_grpc
+from valetkey.v1 import token_service_pb2 as pb
+
+_END_REASONS = {reason: pb.WatchEndReason.Value(f"WATCH_END_REASON_{reason.name}") for reason in EndReason}
 
 
 class TokenService(token_service_pb2_grpc.TokenServiceServicer):
     """Hands out SAS tokens."""
 
-    def __init__(self, issuer: Issuer) -> None:
+    def __init__(self, issuer: Issuer, watcher: TokenWatcher, streams: Slots) -> None:
         self._issuer = issuer
+        self._watcher = watcher
+        self._streams = streams
 
     async def IssueToken(  # noqa: N802 (gRPC's naming)
         self,
-        request: token_service_pb2.IssueTokenRequest,
-        context: grpc.aio.ServicerContext[token_service_pb2.IssueTokenRequest, token_service_pb2.IssueTokenResponse],
-    ) -> token_service_pb2.IssueTokenResponse:
+        request: pb.IssueTokenRequest,
+        context: grpc.aio.ServicerContext[pb.IssueTokenRequest, pb.IssueTokenResponse],
+    ) -> pb.IssueTokenResponse:
         """Issues one token."""
         _ = context
         lease = await self._issuer.issue(
@@ -31,19 +41,59 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
             source_ip=request.source_ip,
             purpose=request.purpose,
         )
-        return token_service_pb2.IssueTokenResponse(
-            lease_id=lease.id,
-            sas_token=lease.sas_token,
-            start_time=Timestamp(seconds=lease.starts),
-            expire_time=Timestamp(seconds=lease.expires),
-            resource=common_pb2.Resource(
-                resource_type=common_pb2.RESOURCE_TYPE_BLOB_CONTAINER,
-                resource_id=f"az://{lease.container}",
-                account=lease.account,
-                url=lease.url,
-            ),
-            permissions=[PERMISSIONS.to_proto[permission] for permission in lease.permissions.members],
-            connector=lease.connector,
-            credential_version=lease.credential_version,
-            grant=lease.grant,
-        )
+        response = pb.IssueTokenResponse()
+        _fill(response, lease)
+        return response
+
+    async def WatchToken(  # noqa: N802
+        self,
+        request: pb.WatchTokenRequest,
+        context: grpc.aio.ServicerContext[pb.WatchTokenRequest, pb.WatchTokenResponse],
+    ) -> AsyncIterator[pb.WatchTokenResponse]:
+        """Issues tokens until there is a reason to end."""
+        _ = context
+        call, wanted = call_info(), request.request
+        with self._streams.hold(call.principal.name) as held:
+            if not held:
+                raise BrokerError(
+                    Reason.RATE_LIMITED,
+                    f"{call.principal.name} has as many streams open as it may; close one, or try again later",
+                    {"limit": "streams", "per": "principal"},
+                    retry_after=10.0,
+                )
+            stream = self._watcher.watch(
+                call,
+                TokenRequest(
+                    resource_id=wanted.resource_id,
+                    permissions=permission_set(wanted.permissions),
+                    ttl=seconds_of(wanted.ttl, "ttl") if wanted.HasField("ttl") else None,
+                    connector=wanted.connector,
+                    source_ip=wanted.source_ip,
+                    purpose=wanted.purpose,
+                ),
+            )
+            async for item in stream:
+                response = pb.WatchTokenResponse()
+                if isinstance(item, Lease):
+                    _fill(response.token, item)
+                else:
+                    response.end.reason = _END_REASONS[item]
+                    response.end.message = item.value
+                yield response
+
+
+def _fill(response: pb.IssueTokenResponse, lease: Lease) -> None:
+    # Set in place: messages made apart and copied in would take twice as long.
+    response.lease_id = lease.id
+    response.sas_token = lease.sas_token
+    response.start_time.seconds = lease.starts
+    response.expire_time.seconds = lease.expires
+    resource = response.resource
+    resource.resource_type = common_pb2.RESOURCE_TYPE_BLOB_CONTAINER
+    resource.resource_id = f"az://{lease.container}"
+    resource.account = lease.account
+    resource.url = lease.url
+    response.permissions.extend([PERMISSIONS.to_proto[permission] for permission in lease.permissions.members])
+    response.connector = lease.connector
+    response.credential_version = lease.credential_version
+    response.grant = lease.grant

@@ -103,8 +103,9 @@ async def guarded(request: pytest.FixtureRequest, log: Log) -> AsyncIterator[Gua
     make = getattr(grpc, f"{kind}_rpc_method_handler")
     handler = make(BEHAVIORS[kind], request_deserializer=decoded, response_serializer=Answer.encoded)
     service = {name.rpartition("/")[2]: handler for name in (LISTED, UNLISTED)}
-    server = grpc.aio.server(interceptors=(guard,))
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("valetkey.v1.ConnectorService", service),))
+    guard.add_registered_method_handlers("valetkey.v1.ConnectorService", service)
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((guard,))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -1,0 +1,99 @@
+"""Runs h2load and reads what it measured."""
+
+import math
+import os
+import re
+import shutil
+import statistics
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.scene import KEY, METHOD, REQUEST
+
+_FINISHED = re.compile(r"finished in .*?, ([0-9.]+) req/s")
+_REQUESTS = re.compile(r"requests: (\d+) total, \d+ started, \d+ done, (\d+) succeeded")
+_DATA = re.compile(r"traffic: .*\((\d+)\) data")
+_PREFIX_BYTES = 5  # https://grpc.github.io/grpc/core/md_doc__p_r_o_t_o_c_o_l-_h_t_t_p2.html: flag and length
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run of h2load.
+
+    Latencies are in milliseconds, `answer_bytes` is the mean size of an answer's message, and `cpu_micros` the
+    servers' processor time for one call; whoever has the servers fills it in.
+    """
+
+    requests: int
+    per_second: float
+    p50: float
+    p99: float
+    answer_bytes: float
+    cpu_micros: float = math.nan
+
+
+class BenchError(Exception):
+    """The bench could not measure; the text says why and what to do."""
+
+
+def require_tools() -> None:
+    """Raises BenchError where a program or a second core is missing."""
+    if len(os.sched_getaffinity(0)) < 2:
+        raise BenchError("two cores are needed: one for the server, one for the load")
+    for program, package in (("h2load", "nghttp2-client"), ("taskset", "util-linux")):
+        if shutil.which(program) is None:
+            raise BenchError(f"{program} is missing; it is in the Debian package {package}: apt-get install {package}")
+
+
+def h2load(directory: Path, port: int, *, cpus: str, requests: int, connections: int, calls: int) -> Measured:
+    """Makes `requests` calls of IssueToken, `calls` at a time spread over `connections`, on the cores `cpus`.
+
+    Raises BenchError where h2load fails or one request has no 200. A gRPC error comes with 200 too and without a
+    message; so the caller looks at `answer_bytes` and at what the broker recorded.
+    """
+    message = REQUEST.SerializeToString()
+    body = directory / "request.bin"
+    body.write_bytes(b"\0" + len(message).to_bytes(4, "big") + message)
+    log = directory / "h2load.tsv"
+    log.unlink(missing_ok=True)
+    done = subprocess.run(
+        # The key is made up for the bench; a real one does not belong into arguments.
+        [
+            *("taskset", "-c", cpus, "h2load", "-t", "1"),
+            *("-n", str(requests), "-c", str(connections), "-m", str(calls // connections)),
+            *("-d", body, f"--log-file={log}"),
+            *("-H", "content-type: application/grpc", "-H", "te: trailers", "-H", f"authorization: Bearer {KEY}"),
+            f"https://127.0.0.1:{port}{METHOD}",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    if done.returncode != 0:
+        raise BenchError(f"h2load ended with {done.returncode}: {done.stdout[-500:]}{done.stderr[-500:]}")
+    return parse(done.stdout, log.read_text(encoding="ascii"))
+
+
+def parse(report: str, log: str) -> Measured:
+    """Returns what a report and a log of h2load say. Raises BenchError where a request failed or a number is missing.
+
+    The log has one line a request: start, HTTP status, microseconds until the end of the answer.
+    """
+    finished, requests, data = _FINISHED.search(report), _REQUESTS.search(report), _DATA.search(report)
+    if finished is None or requests is None or data is None:
+        raise BenchError(f"h2load's report is not understood; expected that of nghttp2 1.4x or 1.5x:\n{report}")
+    total, succeeded = int(requests[1]), int(requests[2])
+    lines = [line.split("\t")[:3] for line in log.splitlines()]
+    bad = {status for _, status, _ in lines if status != "200"}
+    if total != succeeded or bad or len(lines) != total:
+        raise BenchError(f"of {total} requests {succeeded} succeeded, {len(lines)} are logged, other statuses: {bad}")
+    percentiles = statistics.quantiles((int(micros) / 1000 for _, _, micros in lines), n=100)
+    return Measured(
+        requests=total,
+        per_second=float(finished[1]),
+        p50=percentiles[49],
+        p99=percentiles[98],
+        answer_bytes=int(data[1]) / total - _PREFIX_BYTES,
+    )

@@ -1,0 +1,104 @@
+"""What the servers of the bench and its load agree on: one connector, one caller, one request."""
+
+import base64
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from azure.storage.blob import UserDelegationKey
+from google.protobuf.duration_pb2 import Duration
+
+from broker.adapters.azure import AzureCloud
+from broker.connectors.registry import NewConnector
+from broker.model import (
+    AuthMethod,
+    AzureConfig,
+    CloudProfile,
+    Connector,
+    ConnectorType,
+    Container,
+    Credential,
+    DelegationKey,
+    ResourceType,
+    Secret,
+)
+from broker.settings import Settings
+from support.fake_store import FakeStateStore
+from support.inproc import CLIENT, SECRET, TENANT, api_key_document, make_key
+from valetkey.v1 import common_pb2, token_service_pb2
+
+METHOD = "/valetkey.v1.TokenService/IssueToken"
+ACCOUNT = "demoaccount"
+CONTAINER = "demo-zenmlartifactstore"
+CONNECTOR = "azure-blob-demo"
+KEY = make_key("B")
+
+REQUEST = token_service_pb2.IssueTokenRequest(
+    resource_id=f"az://{CONTAINER}",
+    permissions=(common_pb2.PERMISSION_READ, common_pb2.PERMISSION_LIST),
+    ttl=Duration(seconds=900),
+)
+
+
+class LocalKeyCloud(AzureCloud):
+    """The real adapter, signing with a delegation key that was made up here: no Azure, the same arithmetic."""
+
+    def __init__(self, profile: CloudProfile) -> None:
+        super().__init__({profile.name: profile})
+        self._url = profile.container_url(ACCOUNT, CONTAINER)
+
+    async def log_in(self, connector: Connector, credential: Credential) -> None:
+        pass
+
+    async def find_containers(self, connector: Connector, credential: Credential) -> Sequence[Container]:
+        return [Container(ACCOUNT, CONTAINER, self._url)]
+
+    async def delegation_key(
+        self, connector: Connector, credential: Credential, account: str, *, starts: float, expires: float
+    ) -> DelegationKey:
+        material = UserDelegationKey()  # type: ignore[no-untyped-call]
+        material.signed_oid, material.signed_tid = CLIENT, TENANT
+        material.signed_start, material.signed_expiry = _iso(starts), _iso(expires)
+        material.signed_service, material.signed_version = "b", "2025-07-05"
+        material.value = base64.b64encode(b"not a key of any account. 32 by.").decode()
+        return DelegationKey(account, float(int(starts)), float(int(expires)), material)
+
+
+def server_settings(directory: Path, port: int, certificate: Path, key: Path) -> Settings:
+    """Returns the broker's settings: its defaults, but for the port and the files it needs."""
+    for name in ("role_id", "secret_id"):
+        (directory / name).write_text("unused", encoding="ascii")
+    return Settings.model_validate(
+        {
+            "server": {"port": port, "tls_cert_file": certificate, "tls_key_file": key, "grace_seconds": 1},
+            "vault": {
+                "address": "https://vault.invalid",
+                "role_id_file": directory / "role_id",
+                "secret_id_file": directory / "secret_id",
+            },
+        }
+    )
+
+
+async def filled_store() -> FakeStateStore:
+    """Returns a store that holds the caller's key."""
+    store = FakeStateStore()
+    await store.write("api-keys/bench", api_key_document(KEY, "consumer", connectors=(CONNECTOR,)), expected=0)
+    return store
+
+
+def new_connector() -> NewConnector:
+    """Returns the connector to register."""
+    return NewConnector(
+        name=CONNECTOR,
+        type=ConnectorType.AZURE,
+        auth_method=AuthMethod.SERVICE_PRINCIPAL,
+        resource_type=ResourceType.BLOB_CONTAINER,
+        resource_id=f"az://{CONTAINER}",
+        azure=AzureConfig(tenant_id=TENANT, client_id=CLIENT, cloud="", storage_account=ACCOUNT),
+        client_secret=Secret(SECRET),
+    )
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,90 @@
+"""A server under load, in a process of its own: `python -m bench.server echo|broker …`. SIGTERM ends it."""
+
+import argparse
+import asyncio
+import cProfile
+import pstats
+import signal
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import uvloop
+
+from bench.scene import LocalKeyCloud, filled_store, new_connector, server_settings
+from broker.app import open_core, running_server
+from broker.observability.logging import configure_logging
+from broker.rpc.server import server_credentials, server_options
+from broker.settings import Settings
+from valetkey.v1 import token_service_pb2, token_service_pb2_grpc
+
+_PROFILE_LINES = 15
+
+
+class Echo(token_service_pb2_grpc.TokenServiceServicer):
+    """Answers every call with the same message: what gRPC itself costs for these sizes."""
+
+    def __init__(self, answer: token_service_pb2.IssueTokenResponse) -> None:
+        self._answer = answer
+
+    async def IssueToken(self, request: Any, context: Any) -> token_service_pb2.IssueTokenResponse:  # noqa: N802 (gRPC's naming)
+        """Answers."""
+        return self._answer
+
+
+async def serve_echo(settings: Settings, message: token_service_pb2.IssueTokenResponse, stop: asyncio.Event) -> None:
+    """Serves the echo, with the broker's own server options and certificate."""
+    server = grpc.aio.server(options=server_options(settings.server, shared_port=False))
+    token_service_pb2_grpc.add_TokenServiceServicer_to_server(Echo(message), server)
+    server.add_secure_port(f"{settings.server.host}:{settings.server.port}", server_credentials(settings.server))
+    await server.start()
+    await stop.wait()
+    await server.stop(1)
+
+
+async def serve_broker(settings: Settings, stop: asyncio.Event, *, shared_port: bool) -> None:
+    """Serves the real broker; only Vault and Azure's side of the network are stood in for."""
+    cloud = LocalKeyCloud(settings.profiles()[settings.default_cloud])
+    async with open_core(settings, store=await filled_store(), cloud=cloud) as core:
+        await core.repository.load()
+        await core.registry.create(new_connector(), created_by="bench")
+        async with running_server(settings, core, shared_port=shared_port):
+            await stop.wait()
+
+
+async def _serve(arguments: argparse.Namespace, answer: bytes, profiler: cProfile.Profile | None) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    settings = server_settings(arguments.directory, arguments.port, arguments.certificate, arguments.key)
+    configure_logging(settings.logging.format, settings.logging.level)
+    if profiler is not None:
+        profiler.enable()
+    if arguments.kind == "echo":
+        await serve_echo(settings, token_service_pb2.IssueTokenResponse.FromString(answer), stop)
+    else:
+        await serve_broker(settings, stop, shared_port=arguments.shared_port)
+
+
+def main() -> None:
+    """Runs one server until SIGTERM. With `--profile FILE` writes there what took its own time."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kind", choices=("echo", "broker"))
+    parser.add_argument("--directory", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--certificate", type=Path, required=True)
+    parser.add_argument("--key", type=Path, required=True)
+    parser.add_argument("--answer", type=Path)
+    parser.add_argument("--shared-port", action="store_true")
+    parser.add_argument("--profile", type=Path)
+    arguments = parser.parse_args()
+    profiler = cProfile.Profile() if arguments.profile else None
+    answer = arguments.answer.read_bytes() if arguments.answer else b""
+    uvloop.run(_serve(arguments, answer, profiler))
+    if profiler is not None:
+        profiler.disable()
+        with arguments.profile.open("w", encoding="utf-8") as out:
+            pstats.Stats(profiler, stream=out).sort_stats("tottime").print_stats(_PROFILE_LINES)
+
+
+if __name__ == "__main__":
+    main()

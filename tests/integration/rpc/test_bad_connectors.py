@@ -167,6 +167,7 @@ async def test_same_name_registered_at_once(tmp_path: Path, replicas: int) -> No
             assert credential.data == {"client_secret": f"secret-{winner}"}
             loser = await one.store.read("credentials/azure-blob-demo", 3 - stored.data["credential_version"])
             assert loser is None
+            await (one, two)[winner].allow()
             request = IssueTokenRequest(resource_id="demo", permissions=[1])
             await (one, two)[winner].tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY))
 

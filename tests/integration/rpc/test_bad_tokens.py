@@ -173,15 +173,16 @@ async def test_unknown_and_forbidden_connector_sound_the_same(stocked: Broker) -
     missing = await refused(stocked, connector="nobody-has-it")
     assert forbidden.short == missing.short == DENIED
     assert forbidden.message.replace("secret-project", "X") == missing.message.replace("nobody-has-it", "X")
-    assert forbidden.metadata == {"connector": "secret-project"}
-    assert missing.metadata == {"connector": "nobody-has-it"}
+    assert forbidden.metadata == {"resource": "az://demo", "connector": "secret-project"}
+    assert missing.metadata == {"resource": "az://demo", "connector": "nobody-has-it"}
 
 
-async def test_unknown_connector_for_an_admin(stocked: Broker) -> None:
-    """Who sees everything anyway is told that there is no such connector."""
-    told = await refused(stocked, ADMIN_KEY, connector="nobody-has-it")
-    assert told.short == (grpc.StatusCode.NOT_FOUND, "CONNECTOR_NOT_FOUND")
-    assert told.metadata == {"connector": "nobody-has-it"}
+async def test_an_admin_without_a_grant_is_told_no_more(stocked: Broker) -> None:
+    """Tokens go by grants alone: an admin without one hears what everybody hears."""
+    for connector in ("azure-blob-demo", "nobody-has-it"):
+        told = await refused(stocked, ADMIN_KEY, connector=connector)
+        assert told.short == DENIED
+        assert told.metadata == {"resource": "az://demo", "connector": connector}
 
 
 @pytest.mark.parametrize("resource_id", ["models", "az://dem", "az://demo2", "abfs://other"])
@@ -215,6 +216,7 @@ async def test_prefix_is_never_widened(stocked: Broker) -> None:
 async def test_short_id_of_two_accounts(broker: Broker) -> None:
     """A container name that two accounts have is refused with both, never guessed."""
     await broker.connectors.CreateConnector(new_connector(resource_id=""), metadata=bearer(OPERATOR_KEY))
+    await broker.allow(containers=("models",))
     request = IssueTokenRequest(resource_id="models", permissions=[1])
     told = await failure(broker.tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY)))
     assert told.short == (grpc.StatusCode.FAILED_PRECONDITION, "RESOURCE_AMBIGUOUS")
@@ -230,6 +232,7 @@ async def test_short_id_of_hundreds_of_accounts(tmp_path: Path) -> None:
     async with running_broker(tmp_path, cloud=cloud) as broker:
         await broker.ready()
         await broker.connectors.CreateConnector(new_connector(resource_id=""), metadata=bearer(OPERATOR_KEY))
+        await broker.allow(containers=("models",))
         request = IssueTokenRequest(resource_id="models", permissions=[1])
         told = await failure(broker.tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY)))
     assert told.reason == "RESOURCE_AMBIGUOUS"
@@ -254,6 +257,7 @@ async def test_full_url_of_another_cloud_or_account(tmp_path: Path, resource_id:
     async with running_broker(tmp_path, cloud=cloud, clouds=clouds) as broker:
         await broker.ready()
         await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
+        await broker.allow()
         assert (await refused(broker, resource_id=resource_id)).short == DENIED
         right = IssueTokenRequest(resource_id="https://demoaccount.blob.core.invalid/demo", permissions=[1])
         answer = await broker.tokens.IssueToken(right, metadata=bearer(CONSUMER_KEY))

@@ -12,6 +12,7 @@ from broker.errors import BrokerError, Reason
 from broker.model import Connector, Container, Credential
 from broker.rpc.status import to_status
 from support.fake_cloud import FakeCloud
+from support.fake_ledger import FakeLedger, ledger_down
 from support.inproc import CONSUMER_KEY, OPERATOR_KEY, SECRET, Broker, bearer, new_connector, running_broker
 from support.wire import Log, failure
 from valetkey.v1 import errors_pb2
@@ -108,6 +109,7 @@ async def test_unexpected_error_in_the_background(log: Log, tmp_path: Path) -> N
     async with running_broker(tmp_path, cloud=cloud) as broker:
         await broker.ready()
         await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
+        await broker.allow()
         healthy = type(cloud).delegation_key
         cloud.delegation_key = Broken.delegation_key.__get__(Broken())  # type: ignore[method-assign]
         request = IssueTokenRequest(resource_id="demo", permissions=[1])
@@ -120,15 +122,14 @@ async def test_unexpected_error_in_the_background(log: Log, tmp_path: Path) -> N
 
 async def test_ledger_that_cannot_record(tmp_path: Path) -> None:
     """No token leaves that is not recorded: with the ledger failing the caller gets an error, not the token."""
-
-    class FullDisk:
-        async def record(self, lease: Any) -> None:
-            raise OSError(28, f"No space left on device, PLANTED {lease.sas_token}")
-
-    async with running_broker(tmp_path, ledger=FullDisk()) as broker:
+    ledger = FakeLedger()
+    async with running_broker(tmp_path, ledger=ledger) as broker:
         await broker.ready()
         await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
+        await broker.allow()
+        ledger.fail_with = ledger_down()
         request = IssueTokenRequest(resource_id="demo", permissions=[1])
         told = await failure(broker.tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY)))
-    assert told.short == (grpc.StatusCode.INTERNAL, "UNSPECIFIED")
-    assert "PLANTED" not in str(told.error)
+    assert told.short == (grpc.StatusCode.UNAVAILABLE, "LEDGER_UNAVAILABLE")
+    assert told.retry_after
+    assert "sig=" not in str(told.error)

@@ -8,8 +8,9 @@ import grpc
 import grpc.aio
 import pytest
 
-from broker.authn.api_key import ApiKeyAuthenticator
+from broker.authn.composite import build_authenticator
 from broker.errors import BrokerError, Reason
+from broker.identity_settings import AuthnSettings
 from broker.rpc.call import caller
 from broker.rpc.guard import Guard
 from broker.state.codec import decode_api_key
@@ -87,18 +88,23 @@ class Guarded:
         return as_failure(caught.value)
 
 
+def no_issuers(issuer: Any) -> Any:
+    raise AssertionError("no issuer is configured")
+
+
 @pytest.fixture(params=KINDS)
 async def guarded(request: pytest.FixtureRequest, log: Log) -> AsyncIterator[Guarded]:
     memory = Memory()
     memory.put_api_key(decode_api_key("eyes", api_key_document(VIEWER_KEY, "viewer")))
-    memory.put_api_key(decode_api_key("trainer", api_key_document(CONSUMER_KEY, "consumer", connectors=("x",))))
+    memory.put_api_key(decode_api_key("trainer", api_key_document(CONSUMER_KEY)))
     refusals: list[BrokerError] = []
 
     def usable() -> None:
         if refusals:
             raise refusals[0]
 
-    guard = Guard(authenticator=ApiKeyAuthenticator(memory, lambda: 0.0), require_usable=usable, max_deadline_seconds=5)
+    authenticator = build_authenticator(AuthnSettings(), memory, lambda: 0.0, key_source=no_issuers, trust=None)
+    guard = Guard(authenticator=authenticator, require_usable=usable, max_deadline_seconds=5)
     kind: str = request.param
     make = getattr(grpc, f"{kind}_rpc_method_handler")
     handler = make(BEHAVIORS[kind], request_deserializer=decoded, response_serializer=Answer.encoded)

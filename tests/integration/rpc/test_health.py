@@ -73,6 +73,7 @@ async def test_memory_that_is_too_old(log: Log, tmp_path: Path) -> None:
     async with running_broker(tmp_path, vault={"max_stale_seconds": 0.2, "poll_seconds": 0.05}) as broker:
         await broker.ready()
         await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
+        await broker.allow()
         broker.store.fail_with = AWAY
         await broker.ready(serving=False)
         told = await failure(broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY)))
@@ -112,6 +113,7 @@ async def test_stop_ends_within_the_grace_period(tmp_path: Path) -> None:
     async with running_broker(tmp_path, server={"grace_seconds": 0.3}) as broker:
         await broker.ready()
         await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
+        await broker.allow()
         broker.cloud.hold("delegation_key")
         in_flight = broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY))
         await eventually(lambda: broker.cloud.calls["delegation_key"] == 2)

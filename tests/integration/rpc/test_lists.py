@@ -82,10 +82,14 @@ async def rows(broker: Broker, key: str, **fields: Any) -> dict[str, list[str]]:
 
 
 async def test_everyone_sees_their_own(five: Broker) -> None:
-    """A consumer sees the connectors its key names, the others see all."""
+    """A stack component sees what its grants let it use, without any nothing; people with a role see all."""
+    assert await rows(five, CONSUMER_KEY) == {}
+    await five.allow(connectors=("azure-blob-demo", "b"), containers=("demo",))
     assert list(await rows(five, VIEWER_KEY)) == NAMES
     assert list(await rows(five, ADMIN_KEY)) == NAMES
-    assert list(await rows(five, CONSUMER_KEY)) == ["azure-blob-demo"]
+    demo = ["https://demoaccount.blob.invalid/demo"]
+    assert await rows(five, CONSUMER_KEY) == {"azure-blob-demo": demo, "b": demo}
+    assert await rows(five, CONSUMER_KEY, resource_id="az://models") == {}
 
 
 async def test_filters(five: Broker) -> None:

@@ -69,6 +69,7 @@ def make_settings(directory: Path, **sections: dict[str, Any]) -> Settings:
             }
         },
         "issuing": {},
+        "authn": {},
         "ledger": {"url": f"sqlite:///{directory / 'ledger.db'}"},
     }
     merged: dict[str, Any] = {name: {**values, **sections.get(name, {})} for name, values in defaults.items()}

@@ -8,6 +8,8 @@ PROTOC_BIN := .venv-proto/bin
 GENERATED := clients/python/src
 PROTOS := $(sort $(wildcard proto/valetkey/v1/*.proto))
 COVERAGE_FLOOR := 90
+# The tests start a PostgreSQL of their own; only its programs are needed.
+HAVE_POSTGRES := { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } > /dev/null 2>&1
 
 .PHONY: help install demo dev test lint format bench proto proto-check proto-baseline lock clean
 
@@ -25,6 +27,7 @@ install: .venv/.installed ## Installs both distributions and the tools into .ven
 	   $(BIN)/pip install --require-hashes -r requirements/dev.txt; \
 	   $(BIN)/pip install --no-deps --no-build-isolation -e . -e clients/python; \
 	   $(BIN)/valetkey-broker dev --prepare; \
+	   $(HAVE_POSTGRES) || { apt-get update && apt-get install -y --no-install-recommends postgresql; }; \
 	 } > build/install.log 2>&1 || { tail -n 20 build/install.log; echo "make: installing failed; the whole story is in build/install.log"; exit 1; }
 	@touch $@
 

@@ -6,6 +6,8 @@ from broker.model import Principal
 from broker.ports import Clock
 from broker.settings import LimitsSettings
 
+_FAILURES = frozenset({Reason.CREDENTIALS_MISSING, Reason.CREDENTIALS_INVALID, Reason.CREDENTIALS_EXPIRED})
+
 
 class Throttle:
     """The token buckets of one process."""
@@ -34,6 +36,8 @@ class Throttle:
 
         Good credentials from that address go on working: others may share it.
         """
+        if error.reason not in _FAILURES:  # An issuer that is away is not the caller's fault.
+            return error
         wait = self._failures.take(peer)
         if not wait:
             return error

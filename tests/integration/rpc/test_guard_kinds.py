@@ -11,10 +11,14 @@ import pytest
 from broker.authn.composite import build_authenticator
 from broker.errors import BrokerError, Reason
 from broker.identity_settings import AuthnSettings
+from broker.limits.throttle import Throttle
 from broker.rpc.call import caller
 from broker.rpc.guard import Guard
+from broker.rpc.recorder import Recorder
+from broker.settings import LimitsSettings
 from broker.state.codec import decode_api_key
 from broker.state.memory import Memory
+from support.fake_ledger import FakeLedger
 from support.inproc import CONSUMER_KEY, VIEWER_KEY, api_key_document, bearer
 from support.wire import Failure, Log, as_failure
 
@@ -104,7 +108,13 @@ async def guarded(request: pytest.FixtureRequest, log: Log) -> AsyncIterator[Gua
             raise refusals[0]
 
     authenticator = build_authenticator(AuthnSettings(), memory, lambda: 0.0, key_source=no_issuers, trust=None)
-    guard = Guard(authenticator=authenticator, require_usable=usable, max_deadline_seconds=5)
+    guard = Guard(
+        authenticator=authenticator,
+        require_usable=usable,
+        max_deadline_seconds=5,
+        throttle=Throttle(LimitsSettings(), lambda: 0.0),
+        recorder=Recorder(FakeLedger(), lambda: 0.0),
+    )
     kind: str = request.param
     make = getattr(grpc, f"{kind}_rpc_method_handler")
     handler = make(BEHAVIORS[kind], request_deserializer=decoded, response_serializer=Answer.encoded)

@@ -12,7 +12,8 @@ READ_LIST = (common_pb2.PERMISSION_READ, common_pb2.PERMISSION_LIST)
 async def test_consumer_gets_a_token_for_its_container(tmp_path: Path) -> None:
     """Protects the main job: register, issue, and what the token says."""
     async with running_broker(tmp_path) as broker:
-        await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY), wait_for_ready=True)
+        await broker.ready()
+        await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
         await broker.allow()
         request = token_service_pb2.IssueTokenRequest(resource_id="az://demo", permissions=READ_LIST)
         response = await broker.tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY))

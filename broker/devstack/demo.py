@@ -132,20 +132,25 @@ def _tell(stack: DevStack, story: Story, seeds: Seeds) -> None:
         *("--client-secret", f"@{seeds.client_secret}"),
         *("--resource-type", "blob-container", "--resource-id", DEMO_RESOURCE),
     )
-    consumer = ("api-key", "create", "training-step", "--role", "consumer", "--connector", DEMO_CONNECTOR)
-    seeds.consumer_key.unlink(missing_ok=True)
-    story.run(*consumer, "--ttl", "1d", "--out", str(seeds.consumer_key))
 
-    _chapter("3. A remote component asks what it can reach, and for a token: one container, read and write, minutes")
+    _chapter("3. Ops makes a key for a stack component, and grants it one container")
+    seeds.consumer_key.unlink(missing_ok=True)
+    story.run("api-key", "create", "training-step", "--ttl", "1d", "--out", str(seeds.consumer_key))
+    story.run(
+        *("grant", "create", "training", "--principal", "key:training-step", "--connector", DEMO_CONNECTOR),
+        *("--container", DEMO_RESOURCE.removeprefix("az://"), "--role", "step-operator", "--max-ttl", "1h"),
+    )
+
+    _chapter("4. A remote component asks what it can reach, and for a token: one container, read and write, minutes")
     story.run("service-connector", "list-resources", "--resource-type", "blob-container", as_consumer=True)
     issue = ("token", "issue", "--resource", DEMO_RESOURCE, "--permissions", "read,list,create,write")
-    story.run(*issue, "--ttl", "15m", as_consumer=True)
+    story.run(*issue, "--ttl", "15m", "--purpose", "demo", as_consumer=True)
     token: dict[str, Any] = json.loads(
         story.run(*issue, "--ttl", f"{_SHORT_TTL_SECONDS}s", "-o", "json", as_consumer=True, shown=False)
     )
     expires = datetime.fromisoformat(token["expire_time"]).timestamp()
 
-    _chapter("4. It works with azure-storage-blob and the token alone; the client secret never left the broker")
+    _chapter("5. It works with azure-storage-blob and the token alone; the client secret never left the broker")
     container = Storage(stack, token["url"], token["sas_token"])
     container.write("models/v1.txt", "trained weights")
     typer.echo("  uploaded   models/v1.txt")
@@ -153,7 +158,7 @@ def _tell(stack: DevStack, story: Story, seeds: Seeds) -> None:
         raise DemoFailedError("what was read back is not what was written")
     typer.echo("  read back  models/v1.txt: the same bytes")
 
-    _chapter("5. The storage service refuses what the token does not say")
+    _chapter("6. The storage service refuses what the token does not say")
     typer.echo(f"  delete the blob          → {container.refused('delete', 'models/v1.txt')}")
     other = Storage(stack, token["url"].replace("demo-zenmlartifactstore", "demo-models"), token["sas_token"])
     typer.echo(f"  read another container   → {other.refused('read', 'models/v1.txt')}")

@@ -1,4 +1,4 @@
-"""What a fresh stack starts with: an admin key and, if wanted, a demo connector with a consumer's key."""
+"""What a fresh stack starts with: an admin key and, if wanted, a demo connector with a consumer's key and grants."""
 
 import hashlib
 from dataclasses import dataclass
@@ -6,14 +6,25 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from broker.app import Core, open_core
+from broker.authz.grant_admin import GrantDraft
 from broker.connectors.registry import NewConnector
 from broker.devstack.layout import private_directory, write_private
 from broker.devstack.stack import CLOUD, DevStack
-from broker.model import AuthMethod, AzureConfig, ConnectorType, ResourceType, Role, new_api_key
+from broker.model import (
+    AuthMethod,
+    AzureConfig,
+    ConnectorType,
+    ConsumerRole,
+    GrantedConnector,
+    ResourceId,
+    ResourceType,
+    new_api_key,
+)
 from broker.settings import load_settings
 
 DEMO_CONNECTOR = "azure-blob-demo"
 DEMO_RESOURCE = "az://demo-zenmlartifactstore"
+CONSUMER = "key:demo-consumer"
 _KEY_LIFE = timedelta(days=30)
 
 
@@ -29,7 +40,8 @@ class Seeds:
 async def seed(stack: DevStack, *, connector: bool = True) -> Seeds:
     """Makes the admin key and writes the service principal's secret to a file.
 
-    With `connector`, registers the demo connector, verified as any other, and a key for it.
+    With `connector`, registers the demo connector, verified as any other, a key for a stack component, and grants on
+    the connector's container: for that key, and for the admin's.
     """
     folder = private_directory(stack.directory / "keys")
     seeds = Seeds(folder / "admin", folder / "consumer", folder / "client-secret")
@@ -42,6 +54,9 @@ async def seed(stack: DevStack, *, connector: bool = True) -> Seeds:
         if connector:
             await _register_demo(core, stack)
             await _admit_consumer(core, seeds.consumer_key)
+            await _grant(core, "demo-training", CONSUMER, ConsumerRole.STEP_OPERATOR, "A step that runs elsewhere.")
+            # An admin needs a grant like everybody else: running the broker is not reading the data.
+            await _grant(core, "demo-admin", "key:admin", ConsumerRole.STEP_OPERATOR, "To try the README's commands.")
     return seeds
 
 
@@ -61,11 +76,28 @@ async def _register_demo(core: Core, stack: DevStack) -> None:
 async def _admit_consumer(core: Core, file: Path) -> None:
     key = new_api_key().reveal()
     await core.api_keys.create(
-        name="demo-consumer",
+        name=CONSUMER.removeprefix("key:"),
         digest=hashlib.sha256(key.encode("ascii")).digest(),
-        roles=[Role.CONSUMER],
-        connectors=[DEMO_CONNECTOR],
+        roles=[],
         expires_at=datetime.now(UTC) + _KEY_LIFE,
         created_by="dev",
     )
     write_private(file, key + "\n")
+
+
+async def _grant(core: Core, name: str, principal: str, role: ConsumerRole, note: str) -> None:
+    draft = GrantDraft(
+        name=name,
+        principals=[principal],
+        attributes={},
+        connectors=[GrantedConnector(DEMO_CONNECTOR, "")],
+        containers=[ResourceId.parse(DEMO_RESOURCE).container],
+        prefixes=[],
+        permissions=[],
+        consumer_role=role,
+        max_ttl=None,
+        source_ip="",
+        expires_at=None,
+        note=note,
+    )
+    await core.grants.create(draft, created_by="dev")

@@ -16,7 +16,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-import psycopg
 from sqlalchemy import BigInteger
 
 from broker.ledger.chain import Row
@@ -215,7 +214,7 @@ class PostgresAppender(_Base):
             if connection is None or connection.closed:
                 return
             # Cancelling asks the server, which may be the one that hangs. Without its socket the wait ends at once.
-            with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as copy:
+            with contextlib.suppress(*self._database.errors), socket.socket(fileno=os.dup(connection.fileno())) as copy:
                 copy.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:

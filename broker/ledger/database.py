@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from broker.errors import ConfigurationError
 from broker.ledger.schema import HEAD_REVISION, VERSION_TABLE
-from broker.ledger.troubles import cause_of, sentence
+from broker.ledger.troubles import LostHeadError, cause_of, sentence
 from broker.model import Secret
 
 # Session-wide numbers of PostgreSQL's advisory locks: "vkld" and what the lock is for.
@@ -32,7 +33,12 @@ class Database:
         self.url = _with_driver(make_url(url.reveal()))
         self.timeout = timeout
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._writer = self._engine(timeout, poolclass=NullPool)
+        try:
+            self._writer = self._engine(timeout, poolclass=NullPool)
+        except ImportError:
+            raise ConfigurationError(
+                "ledger.url: PostgreSQL needs a driver that is not installed; install valetkey-broker[postgres]"
+            ) from None
         # A long check streams many short statements: each has this long.
         patience = max(60.0, timeout)
         self._reader = self._engine(
@@ -41,6 +47,9 @@ class Database:
         self._changer = self._engine(
             patience, poolclass=NullPool, execution_options={"valetkey_begin": "BEGIN IMMEDIATE"}
         )
+        driver: Any = self._writer.dialect.loaded_dbapi
+        self.errors: tuple[type[Exception], ...] = (SQLAlchemyError, OSError, LostHeadError, driver.Error)
+        """What using the database can raise."""
 
     @property
     def path(self) -> Path:

@@ -3,22 +3,19 @@
 import asyncio
 import functools
 import random
-import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import psycopg
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from broker.errors import BrokerError
 from broker.ledger.appender import make_appender
 from broker.ledger.database import Database, explain
 from broker.ledger.prune import apply_cut, find_cuts, forget_ended
 from broker.ledger.reader import read_events, read_leases
-from broker.ledger.troubles import LostHeadError, cause_of, unavailable
+from broker.ledger.troubles import cause_of, unavailable
 from broker.ledger.verify import verify
 from broker.ledger.writer import GroupWriter
 from broker.ledger_settings import LedgerSettings
@@ -28,12 +25,14 @@ from broker.ports import Clock
 _T = TypeVar("_T")
 _DAY = 24 * 3600.0
 _FIRST_PRUNING = 3600.0
-# The driver's own as well: the writer's connection is used without SQLAlchemy.
-_DRIVER_ERRORS = (SQLAlchemyError, sqlite3.Error, psycopg.Error, OSError, LostHeadError)
+_PATIENCE = 60.0
 
 
 class SqlLedger:
-    """Records decisions in SQLite or PostgreSQL; see broker.ports.Ledger and docs/ledger.md."""
+    """Records decisions in SQLite or PostgreSQL; see broker.ports.Ledger and docs/ledger.md.
+
+    Making one raises ConfigurationError where the settings name no usable database.
+    """
 
     def __init__(self, settings: LedgerSettings, clock: Clock = time.time) -> None:
         self._settings = settings
@@ -59,8 +58,9 @@ class SqlLedger:
         writer = GroupWriter(appender, self._database.migrate, self._settings.timeout_seconds)
         cause = ""
         try:
-            await self._in_thread(writer.prepare)
-        except _DRIVER_ERRORS as error:
+            async with asyncio.timeout(_PATIENCE):
+                await self._in_thread(writer.prepare)
+        except self._database.errors as error:
             cause = cause_of(error)
             if cause != "database-away":
                 appender.close()
@@ -130,10 +130,10 @@ class SqlLedger:
             raise unavailable("closed")
         try:
             return await self._in_thread(work)
-        except (*_DRIVER_ERRORS, RuntimeError) as error:
-            # RuntimeError: the threads have been shut down.
-            cause = "closed" if isinstance(error, RuntimeError) else cause_of(error)
-            raise unavailable(cause) from error
+        except self._database.errors as error:
+            raise unavailable(cause_of(error)) from error
+        except RuntimeError as error:
+            raise unavailable("closed") from error  # The threads have been shut down.
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -1,9 +1,8 @@
 """Why the ledger cannot be used: one word for programs, a sentence for people, from each driver's errors."""
 
 import sqlite3
+import sys
 
-import psycopg
-from psycopg import errors as pg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -14,6 +13,7 @@ RETRY_AFTER_SECONDS = 1.0
 _SENTENCES = {
     "disk-full": "its disk is full",
     "read-only": "its database is read-only",
+    "not-allowed": "its database does not allow the broker's user to do that",
     "locked": "its database is locked by another process",
     "io-error": "its disk fails",
     "corrupt": "its file is damaged, or is no database",
@@ -21,6 +21,7 @@ _SENTENCES = {
     "file-missing": "its file is gone or cannot be opened",
     "schema-missing": "its tables are missing",
     "database-away": "its database does not answer",
+    "login-refused": "its database refuses the login: user, password or database are not what it expects",
     "timeout": "its database takes too long",
     "too-many-waiting": "too many records wait to be written",
     "closed": "it is closed",
@@ -38,15 +39,17 @@ _SQLITE = {
     sqlite3.SQLITE_ERROR: "schema-missing",
     sqlite3.SQLITE_INTERRUPT: "timeout",
 }
-_POSTGRES: tuple[tuple[type[Exception], str], ...] = (
-    (pg.DiskFull, "disk-full"),
-    (pg.ReadOnlySqlTransaction, "read-only"),
-    (pg.LockNotAvailable, "locked"),
-    (pg.QueryCanceled, "timeout"),
-    (pg.UndefinedTable, "schema-missing"),
-    (pg.InsufficientPrivilege, "read-only"),
-    (psycopg.OperationalError, "database-away"),
-)
+# Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_POSTGRES = {
+    "53100": "disk-full",
+    "25006": "read-only",
+    "55P03": "locked",
+    "57014": "timeout",
+    "42P01": "schema-missing",
+    "42501": "not-allowed",
+}
+# What a server that is there, but not ready for anybody, says as well with FATAL in front.
+_NOT_READY = ("starting up", "shutting down", "recovery", "too many", "connection slots")
 
 
 class LostHeadError(Exception):
@@ -66,7 +69,22 @@ def cause_of(error: BaseException) -> str:
         return _SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "error")
     if isinstance(error, OSError):
         return "file-missing" if isinstance(error, FileNotFoundError) else "io-error"
-    return next((cause for kind, cause in _POSTGRES if isinstance(error, kind)), "error")
+    return _cause_of_postgres(error)
+
+
+def _cause_of_postgres(error: BaseException) -> str:
+    # Not imported: psycopg comes with an extra. Where one of its errors is, it has been loaded.
+    psycopg = sys.modules.get("psycopg")
+    if psycopg is None or not isinstance(error, psycopg.Error):
+        return "error"
+    if error.sqlstate is not None and error.sqlstate in _POSTGRES:
+        return _POSTGRES[error.sqlstate]
+    if not isinstance(error, psycopg.OperationalError):
+        return "error"
+    # At log-in libpq gives words only. Where they are in another language, the server counts as away.
+    words = "" if error.sqlstate else str(error)
+    refused = "FATAL" in words and not any(part in words for part in _NOT_READY)
+    return "login-refused" if refused else "database-away"
 
 
 def unavailable(cause: str) -> BrokerError:

@@ -70,7 +70,9 @@ class _Check:
             self._check_anchor(anchor, "noted earlier")
         broken_id, problem = min(self._problems, key=_by_id, default=(0, ""))
         heads = tuple(
-            Head(writer, chain.sequence, chain.hash) for writer, chain in sorted(self._chains.items()) if chain.id
+            Head(str(writer), chain.sequence, chain.hash)
+            for writer, chain in sorted(self._chains.items(), key=str)
+            if chain.id
         )
         return Verification(not self._problems, records, problem, broken_id, heads)
 
@@ -80,7 +82,9 @@ class _Check:
         if not chain.broken and (problem := self._problem(chain, row)):
             chain.broken = True
             self._problems.append((number, f"record {number} (writer {writer}, sequence {sequence}): {problem}"))
-        chain.sequence, chain.hash, chain.id = max(sequence, chain.sequence), own, number
+        # A file takes text where a number belongs; what is nonsense has been named above.
+        chain.sequence = max(sequence, chain.sequence) if isinstance(sequence, int) else chain.sequence
+        chain.hash, chain.id = str(own), number
         if (writer, sequence) in self._wanted:
             self._seen[writer, sequence] = own
 
@@ -105,7 +109,9 @@ class _Check:
 
     def _find_claims(self) -> None:
         pruned = select(events.c.object, events.c.resource).where(events.c.kind == EventKind.PRUNED.value)
-        self._claims = [head for row in self._connection.execute(pruned) if (head := attested(row[0], row[1]))]
+        self._claims = [
+            head for row in self._connection.execute(pruned) if (head := attested(str(row[0]), str(row[1])))
+        ]
         self._wanted |= {(head.writer, head.sequence) for head in self._claims}
 
     def _check_checkpoints(self) -> None:

@@ -2,13 +2,22 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import select
 
+from broker.errors import BrokerError
 from broker.ledger import SqlLedger
+from broker.ledger.appender import PostgresAppender
+from broker.ledger.chain import extend
+from broker.ledger.database import WRITING_LOCK
+from broker.ledger.prune import apply_cut, find_cuts
+from broker.ledger.schema import checkpoints
 from broker.model import Event, EventFilter, EventKind, Head, LeaseFilter
 from broker.ports import Ledger
 from support.fake_ledger import FakeLedger
@@ -227,3 +236,136 @@ async def test_closing_writes_what_waits(sql_ledger: SqlLedger) -> None:
     await asyncio.gather(*waiting)
     async with open_ledger(sql_ledger._settings.database_url().reveal()) as again:
         assert (await again.verify()).records == 100
+
+
+async def chain_of(ledger: SqlLedger, times: Sequence[float]) -> None:
+    """Records one event for each time."""
+    for at in times:
+        await ledger.record(issued(time=at, lease_id=f"at-{at:g}"))
+
+
+async def test_pruning_removes_what_is_old_and_the_rest_verifies(sql_ledger: SqlLedger) -> None:
+    """Retention takes the beginnings of chains, says so in the ledger, and a later check still proves the rest."""
+    await chain_of(sql_ledger, [1.0, 2.0, 3.0, 4.0, 5.0])
+    assert await sql_ledger.prune(3.0) == 2
+    assert [event.time for event in await all_events(sql_ledger)][:3] == [3.0, 4.0, 5.0]
+    (pruned,) = [event for event in await all_events(sql_ledger) if event.kind is EventKind.PRUNED]
+    assert pruned.object == f"chains/{sql_ledger.writer_id}"
+    assert pruned.count == 2
+    found = await sql_ledger.verify()
+    assert found.intact
+    assert found.records == 4
+    await sql_ledger.record(denied())
+    assert (await sql_ledger.verify(found.heads)).intact
+    assert await sql_ledger.prune(5.0) == 2
+    assert (await sql_ledger.verify(found.heads)).intact
+
+
+async def test_pruning_again_does_nothing(sql_ledger: SqlLedger) -> None:
+    """Every worker may prune: what is done is not done twice, nor written down twice."""
+    await chain_of(sql_ledger, [1.0, 2.0, time.time()])
+    assert await sql_ledger.prune(2.0) == 1
+    before = await all_events(sql_ledger)
+    assert await sql_ledger.prune(2.0) == 0
+    assert await all_events(sql_ledger) == before
+
+
+async def test_pruning_removes_no_record_from_the_middle(sql_ledger: SqlLedger) -> None:
+    """An old time behind a newer one, from a clock that went back, stays: a chain loses its beginning only."""
+    await chain_of(sql_ledger, [1.0, 9.0, 2.0, 10.0])
+    assert await sql_ledger.prune(5.0) == 1
+    assert [event.time for event in await all_events(sql_ledger)][:3] == [9.0, 2.0, 10.0]
+    assert await sql_ledger.prune(5.0) == 0
+    assert (await sql_ledger.verify()).intact
+
+
+async def test_large_chains_go_in_steps(sql_ledger: SqlLedger) -> None:
+    """Thousands of records go without a long transaction, and issuing goes on meanwhile."""
+    old = [issued(time=1.0) for _ in range(2500)]
+    await asyncio.gather(*(sql_ledger.record(event) for event in old))
+    pruning = asyncio.create_task(sql_ledger.prune(2.0))
+    while not pruning.done():
+        await sql_ledger.record(denied(time=3.0))
+    assert await pruning == 2500
+    assert (await sql_ledger.verify()).intact
+
+
+async def test_idle_writer_goes_on_after_its_whole_chain_was_pruned(sql_ledger: SqlLedger) -> None:
+    """A broker that decided nothing for longer than the retention is not stopped by the pruning of another."""
+    await chain_of(sql_ledger, [1.0, 2.0])
+    async with open_ledger(sql_ledger._settings.database_url().reveal()) as other:
+        assert await other.prune(5.0) == 2
+        await sql_ledger.record(denied(time=6.0))
+        assert (await other.verify()).intact
+        assert sql_ledger.healthy()
+
+
+async def test_interrupted_pruning_is_no_break(sql_ledger: SqlLedger) -> None:
+    """A broker that dies between saying and doing leaves a ledger that verifies, and the next pruning does the rest."""
+    await chain_of(sql_ledger, [1.0] * 3 + [9.0])
+    (cut,) = find_cuts(sql_ledger._database, 5.0, 9.0)
+    await sql_ledger.record(cut.event(9.0))
+    assert (await sql_ledger.verify()).intact
+    part = dataclasses.replace(cut, upto=Head(cut.upto.writer, 2, "unused"))
+    apply_cut(sql_ledger._database, part, 9.0)
+    found = await sql_ledger.verify()
+    assert found.intact, found.problem
+    assert await sql_ledger.prune(5.0) == 1
+    assert (await sql_ledger.verify()).intact
+
+
+async def test_pruned_away_is_told_from_cut_off(sql_ledger: SqlLedger) -> None:
+    """A head noted before it was pruned is no alarm; a checkpoint with another hash is one."""
+    await chain_of(sql_ledger, [1.0, 2.0])
+    noted = (await sql_ledger.verify()).heads
+    await chain_of(sql_ledger, [3.0, 9.0])
+    await sql_ledger.prune(2.5)
+    assert (await sql_ledger.verify(noted)).intact
+    forged = dataclasses.replace(noted[0], hash="00" * 32)
+    assert not (await sql_ledger.verify([forged])).intact
+    await sql_ledger.prune(5.0)
+    assert (await sql_ledger.verify(noted)).intact
+
+
+async def test_checkpoints_are_vouched_for_as_long_as_they_are_needed(sql_ledger: SqlLedger) -> None:
+    """The event that says what was pruned may be pruned itself, years later, and the chains still verify."""
+    day = 86400.0
+    now = [0.0]
+    sql_ledger._clock = lambda: now[0]
+    async with open_ledger(sql_ledger._settings.database_url().reveal()) as idle:
+        await chain_of(idle, [0.5 * day, 50 * day])
+        for today in range(10, 140, 3):
+            now[0] = today * day
+            await sql_ledger.record(denied(time=now[0]))
+            await sql_ledger.prune(now[0] - 40 * day)
+            found = await sql_ledger.verify()
+            assert found.intact, (today, found.problem)
+    with sql_ledger._database.reading() as connection:
+        left = set(connection.execute(select(checkpoints.c.writer)).scalars())
+    assert left == {sql_ledger.writer_id}
+
+
+async def test_reader_waits_for_transactions_with_smaller_ids(postgres: Postgres) -> None:
+    """On PostgreSQL ids commit out of order: a reader who goes on after the last id must not skip a slow writer's."""
+    name = new_name()
+    await postgres.run(f"CREATE DATABASE {name}")
+    async with open_ledger(postgres.url(name), timeout_seconds=2.0) as slow, open_ledger(postgres.url(name)) as fast:
+        await slow.record(denied(purpose="first"))
+        assert slow._writer is not None
+        hand: Any = slow._database.writer()
+        hand.execute("BEGIN")
+        appender = PostgresAppender(slow._database)
+        appender._connection = hand
+        appender.append(slow._writer._head, extend(slow._writer._head, [denied(purpose="slow")])[0])
+        await fast.record(denied(purpose="fast"))
+        reading = asyncio.create_task(fast.events(EventFilter()))
+        await asyncio.sleep(0.3)
+        assert not reading.done()
+        hand.execute("COMMIT")
+        assert [stored.event.purpose for stored in await reading] == ["first", "slow", "fast"]
+        hand.execute("SET idle_in_transaction_session_timeout = 0")
+        hand.execute("BEGIN")
+        hand.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", WRITING_LOCK)
+        with pytest.raises(BrokerError, match="takes too long"):
+            await slow.events(EventFilter())
+        hand.close()

@@ -1,0 +1,114 @@
+"""The canonical form and the hashes, computed here a second time from what docs/ledger.md says."""
+
+import dataclasses
+import hashlib
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.ledger.chain import GENESIS, MAX_CHARACTERS, extend, hash_of, stored_event
+from broker.ledger.schema import COLUMNS
+from broker.model import Event, EventKind, Head
+from support.ledgers import issued
+
+WRITER = "11111111-1111-4111-8111-111111111111"
+
+
+def test_hash_is_as_documented() -> None:
+    """An auditor can compute each hash from the columns with nothing but JSON and SHA-256."""
+    event = issued(lease_id="lease", request_id="request", purpose="größer")
+    rows, head = extend(Head(WRITER, 0, GENESIS), [event])
+    assert hashlib.sha256(b"valetkey-ledger-1").hexdigest() == GENESIS
+    canonical = json.dumps(
+        [
+            "valetkey-ledger-1",
+            WRITER,
+            1,
+            "token-issued",
+            1_790_000_000_250_000,
+            "request",
+            "/valetkey.v1.TokenService/IssueToken",
+            "key:trainer",
+            "api-key",
+            "192.0.2.7",
+            "",
+            "azure-blob-demo",
+            "44444444-4444-4444-8444-444444444444",
+            3,
+            "https://demoaccount.blob.core.windows.net/models",
+            "rl",
+            900,
+            1_790_000_900,
+            "lease",
+            "ab" * 32,
+            "training",
+            "",
+            "größer",
+            1,
+            "demoaccount",
+            "models",
+        ],
+        separators=(",", ":"),
+        ensure_ascii=True,
+    )
+    expected = hashlib.sha256(bytes.fromhex(GENESIS) + canonical.encode()).hexdigest()
+    assert rows[0][:4] == (WRITER, 1, GENESIS, expected)
+    assert head == Head(WRITER, 1, expected)
+
+
+def test_every_field_is_hashed() -> None:
+    """No column can be changed without its hash, the place of the record included."""
+    rows, _ = extend(Head(WRITER, 0, GENESIS), [issued()])
+    row = list(rows[0])
+    assert hash_of(row, GENESIS) == row[3]
+    for index, value in enumerate(row):
+        if index in (2, 3):
+            continue
+        changed = [*row]
+        changed[index] = value + 1 if isinstance(value, int) else f"{value}x"
+        assert hash_of(changed, GENESIS) != row[3], index
+    assert hash_of(row, "11" * 32) != row[3]
+
+
+def test_fields_of_the_event_and_of_the_table_are_the_same() -> None:
+    """A field added to the event without a migration is noticed here, not lost in silence."""
+    fields = {field.name for field in dataclasses.fields(Event)} - {"time"} | {"time_us"}
+    assert fields == set(COLUMNS) - {"writer", "sequence", "previous_hash", "hash", "account", "container"}
+
+
+_texts = st.text(max_size=40)
+
+
+@given(
+    resource=st.text(max_size=3 * MAX_CHARACTERS), purpose=_texts, principal=_texts, lease_id=_texts, ttl=st.integers(0)
+)
+def test_any_text_is_recorded_printable_and_bounded(
+    resource: str, purpose: str, principal: str, lease_id: str, ttl: int
+) -> None:
+    """Whatever callers send, a row can be stored by any database, and its hash holds."""
+    event = Event(
+        kind=EventKind.DENIED,
+        time=1.5,
+        resource=resource,
+        purpose=purpose,
+        principal=principal,
+        lease_id=lease_id,
+        ttl=ttl,
+    )
+    rows, head = extend(Head(WRITER, 4, "22" * 32), [event, event])
+    for row in rows:
+        for value in row:
+            assert isinstance(value, int) or (value.isprintable() and len(value) <= MAX_CHARACTERS)
+            assert not isinstance(value, int) or value < 2**63
+            str(value).encode()
+    assert [row[1] for row in rows] == [5, 6]
+    assert rows[1][2] == rows[0][3]
+    assert hash_of(rows[1], rows[0][3]) == rows[1][3] == head.hash
+
+
+def test_printable_text_is_recorded_untouched() -> None:
+    """What is clean is not altered: the record shows what was asked."""
+    event = issued(purpose="Lauf 17: größer, 模型, \\n stays")
+    rows, _ = extend(Head(WRITER, 0, GENESIS), [event])
+    assert stored_event((1, *rows[0])).event == event

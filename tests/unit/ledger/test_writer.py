@@ -1,0 +1,265 @@
+"""How the group writer treats a database that fails, answers late, hangs, or lost what was written."""
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import psycopg
+import pytest
+
+from broker.errors import BrokerError, Reason
+from broker.ledger import writer as module
+from broker.ledger.chain import GENESIS, Row
+from broker.ledger.troubles import LostHeadError
+from broker.ledger.writer import GroupWriter
+from broker.model import Head
+from support.ledgers import denied, until
+
+
+class FakeAppender:
+    """A database in memory. `on_append` is called before rows are kept, `on_answer` after; either may raise or wait."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.batches: list[int] = []
+        self.connects = 0
+        self.interrupted = threading.Event()
+        self.on_append: Callable[[], None] = lambda: None
+        self.on_answer: Callable[[], None] = lambda: None
+        self.on_probe: Callable[[], None] = lambda: None
+
+    def connect(self) -> None:
+        self.connects += 1
+
+    def head(self, writer: str) -> tuple[int, str]:
+        return (self.rows[-1][1], self.rows[-1][3]) if self.rows else (0, "")
+
+    def append(self, after: Head, rows: Sequence[Row]) -> None:
+        self.on_append()
+        if self.head(after.writer) != ((after.sequence, after.hash) if after.sequence else (0, "")):
+            raise LostHeadError
+        self.rows += rows
+        self.batches.append(len(rows))
+        self.on_answer()
+
+    def probe(self) -> None:
+        self.on_probe()
+
+    def interrupt(self) -> None:
+        self.interrupted.set()
+
+    def close(self) -> None:
+        pass
+
+    def assert_chain(self) -> None:
+        previous = GENESIS
+        for number, row in enumerate(self.rows, 1):
+            assert (row[1], row[2]) == (number, previous)
+            previous = row[3]
+
+
+@pytest.fixture
+def appender() -> FakeAppender:
+    return FakeAppender()
+
+
+@pytest.fixture
+async def writer(appender: FakeAppender) -> AsyncIterator[GroupWriter]:
+    writer = GroupWriter(appender, lambda: None, timeout=0.2)
+    await asyncio.to_thread(writer.prepare)
+    writer.start()
+    yield writer
+    await writer.close()
+
+
+def failing(error: Exception, times: int = 1) -> Callable[[], None]:
+    """Returns what raises `error` the first `times` times."""
+    left = [error] * times
+
+    def fail() -> None:
+        if left:
+            raise left.pop()
+
+    return fail
+
+
+async def refused(writer: GroupWriter) -> str:
+    """Records an event, which has to fail, and returns the cause."""
+    with pytest.raises(BrokerError) as caught:
+        await writer.record(denied())
+    assert caught.value.reason is Reason.LEDGER_UNAVAILABLE
+    assert caught.value.retry_after
+    return caught.value.metadata["cause"]
+
+
+async def test_what_waits_is_written_at_once(writer: GroupWriter, appender: FakeAppender) -> None:
+    """While one write is under way the others gather, and then share one transaction."""
+    go = threading.Event()
+    appender.on_append = lambda: go.wait(5) and None
+    first = asyncio.create_task(writer.record(denied()))
+    await until(lambda: bool(writer._current))
+    rest = [asyncio.create_task(writer.record(denied())) for _ in range(100)]
+    await asyncio.sleep(0)
+    go.set()
+    await asyncio.gather(first, *rest)
+    assert appender.batches == [1, 100]
+    appender.assert_chain()
+
+
+async def test_failure_reaches_all_who_wait_and_the_chain_stays(writer: GroupWriter, appender: FakeAppender) -> None:
+    """A write that fails is refused to each caller, leaves no trace in the chain, and is recovered from unasked."""
+    await writer.record(denied())
+    appender.on_append = failing(psycopg.errors.DiskFull())
+    appender.on_probe = failing(psycopg.errors.DiskFull(), times=2)
+    results = await asyncio.gather(*(writer.record(denied()) for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(result, BrokerError) for result in results)
+    assert not writer.healthy()
+    assert await refused(writer) == "disk-full"
+    await until(writer.healthy)
+    await writer.record(denied())
+    assert len(appender.rows) == 2
+    appender.assert_chain()
+
+
+async def test_commit_whose_answer_was_lost_is_found(writer: GroupWriter, appender: FakeAppender) -> None:
+    """A commit that happened though its answer did not come is neither repeated nor forked."""
+    await writer.record(denied())
+    appender.on_answer = failing(psycopg.OperationalError("server closed the connection"))
+    assert await refused(writer) == "database-away"
+    await until(writer.healthy)
+    await writer.record(denied())
+    assert len(appender.rows) == 3
+    appender.assert_chain()
+
+
+async def test_commit_that_happens_late_is_found(writer: GroupWriter, appender: FakeAppender) -> None:
+    """A commit that comes through only after the writer has looked for it in vain is taken up as well."""
+    late: list[Row] = []
+
+    def lose() -> None:
+        if not late:
+            late.append(appender.rows.pop())
+            raise psycopg.OperationalError
+
+    def arrive() -> None:
+        if late and not appender.rows:
+            appender.rows.append(late[0])
+            raise psycopg.errors.UniqueViolation
+
+    appender.on_answer = lose
+    await refused(writer)
+    await until(writer.healthy)
+    appender.on_append = arrive
+    await refused(writer)
+    await until(writer.healthy)
+    await writer.record(denied())
+    assert len(appender.rows) == 2
+    appender.assert_chain()
+
+
+async def test_ledger_that_lost_records_is_refused_until_they_are_back(
+    writer: GroupWriter, appender: FakeAppender
+) -> None:
+    """Nothing is written behind a gap; the right database, put back, is taken up again."""
+    await writer.record(denied())
+    await writer.record(denied())
+    kept = list(appender.rows)
+    appender.rows.pop()
+    assert await refused(writer) == "replaced"
+    connects = appender.connects
+    await until(lambda: appender.connects > connects + 1)
+    assert not writer.healthy()
+    appender.rows[:] = kept
+    await until(writer.healthy)
+    await writer.record(denied())
+    appender.assert_chain()
+
+
+async def test_too_many_waiting_are_refused_at_once(
+    writer: GroupWriter, appender: FakeAppender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory stays bounded when the database cannot follow."""
+    monkeypatch.setattr(module, "MAX_WAITING", 3)
+    go = threading.Event()
+    appender.on_append = lambda: go.wait(5) and None
+    waiting = [asyncio.create_task(writer.record(denied())) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert await refused(writer) == "too-many-waiting"
+    go.set()
+    await asyncio.gather(*waiting)
+    await writer.record(denied())
+
+
+async def test_nobody_waits_for_a_write_that_hangs(writer: GroupWriter, appender: FakeAppender) -> None:
+    """A database that answers nothing is given up on in bounded time, also by those behind it, and taken up later."""
+    go = threading.Event()
+    appender.on_append = lambda: go.wait(10) and None
+    first = asyncio.create_task(writer.record(denied()))
+    await until(lambda: bool(writer._current))
+    second = asyncio.create_task(writer.record(denied()))
+    results = await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 5)
+    assert [getattr(result, "metadata", {}).get("cause") for result in results] == ["timeout", "timeout"]
+    assert appender.interrupted.is_set()
+    assert not writer.healthy()
+    assert await refused(writer) == "timeout"
+    go.set()
+    await until(writer.healthy)
+    await writer.record(denied())
+    appender.assert_chain()
+
+
+async def test_caller_who_leaves_harms_nobody(writer: GroupWriter, appender: FakeAppender) -> None:
+    """A cancelled call is recorded all the same, and the others get their answers."""
+    go = threading.Event()
+    appender.on_append = lambda: go.wait(5) and None
+    tasks = [asyncio.create_task(writer.record(denied())) for _ in range(3)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    await asyncio.sleep(0)
+    go.set()
+    await asyncio.gather(tasks[0], tasks[2])
+    with contextlib.suppress(asyncio.CancelledError):
+        await tasks[1]
+    assert len(appender.rows) == 3
+    assert writer._waiting == 0
+
+
+async def test_closed_writer_refuses(writer: GroupWriter) -> None:
+    """After the end nothing is accepted, and closing again does nothing."""
+    await writer.close()
+    await writer.close()
+    assert await refused(writer) == "closed"
+    assert not writer.healthy()
+
+
+async def test_bug_in_a_driver_is_a_refusal_too(writer: GroupWriter, appender: FakeAppender) -> None:
+    """Whatever a write raises, it was not written: nobody is told otherwise and the thread lives on."""
+    for error in (ValueError("PLANTED"), sqlite3.ProgrammingError("PLANTED"), KeyError("PLANTED")):
+        appender.on_append = failing(error)
+        with pytest.raises(BrokerError) as caught:
+            await writer.record(denied())
+        assert caught.value.metadata["cause"] == "error"
+        assert "PLANTED" not in str(caught.value)
+        await until(writer.healthy)
+
+
+async def test_start_without_a_database_waits_for_it(appender: FakeAppender) -> None:
+    """A writer that begins while its database is away refuses, and prepares and connects as soon as it can."""
+    prepared: list[int] = []
+    away = failing(psycopg.OperationalError(), times=2)
+
+    def prepare() -> None:
+        away()
+        prepared.append(1)
+
+    writer = GroupWriter(appender, prepare, timeout=0.2)
+    with pytest.raises(psycopg.OperationalError):
+        await asyncio.to_thread(writer.prepare)
+    writer.start("database-away")
+    assert await refused(writer) == "database-away"
+    await until(writer.healthy)
+    await writer.record(denied())
+    assert prepared == [1]
+    await writer.close()

@@ -9,6 +9,7 @@ from azure.storage.blob import UserDelegationKey
 from google.protobuf.duration_pb2 import Duration
 
 from broker.adapters.azure import AzureCloud
+from broker.authz.grant_admin import GrantDraft
 from broker.connectors.registry import NewConnector
 from broker.model import (
     AuthMethod,
@@ -16,9 +17,11 @@ from broker.model import (
     CloudProfile,
     Connector,
     ConnectorType,
+    ConsumerRole,
     Container,
     Credential,
     DelegationKey,
+    GrantedConnector,
     ResourceType,
     Secret,
 )
@@ -83,8 +86,26 @@ def server_settings(directory: Path, port: int, certificate: Path, key: Path) ->
 async def filled_store() -> FakeStateStore:
     """Returns a store that holds the caller's key."""
     store = FakeStateStore()
-    await store.write("api-keys/bench", api_key_document(KEY, "consumer", connectors=(CONNECTOR,)), expected=0)
+    await store.write("api-keys/bench", api_key_document(KEY), expected=0)
     return store
+
+
+def new_grant() -> GrantDraft:
+    """Returns the grant that lets the caller have the container."""
+    return GrantDraft(
+        name="bench",
+        principals=["key:bench"],
+        attributes={},
+        connectors=[GrantedConnector(CONNECTOR, "")],
+        containers=[CONTAINER],
+        prefixes=[],
+        permissions=[],
+        consumer_role=ConsumerRole.STEP_OPERATOR,
+        max_ttl=None,
+        source_ip="",
+        expires_at=None,
+        note="",
+    )
 
 
 def new_connector() -> NewConnector:

@@ -11,7 +11,7 @@ from typing import Any
 import grpc.aio
 import uvloop
 
-from bench.scene import LocalKeyCloud, filled_store, new_connector, server_settings
+from bench.scene import LocalKeyCloud, filled_store, new_connector, new_grant, server_settings
 from broker.app import open_core, running_server
 from broker.observability.logging import configure_logging
 from broker.rpc.server import server_credentials, server_options
@@ -48,6 +48,7 @@ async def serve_broker(settings: Settings, stop: asyncio.Event, *, shared_port: 
     async with open_core(settings, store=await filled_store(), cloud=cloud) as core:
         await core.repository.load()
         await core.registry.create(new_connector(), created_by="bench")
+        await core.grants.create(new_grant(), created_by="bench")
         async with running_server(settings, core, shared_port=shared_port):
             await stop.wait()
 

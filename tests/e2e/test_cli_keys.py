@@ -16,16 +16,17 @@ def holder(live: Live, file: Path) -> Cli:
     return live.cli(VALETKEY_API_KEY_FILE=str(file))
 
 
-def make_key(live: Live, file: Path, *, role: str = "consumer", ttl: str = "1h", connector: str = CONNECTOR) -> str:
-    """Creates an API key in `file` and returns its name."""
+def make_key(live: Live, file: Path, *, role: str = "", ttl: str = "1h") -> str:
+    """Creates an API key in `file`, one without a role together with a grant, and returns its name."""
     name = unique("key")
-    scope = ("--connector", connector) if role == "consumer" else ()
-    live.admin.done("api-key", "create", name, "--role", role, *scope, "--ttl", ttl, "--out", file)
+    live.admin.done("api-key", "create", name, *(("--role", role) if role else ()), "--ttl", ttl, "--out", file)
+    if not role:
+        live.allow(CONNECTOR, f"key:{name}")
     return name
 
 
-def test_consumer_may_use_its_connector_and_no_other(live: Live, registered: Ran, tmp_path: Path) -> None:
-    """A consumer's key gets tokens from its connector; another one, or managing any, is refused."""
+def test_a_stack_component_may_use_what_it_is_granted_and_no_more(live: Live, registered: Ran, tmp_path: Path) -> None:
+    """A key without roles gets tokens by its grant; another connector, or managing any, is refused."""
     file = tmp_path / "key"
     make_key(live, file)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -94,10 +95,15 @@ def test_roles(live: Live, registered: Ran, tmp_path: Path) -> None:
     make_key(live, file, role="viewer")
     viewer = holder(live, file)
     assert CONNECTOR in viewer.names()
-    for arguments in (ISSUE, ("service-connector", "delete", CONNECTOR), ("api-key", "list")):
+    for arguments, reason in (
+        (ISSUE, "RESOURCE_DENIED"),
+        (("service-connector", "delete", CONNECTOR), "ROLE_REQUIRED"),
+        (("api-key", "list"), "ROLE_REQUIRED"),
+        (("grant", "list"), "ROLE_REQUIRED"),
+    ):
         ran = viewer(*arguments)
         assert (ran.code, ran.out) == (3, "")
-        assert "reason ROLE_REQUIRED" in ran.err
+        assert f"reason {reason}" in ran.err
 
 
 def test_second_bootstrap_is_refused(live: Live, tmp_path: Path) -> None:

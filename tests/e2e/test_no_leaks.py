@@ -113,7 +113,11 @@ def _run_all_commands(stack: Dev) -> dict[str, str]:
         valetkey("token", "issue", "--resource", DEMO, "--permissions", "read", VALETKEY_API_KEY=f"vk_{WRONG}"),
     ]
     assert all(each.code for each in failed)
-    made = valetkey.done("api-key", "create", "spare", "--role", "consumer", "--connector", CONNECTOR, "-o", "json")
+    made = valetkey.done("api-key", "create", "spare", "-o", "json")
+    valetkey.done(
+        *("grant", "create", "spare", "--principal", "key:spare", "--connector", CONNECTOR),
+        *("--container", DEMO.removeprefix("az://"), "--role", "deployer"),
+    )
     issue = ("token", "issue", "--resource", DEMO, "--permissions", "read,list")
     assert soon(lambda: valetkey(*issue, VALETKEY_API_KEY=made.json["api_key"]).code == 0, 5)
     time.sleep(1.5)  # Whichever worker that was, now both know the key.

@@ -17,6 +17,7 @@ from google.protobuf import text_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from broker.errors import BrokerError, Reason
+from broker.model import LeaseFilter
 from support.inproc import (
     ADMIN_KEY,
     CONSUMER_KEY,
@@ -34,7 +35,7 @@ from support.leaks import EXPIRED_KEY, NEW_KEY, PLANTED, ROLE_ID, SECRET_ID, WRO
 from support.talkative import Talkative, TalkativeStore
 from support.wire import captured_log
 from valetkey.v1 import api_key_service_pb2 as keys
-from valetkey.v1 import common_pb2, errors_pb2, resource_service_pb2, token_service_pb2
+from valetkey.v1 import common_pb2, errors_pb2, grant_service_pb2, resource_service_pb2, token_service_pb2
 from valetkey.v1 import connector_service_pb2 as connectors
 
 FAR = Timestamp(seconds=int(time.time()) + 3600)
@@ -74,12 +75,18 @@ async def drive(broker: Broker, seen: Seen) -> None:
     named = {"name": "azure-blob-demo"}
     create = keys.CreateApiKeyRequest(
         name="new",
-        roles=[common_pb2.ROLE_CONSUMER],
-        connectors=["azure-blob-demo"],
         expire_time=FAR,
         key_sha256=hashlib.sha256(NEW_KEY.encode()).digest(),
     )
-    issue = token_service_pb2.IssueTokenRequest(resource_id="demo", permissions=[1])
+    issue = token_service_pb2.IssueTokenRequest(resource_id="demo", permissions=[1], purpose="training")
+    granted = grant_service_pb2.Grant(
+        name="training",
+        principals=["key:trainer", "key:new"],
+        connectors=[grant_service_pb2.GrantedConnector(name="azure-blob-demo")],
+        containers=["demo"],
+        permissions=[1],
+    )
+    question = grant_service_pb2.ExplainAccessRequest(resource_id="demo", permissions=[1], principal="key:trainer")
     plan: list[tuple[Any, Any, str]] = [
         (connector.CreateConnector, new_connector(), OPERATOR_KEY),
         (connector.CreateConnector, new_connector("multi", ""), OPERATOR_KEY),
@@ -87,6 +94,9 @@ async def drive(broker: Broker, seen: Seen) -> None:
         (connector.ListConnectors, connectors.ListConnectorsRequest(), VIEWER_KEY),
         (connector.VerifyConnector, connectors.VerifyConnectorRequest(**named), OPERATOR_KEY),
         (resources.ListResources, resource_service_pb2.ListResourcesRequest(), VIEWER_KEY),
+        (broker.grants.CreateGrant, grant_service_pb2.CreateGrantRequest(grant=granted), ADMIN_KEY),
+        (broker.grants.ListGrants, grant_service_pb2.ListGrantsRequest(), ADMIN_KEY),
+        (broker.grants.ExplainAccess, question, ADMIN_KEY),
         (api_keys.CreateApiKey, create, ADMIN_KEY),
         (api_keys.ListApiKeys, keys.ListApiKeysRequest(), ADMIN_KEY),
         (tokens.IssueToken, issue, CONSUMER_KEY),
@@ -193,16 +203,20 @@ async def test_secrets_in_the_wrong_field(tmp_path: Path) -> None:
 
 
 async def test_issued_tokens_are_not_logged(tmp_path: Path) -> None:
-    """The ledger's line says who got what, and holds neither the token, nor its signature, nor the key behind it."""
+    """Neither log nor ledger holds the token, its signature, or the key behind it; the ledger has the lease."""
     with captured_log("debug") as log:
         async with planted(tmp_path) as (broker, cloud, _):
             await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
+            await broker.allow()
             request = token_service_pb2.IssueTokenRequest(resource_id="demo", permissions=[1])
             answer = await broker.tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY))
-    assert answer.lease_id in log.text
+            (stored,) = await broker.core.ledger.leases(LeaseFilter())
+    assert stored.event.lease_id == answer.lease_id
     secrets = {"token": answer.sas_token, "signature": f"fake-signature-of-{answer.lease_id}"}
     secrets |= {f"delegation key {key.account}": str(key.material) for key in cloud.keys}
     assert found_in(log.text, secrets) == set()
+    # The hash of the signature is there on purpose.
+    assert not any(secret in repr(stored) for secret in secrets.values())
 
 
 ENCODINGS: dict[str, Callable[[str], str | bytes]] = {

@@ -101,10 +101,20 @@ class Live:
         )
 
     def new_connector(self, *more: str, secret: str = "") -> str:
-        """Registers a connector of a new name and returns the name."""
+        """Registers a connector of a new name, grants its demo containers to the administrator; returns the name."""
         name = unique("connector")
         ran = self.register(name, *more, secret=secret)
         assert ran.code == 0, ran
+        self.allow(name)
+        return name
+
+    def allow(self, connector: str, principal: str = "key:admin") -> str:
+        """Grants the demo containers of a connector, to the administrator if nobody is named; returns the grant."""
+        name = unique("grant")
+        self.admin.done(
+            *("grant", "create", name, "--principal", principal, "--connector", connector),
+            *("--container", "demo-*", "--container", "twin", "--permissions", "read,list,write,create,add,delete"),
+        )
         return name
 
     def delete(self, name: str) -> None:

@@ -26,6 +26,8 @@ from broker.issuing.directory import ContainerDirectory
 from broker.issuing.issuer import Issuer
 from broker.issuing.watch import TokenWatcher
 from broker.ledger import SqlLedger
+from broker.limits import Throttle
+from broker.model import Principal
 from broker.ports import Clock, Cloud, Ledger, StateStore
 from broker.rpc.credentials import CertificatePort
 from broker.rpc.recorder import Recorder
@@ -154,6 +156,12 @@ async def running_server(settings: Settings, core: Core, *, shared_port: bool = 
     authenticator = build_authenticator(settings.authn, core.memory, core.clock, key_source=key_source, trust=trust)
     recorder = Recorder(core.ledger, core.clock)
     sync = StateSync(core.store, core.repository, settings.vault, on_change)
+    throttle = Throttle(settings.limits, core.clock)
+
+    def admit(principal: Principal) -> None:
+        sync.require_usable()
+        throttle.ask(principal)
+
     use_cases = UseCases(
         issuer=core.issuer,
         registry=core.registry,
@@ -167,11 +175,13 @@ async def running_server(settings: Settings, core: Core, *, shared_port: bool = 
             policy=core.policy,
             memory=core.memory,
             still_valid=authenticator.still_valid,
+            admit=admit,
             clock=core.clock,
         ),
         ledger=core.ledger,
         recorder=recorder,
         limits=settings.limits,
+        throttle=throttle,
         memory=core.memory,
         sync=sync,
         clock=core.clock,
@@ -192,7 +202,7 @@ async def running_server(settings: Settings, core: Core, *, shared_port: bool = 
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await recorder.refusals.flush()
+        await recorder.close()
         await authenticator.close()
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -22,6 +22,8 @@ _LOOK_SECONDS = 1.0
 # stay together.
 _EARLIEST, _LATEST = 0.6, 0.75
 _RETRY_SECONDS = 2.0
+# Azure's own limit: asked with it, the grant that reaches furthest is found.
+_LONGEST_SECONDS = 7 * 24 * 3600
 _PASSING = frozenset(
     {
         Reason.CLOUD_THROTTLED,
@@ -68,13 +70,16 @@ class TokenWatcher:
         policy: Policy,
         memory: Memory,
         still_valid: Callable[[Principal], bool],
+        admit: Callable[[Principal], None],
         clock: Clock,
         look_seconds: float = _LOOK_SECONDS,
     ) -> None:
+        """`admit` raises BrokerError where a call of the principal would not be let in now; first tokens are calls."""
         self._issuer = issuer
         self._policy = policy
         self._memory = memory
         self._still_valid = still_valid
+        self._admit = admit
         self._clock = clock
         self._look_seconds = look_seconds
         self._stopping = asyncio.Event()
@@ -84,7 +89,7 @@ class TokenWatcher:
         """Ends every stream with SHUTDOWN."""
         self._stopping.set()
 
-    async def watch(self, call: CallInfo, request: TokenRequest) -> AsyncIterator[Lease | EndReason]:
+    async def watch(self, call: CallInfo, request: TokenRequest) -> AsyncGenerator[Lease | EndReason, None]:
         """Yields a lease at once and fresh ones in time, each authorised and recorded anew; an EndReason comes last.
 
         Raises what `Issuer.issue` raises where there is no first token.
@@ -118,38 +123,64 @@ class TokenWatcher:
         )
 
     async def _wait(self, principal: Principal, request: TokenRequest, lease: Lease, due: float) -> EndReason | None:
-        """Waits until `due` (Unix seconds). Returns a reason to end, or None when it is time for the next token."""
-        decided = -1
+        """Waits until `due` (Unix seconds). Returns a reason to end, or None when it is time for the next token.
+
+        Where the token ends with its grant, a fresh one would end no later: then that is waited for, or for a grant
+        that allows more.
+        """
+        decided, ends = -1, 0.0
         while True:
             if (end := self._gone(principal)) is not None:
                 return end
+            now = self._clock()
             # What may be had changes with documents, and with the time at which a grant ends.
-            if decided != self._memory.changes or self._clock() >= lease.expires:
+            if decided != self._memory.changes or now >= ends:
                 decided = self._memory.changes
-                if (end := self._refused(principal, request, lease)) is not None:
-                    return end
-            left = due - self._clock()
-            if left <= 0:
+                until = self._allowed_until(principal, request)
+                if until is None:
+                    return self._why_not(lease)
+                ends = until
+            if now >= due and (ends >= lease.expires + 1 or now >= lease.expires):
                 return None
+            left = (due if now < due else lease.expires) - now
             await self._sleep(min(left, self._look_seconds))
 
     async def _renewed(self, call: CallInfo, request: TokenRequest, lease: Lease) -> Lease | EndReason:
         """Returns the next lease, trying again while the last one lives, or why there is none."""
         while True:
-            if (end := self._gone(call.principal)) is not None:
-                return end
             try:
-                return await self._issue(call, request)
+                self._admit(call.principal)
+                return await self._attempt(call, request, lease)
             except BrokerError as error:
                 if error.reason is Reason.RESOURCE_DENIED:
-                    return self._refused(call.principal, request, lease) or EndReason.GRANT_GONE
+                    return self._why_not(lease)
                 if error.reason not in _PASSING:
                     self._log.warning("a stream's token was not renewed", reason=error.reason.name)
                     return EndReason.UNAVAILABLE
                 wait = max(error.retry_after or 0.0, _RETRY_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 (jitter)
-            if self._clock() + wait >= lease.expires:
+            again = self._clock() + wait
+            end = await self._wait(call.principal, request, lease, min(again, lease.expires))
+            if end is not None:
+                return end
+            if again >= lease.expires:
                 return EndReason.UNAVAILABLE
-            await self._sleep(min(wait, self._look_seconds))
+
+    async def _attempt(self, call: CallInfo, request: TokenRequest, lease: Lease) -> Lease | EndReason:
+        """Asks for the next lease. Azure may take its time: a reason to end is not kept waiting by it."""
+        issuing = asyncio.get_running_loop().create_task(self._issue(call, request))
+        try:
+            while True:
+                await asyncio.wait({issuing}, timeout=self._look_seconds)
+                if issuing.done():
+                    return issuing.result()
+                if (end := self._gone(call.principal)) is not None:
+                    return end
+                if self._allowed_until(call.principal, request) is None:
+                    return self._why_not(lease)
+        finally:
+            if not issuing.done():
+                issuing.cancel()
+                await asyncio.wait({issuing})
 
     def _gone(self, principal: Principal) -> EndReason | None:
         if self._stopping.is_set():
@@ -158,21 +189,25 @@ class TokenWatcher:
             return EndReason.IDENTITY_EXPIRED
         return None if self._still_valid(principal) else EndReason.IDENTITY_REVOKED
 
-    def _refused(self, principal: Principal, request: TokenRequest, lease: Lease) -> EndReason | None:
+    def _allowed_until(self, principal: Principal, request: TokenRequest) -> float | None:
+        """Returns when what allows the request ends, in Unix seconds; None where nothing does."""
         try:
-            self._policy.decide(
+            allowed = self._policy.decide(
                 principal,
                 ResourceId.parse(request.resource_id),
                 request.permissions,
-                ttl=1,
+                ttl=_LONGEST_SECONDS,
                 connector=request.connector,
                 source_ip=request.source_ip,
             )
         except BrokerError:
-            connector = self._memory.connectors.get(lease.connector)
-            gone = connector is None or connector.uid != lease.connector_uid
-            return EndReason.CONNECTOR_GONE if gone else EndReason.GRANT_GONE
-        return None
+            return None
+        return max(allowance.ends for allowance in allowed)
+
+    def _why_not(self, lease: Lease) -> EndReason:
+        connector = self._memory.connectors.get(lease.connector)
+        gone = connector is None or connector.uid != lease.connector_uid
+        return EndReason.CONNECTOR_GONE if gone else EndReason.GRANT_GONE
 
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -5,6 +5,8 @@ from collections import OrderedDict
 from broker.ports import Clock
 
 _MOST_KEYS = 20_000
+# What sums of fractions may lose; without it somebody who waited as long as told could be told to wait for nothing.
+_NEARLY = 1e-6
 
 
 class TokenBuckets:
@@ -24,8 +26,8 @@ class TokenBuckets:
         tokens, at = buckets.get(key, (self._burst, now))
         # A clock that was set back gives nothing, and takes nothing away.
         tokens = min(self._burst, tokens + max(0.0, now - at) * self._rate)
-        wait = 0.0 if tokens >= 1.0 else (1.0 - tokens) / self._rate
-        buckets[key] = (tokens if wait else tokens - 1.0, now)
+        wait = 0.0 if tokens >= 1.0 - _NEARLY else (1.0 - tokens) / self._rate
+        buckets[key] = (tokens if wait else max(0.0, tokens - 1.0), now)
         buckets.move_to_end(key)
         if len(buckets) > self._most_keys:
             buckets.popitem(last=False)

@@ -22,7 +22,8 @@ class Refusals:
     """Records each of the first refusals of a kind, and of those that follow fast a sum every few seconds.
 
     Alike are refusals of the same kind and reason, of the same principal (or, without one, the same peer), on the same
-    method. Of a sum the ledger keeps the first event, and how many it stands for.
+    method. Of a sum the ledger keeps the first event, and how many it stands for. What the ledger cannot take right now
+    is summed up as well, and written once it can.
     """
 
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
@@ -38,9 +39,9 @@ class Refusals:
         who = event.principal or event.peer
         key = (event.kind.value, event.reason, who, event.method)
         if self._buckets.take("\0".join(key)) or self._all.take(""):
-            self._add(key if len(self._sums) < _MOST_SUMMARIES or key in self._sums else (*key[:2], "", ""), event)
+            self._add(key, event)
             return
-        await self._write(event)
+        await self._write(key, event)
 
     async def run(self) -> None:
         """Writes the sums every few seconds until cancelled."""
@@ -49,17 +50,26 @@ class Refusals:
             await self.flush()
 
     async def flush(self) -> None:
-        """Writes the sums now."""
-        sums, self._sums = self._sums, {}
-        for event in sums.values():
-            await self._write(event)
+        """Writes the sums now, all at once: the ledger makes one transaction of them."""
+        await asyncio.gather(*(self._write_sum(key) for key in tuple(self._sums)))
+
+    async def _write_sum(self, key: _Alike) -> None:
+        # Taken out as it is handed over: what is cancelled before that is still there for the next time.
+        event = self._sums.pop(key, None)
+        if event is not None:
+            await self._write(key, event)
 
     def _add(self, key: _Alike, event: Event) -> None:
+        if key not in self._sums and len(self._sums) >= _MOST_SUMMARIES:
+            # Who it was would not be true of all of these, nor what they wanted.
+            key = (*key[:2], "", "")
+            event = Event(kind=event.kind, time=event.time, reason=event.reason, count=event.count)
         known = self._sums.get(key)
-        self._sums[key] = event if known is None else replace(known, count=known.count + 1)
+        self._sums[key] = event if known is None else replace(known, count=known.count + event.count)
 
-    async def _write(self, event: Event) -> None:
+    async def _write(self, key: _Alike, event: Event) -> None:
         try:
             await self._ledger.record(event)
         except BrokerError as error:
-            self._log.error("a refusal could not be recorded", reason=error.reason.name, refused=event.reason)
+            self._add(key, event)
+            self._log.warning("a refusal could not be recorded yet", reason=error.reason.name, refused=event.reason)

@@ -1,5 +1,6 @@
 """Stands before every method: request id, authentication, role, deadline; and behind it: errors, the log line."""
 
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -104,15 +105,14 @@ class Guard(grpc.GenericRpcHandler):
             try:
                 await self._admit(call, method, metadata, context)
                 request = decode(raw)
-                response = await within(self._seconds(context), behavior(request, context))
-                if method in CHANGES:
-                    await self._recorder.changed(call, request)
+                work = within(self._seconds(context), behavior(request, context))
+                response = await (self._recorder.change(call, request, work) if method in CHANGES else work)
             except grpc.aio.AbortError:
                 raise  # The health service's own answer, already given.
             except Exception as error:  # noqa: BLE001 (the border: nothing of ours leaves but what to_status says)
                 failure = error
             if failure is not None:
-                await self._fail(failure, call, request, started, context)
+                await self._fail(failure, call, _for_the_record(call, request, raw, decode), started, context)
             self._done(call, started)
             return response
 
@@ -132,8 +132,10 @@ class Guard(grpc.GenericRpcHandler):
                 request = decode(raw)
                 answers = behavior(request, context)
                 if hasattr(answers, "__aiter__"):
-                    async for answer in answers:
-                        yield answer
+                    # Ends at once when this does, and not whenever it is found to be garbage: streams hold slots.
+                    async with contextlib.aclosing(answers):
+                        async for answer in answers:
+                            yield answer
                 else:  # The health service writes to the context instead of yielding.
                     await answers
             except grpc.aio.AbortError:
@@ -141,7 +143,7 @@ class Guard(grpc.GenericRpcHandler):
             except Exception as error:  # noqa: BLE001 (as above)
                 failure = error
             if failure is not None:
-                await self._fail(failure, call, request, started, context)
+                await self._fail(failure, call, _for_the_record(call, request, raw, decode), started, context)
             self._done(call, started)
 
         return guarded
@@ -243,6 +245,19 @@ def _decoder(handler: Handler) -> Callable[[Any], Any]:
             yield one(item)
 
     return each if handler.request_streaming else one
+
+
+def _for_the_record(call: Call, request: Any, raw: Any, decode: Callable[[Any], Any]) -> Any:
+    """Returns the request of a refused call, also where it was refused unread: the ledger says what was wanted.
+
+    Of callers that nobody knows nothing is decoded.
+    """
+    if request is not None or call.principal is None or not isinstance(raw, bytes):
+        return request
+    try:
+        return decode(raw)
+    except InvalidFieldError:
+        return None
 
 
 def _as_it_is(request: Any) -> Any:

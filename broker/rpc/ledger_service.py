@@ -26,6 +26,9 @@ from valetkey.v1 import ledger_service_pb2_grpc
 _DEFAULT_PAGE = 100
 _MOST = 1000
 _SHA256_BYTES = 32
+_LAST_ID = 2**63 - 1
+# Source: google/protobuf/timestamp.proto.
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 
 
 class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
@@ -48,8 +51,8 @@ class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
             LeaseFilter(
                 before_id=_before(request.page_token),
                 active_at=None if request.include_expired else self._clock(),
-                principal=request.principal,
-                connector=request.connector,
+                principal=_plain(request.principal, "principal"),
+                connector=_plain(request.connector, "connector"),
                 container=resource.container if resource else "",
                 account=(resource.account or "") if resource else "",
                 limit=limit + 1,
@@ -74,12 +77,12 @@ class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
                 after_id=request.after_id,
                 newest=request.newest,
                 kind=EVENT_KINDS.read(request.kind) if request.kind else None,
-                principal=request.principal,
-                connector=request.connector,
-                request_id=request.request_id,
-                lease_id=request.lease_id,
-                since=_seconds(request.since) if request.HasField("since") else None,
-                until=_seconds(request.until) if request.HasField("until") else None,
+                principal=_plain(request.principal, "principal"),
+                connector=_plain(request.connector, "connector"),
+                request_id=_plain(request.request_id, "request_id"),
+                lease_id=_plain(request.lease_id, "lease_id"),
+                since=_seconds(request.since, "since") if request.HasField("since") else None,
+                until=_seconds(request.until, "until") if request.HasField("until") else None,
                 limit=limit,
             )
         )
@@ -96,7 +99,7 @@ class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
         """Checks every chain."""
         _ = context
         for anchor in request.anchors:
-            if len(anchor.hash) != _SHA256_BYTES or anchor.sequence < 1:
+            if len(anchor.hash) != _SHA256_BYTES or anchor.sequence < 1 or not anchor.writer.isprintable():
                 raise InvalidFieldError("anchors", "hold what is no head", "heads as an earlier check printed them")
         anchors = [Head(anchor.writer, anchor.sequence, anchor.hash.hex()) for anchor in request.anchors]
         found = await self._ledger.verify(anchors)
@@ -126,14 +129,24 @@ def _before(token: str) -> int | None:
     if not token:
         return None
     try:
-        return int(base64.b64decode(token, altchars=b"-_", validate=True).decode("ascii"))
+        number = int(base64.b64decode(token, altchars=b"-_", validate=True).decode("ascii"))
     except (binascii.Error, ValueError):
-        raise InvalidFieldError(
-            "page_token", "was not made by this broker", "next_page_token of the page before"
-        ) from None
+        number = 0
+    if not 1 <= number <= _LAST_ID:
+        raise InvalidFieldError("page_token", "was not made by this broker", "next_page_token of the page before")
+    return number
 
 
-def _seconds(value: Timestamp) -> float:
+def _plain(text: str, field: str) -> str:
+    # Nothing on record holds such characters, and not every database takes them in a question.
+    if not text.isprintable():
+        raise InvalidFieldError(field, "holds unprintable characters", "the value as the ledger shows it")
+    return text
+
+
+def _seconds(value: Timestamp, field: str) -> float:
+    if not _FIRST_SECOND <= value.seconds <= _LAST_SECOND or not 0 <= value.nanos < 1_000_000_000:  # noqa: PLR2004 (1 s)
+        raise InvalidFieldError(field, "is no point in time", "a timestamp of the years 1 to 9999")
     return value.seconds + value.nanos / 1e9
 
 

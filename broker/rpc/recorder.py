@@ -1,14 +1,20 @@
-"""Tells the ledger of what the guard sees: refusals, and changes that went through."""
+"""Tells the ledger of what the guard sees: refusals, and changes."""
 
-from typing import Any
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import structlog
 
 from broker.errors import BrokerError, Reason
-from broker.model import Event, EventKind, Permission
+from broker.model import Event, EventKind, InvalidFieldError, Permission
 from broker.ports import Clock, Ledger
 from broker.recording import Refusals
 from broker.rpc.audited import CHANGES, changed_object
 from broker.rpc.call import Call
 from broker.rpc.convert import PERMISSIONS
+
+T = TypeVar("T")
 
 _KINDS = {
     Reason.CREDENTIALS_MISSING: EventKind.AUTHENTICATION_FAILED,
@@ -18,6 +24,9 @@ _KINDS = {
     Reason.RESOURCE_DENIED: EventKind.DENIED,
     Reason.RATE_LIMITED: EventKind.DENIED,
 }
+# After these a change may have been made all the same: a write went out, and no answer came back.
+_UNKNOWN_OUTCOME = frozenset({Reason.VAULT_UNAVAILABLE, Reason.DEADLINE_EXCEEDED})
+_CLOSING_SECONDS = 5.0
 _LETTERS = {number: permission.value for permission, number in PERMISSIONS.to_proto.items()}
 _MOST = 300
 
@@ -29,12 +38,22 @@ class Recorder:
         self.refusals = Refusals(ledger, clock)
         self._ledger = ledger
         self._clock = clock
+        self._changes: set[asyncio.Task[Any]] = set()
+        self._log = structlog.get_logger()
+
+    async def close(self) -> None:
+        """Records what is still to be recorded. Never raises."""
+        if self._changes:
+            await asyncio.wait(self._changes, timeout=_CLOSING_SECONDS)
+        await self.refusals.flush()
 
     async def refused(self, call: Call, error: BrokerError, request: Any) -> None:
         """Records a refusal; other errors are no decision and are not recorded. Never raises."""
         kind = _KINDS.get(error.reason)
         if kind is None:
             return
+        if error.reason is Reason.RATE_LIMITED and call.principal is None:
+            kind = EventKind.AUTHENTICATION_FAILED
         wanted = getattr(request, "request", request)  # WatchToken wraps what IssueToken takes.
         letters = {_LETTERS.get(number, "") for number in getattr(wanted, "permissions", ())}
         await self.refusals.record(
@@ -46,7 +65,7 @@ class Recorder:
                 principal=call.principal.name if call.principal else "",
                 authentication=call.principal.evidence.value if call.principal else "",
                 peer=call.peer,
-                object=changed_object(call.method, request) if request is not None else "",
+                object=_plain(changed_object(call.method, request)) if request is not None else "",
                 connector=_shown(wanted, "connector"),
                 resource=_shown(wanted, "resource_id"),
                 permissions="".join(permission.value for permission in Permission if permission.value in letters),
@@ -65,20 +84,24 @@ class Recorder:
                 retry_after=5.0,
             )
 
-    async def changed(self, call: Call, request: Any) -> None:
-        """Records a change that was made. Raises LEDGER_UNAVAILABLE, and says that it was made, where it cannot."""
-        if call.method not in CHANGES:
-            return
-        event = Event(
-            kind=EventKind.ADMIN_CHANGE,
-            time=self._clock(),
-            request_id=call.request_id,
-            method=call.method,
-            principal=call.principal.name if call.principal else "",
-            authentication=call.principal.evidence.value if call.principal else "",
-            peer=call.peer,
-            object=changed_object(call.method, request),
-        )
+    async def change(self, call: Call, request: Any, work: Coroutine[Any, Any, T]) -> T:
+        """Makes a change, which is `work`, and records it. Returns and raises what `work` does.
+
+        Goes on to the end where the caller hangs up: nobody changes anything off the record that way. Raises
+        LEDGER_UNAVAILABLE, and says that the change was made, where it could not be recorded.
+        """
+        task = asyncio.get_running_loop().create_task(self._change(call, request, work))
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+        return await asyncio.shield(task)
+
+    async def _change(self, call: Call, request: Any, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            answer = await work
+        except Exception as error:
+            await self._maybe_changed(call, request, error)
+            raise
+        event = self._event(call, request)
         try:
             await self._ledger.record(event)
         except BrokerError as error:
@@ -88,9 +111,44 @@ class Recorder:
                 error.metadata,
                 retry_after=error.retry_after,
             ) from None
+        return answer
+
+    async def _maybe_changed(self, call: Call, request: Any, error: Exception) -> None:
+        """Records a change that failed such that it may have been made, with the reason why nobody knows."""
+        if isinstance(error, InvalidFieldError):
+            return
+        known = error.reason if isinstance(error, BrokerError) else None
+        if isinstance(error, TimeoutError):
+            known = Reason.DEADLINE_EXCEEDED
+        if known is not None and known not in _UNKNOWN_OUTCOME:
+            return
+        event = self._event(call, request, known.name if known else "INTERNAL")
+        try:
+            await self._ledger.record(event)
+        except BrokerError as failed:
+            self._log.error("a change that may have been made is not on record", object=event.object, why=str(failed))
+
+    def _event(self, call: Call, request: Any, reason: str = "") -> Event:
+        return Event(
+            kind=EventKind.ADMIN_CHANGE,
+            time=self._clock(),
+            request_id=call.request_id,
+            method=call.method,
+            principal=call.principal.name if call.principal else "",
+            authentication=call.principal.evidence.value if call.principal else "",
+            peer=call.peer,
+            object=_plain(changed_object(call.method, request)),
+            reason=reason,
+        )
 
 
 def _shown(message: Any, field: str) -> str:
-    """Returns a field of a request for the record: short, and printable whatever it holds."""
+    """Returns a field of a request for the record."""
     value = getattr(message, field, "")
-    return ascii(value[:_MOST])[1:-1] if isinstance(value, str) and value else ""
+    return _plain(value) if isinstance(value, str) else ""
+
+
+def _plain(text: str) -> str:
+    """Returns a text as printable ASCII of bounded length, whatever it holds; what was longer ends in three dots."""
+    plain = ascii(text[: _MOST + 1])[1:-1]
+    return plain if len(plain) <= _MOST else f"{plain[: _MOST - 3]}..."

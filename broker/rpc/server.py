@@ -82,6 +82,7 @@ class UseCases:
     ledger: Ledger
     recorder: Recorder
     limits: LimitsSettings
+    throttle: Throttle
     memory: Memory
     sync: StateSync
     clock: Clock
@@ -107,7 +108,7 @@ class RpcServer:
             authenticator=use_cases.authenticator,
             require_usable=use_cases.sync.require_usable,
             max_deadline_seconds=settings.max_deadline_seconds,
-            throttle=Throttle(use_cases.limits, use_cases.clock),
+            throttle=use_cases.throttle,
             recorder=use_cases.recorder,
         )
         self._watcher = use_cases.watcher

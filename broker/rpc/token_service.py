@@ -1,5 +1,6 @@
 """TokenService: message to domain, issue, domain to message."""
 
+import contextlib
 from collections.abc import AsyncIterator
 
 import grpc.aio
@@ -72,14 +73,15 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
                     purpose=wanted.purpose,
                 ),
             )
-            async for item in stream:
-                response = pb.WatchTokenResponse()
-                if isinstance(item, Lease):
-                    _fill(response.token, item)
-                else:
-                    response.end.reason = _END_REASONS[item]
-                    response.end.message = item.value
-                yield response
+            async with contextlib.aclosing(stream):
+                async for item in stream:
+                    response = pb.WatchTokenResponse()
+                    if isinstance(item, Lease):
+                        _fill(response.token, item)
+                    else:
+                        response.end.reason = _END_REASONS[item]
+                        response.end.message = item.value
+                    yield response
 
 
 def _fill(response: pb.IssueTokenResponse, lease: Lease) -> None:

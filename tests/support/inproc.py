@@ -28,6 +28,7 @@ from valetkey.v1 import (
     errors_pb2,
     grant_service_pb2,
     grant_service_pb2_grpc,
+    ledger_service_pb2_grpc,
     resource_service_pb2_grpc,
     token_service_pb2_grpc,
 )
@@ -71,6 +72,7 @@ def make_settings(directory: Path, **sections: dict[str, Any]) -> Settings:
         "issuing": {},
         "authn": {},
         "ledger": {"url": f"sqlite:///{directory / 'ledger.db'}"},
+        "limits": {},
     }
     merged: dict[str, Any] = {name: {**values, **sections.get(name, {})} for name, values in defaults.items()}
     return Settings(default_cloud="dev", **merged)
@@ -119,6 +121,7 @@ class Broker:
         self.resources = resource_service_pb2_grpc.ResourceServiceStub(self.channel)
         self.api_keys = api_key_service_pb2_grpc.ApiKeyServiceStub(self.channel)
         self.grants = grant_service_pb2_grpc.GrantServiceStub(self.channel)
+        self.ledger = ledger_service_pb2_grpc.LedgerServiceStub(self.channel)
         self.health = health_pb2_grpc.HealthStub(self.channel)
 
     async def allow(

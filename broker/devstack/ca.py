@@ -25,9 +25,7 @@ class CertificateAuthority:
         self._key = key
         self._certificate = certificate
 
-    def issue(
-        self, name: str, directory: Path, sans: Sequence[str] = ("localhost", "127.0.0.1")
-    ) -> tuple[Path, Path]:
+    def issue(self, name: str, directory: Path, sans: Sequence[str] = ("localhost", "127.0.0.1")) -> tuple[Path, Path]:
         """Writes a server certificate for `sans` and its key: `NAME.pem`, and `NAME.key` with mode 0600.
 
         Returns the paths of certificate and key.

@@ -78,6 +78,10 @@ class Container:
 def _parse(text: str, field: str) -> ResourceId:
     if not text:
         raise InvalidFieldError(field, "is empty", _EXPECTED)
+    if "?" in text:
+        raise InvalidFieldError(
+            field, f"{shown(text)} goes on with a ?, as SAS URLs do", "an id alone: leave out everything from the ? on"
+        )
     if len(text) > _MAX_LENGTH:
         raise InvalidFieldError(field, f"is {len(text)} characters long", f"at most {_MAX_LENGTH} characters")
     scheme, separator, rest = text.partition("://")

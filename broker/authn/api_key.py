@@ -25,13 +25,14 @@ class ApiKeyAuthenticator:
         """
         if not authorization:
             raise BrokerError(
-                Reason.CREDENTIALS_MISSING, "no API key given; send the metadata 'authorization: Bearer vk_…'"
+                Reason.CREDENTIALS_MISSING,
+                "no API key given; send the metadata 'authorization: Bearer' with a space and the key behind it",
             )
         header = authorization[0]
         if len(authorization) > 1 or not isinstance(header, str) or not header.startswith(_SCHEME):
             raise BrokerError(
                 Reason.CREDENTIALS_INVALID,
-                "malformed authorization; expected exactly one 'Bearer vk_…' header",
+                "malformed authorization; expected exactly one header, 'Bearer' with a space and the key behind it",
             )
         digest = api_key_digest(header[len(_SCHEME) :])
         known = self._memory.keys_by_digest.get(digest) if digest is not None else None

@@ -7,6 +7,7 @@ import pytest
 from broker.authn.api_key import ApiKeyAuthenticator
 from broker.errors import BrokerError, Reason
 from broker.model import Role
+from broker.observability.redaction import scrub
 from broker.state.memory import Memory
 from support.core import NOW, FakeClock, make_api_key
 
@@ -48,6 +49,7 @@ def test_no_key(authenticator: ApiKeyAuthenticator) -> None:
     refusal = _refusal(authenticator, [])
     assert refusal.reason is Reason.CREDENTIALS_MISSING
     assert "authorization: Bearer" in refusal.message
+    assert scrub(refusal.message) == refusal.message, "the log must leave the hint whole"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,9 @@ def test_no_key(authenticator: ApiKeyAuthenticator) -> None:
 )
 def test_what_is_not_one_good_key(authenticator: ApiKeyAuthenticator, headers: Sequence[str | bytes]) -> None:
     """Two headers, bytes, other schemes, spaces, unknown and malformed keys: one reason, which tells nothing more."""
-    assert _refusal(authenticator, headers).reason is Reason.CREDENTIALS_INVALID
+    refusal = _refusal(authenticator, headers)
+    assert refusal.reason is Reason.CREDENTIALS_INVALID
+    assert scrub(refusal.message) == refusal.message, "the log must leave the hint whole"
 
 
 def test_a_key_ends_at_its_second(authenticator: ApiKeyAuthenticator, clock: FakeClock) -> None:

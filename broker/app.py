@@ -69,6 +69,7 @@ async def open_core(
             await cloud.forget(connector_uid)
 
         repository = StateRepository(store, memory, gone)
+        closing.push_async_callback(repository.close)
         keys = DelegationKeys(
             cloud=cloud,
             credential=repository.credential,

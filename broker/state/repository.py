@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -15,11 +15,13 @@ from broker.state.codec import (
     decode_api_key,
     decode_connector,
     encode_api_key,
-    encode_connector,
     is_tombstone,
 )
+from broker.state.connector_writes import ConnectorWrites
 from broker.state.generation import Generation, bump, read_generation
+from broker.state.look import look
 from broker.state.memory import Memory
+from broker.state.under_way import UnderWay, whole
 
 _CONNECTORS = "connectors"
 _API_KEYS = "api-keys"
@@ -43,6 +45,12 @@ class StateRepository:
         self._log = structlog.get_logger()
         # Changes to memory come from reloads and from writes; one at a time, or an old reading could undo a write.
         self._lock = asyncio.Lock()
+        self.under_way = UnderWay()
+        self._connector_writes = ConnectorWrites(store, self.under_way, self._changed)
+
+    async def close(self) -> None:
+        """Waits for the changes under way, callers or no callers. Never raises."""
+        await self.under_way.close()
 
     async def load(self) -> None:
         """Reads everything anew."""
@@ -60,6 +68,7 @@ class StateRepository:
 
     async def refresh(self) -> None:
         """Reads what changed since the last time, which mostly is nothing: one small read."""
+        await self.under_way.catch_up()
         async with self._lock:
             generation, _ = await read_generation(self._store)
             if generation.counter == self._seen.counter:
@@ -89,43 +98,17 @@ class StateRepository:
             self._credentials[connector.uid] = credential
         return credential
 
+    @whole
     async def create_connector(self, draft: Connector, client_secret: Secret) -> Connector:
         """Stores a new connector and its secret. Raises CONNECTOR_EXISTS where the name is taken."""
-        taken = BrokerError(
-            Reason.CONNECTOR_EXISTS,
-            f"a connector named {draft.name} exists already; choose another name, or delete it first",
-            {"connector": draft.name},
-        )
-        path, credential_path = f"{_CONNECTORS}/{draft.name}", f"credentials/{draft.name}"
-        expected = await self._version_to_replace(path, taken)
-        # The secret goes first: a connector without its secret must never be seen. Dying right here leaves a version
-        # that no connector names, and that the next one of this name simply counts on from.
-        version = await self._write_next(credential_path, {"client_secret": client_secret.reveal()})
-        connector = replace(draft, credential_version=version)
-        try:
-            await self._store.write(path, encode_connector(connector), expected=expected)
-        except CasMismatchError:
-            await self._store.destroy(credential_path, [version])
-            raise taken from None
-        await self._changed(path)
-        return connector
+        return await self._connector_writes.create(draft, client_secret)
 
+    @whole
     async def delete_connector(self, name: str, deleted_by: str) -> None:
         """Deletes a connector and destroys its secrets. Raises CONNECTOR_NOT_FOUND, or CONFLICT where it changed."""
-        path = f"{_CONNECTORS}/{name}"
-        document = await self._store.read(path)
-        if document is not None and not is_tombstone(document.data):
-            version = int(document.data["credential_version"])
-            tombstone = {"deleted": True, "deleted_by": deleted_by, "credential_version": version}
-            await self._write_over(path, tombstone, document.version)
-            await self._changed(path)
-            await self._destroy_credentials(name, version)
-            return
-        if document is not None:  # Deleted before, perhaps by somebody who died before the secret was destroyed.
-            await self._announce_again(path)
-            await self._destroy_credentials(name, int(document.data["credential_version"]))
-        raise BrokerError(Reason.CONNECTOR_NOT_FOUND, f"no connector is named {name}", {"connector": name})
+        await self._connector_writes.delete(name, deleted_by)
 
+    @whole
     async def create_api_key(self, key: ApiKey) -> None:
         """Stores a new API key. Raises API_KEY_EXISTS where the name is taken."""
         taken = BrokerError(
@@ -141,6 +124,7 @@ class StateRepository:
             raise taken from None
         await self._changed(path)
 
+    @whole
     async def revoke_api_key(self, name: str, revoked_by: str) -> None:
         """Revokes an API key for good. Raises API_KEY_NOT_FOUND, or CONFLICT where it changed."""
         path = f"{_API_KEYS}/{name}"
@@ -162,20 +146,11 @@ class StateRepository:
         return True
 
     async def _version_to_replace(self, path: str, taken: BrokerError) -> int:
-        document = await self._store.read(path)
-        if document is None:
-            return await self._store.newest(path)
-        if not is_tombstone(document.data):
+        document, version = await look(self._store, path)
+        if document is not None and not is_tombstone(document.data):
             await self._announce_again(path)
             raise taken
-        return document.version
-
-    async def _write_next(self, path: str, data: Mapping[str, Any]) -> int:
-        while True:  # Ends: each round that loses means that somebody else's write went through.
-            try:
-                return await self._store.write(path, data, expected=await self._store.newest(path))
-            except CasMismatchError:
-                continue
+        return version
 
     async def _write_over(self, path: str, data: Mapping[str, Any], expected: int) -> None:
         try:
@@ -184,10 +159,6 @@ class StateRepository:
             raise BrokerError(
                 Reason.CONFLICT, f"somebody else changed {path} just now; look at it again", {"object": path}
             ) from None
-
-    async def _destroy_credentials(self, name: str, newest: int) -> None:
-        # Only up to the version this connector used: a later one belongs to a new connector of the same name.
-        await self._store.destroy(f"credentials/{name}", range(1, newest + 1))
 
     async def _announce_again(self, path: str) -> None:
         """Announces what is written already, but perhaps by somebody who died, or was cut off, before saying so.
@@ -198,6 +169,7 @@ class StateRepository:
 
     async def _changed(self, path: str) -> None:
         """Takes over a change of our own, and announces it. The change stands, whatever happens to the news of it."""
+        failure: BaseException | None = None
         announced = False
         try:
             async with self._lock:
@@ -205,14 +177,11 @@ class StateRepository:
             await bump(self._store, path)
             announced = True
         except BrokerError as error:
-            self._log.warning(
-                "a change was not announced; replicas see it at their next full resync",
-                path=path,
-                reason=error.reason.name,
-            )
+            failure = error
         finally:
             if not announced:  # Also where the caller hung up: the next refresh reads everything, and so finds it.
                 self._seen = _UNKNOWN
+                self.under_way.later(f"announce {path}", partial(bump, self._store, path), failure)
 
     async def _reload(self, paths: list[str]) -> None:
         slots = asyncio.Semaphore(_READS_AT_ONCE)

@@ -61,7 +61,8 @@ def test_prints_what_works(up: Dev) -> None:
     valetkey = up.cli()
     options = next(line.split() for line in up.out.splitlines() if line.startswith("  --tenant-id"))
     options[-1] = f"@{up.directory / 'keys' / 'client-secret'}"
-    assert valetkey("service-connector", "register", "my-own", *options).code == 0
+    registered = valetkey("service-connector", "register", "my-own", *options)
+    assert (registered.code, registered.err) == (0, "")
     consumer = str(up.directory / "keys" / "consumer")
     own_key = {"VALETKEY_API_KEY": "", "VALETKEY_API_KEY_FILE": consumer}
     assert valetkey(*ISSUE, **own_key).code == 0

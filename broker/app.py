@@ -96,6 +96,7 @@ async def open_core(
             clock=clock,
             timeout_seconds=issuing.cloud_timeout_seconds,
         )
+        closing.push_async_callback(registry.close)
         issuer = Issuer(
             memory=memory,
             chooser=ConnectorChooser(profiles, directory),

@@ -58,14 +58,21 @@ class ConnectorChooser:
 
     def _refusal(self, principal: Principal, connectors: Sequence[Connector], resource: ResourceId) -> BrokerError:
         if any(connector.resource is None for connector in connectors):
-            return nowhere(str(resource))
+            return nowhere(asked_for(resource))
         return BrokerError(
             Reason.RESOURCE_DENIED,
-            f"no connector that {principal.name} may use serves {resource}; "
+            f"no connector that {principal.name} may use serves {asked_for(resource)}; "
             "`valetkey service-connector list-resources` shows what they serve",
-            {"resource": str(resource)},
+            {"resource": asked_for(resource)},
         )
 
 
 def _matches(resource: ResourceId, container: Container, profile: CloudProfile) -> bool:
     return resource.endpoint is None or resource.endpoint == profile.blob_url(container.account)
+
+
+def asked_for(resource: ResourceId) -> str:
+    """Returns the id as the caller meant it: where it named a host, that may be why nothing answers to it."""
+    if resource.endpoint is None:
+        return str(resource)
+    return f"{resource.endpoint}/{str(resource).removeprefix('az://')}"

@@ -46,18 +46,19 @@ RESOURCE_TYPES = _EnumMap(ResourceType, common_pb2.ResourceType, "RESOURCE_TYPE"
 CONNECTOR_TYPES = _EnumMap(ConnectorType, connector_service_pb2.ConnectorType, "CONNECTOR_TYPE", "type")
 AUTH_METHODS = _EnumMap(AuthMethod, connector_service_pb2.AuthMethod, "AUTH_METHOD", "auth_method")
 
-_PERMISSION_SETS: dict[tuple[int, ...], PermissionSet] = {}
-_MOST_PERMISSION_SETS = 1024
+_PERMISSION_SETS: dict[frozenset[int], PermissionSet] = {}  # No more than there are sets of permissions.
+# Each permission a few times over is sloppy; more than that nobody means, and reading it costs.
+_MOST_PERMISSIONS = 32
 
 
 def permission_set(numbers: Sequence[int]) -> PermissionSet:
-    """Returns the permissions of a request; the few combinations that callers use are made once."""
-    key = tuple(numbers)
+    """Returns the permissions of a request; each combination is made once. Raises InvalidFieldError."""
+    if len(numbers) > _MOST_PERMISSIONS:
+        raise InvalidFieldError("permissions", f"holds {len(numbers)} values", f"at most {_MOST_PERMISSIONS}")
+    key = frozenset(numbers)
     known = _PERMISSION_SETS.get(key)
     if known is None:
-        known = PermissionSet(PERMISSIONS.read(number) for number in key)
-        if len(_PERMISSION_SETS) < _MOST_PERMISSION_SETS:
-            _PERMISSION_SETS[key] = known
+        known = _PERMISSION_SETS[key] = PermissionSet(PERMISSIONS.read(number) for number in numbers)
     return known
 
 

@@ -74,7 +74,7 @@ def test_the_client_warns_of_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     [
         ({}, r"no endpoint; expected HOST:PORT in --endpoint, in VALETKEY_ENDPOINT or as `endpoint` in "),
         ({"VALETKEY_ENDPOINT": "b:1"}, "no API key; expected one in VALETKEY_API_KEY"),
-        ({"VALETKEY_ENDPOINT": "b:1", "VALETKEY_API_KEY": ""}, "no API key"),
+        ({"VALETKEY_ENDPOINT": "b:1", "VALETKEY_API_KEY": ""}, "no API key; .* names, or as `api_key` or"),
         ({"VALETKEY_ENDPOINT": "b:1", "VALETKEY_API_KEY": "vk_a\nvk_b"}, "API key: .* several lines"),
         ({"VALETKEY_ENDPOINT": "b:1", "VALETKEY_API_KEY": "k", "VALETKEY_API_KEY_FILE": "f"}, "one of them"),
         ({"VALETKEY_ENDPOINT": "b:1", "VALETKEY_API_KEY_FILE": "/nowhere/key"}, "there is no file /nowhere/key"),

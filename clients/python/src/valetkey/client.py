@@ -12,7 +12,7 @@ import grpc
 
 from valetkey import convert, values
 from valetkey.channel import open_channel, parse_endpoint
-from valetkey.errors import InvalidArgumentError, from_rpc_error
+from valetkey.errors import InvalidArgumentError, ValetKeyError, from_rpc_error
 from valetkey.settings import load_settings
 from valetkey.v1 import api_key_service_pb2 as api_key_pb
 from valetkey.v1 import connector_service_pb2 as connector_pb
@@ -52,6 +52,7 @@ class Client:
         """
         if not 0 < timeout <= _MAX_TIMEOUT:
             raise InvalidArgumentError(f"timeout: {timeout:g} s is out of range; expected over 0 and up to 3600 s")
+        self._closed = False
         self._endpoint = parse_endpoint(endpoint)
         self._timeout = timeout
         self._channel = open_channel(self._endpoint, api_key, Path(ca_file) if ca_file else None)
@@ -85,7 +86,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Closes the connection; calls under way are cancelled."""
+        """Closes the connection for good; calls under way are cancelled."""
+        self._closed = True
         self._channel.close()
 
     def issue_token(
@@ -225,6 +227,8 @@ class Client:
         self._call(self._api_keys.RevokeApiKey, api_key_pb.RevokeApiKeyRequest(name=name))
 
     def _call(self, method: "grpc.UnaryUnaryMultiCallable[Request, Response]", request: Request) -> Response:
+        if self._closed:
+            raise ValetKeyError("this client is closed; expected calls before close(), or make a new Client")
         try:
             return method(request, timeout=self._timeout)
         except grpc.RpcError as error:

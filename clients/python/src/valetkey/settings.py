@@ -74,7 +74,7 @@ def _api_key(layers: list[_Layer], path: Path) -> str:
     raise SettingsError(
         "no API key; expected one in VALETKEY_API_KEY, "
         "in the file that --api-key-file or VALETKEY_API_KEY_FILE names, or as "
-        f" `api_key` or `api_key_file` in {path}"
+        f"`api_key` or `api_key_file` in {path}"
     )
 
 

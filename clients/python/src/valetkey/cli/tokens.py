@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from valetkey import convert
-from valetkey.cli.durations import parse_duration
+from valetkey.cli.durations import parse_life
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import client_of
 from valetkey.cli.times import utc
@@ -65,7 +65,7 @@ def issue(
     """Issue one SAS token for one resource."""
     screen = Screen(as_json=output is TokenFormat.JSON)
     words = _permissions(permissions)
-    lifetime = None if ttl is None else parse_duration(ttl, "--ttl")
+    lifetime = None if ttl is None else parse_life(ttl, "--ttl", screen)
     with client_of(context, screen) as client:
         token = client.issue_token(resource, words, ttl=lifetime, connector=connector, source_ip=source_ip)
     _print(token, output, screen)
@@ -76,7 +76,10 @@ def _permissions(text: str) -> list[str]:
     unknown = [word for word in words if word not in _PERMISSIONS]
     if unknown or not words:
         problem = f"{unknown[0]!r} is unknown" if unknown else "none given"
-        raise InvalidArgumentError(f"--permissions: {problem}; expected some of {', '.join(_PERMISSIONS)}")
+        raise InvalidArgumentError(
+            f"--permissions: {problem}; expected some of {', '.join(_PERMISSIONS)}, "
+            "with commas between them and no spaces: read,list"
+        )
     return words
 
 

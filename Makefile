@@ -16,11 +16,11 @@ HAVE_POSTGRES := { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres;
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
-install: .venv/.installed ## Installs both distributions and the tools into .venv
+install: .venv/.installed ## Installs all of it into .venv (one to two minutes; the others do it if need be)
 
 # Output goes to a file: it matters only when something fails.
 .venv/.installed: requirements/dev.txt pyproject.toml clients/python/pyproject.toml broker/devstack/azurite_npm/package-lock.json
-	@echo "Installing into .venv (about a minute the first time) …"
+	@echo "Installing into .venv (one to two minutes, this first time) …"
 	@mkdir -p build
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed; this is " + sys.version)'
 	@{ test -x $(BIN)/python || $(PYTHON) -m venv .venv; \
@@ -31,10 +31,10 @@ install: .venv/.installed ## Installs both distributions and the tools into .ven
 	 } > build/install.log 2>&1 || { tail -n 20 build/install.log; echo "make: installing failed; the whole story is in build/install.log"; exit 1; }
 	@touch $@
 
-demo: install ## Runs the main job on real parts, from registering to a refused token, in about half a minute
-	@$(BIN)/python -m broker.devstack.demo
+demo: install ## Runs the main job on real parts, from registering to a refused token, in about 20 s
+	@$(BIN)/python -m broker.devstack
 
-dev: install ## Leaves a whole stack running: OpenBao, Azurite, a stand-in for Entra and ARM, the broker
+dev: install ## Leaves a fresh stack running: OpenBao, Azurite, a stand-in for Entra and ARM, the broker
 	@$(BIN)/valetkey-broker dev
 
 test: install ## Runs all tests, in parallel, with branch coverage

@@ -88,6 +88,7 @@ async def open_core(
             await cloud.forget(connector_uid)
 
         repository = StateRepository(store, memory, gone)
+        closing.push_async_callback(repository.close)
         keys = DelegationKeys(
             cloud=cloud,
             credential=repository.credential,
@@ -114,6 +115,7 @@ async def open_core(
             clock=clock,
             timeout_seconds=issuing.cloud_timeout_seconds,
         )
+        closing.push_async_callback(registry.close)
         issuer = Issuer(
             memory=memory,
             policy=policy,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Coroutine, Iterator
@@ -52,6 +53,13 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        # Python must not try once more to write what is left, as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        typer.echo(f"Error: cannot write: {error.strerror}", err=True)
+        sys.exit(1)
 
 
 @app.command()
@@ -82,6 +90,8 @@ def check_config(config: Config) -> None:
     """Says what is wrong with the settings, or that nothing is, without starting."""
     settings = load_settings(config)
     check_certificate(settings.server.tls_cert_file, settings.server.tls_key_file)
+    for warning in settings.warnings():
+        typer.echo(f"Warning: {warning}", err=True)
     mtls = settings.authn.mtls
     if mtls is not None:
         TrustBundles(mtls.trust_domains)

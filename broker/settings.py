@@ -13,6 +13,7 @@ from broker.errors import ConfigurationError
 from broker.identity_settings import AuthnSettings
 from broker.ledger_settings import LedgerSettings
 from broker.model import CloudProfile
+from broker.settings_problems import explain, open_to_others
 
 ENV_PREFIX = "VALETKEY_BROKER_"
 Seconds = Annotated[float, Field(gt=0)]
@@ -228,6 +229,15 @@ class Settings(BaseSettings):
         }
         return {setting: path for setting, path in named.items() if path is not None}
 
+    def warnings(self) -> list[str]:
+        """Returns a sentence for each file of secrets that every user of this machine can read or change."""
+        secrets = {"server.tls_key_file": self.server.tls_key_file, "vault.secret_id_file": self.vault.secret_id_file}
+        return [
+            f"{setting}: {path} is open to every user of this machine; run: chmod o-rwx {path}"
+            for setting, path in secrets.items()
+            if open_to_others(path)
+        ]
+
 
 def load_settings(path: Path) -> Settings:
     """Reads the settings from a TOML file and the environment.
@@ -247,8 +257,7 @@ def load_settings(path: Path) -> Settings:
     except SettingsError as error:
         raise ConfigurationError(f"the environment ({ENV_PREFIX}…): {error}; expected JSON for a section") from None
     except ValidationError as error:
-        lines = [_line(problem) for problem in error.errors(include_input=False, include_url=False)]
-        raise ConfigurationError("\n".join(f"{path}: {line}" for line in lines)) from None
+        raise ConfigurationError("\n".join(explain(error, Settings, path, ENV_PREFIX))) from None
     problems = [
         f"{path}: {setting}: {problem}" for setting, file in settings.files().items() if (problem := _unreadable(file))
     ]
@@ -259,12 +268,6 @@ def load_settings(path: Path) -> Settings:
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from None
     return settings
-
-
-def _line(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    what = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{where}: {what}" if where else what
 
 
 def _unreadable(file: Path) -> str | None:

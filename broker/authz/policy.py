@@ -173,7 +173,7 @@ def denied(principal: Principal, resource: ResourceId, connector: str = "") -> B
     by = f" with the connector {connector}" if connector else ""
     return BrokerError(
         Reason.RESOURCE_DENIED,
-        f"no grant lets {principal.name} use {resource}{by}; `valetkey grant explain` shows what would work, "
-        "`valetkey service-connector list-resources` what there is for it",
-        {"resource": str(resource), **({"connector": connector} if connector else {})},
+        f"no grant lets {principal.name} use {resource.as_asked()}{by}; `valetkey grant explain` shows what would "
+        "work, `valetkey service-connector list-resources` what there is for it",
+        {"resource": resource.as_asked(), **({"connector": connector} if connector else {})},
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from broker.connectors.listings import RecentListings
 from broker.connectors.verify import pinned, serving, verify
 from broker.errors import BrokerError, Reason
 from broker.model import (
@@ -76,6 +77,11 @@ class ConnectorRegistry:
         self._default_cloud = default_cloud
         self._clock = clock
         self._timeout = timeout_seconds
+        self._listings = RecentListings(self._listed, clock)
+
+    async def close(self) -> None:
+        """Ends what is under way."""
+        await self._listings.close()
 
     async def create(self, new: NewConnector, *, created_by: str) -> tuple[Connector, Sequence[Container]]:
         """Verifies a new connector and stores it; stores nothing where verification fails.
@@ -123,7 +129,7 @@ class ConnectorRegistry:
         only: ResourceId | None,
         may_see: Callable[[Connector, Container], bool] = lambda _connector, _container: True,
     ) -> Sequence[Reach]:
-        """Asks the cloud what each of `connectors` reaches; one that fails does not hide the others.
+        """Says what each of `connectors` reaches, or reached a moment ago; one that fails does not hide the others.
 
         What `may_see` refuses shows up nowhere, errors included.
         """
@@ -132,17 +138,21 @@ class ConnectorRegistry:
         async def ask(connector: Connector) -> Reach:
             async with slots:
                 try:
-                    credential = await self._repository.credential(connector)
-                    async with asyncio.timeout(self._timeout):
-                        found = await self._cloud.find_containers(connector, credential)
+                    found = await self._listings.get(connector)
                     seen = serving(connector, [container for container in found if may_see(connector, container)])
                 except BrokerError as error:
                     return Reach(connector, (), error)
-                except TimeoutError:
-                    return Reach(connector, (), too_slow(connector, self._timeout))
             return Reach(connector, [c for c in seen if only is None or self._means(only, connector, c)])
 
         return await asyncio.gather(*(ask(connector) for connector in connectors))
+
+    async def _listed(self, connector: Connector) -> Sequence[Container]:
+        try:
+            async with asyncio.timeout(self._timeout):
+                credential = await self._repository.credential(connector)
+                return await self._cloud.find_containers(connector, credential)
+        except TimeoutError:
+            raise too_slow(connector, self._timeout) from None
 
     def _means(self, wanted: ResourceId, connector: Connector, container: Container) -> bool:
         if wanted.endpoint is not None:

@@ -23,7 +23,7 @@ async def verify(cloud: Cloud, clock: Clock, connector: Connector, credential: C
     delegation key is left out, unless that holds for all of them.
     """
     await cloud.log_in(connector, credential)
-    containers = serving(connector, await cloud.find_containers(connector, credential))
+    containers = serving(connector, await cloud.find_containers(connector, credential), name_others=True)
     accounts = sorted({container.account for container in containers})
     if not accounts and connector.azure.storage_account:
         accounts = [connector.azure.storage_account]  # An empty account is still worth a key.
@@ -44,10 +44,11 @@ async def verify(cloud: Cloud, clock: Clock, connector: Connector, credential: C
     return [container for container in containers if container.account not in failures]
 
 
-def serving(connector: Connector, containers: Sequence[Container]) -> Sequence[Container]:
+def serving(connector: Connector, containers: Sequence[Container], *, name_others: bool = False) -> Sequence[Container]:
     """Returns those of `containers` that the connector serves: all, or for a single-instance connector its own.
 
-    Raises RESOURCE_NOT_FOUND where that one is missing, RESOURCE_AMBIGUOUS where several accounts have it.
+    Raises RESOURCE_NOT_FOUND where that one is missing, RESOURCE_AMBIGUOUS where several accounts have it. With
+    `name_others`, which is for operators only, the former says what there is instead.
     """
     wanted = connector.resource
     if wanted is None:
@@ -55,9 +56,10 @@ def serving(connector: Connector, containers: Sequence[Container]) -> Sequence[C
     found = [c for c in containers if c.name == wanted.container and wanted.account in (None, c.account)]
     if not found:
         near = ", ".join(c.resource_id for c in containers[:_NAMED]) + (", …" if len(containers) > _NAMED else "")
+        instead = f"; it reaches {near or 'no container'}" if name_others else ""
         raise BrokerError(
             Reason.RESOURCE_NOT_FOUND,
-            f"connector {connector.name} does not reach {wanted}; it reaches {near or 'no container'}",
+            f"connector {connector.name} does not reach {wanted}{instead}",
             {"resource": str(wanted), "connector": connector.name},
         )
     if len(found) > 1:

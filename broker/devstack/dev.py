@@ -14,6 +14,7 @@ from broker.devstack.broker import start_broker
 from broker.devstack.layout import write_private
 from broker.devstack.seed import DEMO_CONNECTOR, DEMO_RESOURCE, Seeds, seed
 from broker.devstack.stack import DevStack
+from broker.errors import ConfigurationError
 
 _WATCH_SECONDS = 0.5
 
@@ -45,6 +46,11 @@ async def run_dev(stack: DevStack, *, workers: int) -> int:
     try:
         return await running
     except asyncio.CancelledError:
+        return 0
+    except ConfigurationError:
+        # A terminal's Ctrl-C reaches a part in its first moment, too, and that part then fails to come up.
+        if not stopping.is_set():
+            raise
         return 0
 
 

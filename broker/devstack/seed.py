@@ -45,7 +45,7 @@ async def seed(stack: DevStack, *, connector: bool = True) -> Seeds:
     """
     folder = private_directory(stack.directory / "keys")
     seeds = Seeds(folder / "admin", folder / "consumer", folder / "client-secret")
-    write_private(seeds.client_secret, stack.client_secret.reveal() + "\n")
+    write_private(seeds.client_secret, stack.client_secret.reveal())  # no line break, so `register` notes none
     async with open_core(load_settings(stack.settings_file)) as core:
         await core.store.open()
         await core.repository.load()

@@ -59,7 +59,7 @@ class ConnectorChooser:
 
     def _refusal(self, principal: Principal, connectors: Sequence[Connector], resource: ResourceId) -> BrokerError:
         if any(connector.resource is None for connector in connectors):
-            return nowhere(str(resource))
+            return nowhere(resource.as_asked())
         return denied(principal, resource)  # The same words as for those who have no grant.
 
 

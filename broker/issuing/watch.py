@@ -94,22 +94,17 @@ class TokenWatcher:
 
         Raises what `Issuer.issue` raises where there is no first token.
         """
-        lease = await self._issue(call, request)
-        yield lease
-        while True:
+        outcome: Lease | EndReason = await self._issue(call, request)
+        while isinstance(outcome, Lease):
+            lease = outcome
+            # Reckoned before it is handed over: a caller that reads slowly does not put off its next token.
             now = self._clock()
             due = now + (lease.expires - now) * random.uniform(_EARLIEST, _LATEST)  # noqa: S311 (jitter, no secret)
+            yield lease
             end = await self._wait(call.principal, request, lease, due)
-            if end is None:
-                outcome = await self._renewed(call, request, lease)
-                if isinstance(outcome, Lease):
-                    lease = outcome
-                    yield lease
-                    continue
-                end = outcome
-            self._log.info("stream ended", principal=call.principal.name, connector=lease.connector, why=end.name)
-            yield end
-            return
+            outcome = end if end is not None else await self._renewed(call, request, lease)
+        self._log.info("stream ended", principal=call.principal.name, connector=lease.connector, why=outcome.name)
+        yield outcome
 
     async def _issue(self, call: CallInfo, request: TokenRequest) -> Lease:
         return await self._issuer.issue(

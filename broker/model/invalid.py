@@ -1,5 +1,10 @@
 """The one exception of values that cannot be made."""
 
+import re
+
+# Where a SAS URL or a SAS token, pasted into the wrong field, turns secret; percent-encoded too.
+_SECRET_FROM_HERE = re.compile(r"\?|%3f|sig(?:=|%3d)", re.IGNORECASE)
+
 
 class InvalidFieldError(ValueError):
     """A field is malformed.
@@ -16,6 +21,10 @@ class InvalidFieldError(ValueError):
 
 
 def shown(value: str, limit: int = 80) -> str:
-    """Returns `value` quoted for a message: ASCII only, control characters escaped, cut at `limit`."""
-    text = ascii(value[:limit])
-    return text if len(value) <= limit else f"{text}…"
+    """Returns `value` quoted for a message: ASCII only, control characters escaped, cut at `limit`.
+
+    What stands from the first `?` or `sig=` on is left out: people paste SAS URLs.
+    """
+    public = _SECRET_FROM_HERE.split(value, maxsplit=1)[0][:limit]
+    text = ascii(public)
+    return text if public == value else f"{text}…"

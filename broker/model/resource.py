@@ -59,6 +59,10 @@ class ResourceId:
     def __str__(self) -> str:
         return f"az://{self.container}/{self.prefix}" if self.prefix else f"az://{self.container}"
 
+    def as_asked(self) -> str:
+        """Returns the id as the caller meant it: where it named a host, that may be why nothing answers to it."""
+        return str(self) if self.endpoint is None else f"{self.endpoint}/{str(self).removeprefix('az://')}"
+
 
 @dataclass(frozen=True, slots=True)
 class Container:
@@ -78,6 +82,10 @@ class Container:
 def _parse(text: str, field: str) -> ResourceId:
     if not text:
         raise InvalidFieldError(field, "is empty", _EXPECTED)
+    if "?" in text:
+        raise InvalidFieldError(
+            field, f"{shown(text)} goes on with a ?, as SAS URLs do", "an id alone: leave out everything from the ? on"
+        )
     if len(text) > _MAX_LENGTH:
         raise InvalidFieldError(field, f"is {len(text)} characters long", f"at most {_MAX_LENGTH} characters")
     scheme, separator, rest = text.partition("://")

@@ -59,20 +59,21 @@ AUTH_METHODS = _EnumMap(AuthMethod, connector_service_pb2.AuthMethod, "AUTH_METH
 CONSUMER_ROLES = _EnumMap(ConsumerRole, grant_service_pb2.ConsumerRole, "CONSUMER_ROLE", "consumer_role")
 EVENT_KINDS = _EnumMap(EventKind, ledger_service_pb2.EventKind, "EVENT_KIND", "kind")
 
-_PERMISSION_SETS: dict[tuple[int, ...], PermissionSet] = {}
-_MOST_PERMISSION_SETS = 1024
+_PERMISSION_SETS: dict[frozenset[int], PermissionSet] = {}  # No more than there are sets of permissions.
+# Each permission a few times over is sloppy; more than that nobody means, and reading it costs.
+_MOST_PERMISSIONS = 32
 _MAX_DURATION_SECONDS = 315_576_000_000  # google.protobuf.Duration's own bound
 _MAX_NANOS = 1_000_000_000
 
 
 def permission_set(numbers: Sequence[int]) -> PermissionSet:
-    """Returns the permissions of a request; the few combinations that callers use are made once."""
-    key = tuple(numbers)
+    """Returns the permissions of a request; each combination is made once. Raises InvalidFieldError."""
+    if len(numbers) > _MOST_PERMISSIONS:
+        raise InvalidFieldError("permissions", f"holds {len(numbers)} values", f"at most {_MOST_PERMISSIONS}")
+    key = frozenset(numbers)
     known = _PERMISSION_SETS.get(key)
     if known is None:
-        known = PermissionSet(PERMISSIONS.read(number) for number in key)
-        if len(_PERMISSION_SETS) < _MOST_PERMISSION_SETS:
-            _PERMISSION_SETS[key] = known
+        known = _PERMISSION_SETS[key] = PermissionSet(PERMISSIONS.read(number) for number in numbers)
     return known
 
 
@@ -158,7 +159,7 @@ def grant_message(grant: Grant) -> grant_service_pb2.Grant:
         containers=[pattern.text for pattern in grant.containers],
         prefixes=grant.prefixes,
         permissions=[PERMISSIONS.to_proto[permission] for permission in grant.permissions.members],
-        consumer_role=CONSUMER_ROLES.to_proto[grant.consumer_role] if grant.consumer_role else 0,
+        consumer_role=CONSUMER_ROLES.to_proto[grant.consumer_role] if grant.consumer_role else None,
         source_ip=grant.source_ip,
         note=grant.note,
         version=grant.version,

@@ -7,8 +7,6 @@ from typing import Any
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
-from grpc_reflection.v1alpha._async import ReflectionServicer
 from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
@@ -32,8 +30,10 @@ from broker.rpc.credentials import (
 )
 from broker.rpc.grant_service import GrantService
 from broker.rpc.guard import Guard
+from broker.rpc.health import Health
 from broker.rpc.ledger_service import LedgerService
 from broker.rpc.recorder import Recorder
+from broker.rpc.reflection import Reflection
 from broker.rpc.resource_service import ResourceService
 from broker.rpc.token_service import TokenService
 from broker.settings import LimitsSettings, ServerSettings
@@ -113,7 +113,7 @@ class RpcServer:
         )
         self._watcher = use_cases.watcher
         self._server = grpc.aio.server(options=server_options(settings, shared_port=shared_port))
-        self._health = HealthServicer()
+        self._health = Health()
         self._serving = False
         self._recording = True
         self._stopping = False
@@ -135,7 +135,7 @@ class RpcServer:
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, methods)
         names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, REFLECTION)
-        add_ServerReflectionServicer_to_server(ReflectionServicer(names), methods)
+        add_ServerReflectionServicer_to_server(Reflection(names, settings.max_deadline_seconds), methods)
         self._server.add_generic_rpc_handlers((guard,))
 
     async def start(self) -> None:
@@ -173,13 +173,14 @@ class RpcServer:
         self._stopping = True
         await self._announce()
         self._watcher.stop()
+        self._health.end()
         await self._server.stop(self._settings.grace_seconds)
 
     async def _announce(self) -> None:
         serving = self._serving and self._recording and not self._stopping
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for service in ("", *SERVICES):
-            await self._health.set(service, status)
+            self._health.set(service, status)
 
 
 def server_options(settings: ServerSettings, *, shared_port: bool) -> list[tuple[str, int]]:
@@ -190,6 +191,10 @@ def server_options(settings: ServerSettings, *, shared_port: bool) -> list[tuple
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", 4 * 1024 * 1024),
         ("grpc.max_metadata_size", 16 * 1024),
+        # So many calls at once on one connection; more wait on the client's side.
+        ("grpc.max_concurrent_streams", 1000),
+        # A connection that carries no call is given up; clients open another when they need one.
+        ("grpc.max_connection_idle_ms", 300_000),
         # Peers that vanish are noticed; peers that ping too often are cut off.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),

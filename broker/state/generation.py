@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from broker.errors import BrokerError, Reason
 from broker.ports import CasMismatchError, StateStore
+from broker.state.look import look
 
 PATH = "generation"
 JOURNAL_LENGTH = 64
@@ -29,9 +30,9 @@ class Generation:
 
 async def read_generation(store: StateStore) -> tuple[Generation, int]:
     """Returns the generation and the version of its document (0 where nobody has written it yet)."""
-    document = await store.read(PATH)
+    document, version = await look(store, PATH)
     if document is None:
-        return Generation(0, ()), await store.newest(PATH)
+        return Generation(0, ()), version
     try:
         journal = tuple((int(number), str(path)) for number, path in document.data.get("journal", ()))
         return Generation(int(document.data["counter"]), journal), document.version

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -13,6 +14,7 @@ from broker.ports import Document, StateStore
 from broker.state.codec import decode_api_key, decode_connector, decode_grant, is_tombstone
 from broker.state.generation import Generation, bump, read_generation
 from broker.state.memory import Memory
+from broker.state.under_way import UnderWay
 
 CONNECTORS = "connectors"
 API_KEYS = "api-keys"
@@ -36,6 +38,7 @@ class StateMirror:
         self._log = structlog.get_logger()
         # Changes to memory come from reloads and from writes; one at a time, or an old reading could undo a write.
         self._lock = asyncio.Lock()
+        self.under_way = UnderWay()
 
     async def load(self) -> None:
         """Reads everything anew."""
@@ -53,6 +56,7 @@ class StateMirror:
 
     async def refresh(self) -> None:
         """Reads what changed since the last time, which mostly is nothing: one small read."""
+        await self.under_way.catch_up()
         async with self._lock:
             generation, _ = await read_generation(self._store)
             if generation.counter == self._seen.counter:
@@ -75,6 +79,7 @@ class StateMirror:
 
     async def _changed(self, path: str) -> None:
         """Takes over a change of our own, and announces it. The change stands, whatever happens to the news of it."""
+        failure: BaseException | None = None
         announced = False
         try:
             async with self._lock:
@@ -82,14 +87,11 @@ class StateMirror:
             await bump(self._store, path)
             announced = True
         except BrokerError as error:
-            self._log.warning(
-                "a change was not announced; replicas see it at their next full resync",
-                path=path,
-                reason=error.reason.name,
-            )
+            failure = error
         finally:
             if not announced:  # Also where the caller hung up: the next refresh reads everything, and so finds it.
                 self._seen = _UNKNOWN
+                self.under_way.later(f"announce {path}", partial(bump, self._store, path), failure)
 
     async def _reload(self, paths: list[str]) -> None:
         slots = asyncio.Semaphore(_READS_AT_ONCE)

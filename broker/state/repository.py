@@ -1,14 +1,18 @@
 """Writes what the broker keeps in Vault."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from broker.errors import BrokerError, Reason
 from broker.model import ApiKey, Connector, Credential, Grant, Secret
-from broker.ports import CasMismatchError
-from broker.state.codec import encode_api_key, encode_connector, encode_grant, is_tombstone
-from broker.state.mirror import API_KEYS, CONNECTORS, GRANTS, StateMirror
+from broker.ports import CasMismatchError, StateStore
+from broker.state.codec import encode_api_key, encode_grant, is_tombstone
+from broker.state.connector_writes import ConnectorWrites
+from broker.state.look import look
+from broker.state.memory import Memory
+from broker.state.mirror import API_KEYS, GRANTS, StateMirror
+from broker.state.under_way import whole
 
 
 class StateRepository(StateMirror):
@@ -17,6 +21,14 @@ class StateRepository(StateMirror):
     A deleted object leaves a tombstone under its name, so that deleting is a check-and-set too. All methods raise
     BrokerError with VAULT_UNAVAILABLE where Vault does not do its part.
     """
+
+    def __init__(self, store: StateStore, memory: Memory, on_connector_gone: Callable[[str], Awaitable[None]]) -> None:
+        super().__init__(store, memory, on_connector_gone)
+        self._connector_writes = ConnectorWrites(store, self.under_way, self._changed)
+
+    async def close(self) -> None:
+        """Waits for the changes under way, callers or no callers. Never raises."""
+        await self.under_way.close()
 
     async def credential(self, connector: Connector) -> Credential:
         """Returns the credential in use by `connector`: from memory, or once from Vault."""
@@ -36,43 +48,17 @@ class StateRepository(StateMirror):
             self._credentials[connector.uid] = credential
         return credential
 
+    @whole
     async def create_connector(self, draft: Connector, client_secret: Secret) -> Connector:
         """Stores a new connector and its secret. Raises CONNECTOR_EXISTS where the name is taken."""
-        taken = BrokerError(
-            Reason.CONNECTOR_EXISTS,
-            f"a connector named {draft.name} exists already; choose another name, or delete it first",
-            {"connector": draft.name},
-        )
-        path, credential_path = f"{CONNECTORS}/{draft.name}", f"credentials/{draft.name}"
-        expected = await self._version_to_replace(path, taken)
-        # The secret goes first: a connector without its secret must never be seen. Dying right here leaves a version
-        # that no connector names, and that the next one of this name simply counts on from.
-        version = await self._write_next(credential_path, {"client_secret": client_secret.reveal()})
-        connector = replace(draft, credential_version=version)
-        try:
-            await self._store.write(path, encode_connector(connector), expected=expected)
-        except CasMismatchError:
-            await self._store.destroy(credential_path, [version])
-            raise taken from None
-        await self._changed(path)
-        return connector
+        return await self._connector_writes.create(draft, client_secret)
 
+    @whole
     async def delete_connector(self, name: str, deleted_by: str) -> None:
         """Deletes a connector and destroys its secrets. Raises CONNECTOR_NOT_FOUND, or CONFLICT where it changed."""
-        path = f"{CONNECTORS}/{name}"
-        document = await self._store.read(path)
-        if document is not None and not is_tombstone(document.data):
-            version = int(document.data["credential_version"])
-            tombstone = {"deleted": True, "deleted_by": deleted_by, "credential_version": version}
-            await self._write_over(path, tombstone, document.version)
-            await self._changed(path)
-            await self._destroy_credentials(name, version)
-            return
-        if document is not None:  # Deleted before, perhaps by somebody who died before the secret was destroyed.
-            await self._announce_again(path)
-            await self._destroy_credentials(name, int(document.data["credential_version"]))
-        raise BrokerError(Reason.CONNECTOR_NOT_FOUND, f"no connector is named {name}", {"connector": name})
+        await self._connector_writes.delete(name, deleted_by)
 
+    @whole
     async def create_api_key(self, key: ApiKey) -> None:
         """Stores a new API key. Raises API_KEY_EXISTS where the name is taken."""
         taken = BrokerError(
@@ -88,6 +74,7 @@ class StateRepository(StateMirror):
             raise taken from None
         await self._changed(path)
 
+    @whole
     async def revoke_api_key(self, name: str, revoked_by: str) -> None:
         """Revokes an API key for good. Raises API_KEY_NOT_FOUND, or CONFLICT where it changed."""
         path = f"{API_KEYS}/{name}"
@@ -99,6 +86,7 @@ class StateRepository(StateMirror):
         await self._write_over(path, {"deleted": True, "deleted_by": revoked_by}, document.version)
         await self._changed(path)
 
+    @whole
     async def create_grant(self, grant: Grant) -> Grant:
         """Stores a new grant and returns it with its version. Raises GRANT_EXISTS where the name is taken."""
         taken = BrokerError(
@@ -115,6 +103,7 @@ class StateRepository(StateMirror):
         await self._changed(path)
         return replace(grant, version=version)
 
+    @whole
     async def update_grant(self, grant: Grant) -> Grant:
         """Replaces the grant if it still has `grant.version`; returns it with the new one.
 
@@ -133,6 +122,7 @@ class StateRepository(StateMirror):
         await self._changed(path)
         return replace(grant, version=version)
 
+    @whole
     async def delete_grant(self, name: str, deleted_by: str) -> None:
         """Deletes a grant. Raises GRANT_NOT_FOUND, or CONFLICT where it changed."""
         path = f"{GRANTS}/{name}"
@@ -145,30 +135,17 @@ class StateRepository(StateMirror):
         await self._changed(path)
 
     async def _version_to_replace(self, path: str, taken: BrokerError) -> int:
-        document = await self._store.read(path)
-        if document is None:
-            return await self._store.newest(path)
-        if not is_tombstone(document.data):
+        document, version = await look(self._store, path)
+        if document is not None and not is_tombstone(document.data):
             await self._announce_again(path)
             raise taken
-        return document.version
-
-    async def _write_next(self, path: str, data: Mapping[str, Any]) -> int:
-        while True:  # Ends: each round that loses means that somebody else's write went through.
-            try:
-                return await self._store.write(path, data, expected=await self._store.newest(path))
-            except CasMismatchError:
-                continue
+        return version
 
     async def _write_over(self, path: str, data: Mapping[str, Any], expected: int) -> int:
         try:
             return await self._store.write(path, data, expected=expected)
         except CasMismatchError:
             raise _changed_by_others(path) from None
-
-    async def _destroy_credentials(self, name: str, newest: int) -> None:
-        # Only up to the version this connector used: a later one belongs to a new connector of the same name.
-        await self._store.destroy(f"credentials/{name}", range(1, newest + 1))
 
     async def _announce_again(self, path: str) -> None:
         """Announces what is written already, but perhaps by somebody who died, or was cut off, before saying so.

@@ -3,13 +3,13 @@
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from support.dev_command import Dev, dev
-from support.e2e import DEMO, alive, soon
+from support.e2e import DEMO, alive, read_process, soon
 
 ISSUE = ("token", "issue", "--resource", DEMO, "--permissions", "read")
 
@@ -40,25 +40,46 @@ def test_ends_with_all_its_children(tmp_path: Path, end: Callable[[Dev], None], 
         assert stack.left() == []
 
 
-def test_prints_what_works(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+    """A stack that is up, for tests that leave it so."""
+    with dev(tmp_path_factory.mktemp("up") / "stack") as stack:
+        stack.wait_until_ready()
+        yield stack
+
+
+@pytest.mark.xdist_group("e2e-dev")
+def test_prints_what_works(up: Dev) -> None:
     """The exports on the screen are those of env.sh, private to the user; the consumer's key and the service
     principal do what the text says.
     """
-    with dev(tmp_path / "stack") as stack:
-        stack.wait_until_ready()
-        script = stack.directory / "env.sh"
-        assert script.stat().st_mode & 0o077 == 0
-        printed = [line.strip() for line in stack.out.splitlines() if line.startswith("  export ")]
-        assert printed == script.read_text().splitlines()
-        assert (stack.directory / "keys" / "admin").read_text().strip() not in stack.out + stack.err
-        valetkey = stack.cli()
-        options = next(line.split() for line in stack.out.splitlines() if line.startswith("  --tenant-id"))
-        options[-1] = f"@{stack.directory / 'keys' / 'client-secret'}"
-        assert valetkey("service-connector", "register", "my-own", *options).code == 0
-        consumer = str(stack.directory / "keys" / "consumer")
-        own_key = {"VALETKEY_API_KEY": "", "VALETKEY_API_KEY_FILE": consumer}
-        assert valetkey(*ISSUE, **own_key).code == 0
-        assert valetkey(*ISSUE, "--connector", "my-own", **own_key).code == 3
+    script = up.directory / "env.sh"
+    assert script.stat().st_mode & 0o077 == 0
+    printed = [line.strip() for line in up.out.splitlines() if line.startswith("  export ")]
+    assert printed == script.read_text().splitlines()
+    assert (up.directory / "keys" / "admin").read_text().strip() not in up.out + up.err
+    valetkey = up.cli()
+    options = next(line.split() for line in up.out.splitlines() if line.startswith("  --tenant-id"))
+    options[-1] = f"@{up.directory / 'keys' / 'client-secret'}"
+    registered = valetkey("service-connector", "register", "my-own", *options)
+    assert (registered.code, registered.err) == (0, "")
+    consumer = str(up.directory / "keys" / "consumer")
+    own_key = {"VALETKEY_API_KEY": "", "VALETKEY_API_KEY_FILE": consumer}
+    assert valetkey(*ISSUE, **own_key).code == 0
+    assert valetkey(*ISSUE, "--connector", "my-own", **own_key).code == 3
+
+
+@pytest.mark.xdist_group("e2e-dev")
+def test_second_one_in_the_same_directory(up: Dev, tmp_path: Path) -> None:
+    """A second start in the same directory is refused in words, and the first one does not notice."""
+    welcome = up.out
+    (tmp_path / "link").symlink_to(up.directory)  # The outputs of the second one go beside the link.
+    with dev(tmp_path / "link") as second:
+        assert second.ended() == 78
+    assert "another dev stack is running there; stop it, or give this one another directory" in second.err
+    assert "Traceback" not in second.err
+    assert up.out == welcome
+    assert up.cli()(*ISSUE).code == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -88,22 +109,6 @@ def test_two_side_by_side(tmp_path: Path) -> None:
         two.press_ctrl_c()
         assert two.ended() == 0
         assert first(*ISSUE).code == 0
-
-
-def test_second_one_in_the_same_directory(tmp_path: Path) -> None:
-    """A second start in the same directory is refused in words, and the first one does not notice."""
-    with dev(tmp_path / "stack") as first:
-        first.wait_until_ready()
-        welcome = first.out
-        valetkey = first.cli()
-        (tmp_path / "again").mkdir()
-        (tmp_path / "again" / "link").symlink_to(tmp_path / "stack")
-        with dev(tmp_path / "again" / "link") as second:
-            assert second.ended() == 78
-        assert "another dev stack is running there; stop it, or give this one another directory" in second.err
-        assert "Traceback" not in second.err
-        assert first.out == welcome
-        assert valetkey(*ISSUE).code == 0
 
 
 def test_port_that_is_taken(tmp_path: Path) -> None:
@@ -139,6 +144,4 @@ def test_ctrl_c_while_it_starts(tmp_path: Path, child: str) -> None:
 
 
 def _running_with(stack: Dev, text: str) -> list[int]:
-    from support.e2e import read_process
-
     return [pid for pid in stack.tree() if text.encode() in read_process(pid, "cmdline")]

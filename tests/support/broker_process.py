@@ -35,6 +35,7 @@ def write_config(directory: Path, on: VaultSettings | None = None, **sections: d
     certificate, key = make_ca(directory).issue("broker", directory)
     for name in ("role_id", "secret_id"):
         (directory / name).write_text("unused")
+        (directory / name).chmod(0o600)
     away = {
         "address": f"https://127.0.0.1:{free_port()}",
         "role_id_file": directory / "role_id",

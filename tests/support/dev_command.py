@@ -1,5 +1,6 @@
 """`valetkey-broker dev` as a process of its own, in a process group of its own, as a terminal starts it."""
 
+import contextlib
 import os
 import re
 import signal
@@ -90,3 +91,6 @@ def dev(directory: Path, *options: str, **variables: str) -> Iterator[Dev]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        for pid in mentioning(directory):  # A test that found an orphan must not leave it.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

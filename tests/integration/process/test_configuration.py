@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import serialization
 
 from broker.devstack.ca import make_ca
 from broker.supervisor import EXIT_CONFIGURATION
-from support.broker_process import run, start, write_config
+from support.broker_process import COMMAND, run, start, write_config
 
 COMMANDS = [("check-config",), ("serve",), ("serve", "--workers", "2"), ("bootstrap",)]
 
@@ -76,7 +76,33 @@ def test_environment_is_part_of_the_configuration(tmp_path: Path) -> None:
     config = write_config(tmp_path)
     ran = run("check-config", "--config", config, env={"VALETKEY_BROKER_SERVER__PORT": "12345"})
     assert "127.0.0.1:12345" in ran.stdout
-    refused(run("serve", "--config", config, env={"VALETKEY_BROKER_SERVER__PORT": "0"}), "server.port: ")
+    refused(
+        run("serve", "--config", config, env={"VALETKEY_BROKER_SERVER__PORT": "0"}),
+        "VALETKEY_BROKER_SERVER__PORT: server.port: ",
+    )
+
+
+def test_a_secret_that_everybody_can_read_is_told(tmp_path: Path) -> None:
+    """check-config warns, on standard error, and the settings are good all the same."""
+    config = write_config(tmp_path)
+    (tmp_path / "secret_id").chmod(0o644)
+    ran = run("check-config", "--config", config)
+    assert ran.returncode == 0
+    assert ran.stderr == (
+        f"Warning: vault.secret_id_file: {tmp_path}/secret_id is open to every user of this machine; "
+        f"run: chmod o-rwx {tmp_path}/secret_id\n"
+    )
+    assert f"{config}: ok" in ran.stdout
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
+    """Output that cannot be written ends in one line, not in a traceback."""
+    config = write_config(tmp_path)
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [COMMAND, "check-config", "--config", config], stdout=full, stderr=subprocess.PIPE, check=False, text=True
+        )
+    assert (ran.returncode, ran.stderr) == (1, "Error: cannot write: No space left on device\n")
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ async def test_missing_key(stocked: Broker) -> None:
     """A call without credentials is told what to send."""
     refused = await failure(stocked.tokens.IssueToken(REQUEST))
     assert refused.short == MISSING
-    assert "authorization: Bearer vk_" in refused.message
+    assert "authorization: Bearer" in refused.message
     assert refused.metadata == {}
 
 

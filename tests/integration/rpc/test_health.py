@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from broker.errors import BrokerError, Reason
+from broker.rpc.health import MOST_WATCHES
 from broker.rpc.server import SERVICES
 from support.fake_store import FakeStateStore
 from support.inproc import CONSUMER_KEY, OPERATOR_KEY, Broker, bearer, new_connector, running_broker, seed_keys
@@ -124,6 +125,55 @@ async def test_stop_ends_within_the_grace_period(tmp_path: Path) -> None:
             await in_flight
     assert broker.cloud.closed
     assert broker.store.closed
+
+
+async def test_stop_does_not_wait_for_those_who_watch(tmp_path: Path) -> None:
+    """Open health watches, also of services that are not there, hear the last news and end; none takes the grace."""
+    async with running_broker(tmp_path, server={"grace_seconds": 20}) as broker:
+        await broker.ready()
+        watches = [broker.health.Watch(health_pb2.HealthCheckRequest(service=name)) for name in ("", "x", SERVICES[0])]
+        first = [(await watch.read()).status for watch in watches]
+        assert first == [SERVING, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN, SERVING]
+        started = time.monotonic()
+        await broker.server.stop()
+        assert time.monotonic() - started < 5
+        last = [await watch.read() for watch in watches]
+        assert [answer and answer.status for answer in last] == [NOT_SERVING, grpc.aio.EOF, NOT_SERVING]
+        for watch in watches:
+            assert not await watch.read(), "that was the last"
+            assert await watch.code() is grpc.StatusCode.OK
+
+
+async def test_watches_are_bounded(log: Log, broker: Broker) -> None:
+    """Strangers cannot pile up streams without end; Check goes on, and a place that gets free is given again."""
+    watches = [broker.health.Watch(health_pb2.HealthCheckRequest()) for _ in range(MOST_WATCHES)]
+    for watch in watches:
+        assert (await watch.read()).status == SERVING
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await broker.health.Watch(health_pb2.HealthCheckRequest()).read()
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert await broker.healthy()
+    for watch in watches:
+        watch.cancel()
+    await eventually(lambda: broker.server._health._watches == 0)
+    watch = broker.health.Watch(health_pb2.HealthCheckRequest())
+    assert (await watch.read()).status == SERVING
+    watch.cancel()
+    assert not log.events("unexpected error")
+
+
+async def test_reflection_streams_end(tmp_path: Path) -> None:
+    """Who asks one thing and then nothing does not hold a stream for longer than a call may take."""
+    async with running_broker(tmp_path, server={"max_deadline_seconds": 0.3}) as broker:
+        await broker.ready()
+        stream = reflection_pb2_grpc.ServerReflectionStub(broker.channel).ServerReflectionInfo(
+            metadata=bearer(CONSUMER_KEY)
+        )
+        await stream.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+        assert (await stream.read()).list_services_response.service
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stream.read()
+        assert as_failure(caught.value).short == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
 
 
 async def services(broker: Broker, metadata: Any) -> list[str]:

@@ -9,6 +9,7 @@ import grpc.aio
 import pytest
 
 from broker.model import EventFilter, EventKind
+from broker.rpc.server import server_options
 from support.inproc import CONSUMER_KEY, OPERATOR_KEY, Broker, bearer, new_connector, running_broker
 from support.wire import Log, eventually, failure
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
@@ -29,6 +30,13 @@ async def test_message_over_the_cap(tmp_path: Path) -> None:
         assert (await failure(broker.tokens.IssueToken(below, metadata=bearer(CONSUMER_KEY)))).reason == (
             "INVALID_FIELD"
         )
+
+
+async def test_connections_are_bounded(broker: Broker) -> None:
+    """One connection carries so many calls at once, and one that carries none is given up in the end."""
+    options = dict(server_options(broker.settings.server, shared_port=False))
+    assert options["grpc.max_concurrent_streams"] == 1000
+    assert options["grpc.max_connection_idle_ms"] == 300_000
 
 
 @pytest.mark.parametrize("own", [None, 60.0], ids=["none given", "longer one"])

@@ -9,6 +9,7 @@ from broker.authn.composite import CompositeAuthenticator
 from broker.authn.roles import RoleBindings
 from broker.errors import BrokerError, Reason
 from broker.model import Principal, Role
+from broker.observability.redaction import scrub
 from broker.ports import CallEvidence, Clock
 from broker.state.memory import Memory
 from support.core import NOW, FakeClock, make_api_key
@@ -59,6 +60,7 @@ async def test_no_key(authenticator: CompositeAuthenticator) -> None:
     refusal = await _refusal(authenticator, [])
     assert refusal.reason is Reason.CREDENTIALS_MISSING
     assert "authorization: Bearer" in refusal.message
+    assert scrub(refusal.message) == refusal.message, "the log must leave the hint whole"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,9 @@ async def test_no_key(authenticator: CompositeAuthenticator) -> None:
 )
 async def test_what_is_not_one_good_key(authenticator: CompositeAuthenticator, headers: Sequence[str | bytes]) -> None:
     """Two headers, bytes, other schemes, spaces, unknown and malformed keys: one reason, which tells nothing more."""
-    assert (await _refusal(authenticator, headers)).reason is Reason.CREDENTIALS_INVALID
+    refusal = await _refusal(authenticator, headers)
+    assert refusal.reason is Reason.CREDENTIALS_INVALID
+    assert scrub(refusal.message) == refusal.message, "the log must leave the hint whole"
 
 
 async def test_a_key_ends_at_its_second(authenticator: CompositeAuthenticator, clock: FakeClock) -> None:

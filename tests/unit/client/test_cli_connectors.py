@@ -76,6 +76,15 @@ def test_underscored_spellings(valetkey: Runner, broker: FakeBroker, secret_file
     assert valetkey("service-connector", "list_resources", "--resource_type=blob_container").code == 0
 
 
+def test_words_are_taken_in_any_case(valetkey: Runner, broker: FakeBroker, secret_file: Path) -> None:
+    """Protects whoever writes Azure as Microsoft does; the broker gets its own spelling, and names stay as they are."""
+    words = ("--type", "Azure", "--auth-method", "Service-Principal", "--resource-type", "BLOB_CONTAINER")
+    ran = valetkey(*register(f"@{secret_file}", *words, "--resource-group", "My_RG", "-o", "JSON"))
+    assert ran.code == 0, ran.err
+    assert ran.json["connector"]["type"] == "azure"
+    assert broker.requests[0].azure.resource_group == "My_RG"
+
+
 def test_help_shows_each_option_once(bare: Runner) -> None:
     """Protects the help from doubled spellings."""
     ran = bare("service-connector", "register", "--help")
@@ -190,3 +199,25 @@ def test_unknown_words_are_refused_with_the_known_ones(
     assert ran.code == 2
     assert ran.err.startswith(f"Error: Invalid value for '{words[0]}'")
     assert broker.requests == []
+
+
+def test_a_resource_that_nobody_reaches(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects against a table of empty cells: a note says that nothing was found; an error keeps its row."""
+    broker.entries = [entry("a"), entry("b")]
+    ran = valetkey("service-connector", "list-resources", "--resource-id", "nope1")
+    assert (ran.code, ran.out, ran.err) == (0, "", "Note: nothing found for az://nope1\n")
+    broker.entries.append(entry("broken", error="AADSTS7000215"))
+    ran = valetkey("service-connector", "list-resources", "--resource-id", "az://nope1")
+    assert "error: AADSTS7000215" in ran.out
+    assert "uid-of-a " not in ran.out
+    ran = valetkey("service-connector", "list-resources", "--resource-id", "nope1", "-o", "json")
+    assert [found["connector"] for found in ran.json] == ["a", "b", "broken"]
+    broker.entries = [entry("a"), entry("b", resource("models"))]
+    ran = valetkey("service-connector", "list-resources", "--resource-id", "models")
+    assert ("uid-of-a " in ran.out, "uid-of-b " in ran.out, ran.err) == (False, True, "")
+
+
+def test_a_connector_that_reaches_nothing_says_so(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects a plain listing from cells that look as if something had been lost."""
+    broker.entries = [entry("a")]
+    assert "│ (none) " in valetkey("service-connector", "list-resources").out

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import grpc
 import pytest
@@ -144,6 +146,19 @@ def test_bad_usage(arguments: tuple[str, ...], says: str, bare: Runner) -> None:
     assert ran.err.startswith(f"Error: {says}"), ran.err
 
 
+@pytest.mark.parametrize("option", ["--endpoint", "--ca_file", "--timeout"])
+def test_a_global_option_behind_the_command_is_told_its_place(option: str, bare: Runner) -> None:
+    """Protects whoever puts it last, where most command lines take it; other unknown options get no such hint."""
+    ran = bare("service-connector", "list", option, "x")
+    name = option.replace("_", "-")
+    assert ran.code == 2
+    assert ran.err.startswith(
+        f"Error: No such option: {name}; it is an option of valetkey itself and stands before the command: "
+        f"valetkey {name} … COMMAND\n"
+    )
+    assert "before the command" not in bare("service-connector", "list", "--bogus").err
+
+
 def test_bad_usage_as_json(bare: Runner) -> None:
     """Protects scripts that parse standard error, even before the arguments are understood."""
     assert "Missing option" in json.loads(bare("token", "issue", "-o", "json").err)["error"]["message"]
@@ -219,6 +234,42 @@ def test_a_reader_that_leaves_early(broker: FakeBroker) -> None:
     os.close(read)
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (1, b"")
+
+
+@pytest.mark.parametrize(
+    ("redirection", "says"),
+    [
+        (">/dev/full", "Error: the output: cannot be written: No space left on device\n"),
+        (">&-", "Error: standard output is closed; expected somewhere to write the result to\n"),
+        (">/dev/full 2>&1", ""),
+        (">&- 2>&-", ""),
+    ],
+)
+def test_output_that_cannot_be_written(redirection: str, says: str, broker: FakeBroker) -> None:
+    """Protects scripts on a full disk: exit 1 and a plain line, never the report of a defect."""
+    words = shlex.join([*COMMAND, *LIST])
+    done = subprocess.run(
+        ["bash", "-c", f"{words} {redirection}"],
+        env=environment(broker),
+        capture_output=True,
+        check=False,
+        timeout=30,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (1, says)
+
+
+def test_a_key_that_cannot_be_kept_is_not_admitted(broker: FakeBroker, tmp_path: Path) -> None:
+    """Protects against a live key that nobody has, and an empty file in its place, when the disk is full."""
+    words = shlex.join([*COMMAND, "api-key", "create", "k", "--role", "viewer", "--out", str(tmp_path / "key")])
+    env = environment(broker, COVERAGE_PROCESS_START="", COVERAGE_PROCESS_CONFIG="")  # the limit is for every file
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 0; {words}"], env=env, capture_output=True, check=False, timeout=30, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"Error: --out: {tmp_path / 'key'} cannot be written: File too large")
+    assert not (tmp_path / "key").exists()
+    assert broker.requests == []
 
 
 def test_a_terminal_without_utf8(broker: FakeBroker) -> None:

@@ -75,6 +75,8 @@ def test_limits_are_the_brokers_to_judge(ttl: str, seconds: int, valetkey: Runne
         ("--permissions", "", "--permissions: none given; expected some of read, add"),
         ("--permissions", " , ", "--permissions: none given"),
         ("--permissions", "read,sing", "--permissions: 'sing' is unknown; expected some of read, add"),
+        ("--permissions", "rl", "--permissions: 'rl' is unknown; .* with commas between them .*: read,list"),
+        ("--permissions", "read list", "--permissions: 'read list' is unknown; .*: read,list"),
     ],
 )
 def test_bad_values_are_refused_before_anything_is_sent(
@@ -86,3 +88,14 @@ def test_bad_values_are_refused_before_anything_is_sent(
     assert "Traceback" not in ran.err
     assert broker.requests == []
     assert re.match(f"Error: {says}", ran.err)
+
+
+def test_a_bare_number_is_told_to_be_seconds(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects whoever writes 15 and means minutes; the right spelling draws no note."""
+    ran = valetkey(*ISSUE[:-1], "15")
+    assert ran.code == 0
+    assert ran.err == "Note: --ttl: 15 is taken as 15 seconds; write 15m for minutes\n"
+    assert broker.requests[0].ttl.seconds == 15
+    assert valetkey(*ISSUE).err == ""
+    created = valetkey("api-key", "create", "k", "--role", "viewer", "--ttl", "90", "-o", "json")
+    assert "--ttl: 90 is taken as 90 seconds" in created.err

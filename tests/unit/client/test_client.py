@@ -1,6 +1,7 @@
 """The client against a fake broker, over real TLS."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import grpc
 import pytest
@@ -61,6 +62,24 @@ def test_values_that_cannot_be_sent_are_refused_here(client: Client, broker: Fak
     with pytest.raises(valetkey.InvalidArgumentError, match="expire_time: has no time zone"):
         client.create_api_key("k", roles=["viewer"], key_sha256=b"", expire_time=datetime(2026, 5, 1))  # noqa: DTZ001
     assert broker.requests == []
+
+
+@pytest.mark.parametrize("ttl", [900, "15m", 900.0])
+def test_a_ttl_of_another_kind_is_refused(ttl: Any, client: Client, broker: FakeBroker) -> None:
+    """Protects callers from protobuf's own errors: this one names the field and shows what is meant."""
+    with pytest.raises(valetkey.InvalidArgumentError, match=r"^ttl: .* is not a timedelta; expected .*minutes=15"):
+        client.issue_token("az://models", ["read"], ttl=ttl)
+    with pytest.raises(valetkey.InvalidArgumentError, match=r"^expire_time: .* is not a datetime"):
+        client.create_api_key("k", roles=["viewer"], key_sha256=b"", expire_time=ttl)
+    assert broker.requests == []
+
+
+def test_a_call_after_close_is_an_error_of_ours(client: Client) -> None:
+    """Protects programs that catch ValetKeyError from gRPC's ValueError."""
+    client.close()
+    client.close()
+    with pytest.raises(valetkey.ValetKeyError, match="this client is closed"):
+        client.list_connectors()
 
 
 @pytest.mark.parametrize("timeout", [0, -1, 2.0**63, float("nan")])

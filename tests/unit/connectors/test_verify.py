@@ -121,9 +121,19 @@ def test_a_short_id_of_two_accounts_is_ambiguous() -> None:
 def test_a_container_that_is_not_reached_is_told_with_those_that_are(reached: int, words: str) -> None:
     """A typing error shows at once, and a long list does not bury it."""
     with pytest.raises(BrokerError) as caught:
-        serving(make_connector(resource="demo"), [_container("one", f"c-{n}") for n in range(reached)])
+        serving(
+            make_connector(resource="demo"), [_container("one", f"c-{n}") for n in range(reached)], name_others=True
+        )
     assert caught.value.reason is Reason.RESOURCE_NOT_FOUND
     assert caught.value.message.endswith(words)
+
+
+def test_others_are_not_named_unless_asked_for() -> None:
+    """What consumers may come to see names only what the connector is for."""
+    with pytest.raises(BrokerError) as caught:
+        serving(make_connector(resource="demo"), [_container("one", "board-minutes")])
+    assert caught.value.message == "connector azure-blob-demo does not reach az://demo"
+    assert "board-minutes" not in str(caught.value.metadata)
 
 
 def test_a_pinned_connector_knows_its_account() -> None:

@@ -107,10 +107,15 @@ async def test_of_two_ways_the_narrower_is_taken_then_the_first_by_name(chooser:
 )
 async def test_a_url_of_another_cloud_is_refused(chooser: Chooser, url: str) -> None:
     """A container of the same name in the broker's own cloud is not what the caller named."""
+    # The error names the host, which is why nothing answers.
+    meant = url.replace("abfss://models@one.dfs.", "https://one.blob.").removesuffix("/models") + "/models"
     refusal = await chooser.refusal(url, make_connector())
     assert refusal.reason is Reason.RESOURCE_NOT_FOUND
+    assert meant in refusal.message
     refusal = await chooser.refusal(url, make_connector("mine", "models", account="one"))
     assert refusal.reason is Reason.RESOURCE_DENIED
+    assert meant in refusal.message
+    assert refusal.metadata == {"resource": meant}
 
 
 async def test_clouds_are_told_apart(chooser: Chooser) -> None:

@@ -259,3 +259,22 @@ def test_hyphens_in_paths_and_trailing_slashes_are_legal() -> None:
 def test_containers_show_their_canonical_id() -> None:
     """Listings and requests spell a container the same way."""
     assert Container("account", "demo", "https://account.blob.invalid/demo").resource_id == "az://demo"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://account.blob.core.windows.net/demo?sv=2025-07-05&sr=c&sp=rl&sig=PLANTED%2Bsignature%3D",
+        "https://account.blob.core.windows.net/demo%3Fsv=2025-07-05&SIG%3DPLANTED",
+        "sv=2025-07-05&sr=c&sp=rl&sig=PLANTED",
+        "az://demo/a b/sig=PLANTED",
+        "az://demo?" + "PLANTED" * 500,
+    ],
+)
+def test_a_pasted_sas_is_not_shown_again(text: str) -> None:
+    """A signature that was pasted in the wrong place does not travel on in an error, nor into logs of errors."""
+    with pytest.raises(InvalidFieldError) as caught:
+        ResourceId.parse(text)
+    assert "PLANTED" not in str(caught.value)
+    if "?" in text:
+        assert "leave out everything from the ? on" in str(caught.value)

@@ -89,13 +89,56 @@ def test_mistakes_in_the_environment_are_told(file: File, monkeypatch: pytest.Mo
     """A value that does not fit, an unknown setting of a section, and a section that is no JSON: none is ignored."""
     monkeypatch.setenv("VALETKEY_BROKER_SERVER__PORT", "PLANTED")
     monkeypatch.setenv("VALETKEY_BROKER_VAULT__ADRESS", "PLANTED")
-    problems = file.problems()
-    assert [problem.split(":")[0] for problem in problems] == ["server.port", "vault.adress"]
-    assert "PLANTED" not in str(problems)
+    with pytest.raises(ConfigurationError) as caught:
+        file.load()
+    port, adress = str(caught.value).splitlines()
+    # The variable is named, not the file, which is innocent.
+    assert port.startswith("VALETKEY_BROKER_SERVER__PORT: server.port: Input should be a valid integer")
+    assert adress.startswith("VALETKEY_BROKER_VAULT__ADRESS: vault.adress: unknown setting; known here: address, ")
+    assert "PLANTED" not in str(caught.value)
     monkeypatch.setenv("VALETKEY_BROKER_ISSUING", "PLANTED")
     with pytest.raises(ConfigurationError, match=r'VALETKEY_BROKER_.*"issuing".*expected JSON') as caught:
         file.load()
     assert "PLANTED" not in str(caught.value)
+
+
+def test_a_section_in_the_environment_is_named_for_what_it_holds(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A section given as JSON is to blame for its own values only; the rest still comes from the file."""
+    monkeypatch.setenv("valetkey_broker_server", '{"workers": 0}')
+    with pytest.raises(ConfigurationError) as caught:
+        file.load(server={"port": 0})
+    port, workers = sorted(str(caught.value).splitlines())
+    assert port.startswith(f"{file.path}: server.port: ")
+    assert workers.startswith("valetkey_broker_server: server.workers: ")
+
+
+@pytest.mark.parametrize(
+    ("top", "sections", "known"),
+    [
+        ("surprise = 1", {}, "clouds, default_cloud, "),
+        ("", {"logging": {"colour": 1}}, "format, level"),
+        ("", {"clouds__dev": {**_CLOUD, "ca": "x"}}, "arm_endpoint, authority, blob_endpoint, ca_file, "),
+    ],
+)
+def test_an_unknown_setting_meets_the_known_ones(file: File, top: str, sections: dict[str, Any], known: str) -> None:
+    """A typing slip is mended at once where the right names stand beside it."""
+    (problem,) = file.problems(top, **sections)
+    assert f": unknown setting; known here: {known}" in problem
+
+
+def test_secrets_that_everybody_can_read_draw_a_warning(file: File) -> None:
+    """A private key or a secret id that others can read is told, with the command that mends it; a group may."""
+    settings = file.load()
+    key, secret_id = settings.server.tls_key_file, settings.vault.secret_id_file
+    key.chmod(0o640)
+    secret_id.chmod(0o604)
+    assert settings.warnings() == [
+        f"vault.secret_id_file: {secret_id} is open to every user of this machine; run: chmod o-rwx {secret_id}"
+    ]
+    secret_id.chmod(0o400)
+    assert settings.warnings() == []
+    key.chmod(0o602)
+    assert len(settings.warnings()) == 1
 
 
 def test_variables_that_a_cluster_sets_do_no_harm(file: File, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -294,7 +294,7 @@ async def test_a_change_stands_though_its_news_fails() -> None:
     replica = Replica(LosesItsTail())
     with capture_logs() as logs:
         await _fill(replica, 1)
-    assert [line["path"] for line in logs] == ["connectors/connector-0"]
+    assert [line["chore"] for line in logs] == ["announce connectors/connector-0"]
     assert replica.memory.connectors == {}
     replica.store.fail_with = None
     await replica.repository.refresh()

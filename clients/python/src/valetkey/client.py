@@ -89,7 +89,8 @@ class Client(GrantCalls, LedgerCalls):
         self.close()
 
     def close(self) -> None:
-        """Closes the connection; calls under way are cancelled."""
+        """Closes the connection for good; calls under way are cancelled."""
+        self._closed = True
         self._channel.close()
 
     def issue_token(

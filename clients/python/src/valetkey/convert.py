@@ -80,8 +80,11 @@ def permissions(numbers: Iterable[int]) -> tuple[str, ...]:
 def to_duration(value: timedelta, field: str) -> Duration:
     """Returns a protobuf Duration.
 
-    Raises InvalidArgumentError where it is longer than one can be: 315,576,000,000 s, about 10,000 years.
+    Raises InvalidArgumentError where it is no timedelta, or longer than a Duration can be: 315,576,000,000 s, about
+    10,000 years.
     """
+    if not isinstance(value, timedelta):
+        raise InvalidArgumentError(f"{field}: {value!r} is not a timedelta; expected one such as timedelta(minutes=15)")
     message = Duration()
     try:
         message.FromTimedelta(value)
@@ -96,8 +99,11 @@ def to_duration(value: timedelta, field: str) -> Duration:
 def to_timestamp(value: datetime, field: str) -> Timestamp:
     """Returns a protobuf Timestamp.
 
-    Raises InvalidArgumentError where the datetime is naive: it would mean another moment on another machine.
+    Raises InvalidArgumentError where it is no datetime, or a naive one: that would mean another moment on another
+    machine.
     """
+    if not isinstance(value, datetime):
+        raise InvalidArgumentError(f"{field}: {value!r} is not a datetime; expected an aware one, such as one in UTC")
     if value.tzinfo is None:
         raise InvalidArgumentError(f"{field}: has no time zone; expected an aware datetime, such as one in UTC")
     message = Timestamp()

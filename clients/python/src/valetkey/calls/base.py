@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import grpc
 
 from valetkey.channel import open_channel, parse_endpoint
-from valetkey.errors import InvalidArgumentError, from_rpc_error
+from valetkey.errors import InvalidArgumentError, ValetKeyError, from_rpc_error
 from valetkey.identity import Identity
 
 Request = TypeVar("Request")
@@ -27,10 +27,12 @@ class Calls:
             raise InvalidArgumentError(f"timeout: {timeout:g} s is out of range; expected over 0 and up to 3600 s")
         self._endpoint = parse_endpoint(endpoint)
         self._timeout = timeout
+        self._closed = False
         self._identity = identity
         self._channel = open_channel(self._endpoint, identity, ca_file)
 
     def _call(self, method: "grpc.UnaryUnaryMultiCallable[Request, Response]", request: Request) -> Response:
+        self._check_open()
         credentials = self._identity.call_credentials()
         try:
             return method(request, timeout=self._timeout, credentials=credentials)
@@ -41,6 +43,7 @@ class Calls:
     def _stream(
         self, method: "grpc.UnaryStreamMultiCallable[Request, Response]", request: Request
     ) -> Generator[Response, None, None]:
+        self._check_open()
         # No deadline: a stream lives as long as both ends want it.
         call: Any = method(request, credentials=self._identity.call_credentials())
         try:
@@ -49,6 +52,10 @@ class Calls:
             raise from_rpc_error(error, self._endpoint, self._timeout) from None
         finally:
             call.cancel()  # does nothing to a stream that has ended
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValetKeyError("this client is closed; expected calls before close(), or make a new Client")
 
 
 def several(values: Iterable[Item], field: str, example: str) -> list[Item]:

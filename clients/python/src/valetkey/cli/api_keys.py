@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from valetkey.api_keys import api_key_sha256, generate_api_key
-from valetkey.cli.durations import parse_duration
+from valetkey.cli.durations import parse_life
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import utc
@@ -43,7 +43,7 @@ def create(
 ) -> None:
     """Make a key here and have the broker admit it. The broker gets its SHA-256, and the key is shown once."""
     screen = Screen(as_json=output is OutputFormat.JSON)
-    expire_time = _expiry(ttl)
+    expire_time = _expiry(ttl, screen)
     with client_of(context, screen) as client:
         key = generate_api_key()
         if out:
@@ -110,9 +110,9 @@ def revoke(
         screen.line(f"Revoked API key `{name}`.")
 
 
-def _expiry(ttl: str) -> datetime:
+def _expiry(ttl: str, screen: Screen) -> datetime:
     try:
-        return datetime.now(UTC) + parse_duration(ttl, "--ttl")
+        return datetime.now(UTC) + parse_life(ttl, "--ttl", screen)
     except OverflowError:
         raise InvalidArgumentError(f"--ttl: {ttl} ends after the year 9999; expected at most 366d") from None
 
@@ -148,8 +148,12 @@ def _write_new(path: Path, key: str) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
         raise InvalidArgumentError(f"--out: {path} cannot be written: {reason}") from None
-    with os.fdopen(file, "w", encoding="ascii") as opened:
-        opened.write(f"{key}\n")
+    try:
+        with os.fdopen(file, "w", encoding="ascii") as opened:
+            opened.write(f"{key}\n")
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise InvalidArgumentError(f"--out: {path} cannot be written: {error.strerror}") from None
 
 
 def _json(key: ApiKey) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import zip_longest
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,8 +27,8 @@ _EXIT_CODES = (
 
 
 def _hyphens(token: str) -> str:
-    """Takes `--tenant_id` for `--tenant-id`: underscores are what ZenML users' fingers know."""
-    return token.replace("_", "-")
+    """Takes `--tenant_id` for `--tenant-id`, as ZenML users' fingers know it, and `Azure` for `azure`."""
+    return token.replace("_", "-").lower()
 
 
 app = typer.Typer(
@@ -111,6 +113,11 @@ def options(
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit code. Nothing it does ends in a traceback."""
+    if sys.stderr is None:  # closed by the shell
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (as long as the process)
+    if sys.stdout is None:
+        sys.stderr.write("Error: standard output is closed; expected somewhere to write the result to\n")
+        return failures.REFUSED
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 still shows the rest
@@ -120,9 +127,13 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         return failures.INTERRUPTED
-    except BrokenPipeError:
-        # The reader, such as `head`, has seen enough. Python must not try to flush the rest at exit.
+    except OSError as error:
+        # Python must not try to flush the rest at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
+            message = f"{error.filename or 'the output'}: cannot be written: {error.strerror or type(error).__name__}"
+            with suppress(OSError):  # standard error may stand on the same full disk
+                screen.error(message, "", {"message": message})
         return failures.REFUSED
     except Exception as error:  # noqa: BLE001 (whatever is left is a defect; its text could hold a secret)
         message = f"unexpected {type(error).__name__}: this is a defect of valetkey; please report it"
@@ -152,8 +163,17 @@ def _usage(error: Exception, screen: Screen) -> int:
         sys.stderr.write(f"{message}\n" if message else "")
         return failures.USAGE
     hint = f"see: {context.command_path} --help" if context else ""
+    message += _misplaced(error)
     screen.error(message, hint, {"message": message})
     return failures.USAGE
+
+
+def _misplaced(error: Exception) -> str:
+    """Returns what to add where an option is a global one that stands behind the command."""
+    option = str(getattr(error, "option_name", ""))
+    if not any(option in parameter.opts for parameter in get_command(app).params):
+        return ""
+    return f"; it is an option of valetkey itself and stands before the command: valetkey {option} … COMMAND"
 
 
 def _check_text(arguments: Sequence[str]) -> None:

@@ -190,10 +190,15 @@ def list_resources(
             connector=connector,
             resource_id=resource_id,
         )
+    if resource_id and not any(entry.resources for entry in entries):
+        screen.note(f"nothing found for {resource_id if '://' in resource_id else f'az://{resource_id}'}")
     if screen.as_json:
         screen.json([entry_json(entry) for entry in entries])
     else:
-        print_entries(screen, entries)
+        # A connector that does not reach the one resource asked for has nothing to say about it.
+        rows = [entry for entry in entries if entry.resources or entry.error or not resource_id]
+        if rows or not resource_id:
+            print_entries(screen, rows)
     if entries and all(entry.error for entry in entries):
         raise typer.Exit(failures.REFUSED)
 

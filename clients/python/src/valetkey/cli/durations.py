@@ -3,11 +3,23 @@
 import re
 from datetime import timedelta
 
+from valetkey.cli.screen import Screen
 from valetkey.errors import InvalidArgumentError
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _PART = r"[0-9]{1,40}[dhms]"
 _DURATION = re.compile(rf"(?P<sign>-?)(?:(?P<seconds>[0-9]{{1,40}})|(?P<parts>(?:{_PART})+))", re.ASCII)
+
+
+def parse_life(text: str, option: str, screen: Screen) -> timedelta:
+    """Returns how long something shall live, and notes how a bare number was taken: 15 is often meant as minutes.
+
+    Raises InvalidArgumentError as `parse_duration` does.
+    """
+    life = parse_duration(text, option)
+    if life and text.strip().lstrip("-").isdecimal():
+        screen.note(f"{option}: {text.strip()} is taken as {text.strip()} seconds; write {text.strip()}m for minutes")
+    return life
 
 
 def parse_duration(text: str, option: str) -> timedelta:

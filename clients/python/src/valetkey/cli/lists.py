@@ -17,7 +17,10 @@ def parse_permissions(text: str) -> list[str]:
     unknown = [word for word in words if word not in PERMISSIONS]
     if unknown or not words:
         problem = f"{unknown[0]!r} is unknown" if unknown else "none given"
-        raise InvalidArgumentError(f"--permissions: {problem}; expected some of {', '.join(PERMISSIONS)}")
+        raise InvalidArgumentError(
+            f"--permissions: {problem}; expected some of {', '.join(PERMISSIONS)}, "
+            "with commas between them and no spaces: read,list"
+        )
     return words
 
 

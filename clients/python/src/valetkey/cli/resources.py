@@ -10,6 +10,7 @@ from valetkey.cli import failures
 from valetkey.cli.screen import Screen, printable
 from valetkey.values import ConnectorResources, Resource
 
+_NONE = "(none)"
 _COLUMNS = ["CONNECTOR ID", "CONNECTOR NAME", "CONNECTOR TYPE", "RESOURCE TYPE", "RESOURCE NAMES"]
 
 
@@ -65,10 +66,11 @@ def _error(entry: ConnectorResources) -> Text:
 
 def _names(resources: Iterable[Resource], ambiguous: set[str]) -> str:
     # Two accounts may have containers of one name; then only the URL tells them apart.
-    return "\n".join(
+    shown = "\n".join(
         f"{resource.resource_id} ({resource.url})" if resource.resource_id in ambiguous else resource.resource_id
         for resource in resources
     )
+    return shown or _NONE
 
 
 def _ambiguous(resources: Iterable[Resource]) -> set[str]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from valetkey.cli.durations import parse_duration
+from valetkey.cli.durations import parse_life
 from valetkey.cli.lists import PERMISSIONS, parse_permissions
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import client_of
@@ -66,7 +66,7 @@ def issue(
     """Issue one SAS token for one resource. A grant must allow it."""
     screen = Screen(as_json=output is TokenFormat.JSON)
     words = parse_permissions(permissions)
-    lifetime = None if ttl is None else parse_duration(ttl, "--ttl")
+    lifetime = None if ttl is None else parse_life(ttl, "--ttl", screen)
     with client_of(context, screen) as client:
         token = client.issue_token(
             resource, words, ttl=lifetime, connector=connector, source_ip=source_ip, purpose=purpose
@@ -99,7 +99,7 @@ def watch(
     """
     screen = Screen(as_json=output is TokenFormat.JSON)
     words = parse_permissions(permissions)
-    lifetime = None if ttl is None else parse_duration(ttl, "--ttl")
+    lifetime = None if ttl is None else parse_life(ttl, "--ttl", screen)
     with client_of(context, screen) as client:
         for token in client.watch_token(
             resource, words, ttl=lifetime, connector=connector, source_ip=source_ip, purpose=purpose

@@ -127,7 +127,7 @@ def test_delete(live: Live) -> None:
         ran = live.admin("service-connector", *arguments)
         assert (ran.code, ran.out) == (4, "")
         assert "reason CONNECTOR_NOT_FOUND" in ran.err
-    assert live.issue("--connector", name).code == 4
+    assert live.issue("--connector", name).code == 3  # Nothing is said of what there is not.
     assert live.register(name).code == 0
     live.delete(name)
 

@@ -34,7 +34,7 @@ install: .venv/.installed ## Installs all of it into .venv (one to two minutes; 
 demo: install ## Runs the main job on real parts, from registering to a refused token, in about 20 s
 	@$(BIN)/python -m broker.devstack
 
-dev: install ## Leaves a fresh stack running: OpenBao, Azurite, a stand-in for Entra and ARM, the broker
+dev: install ## Leaves a stack running, made anew each time: OpenBao, Azurite, a stand-in for Entra and ARM, the broker
 	@$(BIN)/valetkey-broker dev
 
 test: install ## Runs all tests, in parallel, with branch coverage

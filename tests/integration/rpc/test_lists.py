@@ -159,3 +159,15 @@ async def test_all_connectors_failing(five: Broker) -> None:
     answer = await five.resources.ListResources(ListResourcesRequest(), metadata=bearer(VIEWER_KEY))
     assert [row.error.retry_delay.seconds for row in answer.connectors] == [3] * 5
     assert {row.error_message for row in answer.connectors} == {"later"}
+
+
+async def test_a_consumer_does_not_see_what_else_there_is(stocked: Broker) -> None:
+    """When its container vanishes, the error names that one alone; an operator is told what the connector reaches."""
+    stocked.cloud.containers = {"demoaccount": {"board-minutes"}}
+    answer = await stocked.resources.ListResources(ListResourcesRequest(), metadata=bearer(CONSUMER_KEY))
+    (row,) = answer.connectors
+    assert row.error_message == "connector azure-blob-demo does not reach az://demo"
+    assert "board-minutes" not in str(answer)
+    verify = connectors.VerifyConnectorRequest(name="azure-blob-demo")
+    told = await failure(stocked.connectors.VerifyConnector(verify, metadata=bearer(OPERATOR_KEY)))
+    assert "it reaches az://board-minutes" in told.message

@@ -9,7 +9,6 @@ from structlog.testing import capture_logs
 
 from broker.errors import BrokerError, Reason
 from broker.model import Connector, Secret
-from broker.state.under_way import UnderWay
 from support.core import PLANTED, Replica, make_api_key, make_connector
 from support.fake_store import FakeStateStore
 
@@ -113,17 +112,6 @@ async def test_a_revocation_whose_caller_hangs_up_reaches_all(steps: int) -> Non
     await replica.repository.close()
     await other.repository.refresh()
     assert other.memory.keys_by_digest == {}
-
-
-async def test_a_failure_after_the_caller_has_gone_is_logged() -> None:
-    """Nobody is left to be told; the log is, by the reason alone."""
-    replica = Replica(FaultyStore("api-keys/"))
-    with capture_logs() as logs:
-        await _hang_up(replica.repository.create_api_key(make_api_key()), 2)
-        await replica.repository.close()
-    assert [(line["event"], line["reason"]) for line in logs] == [
-        ("a change failed after its caller had gone", "VAULT_UNAVAILABLE")
-    ]
 
 
 @pytest.mark.parametrize("folder", ["credentials/", "connectors/"])
@@ -288,25 +276,3 @@ async def test_a_revocation_whose_news_failed_is_announced_at_the_next_poll() ->
         ("not done yet; trying again at each poll", "announce api-keys/trainer"),
         ("done at last", "announce api-keys/trainer"),
     ]
-
-
-async def test_chores_that_fail_do_not_keep_the_others_waiting() -> None:
-    """Each round ends at the first failure, so that an outage costs one call, and the next begins with another."""
-    under_way, done = UnderWay(), []
-
-    async def fail() -> None:
-        done.append("fail")
-        raise _AWAY
-
-    async def work() -> None:
-        done.append("work")
-
-    under_way.later("fail", fail, _AWAY)
-    under_way.later("work", work, _AWAY)
-    await under_way.catch_up()
-    assert done == ["fail"]
-    await under_way.catch_up()
-    assert done == ["fail", "work", "fail"]
-    with capture_logs() as logs:
-        await under_way.close()
-    assert [(line["event"], line["chores"]) for line in logs] == [("left undone", ["fail"])]

@@ -44,7 +44,8 @@ class CompositeAuthenticator:
             raise BrokerError(
                 Reason.CREDENTIALS_INVALID,
                 "the authorization header holds neither an API key nor a token that this broker is set up for; "
-                "expected 'Bearer vk_…'" + (" or a JWT" if self._oidc is not None else ""),
+                "expected 'Bearer' with a space and behind it an API key"
+                + (" or a JWT" if self._oidc is not None else ""),
             )
         if evidence.certificate is not None and self._mtls is not None:
             return self._mtls.verify(evidence.certificate)
@@ -66,7 +67,7 @@ class CompositeAuthenticator:
         if self._mtls is not None:
             also.append("a client certificate on the port for these")
         tail = f"; or {', or '.join(also)}" if also else ""
-        return f"no credentials given; send the metadata 'authorization: Bearer vk_…'{tail}"
+        return f"no API key given; send the metadata 'authorization: Bearer' with a space and the key behind it{tail}"
 
 
 def build_authenticator(
@@ -113,5 +114,8 @@ def _issuer(settings: OidcSettings, source: KeySource) -> Issuer:
 def _bearer(headers: Sequence[str | bytes]) -> str:
     header = headers[0]
     if len(headers) > 1 or not isinstance(header, str) or not header.startswith(_SCHEME):
-        raise BrokerError(Reason.CREDENTIALS_INVALID, "malformed authorization; expected exactly one 'Bearer …' header")
+        raise BrokerError(
+            Reason.CREDENTIALS_INVALID,
+            "malformed authorization; expected exactly one header, 'Bearer' with a space and the evidence behind it",
+        )
     return header[len(_SCHEME) :]

@@ -151,6 +151,7 @@ def api_key_message(key: ApiKey) -> api_key_service_pb2.ApiKey:
 
 def grant_message(grant: Grant) -> grant_service_pb2.Grant:
     """Returns a grant as a message."""
+    role: Any = CONSUMER_ROLES.to_proto[grant.consumer_role] if grant.consumer_role else 0
     message = grant_service_pb2.Grant(
         name=grant.name,
         principals=[pattern.text for pattern in grant.principals],
@@ -159,7 +160,7 @@ def grant_message(grant: Grant) -> grant_service_pb2.Grant:
         containers=[pattern.text for pattern in grant.containers],
         prefixes=grant.prefixes,
         permissions=[PERMISSIONS.to_proto[permission] for permission in grant.permissions.members],
-        consumer_role=CONSUMER_ROLES.to_proto[grant.consumer_role] if grant.consumer_role else None,
+        consumer_role=role,
         source_ip=grant.source_ip,
         note=grant.note,
         version=grant.version,

@@ -115,7 +115,7 @@ def test_a_section_in_the_environment_is_named_for_what_it_holds(file: File, mon
 @pytest.mark.parametrize(
     ("top", "sections", "known"),
     [
-        ("surprise = 1", {}, "clouds, default_cloud, "),
+        ("surprise = 1", {}, "authn, clouds, default_cloud, "),
         ("", {"logging": {"colour": 1}}, "format, level"),
         ("", {"clouds__dev": {**_CLOUD, "ca": "x"}}, "arm_endpoint, authority, blob_endpoint, ca_file, "),
     ],

@@ -1,0 +1,444 @@
+"""TokenWatcher: fresh tokens in time, and an end with the right reason as soon as there is one."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from broker.authz.policy import Policy
+from broker.errors import BrokerError, Reason
+from broker.issuing.choose import ConnectorChooser
+from broker.issuing.delegation_keys import DelegationKeys
+from broker.issuing.directory import ContainerDirectory
+from broker.issuing.issuer import Issuer
+from broker.issuing.watch import EndReason, TokenRequest, TokenWatcher
+from broker.model import InvalidFieldError, Lease, Permission, PermissionSet, Principal
+from broker.settings import IssuingSettings
+from support.core import (
+    NOW,
+    PROFILE,
+    PROFILES,
+    FakeClock,
+    Replica,
+    call_info,
+    credential_of,
+    make_connector,
+    make_grant,
+    principal,
+)
+from support.fake_cloud import FakeCloud
+from support.fake_ledger import FakeLedger, ledger_down
+
+REQUEST = TokenRequest(
+    resource_id="az://demo",
+    permissions=PermissionSet([Permission.READ]),
+    ttl=1000,
+    connector="",
+    source_ip="",
+    purpose="",
+)
+TRAINER = principal(name="key:trainer", expires=NOW + 100_000)
+
+Stream = AsyncGenerator[Lease | EndReason, None]
+
+
+class World:
+    """A watcher on fakes, that looks every few milliseconds at a clock which stands still."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.memory = Replica().memory
+        self.cloud = FakeCloud({"acc": ["demo"]}, profile=PROFILE)
+        self.ledger = FakeLedger()
+        self.revoked: set[str] = set()
+        self.closed_to: BrokerError | None = None
+        self.admitted = 0
+        policy = Policy(self.memory, self.clock)
+        self.keys = DelegationKeys(
+            cloud=self.cloud,
+            credential=credential_of,
+            clock=self.clock,
+            key_seconds=24 * 3600,
+            skew_seconds=900,
+            timeout_seconds=20,
+        )
+        self.directory = ContainerDirectory(
+            cloud=self.cloud, credential=credential_of, clock=self.clock, fresh_seconds=1e6, timeout_seconds=20
+        )
+        issuer = Issuer(
+            memory=self.memory,
+            policy=policy,
+            chooser=ConnectorChooser(PROFILES, self.directory),
+            keys=self.keys,
+            cloud=self.cloud,
+            ledger=self.ledger,
+            clock=self.clock,
+            settings=IssuingSettings(),
+        )
+        self.watcher = TokenWatcher(
+            issuer=issuer,
+            policy=policy,
+            memory=self.memory,
+            still_valid=lambda caller: caller.name not in self.revoked,
+            admit=self._admit,
+            clock=self.clock,
+            look_seconds=0.002,
+        )
+        self.connector = make_connector()
+        self.memory.put_connector(self.connector)
+        self.grant()
+
+    def _admit(self, _caller: Principal) -> None:
+        self.admitted += 1
+        if self.closed_to is not None:
+            raise self.closed_to
+
+    def grant(self, name: str = "training", **fields: Any) -> None:
+        fields = {"principals": ("key:trainer",), "permissions": "r", **fields}
+        self.memory.put_grant(make_grant(name, self.connector, **fields))
+
+    def watch(self, caller: Principal = TRAINER, **fields: Any) -> Stream:
+        return self.watcher.watch(call_info(caller), replace(REQUEST, **fields))
+
+    async def azure_away(self, retry_after: float | None = None) -> None:
+        """Takes the key of the last token away, and Azure with it."""
+        self.keys.forget(self.connector.uid)
+        self.cloud.fail("delegation_key", BrokerError(Reason.CLOUD_UNAVAILABLE, "away", retry_after=retry_after))
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    world = World()
+    yield world
+    await world.keys.close()
+    await world.directory.close()
+
+
+async def token(stream: Stream) -> Lease:
+    """Returns the next message, which has to be a token."""
+    async with asyncio.timeout(5):
+        message = await anext(stream)
+    assert isinstance(message, Lease), message
+    return message
+
+
+async def end(stream: Stream) -> EndReason:
+    """Returns the next message, which has to be the last one."""
+    async with asyncio.timeout(5):
+        message = await anext(stream)
+        assert isinstance(message, EndReason), message
+        assert [rest async for rest in stream] == []
+    return message
+
+
+async def looks() -> None:
+    """Lets streams look around a few times."""
+    await asyncio.sleep(0.02)
+
+
+async def quiet(task: "asyncio.Task[Any]") -> None:
+    await looks()
+    assert not task.done(), task
+
+
+async def test_fresh_tokens_life_after_life(world: World) -> None:
+    """The first token comes at once, one more in each life, each with a record and a lease of its own."""
+    stream = world.watch(purpose="run 17")
+    leases = [await token(stream)]
+    for _ in range(4):
+        upcoming = asyncio.create_task(token(stream))
+        world.clock.now = leases[-1].expires - 1000 + 599
+        await quiet(upcoming)
+        world.clock.now += 152
+        leases.append(await upcoming)
+    assert [event.lease_id for event in world.ledger.recorded] == [lease.id for lease in leases]
+    assert len({lease.id for lease in leases}) == 5
+    assert {event.purpose for event in world.ledger.recorded} == {"run 17"}
+    assert all(later.expires > earlier.expires for earlier, later in itertools.pairwise(leases))
+    assert world.admitted == 4  # The first one was let in by the guard.
+    await stream.aclose()
+
+
+async def test_fresh_tokens_are_jittered(world: World) -> None:
+    """A hundred streams that began together ask at different points between 60 and 75 percent of a life."""
+    streams = [world.watch() for _ in range(100)]
+    for stream in streams:
+        await token(stream)
+    upcoming = [asyncio.create_task(token(stream)) for stream in streams]
+    renewed = []
+    for step in range(590, 760, 10):
+        before = len(world.ledger.recorded)
+        world.clock.now = NOW + step
+        await looks()
+        renewed.append(len(world.ledger.recorded) - before)
+    await asyncio.gather(*upcoming)
+    assert renewed[0] == 0
+    assert sum(renewed) == 100
+    assert len([count for count in renewed if count]) > 8
+    assert max(renewed) < 40
+    for stream in streams:
+        await stream.aclose()
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("grant deleted", EndReason.GRANT_GONE),
+        ("grant narrowed", EndReason.GRANT_GONE),
+        ("connector deleted", EndReason.CONNECTOR_GONE),
+        ("connector deleted and made anew", EndReason.CONNECTOR_GONE),
+        ("key revoked", EndReason.IDENTITY_REVOKED),
+        ("identity expired", EndReason.IDENTITY_EXPIRED),
+        ("broker stops", EndReason.SHUTDOWN),
+    ],
+)
+@pytest.mark.parametrize("azure_hangs", [False, True], ids=["between tokens", "while Azure hangs"])
+async def test_ends(world: World, what: str, why: EndReason, azure_hangs: bool) -> None:
+    """Whatever takes the right away ends the stream soon, with its reason and no further token."""
+    stream = world.watch()
+    await token(stream)
+    waiting = asyncio.create_task(end(stream))
+    await quiet(waiting)
+    if azure_hangs:
+        world.keys.forget(world.connector.uid)
+        world.cloud.hold("delegation_key")
+        world.clock.now += 760
+        await quiet(waiting)
+        assert world.cloud.calls["delegation_key"] == 2
+    if what == "grant deleted":
+        world.memory.drop_grant("training")
+    elif what == "grant narrowed":
+        world.grant(permissions="l")
+    elif what.startswith("connector"):
+        world.memory.drop_connector(world.connector.name)
+        if "anew" in what:
+            world.memory.put_connector(make_connector())
+    elif what == "key revoked":
+        world.revoked.add("key:trainer")
+    elif what == "identity expired":
+        world.clock.now = TRAINER.expires
+    else:
+        world.watcher.stop()
+    assert await waiting is why
+    assert len(world.ledger.recorded) == 1
+    world.cloud.heal()
+
+
+async def test_another_grant_still_allows(world: World) -> None:
+    """A stream goes on as long as any grant allows it, and says which one did."""
+    world.grant("zz-other")
+    stream = world.watch()
+    assert (await token(stream)).grant == "training"
+    upcoming = asyncio.create_task(token(stream))
+    world.memory.drop_grant("training")
+    await quiet(upcoming)
+    world.clock.now += 760
+    assert (await upcoming).grant == "zz-other"
+    await stream.aclose()
+
+
+async def test_changes_that_do_not_matter(world: World) -> None:
+    """Other people's grants and connectors come and go without a stir."""
+    stream = world.watch()
+    await token(stream)
+    upcoming = asyncio.create_task(token(stream))
+    world.memory.put_connector(make_connector("unrelated"))
+    world.grant("unrelated", principals=("key:somebody-else",))
+    world.memory.drop_grant("unrelated")
+    await quiet(upcoming)
+    assert len(world.ledger.recorded) == 1
+    upcoming.cancel()
+    await asyncio.gather(upcoming, return_exceptions=True)
+
+
+async def test_azure_away_and_back(world: World) -> None:
+    """While Azure is away it is asked again now and then; the stream goes on once it is back."""
+    stream = world.watch()
+    await token(stream)
+    await world.azure_away()
+    upcoming = asyncio.create_task(token(stream))
+    world.clock.now += 760
+    await quiet(upcoming)
+    for _ in range(20):
+        world.clock.now += 1
+        await looks()
+    # Every one to two seconds, and the first time for the first token.
+    assert 10 <= world.cloud.calls["delegation_key"] - 1 <= 21
+    world.cloud.heal()
+    world.clock.now += 2
+    assert (await upcoming).expires > NOW + 1700
+    await stream.aclose()
+
+
+async def test_azure_says_when_to_come_back(world: World) -> None:
+    """A throttling Azure is not asked again before the time it names."""
+    stream = world.watch()
+    await token(stream)
+    await world.azure_away(retry_after=60)
+    upcoming = asyncio.create_task(token(stream))
+    world.clock.now += 760
+    await quiet(upcoming)
+    world.clock.now += 59
+    await quiet(upcoming)
+    assert world.cloud.calls["delegation_key"] == 2
+    world.cloud.heal()
+    world.clock.now += 2
+    await upcoming
+    await stream.aclose()
+
+
+@pytest.mark.parametrize("retry_after", [None, 3600.0], ids=["soon", "long after the token"])
+async def test_azure_stays_away(world: World, retry_after: float | None) -> None:
+    """The stream ends as UNAVAILABLE when the last token does, not earlier."""
+    stream = world.watch()
+    await token(stream)
+    await world.azure_away(retry_after)
+    waiting = asyncio.create_task(end(stream))
+    world.clock.now = NOW + 760
+    await quiet(waiting)
+    world.clock.now = NOW + 999
+    await quiet(waiting)
+    world.clock.now = NOW + 1001
+    assert await waiting is EndReason.UNAVAILABLE
+    assert len(world.ledger.recorded) == 1
+
+
+async def test_taken_away_while_azure_is_away(world: World) -> None:
+    """Between two tries the stream still looks whether it may go on."""
+    stream = world.watch()
+    await token(stream)
+    await world.azure_away(retry_after=100)
+    waiting = asyncio.create_task(end(stream))
+    world.clock.now += 760
+    await quiet(waiting)
+    world.memory.drop_grant("training")
+    assert await waiting is EndReason.GRANT_GONE
+
+
+@pytest.mark.parametrize("back", [True, False])
+async def test_ledger_away(world: World, back: bool) -> None:
+    """Without its record no token comes; with the ledger back in time the stream goes on, otherwise it ends."""
+    stream = world.watch()
+    await token(stream)
+    world.ledger.fail_with = ledger_down()
+    waiting = asyncio.create_task(token(stream) if back else end(stream))
+    world.clock.now = NOW + 760
+    await quiet(waiting)
+    if back:
+        world.ledger.fail_with = None
+        world.clock.now += 3
+        assert isinstance(await waiting, Lease)
+        assert len(world.ledger.recorded) == 2
+        await stream.aclose()
+    else:
+        world.clock.now = NOW + 1001
+        assert await waiting is EndReason.UNAVAILABLE
+
+
+@pytest.mark.parametrize("reason", [Reason.VAULT_UNAVAILABLE, Reason.NOT_SERVING, Reason.RATE_LIMITED])
+async def test_not_let_in(world: World, reason: Reason) -> None:
+    """A renewal is let in like a call: with memory too old, or too many calls, nothing is issued."""
+    stream = world.watch()
+    await token(stream)
+    world.closed_to = BrokerError(reason, "not now", retry_after=1)
+    waiting = asyncio.create_task(end(stream))
+    world.clock.now = NOW + 760
+    await quiet(waiting)
+    world.clock.now = NOW + 1001
+    assert await waiting is EndReason.UNAVAILABLE
+    assert (len(world.ledger.recorded), len(world.cloud.signed)) == (1, 1)
+
+
+async def test_what_waiting_does_not_mend(world: World) -> None:
+    """A credential that Entra refuses ends the stream: the next call is told what is wrong."""
+    stream = world.watch()
+    await token(stream)
+    world.keys.forget(world.connector.uid)
+    world.cloud.fail("delegation_key", Reason.CLOUD_CREDENTIAL_REJECTED)
+    waiting = asyncio.create_task(end(stream))
+    world.clock.now += 760
+    assert await waiting is EndReason.UNAVAILABLE
+    with pytest.raises(BrokerError) as caught:
+        await token(world.watch())
+    assert caught.value.reason is Reason.CLOUD_CREDENTIAL_REJECTED
+
+
+async def test_a_grant_that_ends(world: World) -> None:
+    """A token that ends with its grant is the last one; none is made that would end no later."""
+    world.grant(expires=NOW + 500.5)
+    stream = world.watch()
+    assert (await token(stream)).expires == NOW + 500
+    waiting = asyncio.create_task(end(stream))
+    for moment in (400.0, 499.9):
+        world.clock.now = NOW + moment
+        await quiet(waiting)
+    world.clock.now = NOW + 501
+    assert await waiting is EndReason.GRANT_GONE
+    assert len(world.ledger.recorded) == 1
+
+
+async def test_a_grant_that_is_extended(world: World) -> None:
+    """A grant extended in time gives a fresh token while the last one still lives."""
+    world.grant(expires=NOW + 500)
+    stream = world.watch()
+    await token(stream)
+    upcoming = asyncio.create_task(token(stream))
+    world.clock.now = NOW + 450
+    await quiet(upcoming)
+    world.grant(expires=NOW + 5000)
+    assert (await upcoming).expires == NOW + 1450
+    await stream.aclose()
+
+
+async def test_shortest_tokens(world: World) -> None:
+    """Tokens of one second keep coming, and do not spin."""
+    stream = world.watch(ttl=1)
+    lease = await token(stream)
+    for _ in range(5):
+        upcoming = asyncio.create_task(token(stream))
+        await quiet(upcoming)
+        world.clock.now = lease.expires + 0.01
+        lease = await upcoming
+        assert lease.expires > world.clock.now
+    assert len(world.ledger.recorded) == 6
+    await stream.aclose()
+
+
+async def test_first_token_refused(world: World) -> None:
+    """Where there is no first token there is no stream, only the error."""
+    with pytest.raises(BrokerError) as caught:
+        await token(world.watch(resource_id="az://secret"))
+    assert caught.value.reason is Reason.RESOURCE_DENIED
+    with pytest.raises(InvalidFieldError):
+        await token(world.watch(ttl=-1))
+    world.ledger.fail_with = ledger_down()
+    with pytest.raises(BrokerError) as caught:
+        await token(world.watch())
+    assert caught.value.reason is Reason.LEDGER_UNAVAILABLE
+
+
+@pytest.mark.parametrize("azure_hangs", [False, True], ids=["between tokens", "while Azure hangs"])
+async def test_a_stream_that_is_left(world: World, azure_hangs: bool) -> None:
+    """A caller that goes leaves nothing running behind."""
+    stream = world.watch()
+    await token(stream)
+    before = asyncio.all_tasks()
+    waiting = asyncio.create_task(token(stream))
+    if azure_hangs:
+        world.keys.forget(world.connector.uid)
+        gate = world.cloud.hold("delegation_key")
+        world.clock.now += 760
+        await quiet(waiting)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        gate.set()  # Asking for the key is everybody's, and goes on.
+        await looks()
+    else:
+        await quiet(waiting)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    assert asyncio.all_tasks() <= before
+    assert len(world.ledger.recorded) == 1

@@ -165,6 +165,7 @@ def test_same_name_from_two_terminals_at_once(live: Live) -> None:
     assert f"a connector named {name} exists already" in loser
     assert "reason CONNECTOR_EXISTS" in loser
     assert len(live_secrets(live, name)) == 1
+    live.allow(name)
     assert live.issue("--connector", name).code == 0
     live.delete(name)
 

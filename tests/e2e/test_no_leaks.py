@@ -52,7 +52,9 @@ def test_secrets_stay_where_they_belong(tmp_path: Path) -> None:
 
     logs = {path.name: path.read_bytes() for path in (stack.directory / "logs").iterdir()}
     assert {"broker.log", "openbao.log", "azurite.log"} <= set(logs)
-    assert b"token issued" in logs["broker.log"]
+    ledger = b"".join(path.read_bytes() for path in stack.directory.glob("ledger.db*"))
+    assert b"token-issued" in ledger
+    assert b"/valetkey.v1.GrantService/CreateGrant" in logs["broker.log"]
     assert b"AADSTS7000215" in logs["broker.log"]
     screen = {"stdout": stack.out.encode(), "stderr": stack.err.encode()}
     keys = stack.directory / "keys"

@@ -39,8 +39,11 @@ class Story:
         folder = Path(sys.executable).parent
         self._command = shutil.which("valetkey", path=str(folder)) or "valetkey"
 
-    def run(self, *arguments: str, as_consumer: bool = False, shown: bool = True) -> str:
-        """Runs `valetkey` with `arguments` and returns its standard output. Raises DemoFailedError where it fails."""
+    def run(self, *arguments: str, as_consumer: bool = False, shown: bool = True, brief: bool = False) -> str:
+        """Runs `valetkey` with `arguments` and returns its standard output; `brief` shows the command only.
+
+        Raises DemoFailedError where it fails.
+        """
         key = self._seeds.consumer_key if as_consumer else self._seeds.admin_key
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
@@ -57,7 +60,7 @@ class Story:
         )
         if done.returncode != 0:
             raise DemoFailedError(f"valetkey ended with {done.returncode}: {done.stderr.strip()}")
-        if shown:
+        if shown and not brief:
             for line in done.stdout.splitlines():
                 typer.echo("  " + line)
         return done.stdout
@@ -135,10 +138,11 @@ def _tell(stack: DevStack, story: Story, seeds: Seeds) -> None:
 
     _chapter("3. Ops makes a key for a stack component, and grants it one container")
     seeds.consumer_key.unlink(missing_ok=True)
-    story.run("api-key", "create", "training-step", "--ttl", "1d", "--out", str(seeds.consumer_key))
+    story.run("api-key", "create", "training-step", "--ttl", "1d", "--out", str(seeds.consumer_key), brief=True)
     story.run(
         *("grant", "create", "training", "--principal", "key:training-step", "--connector", DEMO_CONNECTOR),
         *("--container", DEMO_RESOURCE.removeprefix("az://"), "--role", "step-operator", "--max-ttl", "1h"),
+        brief=True,
     )
 
     _chapter("4. A remote component asks what it can reach, and for a token: one container, read and write, minutes")
@@ -166,6 +170,9 @@ def _tell(stack: DevStack, story: Story, seeds: Seeds) -> None:
     typer.echo(f"  … the {_SHORT_TTL_SECONDS} s of this token pass ({wait:.0f} s to go) …")
     time.sleep(wait)
     typer.echo(f"  read with the old token  → {container.refused('read', 'models/v1.txt')}")
+
+    _chapter("7. And it is all on record")
+    story.run("audit", "tail", "-n", "1")
 
 
 def _chapter(title: str) -> None:

@@ -8,6 +8,7 @@ import structlog
 
 from broker.errors import BrokerError, Reason
 from broker.model import Event, EventKind, InvalidFieldError, Permission
+from broker.observability.redaction import scrub
 from broker.ports import Clock, Ledger
 from broker.recording import Refusals
 from broker.rpc.audited import CHANGES, changed_object
@@ -149,6 +150,9 @@ def _shown(message: Any, field: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Returns a text as printable ASCII of bounded length, whatever it holds; what was longer ends in three dots."""
-    plain = ascii(text[: _MOST + 1])[1:-1]
+    """Returns a text as printable ASCII of bounded length, whatever it holds; what was longer ends in three dots.
+
+    What looks like a secret is left out: people paste a SAS where a resource belongs.
+    """
+    plain = ascii(scrub(text)[: _MOST + 1])[1:-1]
     return plain if len(plain) <= _MOST else f"{plain[: _MOST - 3]}..."

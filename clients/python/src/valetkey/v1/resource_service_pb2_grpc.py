@@ -47,8 +47,8 @@ class ResourceServiceServicer(object):
     """
 
     def ListResources(self, request, context):
-        """Asks the cloud what the caller's connectors reach. Role: viewer for all connectors, or consumer for those its
-        key names. A connector that fails shows its error in its own entry.
+        """Asks the cloud what the caller's connectors reach, or reached a moment ago. Role: viewer for everything; other
+        callers see what their grants let them use. A connector that fails shows its error in its own entry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

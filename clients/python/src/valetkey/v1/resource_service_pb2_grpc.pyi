@@ -61,8 +61,8 @@ class ResourceServiceStub(typing.Generic[_ResourceServiceListResourcesType]):
     ], channel: grpc.aio.Channel) -> None: ...
 
     ListResources: _ResourceServiceListResourcesType
-    """Asks the cloud what the caller's connectors reach. Role: viewer for all connectors, or consumer for those its
-    key names. A connector that fails shows its error in its own entry.
+    """Asks the cloud what the caller's connectors reach, or reached a moment ago. Role: viewer for everything; other
+    callers see what their grants let them use. A connector that fails shows its error in its own entry.
     """
 
 ResourceServiceAsyncStub: typing_extensions.TypeAlias = ResourceServiceStub[
@@ -81,8 +81,8 @@ class ResourceServiceServicer(metaclass=abc.ABCMeta):
         request: valetkey.v1.resource_service_pb2.ListResourcesRequest,
         context: _ServicerContext,
     ) -> typing.Union[valetkey.v1.resource_service_pb2.ListResourcesResponse, collections.abc.Awaitable[valetkey.v1.resource_service_pb2.ListResourcesResponse]]:
-        """Asks the cloud what the caller's connectors reach. Role: viewer for all connectors, or consumer for those its
-        key names. A connector that fails shows its error in its own entry.
+        """Asks the cloud what the caller's connectors reach, or reached a moment ago. Role: viewer for everything; other
+        callers see what their grants let them use. A connector that fails shows its error in its own entry.
         """
 
 def add_ResourceServiceServicer_to_server(servicer: ResourceServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

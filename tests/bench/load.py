@@ -1,15 +1,20 @@
-"""Runs h2load and reads what it measured."""
+"""Runs the load and reads what it measured: h2load, or bench.client where a client certificate is shown."""
 
+import json
 import math
 import os
 import re
+import resource
 import shutil
 import statistics
 import subprocess
-from dataclasses import dataclass
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.scene import KEY, METHOD, REQUEST
+from bench.scene import METHOD, REQUEST
 
 _FINISHED = re.compile(r"finished in .*?, ([0-9.]+) req/s")
 _REQUESTS = re.compile(r"requests: (\d+) total, \d+ started, \d+ done, (\d+) succeeded")
@@ -21,8 +26,9 @@ _PREFIX_BYTES = 5  # https://grpc.github.io/grpc/core/md_doc__p_r_o_t_o_c_o_l-_h
 class Measured:
     """One run of h2load.
 
-    Latencies are in milliseconds, `answer_bytes` is the mean size of an answer's message, and `cpu_micros` the
-    servers' processor time for one call; whoever has the servers fills it in.
+    Latencies are in milliseconds, `answer_bytes` is the mean size of an answer's message, `cpu_micros` the servers'
+    processor time for one call; whoever has the servers fills it in. `busy` is the share of its core that the load
+    took.
     """
 
     requests: int
@@ -31,6 +37,17 @@ class Measured:
     p99: float
     answer_bytes: float
     cpu_micros: float = math.nan
+    busy: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run: so many calls, so many at a time, over so many connections, from the cores `cpus`."""
+
+    requests: int
+    connections: int
+    calls: int = 64
+    cpus: str = "1"
 
 
 class BenchError(Exception):
@@ -46,34 +63,57 @@ def require_tools() -> None:
             raise BenchError(f"{program} is missing; it is in the Debian package {package}: apt-get install {package}")
 
 
-def h2load(directory: Path, port: int, *, cpus: str, requests: int, connections: int, calls: int) -> Measured:
-    """Makes `requests` calls of IssueToken, `calls` at a time spread over `connections`, on the cores `cpus`.
+def h2load(directory: Path, port: int, bearer: str, plan: Plan) -> Measured:
+    """Makes calls of IssueToken with `bearer` as evidence.
 
     Raises BenchError where h2load fails or one request has no 200. A gRPC error comes with 200 too and without a
     message; so the caller looks at `answer_bytes` and at what the broker recorded.
     """
+    log = directory / "h2load.tsv"
+    log.unlink(missing_ok=True)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.perf_counter()
+    out = _run(
+        # What it shows is made up for the bench; real evidence does not belong into arguments.
+        [
+            *("taskset", "-c", plan.cpus, "h2load", "-t", "1"),
+            *("-n", plan.requests, "-c", plan.connections, "-m", plan.calls // plan.connections),
+            *("-d", _body(directory), f"--log-file={log}"),
+            *("-H", "content-type: application/grpc", "-H", "te: trailers", "-H", f"authorization: Bearer {bearer}"),
+            f"https://127.0.0.1:{port}{METHOD}",
+        ]
+    )
+    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return replace(parse(out, log.read_text(encoding="ascii")), busy=cpu / seconds)
+
+
+def with_certificate(directory: Path, port: int, files: Sequence[Path], plan: Plan) -> Measured:
+    """Makes the same calls with a client certificate and no header; `files` are the CA's, the certificate, its key."""
+    ca, certificate, key = files
+    out = _run(
+        [
+            *("taskset", "-c", plan.cpus, sys.executable, "-m", "bench.client"),
+            *("--ca", ca, "--certificate", certificate, "--key", key, "--message", _body(directory)),
+            *("--port", port, "--path", METHOD, "--requests", plan.requests),
+            *("--connections", plan.connections, "--calls", plan.calls),
+        ]
+    )
+    return Measured(**json.loads(out))
+
+
+def _body(directory: Path) -> Path:
     message = REQUEST.SerializeToString()
     body = directory / "request.bin"
     body.write_bytes(b"\0" + len(message).to_bytes(4, "big") + message)
-    log = directory / "h2load.tsv"
-    log.unlink(missing_ok=True)
-    done = subprocess.run(
-        # The key is made up for the bench; a real one does not belong into arguments.
-        [
-            *("taskset", "-c", cpus, "h2load", "-t", "1"),
-            *("-n", str(requests), "-c", str(connections), "-m", str(calls // connections)),
-            *("-d", body, f"--log-file={log}"),
-            *("-H", "content-type: application/grpc", "-H", "te: trailers", "-H", f"authorization: Bearer {KEY}"),
-            f"https://127.0.0.1:{port}{METHOD}",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return body
+
+
+def _run(command: Sequence[object]) -> str:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=120)
     if done.returncode != 0:
-        raise BenchError(f"h2load ended with {done.returncode}: {done.stdout[-500:]}{done.stderr[-500:]}")
-    return parse(done.stdout, log.read_text(encoding="ascii"))
+        raise BenchError(f"the load ended with {done.returncode}: {done.stdout[-500:]}{done.stderr[-500:]}")
+    return done.stdout
 
 
 def parse(report: str, log: str) -> Measured:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+from sqlalchemy import create_engine, make_url, text
 
 from bench.load import BenchError
-from bench.scene import CONTAINER, KEY, REQUEST
+from bench.evidence import KEY, make_evidence
+from bench.scene import CONTAINER, REQUEST
 from broker.devstack.ca import make_ca
 from broker.devstack.ports import free_port
 from broker.devstack.process import Child, tls_ready
@@ -25,8 +27,10 @@ class Server:
 
     name: str
     port: int
+    certificate_port: int
     ca_file: Path
     child: Child
+    ledger: str
 
     def probe(self) -> token_service_pb2.IssueTokenResponse:
         """Makes one call as a client does. Raises BenchError unless a token for the right container comes back."""
@@ -52,9 +56,17 @@ class Server:
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def issued(self) -> int:
-        """Returns how many tokens the broker has recorded."""
-        with self.child.log_file.open("rb") as log:
-            return sum(b'"token issued"' in line for line in log)
+        """Returns how many tokens are in the ledger; brokers that share it are counted together."""
+        url = make_url(self.ledger)
+        engine = create_engine(url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url)
+        try:
+            with engine.connect() as connection:
+                return int(
+                    connection.execute(text("SELECT count(*) FROM ledger_events WHERE kind = 'token-issued'")).scalar()
+                    or 0
+                )
+        finally:
+            engine.dispose()
 
 
 class Hall:
@@ -63,27 +75,40 @@ class Hall:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         authority = make_ca(directory, "Valet Key bench CA")
-        self._ca_file = authority.ca_file
+        self.ca_file = authority.ca_file
+        self.evidence = make_evidence(directory)
         self._certificate, self._key = authority.issue("server", directory)
         self._children: list[Child] = []
 
     async def start(
-        self, name: str, kind: str, *, cpus: str, port: int | None = None, options: Sequence[str | Path] = ()
+        self,
+        name: str,
+        kind: str,
+        *,
+        cpus: str,
+        port: int | None = None,
+        ledger: str = "",
+        options: Sequence[str | Path] = (),
     ) -> Server:
-        """Starts a server, `echo` or `broker`, on the cores `cpus`."""
-        port = port or free_port()
+        """Starts a server, `echo` or `broker`, on the cores `cpus`; its ledger is a SQLite file of its own, or `ledger`."""
+        port, certificate_port = port or free_port(), free_port()
         directory = self.directory / name
         directory.mkdir()
+        ledger = ledger or f"sqlite:///{directory / 'ledger.db'}"
         argv = [
             *("taskset", "-c", cpus, sys.executable, "-m", "bench.server", kind),
-            *("--directory", directory, "--port", str(port)),
-            *("--certificate", self._certificate, "--key", self._key, *options),
+            *("--directory", directory, "--port", str(port), "--certificate-port", str(certificate_port)),
+            *("--certificate", self._certificate, "--key", self._key, "--ledger", ledger),
+            *("--jwks", self.evidence.jwks_file, "--client-ca", self.evidence.ca_file, *options),
         ]
         child = await Child.start(
-            name, argv, log_file=directory / "server.log", ready=tls_ready(port, self._ca_file), ready_within=30
+            name, argv, log_file=directory / "server.log", ready=tls_ready(port, self.ca_file), ready_within=30
         )
         self._children.append(child)
-        return Server(name, port, self._ca_file, child)
+        # The echo knows nobody, and asks for no certificate: what is compared comes after the handshakes.
+        if kind == "echo":
+            certificate_port = port
+        return Server(name, port, certificate_port, self.ca_file, child, ledger)
 
     async def close(self) -> None:
         """Ends every server."""

@@ -2,12 +2,14 @@
 
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from azure.storage.blob import UserDelegationKey
 from google.protobuf.duration_pb2 import Duration
 
+from bench.evidence import KEY, PRINCIPALS, authn_settings
 from broker.adapters.azure import AzureCloud
 from broker.authz.grant_admin import GrantDraft
 from broker.connectors.registry import NewConnector
@@ -27,14 +29,13 @@ from broker.model import (
 )
 from broker.settings import Settings
 from support.fake_store import FakeStateStore
-from support.inproc import CLIENT, SECRET, TENANT, api_key_document, make_key
+from support.inproc import CLIENT, SECRET, TENANT, api_key_document
 from valetkey.v1 import common_pb2, token_service_pb2
 
 METHOD = "/valetkey.v1.TokenService/IssueToken"
 ACCOUNT = "demoaccount"
 CONTAINER = "demo-zenmlartifactstore"
 CONNECTOR = "azure-blob-demo"
-KEY = make_key("B")
 
 REQUEST = token_service_pb2.IssueTokenRequest(
     resource_id=f"az://{CONTAINER}",
@@ -67,18 +68,47 @@ class LocalKeyCloud(AzureCloud):
         return DelegationKey(account, float(int(starts)), float(int(expires)), material)
 
 
-def server_settings(directory: Path, port: int, certificate: Path, key: Path) -> Settings:
-    """Returns the broker's settings: its defaults, but for the port and the files it needs."""
+# One caller makes all calls here; the limit on what one may have would be all that is measured.
+_NO_LIMIT = {"issue_per_second": 1e6, "issue_burst": 1_000_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a server of the bench listens, and with what."""
+
+    directory: Path
+    port: int
+    certificate: Path
+    key: Path
+    ledger: str = ""
+    jwks_file: Path | None = None
+    ca_file: Path | None = None
+    certificate_port: int = 0
+
+
+def server_settings(place: Place) -> Settings:
+    """Returns the broker's settings: its defaults, but for what it needs, and no limit on what one caller may have."""
     for name in ("role_id", "secret_id"):
-        (directory / name).write_text("unused", encoding="ascii")
+        (place.directory / name).write_text("unused", encoding="ascii")
+    known: dict[str, object] = {}
+    if place.jwks_file is not None and place.ca_file is not None:
+        known = authn_settings(place.jwks_file, place.ca_file, place.certificate_port)
     return Settings.model_validate(
         {
-            "server": {"port": port, "tls_cert_file": certificate, "tls_key_file": key, "grace_seconds": 1},
+            "server": {
+                "port": place.port,
+                "tls_cert_file": place.certificate,
+                "tls_key_file": place.key,
+                "grace_seconds": 1,
+            },
             "vault": {
                 "address": "https://vault.invalid",
-                "role_id_file": directory / "role_id",
-                "secret_id_file": directory / "secret_id",
+                "role_id_file": place.directory / "role_id",
+                "secret_id_file": place.directory / "secret_id",
             },
+            "limits": _NO_LIMIT,
+            "ledger": {"url": place.ledger or f"sqlite:///{place.directory / 'ledger.db'}"},
+            "authn": known,
         }
     )
 
@@ -91,10 +121,10 @@ async def filled_store() -> FakeStateStore:
 
 
 def new_grant() -> GrantDraft:
-    """Returns the grant that lets the caller have the container."""
+    """Returns the grant that lets the callers have the container."""
     return GrantDraft(
         name="bench",
-        principals=["key:bench"],
+        principals=list(PRINCIPALS),
         attributes={},
         connectors=[GrantedConnector(CONNECTOR, "")],
         containers=[CONTAINER],

@@ -11,7 +11,7 @@ from typing import Any
 import grpc.aio
 import uvloop
 
-from bench.scene import LocalKeyCloud, filled_store, new_connector, new_grant, server_settings
+from bench.scene import LocalKeyCloud, Place, filled_store, new_connector, new_grant, server_settings
 from broker.app import open_core, running_server
 from broker.observability.logging import configure_logging
 from broker.rpc.server import server_credentials, server_options
@@ -56,7 +56,18 @@ async def serve_broker(settings: Settings, stop: asyncio.Event, *, shared_port: 
 async def _serve(arguments: argparse.Namespace, answer: bytes, profiler: cProfile.Profile | None) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    settings = server_settings(arguments.directory, arguments.port, arguments.certificate, arguments.key)
+    settings = server_settings(
+        Place(
+            arguments.directory,
+            arguments.port,
+            arguments.certificate,
+            arguments.key,
+            arguments.ledger,
+            arguments.jwks,
+            arguments.client_ca,
+            arguments.certificate_port,
+        )
+    )
     configure_logging(settings.logging.format, settings.logging.level)
     if profiler is not None:
         profiler.enable()
@@ -75,6 +86,10 @@ def main() -> None:
     parser.add_argument("--certificate", type=Path, required=True)
     parser.add_argument("--key", type=Path, required=True)
     parser.add_argument("--answer", type=Path)
+    parser.add_argument("--ledger", default="")
+    parser.add_argument("--jwks", type=Path)
+    parser.add_argument("--client-ca", type=Path)
+    parser.add_argument("--certificate-port", type=int, default=0)
     parser.add_argument("--shared-port", action="store_true")
     parser.add_argument("--profile", type=Path)
     arguments = parser.parse_args()

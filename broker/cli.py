@@ -16,7 +16,7 @@ import uvloop
 from broker import __version__
 from broker.authn.trust import TrustBundles
 from broker.errors import BrokerError, ConfigurationError
-from broker.model import InvalidFieldError
+from broker.model import Event, EventKind, InvalidFieldError
 from broker.observability.logging import configure_logging
 from broker.settings import Settings, load_settings
 from broker.supervisor import EXIT_CONFIGURATION, Supervisor, only_broker_on, watch_lifeline
@@ -223,5 +223,18 @@ async def _bootstrap(settings: Settings, name: str, life: timedelta) -> str:
     async with open_core(settings) as core:
         await core.store.open()
         await core.repository.load()
-        _, secret = await core.api_keys.bootstrap(name, life)
+        await core.ledger.open()
+        key, secret = await core.api_keys.bootstrap(name, life)
+        made = Event(
+            kind=EventKind.ADMIN_CHANGE,
+            time=core.clock(),
+            method="valetkey-broker bootstrap",
+            principal=key.created_by,
+            object=f"api-keys/{key.name}",
+        )
+        try:
+            await core.ledger.record(made)
+        except BrokerError:  # No key that is not on record.
+            await core.api_keys.revoke(key.name, revoked_by=key.created_by)
+            raise
         return secret.reveal()

@@ -49,6 +49,7 @@ def write_config(directory: Path, on: VaultSettings | None = None, **sections: d
             "grace_seconds": 3,
         },
         "vault": {**(on.model_dump(exclude_none=True) if on else away), "poll_seconds": 0.2},
+        "ledger": {"url": f"sqlite:///{directory / 'ledger.db'}"},
     }
     for section, changes in sections.items():
         values[section] = {**values.get(section, {}), **changes}

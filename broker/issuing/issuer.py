@@ -26,6 +26,7 @@ from broker.model import (
     check_name,
     parse_source_ip,
 )
+from broker.observability.redaction import scrub
 from broker.ports import Clock, Cloud, Ledger
 from broker.settings import IssuingSettings
 from broker.state.memory import Memory
@@ -187,7 +188,7 @@ def _event(call: CallInfo, lease: Lease, now: float, purpose: str) -> Event:
         lease_id=lease.id,
         signature_sha256=_signature_sha256(lease.sas_token),
         grant=lease.grant,
-        purpose=purpose,
+        purpose=scrub(purpose) if purpose else "",  # People paste the wrong thing.
     )
 
 

@@ -1,5 +1,6 @@
 """What is known of the call being served."""
 
+import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -11,6 +12,10 @@ from broker.model import CallInfo, Principal
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 Metadata = Sequence[tuple[str, str | bytes]]
+
+# Ids of one process follow each other: the ledger's index of them stays together on few pages.
+_PROCESS = os.urandom(6).hex()
+_numbers = itertools.count(1)
 
 
 @dataclass(slots=True)
@@ -46,4 +51,4 @@ def request_id_of(metadata: Metadata) -> str:
     for name, value in metadata:
         if name == "x-request-id" and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
             return value
-    return os.urandom(8).hex()
+    return f"{_PROCESS}{next(_numbers):08x}"

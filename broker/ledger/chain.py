@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from broker.ledger.schema import COLUMNS
 from broker.model import Event, EventKind, Head, StoredEvent
+from broker.observability.redaction import scrub
 
 GENESIS = hashlib.sha256(b"valetkey-ledger-1").hexdigest()
 Row = tuple[Any, ...]
@@ -28,6 +29,11 @@ _PLACE = ("writer", "sequence", "previous_hash", "hash")
 _FIELDS = COLUMNS[len(_PLACE) :]
 _EVENT_FIELDS = [name for name in _FIELDS if name not in ("kind", "time_us", "account", "container")]
 _NUMBERS = frozenset({"credential_version", "ttl", "expires", "count"})
+# What callers may have put into words of their own. People paste keys and SAS URLs where a name or a purpose belongs.
+_FREE = ("request_id", "method", "object", "connector", "resource", "reason", "purpose")
+_FREE_PLACES = tuple(name in _FREE for name in _EVENT_FIELDS)
+_free_texts = attrgetter(*_FREE)
+_RESOURCE = _EVENT_FIELDS.index("resource")
 _values = attrgetter(*_EVENT_FIELDS)
 _texts = attrgetter(*(name for name in _EVENT_FIELDS if name not in _NUMBERS))
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -73,13 +79,16 @@ def _hash(previous: str, writer: str, sequence: int, fields: Row) -> str:
 def _fields(event: Event) -> Row:
     values = _values(event)
     joined = "".join(_texts(event))
+    free = " ".join(_free_texts(event))
+    if scrub(free) != free:  # One look at all of them: nearly no record holds anything that looks like a secret.
+        values = tuple(scrub(value) if theirs else value for value, theirs in zip(values, _FREE_PLACES, strict=True))
     # What a caller sent unchecked can hold what a database refuses or a terminal obeys; one such record must not keep
     # all that wait with it from being written.
     if not joined.isprintable() or len(joined) > MAX_CHARACTERS:
         values = tuple(clean(value) if isinstance(value, str) else value for value in values)
     if max(event.credential_version, event.ttl, event.expires, event.count) > _MAX_INTEGER:
         values = tuple(min(value, _MAX_INTEGER) if isinstance(value, int) else value for value in values)
-    account, container = _place(event.resource) if event.lease_id else ("", "")
+    account, container = _place(values[_RESOURCE]) if event.lease_id else ("", "")
     return (event.kind.value, round(event.time * 1e6), *values, account, container)
 
 

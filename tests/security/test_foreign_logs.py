@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -44,19 +44,6 @@ def test_what_the_event_loop_reports(run: Callable[[Any], None]) -> None:
     assert found_in(log.text) == set()
 
 
-@pytest.fixture
-def unmuted() -> Iterator[None]:
-    """Undoes what an AzureCloud of another test did to its libraries' loggers: here they must speak."""
-    loggers = [logging.getLogger(name) for name in ("azure", "msal")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.NOTSET)
-    yield
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
-
-
-@pytest.mark.usefixtures("unmuted")
 def test_records_of_libraries() -> None:
     """A library's line loses what looks like a key, a header or a token, its exception's text, and all it debugs."""
     keys = [secret for name, secret in PLANTED.items() if name.endswith("key")]

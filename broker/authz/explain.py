@@ -84,7 +84,7 @@ class Explainer:
         grants = self._policy.index.all() if for_all else self._policy.index.naming(question.principal.name)
         found: list[tuple[int, str, CompiledGrant, Finding]] = []
         for grant in grants:
-            distance, reasons = self._reasons(grant, question, now)
+            distance, reasons = self._reasons(grant, question, now, for_all=for_all)
             if distance < _OTHERS or (for_all and self._is_about(grant, question)):
                 found.append((distance, grant.name, grant, Finding(grant.name, reasons)))
         found.sort(key=lambda entry: entry[:2])
@@ -112,7 +112,9 @@ class Explainer:
         """Tells whether a grant of others is worth showing: it is about this container."""
         return grant.admits_container(question.resource.container)
 
-    def _reasons(self, grant: CompiledGrant, question: Question, now: float) -> tuple[int, Sequence[str]]:
+    def _reasons(
+        self, grant: CompiledGrant, question: Question, now: float, *, for_all: bool
+    ) -> tuple[int, Sequence[str]]:
         distance = 0
         reasons: list[str] = []
         principal, resource = question.principal, question.resource
@@ -124,7 +126,7 @@ class Explainer:
             value = principal.attributes.get(name)
             has = f"it is {shown(value)}" if value is not None else "there is none"
             reasons.append(f"it needs the attribute {name} to be {pattern.text}; {has}")
-        if problem := self._connector_problem(grant, question):
+        if problem := self._connector_problem(grant, question, for_all=for_all):
             distance += _ELSEWHERE
             reasons.append(problem)
         if not grant.admits_container(resource.container):
@@ -142,7 +144,7 @@ class Explainer:
             reasons.append(f"it ended at {datetime.fromtimestamp(grant.expires, UTC).isoformat(timespec='seconds')}")
         return distance, reasons
 
-    def _connector_problem(self, grant: CompiledGrant, question: Question) -> str:
+    def _connector_problem(self, grant: CompiledGrant, question: Question, *, for_all: bool) -> str:
         wanted = question.connector
         if wanted and all(granted.name != wanted for granted in grant.grant.connectors):
             return f"it is for the connectors {_some([g.name for g in grant.grant.connectors])}, not {wanted}"
@@ -151,7 +153,11 @@ class Explainer:
             names = wanted or _some([granted.name for granted in grant.grant.connectors])
             return f"the connector {names} it was given for is gone; a later one of that name is not meant"
         if not any(serves(connector, question.resource) for connector in live):
-            return f"its connectors serve {_some([_served(c) for c in live])} only"
+            # A connector may serve what the grant does not give; then its container and account are not the asker's
+            # business.
+            if for_all or all(c.resource is None or grant.admits_container(c.resource.container) for c in live):
+                return f"its connectors serve {_some([_served(c) for c in live])} only"
+            return "none of its connectors serves it"
         return ""
 
     def _nearest(self, grant: CompiledGrant, question: Question, now: float) -> Nearest | None:

@@ -100,6 +100,23 @@ def test_a_connector_that_is_gone_or_serves_less_is_told(world: World) -> None:
     assert "is gone" in finding.reasons[0]
 
 
+def test_a_container_that_was_not_granted_is_not_named(world: World) -> None:
+    """A grant on a connector does not tell its holder which container and account that connector is for."""
+    me = principal()
+    single = make_connector("single", "payroll", account="hiddenaccount")
+    world.memory.put_connector(single)
+    world.grant("narrow", single, containers=("demo",))
+    (own,) = world.explain(of=me, asker=me).findings
+    assert own.reasons == ["none of its connectors serves it"]
+    assert world.explain("payroll", of=me, asker=me).nearest is None
+    assert "hiddenaccount" not in str(world.explain("payroll", of=me, asker=me))
+    (told,) = world.explain().findings
+    assert told.reasons == ["its connectors serve az://payroll of the account hiddenaccount only"]
+    world.grant("narrow", single, containers=("demo", "pay*"))
+    (own,) = world.explain(of=me, asker=me).findings
+    assert own.reasons == ["its connectors serve az://payroll of the account hiddenaccount only"]
+
+
 def test_the_nearest_grant_comes_first_and_says_what_would_work(world: World) -> None:
     """One permission too many is nearer than another container; the caller is told what to ask for."""
     world.grant("far", containers=("models",), permissions="rwd")

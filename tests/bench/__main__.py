@@ -117,7 +117,7 @@ async def against_echo(arguments: argparse.Namespace) -> float:
         "limits.issue_per_second and issue_burst are raised: one caller makes all the calls.\n"
         f"Server on core 0, load (and PostgreSQL) on core 1; load average {os.getloadavg()[0]:.1f}.\n"
     )
-    if len(rows) > 2:  # noqa: PLR2004 (echo and key)
+    if len(rows) > 2:
         sys.stdout.write("* under bench.client, as h2load shows no client certificate.\n")
     sys.stdout.write(f"Target: {_TARGET:.2f} of the bare echo.\n\n")
     return statistics.median(rows[1].ratios())

@@ -12,9 +12,9 @@ import statistics
 import struct
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import uvloop
 
@@ -82,15 +82,15 @@ class Connection(asyncio.Protocol):
         self._stream = -1
         self._started: dict[int, float] = {}
         self._rest = b""
-        self._transport: asyncio.Transport
+        self._transport: asyncio.WriteTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Opens the connection with windows wide enough for a whole run."""
-        self._transport = transport  # type: ignore[assignment]  # uvloop's own class
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's own class
         settings = struct.pack(">HI", 4, _WINDOW)
         wide = struct.pack(">I", _WINDOW - 65535)
         out = [_PREFACE, frame(_SETTINGS, 0, 0, settings), frame(_WINDOW_UPDATE, 0, 0, wide)]
-        transport.write(b"".join(out + [self._request() for _ in range(self._calls)]))
+        self._transport.write(b"".join(out + [self._request() for _ in range(self._calls)]))
 
     def data_received(self, data: bytes) -> None:
         """Takes the ends of answers, and makes as many new calls."""
@@ -124,7 +124,7 @@ class Connection(asyncio.Protocol):
     def _frames(self, data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
         data = self._rest + data
         at = 0
-        while len(data) - at >= 9:  # noqa: PLR2004 (the size of a frame's header)
+        while len(data) - at >= 9:
             head, flags, stream = struct.unpack_from(">IBI", data, at)
             end = at + 9 + (head >> 8)
             if len(data) < end:

@@ -10,8 +10,8 @@ from pathlib import Path
 import grpc
 from sqlalchemy import create_engine, make_url, text
 
-from bench.load import BenchError
 from bench.evidence import KEY, make_evidence
+from bench.load import BenchError
 from bench.scene import CONTAINER, REQUEST
 from broker.devstack.ca import make_ca
 from broker.devstack.ports import free_port
@@ -90,7 +90,7 @@ class Hall:
         ledger: str = "",
         options: Sequence[str | Path] = (),
     ) -> Server:
-        """Starts a server, `echo` or `broker`, on the cores `cpus`; its ledger is a SQLite file of its own, or `ledger`."""
+        """Starts a server, `echo` or `broker`, on the cores `cpus`; its ledger `ledger` or a SQLite file."""
         port, certificate_port = port or free_port(), free_port()
         directory = self.directory / name
         directory.mkdir()

@@ -14,7 +14,8 @@ import uvloop
 from bench.scene import LocalKeyCloud, Place, filled_store, new_connector, new_grant, server_settings
 from broker.app import open_core, running_server
 from broker.observability.logging import configure_logging
-from broker.rpc.server import server_credentials, server_options
+from broker.rpc.credentials import server_credentials
+from broker.rpc.server import server_options
 from broker.settings import Settings
 from valetkey.v1 import token_service_pb2, token_service_pb2_grpc
 
@@ -30,6 +31,10 @@ class Echo(token_service_pb2_grpc.TokenServiceServicer):
     async def IssueToken(self, request: Any, context: Any) -> token_service_pb2.IssueTokenResponse:  # noqa: N802 (gRPC's naming)
         """Answers."""
         return self._answer
+
+    async def WatchToken(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Nobody asks for it."""
+        raise NotImplementedError
 
 
 async def serve_echo(settings: Settings, message: token_service_pb2.IssueTokenResponse, stop: asyncio.Event) -> None:

@@ -1,20 +1,16 @@
 """Who calls too often: callers that ask for tokens, and addresses that fail to authenticate."""
 
-import ipaddress
 import math
 
 from broker.errors import BrokerError, Reason
 from broker.limits.buckets import TokenBuckets
+from broker.limits.network import network_of
 from broker.model import Principal
 from broker.ports import Clock
 from broker.settings import LimitsSettings
 
 # What the caller is to blame for: an issuer whose keys cannot be had right now is not.
 _BLAMED = frozenset({Reason.CREDENTIALS_MISSING, Reason.CREDENTIALS_INVALID, Reason.CREDENTIALS_EXPIRED})
-# One customer's share of IPv6. Source: RFC 6177, section 2.
-_IPV6_NETWORK = 64
-
-_FAILURES = frozenset({Reason.CREDENTIALS_MISSING, Reason.CREDENTIALS_INVALID, Reason.CREDENTIALS_EXPIRED})
 
 
 class Throttle:
@@ -44,9 +40,7 @@ class Throttle:
 
         Good credentials from that address go on working: others may share it.
         """
-        if error.reason not in _FAILURES:  # An issuer that is away is not the caller's fault.
-            return error
-        wait = self._failures.take(_network(peer)) if error.reason in _BLAMED else 0.0
+        wait = self._failures.take(network_of(peer)) if error.reason in _BLAMED else 0.0
         if not wait:
             return error
         return BrokerError(
@@ -55,17 +49,6 @@ class Throttle:
             {"limit": "failed authentications", "per": "address"},
             retry_after=_whole_milliseconds(wait),
         )
-
-
-def _network(peer: str) -> str:
-    """Returns the address, of IPv6 its network: whoever has one address there has all of them to choose from."""
-    try:
-        address = ipaddress.ip_address(peer)
-    except ValueError:
-        return peer
-    if address.version == 4 or address.ipv4_mapped is not None:  # noqa: PLR2004 (IPv4)
-        return peer
-    return str(ipaddress.ip_network((int(address) >> _IPV6_NETWORK << _IPV6_NETWORK, _IPV6_NETWORK)))
 
 
 def _whole_milliseconds(seconds: float) -> float:

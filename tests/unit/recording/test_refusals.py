@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -44,7 +45,7 @@ async def test_few_are_recorded_as_they_are(world: World) -> None:
 
 
 async def test_a_burst_is_summed_up(world: World) -> None:
-    """Ten thousand of a kind are 21 records that add up to ten thousand; the sum shows the first it stands for."""
+    """Ten thousand of a kind are 21 records that add up to ten thousand; the sum has the request id of the first."""
     for number in range(10_000):
         await world.refusals.record(refused(request_id=f"r{number}"))
     assert len(world.ledger.recorded) == 20
@@ -87,13 +88,66 @@ async def test_a_burst_from_ever_new_addresses(world: World) -> None:
     for number in range(10_000):
         await world.refusals.record(refused(principal="", peer=f"10.0.{number // 256}.{number % 256}"))
     assert len(world.ledger.recorded) == 500
-    assert len(world.refusals._sums) == 1001
+    assert len(world.refusals._unknown.sums) == 1001
     await world.refusals.flush()
     assert len(world.ledger.recorded) == 1501
     assert total(world.ledger) == 10_000
     # The sum of those that nobody counted apart names none of them.
     (rest,) = (event for event in world.ledger.recorded if event.count > 1)
     assert (rest.count, rest.peer, rest.resource, rest.reason) == (8_500, "", "", "RESOURCE_DENIED")
+
+
+async def test_a_sum_says_only_what_was_true_of_all(world: World) -> None:
+    """Whoever probes many containers in a burst is not on record as having asked for the first one again and again."""
+    for number in range(100):
+        await world.refusals.record(
+            refused(
+                resource=f"az://c{number}",
+                object=f"grants/{number}",
+                connector=f"connector-{number}",
+                permissions="rl" if number % 2 else "r",
+                purpose="the same",
+                peer=f"192.0.2.{number}",
+            )
+        )
+    await world.refusals.flush()
+    told = world.ledger.recorded[-1]
+    assert (told.count, told.principal, told.purpose) == (80, "key:stranger", "the same")
+    assert (told.resource, told.object, told.connector, told.permissions, told.peer) == ("", "", "", "", "")
+
+
+async def test_a_sum_of_the_same_says_all_of_it(world: World) -> None:
+    """A pipeline gone wild is on record with what it goes on asking for."""
+    event = refused(resource="az://secret", permissions="rl", connector="azure-blob-demo", purpose="run 17")
+    for _ in range(100):
+        await world.refusals.record(event)
+    await world.refusals.flush()
+    assert world.ledger.recorded[-1] == replace(event, count=80)
+
+
+async def test_one_network_of_ipv6_is_one(world: World) -> None:
+    """Whoever has a /64 cannot fill the ledger with its addresses; the sum names the network, not one address."""
+    for number in range(1000):
+        await world.refusals.record(refused(principal="", peer=f"2001:db8::{number:x}"))
+    await world.refusals.record(refused(principal="", peer="2001:db8:0:1::1"))
+    await world.refusals.flush()
+    *_, other, told = world.ledger.recorded
+    assert len(world.ledger.recorded) == 22
+    assert (told.count, told.peer) == (980, "2001:db8::/64")
+    assert other.peer == "2001:db8:0:1::1"
+
+
+async def test_a_flood_without_credentials_hides_no_names(world: World) -> None:
+    """However many strangers knock, a principal that is refused is on record by name, alone or in a sum."""
+    for number in range(10_000):
+        await world.refusals.record(refused(principal="", peer=f"10.0.{number // 256}.{number % 256}"))
+    event = refused(principal="key:insider", resource="az://payroll")
+    for _ in range(100):
+        await world.refusals.record(event)
+    await world.refusals.flush()
+    named = [recorded for recorded in world.ledger.recorded if recorded.principal == "key:insider"]
+    assert named == [event] * 20 + [replace(event, count=80)]
+    assert total(world.ledger) == 10_100
 
 
 async def test_after_a_burst_things_are_as_before(world: World) -> None:
@@ -114,7 +168,7 @@ async def test_the_ledger_is_away(world: World) -> None:
         await world.refusals.record(refused(principal=f"key:{number % 1500}"))
     await world.refusals.flush()
     assert not world.ledger.recorded
-    assert len(world.refusals._sums) <= 1001
+    assert len(world.refusals._known.sums) <= 1001
     world.ledger.fail_with = None
     await world.refusals.flush()
     assert total(world.ledger) == 3000

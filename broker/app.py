@@ -156,6 +156,7 @@ async def running_server(settings: Settings, core: Core, *, shared_port: bool = 
     mtls = settings.authn.mtls
     trust = TrustBundles(mtls.trust_domains) if mtls is not None else None
     authenticator = build_authenticator(settings.authn, core.memory, core.clock, key_source=key_source, trust=trust)
+    core.issuer.still_valid = authenticator.still_valid
     recorder = Recorder(core.ledger, core.clock)
     sync = StateSync(core.store, core.repository, settings.vault, on_change)
     throttle = Throttle(settings.limits, core.clock)

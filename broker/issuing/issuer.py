@@ -7,6 +7,8 @@ leaves that is not recorded.
 import hashlib
 import math
 import os
+import time
+from collections.abc import Callable
 from urllib.parse import unquote
 
 from broker.authz.policy import Allowance, Policy
@@ -21,6 +23,7 @@ from broker.model import (
     InvalidFieldError,
     Lease,
     PermissionSet,
+    Principal,
     ResourceId,
     SasRequest,
     check_name,
@@ -32,6 +35,8 @@ from broker.settings import IssuingSettings
 from broker.state.memory import Memory
 
 _MOST_PURPOSE = 200
+# Whatever takes longer than this has waited for somebody; a decision from memory takes some 10 µs.
+_A_WHILE_SECONDS = 0.001
 
 
 class Issuer:
@@ -48,7 +53,9 @@ class Issuer:
         ledger: Ledger,
         clock: Clock,
         settings: IssuingSettings,
+        still_valid: Callable[[Principal], bool] = lambda _principal: True,
     ) -> None:
+        """`still_valid` tells whether a caller could authenticate again now."""
         self._memory = memory
         self._policy = policy
         self._chooser = chooser
@@ -58,6 +65,8 @@ class Issuer:
         self._clock = clock
         self._default_ttl = settings.default_ttl_seconds
         self._max_ttl = settings.max_ttl_seconds
+        # Public, for the authenticator is made later than the issuer.
+        self.still_valid = still_valid
         self._skew = settings.clock_skew_seconds
 
     async def issue(
@@ -75,7 +84,8 @@ class Issuer:
 
         The token may end earlier than asked, with what its grant allows or with its key. Raises InvalidFieldError for
         malformed fields, BrokerError: RESOURCE_DENIED, RESOURCE_NOT_FOUND, RESOURCE_AMBIGUOUS, SCOPE_UNSUPPORTED,
-        LEDGER_UNAVAILABLE, or one of broker.ports.Cloud.
+        CREDENTIALS_INVALID or CREDENTIALS_EXPIRED where the caller's identity ended meanwhile, LEDGER_UNAVAILABLE, or
+        one of broker.ports.Cloud.
         """
         resource = ResourceId.parse(resource_id)
         seconds = self._checked_ttl(ttl)
@@ -87,7 +97,7 @@ class Issuer:
                 "purpose", "is too long, or holds unprintable characters", f"at most {_MOST_PURPOSE} printable ones"
             )
         while True:
-            changes = self._memory.changes
+            changes, began = self._memory.changes, time.monotonic()
             allowed = self._policy.decide(
                 call.principal, resource, permissions, ttl=seconds, connector=connector_name, source_ip=source_ip
             )
@@ -97,13 +107,27 @@ class Issuer:
             allowance = next(a for a in allowed if a.connector is choice[0])
             key = await self._key(choice, int(self._clock()) + allowance.ttl)
             now = self._clock()
-            # Asking Azure takes a while. Was a grant or a connector taken away meanwhile, it is decided again.
-            if changes == self._memory.changes and now < allowance.ends:
+            # Asking Azure takes a while. Was a key, a grant or a connector taken away meanwhile, it is decided again.
+            changed = changes != self._memory.changes
+            if changed or now >= call.principal.expires or time.monotonic() - began > _A_WHILE_SECONDS:
+                self._check_caller(call.principal, now)
+            if not changed and now < allowance.ends:
                 break
         lease = self._signed(call, choice, allowance, permissions, key, now)
         # Nothing leaves that is not on record.
         await self._ledger.record(_event(call, lease, now, purpose))
         return lease
+
+    def _check_caller(self, principal: Principal, now: float) -> None:
+        if principal.expires <= now:
+            raise BrokerError(
+                Reason.CREDENTIALS_EXPIRED, "the caller's identity expired during the call; call again with a new one"
+            )
+        if not self.still_valid(principal):
+            raise BrokerError(
+                Reason.CREDENTIALS_INVALID,
+                "the caller's identity was revoked during the call; call again with one that is good",
+            )
 
     async def _key(self, choice: Choice, until: int) -> DelegationKey:
         connector, _, container = choice

@@ -42,7 +42,7 @@ class EndReason(Enum):
 
     GRANT_GONE = "no grant allows it any more"
     CONNECTOR_GONE = "the connector was deleted"
-    IDENTITY_REVOKED = "the caller's API key was revoked"
+    IDENTITY_REVOKED = "the caller's key was revoked, or who vouched for the caller is no longer believed"
     IDENTITY_EXPIRED = "the caller's identity expired; call again with a new one"
     SHUTDOWN = "the broker stops; call again"
     UNAVAILABLE = "no fresh token could be had before the last one ended; call again later"
@@ -147,6 +147,8 @@ class TokenWatcher:
                 self._admit(call.principal)
                 return await self._attempt(call, request, lease)
             except BrokerError as error:
+                if (end := self._gone(call.principal)) is not None:
+                    return end
                 if error.reason is Reason.RESOURCE_DENIED:
                     return self._why_not(lease)
                 if error.reason not in _PASSING:

@@ -21,7 +21,8 @@ class KnownKey:
 class Memory:
     """Connectors, API keys and grants by what they are looked up by. Written by StateRepository only.
 
-    `changes` counts up whenever a connector or a grant changes: what was decided at one count still holds at the same.
+    `changes` counts up whenever a connector, a key or a grant changes: what was decided at one count still holds at the
+    same.
     """
 
     def __init__(self) -> None:
@@ -44,17 +45,24 @@ class Memory:
             self.changes += 1
 
     def put_api_key(self, key: ApiKey) -> None:
-        """Adds or replaces an API key."""
+        """Adds or replaces an API key; one that did not change stays as it is."""
+        before = self.keys_by_name.get(key.name)
+        if before is not None and before.key == key:
+            return
         self.drop_api_key(key.name)
         expires = key.expires_at.timestamp()
         known = KnownKey(key, Principal(f"key:{key.name}", key.roles, Evidence.API_KEY, expires), expires)
         self.keys_by_name[key.name] = known
         self.keys_by_digest[key.digest] = known
+        self.changes += 1
 
     def drop_api_key(self, name: str) -> None:
         """Forgets an API key; unknown names are passed over."""
         known = self.keys_by_name.pop(name, None)
-        if known is not None and self.keys_by_digest.get(known.key.digest) is known:
+        if known is None:
+            return
+        self.changes += 1
+        if self.keys_by_digest.get(known.key.digest) is known:
             del self.keys_by_digest[known.key.digest]
 
     def put_grant(self, grant: Grant) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
@@ -11,6 +11,8 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
+from broker.authn.api_key import ApiKeyVerifier
+from broker.authn.roles import RoleBindings
 from broker.authz.policy import Policy
 from broker.errors import BrokerError, Reason
 from broker.issuing.choose import ConnectorChooser
@@ -38,6 +40,7 @@ from support.core import (
     FakeClock,
     Replica,
     call_info,
+    make_api_key,
     make_connector,
     make_grant,
     principal,
@@ -45,7 +48,7 @@ from support.core import (
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger, ledger_down
 
-_CONSUMER = principal(name="key:trainer")
+_CONSUMER = principal(name="key:trainer", expires=NOW + 100_000)
 _READ_LIST = PermissionSet([Permission.READ, Permission.LIST])
 
 
@@ -409,3 +412,65 @@ async def test_only_granted_connectors_are_asked(issuing: Issuing) -> None:
     issuing.cloud.find_containers = noting  # type: ignore[method-assign]
     await issuing.issue()
     assert asked == ["azure-blob-demo"]
+
+
+async def _issued_around(issuing: Issuing, caller: Principal, meanwhile: Callable[[], None]) -> Reason:
+    """Returns why there was no token, where `meanwhile` happened as Azure was being asked for a key."""
+    gate = issuing.cloud.hold("delegation_key")
+    asking = asyncio.create_task(issuing.issue(caller))
+    while not issuing.cloud.calls["delegation_key"]:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    meanwhile()
+    await asyncio.sleep(0.002)
+    gate.set()
+    with pytest.raises(BrokerError) as caught:
+        await asking
+    assert not issuing.cloud.signed
+    assert not issuing.ledger.recorded
+    return caught.value.reason
+
+
+async def test_an_identity_revoked_while_azure_is_asked_gives_nothing(issuing: Issuing) -> None:
+    """Who could not call any more when the token is signed does not get it, though no grant changed."""
+    revoked: set[str] = set()
+    issuing.issuer.still_valid = lambda caller: caller.name not in revoked
+    assert await _issued_around(issuing, _CONSUMER, lambda: revoked.add("key:trainer")) is Reason.CREDENTIALS_INVALID
+
+
+async def test_a_key_revoked_while_azure_is_asked_gives_nothing(issuing: Issuing) -> None:
+    """The very key counts: with its name gone from memory, as the real verifier sees it, there is no token."""
+    memory = issuing.replica.memory
+    memory.put_api_key(make_api_key())
+    verifier = ApiKeyVerifier(memory, issuing.clock, RoleBindings())
+    caller = verifier.verify("vk_" + "T" * 43)
+    issuing.issuer.still_valid = verifier.still_valid
+    why = await _issued_around(issuing, caller, lambda: memory.drop_api_key("trainer"))
+    assert why is Reason.CREDENTIALS_INVALID
+
+
+async def test_an_identity_that_ends_while_azure_is_asked_gives_nothing(issuing: Issuing) -> None:
+    """A token is never signed for a caller whose time is over."""
+    caller = principal(name="key:trainer", expires=NOW + 10)
+
+    def later() -> None:
+        issuing.clock.now += 10
+
+    assert await _issued_around(issuing, caller, later) is Reason.CREDENTIALS_EXPIRED
+
+
+async def test_a_change_of_another_key_does_no_harm(issuing: Issuing) -> None:
+    """A change of a key, as in a busy broker, has the caller looked at again; the token comes all the same."""
+    asked: list[str] = []
+
+    def still_valid(caller: Principal) -> bool:
+        asked.append(caller.name)
+        return True
+
+    issuing.issuer.still_valid = still_valid
+    gate = issuing.cloud.hold("delegation_key")
+    asking = asyncio.create_task(issuing.issue())
+    await asyncio.sleep(0.002)
+    issuing.replica.memory.put_api_key(make_api_key(name="other"))
+    gate.set()
+    await asking
+    assert asked[:1] == ["key:trainer"]

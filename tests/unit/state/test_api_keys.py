@@ -80,3 +80,19 @@ async def test_a_caller_who_hangs_up_leaves_no_blind_spot() -> None:
     await asyncio.gather(creating, return_exceptions=True)
     await replica.repository.refresh()
     assert "trainer" in replica.memory.keys_by_name
+
+
+def test_a_changed_key_is_a_change() -> None:
+    """What is decided again when something changed is so, too, when a key comes, changes or goes; not otherwise."""
+    memory = Replica().memory
+    counts, same = [], make_api_key()
+    for key in (same, same, make_api_key(letter="U")):
+        memory.put_api_key(key)
+        counts.append(memory.changes)
+    assert counts[0] > 0
+    assert counts[1] == counts[0] < counts[2]
+    memory.drop_api_key("trainer")
+    assert memory.changes > counts[2]
+    gone = memory.changes
+    memory.drop_api_key("trainer")
+    assert memory.changes == gone

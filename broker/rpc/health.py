@@ -7,8 +7,13 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from broker.limits import Slots, network_of
+from broker.rpc.evidence import peer_address
+
 # Probers of a fleet watch with one stream each; whoever opens more does not need them.
 MOST_WATCHES = 100
+# So that no one address takes all of them away from the others.
+MOST_WATCHES_OF_ONE = 20
 
 _Status = Any  # health_pb2.HealthCheckResponse.ServingStatus; the library has no types.
 
@@ -23,6 +28,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         self._statuses: dict[str, _Status] = {}
         self._news = asyncio.Event()  # Set once, when something changed; then another takes its place.
         self._watches = 0
+        self._of_one = Slots(MOST_WATCHES_OF_ONE)
         self._ended = False
 
     def set(self, service: str, status: _Status) -> None:
@@ -51,21 +57,31 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 f"{MOST_WATCHES} others watch already, which is all that this broker allows; use Check",
             )
-        self._watches += 1
-        try:
-            told: _Status = None
-            while True:
-                news = self._news
-                status = self._statuses.get(request.service, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
-                if status != told:
-                    await context.write(health_pb2.HealthCheckResponse(status=status))
-                    told = status
-                    continue  # More may have happened while that was under way.
-                if self._ended:
-                    return
-                await news.wait()
-        finally:
-            self._watches -= 1
+        with self._of_one.hold(network_of(peer_address(context.peer()))) as free:
+            if not free:
+                await context.abort(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    f"{MOST_WATCHES_OF_ONE} watch from this address already, which is all that this broker allows; "
+                    "use Check",
+                )
+            self._watches += 1
+            try:
+                await self._tell_all(request.service, context)
+            finally:
+                self._watches -= 1
+
+    async def _tell_all(self, service: str, context: Any) -> None:
+        told: _Status = None
+        while True:
+            news = self._news
+            status = self._statuses.get(service, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
+            if status != told:
+                await context.write(health_pb2.HealthCheckResponse(status=status))
+                told = status
+                continue  # More may have happened while that was under way.
+            if self._ended:
+                return
+            await news.wait()
 
     def _tell(self) -> None:
         self._news.set()

@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from broker.errors import BrokerError, Reason
-from broker.rpc.health import MOST_WATCHES
+from broker.rpc.health import MOST_WATCHES, MOST_WATCHES_OF_ONE, Health
 from broker.rpc.server import SERVICES
 from support.fake_store import FakeStateStore
 from support.inproc import CONSUMER_KEY, OPERATOR_KEY, Broker, bearer, new_connector, running_broker, seed_keys
@@ -144,14 +144,15 @@ async def test_stop_does_not_wait_for_those_who_watch(tmp_path: Path) -> None:
             assert await watch.code() is grpc.StatusCode.OK
 
 
-async def test_watches_are_bounded(log: Log, broker: Broker) -> None:
+async def test_watches_of_one_address_are_bounded(log: Log, broker: Broker) -> None:
     """Strangers cannot pile up streams without end; Check goes on, and a place that gets free is given again."""
-    watches = [broker.health.Watch(health_pb2.HealthCheckRequest()) for _ in range(MOST_WATCHES)]
+    watches = [broker.health.Watch(health_pb2.HealthCheckRequest()) for _ in range(MOST_WATCHES_OF_ONE)]
     for watch in watches:
         assert (await watch.read()).status == SERVING
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await broker.health.Watch(health_pb2.HealthCheckRequest()).read()
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "from this address" in str(caught.value.details())
     assert await broker.healthy()
     for watch in watches:
         watch.cancel()
@@ -160,6 +161,52 @@ async def test_watches_are_bounded(log: Log, broker: Broker) -> None:
     assert (await watch.read()).status == SERVING
     watch.cancel()
     assert not log.events("unexpected error")
+
+
+class Aborted(Exception):  # noqa: N818 (it is how gRPC ends a call)
+    """What a call's context raises to end it."""
+
+
+class From:
+    """The context of a call from an address, as far as the health service uses it."""
+
+    def __init__(self, peer: str) -> None:
+        self._peer = peer
+        self.said: list[Any] = []
+
+    def peer(self) -> str:
+        return self._peer
+
+    async def write(self, answer: Any) -> None:
+        self.said.append(answer.status)
+
+    async def abort(self, code: Any, details: str) -> None:
+        self.said.append(code)
+        raise Aborted(details)
+
+
+async def test_watches_are_bounded() -> None:
+    """Many addresses together get so many streams; one network of IPv6 counts as one; all places come back."""
+    health = Health()
+    health.set("", SERVING)
+
+    async def watch(peer: str) -> tuple[From, asyncio.Task[None]]:
+        context = From(peer)
+        task = asyncio.create_task(health.Watch(health_pb2.HealthCheckRequest(), context))
+        await asyncio.sleep(0)
+        return context, task
+
+    same = [await watch(f"ipv6:%5B2001:db8::{number:x}%5D:443") for number in range(MOST_WATCHES_OF_ONE + 1)]
+    others = [await watch(f"ipv4:192.0.2.{number}:443") for number in range(MOST_WATCHES)]
+    said = [context.said for context, _ in (*same, *others)]
+    assert said.count([SERVING]) == MOST_WATCHES
+    assert said[MOST_WATCHES_OF_ONE] == [grpc.StatusCode.RESOURCE_EXHAUSTED]
+    assert said[-1] == [grpc.StatusCode.RESOURCE_EXHAUSTED]
+    health.end()
+    ended = await asyncio.gather(*(task for _, task in (*same, *others)), return_exceptions=True)
+    assert sum(isinstance(end, Aborted) for end in ended) == 1 + MOST_WATCHES_OF_ONE
+    assert sum(end is None for end in ended) == MOST_WATCHES
+    assert health._watches == 0
 
 
 async def test_reflection_streams_end(tmp_path: Path) -> None:

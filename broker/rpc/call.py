@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from broker.model import CallInfo, Principal
+from broker.observability.redaction import scrub
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -47,8 +48,11 @@ def call_info() -> CallInfo:
 
 
 def request_id_of(metadata: Metadata) -> str:
-    """Returns the caller's `x-request-id` if it is one harmless word, otherwise a new one."""
+    """Returns the caller's `x-request-id` if it is one harmless word and looks like no secret, otherwise a new one."""
     for name, value in metadata:
         if name == "x-request-id" and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
-            return value
+            # It goes into the log, the ledger and the answer: a secret, put there by mistake, must not.
+            if scrub(value) == value:
+                return value
+            break
     return f"{_PROCESS}{next(_numbers):08x}"

@@ -15,7 +15,8 @@ from broker.model import Evidence, Pattern, Principal
 from broker.ports import CallEvidence, Clock, KeySource
 from broker.state.memory import Memory
 
-_SCHEME = "Bearer "
+# In any case of letters: RFC 9110, section 11.1.
+_SCHEME = "bearer "
 
 
 class CompositeAuthenticator:
@@ -113,7 +114,7 @@ def _issuer(settings: OidcSettings, source: KeySource) -> Issuer:
 
 def _bearer(headers: Sequence[str | bytes]) -> str:
     header = headers[0]
-    if len(headers) > 1 or not isinstance(header, str) or not header.startswith(_SCHEME):
+    if len(headers) > 1 or not isinstance(header, str) or header[: len(_SCHEME)].lower() != _SCHEME:
         raise BrokerError(
             Reason.CREDENTIALS_INVALID,
             "malformed authorization; expected exactly one header, 'Bearer' with a space and the evidence behind it",

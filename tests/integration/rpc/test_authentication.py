@@ -39,7 +39,7 @@ async def test_missing_key(stocked: Broker) -> None:
     "header",
     [
         f"Bearer {make_key('W')}",
-        f"bearer {CONSUMER_KEY}",
+        f"bearer{CONSUMER_KEY}",
         f"Bearer  {CONSUMER_KEY}",
         f"Bearer {CONSUMER_KEY}x",
         f"Bearer {CONSUMER_KEY[:-1]}",

@@ -74,7 +74,7 @@ async def test_no_key(authenticator: CompositeAuthenticator) -> None:
         [_KEY],
         ["Bearer"],
         ["Bearer "],
-        [f"bearer {_KEY}"],
+        [f"bearer{_KEY}"],
         [f"Basic {_KEY}"],
         [f"Bearer  {_KEY}"],
         [f"{_GOOD} "],

@@ -99,7 +99,9 @@ async def test_header_wins_over_certificate(callers: Callers) -> None:
         ("Bearer a", "Bearer b"),
         (f"Bearer {KEY}", f"Bearer {KEY}"),
         (f"Bearer {KEY}", ""),
-        (f"bearer {KEY}",),
+        (f"bearer  {KEY}",),
+        (f"bearer\t{KEY}",),
+        (f"Bearer{KEY}",),
         (f"Bearer  {KEY}",),
         (f"Bearer {KEY} ",),
         (f"Bearer {KEY},Bearer {KEY}",),
@@ -118,6 +120,12 @@ async def test_headers_that_are_not_one_known_form(callers: Callers, headers: tu
     """Two headers, odd spellings and unknown evidence are refused: nobody is let in by accident."""
     error = await refusal(callers.authenticator.authenticate(evidence(*headers)))
     assert error.reason.name == "CREDENTIALS_INVALID"
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "beArer"])
+async def test_the_scheme_is_read_in_any_case(callers: Callers, scheme: str) -> None:
+    """RFC 9110, section 11.1: a client that writes it small is no stranger."""
+    assert (await callers.authenticator.authenticate(evidence(f"{scheme} {KEY}"))).name == "key:trainer"
 
 
 async def test_missing_credentials_name_what_would_do(callers: Callers) -> None:

@@ -18,7 +18,9 @@ class KeyRing:
     """Keys by `kid`. All who wait share one fetch, and fetches keep a least distance, whatever callers present.
 
     `refresh_seconds` is the age at which keys are asked for anew in the background, `min_refresh_seconds` the least
-    time between two fetches, `max_stale_seconds` how long keys are believed while the issuer is away.
+    time between two fetches, `max_stale_seconds` how long keys are believed while the issuer is away. After a quiet
+    spell, when nobody has asked for keys for twice their age, callers wait for new ones: what was withdrawn meanwhile
+    is not believed even once.
     """
 
     def __init__(
@@ -42,10 +44,12 @@ class KeyRing:
         self._attempted_at = _NEVER
         self._failed = False
         self._fetching: asyncio.Task[None] | None = None
+        self._awaited = False
         self._log = structlog.get_logger()
 
     async def find(self, kid: str, algorithm: str) -> SigningKey:
         """Returns the key for a token. Raises CREDENTIALS_INVALID, or ISSUER_UNAVAILABLE where it cannot be told."""
+        await self.catch_up()
         if not (self._believed() and kid in self._keys):
             await self._refresh()
         if not self._believed() or (self._failed and kid not in self._keys):
@@ -63,6 +67,11 @@ class KeyRing:
                 return key
         raise refused("jwt", "algorithm", "the token's algorithm does not fit the key it names; get a new token")
 
+    async def catch_up(self) -> None:
+        """Waits for new keys after a quiet spell; old ones stay where they cannot be had. Otherwise returns at once."""
+        if self._awaited if self._fetching is not None else self._overdue():
+            await self._refresh()
+
     def holds(self, key: SigningKey) -> bool:
         """Tells whether `key` is still shown by the issuer, as far as that is known and recent enough."""
         self._refresh_if_old()
@@ -77,6 +86,10 @@ class KeyRing:
 
     def _believed(self) -> bool:
         return self._now() - self._fetched_at < self._max_stale_seconds
+
+    def _overdue(self) -> bool:
+        # The last attempt counts, not the last success: with the issuer away, callers do not wait each time.
+        return self._now() - self._attempted_at >= 2 * self._refresh_seconds
 
     def _until_next(self) -> float:
         return max(0.1, self._attempted_at + self._min_refresh_seconds - self._now())
@@ -94,6 +107,7 @@ class KeyRing:
     def _start(self) -> asyncio.Task[None] | None:
         now = self._now()
         if self._fetching is None and now - self._attempted_at >= self._min_refresh_seconds:
+            self._awaited = self._overdue()
             self._attempted_at = now
             self._fetching = asyncio.get_running_loop().create_task(self._fetch(), name="issuer-keys")
         return self._fetching

@@ -5,7 +5,7 @@ Source of the rules: https://github.com/spiffe/spiffe/blob/main/standards/X509-S
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -16,12 +16,20 @@ from broker.authn.bounded import Bounded
 from broker.authn.refusals import expired, refused
 from broker.authn.roles import RoleBindings
 from broker.authn.trust import Bundle, TrustBundles
+from broker.errors import BrokerError
 from broker.model import Evidence, InvalidFieldError, Principal
 from broker.model.spiffe import SpiffeId, parse_spiffe_id
 from broker.ports import Clock
 
 _MOST_CERTIFICATES = 10_000
 _LONGEST_CHAIN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class MtlsPrincipal(Principal):
+    """A principal that keeps its certificates, to be verified again when the CAs change; grants see none of them."""
+
+    chain: bytes = field(kw_only=True, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,16 @@ class MtlsVerifier:
             raise _not_yet()
         return known.principal
 
+    def still_valid(self, principal: Principal) -> bool:
+        """Tells whether the certificates that made `principal` would do so now, with the CAs as they are."""
+        if not isinstance(principal, MtlsPrincipal):
+            return False
+        try:
+            self.verify(principal.chain)
+        except BrokerError:
+            return False
+        return True
+
     def _verify(self, chain: bytes, bundle: Bundle, now: float) -> _Verified:
         try:
             leaf, *others = x509.load_pem_x509_certificates(chain)
@@ -74,12 +92,13 @@ class MtlsVerifier:
             raise _not_yet()
         path = _verified_path(leaf, others[:_LONGEST_CHAIN], store, now)
         name = str(identity)
-        principal = Principal(
+        principal = MtlsPrincipal(
             name=name,
             roles=self._roles.of(name),
             evidence=Evidence.MTLS,
             # A chain is as good as its shortest-lived part.
             expires=min(each.not_valid_after_utc.timestamp() for each in path),
+            chain=chain,
         )
         return _Verified(principal, max(each.not_valid_before_utc.timestamp() for each in path), bundle)
 

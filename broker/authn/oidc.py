@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jwt import PyJWTError
@@ -39,10 +39,11 @@ class Issuer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Verified:
-    principal: Principal
-    key: SigningKey
-    issuer: Issuer
+class OidcPrincipal(Principal):
+    """A principal that knows which key vouched for it; grants see nothing of that."""
+
+    key: SigningKey = field(kw_only=True, repr=False, compare=False)
+    ring: KeyRing = field(kw_only=True, repr=False, compare=False)
 
 
 class OidcVerifier:
@@ -52,7 +53,7 @@ class OidcVerifier:
         self._issuers = {issuer.name: issuer for issuer in issuers}
         self._roles = roles
         self._clock = clock
-        self._verified: Bounded[_Verified] = Bounded(_MOST_VERIFIED)
+        self._verified: Bounded[OidcPrincipal] = Bounded(_MOST_VERIFIED)
         self._jws = PyJWS()
 
     @staticmethod
@@ -67,18 +68,25 @@ class OidcVerifier:
         digest = hashlib.sha256(token.encode("ascii")).digest()
         known = self._verified.get(digest)
         if known is not None:
-            if known.principal.expires > self._clock() and known.issuer.keys.holds(known.key):
-                return known.principal
+            await known.ring.catch_up()
+            if self.still_valid(known):
+                return known
             self._verified.drop(digest)
         verified = await self._verify(token)
         self._verified.put(digest, verified)
-        return verified.principal
+        return verified
+
+    def still_valid(self, principal: Principal) -> bool:
+        """Tells whether the token that made `principal` lives, and its issuer still shows the key that signed it."""
+        if not isinstance(principal, OidcPrincipal):
+            return False
+        return principal.expires > self._clock() and principal.ring.holds(principal.key)
 
     async def close(self) -> None:
         """Ends what is under way."""
         await asyncio.gather(*(issuer.keys.close() for issuer in self._issuers.values()))
 
-    async def _verify(self, token: str) -> _Verified:
+    async def _verify(self, token: str) -> OidcPrincipal:
         header, claims = self._read(token)
         name = claims.get("iss")
         issuer = self._issuers.get(name) if isinstance(name, str) else None
@@ -98,8 +106,15 @@ class OidcVerifier:
         # The waiting may have taken a while: what counts is the time now.
         read = check_claims(claims, issuer.rules, self._clock())
         full_name = f"oidc:{issuer.name}#{read.subject}"
-        principal = Principal(full_name, self._roles.of(full_name), Evidence.OIDC, read.expires, read.attributes)
-        return _Verified(principal, key, issuer)
+        return OidcPrincipal(
+            full_name,
+            self._roles.of(full_name),
+            Evidence.OIDC,
+            read.expires,
+            read.attributes,
+            key=key,
+            ring=issuer.keys,
+        )
 
     def _read(self, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Returns header and claims as they stand: only to find whom to ask, until the signature is verified."""

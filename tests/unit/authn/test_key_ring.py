@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from broker.authn.jwks import read_jwks
+from broker.errors import BrokerError
 from broker.ports import KeySourceError
 from support.core import NOW
 from support.oidc import Signer, claims, mint
@@ -55,6 +56,34 @@ async def test_keys_are_renewed_in_the_background(oidc: Oidc) -> None:
     await asyncio.wait_for(oidc.verifier.verify(mint(claims(NOW, sub="new"))), 1)
     await asyncio.sleep(0)
     assert oidc.source.fetches == 2
+    oidc.source.gate.set()
+    await settled(oidc)
+
+
+async def test_a_withdrawn_key_is_not_believed_after_a_quiet_spell(oidc: Oidc) -> None:
+    """Keys nobody asked for in a while are had anew before the first caller is believed: cached token or not."""
+    cached = mint(claims(NOW))
+    await oidc.verifier.verify(cached)
+    oidc.source.show(Signer("two", which=2))
+    oidc.clock.now += 600
+    waiting = [oidc.verifier.verify(each) for each in (cached, mint(claims(NOW, sub="other")), cached)]
+    for refused in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(refused, BrokerError)
+        assert refused.metadata["problem"] == "key"
+    assert oidc.source.fetches == 2
+
+
+async def test_after_a_quiet_spell_with_the_issuer_away(oidc: Oidc) -> None:
+    """Then the old keys do, as long as they are believed at all; and only the first callers wait."""
+    cached = mint(claims(NOW))
+    await oidc.verifier.verify(cached)
+    oidc.source.fail = True
+    oidc.clock.now += 600
+    await oidc.verifier.verify(cached)
+    assert oidc.source.fetches == 2
+    oidc.clock.now += 10
+    oidc.source.gate.clear()
+    await asyncio.wait_for(oidc.verifier.verify(cached), 1)
     oidc.source.gate.set()
     await settled(oidc)
 

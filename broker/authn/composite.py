@@ -53,10 +53,16 @@ class CompositeAuthenticator:
         raise BrokerError(Reason.CREDENTIALS_MISSING, self._wanted())
 
     def still_valid(self, principal: Principal) -> bool:
-        """Tells whether `principal` could authenticate again now: not expired, and its API key not revoked."""
+        """Tells whether `principal` could authenticate again now.
+
+        It has not expired, and its API key, its token's signing key, or the CA of its certificate still counts.
+        """
         if principal.expires <= self._clock():
             return False
-        return principal.evidence is not Evidence.API_KEY or self._api_keys.still_valid(principal)
+        if principal.evidence is Evidence.API_KEY:
+            return self._api_keys.still_valid(principal)
+        verifier = self._oidc if principal.evidence is Evidence.OIDC else self._mtls
+        return verifier is not None and verifier.still_valid(principal)
 
     async def close(self) -> None:
         """Ends what is under way."""

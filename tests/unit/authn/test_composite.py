@@ -13,11 +13,11 @@ from broker.authn.composite import CompositeAuthenticator
 from broker.authn.mtls import MtlsVerifier
 from broker.authn.roles import RoleBindings
 from broker.authn.trust import TrustBundles
-from broker.model import ApiKey, Evidence, Pattern, Role
+from broker.model import ApiKey, Evidence, Pattern, Principal, Role
 from broker.ports import CallEvidence
 from broker.state.memory import Memory
 from support.core import NOW
-from support.oidc import ISSUER, SUBJECT, claims, mint
+from support.oidc import ISSUER, SUBJECT, Signer, claims, mint
 from support.oidc_verifier import Oidc
 from support.refusals import problem, refusal
 from support.spiffe import DOMAIN, WORKLOAD, SpiffeCa
@@ -46,13 +46,14 @@ class Callers:
         self.clock = self.oidc.clock
         self.memory = Memory()
         self.memory.put_api_key(admitted())
+        self.ca_file = directory / "ca.pem"
         self.ca = SpiffeCa(now=datetime.fromtimestamp(NOW, UTC))
-        (directory / "ca.pem").write_bytes(self.ca.pem)
+        self.ca_file.write_bytes(self.ca.pem)
         roles = roles or RoleBindings()
-        trust = TrustBundles({DOMAIN: directory / "ca.pem"})
+        self.trust = TrustBundles({DOMAIN: self.ca_file})
         self.keys = ApiKeyVerifier(self.memory, self.clock, roles)
         self.authenticator = CompositeAuthenticator(
-            self.keys, self.oidc.verifier, MtlsVerifier(trust, roles, self.clock), self.clock
+            self.keys, self.oidc.verifier, MtlsVerifier(self.trust, roles, self.clock), self.clock
         )
         self.chain = self.ca.issue(now=datetime.fromtimestamp(NOW, UTC)).chain
         self.token = mint(claims(NOW))
@@ -81,6 +82,7 @@ async def test_each_kind_of_evidence(callers: Callers) -> None:
     callers.clock.now = NOW + 60
     assert [callers.authenticator.still_valid(each) for each in made] == [False, True, True]
     callers.clock.now = NOW + 3600
+    await authenticate(evidence(f"Bearer {callers.token}"))
     assert [callers.authenticator.still_valid(each) for each in made] == [False, True, False]
 
 
@@ -155,6 +157,36 @@ async def test_revoked_key_ends_what_it_began(callers: Callers) -> None:
     callers.memory.put_api_key(admitted("vk_" + "N" * 43, uid="2"))
     assert not callers.authenticator.still_valid(principal)
     assert (await problem(callers.authenticator.authenticate(evidence(f"Bearer {KEY}"))))[0] == "CREDENTIALS_INVALID"
+
+
+async def test_withdrawn_signing_key_ends_what_it_began(callers: Callers) -> None:
+    """A stream ends when the issuer stops showing the key of its token; another caller's goes on."""
+    other = Signer("two", which=2)
+    callers.oidc.source.show(Signer(), other)
+    authenticate = callers.authenticator.authenticate
+    ended = await authenticate(evidence(f"Bearer {callers.token}"))
+    stays = await authenticate(evidence(f"Bearer {mint(claims(NOW), other)}"))
+    callers.oidc.source.show(other)
+    callers.clock.now += 300
+    assert callers.authenticator.still_valid(ended)  # That was the look which has the keys renewed.
+    await callers.oidc.ring._refresh()
+    assert [callers.authenticator.still_valid(each) for each in (ended, stays)] == [False, True]
+
+
+async def test_withdrawn_ca_ends_what_it_began(callers: Callers) -> None:
+    """A stream ends when the CA above its certificate is taken out of the bundle, and not for a CA that comes."""
+    principal = await callers.authenticator.authenticate(evidence(certificate=callers.chain))
+    new = SpiffeCa(now=datetime.fromtimestamp(NOW, UTC))
+    for bundle, expected in ((callers.ca.pem + new.pem, True), (new.pem, False)):
+        callers.ca_file.write_bytes(bundle)
+        callers.trust._checked_at = 0.0
+        assert callers.authenticator.still_valid(principal) is expected
+
+
+async def test_principals_that_no_verifier_made(callers: Callers) -> None:
+    """Nobody is believed on the strength of a kind of evidence alone."""
+    for kind in Evidence:
+        assert not callers.authenticator.still_valid(Principal("key:trainer", frozenset(), kind, NOW + 60))
 
 
 async def test_changed_key_counts_at_once(callers: Callers) -> None:

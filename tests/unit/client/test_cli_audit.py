@@ -177,6 +177,30 @@ def test_verify_names_the_first_broken_record(valetkey: Runner, broker: FakeBrok
     assert valetkey("audit", "verify", "-o", "json").json["broken_id"] == 42
 
 
+def test_the_broken_record_is_named_once(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects against a stutter in the line that matters, and against anchoring what is broken."""
+    broker.verification.intact = False
+    broker.verification.problem = "record 42 (writer w-1, sequence 4): it was changed"
+    broker.verification.broken_id = 42
+    out = valetkey("audit", "verify").out
+    assert out.startswith("The ledger is BROKEN: record 42 (writer w-1, sequence 4): it was changed\n")
+    assert "do not anchor these" in out
+    assert "do not anchor these" in json.loads(valetkey("audit", "verify", "-o", "json").err)["warning"]
+
+
+def test_writers_that_no_anchor_knows(valetkey: Runner, broker: FakeBroker, tmp_path: Path) -> None:
+    """Protects against invented chains: they are unbroken, and only somebody who knows the brokers can tell."""
+    path = tmp_path / "heads.json"
+    assert valetkey("audit", "verify", "--save-heads", str(path)).code == 0
+    broker.verification.heads.add(writer="w-2", sequence=1, hash=b"\x0b" * 32)
+    ran = valetkey("audit", "verify", "--anchor-file", str(path))
+    assert ran.code == 0
+    assert "Warning: not among the anchors: 1 writer (w-2);" in ran.err
+    assert "w-1" not in ran.err
+    as_json = valetkey("audit", "verify", "--anchor-file", str(path), "-o", "json")
+    assert "w-2" in json.loads(as_json.err)["warning"]
+
+
 def test_anchors_go_out_and_come_back(valetkey: Runner, broker: FakeBroker, tmp_path: Path) -> None:
     """Protects the round of anchors: saved, given next time, moved on only after they were checked."""
     path = tmp_path / "heads.json"

@@ -169,7 +169,9 @@ def test_list_resources_fails_when_all_fail(valetkey: Runner, broker: FakeBroker
     broker.entries = [entry("broken", error="no")]
     assert valetkey("service-connector", "list-resources").code == 1
     broker.entries = []
-    assert valetkey("service-connector", "list-resources").code == 0
+    ran = valetkey("service-connector", "list-resources")
+    assert (ran.code, ran.err) == (0, "Note: no grant lets you use any resource\n")
+    assert valetkey("service-connector", "list-resources", "--connector", "a").err == ""
 
 
 def test_one_name_in_two_accounts_shows_the_urls(valetkey: Runner, broker: FakeBroker) -> None:

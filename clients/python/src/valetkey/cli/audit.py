@@ -1,6 +1,7 @@
 """`valetkey audit`: what was decided, and whether the record of it still holds."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,13 +17,14 @@ from valetkey.cli.times import parse_moment
 from valetkey.cli.words import EventKind
 from valetkey.client import Client
 from valetkey.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
-from valetkey.values import Event, LedgerVerification
+from valetkey.values import Event, LedgerHead, LedgerVerification
 
 app = typer.Typer(help="Read the ledger of every decision, and prove it.", no_args_is_help=True)
 
 _POLL_SECONDS = 1.0
 _RETRY_SECONDS = 3.0
 _MOST_PER_POLL = 1000
+_SHOWN_WRITERS = 5
 
 
 @app.command()
@@ -115,7 +117,7 @@ def verify(
         )
     with client_of(context, screen) as client, screen.busy("Checking the ledger"):
         found = client.verify_ledger(anchors)
-    _print_verification(screen, found, len(anchors))
+    _print_verification(screen, found, anchors)
     if save_heads and found.intact:
         write_anchors(save_heads, found.heads)
     if not found.intact:
@@ -150,7 +152,7 @@ def _follow(client: Client, screen: Screen, after_id: int) -> None:
             after_id = events[-1].id
 
 
-def _print_verification(screen: Screen, found: LedgerVerification, anchors: int) -> None:
+def _print_verification(screen: Screen, found: LedgerVerification, anchors: Sequence[LedgerHead]) -> None:
     if screen.as_json:
         heads = [{"writer": head.writer, "sequence": head.sequence, "hash": head.hash} for head in found.heads]
         screen.json(
@@ -159,10 +161,12 @@ def _print_verification(screen: Screen, found: LedgerVerification, anchors: int)
                 "records": found.records,
                 "problem": found.problem,
                 "broken_id": found.broken_id,
-                "anchors_checked": anchors,
+                "anchors_checked": len(anchors),
                 "heads": heads,
             }
         )
+        if not found.intact:
+            screen.warn("the ledger is broken; do not anchor these heads")
     else:
         _print_findings(screen, found)
     if found.intact and not anchors:
@@ -170,13 +174,34 @@ def _print_verification(screen: Screen, found: LedgerVerification, anchors: int)
             "without --anchor-file nobody can see records that were cut off at the end of a chain, a whole chain that "
             "is gone, or a ledger that was replaced; keep the heads outside (--save-heads), and give them next time"
         )
+    if anchors:
+        _warn_of_new_writers(screen, found, anchors)
 
 
 def _print_findings(screen: Screen, found: LedgerVerification) -> None:
     if found.intact:
         screen.line(f"The ledger holds: {found.records} records, every chain unbroken.")
     else:
-        where = f"record {found.broken_id}: " if found.broken_id else ""
-        screen.line(f"The ledger is BROKEN: {where}{found.problem}")
+        # Most problems begin with their record.
+        where = f"record {found.broken_id}"
+        told = (
+            found.problem
+            if not found.broken_id or found.problem.startswith(f"{where} ")
+            else f"{where}: {found.problem}"
+        )
+        screen.line(f"The ledger is BROKEN: {told}")
+        screen.line("Heads of a broken ledger; do not anchor these:")
     rows: list[list[Any]] = [[head.writer, str(head.sequence), head.hash] for head in found.heads]
     screen.table(["WRITER", "SEQUENCE", "HASH OF THE LAST RECORD"], rows, rules=False)
+
+
+def _warn_of_new_writers(screen: Screen, found: LedgerVerification, anchors: Sequence[LedgerHead]) -> None:
+    known = {head.writer for head in anchors}
+    fresh = [head.writer for head in found.heads if head.writer not in known]
+    if fresh:
+        shown = ", ".join(fresh[:_SHOWN_WRITERS]) + (", …" if len(fresh) > _SHOWN_WRITERS else "")
+        screen.warn(
+            f"not among the anchors: {len(fresh)} writer{'s' if len(fresh) > 1 else ''} ({shown}); each start of a "
+            "broker makes one per worker, and somebody who can write to the database can invent one; check that you "
+            "know them"
+        )

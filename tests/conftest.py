@@ -11,6 +11,6 @@ __all__ = ["dev_stack"]
 
 @pytest.fixture(autouse=True)
 def _unmuted_libraries() -> None:
-    """Undoes what an AzureCloud of an earlier test did to its libraries' loggers: no test may depend on those before."""
+    """Undoes what an AzureCloud of an earlier test did to the loggers: no test may depend on those before it."""
     for name in ("azure", "msal"):
         logging.getLogger(name).setLevel(logging.NOTSET)

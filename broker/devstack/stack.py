@@ -117,14 +117,17 @@ class DevStack:
         except OSError as error:
             raise ConfigurationError(f"{self.directory}: cannot be used: {error.strerror}") from None
         self.ca = make_ca(self.layout.tls)
+        failures: list[Exception] = []
         try:
             async with asyncio.TaskGroup() as parts:
                 parts.create_task(self._start_control_plane())
                 parts.create_task(self._start_openbao())
                 parts.create_task(self._start_azurite())
         except* ConfigurationError as group:
+            failures += group.exceptions  # Raised below: some versions of Python wrap what is raised here once more.
+        if failures:
             # One explanation is enough: what else failed did so because the first one cancelled it.
-            raise group.exceptions[0] from None
+            raise failures[0] from None
         self._write_settings()
 
     async def _start_control_plane(self) -> None:

@@ -71,6 +71,7 @@ def test_vault_away_in_mid_run(live: Live, vault_away: str) -> None:
     assert name not in live.admin.names()
     assert name not in [found["name"] for found in live.admin.done("api-key", "list", "-o", "json").json]
     assert live.register(name).code == 0
+    live.allow(name)
     assert live.issue("--connector", name).code == 0
     live.delete(name)
     assert live.broker.poll() is None

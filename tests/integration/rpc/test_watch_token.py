@@ -380,11 +380,11 @@ async def test_first_token_without_azure_or_ledger(broker: Broker) -> None:
 
 async def test_ledger_goes_away_and_comes_back(broker: Broker) -> None:
     """A stream outlives a ledger that is away for less than a token's life; meanwhile nothing comes."""
-    stream = watch(broker, 8)
+    stream = watch(broker, 16)
     await token(stream)
     ledger_of(broker).fail_with = ledger_down()
-    upcoming = asyncio.create_task(token(stream, 10))
-    await asyncio.sleep(6.3)
+    upcoming = asyncio.create_task(token(stream, 17))
+    await asyncio.sleep(12.3)
     assert not upcoming.done()
     ledger_of(broker).fail_with = None
     await upcoming

@@ -142,7 +142,7 @@ def _table(series: tuple[Series, Series]) -> float:
 def main() -> int:
     """Runs the bench. Returns 1 where it could not measure, or where `--floor` is given and not reached."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--requests", type=int, default=8000, help="calls a round")
+    parser.add_argument("--requests", type=int, default=5000, help="calls a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=16, choices=(1, 2, 4, 8, 16, 32, 64))
     parser.add_argument("--profile", action="store_true", help="one round under cProfile instead")

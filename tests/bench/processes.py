@@ -80,7 +80,11 @@ class Hall:
             *("--certificate", self._certificate, "--key", self._key, *options),
         ]
         child = await Child.start(
-            name, argv, log_file=directory / "server.log", ready=tls_ready(port, self._ca_file), ready_within=30
+            name,
+            argv,
+            log_file=directory / "server.log",
+            ready=tls_ready(port, self._ca_file),
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
         self._children.append(child)
         return Server(name, port, self._ca_file, child)

@@ -4,10 +4,8 @@ import json
 import logging
 import re
 import sys
-import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from contextvars import ContextVar
-from functools import lru_cache
 from typing import Any, TextIO
 
 import structlog
@@ -20,9 +18,6 @@ _encode = json.JSONEncoder().encode
 
 request_id_var: ContextVar[str] = ContextVar("request_id", default="")
 """Id of the call being served; empty outside of calls."""
-
-# Where records go straight to; None where they take the way of all lines.
-_records: TextIO | None = None
 
 
 def configure_logging(log_format: str, level: str, stream: TextIO | None = None) -> None:
@@ -47,37 +42,9 @@ def configure_logging(log_format: str, level: str, stream: TextIO | None = None)
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=False,
     )
-    global _records  # noqa: PLW0603 (of the process, as all of logging's configuration is)
-    _records = None if console or number > logging.INFO else out
     root = logging.getLogger()
     root.handlers[:] = [_ToStructlog()]
     root.setLevel(max(number, logging.WARNING))
-
-
-def write_record(event: str, fields: Mapping[str, str | int]) -> None:
-    """Writes a line of level info, of the same form as all others but by the shortest way: one for every token.
-
-    `fields` are values that were validated and hold nothing secret: of this line only the request id, which comes
-    from outside, is scrubbed.
-    """
-    if _records is None or not structlog.is_configured():
-        structlog.get_logger().info(event, **fields)
-        return
-    parts = [f'"{name}": {value if isinstance(value, int) else _encode(value)}' for name, value in fields.items()]
-    if request_id := request_id_var.get():
-        parts.append(f'"request_id": {_encode(scrub(request_id))}')
-    now = time.time()
-    seconds = int(now)
-    parts.append(
-        f'"event": "{event}", "level": "info", "timestamp": "{_date(seconds)}.{int((now - seconds) * 1e6):06d}Z"'
-    )
-    _records.write("{" + ", ".join(parts) + "}\n")
-    _records.flush()
-
-
-@lru_cache(maxsize=4)  # the same for all lines of a second
-def _date(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:

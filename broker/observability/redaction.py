@@ -17,8 +17,9 @@ _SECRET_NAMES = re.compile(
 # Shapes of secrets: SAS signatures, our API keys, bearer headers, JWTs, account keys; then Vault and OpenBao tokens.
 _MARKED = re.compile(
     r"(?<=sig=)[^&\s\"']+"
+    r"|(?<=sig%3D)[^&\s\"']+"
     r"|vk_[A-Za-z0-9_-]{20,}"
-    r"|(?<=Bearer )\S+"
+    r"|(?<=[Bb]earer )\S+"
     r"|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
     r"|(?<=AccountKey=)[^;\s]+"
 )
@@ -31,7 +32,7 @@ def scrub(text: str) -> str:
     Looks for the fixed part of each shape first: nearly all strings have none, and every field of every line comes
     through here.
     """
-    if "sig=" in text or "vk_" in text or "Bearer " in text or "eyJ" in text or "AccountKey=" in text:
+    if "sig" in text or "vk_" in text or "earer " in text or "eyJ" in text or "AccountKey=" in text:
         text = _MARKED.sub(_STARS, text)
     if "s." in text or "b." in text or "r." in text:
         text = _VAULT_TOKEN.sub(_STARS, text)

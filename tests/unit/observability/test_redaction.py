@@ -77,6 +77,8 @@ def test_names_that_only_sound_like_secrets_are_shown(name: str) -> None:
         ("'sig=PLANTED'", "'sig=***'"),
         ("key vk_" + "P" * 43 + " given", "key *** given"),
         ("Authorization: Bearer PLANTED", "Authorization: Bearer ***"),
+        ("authorization: bearer PLANTED", "authorization: bearer ***"),
+        ("next=https%3A%2F%2Fa%3Fsig%3DPLANTED", "next=https%3A%2F%2Fa%3Fsig%3D***"),
         ("jwt eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJQTEFOVEVEIn0.UExBTlRFRA end", "jwt *** end"),
         ("token hvs." + "P" * 24, "token ***"),
         ("token s." + "P" * 24, "token ***"),

@@ -263,3 +263,28 @@ async def test_start_without_a_database_waits_for_it(appender: FakeAppender) -> 
     await writer.record(denied())
     assert prepared == [1]
     await writer.close()
+
+
+async def test_a_crowd_shares_transactions(writer: GroupWriter, appender: FakeAppender) -> None:
+    """Many callers, each with one record after the other, are gathered even where the database answers at once."""
+
+    async def caller() -> None:
+        for _ in range(20):
+            await writer.record(denied())
+
+    await asyncio.gather(*(caller() for _ in range(50)))
+    assert len(appender.rows) == 1000
+    assert len(appender.batches) < 200
+    appender.assert_chain()
+
+
+async def test_who_is_alone_does_not_wait_for_others(writer: GroupWriter, appender: FakeAppender) -> None:
+    """One caller's records are written one by one as they come, also right after a crowd has gone."""
+    await asyncio.gather(*(writer.record(denied()) for _ in range(50)))
+    await writer.record(denied())
+    began = asyncio.get_running_loop().time()
+    for _ in range(200):
+        await writer.record(denied())
+    # Gathering for its shortest time before each would take half of this already on an idle machine.
+    assert asyncio.get_running_loop().time() - began < 200 * module._LONGEST_LINGER
+    assert appender.batches[-200:] == [1] * 200

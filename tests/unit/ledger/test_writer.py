@@ -285,6 +285,6 @@ async def test_who_is_alone_does_not_wait_for_others(writer: GroupWriter, append
     began = asyncio.get_running_loop().time()
     for _ in range(200):
         await writer.record(denied())
-    # Gathering for its shortest time before each would take half of this already on an idle machine.
+    # Had each waited for others to come, that would have taken longer.
     assert asyncio.get_running_loop().time() - began < 200 * module._LONGEST_LINGER
     assert appender.batches[-200:] == [1] * 200

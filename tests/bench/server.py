@@ -12,7 +12,7 @@ import grpc.aio
 import uvloop
 
 from bench.scene import LocalKeyCloud, Place, filled_store, new_connector, new_grant, server_settings
-from broker.app import open_core, running_server
+from broker.app import leave_start_to_rest, open_core, running_server
 from broker.observability.logging import configure_logging
 from broker.rpc.credentials import server_credentials
 from broker.rpc.server import server_options
@@ -43,6 +43,7 @@ async def serve_echo(settings: Settings, message: token_service_pb2.IssueTokenRe
     token_service_pb2_grpc.add_TokenServiceServicer_to_server(Echo(message), server)
     server.add_secure_port(f"{settings.server.host}:{settings.server.port}", server_credentials(settings.server))
     await server.start()
+    leave_start_to_rest()
     await stop.wait()
     await server.stop(1)
 
@@ -55,6 +56,7 @@ async def serve_broker(settings: Settings, stop: asyncio.Event, *, shared_port: 
         await core.registry.create(new_connector(), created_by="bench")
         await core.grants.create(new_grant(), created_by="bench")
         async with running_server(settings, core, shared_port=shared_port):
+            leave_start_to_rest()
             await stop.wait()
 
 

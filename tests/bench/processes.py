@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,16 +36,23 @@ class Server:
     def probe(self) -> token_service_pb2.IssueTokenResponse:
         """Makes one call as a client does. Raises BenchError unless a token for the right container comes back."""
         credentials = grpc.ssl_channel_credentials(self.ca_file.read_bytes())
+        until = time.monotonic() + _PROBE_SECONDS
         with grpc.secure_channel(f"127.0.0.1:{self.port}", credentials) as channel:
-            try:
-                answer = token_service_pb2_grpc.TokenServiceStub(channel).IssueToken(
-                    REQUEST,
-                    timeout=_PROBE_SECONDS,
-                    wait_for_ready=True,
-                    metadata=(("authorization", f"Bearer {KEY}"),),
-                )
-            except grpc.RpcError as error:
-                raise BenchError(f"{self.name} refused the bench's call: {error}") from None
+            stub = token_service_pb2_grpc.TokenServiceStub(channel)
+            while True:
+                try:
+                    answer = stub.IssueToken(
+                        REQUEST,
+                        timeout=_PROBE_SECONDS,
+                        wait_for_ready=True,
+                        metadata=(("authorization", f"Bearer {KEY}"),),
+                    )
+                    break
+                except grpc.RpcError as error:
+                    # A broker listens before it has read its state.
+                    if error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() > until:
+                        raise BenchError(f"{self.name} refused the bench's call: {error}") from None
+                time.sleep(0.05)
         if answer.resource.resource_id != f"az://{CONTAINER}" or "sig=" not in answer.sas_token:
             raise BenchError(f"{self.name} answered something else than a token for {CONTAINER}")
         return answer

@@ -18,16 +18,17 @@ help: ## Shows this list
 
 install: .venv/.installed ## Installs all of it into .venv (one to two minutes; the others do it if need be)
 
-# Output goes to a file: it matters only when something fails.
+# Output goes to a file: it matters only when something fails. The steps hang together by &&: what stands before a ||
+# does not end at the first failure by itself.
 .venv/.installed: requirements/dev.txt pyproject.toml clients/python/pyproject.toml broker/devstack/azurite_npm/package-lock.json
 	@echo "Installing into .venv (one to two minutes, this first time) …"
 	@mkdir -p build
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed; this is " + sys.version)'
-	@{ test -x $(BIN)/python || $(PYTHON) -m venv .venv; \
-	   $(BIN)/pip install --require-hashes -r requirements/dev.txt; \
-	   $(BIN)/pip install --no-deps --no-build-isolation -e . -e clients/python; \
-	   $(BIN)/valetkey-broker dev --prepare; \
-	   $(HAVE_POSTGRES) || { apt-get update && apt-get install -y --no-install-recommends postgresql; }; \
+	@{ { test -x $(BIN)/python || $(PYTHON) -m venv .venv; } && \
+	   $(BIN)/pip install --require-hashes -r requirements/dev.txt && \
+	   $(BIN)/pip install --no-deps --no-build-isolation -e . -e clients/python && \
+	   $(BIN)/valetkey-broker dev --prepare && \
+	   { $(HAVE_POSTGRES) || { apt-get update && apt-get install -y --no-install-recommends postgresql; }; }; \
 	 } > build/install.log 2>&1 || { tail -n 20 build/install.log; echo "make: installing failed; the whole story is in build/install.log"; exit 1; }
 	@touch $@
 
@@ -62,7 +63,7 @@ bench: install ## Measures IssueToken against a bare gRPC echo: each kind of cal
 
 .venv-proto/.installed: requirements/proto.txt
 	@mkdir -p build
-	@{ test -x $(PROTOC_BIN)/python || $(PYTHON) -m venv .venv-proto; \
+	@{ { test -x $(PROTOC_BIN)/python || $(PYTHON) -m venv .venv-proto; } && \
 	   $(PROTOC_BIN)/pip install --require-hashes -r requirements/proto.txt; \
 	 } > build/install-proto.log 2>&1 || { tail -n 20 build/install-proto.log; exit 1; }
 	@touch $@
@@ -87,10 +88,11 @@ proto-check: .venv-proto/.installed
 proto-baseline: install ## Makes today's API the one that later changes must not break
 	@$(BIN)/buf build proto --exclude-source-info -o proto/baseline.binpb
 
+# With extras: older pips take the newest release of a package that is asked for with extras the lock does not name.
 lock: install ## Renews the lock files from requirements/*.in (hashes, no registry host)
-	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
 	  --no-emit-package valetkey --no-emit-package valetkey-broker requirements/dev.in -o requirements/dev.txt
-	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
 	  requirements/proto.in -o requirements/proto.txt
 
 clean: ## Removes what the targets made

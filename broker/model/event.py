@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from broker.model.value import call_value
+
 
 class EventKind(Enum):
     """What happened; the value is what the ledger stores."""
@@ -14,7 +16,7 @@ class EventKind(Enum):
     PRUNED = "pruned"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@call_value
 class Event:
     """One decision, as it is handed to the ledger. Times are Unix seconds; empty strings stand for "not known".
 

@@ -18,7 +18,7 @@ from broker.observability.redaction import frames
 from broker.ports import Authenticator
 from broker.rpc.audited import CHANGES
 from broker.rpc.call import Call, Metadata, current_call, request_id_of
-from broker.rpc.deadline import within
+from broker.rpc.deadline import Deadlines
 from broker.rpc.evidence import evidence_of
 from broker.rpc.recorder import Recorder
 from broker.rpc.status import code_of, from_invalid_field, to_status
@@ -56,6 +56,7 @@ class Guard(grpc.GenericRpcHandler):
         self._authenticator = authenticator
         self._require_usable = require_usable
         self._limit = max_deadline_seconds
+        self._deadlines = Deadlines()
         self._throttle = throttle
         self._recorder = recorder
         self._handlers: dict[str, Handler] = {}
@@ -105,7 +106,7 @@ class Guard(grpc.GenericRpcHandler):
             try:
                 await self._admit(call, method, metadata, context)
                 request = decode(raw)
-                work = within(self._seconds(context), behavior(request, context))
+                work = self._deadlines.within(self._seconds(context), behavior(request, context))
                 response = await (self._recorder.change(call, request, work) if method in CHANGES else work)
             except grpc.aio.AbortError:
                 raise  # The health service's own answer, already given.

@@ -58,9 +58,8 @@ def test_hash_is_as_documented() -> None:
     assert head == Head(WRITER, 1, expected)
 
 
-_TEXT = st.text(max_size=30) | st.sampled_from(
-    ['a"b', "a\\b", "\x7f", "a\tb", "ü", "\u2028", "s." + "x" * 30, "x" * 1600]
-)
+_ODD = ['a"b', "a\\b", "\x7f", "a\tb", "ü", "\u2028", "s." + "x" * 30, "x" * 1600]
+_TEXT = st.text(max_size=30) | st.sampled_from(_ODD)
 _NUMBER = st.integers(0, 2**64)
 
 
@@ -69,7 +68,7 @@ _NUMBER = st.integers(0, 2**64)
         Event,
         kind=st.sampled_from(EventKind),
         time=st.floats(0, 4e9),
-        **{f.name: _TEXT if f.type == "str" or f.type is str else _NUMBER for f in dataclasses.fields(Event)[2:]},
+        **{f.name: _TEXT if f.type is str else _NUMBER for f in dataclasses.fields(Event)[2:]},
     )
 )
 def test_a_row_hashes_to_what_is_stored_of_it(event: Event) -> None:

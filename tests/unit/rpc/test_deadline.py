@@ -121,20 +121,17 @@ async def test_a_result_after_the_limit_counts() -> None:
 async def test_cancellation_and_limit_at_once() -> None:
     """A caller who hangs up at the very moment of the limit has cancelled the call."""
     deadlines = Deadlines()
-    started = asyncio.Event()
+    ending = asyncio.Event()
 
     async def slow_to_end() -> None:
-        started.set()
         try:
             await asyncio.Event().wait()
         finally:
+            ending.set()
             await asyncio.sleep(0.2)
 
     task = asyncio.create_task(deadlines.within(1.0, slow_to_end()))
-    await started.wait()
-    await asyncio.sleep(1.0)
-    while not task.cancelling():
-        await asyncio.sleep(0.01)
+    await ending.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

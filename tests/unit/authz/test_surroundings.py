@@ -1,4 +1,4 @@
-"""What stands around the `*` of patterns: found for every name that fits, at a cost that their number does not shape."""
+"""What stands around the `*` of patterns: found for every name that fits, whatever the number of patterns."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -11,6 +11,7 @@ import pytest
 from support.dev_command import Dev, dev
 from support.e2e import DEMO, alive, read_process, soon
 from support.spiffe import SpiffeCa
+from support.tokens import watching
 
 ISSUE = ("token", "issue", "--resource", DEMO, "--permissions", "read")
 
@@ -25,7 +26,9 @@ def sigterm(stack: Dev) -> None:
 
 @pytest.mark.parametrize(("end", "workers"), [(ctrl_c, 1), (sigterm, 2)])
 def test_ends_with_all_its_children(tmp_path: Path, end: Callable[[Dev], None], workers: int) -> None:
-    """Ready in under 15 s; the commands it prints work; Ctrl-C or SIGTERM ends every child, exit 0."""
+    """Ready in under 15 s; the commands it prints work; Ctrl-C or SIGTERM ends every child, exit 0, and the streams of
+    callers with the reason.
+    """
     with dev(tmp_path / "stack", "--workers", str(workers)) as stack:
         assert stack.wait_until_ready() < 15
         children = stack.tree()
@@ -35,7 +38,10 @@ def test_ends_with_all_its_children(tmp_path: Path, end: Callable[[Dev], None], 
         assert len(printed) == 2
         for command in printed:
             assert valetkey(*command[1:]).code == 0
-        end(stack)
+        with watching(valetkey) as watch:
+            watch.token()
+            end(stack)
+            assert watch.end() == (5, "SHUTDOWN")
         assert stack.ended() == 0
         assert alive(children) == []
         assert stack.left() == []

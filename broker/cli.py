@@ -137,6 +137,15 @@ def dev(
         int, typer.Option(min=0, max=65535, help="Port of the stand-in for Entra and ARM; 0 takes a free one.")
     ] = 0,
     workers: Annotated[int, typer.Option(min=1, max=8, help="Workers of the broker.")] = 1,
+    additions: Annotated[
+        Path | None,
+        typer.Option(
+            "--with",
+            metavar="FILE",
+            help="TOML file with settings to add: issuers, client certificates, roles, a ledger, limits. "
+            "Relative paths in it start at it; see docs/authentication.md.",
+        ),
+    ] = None,
     prepare: Annotated[bool, typer.Option("--prepare", help="Only install what the stack needs, then end.")] = False,
 ) -> None:
     """Runs a whole stack on this machine: OpenBao, Azurite, a stand-in for Entra and ARM, a broker, demo data."""
@@ -151,7 +160,8 @@ def dev(
     configure_logging("console", "warning", sys.stderr)
     chosen = {"broker": port, "openbao": openbao_port, "azurite": azurite_port, "control_plane": control_plane_port}
     ports = Ports(**{part: number for part, number in chosen.items() if number})
-    sys.exit(asyncio.run(run_dev(DevStack(directory, ports=ports, progress=_progress), workers=workers)))
+    stack = DevStack(directory, ports=ports, additions=additions, progress=_progress)
+    sys.exit(asyncio.run(run_dev(stack, workers=workers)))
 
 
 @contextlib.contextmanager

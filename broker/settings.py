@@ -1,7 +1,7 @@
 """The broker's settings: one TOML file, overridden by the environment, refused where insecure or half-given."""
 
-import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from broker.errors import ConfigurationError
 from broker.identity_settings import AuthnSettings
 from broker.ledger_settings import LedgerSettings
 from broker.model import CloudProfile
-from broker.settings_problems import explain, open_to_others
+from broker.settings_problems import explain, open_to_others, unreadable
 
 ENV_PREFIX = "VALETKEY_BROKER_"
 Seconds = Annotated[float, Field(gt=0)]
@@ -244,6 +244,13 @@ def load_settings(path: Path) -> Settings:
 
     Raises ConfigurationError with one line for every problem found: the file, the setting, what is wrong.
     """
+    settings = make_settings(read_values(path), path)
+    check_files(settings, path, settings.files())
+    return settings
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Returns what a TOML file says, unchecked. Raises ConfigurationError where it cannot be read, or is no TOML."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -252,35 +259,31 @@ def load_settings(path: Path) -> Settings:
         raise ConfigurationError(f"{path}: is not TOML: {error}") from None
     if reserved := [key for key in values if key.startswith("_")]:  # pydantic-settings would take them for its own.
         raise ConfigurationError("\n".join(f"{path}: {key}: is not a setting" for key in reserved))
+    return values
+
+
+def make_settings(values: dict[str, Any], path: Path) -> Settings:
+    """Returns the settings that `values`, which `path` is to blame for, and the environment make.
+
+    Raises ConfigurationError with a line for every problem. The files that they name are not looked at.
+    """
     try:
-        settings = Settings(**values)
+        return Settings(**values)
     except SettingsError as error:
         raise ConfigurationError(f"the environment ({ENV_PREFIX}…): {error}; expected JSON for a section") from None
     except ValidationError as error:
         raise ConfigurationError("\n".join(explain(error, Settings, path, ENV_PREFIX))) from None
-    problems = [
-        f"{path}: {setting}: {problem}" for setting, file in settings.files().items() if (problem := _unreadable(file))
-    ]
+
+
+def check_files(settings: Settings, path: Path, files: Mapping[str, Path]) -> None:
+    """Raises ConfigurationError with a line for each of `files`, by setting, and for a ledger, that cannot be used."""
+    problems = [f"{path}: {setting}: {problem}" for setting, file in files.items() if (problem := unreadable(file))]
     if problems:
         raise ConfigurationError("\n".join(problems))
     try:
         settings.ledger.database_url()
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from None
-    return settings
-
-
-def _unreadable(file: Path) -> str | None:
-    try:
-        if not file.exists():
-            return f"{file} does not exist"
-    except OSError as error:  # Such as a folder on the way that this user may not enter.
-        return f"{file} cannot be reached: {error.strerror}"
-    if file.is_dir():
-        return f"{file} is a directory; expected a file"
-    if not os.access(file, os.R_OK):
-        return f"{file} is not readable by this user"
-    return None
 
 
 def _https_url(value: str) -> str:
@@ -291,4 +294,4 @@ def _https_url(value: str) -> str:
     return value.rstrip("/")
 
 
-__all__ = ["ENV_PREFIX", "Settings", "load_settings"]
+__all__ = ["ENV_PREFIX", "Settings", "check_files", "load_settings", "make_settings", "read_values"]

@@ -28,6 +28,20 @@ def open_to_others(file: Path) -> bool:
     return os.name == "posix" and bool(file.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH))
 
 
+def unreadable(file: Path) -> str | None:
+    """Returns why a file cannot be read, None where it can."""
+    try:
+        if not file.exists():
+            return f"{file} does not exist"
+    except OSError as error:  # Such as a folder on the way that this user may not enter.
+        return f"{file} cannot be reached: {error.strerror}"
+    if file.is_dir():
+        return f"{file} is a directory; expected a file"
+    if not os.access(file, os.R_OK):
+        return f"{file} is not readable by this user"
+    return None
+
+
 def _fault(problem: Any, model: type[BaseModel]) -> str:
     if problem["type"] == "extra_forbidden":
         known = _settings_at(model, problem["loc"][:-1])
@@ -39,7 +53,8 @@ def _fault(problem: Any, model: type[BaseModel]) -> str:
 def _settings_at(model: Any, place: _PLACE) -> Sequence[str]:
     for part in place:
         if not _is_section(model):
-            model = get_args(model)[-1] if get_args(model) else None  # what a table or an array holds
+            held = [each for each in get_args(model) if each is not Ellipsis]
+            model = held[-1] if held else None  # what a table or an array holds
         elif part in model.model_fields:
             model = model.model_fields[part].annotation
             if NoneType in get_args(model):

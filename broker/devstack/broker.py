@@ -1,10 +1,13 @@
 """The stack's own broker, as a child process that an operator would start the same way."""
 
+import re
 import sys
 from pathlib import Path
 
 from broker.devstack.process import Child, tls_ready
 from broker.devstack.stack import DevStack
+
+_SERVING = re.compile(r'"event": "serving"|\] serving *$', re.MULTILINE)
 
 
 async def start_broker(stack: DevStack, *, workers: int = 1) -> Child:
@@ -25,4 +28,5 @@ async def start_broker(stack: DevStack, *, workers: int = 1) -> Child:
 
 
 def _times_serving(log_file: Path) -> int:
-    return log_file.read_text(encoding="utf-8", errors="replace").count('"event": "serving"')
+    """Returns how many workers have said so, in either format of the log."""
+    return len(_SERVING.findall(log_file.read_text(encoding="utf-8", errors="replace")))

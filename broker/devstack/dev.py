@@ -83,6 +83,8 @@ def _exports(stack: DevStack, seeds: Seeds) -> str:
 
 
 def _welcome(stack: DevStack, seeds: Seeds, exports: str, seconds: float) -> None:
+    additions = stack.additions
+    added = f"Added by {_short(additions.file)}: {additions.summary()}.\n" if additions is not None else ""
     indented = "".join(f"  {line}\n" for line in exports.splitlines())
     typer.echo(
         f"Ready in {seconds:.1f} s. In another terminal, as admin (or: source {_short(stack.directory)}/env.sh):\n\n"
@@ -94,6 +96,7 @@ def _welcome(stack: DevStack, seeds: Seeds, exports: str, seconds: float) -> Non
         f"  --tenant-id {stack.tenant_id} --client-id {stack.client_id} "
         f"--client-secret @{_short(seeds.client_secret)}\n\n"
         f"A consumer's key, for that connector only, is in {_short(seeds.consumer_key)}.\n"
+        f"{added}"
         f"Logs: {_short(stack.layout.logs)}. Ctrl-C ends everything."
     )
 

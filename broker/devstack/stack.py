@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import dataclasses
 import fcntl
-import json
 import secrets
 import time
 import uuid
@@ -13,8 +12,9 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from broker.devstack.additions import read_additions
 from broker.devstack.azurite import Azurite, start_azurite
 from broker.devstack.azurite_install import Progress
 from broker.devstack.ca import CertificateAuthority, make_ca
@@ -22,6 +22,7 @@ from broker.devstack.control_plane import ControlPlane
 from broker.devstack.layout import Layout, write_private
 from broker.devstack.openbao import MOUNT, OpenBao, start_openbao
 from broker.devstack.ports import HOST, free_port, is_free
+from broker.devstack.toml import toml_document
 from broker.errors import ConfigurationError
 from broker.model import Secret
 
@@ -57,9 +58,21 @@ class DevStack:
     control_plane: ControlPlane
     ca: CertificateAuthority
 
-    def __init__(self, directory: Path, *, ports: Ports | None = None, progress: Progress = lambda _line: None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        ports: Ports | None = None,
+        additions: Path | None = None,
+        progress: Progress = lambda _line: None,
+    ) -> None:
+        """`additions` is a TOML file of settings that the broker gets on top of the stack's own.
+
+        Raises ConfigurationError where it is missing or wrong.
+        """
         self.layout = Layout(directory.absolute())
         self.ports = ports or Ports()
+        self.additions = read_additions(additions, self.ports.broker, CLOUD) if additions is not None else None
         self.tenant_id = str(uuid.uuid4())
         self.client_id = str(uuid.uuid4())
         self.client_secret = Secret(secrets.token_urlsafe(30))
@@ -159,8 +172,10 @@ class DevStack:
 
     def _check_ports(self) -> None:
         ports = dataclasses.asdict(self.ports)
+        if self.additions is not None and self.additions.certificate_port is not None:
+            ports["client certificates"] = self.additions.certificate_port
         if len(set(ports.values())) < len(ports):
-            raise ConfigurationError(f"two parts have the same port: {ports}; expected four different ones")
+            raise ConfigurationError(f"two parts have the same port: {ports}; expected a different one for each")
         for part, port in ports.items():
             if not is_free(port):
                 raise ConfigurationError(
@@ -170,7 +185,8 @@ class DevStack:
     def _write_settings(self) -> None:
         certificate, key = self.ca.issue("broker", self.layout.tls)
         vault = self.openbao
-        sections: Mapping[str, Mapping[str, str | int | bool | Path]] = {
+        values: dict[str, Any] = {
+            "default_cloud": CLOUD,
             "server": {"host": HOST, "port": self.ports.broker, "tls_cert_file": certificate, "tls_key_file": key},
             "vault": {
                 "address": vault.address,
@@ -180,24 +196,20 @@ class DevStack:
                 "ca_file": self.ca_file,
             },
             "ledger": {"url": f"sqlite:///{self.directory / 'ledger.db'}"},
-            f"clouds.{CLOUD}": {
-                "authority": self.control_plane.url,
-                "arm_endpoint": self.control_plane.url,
-                "blob_endpoint": self.azurite.blob_endpoint,
-                "ca_file": self.ca_file,
-                # Azurite refuses the signed field scid.
-                "correlation_id": False,
+            "clouds": {
+                CLOUD: {
+                    "authority": self.control_plane.url,
+                    "arm_endpoint": self.control_plane.url,
+                    "blob_endpoint": self.azurite.blob_endpoint,
+                    "ca_file": self.ca_file,
+                    # Azurite refuses the signed field scid.
+                    "correlation_id": False,
+                }
             },
         }
-        lines = [f"default_cloud = {_toml(CLOUD)}"]
-        for name, values in sections.items():
-            lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in values.items())]
-        write_private(self.settings_file, "\n".join(lines) + "\n")
-
-
-def _toml(value: str | int | bool | Path) -> str:
-    # TOML's basic strings, numbers and booleans are written as JSON's.
-    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
+        if self.additions is not None:
+            values = self.additions.on_top_of(values)
+        write_private(self.settings_file, toml_document(values))
 
 
 @contextlib.contextmanager

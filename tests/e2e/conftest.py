@@ -1,16 +1,20 @@
-"""A whole stack for the tests that drive `valetkey`: one for each test process, without a connector at first."""
+"""Whole stacks for the tests that drive `valetkey`: one of each kind for each test process."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from support.cli_runner import Ran
 from support.e2e import CONNECTOR, DEMO, Live, live_stack
 
+if TYPE_CHECKING:
+    from support.identity_stack import IdentityStack
+
 
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """Everything running, and an administrator's key."""
+    """Everything running, and an administrator's key; without a connector at first."""
     with live_stack(tmp_path_factory.mktemp("live"), connector=False) as running:
         yield running
 
@@ -25,3 +29,12 @@ def registered(live: Live) -> Ran:
     )
     live.allow(CONNECTOR)
     return ran
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator["IdentityStack"]:
+    """`valetkey-broker dev` with an issuer, client certificates, roles and a ledger on PostgreSQL."""
+    from support.identity_stack import identity_stack
+
+    with identity_stack(tmp_path_factory.mktemp("identities")) as running:
+        yield running

@@ -10,6 +10,8 @@ import pytest
 
 from support.dev_command import Dev, dev
 from support.e2e import DEMO, alive, read_process, soon
+from support.spiffe import SpiffeCa
+from support.tokens import watching
 
 ISSUE = ("token", "issue", "--resource", DEMO, "--permissions", "read")
 
@@ -24,7 +26,9 @@ def sigterm(stack: Dev) -> None:
 
 @pytest.mark.parametrize(("end", "workers"), [(ctrl_c, 1), (sigterm, 2)])
 def test_ends_with_all_its_children(tmp_path: Path, end: Callable[[Dev], None], workers: int) -> None:
-    """Ready in under 15 s; the commands it prints work; Ctrl-C or SIGTERM ends every child, exit 0."""
+    """Ready in under 15 s; the commands it prints work; Ctrl-C or SIGTERM ends every child, exit 0, and the streams of
+    callers with the reason.
+    """
     with dev(tmp_path / "stack", "--workers", str(workers)) as stack:
         assert stack.wait_until_ready() < 15
         children = stack.tree()
@@ -34,7 +38,10 @@ def test_ends_with_all_its_children(tmp_path: Path, end: Callable[[Dev], None], 
         assert len(printed) == 2
         for command in printed:
             assert valetkey(*command[1:]).code == 0
-        end(stack)
+        with watching(valetkey) as watch:
+            watch.token()
+            end(stack)
+            assert watch.end() == (5, "SHUTDOWN")
         assert stack.ended() == 0
         assert alive(children) == []
         assert stack.left() == []
@@ -122,6 +129,42 @@ def test_port_that_is_taken(tmp_path: Path) -> None:
     assert expected in stack.err
     assert "Traceback" not in stack.err
     assert not stack.directory.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("[[authn.oidc]]\nissuer = 'https://issuer.example'\n", "authn.oidc.0.audience: is needed: without it"),
+        (
+            "[vault]\nmount = 'mine'\n",
+            "vault: is the dev stack's own and cannot be set here; expected settings such as",
+        ),
+    ],
+)
+def test_settings_that_cannot_be_added(tmp_path: Path, text: str | None, problem: str) -> None:
+    """A file that is missing, wrong, or reaches for what is the stack's own is named, before anything starts."""
+    file = tmp_path / "mine.toml"
+    if text is not None:
+        file.write_text(text)
+    with dev(tmp_path / "stack", "--with", str(file)) as stack:
+        assert stack.ended() == 78
+    assert stack.err.startswith(f"Error: {file}: {problem}")
+    assert len(stack.err.splitlines()) == 1
+    assert not stack.directory.exists()
+
+
+def test_certificate_port_that_is_taken(tmp_path: Path) -> None:
+    """The port that was added for client certificates is looked at like the stack's own ports."""
+    (tmp_path / "ca.pem").write_bytes(SpiffeCa().pem)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (tmp_path / "mine.toml").write_text(
+            f"[authn.mtls]\nport = {port}\ntrust_domains = {{ 'example.org' = 'ca.pem' }}\n"
+        )
+        with dev(tmp_path / "stack", "--with", str(tmp_path / "mine.toml")) as stack:
+            assert stack.ended() == 78
+    assert f"Error: port {port} (client certificates) is in use on 127.0.0.1" in stack.err
 
 
 @pytest.mark.parametrize("child", ["openbao/openbao.json", "azurite", "broker.toml"])

@@ -3,34 +3,27 @@
 tests/conftest.py makes the fixture `dev_stack` known everywhere; tests that break parts mend them again.
 """
 
-import asyncio
-import concurrent.futures
-import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from support.background import Background, in_background
 
 if TYPE_CHECKING:
     from broker.devstack.stack import DevStack
 
-T = TypeVar("T")
-_SECONDS = 60.0
-
 
 @dataclass(frozen=True)
-class RunningStack:
+class RunningStack(Background["DevStack"]):
     """A started stack and the loop it lives on."""
 
-    stack: "DevStack"
-    loop: asyncio.AbstractEventLoop
-
-    def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs `work` on the stack's loop and returns its result; from a test of either kind."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(_SECONDS)
+    @property
+    def stack(self) -> "DevStack":
+        return self.value
 
 
 @contextmanager
@@ -39,33 +32,8 @@ def running_stack(directory: Path, **options: Any) -> Iterator[RunningStack]:
     # Late: unit tests do not need it, and it takes half a second to load.
     from broker.devstack.stack import DevStack
 
-    started: concurrent.futures.Future[tuple[RunningStack, asyncio.Event]] = concurrent.futures.Future()
-
-    async def live() -> None:
-        stop = asyncio.Event()
-        async with DevStack(directory, **options) as stack:
-            started.set_result((RunningStack(stack, asyncio.get_running_loop()), stop))
-            await stop.wait()
-
-    def run() -> None:
-        try:
-            asyncio.run(live())
-        except BaseException as error:
-            if started.done():
-                raise
-            started.set_exception(error)
-
-    # The stack's children live as long as this thread.
-    thread = threading.Thread(target=run, name="dev-stack")
-    thread.start()
-    try:
-        running, stop = started.result(_SECONDS)
-        try:
-            yield running
-        finally:
-            running.loop.call_soon_threadsafe(stop.set)
-    finally:
-        thread.join(_SECONDS)
+    with in_background(DevStack(directory, **options), "dev-stack") as running:
+        yield RunningStack(running.value, running.loop)
 
 
 @pytest.fixture(scope="session")

@@ -50,6 +50,13 @@ def test_no_file_names_a_registry_host() -> None:
     assert not found
 
 
+@pytest.mark.xdist_group("together")
+def test_groups_of_tests_stay_together(request: pytest.FixtureRequest) -> None:
+    """Protects that tests which share a server run in one process: workers know a group by the end of the test's id."""
+    in_parallel = hasattr(request.config, "workerinput")
+    assert request.node.nodeid.endswith("@together") == in_parallel
+
+
 def test_no_source_file_outgrows_its_room() -> None:
     """Protects readability: one file, one purpose, at most 300 lines."""
     long = {

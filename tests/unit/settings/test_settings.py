@@ -54,6 +54,9 @@ class File:
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        inner = (f"{{ {', '.join(f'{key} = {_toml(each)}' for key, each in table.items())} }}" for table in value)
+        return f"[{', '.join(inner)}]"
     return f"'{value}'" if isinstance(value, str) else str(value).lower()
 
 
@@ -118,6 +121,7 @@ def test_a_section_in_the_environment_is_named_for_what_it_holds(file: File, mon
         ("surprise = 1", {}, "authn, clouds, default_cloud, "),
         ("", {"logging": {"colour": 1}}, "format, level"),
         ("", {"clouds__dev": {**_CLOUD, "ca": "x"}}, "arm_endpoint, authority, blob_endpoint, ca_file, "),
+        ("", {"authn": {"oidc": [{"issuer": "https://a", "audience": "a", "url": "x"}]}}, "algorithms, attributes, "),
     ],
 )
 def test_an_unknown_setting_meets_the_known_ones(file: File, top: str, sections: dict[str, Any], known: str) -> None:

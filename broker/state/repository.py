@@ -11,7 +11,7 @@ from broker.state.codec import encode_api_key, encode_grant, is_tombstone
 from broker.state.connector_writes import ConnectorWrites
 from broker.state.look import look
 from broker.state.memory import Memory
-from broker.state.mirror import API_KEYS, GRANTS, StateMirror
+from broker.state.mirror import API_KEYS, CONNECTORS, GRANTS, StateMirror
 from broker.state.under_way import whole
 
 
@@ -37,16 +37,28 @@ class StateRepository(StateMirror):
             return known
         document = await self._store.read(f"credentials/{connector.name}", connector.credential_version)
         if document is None:
-            raise BrokerError(
-                Reason.VAULT_UNAVAILABLE,
-                f"Vault holds no version {connector.credential_version} of the credential of connector "
-                f"{connector.name}; delete the connector and register it again",
-                {"connector": connector.name, "cause": "not found"},
-            )
+            raise await self._without_credential(connector)
         credential = Credential(connector.credential_version, Secret(str(document.data["client_secret"])))
         if connector.name in self._memory.connectors:
             self._credentials[connector.uid] = credential
         return credential
+
+    async def _without_credential(self, connector: Connector) -> BrokerError:
+        """Says why: the connector changed, which memory has yet to hear of, or Vault lost what belongs to it."""
+        there = await self._store.read(f"{CONNECTORS}/{connector.name}")
+        if there is None or there.data.get("uid") != connector.uid:
+            return BrokerError(
+                Reason.CONFLICT,
+                f"connector {connector.name} was deleted or made anew just now; look at what there is and try again",
+                {"object": f"{CONNECTORS}/{connector.name}"},
+                retry_after=1.0,
+            )
+        return BrokerError(
+            Reason.VAULT_UNAVAILABLE,
+            f"Vault holds no version {connector.credential_version} of the credential of connector "
+            f"{connector.name}; delete the connector and register it again",
+            {"connector": connector.name, "cause": "not found"},
+        )
 
     @whole
     async def create_connector(self, draft: Connector, client_secret: Secret) -> Connector:

@@ -124,6 +124,23 @@ async def test_a_missing_credential_says_what_to_do() -> None:
     assert caught.value.reason is Reason.VAULT_UNAVAILABLE
 
 
+@pytest.mark.parametrize("anew", [False, True])
+async def test_a_credential_whose_connector_went_just_now_is_a_conflict(anew: bool) -> None:
+    """A replica that has not heard yet says to try again, and never to delete what somebody has just made."""
+    replica = Replica()
+    await _create(replica)
+    late = Replica(replica.store)
+    await late.repository.load()
+    connector = late.memory.connectors["azure-blob-demo"]
+    await replica.repository.delete_connector(connector.name, "key:ops")
+    if anew:
+        await _create(replica)
+    with pytest.raises(BrokerError, match="just now") as caught:
+        await late.repository.credential(connector)
+    assert caught.value.reason is Reason.CONFLICT
+    assert caught.value.retry_after
+
+
 async def test_a_taken_name_is_refused() -> None:
     """A second connector of the same name changes nothing of the first, its secret included."""
     replica = Replica()

@@ -15,6 +15,7 @@ from broker.model import (
     LeaseFilter,
     Principal,
     SasRequest,
+    Standing,
     StoredEvent,
     Verification,
 )
@@ -46,8 +47,11 @@ class Authenticator(Protocol):
         """
         ...
 
-    def still_valid(self, principal: Principal) -> bool:
-        """Tells whether `principal` could authenticate again now: not expired, and its API key not revoked."""
+    def standing(self, principal: Principal) -> Standing:
+        """Tells whether `principal` could authenticate again now: not expired, and what vouched for it not withdrawn.
+
+        UNKNOWN where `authenticate` would raise ISSUER_UNAVAILABLE.
+        """
         ...
 
 

@@ -15,16 +15,18 @@ from broker.model import (
     LeaseFilter,
     Principal,
     SasRequest,
+    SignedToken,
     Standing,
     StoredEvent,
     Verification,
 )
+from broker.model.value import call_value
 
 Clock = Callable[[], float]
 """Returns Unix seconds; `time.time` outside of tests."""
 
 
-@dataclass(frozen=True, slots=True)
+@call_value
 class CallEvidence:
     """What a call brings along to say who makes it, as the transport vouches for it.
 
@@ -149,8 +151,8 @@ class Cloud(Protocol):
         """Asks `account` for a user delegation key good from `starts` to `expires` (Unix seconds)."""
         ...
 
-    def sign(self, request: SasRequest) -> str:
-        """Returns the SAS query string; pure computation."""
+    def sign(self, request: SasRequest) -> SignedToken:
+        """Returns the SAS; pure computation."""
         ...
 
     async def forget(self, connector_uid: str) -> None:

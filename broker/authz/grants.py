@@ -3,17 +3,17 @@
 import ipaddress
 import itertools
 import math
-from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from broker.authz.surroundings import Around, Surroundings
 from broker.model import Connector, Grant, Pattern, Permission, PermissionSet, Principal, ResourceId
 from broker.state.memory import Memory
 
 K = TypeVar("K", bound=Hashable)
 
-# A principal's name, or what stands before the first and after the last `*` of a pattern.
-_Who = str | tuple[str, str]
+# A principal's name, or what stands around the `*` of a pattern.
+_Who = str | Around
 # Principal, exact attribute or None, container or None where it is a pattern.
 _Place = tuple[_Who, tuple[str, str] | None, str | None]
 
@@ -129,7 +129,7 @@ class GrantIndex:
         self._compiled: dict[str, CompiledGrant] = {}
         self._by_principal: dict[_Who, dict[str, CompiledGrant]] = {}
         self._places: dict[_Place, dict[str, CompiledGrant]] = {}
-        self._shapes: Counter[tuple[int, int]] = Counter()  # lengths of what stands around the `*`
+        self._patterns = Surroundings()
         self._with_attributes = 0
         self._routes: dict[tuple[object, ...], Sequence[Route]] = {}
         memory.watch_grants(self._changed)
@@ -181,14 +181,11 @@ class GrantIndex:
         self._routes.clear()
 
     def _who(self, principal: str) -> Iterable[_Who]:
-        length = len(principal)
         if principal in self._by_principal:
             yield principal
-        for head, tail in self._shapes:
-            if length > head + tail:  # The `*` stands for one character at least.
-                around = (principal[:head], principal[length - tail :])
-                if around in self._by_principal:
-                    yield around
+        for around in self._patterns.of(principal):
+            if around in self._by_principal:
+                yield around
 
     def _found(self, principal: Principal, resource: ResourceId, permissions: PermissionSet) -> Sequence[Route]:
         by_connector: dict[tuple[str, str], list[CompiledGrant]] = {}
@@ -211,7 +208,7 @@ class GrantIndex:
         for who in compiled.whom():
             self._by_principal.setdefault(who, {})[compiled.name] = compiled
             if not isinstance(who, str):
-                self._shapes[len(who[0]), len(who[1])] += 1
+                self._patterns.add(who)
         for place in compiled.places():
             self._places.setdefault(place, {})[compiled.name] = compiled
 
@@ -220,10 +217,7 @@ class GrantIndex:
         for who in compiled.whom():
             _drop(self._by_principal, who, compiled.name)
             if not isinstance(who, str):
-                shape = (len(who[0]), len(who[1]))
-                self._shapes[shape] -= 1
-                if not self._shapes[shape]:
-                    del self._shapes[shape]
+                self._patterns.remove(who)
         for place in compiled.places():
             _drop(self._places, place, compiled.name)
 

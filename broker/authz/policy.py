@@ -1,11 +1,11 @@
 """Who may have what: one grant must allow all of a request. Nothing is asked of anybody to decide it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from broker.authz.grants import CompiledGrant, GrantIndex, inside
 from broker.errors import BrokerError, Reason
 from broker.model import Connector, Grant, PermissionSet, Principal, ResourceId, Role
+from broker.model.value import call_value
 from broker.ports import Clock
 from broker.state.memory import Memory
 
@@ -13,7 +13,7 @@ _SEES_ALL = frozenset({Role.ADMIN, Role.OPERATOR, Role.VIEWER})
 _WHOLE = ("",)
 
 
-@dataclass(frozen=True, slots=True)
+@call_value
 class Allowance:
     """What a grant allows by one connector: a token of `ttl` seconds, bound to `source_ip` where that is not empty.
 

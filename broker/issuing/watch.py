@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
 from enum import Enum
 
 import structlog
@@ -13,7 +12,8 @@ from broker.authn.refusals import issuer_away
 from broker.authz.policy import Policy
 from broker.errors import BrokerError, Reason
 from broker.issuing.issuer import Issuer
-from broker.model import CallInfo, Lease, PermissionSet, Principal, ResourceId, Standing
+from broker.issuing.request import TokenRequest
+from broker.model import CallInfo, Lease, Principal, Standing
 from broker.ports import Clock
 from broker.state.memory import Memory
 
@@ -53,18 +53,6 @@ class EndReason(Enum):
     UNAVAILABLE = "no fresh token could be had before the last one ended; call again later"
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRequest:
-    """What a caller wants tokens for; `ttl` is each token's life in seconds, None for the default."""
-
-    resource_id: str
-    permissions: PermissionSet
-    ttl: int | None
-    connector: str
-    source_ip: str
-    purpose: str
-
-
 class TokenWatcher:
     """The use case of WatchToken."""
 
@@ -102,7 +90,7 @@ class TokenWatcher:
 
         Raises what `Issuer.issue` raises where there is no first token.
         """
-        outcome: Lease | EndReason = await self._issue(call, request)
+        outcome: Lease | EndReason = await self._issuer.issue(call, request)
         while isinstance(outcome, Lease):
             lease = outcome
             # Reckoned before it is handed over: a caller that reads slowly does not put off its next token.
@@ -113,17 +101,6 @@ class TokenWatcher:
             outcome = end if end is not None else await self._renewed(call, request, lease)
         self._log.info("stream ended", principal=call.principal.name, connector=lease.connector, why=outcome.name)
         yield outcome
-
-    async def _issue(self, call: CallInfo, request: TokenRequest) -> Lease:
-        return await self._issuer.issue(
-            call,
-            resource_id=request.resource_id,
-            permissions=request.permissions,
-            ttl=request.ttl,
-            connector_name=request.connector,
-            source_ip=request.source_ip,
-            purpose=request.purpose,
-        )
 
     async def _wait(self, principal: Principal, request: TokenRequest, lease: Lease, due: float) -> EndReason | None:
         """Waits until `due` (Unix seconds). Returns a reason to end, or None when it is time for the next token.
@@ -175,7 +152,7 @@ class TokenWatcher:
 
     async def _attempt(self, call: CallInfo, request: TokenRequest, lease: Lease) -> Lease | EndReason:
         """Asks for the next lease. Azure may take its time: a reason to end is not kept waiting by it."""
-        issuing = asyncio.get_running_loop().create_task(self._issue(call, request))
+        issuing = asyncio.get_running_loop().create_task(self._issuer.issue(call, request))
         try:
             while True:
                 await asyncio.wait({issuing}, timeout=self._look_seconds)
@@ -203,7 +180,7 @@ class TokenWatcher:
         try:
             allowed = self._policy.decide(
                 principal,
-                ResourceId.parse(request.resource_id),
+                request.resource,
                 request.permissions,
                 ttl=_LONGEST_SECONDS,
                 connector=request.connector,

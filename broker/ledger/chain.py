@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any
 from urllib.parse import urlsplit
 
-from broker.ledger.schema import COLUMNS
+from broker.ledger.schema import COLUMNS, NUMBERS
 from broker.model import Event, EventKind, Head, StoredEvent
 from broker.observability.redaction import scrub
 
@@ -28,15 +28,18 @@ _VERSION = "valetkey-ledger-1"
 _PLACE = ("writer", "sequence", "previous_hash", "hash")
 _FIELDS = COLUMNS[len(_PLACE) :]
 _EVENT_FIELDS = [name for name in _FIELDS if name not in ("kind", "time_us", "account", "container")]
-_NUMBERS = frozenset({"credential_version", "ttl", "expires", "count"})
 # What callers may have put into words of their own. People paste keys and SAS URLs where a name or a purpose belongs.
 _FREE = ("request_id", "method", "object", "connector", "resource", "reason", "purpose")
 _FREE_PLACES = tuple(name in _FREE for name in _EVENT_FIELDS)
 _free_texts = attrgetter(*_FREE)
 _RESOURCE = _EVENT_FIELDS.index("resource")
 _values = attrgetter(*_EVENT_FIELDS)
-_texts = attrgetter(*(name for name in _EVENT_FIELDS if name not in _NUMBERS))
+_texts = attrgetter(*(name for name in _EVENT_FIELDS if name not in NUMBERS))
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+# The canonical form of a record in which nothing needs escaping: what the encoder makes of it, in a fifth of the time.
+_FORM = ",".join("%d" if name in NUMBERS else '"%s"' for name in ("writer", "sequence", *_FIELDS))
+_PLAIN = f'["{_VERSION}",{_FORM}]'
+_QUOTES = _PLAIN.count('"')
 
 
 def extend(head: Head, events: Iterable[Event]) -> tuple[list[Row], Head]:
@@ -45,8 +48,12 @@ def extend(head: Head, events: Iterable[Event]) -> tuple[list[Row], Head]:
     rows: list[Row] = []
     for event in events:
         sequence += 1
-        fields = _fields(event)
-        own = _hash(previous, writer, sequence, fields)
+        fields = _fields(event, _values(event))
+        canonical = _PLAIN % (writer, sequence, *fields)
+        if not _is_plain(canonical, event):
+            fields = _fields(event, _cleaned(event))
+            canonical = _encode((_VERSION, writer, sequence, *fields))
+        own = _hash(previous, canonical)
         rows.append((writer, sequence, previous, own, *fields))
         previous = own
     return rows, Head(writer, sequence, previous)
@@ -57,7 +64,7 @@ def hash_of(row: Sequence[Any], previous: str) -> str:
 
     Raises ValueError where `previous` is no hash.
     """
-    return _hash(previous, row[0], row[1], tuple(row[len(_PLACE) :]))
+    return _hash(previous, _encode((_VERSION, row[0], row[1], *row[len(_PLACE) :])))
 
 
 def stored_event(row: Sequence[Any]) -> StoredEvent:
@@ -71,25 +78,40 @@ def stored_event(row: Sequence[Any]) -> StoredEvent:
     return StoredEvent(row[0], values["writer"], values["sequence"], values["previous_hash"], values["hash"], event)
 
 
-def _hash(previous: str, writer: str, sequence: int, fields: Row) -> str:
-    canonical = _encode((_VERSION, writer, sequence, *fields))
+def _hash(previous: str, canonical: str) -> str:
     return hashlib.sha256(bytes.fromhex(previous) + canonical.encode("ascii")).hexdigest()
 
 
-def _fields(event: Event) -> Row:
+def _fields(event: Event, values: Row) -> Row:
+    account, container = _place(values[_RESOURCE]) if event.lease_id else ("", "")
+    return (event.kind._value_, round(event.time * 1e6), *values, account, container)
+
+
+def _is_plain(canonical: str, event: Event) -> bool:
+    """Tells whether a record can be written as it is: one look at all of it, as nearly every record can."""
+    return (
+        canonical.isascii()
+        and canonical.isprintable()
+        and "\\" not in canonical
+        and canonical.count('"') == _QUOTES
+        and len(canonical) <= MAX_CHARACTERS
+        and scrub(free := " ".join(_free_texts(event))) == free
+        and max(event.credential_version, event.ttl, event.expires, event.count) <= _MAX_INTEGER
+    )
+
+
+def _cleaned(event: Event) -> Row:
+    """Returns the values of an event as they may be written."""
     values = _values(event)
     joined = "".join(_texts(event))
     free = " ".join(_free_texts(event))
-    if scrub(free) != free:  # One look at all of them: nearly no record holds anything that looks like a secret.
+    if scrub(free) != free:
         values = tuple(scrub(value) if theirs else value for value, theirs in zip(values, _FREE_PLACES, strict=True))
     # What a caller sent unchecked can hold what a database refuses or a terminal obeys; one such record must not keep
     # all that wait with it from being written.
     if not joined.isprintable() or len(joined) > MAX_CHARACTERS:
         values = tuple(clean(value) if isinstance(value, str) else value for value in values)
-    if max(event.credential_version, event.ttl, event.expires, event.count) > _MAX_INTEGER:
-        values = tuple(min(value, _MAX_INTEGER) if isinstance(value, int) else value for value in values)
-    account, container = _place(values[_RESOURCE]) if event.lease_id else ("", "")
-    return (event.kind.value, round(event.time * 1e6), *values, account, container)
+    return tuple(min(value, _MAX_INTEGER) if isinstance(value, int) else value for value in values)
 
 
 def clean(text: str) -> str:

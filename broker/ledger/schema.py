@@ -78,3 +78,6 @@ probe = Table(
 
 COLUMNS = tuple(column.name for column in events.columns if column.name != "id")
 """The columns of a record in the order in which it is written."""
+
+NUMBERS = frozenset(column.name for column in events.columns if not isinstance(column.type, String))
+"""Those of them that hold whole numbers; the others hold texts."""

@@ -7,7 +7,7 @@ from broker.model.connector import AuthMethod, AzureConfig, Connector, Connector
 from broker.model.event import Event, EventFilter, EventKind, Head, LeaseFilter, StoredEvent, Verification
 from broker.model.grant import CONSUMER_PERMISSIONS, ConsumerRole, Grant, GrantedConnector
 from broker.model.invalid import InvalidFieldError
-from broker.model.lease import DelegationKey, Lease, SasRequest, parse_source_ip
+from broker.model.lease import DelegationKey, Lease, SasRequest, SignedToken, parse_source_ip
 from broker.model.names import check_account, check_name, check_uuid
 from broker.model.pattern import Pattern
 from broker.model.permission import Permission, PermissionSet
@@ -47,6 +47,7 @@ __all__ = [
     "Role",
     "SasRequest",
     "Secret",
+    "SignedToken",
     "Standing",
     "StoredEvent",
     "Verification",

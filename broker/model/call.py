@@ -1,11 +1,10 @@
 """What a use case gets to know of the call it serves."""
 
-from dataclasses import dataclass
-
 from broker.model.principal import Principal
+from broker.model.value import call_value
 
 
-@dataclass(frozen=True, slots=True)
+@call_value
 class CallInfo:
     """Who calls, and what the ledger shall say of it. `peer` is the peer's address without its port."""
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from broker.model.value import call_value
+
 
 class EventKind(Enum):
     """What happened; the value is what the ledger stores."""
@@ -16,7 +18,7 @@ class EventKind(Enum):
     CHANGE_FAILED = "change-failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@call_value
 class Event:
     """One decision, as it is handed to the ledger. Times are Unix seconds; empty strings stand for "not known".
 

@@ -7,6 +7,7 @@ from typing import Any
 from broker.model.cloud import CloudProfile
 from broker.model.invalid import InvalidFieldError, shown
 from broker.model.permission import PermissionSet
+from broker.model.value import call_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class DelegationKey:
     material: Any = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@call_value
 class SasRequest:
     """All that shapes one SAS; every field has been validated. Times are whole Unix seconds."""
 
@@ -34,7 +35,15 @@ class SasRequest:
     key: DelegationKey
 
 
-@dataclass(frozen=True, slots=True)
+@call_value
+class SignedToken:
+    """A SAS, and the SHA-256 (hex) of its signature as it stands there after URL decoding."""
+
+    sas_token: str = field(repr=False)
+    signature_sha256: str
+
+
+@call_value
 class Lease:
     """One issued token. Times are Unix seconds."""
 

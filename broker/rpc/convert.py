@@ -59,7 +59,9 @@ AUTH_METHODS = _EnumMap(AuthMethod, connector_service_pb2.AuthMethod, "AUTH_METH
 CONSUMER_ROLES = _EnumMap(ConsumerRole, grant_service_pb2.ConsumerRole, "CONSUMER_ROLE", "consumer_role")
 EVENT_KINDS = _EnumMap(EventKind, ledger_service_pb2.EventKind, "EVENT_KIND", "kind")
 
-_PERMISSION_SETS: dict[frozenset[int], PermissionSet] = {}  # No more than there are sets of permissions.
+# Neither has more than there are sets of permissions.
+_PERMISSION_SETS: dict[frozenset[int], PermissionSet] = {}
+_PERMISSION_NUMBERS: dict[str, Sequence[common_pb2.Permission.ValueType]] = {}
 # Each permission a few times over is sloppy; more than that nobody means, and reading it costs.
 _MOST_PERMISSIONS = 32
 _MAX_DURATION_SECONDS = 315_576_000_000  # google.protobuf.Duration's own bound
@@ -74,6 +76,15 @@ def permission_set(numbers: Sequence[int]) -> PermissionSet:
     known = _PERMISSION_SETS.get(key)
     if known is None:
         known = _PERMISSION_SETS[key] = PermissionSet(PERMISSIONS.read(number) for number in numbers)
+    return known
+
+
+def permission_numbers(permissions: PermissionSet) -> Sequence[common_pb2.Permission.ValueType]:
+    """Returns permissions as a message has them, in Azure's order."""
+    known = _PERMISSION_NUMBERS.get(permissions.sp)
+    if known is None:
+        known = tuple(PERMISSIONS.to_proto[permission] for permission in permissions.members)
+        _PERMISSION_NUMBERS[permissions.sp] = known
     return known
 
 

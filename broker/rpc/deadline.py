@@ -1,39 +1,58 @@
-"""A time limit that costs nothing where nothing waits."""
+"""The time limits of calls."""
 
 import asyncio
-import types
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_TICK_SECONDS = 0.1
+# Below this the tick would be too coarse.
+_EXACT_BELOW_SECONDS = 1.0
 
-async def within(seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
-    """Returns what `coroutine` returns. Raises TimeoutError where it is still waiting after `seconds`.
 
-    The timer is set at the coroutine's first wait. One that never waits cannot be interrupted anyway, and setting a
-    timer and taking it down again costs more on uvloop than authenticating the caller does.
+class Deadlines:
+    """The limits of one event loop's calls, under one timer.
+
+    A timer for each call costs a good part of what an IssueToken takes of the processor (docs/performance.md).
     """
-    try:
-        waits_for = coroutine.send(None)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    async with asyncio.timeout(seconds):
-        return await _rest(coroutine, waits_for)
 
+    def __init__(self) -> None:
+        self._ends: dict[asyncio.Task[Any], float] = {}
+        self._ticking = False
 
-@types.coroutine
-def _rest(coroutine: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
-    """Goes on with a coroutine that waits for what it has yielded, handing in whatever comes, a cancellation too."""
-    while True:
+    async def within(self, seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Returns what `coroutine` returns. Raises TimeoutError where it still waits after `seconds`.
+
+        Limits of a second and more end up to a tenth of a second late. A task has one limit at a time.
+        """
+        if seconds < _EXACT_BELOW_SECONDS:
+            async with asyncio.timeout(seconds):
+                return await coroutine
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        if task is None or task in self._ends:
+            raise AssertionError("calls are served by tasks of their own")
+        cancelling = task.cancelling()
+        self._ends[task] = loop.time() + seconds
+        if not self._ticking:
+            self._ticking = True
+            loop.call_later(_TICK_SECONDS, self._tick, loop)
         try:
-            try:
-                woken_with = yield waits_for
-            except BaseException as error:  # noqa: BLE001 (the coroutine's to handle; it raises what it does not)
-                waits_for = coroutine.throw(error)
-            else:
-                waits_for = coroutine.send(woken_with)
-        except StopIteration as done:
-            result: T = done.value
-            return result
+            return await coroutine
+        except asyncio.CancelledError:
+            # As asyncio.timeout does: where somebody else wants the task to end as well, it ends.
+            if task not in self._ends and task.cancelling() - 1 <= cancelling:
+                raise TimeoutError from None
+            raise
+        finally:
+            if self._ends.pop(task, None) is None:
+                task.uncancel()  # What the tick asked for is done with.
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        for task in [task for task, ends in self._ends.items() if ends <= now]:
+            del self._ends[task]
+            task.cancel()
+        self._ticking = bool(self._ends)
+        if self._ticking:
+            loop.call_later(_TICK_SECONDS, self._tick, loop)

@@ -1,5 +1,6 @@
 """What a call brings along to say who makes it, taken from what gRPC and TLS vouch for and nothing else."""
 
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -29,6 +30,7 @@ def client_certificate(context: Any) -> bytes | None:
     return b"\n".join((leaf[0], *vouched.get(_CHAIN, ())))
 
 
+@lru_cache(maxsize=4096)  # pure, and a connection carries many calls
 def peer_address(peer: str) -> str:
     """Returns the address in gRPC's `ipv4:203.0.113.7:5000` or `ipv6:%5B::1%5D:5000`; other forms as they are."""
     kind, separator, rest = peer.partition(":")

@@ -19,7 +19,7 @@ from broker.observability.redaction import frames
 from broker.ports import Authenticator
 from broker.rpc.audited import CHANGES
 from broker.rpc.call import Call, Metadata, current_call, request_id_of
-from broker.rpc.deadline import within
+from broker.rpc.deadline import Deadlines
 from broker.rpc.evidence import evidence_of
 from broker.rpc.recorder import Recorder
 from broker.rpc.status import code_of, from_invalid_field, to_status
@@ -57,6 +57,7 @@ class Guard(grpc.GenericRpcHandler):
         self._authenticator = authenticator
         self._require_usable = require_usable
         self._limit = max_deadline_seconds
+        self._deadlines = Deadlines()
         self._throttle = throttle
         self._recorder = recorder
         self._handlers: dict[str, Handler] = {}
@@ -110,7 +111,7 @@ class Guard(grpc.GenericRpcHandler):
                     work = partial(self._work, behavior, request, context)
                     response = await self._recorder.change(call, request, work)
                 else:
-                    response = await within(self._seconds(context), behavior(request, context))
+                    response = await self._deadlines.within(self._seconds(context), behavior(request, context))
             except grpc.aio.AbortError:
                 raise  # The health service's own answer, already given.
             except Exception as error:  # noqa: BLE001 (the border: nothing of ours leaves but what to_status says)
@@ -181,7 +182,7 @@ class Guard(grpc.GenericRpcHandler):
 
     def _work(self, behavior: Method, request: Any, context: Context) -> Coroutine[Any, Any, Any]:
         # Called only when the work is to begin: what is left of the caller's time is reckoned then.
-        return within(self._seconds(context), behavior(request, context))
+        return self._deadlines.within(self._seconds(context), behavior(request, context))
 
     def _seconds(self, context: Context) -> float:
         remaining = context.time_remaining()

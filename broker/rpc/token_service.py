@@ -2,19 +2,23 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from functools import lru_cache
 
 import grpc.aio
 
 from broker.errors import BrokerError, Reason
 from broker.issuing.issuer import Issuer
-from broker.issuing.watch import EndReason, TokenRequest, TokenWatcher
+from broker.issuing.request import TokenRequest
+from broker.issuing.watch import EndReason, TokenWatcher
 from broker.limits import Slots
 from broker.model import Lease
 from broker.rpc.call import call_info
-from broker.rpc.convert import PERMISSIONS, permission_set, seconds_of
+from broker.rpc.convert import permission_numbers, permission_set, seconds_of
 from valetkey.v1 import common_pb2, token_service_pb2_grpc
 from valetkey.v1 import token_service_pb2 as pb
 
+# Only requests of this many bytes at most are remembered, so that nobody fills the memory with long ones.
+_MOST_REMEMBERED_BYTES = 512
 _END_REASONS = {reason: pb.WatchEndReason.Value(f"WATCH_END_REASON_{reason.name}") for reason in EndReason}
 
 
@@ -33,15 +37,7 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
     ) -> pb.IssueTokenResponse:
         """Issues one token."""
         _ = context
-        lease = await self._issuer.issue(
-            call_info(),
-            resource_id=request.resource_id,
-            permissions=permission_set(request.permissions),
-            ttl=seconds_of(request.ttl, "ttl") if request.HasField("ttl") else None,
-            connector_name=request.connector,
-            source_ip=request.source_ip,
-            purpose=request.purpose,
-        )
+        lease = await self._issuer.issue(call_info(), wanted(request))
         response = pb.IssueTokenResponse()
         _fill(response, lease)
         return response
@@ -53,7 +49,7 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
     ) -> AsyncIterator[pb.WatchTokenResponse]:
         """Issues tokens until there is a reason to end."""
         _ = context
-        call, wanted = call_info(), request.request
+        call = call_info()
         with self._streams.hold(call.principal.name) as held:
             if not held:
                 raise BrokerError(
@@ -62,17 +58,7 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
                     {"limit": "streams", "per": "principal"},
                     retry_after=10.0,
                 )
-            stream = self._watcher.watch(
-                call,
-                TokenRequest(
-                    resource_id=wanted.resource_id,
-                    permissions=permission_set(wanted.permissions),
-                    ttl=seconds_of(wanted.ttl, "ttl") if wanted.HasField("ttl") else None,
-                    connector=wanted.connector,
-                    source_ip=wanted.source_ip,
-                    purpose=wanted.purpose,
-                ),
-            )
+            stream = self._watcher.watch(call, wanted(request.request))
             async with contextlib.aclosing(stream):
                 async for item in stream:
                     response = pb.WatchTokenResponse()
@@ -82,6 +68,28 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
                         response.end.reason = _END_REASONS[item]
                         response.end.message = item.value
                     yield response
+
+
+def wanted(request: pb.IssueTokenRequest) -> TokenRequest:
+    """Returns what a message asks for. Raises InvalidFieldError."""
+    raw = request.SerializeToString()
+    return _remembered(raw) if len(raw) <= _MOST_REMEMBERED_BYTES else _parsed(request)
+
+
+@lru_cache(maxsize=4096)  # pure, and callers ask for the same few things all day
+def _remembered(raw: bytes) -> TokenRequest:
+    return _parsed(pb.IssueTokenRequest.FromString(raw))
+
+
+def _parsed(request: pb.IssueTokenRequest) -> TokenRequest:
+    return TokenRequest.parse(
+        request.resource_id,
+        permission_set(request.permissions),
+        ttl=seconds_of(request.ttl, "ttl") if request.HasField("ttl") else None,
+        connector=request.connector,
+        source_ip=request.source_ip,
+        purpose=request.purpose,
+    )
 
 
 def _fill(response: pb.IssueTokenResponse, lease: Lease) -> None:
@@ -95,7 +103,7 @@ def _fill(response: pb.IssueTokenResponse, lease: Lease) -> None:
     resource.resource_id = f"az://{lease.container}"
     resource.account = lease.account
     resource.url = lease.url
-    response.permissions.extend([PERMISSIONS.to_proto[permission] for permission in lease.permissions.members])
+    response.permissions.extend(permission_numbers(lease.permissions))
     response.connector = lease.connector
     response.credential_version = lease.credential_version
     response.grant = lease.grant

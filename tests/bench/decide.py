@@ -18,7 +18,13 @@ from support.core import NOW, make_connector, make_grant, principal
 READ = PermissionSet((Permission.READ, Permission.LIST))
 # So many callers take turns, whatever the number of grants: what is compared is the grants.
 _CALLERS = 10
-_SHAPES = ("one grant a principal", "patterns of principals", "one principal, many containers", "attributes")
+_SHAPES = (
+    "one grant a principal",
+    "patterns of principals",
+    "patterns of all lengths",
+    "one principal, many containers",
+    "attributes",
+)
 
 Request = tuple[Principal, ResourceId]
 
@@ -31,6 +37,12 @@ def _grants(shape: str, count: int) -> Iterator[tuple[Grant, Request]]:
         "patterns of principals": lambda n: (
             f"spiffe://ml.invalid/ns/team-{n}/sa/*",
             f"spiffe://ml.invalid/ns/team-{n}/sa/trainer",
+            "models",
+            {},
+        ),
+        "patterns of all lengths": lambda n: (
+            f"spiffe://ml.invalid/ns/{'x' * (n % 90)}{n}/sa/*{'y' * (n % 30)}",
+            f"spiffe://ml.invalid/ns/{'x' * (n % 90)}{n}/sa/trainer{'y' * (n % 30)}",
             "models",
             {},
         ),
@@ -95,7 +107,7 @@ def _refused_seconds(policy: Policy, rounds: int) -> float:
     return (time.perf_counter() - began) / rounds
 
 
-def measure(shape: str, few: int = 10, many: int = 10_000, *, repeats: int = 7) -> Mapping[str, tuple[float, float]]:
+def measure(shape: str, few: int = 10, many: int = 10_000, *, repeats: int = 15) -> Mapping[str, tuple[float, float]]:
     """Returns seconds a decision with few and with many grants: `again`, `first` after a change, and `refused`."""
     policies = [_policy(shape, count) for count in (few, many)]
     best: dict[str, list[float]] = {kind: [float("inf")] * 2 for kind in ("again", "first", "refused")}

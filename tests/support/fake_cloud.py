@@ -4,6 +4,7 @@ The contract suite, tests/contract/test_cloud.py, holds it to the port.
 """
 
 import asyncio
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from typing import Literal
 from urllib.parse import urlencode
 
 from broker.errors import BrokerError, Reason
-from broker.model import CloudProfile, Connector, Container, Credential, DelegationKey, SasRequest
+from broker.model import CloudProfile, Connector, Container, Credential, DelegationKey, SasRequest, SignedToken
 
 Call = Literal["log_in", "find_containers", "delegation_key", "sign"]
 
@@ -140,7 +141,7 @@ class FakeCloud:
         self.keys.append(key)
         return key
 
-    def sign(self, request: SasRequest) -> str:
+    def sign(self, request: SasRequest) -> SignedToken:
         self.calls["sign"] += 1
         self._raise_planned("sign")
         self.signed.append(request)
@@ -158,7 +159,8 @@ class FakeCloud:
             "key": str(request.key.material),
             "sig": f"fake-signature-of-{request.lease_id}",
         }
-        return urlencode({name: value for name, value in fields.items() if value})
+        query = urlencode({name: value for name, value in fields.items() if value})
+        return SignedToken(query, hashlib.sha256(fields["sig"].encode()).hexdigest())
 
     async def forget(self, connector_uid: str) -> None:
         self.forgotten.append(connector_uid)

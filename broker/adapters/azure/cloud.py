@@ -12,7 +12,7 @@ from broker.adapters.azure.identity import Login
 from broker.adapters.azure.storage import BlobStorage
 from broker.adapters.azure.transport import Network
 from broker.errors import BrokerError, Reason
-from broker.model import CloudProfile, Connector, Container, Credential, DelegationKey, SasRequest
+from broker.model import CloudProfile, Connector, Container, Credential, DelegationKey, SasRequest, SignedToken
 
 # Two in use during a rotation, and one for a rotation that was given up.
 _VERSIONS_KEPT = 3
@@ -63,7 +63,7 @@ class AzureCloud:
         storage = self._storage(connector, credential, account, Step.DELEGATION_KEY)
         return await storage.delegation_key(starts, expires)
 
-    def sign(self, request: SasRequest) -> str:
+    def sign(self, request: SasRequest) -> SignedToken:
         """Signs; see `sas.sign`."""
         return sas.sign(request)
 

@@ -6,6 +6,7 @@ would; a test compares the two over all inputs. The SDK alone takes several time
 """
 
 import base64
+import binascii
 import hashlib
 import hmac
 import re
@@ -16,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 from azure.storage.blob import UserDelegationKey, generate_container_sas
 
-from broker.model import InvalidFieldError, SasRequest, check_account
+from broker.model import InvalidFieldError, SasRequest, SignedToken, check_account
 
 # The SDK signs control characters verbatim, and a newline in one field shifts all later ones of the string to sign.
 # So each string is matched whole here once more, whatever was checked before.
@@ -33,19 +34,19 @@ _Shape = tuple[str, str, str, str, bool]
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """A token with placeholders: what is signed, what is sent, and the key that signs."""
+    """A token with placeholders: what is signed, what is sent, and the key that signs, made ready for it."""
 
     to_sign: str
     query: str
-    secret: bytes = field(repr=False)
+    signer: hmac.HMAC = field(repr=False)
 
 
 # Held by the key itself, so that the layouts of a key that is forgotten go with it.
 _LAYOUTS: WeakKeyDictionary[UserDelegationKey, dict[_Shape, _Layout]] = WeakKeyDictionary()
 
 
-def sign(request: SasRequest) -> str:
-    """Returns the query string of a user delegation SAS for a container, https only.
+def sign(request: SasRequest) -> SignedToken:
+    """Returns a user delegation SAS for a container, https only.
 
     Raises InvalidFieldError where a field could not be signed safely, or where the key is another account's or
     does not live as long as the token would.
@@ -60,7 +61,10 @@ def sign(request: SasRequest) -> str:
     start, expiry = _iso(request.starts), _iso(request.expires)
     to_sign = layout.to_sign.replace(_START, start).replace(_EXPIRY, expiry).replace(_ID, request.lease_id)
     query = layout.query.replace(_quoted(_START), _quoted(start)).replace(_quoted(_EXPIRY), _quoted(expiry))
-    return query.replace(_ID, request.lease_id) + _signature(layout.secret, to_sign)
+    signature = _signature(layout.signer, to_sign)
+    return SignedToken(
+        query.replace(_ID, request.lease_id) + _escaped(signature), hashlib.sha256(signature).hexdigest()
+    )
 
 
 def _layout(request: SasRequest) -> _Layout:
@@ -97,22 +101,28 @@ def _laid_out(
         correlation_id=_ID if correlated else None,
         sts_hook=signed.append,
     )
-    secret = base64.b64decode(material.value or "")
+    signer = hmac.new(base64.b64decode(material.value or ""), digestmod=hashlib.sha256)
     query, separator, signature = token.rpartition("sig=")
     once = 1 if correlated else 0
     if (
         len(signed) != 1
-        or signature != _signature(secret, signed[0])
+        or signature != _escaped(_signature(signer, signed[0]))
         or (signed[0].count(_START), signed[0].count(_EXPIRY), signed[0].count(_ID)) != (1, 1, once)
         or (query.count(_quoted(_START)), query.count(_quoted(_EXPIRY)), query.count(_ID)) != (1, 1, once)
     ):
         raise AssertionError("this version of azure-storage-blob lays tokens out in a way that is not understood")
-    return _Layout(signed[0], query + separator, secret)
+    return _Layout(signed[0], query + separator, signer)
 
 
-def _signature(secret: bytes, to_sign: str) -> str:
-    digest = hmac.digest(secret, to_sign.encode("utf-8"), hashlib.sha256)
-    return base64.b64encode(digest).decode("ascii").replace("+", "%2B").replace("=", "%3D")
+def _signature(signer: hmac.HMAC, to_sign: str) -> bytes:
+    # A copy: what both hashes make of the key is not computed again for each token.
+    signing = signer.copy()
+    signing.update(to_sign.encode("utf-8"))
+    return binascii.b2a_base64(signing.digest(), newline=False)
+
+
+def _escaped(signature: bytes) -> str:
+    return signature.replace(b"+", b"%2B").replace(b"=", b"%3D").decode("ascii")
 
 
 @lru_cache(maxsize=1024)  # within one second all callers share their start, and most of them their end

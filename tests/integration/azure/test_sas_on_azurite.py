@@ -46,7 +46,7 @@ async def _container(
 
 
 async def _write(azure: AzureStack, blob: str) -> None:
-    sas = azure.cloud.sign(await _request(azure, Permission.CREATE, Permission.WRITE))
+    sas = azure.cloud.sign(await _request(azure, Permission.CREATE, Permission.WRITE)).sas_token
     async with _container(azure, sas) as client:
         await client.upload_blob(blob, b"weights", overwrite=True)
 
@@ -54,7 +54,7 @@ async def _write(azure: AzureStack, blob: str) -> None:
 async def test_what_is_granted_works(azure: AzureStack) -> None:
     """Read and list on the container: the blob is listed and read back."""
     await _write(azure, "granted.bin")
-    sas = azure.cloud.sign(await _request(azure, Permission.READ, Permission.LIST))
+    sas = azure.cloud.sign(await _request(azure, Permission.READ, Permission.LIST)).sas_token
     async with _container(azure, sas) as client:
         assert "granted.bin" in [blob.name async for blob in client.list_blobs()]
         assert await (await client.download_blob("granted.bin")).readall() == b"weights"
@@ -63,7 +63,7 @@ async def test_what_is_granted_works(azure: AzureStack) -> None:
 async def test_what_is_not_granted_is_refused(azure: AzureStack) -> None:
     """Read and list neither delete nor write."""
     await _write(azure, "kept.bin")
-    sas = azure.cloud.sign(await _request(azure, Permission.READ, Permission.LIST))
+    sas = azure.cloud.sign(await _request(azure, Permission.READ, Permission.LIST)).sas_token
     async with _container(azure, sas) as client:
         with pytest.raises(REFUSED, match="AuthorizationPermissionMismatch"):
             await client.delete_blob("kept.bin")
@@ -74,7 +74,7 @@ async def test_what_is_not_granted_is_refused(azure: AzureStack) -> None:
 
 async def test_another_container_is_refused(azure: AzureStack) -> None:
     """A token is for one container of one account, whatever URL it is put under."""
-    sas = azure.cloud.sign(await _request(azure, Permission.READ, Permission.LIST))
+    sas = azure.cloud.sign(await _request(azure, Permission.READ, Permission.LIST)).sas_token
     for account, name in ((ML, OTHER), (LOGS, "demo-logs")):
         async with _container(azure, sas, name, account) as client:
             with pytest.raises(REFUSED):
@@ -85,7 +85,7 @@ async def test_an_expired_token_is_refused(azure: AzureStack) -> None:
     """The end of a token is held by the storage service itself."""
     request = await _request(azure, Permission.READ, Permission.LIST)
     now = int(time.time())
-    expired = azure.cloud.sign(replace(request, starts=now - 900, expires=now - 60))
+    expired = azure.cloud.sign(replace(request, starts=now - 900, expires=now - 60)).sas_token
     async with _container(azure, expired) as client:
         with pytest.raises(REFUSED, match="Server failed to authenticate"):
             _ = [blob async for blob in client.list_blobs()]
@@ -94,7 +94,7 @@ async def test_an_expired_token_is_refused(azure: AzureStack) -> None:
 async def test_the_address_is_signed(azure: AzureStack) -> None:
     """`sip` is part of the signature: it is taken as signed and cannot be changed (Azurite does not hold it itself)."""
     request = replace(await _request(azure, Permission.LIST), source_ip="127.0.0.1")
-    sas = azure.cloud.sign(request)
+    sas = azure.cloud.sign(request).sas_token
     async with _container(azure, sas) as client:
         assert isinstance([blob async for blob in client.list_blobs()], list)
     async with _container(azure, sas.replace("sip=127.0.0.1", "sip=127.0.0.2")) as client:
@@ -104,7 +104,7 @@ async def test_the_address_is_signed(azure: AzureStack) -> None:
 
 async def test_a_changed_token_is_refused(azure: AzureStack) -> None:
     """Each signed field is held by the signature: none can be widened afterwards."""
-    sas = azure.cloud.sign(await _request(azure, Permission.LIST))
+    sas = azure.cloud.sign(await _request(azure, Permission.LIST)).sas_token
     for was, becomes in (("sp=l", "sp=rwdl"), ("sr=c", "sr=b"), ("spr=https", "spr=https%2Chttp")):
         assert was in sas
         async with _container(azure, sas.replace(was, becomes)) as client:

@@ -22,7 +22,14 @@ def bench() -> ModuleType:
 
 
 @pytest.mark.parametrize(
-    "shape", ["one grant a principal", "patterns of principals", "one principal, many containers", "attributes"]
+    "shape",
+    [
+        "one grant a principal",
+        "patterns of principals",
+        "patterns of all lengths",
+        "one principal, many containers",
+        "attributes",
+    ],
 )
 def test_cost_does_not_grow_with_the_grants(bench: ModuleType, shape: str) -> None:
     """Neither an allowed nor a refused request pays for the grants of others; a busy machine gets several tries."""

@@ -315,7 +315,7 @@ def test_changes_count_at_once(world: World) -> None:
     assert not list(world.policy.index.all())
     assert not world.policy.index._places
     assert not world.policy.index._by_principal
-    assert not world.policy.index._shapes
+    assert not list(world.policy.index._who("spiffe://ml.invalid/ns/ml/sa/trainer"))
 
 
 def test_what_is_remembered_stays_within_bounds(world: World) -> None:

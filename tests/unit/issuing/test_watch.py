@@ -14,8 +14,9 @@ from broker.issuing.choose import ConnectorChooser
 from broker.issuing.delegation_keys import DelegationKeys
 from broker.issuing.directory import ContainerDirectory
 from broker.issuing.issuer import Issuer
-from broker.issuing.watch import EndReason, TokenRequest, TokenWatcher
-from broker.model import InvalidFieldError, Lease, Permission, PermissionSet, Principal, Standing
+from broker.issuing.request import TokenRequest
+from broker.issuing.watch import EndReason, TokenWatcher
+from broker.model import InvalidFieldError, Lease, Permission, PermissionSet, Principal, ResourceId, Standing
 from broker.settings import IssuingSettings
 from support.core import (
     NOW,
@@ -32,14 +33,7 @@ from support.core import (
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger, ledger_down
 
-REQUEST = TokenRequest(
-    resource_id="az://demo",
-    permissions=PermissionSet([Permission.READ]),
-    ttl=1000,
-    connector="",
-    source_ip="",
-    purpose="",
-)
+REQUEST = TokenRequest.parse("az://demo", PermissionSet([Permission.READ]), ttl=1000)
 TRAINER = principal(name="key:trainer", expires=NOW + 100_000)
 
 Stream = AsyncGenerator[Lease | EndReason, None]
@@ -455,7 +449,7 @@ async def test_shortest_tokens(world: World) -> None:
 async def test_first_token_refused(world: World) -> None:
     """Where there is no first token there is no stream, only the error."""
     with pytest.raises(BrokerError) as caught:
-        await token(world.watch(resource_id="az://secret"))
+        await token(world.watch(resource=ResourceId.parse("az://secret")))
     assert caught.value.reason is Reason.RESOURCE_DENIED
     with pytest.raises(InvalidFieldError):
         await token(world.watch(ttl=-1))

@@ -58,6 +58,28 @@ def test_hash_is_as_documented() -> None:
     assert head == Head(WRITER, 1, expected)
 
 
+_ODD = ['a"b', "a\\b", "\x7f", "a\tb", "ü", "\u2028", "s." + "x" * 30, "x" * 1600]
+_TEXT = st.text(max_size=30) | st.sampled_from(_ODD)
+_NUMBER = st.integers(0, 2**64)
+
+
+@given(
+    st.builds(
+        Event,
+        kind=st.sampled_from(EventKind),
+        time=st.floats(0, 4e9),
+        **{f.name: _TEXT if f.type is str else _NUMBER for f in dataclasses.fields(Event)[2:]},
+    )
+)
+def test_a_row_hashes_to_what_is_stored_of_it(event: Event) -> None:
+    """The short way to the canonical form gives what the JSON encoder gives, for whatever an event holds."""
+    (row,), head = extend(Head(WRITER, 6, "11" * 32), [event])
+    canonical = json.dumps(["valetkey-ledger-1", row[0], row[1], *row[4:]], separators=(",", ":"))
+    assert row[3] == hashlib.sha256(bytes.fromhex("11" * 32) + canonical.encode("ascii")).hexdigest() == head.hash
+    assert hash_of(row, "11" * 32) == row[3]
+    assert all(len(value) <= MAX_CHARACTERS and value.isprintable() for value in row if isinstance(value, str))
+
+
 def test_every_field_is_hashed() -> None:
     """No column can be changed without its hash, the place of the record included."""
     rows, _ = extend(Head(WRITER, 0, GENESIS), [issued()])

@@ -157,7 +157,7 @@ async def running_server(settings: Settings, core: Core, *, shared_port: bool = 
     mtls = settings.authn.mtls
     trust = TrustBundles(mtls.trust_domains) if mtls is not None else None
     authenticator = build_authenticator(settings.authn, core.memory, core.clock, key_source=key_source, trust=trust)
-    core.issuer.still_valid = authenticator.still_valid
+    core.issuer.standing = authenticator.standing
     recorder = Recorder(core.ledger, core.clock)
     sync = StateSync(core.store, core.repository, settings.vault, on_change)
     throttle = Throttle(settings.limits, core.clock)
@@ -178,7 +178,7 @@ async def running_server(settings: Settings, core: Core, *, shared_port: bool = 
             issuer=core.issuer,
             policy=core.policy,
             memory=core.memory,
-            still_valid=authenticator.still_valid,
+            standing=authenticator.standing,
             admit=admit,
             clock=core.clock,
         ),

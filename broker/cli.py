@@ -5,8 +5,10 @@ import contextlib
 import errno
 import os
 import sys
+import uuid
 from collections.abc import Coroutine, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TextIO, TypeVar
 
@@ -14,10 +16,12 @@ import typer
 import uvloop
 
 from broker import __version__
+from broker.authn.key_admin import BOOTSTRAP
 from broker.authn.trust import TrustBundles
 from broker.errors import BrokerError, ConfigurationError
 from broker.model import Event, EventKind, InvalidFieldError
 from broker.observability.logging import configure_logging
+from broker.recording import Changes, UnrecordedOutcomeError
 from broker.settings import Settings, load_settings
 from broker.supervisor import EXIT_CONFIGURATION, Supervisor, only_broker_on, watch_lifeline
 from broker.tls import check_certificate
@@ -234,17 +238,20 @@ async def _bootstrap(settings: Settings, name: str, life: timedelta) -> str:
         await core.store.open()
         await core.repository.load()
         await core.ledger.open()
-        key, secret = await core.api_keys.bootstrap(name, life)
-        made = Event(
-            kind=EventKind.ADMIN_CHANGE,
+        begun = Event(
+            kind=EventKind.CHANGE_BEGUN,
             time=core.clock(),
+            request_id=str(uuid.uuid4()),
             method="valetkey-broker bootstrap",
-            principal=key.created_by,
-            object=f"api-keys/{key.name}",
+            principal=BOOTSTRAP,
+            object=f"api-keys/{name}",
         )
         try:
-            await core.ledger.record(made)
-        except BrokerError:  # No key that is not on record.
-            await core.api_keys.revoke(key.name, revoked_by=key.created_by)
-            raise
+            _, secret = await Changes(core.ledger, core.clock).make(begun, partial(core.api_keys.bootstrap, name, life))
+        except UnrecordedOutcomeError as error:
+            # Nobody has seen its secret, and an admin key stands in the way of the next try.
+            await core.api_keys.revoke(name, revoked_by=BOOTSTRAP)
+            raise BrokerError(
+                error.reason, f"the key {name} was made and revoked again, for {error.message}", error.metadata
+            ) from None
         return secret.reveal()

@@ -16,6 +16,7 @@ from broker.model import (
     Principal,
     SasRequest,
     SignedToken,
+    Standing,
     StoredEvent,
     Verification,
 )
@@ -48,8 +49,11 @@ class Authenticator(Protocol):
         """
         ...
 
-    def still_valid(self, principal: Principal) -> bool:
-        """Tells whether `principal` could authenticate again now: not expired, and its API key not revoked."""
+    def standing(self, principal: Principal) -> Standing:
+        """Tells whether `principal` could authenticate again now: not expired, and what vouched for it not withdrawn.
+
+        UNKNOWN where `authenticate` would raise ISSUER_UNAVAILABLE.
+        """
         ...
 
 

@@ -11,7 +11,7 @@ from broker.authn.roles import RoleBindings
 from broker.authn.trust import TrustBundles
 from broker.errors import BrokerError, Reason
 from broker.identity_settings import AuthnSettings, OidcSettings
-from broker.model import Evidence, Pattern, Principal
+from broker.model import Evidence, Pattern, Principal, Standing
 from broker.ports import CallEvidence, Clock, KeySource
 from broker.state.memory import Memory
 
@@ -52,17 +52,18 @@ class CompositeAuthenticator:
             return self._mtls.verify(evidence.certificate)
         raise BrokerError(Reason.CREDENTIALS_MISSING, self._wanted())
 
-    def still_valid(self, principal: Principal) -> bool:
-        """Tells whether `principal` could authenticate again now.
+    def standing(self, principal: Principal) -> Standing:
+        """Tells whether `principal` could authenticate again now; see broker.ports.Authenticator.
 
-        It has not expired, and its API key, its token's signing key, or the CA of its certificate still counts.
+        Its API key, its token's signing key, or the CA of its certificate has to count still.
         """
         if principal.expires <= self._clock():
-            return False
-        if principal.evidence is Evidence.API_KEY:
-            return self._api_keys.still_valid(principal)
-        verifier = self._oidc if principal.evidence is Evidence.OIDC else self._mtls
-        return verifier is not None and verifier.still_valid(principal)
+            return Standing.ENDED
+        if principal.evidence is Evidence.OIDC:
+            return self._oidc.standing(principal) if self._oidc is not None else Standing.ENDED
+        verifier = self._api_keys if principal.evidence is Evidence.API_KEY else self._mtls
+        good = verifier is not None and verifier.still_valid(principal)
+        return Standing.GOOD if good else Standing.ENDED
 
     async def close(self) -> None:
         """Ends what is under way."""

@@ -11,6 +11,8 @@ from broker.state.memory import Memory
 from broker.state.repository import StateRepository
 
 MAX_LIFE = timedelta(days=366)
+BOOTSTRAP = "bootstrap"
+"""Who makes the first admin key: nobody that could be authenticated."""
 _SHA256_BYTES = 32
 
 
@@ -88,6 +90,6 @@ class ApiKeyAdmin:
             digest=digest,
             roles=[Role.ADMIN],
             expires_at=now + life,
-            created_by="bootstrap",
+            created_by=BOOTSTRAP,
         )
         return created, secret

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import structlog
 
 from broker.authn.jwks import SigningKey, read_jwks
-from broker.authn.refusals import refused
-from broker.errors import BrokerError, Reason
+from broker.authn.refusals import issuer_away, refused
+from broker.model import Standing
 from broker.ports import Clock, KeySource, KeySourceError
 
 _NEVER = float("-inf")
@@ -53,12 +53,7 @@ class KeyRing:
         if not (self._believed() and kid in self._keys):
             await self._refresh()
         if not self._believed() or (self._failed and kid not in self._keys):
-            raise BrokerError(
-                Reason.ISSUER_UNAVAILABLE,
-                "the keys of the token's issuer cannot be had right now; try again soon",
-                {"evidence": "jwt"},
-                retry_after=self._until_next(),
-            )
+            raise issuer_away(self._until_next())
         self._refresh_if_old()
         if kid not in self._keys:
             raise refused("jwt", "key", "the token is signed with a key that its issuer does not show; get a new token")
@@ -72,10 +67,12 @@ class KeyRing:
         if self._awaited if self._fetching is not None else self._overdue():
             await self._refresh()
 
-    def holds(self, key: SigningKey) -> bool:
-        """Tells whether `key` is still shown by the issuer, as far as that is known and recent enough."""
+    def standing(self, key: SigningKey) -> Standing:
+        """Tells whether the issuer still shows `key`; UNKNOWN where what is known of its keys is too old."""
         self._refresh_if_old()
-        return self._believed() and key in self._keys.get(key.id, ())
+        if not self._believed():
+            return Standing.UNKNOWN
+        return Standing.GOOD if key in self._keys.get(key.id, ()) else Standing.ENDED
 
     async def close(self) -> None:
         """Ends what is under way."""

@@ -18,7 +18,7 @@ from broker.authn.key_ring import KeyRing
 from broker.authn.refusals import refused
 from broker.authn.roles import RoleBindings
 from broker.errors import BrokerError
-from broker.model import Evidence, Principal
+from broker.model import Evidence, Principal, Standing
 from broker.ports import Clock
 
 MAX_TOKEN_CHARACTERS = 8192
@@ -69,18 +69,18 @@ class OidcVerifier:
         known = self._verified.get(digest)
         if known is not None:
             await known.ring.catch_up()
-            if self.still_valid(known):
+            if self.standing(known) is Standing.GOOD:
                 return known
             self._verified.drop(digest)
         verified = await self._verify(token)
         self._verified.put(digest, verified)
         return verified
 
-    def still_valid(self, principal: Principal) -> bool:
+    def standing(self, principal: Principal) -> Standing:
         """Tells whether the token that made `principal` lives, and its issuer still shows the key that signed it."""
-        if not isinstance(principal, OidcPrincipal):
-            return False
-        return principal.expires > self._clock() and principal.ring.holds(principal.key)
+        if not isinstance(principal, OidcPrincipal) or principal.expires <= self._clock():
+            return Standing.ENDED
+        return principal.ring.standing(principal.key)
 
     async def close(self) -> None:
         """Ends what is under way."""

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable
 
+from broker.authn.refusals import issuer_away
 from broker.authz.policy import Allowance, Policy
 from broker.errors import BrokerError, Reason
 from broker.issuing.choose import Choice, ConnectorChooser
@@ -26,6 +27,7 @@ from broker.model import (
     ResourceId,
     SasRequest,
     SignedToken,
+    Standing,
 )
 from broker.observability.redaction import scrub
 from broker.ports import Clock, Cloud, Ledger
@@ -53,9 +55,9 @@ class Issuer:
         ledger: Ledger,
         clock: Clock,
         settings: IssuingSettings,
-        still_valid: Callable[[Principal], bool] = lambda _principal: True,
+        standing: Callable[[Principal], Standing] = lambda _principal: Standing.GOOD,
     ) -> None:
-        """`still_valid` tells whether a caller could authenticate again now."""
+        """`standing` tells whether a caller could authenticate again now."""
         self._memory = memory
         self._policy = policy
         self._chooser = chooser
@@ -66,7 +68,7 @@ class Issuer:
         self._default_ttl = settings.default_ttl_seconds
         self._max_ttl = settings.max_ttl_seconds
         # Public, for the authenticator is made later than the issuer.
-        self.still_valid = still_valid
+        self.standing = standing
         self._skew = settings.clock_skew_seconds
 
     async def issue(self, call: CallInfo, wanted: TokenRequest) -> Lease:
@@ -75,8 +77,8 @@ class Issuer:
         The token may end earlier than asked, with what its grant allows or with its key. Waits for nobody but the
         ledger, unless Azure has to be asked. Raises InvalidFieldError for a ttl over the limit, BrokerError:
         RESOURCE_DENIED, RESOURCE_NOT_FOUND, RESOURCE_AMBIGUOUS, SCOPE_UNSUPPORTED, CREDENTIALS_INVALID or
-        CREDENTIALS_EXPIRED where the caller's identity ended meanwhile, LEDGER_UNAVAILABLE, or one of
-        broker.ports.Cloud.
+        CREDENTIALS_EXPIRED where the caller's identity ended meanwhile, ISSUER_UNAVAILABLE where that cannot be told
+        any more, LEDGER_UNAVAILABLE, or one of broker.ports.Cloud.
         """
         resource, permissions = wanted.resource, wanted.permissions
         seconds = self._checked_ttl(wanted.ttl)
@@ -118,7 +120,10 @@ class Issuer:
             raise BrokerError(
                 Reason.CREDENTIALS_EXPIRED, "the caller's identity expired during the call; call again with a new one"
             )
-        if not self.still_valid(principal):
+        standing = self.standing(principal)
+        if standing is Standing.UNKNOWN:
+            raise issuer_away()
+        if standing is Standing.ENDED:
             raise BrokerError(
                 Reason.CREDENTIALS_INVALID,
                 "the caller's identity was revoked during the call; call again with one that is good",

@@ -8,11 +8,12 @@ from enum import Enum
 
 import structlog
 
+from broker.authn.refusals import issuer_away
 from broker.authz.policy import Policy
 from broker.errors import BrokerError, Reason
 from broker.issuing.issuer import Issuer
 from broker.issuing.request import TokenRequest
-from broker.model import CallInfo, Lease, Principal
+from broker.model import CallInfo, Lease, Principal, Standing
 from broker.ports import Clock
 from broker.state.memory import Memory
 
@@ -30,6 +31,7 @@ _PASSING = frozenset(
         Reason.CLOUD_UNAVAILABLE,
         Reason.VAULT_UNAVAILABLE,
         Reason.LEDGER_UNAVAILABLE,
+        Reason.ISSUER_UNAVAILABLE,
         Reason.NOT_SERVING,
         Reason.CONFLICT,
         Reason.RATE_LIMITED,
@@ -45,6 +47,9 @@ class EndReason(Enum):
     IDENTITY_REVOKED = "the caller's key was revoked, or who vouched for the caller is no longer believed"
     IDENTITY_EXPIRED = "the caller's identity expired; call again with a new one"
     SHUTDOWN = "the broker stops; call again"
+    ISSUER_UNAVAILABLE = (
+        "the keys of the caller's issuer could not be had before the last token ended; call again later"
+    )
     UNAVAILABLE = "no fresh token could be had before the last one ended; call again later"
 
 
@@ -57,16 +62,19 @@ class TokenWatcher:
         issuer: Issuer,
         policy: Policy,
         memory: Memory,
-        still_valid: Callable[[Principal], bool],
+        standing: Callable[[Principal], Standing],
         admit: Callable[[Principal], None],
         clock: Clock,
         look_seconds: float = _LOOK_SECONDS,
     ) -> None:
-        """`admit` raises BrokerError where a call of the principal would not be let in now; first tokens are calls."""
+        """`standing` tells whether a caller could authenticate again now.
+
+        `admit` raises BrokerError where a call of the principal would not be let in now; first tokens are calls.
+        """
         self._issuer = issuer
         self._policy = policy
         self._memory = memory
-        self._still_valid = still_valid
+        self._standing = standing
         self._admit = admit
         self._clock = clock
         self._look_seconds = look_seconds
@@ -121,6 +129,8 @@ class TokenWatcher:
         """Returns the next lease, trying again while the last one lives, or why there is none."""
         while True:
             try:
+                if self._standing(call.principal) is Standing.UNKNOWN:
+                    raise issuer_away()
                 self._admit(call.principal)
                 return await self._attempt(call, request, lease)
             except BrokerError as error:
@@ -131,13 +141,14 @@ class TokenWatcher:
                 if error.reason not in _PASSING:
                     self._log.warning("a stream's token was not renewed", reason=error.reason.name)
                     return EndReason.UNAVAILABLE
+                issuer_is_away = error.reason is Reason.ISSUER_UNAVAILABLE
                 wait = max(error.retry_after or 0.0, _RETRY_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 (jitter)
             again = self._clock() + wait
             end = await self._wait(call.principal, request, lease, min(again, lease.expires))
             if end is not None:
                 return end
             if again >= lease.expires:
-                return EndReason.UNAVAILABLE
+                return EndReason.ISSUER_UNAVAILABLE if issuer_is_away else EndReason.UNAVAILABLE
 
     async def _attempt(self, call: CallInfo, request: TokenRequest, lease: Lease) -> Lease | EndReason:
         """Asks for the next lease. Azure may take its time: a reason to end is not kept waiting by it."""
@@ -161,7 +172,8 @@ class TokenWatcher:
             return EndReason.SHUTDOWN
         if principal.expires <= self._clock():
             return EndReason.IDENTITY_EXPIRED
-        return None if self._still_valid(principal) else EndReason.IDENTITY_REVOKED
+        # Of whom nothing can be told, nothing is known to be revoked: such a stream gets no token, and waits.
+        return EndReason.IDENTITY_REVOKED if self._standing(principal) is Standing.ENDED else None
 
     def _allowed_until(self, principal: Principal, request: TokenRequest) -> float | None:
         """Returns when what allows the request ends, in Unix seconds; None where nothing does."""

@@ -15,6 +15,7 @@ _AGAIN_SECONDS = 0.005
 _e = events.c
 # While replicas are updated one by one, a newer one may record what this one cannot name; it verifies it all the same.
 _KNOWN = [kind.value for kind in EventKind]
+_OUTCOMES = (EventKind.ADMIN_CHANGE.value, EventKind.CHANGE_FAILED.value)
 
 
 def read_events(database: Database, wanted: EventFilter) -> Sequence[StoredEvent]:
@@ -31,6 +32,8 @@ def read_events(database: Database, wanted: EventFilter) -> Sequence[StoredEvent
             conditions.append(column == value)
     if wanted.lease_id:
         conditions.append(IS_LEASE)
+    if wanted.unfinished:
+        conditions += [_e.kind == EventKind.CHANGE_BEGUN.value, _lacks_outcome()]
     if wanted.since is not None:
         conditions.append(_e.time_us >= round(wanted.since * 1e6))
     if wanted.until is not None:
@@ -60,6 +63,32 @@ def read_leases(database: Database, wanted: LeaseFilter) -> Sequence[StoredEvent
     query = select(events).where(*conditions).order_by(_e.id.desc()).limit(wanted.limit)
     with database.reading() as connection:
         return _stored(connection, query)
+
+
+def _lacks_outcome() -> ColumnElement[bool]:
+    """Returns the condition of a CHANGE_BEGUN whose next record of the same call and object is no outcome.
+
+    The next one counts, not any: a caller may use its request id again, and a change must not pass for finished because
+    a later one was.
+    """
+    later = events.alias().c
+    # Neither the bare id nor the bare writer: a database that knows nothing of the table yet would go through all that
+    # came later, or the whole chain, instead of the few records of one call.
+    following = (
+        select(later.kind)
+        .where(
+            later.request_id == _e.request_id,
+            later.id + 0 > _e.id,
+            later.writer.concat("") == _e.writer,
+            later.method == _e.method,
+            later.object == _e.object,
+            later.kind.in_((EventKind.CHANGE_BEGUN.value, *_OUTCOMES)),
+        )
+        .order_by(later.id + 0)
+        .limit(1)
+        .scalar_subquery()
+    )
+    return func.coalesce(following, "").not_in(_OUTCOMES)
 
 
 def _stored(connection: Connection, query: Any) -> list[StoredEvent]:

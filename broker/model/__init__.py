@@ -11,7 +11,7 @@ from broker.model.lease import DelegationKey, Lease, SasRequest, SignedToken, pa
 from broker.model.names import check_account, check_name, check_uuid
 from broker.model.pattern import Pattern
 from broker.model.permission import Permission, PermissionSet
-from broker.model.principal import Evidence, Principal, Role
+from broker.model.principal import Evidence, Principal, Role, Standing
 from broker.model.resource import Container, ResourceId, ResourceType, check_prefix
 from broker.model.secret import Secret
 
@@ -48,6 +48,7 @@ __all__ = [
     "SasRequest",
     "Secret",
     "SignedToken",
+    "Standing",
     "StoredEvent",
     "Verification",
     "api_key_digest",

@@ -14,6 +14,8 @@ class EventKind(Enum):
     AUTHENTICATION_FAILED = "authentication-failed"
     ADMIN_CHANGE = "admin-change"
     PRUNED = "pruned"
+    CHANGE_BEGUN = "change-begun"
+    CHANGE_FAILED = "change-failed"
 
 
 @call_value
@@ -81,10 +83,15 @@ class Verification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventFilter:
-    """Which events are wanted; None and empty strings stand for "any". Times are Unix seconds."""
+    """Which events are wanted; None and empty strings stand for "any". Times are Unix seconds.
+
+    `unfinished` leaves only CHANGE_BEGUN without an outcome: the next record of the same writer, call and object is
+    none, or another CHANGE_BEGUN.
+    """
 
     after_id: int = 0
     newest: bool = False
+    unfinished: bool = False
     kind: EventKind | None = None
     principal: str = ""
     connector: str = ""

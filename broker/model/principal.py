@@ -25,6 +25,14 @@ class Evidence(Enum):
     MTLS = "mtls"
 
 
+class Standing(Enum):
+    """Whether a principal could authenticate again now; UNKNOWN where who vouches for it has been away for too long."""
+
+    GOOD = "good"
+    ENDED = "ended"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """An authenticated caller: `key:NAME`, `oidc:ISSUER#SUBJECT` or `spiffe://…`.

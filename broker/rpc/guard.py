@@ -2,7 +2,8 @@
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 import grpc
@@ -106,8 +107,11 @@ class Guard(grpc.GenericRpcHandler):
             try:
                 await self._admit(call, method, metadata, context)
                 request = decode(raw)
-                work = self._deadlines.within(self._seconds(context), behavior(request, context))
-                response = await (self._recorder.change(call, request, work) if method in CHANGES else work)
+                if method in CHANGES:
+                    work = partial(self._work, behavior, request, context)
+                    response = await self._recorder.change(call, request, work)
+                else:
+                    response = await self._deadlines.within(self._seconds(context), behavior(request, context))
             except grpc.aio.AbortError:
                 raise  # The health service's own answer, already given.
             except Exception as error:  # noqa: BLE001 (the border: nothing of ours leaves but what to_status says)
@@ -175,6 +179,10 @@ class Guard(grpc.GenericRpcHandler):
         if method in _ISSUING:
             self._throttle.ask(call.principal)
         self._recorder.before_change(call)
+
+    def _work(self, behavior: Method, request: Any, context: Context) -> Coroutine[Any, Any, Any]:
+        # Called only when the work is to begin: what is left of the caller's time is reckoned then.
+        return self._deadlines.within(self._seconds(context), behavior(request, context))
 
     def _seconds(self, context: Context) -> float:
         remaining = context.time_remaining()

@@ -71,11 +71,14 @@ class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
         _ = context
         if request.after_id < 0:
             raise InvalidFieldError("after_id", f"is {request.after_id}", "0, or the id of an event")
+        if request.unfinished and request.kind not in (pb.EVENT_KIND_UNSPECIFIED, pb.EVENT_KIND_CHANGE_BEGUN):
+            raise InvalidFieldError("unfinished", "is asked of another kind", "the kind change-begun, or none")
         limit = _page_size(request.page_size)
         found = await self._ledger.events(
             EventFilter(
                 after_id=request.after_id,
                 newest=request.newest,
+                unfinished=request.unfinished,
                 kind=EVENT_KINDS.read(request.kind) if request.kind else None,
                 principal=_plain(request.principal, "principal"),
                 connector=_plain(request.connector, "connector"),

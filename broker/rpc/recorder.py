@@ -1,16 +1,14 @@
 """Tells the ledger of what the guard sees: refusals, and changes."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-import structlog
-
 from broker.errors import BrokerError, Reason
-from broker.model import Event, EventKind, InvalidFieldError, Permission
+from broker.model import Event, EventKind, Permission
 from broker.observability.redaction import scrub
 from broker.ports import Clock, Ledger
-from broker.recording import Refusals
+from broker.recording import Changes, Refusals
 from broker.rpc.audited import CHANGES, changed_object
 from broker.rpc.call import Call
 from broker.rpc.convert import PERMISSIONS
@@ -25,8 +23,6 @@ _KINDS = {
     Reason.RESOURCE_DENIED: EventKind.DENIED,
     Reason.RATE_LIMITED: EventKind.DENIED,
 }
-# After these a change may have been made all the same: a write went out, and no answer came back.
-_UNKNOWN_OUTCOME = frozenset({Reason.VAULT_UNAVAILABLE, Reason.DEADLINE_EXCEEDED})
 _CLOSING_SECONDS = 5.0
 _LETTERS = {number: permission.value for permission, number in PERMISSIONS.to_proto.items()}
 _MOST = 300
@@ -37,15 +33,15 @@ class Recorder:
 
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self.refusals = Refusals(ledger, clock)
+        self._changes = Changes(ledger, clock)
         self._ledger = ledger
         self._clock = clock
-        self._changes: set[asyncio.Task[Any]] = set()
-        self._log = structlog.get_logger()
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
         """Records what is still to be recorded. Never raises."""
-        if self._changes:
-            await asyncio.wait(self._changes, timeout=_CLOSING_SECONDS)
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=_CLOSING_SECONDS)
         await self.refusals.flush()
 
     async def refused(self, call: Call, error: BrokerError, request: Any) -> None:
@@ -85,53 +81,19 @@ class Recorder:
                 retry_after=5.0,
             )
 
-    async def change(self, call: Call, request: Any, work: Coroutine[Any, Any, T]) -> T:
-        """Makes a change, which is `work`, and records it. Returns and raises what `work` does.
+    async def change(self, call: Call, request: Any, work: Callable[[], Awaitable[T]]) -> T:
+        """Records that a change begins, makes it with `work`, and records what became of it; see recording.Changes.
 
-        Goes on to the end where the caller hangs up: nobody changes anything off the record that way. Raises
-        LEDGER_UNAVAILABLE, and says that the change was made, where it could not be recorded.
+        Goes on to the end where the caller hangs up: nobody changes anything off the record that way.
         """
-        task = asyncio.get_running_loop().create_task(self._change(call, request, work))
-        self._changes.add(task)
-        task.add_done_callback(self._changes.discard)
+        task = asyncio.get_running_loop().create_task(self._changes.make(self._begun(call, request), work))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
 
-    async def _change(self, call: Call, request: Any, work: Coroutine[Any, Any, T]) -> T:
-        try:
-            answer = await work
-        except Exception as error:
-            await self._maybe_changed(call, request, error)
-            raise
-        event = self._event(call, request)
-        try:
-            await self._ledger.record(event)
-        except BrokerError as error:
-            raise BrokerError(
-                Reason.LEDGER_UNAVAILABLE,
-                f"the change of {event.object} was made, but could not be recorded: {error.message}",
-                error.metadata,
-                retry_after=error.retry_after,
-            ) from None
-        return answer
-
-    async def _maybe_changed(self, call: Call, request: Any, error: Exception) -> None:
-        """Records a change that failed such that it may have been made, with the reason why nobody knows."""
-        if isinstance(error, InvalidFieldError):
-            return
-        known = error.reason if isinstance(error, BrokerError) else None
-        if isinstance(error, TimeoutError):
-            known = Reason.DEADLINE_EXCEEDED
-        if known is not None and known not in _UNKNOWN_OUTCOME:
-            return
-        event = self._event(call, request, known.name if known else "INTERNAL")
-        try:
-            await self._ledger.record(event)
-        except BrokerError as failed:
-            self._log.error("a change that may have been made is not on record", object=event.object, why=str(failed))
-
-    def _event(self, call: Call, request: Any, reason: str = "") -> Event:
+    def _begun(self, call: Call, request: Any) -> Event:
         return Event(
-            kind=EventKind.ADMIN_CHANGE,
+            kind=EventKind.CHANGE_BEGUN,
             time=self._clock(),
             request_id=call.request_id,
             method=call.method,
@@ -139,7 +101,6 @@ class Recorder:
             authentication=call.principal.evidence.value if call.principal else "",
             peer=call.peer,
             object=_plain(changed_object(call.method, request)),
-            reason=reason,
         )
 
 

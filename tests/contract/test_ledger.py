@@ -121,6 +121,69 @@ async def test_events_are_found_by_each_field(ledger: Ledger, wanted: EventFilte
     assert [stored.event for stored in await ledger.events(wanted)] == [one]
 
 
+def change(kind: EventKind, request_id: str, object_: str = "grants/training", **fields: Any) -> Event:
+    """Returns a record of a change."""
+    method = "/valetkey.v1.GrantService/UpdateGrant"
+    return Event(kind=kind, time=1_790_000_000.0, request_id=request_id, method=method, object=object_, **fields)
+
+
+BEGUN, MADE, FAILED = EventKind.CHANGE_BEGUN, EventKind.ADMIN_CHANGE, EventKind.CHANGE_FAILED
+
+
+async def test_changes_without_outcome_are_found(ledger: Ledger) -> None:
+    """A change that was begun and never ended is found among those that did; what looks like its outcome is none."""
+    lost = change(BEGUN, "lost")
+    for event in (
+        change(BEGUN, "made"),
+        lost,
+        change(BEGUN, "failed"),
+        change(MADE, "made"),
+        change(FAILED, "failed", reason="CONFLICT"),
+        change(MADE, "lost", "grants/other"),
+        change(MADE, "another"),
+        denied(request_id="lost"),
+    ):
+        await ledger.record(event)
+    assert [stored.event for stored in await ledger.events(EventFilter(unfinished=True))] == [lost]
+    assert [stored.event for stored in await ledger.events(EventFilter(unfinished=True, request_id="made"))] == []
+    assert len(await ledger.events(EventFilter(kind=BEGUN))) == 3
+    await ledger.record(change(MADE, "lost"))
+    assert not await ledger.events(EventFilter(unfinished=True))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "unfinished"),
+    [
+        ([BEGUN, MADE, BEGUN, MADE], 0),
+        ([BEGUN, MADE, BEGUN], 1),
+        ([BEGUN, BEGUN, FAILED], 1),
+        ([BEGUN, BEGUN, MADE, MADE], 1),
+        ([BEGUN, BEGUN], 2),
+    ],
+    ids=["one after the other", "the second is lost", "the first is lost", "both at once", "both are lost"],
+)
+async def test_a_request_id_used_again_hides_no_change(ledger: Ledger, kinds: list[EventKind], unfinished: int) -> None:
+    """A caller that tries again with the same request id does not make a lost change pass for a finished one.
+
+    Two at once, of one id and object, cannot be told apart: then one too many is found, never one too few.
+    """
+    for kind in kinds:
+        await ledger.record(change(kind, "again"))
+    assert len(await ledger.events(EventFilter(unfinished=True))) == unfinished
+
+
+async def test_outcomes_of_another_writer_count_for_nothing(postgres: Postgres) -> None:
+    """A change ends in the chain in which it began: what another broker did under the same id is another change."""
+    name = new_name()
+    await postgres.run(f"CREATE DATABASE {name}")
+    async with open_ledger(postgres.url(name)) as one, open_ledger(postgres.url(name)) as other:
+        await one.record(change(BEGUN, "again"))
+        await other.record(change(BEGUN, "again"))
+        await other.record(change(MADE, "again"))
+        (found,) = await other.events(EventFilter(unfinished=True))
+        assert found.writer == one.writer_id
+
+
 async def test_leases_are_issued_tokens_newest_first(ledger: Ledger) -> None:
     """The list of leases holds tokens only, pages downwards, and can leave out those that have ended."""
     for number in range(4):

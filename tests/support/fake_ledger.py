@@ -10,6 +10,7 @@ from broker.model import Event, EventFilter, EventKind, Head, LeaseFilter, Store
 
 _WRITER = "00000000-0000-4000-8000-000000000000"
 _GENESIS = "00" * 32
+_OUTCOMES = (EventKind.ADMIN_CHANGE, EventKind.CHANGE_FAILED)
 
 
 def ledger_down() -> BrokerError:
@@ -52,7 +53,13 @@ class FakeLedger:
 
     async def events(self, wanted: EventFilter) -> Sequence[StoredEvent]:
         self._fail()
-        found = [stored for stored in self._stored if stored.id > wanted.after_id and _wanted(stored.event, wanted)]
+        found = [
+            stored
+            for place, stored in enumerate(self._stored, start=1)
+            if stored.id > wanted.after_id
+            and _wanted(stored.event, wanted)
+            and (not wanted.unfinished or _lacks_outcome(stored.event, self.recorded[place:]))
+        ]
         return found[-wanted.limit :] if wanted.newest else found[: wanted.limit]
 
     async def leases(self, wanted: LeaseFilter) -> Sequence[StoredEvent]:
@@ -95,6 +102,15 @@ def _wanted(event: Event, wanted: EventFilter) -> bool:
         and (wanted.since is None or event.time >= wanted.since)
         and (wanted.until is None or event.time < wanted.until)
     )
+
+
+def _lacks_outcome(event: Event, later: Sequence[Event]) -> bool:
+    def alike(other: Event) -> bool:
+        same = (other.request_id, other.method, other.object) == (event.request_id, event.method, event.object)
+        return same and other.kind in (EventKind.CHANGE_BEGUN, *_OUTCOMES)
+
+    following = next(filter(alike, later), None)
+    return event.kind is EventKind.CHANGE_BEGUN and (following is None or following.kind not in _OUTCOMES)
 
 
 def _wanted_lease(event: Event, wanted: LeaseFilter) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from broker.devstack.ports import free_port
 from support.fake_ledger import FakeLedger
-from support.inproc import Broker, bearer, new_connector, running_broker
+from support.inproc import OPERATOR_KEY, Broker, bearer, new_connector, running_broker
 from support.oidc import KUBERNETES_ATTRIBUTES, SUBJECT, IssuerServer
 from support.spiffe import DOMAIN, WORKLOAD, SpiffeCa, Svid
 from support.wire import failure
@@ -98,6 +99,42 @@ async def test_stream_ends_with_its_certificate(world: World) -> None:
     late = dt.datetime.now(dt.UTC) - svid.leaf.not_valid_after_utc
     assert dt.timedelta(0) <= late < dt.timedelta(seconds=5)
     assert [event.kind.value for event in world.ledger.recorded].count("token-issued") == len(answers) - 1
+
+
+@pytest.mark.parametrize("back", [True, False], ids=["and back", "for good"])
+async def test_stream_of_an_issuer_that_is_away(tmp_path: Path, back: bool) -> None:
+    """A stream outlives an issuer's absence where it ends in time; if not, it ends as such, and never as revoked."""
+    issuer = IssuerServer(tmp_path / "issuer")
+    oidc = {
+        "issuer": issuer.url,
+        "audience": "valetkey",
+        "ca_file": issuer.ca_file,
+        "refresh_seconds": 1,
+        "min_refresh_seconds": 1,
+        "max_stale_seconds": 2,
+    }
+    async with running_broker(tmp_path, ledger=FakeLedger(), authn={"oidc": [oidc]}) as broker, asyncio.timeout(20):
+        await broker.ready()
+        await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
+        await broker.allow(f"oidc:{issuer.url}#{SUBJECT}")
+        wanted = token_service_pb2.IssueTokenRequest(resource_id="az://demo", permissions=[1])
+        wanted.ttl.seconds = 7
+        watch = token_service_pb2.WatchTokenRequest(request=wanted)
+        jwt = bearer(issuer.mint())
+        async with issuer.running():
+            stream = broker.tokens.WatchToken(watch, metadata=jwt)
+            first: token_service_pb2.WatchTokenResponse = await stream.read()
+        assert first.token.sas_token
+        await asyncio.sleep(first.token.expire_time.seconds - time.time() - 4)  # Before the next one is due.
+        assert (await failure(broker.tokens.IssueToken(wanted, metadata=jwt))).reason == "ISSUER_UNAVAILABLE"
+        if back:
+            async with issuer.running():
+                assert (await stream.read()).token.sas_token
+            stream.cancel()
+        else:
+            last: token_service_pb2.WatchTokenResponse = await stream.read()
+            assert last.end.reason == token_service_pb2.WATCH_END_REASON_ISSUER_UNAVAILABLE
+            assert time.time() >= first.token.expire_time.seconds
 
 
 async def test_failed_evidence_is_on_record(world: World) -> None:

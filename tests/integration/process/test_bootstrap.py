@@ -4,17 +4,26 @@ import hashlib
 import json
 import re
 import stat
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from hvac.exceptions import InvalidPath
 
+from broker.cli import _bootstrap
 from broker.devstack.openbao import MOUNT, OpenBao
+from broker.errors import BrokerError, Reason
+from broker.ledger import SqlLedger
+from broker.model import Event, EventFilter, EventKind
+from broker.settings import load_settings
 from broker.supervisor import EXIT_CONFIGURATION
 from support.broker_process import run, serving, write_config
+from support.fake_ledger import ledger_down
 from support.inproc import bearer
 from support.leaks import found_in
+from support.ledgers import open_ledger
 from valetkey.v1 import api_key_service_pb2 as pb
 from valetkey.v1 import api_key_service_pb2_grpc
 
@@ -35,6 +44,16 @@ def _read(kv: Any, name: str) -> Any:
     return kv.read_secret_version(f"api-keys/{name}", mount_point=MOUNT, raise_on_deleted_version=True)["data"]["data"]
 
 
+async def recorded(directory: Path) -> list[tuple[EventKind, str, str]]:
+    """Returns kind, object and reason of what is on record; the two records of a call share a request id."""
+    async with open_ledger(f"sqlite:///{directory / 'ledger.db'}") as ledger:
+        events = [stored.event for stored in await ledger.events(EventFilter())]
+    assert {event.principal for event in events} == {"bootstrap"}
+    assert [event.request_id for event in events[::2]] == [event.request_id for event in events[1::2]]
+    assert len({event.request_id for event in events}) == len(events) // 2
+    return [(event.kind, event.object, event.reason) for event in events]
+
+
 def shown_by(pids: list[int]) -> list[bytes]:
     """Returns command lines and environments, as other processes may read them."""
     return [Path(f"/proc/{pid}/{part}").read_bytes() for pid in pids for part in ("cmdline", "environ")]
@@ -49,6 +68,10 @@ async def test_key_is_printed_once_and_works(tmp_path: Path, bao: OpenBao) -> No
     key = ran.stdout.strip()
     assert "not shown again" in ran.stderr
     assert key not in ran.stderr
+    assert await recorded(tmp_path) == [
+        (EventKind.CHANGE_BEGUN, "api-keys/admin", ""),
+        (EventKind.ADMIN_CHANGE, "api-keys/admin", ""),
+    ]
     (document,) = stored_keys(bao).values()
     assert document["sha256"] == hashlib.sha256(key.encode()).hexdigest()
     assert document["roles"] == ["admin"]
@@ -58,6 +81,10 @@ async def test_key_is_printed_once_and_works(tmp_path: Path, bao: OpenBao) -> No
     assert again.stdout == ""
     assert "Error: the admin key admin exists already" in again.stderr
     assert "Traceback" not in again.stderr
+    assert (await recorded(tmp_path))[2:] == [
+        (EventKind.CHANGE_BEGUN, "api-keys/another", ""),
+        (EventKind.CHANGE_FAILED, "api-keys/another", "API_KEY_EXISTS"),
+    ]
     with serving(config) as broker:
         await broker.logged("serving")
         async with broker.channel() as channel:
@@ -85,6 +112,45 @@ async def test_key_goes_to_a_file(tmp_path: Path, bao: OpenBao) -> None:
     assert refused.returncode == 1
     assert "exists already" in refused.stderr
     assert not second.exists()
+
+
+class Breaking(SqlLedger):
+    """Takes the first record, and no other."""
+
+    taken = 0
+
+    async def record(self, event: Event) -> None:
+        if self.taken:
+            raise ledger_down()
+        self.taken += 1
+        await super().record(event)
+
+
+async def test_ledger_breaks_in_between(tmp_path: Path, bao: OpenBao, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key whose making could not be recorded is shown to nobody, revoked, and in nobody's way the next time."""
+    settings = load_settings(write_config(tmp_path, bao.settings()))
+    with monkeypatch.context() as patched:
+        patched.setattr("broker.app.SqlLedger", Breaking)
+        with pytest.raises(BrokerError, match="the key admin was made and revoked again") as caught:
+            await _bootstrap(settings, "admin", timedelta(days=1))
+    assert caught.value.reason is Reason.LEDGER_UNAVAILABLE
+    assert stored_keys(bao)["admin"]["deleted"]
+    assert (await _bootstrap(settings, "admin", timedelta(days=1))).startswith("vk_")
+    async with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        kinds = [stored.event.kind for stored in await ledger.events(EventFilter())]
+        assert kinds == [EventKind.CHANGE_BEGUN, EventKind.CHANGE_BEGUN, EventKind.ADMIN_CHANGE]
+        (lost,) = await ledger.events(EventFilter(unfinished=True))
+        assert lost.event.object == "api-keys/admin"
+
+
+async def test_ledger_down_beforehand(tmp_path: Path, bao: OpenBao, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a record that it begins, no key is made at all."""
+    monkeypatch.setattr("broker.app.SqlLedger", Breaking)
+    monkeypatch.setattr(Breaking, "taken", 1)
+    with pytest.raises(BrokerError, match="api-keys/admin was not changed"):
+        await _bootstrap(load_settings(write_config(tmp_path, bao.settings())), "admin", timedelta(days=1))
+    with pytest.raises(InvalidPath):
+        stored_keys(bao)
 
 
 @pytest.mark.parametrize("where", ["exists", "no such directory", "dangling link"])

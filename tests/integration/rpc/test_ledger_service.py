@@ -12,6 +12,7 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from broker.model import Event, EventKind
 from support.inproc import (
     ADMIN_KEY,
     AUDITOR_KEY,
@@ -130,7 +131,7 @@ async def test_pages_of_events(broker: Broker) -> None:
     for _ in range(4):
         await issue(broker)
     every: list[pb.Event] = list((await events(broker)).events)
-    assert len(every) == 8
+    assert len(every) == 12
     assert [event.id for event in every] == sorted(event.id for event in every)
     seen: list[pb.Event] = []
     after = 0
@@ -166,7 +167,8 @@ async def test_filters_of_events(broker: Broker) -> None:
     assert await kinds(connector="azure-blob-demo") == ["TOKEN_ISSUED"] * 2
     assert await kinds(request_id="find-me") == ["AUTHENTICATION_FAILED"]
     assert await kinds(since=middle) == ["TOKEN_ISSUED"]
-    assert len(await kinds(until=middle)) == 7
+    assert await kinds(kind=pb.EVENT_KIND_CHANGE_BEGUN) == ["CHANGE_BEGUN"] * 4
+    assert len(await kinds(until=middle)) == 11
     assert await kinds(since=middle, until=middle) == []
 
 
@@ -181,17 +183,29 @@ async def test_objects_of_changes(broker: Broker) -> None:
     ]
 
 
+async def test_unfinished_changes(broker: Broker) -> None:
+    """A change that was begun and has no outcome is found as such, and asked of no other kind."""
+    assert not (await events(broker, unfinished=True)).events
+    begun = Event(kind=EventKind.CHANGE_BEGUN, time=time.time(), request_id="lost", object="grants/lost")
+    await broker.core.ledger.record(begun)
+    for fields in ({}, {"kind": pb.EVENT_KIND_CHANGE_BEGUN}, {"newest": True}):
+        (found,) = (await events(broker, unfinished=True, **fields)).events
+        assert (found.object, found.kind) == ("grants/lost", pb.EVENT_KIND_CHANGE_BEGUN)
+    told = await failure(events(broker, unfinished=True, kind=pb.EVENT_KIND_ADMIN_CHANGE))
+    assert (told.short, told.metadata["field"]) == (INVALID, "unfinished")
+
+
 async def test_the_check(broker: Broker) -> None:
     """The chains hold, heads can be noted and asked about later, and one that is gone is told."""
     await issue(broker)
     first = await verify(broker)
-    assert (first.intact, first.records, first.problem, first.broken_id) == (True, 5, "", 0)
+    assert (first.intact, first.records, first.problem, first.broken_id) == (True, 9, "", 0)
     (head,) = first.heads
-    assert (head.sequence, len(head.hash)) == (5, 32)
+    assert (head.sequence, len(head.hash)) == (9, 32)
     await issue(broker)
     later = await verify(broker, head)
-    assert (later.intact, later.records) == (True, 6)
-    forged = await verify(broker, pb.LedgerHead(writer=head.writer, sequence=5, hash=bytes(32)))
+    assert (later.intact, later.records) == (True, 10)
+    forged = await verify(broker, pb.LedgerHead(writer=head.writer, sequence=9, hash=bytes(32)))
     assert not forged.intact
     assert forged.problem
     gone = await verify(broker, pb.LedgerHead(writer=head.writer, sequence=99, hash=bytes(32)))

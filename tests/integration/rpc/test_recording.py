@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import hashlib
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,14 @@ def ledger_of(broker: Broker) -> FakeLedger:
 def only(broker: Broker) -> Event:
     (event,) = ledger_of(broker).recorded
     return event
+
+
+def outcome(broker: Broker) -> tuple[EventKind, str, str]:
+    """Returns kind, object and reason of the outcome of the only change, which has to be tied to its beginning."""
+    begun, ended = ledger_of(broker).recorded
+    assert replace(ended, kind=begun.kind, time=begun.time, reason="") == begun
+    assert begun.kind is EventKind.CHANGE_BEGUN
+    return ended.kind, ended.object, ended.reason
 
 
 async def issue(broker: Broker, key: str = CONSUMER_KEY, **fields: Any) -> IssueTokenResponse:
@@ -199,7 +208,7 @@ async def test_what_is_no_decision_is_not_recorded(broker: Broker) -> None:
 
 
 async def test_every_change(broker: Broker) -> None:
-    """Each change is on record with who, from where, and what; and what was refused is no change."""
+    """Each change is on record before and after, with who, from where, and what; also one that was not made."""
     admin, operator = bearer(ADMIN_KEY), bearer(OPERATOR_KEY)
     await broker.connectors.CreateConnector(new_connector("second"), metadata=operator)
     await failure(broker.connectors.CreateConnector(new_connector("second"), metadata=operator))
@@ -214,20 +223,74 @@ async def test_every_change(broker: Broker) -> None:
         connector_service_pb2.DeleteConnectorRequest(name="second"), metadata=operator
     )
     recorded = ledger_of(broker).recorded
+    assert {event.kind for event in recorded[::2]} == {EventKind.CHANGE_BEGUN}
+    for begun, ended in zip(recorded[::2], recorded[1::2], strict=True):
+        assert replace(ended, kind=begun.kind, time=begun.time, reason="") == begun
+    assert len({event.request_id for event in recorded}) == 9
     assert [
-        (event.method.rpartition("/")[2], event.principal.removeprefix("key:"), event.object) for event in recorded
+        (event.method.rpartition("/")[2], event.principal.removeprefix("key:"), event.object, event.reason)
+        for event in recorded[1::2]
     ] == [
-        ("CreateConnector", "ops", "connectors/second"),
-        ("CreateGrant", "admin", "grants/second"),
-        ("UpdateGrant", "admin", "grants/second"),
-        ("DeleteGrant", "admin", "grants/second"),
-        ("CreateApiKey", "admin", "api-keys/fresh"),
-        ("RevokeApiKey", "admin", "api-keys/fresh"),
-        ("DeleteConnector", "ops", "connectors/second"),
+        ("CreateConnector", "ops", "connectors/second", ""),
+        ("CreateConnector", "ops", "connectors/second", "CONNECTOR_EXISTS"),
+        ("CreateGrant", "admin", "grants/second", ""),
+        ("UpdateGrant", "admin", "grants/second", ""),
+        ("UpdateGrant", "admin", "grants/second", "CONFLICT"),
+        ("DeleteGrant", "admin", "grants/second", ""),
+        ("CreateApiKey", "admin", "api-keys/fresh", ""),
+        ("RevokeApiKey", "admin", "api-keys/fresh", ""),
+        ("DeleteConnector", "ops", "connectors/second", ""),
     ]
-    assert {(e.kind, e.peer, e.authentication, e.reason) for e in recorded} == {
-        (EventKind.ADMIN_CHANGE, "127.0.0.1", "api-key", "")
+    assert {(e.kind is EventKind.CHANGE_FAILED, bool(e.reason)) for e in recorded[1::2]} == {
+        (True, True),
+        (False, False),
     }
+    assert {(e.peer, e.authentication) for e in recorded} == {("127.0.0.1", "api-key")}
+
+
+async def test_a_change_begins_on_record(broker: Broker) -> None:
+    """At its first record nothing has been asked of Vault or Azure yet, and at its second all is done."""
+    seen: list[tuple[EventKind, int, int]] = []
+
+    def look(event: Event) -> None:
+        seen.append((event.kind, broker.store.calls["write"], broker.cloud.calls["log_in"]))
+
+    ledger_of(broker).before_record = look
+    before = (broker.store.calls["write"], broker.cloud.calls["log_in"])
+    await broker.connectors.CreateConnector(new_connector("second"), metadata=bearer(OPERATOR_KEY))
+    (begun, *then), (made, writes, log_ins) = seen
+    assert (begun, *then) == (EventKind.CHANGE_BEGUN, *before)
+    assert made is EventKind.ADMIN_CHANGE
+    assert (writes, log_ins) == (broker.store.calls["write"], broker.cloud.calls["log_in"])
+    assert (writes > before[0], log_ins > before[1]) == (True, True)
+
+
+async def test_a_change_that_cannot_be_meant(broker: Broker) -> None:
+    """A change with a malformed field was begun and is known not to have been made; what cannot be read is neither."""
+    request = grants_pb.CreateGrantRequest(grant=grants_pb.Grant(name="broad", principals=["*"]))
+    assert (await failure(broker.grants.CreateGrant(request, metadata=bearer(ADMIN_KEY)))).reason == "INVALID_FIELD"
+    assert outcome(broker) == (EventKind.CHANGE_FAILED, "grants/broad", "INVALID_FIELD")
+    method: Any = broker.channel.unary_unary("/valetkey.v1.GrantService/DeleteGrant")
+    assert (await failure(method(b"\xff", metadata=bearer(ADMIN_KEY)))).reason == "INVALID_FIELD"
+    assert len(ledger_of(broker).recorded) == 2
+
+
+async def test_a_change_that_azure_refuses(broker: Broker) -> None:
+    """An attempt to register what Entra refuses is on record, as one that was not made."""
+    broker.cloud.fail("log_in", Reason.CLOUD_CREDENTIAL_REJECTED, times=1)
+    await failure(broker.connectors.CreateConnector(new_connector("second"), metadata=bearer(OPERATOR_KEY)))
+    assert outcome(broker) == (EventKind.CHANGE_FAILED, "connectors/second", "CLOUD_CREDENTIAL_REJECTED")
+
+
+async def test_a_change_that_breaks_the_broker(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change that ends in an error nobody thought of may have been made, and is on record as that."""
+
+    async def broken(*_arguments: Any, **_named: Any) -> None:
+        raise RuntimeError("PLANTED")
+
+    monkeypatch.setattr(broker.core.api_keys, "create", broken)
+    assert (await failure(new_key(broker))).code is grpc.StatusCode.INTERNAL
+    assert outcome(broker) == (EventKind.ADMIN_CHANGE, "api-keys/fresh", "INTERNAL")
 
 
 async def test_a_change_whose_caller_hangs_up(broker: Broker, vault: Vault) -> None:
@@ -239,10 +302,44 @@ async def test_a_change_whose_caller_hangs_up(broker: Broker, vault: Vault) -> N
     with pytest.raises(asyncio.CancelledError):
         await call
     await asyncio.sleep(0.1)
-    assert not ledger_of(broker).recorded
+    recorded = [event.kind for event in ledger_of(broker).recorded]
     vault.gate.set()
-    await eventually(lambda: bool(ledger_of(broker).recorded))
-    assert (only(broker).kind, only(broker).object) == (EventKind.ADMIN_CHANGE, "api-keys/fresh")
+    assert recorded == [EventKind.CHANGE_BEGUN]
+    await eventually(lambda: len(ledger_of(broker).recorded) > 1)
+    assert outcome(broker) == (EventKind.ADMIN_CHANGE, "api-keys/fresh", "")
+
+
+class Slow(FakeLedger):
+    """A ledger whose records can be held up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.waiting = 0
+
+    async def record(self, event: Event) -> None:
+        self.waiting += 1
+        await self.gate.wait()
+        self.waiting -= 1
+        await super().record(event)
+
+
+async def test_a_caller_that_hangs_up_before_the_change(tmp_path: Path, vault: Vault) -> None:
+    """Who hangs up while the first record is written leaves a change that is whole: begun, made and both on record."""
+    ledger = Slow()
+    async with running_broker(tmp_path, store=vault, ledger=ledger) as broker:
+        await broker.ready()
+        ledger.gate.clear()
+        call = new_key(broker)
+        await eventually(lambda: ledger.waiting == 1)
+        assert not vault.waiting
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        ledger.gate.set()
+        await eventually(lambda: len(ledger.recorded) > 1)
+        assert outcome(broker) == (EventKind.ADMIN_CHANGE, "api-keys/fresh", "")
 
 
 async def test_a_change_under_way_at_shutdown(tmp_path: Path, vault: Vault) -> None:
@@ -255,7 +352,10 @@ async def test_a_change_under_way_at_shutdown(tmp_path: Path, vault: Vault) -> N
         await eventually(lambda: vault.waiting == 1)
         call.cancel()
         asyncio.get_running_loop().call_later(1, vault.gate.set)
-    assert [event.object for event in ledger.recorded] == ["api-keys/fresh"]
+    assert [(event.kind, event.object) for event in ledger.recorded] == [
+        (EventKind.CHANGE_BEGUN, "api-keys/fresh"),
+        (EventKind.ADMIN_CHANGE, "api-keys/fresh"),
+    ]
 
 
 async def test_a_change_that_takes_too_long(tmp_path: Path, vault: Vault) -> None:
@@ -265,10 +365,10 @@ async def test_a_change_that_takes_too_long(tmp_path: Path, vault: Vault) -> Non
     ) as broker:
         await broker.ready()
         vault.gate.clear()
-        assert (await failure(new_key(broker))).reason == "DEADLINE_EXCEEDED"
-        assert (only(broker).kind, only(broker).object) == (EventKind.ADMIN_CHANGE, "api-keys/fresh")
-        assert only(broker).reason == "DEADLINE_EXCEEDED"
+        told = await failure(new_key(broker))
         vault.gate.set()
+        assert told.reason == "DEADLINE_EXCEEDED"
+        assert outcome(broker) == (EventKind.ADMIN_CHANGE, "api-keys/fresh", "DEADLINE_EXCEEDED")
 
 
 async def test_a_change_that_vault_does_not_answer(broker: Broker, vault: Vault) -> None:
@@ -276,7 +376,7 @@ async def test_a_change_that_vault_does_not_answer(broker: Broker, vault: Vault)
     vault.answers = False
     assert (await failure(new_key(broker))).reason == "VAULT_UNAVAILABLE"
     vault.answers = True
-    assert (only(broker).object, only(broker).reason) == ("api-keys/fresh", "VAULT_UNAVAILABLE")
+    assert outcome(broker) == (EventKind.ADMIN_CHANGE, "api-keys/fresh", "VAULT_UNAVAILABLE")
 
 
 async def changes(broker: Broker) -> list[Failure]:
@@ -332,22 +432,64 @@ def new_refusal(broker: Broker) -> Any:
     return broker.tokens.IssueToken(wanted, metadata=bearer(CONSUMER_KEY))
 
 
-class FailingOnce(FakeLedger):
-    """Looks healthy until it is written to."""
+class Breaking(FakeLedger):
+    """Looks healthy, and fails at the record that has the number `at` (from 0) among those of changes."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at = at
 
     def healthy(self) -> bool:
         return True
 
+    async def record(self, event: Event) -> None:
+        if len(self.recorded) == self.at:
+            raise ledger_down()
+        await super().record(event)
 
-async def test_ledger_breaks_at_a_change(tmp_path: Path, vault: Vault) -> None:
-    """A ledger that breaks just then: the admin is told that the change was made, and that it is not on record."""
-    async with running_broker(tmp_path, store=vault, ledger=FailingOnce()) as broker:
+
+async def test_ledger_breaks_before_a_change(tmp_path: Path, vault: Vault) -> None:
+    """A ledger that breaks as the change is to begin: nothing is changed, Vault is not asked, the admin is told so."""
+    async with running_broker(tmp_path, store=vault, ledger=Breaking(at=0)) as broker:
         await broker.ready()
-        ledger_of(broker).fail_with = ledger_down()
         told = await failure(new_key(broker))
         assert told.short == UNAVAILABLE
-        assert "the change of api-keys/fresh was made, but could not be recorded" in told.message
+        assert told.retry_after
+        assert told.metadata == {"cause": "disk-full"}
+        assert "api-keys/fresh was not changed, since that could not be recorded beforehand" in told.message
+        assert "fresh" not in await broker.store.names("api-keys")
+        assert not ledger_of(broker).recorded
+
+
+async def test_ledger_breaks_during_a_change(tmp_path: Path, vault: Vault, log: Log) -> None:
+    """A ledger that breaks between the two records: the change is made, that it was begun stands, the admin is told."""
+    async with running_broker(tmp_path, store=vault, ledger=Breaking(at=1)) as broker:
+        await broker.ready()
+        told = await failure(new_key(broker))
+        assert told.short == UNAVAILABLE
+        assert told.metadata == {"cause": "disk-full", "change": "made"}
+        assert (
+            "the change of api-keys/fresh was made; that it was begun is on record, its outcome is not" in told.message
+        )
         assert "fresh" in await broker.store.names("api-keys")
+        assert (only(broker).kind, only(broker).object) == (EventKind.CHANGE_BEGUN, "api-keys/fresh")
+        (unfinished,) = await broker.core.ledger.events(EventFilter(unfinished=True))
+        assert unfinished.event == only(broker)
+    assert "a change was made, and its outcome is not on record" in log.text
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["not made", "perhaps made"])
+async def test_ledger_breaks_during_a_change_that_fails(tmp_path: Path, vault: Vault, log: Log, known: bool) -> None:
+    """The caller hears why the change failed, not that the ledger did; the log says what the ledger could not take."""
+    async with running_broker(tmp_path, store=vault, ledger=Breaking(at=1)) as broker:
+        await broker.ready()
+        vault.answers = known
+        told = await failure(new_key(broker, "admin" if known else "fresh"))
+        vault.answers = True
+        assert told.reason == ("API_KEY_EXISTS" if known else "VAULT_UNAVAILABLE")
+        assert only(broker).kind is EventKind.CHANGE_BEGUN
+    said = "was not made" if known else "may have been made"
+    assert f"a change {said}, and its outcome is not on record" in log.text
 
 
 HOSTILE = [
@@ -421,7 +563,8 @@ async def test_secrets_are_not_on_record(tmp_path: Path) -> None:
                 wanted = IssueTokenRequest(resource_id=text, purpose=text, connector=text)
                 await failure(broker.tokens.IssueToken(wanted, metadata=bearer(CONSUMER_KEY)))
             grant = grants_pb.CreateGrantRequest(grant=grants_pb.Grant(name=text))
-            await failure(broker.grants.CreateGrant(grant, metadata=bearer(OPERATOR_KEY)))
+            for key in (OPERATOR_KEY, ADMIN_KEY):
+                await failure(broker.grants.CreateGrant(grant, metadata=bearer(key)))
         await failure(broker.connectors.CreateConnector(new_connector("x"), metadata=bearer(VIEWER_KEY)))
         recorded = await broker.core.ledger.events(EventFilter(limit=1000))
         assert {stored.event.kind for stored in recorded} == set(EventKind) - {EventKind.PRUNED}

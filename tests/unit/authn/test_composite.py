@@ -58,6 +58,10 @@ class Callers:
         self.chain = self.ca.issue(now=datetime.fromtimestamp(NOW, UTC)).chain
         self.token = mint(claims(NOW))
 
+    def standing(self, principal: Principal) -> str:
+        """Returns what the authenticator says of a principal it made."""
+        return self.authenticator.standing(principal).value
+
 
 def evidence(*authorization: str | bytes, certificate: bytes | None = None) -> CallEvidence:
     return CallEvidence(authorization, certificate, "127.0.0.1")
@@ -78,12 +82,12 @@ async def test_each_kind_of_evidence(callers: Callers) -> None:
     ]
     assert [each.name for each in made] == ["key:trainer", f"oidc:{ISSUER}#{SUBJECT}", WORKLOAD]
     assert [each.evidence for each in made] == [Evidence.API_KEY, Evidence.OIDC, Evidence.MTLS]
-    assert all(callers.authenticator.still_valid(each) for each in made)
+    assert [callers.standing(each) for each in made] == ["good", "good", "good"]
     callers.clock.now = NOW + 60
-    assert [callers.authenticator.still_valid(each) for each in made] == [False, True, True]
+    assert [callers.standing(each) for each in made] == ["ended", "good", "good"]
     callers.clock.now = NOW + 3600
     await authenticate(evidence(f"Bearer {callers.token}"))
-    assert [callers.authenticator.still_valid(each) for each in made] == [False, True, False]
+    assert [callers.standing(each) for each in made] == ["ended", "good", "ended"]
 
 
 async def test_header_wins_over_certificate(callers: Callers) -> None:
@@ -151,11 +155,11 @@ async def test_revoked_key_ends_what_it_began(callers: Callers) -> None:
     """A stream of a revoked key is over, also when a new key takes the name; a mere re-reading changes nothing."""
     principal = await callers.authenticator.authenticate(evidence(f"Bearer {KEY}"))
     callers.memory.put_api_key(admitted())
-    assert callers.authenticator.still_valid(principal)
+    assert callers.standing(principal) == "good"
     callers.memory.drop_api_key("trainer")
-    assert not callers.authenticator.still_valid(principal)
+    assert callers.standing(principal) == "ended"
     callers.memory.put_api_key(admitted("vk_" + "N" * 43, uid="2"))
-    assert not callers.authenticator.still_valid(principal)
+    assert callers.standing(principal) == "ended"
     assert (await problem(callers.authenticator.authenticate(evidence(f"Bearer {KEY}"))))[0] == "CREDENTIALS_INVALID"
 
 
@@ -168,25 +172,47 @@ async def test_withdrawn_signing_key_ends_what_it_began(callers: Callers) -> Non
     stays = await authenticate(evidence(f"Bearer {mint(claims(NOW), other)}"))
     callers.oidc.source.show(other)
     callers.clock.now += 300
-    assert callers.authenticator.still_valid(ended)  # That was the look which has the keys renewed.
+    assert callers.standing(ended) == "good"  # That was the look which has the keys renewed.
     await callers.oidc.ring._refresh()
-    assert [callers.authenticator.still_valid(each) for each in (ended, stays)] == [False, True]
+    assert [callers.standing(each) for each in (ended, stays)] == ["ended", "good"]
+
+
+async def test_issuer_away_for_too_long(callers: Callers) -> None:
+    """Of its callers nothing can be told then, which is no revocation; with the issuer back there is an answer."""
+    made = await callers.authenticator.authenticate(evidence(f"Bearer {mint(claims(NOW, exp=NOW + 36_000))}"))
+    callers.oidc.source.fail = True
+    callers.clock.now = NOW + 3599
+    assert callers.standing(made) == "good"
+    await callers.oidc.ring._refresh()
+    callers.clock.now = NOW + 3600
+    assert callers.standing(made) == "unknown"
+    callers.oidc.source.fail = False
+    callers.clock.now += 10
+    await callers.oidc.ring._refresh()
+    assert callers.standing(made) == "good"
+    callers.oidc.source.show(Signer("two", which=2))
+    callers.clock.now += 300
+    await callers.oidc.ring._refresh()
+    assert callers.standing(made) == "ended"
+    callers.oidc.source.fail = True
+    callers.clock.now = made.expires
+    assert callers.standing(made) == "ended"
 
 
 async def test_withdrawn_ca_ends_what_it_began(callers: Callers) -> None:
     """A stream ends when the CA above its certificate is taken out of the bundle, and not for a CA that comes."""
     principal = await callers.authenticator.authenticate(evidence(certificate=callers.chain))
     new = SpiffeCa(now=datetime.fromtimestamp(NOW, UTC))
-    for bundle, expected in ((callers.ca.pem + new.pem, True), (new.pem, False)):
+    for bundle, expected in ((callers.ca.pem + new.pem, "good"), (new.pem, "ended")):
         callers.ca_file.write_bytes(bundle)
         callers.trust._checked_at = 0.0
-        assert callers.authenticator.still_valid(principal) is expected
+        assert callers.standing(principal) == expected
 
 
 async def test_principals_that_no_verifier_made(callers: Callers) -> None:
     """Nobody is believed on the strength of a kind of evidence alone."""
     for kind in Evidence:
-        assert not callers.authenticator.still_valid(Principal("key:trainer", frozenset(), kind, NOW + 60))
+        assert callers.standing(Principal("key:trainer", frozenset(), kind, NOW + 60)) == "ended"
 
 
 async def test_changed_key_counts_at_once(callers: Callers) -> None:

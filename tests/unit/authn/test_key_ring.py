@@ -7,6 +7,7 @@ import pytest
 
 from broker.authn.jwks import read_jwks
 from broker.errors import BrokerError
+from broker.model import Standing
 from broker.ports import KeySourceError
 from support.core import NOW
 from support.oidc import Signer, claims, mint
@@ -104,6 +105,18 @@ async def test_keys_outlive_their_issuer_for_a_bounded_time(oidc: Oidc) -> None:
     oidc.source.fail = False
     oidc.clock.now = NOW + 3620
     await oidc.verifier.verify(cached)
+
+
+async def test_standing_of_a_key(oidc: Oidc) -> None:
+    """A key that is shown is good, one that is not has ended; with nothing heard for an hour, nobody can tell."""
+    key = await oidc.ring.find("one", "RS256")
+    gone = read_jwks({"keys": [Signer("gone", which=2).jwk()]})["gone"][0]
+    assert [oidc.ring.standing(each) for each in (key, gone)] == [Standing.GOOD, Standing.ENDED]
+    oidc.source.fail = True
+    oidc.clock.now = NOW + 3600
+    assert [oidc.ring.standing(each) for each in (key, gone)] == [Standing.UNKNOWN, Standing.UNKNOWN]
+    await settled(oidc)
+    assert oidc.source.fetches == 2  # Whoever asks has the keys asked for, too.
 
 
 async def test_issuer_away_from_the_start(oidc: Oidc) -> None:

@@ -123,6 +123,33 @@ def test_search_sends_its_filters(valetkey: Runner, broker: FakeBroker) -> None:
     assert sent.until.ToDatetime(UTC) == datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
+def test_search_for_unfinished_changes(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects an auditor from taking all records for unfinished ones: a broker that cannot tell refuses the kind."""
+    for options in ((), ("--kind", "change-begun")):
+        assert valetkey("audit", "search", "--unfinished", *options).code == 0
+        sent = broker.requests[-1]
+        assert (sent.unfinished, sent.kind) == (True, ledger_pb.EVENT_KIND_CHANGE_BEGUN)
+    ran = valetkey("audit", "search", "--unfinished", "--kind", "denied")
+    assert (ran.code, "unfinished: is asked of the kind denied; expected change-begun" in ran.err) == (2, True)
+    assert len(broker.requests) == 2
+    valetkey("audit", "search")
+    assert not broker.requests[-1].unfinished
+
+
+def test_a_change_as_auditors_see_it(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects the reading of a change: what was begun, what became of it, and the id that ties the two."""
+    fields = {"method": "/valetkey.v1.GrantService/UpdateGrant", "object": "grants/training", "request_id": "req-1"}
+    nothing = {"resource": "", "connector": "", "lease_id": "", "grant": "", "permissions": [], "peer": ""}
+    broker.events = [
+        event(1, kind=ledger_pb.EVENT_KIND_CHANGE_BEGUN, **fields, **nothing),
+        event(2, kind=ledger_pb.EVENT_KIND_CHANGE_FAILED, reason="CONFLICT", **fields, **nothing),
+    ]
+    assert valetkey("audit", "tail").out.splitlines() == [
+        "2026-05-01T12:00:01Z change-begun key:trainer UpdateGrant grants/training request=req-1",
+        "2026-05-01T12:00:02Z change-failed key:trainer UpdateGrant grants/training reason=CONFLICT request=req-1",
+    ]
+
+
 def test_search_says_that_there_is_more(valetkey: Runner, broker: FakeBroker) -> None:
     """Protects against taking the first hundred for all."""
     broker.events = [event(number) for number in range(1, 6)]

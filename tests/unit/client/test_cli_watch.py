@@ -59,6 +59,7 @@ def test_other_forms(output: str, line: str, valetkey: Runner, broker: FakeBroke
         ("IDENTITY_EXPIRED", 3),
         ("SHUTDOWN", 5),
         ("UNAVAILABLE", 5),
+        ("ISSUER_UNAVAILABLE", 5),
         ("UNSPECIFIED", 5),
     ],
 )

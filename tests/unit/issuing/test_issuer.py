@@ -31,6 +31,7 @@ from broker.model import (
     Principal,
     Role,
     Secret,
+    Standing,
 )
 from broker.settings import IssuingSettings
 from support.core import (
@@ -411,8 +412,16 @@ async def _issued_around(issuing: Issuing, caller: Principal, meanwhile: Callabl
 async def test_an_identity_revoked_while_azure_is_asked_gives_nothing(issuing: Issuing) -> None:
     """Who could not call any more when the token is signed does not get it, though no grant changed."""
     revoked: set[str] = set()
-    issuing.issuer.still_valid = lambda caller: caller.name not in revoked
+    issuing.issuer.standing = lambda caller: Standing.ENDED if caller.name in revoked else Standing.GOOD
     assert await _issued_around(issuing, _CONSUMER, lambda: revoked.add("key:trainer")) is Reason.CREDENTIALS_INVALID
+
+
+async def test_an_issuer_gone_while_azure_is_asked_gives_nothing(issuing: Issuing) -> None:
+    """Of whom nothing can be told any more gets no token, and hears to come back, not that anything was revoked."""
+    lost: list[Standing] = []
+    issuing.issuer.standing = lambda _caller: lost[0] if lost else Standing.GOOD
+    why = await _issued_around(issuing, _CONSUMER, lambda: lost.append(Standing.UNKNOWN))
+    assert why is Reason.ISSUER_UNAVAILABLE
 
 
 async def test_a_key_revoked_while_azure_is_asked_gives_nothing(issuing: Issuing) -> None:
@@ -421,7 +430,7 @@ async def test_a_key_revoked_while_azure_is_asked_gives_nothing(issuing: Issuing
     memory.put_api_key(make_api_key())
     verifier = ApiKeyVerifier(memory, issuing.clock, RoleBindings())
     caller = verifier.verify("vk_" + "T" * 43)
-    issuing.issuer.still_valid = verifier.still_valid
+    issuing.issuer.standing = lambda each: Standing.GOOD if verifier.still_valid(each) else Standing.ENDED
     why = await _issued_around(issuing, caller, lambda: memory.drop_api_key("trainer"))
     assert why is Reason.CREDENTIALS_INVALID
 
@@ -440,11 +449,11 @@ async def test_a_change_of_another_key_does_no_harm(issuing: Issuing) -> None:
     """A change of a key, as in a busy broker, has the caller looked at again; the token comes all the same."""
     asked: list[str] = []
 
-    def still_valid(caller: Principal) -> bool:
+    def standing(caller: Principal) -> Standing:
         asked.append(caller.name)
-        return True
+        return Standing.GOOD
 
-    issuing.issuer.still_valid = still_valid
+    issuing.issuer.standing = standing
     gate = issuing.cloud.hold("delegation_key")
     asking = asyncio.create_task(issuing.issue())
     await asyncio.sleep(0.002)

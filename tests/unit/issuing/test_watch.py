@@ -16,7 +16,7 @@ from broker.issuing.directory import ContainerDirectory
 from broker.issuing.issuer import Issuer
 from broker.issuing.request import TokenRequest
 from broker.issuing.watch import EndReason, TokenWatcher
-from broker.model import InvalidFieldError, Lease, Permission, PermissionSet, Principal, ResourceId
+from broker.model import InvalidFieldError, Lease, Permission, PermissionSet, Principal, ResourceId, Standing
 from broker.settings import IssuingSettings
 from support.core import (
     NOW,
@@ -47,7 +47,7 @@ class World:
         self.memory = Replica().memory
         self.cloud = FakeCloud({"acc": ["demo"]}, profile=PROFILE)
         self.ledger = FakeLedger()
-        self.revoked: set[str] = set()
+        self.standing = Standing.GOOD
         self.closed_to: BrokerError | None = None
         self.admitted = 0
         policy = Policy(self.memory, self.clock)
@@ -71,12 +71,13 @@ class World:
             ledger=self.ledger,
             clock=self.clock,
             settings=IssuingSettings(),
+            standing=lambda _caller: self.standing,
         )
         self.watcher = TokenWatcher(
             issuer=issuer,
             policy=policy,
             memory=self.memory,
-            still_valid=lambda caller: caller.name not in self.revoked,
+            standing=lambda _caller: self.standing,
             admit=self._admit,
             clock=self.clock,
             look_seconds=0.002,
@@ -211,7 +212,7 @@ async def test_ends(world: World, what: str, why: EndReason, azure_hangs: bool) 
         if "anew" in what:
             world.memory.put_connector(make_connector())
     elif what == "key revoked":
-        world.revoked.add("key:trainer")
+        world.standing = Standing.ENDED
     elif what == "identity expired":
         world.clock.now = TRAINER.expires
     else:
@@ -330,6 +331,50 @@ async def test_ledger_away(world: World, back: bool) -> None:
     else:
         world.clock.now = NOW + 1001
         assert await waiting is EndReason.UNAVAILABLE
+
+
+@pytest.mark.parametrize("then", [Standing.ENDED, Standing.UNKNOWN], ids=lambda each: each.value)
+async def test_issuer_away_for_too_long(world: World, then: Standing) -> None:
+    """Meanwhile there is no token and no end. What turns out ends the stream by its own name, and where nothing has
+    turned out when the last token ends, the reason says so: nothing was revoked, call again.
+    """
+    stream = world.watch()
+    await token(stream)
+    world.standing = Standing.UNKNOWN
+    waiting = asyncio.create_task(end(stream))
+    for moment in (760, 999):
+        world.clock.now = NOW + moment
+        await quiet(waiting)
+    assert (len(world.ledger.recorded), len(world.cloud.signed), world.admitted) == (1, 1, 0)
+    world.standing = then
+    if then is Standing.UNKNOWN:
+        world.clock.now = NOW + 1001
+    why = {Standing.ENDED: EndReason.IDENTITY_REVOKED, Standing.UNKNOWN: EndReason.ISSUER_UNAVAILABLE}
+    assert await waiting is why[then]
+    assert len(world.ledger.recorded) == 1
+
+
+@pytest.mark.parametrize("hangs", [True, False], ids=["while Azure hangs", "before Azure is asked"])
+async def test_issuer_away_and_back(world: World, hangs: bool) -> None:
+    """An issuer that comes back before the last token ends costs a stream nothing."""
+    stream = world.watch()
+    await token(stream)
+    upcoming = asyncio.create_task(token(stream))
+    if hangs:
+        world.keys.forget(world.connector.uid)
+        gate = world.cloud.hold("delegation_key")
+        world.clock.now = NOW + 760
+        await quiet(upcoming)
+    world.standing = Standing.UNKNOWN
+    if hangs:
+        gate.set()
+    world.clock.now = NOW + 800
+    await quiet(upcoming)
+    assert len(world.ledger.recorded) == 1
+    world.standing = Standing.GOOD
+    world.clock.now = NOW + 810
+    assert (await upcoming).expires == NOW + 1810
+    await stream.aclose()
 
 
 @pytest.mark.parametrize("reason", [Reason.VAULT_UNAVAILABLE, Reason.NOT_SERVING, Reason.RATE_LIMITED])

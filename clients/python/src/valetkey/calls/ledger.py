@@ -12,6 +12,7 @@ from valetkey.v1.ledger_service_pb2_grpc import LedgerServiceStub
 
 # The most that one answer holds; the newest come in one answer, for pages lead onwards only.
 MOST_NEWEST = 1000
+_BEGUN = "change-begun"
 
 
 class LedgerCalls(Calls):
@@ -56,6 +57,7 @@ class LedgerCalls(Calls):
         *,
         after_id: int = 0,
         newest: bool = False,
+        unfinished: bool = False,
         kind: str | None = None,
         principal: str | None = None,
         connector: str | None = None,
@@ -68,12 +70,19 @@ class LedgerCalls(Calls):
         """Returns records in the ledger's order, at most `limit`, None for all that match.
 
         The first of them after the position `after_id`, or with `newest` the last, of which there can be 1,000.
-        `kind` is one of token-issued, denied, authentication-failed, admin-change, pruned; `since` is inclusive,
-        `until` exclusive.
+        `kind` is one of token-issued, denied, authentication-failed, change-begun, admin-change, change-failed, pruned;
+        `since` is inclusive, `until` exclusive. With `unfinished` only changes that were begun and have no outcome on
+        record: the broker died or lost its ledger meanwhile, or they run right now.
         """
+        if unfinished and kind not in (None, _BEGUN):
+            raise InvalidArgumentError(f"unfinished: is asked of the kind {kind}; expected {_BEGUN}, or none")
+        # Named also where it need not be: a broker that cannot tell what is unfinished does not know this kind either,
+        # and says so.
+        kind = _BEGUN if unfinished else kind
         request = ledger_pb.ListEventsRequest(
             after_id=after_id,
             newest=newest,
+            unfinished=unfinished,
             kind=convert.to_number(convert.EVENT_KIND, kind, "kind") if kind else ledger_pb.EVENT_KIND_UNSPECIFIED,
             principal=principal or "",
             connector=connector or "",

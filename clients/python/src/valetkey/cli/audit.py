@@ -49,6 +49,9 @@ def tail(
 def search(
     context: typer.Context,
     kind: Annotated[EventKind | None, typer.Option(help="Only of this kind.", show_default=False)] = None,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Only changes that were begun and have no outcome on record.")
+    ] = False,
     principal: Annotated[
         str | None, typer.Option(help="Only of this principal, such as key:trainer.", show_default=False)
     ] = None,
@@ -71,6 +74,7 @@ def search(
     with client_of(context, screen) as client:
         found = client.list_events(
             kind=kind.value if kind else None,
+            unfinished=unfinished,
             principal=principal,
             connector=connector,
             request_id=request_id,

@@ -46,3 +46,5 @@ class EventKind(StrEnum):
     AUTHENTICATION_FAILED = "authentication-failed"
     ADMIN_CHANGE = "admin-change"
     PRUNED = "pruned"
+    CHANGE_BEGUN = "change-begun"
+    CHANGE_FAILED = "change-failed"

@@ -96,7 +96,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     {"limit": "issuing", "per": "principal"}.
     """
     ERROR_REASON_LEDGER_UNAVAILABLE: _ErrorReason.ValueType  # 26
-    """UNAVAILABLE: the ledger cannot be written or read; nothing is issued without it. Example: {"cause": "disk full"}."""
+    """UNAVAILABLE: the ledger cannot be written or read; nothing is issued or changed without it. Example:
+    {"cause": "disk-full"}. With {"change": "made"} a change was made, and only that it was begun is on record.
+    """
     ERROR_REASON_ISSUER_UNAVAILABLE: _ErrorReason.ValueType  # 27
     """UNAVAILABLE: the keys of the issuer that signed the caller's token cannot be had, so the token can be neither
     believed nor refused; retry_delay says when to come back. Example: {"evidence": "jwt"}.
@@ -172,7 +174,9 @@ ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 25
 {"limit": "issuing", "per": "principal"}.
 """
 ERROR_REASON_LEDGER_UNAVAILABLE: ErrorReason.ValueType  # 26
-"""UNAVAILABLE: the ledger cannot be written or read; nothing is issued without it. Example: {"cause": "disk full"}."""
+"""UNAVAILABLE: the ledger cannot be written or read; nothing is issued or changed without it. Example:
+{"cause": "disk-full"}. With {"change": "made"} a change was made, and only that it was begun is on record.
+"""
 ERROR_REASON_ISSUER_UNAVAILABLE: ErrorReason.ValueType  # 27
 """UNAVAILABLE: the keys of the issuer that signed the caller's token cannot be had, so the token can be neither
 believed nor refused; retry_delay says when to come back. Example: {"evidence": "jwt"}.

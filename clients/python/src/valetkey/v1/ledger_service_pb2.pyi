@@ -37,9 +37,15 @@ class _EventKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enum
     EVENT_KIND_AUTHENTICATION_FAILED: _EventKind.ValueType  # 3
     """A caller could not be authenticated."""
     EVENT_KIND_ADMIN_CHANGE: _EventKind.ValueType  # 4
-    """An object was created, changed or deleted."""
+    """An object was created, changed or deleted; with a reason, nobody knows whether it was. Follows CHANGE_BEGUN."""
     EVENT_KIND_PRUNED: _EventKind.ValueType  # 5
     """The ledger itself was pruned by age; the event carries the chains on."""
+    EVENT_KIND_CHANGE_BEGUN: _EventKind.ValueType  # 6
+    """An object is about to be created, changed or deleted. The outcome follows as ADMIN_CHANGE or CHANGE_FAILED, with the
+    same request id, method and object, in the same writer's chain.
+    """
+    EVENT_KIND_CHANGE_FAILED: _EventKind.ValueType  # 7
+    """What CHANGE_BEGUN announced was not done, for the reason given; nothing changed."""
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """What happened."""
@@ -53,9 +59,15 @@ EVENT_KIND_DENIED: EventKind.ValueType  # 2
 EVENT_KIND_AUTHENTICATION_FAILED: EventKind.ValueType  # 3
 """A caller could not be authenticated."""
 EVENT_KIND_ADMIN_CHANGE: EventKind.ValueType  # 4
-"""An object was created, changed or deleted."""
+"""An object was created, changed or deleted; with a reason, nobody knows whether it was. Follows CHANGE_BEGUN."""
 EVENT_KIND_PRUNED: EventKind.ValueType  # 5
 """The ledger itself was pruned by age; the event carries the chains on."""
+EVENT_KIND_CHANGE_BEGUN: EventKind.ValueType  # 6
+"""An object is about to be created, changed or deleted. The outcome follows as ADMIN_CHANGE or CHANGE_FAILED, with the
+same request id, method and object, in the same writer's chain.
+"""
+EVENT_KIND_CHANGE_FAILED: EventKind.ValueType  # 7
+"""What CHANGE_BEGUN announced was not done, for the reason given; nothing changed."""
 Global___EventKind: typing_extensions.TypeAlias = EventKind
 
 @typing.final
@@ -108,7 +120,7 @@ class Event(google.protobuf.message.Message):
     peer: builtins.str
     """Address of the peer, without its port."""
     object: builtins.str
-    """Object of an admin change, for example `grants/training`."""
+    """Object of a change, for example `grants/training`."""
     connector: builtins.str
     """Connector."""
     connector_uid: builtins.str
@@ -124,7 +136,7 @@ class Event(google.protobuf.message.Message):
     grant: builtins.str
     """Grant that allowed it."""
     reason: builtins.str
-    """Reason that refused it, the name of an ErrorReason without its prefix."""
+    """Reason that refused it or made it fail, the name of an ErrorReason without its prefix, or INTERNAL."""
     purpose: builtins.str
     """What the caller said it is for."""
     count: builtins.int
@@ -320,6 +332,7 @@ class ListEventsRequest(google.protobuf.message.Message):
     SINCE_FIELD_NUMBER: builtins.int
     UNTIL_FIELD_NUMBER: builtins.int
     PAGE_SIZE_FIELD_NUMBER: builtins.int
+    UNFINISHED_FIELD_NUMBER: builtins.int
     after_id: builtins.int
     """Only after this position; 0 from the beginning."""
     newest: builtins.bool
@@ -336,6 +349,8 @@ class ListEventsRequest(google.protobuf.message.Message):
     """Only of this lease."""
     page_size: builtins.int
     """At most so many; 100 if left out, 1,000 at most."""
+    unfinished: builtins.bool
+    """Only changes that were begun and have no outcome on record; `kind` is then CHANGE_BEGUN, or left out."""
     @property
     def since(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Only from this time on."""
@@ -357,9 +372,10 @@ class ListEventsRequest(google.protobuf.message.Message):
         since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         until: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         page_size: builtins.int = ...,
+        unfinished: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["since", b"since", "until", b"until"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["after_id", b"after_id", "connector", b"connector", "kind", b"kind", "lease_id", b"lease_id", "newest", b"newest", "page_size", b"page_size", "principal", b"principal", "request_id", b"request_id", "since", b"since", "until", b"until"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["after_id", b"after_id", "connector", b"connector", "kind", b"kind", "lease_id", b"lease_id", "newest", b"newest", "page_size", b"page_size", "principal", b"principal", "request_id", b"request_id", "since", b"since", "unfinished", b"unfinished", "until", b"until"]) -> None: ...
 
 Global___ListEventsRequest: typing_extensions.TypeAlias = ListEventsRequest
 

@@ -35,13 +35,17 @@ class _WatchEndReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper.
     WATCH_END_REASON_CONNECTOR_GONE: _WatchEndReason.ValueType  # 2
     """The connector was deleted. Final."""
     WATCH_END_REASON_IDENTITY_REVOKED: _WatchEndReason.ValueType  # 3
-    """The caller's API key was revoked. Final."""
+    """The caller's API key was revoked, or who vouched for the caller is no longer believed. Final."""
     WATCH_END_REASON_IDENTITY_EXPIRED: _WatchEndReason.ValueType  # 4
     """The caller's API key, token or certificate expired: call again with a new one."""
     WATCH_END_REASON_SHUTDOWN: _WatchEndReason.ValueType  # 5
     """The broker stops: call again."""
     WATCH_END_REASON_UNAVAILABLE: _WatchEndReason.ValueType  # 6
     """No fresh token could be had before the last one ended: call again later."""
+    WATCH_END_REASON_ISSUER_UNAVAILABLE: _WatchEndReason.ValueType  # 7
+    """The same, for the keys of the issuer of the caller's token could not be had for too long: whether the token still
+    counts cannot be told. Nothing was revoked: call again later.
+    """
 
 class WatchEndReason(_WatchEndReason, metaclass=_WatchEndReasonEnumTypeWrapper):
     """Why a stream ends."""
@@ -53,13 +57,17 @@ WATCH_END_REASON_GRANT_GONE: WatchEndReason.ValueType  # 1
 WATCH_END_REASON_CONNECTOR_GONE: WatchEndReason.ValueType  # 2
 """The connector was deleted. Final."""
 WATCH_END_REASON_IDENTITY_REVOKED: WatchEndReason.ValueType  # 3
-"""The caller's API key was revoked. Final."""
+"""The caller's API key was revoked, or who vouched for the caller is no longer believed. Final."""
 WATCH_END_REASON_IDENTITY_EXPIRED: WatchEndReason.ValueType  # 4
 """The caller's API key, token or certificate expired: call again with a new one."""
 WATCH_END_REASON_SHUTDOWN: WatchEndReason.ValueType  # 5
 """The broker stops: call again."""
 WATCH_END_REASON_UNAVAILABLE: WatchEndReason.ValueType  # 6
 """No fresh token could be had before the last one ended: call again later."""
+WATCH_END_REASON_ISSUER_UNAVAILABLE: WatchEndReason.ValueType  # 7
+"""The same, for the keys of the issuer of the caller's token could not be had for too long: whether the token still
+counts cannot be told. Nothing was revoked: call again later.
+"""
 Global___WatchEndReason: typing_extensions.TypeAlias = WatchEndReason
 
 @typing.final

@@ -1,0 +1,147 @@
+"""Changes: on record before and after, and never an outcome that is not known."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from broker.errors import BrokerError, Reason
+from broker.model import Event, EventKind, InvalidFieldError
+from broker.recording import Changes, UnrecordedOutcomeError
+from support.core import NOW, FakeClock
+from support.fake_ledger import FakeLedger, ledger_down
+
+BEGUN = Event(
+    kind=EventKind.CHANGE_BEGUN,
+    time=NOW,
+    request_id="call-1",
+    method="/valetkey.v1.GrantService/UpdateGrant",
+    principal="key:admin",
+    authentication="api-key",
+    peer="192.0.2.7",
+    object="grants/training",
+)
+
+
+class World:
+    """A ledger, and a clock that has moved on by the time a change is made."""
+
+    def __init__(self) -> None:
+        self.ledger = FakeLedger()
+        self.clock = FakeClock()
+        self.changes = Changes(self.ledger, self.clock)
+        self.calls = 0
+
+    def work(self, error: BaseException | None = None, *, breaks_ledger: bool = False) -> Callable[[], Awaitable[str]]:
+        """Returns work that takes a minute, and then fails with `error` where one is given."""
+
+        async def run() -> str:
+            self.calls += 1
+            self.clock.now += 60
+            if breaks_ledger:
+                self.ledger.fail_with = ledger_down()
+            if error is not None:
+                raise error
+            return "done"
+
+        return run
+
+
+@pytest.fixture
+async def world() -> World:
+    return World()
+
+
+async def test_a_change_that_is_made(world: World) -> None:
+    """Both records say who, where from and what; the second one when it was done, and no reason."""
+    assert await world.changes.make(BEGUN, world.work()) == "done"
+    begun, made = world.ledger.recorded
+    assert begun == BEGUN
+    assert (made.kind, made.time, made.reason) == (EventKind.ADMIN_CHANGE, NOW + 60, "")
+    assert [made.request_id, made.method, made.principal, made.authentication, made.peer, made.object] == [
+        BEGUN.request_id,
+        BEGUN.method,
+        BEGUN.principal,
+        BEGUN.authentication,
+        BEGUN.peer,
+        BEGUN.object,
+    ]
+
+
+async def test_the_first_record_comes_first(world: World) -> None:
+    """Nothing is done before it is durable that it will be."""
+    calls: list[int] = []
+    world.ledger.before_record = lambda _event: calls.append(world.calls)
+    await world.changes.make(BEGUN, world.work())
+    assert calls == [0, 1]
+
+
+_KNOWN = sorted(set(Reason) - {Reason.VAULT_UNAVAILABLE, Reason.DEADLINE_EXCEEDED}, key=lambda reason: reason.name)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        *((BrokerError(reason, "no"), reason.name) for reason in _KNOWN),
+        (InvalidFieldError("name", "is long", "a short one"), "INVALID_FIELD"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_a_change_that_is_known_not_to_be_made(world: World, error: Exception, reason: str) -> None:
+    """An auditor finds a beginning and why nothing came of it, and no ADMIN_CHANGE; the caller hears the same."""
+    with pytest.raises(type(error)) as caught:
+        await world.changes.make(BEGUN, world.work(error))
+    assert caught.value is error
+    _, ended = world.ledger.recorded
+    assert (ended.kind, ended.reason, ended.request_id) == (EventKind.CHANGE_FAILED, reason, "call-1")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (BrokerError(Reason.VAULT_UNAVAILABLE, "no answer"), "VAULT_UNAVAILABLE"),
+        (BrokerError(Reason.DEADLINE_EXCEEDED, "too slow"), "DEADLINE_EXCEEDED"),
+        (TimeoutError(), "DEADLINE_EXCEEDED"),
+        (RuntimeError("nobody thought of that"), "INTERNAL"),
+    ],
+    ids=["Vault away", "deadline", "timeout", "unexpected"],
+)
+async def test_a_change_that_may_be_made(world: World, error: Exception, reason: str) -> None:
+    """What nobody knows is not called a failure: it is a change, with the reason why nobody knows."""
+    with pytest.raises(type(error)):
+        await world.changes.make(BEGUN, world.work(error))
+    _, ended = world.ledger.recorded
+    assert (ended.kind, ended.reason) == (EventKind.ADMIN_CHANGE, reason)
+
+
+async def test_ledger_down_beforehand(world: World) -> None:
+    """Without the first record the work is never begun, and the error says that nothing was changed."""
+    world.ledger.fail_with = ledger_down()
+    with pytest.raises(BrokerError, match="grants/training was not changed") as caught:
+        await world.changes.make(BEGUN, world.work())
+    assert not isinstance(caught.value, UnrecordedOutcomeError)
+    assert (caught.value.reason, caught.value.retry_after) == (Reason.LEDGER_UNAVAILABLE, 1.0)
+    assert world.calls == 0
+
+
+async def test_ledger_breaks_in_between(world: World) -> None:
+    """A change that was made is not called a failure, and its beginning stays on record."""
+    with pytest.raises(UnrecordedOutcomeError, match="was made; that it was begun is on record, its outcome is not"):
+        await world.changes.make(BEGUN, world.work(breaks_ledger=True))
+    assert world.ledger.recorded == [BEGUN]
+
+
+async def test_ledger_breaks_as_the_change_fails(world: World) -> None:
+    """The caller is told why the change failed: that is what it can do something about."""
+    error = BrokerError(Reason.CONFLICT, "somebody else changed it")
+    with pytest.raises(BrokerError, match="somebody else") as caught:
+        await world.changes.make(BEGUN, world.work(error, breaks_ledger=True))
+    assert caught.value.reason is Reason.CONFLICT
+    assert world.ledger.recorded == [BEGUN]
+
+
+async def test_a_change_that_is_cut_off(world: World) -> None:
+    """A broker that ends in the middle leaves the beginning alone: what came of it, it does not pretend to know."""
+    with pytest.raises(asyncio.CancelledError):
+        await world.changes.make(BEGUN, world.work(asyncio.CancelledError()))
+    assert world.ledger.recorded == [BEGUN]

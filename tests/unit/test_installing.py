@@ -1,0 +1,99 @@
+"""What `make install` promises: it works with older pips too, and an installing that failed does not pass for one."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+_PINNED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[([^]]*)\])?==", re.MULTILINE)
+_PREREQUISITES = (
+    "requirements/dev.txt",
+    "pyproject.toml",
+    "clients/python/pyproject.toml",
+    "broker/devstack/azurite_npm/package-lock.json",
+)
+
+
+def locked() -> dict[str, set[str]]:
+    """Returns what the lock file pins, with the extras it names."""
+    pins = _PINNED.findall((ROOT / "requirements/dev.txt").read_text())
+    return {str(canonicalize_name(name)): set(extras.replace(" ", "").split(",")) - {""} for name, extras in pins}
+
+
+def asked_with_extras(pins: dict[str, set[str]]) -> Iterator[tuple[str, str, set[str]]]:
+    """Yields who asks for what with which extras, among what the lock pins and this machine needs."""
+    for distribution in distributions():
+        name = str(canonicalize_name(distribution.metadata["Name"]))
+        for text in distribution.requires or () if name in pins else ():
+            wanted = Requirement(text)
+            asks = wanted.marker is None or any(wanted.marker.evaluate({"extra": e}) for e in ("", *pins[name]))
+            if wanted.extras and asks:
+                yield name, str(canonicalize_name(wanted.name)), {str(canonicalize_name(e)) for e in wanted.extras}
+
+
+def test_the_lock_names_every_extra_that_is_asked_for() -> None:
+    """Older pips take the newest release, which has no hash here, of what is asked for with extras the lock omits."""
+    pins = locked()
+    found = list(asked_with_extras(pins))
+    assert found
+    missing = [
+        f"{by} asks for {what}{sorted(extras)}" for by, what, extras in found if not extras <= pins.get(what, set())
+    ]
+    assert not missing
+
+
+STEPS = {
+    "making .venv": "python",
+    "the locked packages": "pip: install --require-hashes -r requirements/dev.txt",
+    "our own packages": "pip: install --no-deps --no-build-isolation -e . -e clients/python",
+    "the dev stack": "valetkey-broker: dev --prepare",
+}
+
+
+def install(directory: Path, failing: str) -> subprocess.CompletedProcess[str]:
+    """Runs `make install` in `directory` with programs that do nothing, of which the one called `failing` fails."""
+    for name in _PREREQUISITES:
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).touch()
+    shutil.copy(ROOT / "Makefile", directory)
+    programs = directory / ".venv/bin"
+    programs.mkdir(parents=True)
+    script = f'#!/bin/sh\necho "${{0##*/}}: $*"\ntest "${{0##*/}}: $*" != "{failing}"\n'
+    for name in ("pip", "valetkey-broker") if failing == "python" else ("python", "pip", "valetkey-broker", "postgres"):
+        (programs / name).write_text(script)
+        (programs / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    # A Python that passes for new enough, and makes no .venv.
+    python = directory / "python"
+    python.write_text('#!/bin/sh\ntest "$1" = -c\n')
+    python.chmod(0o755)
+    command = ["make", "install", f"PYTHON={python}"]
+    return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_that_fails_ends_the_installing(tmp_path: Path, step: str) -> None:
+    """Whichever step it is: make fails, says so with what the step said, and installs again the next time."""
+    ran = install(tmp_path, STEPS[step])
+    assert ran.returncode != 0
+    assert "make: installing failed; the whole story is in build/install.log" in ran.stdout
+    assert not (tmp_path / ".venv/.installed").exists()
+    said = [line for line in (tmp_path / "build/install.log").read_text().splitlines() if line]
+    assert said[-1:] == ([] if STEPS[step] == "python" else [STEPS[step]])
+    assert all(line in ran.stdout for line in said)
+
+
+def test_an_installing_that_works(tmp_path: Path) -> None:
+    """With no step failing there is nothing to say, and the next `make install` has nothing to do."""
+    ran = install(tmp_path, "")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert (tmp_path / ".venv/.installed").exists()
+    assert (tmp_path / "build/install.log").read_text().splitlines() == list(STEPS.values())[1:]

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -37,16 +38,21 @@ class Cli:
 
     def __call__(self, *arguments: str | Path, stdin: str = "", **more: str) -> Ran:
         """Runs one command line; `more` are further variables of its environment."""
-        done = subprocess.run(
+        process = subprocess.Popen(
             [VALETKEY, *arguments],
-            env=user_environment({**self.environment, **more}),
-            input=stdin,
-            capture_output=True,
+            env=user_environment({**self.environment, "PYTHONFAULTHANDLER": "1", **more}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
-            check=False,
         )
-        return Ran(done.returncode, done.stdout, done.stderr)
+        try:
+            out, err = process.communicate(stdin, timeout=60)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)  # It then shows where it stands.
+            out, err = process.communicate()
+            raise AssertionError(f"valetkey {' '.join(map(str, arguments))} hangs:\n{out}\n{err}") from None
+        return Ran(process.returncode, out, err)
 
     def done(self, *arguments: str | Path, stdin: str = "", **more: str) -> Ran:
         """Runs one that has to succeed."""

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 
 _EXTRAS = ("typer", "rich", "click")
 
@@ -24,4 +25,12 @@ def main() -> None:
         code = 2
     except KeyboardInterrupt:
         code = 130
-    sys.exit(code)
+    _end(code)
+
+
+def _end(code: int) -> None:
+    """Ends the process without taking Python and gRPC down in an orderly way, in which they can hang for ever."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # Closed, or its reader has gone: said by now.
+            stream.flush()
+    os._exit(code)

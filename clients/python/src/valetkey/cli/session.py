@@ -1,6 +1,7 @@
 """What the global options say, and the client and confirmations that commands share."""
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import typer
@@ -27,10 +28,11 @@ class Session:
     timeout: str = "30s"
 
 
-def client_of(context: typer.Context, screen: Screen) -> Client:
-    """Returns a client for the global options, the environment and the config file.
+def client_of(context: typer.Context, screen: Screen) -> AbstractContextManager[Client]:
+    """Returns a client for the global options, the environment and the config file; it is open until the process ends.
 
-    Raises SettingsError or InvalidArgumentError where they do not make one.
+    Closing a channel can hang in gRPC, if very seldom (its issue 20026), and a command that has its answer is to show
+    it and end. Raises SettingsError or InvalidArgumentError where they do not make one.
     """
     session: Session = context.obj
     if session.api_key:
@@ -51,7 +53,9 @@ def client_of(context: typer.Context, screen: Screen) -> Client:
     for warning in settings.warnings:
         screen.warn(warning)
     timeout = parse_duration(session.timeout, "--timeout").total_seconds()
-    return Client(settings.endpoint, ca_file=settings.ca_file, timeout=timeout, **settings.identity.arguments())
+    return nullcontext(
+        Client(settings.endpoint, ca_file=settings.ca_file, timeout=timeout, **settings.identity.arguments())
+    )
 
 
 def confirm(question: str, *, yes: bool) -> None:

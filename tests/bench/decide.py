@@ -3,7 +3,7 @@
 import gc
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -27,6 +27,7 @@ _SHAPES = (
 )
 
 Request = tuple[Principal, ResourceId]
+Scene = tuple[Policy, Memory, list[Request]]
 
 
 def _grants(shape: str, count: int) -> Iterator[tuple[Grant, Request]]:
@@ -62,7 +63,7 @@ def _grants(shape: str, count: int) -> Iterator[tuple[Grant, Request]]:
         yield grant, (principal(name=caller, attributes=attributes), ResourceId.parse(container))
 
 
-def _policy(shape: str, count: int) -> tuple[Policy, Memory, list[Request]]:
+def _policy(shape: str, count: int) -> Scene:
     memory = Memory()
     requests = []
     policy = Policy(memory, lambda: NOW)
@@ -107,17 +108,21 @@ def _refused_seconds(policy: Policy, rounds: int) -> float:
     return (time.perf_counter() - began) / rounds
 
 
-def measure(shape: str, few: int = 10, many: int = 10_000, *, repeats: int = 15) -> Mapping[str, tuple[float, float]]:
+def prepare(shape: str, few: int = 10, many: int = 10_000) -> Sequence[Scene]:
+    """Returns a policy with few grants of a shape and one with many, each with its memory and requests."""
+    return [_policy(shape, count) for count in (few, many)]
+
+
+def measure(policies: Sequence[Scene], *, repeats: int = 15) -> Mapping[str, tuple[float, float]]:
     """Returns seconds a decision with few and with many grants: `again`, `first` after a change, and `refused`."""
-    policies = [_policy(shape, count) for count in (few, many)]
     best: dict[str, list[float]] = {kind: [float("inf")] * 2 for kind in ("again", "first", "refused")}
     gc.collect()
     gc.freeze()  # Ten thousand objects more to walk through are not what is measured.
     for _ in range(repeats):  # Taking turns: a machine that slows down slows down both.
         for which, (policy, memory, requests) in enumerate(policies):
-            best["again"][which] = min(best["again"][which], _seconds(policy, requests, 20_000))
+            best["again"][which] = min(best["again"][which], _seconds(policy, requests, 5_000))
             best["first"][which] = min(best["first"][which], _first_seconds(policy, memory, requests, 20))
-            best["refused"][which] = min(best["refused"][which], _refused_seconds(policy, 2_000))
+            best["refused"][which] = min(best["refused"][which], _refused_seconds(policy, 1_000))
     gc.unfreeze()
     return {kind: (values[0], values[1]) for kind, values in best.items()}
 
@@ -126,7 +131,7 @@ def main() -> None:
     """Prints a table."""
     print(f"{'grants':32} {'decision':10} {'10':>10} {'10,000':>10} {'ratio':>7}")  # noqa: T201 (a command's output)
     for shape in _SHAPES:
-        for kind, (few, many) in measure(shape).items():
+        for kind, (few, many) in measure(prepare(shape)).items():
             print(f"{shape:32} {kind:10} {few * 1e6:7.2f} µs {many * 1e6:7.2f} µs {many / few:7.2f}")  # noqa: T201
 
 

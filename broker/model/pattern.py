@@ -9,6 +9,7 @@ _MAX_LENGTH = 512
 # What a pattern may hold besides `*`: printable ASCII without blanks, quotes, and the other tools' wildcards.
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/#@+=~%!$&,;(){}|^-]|\*")
 _ANY_IN_SEGMENT = "[^/:#]+"
+_SEPARATOR = re.compile(r"([/:#])")
 
 
 class Pattern:
@@ -48,4 +49,17 @@ class Pattern:
 
 @lru_cache(maxsize=4096)
 def _compiled(text: str) -> re.Pattern[str]:
-    return re.compile(_ANY_IN_SEGMENT.join(re.escape(part) for part in text.split("*")), re.DOTALL)
+    return re.compile("".join(map(_expression, _SEPARATOR.split(text))), re.DOTALL)
+
+
+def _expression(part: str) -> str:
+    """Returns the expression for a segment, or a separator.
+
+    What stands between two asterisks is taken where it comes first, for good: that finds every match, and with three
+    asterisks in a segment trying all other places as well would take hours for a name that is made for it.
+    """
+    first, *others = map(re.escape, part.split("*"))
+    if not others:
+        return first
+    *middle, last = others
+    return first + "".join(f"(?>{_ANY_IN_SEGMENT}?{piece})" for piece in middle) + _ANY_IN_SEGMENT + last

@@ -1,0 +1,37 @@
+"""Patterns: what an asterisk stands for, and that no name makes matching slow."""
+
+import re
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.model import Pattern
+
+_TEXT = st.text("ab-/:#*", min_size=1, max_size=14).filter(lambda text: "**" not in text and text.strip("*/:#"))
+
+
+@given(_TEXT, st.text("ab-/:#\n", max_size=16))
+def test_an_asterisk_is_one_or_more_characters_of_one_segment(text: str, value: str) -> None:
+    """What matches is what the rule says, here as a regular expression, down to the last character."""
+    expression = "[^/:#]+".join(re.escape(piece) for piece in text.split("*"))
+    assert Pattern(text, "principals").matches(value) == (re.fullmatch(expression, value) is not None)
+
+
+@given(_TEXT, st.lists(st.text("ab-", min_size=1, max_size=5), min_size=14, max_size=14))
+def test_what_is_filled_in_matches(text: str, fillings: list[str]) -> None:
+    """Whatever stands for the asterisks inside their segments, the pattern finds it again."""
+    first, *rest = text.split("*")
+    value = first + "".join(filling + piece for filling, piece in zip(fillings, rest, strict=False))
+    assert Pattern(text, "principals").matches(value)
+
+
+@pytest.mark.parametrize("text", ["ns-*-*-*-*-*-*x/y", "oidc:https://issuer#repo:org/*a*a*a*a*b:ref"])
+def test_no_name_makes_it_slow(text: str) -> None:
+    """Several asterisks in a segment and a name made for them take no longer than the name is long."""
+    pattern = Pattern(text, "principals")
+    began = time.perf_counter()
+    for filling in ("-" * 50_000, "a" * 50_000):
+        assert not pattern.matches(text.replace("*", filling).replace("x", "").replace("b:ref", ":ref"))
+    assert time.perf_counter() - began < 1

@@ -76,9 +76,9 @@ def _layout(request: SasRequest) -> _Layout:
     shape = (request.account, request.container, request.permissions.sp, request.source_ip, correlated)
     layout = shapes.get(shape)
     if layout is None:
-        layout = _laid_out(material, *shape)
-        if len(shapes) < _MOST_SHAPES:
-            shapes[shape] = layout
+        layout = shapes[shape] = _laid_out(material, *shape)
+        if len(shapes) > _MOST_SHAPES:
+            del shapes[next(iter(shapes))]  # The oldest: whoever asks for ever new addresses fills it only for a while.
     return layout
 
 

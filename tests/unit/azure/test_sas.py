@@ -192,6 +192,17 @@ def test_tokens_are_those_of_the_azure_sdk(
     assert sign(request) == sign(request) == expected
 
 
+def test_one_caller_with_many_addresses_does_not_keep_others_from_the_short_way() -> None:
+    """Layouts are bounded, and those that were asked for last are there."""
+    key = _key()
+    for number in range(sas._MOST_SHAPES + 10):
+        sign(replace(REQUEST, key=key, source_ip=f"10.0.{number // 250}.{number % 250}"))
+    sign(replace(REQUEST, key=key, container="another"))
+    shapes = sas._LAYOUTS[key.material]
+    assert len(shapes) == sas._MOST_SHAPES
+    assert any("another" in shape for shape in shapes)
+
+
 def test_a_key_that_is_forgotten_takes_its_layouts_along() -> None:
     """What signs must not stay in memory after its connector went."""
     key = _key()

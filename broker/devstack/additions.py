@@ -8,7 +8,7 @@ from typing import Any
 from broker.authn.trust import TrustBundles
 from broker.devstack.ports import HOST
 from broker.errors import ConfigurationError
-from broker.settings import Settings, check_files, make_settings, read_values
+from broker.settings import ENV_PREFIX, Settings, check_files, make_settings, read_values
 
 _EXPECTED = "expected settings such as authn, issuing, ledger, limits, logging"
 # What the stack says itself, and how else it can be told, if at all.
@@ -83,6 +83,20 @@ def read_additions(file: Path, broker_port: int, cloud: str) -> Additions:
         # It is known by a line of its log that a worker serves.
         raise ConfigurationError(f"{file}: logging.level: hides when the broker is ready; expected debug or info")
     return Additions(file, values, settings)
+
+
+def check_environment(environment: Mapping[str, str]) -> None:
+    """Raises ConfigurationError where a variable would move a stack's broker to another place, Vault or cloud."""
+    ours = ("server", "vault", "clouds", "default_cloud")
+    found = sorted(
+        name
+        for name in environment
+        if name.upper().startswith(ENV_PREFIX) and name[len(ENV_PREFIX) :].lower().partition("__")[0] in ours
+    )
+    if found:
+        raise ConfigurationError(
+            f"{', '.join(found)}: set in the environment, and would take the stack's broker elsewhere; unset it first"
+        )
 
 
 def _taken(values: Mapping[str, Any], cloud: str) -> list[str]:

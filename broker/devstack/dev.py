@@ -9,6 +9,7 @@ import time
 
 import typer
 
+from broker.devstack.additions import check_environment
 from broker.devstack.azurite_install import ensure_installed
 from broker.devstack.broker import start_broker
 from broker.devstack.layout import write_private
@@ -29,6 +30,7 @@ async def run_dev(stack: DevStack, *, workers: int) -> int:
 
     Raises ConfigurationError where it does not come up. Ends with 1 when the broker ends by itself.
     """
+    check_environment(os.environ)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select, text
+from sqlalchemy import ColumnElement, Connection, Select, func, select, text
 
 from broker.ledger.chain import stored_event
 from broker.ledger.database import WRITING_LOCK, Database
@@ -33,7 +33,7 @@ def read_events(database: Database, wanted: EventFilter) -> Sequence[StoredEvent
     if wanted.lease_id:
         conditions.append(IS_LEASE)
     if wanted.unfinished:
-        conditions += [_e.kind == EventKind.CHANGE_BEGUN.value, _lacks_outcome()]
+        conditions.append(_e.id.in_(_unfinished(wanted.after_id)))
     if wanted.since is not None:
         conditions.append(_e.time_us >= round(wanted.since * 1e6))
     if wanted.until is not None:
@@ -65,30 +65,23 @@ def read_leases(database: Database, wanted: LeaseFilter) -> Sequence[StoredEvent
         return _stored(connection, query)
 
 
-def _lacks_outcome() -> ColumnElement[bool]:
-    """Returns the condition of a CHANGE_BEGUN whose next record of the same call and object is no outcome.
+def _unfinished(after_id: int) -> Select[tuple[int]]:
+    """Returns the ids of those CHANGE_BEGUN whose next record of the same call and object is no outcome.
 
     The next one counts, not any: a caller may use its request id again, and a change must not pass for finished because
-    a later one was.
+    a later one was. A window looks at each record once; a look-up for each change would go through all records of its
+    request id, which is the caller's to choose, and take hours where many share one.
     """
-    later = events.alias().c
-    # Neither the bare id nor the bare writer: a database that knows nothing of the table yet would go through all that
-    # came later, or the whole chain, instead of the few records of one call.
-    following = (
-        select(later.kind)
-        .where(
-            later.request_id == _e.request_id,
-            later.id + 0 > _e.id,
-            later.writer.concat("") == _e.writer,
-            later.method == _e.method,
-            later.object == _e.object,
-            later.kind.in_((EventKind.CHANGE_BEGUN.value, *_OUTCOMES)),
-        )
-        .order_by(later.id + 0)
-        .limit(1)
-        .scalar_subquery()
+    following = func.lead(_e.kind).over(partition_by=(_e.writer, _e.request_id, _e.method, _e.object), order_by=_e.id)
+    changes = (
+        select(_e.id, _e.kind, following.label("following"))
+        .where(_e.kind.in_((EventKind.CHANGE_BEGUN.value, *_OUTCOMES)), _e.id > after_id)
+        .subquery()
+        .c
     )
-    return func.coalesce(following, "").not_in(_OUTCOMES)
+    return select(changes.id).where(
+        changes.kind == EventKind.CHANGE_BEGUN.value, func.coalesce(changes.following, "").not_in(_OUTCOMES)
+    )
 
 
 def _stored(connection: Connection, query: Any) -> list[StoredEvent]:

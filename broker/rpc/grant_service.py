@@ -13,6 +13,7 @@ from valetkey.v1 import grant_service_pb2_grpc
 
 _LONGEST_PRINCIPAL = 2048
 _MOST_ATTRIBUTES = 50
+_LONGEST_ATTRIBUTE = 1024
 
 
 class GrantService(grant_service_pb2_grpc.GrantServiceServicer):
@@ -110,11 +111,18 @@ def _principal(request: pb.ExplainAccessRequest, asker: Principal) -> Principal:
     name = request.principal or asker.name
     if name == asker.name and attributes in ({}, dict(asker.attributes)):
         return asker
-    if len(name) > _LONGEST_PRINCIPAL or not name.isprintable() or len(attributes) > _MOST_ATTRIBUTES:
+    longest = max((len(text) for each in attributes.items() for text in each), default=0)
+    if (
+        len(name) > _LONGEST_PRINCIPAL
+        or not name.isprintable()
+        or len(attributes) > _MOST_ATTRIBUTES
+        or longest > _LONGEST_ATTRIBUTE
+    ):
         raise InvalidFieldError(
             "principal",
-            "is too long, holds unprintable characters, or has too many attributes",
-            f"at most {_LONGEST_PRINCIPAL} printable characters, and {_MOST_ATTRIBUTES} attributes",
+            "is too long, holds unprintable characters, or has too many or too long attributes",
+            f"at most {_LONGEST_PRINCIPAL} printable characters, and {_MOST_ATTRIBUTES} attributes of at most "
+            f"{_LONGEST_ATTRIBUTE} characters",
         )
     return Principal(name, frozenset(), Evidence.API_KEY, 0.0, attributes)
 

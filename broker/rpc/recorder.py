@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from broker.errors import BrokerError, Reason
+from broker.limits import Slots
 from broker.model import Event, EventKind, Permission
 from broker.observability.redaction import scrub
 from broker.ports import Clock, Ledger
@@ -26,6 +27,9 @@ _KINDS = {
 _CLOSING_SECONDS = 5.0
 _LETTERS = {number: permission.value for permission, number in PERMISSIONS.to_proto.items()}
 _MOST = 300
+# Changes go on where their callers hang up, so gRPC's limit on calls does not bound them.
+_MOST_CHANGES_OF_ONE = 8
+_MOST_CHANGES = 64
 
 
 class Recorder:
@@ -37,6 +41,7 @@ class Recorder:
         self._ledger = ledger
         self._clock = clock
         self._under_way: set[asyncio.Task[Any]] = set()
+        self._slots, self._slots_of_all = Slots(_MOST_CHANGES_OF_ONE), Slots(_MOST_CHANGES)
 
     async def close(self) -> None:
         """Records what is still to be recorded. Never raises."""
@@ -86,10 +91,21 @@ class Recorder:
 
         Goes on to the end where the caller hangs up: nobody changes anything off the record that way.
         """
-        task = asyncio.get_running_loop().create_task(self._changes.make(self._begun(call, request), work))
+        task = asyncio.get_running_loop().create_task(self._change(self._begun(call, request), work))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
+
+    async def _change(self, begun: Event, work: Callable[[], Awaitable[T]]) -> T:
+        with self._slots.hold(begun.principal) as own, self._slots_of_all.hold("") as any_left:
+            if not (own and any_left):
+                raise BrokerError(
+                    Reason.RATE_LIMITED,
+                    f"{begun.object} was not changed: as many changes are under way as may be; try again shortly",
+                    {"limit": "changes", "per": "principal" if not own else "broker"},
+                    retry_after=1.0,
+                )
+            return await self._changes.make(begun, work)
 
     def _begun(self, call: Call, request: Any) -> Event:
         return Event(

@@ -208,6 +208,13 @@ async def test_explaining_oneself(stocked: Broker) -> None:
     assert refused.nearest == "read on az://demo with the connector azure-blob-demo, by the grant training"
 
 
+async def test_explaining_what_nobody_can_be_called(stocked: Broker) -> None:
+    """Names and attributes of a question are bounded as those of callers are."""
+    for fields in ({"principal": "x" * 5000}, {"principal": "key:x", "attributes": {"ref": "x" * 1025}}):
+        found = await failure(explain(stocked, ADMIN_KEY, **fields))
+        assert found.reason == "INVALID_FIELD"
+
+
 async def test_explaining_others(stocked: Broker) -> None:
     """People with a role for it may; the others may not, and learn nothing of grants that do not mean them."""
     for key in (ADMIN_KEY, OPERATOR_KEY, AUDITOR_KEY):

@@ -248,6 +248,27 @@ async def test_every_change(broker: Broker) -> None:
     assert {(e.peer, e.authentication) for e in recorded} == {("127.0.0.1", "api-key")}
 
 
+async def test_changes_under_way_are_bounded_callers_or_no_callers(broker: Broker) -> None:
+    """Hanging up and asking again does not pile up changes; those that are one too many are told, and begin nothing."""
+    gate = broker.cloud.hold("log_in")
+    asked = broker.cloud.calls["log_in"]
+    calls = [
+        broker.connectors.CreateConnector(new_connector(f"many-{number}"), metadata=bearer(OPERATOR_KEY))
+        for number in range(8)
+    ]
+    await eventually(lambda: broker.cloud.calls["log_in"] == asked + 8)
+    for call in calls:
+        call.cancel()
+    refused = await failure(broker.connectors.CreateConnector(new_connector("one"), metadata=bearer(OPERATOR_KEY)))
+    assert (refused.reason, refused.metadata) == ("RATE_LIMITED", {"limit": "changes", "per": "principal"})
+    assert "connectors/one" not in {e.object for e in ledger_of(broker).recorded if e.kind is EventKind.CHANGE_BEGUN}
+    gate.set()
+    made = {f"connectors/many-{number}" for number in range(8)}
+    recorded = ledger_of(broker).recorded
+    await eventually(lambda: made <= {e.object for e in recorded if e.kind is EventKind.ADMIN_CHANGE})
+    await broker.connectors.CreateConnector(new_connector("one"), metadata=bearer(OPERATOR_KEY))
+
+
 async def test_a_change_begins_on_record(broker: Broker) -> None:
     """At its first record nothing has been asked of Vault or Azure yet, and at its second all is done."""
     seen: list[tuple[EventKind, int, int]] = []

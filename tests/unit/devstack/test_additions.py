@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.devstack.additions import Additions, read_additions
+from broker.devstack.additions import Additions, check_environment, read_additions
 from broker.errors import ConfigurationError
 from broker.settings import ENV_PREFIX
 from support.spiffe import SpiffeCa
@@ -137,3 +137,11 @@ def test_summary_says_what_was_added_and_no_password(file: Path) -> None:
     )
     assert read(file, "").summary() == "nothing"
     assert read(file, "").certificate_port is None
+
+
+@pytest.mark.parametrize("name", ["SERVER__HOST", "vault__address", "CLOUDS", "DEFAULT_CLOUD"])
+def test_environment_cannot_move_a_stack(name: str) -> None:
+    """A shell set up for production neither puts a demo broker on the network nor writes demo data into its Vault."""
+    with pytest.raises(ConfigurationError, match=f"{name}.*unset"):
+        check_environment({f"{ENV_PREFIX}{name}": "0.0.0.0"})
+    check_environment({f"{ENV_PREFIX}LOGGING__LEVEL": "debug", "VALETKEY_ENDPOINT": "127.0.0.1:8443"})

@@ -53,13 +53,8 @@ class FakeLedger:
 
     async def events(self, wanted: EventFilter) -> Sequence[StoredEvent]:
         self._fail()
-        found = [
-            stored
-            for place, stored in enumerate(self._stored, start=1)
-            if stored.id > wanted.after_id
-            and _wanted(stored.event, wanted)
-            and (not wanted.unfinished or _lacks_outcome(stored.event, self.recorded[place:]))
-        ]
+        candidates = _unfinished(self._stored) if wanted.unfinished else self._stored
+        found = [stored for stored in candidates if stored.id > wanted.after_id and _wanted(stored.event, wanted)]
         return found[-wanted.limit :] if wanted.newest else found[: wanted.limit]
 
     async def leases(self, wanted: LeaseFilter) -> Sequence[StoredEvent]:
@@ -104,13 +99,17 @@ def _wanted(event: Event, wanted: EventFilter) -> bool:
     )
 
 
-def _lacks_outcome(event: Event, later: Sequence[Event]) -> bool:
-    def alike(other: Event) -> bool:
-        same = (other.request_id, other.method, other.object) == (event.request_id, event.method, event.object)
-        return same and other.kind in (EventKind.CHANGE_BEGUN, *_OUTCOMES)
-
-    following = next(filter(alike, later), None)
-    return event.kind is EventKind.CHANGE_BEGUN and (following is None or following.kind not in _OUTCOMES)
+def _unfinished(stored: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
+    begun: dict[tuple[str, str, str], StoredEvent] = {}
+    lost = []
+    for each in stored:
+        call = (each.event.request_id, each.event.method, each.event.object)
+        if each.event.kind is EventKind.CHANGE_BEGUN:
+            lost += [begun[call]] if call in begun else []
+            begun[call] = each
+        elif each.event.kind in _OUTCOMES:
+            begun.pop(call, None)
+    return sorted([*lost, *begun.values()], key=lambda each: each.id)
 
 
 def _wanted_lease(event: Event, wanted: LeaseFilter) -> bool:

@@ -184,7 +184,8 @@ def _too_narrow(resource: ResourceId) -> BrokerError:
     return BrokerError(
         Reason.SCOPE_UNSUPPORTED,
         f"a token for the path {resource} needs an account with hierarchical namespace, which this broker does "
-        f"not serve; nothing wider is given in its place. Ask for az://{resource.container}",
+        f"not serve; nothing wider is given in its place. Ask for az://{resource.container}, if a grant allows all "
+        "of it",
         {"resource": str(resource)},
     )
 

@@ -11,13 +11,13 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
 from broker.errors import ConfigurationError
 from broker.ledger.appender import Appender
-from broker.ledger.chain import GENESIS, extend
+from broker.ledger.chain import GENESIS, Row, extend
 from broker.ledger.troubles import LostHeadError, cause_of, unavailable
 from broker.model import Event, Head
 
@@ -157,7 +157,7 @@ class GroupWriter:
         try:
             rows, head = extend(self._head, [event for event, _ in batch])
             self._unconfirmed[head.sequence, head.hash] = head
-            self._appender.append(self._head, rows)
+            self._append(rows, head)
             self._confirmed(head)
         except Exception as error:  # noqa: BLE001 (whatever it is: not written, nothing may be issued)
             cause = self._trouble(error)
@@ -165,6 +165,19 @@ class GroupWriter:
         self._busy_since = 0.0
         self._finish(batch, cause)
         return _FIRST_BACKOFF if cause else 0.0
+
+    def _append(self, rows: Sequence[Row], head: Head) -> None:
+        try:
+            self._appender.append(self._head, rows)
+        except Exception as error:
+            if cause_of(error) != "database-away":
+                raise
+            # The connection ended, perhaps long ago, with a restart of the database: nobody has to hear of that where
+            # a new one can be had at once. It also tells whether the rows are there and only the answer got lost.
+            self._connect()
+            if self._head != head:
+                self._unconfirmed[head.sequence, head.hash] = head
+                self._appender.append(self._head, rows)
 
     def _recover(self, backoff: float) -> float:
         """Tries to get the database back. Returns the next backoff: 0 where it is back."""

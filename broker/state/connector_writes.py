@@ -161,4 +161,8 @@ def _credential_path(name: str) -> str:
 
 
 def _conflict(path: str) -> BrokerError:
-    return BrokerError(Reason.CONFLICT, f"somebody else changed {path} just now; look at it again", {"object": path})
+    return BrokerError(
+        Reason.CONFLICT,
+        f"{path} was changed just now, by somebody else or through another worker; look at it again",
+        {"object": path},
+    )

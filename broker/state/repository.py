@@ -173,4 +173,8 @@ def no_grant(name: str) -> BrokerError:
 
 
 def _changed_by_others(path: str) -> BrokerError:
-    return BrokerError(Reason.CONFLICT, f"somebody else changed {path} just now; look at it again", {"object": path})
+    return BrokerError(
+        Reason.CONFLICT,
+        f"{path} was changed just now, by somebody else or through another worker; look at it again",
+        {"object": path},
+    )

@@ -191,7 +191,7 @@ def test_update_says_that_somebody_else_was_faster(valetkey: Runner, broker: Fak
     broker.grants = Changing(g=grant("g"))
     ran = valetkey("grant", "update", "g", "--note", "mine")
     assert ran.code == 1
-    assert "somebody else changed grant g in the meantime, and nothing was changed now" in ran.err
+    assert "grant g was changed in the meantime, and nothing was changed now" in ran.err
     assert "reason CONFLICT" in ran.err
 
 

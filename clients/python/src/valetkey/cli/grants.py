@@ -143,7 +143,7 @@ def update(
             grant = client.update_grant(name, replace(before.spec, **changes), version=before.version)
         except ConflictError as error:
             raise ConflictError(
-                f"somebody else changed grant {name} in the meantime, and nothing was changed now; "
+                f"grant {name} was changed in the meantime, and nothing was changed now; "
                 f"look at it with: valetkey grant describe {name}, then try again",
                 reason=error.reason,
                 code=error.code,

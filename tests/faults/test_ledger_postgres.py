@@ -108,7 +108,7 @@ async def test_closed_connection_is_made_anew(ledger: SqlLedger, postgres: Postg
     await postgres.run(ended)
     await ledger.record(denied())
     assert ledger.healthy()
-    assert (await ledger.verify()).records == 2
+    assert (await ledger.verify()).records == 3
 
 
 async def test_read_only_server_refuses_and_recovers(ledger: SqlLedger, postgres: Postgres) -> None:

@@ -172,6 +172,8 @@ def test_list_resources_fails_when_all_fail(valetkey: Runner, broker: FakeBroker
     ran = valetkey("service-connector", "list-resources")
     assert (ran.code, ran.err) == (0, "Note: no grant lets you use any resource\n")
     assert valetkey("service-connector", "list-resources", "--connector", "a").err == ""
+    of_a_type = valetkey("service-connector", "list-resources", "--resource-type", "blob-container")
+    assert of_a_type.err == "Note: no grant lets you use any blob-container\n"
 
 
 def test_one_name_in_two_accounts_shows_the_urls(valetkey: Runner, broker: FakeBroker) -> None:

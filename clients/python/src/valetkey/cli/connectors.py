@@ -192,8 +192,8 @@ def list_resources(
         )
     if resource_id and not any(entry.resources for entry in entries):
         screen.note(f"nothing found for {resource_id if '://' in resource_id else f'az://{resource_id}'}")
-    elif not entries and not resource_type and not connector:
-        screen.note("no grant lets you use any resource")
+    elif not entries and not connector:
+        screen.note(f"no grant lets you use any {resource_type.value if resource_type else 'resource'}")
     if screen.as_json:
         screen.json([entry_json(entry) for entry in entries])
     else:

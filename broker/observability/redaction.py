@@ -87,11 +87,15 @@ def _exception(exc_info: Any) -> BaseException | None:
     return exc_info if isinstance(exc_info, BaseException) else None
 
 
-def frames(error: BaseException, limit: int = 12) -> list[str]:
-    """Returns where `error` and its causes were raised, type and place only: an exception's text may hold anything."""
+def frames(error: BaseException, limit: int = 12, most: int = 4) -> list[str]:
+    """Returns where `error` and its causes were raised, type and place only: an exception's text may hold anything.
+
+    The innermost `limit` places of each, and `most` of them: a deep call does not push the cause out.
+    """
     lines: list[str] = []
     current: BaseException | None = error
-    while current is not None and len(lines) < limit:
+    while current is not None and most > 0:
+        most -= 1
         lines.append(f"{type(current).__module__}.{type(current).__qualname__}")
         lines += [
             f"{frame.filename.rpartition('/site-packages/')[2]}:{frame.lineno} {frame.name}"

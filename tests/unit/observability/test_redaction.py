@@ -161,3 +161,19 @@ def test_frames_follow_the_context_and_stop_where_it_is_suppressed() -> None:
     assert "builtins.ValueError" not in frames(_caught(suppressed))
     assert len(frames(_caught(deep), limit=5)) <= 6
     assert _PLANTED not in str([frames(_caught(raiser)) for raiser in (implicit, suppressed, deep)])
+
+
+def test_deep_call_does_not_push_the_cause_out() -> None:
+    """Whoever reads the log at night finds what began it, however many layers the error came through."""
+
+    def deep(depth: int) -> None:
+        if depth:
+            deep(depth - 1)
+        try:
+            raise KeyError(_PLANTED)
+        except KeyError as error:
+            raise RuntimeError from error
+
+    shown = frames(_caught(lambda: deep(40)))
+    assert {"builtins.RuntimeError", "builtins.KeyError"} <= set(shown)
+    assert len(shown) < 60

@@ -170,7 +170,7 @@ def test_deep_call_does_not_push_the_cause_out() -> None:
         if depth:
             deep(depth - 1)
         try:
-            raise KeyError(_PLANTED)
+            dict[str, str]()[_PLANTED]
         except KeyError as error:
             raise RuntimeError from error
 

@@ -92,13 +92,14 @@ class Issuer:
                 connector=wanted.connector,
                 source_ip=wanted.source_ip,
             )
-            choice = self._chooser.known([a.connector for a in allowed], resource)
+            connectors = [a.connector for a in allowed]
+            choice = self._chooser.known(connectors, resource)
             if choice is None:
-                choice = await self._chooser.choose(call.principal, [a.connector for a in allowed], resource)
+                choice = await self._chooser.choose(call.principal, connectors, resource)
             if resource.prefix:
                 raise _too_narrow(resource)
             connector, _, container = choice
-            allowance = allowed[0] if len(allowed) == 1 else next(a for a in allowed if a.connector is connector)
+            allowance = next(a for a in allowed if a.connector is connector)
             until = int(self._clock()) + allowance.ttl
             key = self._keys.held(connector, container.account, until)
             if key is None:

@@ -20,20 +20,20 @@ install: .venv/.installed ## Installs all of it into .venv (one to two minutes; 
 
 # Output goes to a file: it matters only when something fails. The steps hang together by &&: what stands before a ||
 # does not end at the first failure by itself.
-.venv/.installed: requirements/dev.txt pyproject.toml clients/python/pyproject.toml broker/devstack/azurite_npm/package-lock.json
+.venv/.installed: requirements/dev.txt pyproject.toml clients/python/pyproject.toml devstack/pyproject.toml devstack/src/valetkey_devstack/azurite_npm/package-lock.json
 	@echo "Installing into .venv (one to two minutes, this first time) …"
 	@mkdir -p build
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed; this is " + sys.version)'
 	@{ { test -x $(BIN)/python || $(PYTHON) -m venv .venv; } && \
 	   $(BIN)/pip install --require-hashes -r requirements/dev.txt && \
-	   $(BIN)/pip install --no-deps --no-build-isolation -e . -e clients/python && \
+	   $(BIN)/pip install --no-deps --no-build-isolation -e . -e devstack -e clients/python && \
 	   $(BIN)/valetkey-broker dev --prepare && \
 	   { $(HAVE_POSTGRES) || { apt-get update && apt-get install -y --no-install-recommends postgresql; }; }; \
 	 } > build/install.log 2>&1 || { tail -n 20 build/install.log; echo "make: installing failed; the whole story is in build/install.log"; exit 1; }
 	@touch $@
 
 demo: install ## Runs the main job on real parts, from registering to a refused token, in about 20 s
-	@$(BIN)/python -m broker.devstack
+	@$(BIN)/python -m valetkey_devstack
 
 dev: install ## Leaves a stack running, made anew each time: OpenBao, Azurite, a stand-in for Entra and ARM, the broker
 	@$(BIN)/valetkey-broker dev
@@ -91,7 +91,7 @@ proto-baseline: install ## Makes today's API the one that later changes must not
 # With extras: older pips take the newest release of a package that is asked for with extras the lock does not name.
 lock: install ## Renews the lock files from requirements/*.in (hashes, no registry host)
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
-	  --no-emit-package valetkey --no-emit-package valetkey-broker requirements/dev.in -o requirements/dev.txt
+	  --no-emit-package valetkey --no-emit-package valetkey-broker --no-emit-package valetkey-devstack requirements/dev.in -o requirements/dev.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
 	  requirements/proto.in -o requirements/proto.txt
 

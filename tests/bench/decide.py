@@ -9,11 +9,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from broker.authz.policy import Policy
-from broker.errors import BrokerError
-from broker.model import Grant, Permission, PermissionSet, Principal, ResourceId
-from broker.state.memory import Memory
 from support.core import NOW, make_connector, make_grant, principal
+from valetkey_broker.authz.policy import Policy
+from valetkey_broker.errors import BrokerError
+from valetkey_broker.model import Grant, Permission, PermissionSet, Principal, ResourceId
+from valetkey_broker.state.memory import Memory
 
 READ = PermissionSet((Permission.READ, Permission.LIST))
 # So many callers take turns, whatever the number of grants: what is compared is the grants.

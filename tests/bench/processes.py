@@ -14,10 +14,10 @@ from sqlalchemy import create_engine, make_url, text
 from bench.evidence import KEY, make_evidence
 from bench.load import BenchError
 from bench.scene import CONTAINER, REQUEST
-from broker.devstack.ca import make_ca
-from broker.devstack.ports import free_port
-from broker.devstack.process import Child, tls_ready
 from valetkey.v1 import token_service_pb2, token_service_pb2_grpc
+from valetkey_devstack.ca import make_ca
+from valetkey_devstack.child_process import Child, tls_ready
+from valetkey_devstack.free_ports import free_port
 
 _PROBE_SECONDS = 10
 

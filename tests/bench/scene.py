@@ -10,10 +10,13 @@ from azure.storage.blob import UserDelegationKey
 from google.protobuf.duration_pb2 import Duration
 
 from bench.evidence import KEY, PRINCIPALS, authn_settings
-from broker.adapters.azure import AzureCloud
-from broker.authz.grant_admin import GrantDraft
-from broker.connectors.registry import NewConnector
-from broker.model import (
+from support.fake_store import FakeStateStore
+from support.inproc import CLIENT, SECRET, TENANT, api_key_document
+from valetkey.v1 import common_pb2, token_service_pb2
+from valetkey_broker.adapters.azure import AzureCloud
+from valetkey_broker.authz.grant_admin import GrantDraft
+from valetkey_broker.connectors.registry import NewConnector
+from valetkey_broker.model import (
     AuthMethod,
     AzureConfig,
     CloudProfile,
@@ -27,10 +30,7 @@ from broker.model import (
     ResourceType,
     Secret,
 )
-from broker.settings import Settings
-from support.fake_store import FakeStateStore
-from support.inproc import CLIENT, SECRET, TENANT, api_key_document
-from valetkey.v1 import common_pb2, token_service_pb2
+from valetkey_broker.settings import Settings
 
 METHOD = "/valetkey.v1.TokenService/IssueToken"
 ACCOUNT = "demoaccount"

@@ -12,12 +12,12 @@ import grpc.aio
 import uvloop
 
 from bench.scene import LocalKeyCloud, Place, filled_store, new_connector, new_grant, server_settings
-from broker.app import leave_start_to_rest, open_core, running_server
-from broker.observability.logging import configure_logging
-from broker.rpc.credentials import server_credentials
-from broker.rpc.server import server_options
-from broker.settings import Settings
 from valetkey.v1 import token_service_pb2, token_service_pb2_grpc
+from valetkey_broker.app import leave_start_to_rest, open_core, running_server
+from valetkey_broker.observability.logging import configure_logging
+from valetkey_broker.rpc.server import server_options
+from valetkey_broker.rpc.tls_credentials import server_credentials
+from valetkey_broker.settings import Settings
 
 _PROFILE_LINES = 15
 

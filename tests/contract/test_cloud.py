@@ -1,4 +1,4 @@
-"""The contract of `broker.ports.Cloud`, held by the fake and by the Azure adapter on real Azurite."""
+"""The contract of `ports.Cloud`, held by the fake and by the Azure adapter on real Azurite."""
 
 import asyncio
 import hashlib
@@ -7,18 +7,6 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from broker.errors import BrokerError, Reason
-from broker.model import (
-    CloudProfile,
-    Connector,
-    Credential,
-    DelegationKey,
-    Permission,
-    PermissionSet,
-    SasRequest,
-    Secret,
-)
-from broker.ports import Cloud
 from support.azure_stack import (
     CLIENT,
     CONTAINERS,
@@ -30,6 +18,18 @@ from support.azure_stack import (
     make_credential,
 )
 from support.fake_cloud import FakeCloud
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import (
+    CloudProfile,
+    Connector,
+    Credential,
+    DelegationKey,
+    Permission,
+    PermissionSet,
+    SasRequest,
+    Secret,
+)
+from valetkey_broker.ports import Cloud
 
 READ_LIST = PermissionSet([Permission.LIST, Permission.READ])
 LEASE = "0f9d7c52-6a3e-4a53-9d53-0f3a4f4f6c11"

@@ -11,18 +11,18 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import select
 
-from broker.errors import BrokerError
-from broker.ledger import SqlLedger
-from broker.ledger.appender import PostgresAppender
-from broker.ledger.chain import extend
-from broker.ledger.database import WRITING_LOCK
-from broker.ledger.prune import apply_cut, find_cuts
-from broker.ledger.schema import checkpoints
-from broker.model import Event, EventFilter, EventKind, Head, LeaseFilter
-from broker.ports import Ledger
 from support.fake_ledger import FakeLedger
 from support.ledgers import denied, issued, new_name, open_ledger
 from support.postgres import Postgres, running_postgres
+from valetkey_broker.errors import BrokerError
+from valetkey_broker.ledger import SqlLedger
+from valetkey_broker.ledger.appender import PostgresAppender
+from valetkey_broker.ledger.chain import extend
+from valetkey_broker.ledger.database import WRITING_LOCK
+from valetkey_broker.ledger.prune import apply_cut, find_cuts
+from valetkey_broker.ledger.schema import checkpoints
+from valetkey_broker.model import Event, EventFilter, EventKind, Head, LeaseFilter
+from valetkey_broker.ports import Ledger
 
 pytestmark = pytest.mark.xdist_group("postgres-contract")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from broker.devstack.openbao import OpenBao
-from broker.ports import CasMismatchError, StateStore
 from support.fake_store import FakeStateStore
 from support.openbao import running_openbao, store_on
+from valetkey_broker.ports import CasMismatchError, StateStore
+from valetkey_devstack.openbao import OpenBao
 
 pytestmark = pytest.mark.xdist_group("openbao-contract")
 

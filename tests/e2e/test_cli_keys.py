@@ -137,7 +137,7 @@ def test_settings_from_options_and_a_file(live: Live, registered: Ran, tmp_path:
 
 def test_broker_that_cannot_be_reached_or_trusted(live: Live) -> None:
     """Nobody at the endpoint is exit 5, worth another try; a certificate not trusted is exit 2, and is not."""
-    from broker.devstack.ports import free_port
+    from valetkey_devstack.free_ports import free_port
 
     away = live.cli(VALETKEY_ENDPOINT=f"127.0.0.1:{free_port()}")("service-connector", "list")
     assert (away.code, away.out) == (5, "")

@@ -13,7 +13,7 @@ def test_demo_tells_the_main_job(tmp_path: Path) -> None:
     seen: set[int] = set()
     with (tmp_path / "out").open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "broker.devstack"],
+            [sys.executable, "-m", "valetkey_devstack"],
             env=user_environment({"TMPDIR": str(_empty(tmp_path / "tmp"))}),
             stdin=subprocess.DEVNULL,
             stdout=out,

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from broker.adapters.azure import AzureCloud
-from broker.errors import BrokerError, Reason
-from broker.model import Connector, Credential, Secret
 from support.azure_stack import ML, PLANTED, AzureStack, make_connector, make_credential
+from valetkey_broker.adapters.azure import AzureCloud
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import Connector, Credential, Secret
 
 
 async def _refused(

@@ -7,9 +7,9 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from broker.errors import BrokerError
 from support.azure_stack import ML, PLANTED, AzureStack, make_connector, make_credential
 from support.fault_proxy import asks_for_key
+from valetkey_broker.errors import BrokerError
 
 # An Entra, or something posing as it, that sends back what it was sent.
 _ECHO_TEXT = f"client_secret={PLANTED.reveal()} {quote_plus(PLANTED.reveal())}"

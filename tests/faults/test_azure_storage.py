@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from broker.adapters.azure import AzureCloud
-from broker.devstack.control_plane import Step
-from broker.errors import BrokerError, Reason
 from support.azure_stack import CLIENT, ML, AzureStack, make_connector, make_credential
 from support.fault_proxy import asks_for_key, lists_containers
+from valetkey_broker.adapters.azure import AzureCloud
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_devstack.control_plane import Step
 
 
 async def _no_key(azure: AzureStack) -> BrokerError:

@@ -79,7 +79,7 @@ def test_vault_away_in_mid_run(live: Live, vault_away: str) -> None:
 
 def test_vault_sealed_at_the_start(live: Live) -> None:
     """A broker that starts beside a sealed Vault waits for it: callers hear so, and after the unseal it serves."""
-    from broker.devstack.ports import free_port
+    from valetkey_devstack.free_ports import free_port
 
     live.running.call(live.stack.openbao.seal())
     port = free_port()

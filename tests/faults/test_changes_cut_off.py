@@ -16,9 +16,6 @@ import pytest
 import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from broker.devstack.ca import make_ca
-from broker.devstack.openbao import MOUNT, OpenBao, start_openbao
-from broker.model import EventFilter, EventKind
 from support.broker_process import Serving, run, serving, write_config
 from support.inproc import bearer, make_key
 from support.ledgers import new_name, open_ledger
@@ -29,6 +26,9 @@ from valetkey.v1 import api_key_service_pb2 as pb
 from valetkey.v1 import ledger_service_pb2 as ledger_pb
 from valetkey.v1.api_key_service_pb2_grpc import ApiKeyServiceStub
 from valetkey.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from valetkey_broker.model import EventFilter, EventKind
+from valetkey_devstack.ca import make_ca
+from valetkey_devstack.openbao import MOUNT, OpenBao, start_openbao
 
 pytestmark = pytest.mark.xdist_group("changes-cut-off")
 

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from broker.errors import BrokerError, ConfigurationError, Reason
-from broker.ledger import SqlLedger
-from broker.ledger_settings import LedgerSettings
-from broker.model import EventFilter
 from support.ledgers import denied, issued, open_ledger, until
 from support.postgres import Postgres, running_postgres
+from valetkey_broker.errors import BrokerError, ConfigurationError, Reason
+from valetkey_broker.ledger import SqlLedger
+from valetkey_broker.model import EventFilter
+from valetkey_broker.settings import LedgerSettings
 
 TIMEOUT = 1.0
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from broker.model import EventFilter
 from support.ledgers import open_ledger
 from support.postgres import running_postgres
+from valetkey_broker.model import EventFilter
 
 WORKERS = 4
 EVENTS = 1000
@@ -55,7 +55,7 @@ async def load(url: str) -> None:
 # A limit on the size of files stands for the end of the disk: neither the WAL nor the file has room for a page more.
 _FULL_DISK = """
 import asyncio, json, resource, sys
-from broker.errors import BrokerError
+from valetkey_broker.errors import BrokerError
 from support.ledgers import issued, open_ledger, until
 
 async def main(path):

@@ -9,10 +9,10 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from broker.adapters.vault import VaultStateStore
-from broker.devstack.openbao import OpenBao
-from broker.errors import BrokerError, Reason
 from support.openbao import login_life, running_openbao, store_on, token_of
+from valetkey_broker.adapters.vault import VaultStateStore
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_devstack.openbao import OpenBao
 
 pytestmark = pytest.mark.xdist_group("openbao-faults")
 

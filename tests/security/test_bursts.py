@@ -11,7 +11,6 @@ import grpc
 import grpc.aio
 import pytest
 
-from broker.model import EventFilter, EventKind, StoredEvent, Verification
 from support.inproc import (
     ADMIN_KEY,
     AUDITOR_KEY,
@@ -29,6 +28,7 @@ from valetkey.v1 import ledger_service_pb2 as ledger_pb
 from valetkey.v1 import token_service_pb2 as pb
 from valetkey.v1.common_pb2 import PERMISSION_READ
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
+from valetkey_broker.model import EventFilter, EventKind, StoredEvent, Verification
 
 MANY = 10_000
 AT_ONCE = 50

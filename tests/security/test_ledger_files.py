@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from broker.errors import BrokerError, Reason
-from broker.ledger import SqlLedger
 from support.ledgers import denied, issued, open_ledger, until
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.ledger import SqlLedger
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from broker.errors import BrokerError
-from broker.ledger import SqlLedger
-from broker.ledger.chain import GENESIS, extend, hash_of
-from broker.ledger.schema import events
-from broker.model import EventFilter, Head, Verification
 from support.ledgers import denied, issued, open_ledger
 from support.postgres import running_postgres
+from valetkey_broker.errors import BrokerError
+from valetkey_broker.ledger import SqlLedger
+from valetkey_broker.ledger.chain import GENESIS, extend, hash_of
+from valetkey_broker.ledger.schema import events
+from valetkey_broker.model import EventFilter, Head, Verification
 
 RECORDS = 6
 DOCS = Path(__file__).parents[2] / "docs/ledger.md"

@@ -16,8 +16,6 @@ import structlog
 from google.protobuf import text_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from broker.errors import BrokerError, Reason
-from broker.model import LeaseFilter
 from support.inproc import (
     ADMIN_KEY,
     CONSUMER_KEY,
@@ -37,6 +35,8 @@ from support.wire import captured_log
 from valetkey.v1 import api_key_service_pb2 as keys
 from valetkey.v1 import common_pb2, errors_pb2, grant_service_pb2, resource_service_pb2, token_service_pb2
 from valetkey.v1 import connector_service_pb2 as connectors
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import LeaseFilter
 
 FAR = Timestamp(seconds=int(time.time()) + 3600)
 NAMES = ("log_in", "find_containers", "delegation_key", "sign")

@@ -11,11 +11,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from broker.adapters.azure import AzureCloud
-from broker.devstack.azurite import Azurite, start_azurite
-from broker.devstack.ca import CertificateAuthority, make_ca
-from broker.devstack.control_plane import ControlPlane
-from broker.model import (
+from support.fault_proxy import FaultProxy
+from valetkey_broker.adapters.azure import AzureCloud
+from valetkey_broker.model import (
     AuthMethod,
     AzureConfig,
     CloudProfile,
@@ -25,7 +23,9 @@ from broker.model import (
     ResourceType,
     Secret,
 )
-from support.fault_proxy import FaultProxy
+from valetkey_devstack.azurite import Azurite, start_azurite
+from valetkey_devstack.ca import CertificateAuthority, make_ca
+from valetkey_devstack.control_plane import ControlPlane
 
 TENANT = "11111111-1111-1111-1111-111111111111"
 CLIENT = "22222222-2222-2222-2222-222222222222"

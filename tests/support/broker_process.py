@@ -17,9 +17,9 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from broker.devstack.ca import make_ca
-from broker.devstack.ports import free_port
-from broker.settings import VaultSettings
+from valetkey_broker.settings import VaultSettings
+from valetkey_devstack.ca import make_ca
+from valetkey_devstack.free_ports import free_port
 
 COMMAND = str(Path(sys.executable).with_name("valetkey-broker"))
 _PATIENCE_SECONDS = 20.0

@@ -4,7 +4,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from broker.model import (
+from support.fake_store import FakeStateStore
+from valetkey_broker.model import (
     ApiKey,
     AuthMethod,
     AzureConfig,
@@ -26,9 +27,8 @@ from broker.model import (
     Secret,
     api_key_digest,
 )
-from broker.state.memory import Memory
-from broker.state.repository import StateRepository
-from support.fake_store import FakeStateStore
+from valetkey_broker.state.memory import Memory
+from valetkey_broker.state.repository import StateRepository
 
 TENANT = "11111111-1111-4111-8111-111111111111"
 CLIENT = "22222222-2222-4222-8222-222222222222"

@@ -18,10 +18,10 @@ from support.stack import RunningStack, running_stack
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
 
-    from broker.devstack.process import Child
-    from broker.devstack.seed import Seeds
-    from broker.devstack.stack import DevStack
-    from broker.model import Secret
+    from valetkey_broker.model import Secret
+    from valetkey_devstack.child_process import Child
+    from valetkey_devstack.demo_data import Seeds
+    from valetkey_devstack.stack import DevStack
 
 BIN = Path(sys.executable).parent
 VALETKEY, BROKER = BIN / "valetkey", BIN / "valetkey-broker"
@@ -135,7 +135,7 @@ class Live:
 
     def add_secret(self) -> "Secret":
         """Gives the service principal one more client secret."""
-        from broker.model import Secret
+        from valetkey_broker.model import Secret
 
         secret = Secret(unique("another~client.secret"))
         self.stack.control_plane.add_secret(secret)
@@ -146,8 +146,8 @@ class Live:
 def live_stack(directory: Path, *, connector: bool, workers: int = 1) -> Iterator[Live]:
     """Runs a whole stack in `directory`; with `connector`, the demo connector is registered."""
     # Late: unit tests do not need these, and they take a while to load.
-    from broker.devstack.broker import start_broker
-    from broker.devstack.seed import seed
+    from valetkey_devstack.broker_process import start_broker
+    from valetkey_devstack.demo_data import seed
 
     with running_stack(directory) as running:
         stack = running.stack

@@ -13,7 +13,6 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from broker.devstack.ca import CertificateAuthority, make_ca
 from support.fake_access import NOW, FakeAccess
 from valetkey.v1 import api_key_service_pb2 as api_key_pb
 from valetkey.v1 import (
@@ -29,6 +28,7 @@ from valetkey.v1 import connector_service_pb2 as connector_pb
 from valetkey.v1 import errors_pb2 as errors_pb
 from valetkey.v1 import resource_service_pb2 as resource_pb
 from valetkey.v1 import token_service_pb2 as token_pb
+from valetkey_devstack.ca import CertificateAuthority, make_ca
 
 API_KEY = "vk_" + "k" * 43
 SAS = "sv=2025-07-05&sp=rl&sig=PLANTED%2Bsignature%3D"

@@ -13,8 +13,8 @@ from itertools import count
 from typing import Literal
 from urllib.parse import urlencode
 
-from broker.errors import BrokerError, Reason
-from broker.model import CloudProfile, Connector, Container, Credential, DelegationKey, SasRequest, SignedToken
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import CloudProfile, Connector, Container, Credential, DelegationKey, SasRequest, SignedToken
 
 Call = Literal["log_in", "find_containers", "delegation_key", "sign"]
 
@@ -38,7 +38,7 @@ FAKE_PROFILE = CloudProfile(
 
 
 class FakeCloud:
-    """Implements `broker.ports.Cloud`.
+    """Implements `valetkey_broker.ports.Cloud`.
 
     `containers` by account may be changed at any time. With `secrets` given, only these log in; otherwise
     all do. `calls` counts by method name; `keys` holds every delegation key handed out.

@@ -5,8 +5,8 @@ import hashlib
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
-from broker.errors import BrokerError, Reason
-from broker.model import Event, EventFilter, EventKind, Head, LeaseFilter, StoredEvent, Verification
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import Event, EventFilter, EventKind, Head, LeaseFilter, StoredEvent, Verification
 
 _WRITER = "00000000-0000-4000-8000-000000000000"
 _GENESIS = "00" * 32

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from broker.errors import BrokerError
-from broker.ports import CasMismatchError, Document
+from valetkey_broker.errors import BrokerError
+from valetkey_broker.ports import CasMismatchError, Document
 
 _PATH = re.compile(r"[a-z0-9-]+(?:/[a-z0-9-]+)*")
 

@@ -10,21 +10,20 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from broker.adapters.oidc import key_source
-from broker.authn.composite import build_authenticator
-from broker.authn.trust import TrustBundles
-from broker.devstack.ca import make_ca
-from broker.errors import BrokerError
-from broker.identity_settings import AuthnSettings
-from broker.model import Principal
-from broker.ports import CallEvidence, Clock
-from broker.rpc.credentials import client_verifying_credentials, server_credentials
-from broker.rpc.evidence import evidence_of
-from broker.rpc.status import to_status
-from broker.settings import ServerSettings
-from broker.state.memory import Memory
 from support.spiffe import Svid
 from support.wire import Failure, failure
+from valetkey_broker.adapters.oidc import key_source
+from valetkey_broker.authn.authenticator import build_authenticator
+from valetkey_broker.authn.trust_bundles import TrustBundles
+from valetkey_broker.errors import BrokerError
+from valetkey_broker.model import Principal
+from valetkey_broker.ports import CallEvidence, Clock
+from valetkey_broker.rpc.call_evidence import evidence_of
+from valetkey_broker.rpc.error_status import to_status
+from valetkey_broker.rpc.tls_credentials import client_verifying_credentials, server_credentials
+from valetkey_broker.settings import AuthnSettings, ServerSettings
+from valetkey_broker.state.memory import Memory
+from valetkey_devstack.ca import make_ca
 
 
 @dataclass

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from broker.devstack.ports import free_port
 from support.background import Background, in_background
 from support.cli_runner import Ran
 from support.dev_command import Dev, dev
@@ -21,6 +20,7 @@ from support.oidc import IssuerServer
 from support.postgres import Postgres, running_postgres
 from support.spiffe import DOMAIN, SpiffeCa, Svid
 from support.tokens import eventually, issue
+from valetkey_devstack.free_ports import free_port
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient

@@ -13,12 +13,6 @@ import grpc.aio
 from google.protobuf.any_pb2 import Any as AnyMessage
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from broker.app import Core, open_core, running_server
-from broker.devstack.ca import make_ca
-from broker.devstack.ports import free_port
-from broker.ports import Clock, Ledger
-from broker.rpc.server import RpcServer
-from broker.settings import Settings
 from support.fake_cloud import FAKE_PROFILE, FakeCloud
 from support.fake_store import FakeStateStore
 from valetkey.v1 import (
@@ -32,6 +26,12 @@ from valetkey.v1 import (
     resource_service_pb2_grpc,
     token_service_pb2_grpc,
 )
+from valetkey_broker.app import Core, open_core, running_server
+from valetkey_broker.ports import Clock, Ledger
+from valetkey_broker.rpc.server import RpcServer
+from valetkey_broker.settings import Settings
+from valetkey_devstack.ca import make_ca
+from valetkey_devstack.free_ports import free_port
 
 TENANT = "11111111-1111-4111-8111-111111111111"
 CLIENT = "22222222-2222-4222-8222-222222222222"

@@ -9,8 +9,8 @@ import sys
 
 import uvloop
 
-from broker.errors import BrokerError
 from support.ledgers import issued, open_ledger
+from valetkey_broker.errors import BrokerError
 
 
 async def write(url: str, events: int, at_once: int) -> str:

@@ -8,9 +8,9 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from broker.ledger import SqlLedger
-from broker.ledger_settings import LedgerSettings
-from broker.model import Event, EventKind
+from valetkey_broker.ledger import SqlLedger
+from valetkey_broker.model import Event, EventKind
+from valetkey_broker.settings import LedgerSettings
 
 _names = itertools.count(1)
 

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.api_jws import PyJWS
 
-from broker.devstack.ca import make_ca
-from broker.devstack.ports import free_port
-from broker.ports import KeySourceError
+from valetkey_broker.ports import KeySourceError
+from valetkey_devstack.ca import make_ca
+from valetkey_devstack.free_ports import free_port
 
 AUDIENCE = "valetkey"
 SUBJECT = "system:serviceaccount:ml:trainer"

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from broker.authn.claims import ClaimRules
-from broker.authn.key_ring import KeyRing
-from broker.authn.oidc import Issuer, OidcVerifier
-from broker.authn.roles import RoleBindings
 from support.core import FakeClock
 from support.oidc import AUDIENCE, ISSUER, KUBERNETES_ATTRIBUTES, FakeKeySource
+from valetkey_broker.authn.claims import ClaimRules
+from valetkey_broker.authn.issuer_keys import KeyRing
+from valetkey_broker.authn.oidc import Issuer, OidcVerifier
+from valetkey_broker.authn.roles import RoleBindings
 
 
 class Oidc:

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from broker.adapters.vault import VaultStateStore
-from broker.devstack.ca import make_ca
-from broker.devstack.openbao import ROLE, OpenBao, start_openbao
+from valetkey_broker.adapters.vault import VaultStateStore
+from valetkey_devstack.ca import make_ca
+from valetkey_devstack.openbao import ROLE, OpenBao, start_openbao
 
 
 @asynccontextmanager

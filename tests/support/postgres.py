@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from broker.devstack.process import Child
+from valetkey_devstack.child_process import Child
 
 _USERS = ("postgres", "nobody")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from broker.errors import BrokerError
+from valetkey_broker.errors import BrokerError
 
 
 async def refusal(work: Awaitable[Any]) -> BrokerError:

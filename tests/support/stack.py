@@ -14,7 +14,7 @@ import pytest
 from support.background import Background, in_background
 
 if TYPE_CHECKING:
-    from broker.devstack.stack import DevStack
+    from valetkey_devstack.stack import DevStack
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class RunningStack(Background["DevStack"]):
 def running_stack(directory: Path, **options: Any) -> Iterator[RunningStack]:
     """Starts a stack in `directory` and ends it afterwards; `options` are those of DevStack."""
     # Late: unit tests do not need it, and it takes half a second to load.
-    from broker.devstack.stack import DevStack
+    from valetkey_devstack.stack import DevStack
 
     with in_background(DevStack(directory, **options), "dev-stack") as running:
         yield RunningStack(running.value, running.loop)

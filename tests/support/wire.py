@@ -14,9 +14,9 @@ import grpc.aio
 import pytest
 import structlog
 
-from broker.observability.logging import configure_logging
 from support.inproc import error_detail
 from valetkey.v1 import errors_pb2
+from valetkey_broker.observability.logging import configure_logging
 
 
 @dataclass(frozen=True, slots=True)

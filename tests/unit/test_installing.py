@@ -18,7 +18,8 @@ _PREREQUISITES = (
     "requirements/dev.txt",
     "pyproject.toml",
     "clients/python/pyproject.toml",
-    "broker/devstack/azurite_npm/package-lock.json",
+    "devstack/pyproject.toml",
+    "devstack/src/valetkey_devstack/azurite_npm/package-lock.json",
 )
 
 
@@ -53,7 +54,7 @@ def test_the_lock_names_every_extra_that_is_asked_for() -> None:
 STEPS = {
     "making .venv": "python",
     "the locked packages": "pip: install --require-hashes -r requirements/dev.txt",
-    "our own packages": "pip: install --no-deps --no-build-isolation -e . -e clients/python",
+    "our own packages": "pip: install --no-deps --no-build-isolation -e . -e devstack -e clients/python",
     "the dev stack": "valetkey-broker: dev --prepare",
 }
 

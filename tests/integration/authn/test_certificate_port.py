@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from broker.cli import app
-from broker.devstack.ca import make_ca
-from broker.devstack.ports import free_port
-from broker.errors import ConfigurationError
-from broker.settings import ServerSettings
-from broker.supervisor import only_broker_on
 from support.spiffe import SpiffeCa
+from valetkey_broker.cli import app
+from valetkey_broker.errors import ConfigurationError
+from valetkey_broker.settings import ServerSettings
+from valetkey_broker.supervisor import only_broker_on
+from valetkey_devstack.ca import make_ca
+from valetkey_devstack.free_ports import free_port
 
 
 def server(port: int) -> ServerSettings:

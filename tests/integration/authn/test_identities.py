@@ -10,10 +10,10 @@ from pathlib import Path
 import grpc
 import pytest
 
-from broker.model import ApiKey
 from support.identity_server import ask, identity_server
 from support.oidc import KUBERNETES_ATTRIBUTES, SUBJECT, IssuerServer, Signer
 from support.spiffe import DOMAIN, WORKLOAD, SpiffeCa
+from valetkey_broker.model import ApiKey
 
 KEY = "vk_" + "K" * 43
 

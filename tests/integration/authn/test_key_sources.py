@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from broker.adapters.oidc import FileKeySource, HttpKeySource
-from broker.ports import KeySourceError
 from support.oidc import IssuerServer
+from valetkey_broker.adapters.oidc import FileKeySource, HttpKeySource
+from valetkey_broker.ports import KeySourceError
 
 
 @pytest.fixture

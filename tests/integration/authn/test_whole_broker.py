@@ -9,13 +9,13 @@ from pathlib import Path
 import grpc
 import pytest
 
-from broker.devstack.ports import free_port
 from support.fake_ledger import FakeLedger
 from support.inproc import OPERATOR_KEY, Broker, bearer, new_connector, running_broker
 from support.oidc import KUBERNETES_ATTRIBUTES, SUBJECT, IssuerServer
 from support.spiffe import DOMAIN, WORKLOAD, SpiffeCa, Svid
 from support.wire import failure
 from valetkey.v1 import token_service_pb2, token_service_pb2_grpc
+from valetkey_devstack.free_ports import free_port
 
 REQUEST = token_service_pb2.IssueTokenRequest(resource_id="az://demo", permissions=[1])
 

@@ -5,9 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from broker.adapters.azure import AzureCloud
-from broker.errors import BrokerError, Reason
-from broker.model import Connector
 from support.azure_stack import (
     LOGS,
     ML,
@@ -17,6 +14,9 @@ from support.azure_stack import (
     make_credential,
 )
 from support.fault_proxy import lists_containers
+from valetkey_broker.adapters.azure import AzureCloud
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import Connector
 
 
 async def _accounts(azure: AzureStack, connector: Connector) -> list[str]:

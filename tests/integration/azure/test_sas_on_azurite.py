@@ -10,7 +10,6 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.blob.aio import ContainerClient
 
-from broker.model import Permission, PermissionSet, SasRequest
 from support.azure_stack import (
     LOGS,
     ML,
@@ -18,6 +17,7 @@ from support.azure_stack import (
     make_connector,
     make_credential,
 )
+from valetkey_broker.model import Permission, PermissionSet, SasRequest
 
 OPEN, OTHER = "demo-zenmlartifactstore", "demo-datasets"
 REFUSED = (ClientAuthenticationError, HttpResponseError)

@@ -15,10 +15,10 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.blob.aio import BlobServiceClient
 
-from broker.devstack.azurite import Azurite, start_azurite
-from broker.devstack.azurite_install import ensure_installed, place
-from broker.devstack.ca import make_ca
-from broker.errors import ConfigurationError
+from valetkey_broker.errors import ConfigurationError
+from valetkey_devstack.azurite import Azurite, start_azurite
+from valetkey_devstack.azurite_install import ensure_installed, place
+from valetkey_devstack.ca import make_ca
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ async def test_keys_and_signatures_stay_out_of_arguments_and_log(azurite: Azurit
 
 def test_lock_file_holds_digests_and_no_host() -> None:
     """The packages come from the user's own registry, and are checked against their digests."""
-    text = (files("broker.devstack") / "azurite_npm" / "package-lock.json").read_text()
+    text = (files("valetkey_devstack") / "azurite_npm" / "package-lock.json").read_text()
     packages = {name: entry for name, entry in json.loads(text)["packages"].items() if name}
     assert packages["node_modules/azurite"]["version"] == "3.37.0"
     assert all(entry["integrity"].startswith("sha512-") for entry in packages.values())

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from broker.adapters.azure import AzureCloud
-from broker.adapters.vault import VaultStateStore
-from broker.devstack.ports import is_free
-from broker.devstack.stack import CLOUD, DEMO_CONTAINERS, DevStack, Ports
-from broker.errors import ConfigurationError
-from broker.model import AuthMethod, AzureConfig, Connector, ConnectorType, Credential, ResourceType
-from broker.settings import load_settings
 from support.stack import RunningStack, running_stack
+from valetkey_broker.adapters.azure import AzureCloud
+from valetkey_broker.adapters.vault import VaultStateStore
+from valetkey_broker.errors import ConfigurationError
+from valetkey_broker.model import AuthMethod, AzureConfig, Connector, ConnectorType, Credential, ResourceType
+from valetkey_broker.settings import load_settings
+from valetkey_devstack.free_ports import is_free
+from valetkey_devstack.stack import CLOUD, DEMO_CONTAINERS, DevStack, Ports
 
 _UNTIL_KILLED = """
 import asyncio, pathlib, sys
-from broker.devstack.stack import DevStack
+from valetkey_devstack.stack import DevStack
 
 async def main():
     async with DevStack(pathlib.Path(sys.argv[1])):

@@ -6,8 +6,8 @@ import pytest
 import pytest_asyncio
 from hvac.exceptions import InvalidPath
 
-from broker.devstack.openbao import MOUNT, OpenBao
 from support.openbao import running_openbao
+from valetkey_devstack.openbao import MOUNT, OpenBao
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

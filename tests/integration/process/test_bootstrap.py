@@ -12,13 +12,6 @@ import grpc
 import pytest
 from hvac.exceptions import InvalidPath
 
-from broker.cli import _bootstrap
-from broker.devstack.openbao import MOUNT, OpenBao
-from broker.errors import BrokerError, Reason
-from broker.ledger import SqlLedger
-from broker.model import Event, EventFilter, EventKind
-from broker.settings import load_settings
-from broker.supervisor import EXIT_CONFIGURATION
 from support.broker_process import run, serving, write_config
 from support.fake_ledger import ledger_down
 from support.inproc import bearer
@@ -26,6 +19,13 @@ from support.leaks import found_in
 from support.ledgers import open_ledger
 from valetkey.v1 import api_key_service_pb2 as pb
 from valetkey.v1 import api_key_service_pb2_grpc
+from valetkey_broker.cli import _bootstrap
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.ledger import SqlLedger
+from valetkey_broker.model import Event, EventFilter, EventKind
+from valetkey_broker.settings import load_settings
+from valetkey_broker.supervisor import EXIT_CONFIGURATION
+from valetkey_devstack.openbao import MOUNT, OpenBao
 
 pytestmark = pytest.mark.xdist_group("openbao-process")
 
@@ -130,7 +130,7 @@ async def test_ledger_breaks_in_between(tmp_path: Path, bao: OpenBao, monkeypatc
     """A key whose making could not be recorded is shown to nobody, revoked, and in nobody's way the next time."""
     settings = load_settings(write_config(tmp_path, bao.settings()))
     with monkeypatch.context() as patched:
-        patched.setattr("broker.app.SqlLedger", Breaking)
+        patched.setattr("valetkey_broker.app.SqlLedger", Breaking)
         with pytest.raises(BrokerError, match="the key admin was made and revoked again") as caught:
             await _bootstrap(settings, "admin", timedelta(days=1))
     assert caught.value.reason is Reason.LEDGER_UNAVAILABLE
@@ -145,7 +145,7 @@ async def test_ledger_breaks_in_between(tmp_path: Path, bao: OpenBao, monkeypatc
 
 async def test_ledger_down_beforehand(tmp_path: Path, bao: OpenBao, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a record that it begins, no key is made at all."""
-    monkeypatch.setattr("broker.app.SqlLedger", Breaking)
+    monkeypatch.setattr("valetkey_broker.app.SqlLedger", Breaking)
     monkeypatch.setattr(Breaking, "taken", 1)
     with pytest.raises(BrokerError, match="api-keys/admin was not changed"):
         await _bootstrap(load_settings(write_config(tmp_path, bao.settings())), "admin", timedelta(days=1))

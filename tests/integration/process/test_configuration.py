@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from broker.devstack.ca import make_ca
-from broker.supervisor import EXIT_CONFIGURATION
 from support.broker_process import COMMAND, run, start, write_config
+from valetkey_broker.supervisor import EXIT_CONFIGURATION
+from valetkey_devstack.ca import make_ca
 
 COMMANDS = [("check-config",), ("serve",), ("serve", "--workers", "2"), ("bootstrap",)]
 

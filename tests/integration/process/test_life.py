@@ -11,9 +11,9 @@ import grpc
 import grpc.aio
 import pytest
 
-from broker.devstack.openbao import OpenBao
-from broker.devstack.ports import is_free
 from support.broker_process import Serving, alive, listens, serving, write_config
+from valetkey_devstack.free_ports import is_free
+from valetkey_devstack.openbao import OpenBao
 
 pytestmark = pytest.mark.xdist_group("openbao-process")
 SIGNALS = [signal.SIGTERM, signal.SIGINT]

@@ -19,7 +19,7 @@ def _open_files(pid: int) -> str:
 
 @pytest.mark.parametrize(
     "command",
-    [(COMMAND, "serve"), (COMMAND, "bootstrap"), (sys.executable, "-m", "broker.devstack")],
+    [(COMMAND, "serve"), (COMMAND, "bootstrap"), (sys.executable, "-m", "valetkey_devstack")],
     ids=["serve", "bootstrap", "demo"],
 )
 def test_ctrl_c_amid_imports(tmp_path: Path, command: tuple[str, ...]) -> None:

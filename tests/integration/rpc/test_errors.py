@@ -8,9 +8,6 @@ from typing import Any
 import grpc
 import pytest
 
-from broker.errors import BrokerError, Reason
-from broker.model import Connector, Container, Credential
-from broker.rpc.status import to_status
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger, ledger_down
 from support.inproc import CONSUMER_KEY, OPERATOR_KEY, SECRET, Broker, bearer, new_connector, running_broker
@@ -18,6 +15,9 @@ from support.wire import Log, failure
 from valetkey.v1 import errors_pb2
 from valetkey.v1.connector_service_pb2 import VerifyConnectorRequest
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import Connector, Container, Credential
+from valetkey_broker.rpc.error_status import to_status
 
 PROTO = Path(__file__).parents[3] / "proto" / "valetkey" / "v1" / "errors.proto"
 _DOCUMENTED = re.compile(r"  // ([A-Z_]+): (?:.*\n  // )*.*\n  ERROR_REASON_([A-Z_]+) = ([1-9]\d*);")

@@ -8,19 +8,18 @@ import grpc
 import grpc.aio
 import pytest
 
-from broker.authn.composite import build_authenticator
-from broker.errors import BrokerError, Reason
-from broker.identity_settings import AuthnSettings
-from broker.limits.throttle import Throttle
-from broker.rpc.call import caller
-from broker.rpc.guard import Guard
-from broker.rpc.recorder import Recorder
-from broker.settings import LimitsSettings
-from broker.state.codec import decode_api_key
-from broker.state.memory import Memory
 from support.fake_ledger import FakeLedger
 from support.inproc import CONSUMER_KEY, VIEWER_KEY, api_key_document, bearer
 from support.wire import Failure, Log, as_failure
+from valetkey_broker.authn.authenticator import build_authenticator
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.limits.throttle import Throttle
+from valetkey_broker.rpc.call import caller
+from valetkey_broker.rpc.call_recorder import Recorder
+from valetkey_broker.rpc.guard import Guard
+from valetkey_broker.settings import AuthnSettings, LimitsSettings
+from valetkey_broker.state.codec import decode_api_key
+from valetkey_broker.state.memory import Memory
 
 KINDS = ["unary_unary", "unary_stream", "stream_unary", "stream_stream"]
 LISTED = "/valetkey.v1.ConnectorService/GetConnector"

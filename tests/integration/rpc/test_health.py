@@ -11,13 +11,13 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from broker.errors import BrokerError, Reason
-from broker.rpc.health import MOST_WATCHES, MOST_WATCHES_OF_ONE, Health
-from broker.rpc.server import SERVICES
 from support.fake_store import FakeStateStore
 from support.inproc import CONSUMER_KEY, OPERATOR_KEY, Broker, bearer, new_connector, running_broker, seed_keys
 from support.wire import Log, as_failure, eventually, failure
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.rpc.health import MOST_WATCHES, MOST_WATCHES_OF_ONE, Health
+from valetkey_broker.rpc.server import SERVICES
 
 REQUEST = IssueTokenRequest(resource_id="demo", permissions=[1])
 AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "Vault cannot be used: the fake is away", {"cause": "unreachable"})

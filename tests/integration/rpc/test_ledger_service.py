@@ -12,7 +12,6 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from broker.model import Event, EventKind
 from support.inproc import (
     ADMIN_KEY,
     AUDITOR_KEY,
@@ -27,6 +26,7 @@ from support.inproc import (
 from support.wire import failure
 from valetkey.v1 import ledger_service_pb2 as pb
 from valetkey.v1.token_service_pb2 import IssueTokenRequest, IssueTokenResponse
+from valetkey_broker.model import Event, EventKind
 
 INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
 

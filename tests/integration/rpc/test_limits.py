@@ -8,11 +8,11 @@ import grpc
 import grpc.aio
 import pytest
 
-from broker.model import EventFilter, EventKind
-from broker.rpc.server import server_options
 from support.inproc import CONSUMER_KEY, OPERATOR_KEY, Broker, bearer, new_connector, running_broker
 from support.wire import Log, eventually, failure
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
+from valetkey_broker.model import EventFilter, EventKind
+from valetkey_broker.rpc.server import server_options
 
 REQUEST = IssueTokenRequest(resource_id="demo", permissions=[1])
 ISSUE = "/valetkey.v1.TokenService/IssueToken"

@@ -8,7 +8,6 @@ from typing import Any
 import grpc
 import pytest
 
-from broker.model import EventKind
 from support.core import NOW, FakeClock
 from support.fake_ledger import FakeLedger
 from support.inproc import (
@@ -25,6 +24,7 @@ from support.wire import Failure, failure
 from valetkey.v1.common_pb2 import PERMISSION_READ
 from valetkey.v1.connector_service_pb2 import ListConnectorsRequest
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
+from valetkey_broker.model import EventKind
 
 REQUEST = IssueTokenRequest(resource_id="demo", permissions=[PERMISSION_READ])
 EXHAUSTED = (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED")

@@ -13,8 +13,6 @@ import grpc.aio
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from broker.errors import BrokerError, Reason
-from broker.model import Event, EventFilter, EventKind
 from support.fake_ledger import FakeLedger, ledger_down
 from support.fake_store import FakeStateStore
 from support.inproc import (
@@ -38,6 +36,8 @@ from valetkey.v1 import grant_service_pb2 as grants_pb
 from valetkey.v1.common_pb2 import PERMISSION_LIST, PERMISSION_READ
 from valetkey.v1.resource_service_pb2 import ListResourcesRequest
 from valetkey.v1.token_service_pb2 import IssueTokenRequest, IssueTokenResponse
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import Event, EventFilter, EventKind
 
 UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, "LEDGER_UNAVAILABLE")
 EXPIRED_KEY, FRESH_KEY = make_key("E"), make_key("F")

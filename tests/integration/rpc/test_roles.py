@@ -3,9 +3,9 @@
 import grpc
 import pytest
 
-from broker.authz.methods import METHODS, Access
 from support.inproc import ADMIN_KEY, AUDITOR_KEY, CONSUMER_KEY, OPERATOR_KEY, VIEWER_KEY, Broker, bearer
 from support.wire import failure
+from valetkey_broker.api.methods import METHODS, Access
 
 KEYS = {
     "admin": ADMIN_KEY,

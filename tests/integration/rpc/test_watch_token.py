@@ -13,9 +13,6 @@ import grpc.aio
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from broker.devstack.ports import free_port
-from broker.errors import Reason
-from broker.model import EventKind
 from support.fake_ledger import FakeLedger, ledger_down
 from support.fake_store import FakeStateStore
 from support.inproc import (
@@ -36,6 +33,9 @@ from support.spiffe import DOMAIN, WORKLOAD, SpiffeCa
 from support.wire import Failure, as_failure, eventually, failure
 from valetkey.v1 import api_key_service_pb2, connector_service_pb2, grant_service_pb2, token_service_pb2_grpc
 from valetkey.v1 import token_service_pb2 as pb
+from valetkey_broker.errors import Reason
+from valetkey_broker.model import EventKind
+from valetkey_devstack.free_ports import free_port
 
 EXHAUSTED = (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED")
 WATCH = "/valetkey.v1.TokenService/WatchToken"

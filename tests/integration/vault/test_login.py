@@ -10,10 +10,10 @@ import pytest_asyncio
 from hvac import exceptions
 from structlog.testing import capture_logs
 
-from broker.devstack.ca import make_ca
-from broker.devstack.openbao import ROLE, OpenBao
-from broker.errors import BrokerError, Reason
 from support.openbao import login_life, running_openbao, store_on, token_of
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_devstack.ca import make_ca
+from valetkey_devstack.openbao import ROLE, OpenBao
 
 pytestmark = pytest.mark.xdist_group("openbao-login")
 

@@ -7,9 +7,9 @@ import pytest
 import pytest_asyncio
 from hvac import exceptions
 
-from broker.adapters.vault import broker_policy
-from broker.devstack.openbao import ROLE, OpenBao
 from support.openbao import running_openbao
+from valetkey_broker.adapters.vault import broker_policy
+from valetkey_devstack.openbao import ROLE, OpenBao
 
 pytestmark = pytest.mark.xdist_group("openbao-policy")
 

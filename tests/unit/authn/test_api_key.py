@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from broker.authn.api_key import ApiKeyVerifier
-from broker.authn.composite import CompositeAuthenticator
-from broker.authn.roles import RoleBindings
-from broker.errors import BrokerError, Reason
-from broker.model import Principal, Role
-from broker.observability.redaction import scrub
-from broker.ports import CallEvidence, Clock
-from broker.state.memory import Memory
 from support.core import NOW, FakeClock, make_api_key
+from valetkey_broker.authn.api_key import ApiKeyVerifier
+from valetkey_broker.authn.authenticator import CompositeAuthenticator
+from valetkey_broker.authn.roles import RoleBindings
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import Principal, Role
+from valetkey_broker.observability.redaction import scrub
+from valetkey_broker.ports import CallEvidence, Clock
+from valetkey_broker.state.memory import Memory
 
 _KEY = "vk_" + "T" * 43
 _GOOD = f"Bearer {_KEY}"

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.authn.mtls import MtlsVerifier
-from broker.authn.roles import RoleBindings
-from broker.authn.trust import TrustBundles
-from broker.errors import BrokerError, ConfigurationError
-from broker.model import Evidence, InvalidFieldError, Pattern, Role
-from broker.model.spiffe import check_trust_domain, parse_spiffe_id
 from support.core import FakeClock
 from support.spiffe import CLIENT, DOMAIN, SERVER, WORKLOAD, SpiffeCa
+from valetkey_broker.authn.mtls import MtlsVerifier
+from valetkey_broker.authn.roles import RoleBindings
+from valetkey_broker.authn.trust_bundles import TrustBundles
+from valetkey_broker.errors import BrokerError, ConfigurationError
+from valetkey_broker.model import Evidence, InvalidFieldError, Pattern, Role
+from valetkey_broker.model.spiffe import check_trust_domain, parse_spiffe_id
 
 
 class Mtls:

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.authn.claims import ClaimRules, check_claims
-from broker.authn.key_ring import KeyRing
-from broker.authn.roles import RoleBindings
-from broker.errors import BrokerError
-from broker.model import Evidence, Pattern, Role
 from support.core import NOW
 from support.oidc import AUDIENCE, ISSUER, SUBJECT, Signer, claims, mint
 from support.oidc_verifier import Oidc
 from support.refusals import problem, refusal
+from valetkey_broker.authn.claims import ClaimRules, check_claims
+from valetkey_broker.authn.issuer_keys import KeyRing
+from valetkey_broker.authn.roles import RoleBindings
+from valetkey_broker.errors import BrokerError
+from valetkey_broker.model import Evidence, Pattern, Role
 
 
 def token(signer: Signer | None = None, **more: Any) -> str:

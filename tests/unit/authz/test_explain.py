@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.authz.explain import Explainer, Explanation, Question
-from broker.authz.policy import Policy
-from broker.errors import BrokerError, Reason
-from broker.model import Connector, Permission, PermissionSet, Principal, ResourceId, Role
-from broker.state.memory import Memory
 from support.core import NOW, FakeClock, make_connector, make_grant, principal
+from valetkey_broker.authz.explain import Explainer, Explanation, Question
+from valetkey_broker.authz.policy import Policy
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import Connector, Permission, PermissionSet, Principal, ResourceId, Role
+from valetkey_broker.state.memory import Memory
 
 TTL = 900
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from broker.authz.grant_admin import GrantAdmin, GrantDraft
-from broker.errors import BrokerError, Reason
-from broker.model import (
+from support.core import NOW, FakeClock, Replica, make_connector
+from support.fake_store import FakeStateStore
+from valetkey_broker.authz.grant_admin import GrantAdmin, GrantDraft
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import (
     CONSUMER_PERMISSIONS,
     ConsumerRole,
     Grant,
@@ -17,8 +19,6 @@ from broker.model import (
     Permission,
     PermissionSet,
 )
-from support.core import NOW, FakeClock, Replica, make_connector
-from support.fake_store import FakeStateStore
 
 MAX_TTL = 12 * 3600
 DRAFT = GrantDraft(

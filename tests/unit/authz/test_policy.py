@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from broker.authz.grants import GrantIndex
-from broker.authz.policy import Allowance, Policy
-from broker.errors import BrokerError, Reason
-from broker.model import Connector, Permission, PermissionSet, Principal, ResourceId
-from broker.state.memory import Memory
 from support.core import NOW, FakeClock, make_connector, make_grant, principal
+from valetkey_broker.authz.grants import GrantIndex
+from valetkey_broker.authz.policy import Allowance, Policy
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import Connector, Permission, PermissionSet, Principal, ResourceId
+from valetkey_broker.state.memory import Memory
 
 READ = PermissionSet((Permission.READ,))
 NAMES = {"r": "read", "a": "add", "c": "create", "w": "write", "d": "delete", "l": "list"}

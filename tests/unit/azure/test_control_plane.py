@@ -11,9 +11,9 @@ import aiohttp
 import jwt
 import pytest
 
-from broker.devstack.ca import make_ca
-from broker.devstack.control_plane import ControlPlane
-from broker.model import InvalidFieldError, Secret
+from valetkey_broker.model import InvalidFieldError, Secret
+from valetkey_devstack.ca import make_ca
+from valetkey_devstack.control_plane import ControlPlane
 
 TENANT = "11111111-1111-1111-1111-111111111111"
 CLIENT = "22222222-2222-2222-2222-222222222222"

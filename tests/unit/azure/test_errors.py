@@ -11,10 +11,10 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.adapters.azure.errors import Asking, Step, ask, broker_error
-from broker.adapters.azure.fanout import each
-from broker.adapters.azure.transport import PinnedTransport
-from broker.errors import BrokerError, Reason
+from valetkey_broker.adapters.azure.errors import Asking, Step, ask, broker_error
+from valetkey_broker.adapters.azure.fan_out import each
+from valetkey_broker.adapters.azure.transport import PinnedTransport
+from valetkey_broker.errors import BrokerError, Reason
 
 KEY = Asking(Step.DELEGATION_KEY, "demo", "a-client", "demoaccount")
 LOG_IN = Asking(Step.LOG_IN, "demo", "a-client")

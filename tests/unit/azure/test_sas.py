@@ -14,8 +14,8 @@ from azure.storage.blob import UserDelegationKey, generate_container_sas
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.adapters.azure import sas
-from broker.model import CloudProfile, DelegationKey, InvalidFieldError, Permission, PermissionSet, SasRequest
+from valetkey_broker.adapters.azure import sas
+from valetkey_broker.model import CloudProfile, DelegationKey, InvalidFieldError, Permission, PermissionSet, SasRequest
 
 PROFILE = CloudProfile("any", "https://login.invalid", "", "https://{account}.blob.invalid")
 NOW = 1_750_000_000

@@ -4,7 +4,7 @@ import hashlib
 import re
 
 import valetkey
-from broker.model import api_key_digest
+from valetkey_broker.model import api_key_digest
 
 
 def test_a_key_has_the_form_and_digest_the_broker_knows() -> None:

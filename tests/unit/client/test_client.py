@@ -7,11 +7,11 @@ import grpc
 import pytest
 
 import valetkey
-from broker.errors import Reason
 from support.fake_broker import API_KEY, SAS, Failure, FakeBroker, connector, entry, resource
 from valetkey import AzureConfig, Client
 from valetkey.cli import words
 from valetkey.v1 import errors_pb2 as errors_pb
+from valetkey_broker.errors import Reason
 
 
 def test_every_public_name_loads() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import valetkey
-from broker.devstack.ca import make_ca
 from support.fake_broker import API_KEY, FakeBroker, running_fake_broker
 from valetkey import Client
+from valetkey_devstack.ca import make_ca
 
 
 def test_nobody_at_the_endpoint() -> None:

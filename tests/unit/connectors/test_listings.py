@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from broker.connectors.listings import RecentListings
-from broker.errors import BrokerError, Reason
-from broker.model import Connector, Container
 from support.core import NOW, FakeClock, make_connector
+from valetkey_broker.connectors.listings import RecentListings
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import Connector, Container
 
 _ONE = make_connector("one")
 

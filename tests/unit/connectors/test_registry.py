@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from broker.connectors.registry import ConnectorRegistry, NewConnector
-from broker.errors import BrokerError, Reason
-from broker.model import (
+from support.core import CLIENT, OTHER_PROFILE, PLANTED, PROFILE, PROFILES, TENANT, FakeClock, Replica
+from support.fake_cloud import FakeCloud
+from support.fake_store import FakeStateStore
+from valetkey_broker.connectors.registry import ConnectorRegistry, NewConnector
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import (
     AuthMethod,
     AzureConfig,
     Connector,
@@ -20,9 +23,6 @@ from broker.model import (
     ResourceType,
     Secret,
 )
-from support.core import CLIENT, OTHER_PROFILE, PLANTED, PROFILE, PROFILES, TENANT, FakeClock, Replica
-from support.fake_cloud import FakeCloud
-from support.fake_store import FakeStateStore
 
 _UUID = "0f9d7c52-6a3e-4a53-9d53-0f3a4f4f6c11"
 

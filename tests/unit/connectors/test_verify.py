@@ -2,11 +2,11 @@
 
 import pytest
 
-from broker.connectors.verify import pinned, serving, verify
-from broker.errors import BrokerError, Reason
-from broker.model import Connector, Container, Credential, DelegationKey, ResourceId, Secret
 from support.core import NOW, PLANTED, PROFILE, FakeClock, make_connector
 from support.fake_cloud import FakeCloud
+from valetkey_broker.connectors.verify import pinned, serving, verify
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import Connector, Container, Credential, DelegationKey, ResourceId, Secret
 
 _CREDENTIAL = Credential(1, Secret(PLANTED))
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from broker.devstack.ca import make_ca
-from broker.devstack.process import tls_ready
+from valetkey_devstack.ca import make_ca
+from valetkey_devstack.child_process import tls_ready
 
 # Python 3.13 verifies this strictly by default; older ones are told to.
 _STRICT = ssl.VerifyFlags.VERIFY_X509_STRICT

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 import pytest_asyncio
 
-from broker.errors import BrokerError, Reason
-from broker.issuing.choose import Choice, ConnectorChooser
-from broker.issuing.directory import ContainerDirectory
-from broker.model import Connector, Container, Credential, ResourceId
 from support.core import PROFILE, PROFILES, FakeClock, credential_of, make_connector, principal
 from support.fake_cloud import FakeCloud
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.issuing.choose import Choice, ConnectorChooser
+from valetkey_broker.issuing.directory import ContainerDirectory
+from valetkey_broker.model import Connector, Container, Credential, ResourceId
 
 
 class BoundCloud(FakeCloud):

@@ -7,10 +7,10 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from broker.errors import BrokerError, Reason
-from broker.issuing.delegation_keys import DelegationKeys
 from support.core import NOW, PROFILE, FakeClock, credential_of, make_connector
 from support.fake_cloud import FakeCloud
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.issuing.delegation_keys import DelegationKeys
 
 _HOUR = 3600.0
 _DAY = 24 * _HOUR

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from broker.errors import BrokerError, Reason
-from broker.issuing.directory import ContainerDirectory, nowhere
-from broker.model import Container
 from support.core import NOW, PROFILE, FakeClock, credential_of, make_connector
 from support.fake_cloud import FakeCloud
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.issuing.directory import ContainerDirectory, nowhere
+from valetkey_broker.model import Container
 
 _ONE = make_connector("one")
 

@@ -11,29 +11,6 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from broker.authn.api_key import ApiKeyVerifier
-from broker.authn.roles import RoleBindings
-from broker.authz.policy import Policy
-from broker.errors import BrokerError, Reason
-from broker.issuing.choose import ConnectorChooser
-from broker.issuing.delegation_keys import DelegationKeys
-from broker.issuing.directory import ContainerDirectory
-from broker.issuing.issuer import Issuer
-from broker.issuing.request import TokenRequest
-from broker.model import (
-    DelegationKey,
-    Event,
-    EventKind,
-    InvalidFieldError,
-    Lease,
-    Permission,
-    PermissionSet,
-    Principal,
-    Role,
-    Secret,
-    Standing,
-)
-from broker.settings import IssuingSettings
 from support.core import (
     NOW,
     PLANTED,
@@ -49,6 +26,29 @@ from support.core import (
 )
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger, ledger_down
+from valetkey_broker.authn.api_key import ApiKeyVerifier
+from valetkey_broker.authn.roles import RoleBindings
+from valetkey_broker.authz.policy import Policy
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.issuing.choose import ConnectorChooser
+from valetkey_broker.issuing.delegation_keys import DelegationKeys
+from valetkey_broker.issuing.directory import ContainerDirectory
+from valetkey_broker.issuing.issuer import Issuer
+from valetkey_broker.issuing.request import TokenRequest
+from valetkey_broker.model import (
+    DelegationKey,
+    Event,
+    EventKind,
+    InvalidFieldError,
+    Lease,
+    Permission,
+    PermissionSet,
+    Principal,
+    Role,
+    Secret,
+    Standing,
+)
+from valetkey_broker.settings import IssuingSettings
 
 _CONSUMER = principal(name="key:trainer", expires=NOW + 100_000)
 _READ_LIST = PermissionSet([Permission.READ, Permission.LIST])

@@ -2,7 +2,7 @@
 
 import uuid
 
-from broker.issuing.issuer import _new_lease_id
+from valetkey_broker.issuing.issuer import _new_lease_id
 
 NOW = 1_790_000_000.25
 

@@ -8,16 +8,6 @@ from typing import Any
 
 import pytest
 
-from broker.authz.policy import Policy
-from broker.errors import BrokerError, Reason
-from broker.issuing.choose import ConnectorChooser
-from broker.issuing.delegation_keys import DelegationKeys
-from broker.issuing.directory import ContainerDirectory
-from broker.issuing.issuer import Issuer
-from broker.issuing.request import TokenRequest
-from broker.issuing.watch import EndReason, TokenWatcher
-from broker.model import InvalidFieldError, Lease, Permission, PermissionSet, Principal, ResourceId, Standing
-from broker.settings import IssuingSettings
 from support.core import (
     NOW,
     PROFILE,
@@ -32,6 +22,16 @@ from support.core import (
 )
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger, ledger_down
+from valetkey_broker.authz.policy import Policy
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.issuing.choose import ConnectorChooser
+from valetkey_broker.issuing.delegation_keys import DelegationKeys
+from valetkey_broker.issuing.directory import ContainerDirectory
+from valetkey_broker.issuing.issuer import Issuer
+from valetkey_broker.issuing.request import TokenRequest
+from valetkey_broker.issuing.watch import EndReason, TokenWatcher
+from valetkey_broker.model import InvalidFieldError, Lease, Permission, PermissionSet, Principal, ResourceId, Standing
+from valetkey_broker.settings import IssuingSettings
 
 REQUEST = TokenRequest.parse("az://demo", PermissionSet([Permission.READ]), ttl=1000)
 TRAINER = principal(name="key:trainer", expires=NOW + 100_000)

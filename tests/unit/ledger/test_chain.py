@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.ledger.chain import GENESIS, MAX_CHARACTERS, extend, hash_of, stored_event
-from broker.ledger.schema import COLUMNS
-from broker.model import Event, EventKind, Head
 from support.ledgers import issued
+from valetkey_broker.ledger.chain import GENESIS, MAX_CHARACTERS, extend, hash_of, stored_event
+from valetkey_broker.ledger.schema import COLUMNS
+from valetkey_broker.model import Event, EventKind, Head
 
 WRITER = "11111111-1111-4111-8111-111111111111"
 

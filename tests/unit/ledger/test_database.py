@@ -15,14 +15,14 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from pydantic import ValidationError
 
-import broker.ledger
-from broker.errors import BrokerError, ConfigurationError, Reason
-from broker.ledger import SqlLedger
-from broker.ledger.database import Database
-from broker.ledger.schema import HEAD_REVISION, VERSION_TABLE, metadata
-from broker.ledger_settings import LedgerSettings
-from broker.model import EventFilter, Secret
+import valetkey_broker.ledger
 from support.ledgers import denied, open_ledger
+from valetkey_broker.errors import BrokerError, ConfigurationError, Reason
+from valetkey_broker.ledger import SqlLedger
+from valetkey_broker.ledger.database import Database
+from valetkey_broker.ledger.schema import HEAD_REVISION, VERSION_TABLE, metadata
+from valetkey_broker.model import EventFilter, Secret
+from valetkey_broker.settings import LedgerSettings
 
 PASSWORD = "PLANTED-password"
 
@@ -40,7 +40,7 @@ def test_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
 def test_newest_migration_is_the_one_the_code_knows() -> None:
     """A migration that is added without saying so would never run."""
     config = Config()
-    config.set_main_option("script_location", str(Path(broker.ledger.__file__).with_name("migrations")))
+    config.set_main_option("script_location", str(Path(valetkey_broker.ledger.__file__).with_name("migrations")))
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD_REVISION
 
 

@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import psycopg
 import pytest
 
-from broker.errors import BrokerError, Reason
-from broker.ledger import writer as module
-from broker.ledger.chain import GENESIS, Row
-from broker.ledger.troubles import LostHeadError
-from broker.ledger.writer import GroupWriter
-from broker.model import Head
 from support.ledgers import denied, until
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.ledger import writer as module
+from valetkey_broker.ledger.chain import GENESIS, Row
+from valetkey_broker.ledger.errors import LostHeadError
+from valetkey_broker.ledger.writer import GroupWriter
+from valetkey_broker.model import Head
 
 
 class FakeAppender:

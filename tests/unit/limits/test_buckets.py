@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.limits import TokenBuckets
 from support.core import FakeClock
+from valetkey_broker.limits import TokenBuckets
 
 RATES = st.floats(0.01, 1000)
 BURSTS = st.integers(1, 50)

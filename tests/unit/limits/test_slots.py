@@ -2,7 +2,7 @@
 
 import pytest
 
-from broker.limits import Slots
+from valetkey_broker.limits import Slots
 
 
 def test_so_many_and_no_more() -> None:

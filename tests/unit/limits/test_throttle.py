@@ -2,10 +2,10 @@
 
 import pytest
 
-from broker.errors import BrokerError, Reason
-from broker.limits import Throttle
-from broker.settings import LimitsSettings
 from support.core import FakeClock, principal
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.limits import Throttle
+from valetkey_broker.settings import LimitsSettings
 
 WRONG = BrokerError(Reason.CREDENTIALS_INVALID, "wrong")
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.model import InvalidFieldError, check_account, check_name, check_uuid
-from broker.model.invalid import shown
-from broker.model.names import check_resource_group
+from valetkey_broker.model import InvalidFieldError, check_account, check_name, check_uuid
+from valetkey_broker.model.errors import shown
+from valetkey_broker.model.names import check_resource_group
 
 _UUID = "0f9d7c52-6a3e-4a53-9d53-0f3a4f4f6c11"
 _CONTROLS = ("\0", "\n", "\r\n", " ", "\u2028", "\u200b")

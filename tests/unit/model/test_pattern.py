@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.model import Pattern
+from valetkey_broker.model import Pattern
 
 _PIECES = st.lists(st.text("ab-/:#", min_size=1, max_size=4), min_size=1, max_size=4)
 # What is between two asterisks is never empty; a pattern has to name something, here at least an `a`.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from broker.model import Container, InvalidFieldError, ResourceId
+from valetkey_broker.model import Container, InvalidFieldError, ResourceId
 
 _ALNUM = string.ascii_lowercase + string.digits
 _PATH_ALPHABET = string.ascii_letters + string.digits + "_.=@+,~!()'-"

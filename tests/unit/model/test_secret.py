@@ -9,7 +9,7 @@ import pickle
 
 import pytest
 
-from broker.model import Credential, DelegationKey, Lease, Permission, PermissionSet, Secret
+from valetkey_broker.model import Credential, DelegationKey, Lease, Permission, PermissionSet, Secret
 
 _PLANTED = "PLANTED~value"
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.errors import BrokerError, Reason
-from broker.model import (
+from valetkey.v1 import errors_pb2
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import (
     CloudProfile,
     Evidence,
     InvalidFieldError,
@@ -19,7 +20,6 @@ from broker.model import (
     api_key_digest,
     parse_source_ip,
 )
-from valetkey.v1 import errors_pb2
 
 _AZURE_ORDER = "racwdl"
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import structlog
 
-from broker.model import Secret
-from broker.observability.logging import configure_logging, request_id_var
+from valetkey_broker.model import Secret
+from valetkey_broker.observability.logging import configure_logging, request_id_var
 
 _PLANTED = "PLANTED"
 

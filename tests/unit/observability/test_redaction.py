@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from broker.model import Secret
-from broker.observability.redaction import frames, redact, scrub
 from valetkey.v1 import token_service_pb2
+from valetkey_broker.model import Secret
+from valetkey_broker.observability.redaction import frames, redact, scrub
 
 _PLANTED = "PLANTED"
 

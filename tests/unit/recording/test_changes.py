@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from broker.errors import BrokerError, Reason
-from broker.model import Event, EventKind, InvalidFieldError
-from broker.recording import Changes, UnrecordedOutcomeError
 from support.core import NOW, FakeClock
 from support.fake_ledger import FakeLedger, ledger_down
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import Event, EventKind, InvalidFieldError
+from valetkey_broker.recording import Changes, UnrecordedOutcomeError
 
 BEGUN = Event(
     kind=EventKind.CHANGE_BEGUN,

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from broker.model import Event, EventKind
-from broker.recording import Refusals
 from support.core import NOW, FakeClock
 from support.fake_ledger import FakeLedger, ledger_down
 from support.ledgers import denied
+from valetkey_broker.model import Event, EventKind
+from valetkey_broker.recording import Refusals
 
 
 def refused(**fields: Any) -> Event:

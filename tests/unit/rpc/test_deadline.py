@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from broker.rpc.deadline import Deadlines
+from valetkey_broker.rpc.deadline import Deadlines
 
 
 async def test_a_result_that_needs_no_waiting() -> None:

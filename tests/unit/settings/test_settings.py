@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from broker.errors import ConfigurationError
-from broker.model import CloudProfile
-from broker.settings import ENV_PREFIX, Settings, load_settings
+from valetkey_broker.errors import ConfigurationError
+from valetkey_broker.model import CloudProfile
+from valetkey_broker.settings import ENV_PREFIX, Settings, load_settings
 
 _CLOUD = {"authority": "https://login.example", "blob_endpoint": "https://{account}.blob.example"}
 

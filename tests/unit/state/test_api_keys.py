@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from broker.errors import BrokerError, Reason
-from broker.model import Role
 from support.core import Replica, make_api_key
 from support.fake_store import FakeStateStore
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import Role
 
 
 async def test_api_keys_come_and_go() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from broker.errors import BrokerError, Reason
-from broker.model import Connector, Secret
 from support.core import PLANTED, Replica, make_connector
 from support.fake_store import FakeStateStore
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import Connector, Secret
 
 
 class Died(Exception):  # noqa: N818 (an event, not an error)

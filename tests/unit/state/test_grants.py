@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from broker.errors import BrokerError, Reason
-from broker.model import ConsumerRole, Grant, InvalidFieldError, Pattern
-from broker.state.codec import decode_grant, encode_grant
 from support.core import NOW, Replica, make_connector, make_grant
 from support.fake_store import FakeStateStore
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import ConsumerRole, Grant, InvalidFieldError, Pattern
+from valetkey_broker.state.codec import decode_grant, encode_grant
 
 CONNECTOR = make_connector()
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from broker.errors import BrokerError, Reason
-from broker.model import Connector, Secret
 from support.core import PLANTED, Replica, make_api_key, make_connector
 from support.fake_store import FakeStateStore
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import Connector, Secret
 
 _AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "away", {"cause": "timeout"})
 _NAME = "azure-blob-demo"

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from broker.errors import BrokerError, Reason
-from broker.model import Secret
-from broker.state.codec import encode_grant
-from broker.state.generation import JOURNAL_LENGTH, PATH, Generation, bump, read_generation
 from support.core import PLANTED, Replica, make_api_key, make_connector, make_grant
 from support.fake_store import FakeStateStore
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import Secret
+from valetkey_broker.state.codec import encode_grant
+from valetkey_broker.state.generation import JOURNAL_LENGTH, PATH, Generation, bump, read_generation
 
 _AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "away", {"cause": "sealed"})
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from broker.errors import BrokerError, Reason
-from broker.settings import VaultSettings
-from broker.state.generation import bump
-from broker.state.sync import StateSync
 from support.core import Replica, make_api_key
 from support.fake_store import FakeStateStore
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.settings import VaultSettings
+from valetkey_broker.state.generation import bump
+from valetkey_broker.state.sync import StateSync
 
 _AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "Vault is sealed", {"cause": "sealed"})
 

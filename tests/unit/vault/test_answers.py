@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from broker.adapters.vault import VaultStateStore
-from broker.adapters.vault.problems import explain
-from broker.devstack.ca import make_ca
-from broker.errors import BrokerError, Reason
-from broker.settings import VaultSettings
+from valetkey_broker.adapters.vault import VaultStateStore
+from valetkey_broker.adapters.vault.errors import explain
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.settings import VaultSettings
+from valetkey_devstack.ca import make_ca
 
 LOGIN = {"auth": {"client_token": "planted-token", "lease_duration": 600, "renewable": True}}
 JSON = "application/json"

@@ -9,11 +9,11 @@ import pytest
 from hvac import exceptions
 from structlog.testing import capture_logs
 
-from broker.adapters.vault.calls import Calls
-from broker.adapters.vault.client import Token, VaultClient
-from broker.adapters.vault.login import Login
-from broker.errors import BrokerError
-from broker.model import Secret
+from valetkey_broker.adapters.vault.calls import Calls
+from valetkey_broker.adapters.vault.client import Token, VaultClient
+from valetkey_broker.adapters.vault.login import Login
+from valetkey_broker.errors import BrokerError
+from valetkey_broker.model import Secret
 
 
 class FakeClient:

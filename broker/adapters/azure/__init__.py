@@ -1,5 +1,0 @@
-"""Azure: Entra log-in, storage accounts, containers, user delegation keys and the SAS they sign."""
-
-from broker.adapters.azure.cloud import AzureCloud
-
-__all__ = ["AzureCloud"]

@@ -1,0 +1,76 @@
+"""Azure Resource Manager: which storage accounts a service principal sees."""
+
+import asyncio
+from importlib import import_module
+from typing import Any
+
+from valetkey_broker.adapters.azure.entra_credential import Login, arm_scope
+from valetkey_broker.adapters.azure.errors import Asking, ask
+from valetkey_broker.adapters.azure.fan_out import each
+from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS, Network
+from valetkey_broker.model import AzureConfig, CloudProfile, InvalidFieldError, check_account, check_uuid
+
+# Kinds without a blob service: https://learn.microsoft.com/azure/storage/common/storage-account-overview
+_WITHOUT_BLOBS = frozenset({"FileStorage"})
+
+
+async def find_accounts(
+    config: AzureConfig, profile: CloudProfile, network: Network, login: Login, asking: Asking
+) -> list[str]:
+    """Returns the names of the storage accounts ARM shows, sorted, narrowed as `config` says.
+
+    Raises BrokerError. Subscriptions in which the service principal may not look, or which lack the resource group,
+    are left out, unless that holds for all.
+    """
+    # Heavy, and needed here only: in a thread, for an import would hold up the event loop.
+    await asyncio.to_thread(import_module, "azure.mgmt.storage.aio")
+    await asyncio.to_thread(import_module, "azure.mgmt.resource.subscriptions.aio")
+    options: dict[str, Any] = {
+        "base_url": profile.arm_endpoint,
+        "credential_scopes": [arm_scope(profile)],
+        "transport": network.transport(profile.arm_endpoint),
+        **CLIENT_OPTIONS,
+    }
+    if config.subscription_id:
+        subscriptions = [config.subscription_id]
+    else:
+        subscriptions = await _subscriptions(login, options, asking)
+
+    async def look(subscription: str) -> set[str]:
+        return await _in_subscription(subscription, config.resource_group, login, options, asking)
+
+    return sorted(set().union(*await each(subscriptions, look)))
+
+
+async def _subscriptions(login: Login, options: dict[str, Any], asking: Asking) -> list[str]:
+    from azure.mgmt.resource.subscriptions.aio import SubscriptionClient  # noqa: PLC0415 (see find_accounts)
+
+    async def ids() -> list[str]:
+        client = SubscriptionClient(login, **options)
+        return [
+            check_uuid("subscription_id", str(found.subscription_id)) async for found in client.subscriptions.list()
+        ]
+
+    return await ask(asking, ids)
+
+
+async def _in_subscription(
+    subscription: str, resource_group: str, login: Login, options: dict[str, Any], asking: Asking
+) -> set[str]:
+    from azure.mgmt.storage.aio import StorageManagementClient  # noqa: PLC0415 (see find_accounts)
+
+    async def names() -> set[str]:
+        operations = StorageManagementClient(login, subscription, **options).storage_accounts
+        pages = operations.list_by_resource_group(resource_group) if resource_group else operations.list()
+        return {str(found.name) async for found in pages if found.kind not in _WITHOUT_BLOBS}
+
+    return {name for name in await ask(asking, names) if _is_account_name(name)}
+
+
+def _is_account_name(name: str) -> bool:
+    # It goes into a host name, and what ARM says is input too.
+    try:
+        check_account("storage_account", name)
+    except InvalidFieldError:
+        return False
+    return True

@@ -1,0 +1,90 @@
+"""Logging in to Entra as a service principal."""
+
+import asyncio
+from types import TracebackType
+from typing import Any, Self
+
+from azure.core.credentials import AccessToken
+from azure.identity.aio import ClientSecretCredential
+
+from valetkey_broker.adapters.azure.errors import Asking, Step, ask
+from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS, Network
+from valetkey_broker.errors import Reason
+from valetkey_broker.model import CloudProfile, Connector, Credential
+
+# All clouds share it: https://learn.microsoft.com/azure/storage/blobs/authorize-access-azure-active-directory
+STORAGE_SCOPE = "https://storage.azure.com/.default"
+
+
+def arm_scope(profile: CloudProfile) -> str:
+    """Returns the scope of Azure Resource Manager in `profile`."""
+    return f"{profile.arm_endpoint}/.default"
+
+
+class Login:
+    """One service principal with one secret, as Azure's clients want a credential.
+
+    Tokens stay in memory and are renewed in time. Only tokens for storage and ARM are got: a storage endpoint may
+    ask for another audience in its challenge, and does not get it.
+    """
+
+    def __init__(self, connector: Connector, credential: Credential, profile: CloudProfile, network: Network) -> None:
+        self._made_for = (connector.azure, credential.client_secret)
+        self._asking = Asking(Step.LOG_IN, connector.name, connector.azure.client_id)
+        self._scopes = {STORAGE_SCOPE, arm_scope(profile)}
+        # One at a time: many calls at once with no token yet ask Entra once.
+        self._lock = asyncio.Lock()
+        self._credential = ClientSecretCredential(
+            connector.azure.tenant_id,
+            connector.azure.client_id,
+            credential.client_secret.reveal(),
+            authority=profile.authority,
+            # The authority is the operator's; whether Microsoft's directory of clouds knows it does not matter.
+            disable_instance_discovery=True,
+            transport=network.transport(profile.authority, busy_raises=True),
+            **CLIENT_OPTIONS,
+        )
+
+    def serves(self, connector: Connector, credential: Credential) -> bool:
+        """Tells whether this log-in was made for just that configuration and secret."""
+        return self._made_for == (connector.azure, credential.client_secret)
+
+    async def prove(self) -> None:
+        """Gets a token for storage. Raises BrokerError."""
+        await self.get_token(STORAGE_SCOPE)
+
+    async def get_token(
+        self,
+        *scopes: str,
+        claims: str | None = None,
+        tenant_id: str | None = None,
+        enable_cae: bool = False,
+        **_options: Any,
+    ) -> AccessToken:
+        """Returns a token from memory or from Entra. Raises BrokerError.
+
+        The tenant is the connector's, whatever a challenge says.
+        """
+        _ = tenant_id
+        if not self._scopes.issuperset(scopes):
+            text = "A storage endpoint asked for a token for another service, which was refused."
+            raise self._asking.failed(Reason.CLOUD_UNAVAILABLE, text)
+        async with self._lock:
+            return await ask(
+                self._asking,
+                lambda: self._credential.get_token(*scopes, claims=claims, enable_cae=enable_cae),
+            )
+
+    async def close(self) -> None:
+        """Does nothing: the connections are the network's."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None = None,
+        _value: BaseException | None = None,
+        _traceback: TracebackType | None = None,
+    ) -> None:
+        return None

@@ -1,0 +1,210 @@
+"""What Azure's libraries raise, as BrokerError: the one place that knows both.
+
+Azure's own text never goes on, for it may echo what was sent; its codes do.
+"""
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from http import HTTPStatus
+from typing import TypeVar
+
+import aiohttp
+from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError, ServiceRequestTimeoutError
+
+from valetkey_broker.adapters.azure.remedies import log_in_refused, not_allowed
+from valetkey_broker.errors import BrokerError, Reason
+
+T = TypeVar("T")
+
+# Rubbish for an answer makes the libraries stumble in many ways; what they are handed here is theirs alone.
+_STUMBLES = (AzureError, aiohttp.ClientError, OSError, ValueError, TypeError, LookupError, AttributeError)
+_AADSTS = re.compile(r"\bAADSTS([0-9]{4,8})\b")
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
+_OAUTH_REFUSALS = ("invalid_client", "unauthorized_client", "invalid_request", "invalid_scope", "access_denied")
+# Entra's codes for "later": https://learn.microsoft.com/entra/identity-platform/reference-error-codes
+_THROTTLED = frozenset({"AADSTS90055", "AADSTS50196"})
+_TRANSIENT = frozenset({"AADSTS90033", "AADSTS90006", "AADSTS90024", "AADSTS50196", "AADSTS90055"})
+_TOKEN_REFUSED = frozenset({"AuthenticationFailed", "InvalidAuthenticationInfo"})
+_LONGEST_WAIT = 3600.0
+
+
+class Step(Enum):
+    """What the broker was about, as people read it."""
+
+    LOG_IN = "log in to Entra"
+    ACCOUNTS = "list storage accounts"
+    CONTAINERS = "list containers"
+    DELEGATION_KEY = "get a user delegation key"
+
+
+class AzureCallError(Exception):
+    """What went wrong, by type and HTTP status only: the cause of a BrokerError, safe to log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Who asks what of whom; `connector` is its name, `client_id` its service principal."""
+
+    step: Step
+    connector: str
+    client_id: str
+    account: str = ""
+
+    def failed(self, reason: Reason, text: str, *, code: str = "", retry_after: float | None = None) -> BrokerError:
+        """Returns the error for this step."""
+        fields = {
+            "step": self.step.value,
+            "azure_code": code,
+            "account": self.account,
+            "connector": self.connector,
+        }
+        metadata = {name: value for name, value in fields.items() if value}
+        return BrokerError(reason, text, metadata, retry_after=retry_after)
+
+    def __str__(self) -> str:
+        return f"{self.step.value} at storage account {self.account}" if self.account else self.step.value
+
+
+async def ask(asking: Asking, call: Callable[[], Awaitable[T]]) -> T:
+    """Runs `call` and once again if the connection failed; answers of any status are final.
+
+    Raises BrokerError, whose cause and context hold nothing of Azure's exception but type and status.
+    """
+    for last in (False, True):
+        try:
+            return await call()
+        except BrokerError:
+            raise
+        except _STUMBLES as error:
+            if not last and _connection_failed(error):
+                continue
+            failure = broker_error(error, asking)
+            cause = AzureCallError(_what(error))
+        # Raised outside of the handler: the original would stay attached as __context__.
+        raise failure from cause
+    raise AssertionError  # pragma: no cover (the second round returns or raises)
+
+
+def broker_error(error: Exception, asking: Asking) -> BrokerError:
+    """Returns the BrokerError for what an Azure library raised during `asking`."""
+    if isinstance(error, HttpResponseError):
+        if error.status_code is not None:
+            return _answered(error, error.status_code, asking)
+        if asking.step is Step.LOG_IN and _aadsts(error):
+            return _answered(error, 400, asking)
+    if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
+        return asking.failed(Reason.CLOUD_UNAVAILABLE, f"Cannot {asking}: no answer in time. Try again later.")
+    for inner in _chain(error):
+        if isinstance(inner, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+            return asking.failed(
+                Reason.CLOUD_UNAVAILABLE,
+                f"Cannot {asking}: its TLS certificate is not trusted. Check ca_file of the cloud profile.",
+            )
+        if isinstance(inner, aiohttp.ClientConnectorDNSError) and asking.account:
+            return asking.failed(
+                Reason.RESOURCE_NOT_FOUND,
+                f"Cannot {asking}: its name is not in DNS. Check the account's name and that it still exists.",
+            )
+    if isinstance(error, ServiceRequestError | aiohttp.ClientError | OSError):
+        text = f"Cannot {asking}: the connection failed. Try again later."
+    else:
+        text = f"Cannot {asking}: the answer could not be understood. Try again later."
+    return asking.failed(Reason.CLOUD_UNAVAILABLE, text)
+
+
+def _answered(error: HttpResponseError, status: int, asking: Asking) -> BrokerError:
+    code = _aadsts(error) if asking.step is Step.LOG_IN else _service_code(error)
+    retry_after = _retry_after(error)
+    throttled = status == HTTPStatus.TOO_MANY_REQUESTS or code in _THROTTLED
+    busy = status == HTTPStatus.SERVICE_UNAVAILABLE and (retry_after is not None or code == "ServerBusy")
+    if throttled or busy:
+        wait = "" if retry_after is None else f" for {retry_after:g} s"
+        text = f"Cannot {asking}: Azure asks to wait{wait}. Try again then."
+        return asking.failed(Reason.CLOUD_THROTTLED, text, code=code, retry_after=retry_after)
+    if not HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR or code in _TRANSIENT:
+        text = f"Cannot {asking}: Azure answered with HTTP {status}. Try again later."
+        return asking.failed(Reason.CLOUD_UNAVAILABLE, text, code=code, retry_after=retry_after)
+    if asking.step is Step.LOG_IN:
+        return _log_in_refused(error, status, asking, code)
+    return _call_refused(status, asking, code)
+
+
+def _log_in_refused(error: HttpResponseError, status: int, asking: Asking, code: str) -> BrokerError:
+    if not code and not any(word in str(error.message) for word in _OAUTH_REFUSALS):
+        text = f"Cannot {asking}: HTTP {status}, but no answer that Entra would give. Try again later."
+        return asking.failed(Reason.CLOUD_UNAVAILABLE, text)
+    text = log_in_refused(asking.client_id, code)
+    return asking.failed(Reason.CLOUD_CREDENTIAL_REJECTED, text, code=code)
+
+
+def _call_refused(status: int, asking: Asking, code: str) -> BrokerError:
+    said = code or f"HTTP {status}"
+    if status == HTTPStatus.NOT_FOUND:
+        reason, hint = Reason.RESOURCE_NOT_FOUND, "check the names, and that they still exist."
+    elif status == HTTPStatus.UNAUTHORIZED or code in _TOKEN_REFUSED:
+        reason = Reason.CLOUD_CREDENTIAL_REJECTED
+        hint = (
+            f"the token of service principal {asking.client_id} was not accepted. Check that the account belongs "
+            "to the connector's tenant and cloud."
+        )
+    elif status == HTTPStatus.FORBIDDEN:
+        reason, hint = Reason.CLOUD_PERMISSION_MISSING, not_allowed(asking.step.name, code, asking.client_id)
+    else:
+        reason, hint = Reason.CLOUD_UNAVAILABLE, "not an answer the broker knows."
+    return asking.failed(reason, f"Cannot {asking}: {said}: {hint}", code=code)
+
+
+def _aadsts(error: HttpResponseError) -> str:
+    match = _AADSTS.search(str(error.message))
+    return f"AADSTS{match[1]}" if match else ""
+
+
+def _service_code(error: HttpResponseError) -> str:
+    headers = getattr(error.response, "headers", {})
+    named = getattr(error, "error_code", None)
+    candidates = (
+        headers.get("x-ms-error-code"),
+        getattr(named, "value", named),
+        getattr(error.error, "code", None),
+    )
+    return next((code for code in candidates if isinstance(code, str) and _CODE.fullmatch(code)), "")
+
+
+def _retry_after(error: HttpResponseError) -> float | None:
+    headers = getattr(error.response, "headers", {})
+    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
+        if (seconds := _number(headers.get(name))) is not None:
+            return min(seconds / 1000, _LONGEST_WAIT)
+    value = headers.get("Retry-After")
+    seconds = _number(value)
+    if seconds is None and value:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return None if seconds is None else min(max(seconds, 0.0), _LONGEST_WAIT)
+
+
+def _number(value: str | None) -> float | None:
+    return float(value) if value and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", value) else None
+
+
+def _connection_failed(error: Exception) -> bool:
+    return isinstance(error, ServiceRequestError) and not isinstance(error, ServiceRequestTimeoutError)
+
+
+def _what(error: Exception) -> str:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    inner = [type(each).__name__ for each in _chain(error)]
+    return " < ".join(inner) + (f", HTTP {status}" if status is not None else "")
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__

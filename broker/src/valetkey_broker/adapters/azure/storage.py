@@ -1,0 +1,79 @@
+"""Blob Storage with an Entra token: listing containers, getting user delegation keys."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from azure.storage.blob import UserDelegationKey
+from azure.storage.blob.aio import BlobServiceClient
+
+from valetkey_broker.adapters.azure.entra_credential import Login
+from valetkey_broker.adapters.azure.errors import Asking, ask
+from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS, Network
+from valetkey_broker.model import CloudProfile, Container, DelegationKey, InvalidFieldError, ResourceId, check_account
+
+# What of a key is signed into a SAS or appears in it: one line of plain characters, no more.
+_PLAIN = re.compile(r"[A-Za-z0-9:+/=_.-]{1,512}")
+_KEY_FIELDS = (
+    "signed_oid",
+    "signed_tid",
+    "signed_start",
+    "signed_expiry",
+    "signed_service",
+    "signed_version",
+    "value",
+)
+
+
+class BlobStorage:
+    """The blob service of one account, for one log-in."""
+
+    def __init__(self, profile: CloudProfile, network: Network, login: Login, account: str, asking: Asking) -> None:
+        self._profile = profile
+        self._account = check_account("storage_account", account)
+        self._asking = asking
+        url = profile.blob_url(self._account)
+        # Cheap to make, and its connections are the network's: there is nothing to keep or to close.
+        self._client = BlobServiceClient(url, credential=login, transport=network.transport(url), **CLIENT_OPTIONS)
+
+    async def containers(self) -> Sequence[Container]:
+        """Lists the containers of the account by name. Raises BrokerError."""
+
+        async def names() -> list[str]:
+            return [str(found.name) async for found in self._client.list_containers()]
+
+        return [
+            Container(self._account, name, self._profile.container_url(self._account, name))
+            for name in sorted(await ask(self._asking, names))
+            if _is_container_name(name)
+        ]
+
+    async def delegation_key(self, starts: float, expires: float) -> DelegationKey:
+        """Gets a key good from `starts` to `expires` (Unix seconds). Raises BrokerError."""
+
+        async def key() -> DelegationKey:
+            got = await self._client.get_user_delegation_key(
+                datetime.fromtimestamp(int(starts), tz=UTC), datetime.fromtimestamp(int(expires), tz=UTC)
+            )
+            return _checked(self._account, got)
+
+        return await ask(self._asking, key)
+
+
+def _checked(account: str, key: UserDelegationKey) -> DelegationKey:
+    for name in _KEY_FIELDS:
+        if not _PLAIN.fullmatch(getattr(key, name) or ""):
+            raise ValueError(f"{name} of a user delegation key is not plain")
+    return DelegationKey(
+        account=account,
+        starts=datetime.fromisoformat(str(key.signed_start)).timestamp(),
+        expires=datetime.fromisoformat(str(key.signed_expiry)).timestamp(),
+        material=key,
+    )
+
+
+def _is_container_name(name: str) -> bool:
+    try:
+        return ResourceId.parse(name).container == name
+    except InvalidFieldError:
+        return False

@@ -1,0 +1,103 @@
+"""Public keys over HTTPS, by OpenID Connect discovery or from a URL that the operator gives."""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from valetkey_broker.adapters.oidc.document import MAX_BYTES, read_object
+from valetkey_broker.ports import KeySourceError
+
+# OpenID Connect Discovery 1.0, section 4.
+_DISCOVERY = "/.well-known/openid-configuration"
+_OK = 200
+
+
+class HttpKeySource:
+    """Asks the issuer each time; caching is the caller's. No redirects, no proxies of the environment, no cookies.
+
+    The bearer token goes to the issuer's own host, and to the host of a `jwks_uri` that the operator gave; never
+    to one that a document named.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        *,
+        jwks_uri: str = "",
+        ca_file: Path | None = None,
+        bearer_token_file: Path | None = None,
+        timeout_seconds: float = 5.0,
+    ) -> None:
+        self._issuer = issuer
+        self._jwks_uri = jwks_uri
+        self._ca_file = ca_file
+        self._token_file = bearer_token_file
+        self._timeout = timeout_seconds
+
+    async def fetch(self) -> Mapping[str, Any]:
+        """Returns the JWKS. Raises KeySourceError, within the timeout for all of it."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                # Read at each fetch: CAs and projected tokens are renewed in place.
+                trust = await asyncio.to_thread(self._trust)
+                headers = await asyncio.to_thread(self._headers)
+                async with aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(ssl=trust), cookie_jar=aiohttp.DummyCookieJar()
+                ) as session:
+                    uri = self._jwks_uri
+                    if not uri:
+                        uri = await self._discover(session, headers)
+                        if urlsplit(uri).netloc != urlsplit(self._issuer).netloc:
+                            headers = {}
+                    return await _get(session, uri, headers)
+        except TimeoutError:
+            raise KeySourceError(f"no answer within {self._timeout:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise KeySourceError(f"cannot be reached: {type(error).__name__}") from None
+
+    async def close(self) -> None:
+        """Has nothing to close: a fetch every few minutes is not worth a connection kept open."""
+
+    async def _discover(self, session: aiohttp.ClientSession, headers: Mapping[str, str]) -> str:
+        document = await _get(session, self._issuer.removesuffix("/") + _DISCOVERY, headers)
+        if document.get("issuer") != self._issuer:
+            raise KeySourceError(
+                "the discovery document is another issuer's; compare its 'issuer', character by character"
+            )
+        uri = document.get("jwks_uri")
+        parts = urlsplit(uri) if isinstance(uri, str) else None
+        if parts is None or parts.scheme != "https" or not parts.hostname or "@" in parts.netloc:
+            raise KeySourceError("the discovery document has no https jwks_uri")
+        return str(uri)
+
+    def _trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self._ca_file)
+
+    def _headers(self) -> dict[str, str]:
+        if self._token_file is None:
+            return {}
+        return {"Authorization": f"Bearer {self._token_file.read_text(encoding='ascii').strip()}"}
+
+
+async def _get(session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    # Not compressed: a small answer must not unfold into a large one.
+    wanted = {"Accept": "application/json", "Accept-Encoding": "identity", **headers}
+    async with session.get(url, headers=wanted, allow_redirects=False) as answer:
+        host = urlsplit(url).hostname
+        if answer.status != _OK:
+            raise KeySourceError(
+                f"{host} answered with status {answer.status}; expected {_OK}, redirects are not followed"
+            )
+        if "Content-Encoding" in answer.headers:
+            raise KeySourceError(f"{host} answered compressed, which was not asked for")
+        raw = bytearray()
+        async for chunk in answer.content.iter_chunked(16 * 1024):
+            raw += chunk
+            if len(raw) > MAX_BYTES:
+                break
+        return read_object(bytes(raw), f"the document of {host}")

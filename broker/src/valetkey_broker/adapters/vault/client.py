@@ -1,0 +1,185 @@
+"""The few blocking calls that the broker makes to Vault: all of hvac and requests is behind this seam."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hvac
+import requests
+from hvac import exceptions
+from requests.adapters import HTTPAdapter
+
+from valetkey_broker.adapters.vault.errors import CredentialFileError, UnexpectedAnswerError
+from valetkey_broker.model import Secret
+from valetkey_broker.ports import CasMismatchError, Document
+from valetkey_broker.settings import VaultSettings
+
+_CAS_MISMATCH = "check-and-set parameter did not match"
+_NO_MOUNT = "no handler for route"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A login. It lapses `lease_seconds` after it was given or renewed; 0 stands for never."""
+
+    value: Secret
+    lease_seconds: float
+    renewable: bool
+
+
+class VaultClient:
+    """Calls Vault; may be used from `connections` threads at once.
+
+    Every method raises what problems.py explains: OSError (as requests does), hvac's VaultError,
+    UnexpectedAnswerError. Nothing is taken from the environment: no VAULT_TOKEN, no proxy, no .netrc.
+    """
+
+    def __init__(self, settings: VaultSettings, connections: int) -> None:
+        self._settings = settings
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.verify = True if settings.ca_file is None else str(settings.ca_file)
+        self._session.mount("https://", HTTPAdapter(pool_connections=1, pool_maxsize=connections))
+        self._hvac = hvac.Client(
+            url=settings.address,
+            # Both are "none" and not None, which would make hvac look into the environment.
+            token="",
+            cert=(),
+            session=self._session,
+            timeout=settings.timeout_seconds,
+            # A redirect would carry the token to another host.
+            allow_redirects=False,
+        )
+        self._kv = self._hvac.secrets.kv.v2
+
+    def use(self, token: Token) -> None:
+        """Makes the calls that begin from now on with `token`."""
+        self._hvac.token = token.value.reveal()
+
+    def log_in(self) -> Token:
+        """Logs in with the role id and secret id as the files have them now."""
+        role_id = _credential("vault.role_id_file", self._settings.role_id_file)
+        secret_id = _credential("vault.secret_id_file", self._settings.secret_id_file)
+        answer = self._hvac.auth.approle.login(
+            role_id.reveal(), secret_id.reveal(), use_token=False, mount_point=self._settings.approle_mount
+        )
+        return _token(answer)
+
+    def renew(self) -> Token:
+        """Renews the token in use."""
+        return _token(self._hvac.auth.token.renew_self())
+
+    def revoke(self) -> None:
+        """Revokes the token in use."""
+        self._hvac.auth.token.revoke_self()
+
+    def read(self, path: str, version: int | None) -> Document | None:
+        """Returns a version (None: the newest); None where there is none or its data is gone."""
+        try:
+            answer = self._kv.read_secret_version(
+                path, version=version, mount_point=self._settings.mount, raise_on_deleted_version=True
+            )
+        except exceptions.InvalidPath as error:
+            _check_mounted(error)
+            return None
+        data = _data(answer)
+        document, number = data.get("data"), _number(data.get("metadata"), "version")
+        return None if document is None else Document(version=number, data=document)
+
+    def write(self, path: str, data: Mapping[str, Any], expected: int) -> int:
+        """Writes the version after `expected`. Raises CasMismatchError where another is the newest."""
+        mismatch = False
+        try:
+            answer = self._kv.create_or_update_secret(
+                path, secret=dict(data), cas=expected, mount_point=self._settings.mount
+            )
+        except exceptions.InvalidRequest as error:
+            if not any(_CAS_MISMATCH in str(text) for text in error.errors or ()):
+                raise
+            mismatch = True
+        if mismatch:  # raised out here: the exception of hvac is not to hang on it
+            raise CasMismatchError(f"{path}: the newest version is not {expected}; nothing was written")
+        return _number(_data(answer), "version")
+
+    def newest(self, path: str) -> int:
+        """Returns the number of the newest version; 0 where there never was one."""
+        try:
+            answer = self._kv.read_secret_metadata(path, mount_point=self._settings.mount)
+        except exceptions.InvalidPath as error:
+            _check_mounted(error)
+            return 0
+        return _number(_data(answer), "current_version")
+
+    def names(self, folder: str) -> Sequence[str]:
+        """Returns the names right below `folder`, sorted, without its own folders."""
+        try:
+            answer = self._kv.list_secrets(folder, mount_point=self._settings.mount)
+        except exceptions.InvalidPath as error:
+            _check_mounted(error)
+            return []
+        keys = _data(answer).get("keys", [])
+        return sorted(key for key in keys if not key.endswith("/"))
+
+    def destroy(self, path: str, versions: Sequence[int]) -> None:
+        """Destroys the data of `versions`; Vault passes over those that are not there."""
+        if not versions:
+            return
+        try:
+            self._kv.destroy_secret_versions(path, list(versions), mount_point=self._settings.mount)
+        except exceptions.InvalidPath as error:
+            _check_mounted(error)
+
+    def close(self) -> None:
+        """Closes the connections and forgets the token."""
+        self._hvac.token = ""
+        self._session.close()
+
+
+def _credential(setting: str, path: Path) -> Secret:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        problem = f"the file of setting {setting} cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        problem = f"the file of setting {setting} is not text; expected one line, as Vault printed it"
+    else:
+        if value := text.strip():
+            return Secret(value)
+        problem = f"the file of setting {setting} is empty; expected one line, as Vault printed it"
+    raise CredentialFileError(problem)
+
+
+def _check_mounted(error: exceptions.InvalidPath) -> None:
+    """Raises `error` again where it is the mount that is missing: that must not look like an empty store."""
+    if any(_NO_MOUNT in str(text) for text in error.errors or ()):
+        raise error
+
+
+def _token(answer: Any) -> Token:
+    auth: Any = answer.get("auth") if isinstance(answer, dict) else None
+    try:
+        return Token(Secret(auth["client_token"]), float(auth["lease_duration"]), bool(auth["renewable"]))
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise UnexpectedAnswerError(_UNEXPECTED)
+
+
+def _data(answer: Any) -> dict[str, Any]:
+    data = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(data, dict):
+        raise UnexpectedAnswerError(_UNEXPECTED)
+    return data
+
+
+def _number(data: Any, key: str) -> int:
+    number = data.get(key) if isinstance(data, dict) else None
+    if not isinstance(number, int):
+        raise UnexpectedAnswerError(_UNEXPECTED)
+    return number
+
+
+_UNEXPECTED = (
+    "the answer is not that of a KV v2 engine; expected the address of a node or load balancer that does not "
+    "redirect (vault.address), and an engine of version 2 (vault.mount)"
+)

@@ -1,0 +1,104 @@
+"""What goes wrong with Vault, told to people: which setting, what was expected, what to do next."""
+
+import requests
+from hvac import exceptions as hvac
+
+from valetkey_broker.errors import BrokerError, Reason
+
+DENIED = "denied"
+_POLICY = "give the broker's role the policy of docs/vault.md, for the mount of setting vault.mount"
+
+
+class CredentialFileError(Exception):
+    """A file with the role id or the secret id cannot be used. Its text never holds the content."""
+
+
+class UnexpectedAnswerError(Exception):
+    """Something answered that does not speak as Vault's KV v2 does. Its text holds nothing of the answer."""
+
+
+PROBLEMS: tuple[type[Exception], ...] = (
+    OSError,  # every exception of requests is one, and so is a CA file that is missing
+    hvac.VaultError,
+    CredentialFileError,
+    UnexpectedAnswerError,
+)
+
+
+def explain(problem: Exception, doing: str) -> BrokerError:
+    """Returns the error to raise for `problem`, which happened while `doing`, such as "logging in".
+
+    `metadata["cause"]` is one of: sealed, standby, unreachable, timeout, untrusted certificate,
+    login refused, credential file, denied, not found, throttled, refused, failing, unexpected answer.
+    Do not chain the problem to it: exceptions of requests hold the request, and with it the token.
+    """
+    if isinstance(problem, CredentialFileError):
+        return unavailable("credential file", doing, str(problem))
+    if isinstance(problem, UnexpectedAnswerError):
+        return unavailable("unexpected answer", doing, str(problem))
+    if isinstance(problem, hvac.VaultError):
+        return _answered(problem, doing)
+    return _not_answered(problem, doing)
+
+
+def login_refused() -> BrokerError:
+    """Returns the error for a role id and secret id that Vault does not take."""
+    return unavailable(
+        "login refused",
+        "logging in",
+        "it refused the role id and secret id; make a new secret id for the role, write it to the file of "
+        "vault.secret_id_file, and compare vault.role_id_file and vault.approle_mount with the role's",
+    )
+
+
+def timed_out(doing: str) -> BrokerError:
+    """Returns the error for a call that took longer than the settings allow."""
+    unsure = "; whether it was done is not known, so look before you repeat it" if doing in _CHANGES else ""
+    return unavailable("timeout", doing, f"it did not answer in time (vault.timeout_seconds){unsure}")
+
+
+def unavailable(cause: str, doing: str, what: str, *, retry_after: float | None = None) -> BrokerError:
+    """Returns a VAULT_UNAVAILABLE error. `retry_after` is in seconds."""
+    message = f"Vault cannot be used (while {doing}): {what}"
+    return BrokerError(Reason.VAULT_UNAVAILABLE, message, {"cause": cause}, retry_after=retry_after)
+
+
+_CHANGES = ("writing", "destroying")
+
+
+def _answered(problem: hvac.VaultError, doing: str) -> BrokerError:  # noqa: PLR0911 (a table)
+    said = " ".join(str(error) for error in problem.errors or ())
+    match problem:
+        case hvac.Forbidden() | hvac.Unauthorized():
+            return unavailable(DENIED, doing, f"it denied the broker this; {_POLICY}")
+        case hvac.InvalidPath():
+            what = "nothing is mounted there; enable a KV v2 engine at the mount of setting vault.mount"
+            return unavailable("not found", doing, what)
+        case hvac.VaultDown() if "sealed" in said:
+            return unavailable("sealed", doing, "it is sealed; unseal it, the broker then goes on by itself")
+        case hvac.VaultDown() | hvac.VaultNotInitialized() | hvac.BadGateway():
+            return unavailable("standby", doing, "no active node answered; look at its cluster's health")
+        case hvac.RateLimitExceeded():
+            return unavailable("throttled", doing, "a rate limit quota was hit; try again later", retry_after=1.0)
+        case hvac.InternalServerError() | hvac.UnexpectedError():
+            return unavailable("failing", doing, "it failed with an error of its own; look at its log")
+        case _:
+            # A 400 may quote what was sent: its text stays here.
+            what = "it refused the request; expected KV v2 at vault.mount and AppRole at vault.approle_mount"
+            return unavailable("refused", doing, what)
+
+
+def _not_answered(problem: Exception, doing: str) -> BrokerError:
+    # The order matters: in requests, a timeout to connect and a TLS failure are both connection errors too.
+    match problem:
+        case requests.Timeout():
+            return timed_out(doing)
+        case requests.exceptions.SSLError():
+            what = "its certificate is not trusted; expected one for the host of vault.address by vault.ca_file"
+            return unavailable("untrusted certificate", doing, what)
+        case requests.RequestException():
+            what = "nothing answers at the address of setting vault.address; look whether it runs there"
+            return unavailable("unreachable", doing, what)
+        case _:
+            what = "the file of setting vault.ca_file cannot be used; expected CA certificates as PEM"
+            return unavailable("untrusted certificate", doing, what)

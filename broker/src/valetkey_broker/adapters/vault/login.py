@@ -1,0 +1,145 @@
+"""The broker's login to Vault: one at a time, kept alive in the background, made anew when it lapses."""
+
+import asyncio
+import random
+
+import structlog
+
+from valetkey_broker.adapters.vault.calls import Calls
+from valetkey_broker.adapters.vault.client import Token, VaultClient
+from valetkey_broker.adapters.vault.errors import DENIED, login_refused, unavailable
+from valetkey_broker.errors import BrokerError
+
+# Seconds between attempts to renew while Vault is away: the first, and the most.
+_RETRY_FIRST = 0.5
+_RETRY_MOST = 15.0
+# What Vault itself says about a token that it will not renew; anything else is tried again later. At the end of
+# its maximal life OpenBao 2.7 answers 500, "past the max TTL, cannot renew".
+_NOT_RENEWABLE = (DENIED, "refused", "failing")
+# A token that never lapses is looked at again after this many seconds.
+_IDLE = 3600.0
+
+
+class Login:
+    """Holds the token. `generation` counts the logins from 1 on; 0 is "not yet"."""
+
+    def __init__(self, client: VaultClient, calls: Calls) -> None:
+        self.generation = 0
+        self._client = client
+        self._calls = calls
+        self._token: Token | None = None
+        self._full_lease = 0.0
+        self._failures = 0
+        self._closed = False
+        self._pending: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._log = structlog.get_logger()
+
+    async def ensure(self) -> int:
+        """Logs in if that has not happened yet. Returns the generation. Raises BrokerError."""
+        if self._token is None:
+            await self.anew(self.generation)
+        return self.generation
+
+    async def anew(self, seen: int) -> None:
+        """Logs in, unless someone has since generation `seen`. Raises BrokerError.
+
+        All who ask while a login is under way share it, and its failure.
+        """
+        if self._closed:
+            raise unavailable("closed", "logging in", "the broker is stopping")
+        if self.generation != seen:
+            return
+        if self._pending is None:
+            self._pending = asyncio.create_task(self._log_in(), name="vault-login")
+            self._pending.add_done_callback(self._login_done)
+        # A caller that gives up does not take the login away from the others.
+        await asyncio.shield(self._pending)
+
+    async def close(self) -> None:
+        """Stops renewing and gives the token back, if Vault can be reached. Never raises."""
+        self._closed = True
+        if self._keeper is not None:
+            self._keeper.cancel()
+        # A login under way is let end (within the calls' timeout): cut off, it would leave a token in Vault.
+        tasks = [task for task in (self._keeper, self._pending) if task is not None]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._token is None:
+            return
+        try:
+            await self._calls.run("giving the login back", self._client.revoke)
+        except BrokerError as error:
+            # It lapses by itself; the operator may want to know until when it lives.
+            self._log.warning(
+                "the Vault token was not revoked",
+                cause=error.metadata["cause"],
+                lapses_within=self._token.lease_seconds,
+            )
+        self._token = None
+
+    async def _log_in(self) -> None:
+        failure: BrokerError
+        try:
+            token = await self._calls.run("logging in", self._client.log_in)
+        except BrokerError as error:
+            # Vault answers 400 to a wrong secret id and 403 to a mount without AppRole.
+            refused = error.metadata["cause"] in (DENIED, "refused", "not found")
+            failure = login_refused() if refused else error
+        else:
+            self._client.use(token)
+            self._token, self._full_lease = token, token.lease_seconds
+            self.generation += 1
+            self._failures = 0
+            self._log.info("logged in to Vault", lease_seconds=token.lease_seconds, login=self.generation)
+            if self._keeper is None and not self._closed:
+                self._keeper = asyncio.create_task(self._keep(), name="vault-renewal")
+            return
+        raise failure
+
+    def _login_done(self, task: asyncio.Task[None]) -> None:
+        self._pending = None
+        if not task.cancelled():
+            task.exception()  # seen, also where every caller has given up
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(self._pause())
+            try:
+                await self._renew()
+            except BrokerError as error:
+                self._failures += 1
+                self._log.warning(
+                    "the Vault token was not renewed",
+                    cause=error.metadata["cause"],
+                    failures=self._failures,
+                    why=error.message,
+                )
+            else:
+                self._failures = 0
+
+    def _pause(self) -> float:
+        """Returns seconds until the next renewal: about half of the lease, spread over replicas."""
+        jitter = random.uniform(0.8, 1.2)  # noqa: S311 (spreads load, guards nothing)
+        if self._failures:
+            return min(_RETRY_FIRST * 2.0 ** min(self._failures - 1, 10), _RETRY_MOST) * jitter
+        lease = self._token.lease_seconds if self._token else 0.0
+        return (lease / 2 if lease > 0 else _IDLE) * jitter
+
+    async def _renew(self) -> None:
+        generation, token = self.generation, self._token
+        if token is None or not token.renewable:
+            await self.anew(generation)
+            return
+        try:
+            renewed = await self._calls.run("renewing the login", self._client.renew)
+        except BrokerError as error:
+            if error.metadata["cause"] not in _NOT_RENEWABLE:
+                raise
+            renewed = None
+        if self.generation != generation:
+            return
+        # Vault cuts a renewal at the token's maximal life: what comes back gets shorter and shorter.
+        if renewed is None or renewed.lease_seconds <= self._full_lease / 2:
+            await self.anew(generation)
+        else:
+            self._token = renewed

@@ -1,0 +1,94 @@
+"""The state store on Vault's KV v2."""
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+from valetkey_broker.adapters.vault.calls import THREADS, Calls
+from valetkey_broker.adapters.vault.client import VaultClient
+from valetkey_broker.adapters.vault.errors import DENIED
+from valetkey_broker.adapters.vault.login import Login
+from valetkey_broker.errors import BrokerError
+from valetkey_broker.ports import Document
+from valetkey_broker.settings import VaultSettings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# What is checked here is what is sent: no dots, nothing that a URL or a policy would read differently.
+_PATH = re.compile(r"[a-z0-9-]+(?:/[a-z0-9-]+)*")
+# Read at the start; every broker may read it, whether it is there or not.
+_PROBE = "generation"
+# Vault says 403 to a lapsed token and to a policy that forbids. Where a fresh login did not help, it is the
+# policy: then calls do not log in again for this many seconds.
+_DENIED_SECONDS = 30.0
+
+
+class VaultStateStore:
+    """A valetkey_broker.ports.StateStore on Vault or OpenBao.
+
+    Logs in by AppRole at `open`, or at the first call that can. Recovers by itself from a lapsed or revoked
+    login, from a restart of Vault, and from a seal.
+    """
+
+    def __init__(self, settings: VaultSettings) -> None:
+        self._calls = Calls(settings.timeout_seconds)
+        self._client = VaultClient(settings, THREADS)
+        self._login = Login(self._client, self._calls)
+        self._denied_at: float | None = None
+
+    async def open(self) -> None:
+        """Logs in, and reads once to see that mount and policy are there. May be called again."""
+        await self.read(_PROBE)
+
+    async def read(self, path: str, version: int | None = None) -> Document | None:
+        """Returns a version of the document at `path`; see ports.StateStore."""
+        return await self._call("reading", self._client.read, _checked(path), version)
+
+    async def write(self, path: str, data: Mapping[str, Any], *, expected: int) -> int:
+        """Writes the version after `expected`; see ports.StateStore."""
+        return await self._call("writing", self._client.write, _checked(path), data, expected)
+
+    async def newest(self, path: str) -> int:
+        """Returns the newest version's number; see ports.StateStore."""
+        return await self._call("reading", self._client.newest, _checked(path))
+
+    async def names(self, folder: str) -> Sequence[str]:
+        """Returns the names below `folder`; see ports.StateStore."""
+        return await self._call("listing", self._client.names, _checked(folder))
+
+    async def destroy(self, path: str, versions: Sequence[int]) -> None:
+        """Destroys versions for good; see ports.StateStore."""
+        await self._call("destroying", self._client.destroy, _checked(path), versions)
+
+    async def close(self) -> None:
+        """Gives the login back and closes the connections. Never raises; may be called again."""
+        await self._login.close()
+        self._calls.close()
+        self._client.close()
+
+    async def _call(self, doing: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        generation = await self._login.ensure()
+        try:
+            return await self._calls.run(doing, function, *args, **kwargs)
+        except BrokerError as error:
+            if error.metadata["cause"] != DENIED or self._denied_lately():
+                raise
+        # A call that was denied did nothing: it may be repeated, writes too.
+        await self._login.anew(generation)
+        try:
+            return await self._calls.run(doing, function, *args, **kwargs)
+        except BrokerError as error:
+            if error.metadata["cause"] == DENIED:
+                self._denied_at = time.monotonic()
+            raise
+
+    def _denied_lately(self) -> bool:
+        return self._denied_at is not None and time.monotonic() - self._denied_at < _DENIED_SECONDS
+
+
+def _checked(path: str) -> str:
+    if not _PATH.fullmatch(path):
+        raise ValueError("not a path of the store: expected lower-case letters, digits, hyphens and inner slashes")
+    return path

@@ -1,0 +1,91 @@
+"""ConnectorService: message to domain, one use case, domain to message."""
+
+import grpc.aio
+
+from valetkey.v1 import connector_service_pb2 as pb
+from valetkey.v1 import connector_service_pb2_grpc
+from valetkey_broker.api.convert import (
+    AUTH_METHODS,
+    CONNECTOR_TYPES,
+    RESOURCE_TYPES,
+    connector_message,
+    resource_messages,
+)
+from valetkey_broker.api.paging import page
+from valetkey_broker.connectors.registry import ConnectorRegistry, NewConnector
+from valetkey_broker.model import AzureConfig, Secret
+from valetkey_broker.rpc.call import caller
+
+
+class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
+    """Keeps connectors."""
+
+    def __init__(self, registry: ConnectorRegistry) -> None:
+        self._registry = registry
+
+    async def CreateConnector(  # noqa: N802 (gRPC's naming)
+        self,
+        request: pb.CreateConnectorRequest,
+        context: grpc.aio.ServicerContext[pb.CreateConnectorRequest, pb.CreateConnectorResponse],
+    ) -> pb.CreateConnectorResponse:
+        """Verifies and stores a connector."""
+        _ = context
+        azure = request.azure
+        new = NewConnector(
+            name=request.name,
+            type=CONNECTOR_TYPES.read(request.type),
+            auth_method=AUTH_METHODS.read(request.auth_method),
+            resource_type=RESOURCE_TYPES.read(request.resource_type),
+            resource_id=request.resource_id,
+            azure=AzureConfig(
+                tenant_id=azure.tenant_id,
+                client_id=azure.client_id,
+                cloud=azure.cloud,
+                storage_account=azure.storage_account,
+                subscription_id=azure.subscription_id,
+                resource_group=azure.resource_group,
+            ),
+            client_secret=Secret(request.azure_secret.client_secret),
+        )
+        connector, containers = await self._registry.create(new, created_by=caller().name)
+        return pb.CreateConnectorResponse(
+            connector=connector_message(connector), resources=resource_messages(containers)
+        )
+
+    async def GetConnector(  # noqa: N802
+        self,
+        request: pb.GetConnectorRequest,
+        context: grpc.aio.ServicerContext[pb.GetConnectorRequest, pb.GetConnectorResponse],
+    ) -> pb.GetConnectorResponse:
+        """Shows one connector."""
+        _ = context
+        return pb.GetConnectorResponse(connector=connector_message(self._registry.get(request.name)))
+
+    async def ListConnectors(  # noqa: N802
+        self,
+        request: pb.ListConnectorsRequest,
+        context: grpc.aio.ServicerContext[pb.ListConnectorsRequest, pb.ListConnectorsResponse],
+    ) -> pb.ListConnectorsResponse:
+        """Lists connectors by name."""
+        _ = context
+        shown, token = page(self._registry.all(), lambda c: c.name, request.page_size, request.page_token)
+        return pb.ListConnectorsResponse(connectors=[connector_message(c) for c in shown], next_page_token=token)
+
+    async def DeleteConnector(  # noqa: N802
+        self,
+        request: pb.DeleteConnectorRequest,
+        context: grpc.aio.ServicerContext[pb.DeleteConnectorRequest, pb.DeleteConnectorResponse],
+    ) -> pb.DeleteConnectorResponse:
+        """Deletes a connector and its credential."""
+        _ = context
+        await self._registry.delete(request.name, deleted_by=caller().name)
+        return pb.DeleteConnectorResponse()
+
+    async def VerifyConnector(  # noqa: N802
+        self,
+        request: pb.VerifyConnectorRequest,
+        context: grpc.aio.ServicerContext[pb.VerifyConnectorRequest, pb.VerifyConnectorResponse],
+    ) -> pb.VerifyConnectorResponse:
+        """Says what a stored connector reaches."""
+        _ = context
+        return pb.VerifyConnectorResponse(resources=resource_messages(await self._registry.verify(request.name)))

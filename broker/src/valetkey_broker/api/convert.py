@@ -1,0 +1,184 @@
+"""Domain values to messages and back."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from valetkey.v1 import (
+    api_key_service_pb2,
+    common_pb2,
+    connector_service_pb2,
+    grant_service_pb2,
+    ledger_service_pb2,
+)
+from valetkey_broker.model import (
+    ApiKey,
+    AuthMethod,
+    Connector,
+    ConnectorType,
+    ConsumerRole,
+    Container,
+    EventKind,
+    Grant,
+    InvalidFieldError,
+    Permission,
+    PermissionSet,
+    ResourceId,
+    ResourceType,
+    Role,
+)
+
+
+class _EnumMap:
+    """A domain enum and the proto enum whose values are called PREFIX_NAME."""
+
+    def __init__(self, domain: type[Enum], proto: Any, prefix: str, field: str) -> None:
+        self._field = field
+        self._expected = ", ".join(member.name.lower().replace("_", "-") for member in domain)
+        self.to_proto = {member: proto.Value(f"{prefix}_{member.name}") for member in domain}
+        self._from_proto = {number: member for member, number in self.to_proto.items()}
+
+    def read(self, number: int) -> Any:
+        """Returns the domain value. Raises InvalidFieldError for the unspecified and for unknown numbers."""
+        try:
+            return self._from_proto[number]
+        except KeyError:
+            what = "is not given" if number == 0 else f"has the unknown value {number}"
+            raise InvalidFieldError(self._field, what, self._expected) from None
+
+
+PERMISSIONS = _EnumMap(Permission, common_pb2.Permission, "PERMISSION", "permissions")
+ROLES = _EnumMap(Role, common_pb2.Role, "ROLE", "roles")
+RESOURCE_TYPES = _EnumMap(ResourceType, common_pb2.ResourceType, "RESOURCE_TYPE", "resource_type")
+CONNECTOR_TYPES = _EnumMap(ConnectorType, connector_service_pb2.ConnectorType, "CONNECTOR_TYPE", "type")
+AUTH_METHODS = _EnumMap(AuthMethod, connector_service_pb2.AuthMethod, "AUTH_METHOD", "auth_method")
+CONSUMER_ROLES = _EnumMap(ConsumerRole, grant_service_pb2.ConsumerRole, "CONSUMER_ROLE", "consumer_role")
+EVENT_KINDS = _EnumMap(EventKind, ledger_service_pb2.EventKind, "EVENT_KIND", "kind")
+
+# Neither has more than there are sets of permissions.
+_PERMISSION_SETS: dict[frozenset[int], PermissionSet] = {}
+_PERMISSION_NUMBERS: dict[str, Sequence[common_pb2.Permission.ValueType]] = {}
+# Each permission a few times over is sloppy; more than that nobody means, and reading it costs.
+_MOST_PERMISSIONS = 32
+_MAX_DURATION_SECONDS = 315_576_000_000  # google.protobuf.Duration's own bound
+_MAX_NANOS = 1_000_000_000
+
+
+def permission_set(numbers: Sequence[int]) -> PermissionSet:
+    """Returns the permissions of a request; each combination is made once. Raises InvalidFieldError."""
+    if len(numbers) > _MOST_PERMISSIONS:
+        raise InvalidFieldError("permissions", f"holds {len(numbers)} values", f"at most {_MOST_PERMISSIONS}")
+    key = frozenset(numbers)
+    known = _PERMISSION_SETS.get(key)
+    if known is None:
+        known = _PERMISSION_SETS[key] = PermissionSet(PERMISSIONS.read(number) for number in numbers)
+    return known
+
+
+def permission_numbers(permissions: PermissionSet) -> Sequence[common_pb2.Permission.ValueType]:
+    """Returns permissions as a message has them, in Azure's order."""
+    known = _PERMISSION_NUMBERS.get(permissions.sp)
+    if known is None:
+        known = tuple(PERMISSIONS.to_proto[permission] for permission in permissions.members)
+        _PERMISSION_NUMBERS[permissions.sp] = known
+    return known
+
+
+def timestamp(value: datetime) -> Timestamp:
+    """Returns a point in time as a message."""
+    message = Timestamp()
+    message.FromDatetime(value)
+    return message
+
+
+def seconds_of(duration: Duration, field: str) -> int:
+    """Returns a duration in whole seconds, parts cut off; -1 for a negative one. Raises InvalidFieldError."""
+    seconds, nanos = duration.seconds, duration.nanos
+    if abs(seconds) > _MAX_DURATION_SECONDS or abs(nanos) >= _MAX_NANOS or seconds * nanos < 0:
+        raise InvalidFieldError(field, "is not a duration", "seconds and nanos of one sign, within their bounds")
+    return seconds if nanos >= 0 else -1
+
+
+def instant(value: Timestamp, field: str) -> datetime:
+    """Returns a point in time. Raises InvalidFieldError."""
+    try:
+        return value.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise InvalidFieldError(field, "is not a point in time", "a time between the years 1 and 9999") from None
+
+
+def connector_message(connector: Connector) -> connector_service_pb2.Connector:
+    """Returns a connector as a message; there is nothing secret in either."""
+    azure = connector.azure
+    return connector_service_pb2.Connector(
+        name=connector.name,
+        type=CONNECTOR_TYPES.to_proto[connector.type],
+        auth_method=AUTH_METHODS.to_proto[connector.auth_method],
+        resource_type=RESOURCE_TYPES.to_proto[connector.resource_type],
+        resource_id=str(connector.resource) if connector.resource else "",
+        azure=connector_service_pb2.AzureConfig(
+            tenant_id=azure.tenant_id,
+            client_id=azure.client_id,
+            cloud=azure.cloud,
+            storage_account=azure.storage_account,
+            subscription_id=azure.subscription_id,
+            resource_group=azure.resource_group,
+        ),
+        credential_version=connector.credential_version,
+        meta=common_pb2.ObjectMeta(
+            uid=connector.uid, create_time=timestamp(connector.created_at), created_by=connector.created_by
+        ),
+    )
+
+
+def resource_message(container: Container, prefix: str = "") -> common_pb2.Resource:
+    """Returns a container, or a path inside it, as a message."""
+    return common_pb2.Resource(
+        resource_type=common_pb2.RESOURCE_TYPE_BLOB_CONTAINER,
+        resource_id=str(ResourceId(container.name, prefix)),
+        account=container.account,
+        url=container.url,
+    )
+
+
+def resource_messages(containers: Sequence[Container]) -> list[common_pb2.Resource]:
+    """Returns containers as messages."""
+    return [resource_message(container) for container in containers]
+
+
+def api_key_message(key: ApiKey) -> api_key_service_pb2.ApiKey:
+    """Returns an API key as a message, without its hash."""
+    return api_key_service_pb2.ApiKey(
+        name=key.name,
+        roles=sorted(ROLES.to_proto[role] for role in key.roles),
+        expire_time=timestamp(key.expires_at),
+        meta=common_pb2.ObjectMeta(uid=key.uid, create_time=timestamp(key.created_at), created_by=key.created_by),
+    )
+
+
+def grant_message(grant: Grant) -> grant_service_pb2.Grant:
+    """Returns a grant as a message."""
+    role: Any = CONSUMER_ROLES.to_proto[grant.consumer_role] if grant.consumer_role else 0
+    message = grant_service_pb2.Grant(
+        name=grant.name,
+        principals=[pattern.text for pattern in grant.principals],
+        attributes={name: pattern.text for name, pattern in grant.attributes},
+        connectors=[grant_service_pb2.GrantedConnector(name=c.name, uid=c.uid) for c in grant.connectors],
+        containers=[pattern.text for pattern in grant.containers],
+        prefixes=grant.prefixes,
+        permissions=[PERMISSIONS.to_proto[permission] for permission in grant.permissions.members],
+        consumer_role=role,
+        source_ip=grant.source_ip,
+        note=grant.note,
+        version=grant.version,
+        meta=common_pb2.ObjectMeta(uid=grant.uid, create_time=timestamp(grant.created_at), created_by=grant.created_by),
+    )
+    if grant.max_ttl is not None:
+        message.max_ttl.seconds = grant.max_ttl
+    if grant.expires_at is not None:
+        message.expire_time.CopyFrom(timestamp(grant.expires_at))
+    return message

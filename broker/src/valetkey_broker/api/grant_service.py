@@ -1,0 +1,139 @@
+"""GrantService: message to domain, one use case, domain to message."""
+
+import grpc.aio
+
+from valetkey.v1 import grant_service_pb2 as pb
+from valetkey.v1 import grant_service_pb2_grpc
+from valetkey_broker.api.convert import CONSUMER_ROLES, PERMISSIONS, grant_message, instant, permission_set, seconds_of
+from valetkey_broker.api.paging import page
+from valetkey_broker.authz.explain import Explainer, Explanation, Question
+from valetkey_broker.authz.grant_admin import GrantAdmin, GrantDraft
+from valetkey_broker.model import Evidence, GrantedConnector, InvalidFieldError, Principal, ResourceId, check_name
+from valetkey_broker.rpc.call import caller
+
+_LONGEST_PRINCIPAL = 2048
+_MOST_ATTRIBUTES = 50
+_LONGEST_ATTRIBUTE = 1024
+
+
+class GrantService(grant_service_pb2_grpc.GrantServiceServicer):
+    """Keeps grants, and explains them."""
+
+    def __init__(self, admin: GrantAdmin, explainer: Explainer) -> None:
+        self._admin = admin
+        self._explainer = explainer
+
+    async def CreateGrant(  # noqa: N802 (gRPC's naming)
+        self,
+        request: pb.CreateGrantRequest,
+        context: grpc.aio.ServicerContext[pb.CreateGrantRequest, pb.CreateGrantResponse],
+    ) -> pb.CreateGrantResponse:
+        """Stores a new grant."""
+        _ = context
+        grant = await self._admin.create(_draft(request.grant), created_by=caller().name)
+        return pb.CreateGrantResponse(grant=grant_message(grant))
+
+    async def GetGrant(  # noqa: N802
+        self,
+        request: pb.GetGrantRequest,
+        context: grpc.aio.ServicerContext[pb.GetGrantRequest, pb.GetGrantResponse],
+    ) -> pb.GetGrantResponse:
+        """Shows one grant."""
+        _ = context
+        return pb.GetGrantResponse(grant=grant_message(self._admin.get(request.name)))
+
+    async def ListGrants(  # noqa: N802
+        self,
+        request: pb.ListGrantsRequest,
+        context: grpc.aio.ServicerContext[pb.ListGrantsRequest, pb.ListGrantsResponse],
+    ) -> pb.ListGrantsResponse:
+        """Lists grants by name."""
+        _ = context
+        shown, token = page(self._admin.all(), lambda grant: grant.name, request.page_size, request.page_token)
+        return pb.ListGrantsResponse(grants=[grant_message(grant) for grant in shown], next_page_token=token)
+
+    async def UpdateGrant(  # noqa: N802
+        self,
+        request: pb.UpdateGrantRequest,
+        context: grpc.aio.ServicerContext[pb.UpdateGrantRequest, pb.UpdateGrantResponse],
+    ) -> pb.UpdateGrantResponse:
+        """Replaces a grant."""
+        _ = context
+        return pb.UpdateGrantResponse(grant=grant_message(await self._admin.update(_draft(request.grant))))
+
+    async def DeleteGrant(  # noqa: N802
+        self,
+        request: pb.DeleteGrantRequest,
+        context: grpc.aio.ServicerContext[pb.DeleteGrantRequest, pb.DeleteGrantResponse],
+    ) -> pb.DeleteGrantResponse:
+        """Deletes a grant."""
+        _ = context
+        await self._admin.delete(request.name, deleted_by=caller().name)
+        return pb.DeleteGrantResponse()
+
+    async def ExplainAccess(  # noqa: N802
+        self,
+        request: pb.ExplainAccessRequest,
+        context: grpc.aio.ServicerContext[pb.ExplainAccessRequest, pb.ExplainAccessResponse],
+    ) -> pb.ExplainAccessResponse:
+        """Says why a request would be allowed, or why not."""
+        _ = context
+        question = Question(
+            principal=_principal(request, caller()),
+            resource=ResourceId.parse(request.resource_id),
+            permissions=permission_set(request.permissions),
+            connector=check_name("connector", request.connector) if request.connector else "",
+        )
+        return _explanation_message(self._explainer.explain(caller(), question))
+
+
+def _draft(grant: pb.Grant) -> GrantDraft:
+    return GrantDraft(
+        name=grant.name,
+        principals=list(grant.principals),
+        attributes=dict(grant.attributes),
+        connectors=[GrantedConnector(connector.name, connector.uid) for connector in grant.connectors],
+        containers=list(grant.containers),
+        prefixes=list(grant.prefixes),
+        permissions=[PERMISSIONS.read(number) for number in grant.permissions],
+        consumer_role=CONSUMER_ROLES.read(grant.consumer_role) if grant.consumer_role else None,
+        max_ttl=seconds_of(grant.max_ttl, "max_ttl") if grant.HasField("max_ttl") else None,
+        source_ip=grant.source_ip,
+        expires_at=instant(grant.expire_time, "expire_time") if grant.HasField("expire_time") else None,
+        note=grant.note,
+        version=grant.version,
+    )
+
+
+def _principal(request: pb.ExplainAccessRequest, asker: Principal) -> Principal:
+    """Returns who would ask: the caller as it is, or somebody of that name with these attributes and no role."""
+    attributes = dict(request.attributes)
+    name = request.principal or asker.name
+    if name == asker.name and attributes in ({}, dict(asker.attributes)):
+        return asker
+    longest = max((len(text) for each in attributes.items() for text in each), default=0)
+    if (
+        len(name) > _LONGEST_PRINCIPAL
+        or not name.isprintable()
+        or len(attributes) > _MOST_ATTRIBUTES
+        or longest > _LONGEST_ATTRIBUTE
+    ):
+        raise InvalidFieldError(
+            "principal",
+            "is too long, holds unprintable characters, or has too many or too long attributes",
+            f"at most {_LONGEST_PRINCIPAL} printable characters, and {_MOST_ATTRIBUTES} attributes of at most "
+            f"{_LONGEST_ATTRIBUTE} characters",
+        )
+    return Principal(name, frozenset(), Evidence.API_KEY, 0.0, attributes)
+
+
+def _explanation_message(explanation: Explanation) -> pb.ExplainAccessResponse:
+    return pb.ExplainAccessResponse(
+        allowed=bool(explanation.grant),
+        grant=explanation.grant,
+        findings=[
+            pb.GrantFinding(grant=finding.grant, allows=not finding.reasons, reasons=finding.reasons)
+            for finding in explanation.findings
+        ],
+        nearest=str(explanation.nearest) if explanation.nearest else "",
+    )

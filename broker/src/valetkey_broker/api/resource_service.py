@@ -1,0 +1,67 @@
+"""ResourceService: what can I reach?"""
+
+import grpc.aio
+
+from valetkey.v1 import resource_service_pb2 as pb
+from valetkey.v1 import resource_service_pb2_grpc
+from valetkey_broker.api.convert import CONNECTOR_TYPES, RESOURCE_TYPES, resource_message
+from valetkey_broker.authz.policy import Policy, Visible, serves
+from valetkey_broker.connectors.registry import ConnectorRegistry, Reach
+from valetkey_broker.model import ResourceId, check_name
+from valetkey_broker.rpc.call import caller, current_call
+from valetkey_broker.rpc.error_status import detail
+
+
+class ResourceService(resource_service_pb2_grpc.ResourceServiceServicer):
+    """Lists resources."""
+
+    def __init__(self, registry: ConnectorRegistry, policy: Policy) -> None:
+        self._registry = registry
+        self._policy = policy
+
+    async def ListResources(  # noqa: N802 (gRPC's naming)
+        self,
+        request: pb.ListResourcesRequest,
+        context: grpc.aio.ServicerContext[pb.ListResourcesRequest, pb.ListResourcesResponse],
+    ) -> pb.ListResourcesResponse:
+        """Lists what the caller's connectors reach."""
+        _ = context
+        if request.connector:
+            check_name("connector", request.connector)
+        only = ResourceId.parse(request.resource_id) if request.resource_id else None
+        visible = self._policy.visible(caller())
+        connectors = [
+            connector
+            for connector in visible.connectors(request.connector)
+            if connector.resource is None or visible.scopes(connector, ResourceId(connector.resource.container))
+        ]
+        if request.resource_type:
+            wanted = RESOURCE_TYPES.read(request.resource_type)
+            connectors = [connector for connector in connectors if connector.resource_type is wanted]
+        if only is not None:  # A connector for another container is not asked at all, nor one that is not for it.
+            connectors = [c for c in connectors if serves(c, only) and visible.scopes(c, only)]
+        reached = await self._registry.reach(
+            connectors, only, lambda connector, container: bool(visible.scopes(connector, ResourceId(container.name)))
+        )
+        return pb.ListResourcesResponse(connectors=[_message(reach, visible, only) for reach in reached])
+
+
+def _message(reach: Reach, visible: Visible, only: ResourceId | None) -> pb.ConnectorResources:
+    connector = reach.connector
+    prefix = only.prefix if only else ""
+    resources = [
+        resource_message(container, scope)
+        for container in reach.containers
+        for scope in visible.scopes(connector, ResourceId(container.name, prefix))
+    ]
+    message = pb.ConnectorResources(
+        connector_uid=connector.uid,
+        connector=connector.name,
+        connector_type=CONNECTOR_TYPES.to_proto[connector.type],
+        resource_type=RESOURCE_TYPES.to_proto[connector.resource_type],
+        resources=resources,
+    )
+    if reach.error is not None:
+        message.error.CopyFrom(detail(reach.error, current_call.get().request_id))
+        message.error_message = reach.error.message
+    return message

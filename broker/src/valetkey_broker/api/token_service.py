@@ -1,0 +1,109 @@
+"""TokenService: message to domain, issue, domain to message."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from functools import lru_cache
+
+import grpc.aio
+
+from valetkey.v1 import common_pb2, token_service_pb2_grpc
+from valetkey.v1 import token_service_pb2 as pb
+from valetkey_broker.api.convert import permission_numbers, permission_set, seconds_of
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.issuing.issuer import Issuer
+from valetkey_broker.issuing.request import TokenRequest
+from valetkey_broker.issuing.watch import EndReason, TokenWatcher
+from valetkey_broker.limits import Slots
+from valetkey_broker.model import Lease
+from valetkey_broker.rpc.call import call_info
+
+# Only requests of this many bytes at most are remembered, so that nobody fills the memory with long ones.
+_MOST_REMEMBERED_BYTES = 512
+_END_REASONS = {reason: pb.WatchEndReason.Value(f"WATCH_END_REASON_{reason.name}") for reason in EndReason}
+
+
+class TokenService(token_service_pb2_grpc.TokenServiceServicer):
+    """Hands out SAS tokens."""
+
+    def __init__(self, issuer: Issuer, watcher: TokenWatcher, streams: Slots) -> None:
+        self._issuer = issuer
+        self._watcher = watcher
+        self._streams = streams
+
+    async def IssueToken(  # noqa: N802 (gRPC's naming)
+        self,
+        request: pb.IssueTokenRequest,
+        context: grpc.aio.ServicerContext[pb.IssueTokenRequest, pb.IssueTokenResponse],
+    ) -> pb.IssueTokenResponse:
+        """Issues one token."""
+        _ = context
+        lease = await self._issuer.issue(call_info(), wanted(request))
+        response = pb.IssueTokenResponse()
+        _fill(response, lease)
+        return response
+
+    async def WatchToken(  # noqa: N802
+        self,
+        request: pb.WatchTokenRequest,
+        context: grpc.aio.ServicerContext[pb.WatchTokenRequest, pb.WatchTokenResponse],
+    ) -> AsyncIterator[pb.WatchTokenResponse]:
+        """Issues tokens until there is a reason to end."""
+        _ = context
+        call = call_info()
+        with self._streams.hold(call.principal.name) as held:
+            if not held:
+                raise BrokerError(
+                    Reason.RATE_LIMITED,
+                    f"{call.principal.name} has as many streams open as it may; close one, or try again later",
+                    {"limit": "streams", "per": "principal"},
+                    retry_after=10.0,
+                )
+            stream = self._watcher.watch(call, wanted(request.request))
+            async with contextlib.aclosing(stream):
+                async for item in stream:
+                    response = pb.WatchTokenResponse()
+                    if isinstance(item, Lease):
+                        _fill(response.token, item)
+                    else:
+                        response.end.reason = _END_REASONS[item]
+                        response.end.message = item.value
+                    yield response
+
+
+def wanted(request: pb.IssueTokenRequest) -> TokenRequest:
+    """Returns what a message asks for. Raises InvalidFieldError."""
+    raw = request.SerializeToString()
+    return _remembered(raw) if len(raw) <= _MOST_REMEMBERED_BYTES else _parsed(request)
+
+
+@lru_cache(maxsize=4096)  # pure, and callers ask for the same few things all day
+def _remembered(raw: bytes) -> TokenRequest:
+    return _parsed(pb.IssueTokenRequest.FromString(raw))
+
+
+def _parsed(request: pb.IssueTokenRequest) -> TokenRequest:
+    return TokenRequest.parse(
+        request.resource_id,
+        permission_set(request.permissions),
+        ttl=seconds_of(request.ttl, "ttl") if request.HasField("ttl") else None,
+        connector=request.connector,
+        source_ip=request.source_ip,
+        purpose=request.purpose,
+    )
+
+
+def _fill(response: pb.IssueTokenResponse, lease: Lease) -> None:
+    # Set in place: messages made apart and copied in would take twice as long.
+    response.lease_id = lease.id
+    response.sas_token = lease.sas_token
+    response.start_time.seconds = lease.starts
+    response.expire_time.seconds = lease.expires
+    resource = response.resource
+    resource.resource_type = common_pb2.RESOURCE_TYPE_BLOB_CONTAINER
+    resource.resource_id = f"az://{lease.container}"
+    resource.account = lease.account
+    resource.url = lease.url
+    response.permissions.extend(permission_numbers(lease.permissions))
+    response.connector = lease.connector
+    response.credential_version = lease.credential_version
+    response.grant = lease.grant

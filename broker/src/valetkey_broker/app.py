@@ -1,0 +1,244 @@
+"""The composition root: builds everything, in order, and closes it in reverse, also after a start that failed."""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import structlog
+
+from valetkey_broker import __version__
+from valetkey_broker.adapters.azure import AzureCloud
+from valetkey_broker.adapters.oidc import key_source
+from valetkey_broker.adapters.vault import VaultStateStore
+from valetkey_broker.authn.api_key_admin import ApiKeyAdmin
+from valetkey_broker.authn.authenticator import build_authenticator
+from valetkey_broker.authn.trust_bundles import TrustBundles
+from valetkey_broker.authz.explain import Explainer
+from valetkey_broker.authz.grant_admin import GrantAdmin
+from valetkey_broker.authz.policy import Policy
+from valetkey_broker.connectors.registry import ConnectorRegistry
+from valetkey_broker.issuing.choose import ConnectorChooser
+from valetkey_broker.issuing.delegation_keys import DelegationKeys
+from valetkey_broker.issuing.directory import ContainerDirectory
+from valetkey_broker.issuing.issuer import Issuer
+from valetkey_broker.issuing.watch import TokenWatcher
+from valetkey_broker.ledger import SqlLedger
+from valetkey_broker.limits import Throttle
+from valetkey_broker.model import Principal
+from valetkey_broker.ports import Clock, Cloud, Ledger, StateStore
+from valetkey_broker.rpc.call_recorder import Recorder
+from valetkey_broker.rpc.server import RpcServer, UseCases
+from valetkey_broker.rpc.tls_credentials import CertificatePort
+from valetkey_broker.settings import Settings
+from valetkey_broker.state.memory import Memory
+from valetkey_broker.state.repository import StateRepository
+from valetkey_broker.state.sync import StateSync
+
+_LEDGER_LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The broker without its server: what commands that work on Vault directly need."""
+
+    store: StateStore
+    cloud: Cloud
+    memory: Memory
+    repository: StateRepository
+    registry: ConnectorRegistry
+    api_keys: ApiKeyAdmin
+    policy: Policy
+    grants: GrantAdmin
+    explainer: Explainer
+    keys: DelegationKeys
+    directory: ContainerDirectory
+    issuer: Issuer
+    ledger: Ledger
+    clock: Clock
+
+
+@contextlib.asynccontextmanager
+async def open_core(
+    settings: Settings,
+    *,
+    store: StateStore | None = None,
+    cloud: Cloud | None = None,
+    ledger: Ledger | None = None,
+    clock: Clock = time.time,
+) -> AsyncIterator[Core]:
+    """Builds the core; nothing is connected yet. Tests hand in fakes of the ports."""
+    profiles = settings.profiles()
+    issuing = settings.issuing
+    async with contextlib.AsyncExitStack() as closing:
+        store = store or VaultStateStore(settings.vault)
+        closing.push_async_callback(store.close)
+        cloud = cloud or AzureCloud(profiles)
+        closing.push_async_callback(cloud.close)
+        ledger = ledger or SqlLedger(settings.ledger, clock)
+        closing.push_async_callback(ledger.close)
+        memory = Memory()
+        policy = Policy(memory, clock)
+
+        async def gone(connector_uid: str) -> None:
+            keys.forget(connector_uid)
+            directory.forget(connector_uid)
+            await cloud.forget(connector_uid)
+
+        repository = StateRepository(store, memory, gone)
+        closing.push_async_callback(repository.close)
+        keys = DelegationKeys(
+            cloud=cloud,
+            credential=repository.credential,
+            clock=clock,
+            key_seconds=issuing.delegation_key_seconds,
+            skew_seconds=issuing.clock_skew_seconds,
+            timeout_seconds=issuing.cloud_timeout_seconds,
+        )
+        closing.push_async_callback(keys.close)
+        directory = ContainerDirectory(
+            cloud=cloud,
+            credential=repository.credential,
+            clock=clock,
+            fresh_seconds=issuing.discovery_seconds,
+            timeout_seconds=issuing.cloud_timeout_seconds,
+        )
+        closing.push_async_callback(directory.close)
+        registry = ConnectorRegistry(
+            repository=repository,
+            memory=memory,
+            cloud=cloud,
+            profiles=profiles,
+            default_cloud=settings.default_cloud,
+            clock=clock,
+            timeout_seconds=issuing.cloud_timeout_seconds,
+        )
+        closing.push_async_callback(registry.close)
+        issuer = Issuer(
+            memory=memory,
+            policy=policy,
+            chooser=ConnectorChooser(profiles, directory),
+            keys=keys,
+            cloud=cloud,
+            ledger=ledger,
+            clock=clock,
+            settings=issuing,
+        )
+        yield Core(
+            store=store,
+            cloud=cloud,
+            memory=memory,
+            repository=repository,
+            registry=registry,
+            api_keys=ApiKeyAdmin(repository, memory, clock),
+            policy=policy,
+            grants=GrantAdmin(repository, memory, clock, issuing.max_ttl_seconds),
+            explainer=Explainer(policy, clock, issuing.default_ttl_seconds),
+            keys=keys,
+            directory=directory,
+            issuer=issuer,
+            ledger=ledger,
+            clock=clock,
+        )
+
+
+@contextlib.asynccontextmanager
+async def running_server(settings: Settings, core: Core, *, shared_port: bool = False) -> AsyncIterator[RpcServer]:
+    """Serves `core` while the context lasts; ends gracefully."""
+    server: RpcServer | None = None
+
+    def on_change(usable: bool) -> None:
+        if server is not None:
+            server.set_serving(usable)
+
+    mtls = settings.authn.mtls
+    trust = TrustBundles(mtls.trust_domains) if mtls is not None else None
+    authenticator = build_authenticator(settings.authn, core.memory, core.clock, key_source=key_source, trust=trust)
+    core.issuer.standing = authenticator.standing
+    recorder = Recorder(core.ledger, core.clock)
+    sync = StateSync(core.store, core.repository, settings.vault, on_change)
+    throttle = Throttle(settings.limits, core.clock)
+
+    def admit(principal: Principal) -> None:
+        sync.require_usable()
+        throttle.ask(principal)
+
+    use_cases = UseCases(
+        issuer=core.issuer,
+        registry=core.registry,
+        api_keys=core.api_keys,
+        authenticator=authenticator,
+        policy=core.policy,
+        grants=core.grants,
+        explainer=core.explainer,
+        watcher=TokenWatcher(
+            issuer=core.issuer,
+            policy=core.policy,
+            memory=core.memory,
+            standing=authenticator.standing,
+            admit=admit,
+            clock=core.clock,
+        ),
+        ledger=core.ledger,
+        recorder=recorder,
+        limits=settings.limits,
+        throttle=throttle,
+        memory=core.memory,
+        sync=sync,
+        clock=core.clock,
+    )
+    certificates = CertificatePort(mtls.port, trust) if mtls is not None and trust is not None else None
+    server = RpcServer(settings.server, use_cases, shared_port=shared_port, certificates=certificates)
+    await core.ledger.open()
+    await server.start()
+    tasks = [
+        asyncio.create_task(sync.run(), name="state-sync"),
+        asyncio.create_task(recorder.refusals.run(), name="refusals"),
+        asyncio.create_task(_follow_ledger(core.ledger, server), name="ledger-health"),
+    ]
+    try:
+        yield server
+    finally:
+        await server.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await recorder.close()
+        await authenticator.close()
+
+
+async def _follow_ledger(ledger: Ledger, server: RpcServer) -> None:
+    """Lets health say within a second or so that the ledger cannot be written, and that it can again."""
+    known = True
+    while True:
+        await asyncio.sleep(_LEDGER_LOOK_SECONDS)
+        if ledger.healthy() != known:
+            known = not known
+            server.set_recording(known)
+
+
+async def serve(settings: Settings, *, stop: asyncio.Event | None = None, shared_port: bool = False) -> None:
+    """Serves until SIGTERM, SIGINT or `stop`. Raises ConfigurationError where it cannot start."""
+    stop = stop or asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    log = structlog.get_logger()
+    async with open_core(settings) as core, running_server(settings, core, shared_port=shared_port):
+        leave_start_to_rest()
+        log.info("listening", host=settings.server.host, port=settings.server.port, version=__version__)
+        await stop.wait()
+        log.info("stopping", grace_seconds=settings.server.grace_seconds)
+    log.info("stopped")
+
+
+def leave_start_to_rest() -> None:
+    """Leaves what was made until now, mostly modules, out of later garbage collections.
+
+    Going through all of it halts every call for some 75 ms, again and again under load; see docs/performance.md.
+    """
+    gc.collect()
+    gc.freeze()

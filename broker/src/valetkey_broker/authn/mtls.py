@@ -1,0 +1,162 @@
+"""Authenticates callers by client certificates that carry a SPIFFE id.
+
+Source of the rules: https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md, sections 2 to 5.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store, VerificationError
+
+from valetkey_broker.authn.errors import expired, refused
+from valetkey_broker.authn.roles import RoleBindings
+from valetkey_broker.authn.trust_bundles import Bundle, TrustBundles
+from valetkey_broker.concurrency.bounded_cache import Bounded
+from valetkey_broker.errors import BrokerError
+from valetkey_broker.model import Evidence, InvalidFieldError, Principal
+from valetkey_broker.model.spiffe import SpiffeId, parse_spiffe_id
+from valetkey_broker.ports import Clock
+
+_MOST_CERTIFICATES = 10_000
+_LONGEST_CHAIN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class MtlsPrincipal(Principal):
+    """A principal that keeps its certificates, to be verified again when the CAs change; grants see none of them."""
+
+    chain: bytes = field(kw_only=True, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    principal: Principal
+    begins: float
+    bundle: Bundle
+
+
+class MtlsVerifier:
+    """Verifies each chain once for each state of the CAs; its time is looked at on every call.
+
+    TLS has verified the chain and that the peer holds its key, against all CAs together. Here the chain is verified
+    against the CAs of the very trust domain it claims: the CA of one domain has no say in another.
+    """
+
+    def __init__(self, trust: TrustBundles, roles: RoleBindings, clock: Clock) -> None:
+        self._trust = trust
+        self._roles = roles
+        self._clock = clock
+        self._verified: Bounded[_Verified] = Bounded(_MOST_CERTIFICATES)
+
+    def verify(self, chain: bytes) -> Principal:
+        """Returns the principal `spiffe://…` of a chain (PEM, leaf first). Raises CREDENTIALS_INVALID or …EXPIRED."""
+        digest = hashlib.sha256(chain).digest()
+        bundle, now = self._trust.current(), self._clock()
+        known = self._verified.get(digest)
+        if known is None or known.bundle is not bundle:
+            known = self._verify(chain, bundle, now)
+            self._verified.put(digest, known)
+        if known.principal.expires <= now:
+            self._verified.drop(digest)
+            raise _expired(known.principal.expires)
+        if known.begins > now:
+            raise _not_yet()
+        return known.principal
+
+    def still_valid(self, principal: Principal) -> bool:
+        """Tells whether the certificates that made `principal` would do so now, with the CAs as they are."""
+        if not isinstance(principal, MtlsPrincipal):
+            return False
+        try:
+            self.verify(principal.chain)
+        except BrokerError:
+            return False
+        return True
+
+    def _verify(self, chain: bytes, bundle: Bundle, now: float) -> _Verified:
+        try:
+            leaf, *others = x509.load_pem_x509_certificates(chain)
+            identity = _identity(leaf)
+        except ValueError:
+            raise refused("certificate", "malformed", "the client certificate cannot be read") from None
+        store = bundle.stores.get(identity.trust_domain)
+        if store is None:
+            raise refused("certificate", "trust-domain", "the certificate's trust domain is not one this broker knows")
+        if leaf.not_valid_after_utc.timestamp() <= now:
+            raise _expired(leaf.not_valid_after_utc.timestamp())
+        if leaf.not_valid_before_utc.timestamp() > now:
+            raise _not_yet()
+        path = _verified_path(leaf, others[:_LONGEST_CHAIN], store, now)
+        name = str(identity)
+        principal = MtlsPrincipal(
+            name=name,
+            roles=self._roles.of(name),
+            evidence=Evidence.MTLS,
+            # A chain is as good as its shortest-lived part.
+            expires=min(each.not_valid_after_utc.timestamp() for each in path),
+            chain=chain,
+        )
+        return _Verified(principal, max(each.not_valid_before_utc.timestamp() for each in path), bundle)
+
+
+def _identity(leaf: x509.Certificate) -> SpiffeId:
+    """Returns the id in a leaf certificate. Raises CREDENTIALS_INVALID, and ValueError where it cannot be read."""
+    extensions = leaf.extensions
+    try:
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        usage = extensions.get_extension_for_class(x509.KeyUsage).value
+        purposes = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        raise refused(
+            "certificate", "extensions", "the certificate needs a subjectAltName, a key usage and an extended key usage"
+        ) from None
+    if _is_ca(extensions) or usage.key_cert_sign or usage.crl_sign or not usage.digital_signature:
+        raise refused("certificate", "key-usage", "the certificate is a CA's; expected a workload's")
+    if ExtendedKeyUsageOID.CLIENT_AUTH not in purposes:
+        raise refused("certificate", "key-usage", "the certificate is not made for clients; expected clientAuth")
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    if len(uris) != 1:
+        raise refused("certificate", "san", "the certificate needs exactly one URI name, its SPIFFE id")
+    try:
+        return parse_spiffe_id(uris[0])
+    except InvalidFieldError:
+        raise refused("certificate", "san", "the certificate's URI name is not a SPIFFE id") from None
+
+
+def _is_ca(extensions: x509.Extensions) -> bool:
+    try:
+        return extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def _verified_path(
+    leaf: x509.Certificate, others: Sequence[x509.Certificate], store: Store, now: float
+) -> Sequence[x509.Certificate]:
+    # The leaf's own extensions were checked by SPIFFE's rules, which are not those of websites.
+    policies = {"ca_policy": ExtensionPolicy.webpki_defaults_ca(), "ee_policy": ExtensionPolicy.permit_all()}
+    verifier = (
+        PolicyBuilder()
+        .store(store)
+        .time(datetime.fromtimestamp(now, UTC))
+        .extension_policies(**policies)
+        .build_client_verifier()
+    )
+    try:
+        return verifier.verify(leaf, list(others)).chain
+    except VerificationError:
+        raise refused(
+            "certificate", "chain", "no CA of the certificate's trust domain vouches for it; check its chain"
+        ) from None
+
+
+def _expired(at: float) -> Exception:
+    return expired("certificate", at, "get a new one from its CA", "certificate")
+
+
+def _not_yet() -> Exception:
+    return refused("certificate", "not-yet-valid", "the certificate is not valid yet; check the clocks")

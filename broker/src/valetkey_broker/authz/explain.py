@@ -1,0 +1,219 @@
+"""Says why a request would be allowed or not, by the same rules that decide it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from valetkey_broker.authz.grants import CompiledGrant, inside
+from valetkey_broker.authz.policy import Policy, serves
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import Connector, PermissionSet, Principal, ResourceId, Role
+from valetkey_broker.model.errors import shown
+from valetkey_broker.ports import Clock
+
+_MAY_ASK_FOR_OTHERS = frozenset({Role.ADMIN, Role.OPERATOR, Role.AUDITOR})
+_MOST_FINDINGS = 100
+_NAMED = 10
+# How far away from allowing something a reason is; another principal's grant is farthest.
+_OTHERS, _ELSEWHERE, _LESS = 100, 10, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request that might be made."""
+
+    principal: Principal
+    resource: ResourceId
+    permissions: PermissionSet
+    connector: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one grant has to say to a question; without reasons it allows it."""
+
+    grant: str
+    reasons: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """A request that would be allowed."""
+
+    grant: str
+    connector: str
+    resource: ResourceId
+    permissions: PermissionSet
+
+    def __str__(self) -> str:
+        names = ", ".join(permission.name.lower() for permission in self.permissions.members)
+        return f"{names} on {self.resource} with the connector {self.connector}, by the grant {self.grant}"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The answer; `grant` is the name of the one that allows it, empty for none. Findings are the nearest first."""
+
+    grant: str
+    findings: Sequence[Finding]
+    nearest: Nearest | None
+
+
+class Explainer:
+    """Answers "why?". Asks nobody: neither Azure nor Vault."""
+
+    def __init__(self, policy: Policy, clock: Clock, default_ttl: int) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._default_ttl = default_ttl
+
+    def explain(self, asker: Principal, question: Question) -> Explanation:
+        """Answers for the asker itself, or for others where a role lets it. Raises ROLE_REQUIRED.
+
+        Without such a role only the grants that mean the asker are considered: what others may is not its business.
+        """
+        for_all = asker.has_any(_MAY_ASK_FOR_OTHERS)
+        if not for_all and question.principal != asker:
+            needs = " or ".join(sorted(role.value for role in _MAY_ASK_FOR_OTHERS))
+            raise BrokerError(
+                Reason.ROLE_REQUIRED,
+                f"{asker.name} may explain its own access only; for others it needs the role {needs}",
+                {"method": "/valetkey.v1.GrantService/ExplainAccess", "needs": needs},
+            )
+        now = self._clock()
+        grants = self._policy.index.all() if for_all else self._policy.index.naming(question.principal.name)
+        found: list[tuple[int, str, CompiledGrant, Finding]] = []
+        for grant in grants:
+            distance, reasons = self._reasons(grant, question, now, for_all=for_all)
+            if distance < _OTHERS or (for_all and self._is_about(grant, question)):
+                found.append((distance, grant.name, grant, Finding(grant.name, reasons)))
+        found.sort(key=lambda entry: entry[:2])
+        allowing = self._allowing(question)
+        nearest = None
+        if not allowing:
+            near = (self._nearest(grant, question, now) for d, _, grant, _ in found if d < _OTHERS)
+            nearest = next((thing for thing in near if thing is not None), None)
+        return Explanation(allowing, [finding for _, _, _, finding in found[:_MOST_FINDINGS]], nearest)
+
+    def _allowing(self, question: Question) -> str:
+        try:
+            allowed = self._policy.decide(
+                question.principal,
+                question.resource,
+                question.permissions,
+                ttl=self._default_ttl,
+                connector=question.connector,
+            )
+        except BrokerError:
+            return ""
+        return min(allowed, key=lambda a: (-a.ttl, a.grant.name)).grant.name
+
+    def _is_about(self, grant: CompiledGrant, question: Question) -> bool:
+        """Tells whether a grant of others is worth showing: it is about this container."""
+        return grant.admits_container(question.resource.container)
+
+    def _reasons(
+        self, grant: CompiledGrant, question: Question, now: float, *, for_all: bool
+    ) -> tuple[int, Sequence[str]]:
+        distance = 0
+        reasons: list[str] = []
+        principal, resource = question.principal, question.resource
+        if not grant.names(principal.name):
+            distance += _OTHERS
+            reasons.append(f"it does not name {principal.name}")
+        for name, pattern in grant.lacking(principal.attributes):
+            distance += _OTHERS
+            value = principal.attributes.get(name)
+            has = f"it is {shown(value)}" if value is not None else "there is none"
+            reasons.append(f"it needs the attribute {name} to be {pattern.text}; {has}")
+        if problem := self._connector_problem(grant, question, for_all=for_all):
+            distance += _ELSEWHERE
+            reasons.append(problem)
+        if not grant.admits_container(resource.container):
+            distance += _ELSEWHERE
+            containers = _some([pattern.text for pattern in grant.grant.containers])
+            reasons.append(f"it is for the containers {containers}, not {resource.container}")
+        if not grant.admits_prefix(resource.prefix):
+            distance += _ELSEWHERE
+            reasons.append(f"it is for the paths {_some(grant.grant.prefixes)} only")
+        if missing := grant.missing(question.permissions):
+            distance += _LESS * len(missing)
+            reasons.append("it does not include " + ", ".join(permission.name.lower() for permission in missing))
+        if _has_ended(grant, now):
+            distance += _ELSEWHERE
+            reasons.append(f"it ended at {datetime.fromtimestamp(grant.expires, UTC).isoformat(timespec='seconds')}")
+        return distance, reasons
+
+    def _connector_problem(self, grant: CompiledGrant, question: Question, *, for_all: bool) -> str:
+        wanted = question.connector
+        if wanted and all(granted.name != wanted for granted in grant.grant.connectors):
+            return f"it is for the connectors {_some([g.name for g in grant.grant.connectors])}, not {wanted}"
+        live = [c for c in self._policy.live_connectors(grant) if wanted in ("", c.name)]
+        if not live:
+            names = wanted or _some([granted.name for granted in grant.grant.connectors])
+            return f"the connector {names} it was given for is gone; a later one of that name is not meant"
+        if not any(serves(connector, question.resource) for connector in live):
+            # A connector may serve what the grant does not give; then its container and account are not the asker's
+            # business.
+            if for_all or all(c.resource is None or grant.admits_container(c.resource.container) for c in live):
+                return f"its connectors serve {_some([_served(c) for c in live])} only"
+            return "none of its connectors serves it"
+        return ""
+
+    def _nearest(self, grant: CompiledGrant, question: Question, now: float) -> Nearest | None:
+        if _has_ended(grant, now):
+            return None
+        options = [
+            Nearest(grant.name, connector.name, resource, self._permissions(grant, question))
+            for connector in self._policy.live_connectors(grant)
+            if (resource := _resource(grant, connector, question.resource)) is not None
+        ]
+        # The same connector and the same container, if that can be.
+        return min(
+            options,
+            key=lambda o: (
+                o.connector != question.connector,
+                o.resource.container != question.resource.container,
+                o.connector,
+            ),
+            default=None,
+        )
+
+    def _permissions(self, grant: CompiledGrant, question: Question) -> PermissionSet:
+        missing = grant.missing(question.permissions)
+        left = [permission for permission in question.permissions.members if permission not in missing]
+        return PermissionSet(left) if left else grant.grant.permissions
+
+
+def _has_ended(grant: CompiledGrant, now: float) -> bool:
+    return grant.seconds(1, now) < 1
+
+
+def _resource(grant: CompiledGrant, connector: Connector, asked: ResourceId) -> ResourceId | None:
+    """Returns the nearest resource that a grant gives by a connector, None where it can only be named by a pattern."""
+    if connector.resource is not None:
+        container = connector.resource.container
+    elif grant.admits_container(asked.container):
+        container = asked.container
+    else:
+        container = next((pattern.text for pattern in grant.grant.containers if pattern.exact), "")
+    if not container or not grant.admits_container(container):
+        return None
+    prefixes = grant.grant.prefixes
+    if not prefixes:
+        prefix = asked.prefix if container == asked.container else ""
+    elif container == asked.container and any(inside(asked.prefix, allowed) for allowed in prefixes):
+        prefix = asked.prefix
+    else:
+        prefix = prefixes[0]
+    return ResourceId(container, prefix)
+
+
+def _served(connector: Connector) -> str:
+    own = connector.resource
+    return f"{own} of the account {own.account}" if own is not None and own.account else str(own)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

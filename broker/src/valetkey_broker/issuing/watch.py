@@ -1,0 +1,201 @@
+"""Streams of tokens: a fresh one ahead of each expiry, and an end with a reason as soon as there is one."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncGenerator, Callable
+from enum import Enum
+
+import structlog
+
+from valetkey_broker.authn.errors import issuer_away
+from valetkey_broker.authz.policy import Policy
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.issuing.issuer import Issuer
+from valetkey_broker.issuing.request import TokenRequest
+from valetkey_broker.model import CallInfo, Lease, Principal, Standing
+from valetkey_broker.ports import Clock
+from valetkey_broker.state.memory import Memory
+
+# A stream looks this often whether it may go on; replicas hear of changes about as often.
+_LOOK_SECONDS = 1.0
+# At which point of a token's life the next one comes: jittered, so that a thousand streams that began together do not
+# stay together.
+_EARLIEST, _LATEST = 0.6, 0.75
+_RETRY_SECONDS = 2.0
+# Azure's own limit: asked with it, the grant that reaches furthest is found.
+_LONGEST_SECONDS = 7 * 24 * 3600
+_PASSING = frozenset(
+    {
+        Reason.CLOUD_THROTTLED,
+        Reason.CLOUD_UNAVAILABLE,
+        Reason.VAULT_UNAVAILABLE,
+        Reason.LEDGER_UNAVAILABLE,
+        Reason.ISSUER_UNAVAILABLE,
+        Reason.NOT_SERVING,
+        Reason.CONFLICT,
+        Reason.RATE_LIMITED,
+    }
+)
+
+
+class EndReason(Enum):
+    """Why a stream ends; the names are those of `valetkey.v1.WatchEndReason` without its prefix."""
+
+    GRANT_GONE = "no grant allows it any more"
+    CONNECTOR_GONE = "the connector was deleted"
+    IDENTITY_REVOKED = "the caller's key was revoked, or who vouched for the caller is no longer believed"
+    IDENTITY_EXPIRED = "the caller's identity expired; call again with a new one"
+    SHUTDOWN = "the broker stops; call again"
+    ISSUER_UNAVAILABLE = (
+        "the keys of the caller's issuer could not be had before the last token ended; call again later"
+    )
+    UNAVAILABLE = "no fresh token could be had before the last one ended; call again later"
+
+
+class TokenWatcher:
+    """The use case of WatchToken."""
+
+    def __init__(
+        self,
+        *,
+        issuer: Issuer,
+        policy: Policy,
+        memory: Memory,
+        standing: Callable[[Principal], Standing],
+        admit: Callable[[Principal], None],
+        clock: Clock,
+        look_seconds: float = _LOOK_SECONDS,
+    ) -> None:
+        """`standing` tells whether a caller could authenticate again now.
+
+        `admit` raises BrokerError where a call of the principal would not be let in now; first tokens are calls.
+        """
+        self._issuer = issuer
+        self._policy = policy
+        self._memory = memory
+        self._standing = standing
+        self._admit = admit
+        self._clock = clock
+        self._look_seconds = look_seconds
+        self._stopping = asyncio.Event()
+        self._log = structlog.get_logger()
+
+    def stop(self) -> None:
+        """Ends every stream with SHUTDOWN."""
+        self._stopping.set()
+
+    async def watch(self, call: CallInfo, request: TokenRequest) -> AsyncGenerator[Lease | EndReason, None]:
+        """Yields a lease at once and fresh ones in time, each authorised and recorded anew; an EndReason comes last.
+
+        Raises what `Issuer.issue` raises where there is no first token.
+        """
+        outcome: Lease | EndReason = await self._issuer.issue(call, request)
+        while isinstance(outcome, Lease):
+            lease = outcome
+            # Reckoned before it is handed over: a caller that reads slowly does not put off its next token.
+            now = self._clock()
+            due = now + (lease.expires - now) * random.uniform(_EARLIEST, _LATEST)  # noqa: S311 (jitter, no secret)
+            yield lease
+            end = await self._wait(call.principal, request, lease, due)
+            outcome = end if end is not None else await self._renewed(call, request, lease)
+        self._log.info("stream ended", principal=call.principal.name, connector=lease.connector, why=outcome.name)
+        yield outcome
+
+    async def _wait(self, principal: Principal, request: TokenRequest, lease: Lease, due: float) -> EndReason | None:
+        """Waits until `due` (Unix seconds). Returns a reason to end, or None when it is time for the next token.
+
+        Where the token ends with its grant, a fresh one would end no later: then that is waited for, or for a grant
+        that allows more.
+        """
+        decided, ends = -1, 0.0
+        while True:
+            if (end := self._gone(principal)) is not None:
+                return end
+            now = self._clock()
+            # What may be had changes with documents, and with the time at which a grant ends.
+            if decided != self._memory.changes or now >= ends:
+                decided = self._memory.changes
+                until = self._allowed_until(principal, request)
+                if until is None:
+                    return self._why_not(lease)
+                ends = until
+            if now >= due and (ends >= lease.expires + 1 or now >= lease.expires):
+                return None
+            left = (due if now < due else lease.expires) - now
+            await self._sleep(min(left, self._look_seconds))
+
+    async def _renewed(self, call: CallInfo, request: TokenRequest, lease: Lease) -> Lease | EndReason:
+        """Returns the next lease, trying again while the last one lives, or why there is none."""
+        while True:
+            try:
+                if self._standing(call.principal) is Standing.UNKNOWN:
+                    raise issuer_away()
+                self._admit(call.principal)
+                return await self._attempt(call, request, lease)
+            except BrokerError as error:
+                if (end := self._gone(call.principal)) is not None:
+                    return end
+                if error.reason is Reason.RESOURCE_DENIED:
+                    return self._why_not(lease)
+                if error.reason not in _PASSING:
+                    self._log.warning("a stream's token was not renewed", reason=error.reason.name)
+                    return EndReason.UNAVAILABLE
+                issuer_is_away = error.reason is Reason.ISSUER_UNAVAILABLE
+                wait = max(error.retry_after or 0.0, _RETRY_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 (jitter)
+            again = self._clock() + wait
+            end = await self._wait(call.principal, request, lease, min(again, lease.expires))
+            if end is not None:
+                return end
+            if again >= lease.expires:
+                return EndReason.ISSUER_UNAVAILABLE if issuer_is_away else EndReason.UNAVAILABLE
+
+    async def _attempt(self, call: CallInfo, request: TokenRequest, lease: Lease) -> Lease | EndReason:
+        """Asks for the next lease. Azure may take its time: a reason to end is not kept waiting by it."""
+        issuing = asyncio.get_running_loop().create_task(self._issuer.issue(call, request))
+        try:
+            while True:
+                await asyncio.wait({issuing}, timeout=self._look_seconds)
+                if issuing.done():
+                    return issuing.result()
+                if (end := self._gone(call.principal)) is not None:
+                    return end
+                if self._allowed_until(call.principal, request) is None:
+                    return self._why_not(lease)
+        finally:
+            if not issuing.done():
+                issuing.cancel()
+                await asyncio.wait({issuing})
+
+    def _gone(self, principal: Principal) -> EndReason | None:
+        if self._stopping.is_set():
+            return EndReason.SHUTDOWN
+        if principal.expires <= self._clock():
+            return EndReason.IDENTITY_EXPIRED
+        # Of whom nothing can be told, nothing is known to be revoked: such a stream gets no token, and waits.
+        return EndReason.IDENTITY_REVOKED if self._standing(principal) is Standing.ENDED else None
+
+    def _allowed_until(self, principal: Principal, request: TokenRequest) -> float | None:
+        """Returns when what allows the request ends, in Unix seconds; None where nothing does."""
+        try:
+            allowed = self._policy.decide(
+                principal,
+                request.resource,
+                request.permissions,
+                ttl=_LONGEST_SECONDS,
+                connector=request.connector,
+                source_ip=request.source_ip,
+            )
+        except BrokerError:
+            return None
+        return max(allowance.ends for allowance in allowed)
+
+    def _why_not(self, lease: Lease) -> EndReason:
+        connector = self._memory.connectors.get(lease.connector)
+        gone = connector is None or connector.uid != lease.connector_uid
+        return EndReason.CONNECTOR_GONE if gone else EndReason.GRANT_GONE
+
+    async def _sleep(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()

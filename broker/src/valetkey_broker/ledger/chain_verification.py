@@ -1,0 +1,150 @@
+"""Proves the chains, or names the first record that breaks one.
+
+It sees records that were changed, removed, put in between or reordered. It cannot see what was cut off at the end of
+a chain, a chain that is gone as a whole, or one that was made anew from some record to its end by somebody who can
+write to the database; for that it takes anchors: heads that were noted outside.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from valetkey_broker.ledger.chain import GENESIS, Row, hash_of
+from valetkey_broker.ledger.database import Database
+from valetkey_broker.ledger.prune import attested
+from valetkey_broker.ledger.schema import COLUMNS, checkpoints, events
+from valetkey_broker.model import EventKind, Head, Verification
+
+_CHUNK = 1000
+_BREATH_SECONDS = 0.001
+_KIND, _WRITER, _SEQUENCE, _PREVIOUS, _HASH = (
+    COLUMNS.index(name) for name in ("kind", "writer", "sequence", "previous_hash", "hash")
+)
+
+
+@dataclass(slots=True)
+class _Chain:
+    """Where a chain stands: after record `sequence`, whose id is `id`."""
+
+    sequence: int
+    hash: str
+    id: int = 0
+    broken: bool = False
+
+
+def verify(database: Database, anchors: Sequence[Head]) -> Verification:
+    """Checks every chain, and that each anchor is still in it. Takes about half a minute a million records."""
+    with database.reading() as connection:
+        return _Check(connection, anchors).run()
+
+
+class _Check:
+    def __init__(self, connection: Connection, anchors: Sequence[Head]) -> None:
+        self._connection = connection
+        self._anchors = list(anchors)
+        self._chains: dict[str, _Chain] = {}
+        self._pruned: dict[str, Head] = {}
+        self._claims: list[Head] = []
+        self._wanted = {(head.writer, head.sequence) for head in anchors}
+        self._seen: dict[tuple[str, int], str] = {}
+        self._problems: list[tuple[int, str]] = []
+
+    def run(self) -> Verification:
+        for writer, sequence, own in self._connection.execute(
+            select(checkpoints.c.writer, checkpoints.c.sequence, checkpoints.c.hash)
+        ):
+            self._pruned[writer] = Head(writer, sequence, own)
+            self._chains[writer] = _Chain(sequence, own)
+        self._find_claims()
+        records = 0
+        rows = self._connection.execution_options(yield_per=_CHUNK).execute(select(events).order_by(events.c.id))
+        for chunk in rows.partitions():
+            for row in chunk:
+                self._check(row[0], tuple(row[1:]))
+            records += len(chunk)
+            time.sleep(_BREATH_SECONDS)  # The broker goes on issuing beside this.
+        self._check_checkpoints()
+        for anchor in self._anchors:
+            self._check_anchor(anchor, "noted earlier")
+        broken_id, problem = min(self._problems, key=_by_id, default=(0, ""))
+        heads = tuple(
+            Head(str(writer), chain.sequence, chain.hash)
+            for writer, chain in sorted(self._chains.items(), key=str)
+            if chain.id
+        )
+        return Verification(not self._problems, records, problem, broken_id, heads)
+
+    def _check(self, number: int, row: Row) -> None:
+        writer, sequence, own = row[_WRITER], row[_SEQUENCE], row[_HASH]
+        chain = self._chains.setdefault(writer, _Chain(0, GENESIS))
+        if not chain.broken and (problem := self._problem(chain, row)):
+            chain.broken = True
+            self._problems.append((number, f"record {number} (writer {writer}, sequence {sequence}): {problem}"))
+        # A file takes text where a number belongs; what is nonsense has been named above.
+        chain.sequence = max(sequence, chain.sequence) if isinstance(sequence, int) else chain.sequence
+        chain.hash, chain.id = str(own), number
+        if (writer, sequence) in self._wanted:
+            self._seen[writer, sequence] = own
+
+    def _problem(self, chain: _Chain, row: Row) -> str:
+        sequence, expected = row[_SEQUENCE], chain.sequence + 1
+        if sequence != expected:
+            elsewhere = self._connection.execute(
+                select(events.c.id).where(events.c.writer == row[_WRITER], events.c.sequence == expected)
+            ).scalar()
+            if elsewhere is not None:
+                return f"records were reordered: sequence {expected} was due here and is record {elsewhere}"
+            return f"records were removed before it: sequence {expected} was due"
+        try:
+            fits = row[_HASH] == hash_of(row, row[_PREVIOUS])
+        except (ValueError, TypeError):
+            fits = False
+        if not fits:
+            return "it was changed: its hash is not that of its contents"
+        if row[_PREVIOUS] != chain.hash:
+            return "it does not follow the record before it: one of the two was changed or put in another's place"
+        return ""
+
+    def _find_claims(self) -> None:
+        pruned = select(events.c.object, events.c.resource).where(events.c.kind == EventKind.PRUNED.value)
+        self._claims = [
+            head for row in self._connection.execute(pruned) if (head := attested(str(row[0]), str(row[1])))
+        ]
+        self._wanted |= {(head.writer, head.sequence) for head in self._claims}
+
+    def _check_checkpoints(self) -> None:
+        """A checkpoint stands for records that are gone, so a PRUNED event in some chain has to vouch for it."""
+        for writer, pruned in self._pruned.items():
+            vouching = [claim for claim in self._claims if claim.writer == writer and claim.sequence >= pruned.sequence]
+            chain = self._chains[writer]
+            if not vouching and chain.id:
+                problem = (
+                    f"the chain of writer {writer} begins after sequence {pruned.sequence}, and no record says that "
+                    "what was before was pruned: it was removed"
+                )
+                self._problems.append((chain.id, problem))
+            for claim in vouching:
+                self._check_anchor(claim, "said to be pruned up to")
+
+    def _check_anchor(self, anchor: Head, what: str) -> None:
+        pruned = self._pruned.get(anchor.writer)
+        if pruned is not None and anchor.sequence < pruned.sequence:
+            return  # Pruned since; nothing is left to hold it against.
+        if pruned is not None and anchor.sequence == pruned.sequence:
+            found: str | None = pruned.hash
+        else:
+            found = self._seen.get((anchor.writer, anchor.sequence))
+        if found == anchor.hash:
+            return
+        chain = self._chains.get(anchor.writer, _Chain(0, GENESIS))
+        place = f"sequence {anchor.sequence} of writer {anchor.writer}, {what}, "
+        if found is not None:
+            self._problems.append((chain.id, f"{place}has another hash now: the chain was made anew"))
+        else:
+            self._problems.append((chain.id, f"{place}is gone: the chain was cut off, it ends at {chain.sequence}"))
+
+
+def _by_id(problem: tuple[int, str]) -> tuple[bool, int]:
+    return not problem[0], problem[0]

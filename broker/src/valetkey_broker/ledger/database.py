@@ -1,0 +1,251 @@
+"""The ledger's database: engines that are durable and bounded in time, and its migrations."""
+
+import contextlib
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool, QueuePool
+
+from valetkey_broker.errors import ConfigurationError
+from valetkey_broker.ledger.errors import LostHeadError, cause_of, sentence
+from valetkey_broker.ledger.schema import HEAD_REVISION, VERSION_TABLE
+from valetkey_broker.model import Secret
+
+# Session-wide numbers of PostgreSQL's advisory locks: "vkld" and what the lock is for.
+_LOCK_SPACE = 0x766B6C64
+MIGRATION_LOCK = (_LOCK_SPACE, 1)
+WRITING_LOCK = (_LOCK_SPACE, 2)
+
+_READERS = 4
+_MIGRATING = threading.Lock()  # Alembic keeps its context in module globals.
+
+
+class Database:
+    """Makes connections to the database that `url` names. `timeout` is in seconds, for one statement and one lock."""
+
+    def __init__(self, url: Secret, timeout: float) -> None:
+        self.url = _with_driver(make_url(url.reveal()))
+        self.timeout = timeout
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        try:
+            self._writer = self._engine(timeout, poolclass=NullPool)
+        except ImportError:
+            raise ConfigurationError(
+                "ledger.url: PostgreSQL needs a driver that is not installed; install valetkey-broker[postgres]"
+            ) from None
+        # A long check streams many short statements: each has this long.
+        patience = max(60.0, timeout)
+        self._reader = self._engine(
+            patience, poolclass=QueuePool, pool_size=_READERS, max_overflow=0, pool_pre_ping=True
+        )
+        self._changer = self._engine(
+            patience, poolclass=NullPool, execution_options={"valetkey_begin": "BEGIN IMMEDIATE"}
+        )
+        driver: Any = self._writer.dialect.loaded_dbapi
+        self.errors: tuple[type[Exception], ...] = (SQLAlchemyError, OSError, LostHeadError, driver.Error)
+        """What using the database can raise."""
+
+    @property
+    def path(self) -> Path:
+        """The file of a SQLite ledger."""
+        return Path(self.url.database or "")
+
+    @property
+    def name(self) -> str:
+        """The database for people, without its password."""
+        return str(self.path) if self.is_sqlite else self.url.render_as_string(hide_password=True)
+
+    def writer(self) -> Any:
+        """Returns a connection of the driver, in which each statement is a transaction of its own."""
+        pooled = self._writer.raw_connection()
+        connection: Any = pooled.driver_connection
+        pooled.detach()
+        if not self.is_sqlite:
+            connection.autocommit = True
+        return connection
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Gives a connection that sees the state of one moment."""
+        level = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        with self._reader.connect() as connection:
+            yield connection.execution_options(**level)
+
+    @contextlib.contextmanager
+    def looking(self) -> Iterator[Connection]:
+        """Gives a connection in which each statement sees the state of its own moment."""
+        with self._reader.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[Connection]:
+        """Gives a connection in a transaction that writes; commits it at the end."""
+        with self._changer.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Waits for this process's turn at a SQLite file.
+
+        SQLite's own waiting is to try again now and then, with which the unlucky one of several busy writers waits for
+        ever; the kernel lets them in one by one.
+        """
+        descriptor = self.open_lock()
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def open_lock(self) -> int:
+        """Returns a descriptor of the file by whose lock the writers of a SQLite file take turns."""
+        return os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def migrate(self) -> None:
+        """Brings the tables to what this broker needs; several that start at once do it one by one.
+
+        Raises ConfigurationError where a newer broker has made them, and the errors of the drivers.
+        """
+        with contextlib.ExitStack() as held:
+            held.enter_context(_MIGRATING)
+            if self.is_sqlite:
+                held.enter_context(self.turn())
+                self._make_file()
+            with self.changing() as connection:
+                if not self.is_sqlite:
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:a, :b)"), _lock(MIGRATION_LOCK))
+                found = _revision(connection)
+                if found is not None and found > HEAD_REVISION:
+                    raise ConfigurationError(
+                        f"the ledger {self.name} is of a newer broker (its tables have version {found}, this broker "
+                        f"knows {HEAD_REVISION}); start that broker's version, or another ledger"
+                    )
+                if found != HEAD_REVISION:
+                    _upgrade(connection)
+
+    def close(self) -> None:
+        """Closes what is not in use."""
+        for engine in (self._writer, self._reader, self._changer):
+            engine.dispose()
+
+    def _make_file(self) -> None:
+        # Made here for its mode; SQLite gives its other files the same one.
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = self.writer()
+        try:
+            # In WAL readers and the writer do not wait for each other. The file remembers it.
+            (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        finally:
+            connection.close()
+        if mode != "wal":
+            raise ConfigurationError(f"the ledger {self.path} cannot be in WAL mode; expected a file on a local disk")
+
+    def _engine(self, patience: float, **options: Any) -> Engine:
+        arguments = _sqlite_arguments(self.timeout) if self.is_sqlite else _postgres_arguments(self.timeout)
+        url = _existing_file(self.url) if self.is_sqlite else self.url
+        engine = create_engine(url, connect_args=arguments, hide_parameters=True, **options)
+        _prepare(engine, _sqlite_session() if self.is_sqlite else _postgres_session(patience, self.timeout))
+        if self.is_sqlite:
+            _begin_by_hand(engine)
+        return engine
+
+
+def explain(database: Database, error: Exception) -> ConfigurationError:
+    """Returns what an operator reads when the ledger cannot be opened."""
+    cause = cause_of(error)
+    directory = database.path.parent
+    if database.is_sqlite and not directory.is_dir():
+        return ConfigurationError(
+            f"the ledger {database.name} cannot be opened: there is no directory {directory}; make it, writable for "
+            "the broker's user, or name another file in ledger.url"
+        )
+    return ConfigurationError(
+        f"the ledger {database.name} cannot be opened: {sentence(cause)} ({type(error).__name__}); see ledger.url"
+    )
+
+
+def _with_driver(url: URL) -> URL:
+    return url if url.get_backend_name() == "sqlite" else url.set(drivername="postgresql+psycopg")
+
+
+def _existing_file(url: URL) -> URL:
+    # rw: a ledger that was removed while the broker runs must not be begun anew in silence.
+    path = str(url.database).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    return url.set(database=f"file:{path}", query={"uri": "true", "mode": "rw"})
+
+
+def _sqlite_arguments(timeout: float) -> dict[str, Any]:
+    # isolation_level None: the driver begins nothing by itself. Another thread may interrupt a statement.
+    return {"timeout": timeout, "isolation_level": None, "check_same_thread": False}
+
+
+def _postgres_arguments(timeout: float) -> dict[str, Any]:
+    return {
+        "connect_timeout": max(2, round(timeout)),
+        "tcp_user_timeout": round(timeout * 1000),
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "application_name": "valetkey-broker",
+    }
+
+
+def _sqlite_session() -> list[str]:
+    # FULL: in WAL mode anything less does not wait for the disk at each commit.
+    return ["PRAGMA synchronous=FULL"]
+
+
+def _postgres_session(statement: float, lock: float) -> list[str]:
+    return [
+        f"SET statement_timeout = {round(statement * 1000)}",
+        f"SET lock_timeout = {round(lock * 1000)}",
+        f"SET idle_in_transaction_session_timeout = {round(statement * 1000)}",
+        # A server may be set up to answer before a commit is on its disk; stricter settings stay.
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
+    ]
+
+
+def _prepare(engine: Engine, statements: list[str]) -> None:
+    def prepare(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+        cursor.close()
+        connection.commit()
+
+    event.listen(engine, "connect", prepare)
+
+
+def _begin_by_hand(engine: Engine) -> None:
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("valetkey_begin", "BEGIN"))
+
+    event.listen(engine, "begin", begin)
+
+
+def _lock(numbers: tuple[int, int]) -> dict[str, int]:
+    return {"a": numbers[0], "b": numbers[1]}
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 (our constant)
+    return None if found is None else str(found)
+
+
+def _upgrade(connection: Connection) -> None:
+    # Slow to import, and needed only when there is something to do.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

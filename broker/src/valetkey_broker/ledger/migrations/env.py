@@ -1,0 +1,10 @@
+"""Alembic's entry: runs the migrations in the transaction that the broker has opened."""
+
+from alembic import context
+
+from valetkey_broker.ledger.schema import VERSION_TABLE, metadata
+
+context.configure(
+    connection=context.config.attributes["connection"], target_metadata=metadata, version_table=VERSION_TABLE
+)
+context.run_migrations()

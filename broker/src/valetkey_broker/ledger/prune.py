@@ -1,0 +1,113 @@
+"""Removes what is older than the retention: the beginnings of chains only, and never without a trace.
+
+First a PRUNED event says, in the pruning writer's own chain, up to which record a chain goes away and what its hash is.
+Then the records go, a few at a time, and a checkpoint takes the place of the last of them in the same transaction; the
+rest of the chain is verified from there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, func, insert, select
+
+from valetkey_broker.ledger.database import Database
+from valetkey_broker.ledger.schema import checkpoints, events
+from valetkey_broker.model import Event, EventKind, Head
+
+_AT_ONCE = 1000
+_OBJECT = "chains/"
+_e = events.c
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What is to go of one chain: everything up to `upto`, `records` of them."""
+
+    upto: Head
+    records: int
+
+    def event(self, now: float) -> Event:
+        """Returns the event that says so."""
+        return Event(
+            kind=EventKind.PRUNED,
+            time=now,
+            object=f"{_OBJECT}{self.upto.writer}",
+            resource=f"{self.upto.sequence}:{self.upto.hash}",
+            count=self.records,
+        )
+
+
+def attested(object_: str, resource: str) -> Head | None:
+    """Returns the head that a PRUNED event names; None where it is none."""
+    sequence, _, own = resource.partition(":")
+    if not object_.startswith(_OBJECT) or not sequence.isdecimal():
+        return None
+    return Head(object_.removeprefix(_OBJECT), int(sequence), own)
+
+
+def find_cuts(database: Database, before: float, now: float) -> Sequence[Cut]:
+    """Returns what is to go. Times are Unix seconds.
+
+    A checkpoint whose event will soon be pruned itself is among it, with 0 records, to be vouched for anew.
+    """
+    with database.reading() as connection:
+        old = select(_e.writer).where(_e.time_us < round(before * 1e6)).distinct()
+        cuts = [cut for writer in connection.execute(old).scalars() if (cut := _cut(connection, writer, before))]
+        moved = {cut.upto.writer for cut in cuts}
+        standing = select(checkpoints.c.writer, checkpoints.c.sequence, checkpoints.c.hash).where(
+            checkpoints.c.time_us < round((before + now) / 2 * 1e6),
+            checkpoints.c.writer.in_(select(_e.writer)),
+        )
+        again = [Cut(Head(*row), 0) for row in connection.execute(standing) if row[0] not in moved]
+    return [*cuts, *again]
+
+
+def apply_cut(database: Database, cut: Cut, now: float) -> None:
+    """Removes the records of one chain, in transactions short enough for others to write in between."""
+    writer, last = cut.upto.writer, cut.upto.sequence
+    while True:
+        with database.changing() as connection:
+            first = connection.execute(select(func.min(_e.sequence)).where(_e.writer == writer)).scalar()
+            upto = last if first is None else min(last, first + _AT_ONCE - 1)
+            gone = first is None or first > last
+            if not gone or cut.records == 0:
+                _move_checkpoint(connection, writer, upto, now)
+            if not gone:
+                connection.execute(delete(events).where(_e.writer == writer, _e.sequence <= upto))
+        if gone or upto == last:
+            return
+
+
+def forget_ended(database: Database, before: float) -> None:
+    """Removes the checkpoints of chains of which nothing has been left for as long as records are kept."""
+    with database.changing() as connection:
+        connection.execute(
+            delete(checkpoints).where(
+                checkpoints.c.time_us < round(before * 1e6), checkpoints.c.writer.not_in(select(_e.writer))
+            )
+        )
+
+
+def _cut(connection: Connection, writer: str, before: float) -> Cut | None:
+    own = _e.writer == writer
+    first = connection.execute(select(func.min(_e.sequence)).where(own)).scalar_one()
+    kept = connection.execute(
+        select(_e.sequence).where(own, _e.time_us >= round(before * 1e6)).order_by(_e.sequence).limit(1)
+    ).scalar()
+    last = kept - 1 if kept is not None else connection.execute(select(func.max(_e.sequence)).where(own)).scalar_one()
+    if last < first:
+        return None  # Its clock went back: an old time behind a newer one stays until that one goes.
+    digest = connection.execute(select(_e.hash).where(own, _e.sequence == last)).scalar_one()
+    return Cut(Head(writer, last, digest), last - first + 1)
+
+
+def _move_checkpoint(connection: Connection, writer: str, upto: int, now: float) -> None:
+    own = checkpoints.c.writer == writer
+    digest = connection.execute(select(_e.hash).where(_e.writer == writer, _e.sequence == upto)).scalar()
+    if digest is None:
+        digest = connection.execute(select(checkpoints.c.hash).where(own, checkpoints.c.sequence == upto)).scalar()
+    if digest is not None:
+        connection.execute(delete(checkpoints).where(own))
+        connection.execute(
+            insert(checkpoints).values(writer=writer, sequence=upto, hash=digest, time_us=round(now * 1e6))
+        )

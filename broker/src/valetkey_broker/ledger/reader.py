@@ -1,0 +1,115 @@
+"""Reads events and leases; runs in threads, never in the event loop."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, func, select, text
+
+from valetkey_broker.ledger.chain import stored_event
+from valetkey_broker.ledger.database import WRITING_LOCK, Database
+from valetkey_broker.ledger.schema import IS_LEASE, events
+from valetkey_broker.model import EventFilter, EventKind, LeaseFilter, StoredEvent
+
+_AGAIN_SECONDS = 0.005
+_e = events.c
+# While replicas are updated one by one, a newer one may record what this one cannot name; it verifies it all the same.
+_KNOWN = [kind.value for kind in EventKind]
+_OUTCOMES = (EventKind.ADMIN_CHANGE.value, EventKind.CHANGE_FAILED.value)
+
+
+def read_events(database: Database, wanted: EventFilter) -> Sequence[StoredEvent]:
+    """Returns events by id, oldest first, such that who goes on after the last one misses none."""
+    conditions = [_e.id > wanted.after_id, _e.id <= _settled(database), _e.kind.in_(_KNOWN)]
+    for column, value in (
+        (_e.kind, wanted.kind.value if wanted.kind else ""),
+        (_e.principal, wanted.principal),
+        (_e.connector, wanted.connector),
+        (_e.request_id, wanted.request_id),
+        (_e.lease_id, wanted.lease_id),
+    ):
+        if value:
+            conditions.append(column == value)
+    if wanted.lease_id:
+        conditions.append(IS_LEASE)
+    if wanted.unfinished:
+        conditions.append(_e.id.in_(_unfinished(wanted.after_id)))
+    if wanted.since is not None:
+        conditions.append(_e.time_us >= round(wanted.since * 1e6))
+    if wanted.until is not None:
+        conditions.append(_e.time_us < round(wanted.until * 1e6))
+    order = _e.id.desc() if wanted.newest else _e.id
+    query = select(events).where(*conditions).order_by(order).limit(wanted.limit)
+    with database.reading() as connection:
+        found = _stored(connection, query)
+    return found[::-1] if wanted.newest else found
+
+
+def read_leases(database: Database, wanted: LeaseFilter) -> Sequence[StoredEvent]:
+    """Returns the events of issued tokens, newest first."""
+    conditions: list[ColumnElement[bool]] = [IS_LEASE, _e.kind == EventKind.TOKEN_ISSUED.value]
+    for column, value in (
+        (_e.principal, wanted.principal),
+        (_e.connector, wanted.connector),
+        (_e.account, wanted.account),
+        (_e.container, wanted.container),
+    ):
+        if value:
+            conditions.append(column == value)
+    if wanted.before_id is not None:
+        conditions.append(_e.id < wanted.before_id)
+    if wanted.active_at is not None:
+        conditions.append(_e.expires > int(wanted.active_at))
+    query = select(events).where(*conditions).order_by(_e.id.desc()).limit(wanted.limit)
+    with database.reading() as connection:
+        return _stored(connection, query)
+
+
+def _unfinished(after_id: int) -> Select[tuple[int]]:
+    """Returns the ids of those CHANGE_BEGUN whose next record of the same call and object is no outcome.
+
+    The next one counts, not any: a caller may use its request id again, and a change must not pass for finished because
+    a later one was. A window looks at each record once; a look-up for each change would go through all records of its
+    request id, which is the caller's to choose, and take hours where many share one.
+    """
+    following = func.lead(_e.kind).over(partition_by=(_e.writer, _e.request_id, _e.method, _e.object), order_by=_e.id)
+    changes = (
+        select(_e.id, _e.kind, following.label("following"))
+        .where(_e.kind.in_((EventKind.CHANGE_BEGUN.value, *_OUTCOMES)), _e.id > after_id)
+        .subquery()
+        .c
+    )
+    return select(changes.id).where(
+        changes.kind == EventKind.CHANGE_BEGUN.value, func.coalesce(changes.following, "").not_in(_OUTCOMES)
+    )
+
+
+def _stored(connection: Connection, query: Any) -> list[StoredEvent]:
+    return [stored_event(row) for row in connection.execute(query)]
+
+
+def _settled(database: Database) -> int:
+    """Returns an id up to which nothing is added any more.
+
+    PostgreSQL gives ids to transactions before they commit, so that a smaller one can turn up after a greater one; but
+    not after the transactions that were writing when the greater one was seen have ended. SQLite writes one at a time.
+    """
+    newest = select(func.coalesce(func.max(_e.id), 0))
+    if database.is_sqlite:
+        with database.reading() as connection:
+            return int(connection.execute(newest).scalar_one())
+    holders = text(
+        "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'advisory' AND classid = :a AND objid = :b "
+        "AND objsubid = 2 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    keys = {"a": WRITING_LOCK[0], "b": WRITING_LOCK[1]}
+    deadline = time.monotonic() + database.timeout
+    with database.looking() as connection:
+        horizon = int(connection.execute(newest).scalar_one())
+        writing = set(connection.execute(holders, keys).scalars())
+        while writing:
+            if time.monotonic() > deadline:
+                raise TimeoutError("a transaction that writes to the ledger does not end")
+            time.sleep(_AGAIN_SECONDS)
+            writing &= set(connection.execute(holders, keys).scalars())
+    return horizon

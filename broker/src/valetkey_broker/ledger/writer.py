@@ -1,0 +1,266 @@
+"""Group commit: a thread of its own writes all that wait in one transaction, then wakes them all.
+
+The chain lives in that thread. It moves on only when a write is known to have gone through: after every failure the
+writer reads from the database which of its records is the last one there before it writes again, because a commit
+whose answer was lost may have happened.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+
+import structlog
+
+from valetkey_broker.errors import ConfigurationError
+from valetkey_broker.ledger.appender import Appender
+from valetkey_broker.ledger.chain import GENESIS, Row, extend
+from valetkey_broker.ledger.errors import LostHeadError, cause_of, unavailable
+from valetkey_broker.model import Event, Head
+
+MAX_WAITING = 10_000
+"""How many records may wait; one more is refused at once."""
+MAX_BATCH = 256
+# While callers are many the writer lets more records come before it begins: a transaction costs about as much for one
+# record as for ten. It waits so long for each record of the batch before; a caller that is alone does not wait.
+_LINGER_EACH = 0.0005
+_LONGEST_LINGER = 0.006
+_FIRST_BACKOFF = 0.05
+_LONGEST_BACKOFF = 2.0
+_WATCH_EVERY = 0.5
+
+_Item = tuple[Event, asyncio.Future[None]]
+
+
+class GroupWriter:
+    """Appends events to the ledger in one chain, from the event loop it is started in.
+
+    `prepare` makes the tables; it is called until it has gone through once. `timeout` is in seconds.
+    """
+
+    def __init__(self, appender: Appender, prepare: Callable[[], None], timeout: float) -> None:
+        self._appender = appender
+        self._prepare = prepare
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._waiting = 0
+        self._cause = ""
+        self._closed = False
+        self._log = structlog.get_logger()
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        self._watching: asyncio.Task[None] | None = None
+        # From here on the thread's own, once it runs; `_current` and `_busy_since` are read by the watch.
+        self._head = Head(str(uuid.uuid4()), 0, GENESIS)
+        self._unconfirmed: dict[tuple[int, str], Head] = {}
+        self._prepared = False
+        self._crowd = 0
+        self._current: list[_Item] = []
+        self._busy_since = 0.0
+
+    @property
+    def writer(self) -> str:
+        """The name of this writer's chain."""
+        return self._head.writer
+
+    def healthy(self) -> bool:
+        """Tells whether the last write went through."""
+        return not self._cause and not self._closed
+
+    def prepare(self) -> None:
+        """Connects for the first time; called in another thread, before `start`. Raises what goes wrong."""
+        self._connect()
+
+    def start(self, cause: str = "") -> None:
+        """Starts the thread; with a `cause` it begins by trying to connect."""
+        self._cause = cause
+        self._thread.start()
+        self._watching = asyncio.create_task(self._watch(), name="ledger-watch")
+
+    async def record(self, event: Event) -> None:
+        """Returns when `event` is durable. Raises BrokerError with LEDGER_UNAVAILABLE."""
+        if self._closed:
+            raise unavailable("closed")
+        if self._cause:
+            raise unavailable(self._cause)
+        if self._waiting >= MAX_WAITING:
+            raise unavailable("too-many-waiting")
+        future = self._loop.create_future()
+        self._waiting += 1
+        self._queue.put((event, future))
+        await future
+
+    async def close(self) -> None:
+        """Writes what waits, then ends the thread; gives up on one that hangs."""
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.put(None)
+        if self._thread.ident is not None:
+            await asyncio.to_thread(self._thread.join, self._timeout + 1.0)
+            if self._thread.is_alive():
+                self._appender.interrupt()
+                self._refuse([*self._current, *self._drain()], "closed")
+        else:
+            self._appender.close()
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+
+    def _run(self) -> None:
+        backoff = _FIRST_BACKOFF if self._cause else 0.0
+        try:
+            while (batch := self._next(backoff)) is not None:
+                if not backoff and batch:
+                    backoff = self._write(batch)
+                elif backoff:
+                    self._finish(batch, self._cause)
+                    backoff = self._recover(backoff)
+        finally:
+            self._appender.close()
+
+    def _next(self, backoff: float) -> list[_Item] | None:
+        """Returns what waits; nothing where the backoff ends first; None at the end."""
+        try:
+            item = self._queue.get(timeout=backoff or None)
+        except queue.Empty:
+            return []
+        if self._crowd > 1 and item is not None and not backoff:
+            time.sleep(min(self._crowd * _LINGER_EACH, _LONGEST_LINGER))
+        batch = self._batch(item)
+        self._crowd = len(batch or ())
+        return batch
+
+    def _batch(self, item: _Item | None) -> list[_Item] | None:
+        batch = []
+        while item is not None:
+            batch.append(item)
+            if len(batch) == MAX_BATCH:
+                return batch
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return batch
+        if not batch:
+            return None
+        self._queue.put(None)
+        return batch
+
+    def _write(self, batch: list[_Item]) -> float:
+        """Writes a batch and tells those who wait. Returns the backoff: 0 where it went through."""
+        self._current = batch
+        self._busy_since = time.monotonic()
+        cause = ""
+        try:
+            rows, head = extend(self._head, [event for event, _ in batch])
+            self._unconfirmed[head.sequence, head.hash] = head
+            self._append(rows, head)
+            self._confirmed(head)
+        except Exception as error:  # noqa: BLE001 (whatever it is: not written, nothing may be issued)
+            cause = self._trouble(error)
+        self._cause = cause
+        self._busy_since = 0.0
+        self._finish(batch, cause)
+        return _FIRST_BACKOFF if cause else 0.0
+
+    def _append(self, rows: Sequence[Row], head: Head) -> None:
+        try:
+            self._appender.append(self._head, rows)
+        except Exception as error:
+            if cause_of(error) != "database-away":
+                raise
+            # The connection ended, perhaps long ago, with a restart of the database: nobody has to hear of that where
+            # a new one can be had at once. It also tells whether the rows are there and only the answer got lost.
+            self._connect()
+            if self._head != head:
+                self._unconfirmed[head.sequence, head.hash] = head
+                self._appender.append(self._head, rows)
+
+    def _recover(self, backoff: float) -> float:
+        """Tries to get the database back. Returns the next backoff: 0 where it is back."""
+        self._busy_since = time.monotonic()
+        try:
+            self._connect()
+            self._appender.probe()
+        except Exception as error:  # noqa: BLE001 (it is tried again until it works)
+            self._cause = self._trouble(error)
+            return min(backoff * 2, _LONGEST_BACKOFF)
+        finally:
+            self._busy_since = 0.0
+        self._cause = ""
+        self._log.info("the ledger can be written again", writer=self.writer, sequence=self._head.sequence)
+        return 0.0
+
+    def _connect(self) -> None:
+        if not self._prepared:
+            self._prepare()
+            self._prepared = True
+        self._appender.connect()
+        found = self._appender.head(self.writer)
+        if found in self._unconfirmed:
+            self._confirmed(self._unconfirmed[found])
+        elif found[0] != self._head.sequence or (found[0] and found[1] != self._head.hash):
+            raise LostHeadError
+
+    def _confirmed(self, head: Head) -> None:
+        self._head = head
+        self._unconfirmed.clear()
+
+    def _trouble(self, error: Exception) -> str:
+        # The type only: a driver's text can hold values.
+        cause = "error" if isinstance(error, ConfigurationError) else cause_of(error)
+        if cause != self._cause:
+            self._log.error("the ledger cannot be written", cause=cause, error=type(error).__name__, writer=self.writer)
+        return cause
+
+    def _finish(self, batch: list[_Item], cause: str) -> None:
+        self._current = []
+        if batch:
+            with contextlib.suppress(RuntimeError):  # The loop was closed under us: nobody waits any more.
+                self._loop.call_soon_threadsafe(self._refuse if cause else self._release, batch, cause)
+
+    # What follows runs in the event loop.
+
+    def _release(self, batch: Iterable[_Item], _cause: str) -> None:
+        for _, future in batch:
+            self._waiting -= 1
+            if not future.done():
+                future.set_result(None)
+
+    def _refuse(self, batch: Iterable[_Item], cause: str) -> None:
+        for _, future in batch:
+            self._waiting -= 1
+            if not future.done():
+                future.set_exception(unavailable(cause))
+
+    def _drain(self) -> list[_Item]:
+        drained: list[_Item] = []
+        while True:
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return drained
+            if item is None:
+                self._queue.put(None)  # The end is the thread's to see.
+                return drained
+            drained.append(item)
+
+    async def _watch(self) -> None:
+        """Lets nobody wait for a write that hangs; what ends it may take the operating system as long as it likes."""
+        while True:
+            await asyncio.sleep(_WATCH_EVERY)
+            since = self._busy_since
+            if not since or time.monotonic() - since < self._timeout + 1.0:
+                continue
+            if not self._cause:
+                self._log.error("the ledger hangs", writer=self.writer)
+                self._cause = "timeout"
+            # Those of the batch itself are counted off when the thread comes back with them.
+            for _, future in list(self._current):
+                if not future.done():
+                    future.set_exception(unavailable("timeout"))
+            self._refuse(self._drain(), "timeout")
+            self._appender.interrupt()

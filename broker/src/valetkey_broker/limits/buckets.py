@@ -1,0 +1,34 @@
+"""Token buckets, one a key: so many calls at once, and so many a second from then on."""
+
+from collections import OrderedDict
+
+from valetkey_broker.ports import Clock
+
+_MOST_KEYS = 20_000
+# What sums of fractions may lose; without it somebody who waited as long as told could be told to wait for nothing.
+_NEARLY = 1e-6
+
+
+class TokenBuckets:
+    """Buckets that begin full. The least recently used key is forgotten first: it has had the most time to fill up."""
+
+    def __init__(self, *, per_second: float, burst: int, clock: Clock, most_keys: int = _MOST_KEYS) -> None:
+        self._rate = per_second
+        self._burst = float(burst)
+        self._clock = clock
+        self._most_keys = most_keys
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key → (tokens, at this second)
+
+    def take(self, key: str) -> float:
+        """Takes one token of `key`. Returns 0, or the seconds until there is one."""
+        now = self._clock()
+        buckets = self._buckets
+        tokens, at = buckets.get(key, (self._burst, now))
+        # A clock that was set back gives nothing, and takes nothing away.
+        tokens = min(self._burst, tokens + max(0.0, now - at) * self._rate)
+        wait = 0.0 if tokens >= 1.0 - _NEARLY else (1.0 - tokens) / self._rate
+        buckets[key] = (tokens if wait else max(0.0, tokens - 1.0), now)
+        buckets.move_to_end(key)
+        if len(buckets) > self._most_keys:
+            buckets.popitem(last=False)
+        return wait

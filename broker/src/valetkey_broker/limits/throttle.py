@@ -1,0 +1,56 @@
+"""Who calls too often: callers that ask for tokens, and addresses that fail to authenticate."""
+
+import math
+
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.limits.buckets import TokenBuckets
+from valetkey_broker.limits.network import network_of
+from valetkey_broker.model import Principal
+from valetkey_broker.ports import Clock
+from valetkey_broker.settings import LimitsSettings
+
+# What the caller is to blame for: an issuer whose keys cannot be had right now is not.
+_BLAMED = frozenset({Reason.CREDENTIALS_MISSING, Reason.CREDENTIALS_INVALID, Reason.CREDENTIALS_EXPIRED})
+
+
+class Throttle:
+    """The token buckets of one process."""
+
+    def __init__(self, settings: LimitsSettings, clock: Clock) -> None:
+        self._issuing = TokenBuckets(per_second=settings.issue_per_second, burst=settings.issue_burst, clock=clock)
+        self._failures = TokenBuckets(
+            per_second=settings.failed_authentication_per_second,
+            burst=settings.failed_authentication_burst,
+            clock=clock,
+        )
+
+    def ask(self, principal: Principal) -> None:
+        """Raises RATE_LIMITED where `principal` asks for tokens too often."""
+        wait = self._issuing.take(principal.name)
+        if wait:
+            raise BrokerError(
+                Reason.RATE_LIMITED,
+                f"{principal.name} asks for tokens too often; use each token until shortly before it ends",
+                {"limit": "issuing", "per": "principal"},
+                retry_after=_whole_milliseconds(wait),
+            )
+
+    def failed(self, peer: str, error: BrokerError) -> BrokerError:
+        """Returns what a failed authentication is told: its error, or RATE_LIMITED after too many from one address.
+
+        Good credentials from that address go on working: others may share it.
+        """
+        wait = self._failures.take(network_of(peer)) if error.reason in _BLAMED else 0.0
+        if not wait:
+            return error
+        return BrokerError(
+            Reason.RATE_LIMITED,
+            "too many failed authentications from this address; check the credentials before trying again",
+            {"limit": "failed authentications", "per": "address"},
+            retry_after=_whole_milliseconds(wait),
+        )
+
+
+def _whole_milliseconds(seconds: float) -> float:
+    # Rounded up: who comes back then finds a token.
+    return math.ceil(seconds * 1000) / 1000

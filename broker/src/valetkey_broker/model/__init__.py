@@ -1,0 +1,61 @@
+"""Domain values: immutable, validated where they are made, free of I/O. Imports nothing else of the broker."""
+
+from valetkey_broker.model.api_key import ApiKey, api_key_digest, new_api_key
+from valetkey_broker.model.call import CallInfo
+from valetkey_broker.model.cloud import CloudProfile
+from valetkey_broker.model.connector import AuthMethod, AzureConfig, Connector, ConnectorType, Credential
+from valetkey_broker.model.errors import InvalidFieldError
+from valetkey_broker.model.event import Event, EventFilter, EventKind, Head, LeaseFilter, StoredEvent, Verification
+from valetkey_broker.model.grant import CONSUMER_PERMISSIONS, ConsumerRole, Grant, GrantedConnector
+from valetkey_broker.model.lease import DelegationKey, Lease, SasRequest, SignedToken, parse_source_ip
+from valetkey_broker.model.names import check_account, check_name, check_uuid
+from valetkey_broker.model.pattern import Pattern
+from valetkey_broker.model.permission import Permission, PermissionSet
+from valetkey_broker.model.principal import Evidence, Principal, Role, Standing
+from valetkey_broker.model.resource import Container, ResourceId, ResourceType, check_prefix
+from valetkey_broker.model.secret import Secret
+
+__all__ = [
+    "CONSUMER_PERMISSIONS",
+    "ApiKey",
+    "AuthMethod",
+    "AzureConfig",
+    "CallInfo",
+    "CloudProfile",
+    "Connector",
+    "ConnectorType",
+    "ConsumerRole",
+    "Container",
+    "Credential",
+    "DelegationKey",
+    "Event",
+    "EventFilter",
+    "EventKind",
+    "Evidence",
+    "Grant",
+    "GrantedConnector",
+    "Head",
+    "InvalidFieldError",
+    "Lease",
+    "LeaseFilter",
+    "Pattern",
+    "Permission",
+    "PermissionSet",
+    "Principal",
+    "ResourceId",
+    "ResourceType",
+    "Role",
+    "SasRequest",
+    "Secret",
+    "SignedToken",
+    "Standing",
+    "StoredEvent",
+    "Verification",
+    "api_key_digest",
+    "check_account",
+    "check_name",
+    "check_prefix",
+    "check_uuid",
+    "new_api_key",
+    "parse_source_ip",
+]

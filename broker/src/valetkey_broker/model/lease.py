@@ -1,0 +1,77 @@
+"""What is signed, with what, and what comes out."""
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import Any
+
+from valetkey_broker.model.cloud import CloudProfile
+from valetkey_broker.model.errors import InvalidFieldError, shown
+from valetkey_broker.model.permission import PermissionSet
+from valetkey_broker.model.statically_frozen import statically_frozen
+
+
+@dataclass(frozen=True, slots=True)
+class DelegationKey:
+    """A user delegation key of one account. Times are Unix seconds; `material` is the adapter's own."""
+
+    account: str
+    starts: float
+    expires: float
+    material: Any = field(repr=False)
+
+
+@statically_frozen
+class SasRequest:
+    """All that shapes one SAS; every field has been validated. Times are whole Unix seconds."""
+
+    profile: CloudProfile
+    account: str
+    container: str
+    permissions: PermissionSet
+    starts: int
+    expires: int
+    source_ip: str
+    lease_id: str
+    key: DelegationKey
+
+
+@statically_frozen
+class SignedToken:
+    """A SAS, and the SHA-256 (hex) of its signature as it stands there after URL decoding."""
+
+    sas_token: str = field(repr=False)
+    signature_sha256: str
+
+
+@statically_frozen
+class Lease:
+    """One issued token. Times are Unix seconds."""
+
+    id: str
+    principal: str
+    grant: str
+    connector: str
+    connector_uid: str
+    credential_version: int
+    account: str
+    container: str
+    url: str
+    permissions: PermissionSet
+    starts: int
+    expires: int
+    sas_token: str = field(repr=False)
+
+
+def parse_source_ip(value: str, name: str = "source_ip") -> str:
+    """Returns an IPv4 address or an ascending range `A-B` in canonical form, as a SAS `sip` takes it.
+
+    Source: https://learn.microsoft.com/rest/api/storageservices/create-user-delegation-sas#specify-an-ip-address-or-ip-range
+    """
+    expected = "an IPv4 address such as 203.0.113.7 or an ascending range such as 203.0.113.1-203.0.113.9"
+    try:
+        ends = [ipaddress.IPv4Address(part) for part in value.split("-")]
+    except ValueError:
+        raise InvalidFieldError(name, f"{shown(value)} is not an address", expected) from None
+    if len(ends) > 2 or ends[0] > ends[-1]:  # noqa: PLR2004 (a range has two ends)
+        raise InvalidFieldError(name, f"{shown(value)} is not a range", expected)
+    return "-".join(str(end) for end in ends)

@@ -1,0 +1,149 @@
+"""Resource ids: parsed once, at the edge; what is authorised is the parsed value, and so is what is signed."""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+
+from valetkey_broker.model.errors import InvalidFieldError, shown
+
+_MAX_LENGTH = 1200
+# https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
+_CONTAINER = re.compile(r"\$root|\$web|\$logs|(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+# A segment of a prefix: printable ASCII that needs no escaping in a URL or a signature.
+_SEGMENT = re.compile(r"[A-Za-z0-9_.=@+,~!()'-]+")
+_ACCOUNT = r"(?P<account>[a-z0-9]{3,24})"
+_HOST_LABELS = r"(?P<suffix>[a-z0-9-]+(?:\.[a-z0-9-]+)+)"
+_ABFSS = re.compile(rf"(?P<container>[^@/]+)@{_ACCOUNT}\.dfs\.{_HOST_LABELS}(?P<path>/.*)?", re.DOTALL)
+_BLOB_URL = re.compile(rf"{_ACCOUNT}\.blob\.{_HOST_LABELS}/(?P<rest>.*)", re.DOTALL)
+# Emulators such as Azurite put the account into the path: https://127.0.0.1:10000/ACCOUNT/CONTAINER
+_PATH_STYLE_URL = re.compile(
+    rf"(?P<authority>(?:127\.0\.0\.1|localhost|\[::1\]):[0-9]{{1,5}})/{_ACCOUNT}/(?P<rest>.*)", re.DOTALL
+)
+_EXPECTED = (
+    "CONTAINER, az://CONTAINER, abfs[s]://CONTAINER@ACCOUNT.dfs.core.windows.net or "
+    "https://ACCOUNT.blob.core.windows.net/CONTAINER"
+)
+_CONTAINER_EXPECTED = (
+    "a container name of 3 to 63 lower-case letters, digits and single inner hyphens, as Azure's naming rules say"
+)
+
+
+class ResourceType(Enum):
+    """What a connector gives access to; the value is what commands and tables show."""
+
+    BLOB_CONTAINER = "blob-container"
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceId:
+    """A parsed resource id.
+
+    `account` and `endpoint` are None where the id did not name them. `endpoint` is the blob endpoint without a
+    trailing slash, to be held against a cloud profile; it is never used to reach anything.
+    """
+
+    container: str
+    prefix: str = ""
+    account: str | None = None
+    endpoint: str | None = None
+
+    @classmethod
+    def parse(cls, text: str, field: str = "resource_id") -> "ResourceId":
+        """Parses any accepted spelling.
+
+        Raises InvalidFieldError where any part, down to the last character, breaks Azure's rules.
+        """
+        return _parse(text, field)
+
+    def __str__(self) -> str:
+        return f"az://{self.container}/{self.prefix}" if self.prefix else f"az://{self.container}"
+
+    def as_asked(self) -> str:
+        """Returns the id as the caller meant it: where it named a host, that may be why nothing answers to it."""
+        return str(self) if self.endpoint is None else f"{self.endpoint}/{str(self).removeprefix('az://')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container that exists in an account."""
+
+    account: str
+    name: str
+    url: str
+
+    @property
+    def resource_id(self) -> str:
+        """Canonical id, `az://NAME`."""
+        return f"az://{self.name}"
+
+
+@lru_cache(maxsize=4096)  # pure, and callers ask for the same few containers all day
+def _parse(text: str, field: str) -> ResourceId:
+    if not text:
+        raise InvalidFieldError(field, "is empty", _EXPECTED)
+    if "?" in text:
+        raise InvalidFieldError(
+            field, f"{shown(text)} goes on with a ?, as SAS URLs do", "an id alone: leave out everything from the ? on"
+        )
+    if len(text) > _MAX_LENGTH:
+        raise InvalidFieldError(field, f"is {len(text)} characters long", f"at most {_MAX_LENGTH} characters")
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return ResourceId(_container(text, text, field))
+    if scheme == "az" or (scheme == "abfs" and "@" not in rest.partition("/")[0]):
+        name, prefix = _split(rest, text, field)
+        return ResourceId(name, prefix)
+    if scheme in ("abfs", "abfss") and (match := _ABFSS.fullmatch(rest)):
+        endpoint = f"https://{match['account']}.blob.{match['suffix']}"
+        name, prefix = _split(match["container"] + (match["path"] or ""), text, field)
+        return ResourceId(name, prefix, match["account"], endpoint)
+    if scheme == "https" and (match := _BLOB_URL.fullmatch(rest)):
+        endpoint = f"https://{match['account']}.blob.{match['suffix']}"
+        name, prefix = _split(match["rest"], text, field)
+        return ResourceId(name, prefix, match["account"], endpoint)
+    if scheme == "https" and (match := _PATH_STYLE_URL.fullmatch(rest)):
+        endpoint = f"https://{match['authority']}/{match['account']}"
+        name, prefix = _split(match["rest"], text, field)
+        return ResourceId(name, prefix, match["account"], endpoint)
+    raise InvalidFieldError(field, f"{shown(text)} is not a resource id", _EXPECTED)
+
+
+def check_prefix(field: str, value: str) -> str:
+    """Returns a path inside a container, without a trailing slash, under the rules that resource ids follow.
+
+    Raises InvalidFieldError for one that is empty, begins with a slash, has empty segments, `.`, `..`, or characters
+    that would need escaping.
+    """
+    if not value or len(value) > _MAX_LENGTH:
+        raise InvalidFieldError(
+            field,
+            f"is {len(value)} characters long" if value else "is empty",
+            f"a path of 1 to {_MAX_LENGTH} characters",
+        )
+    return _path(value, value, field)
+
+
+def _split(rest: str, text: str, field: str) -> tuple[str, str]:
+    name, slash, prefix = rest.partition("/")
+    container = _container(name, text, field)
+    if not slash or not prefix:
+        return container, ""
+    return container, _path(prefix, text, field)
+
+
+def _path(prefix: str, text: str, field: str) -> str:
+    for segment in prefix.removesuffix("/").split("/"):
+        if segment in (".", "..") or not _SEGMENT.fullmatch(segment):
+            raise InvalidFieldError(
+                field,
+                f"{shown(text)} has the path segment {shown(segment)}",
+                "segments of letters, digits and _.=@+,~!()'- that are neither empty nor . nor ..",
+            )
+    return prefix.removesuffix("/")
+
+
+def _container(name: str, text: str, field: str) -> str:
+    if not _CONTAINER.fullmatch(name):
+        raise InvalidFieldError(field, f"{shown(text)} names no container", _CONTAINER_EXPECTED)
+    return name

@@ -1,0 +1,75 @@
+"""Sets structlog up: JSON for machines, console for people, request id on every line, secrets on none."""
+
+import json
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from contextvars import ContextVar
+from typing import Any, TextIO
+
+import structlog
+
+from valetkey_broker.observability.redaction import frames, redact, scrub
+
+_REPR_BEGINS = re.compile(r"[\n(<]")
+# One encoder for all lines; `redact` leaves nothing in an event that JSON does not know.
+_encode = json.JSONEncoder().encode
+
+request_id_var: ContextVar[str] = ContextVar("request_id", default="")
+"""Id of the call being served; empty outside of calls."""
+
+
+def configure_logging(log_format: str, level: str, stream: TextIO | None = None) -> None:
+    """Configures structlog and routes the standard library's loggers of our dependencies through it.
+
+    Lines go to `stream`, standard output if left out. Third-party loggers speak from `warning` up: below that some of
+    them print requests whole.
+    """
+    out = stream or sys.stdout
+    number = logging.getLevelNamesMapping()[level.upper()]
+    console = log_format == "console"
+    renderer: Any = structlog.dev.ConsoleRenderer(colors=out.isatty()) if console else _json
+    structlog.configure(
+        processors=[
+            _add_request_id,
+            redact,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(file=out),
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [_ToStructlog()]
+    root.setLevel(max(number, logging.WARNING))
+
+
+def _json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+    return _encode(event)
+
+
+def _add_request_id(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if request_id := request_id_var.get():
+        event["request_id"] = request_id
+    return event
+
+
+class _ToStructlog(logging.Handler):
+    """Hands records of other libraries to structlog: message scrubbed, exception by type only."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields: dict[str, Any] = {"logger": record.name}
+        if record.exc_info and record.exc_info[0]:
+            fields["error_type"] = record.exc_info[0].__qualname__
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):  # Its author's mistake must neither fail the caller nor lose the line.
+            message = str(record.msg)
+        if record.name == "asyncio":  # Goes on with reprs of tasks and arguments, exception texts among them.
+            message = _REPR_BEGINS.split(message, maxsplit=1)[0].rstrip()
+            if record.exc_info and record.exc_info[1]:
+                fields["frames"] = frames(record.exc_info[1])
+        structlog.get_logger().log(record.levelno, scrub(message), **fields)

@@ -1,0 +1,196 @@
+"""What the broker needs of the outside, as Protocols; adapters/ has the real ones, tests have fakes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from valetkey_broker.model import (
+    Connector,
+    Container,
+    Credential,
+    DelegationKey,
+    Event,
+    EventFilter,
+    Head,
+    LeaseFilter,
+    Principal,
+    SasRequest,
+    SignedToken,
+    Standing,
+    StoredEvent,
+    Verification,
+)
+from valetkey_broker.model.statically_frozen import statically_frozen
+
+Clock = Callable[[], float]
+"""Returns Unix seconds; `time.time` outside of tests."""
+
+
+@statically_frozen
+class CallEvidence:
+    """What a call brings along to say who makes it, as the transport vouches for it.
+
+    `authorization` holds every header of that name. `certificate` is the client certificate (PEM) that TLS verified
+    against the configured CAs, None without one. `peer` is the peer's address without its port. Headers that a proxy or
+    a caller could write, such as `x-forwarded-for`, are not here, and so are never believed.
+    """
+
+    authorization: Sequence[str | bytes]
+    certificate: bytes | None
+    peer: str
+
+
+class Authenticator(Protocol):
+    """Turns evidence into a principal; the first verifier that recognises its kind of evidence decides."""
+
+    async def authenticate(self, evidence: CallEvidence) -> Principal:
+        """Returns the principal. Raises BrokerError: CREDENTIALS_MISSING, CREDENTIALS_INVALID, CREDENTIALS_EXPIRED;
+        and ISSUER_UNAVAILABLE where it cannot be told.
+        """
+        ...
+
+    def standing(self, principal: Principal) -> Standing:
+        """Tells whether `principal` could authenticate again now: not expired, and what vouched for it not withdrawn.
+
+        UNKNOWN where `authenticate` would raise ISSUER_UNAVAILABLE.
+        """
+        ...
+
+
+class KeySourceError(Exception):
+    """An issuer's keys cannot be had; the text is for the log and holds nothing secret."""
+
+
+class KeySource(Protocol):
+    """Where the public keys of one issuer come from."""
+
+    async def fetch(self) -> Mapping[str, Any]:
+        """Returns the issuer's JWKS as it stands now, in bounded time. Raises KeySourceError."""
+        ...
+
+    async def close(self) -> None:
+        """Closes what is held. Never raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One stored entry and its version (from 1). `data` may hold secrets and does not show itself."""
+
+    version: int
+    data: Mapping[str, Any] = field(repr=False)
+
+
+class CasMismatchError(Exception):
+    """A check-and-set write found another version than it expected; nothing was written."""
+
+
+class StateStore(Protocol):
+    """Versioned documents with check-and-set: Vault's KV v2, seen narrowly.
+
+    Paths are relative to the mount, for example `connectors/azure-blob-demo`. Every method raises BrokerError with
+    VAULT_UNAVAILABLE where the store is away, sealed or refuses the broker.
+    """
+
+    async def open(self) -> None:
+        """Logs in and starts keeping the login alive. Raises where the store cannot be used."""
+        ...
+
+    async def read(self, path: str, version: int | None = None) -> Document | None:
+        """Returns the newest version, or `version`; None where there is none, or where it was destroyed."""
+        ...
+
+    async def write(self, path: str, data: Mapping[str, Any], *, expected: int) -> int:
+        """Writes a new version if the newest is `expected` (0: the path has never been written).
+
+        Returns the new version. Raises CasMismatchError otherwise.
+        """
+        ...
+
+    async def newest(self, path: str) -> int:
+        """Returns the number of the newest version, destroyed or not; 0 where the path was never written."""
+        ...
+
+    async def names(self, folder: str) -> Sequence[str]:
+        """Returns the names right below `folder`, sorted; empty where there is no such folder."""
+        ...
+
+    async def destroy(self, path: str, versions: Sequence[int]) -> None:
+        """Destroys the data of `versions` for good; their numbers stay used. Unknown versions are passed over."""
+        ...
+
+    async def close(self) -> None:
+        """Gives the login back and stops. Never raises."""
+        ...
+
+
+class Cloud(Protocol):
+    """An Azure cloud, seen through one connector at a time.
+
+    Raises BrokerError: CLOUD_CREDENTIAL_REJECTED, CLOUD_PERMISSION_MISSING, CLOUD_THROTTLED (with retry_after),
+    CLOUD_UNAVAILABLE, RESOURCE_NOT_FOUND, or INVALID_FIELD where the connector's cloud profile is gone or cannot
+    discover accounts; `metadata["step"]` names the failing step and `metadata["azure_code"]`
+    Azure's own code where there is one.
+    """
+
+    async def log_in(self, connector: Connector, credential: Credential) -> None:
+        """Gets a fresh Entra token, which proves the secret good."""
+        ...
+
+    async def find_containers(self, connector: Connector, credential: Credential) -> Sequence[Container]:
+        """Lists what the credential reaches, by account and name.
+
+        With `azure.storage_account` only there; otherwise in every account that Azure Resource Manager shows, leaving
+        out those whose containers the service principal may not list, unless that holds for all of them.
+        """
+        ...
+
+    async def delegation_key(
+        self, connector: Connector, credential: Credential, account: str, *, starts: float, expires: float
+    ) -> DelegationKey:
+        """Asks `account` for a user delegation key good from `starts` to `expires` (Unix seconds)."""
+        ...
+
+    def sign(self, request: SasRequest) -> SignedToken:
+        """Returns the SAS; pure computation."""
+        ...
+
+    async def forget(self, connector_uid: str) -> None:
+        """Closes what is held for a connector that went away."""
+        ...
+
+    async def close(self) -> None:
+        """Closes everything. Never raises."""
+        ...
+
+
+class Ledger(Protocol):
+    """The append-only record of every decision. Methods raise BrokerError with LEDGER_UNAVAILABLE where they cannot."""
+
+    async def open(self) -> None:
+        """Prepares the database and begins this writer's chain. Raises ConfigurationError where it is not usable."""
+        ...
+
+    async def record(self, event: Event) -> None:
+        """Records `event`; returns once it is durable. If it raises, nothing may be issued on its strength."""
+        ...
+
+    async def events(self, wanted: EventFilter) -> Sequence[StoredEvent]:
+        """Returns events by id, oldest first."""
+        ...
+
+    async def leases(self, wanted: LeaseFilter) -> Sequence[StoredEvent]:
+        """Returns the events of issued tokens, newest first."""
+        ...
+
+    async def verify(self, anchors: Sequence[Head] = ()) -> Verification:
+        """Checks every chain, and that each anchor is still in it."""
+        ...
+
+    def healthy(self) -> bool:
+        """Tells whether the last write went through; recovers by itself."""
+        ...
+
+    async def close(self) -> None:
+        """Writes what waits, then closes. Never raises."""
+        ...

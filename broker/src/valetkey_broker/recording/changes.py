@@ -1,0 +1,102 @@
+"""Makes changes such that each is on record before anything is done, and again once its outcome is known."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
+
+import structlog
+
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import Event, EventKind, InvalidFieldError
+from valetkey_broker.ports import Clock, Ledger
+
+T = TypeVar("T")
+
+# After these a change may have been made all the same: a write went out, and no answer came back.
+_UNKNOWN_OUTCOME = frozenset({Reason.VAULT_UNAVAILABLE, Reason.DEADLINE_EXCEEDED})
+
+
+class UnrecordedOutcomeError(BrokerError):
+    """A change was made; that it was begun is on record, that it was made is not."""
+
+
+class Changes:
+    """Puts two records around each change: CHANGE_BEGUN, and what became of it.
+
+    That is ADMIN_CHANGE where it was made, or with a reason where nobody knows whether it was; and CHANGE_FAILED, with
+    the reason, where it is known that it was not. Both records name the same call and the same object. One that has no
+    other behind it is of a change that runs right now, or during which the broker died or lost its ledger.
+    """
+
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._log = structlog.get_logger()
+
+    async def make(self, begun: Event, work: Callable[[], Awaitable[T]]) -> T:
+        """Makes the change that `begun`, a CHANGE_BEGUN, announces. Returns and raises what `work` does.
+
+        Raises LEDGER_UNAVAILABLE where `begun` could not be recorded: then `work` was not called. Raises
+        UnrecordedOutcomeError where the change was made, and that could not be recorded.
+        """
+        await self._begin(begun)
+        try:
+            answer = await work()
+        except Exception as error:
+            await self._failed(begun, error)
+            raise
+        await self._made(begun)
+        return answer
+
+    async def _begin(self, begun: Event) -> None:
+        try:
+            await self._ledger.record(begun)
+        except BrokerError as error:
+            raise BrokerError(
+                error.reason,
+                f"{begun.object} was not changed, since that could not be recorded beforehand: {error.message}",
+                error.metadata,
+                retry_after=error.retry_after,
+            ) from None
+
+    async def _made(self, begun: Event) -> None:
+        try:
+            await self._record(begun, EventKind.ADMIN_CHANGE)
+        except BrokerError as error:
+            self._log.error("a change was made, and its outcome is not on record", **_named(begun), why=error.message)
+            raise UnrecordedOutcomeError(
+                error.reason,
+                f"the change of {begun.object} was made; that it was begun is on record, its outcome is not: "
+                f"{error.message}",
+                {**error.metadata, "change": "made"},
+                retry_after=error.retry_after,
+            ) from None
+
+    async def _failed(self, begun: Event, error: Exception) -> None:
+        """Records why a change was not made, or why nobody knows. The error is the caller's, recorded or not."""
+        reason = _reason(error)
+        unknown = reason is None or reason in _UNKNOWN_OUTCOME
+        kind = EventKind.ADMIN_CHANGE if unknown else EventKind.CHANGE_FAILED
+        name = reason.name if reason else "INTERNAL"
+        try:
+            await self._record(begun, kind, name)
+        except BrokerError as failed:
+            said = "may have been made" if unknown else "was not made"
+            self._log.error(
+                f"a change {said}, and its outcome is not on record", **_named(begun), reason=name, why=failed.message
+            )
+
+    async def _record(self, begun: Event, kind: EventKind, reason: str = "") -> None:
+        await self._ledger.record(replace(begun, kind=kind, time=self._clock(), reason=reason))
+
+
+def _reason(error: Exception) -> Reason | None:
+    if isinstance(error, BrokerError):
+        return error.reason
+    if isinstance(error, InvalidFieldError):
+        return Reason.INVALID_FIELD
+    return Reason.DEADLINE_EXCEEDED if isinstance(error, TimeoutError) else None
+
+
+def _named(begun: Event) -> dict[str, str]:
+    return {"object": begun.object, "principal": begun.principal, "method": begun.method}

@@ -1,0 +1,135 @@
+"""Tells the ledger of what the guard sees: refusals, and changes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from valetkey_broker.api.audited import CHANGES, changed_object
+from valetkey_broker.api.convert import PERMISSIONS
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.limits import Slots
+from valetkey_broker.model import Event, EventKind, Permission
+from valetkey_broker.observability.redaction import scrub
+from valetkey_broker.ports import Clock, Ledger
+from valetkey_broker.recording import Changes, Refusals
+from valetkey_broker.rpc.call import Call
+
+T = TypeVar("T")
+
+_KINDS = {
+    Reason.CREDENTIALS_MISSING: EventKind.AUTHENTICATION_FAILED,
+    Reason.CREDENTIALS_INVALID: EventKind.AUTHENTICATION_FAILED,
+    Reason.CREDENTIALS_EXPIRED: EventKind.AUTHENTICATION_FAILED,
+    Reason.ROLE_REQUIRED: EventKind.DENIED,
+    Reason.RESOURCE_DENIED: EventKind.DENIED,
+    Reason.RATE_LIMITED: EventKind.DENIED,
+}
+_CLOSING_SECONDS = 5.0
+_LETTERS = {number: permission.value for permission, number in PERMISSIONS.to_proto.items()}
+_MOST = 300
+# Changes go on where their callers hang up, so gRPC's limit on calls does not bound them.
+_MOST_CHANGES_OF_ONE = 8
+_MOST_CHANGES = 64
+
+
+class Recorder:
+    """Writes events of calls. The issuer writes its own: those of tokens."""
+
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self.refusals = Refusals(ledger, clock)
+        self._changes = Changes(ledger, clock)
+        self._ledger = ledger
+        self._clock = clock
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._slots, self._slots_of_all = Slots(_MOST_CHANGES_OF_ONE), Slots(_MOST_CHANGES)
+
+    async def close(self) -> None:
+        """Records what is still to be recorded. Never raises."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=_CLOSING_SECONDS)
+        await self.refusals.flush()
+
+    async def refused(self, call: Call, error: BrokerError, request: Any) -> None:
+        """Records a refusal; other errors are no decision and are not recorded. Never raises."""
+        kind = _KINDS.get(error.reason)
+        if kind is None:
+            return
+        if error.reason is Reason.RATE_LIMITED and call.principal is None:
+            kind = EventKind.AUTHENTICATION_FAILED
+        wanted = getattr(request, "request", request)  # WatchToken wraps what IssueToken takes.
+        letters = {_LETTERS.get(number, "") for number in getattr(wanted, "permissions", ())}
+        await self.refusals.record(
+            Event(
+                kind=kind,
+                time=self._clock(),
+                request_id=call.request_id,
+                method=call.method,
+                principal=call.principal.name if call.principal else "",
+                authentication=call.principal.evidence.value if call.principal else "",
+                peer=call.peer,
+                object=_plain(changed_object(call.method, request)) if request is not None else "",
+                connector=_shown(wanted, "connector"),
+                resource=_shown(wanted, "resource_id"),
+                permissions="".join(permission.value for permission in Permission if permission.value in letters),
+                reason=error.reason.name,
+                purpose=_shown(wanted, "purpose"),
+            )
+        )
+
+    def before_change(self, call: Call) -> None:
+        """Raises LEDGER_UNAVAILABLE for a change while the ledger cannot be written: it could not be recorded."""
+        if call.method in CHANGES and not self._ledger.healthy():
+            raise BrokerError(
+                Reason.LEDGER_UNAVAILABLE,
+                "the ledger cannot be written, so nothing is changed; see the broker's log, and try again",
+                {"cause": "unhealthy"},
+                retry_after=5.0,
+            )
+
+    async def change(self, call: Call, request: Any, work: Callable[[], Awaitable[T]]) -> T:
+        """Records that a change begins, makes it with `work`, and records what became of it; see recording.Changes.
+
+        Goes on to the end where the caller hangs up: nobody changes anything off the record that way.
+        """
+        task = asyncio.get_running_loop().create_task(self._change(self._begun(call, request), work))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    async def _change(self, begun: Event, work: Callable[[], Awaitable[T]]) -> T:
+        with self._slots.hold(begun.principal) as own, self._slots_of_all.hold("") as any_left:
+            if not (own and any_left):
+                raise BrokerError(
+                    Reason.RATE_LIMITED,
+                    f"{begun.object} was not changed: as many changes are under way as may be; try again shortly",
+                    {"limit": "changes", "per": "principal" if not own else "broker"},
+                    retry_after=1.0,
+                )
+            return await self._changes.make(begun, work)
+
+    def _begun(self, call: Call, request: Any) -> Event:
+        return Event(
+            kind=EventKind.CHANGE_BEGUN,
+            time=self._clock(),
+            request_id=call.request_id,
+            method=call.method,
+            principal=call.principal.name if call.principal else "",
+            authentication=call.principal.evidence.value if call.principal else "",
+            peer=call.peer,
+            object=_plain(changed_object(call.method, request)),
+        )
+
+
+def _shown(message: Any, field: str) -> str:
+    """Returns a field of a request for the record."""
+    value = getattr(message, field, "")
+    return _plain(value) if isinstance(value, str) else ""
+
+
+def _plain(text: str) -> str:
+    """Returns a text as printable ASCII of bounded length, whatever it holds; what was longer ends in three dots.
+
+    What looks like a secret is left out: people paste a SAS where a resource belongs.
+    """
+    plain = ascii(scrub(text)[: _MOST + 1])[1:-1]
+    return plain if len(plain) <= _MOST else f"{plain[: _MOST - 3]}..."

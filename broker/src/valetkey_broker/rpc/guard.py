@@ -1,0 +1,283 @@
+"""Stands before every method: request id, authentication, role, deadline; and behind it: errors, the log line."""
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any, NoReturn
+
+import grpc
+import grpc.aio
+import structlog
+
+from valetkey_broker.api.audited import CHANGES
+from valetkey_broker.api.methods import Access, needed, require_role
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.limits import Throttle
+from valetkey_broker.model import InvalidFieldError
+from valetkey_broker.observability.logging import request_id_var
+from valetkey_broker.observability.redaction import frames
+from valetkey_broker.ports import Authenticator
+from valetkey_broker.rpc.call import Call, Metadata, current_call, request_id_of
+from valetkey_broker.rpc.call_evidence import evidence_of
+from valetkey_broker.rpc.call_recorder import Recorder
+from valetkey_broker.rpc.deadline import Deadlines
+from valetkey_broker.rpc.error_status import code_of, from_invalid_field, to_status
+
+# Handlers of every message type and kind pass through here.
+Handler = Any
+Context = Any
+Method = Callable[[Any, Context], Any]
+
+_ISSUING = frozenset({"/valetkey.v1.TokenService/IssueToken", "/valetkey.v1.TokenService/WatchToken"})
+# The ledger says all about these calls, or there is nothing to say; a line each would only cost.
+_QUIET = frozenset(
+    {"/valetkey.v1.TokenService/IssueToken", "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"}
+)
+_UNKNOWN = "unknown"
+
+
+class Guard(grpc.GenericRpcHandler):
+    """Holds every method of the server, each behind the same guard.
+
+    It takes the server's place in the generated `add_…Servicer_to_server` functions and is then given to the server
+    as its one generic handler. An interceptor would be asked at every call, and methods that are registered with the
+    server itself cost every call a little for each of them (see docs/performance.md).
+    """
+
+    def __init__(
+        self,
+        *,
+        authenticator: Authenticator,
+        require_usable: Callable[[], None],
+        max_deadline_seconds: float,
+        throttle: Throttle,
+        recorder: Recorder,
+    ) -> None:
+        self._authenticator = authenticator
+        self._require_usable = require_usable
+        self._limit = max_deadline_seconds
+        self._deadlines = Deadlines()
+        self._throttle = throttle
+        self._recorder = recorder
+        self._handlers: dict[str, Handler] = {}
+        self._log = structlog.get_logger()
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Handler]) -> None:
+        """Takes the methods of a service."""
+        for name, handler in method_handlers.items():
+            method = f"/{service_name}/{name}"
+            self._handlers[method] = self._wrap(handler, method)
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Takes nothing: generated code offers its methods both ways, and these would come unguarded."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
+        """Returns the guarded handler of the method; a method that does not exist gets one that says so."""
+        method = handler_call_details.method
+        handler = self._handlers.get(method)
+        if handler is not None:
+            return handler
+        return grpc.stream_stream_rpc_method_handler(self._guarded_stream(_unknown(method), _UNKNOWN, _as_it_is))
+
+    def _wrap(self, handler: Handler, method: str) -> Handler:
+        # Messages are decoded behind the guard: gRPC would tell anybody the decoder's own words, key or no key.
+        decode, encode = _decoder(handler), handler.response_serializer
+        if handler.request_streaming and handler.response_streaming:
+            stream = self._guarded_stream(handler.stream_stream, method, decode)
+            return grpc.stream_stream_rpc_method_handler(stream, None, encode)
+        if handler.response_streaming:
+            stream = self._guarded_stream(handler.unary_stream, method, decode)
+            return grpc.unary_stream_rpc_method_handler(stream, None, encode)
+        if handler.request_streaming:
+            unary = self._guarded_unary(handler.stream_unary, method, decode)
+            return grpc.stream_unary_rpc_method_handler(unary, None, encode)
+        unary = self._guarded_unary(handler.unary_unary, method, decode)
+        return grpc.unary_unary_rpc_method_handler(unary, None, encode)
+
+    def _guarded_unary(
+        self, behavior: Method, method: str, decode: Callable[[Any], Any]
+    ) -> Callable[[Any, Context], Awaitable[Any]]:
+        async def guarded(raw: Any, context: Context) -> Any:
+            metadata = _metadata(context)
+            call = self._begin(method, metadata)
+            started = time.perf_counter()
+            request: Any = None
+            failure: Exception | None = None
+            try:
+                await self._admit(call, method, metadata, context)
+                request = decode(raw)
+                if method in CHANGES:
+                    work = partial(self._work, behavior, request, context)
+                    response = await self._recorder.change(call, request, work)
+                else:
+                    response = await self._deadlines.within(self._seconds(context), behavior(request, context))
+            except grpc.aio.AbortError:
+                raise  # The health service's own answer, already given.
+            except Exception as error:  # noqa: BLE001 (the border: nothing of ours leaves but what to_status says)
+                failure = error
+            if failure is not None:
+                await self._fail(failure, call, _for_the_record(call, request, raw, decode), started, context)
+            self._done(call, started)
+            return response
+
+        return guarded
+
+    def _guarded_stream(
+        self, behavior: Method, method: str, decode: Callable[[Any], Any]
+    ) -> Callable[[Any, Context], AsyncIterator[Any]]:
+        async def guarded(raw: Any, context: Context) -> AsyncIterator[Any]:
+            metadata = _metadata(context)
+            call = self._begin(method, metadata)
+            started = time.perf_counter()
+            request: Any = None
+            failure: Exception | None = None
+            try:
+                await self._admit(call, method, metadata, context)
+                request = decode(raw)
+                answers = behavior(request, context)
+                if hasattr(answers, "__aiter__"):
+                    # Ends at once when this does, and not whenever it is found to be garbage: streams hold slots.
+                    async with contextlib.aclosing(answers):
+                        async for answer in answers:
+                            yield answer
+                else:  # The health service writes to the context instead of yielding.
+                    await answers
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001 (as above)
+                failure = error
+            if failure is not None:
+                await self._fail(failure, call, _for_the_record(call, request, raw, decode), started, context)
+            self._done(call, started)
+
+        return guarded
+
+    def _begin(self, method: str, metadata: Metadata) -> Call:
+        # Each call is served by a task of its own, so what is set here is not seen by others.
+        call = Call(request_id_of(metadata), method=method)
+        current_call.set(call)
+        request_id_var.set(call.request_id)
+        return call
+
+    async def _admit(self, call: Call, method: str, metadata: Metadata, context: Context) -> None:
+        """Authenticates and authorises, or raises BrokerError."""
+        if method == _UNKNOWN:
+            return
+        needs = needed(method)
+        if needs is Access.PUBLIC:
+            return
+        self._require_usable()
+        evidence = evidence_of(context, metadata)
+        call.peer = evidence.peer
+        try:
+            call.principal = await self._authenticator.authenticate(evidence)
+        except BrokerError as error:
+            raise self._throttle.failed(evidence.peer, error) from None
+        if isinstance(needs, frozenset):
+            require_role(call.principal, method, needs)
+        if method in _ISSUING:
+            self._throttle.ask(call.principal)
+        self._recorder.before_change(call)
+
+    def _work(self, behavior: Method, request: Any, context: Context) -> Coroutine[Any, Any, Any]:
+        # Called only when the work is to begin: what is left of the caller's time is reckoned then.
+        return self._deadlines.within(self._seconds(context), behavior(request, context))
+
+    def _seconds(self, context: Context) -> float:
+        remaining = context.time_remaining()
+        return self._limit if remaining is None else min(remaining, self._limit)
+
+    async def _fail(self, error: Exception, call: Call, request: Any, started: float, context: Context) -> NoReturn:
+        known = _known(error, call.method, self._limit)
+        if known is None:
+            self._log.error("unexpected error", method=call.method, frames=frames(error))
+        else:
+            await self._recorder.refused(call, known, request)
+        self._done(call, started, known, failed=True)
+        code, message, trailer = to_status(known, call.request_id)
+        await context.abort(code, message, trailer)
+        raise AssertionError("abort returned")
+
+    def _done(self, call: Call, started: float, error: BrokerError | None = None, *, failed: bool = False) -> None:
+        if not failed and call.method in _QUIET:
+            return
+        fields: dict[str, Any] = {
+            "method": call.method,
+            "code": code_of(error).name if failed else "OK",
+            "principal": call.principal.name if call.principal else None,
+            "milliseconds": round((time.perf_counter() - started) * 1000, 1),
+        }
+        if error is not None:
+            fields.update(reason=error.reason.name, details=error.metadata)
+            if error.reason is not Reason.INVALID_FIELD:  # Its words quote the field: perhaps a secret gone astray.
+                fields["message"] = error.message
+        self._log.info("call", **fields)
+
+
+def _metadata(context: Context) -> Metadata:
+    metadata: Any = context.invocation_metadata()
+    return metadata or ()
+
+
+def _known(error: Exception, method: str, limit: float) -> BrokerError | None:
+    if isinstance(error, BrokerError):
+        return error
+    if isinstance(error, InvalidFieldError):
+        return from_invalid_field(error)
+    # What generated code raises where its servicer, the health service's, leaves a method out.
+    if isinstance(error, NotImplementedError) and method.startswith("/grpc."):
+        return BrokerError(Reason.METHOD_UNKNOWN, f"this broker does not serve {method}", {"method": method})
+    if isinstance(error, TimeoutError):
+        return BrokerError(
+            Reason.DEADLINE_EXCEEDED,
+            f"the call took longer than its deadline, or than the {limit:g} s this broker allows",
+            {"limit": f"{limit:g}s"},
+        )
+    return None
+
+
+def _decoder(handler: Handler) -> Callable[[Any], Any]:
+    """Returns what turns the raw request, bytes or a stream of them, into messages. Raises InvalidFieldError."""
+    decode = handler.request_deserializer
+    if decode is None:
+        return _as_it_is
+
+    def one(raw: bytes) -> Any:
+        try:
+            return decode(raw)
+        except Exception:  # noqa: BLE001 (decoders raise what they like; their words may quote the request)
+            raise InvalidFieldError("request", "cannot be decoded", "a message of the method's request type") from None
+
+    async def each(raw: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for item in raw:
+            yield one(item)
+
+    return each if handler.request_streaming else one
+
+
+def _for_the_record(call: Call, request: Any, raw: Any, decode: Callable[[Any], Any]) -> Any:
+    """Returns the request of a refused call, also where it was refused unread: the ledger says what was wanted.
+
+    Of callers that nobody knows nothing is decoded.
+    """
+    if request is not None or call.principal is None or not isinstance(raw, bytes):
+        return request
+    try:
+        return decode(raw)
+    except InvalidFieldError:
+        return None
+
+
+def _as_it_is(request: Any) -> Any:
+    return request
+
+
+def _unknown(method: str) -> Method:
+    # Names come from outside; what is printed of them is short and plain.
+    name = "".join(character for character in method[:120] if character.isascii() and character.isprintable())
+
+    async def refuse(_request: Any, _context: Context) -> None:
+        raise BrokerError(Reason.METHOD_UNKNOWN, f"there is no method {name}", {"method": name})
+
+    return refuse

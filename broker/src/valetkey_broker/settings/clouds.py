@@ -1,0 +1,55 @@
+"""Settings of the Azure clouds, the built-in ones among them: every endpoint is the operator's."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import field_validator
+
+from valetkey_broker.settings.section import Section, https_url
+
+
+class CloudSettings(Section):
+    """A cloud profile (see docs/configuration.md)."""
+
+    authority: str
+    arm_endpoint: str = ""
+    blob_endpoint: str
+    ca_file: Path | None = None
+    correlation_id: bool = True
+
+    @field_validator("authority", "blob_endpoint")
+    @classmethod
+    def _https(cls, value: str) -> str:
+        return https_url(value)
+
+    @field_validator("arm_endpoint")
+    @classmethod
+    def _https_or_none(cls, value: str) -> str:
+        return https_url(value) if value else ""
+
+    @field_validator("blob_endpoint")
+    @classmethod
+    def _names_account(cls, value: str) -> str:
+        if value.count("{account}") != 1 or set("{}") & set(value.replace("{account}", "")):
+            raise ValueError("must hold {account} exactly once, and no other braces")
+        return value
+
+
+# Source: https://learn.microsoft.com/azure/storage/common/storage-endpoints (sovereign clouds have their own pages)
+BUILT_IN_CLOUDS: dict[str, dict[str, Any]] = {
+    "azure-public": {
+        "authority": "https://login.microsoftonline.com",
+        "arm_endpoint": "https://management.azure.com",
+        "blob_endpoint": "https://{account}.blob.core.windows.net",
+    },
+    "azure-us-government": {
+        "authority": "https://login.microsoftonline.us",
+        "arm_endpoint": "https://management.usgovcloudapi.net",
+        "blob_endpoint": "https://{account}.blob.core.usgovcloudapi.net",
+    },
+    "azure-china": {
+        "authority": "https://login.chinacloudapi.cn",
+        "arm_endpoint": "https://management.chinacloudapi.cn",
+        "blob_endpoint": "https://{account}.blob.core.chinacloudapi.cn",
+    },
+}

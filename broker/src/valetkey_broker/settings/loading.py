@@ -1,0 +1,60 @@
+"""Reads the settings: one TOML file, overridden by the environment, refused where insecure or half-given."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from valetkey_broker.errors import ConfigurationError
+from valetkey_broker.settings.errors import explain, unreadable
+from valetkey_broker.settings.root import ENV_PREFIX, Settings
+
+
+def load_settings(path: Path) -> Settings:
+    """Reads the settings from a TOML file and the environment.
+
+    Raises ConfigurationError with one line for every problem found: the file, the setting, what is wrong.
+    """
+    settings = make_settings(read_values(path), path)
+    check_files(settings, path, settings.files())
+    return settings
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Returns what a TOML file says, unchecked. Raises ConfigurationError where it cannot be read, or is no TOML."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: is not TOML: {error}") from None
+    if reserved := [key for key in values if key.startswith("_")]:  # pydantic-settings would take them for its own.
+        raise ConfigurationError("\n".join(f"{path}: {key}: is not a setting" for key in reserved))
+    return values
+
+
+def make_settings(values: dict[str, Any], path: Path) -> Settings:
+    """Returns the settings that `values`, which `path` is to blame for, and the environment make.
+
+    Raises ConfigurationError with a line for every problem. The files that they name are not looked at.
+    """
+    try:
+        return Settings(**values)
+    except SettingsError as error:
+        raise ConfigurationError(f"the environment ({ENV_PREFIX}…): {error}; expected JSON for a section") from None
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(explain(error, Settings, path, ENV_PREFIX))) from None
+
+
+def check_files(settings: Settings, path: Path, files: Mapping[str, Path]) -> None:
+    """Raises ConfigurationError with a line for each of `files`, by setting, and for a ledger, that cannot be used."""
+    problems = [f"{path}: {setting}: {problem}" for setting, file in files.items() if (problem := unreadable(file))]
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    try:
+        settings.ledger.database_url()
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from None

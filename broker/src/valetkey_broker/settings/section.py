@@ -1,0 +1,26 @@
+"""What every section of the settings is made of."""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A section: unknown settings are refused, and nothing changes after the start."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def https_url(value: str) -> str:
+    """Returns `value` without a trailing slash.
+
+    Raises ValueError where it is not an https URL without user, query or fragment.
+    """
+    parts = urlsplit(value)
+    _ = parts.port  # Raises ValueError where it is none.
+    if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("must be an https:// URL without user, query or fragment")
+    return value.rstrip("/")

@@ -1,0 +1,26 @@
+"""Settings of the port that the broker serves on."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from valetkey_broker.settings.section import Seconds, Section
+
+
+class ServerSettings(Section):
+    """Where and how the broker serves. There is no plaintext port."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8443, ge=1, le=65535)
+    tls_cert_file: Path
+    tls_key_file: Path
+    # Caps: a caller's own, shorter deadline holds; a longer or missing one is cut to this.
+    max_deadline_seconds: Seconds = 60.0
+    max_message_bytes: int = Field(default=64 * 1024, ge=1024, le=4 * 1024 * 1024)
+    grace_seconds: Seconds = 10.0
+    workers: int = Field(default=1, ge=1, le=64)
+
+    @property
+    def address(self) -> str:
+        """Host and port as gRPC and people write them, an IPv6 address in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -1,0 +1,169 @@
+"""Documents as Vault keeps them, to domain values and back."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from valetkey_broker.model import (
+    ApiKey,
+    AuthMethod,
+    AzureConfig,
+    Connector,
+    ConnectorType,
+    ConsumerRole,
+    Grant,
+    GrantedConnector,
+    Pattern,
+    Permission,
+    PermissionSet,
+    ResourceId,
+    ResourceType,
+    Role,
+    check_prefix,
+    parse_source_ip,
+)
+
+
+def is_tombstone(data: Mapping[str, Any]) -> bool:
+    """Tells whether a document marks a deleted object; its name may be used again."""
+    return bool(data.get("deleted"))
+
+
+def encode_connector(connector: Connector) -> dict[str, Any]:
+    """Returns the document of a connector; it holds nothing secret."""
+    resource = connector.resource
+    return {
+        "uid": connector.uid,
+        "type": connector.type.value,
+        "auth_method": connector.auth_method.value,
+        "resource_type": connector.resource_type.value,
+        "resource": {"container": resource.container, "account": resource.account} if resource else None,
+        "azure": asdict(connector.azure),
+        "credential_version": connector.credential_version,
+        "created_at": connector.created_at.isoformat(),
+        "created_by": connector.created_by,
+    }
+
+
+def decode_connector(name: str, data: Mapping[str, Any]) -> Connector:
+    """Returns the connector in a document. Raises KeyError, TypeError or ValueError where it is malformed."""
+    resource = data["resource"]
+    return Connector(
+        name=name,
+        uid=str(data["uid"]),
+        type=ConnectorType(data["type"]),
+        auth_method=AuthMethod(data["auth_method"]),
+        resource_type=ResourceType(data["resource_type"]),
+        resource=ResourceId(ResourceId.parse(resource["container"]).container, account=resource["account"])
+        if resource
+        else None,
+        azure=AzureConfig(**data["azure"]),
+        credential_version=int(data["credential_version"]),
+        created_at=_instant(data["created_at"]),
+        created_by=str(data["created_by"]),
+    )
+
+
+def encode_api_key(key: ApiKey) -> dict[str, Any]:
+    """Returns the document of an API key: of the secret only its hash."""
+    return {
+        "uid": key.uid,
+        "sha256": key.digest.hex(),
+        "roles": sorted(role.value for role in key.roles),
+        "expires_at": key.expires_at.isoformat(),
+        "created_at": key.created_at.isoformat(),
+        "created_by": key.created_by,
+    }
+
+
+def decode_api_key(name: str, data: Mapping[str, Any]) -> ApiKey:
+    """Returns the API key in a document. Raises KeyError, TypeError or ValueError where it is malformed."""
+    return ApiKey(
+        name=name,
+        uid=str(data["uid"]),
+        digest=bytes.fromhex(data["sha256"]),
+        roles=frozenset(Role(role) for role in data["roles"]),
+        expires_at=_instant(data["expires_at"]),
+        created_at=_instant(data["created_at"]),
+        created_by=str(data["created_by"]),
+    )
+
+
+def encode_grant(grant: Grant) -> dict[str, Any]:
+    """Returns the document of a grant."""
+    return {
+        "uid": grant.uid,
+        "principals": [pattern.text for pattern in grant.principals],
+        "attributes": {name: pattern.text for name, pattern in grant.attributes},
+        "connectors": [asdict(connector) for connector in grant.connectors],
+        "containers": [pattern.text for pattern in grant.containers],
+        "prefixes": list(grant.prefixes),
+        "permissions": grant.permissions.sp,
+        "consumer_role": grant.consumer_role.value if grant.consumer_role else None,
+        "max_ttl": grant.max_ttl,
+        "source_ip": grant.source_ip,
+        "expires_at": grant.expires_at.isoformat() if grant.expires_at else None,
+        "note": grant.note,
+        "created_at": grant.created_at.isoformat(),
+        "created_by": grant.created_by,
+    }
+
+
+def decode_grant(name: str, data: Mapping[str, Any], version: int) -> Grant:
+    """Returns the grant in a document of that version. Raises KeyError, TypeError or ValueError where it is malformed.
+
+    A field that is missing, or that the API would not have let through, makes the whole grant malformed: leaving such
+    a thing out could widen it.
+    """
+    return Grant(
+        name=name,
+        uid=str(data["uid"]),
+        principals=tuple(Pattern(_text(text), "principals") for text in _some(data["principals"])),
+        attributes=tuple((key, Pattern(_text(text), "attributes")) for key, text in dict(data["attributes"]).items()),
+        connectors=tuple(GrantedConnector(_text(c["name"]), _text(c["uid"])) for c in _some(data["connectors"])),
+        containers=tuple(Pattern(_text(text), "containers") for text in _some(data["containers"])),
+        prefixes=tuple(check_prefix("prefixes", _text(text)) for text in _list(data["prefixes"])),
+        permissions=PermissionSet(Permission(letter) for letter in data["permissions"]),
+        consumer_role=ConsumerRole(data["consumer_role"]) if data["consumer_role"] else None,
+        max_ttl=_seconds(data["max_ttl"]),
+        source_ip=parse_source_ip(data["source_ip"]) if data["source_ip"] else "",
+        expires_at=_instant(data["expires_at"]) if data["expires_at"] is not None else None,
+        note=str(data["note"]),
+        version=version,
+        created_at=_instant(data["created_at"]),
+        created_by=str(data["created_by"]),
+    )
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return value
+
+
+def _some(value: object) -> list[Any]:
+    if not _list(value):
+        raise ValueError("an empty list")
+    return _list(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a string")
+    return value
+
+
+def _seconds(value: object) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError("not a number of seconds")
+    return value
+
+
+def _instant(text: str) -> datetime:
+    when = datetime.fromisoformat(text)
+    if when.tzinfo is None:  # Which instant that is would hang on the machine, and comparing it would fail later.
+        raise ValueError("a time without its zone")
+    return when

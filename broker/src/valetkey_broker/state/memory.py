@@ -1,0 +1,90 @@
+"""The copy in memory that every request is answered from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from valetkey_broker.model import ApiKey, Connector, Evidence, Grant, Principal
+
+GrantListener = Callable[[Grant | None, Grant | None], None]
+"""Hears of a grant that changed: what it was, and what it is; None for "not there"."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """An API key with the principal it makes, made once and not at every call. `expires` is in Unix seconds."""
+
+    key: ApiKey
+    principal: Principal
+    expires: float
+
+
+class Memory:
+    """Connectors, API keys and grants by what they are looked up by. Written by StateRepository only.
+
+    `changes` counts up whenever a connector, a key or a grant changes: what was decided at one count still holds at the
+    same.
+    """
+
+    def __init__(self) -> None:
+        self.connectors: dict[str, Connector] = {}
+        self.keys_by_name: dict[str, KnownKey] = {}
+        self.keys_by_digest: dict[bytes, KnownKey] = {}
+        self.grants: dict[str, Grant] = {}
+        self.changes = 0
+        self._grant_listeners: list[GrantListener] = []
+
+    def put_connector(self, connector: Connector) -> None:
+        """Adds or replaces a connector."""
+        if self.connectors.get(connector.name) != connector:
+            self.connectors[connector.name] = connector
+            self.changes += 1
+
+    def drop_connector(self, name: str) -> None:
+        """Forgets a connector; unknown names are passed over."""
+        if self.connectors.pop(name, None) is not None:
+            self.changes += 1
+
+    def put_api_key(self, key: ApiKey) -> None:
+        """Adds or replaces an API key; one that did not change stays as it is."""
+        before = self.keys_by_name.get(key.name)
+        if before is not None and before.key == key:
+            return
+        self.drop_api_key(key.name)
+        expires = key.expires_at.timestamp()
+        known = KnownKey(key, Principal(f"key:{key.name}", key.roles, Evidence.API_KEY, expires), expires)
+        self.keys_by_name[key.name] = known
+        self.keys_by_digest[key.digest] = known
+        self.changes += 1
+
+    def drop_api_key(self, name: str) -> None:
+        """Forgets an API key; unknown names are passed over."""
+        known = self.keys_by_name.pop(name, None)
+        if known is None:
+            return
+        self.changes += 1
+        if self.keys_by_digest.get(known.key.digest) is known:
+            del self.keys_by_digest[known.key.digest]
+
+    def put_grant(self, grant: Grant) -> None:
+        """Adds or replaces a grant; one that did not change is no news to anybody."""
+        before = self.grants.get(grant.name)
+        if before != grant:
+            self.grants[grant.name] = grant
+            self._tell(before, grant)
+
+    def drop_grant(self, name: str) -> None:
+        """Forgets a grant; unknown names are passed over."""
+        before = self.grants.pop(name, None)
+        if before is not None:
+            self._tell(before, None)
+
+    def watch_grants(self, listener: GrantListener) -> None:
+        """Calls `listener` with every grant there is, and from now on with each change, as it happens."""
+        for grant in self.grants.values():
+            listener(None, grant)
+        self._grant_listeners.append(listener)
+
+    def _tell(self, before: Grant | None, after: Grant | None) -> None:
+        self.changes += 1
+        for listener in self._grant_listeners:
+            listener(before, after)

@@ -1,0 +1,114 @@
+"""Keeps memory current in the background, and says how current it is."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+
+import structlog
+
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.ports import StateStore
+from valetkey_broker.settings import VaultSettings
+from valetkey_broker.state.repository import StateRepository
+
+_OPEN_BACKOFF_SECONDS = 5.0
+
+
+class StateSync:
+    """Opens the store, loads, then polls. `on_change` hears True when requests can be answered, False when not."""
+
+    def __init__(
+        self,
+        store: StateStore,
+        repository: StateRepository,
+        settings: VaultSettings,
+        on_change: Callable[[bool], None],
+    ) -> None:
+        self._store = store
+        self._repository = repository
+        self._settings = settings
+        self._on_change = on_change
+        self._log = structlog.get_logger()
+        # Monotonic seconds: staleness must not depend on somebody setting the clock.
+        self._current_at: float | None = None
+        self._usable = False
+
+    def require_usable(self) -> None:
+        """Raises BrokerError while nothing was loaded yet, or memory is older than the settings allow."""
+        if self._usable:
+            return
+        if self._current_at is None:
+            raise BrokerError(
+                Reason.NOT_SERVING, "the broker has not reached Vault yet; try again shortly", retry_after=2.0
+            )
+        raise BrokerError(
+            Reason.VAULT_UNAVAILABLE,
+            f"Vault has been away for longer than the broker may go on without it "
+            f"({self._settings.max_stale_seconds:g} s)",
+            {"cause": "stale"},
+            retry_after=10.0,
+        )
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        await self._start()
+        resync_at = time.monotonic() + self._settings.resync_seconds
+        while True:
+            await asyncio.sleep(self._settings.poll_seconds * random.uniform(0.8, 1.2))  # noqa: S311 (jitter)
+            try:
+                if time.monotonic() >= resync_at:
+                    await self._repository.load()
+                    resync_at = time.monotonic() + self._settings.resync_seconds
+                else:
+                    await self._repository.refresh()
+            except BrokerError as error:
+                self._failed(error)
+            except Exception as error:  # noqa: BLE001 (a loop that ends would leave revoked keys valid for ever)
+                self._failed(BrokerError(Reason.VAULT_UNAVAILABLE, type(error).__qualname__))
+            else:
+                self._succeeded()
+
+    async def _start(self) -> None:
+        delay = 0.25
+        while True:
+            try:
+                await self._store.open()
+                await self._repository.load()
+            except BrokerError as error:
+                self._log.warning("Vault is not usable yet; trying again", problem=error.message, **error.metadata)
+            except Exception as error:  # noqa: BLE001 (ending here would leave a broker that never serves, in silence)
+                self._log.error("Vault is not usable yet; trying again", problem=type(error).__qualname__)
+            else:
+                self._succeeded()
+                return
+            await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 (jitter)
+            delay = min(delay * 2, _OPEN_BACKOFF_SECONDS)
+
+    def _succeeded(self) -> None:
+        if self._failing_since is not None:
+            self._log.info("Vault is back", away_seconds=round(time.monotonic() - self._failing_since, 1))
+        self._failing_since = None
+        self._current_at = time.monotonic()
+        self._set_usable(usable=True)
+
+    def _failed(self, error: BrokerError) -> None:
+        now = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+            self._log.warning(
+                "Vault is away; serving from memory",
+                problem=error.message,
+                until_seconds=self._settings.max_stale_seconds,
+                **error.metadata,
+            )
+        if self._current_at is not None and now - self._current_at > self._settings.max_stale_seconds:
+            self._set_usable(usable=False)
+
+    _failing_since: float | None = None
+
+    def _set_usable(self, *, usable: bool) -> None:
+        if usable != self._usable:
+            self._usable = usable
+            self._log.info("serving" if usable else "not serving: memory is too old")
+            self._on_change(usable)

@@ -1,0 +1,130 @@
+"""Azurite, the real data plane of the dev stack: blob service only, over TLS, with OAuth."""
+
+import asyncio
+import base64
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from valetkey_broker.model import Secret, check_account
+from valetkey_devstack.azurite_install import Progress, ensure_installed, node_program
+from valetkey_devstack.ca import CertificateAuthority
+from valetkey_devstack.child_process import Child, tls_ready
+from valetkey_devstack.directory_layout import private_directory
+from valetkey_devstack.free_ports import HOST, free_port
+
+# Azure's own account keys are this long.
+_KEY_BYTES = 64
+
+
+class Azurite:
+    """A running Azurite with its accounts. `accounts` maps the name of each to its key."""
+
+    def __init__(
+        self,
+        script: Path,
+        directory: Path,
+        ca: CertificateAuthority,
+        port: int,
+        accounts: Mapping[str, Secret],
+        log_file: Path,
+    ) -> None:
+        self.directory = directory
+        self.log_file = log_file
+        self.port = port
+        self.ca_file = ca.ca_file
+        self.accounts = dict(accounts)
+        self._script = script
+        self._certificate, self._key = ca.issue("azurite", directory)
+        self._child: Child | None = None
+
+    @property
+    def blob_endpoint(self) -> str:
+        """The template of a cloud profile's `blob_endpoint`."""
+        return f"https://{HOST}:{self.port}/{{account}}"
+
+    @property
+    def pid(self) -> int | None:
+        """The process id; None when it is not running."""
+        return self._child.pid if self._child else None
+
+    def blob_url(self, account: str) -> str:
+        """Returns the blob endpoint of `account`."""
+        return self.blob_endpoint.format(account=account)
+
+    async def start(self) -> None:
+        """Starts the server; again after `stop`, with the same port, keys and blobs.
+
+        Raises ConfigurationError where it does not come up.
+        """
+        argv: list[str | Path] = [node_program(), self._script]
+        argv += ["--blobHost", HOST, "--blobPort", str(self.port), "--location", self.directory]
+        argv += ["--cert", self._certificate, "--key", self._key, "--oauth", "basic", "--disableTelemetry"]
+        # Silent: its access log would hold the signature of every SAS.
+        argv += ["--silent"]
+        keys = ";".join(f"{name}:{key.reveal()}" for name, key in self.accounts.items())
+        self._child = await Child.start(
+            "Azurite",
+            argv,
+            log_file=self.log_file,
+            ready=tls_ready(self.port, self.ca_file),
+            env={"AZURITE_ACCOUNTS": keys, "HOME": str(self.directory)},
+            cwd=self.directory,
+        )
+
+    async def stop(self) -> None:
+        """Stops the server, which saves its blobs. May be called again."""
+        if self._child:
+            await self._child.stop()
+            self._child = None
+
+    def kill(self) -> None:
+        """Kills the server at once; what it has not saved is lost."""
+        if self._child:
+            self._child.kill()
+            self._child = None
+
+    async def create_containers(self, account: str, names: Iterable[str]) -> None:
+        """Creates containers with the account key; those that exist already stay as they are."""
+        # Late: these take half a second to load, while Azurite starts.
+        from azure.core.exceptions import ResourceExistsError  # noqa: PLC0415
+        from azure.core.pipeline.transport import AioHttpTransport  # noqa: PLC0415
+        from azure.storage.blob.aio import BlobServiceClient  # noqa: PLC0415
+
+        async with BlobServiceClient(
+            self.blob_url(account),
+            credential={"account_name": account, "account_key": self.accounts[account].reveal()},
+            # Not through a proxy that the environment names: this is loopback.
+            transport=AioHttpTransport(use_env_settings=False, connection_verify=str(self.ca_file)),
+            retry_total=0,
+        ) as service:
+            for name in names:
+                try:
+                    await service.create_container(name)
+                except ResourceExistsError:
+                    continue
+
+
+async def start_azurite(
+    directory: Path,
+    ca: CertificateAuthority,
+    port: int | None = None,
+    *,
+    accounts: Iterable[str] = ("demomlstorage", "demologs"),
+    log_file: Path | None = None,
+    progress: Progress = lambda _line: None,
+) -> Azurite:
+    """Installs Azurite if it is missing and starts it in `directory` with new, random account keys.
+
+    `port` None takes a free one. Raises ConfigurationError where it cannot be installed or does not come up.
+    """
+    script = await asyncio.to_thread(ensure_installed, progress)
+    private_directory(directory)
+    keys = {check_account("account", name): _new_key() for name in accounts}
+    azurite = Azurite(script, directory, ca, port or free_port(), keys, log_file or directory / "azurite.log")
+    await azurite.start()
+    return azurite
+
+
+def _new_key() -> Secret:
+    return Secret(base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode("ascii"))

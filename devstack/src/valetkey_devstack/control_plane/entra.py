@@ -1,0 +1,218 @@
+"""Entra's v2.0 token endpoint for one tenant and one application, client credentials only.
+
+Source: https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow and
+https://learn.microsoft.com/entra/identity-platform/reference-error-codes
+"""
+
+import hmac
+import json
+import time
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from valetkey_broker.model import Secret
+
+STORAGE_AUDIENCE = "https://storage.azure.com"
+_LIFETIME = 3599
+_KEY_ID = "valetkey-stand-in"
+
+
+class EntraError(Exception):
+    """An answer other than a token: HTTP status, OAuth error, AADSTS number, text."""
+
+    def __init__(self, status: int, error: str, code: int, text: str) -> None:
+        self.status = status
+        self.error = error
+        self.code = code
+        self.text = text
+        super().__init__(text)
+
+    def body(self) -> dict[str, Any]:
+        """Returns the JSON that Entra answers with."""
+        trace, correlation = str(uuid.uuid4()), str(uuid.uuid4())
+        now = datetime.now(tz=UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        return {
+            "error": self.error,
+            "error_description": f"AADSTS{self.code}: {self.text} Trace ID: {trace} "
+            f"Correlation ID: {correlation} Timestamp: {now}",
+            "error_codes": [self.code],
+            "timestamp": now,
+            "trace_id": trace,
+            "correlation_id": correlation,
+        }
+
+
+# What is answered for a planned failure without a body of its own.
+PLANNED = {
+    401: EntraError(401, "invalid_client", 7000215, "Invalid client secret provided."),
+    429: EntraError(429, "temporarily_unavailable", 90055, "There are too many incoming requests."),
+    503: EntraError(503, "temporarily_unavailable", 90033, "A transient error has occurred. Please try again."),
+}
+
+
+@dataclass(slots=True)
+class _KnownSecret:
+    value: Secret
+    works_from: float
+    expired: bool = False
+
+
+class Entra:
+    """Issues tokens to one service principal and checks them."""
+
+    def __init__(self, tenant_id: str, client_id: str, client_secret: Secret) -> None:
+        self.tenant_id = tenant_id
+        self.client_id = client_id
+        self.token_seconds = _LIFETIME
+        self._secrets = [_KnownSecret(client_secret, 0.0)]
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+    @property
+    def issuer(self) -> str:
+        """The issuer of v1.0 access tokens, which is what storage and ARM get."""
+        return f"https://sts.windows.net/{self.tenant_id}/"
+
+    def add_secret(self, secret: Secret, works_after: float) -> None:
+        """Adds a client secret that works `works_after` seconds from now."""
+        self._secrets.append(_KnownSecret(secret, time.monotonic() + works_after))
+
+    def expire_secret(self, secret: Secret) -> None:
+        """Lets a client secret expire. Raises LookupError where there is no such secret."""
+        self._find(secret).expired = True
+
+    def remove_secret(self, secret: Secret) -> None:
+        """Removes a client secret. Raises LookupError where there is no such secret."""
+        self._secrets.remove(self._find(secret))
+
+    def token(self, tenant: str, form: Mapping[str, str], audiences: Collection[str]) -> dict[str, Any]:
+        """Returns the token answer, for one of `audiences`. Raises EntraError as Entra would."""
+        if tenant.lower() != self.tenant_id:
+            raise EntraError(
+                400,
+                "invalid_request",
+                90002,
+                f"Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are "
+                "signing into the correct cloud.",
+            )
+        for needed in ("grant_type", "client_id", "scope"):
+            if not form.get(needed):
+                text = f"The request body must contain the following parameter: '{needed}'."
+                raise EntraError(400, "invalid_request", 900144, text)
+        if form["grant_type"] != "client_credentials":
+            text = f"The app requested an unsupported grant type '{form['grant_type']}'."
+            raise EntraError(400, "unsupported_grant_type", 70003, text)
+        if form["client_id"].lower() != self.client_id:
+            raise EntraError(
+                400,
+                "unauthorized_client",
+                700016,
+                f"Application with identifier '{form['client_id']}' was not found in the directory 'Valet Key'.",
+            )
+        self._check_secret(form.get("client_secret", ""))
+        audience = _audience(form["scope"], audiences)
+        return {
+            "token_type": "Bearer",
+            "expires_in": self.token_seconds,
+            "ext_expires_in": self.token_seconds,
+            "access_token": self._sign(audience),
+        }
+
+    def check(self, token: str, audiences: Collection[str]) -> None:
+        """Raises jwt.InvalidTokenError where `token` is not ours, not for `audiences`, or has expired."""
+        jwt.decode(
+            token,
+            self._key.public_key(),
+            algorithms=["RS256"],
+            audience=list(audiences),
+            issuer=self.issuer,
+            options={"require": ["exp", "iss", "aud"]},
+        )
+
+    def keys(self) -> dict[str, Any]:
+        """Returns the public key as a JSON Web Key Set."""
+        key = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self._key.public_key()))
+        return {"keys": [{**key, "kid": _KEY_ID, "use": "sig"}]}
+
+    def configuration(self, url: str) -> dict[str, Any]:
+        """Returns the tenant's OpenID configuration, served at `url`."""
+        tenant = f"{url}/{self.tenant_id}"
+        return {
+            "issuer": f"{tenant}/v2.0",
+            "authorization_endpoint": f"{tenant}/oauth2/v2.0/authorize",
+            "token_endpoint": f"{tenant}/oauth2/v2.0/token",
+            "device_authorization_endpoint": f"{tenant}/oauth2/v2.0/devicecode",
+            "jwks_uri": f"{tenant}/discovery/v2.0/keys",
+            "response_types_supported": ["code"],
+            "subject_types_supported": ["pairwise"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+            "token_endpoint_auth_methods_supported": ["client_secret_post"],
+        }
+
+    def _find(self, secret: Secret) -> _KnownSecret:
+        for known in self._secrets:
+            if known.value == secret:
+                return known
+        raise LookupError("no such client secret")
+
+    def _check_secret(self, presented: str) -> None:
+        if not presented:
+            text = "'client_assertion', 'client_secret' or 'request' is required for 'client_credentials'."
+            raise EntraError(401, "invalid_client", 7000216, text)
+        for known in self._secrets:
+            if hmac.compare_digest(known.value.reveal().encode(), presented.encode()):
+                if known.expired:
+                    text = f"The provided client secret keys for app '{self.client_id}' are expired."
+                    raise EntraError(401, "invalid_client", 7000222, text)
+                if time.monotonic() >= known.works_from:
+                    return
+        raise EntraError(
+            401,
+            "invalid_client",
+            7000215,
+            "Invalid client secret provided. Ensure the secret being sent in the request is the client "
+            f"secret value, not the client secret ID, for a secret added to app '{self.client_id}'.",
+        )
+
+    def _sign(self, audience: str) -> str:
+        now = int(time.time())
+        subject = str(uuid.uuid5(uuid.UUID(self.tenant_id), self.client_id))
+        claims = {
+            "aud": audience,
+            "iss": self.issuer,
+            "iat": now,
+            "nbf": now,
+            "exp": now + self.token_seconds,
+            "appid": self.client_id,
+            "appidacr": "1",
+            "idp": self.issuer,
+            "idtyp": "app",
+            "oid": subject,
+            "sub": subject,
+            "tid": self.tenant_id,
+            "uti": uuid.uuid4().hex,
+            "ver": "1.0",
+        }
+        return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": _KEY_ID})
+
+
+def _audience(scope: str, audiences: Collection[str]) -> str:
+    if " " in scope:
+        text = f"The provided request must include a 'scope' input parameter. The scope {scope} is not valid."
+        raise EntraError(400, "invalid_scope", 70011, text)
+    resource, separator, _ = scope.rpartition("/.default")
+    if not separator or not scope.endswith("/.default"):
+        text = (
+            f"The provided value for scope {scope} is not valid. Client credential flows must have a scope "
+            "value with /.default suffixed to the resource identifier (application ID URI)."
+        )
+        raise EntraError(400, "invalid_scope", 1002012, text)
+    if resource.rstrip("/") not in audiences:
+        text = f"The resource principal named {resource} was not found in the tenant named Valet Key."
+        raise EntraError(400, "invalid_resource", 500011, text)
+    return resource.rstrip("/")

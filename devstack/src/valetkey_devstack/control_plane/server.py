@@ -1,0 +1,222 @@
+"""The stand-in as a TLS server in the caller's event loop."""
+
+import ssl
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+import jwt
+from aiohttp import web
+
+from valetkey_broker.model import Secret, check_account, check_uuid
+from valetkey_devstack.control_plane import arm, entra
+from valetkey_devstack.control_plane.faults import Faults, Step
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_ACCOUNTS_PATH = "providers/Microsoft.Storage/storageAccounts"
+_PUBLIC_ARM = "https://management.azure.com"
+
+
+class ControlPlane:
+    """Entra and ARM for one tenant, one service principal, one subscription and its storage accounts.
+
+    `requests` counts the requests by step: "token" and "arm". `page_size` is the number of storage accounts
+    ARM lists at once, `token_seconds` the lifetime of new tokens.
+    """
+
+    def __init__(
+        self,
+        tenant_id: str,
+        client_id: str,
+        client_secret: Secret,
+        subscription_id: str,
+        accounts: Iterable[str] = (),
+    ) -> None:
+        self.url = ""
+        self._entra = entra.Entra(check_uuid("tenant_id", tenant_id), check_uuid("client_id", client_id), client_secret)
+        self._arm = arm.Arm(check_uuid("subscription_id", subscription_id), self._entra.tenant_id)
+        self._faults = Faults()
+        self._runner: web.AppRunner | None = None
+        self.requests = self._faults.requests
+        for account in accounts:
+            self.add_account(account)
+
+    async def start(self, host: str, port: int, cert_file: Path | str, key_file: Path | str) -> None:
+        """Serves HTTPS on `host` and `port` (0: any free one); `url` then says where."""
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(cert_file, key_file)
+        app = web.Application()
+        app.router.add_post("/{tenant}/oauth2/v2.0/token", self._token)
+        app.router.add_get("/{tenant}/v2.0/.well-known/openid-configuration", self._configuration)
+        app.router.add_get("/{tenant}/discovery/v2.0/keys", self._keys)
+        app.router.add_get("/common/discovery/instance", self._instance)
+        subscription = "/subscriptions/{subscription}"
+        app.router.add_get("/subscriptions", self._guarded(self._subscriptions))
+        app.router.add_get(f"{subscription}/{_ACCOUNTS_PATH}", self._guarded(self._storage_accounts))
+        app.router.add_get(
+            f"{subscription}/resourceGroups/{{group}}/{_ACCOUNTS_PATH}", self._guarded(self._storage_accounts)
+        )
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, ssl_context=tls)
+        try:
+            await site.start()
+        except OSError:
+            await self.stop()
+            raise
+        self.url = f"https://{host}:{self._runner.addresses[0][1]}"
+
+    async def stop(self) -> None:
+        """Stops serving; a second call does nothing."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    # The world it stands for.
+
+    @property
+    def page_size(self) -> int:
+        """How many storage accounts ARM lists at once."""
+        return self._arm.page_size
+
+    @page_size.setter
+    def page_size(self, value: int) -> None:
+        self._arm.page_size = value
+
+    @property
+    def token_seconds(self) -> int:
+        """The lifetime of new tokens, in seconds."""
+        return self._entra.token_seconds
+
+    @token_seconds.setter
+    def token_seconds(self, value: int) -> None:
+        self._entra.token_seconds = value
+
+    def add_account(self, name: str, *, resource_group: str = "valetkey", kind: str = "StorageV2") -> None:
+        """Adds a storage account to the subscription."""
+        self._arm.accounts.append(arm.StorageAccount(check_account("account", name), resource_group, kind))
+
+    def add_secret(self, secret: Secret, *, works_after: float = 0.0) -> None:
+        """Adds a client secret; Entra takes it only `works_after` seconds from now."""
+        self._entra.add_secret(secret, works_after)
+
+    def expire_secret(self, secret: Secret) -> None:
+        """Lets a client secret expire: AADSTS7000222. Raises LookupError where there is no such secret."""
+        self._entra.expire_secret(secret)
+
+    def remove_secret(self, secret: Secret) -> None:
+        """Removes a client secret: AADSTS7000215. Raises LookupError where there is no such secret."""
+        self._entra.remove_secret(secret)
+
+    # What goes wrong.
+
+    def fail(
+        self,
+        step: Step,
+        status: int,
+        *,
+        retry_after: float | None = None,
+        body: str | None = None,
+        times: int | None = None,
+        delay: float = 0.0,
+    ) -> None:
+        """Answers `step` with `status` after `delay` seconds, for the next `times` requests or until `heal`.
+
+        Without `body` the answer has the service's own shape for that status.
+        """
+        self._faults.plan(step, status, retry_after=retry_after, body=body, times=times, delay=delay)
+
+    def cut(self, step: Step, *, times: int | None = None) -> None:
+        """Cuts the connection without an answer."""
+        self._faults.plan(step, 0, times=times)
+
+    def slow(self, step: Step, seconds: float, *, times: int | None = None) -> None:
+        """Answers rightly, but `seconds` late."""
+        self._faults.plan(step, None, delay=seconds, times=times)
+
+    def heal(self) -> None:
+        """Ends all failures."""
+        self._faults.clear()
+
+    # Entra.
+
+    async def _token(self, request: web.Request) -> web.StreamResponse:
+        met = await self._faults.meet("token", request)
+        if isinstance(met, web.StreamResponse):
+            return met
+        if met is not None:
+            status, headers = met
+            planned = entra.PLANNED.get(status, entra.PLANNED[503])
+            return web.json_response(planned.body(), status=status, headers=headers)
+        posted = await request.post()
+        form = {name: value for name, value in posted.items() if isinstance(value, str)}
+        audiences = {entra.STORAGE_AUDIENCE, *self._arm_audiences()}
+        try:
+            return web.json_response(self._entra.token(request.match_info["tenant"], form, audiences))
+        except entra.EntraError as error:
+            return web.json_response(error.body(), status=error.status)
+
+    async def _configuration(self, request: web.Request) -> web.StreamResponse:
+        if request.match_info["tenant"].lower() != self._entra.tenant_id:
+            error = entra.EntraError(400, "invalid_tenant", 90002, "Tenant not found.")
+            return web.json_response(error.body(), status=error.status)
+        return web.json_response(self._entra.configuration(self.url))
+
+    async def _keys(self, _request: web.Request) -> web.StreamResponse:
+        return web.json_response(self._entra.keys())
+
+    async def _instance(self, request: web.Request) -> web.StreamResponse:
+        tenant = f"{self.url}/{self._entra.tenant_id}"
+        return web.json_response(
+            {
+                "tenant_discovery_endpoint": f"{tenant}/v2.0/.well-known/openid-configuration",
+                "api-version": request.query.get("api-version", "1.1"),
+                "metadata": [],
+            }
+        )
+
+    # ARM.
+
+    def _arm_audiences(self) -> set[str]:
+        return {self.url, _PUBLIC_ARM}
+
+    def _guarded(self, handler: _Handler) -> _Handler:
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            met = await self._faults.meet("arm", request)
+            if isinstance(met, web.StreamResponse):
+                return met
+            try:
+                if met is not None:
+                    status, headers = met
+                    code, text = arm.PLANNED.get(status, arm.PLANNED[503])
+                    body = arm.ArmError(status, code, text).body()
+                    return web.json_response(body, status=status, headers=headers)
+                self._check(request)
+                return await handler(request)
+            except arm.ArmError as error:
+                return web.json_response(error.body(), status=error.status)
+
+        return guarded
+
+    def _check(self, request: web.Request) -> None:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            text = "Authentication failed. The 'Authorization' header is missing or invalid."
+            raise arm.ArmError(401, "AuthenticationFailed", text)
+        try:
+            self._entra.check(token, self._arm_audiences())
+        except jwt.ExpiredSignatureError:
+            raise arm.ArmError(401, "ExpiredAuthenticationToken", "The access token has expired.") from None
+        except jwt.InvalidAudienceError:
+            text = "The access token has been obtained for wrong audience or resource."
+            raise arm.ArmError(401, "InvalidAuthenticationTokenAudience", text) from None
+        except jwt.InvalidTokenError:
+            raise arm.ArmError(401, "InvalidAuthenticationToken", "The access token is invalid.") from None
+        if "api-version" not in request.query:
+            text = "The api-version query parameter (?api-version=) is required for all requests."
+            raise arm.ArmError(400, "MissingApiVersionParameter", text)
+
+    async def _subscriptions(self, _request: web.Request) -> web.StreamResponse:
+        return web.json_response(self._arm.subscriptions())
+
+    async def _storage_accounts(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response(self._arm.storage_accounts(request, self.url))

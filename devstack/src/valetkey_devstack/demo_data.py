@@ -1,0 +1,103 @@
+"""What a fresh stack starts with: an admin key and, if wanted, a demo connector with a consumer's key and grants."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from valetkey_broker.app import Core, open_core
+from valetkey_broker.authz.grant_admin import GrantDraft
+from valetkey_broker.connectors.registry import NewConnector
+from valetkey_broker.model import (
+    AuthMethod,
+    AzureConfig,
+    ConnectorType,
+    ConsumerRole,
+    GrantedConnector,
+    ResourceId,
+    ResourceType,
+    new_api_key,
+)
+from valetkey_broker.settings import load_settings
+from valetkey_devstack.directory_layout import private_directory, write_private
+from valetkey_devstack.stack import CLOUD, DevStack
+
+DEMO_CONNECTOR = "azure-blob-demo"
+DEMO_RESOURCE = "az://demo-zenmlartifactstore"
+CONSUMER = "key:demo-consumer"
+_KEY_LIFE = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """Files of secrets, mode 0600."""
+
+    admin_key: Path
+    consumer_key: Path
+    client_secret: Path
+
+
+async def seed(stack: DevStack, *, connector: bool = True) -> Seeds:
+    """Makes the admin key and writes the service principal's secret to a file.
+
+    With `connector`, registers the demo connector, verified as any other, a key for a stack component, and grants on
+    the connector's container: for that key, and for the admin's.
+    """
+    folder = private_directory(stack.directory / "keys")
+    seeds = Seeds(folder / "admin", folder / "consumer", folder / "client-secret")
+    write_private(seeds.client_secret, stack.client_secret.reveal())  # no line break, so `register` notes none
+    async with open_core(load_settings(stack.settings_file)) as core:
+        await core.store.open()
+        await core.repository.load()
+        _, admin_key = await core.api_keys.bootstrap("admin", _KEY_LIFE)
+        write_private(seeds.admin_key, admin_key.reveal() + "\n")
+        if connector:
+            await _register_demo(core, stack)
+            await _admit_consumer(core, seeds.consumer_key)
+            await _grant(core, "demo-training", CONSUMER, ConsumerRole.STEP_OPERATOR, "A step that runs elsewhere.")
+            # An admin needs a grant like everybody else: running the broker is not reading the data.
+            await _grant(core, "demo-admin", "key:admin", ConsumerRole.STEP_OPERATOR, "To try the README's commands.")
+    return seeds
+
+
+async def _register_demo(core: Core, stack: DevStack) -> None:
+    new = NewConnector(
+        name=DEMO_CONNECTOR,
+        type=ConnectorType.AZURE,
+        auth_method=AuthMethod.SERVICE_PRINCIPAL,
+        resource_type=ResourceType.BLOB_CONTAINER,
+        resource_id=DEMO_RESOURCE,
+        azure=AzureConfig(tenant_id=stack.tenant_id, client_id=stack.client_id, cloud=CLOUD),
+        client_secret=stack.client_secret,
+    )
+    await core.registry.create(new, created_by="dev")
+
+
+async def _admit_consumer(core: Core, file: Path) -> None:
+    key = new_api_key().reveal()
+    await core.api_keys.create(
+        name=CONSUMER.removeprefix("key:"),
+        digest=hashlib.sha256(key.encode("ascii")).digest(),
+        roles=[],
+        expires_at=datetime.now(UTC) + _KEY_LIFE,
+        created_by="dev",
+    )
+    write_private(file, key + "\n")
+
+
+async def _grant(core: Core, name: str, principal: str, role: ConsumerRole, note: str) -> None:
+    draft = GrantDraft(
+        name=name,
+        principals=[principal],
+        attributes={},
+        connectors=[GrantedConnector(DEMO_CONNECTOR, "")],
+        containers=[ResourceId.parse(DEMO_RESOURCE).container],
+        prefixes=[],
+        permissions=[],
+        consumer_role=role,
+        max_ttl=None,
+        source_ip="",
+        expires_at=None,
+        note=note,
+    )
+    await core.grants.create(draft, created_by="dev")

@@ -1,0 +1,113 @@
+"""`valetkey-broker dev`: a whole stack on this machine until Ctrl-C."""
+
+import asyncio
+import contextlib
+import os
+import shlex
+import signal
+import time
+
+import typer
+
+from valetkey_broker.errors import ConfigurationError
+from valetkey_devstack.azurite_install import ensure_installed
+from valetkey_devstack.broker_process import start_broker
+from valetkey_devstack.demo_data import DEMO_CONNECTOR, DEMO_RESOURCE, Seeds, seed
+from valetkey_devstack.directory_layout import write_private
+from valetkey_devstack.extra_settings import check_environment
+from valetkey_devstack.stack import DevStack
+
+_WATCH_SECONDS = 0.5
+
+
+def prepare_stack() -> None:
+    """Installs what a stack needs beyond its Python packages. Raises ConfigurationError."""
+    ensure_installed(_say)
+
+
+async def run_dev(stack: DevStack, *, workers: int) -> int:
+    """Runs `stack` with a broker and demo data until SIGINT or SIGTERM; returns the exit code.
+
+    Raises ConfigurationError where it does not come up. Ends with 1 when the broker ends by itself.
+    """
+    check_environment(os.environ)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    began = time.monotonic()
+    _say(f"Starting OpenBao, Azurite and a stand-in for Entra and ARM in {_short(stack.directory)} …")
+    running = asyncio.create_task(_run(stack, workers, began, stopping))
+    wished = asyncio.create_task(stopping.wait())
+    # Ctrl-C while it starts must end what has started, too.
+    await asyncio.wait({running, wished}, return_when=asyncio.FIRST_COMPLETED)
+    wished.cancel()
+    if not running.done():
+        _say("\nStopping …")
+        running.cancel()
+    try:
+        return await running
+    except asyncio.CancelledError:
+        return 0
+    except ConfigurationError:
+        # A terminal's Ctrl-C reaches a part in its first moment, too, and that part then fails to come up.
+        if not stopping.is_set():
+            raise
+        return 0
+
+
+async def _run(stack: DevStack, workers: int, began: float, stopping: asyncio.Event) -> int:
+    async with contextlib.AsyncExitStack() as closing:
+        await closing.enter_async_context(stack)
+        seeds = await seed(stack)
+        broker = await start_broker(stack, workers=workers)
+        closing.push_async_callback(broker.stop, grace=15)
+        exports = _exports(stack, seeds)
+        write_private(stack.directory / "env.sh", exports)
+        _welcome(stack, seeds, exports, time.monotonic() - began)
+        while not stopping.is_set():
+            await asyncio.sleep(_WATCH_SECONDS)
+            if broker.poll() is not None:
+                _say(f"The broker ended by itself; its last words:\n{broker.last_lines()}")
+                return 1
+    return 0
+
+
+def _exports(stack: DevStack, seeds: Seeds) -> str:
+    return "\n".join(
+        (
+            f"export VALETKEY_ENDPOINT=127.0.0.1:{stack.ports.broker}",
+            f"export VALETKEY_CA_FILE={shlex.quote(str(stack.ca_file))}",
+            f'export VALETKEY_API_KEY="$(cat {shlex.quote(str(seeds.admin_key))})"',
+            "",
+        )
+    )
+
+
+def _welcome(stack: DevStack, seeds: Seeds, exports: str, seconds: float) -> None:
+    additions = stack.additions
+    added = f"Added by {_short(additions.file)}: {additions.summary()}.\n" if additions is not None else ""
+    indented = "".join(f"  {line}\n" for line in exports.splitlines())
+    typer.echo(
+        f"Ready in {seconds:.1f} s. In another terminal, as admin (or: source {_short(stack.directory)}/env.sh):\n\n"
+        f"{indented}\n"
+        f"The connector {DEMO_CONNECTOR} serves {DEMO_RESOURCE}. Try:\n\n"
+        "  valetkey service-connector list-resources --resource-type blob-container\n"
+        f"  valetkey token issue --resource {DEMO_RESOURCE} --permissions read,list --ttl 15m\n\n"
+        "To register connectors of your own, this service principal (it exists in this stack only):\n\n"
+        f"  --tenant-id {stack.tenant_id} --client-id {stack.client_id} "
+        f"--client-secret @{_short(seeds.client_secret)}\n\n"
+        f"A consumer's key, for that connector only, is in {_short(seeds.consumer_key)}.\n"
+        f"{added}"
+        f"Logs: {_short(stack.layout.logs)}. Ctrl-C ends everything."
+    )
+
+
+def _short(path: os.PathLike[str]) -> str:
+    """Returns a path relative to here where that is shorter to read."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

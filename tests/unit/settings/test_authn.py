@@ -1,0 +1,163 @@
+"""Settings of identities: what would let strangers in, or nobody, is refused at start."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from valetkey_broker.adapters.oidc import FileKeySource, HttpKeySource, key_source
+from valetkey_broker.errors import ConfigurationError
+from valetkey_broker.settings import AuthnSettings, load_settings
+
+GOOD: dict[str, Any] = {"issuer": "https://issuer.example", "audience": "valetkey"}
+
+
+def parsed(**change: Any) -> Any:
+    """Returns the settings of one issuer."""
+    full = {name: value for name, value in {**GOOD, **change}.items() if value is not None}
+    return AuthnSettings.model_validate({"oidc": [full]}).oidc[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"audience": None}, "without it a token made for any other service"),
+        ({"audience": ""}, "without it"),
+        ({"audience": " "}, "without it"),
+        ({"algorithms": []}, "at least 1"),
+        ({"algorithms": ["HS256"]}, "RS256"),
+        ({"algorithms": ["RS256", "none"]}, "RS256"),
+        ({"algorithms": ["rs256"]}, "RS256"),
+        ({"issuer": None}, "required"),
+        ({"issuer": ""}, "https"),
+        ({"issuer": "http://issuer.example"}, "https"),
+        ({"issuer": "https://issuer.example#x"}, "without #"),
+        ({"issuer": "https://*.example"}, "without # and *"),
+        ({"issuer": "https://issuer.example/?a=b"}, "pattern"),
+        ({"issuer": "https://user@issuer.example"}, "https"),
+        ({"issuer": "https://a b"}, "pattern"),
+        ({"issuer": "https://" + "a" * 200}, "200 characters"),
+        ({"jwks_uri": "http://issuer.example/keys"}, "https"),
+        ({"jwks_uri": "https://issuer.example/keys", "jwks_file": "/x"}, "both given"),
+        ({"jwks_file": "/x", "ca_file": "/y"}, "no use"),
+        ({"leeway_seconds": 301}, "300"),
+        ({"leeway_seconds": -1}, "0"),
+        ({"max_lifetime_seconds": 0}, "0"),
+        ({"max_stale_seconds": 10}, "under refresh_seconds"),
+        ({"min_refresh_seconds": 0}, "0"),
+        ({"attributes": {"Bad Name": "x"}}, "not a name"),
+        ({"attributes": {"namespace": []}}, "expected the name of a claim"),
+        ({"attributes": {"namespace": [""]}}, "expected the name of a claim"),
+        ({"attributes": ["namespace"]}, "dictionary"),
+        ({"audiences": ["x"]}, "not permitted"),
+    ],
+)
+def test_issuer_that_is_refused(change: dict[str, Any], said: str) -> None:
+    """An issuer without audience, with weak algorithms, a name that shifts principals or half an address: no start."""
+    with pytest.raises(ValidationError, match=said):
+        parsed(**change)
+
+
+def test_one_issuer_twice() -> None:
+    """Two sets of rules for one issuer would make it a matter of luck which one counts."""
+    with pytest.raises(ValidationError, match="given twice"):
+        AuthnSettings.model_validate({"oidc": [GOOD, {**GOOD, "audience": "other"}]})
+
+
+def test_path_of_a_claim_whose_name_has_a_dot() -> None:
+    """A path is a list of names, so that Kubernetes' claim `kubernetes.io` can be written; one name may stand alone."""
+    settings = parsed(attributes={"namespace": ["kubernetes.io", "namespace"], "repository": "repo.name"})
+    assert settings.attributes == {"namespace": ("kubernetes.io", "namespace"), "repository": ("repo.name",)}
+
+
+def test_where_keys_come_from() -> None:
+    """A file is read, everything else is asked over HTTPS."""
+    assert isinstance(key_source(parsed(jwks_file="/x", issuer="kubernetes/serviceaccount")), FileKeySource)
+    assert isinstance(key_source(parsed()), HttpKeySource)
+
+
+@pytest.mark.parametrize(
+    "mtls",
+    [
+        {"port": 8444},
+        {"port": 8444, "trust_domains": {}},
+        {"port": 8444, "trust_domains": {"spiffe://example.org": "/x"}},
+        {"port": 0, "trust_domains": {"example.org": "/x"}},
+        {"trust_domains": {"example.org": "/x"}},
+    ],
+)
+def test_mtls_that_is_refused(mtls: dict[str, Any]) -> None:
+    """Client certificates need a port, and CAs for at least one bare trust domain."""
+    with pytest.raises(ValidationError):
+        AuthnSettings.model_validate({"mtls": mtls})
+
+
+@pytest.mark.parametrize(
+    "binding",
+    [
+        {"role": "root", "principals": ["key:a"]},
+        {"role": "admin", "principals": []},
+        {"role": "admin", "principals": [""]},
+        {"role": "admin", "principals": ["*"]},
+        {"role": "admin", "principals": ["key:**"]},
+        {"role": "admin", "principals": ["*:*"]},
+        {"role": "admin", "principals": ["key:a?"]},
+        {"role": "admin"},
+    ],
+)
+def test_role_binding_that_is_refused(binding: dict[str, Any]) -> None:
+    """A pattern that would make everybody an admin does not start a broker."""
+    with pytest.raises(ValidationError):
+        AuthnSettings.model_validate({"roles": [binding]})
+
+
+def least(directory: Path) -> str:
+    """Returns the least settings a broker needs, with files that exist."""
+    for name in ("crt", "key", "role", "secret"):
+        (directory / name).write_text("unused")
+    return f"""
+[server]
+tls_cert_file = "{directory}/crt"
+tls_key_file = "{directory}/key"
+[vault]
+address = "https://vault.invalid"
+role_id_file = "{directory}/role"
+secret_id_file = "{directory}/secret"
+"""
+
+
+def test_ports_differ(tmp_path: Path) -> None:
+    """The port for client certificates is another one than the port for all."""
+    file = tmp_path / "broker.toml"
+    file.write_text(f"{least(tmp_path)}[authn.mtls]\nport = 8443\ntrust_domains = {{'a.b' = '{tmp_path}/crt'}}\n")
+    with pytest.raises(ConfigurationError, match=r"authn.mtls.port: is server.port"):
+        load_settings(file)
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    """A file of an identity that is not there is named with its setting, before anything starts."""
+    file = tmp_path / "broker.toml"
+    mtls = "[authn.mtls]\nport = 8444\ntrust_domains = {'a.b' = '/nowhere/ca'}\n"
+    issuer = "[[authn.oidc]]\nissuer = 'x'\naudience = 'y'\njwks_file = '/nowhere/jwks'\n"
+    file.write_text(least(tmp_path) + mtls + issuer)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(file)
+    assert "authn.oidc.0.jwks_file: /nowhere/jwks does not exist" in str(caught.value)
+    assert "authn.mtls.trust_domains.a.b: /nowhere/ca does not exist" in str(caught.value)
+
+
+def test_documented_settings_load(tmp_path: Path) -> None:
+    """The examples of docs/authentication.md are settings that load, each on its own."""
+    page = (Path(__file__).parents[3] / "docs" / "authentication.md").read_text(encoding="utf-8")
+    blocks = [part.split("```")[0] for part in page.split("```toml\n")[1:]]
+    assert len(blocks) >= 5
+    for number, block in enumerate(blocks):
+        text = block
+        for path in {word for word in block.split('"') if word.startswith("/") or word.endswith(".pem")}:
+            there = tmp_path / path.removeprefix("/").replace("/", "_")
+            there.write_text("unused")
+            text = text.replace(f'"{path}"', f'"{there}"')
+        file = tmp_path / f"{number}.toml"
+        file.write_text(least(tmp_path) + text)
+        assert load_settings(file).authn != AuthnSettings()

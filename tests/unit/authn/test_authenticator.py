@@ -205,7 +205,7 @@ async def test_withdrawn_ca_ends_what_it_began(callers: Callers) -> None:
     new = SpiffeCa(now=datetime.fromtimestamp(NOW, UTC))
     for bundle, expected in ((callers.ca.pem + new.pem, "good"), (new.pem, "ended")):
         callers.ca_file.write_bytes(bundle)
-        callers.trust._checked_at = 0.0
+        callers.trust._bundle._looked_at = 0.0
         assert callers.standing(principal) == expected
 
 

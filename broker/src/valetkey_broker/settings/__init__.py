@@ -11,9 +11,11 @@ from valetkey_broker.settings.logging import LoggingSettings
 from valetkey_broker.settings.root import ENV_PREFIX, Settings
 from valetkey_broker.settings.server import ServerSettings
 from valetkey_broker.settings.vault import VaultSettings
+from valetkey_broker.settings.watched_files import LOOK_SECONDS, WatchedFiles
 
 __all__ = [
     "ENV_PREFIX",
+    "LOOK_SECONDS",
     "AuthnSettings",
     "CloudSettings",
     "IssuingSettings",
@@ -26,6 +28,7 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "VaultSettings",
+    "WatchedFiles",
     "check_certificate",
     "check_files",
     "load_settings",

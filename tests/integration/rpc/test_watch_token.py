@@ -129,6 +129,27 @@ async def test_tokens_in_time(broker: Broker) -> None:
     stream.cancel()
 
 
+async def test_heartbeats(broker: Broker) -> None:
+    """Whoever asks gets a sign of life after each silence, whatever interval it asks; others get none."""
+    old = watch(broker)
+    asked = request()
+    asked.heartbeat_interval.CopyFrom(Duration(nanos=1))
+    began = time.monotonic()
+    stream = broker.tokens.WatchToken(asked, metadata=bearer(CONSUMER_KEY))
+    await token(old)
+    await token(stream)
+    silent = asyncio.ensure_future(old.read())
+    kinds = [(await stream.read()).WhichOneof("message") for _ in range(2)]
+    assert kinds == ["heartbeat", "heartbeat"]
+    assert time.monotonic() - began > 1.9
+    assert not silent.done()
+    await take_away(broker, "grant")
+    while (message := await stream.read()).WhichOneof("message") == "heartbeat":
+        pass
+    assert message.end.reason == pb.WATCH_END_REASON_GRANT_GONE
+    assert (await silent).end.reason == pb.WATCH_END_REASON_GRANT_GONE
+
+
 async def take_away(broker: Broker, what: str) -> None:
     if what == "grant":
         await broker.grants.DeleteGrant(

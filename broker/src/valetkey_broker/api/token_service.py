@@ -9,6 +9,7 @@ import grpc.aio
 from valetkey.v1 import common_pb2, token_service_pb2_grpc
 from valetkey.v1 import token_service_pb2 as pb
 from valetkey_broker.api.convert import permission_numbers, permission_set, seconds_of
+from valetkey_broker.api.heartbeat import with_heartbeats
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.request import TokenRequest
@@ -19,6 +20,9 @@ from valetkey_broker.rpc.call import call_info
 
 # Only requests of this many bytes at most are remembered, so that nobody fills the memory with long ones.
 _MOST_REMEMBERED_BYTES = 512
+_LEAST_HEARTBEAT_SECONDS = 1.0
+# Below the shortest limit that proxies are known to set on a silent stream: HAProxy's 50 s, as it is shipped.
+_MOST_HEARTBEAT_SECONDS = 45.0
 _END_REASONS = {reason: pb.WatchEndReason.Value(f"WATCH_END_REASON_{reason.name}") for reason in EndReason}
 
 
@@ -50,6 +54,7 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
         """Issues tokens until there is a reason to end."""
         _ = context
         call = call_info()
+        heartbeat = _heartbeat_seconds(request)
         with self._streams.hold(call.principal.name) as held:
             if not held:
                 raise BrokerError(
@@ -58,16 +63,25 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
                     {"limit": "streams", "per": "principal"},
                     retry_after=10.0,
                 )
-            stream = self._watcher.watch(call, wanted(request.request))
+            stream = with_heartbeats(self._watcher.watch(call, wanted(request.request)), heartbeat)
             async with contextlib.aclosing(stream):
                 async for item in stream:
                     response = pb.WatchTokenResponse()
-                    if isinstance(item, Lease):
+                    if item is None:
+                        response.heartbeat.SetInParent()
+                    elif isinstance(item, Lease):
                         _fill(response.token, item)
                     else:
                         response.end.reason = _END_REASONS[item]
                         response.end.message = item.value
                     yield response
+
+
+def _heartbeat_seconds(request: pb.WatchTokenRequest) -> float | None:
+    if not request.HasField("heartbeat_interval"):
+        return None
+    asked = seconds_of(request.heartbeat_interval, "heartbeat_interval")
+    return min(max(asked, _LEAST_HEARTBEAT_SECONDS), _MOST_HEARTBEAT_SECONDS)
 
 
 def wanted(request: pb.IssueTokenRequest) -> TokenRequest:

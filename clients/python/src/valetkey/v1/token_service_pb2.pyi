@@ -179,17 +179,26 @@ class WatchTokenRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     REQUEST_FIELD_NUMBER: builtins.int
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: builtins.int
     @property
     def request(self) -> Global___IssueTokenRequest:
         """The same as for a single token; `ttl` is each token's life."""
+
+    @property
+    def heartbeat_interval(self) -> google.protobuf.duration_pb2.Duration:
+        """After how long a silence a Heartbeat comes; 1 to 45 seconds, what lies outside is cut to that. None comes if left
+        out, so that a client which does not know heartbeats never meets one. A client that hears nothing for three times
+        this long may take the stream for cut by the network: call again.
+        """
 
     def __init__(
         self,
         *,
         request: Global___IssueTokenRequest | None = ...,
+        heartbeat_interval: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["request", b"request"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["request", b"request"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["heartbeat_interval", b"heartbeat_interval", "request", b"request"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["heartbeat_interval", b"heartbeat_interval", "request", b"request"]) -> None: ...
 
 Global___WatchTokenRequest: typing_extensions.TypeAlias = WatchTokenRequest
 
@@ -201,6 +210,7 @@ class WatchTokenResponse(google.protobuf.message.Message):
 
     TOKEN_FIELD_NUMBER: builtins.int
     END_FIELD_NUMBER: builtins.int
+    HEARTBEAT_FIELD_NUMBER: builtins.int
     @property
     def token(self) -> Global___IssueTokenResponse:
         """A fresh token; the one before lives on until its own expiry."""
@@ -209,17 +219,34 @@ class WatchTokenResponse(google.protobuf.message.Message):
     def end(self) -> Global___WatchEnd:
         """The last message of the stream."""
 
+    @property
+    def heartbeat(self) -> Global___Heartbeat:
+        """Nothing new, and the stream lives; only where the request asks for heartbeats."""
+
     def __init__(
         self,
         *,
         token: Global___IssueTokenResponse | None = ...,
         end: Global___WatchEnd | None = ...,
+        heartbeat: Global___Heartbeat | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["end", b"end", "message", b"message", "token", b"token"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["end", b"end", "message", b"message", "token", b"token"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["token", "end"] | None: ...
+    def HasField(self, field_name: typing.Literal["end", b"end", "heartbeat", b"heartbeat", "message", b"message", "token", b"token"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["end", b"end", "heartbeat", b"heartbeat", "message", b"message", "token", b"token"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["token", "end", "heartbeat"] | None: ...
 
 Global___WatchTokenResponse: typing_extensions.TypeAlias = WatchTokenResponse
+
+@typing.final
+class Heartbeat(google.protobuf.message.Message):
+    """A sign of life. Proxies and load balancers cut a stream that is silent for long, often after a minute."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___Heartbeat: typing_extensions.TypeAlias = Heartbeat
 
 @typing.final
 class WatchEnd(google.protobuf.message.Message):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from valetkey_broker.concurrency.single_flight import Later, share
+from valetkey_broker.concurrency.retry_later import Later, share
 from valetkey_broker.connectors.registry import too_slow
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import Connector, Credential, DelegationKey

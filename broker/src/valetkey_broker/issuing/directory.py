@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from valetkey_broker.concurrency.single_flight import Later, share
+from valetkey_broker.concurrency.retry_later import Later, share
 from valetkey_broker.connectors.registry import too_slow
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Connector, Container, Credential

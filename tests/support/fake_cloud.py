@@ -187,7 +187,7 @@ class FakeCloud:
             else:
                 self._failures[call] = (error, times - 1)
         # A fresh one each time: a shared exception object would collect the tracebacks of all its raisers.
-        raise BrokerError(error.reason, error.message, error.metadata, retry_after=error.retry_after)
+        raise error.again_in(error.retry_after)
 
     def _check(self, connector: Connector, credential: Credential) -> None:
         if self.secrets is not None and credential.client_secret.reveal() not in self.secrets:

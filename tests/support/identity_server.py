@@ -84,7 +84,7 @@ async def identity_server(
             principal = await authenticator.authenticate(evidence)
         except BrokerError as error:
             running.seen.append((evidence, None))
-            await context.abort(*to_status(error, "test"))
+            await context.abort(*to_status(error, "test", None))
             raise AssertionError("abort returned") from None
         running.seen.append((evidence, principal))
         return principal.name.encode()

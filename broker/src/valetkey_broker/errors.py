@@ -36,10 +36,26 @@ class Reason(Enum):
     ISSUER_UNAVAILABLE = auto()
 
 
-class BrokerError(Exception):
-    """An error whose message and metadata may travel to the caller; neither ever holds a secret.
+# What callers are told who do not run the broker: its store, its settings and its credentials are none of their
+# business, and what to mend there is nothing they could do.
+_PUBLIC_MESSAGES: Mapping[Reason, str] = {
+    Reason.VAULT_UNAVAILABLE: "the broker cannot reach its own store right now; try again",
+    Reason.CLOUD_CREDENTIAL_REJECTED: "Azure refuses the connector's credential; tell those who run the broker",
+    Reason.CLOUD_PERMISSION_MISSING: (
+        "the connector's credential lacks a permission at Azure; tell those who run the broker"
+    ),
+}
+_PUBLIC_METADATA = ("account", "connector", "resource")
 
-    `retry_after` is in seconds. Chain the cause with `from`: it reaches the log by its type only.
+
+class BrokerError(Exception):
+    """An error whose message and metadata may travel to callers; neither ever holds a secret.
+
+    `message` and `metadata` are for those who run the broker: its log, and callers with the role admin or operator.
+    Everybody else is told `public()`. For some reasons that differs by itself (Vault, credentials in the cloud);
+    where a message of another reason names a setting, or a remedy that only an operator has, `public_message` says
+    what to tell callers instead. `retry_after` is in seconds. Chain the cause with `from`: it reaches the log by its
+    type only.
     """
 
     def __init__(
@@ -49,12 +65,27 @@ class BrokerError(Exception):
         metadata: Mapping[str, str] | None = None,
         *,
         retry_after: float | None = None,
+        public_message: str | None = None,
     ) -> None:
         self.reason = reason
         self.message = message
         self.metadata = dict(metadata or {})
         self.retry_after = retry_after
+        self.public_message = _PUBLIC_MESSAGES.get(reason) if public_message is None else public_message
         super().__init__(message)
+
+    def public(self) -> "BrokerError":
+        """Returns the error as callers without a role in running the broker are told it: reason and delay stay."""
+        if self.public_message is None:
+            return self
+        metadata = {name: value for name, value in self.metadata.items() if name in _PUBLIC_METADATA}
+        return BrokerError(self.reason, self.public_message, metadata, retry_after=self.retry_after)
+
+    def again_in(self, seconds: float | None) -> "BrokerError":
+        """Returns the same error for somebody else, with another delay."""
+        return BrokerError(
+            self.reason, self.message, self.metadata, retry_after=seconds, public_message=self.public_message
+        )
 
 
 class ConfigurationError(Exception):

@@ -66,7 +66,7 @@ async def test_long_words_arrive_cut(stocked: Broker) -> None:
 
 def test_every_status_has_one_detail() -> None:
     """An unexpected error is INTERNAL with a request id and no reason."""
-    code, message, trailer = to_status(None, "id-1")
+    code, message, trailer = to_status(None, "id-1", None)
     assert code is grpc.StatusCode.INTERNAL
     assert "id-1" in message
     assert [name for name, _ in trailer] == ["grpc-status-details-bin", "x-request-id"]

@@ -79,7 +79,7 @@ async def test_memory_that_is_too_old(log: Log, tmp_path: Path) -> None:
         await broker.ready(serving=False)
         told = await failure(broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY)))
         assert told.short == (grpc.StatusCode.UNAVAILABLE, "VAULT_UNAVAILABLE")
-        assert told.metadata == {"cause": "stale"}
+        assert told.metadata == {}
         assert told.retry_after
         broker.store.fail_with = None
         await broker.ready()

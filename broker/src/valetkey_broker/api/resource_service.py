@@ -9,7 +9,7 @@ from valetkey_broker.authz.policy import Policy, Visible, serves
 from valetkey_broker.connectors.registry import ConnectorRegistry, Reach
 from valetkey_broker.model import ResourceId, check_name
 from valetkey_broker.rpc.call import caller, current_call
-from valetkey_broker.rpc.error_status import detail
+from valetkey_broker.rpc.error_status import detail, told_to
 
 
 class ResourceService(resource_service_pb2_grpc.ResourceServiceServicer):
@@ -62,6 +62,7 @@ def _message(reach: Reach, visible: Visible, only: ResourceId | None) -> pb.Conn
         resources=resources,
     )
     if reach.error is not None:
-        message.error.CopyFrom(detail(reach.error, current_call.get().request_id))
-        message.error_message = reach.error.message
+        told = told_to(caller(), reach.error)
+        message.error.CopyFrom(detail(told, current_call.get().request_id))
+        message.error_message = told.message
     return message

@@ -45,4 +45,4 @@ class Later:
     def check(self, now: float) -> None:
         """Raises that failure again while its time is not over, with the seconds that are left."""
         if self.error is not None and now < self.until:
-            raise BrokerError(self.error.reason, self.error.message, self.error.metadata, retry_after=self.until - now)
+            raise self.error.again_in(self.until - now)

@@ -42,7 +42,7 @@ class RecentListings:
                 return answer.containers
             error = answer.error
             left = answer.until - now if error.reason is Reason.CLOUD_THROTTLED else error.retry_after
-            raise BrokerError(error.reason, error.message, error.metadata, retry_after=left)
+            raise error.again_in(left)
         return await asyncio.shield(self._asking.get(known) or self._start(known, connector))
 
     async def close(self) -> None:

@@ -7,11 +7,13 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 
 from valetkey.v1 import errors_pb2
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.model import InvalidFieldError
+from valetkey_broker.model import InvalidFieldError, Principal, Role
 
 # A status travels in trailing metadata, of which clients take 8 KiB by default: a longer one is lost whole. The
 # message is in it twice, once in base64.
 _MOST_CHARACTERS = 1_400
+
+_RUNS_THE_BROKER = frozenset({Role.ADMIN, Role.OPERATOR})
 
 Trailer = tuple[tuple[str, str | bytes], ...]
 
@@ -56,6 +58,12 @@ def from_invalid_field(error: InvalidFieldError) -> BrokerError:
     return BrokerError(Reason.INVALID_FIELD, str(error), {"field": error.field, "expected": error.expected})
 
 
+def told_to(caller: Principal | None, error: BrokerError) -> BrokerError:
+    """Returns `error` as `caller` may read it: in full only for those who run the broker."""
+    runs_the_broker = caller is not None and not caller.roles.isdisjoint(_RUNS_THE_BROKER)
+    return error if runs_the_broker else error.public()
+
+
 def detail(error: BrokerError | None, request_id: str) -> errors_pb2.ErrorDetail:
     """Returns what programs get to know of an error; of an unexpected one only the request id."""
     message = errors_pb2.ErrorDetail(request_id=request_id)
@@ -67,9 +75,15 @@ def detail(error: BrokerError | None, request_id: str) -> errors_pb2.ErrorDetail
     return message
 
 
-def to_status(error: BrokerError | None, request_id: str) -> tuple[grpc.StatusCode, str, Trailer]:
-    """Returns code, message and trailing metadata for an error; None stands for an unexpected one."""
+def to_status(
+    error: BrokerError | None, request_id: str, caller: Principal | None
+) -> tuple[grpc.StatusCode, str, Trailer]:
+    """Returns code, message and trailing metadata for an error; None stands for an unexpected one.
+
+    `caller` decides how much is told; None is one who is not known.
+    """
     code = code_of(error)
+    error = None if error is None else told_to(caller, error)
     message = (
         _cut(error.message) if error is not None else f"internal error; the broker's log has it under {request_id}"
     )

@@ -195,7 +195,7 @@ class Guard(grpc.GenericRpcHandler):
         else:
             await self._recorder.refused(call, known, request)
         self._done(call, started, known, failed=True)
-        code, message, trailer = to_status(known, call.request_id)
+        code, message, trailer = to_status(known, call.request_id, call.principal)
         await context.abort(code, message, trailer)
         raise AssertionError("abort returned")
 

@@ -58,6 +58,7 @@ class StateRepository(StateMirror):
             f"Vault holds no version {connector.credential_version} of the credential of connector "
             f"{connector.name}; delete the connector and register it again",
             {"connector": connector.name, "cause": "not found"},
+            public_message="the connector's credential is gone from the broker's store; tell those who run the broker",
         )
 
     @whole

@@ -40,7 +40,10 @@ class StateSync:
             return
         if self._current_at is None:
             raise BrokerError(
-                Reason.NOT_SERVING, "the broker has not reached Vault yet; try again shortly", retry_after=2.0
+                Reason.NOT_SERVING,
+                "the broker has not reached Vault yet; try again shortly",
+                retry_after=2.0,
+                public_message="the broker has not read its own store yet; try again shortly",
             )
         raise BrokerError(
             Reason.VAULT_UNAVAILABLE,

@@ -66,6 +66,7 @@ def test_an_allowed_request_names_its_grant(world: World) -> None:
         ({"principals": ("key:other",)}, {}, "it does not name key:test"),
         ({"attributes": {"namespace": "ml-*"}}, {}, "it needs the attribute namespace to be ml-*; there is none"),
         ({"containers": ("models", "ml-*")}, {}, "it is for the containers models, ml-*, not demo"),
+        ({"containers": ("*web",)}, {"resource": "$web"}, "it is for the containers *web, not $web"),
         ({"prefixes": ("a", "b")}, {}, "it is for the paths a, b only"),
         ({"permissions": "r"}, {"permissions": "rwd"}, "it does not include write, delete"),
         ({"expires": NOW}, {}, "it ended at 2027-01-15T08:00:00+00:00"),

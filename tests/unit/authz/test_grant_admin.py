@@ -168,7 +168,21 @@ MANY = [f"x{number}" for number in range(101)]
                 [],
                 *(
                     [text]
-                    for text in ("", "*", "**", "A", "Demo*", "a/b", "az://demo", "de?o", "d[e]mo", "demo\n", "-x")
+                    for text in (
+                        "",
+                        "*",
+                        "**",
+                        "A",
+                        "Demo*",
+                        "a/b",
+                        "az://demo",
+                        "de?o",
+                        "d[e]mo",
+                        "demo\n",
+                        "-x",
+                        "$*",
+                        "$w*",
+                    )
                 ),
                 ["demo", "demo"],
                 MANY,

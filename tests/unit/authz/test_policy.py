@@ -177,6 +177,21 @@ def test_containers(world: World, containers: tuple[str, ...], matching: list[st
 
 
 @pytest.mark.parametrize(
+    ("pattern", "container"), [("*web", "$web"), ("*logs", "$logs"), ("*e*", "$web"), ("*t", "$root"), ("*-*", "$web")]
+)
+def test_a_system_container_is_named_in_full(world: World, pattern: str, container: str) -> None:
+    """A file was written to `$web`, a public web site, by a grant for `*web`: neither given nor shown by a pattern."""
+    world.grant(containers=(pattern, "demo"))
+    world.decide("demo")
+    world.refused(container)
+    shown = world.policy.visible(principal())
+    assert shown.scopes(world.connector, ResourceId(container)) == []
+    world.grant(containers=(pattern, container))
+    world.decide(container)
+    assert world.policy.visible(principal()).scopes(world.connector, ResourceId(container)) == ("",)
+
+
+@pytest.mark.parametrize(
     ("resource", "allowed"),
     [
         ("az://demo/models", True),

@@ -4,10 +4,10 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from valetkey_broker.model import Pattern
+from valetkey_broker.model import ContainerPattern, Pattern
 
 _PIECES = st.lists(st.text("ab-/:#", min_size=1, max_size=4), min_size=1, max_size=4)
 # What is between two asterisks is never empty; a pattern has to name something, here at least an `a`.
@@ -42,3 +42,37 @@ def test_no_name_makes_it_slow(text: str) -> None:
     for filling in ("-" * 50_000, "a" * 50_000):
         assert not pattern.matches(text.replace("*", filling).replace("x", "").replace("b:ref", ":ref"))
     assert time.perf_counter() - began < 1
+
+
+def _means(pattern: str, container: str) -> bool:
+    """Says what a pattern of containers means, character by character: another way than the one that is tested."""
+    if "*" not in pattern or container.startswith("$"):
+        return pattern == container
+    reached = {0}
+    for character in container:
+        # A star takes this character and, perhaps, the next one too; elsewhere the letters have to agree.
+        taken = {at for at in reached if pattern[at : at + 1] in ("*", character)}
+        reached = {at + 1 for at in taken} | {at for at in taken if pattern[at] == "*"}
+    return len(pattern) in reached
+
+
+_SYSTEM = ["$web", "$logs", "$root", "$blobchangefeed"]
+_CONTAINERS = st.one_of(st.sampled_from(_SYSTEM), st.text("webrotlgs-", min_size=1, max_size=8))
+_CONTAINER_PATTERNS = st.one_of(
+    st.sampled_from(_SYSTEM),
+    st.lists(st.text("$webrotlgs", max_size=3), min_size=1, max_size=4)
+    .map("*".join)
+    .filter(lambda text: text.strip("*") and "**" not in text),
+)
+
+
+@given(_CONTAINER_PATTERNS, _CONTAINERS)
+@example("*web", "$web")
+@example("*logs", "$logs")
+@example("*e*", "$web")
+@example("*o*", "$root")
+@example("$*", "$web")
+@example("$web", "$web")
+def test_no_asterisk_stands_for_a_part_of_a_system_container(pattern: str, container: str) -> None:
+    """`*web` is not `$web`, the account's public web site: such containers are meant by their full names only."""
+    assert ContainerPattern(pattern, "containers").matches(container) == _means(pattern, container)

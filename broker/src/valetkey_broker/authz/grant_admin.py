@@ -10,6 +10,7 @@ from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
     CONSUMER_PERMISSIONS,
     ConsumerRole,
+    ContainerPattern,
     Grant,
     GrantedConnector,
     InvalidFieldError,
@@ -189,14 +190,16 @@ def _principal(text: str) -> Pattern:
     return pattern
 
 
-def _container(text: str) -> Pattern:
-    pattern = Pattern(text, "containers")
+def _container(text: str) -> ContainerPattern:
+    pattern = ContainerPattern(text, "containers")
     if pattern.exact:
         if ResourceId.parse(text, "containers") != ResourceId(text):
             raise InvalidFieldError("containers", f"{shown(text)} is not a container's name", "a name such as models")
     elif not _CONTAINER_PATTERN.fullmatch(text):
         raise InvalidFieldError(
-            "containers", f"{shown(text)} cannot match a container", "lower-case letters, digits, hyphens and *"
+            "containers",
+            f"{shown(text)} cannot match a container",
+            "lower-case letters, digits, hyphens and *; $web, $logs and $root in full, without *",
         )
     return pattern
 

@@ -70,7 +70,7 @@ class CompiledGrant:
         )
 
     def admits_container(self, container: str) -> bool:
-        """Tells whether the container is one of the grant's."""
+        """Tells whether the container is one of the grant's; a system container, such as `$web`, only by its name."""
         return container in self._containers or any(pattern.matches(container) for pattern in self._patterns)
 
     def admits_prefix(self, prefix: str) -> bool:

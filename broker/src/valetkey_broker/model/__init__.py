@@ -9,7 +9,7 @@ from valetkey_broker.model.event import Event, EventFilter, EventKind, Head, Lea
 from valetkey_broker.model.grant import CONSUMER_PERMISSIONS, ConsumerRole, Grant, GrantedConnector
 from valetkey_broker.model.lease import DelegationKey, Lease, SasRequest, SignedToken, parse_source_ip
 from valetkey_broker.model.names import check_account, check_name, check_uuid
-from valetkey_broker.model.pattern import Pattern
+from valetkey_broker.model.pattern import ContainerPattern, Pattern
 from valetkey_broker.model.permission import Permission, PermissionSet
 from valetkey_broker.model.principal import Evidence, Principal, Role, Standing
 from valetkey_broker.model.resource import Container, ResourceId, ResourceType, check_prefix
@@ -26,6 +26,7 @@ __all__ = [
     "ConnectorType",
     "ConsumerRole",
     "Container",
+    "ContainerPattern",
     "Credential",
     "DelegationKey",
     "Event",

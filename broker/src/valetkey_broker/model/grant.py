@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from valetkey_broker.model.pattern import Pattern
+from valetkey_broker.model.pattern import ContainerPattern, Pattern
 from valetkey_broker.model.permission import Permission, PermissionSet
 
 
@@ -49,7 +49,7 @@ class Grant:
     principals: tuple[Pattern, ...]
     attributes: tuple[tuple[str, Pattern], ...]
     connectors: tuple[GrantedConnector, ...]
-    containers: tuple[Pattern, ...]
+    containers: tuple[ContainerPattern, ...]
     prefixes: tuple[str, ...]
     permissions: PermissionSet
     consumer_role: ConsumerRole | None

@@ -47,6 +47,19 @@ class Pattern:
         return hash(self.text)
 
 
+class ContainerPattern(Pattern):
+    """A pattern of containers. `*` stands for no part of a system container: `$web` and the like are named in full.
+
+    What is written to `$web` is a public web site, and `$logs` says who read what: nobody means them by `*web`.
+    """
+
+    __slots__ = ()
+
+    def matches(self, value: str) -> bool:
+        """Tells whether `value` matches, as a whole."""
+        return value == self.text if self.exact or "$" in value else super().matches(value)
+
+
 @lru_cache(maxsize=4096)
 def _compiled(text: str) -> re.Pattern[str]:
     return re.compile("".join(map(_expression, _SEPARATOR.split(text))), re.DOTALL)

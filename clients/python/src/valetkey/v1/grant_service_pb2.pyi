@@ -138,7 +138,7 @@ class Grant(google.protobuf.message.Message):
 
     @property
     def containers(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Container names: exact, or patterns with `*`. At least one."""
+        """Container names: exact, or patterns with `*`, which stands for no part of `$web`, `$logs` or `$root`. At least one."""
 
     @property
     def prefixes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+BROKER = ROOT / "broker/src/valetkey_broker"
 CLIENT = ROOT / "clients/python/src/valetkey"
 
 
@@ -24,6 +25,24 @@ def test_layer_rule_names_every_module_of_the_client() -> None:
         f"valetkey.{path.stem}" for path in CLIENT.iterdir() if path.name not in ("v1", "__init__.py", "py.typed")
     }
     assert set(rule["forbidden_modules"]) == {module for module in modules if not module.endswith("__pycache__")}
+
+
+@pytest.mark.parametrize(
+    ("rule", "free"),
+    [
+        ("only rpc/ and api/ speak gRPC", {"rpc", "api"}),
+        ("only adapters/ speak Azure, Vault and HTTP", {"adapters"}),
+    ],
+)
+def test_import_rules_name_every_module_of_the_broker(rule: str, free: set[str]) -> None:
+    """Protects the rules on who may import what: a new module of the broker that no list names would escape them."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (contract,) = [contract for contract in contracts if contract["name"] == rule]
+    named = {name.removeprefix("valetkey_broker.") for name in contract["source_modules"]} - {"valetkey_devstack"}
+    modules = {
+        path.relative_to(BROKER).parts[0].removesuffix(".py") for path in tracked_files() if BROKER in path.parents
+    }
+    assert named == modules - free - {"__init__"}
 
 
 @pytest.mark.parametrize("lock", ["requirements/dev.txt", "requirements/proto.txt"])

@@ -14,6 +14,8 @@ from valetkey_broker import __version__
 from valetkey_broker.adapters.azure import AzureCloud
 from valetkey_broker.adapters.oidc import key_source
 from valetkey_broker.adapters.vault import VaultStateStore
+from valetkey_broker.api.methods import METHODS
+from valetkey_broker.api.services import UseCases, build_services
 from valetkey_broker.authn.api_key_admin import ApiKeyAdmin
 from valetkey_broker.authn.authenticator import build_authenticator
 from valetkey_broker.authn.trust_bundles import TrustBundles
@@ -27,11 +29,12 @@ from valetkey_broker.issuing.directory import ContainerDirectory
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.watch import TokenWatcher
 from valetkey_broker.ledger import SqlLedger
-from valetkey_broker.limits import Throttle
+from valetkey_broker.limits import Slots, Throttle
 from valetkey_broker.model import Principal
 from valetkey_broker.ports import Clock, Cloud, Ledger, StateStore
 from valetkey_broker.rpc.call_recorder import Recorder
-from valetkey_broker.rpc.server import RpcServer, UseCases
+from valetkey_broker.rpc.guard import Guard
+from valetkey_broker.rpc.server import RpcServer
 from valetkey_broker.rpc.tls_credentials import CertificatePort
 from valetkey_broker.settings import Settings
 from valetkey_broker.state.memory import Memory
@@ -166,32 +169,37 @@ async def running_server(settings: Settings, core: Core, *, shared_port: bool = 
         sync.require_usable()
         throttle.ask(principal)
 
-    use_cases = UseCases(
-        issuer=core.issuer,
-        registry=core.registry,
-        api_keys=core.api_keys,
-        authenticator=authenticator,
-        policy=core.policy,
-        grants=core.grants,
-        explainer=core.explainer,
-        watcher=TokenWatcher(
+    services = build_services(
+        UseCases(
             issuer=core.issuer,
+            watcher=TokenWatcher(
+                issuer=core.issuer,
+                policy=core.policy,
+                memory=core.memory,
+                standing=authenticator.standing,
+                admit=admit,
+                clock=core.clock,
+            ),
+            streams=Slots(settings.limits.streams),
+            registry=core.registry,
             policy=core.policy,
-            memory=core.memory,
-            standing=authenticator.standing,
-            admit=admit,
+            api_keys=core.api_keys,
+            grants=core.grants,
+            explainer=core.explainer,
+            ledger=core.ledger,
             clock=core.clock,
-        ),
-        ledger=core.ledger,
-        recorder=recorder,
-        limits=settings.limits,
+        )
+    )
+    guard = Guard(
+        methods=METHODS,
+        authenticator=authenticator,
+        require_usable=sync.require_usable,
+        max_deadline_seconds=settings.server.max_deadline_seconds,
         throttle=throttle,
-        memory=core.memory,
-        sync=sync,
-        clock=core.clock,
+        recorder=recorder,
     )
     certificates = CertificatePort(mtls.port, trust) if mtls is not None and trust is not None else None
-    server = RpcServer(settings.server, use_cases, shared_port=shared_port, certificates=certificates)
+    server = RpcServer(settings.server, guard, services, shared_port=shared_port, certificates=certificates)
     await core.ledger.open()
     await server.start()
     tasks = [

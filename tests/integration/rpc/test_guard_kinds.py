@@ -11,6 +11,7 @@ import pytest
 from support.fake_ledger import FakeLedger
 from support.inproc import CONSUMER_KEY, VIEWER_KEY, api_key_document, bearer
 from support.wire import Failure, Log, as_failure
+from valetkey_broker.api.methods import METHODS
 from valetkey_broker.authn.authenticator import build_authenticator
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.limits.throttle import Throttle
@@ -108,6 +109,7 @@ async def guarded(request: pytest.FixtureRequest, log: Log) -> AsyncIterator[Gua
 
     authenticator = build_authenticator(AuthnSettings(), memory, lambda: 0.0, key_source=no_issuers, trust=None)
     guard = Guard(
+        methods=METHODS,
         authenticator=authenticator,
         require_usable=usable,
         max_deadline_seconds=5,

@@ -15,9 +15,9 @@ from support.fake_store import FakeStateStore
 from support.inproc import CONSUMER_KEY, OPERATOR_KEY, Broker, bearer, new_connector, running_broker, seed_keys
 from support.wire import Log, as_failure, eventually, failure
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
+from valetkey_broker.api.services import SERVICE_NAMES
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.rpc.health import MOST_WATCHES, MOST_WATCHES_OF_ONE, Health
-from valetkey_broker.rpc.server import SERVICES
 
 REQUEST = IssueTokenRequest(resource_id="demo", permissions=[1])
 AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "Vault cannot be used: the fake is away", {"cause": "unreachable"})
@@ -35,14 +35,14 @@ async def test_not_serving_before_vault_answers(log: Log, tmp_path: Path) -> Non
         told = await failure(broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY)))
         assert told.short == (grpc.StatusCode.UNAVAILABLE, "NOT_SERVING")
         assert told.retry_after == 2
-        for service in SERVICES:
+        for service in SERVICE_NAMES:
             assert not await broker.healthy(service)
         await eventually(lambda: bool(log.events("Vault is not usable yet; trying again")))
         line = log.events("Vault is not usable yet; trying again")[0]
         assert (line["cause"], line["problem"]) == ("unreachable", AWAY.message)
         store.fail_with = None
         await broker.ready()
-        for service in SERVICES:
+        for service in SERVICE_NAMES:
             assert await broker.healthy(service)
         told = await failure(broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY)))
         assert told.reason == "RESOURCE_DENIED"
@@ -131,7 +131,9 @@ async def test_stop_does_not_wait_for_those_who_watch(tmp_path: Path) -> None:
     """Open health watches, also of services that are not there, hear the last news and end; none takes the grace."""
     async with running_broker(tmp_path, server={"grace_seconds": 20}) as broker:
         await broker.ready()
-        watches = [broker.health.Watch(health_pb2.HealthCheckRequest(service=name)) for name in ("", "x", SERVICES[0])]
+        watches = [
+            broker.health.Watch(health_pb2.HealthCheckRequest(service=name)) for name in ("", "x", SERVICE_NAMES[0])
+        ]
         first = [(await watch.read()).status for watch in watches]
         assert first == [SERVING, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN, SERVING]
         started = time.monotonic()
@@ -241,4 +243,4 @@ async def test_reflection_without_a_key(broker: Broker) -> None:
 async def test_reflection_with_a_key(broker: Broker) -> None:
     """Any key, even a consumer's, may ask what there is."""
     names = await services(broker, bearer(CONSUMER_KEY))
-    assert set(SERVICES) | {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"} == set(names)
+    assert set(SERVICE_NAMES) | {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"} == set(names)

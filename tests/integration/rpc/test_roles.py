@@ -5,7 +5,8 @@ import pytest
 
 from support.inproc import ADMIN_KEY, AUDITOR_KEY, CONSUMER_KEY, OPERATOR_KEY, VIEWER_KEY, Broker, bearer
 from support.wire import failure
-from valetkey_broker.api.methods import METHODS, Access
+from valetkey_broker.api.methods import METHODS
+from valetkey_broker.rpc.method import Access
 
 KEYS = {
     "admin": ADMIN_KEY,
@@ -43,7 +44,7 @@ OURS = sorted(method for method in METHODS if method.startswith("/valetkey.v1.")
 
 def test_table_is_the_expected_one() -> None:
     """No method gains or loses a role unnoticed."""
-    shown = {method.removeprefix("/valetkey.v1."): METHODS[method] for method in OURS}
+    shown = {method.removeprefix("/valetkey.v1."): METHODS[method].needs for method in OURS}
     roles = {
         method: EVERYBODY if isinstance(needs, Access) else {role.value for role in needs}
         for method, needs in shown.items()

@@ -1,18 +1,15 @@
-"""Every RPC and the roles it needs. A method that is not listed is refused; a test walks the API to find such."""
+"""Every RPC, one row each: who may call it, what it changes, what it costs. A test holds the rows against the API.
 
-from collections.abc import Mapping
-from enum import Enum
+A method without a row is refused to everybody.
+"""
 
-from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.model import Principal, Role
+from collections.abc import Callable
+from typing import Any
 
-
-class Access(Enum):
-    """What a method needs when it needs no role."""
-
-    PUBLIC = "anyone"
-    AUTHENTICATED = "any authenticated caller"
-
+from valetkey_broker.api.convert import PERMISSIONS
+from valetkey_broker.limits import Bucket
+from valetkey_broker.model import Permission, Role
+from valetkey_broker.rpc.method import Access, Asked, Method, Methods
 
 _ADMIN = frozenset({Role.ADMIN})
 _OPERATOR = frozenset({Role.ADMIN, Role.OPERATOR})
@@ -20,55 +17,63 @@ _VIEWER = frozenset({Role.ADMIN, Role.OPERATOR, Role.VIEWER})
 _AUDITOR = frozenset({Role.ADMIN, Role.AUDITOR})
 _READS_GRANTS_AND_LEASES = frozenset({Role.ADMIN, Role.OPERATOR, Role.AUDITOR})
 
-METHODS: Mapping[str, frozenset[Role] | Access] = {
-    # Tokens need no role, and no role gives any: grants do (authz/policy.py).
-    "/valetkey.v1.TokenService/IssueToken": Access.AUTHENTICATED,
-    "/valetkey.v1.TokenService/WatchToken": Access.AUTHENTICATED,
-    "/valetkey.v1.ConnectorService/CreateConnector": _OPERATOR,
-    "/valetkey.v1.ConnectorService/GetConnector": _VIEWER,
-    "/valetkey.v1.ConnectorService/ListConnectors": _VIEWER,
-    "/valetkey.v1.ConnectorService/DeleteConnector": _OPERATOR,
-    "/valetkey.v1.ConnectorService/VerifyConnector": _OPERATOR,
+_PERMISSIONS_BY_NUMBER = {number: permission for permission, number in PERMISSIONS.to_proto.items()}
+
+
+def _named(folder: str) -> Callable[[Any], str]:
+    """Gives the object that a request names itself."""
+    return lambda request: f"{folder}/{request.name}"
+
+
+def _grant(request: Any) -> str:
+    return f"grants/{request.grant.name}"
+
+
+def _asked(request: Any) -> Asked:
+    """Returns what a request asks for; not every one has all of these fields."""
+    given = {_PERMISSIONS_BY_NUMBER.get(number) for number in getattr(request, "permissions", ())}
+    return Asked(
+        connector=getattr(request, "connector", ""),
+        resource=getattr(request, "resource_id", ""),
+        permissions="".join(permission.value for permission in Permission if permission in given),
+        purpose=getattr(request, "purpose", ""),
+    )
+
+
+def _asked_of_stream(request: Any) -> Asked:
+    return _asked(request.request)
+
+
+METHODS: Methods = {
+    # Tokens need no role, and no role gives any: grants do (authz/policy.py). The ledger says all about each of them.
+    "/valetkey.v1.TokenService/IssueToken": Method(
+        Access.AUTHENTICATED, bucket=Bucket.ISSUING, quiet=True, asked=_asked
+    ),
+    "/valetkey.v1.TokenService/WatchToken": Method(Access.AUTHENTICATED, bucket=Bucket.ISSUING, asked=_asked_of_stream),
+    "/valetkey.v1.ConnectorService/CreateConnector": Method(_OPERATOR, change=_named("connectors"), asked=_asked),
+    "/valetkey.v1.ConnectorService/GetConnector": Method(_VIEWER),
+    "/valetkey.v1.ConnectorService/ListConnectors": Method(_VIEWER),
+    "/valetkey.v1.ConnectorService/DeleteConnector": Method(_OPERATOR, change=_named("connectors")),
+    "/valetkey.v1.ConnectorService/VerifyConnector": Method(_OPERATOR),
     # Shows those without a role what their grants let them use, which may be nothing.
-    "/valetkey.v1.ResourceService/ListResources": Access.AUTHENTICATED,
-    "/valetkey.v1.GrantService/CreateGrant": _ADMIN,
-    "/valetkey.v1.GrantService/GetGrant": _READS_GRANTS_AND_LEASES,
-    "/valetkey.v1.GrantService/ListGrants": _READS_GRANTS_AND_LEASES,
-    "/valetkey.v1.GrantService/UpdateGrant": _ADMIN,
-    "/valetkey.v1.GrantService/DeleteGrant": _ADMIN,
+    "/valetkey.v1.ResourceService/ListResources": Method(Access.AUTHENTICATED, asked=_asked),
+    "/valetkey.v1.GrantService/CreateGrant": Method(_ADMIN, change=_grant),
+    "/valetkey.v1.GrantService/GetGrant": Method(_READS_GRANTS_AND_LEASES),
+    "/valetkey.v1.GrantService/ListGrants": Method(_READS_GRANTS_AND_LEASES),
+    "/valetkey.v1.GrantService/UpdateGrant": Method(_ADMIN, change=_grant),
+    "/valetkey.v1.GrantService/DeleteGrant": Method(_ADMIN, change=_named("grants")),
     # Everybody may explain their own access; authz/explain.py holds who may explain that of others.
-    "/valetkey.v1.GrantService/ExplainAccess": Access.AUTHENTICATED,
-    "/valetkey.v1.LedgerService/ListLeases": _READS_GRANTS_AND_LEASES,
-    "/valetkey.v1.LedgerService/ListEvents": _AUDITOR,
-    "/valetkey.v1.LedgerService/VerifyLedger": _AUDITOR,
-    "/valetkey.v1.ApiKeyService/CreateApiKey": _ADMIN,
-    "/valetkey.v1.ApiKeyService/ListApiKeys": _ADMIN,
-    "/valetkey.v1.ApiKeyService/RevokeApiKey": _ADMIN,
-    # Load balancers and Kubernetes probes carry no credentials; the answer is one enum.
-    "/grpc.health.v1.Health/Check": Access.PUBLIC,
-    "/grpc.health.v1.Health/List": Access.PUBLIC,
-    "/grpc.health.v1.Health/Watch": Access.PUBLIC,
+    "/valetkey.v1.GrantService/ExplainAccess": Method(Access.AUTHENTICATED, asked=_asked),
+    "/valetkey.v1.LedgerService/ListLeases": Method(_READS_GRANTS_AND_LEASES, asked=_asked),
+    "/valetkey.v1.LedgerService/ListEvents": Method(_AUDITOR, asked=_asked),
+    "/valetkey.v1.LedgerService/VerifyLedger": Method(_AUDITOR),
+    "/valetkey.v1.ApiKeyService/CreateApiKey": Method(_ADMIN, change=_named("api-keys")),
+    "/valetkey.v1.ApiKeyService/ListApiKeys": Method(_ADMIN),
+    "/valetkey.v1.ApiKeyService/RevokeApiKey": Method(_ADMIN, change=_named("api-keys")),
+    # Load balancers and Kubernetes probes carry no credentials; the answer is one enum, every few seconds.
+    "/grpc.health.v1.Health/Check": Method(Access.PUBLIC, quiet=True),
+    "/grpc.health.v1.Health/List": Method(Access.PUBLIC),
+    "/grpc.health.v1.Health/Watch": Method(Access.PUBLIC, quiet=True),
     # The shape of the API is nobody's business who has no key.
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Access.AUTHENTICATED,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Method(Access.AUTHENTICATED),
 }
-
-
-def needed(method: str) -> frozenset[Role] | Access:
-    """Returns what a method needs. Raises ROLE_REQUIRED for one that nobody thought of."""
-    try:
-        return METHODS[method]
-    except KeyError:
-        raise BrokerError(
-            Reason.ROLE_REQUIRED, "nobody may call this method", {"method": method, "needs": "nobody"}
-        ) from None
-
-
-def require_role(principal: Principal, method: str, roles: frozenset[Role]) -> None:
-    """Raises ROLE_REQUIRED where `principal` holds none of `roles`."""
-    if principal.roles.isdisjoint(roles):
-        wanted = " or ".join(sorted(role.value for role in roles))
-        raise BrokerError(
-            Reason.ROLE_REQUIRED,
-            f"{principal.name} may not call {method.rpartition('/')[2]}; it needs the role {wanted}",
-            {"method": method, "needs": wanted},
-        )

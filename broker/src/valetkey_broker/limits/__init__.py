@@ -3,6 +3,6 @@
 from valetkey_broker.limits.buckets import TokenBuckets
 from valetkey_broker.limits.network import network_of
 from valetkey_broker.limits.slots import Slots
-from valetkey_broker.limits.throttle import Throttle
+from valetkey_broker.limits.throttle import Bucket, Throttle
 
-__all__ = ["Slots", "Throttle", "TokenBuckets", "network_of"]
+__all__ = ["Bucket", "Slots", "Throttle", "TokenBuckets", "network_of"]

@@ -1,6 +1,7 @@
 """Who calls too often: callers that ask for tokens, and addresses that fail to authenticate."""
 
 import math
+from enum import Enum
 
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.limits.buckets import TokenBuckets
@@ -13,25 +14,33 @@ from valetkey_broker.settings import LimitsSettings
 _BLAMED = frozenset({Reason.CREDENTIALS_MISSING, Reason.CREDENTIALS_INVALID, Reason.CREDENTIALS_EXPIRED})
 
 
+class Bucket(Enum):
+    """What a principal may do only so often; the values stand in errors."""
+
+    ISSUING = "issuing"
+
+
 class Throttle:
     """The token buckets of one process."""
 
     def __init__(self, settings: LimitsSettings, clock: Clock) -> None:
-        self._issuing = TokenBuckets(per_second=settings.issue_per_second, burst=settings.issue_burst, clock=clock)
+        self._buckets = {
+            Bucket.ISSUING: TokenBuckets(per_second=settings.issue_per_second, burst=settings.issue_burst, clock=clock)
+        }
         self._failures = TokenBuckets(
             per_second=settings.failed_authentication_per_second,
             burst=settings.failed_authentication_burst,
             clock=clock,
         )
 
-    def ask(self, principal: Principal) -> None:
-        """Raises RATE_LIMITED where `principal` asks for tokens too often."""
-        wait = self._issuing.take(principal.name)
+    def ask(self, principal: Principal, bucket: Bucket = Bucket.ISSUING) -> None:
+        """Raises RATE_LIMITED where `principal` asks too often for what `bucket` bounds."""
+        wait = self._buckets[bucket].take(principal.name)
         if wait:
             raise BrokerError(
                 Reason.RATE_LIMITED,
                 f"{principal.name} asks for tokens too often; use each token until shortly before it ends",
-                {"limit": "issuing", "per": "principal"},
+                {"limit": bucket.value, "per": "principal"},
                 retry_after=_whole_milliseconds(wait),
             )
 

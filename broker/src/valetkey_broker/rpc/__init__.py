@@ -1,1 +1,1 @@
-"""The only room that speaks gRPC: server, guard, status mapping, and one thin module per service."""
+"""The transport: server, guard, status mapping, health, TLS. It knows no service; it is handed those of api/."""

@@ -4,15 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from valetkey_broker.api.audited import CHANGES, changed_object
-from valetkey_broker.api.convert import PERMISSIONS
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.limits import Slots
-from valetkey_broker.model import Event, EventKind, Permission
+from valetkey_broker.model import Event, EventKind
 from valetkey_broker.observability.redaction import scrub
 from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.recording import Changes, Refusals
 from valetkey_broker.rpc.call import Call
+from valetkey_broker.rpc.method import Asked, Method
 
 T = TypeVar("T")
 
@@ -25,7 +24,6 @@ _KINDS = {
     Reason.RATE_LIMITED: EventKind.DENIED,
 }
 _CLOSING_SECONDS = 5.0
-_LETTERS = {number: permission.value for permission, number in PERMISSIONS.to_proto.items()}
 _MOST = 300
 # Changes go on where their callers hang up, so gRPC's limit on calls does not bound them.
 _MOST_CHANGES_OF_ONE = 8
@@ -49,15 +47,14 @@ class Recorder:
             await asyncio.wait(self._under_way, timeout=_CLOSING_SECONDS)
         await self.refusals.flush()
 
-    async def refused(self, call: Call, error: BrokerError, request: Any) -> None:
+    async def refused(self, call: Call, method: Method, error: BrokerError, request: Any) -> None:
         """Records a refusal; other errors are no decision and are not recorded. Never raises."""
         kind = _KINDS.get(error.reason)
         if kind is None:
             return
         if error.reason is Reason.RATE_LIMITED and call.principal is None:
             kind = EventKind.AUTHENTICATION_FAILED
-        wanted = getattr(request, "request", request)  # WatchToken wraps what IssueToken takes.
-        letters = {_LETTERS.get(number, "") for number in getattr(wanted, "permissions", ())}
+        asked = method.asked(request) if request is not None else Asked()
         await self.refusals.record(
             Event(
                 kind=kind,
@@ -67,18 +64,18 @@ class Recorder:
                 principal=call.principal.name if call.principal else "",
                 authentication=call.principal.evidence.value if call.principal else "",
                 peer=call.peer,
-                object=_plain(changed_object(call.method, request)) if request is not None else "",
-                connector=_shown(wanted, "connector"),
-                resource=_shown(wanted, "resource_id"),
-                permissions="".join(permission.value for permission in Permission if permission.value in letters),
+                object=_plain(method.change(request)) if method.change and request is not None else "",
+                connector=_plain(asked.connector),
+                resource=_plain(asked.resource),
+                permissions=asked.permissions,
                 reason=error.reason.name,
-                purpose=_shown(wanted, "purpose"),
+                purpose=_plain(asked.purpose),
             )
         )
 
-    def before_change(self, call: Call) -> None:
-        """Raises LEDGER_UNAVAILABLE for a change while the ledger cannot be written: it could not be recorded."""
-        if call.method in CHANGES and not self._ledger.healthy():
+    def before_change(self) -> None:
+        """Raises LEDGER_UNAVAILABLE while the ledger cannot be written: a change could not be recorded."""
+        if not self._ledger.healthy():
             raise BrokerError(
                 Reason.LEDGER_UNAVAILABLE,
                 "the ledger cannot be written, so nothing is changed; see the broker's log, and try again",
@@ -86,12 +83,12 @@ class Recorder:
                 retry_after=5.0,
             )
 
-    async def change(self, call: Call, request: Any, work: Callable[[], Awaitable[T]]) -> T:
-        """Records that a change begins, makes it with `work`, and records what became of it; see recording.Changes.
+    async def change(self, call: Call, changed: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Records that a change of `changed` begins, makes it with `work`, and records what became of it.
 
-        Goes on to the end where the caller hangs up: nobody changes anything off the record that way.
+        See recording.Changes. Goes on to the end where the caller hangs up: nobody changes anything off the record so.
         """
-        task = asyncio.get_running_loop().create_task(self._change(self._begun(call, request), work))
+        task = asyncio.get_running_loop().create_task(self._change(self._begun(call, changed), work))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
@@ -107,7 +104,7 @@ class Recorder:
                 )
             return await self._changes.make(begun, work)
 
-    def _begun(self, call: Call, request: Any) -> Event:
+    def _begun(self, call: Call, changed: str) -> Event:
         return Event(
             kind=EventKind.CHANGE_BEGUN,
             time=self._clock(),
@@ -116,14 +113,8 @@ class Recorder:
             principal=call.principal.name if call.principal else "",
             authentication=call.principal.evidence.value if call.principal else "",
             peer=call.peer,
-            object=_plain(changed_object(call.method, request)),
+            object=_plain(changed),
         )
-
-
-def _shown(message: Any, field: str) -> str:
-    """Returns a field of a request for the record."""
-    value = getattr(message, field, "")
-    return _plain(value) if isinstance(value, str) else ""
 
 
 def _plain(text: str) -> str:

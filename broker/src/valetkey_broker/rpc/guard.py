@@ -10,8 +10,6 @@ import grpc
 import grpc.aio
 import structlog
 
-from valetkey_broker.api.audited import CHANGES
-from valetkey_broker.api.methods import Access, needed, require_role
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.limits import Throttle
 from valetkey_broker.model import InvalidFieldError
@@ -23,17 +21,13 @@ from valetkey_broker.rpc.call_evidence import evidence_of
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.deadline import Deadlines
 from valetkey_broker.rpc.error_status import code_of, from_invalid_field, to_status
+from valetkey_broker.rpc.method import FOR_ANYBODY, FOR_NOBODY, Access, Method, Methods
 
 # Handlers of every message type and kind pass through here.
 Handler = Any
 Context = Any
-Method = Callable[[Any, Context], Any]
+Behavior = Callable[[Any, Context], Any]
 
-_ISSUING = frozenset({"/valetkey.v1.TokenService/IssueToken", "/valetkey.v1.TokenService/WatchToken"})
-# The ledger says all about these calls, or there is nothing to say; a line each would only cost.
-_QUIET = frozenset(
-    {"/valetkey.v1.TokenService/IssueToken", "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"}
-)
 _UNKNOWN = "unknown"
 
 
@@ -48,12 +42,14 @@ class Guard(grpc.GenericRpcHandler):
     def __init__(
         self,
         *,
+        methods: Methods,
         authenticator: Authenticator,
         require_usable: Callable[[], None],
         max_deadline_seconds: float,
         throttle: Throttle,
         recorder: Recorder,
     ) -> None:
+        self._methods = methods
         self._authenticator = authenticator
         self._require_usable = require_usable
         self._limit = max_deadline_seconds
@@ -78,38 +74,41 @@ class Guard(grpc.GenericRpcHandler):
         handler = self._handlers.get(method)
         if handler is not None:
             return handler
-        return grpc.stream_stream_rpc_method_handler(self._guarded_stream(_unknown(method), _UNKNOWN, _as_it_is))
+        return grpc.stream_stream_rpc_method_handler(
+            self._guarded_stream(_unknown(method), _UNKNOWN, FOR_ANYBODY, _as_it_is)
+        )
 
-    def _wrap(self, handler: Handler, method: str) -> Handler:
+    def _wrap(self, handler: Handler, name: str) -> Handler:
+        row = self._methods.get(name, FOR_NOBODY)
         # Messages are decoded behind the guard: gRPC would tell anybody the decoder's own words, key or no key.
         decode, encode = _decoder(handler), handler.response_serializer
         if handler.request_streaming and handler.response_streaming:
-            stream = self._guarded_stream(handler.stream_stream, method, decode)
+            stream = self._guarded_stream(handler.stream_stream, name, row, decode)
             return grpc.stream_stream_rpc_method_handler(stream, None, encode)
         if handler.response_streaming:
-            stream = self._guarded_stream(handler.unary_stream, method, decode)
+            stream = self._guarded_stream(handler.unary_stream, name, row, decode)
             return grpc.unary_stream_rpc_method_handler(stream, None, encode)
         if handler.request_streaming:
-            unary = self._guarded_unary(handler.stream_unary, method, decode)
+            unary = self._guarded_unary(handler.stream_unary, name, row, decode)
             return grpc.stream_unary_rpc_method_handler(unary, None, encode)
-        unary = self._guarded_unary(handler.unary_unary, method, decode)
+        unary = self._guarded_unary(handler.unary_unary, name, row, decode)
         return grpc.unary_unary_rpc_method_handler(unary, None, encode)
 
     def _guarded_unary(
-        self, behavior: Method, method: str, decode: Callable[[Any], Any]
+        self, behavior: Behavior, name: str, row: Method, decode: Callable[[Any], Any]
     ) -> Callable[[Any, Context], Awaitable[Any]]:
         async def guarded(raw: Any, context: Context) -> Any:
             metadata = _metadata(context)
-            call = self._begin(method, metadata)
+            call = self._begin(name, metadata)
             started = time.perf_counter()
             request: Any = None
             failure: Exception | None = None
             try:
-                await self._admit(call, method, metadata, context)
+                await self._admit(call, row, metadata, context)
                 request = decode(raw)
-                if method in CHANGES:
+                if row.change is not None:
                     work = partial(self._work, behavior, request, context)
-                    response = await self._recorder.change(call, request, work)
+                    response = await self._recorder.change(call, row.change(request), work)
                 else:
                     response = await self._deadlines.within(self._seconds(context), behavior(request, context))
             except grpc.aio.AbortError:
@@ -117,23 +116,24 @@ class Guard(grpc.GenericRpcHandler):
             except Exception as error:  # noqa: BLE001 (the border: nothing of ours leaves but what to_status says)
                 failure = error
             if failure is not None:
-                await self._fail(failure, call, _for_the_record(call, request, raw, decode), started, context)
-            self._done(call, started)
+                await self._fail(failure, call, row, _for_the_record(call, request, raw, decode), started, context)
+            if not row.quiet:
+                self._done(call, started)
             return response
 
         return guarded
 
     def _guarded_stream(
-        self, behavior: Method, method: str, decode: Callable[[Any], Any]
+        self, behavior: Behavior, name: str, row: Method, decode: Callable[[Any], Any]
     ) -> Callable[[Any, Context], AsyncIterator[Any]]:
         async def guarded(raw: Any, context: Context) -> AsyncIterator[Any]:
             metadata = _metadata(context)
-            call = self._begin(method, metadata)
+            call = self._begin(name, metadata)
             started = time.perf_counter()
             request: Any = None
             failure: Exception | None = None
             try:
-                await self._admit(call, method, metadata, context)
+                await self._admit(call, row, metadata, context)
                 request = decode(raw)
                 answers = behavior(request, context)
                 if hasattr(answers, "__aiter__"):
@@ -148,24 +148,22 @@ class Guard(grpc.GenericRpcHandler):
             except Exception as error:  # noqa: BLE001 (as above)
                 failure = error
             if failure is not None:
-                await self._fail(failure, call, _for_the_record(call, request, raw, decode), started, context)
-            self._done(call, started)
+                await self._fail(failure, call, row, _for_the_record(call, request, raw, decode), started, context)
+            if not row.quiet:
+                self._done(call, started)
 
         return guarded
 
-    def _begin(self, method: str, metadata: Metadata) -> Call:
+    def _begin(self, name: str, metadata: Metadata) -> Call:
         # Each call is served by a task of its own, so what is set here is not seen by others.
-        call = Call(request_id_of(metadata), method=method)
+        call = Call(request_id_of(metadata), method=name)
         current_call.set(call)
         request_id_var.set(call.request_id)
         return call
 
-    async def _admit(self, call: Call, method: str, metadata: Metadata, context: Context) -> None:
+    async def _admit(self, call: Call, row: Method, metadata: Metadata, context: Context) -> None:
         """Authenticates and authorises, or raises BrokerError."""
-        if method == _UNKNOWN:
-            return
-        needs = needed(method)
-        if needs is Access.PUBLIC:
+        if row.needs is Access.PUBLIC:
             return
         self._require_usable()
         evidence = evidence_of(context, metadata)
@@ -174,13 +172,13 @@ class Guard(grpc.GenericRpcHandler):
             call.principal = await self._authenticator.authenticate(evidence)
         except BrokerError as error:
             raise self._throttle.failed(evidence.peer, error) from None
-        if isinstance(needs, frozenset):
-            require_role(call.principal, method, needs)
-        if method in _ISSUING:
-            self._throttle.ask(call.principal)
-        self._recorder.before_change(call)
+        row.require_role(call.principal, call.method)
+        if row.bucket is not None:
+            self._throttle.ask(call.principal, row.bucket)
+        if row.change is not None:
+            self._recorder.before_change()
 
-    def _work(self, behavior: Method, request: Any, context: Context) -> Coroutine[Any, Any, Any]:
+    def _work(self, behavior: Behavior, request: Any, context: Context) -> Coroutine[Any, Any, Any]:
         # Called only when the work is to begin: what is left of the caller's time is reckoned then.
         return self._deadlines.within(self._seconds(context), behavior(request, context))
 
@@ -188,20 +186,20 @@ class Guard(grpc.GenericRpcHandler):
         remaining = context.time_remaining()
         return self._limit if remaining is None else min(remaining, self._limit)
 
-    async def _fail(self, error: Exception, call: Call, request: Any, started: float, context: Context) -> NoReturn:
+    async def _fail(
+        self, error: Exception, call: Call, row: Method, request: Any, started: float, context: Context
+    ) -> NoReturn:
         known = _known(error, call.method, self._limit)
         if known is None:
             self._log.error("unexpected error", method=call.method, frames=frames(error))
         else:
-            await self._recorder.refused(call, known, request)
+            await self._recorder.refused(call, row, known, request)
         self._done(call, started, known, failed=True)
         code, message, trailer = to_status(known, call.request_id, call.principal)
         await context.abort(code, message, trailer)
         raise AssertionError("abort returned")
 
     def _done(self, call: Call, started: float, error: BrokerError | None = None, *, failed: bool = False) -> None:
-        if not failed and call.method in _QUIET:
-            return
         fields: dict[str, Any] = {
             "method": call.method,
             "code": code_of(error).name if failed else "OK",
@@ -273,7 +271,7 @@ def _as_it_is(request: Any) -> Any:
     return request
 
 
-def _unknown(method: str) -> Method:
+def _unknown(method: str) -> Behavior:
     # Names come from outside; what is printed of them is short and plain.
     name = "".join(character for character in method[:120] if character.isascii() and character.isprintable())
 

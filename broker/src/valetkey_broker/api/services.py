@@ -1,0 +1,88 @@
+"""The services of the API, built from what they call."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from valetkey.v1 import (
+    api_key_service_pb2_grpc,
+    connector_service_pb2_grpc,
+    grant_service_pb2_grpc,
+    ledger_service_pb2_grpc,
+    resource_service_pb2_grpc,
+    token_service_pb2_grpc,
+)
+from valetkey_broker.api.api_key_service import ApiKeyService
+from valetkey_broker.api.connector_service import ConnectorService
+from valetkey_broker.api.grant_service import GrantService
+from valetkey_broker.api.ledger_service import LedgerService
+from valetkey_broker.api.methods import METHODS
+from valetkey_broker.api.resource_service import ResourceService
+from valetkey_broker.api.token_service import TokenService
+from valetkey_broker.authn.api_key_admin import ApiKeyAdmin
+from valetkey_broker.authz.explain import Explainer
+from valetkey_broker.authz.grant_admin import GrantAdmin
+from valetkey_broker.authz.policy import Policy
+from valetkey_broker.connectors.registry import ConnectorRegistry
+from valetkey_broker.issuing.issuer import Issuer
+from valetkey_broker.issuing.watch import TokenWatcher
+from valetkey_broker.limits import Slots
+from valetkey_broker.ports import Clock, Ledger
+from valetkey_broker.rpc.service import Service
+
+_PACKAGE = "valetkey.v1"
+
+SERVICE_NAMES = tuple(dict.fromkeys(path.split("/")[1] for path in METHODS if path.startswith(f"/{_PACKAGE}.")))
+"""Full names of the API's own services; health and reflection are the transport's."""
+
+
+@dataclass(frozen=True, slots=True)
+class UseCases:
+    """What the services call. `streams` are the slots for open streams of tokens, by principal."""
+
+    issuer: Issuer
+    watcher: TokenWatcher
+    streams: Slots
+    registry: ConnectorRegistry
+    policy: Policy
+    api_keys: ApiKeyAdmin
+    grants: GrantAdmin
+    explainer: Explainer
+    ledger: Ledger
+    clock: Clock
+
+
+def build_services(use: UseCases) -> Sequence[Service]:
+    """Returns every service of the API."""
+    return (
+        Service(
+            f"{_PACKAGE}.TokenService",
+            token_service_pb2_grpc.add_TokenServiceServicer_to_server,
+            TokenService(use.issuer, use.watcher, use.streams),
+            end=use.watcher.stop,
+        ),
+        Service(
+            f"{_PACKAGE}.ConnectorService",
+            connector_service_pb2_grpc.add_ConnectorServiceServicer_to_server,
+            ConnectorService(use.registry),
+        ),
+        Service(
+            f"{_PACKAGE}.ResourceService",
+            resource_service_pb2_grpc.add_ResourceServiceServicer_to_server,
+            ResourceService(use.registry, use.policy),
+        ),
+        Service(
+            f"{_PACKAGE}.ApiKeyService",
+            api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server,
+            ApiKeyService(use.api_keys),
+        ),
+        Service(
+            f"{_PACKAGE}.GrantService",
+            grant_service_pb2_grpc.add_GrantServiceServicer_to_server,
+            GrantService(use.grants, use.explainer),
+        ),
+        Service(
+            f"{_PACKAGE}.LedgerService",
+            ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server,
+            LedgerService(use.ledger, use.clock),
+        ),
+    )

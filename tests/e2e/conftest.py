@@ -24,7 +24,7 @@ def registered(live: Live) -> Ran:
     """What the issue's own command said when it registered `azure-blob-demo`; its container is granted to the admin."""
     ran = live.admin.done(
         *("service-connector", "register", CONNECTOR, "--type", "azure", "--auth-method", "service-principal"),
-        *(*live.principal(), "--client-secret", f"@{live.seeds.client_secret}"),
+        *(*live.principal(), "--client-secret", f"@{live.secret_files.client_secret}"),
         *("--resource-type", "blob-container", "--resource-id", DEMO),
     )
     live.allow(CONNECTOR)

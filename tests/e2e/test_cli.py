@@ -34,7 +34,7 @@ def test_underscores_do_as_well(live: Live) -> None:
     ran = live.admin(
         *("service_connector", "register", name, "--type", "azure", "--auth_method", "service_principal"),
         *("--tenant_id", live.stack.tenant_id, "--client_id", live.stack.client_id),
-        *("--client_secret", f"@{live.seeds.client_secret}"),
+        *("--client_secret", f"@{live.secret_files.client_secret}"),
         *("--resource_type", "blob_container", "--resource_id", DEMO),
     )
     assert ran.code == 0, ran
@@ -83,7 +83,7 @@ def test_verify_logs_in_again(live: Live, registered: Ran) -> None:
 def test_every_command_speaks_json(live: Live, registered: Ran) -> None:
     """With `-o json` standard output is one JSON document, whichever the command, and says the same as the tables."""
     name, key = unique("json"), unique("json-key")
-    secret = ("--client-secret", f"@{live.seeds.client_secret}")
+    secret = ("--client-secret", f"@{live.secret_files.client_secret}")
 
     def said(*arguments: str) -> object:
         return live.admin.done(*arguments, "-o", "json").json

@@ -125,12 +125,12 @@ def test_settings_from_options_and_a_file(live: Live, registered: Ran, tmp_path:
     """The same three settings serve from the command line and from the config file, without any environment."""
     bare = Cli({"HOME": str(tmp_path)})
     endpoint = f"127.0.0.1:{live.stack.ports.broker}"
-    options = ("--endpoint", endpoint, "--ca-file", live.stack.ca_file, "--api-key-file", live.seeds.admin_key)
+    options = ("--endpoint", endpoint, "--ca-file", live.stack.ca_file, "--api-key-file", live.secret_files.admin_key)
     assert bare(*options, "service-connector", "list").code == 0
     config = tmp_path / ".config" / "valetkey" / "config.toml"
     config.parent.mkdir(parents=True)
     config.write_text(
-        f'endpoint = "{endpoint}"\nca_file = "{live.stack.ca_file}"\napi_key_file = "{live.seeds.admin_key}"\n'
+        f'endpoint = "{endpoint}"\nca_file = "{live.stack.ca_file}"\napi_key_file = "{live.secret_files.admin_key}"\n'
     )
     assert bare("service-connector", "list").code == 0
 

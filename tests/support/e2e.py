@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from valetkey_broker.model import Secret
     from valetkey_devstack.child_process import Child
-    from valetkey_devstack.demo_data import Seeds
+    from valetkey_devstack.demo_data import SecretFiles
     from valetkey_devstack.stack import DevStack
 
 BIN = Path(sys.executable).parent
@@ -81,7 +81,7 @@ class Live:
     """A whole stack with its broker; `admin` is the command line in its administrator's hands."""
 
     running: RunningStack
-    seeds: "Seeds"
+    secret_files: "SecretFiles"
     broker: "Child"
     admin: Cli
 
@@ -147,22 +147,22 @@ def live_stack(directory: Path, *, connector: bool, workers: int = 1) -> Iterato
     """Runs a whole stack in `directory`; with `connector`, the demo connector is registered."""
     # Late: unit tests do not need these, and they take a while to load.
     from valetkey_devstack.broker_process import start_broker
-    from valetkey_devstack.demo_data import seed
+    from valetkey_devstack.demo_data import add_demo_data
 
     with running_stack(directory) as running:
         stack = running.stack
-        seeds = running.call(seed(stack, connector=connector))
+        secret_files = running.call(add_demo_data(stack, connector=connector))
         broker = running.call(start_broker(stack, workers=workers))
         admin = Cli(
             {
                 "VALETKEY_ENDPOINT": f"127.0.0.1:{stack.ports.broker}",
                 "VALETKEY_CA_FILE": str(stack.ca_file),
-                "VALETKEY_API_KEY_FILE": str(seeds.admin_key),
+                "VALETKEY_API_KEY_FILE": str(secret_files.admin_key),
                 "HOME": str(directory),
             }
         )
         try:
-            yield Live(running, seeds, broker, admin)
+            yield Live(running, secret_files, broker, admin)
         finally:
             running.call(broker.stop(grace=15))
 

@@ -28,7 +28,7 @@ from valetkey_broker.supervisor import EXIT_CONFIGURATION, Supervisor, only_brok
 
 T = TypeVar("T")
 # Of the distribution valetkey-devstack, which a server does without.
-_DEVSTACK_COMMAND = "valetkey_devstack.command"
+_DEVSTACK_COMMAND = "valetkey_devstack.cli"
 
 app = typer.Typer(
     help="Valet Key's server: keeps long-lived cloud credentials in Vault, hands out short-lived SAS tokens.",

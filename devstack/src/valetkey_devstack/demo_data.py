@@ -29,7 +29,7 @@ _KEY_LIFE = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
-class Seeds:
+class SecretFiles:
     """Files of secrets, mode 0600."""
 
     admin_key: Path
@@ -37,27 +37,27 @@ class Seeds:
     client_secret: Path
 
 
-async def seed(stack: DevStack, *, connector: bool = True) -> Seeds:
+async def add_demo_data(stack: DevStack, *, connector: bool = True) -> SecretFiles:
     """Makes the admin key and writes the service principal's secret to a file.
 
     With `connector`, registers the demo connector, verified as any other, a key for a stack component, and grants on
     the connector's container: for that key, and for the admin's.
     """
     folder = private_directory(stack.directory / "keys")
-    seeds = Seeds(folder / "admin", folder / "consumer", folder / "client-secret")
-    write_private(seeds.client_secret, stack.client_secret.reveal())  # no line break, so `register` notes none
+    files = SecretFiles(folder / "admin", folder / "consumer", folder / "client-secret")
+    write_private(files.client_secret, stack.client_secret.reveal())  # no line break, so `register` notes none
     async with open_core(load_settings(stack.settings_file)) as core:
         await core.store.open()
         await core.repository.load()
         _, admin_key = await core.api_keys.bootstrap("admin", _KEY_LIFE)
-        write_private(seeds.admin_key, admin_key.reveal() + "\n")
+        write_private(files.admin_key, admin_key.reveal() + "\n")
         if connector:
             await _register_demo(core, stack)
-            await _admit_consumer(core, seeds.consumer_key)
+            await _make_consumer_key(core, files.consumer_key)
             await _grant(core, "demo-training", CONSUMER, ConsumerRole.STEP_OPERATOR, "A step that runs elsewhere.")
             # An admin needs a grant like everybody else: running the broker is not reading the data.
             await _grant(core, "demo-admin", "key:admin", ConsumerRole.STEP_OPERATOR, "To try the README's commands.")
-    return seeds
+    return files
 
 
 async def _register_demo(core: Core, stack: DevStack) -> None:
@@ -73,7 +73,7 @@ async def _register_demo(core: Core, stack: DevStack) -> None:
     await core.registry.create(new, created_by="dev")
 
 
-async def _admit_consumer(core: Core, file: Path) -> None:
+async def _make_consumer_key(core: Core, file: Path) -> None:
     key = new_api_key().reveal()
     await core.api_keys.create(
         name=CONSUMER.removeprefix("key:"),

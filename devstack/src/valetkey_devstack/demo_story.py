@@ -20,7 +20,7 @@ from azure.storage.blob import ContainerClient
 from valetkey_broker.errors import BrokerError, ConfigurationError
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_devstack.broker_process import start_broker
-from valetkey_devstack.demo_data import DEMO_CONNECTOR, DEMO_RESOURCE, Seeds, seed
+from valetkey_devstack.demo_data import DEMO_CONNECTOR, DEMO_RESOURCE, SecretFiles, add_demo_data
 from valetkey_devstack.stack import DevStack
 
 _SHORT_TTL_SECONDS = 8
@@ -33,9 +33,9 @@ class DemoFailedError(Exception):
 class Story:
     """Runs commands as a user would, and shows them with what they print."""
 
-    def __init__(self, stack: DevStack, seeds: Seeds) -> None:
+    def __init__(self, stack: DevStack, secret_files: SecretFiles) -> None:
         self._stack = stack
-        self._seeds = seeds
+        self._secret_files = secret_files
         folder = Path(sys.executable).parent
         self._command = shutil.which("valetkey", path=str(folder)) or "valetkey"
 
@@ -44,7 +44,7 @@ class Story:
 
         Raises DemoFailedError where it fails.
         """
-        key = self._seeds.consumer_key if as_consumer else self._seeds.admin_key
+        key = self._secret_files.consumer_key if as_consumer else self._secret_files.admin_key
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self._stack.directory),
@@ -116,29 +116,29 @@ def main() -> None:
 async def _demo(stack: DevStack) -> None:
     _chapter("1. A stack comes up: OpenBao, Azurite, a stand-in for Entra and ARM, and the broker")
     async with stack:
-        seeds = await seed(stack, connector=False)
+        secret_files = await add_demo_data(stack, connector=False)
         broker = await start_broker(stack)
         try:
             # The story blocks; the stand-in for Entra answers from this loop, so it must not.
-            await asyncio.to_thread(_tell, stack, Story(stack, seeds), seeds)
+            await asyncio.to_thread(_tell, stack, Story(stack, secret_files), secret_files)
         finally:
             await broker.stop(grace=15)
 
 
-def _tell(stack: DevStack, story: Story, seeds: Seeds) -> None:
+def _tell(stack: DevStack, story: Story, secret_files: SecretFiles) -> None:
     typer.echo(f"  ready in {stack.seconds:.1f} s, on loopback, with TLS everywhere")
 
     _chapter("2. Ops registers a service principal. Its secret goes into Vault, after a log-in has proved it")
     story.run(
         *("service-connector", "register", DEMO_CONNECTOR, "--type", "azure", "--auth-method", "service-principal"),
         *("--tenant-id", stack.tenant_id, "--client-id", stack.client_id),
-        *("--client-secret", f"@{seeds.client_secret}"),
+        *("--client-secret", f"@{secret_files.client_secret}"),
         *("--resource-type", "blob-container", "--resource-id", DEMO_RESOURCE),
     )
 
     _chapter("3. Ops makes a key for a stack component, and grants it one container")
-    seeds.consumer_key.unlink(missing_ok=True)
-    story.run("api-key", "create", "training-step", "--ttl", "1d", "--out", str(seeds.consumer_key), brief=True)
+    secret_files.consumer_key.unlink(missing_ok=True)
+    story.run("api-key", "create", "training-step", "--ttl", "1d", "--out", str(secret_files.consumer_key), brief=True)
     story.run(
         *("grant", "create", "training", "--principal", "key:training-step", "--connector", DEMO_CONNECTOR),
         *("--container", DEMO_RESOURCE.removeprefix("az://"), "--role", "step-operator", "--max-ttl", "1h"),

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import tomli_w
+
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import Secret
 from valetkey_devstack.azurite import Azurite, start_azurite
@@ -21,10 +23,9 @@ from valetkey_devstack.azurite_install import Progress
 from valetkey_devstack.ca import CertificateAuthority, make_ca
 from valetkey_devstack.control_plane import ControlPlane
 from valetkey_devstack.directory_layout import Layout, write_private
-from valetkey_devstack.extra_settings import read_additions
+from valetkey_devstack.extra_settings import ExtraSettings, read_extra_settings
 from valetkey_devstack.free_ports import HOST, free_port, is_free
 from valetkey_devstack.openbao import MOUNT, OpenBao, start_openbao
-from valetkey_devstack.toml_writer import toml_document
 
 CLOUD = "dev"
 """The name of the stack's cloud profile in the broker's settings."""
@@ -63,16 +64,18 @@ class DevStack:
         directory: Path,
         *,
         ports: Ports | None = None,
-        additions: Path | None = None,
+        extra_settings: Path | None = None,
         progress: Progress = lambda _line: None,
     ) -> None:
-        """`additions` is a TOML file of settings that the broker gets on top of the stack's own.
+        """`extra_settings` is a TOML file of settings that the broker gets on top of the stack's own.
 
         Raises ConfigurationError where it is missing or wrong.
         """
         self.layout = Layout(directory.absolute())
         self.ports = ports or Ports()
-        self.additions = read_additions(additions, self.ports.broker, CLOUD) if additions is not None else None
+        self.extra_settings: ExtraSettings | None = None
+        if extra_settings is not None:
+            self.extra_settings = read_extra_settings(extra_settings, self.ports.broker, CLOUD)
         self.tenant_id = str(uuid.uuid4())
         self.client_id = str(uuid.uuid4())
         self.client_secret = Secret(secrets.token_urlsafe(30))
@@ -124,6 +127,8 @@ class DevStack:
 
     async def _start(self) -> None:
         self._check_ports()
+        if self.extra_settings is not None:
+            await self.extra_settings.check_ledger()
         try:
             self.layout.create()
             self._open.enter_context(_only_user_of(self.directory))
@@ -172,8 +177,8 @@ class DevStack:
 
     def _check_ports(self) -> None:
         ports = dataclasses.asdict(self.ports)
-        if self.additions is not None and self.additions.certificate_port is not None:
-            ports["client certificates"] = self.additions.certificate_port
+        if self.extra_settings is not None and self.extra_settings.certificate_port is not None:
+            ports["client certificates"] = self.extra_settings.certificate_port
         if len(set(ports.values())) < len(ports):
             raise ConfigurationError(f"two parts have the same port: {ports}; expected a different one for each")
         for part, port in ports.items():
@@ -187,13 +192,18 @@ class DevStack:
         vault = self.openbao
         values: dict[str, Any] = {
             "default_cloud": CLOUD,
-            "server": {"host": HOST, "port": self.ports.broker, "tls_cert_file": certificate, "tls_key_file": key},
+            "server": {
+                "host": HOST,
+                "port": self.ports.broker,
+                "tls_cert_file": str(certificate),
+                "tls_key_file": str(key),
+            },
             "vault": {
                 "address": vault.address,
                 "mount": MOUNT,
-                "role_id_file": vault.role_id_file,
-                "secret_id_file": vault.secret_id_file,
-                "ca_file": self.ca_file,
+                "role_id_file": str(vault.role_id_file),
+                "secret_id_file": str(vault.secret_id_file),
+                "ca_file": str(self.ca_file),
             },
             "ledger": {"url": f"sqlite:///{self.directory / 'ledger.db'}"},
             "clouds": {
@@ -201,15 +211,15 @@ class DevStack:
                     "authority": self.control_plane.url,
                     "arm_endpoint": self.control_plane.url,
                     "blob_endpoint": self.azurite.blob_endpoint,
-                    "ca_file": self.ca_file,
+                    "ca_file": str(self.ca_file),
                     # Azurite refuses the signed field scid.
                     "correlation_id": False,
                 }
             },
         }
-        if self.additions is not None:
-            values = self.additions.on_top_of(values)
-        write_private(self.settings_file, toml_document(values))
+        if self.extra_settings is not None:
+            values = self.extra_settings.on_top_of(values)
+        write_private(self.settings_file, tomli_w.dumps(values))
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import typer
 from valetkey_broker.errors import ConfigurationError
 from valetkey_devstack.azurite_install import ensure_installed
 from valetkey_devstack.broker_process import start_broker
-from valetkey_devstack.demo_data import DEMO_CONNECTOR, DEMO_RESOURCE, Seeds, seed
+from valetkey_devstack.demo_data import DEMO_CONNECTOR, DEMO_RESOURCE, SecretFiles, add_demo_data
 from valetkey_devstack.directory_layout import write_private
 from valetkey_devstack.extra_settings import check_environment
 from valetkey_devstack.stack import DevStack
@@ -38,10 +38,10 @@ async def run_dev(stack: DevStack, *, workers: int) -> int:
     began = time.monotonic()
     _say(f"Starting OpenBao, Azurite and a stand-in for Entra and ARM in {_short(stack.directory)} …")
     running = asyncio.create_task(_run(stack, workers, began, stopping))
-    wished = asyncio.create_task(stopping.wait())
+    stop_asked = asyncio.create_task(stopping.wait())
     # Ctrl-C while it starts must end what has started, too.
-    await asyncio.wait({running, wished}, return_when=asyncio.FIRST_COMPLETED)
-    wished.cancel()
+    await asyncio.wait({running, stop_asked}, return_when=asyncio.FIRST_COMPLETED)
+    stop_asked.cancel()
     if not running.done():
         _say("\nStopping …")
         running.cancel()
@@ -59,12 +59,12 @@ async def run_dev(stack: DevStack, *, workers: int) -> int:
 async def _run(stack: DevStack, workers: int, began: float, stopping: asyncio.Event) -> int:
     async with contextlib.AsyncExitStack() as closing:
         await closing.enter_async_context(stack)
-        seeds = await seed(stack)
+        secret_files = await add_demo_data(stack)
         broker = await start_broker(stack, workers=workers)
         closing.push_async_callback(broker.stop, grace=15)
-        exports = _exports(stack, seeds)
+        exports = _exports(stack, secret_files)
         write_private(stack.directory / "env.sh", exports)
-        _welcome(stack, seeds, exports, time.monotonic() - began)
+        _welcome(stack, secret_files, exports, time.monotonic() - began)
         while not stopping.is_set():
             await asyncio.sleep(_WATCH_SECONDS)
             if broker.poll() is not None:
@@ -73,20 +73,20 @@ async def _run(stack: DevStack, workers: int, began: float, stopping: asyncio.Ev
     return 0
 
 
-def _exports(stack: DevStack, seeds: Seeds) -> str:
+def _exports(stack: DevStack, secret_files: SecretFiles) -> str:
     return "\n".join(
         (
             f"export VALETKEY_ENDPOINT=127.0.0.1:{stack.ports.broker}",
             f"export VALETKEY_CA_FILE={shlex.quote(str(stack.ca_file))}",
-            f'export VALETKEY_API_KEY="$(cat {shlex.quote(str(seeds.admin_key))})"',
+            f'export VALETKEY_API_KEY="$(cat {shlex.quote(str(secret_files.admin_key))})"',
             "",
         )
     )
 
 
-def _welcome(stack: DevStack, seeds: Seeds, exports: str, seconds: float) -> None:
-    additions = stack.additions
-    added = f"Added by {_short(additions.file)}: {additions.summary()}.\n" if additions is not None else ""
+def _welcome(stack: DevStack, secret_files: SecretFiles, exports: str, seconds: float) -> None:
+    extra = stack.extra_settings
+    added = f"Added by {_short(extra.file)}: {extra.summary()}.\n" if extra is not None else ""
     indented = "".join(f"  {line}\n" for line in exports.splitlines())
     typer.echo(
         f"Ready in {seconds:.1f} s. In another terminal, as admin (or: source {_short(stack.directory)}/env.sh):\n\n"
@@ -96,8 +96,8 @@ def _welcome(stack: DevStack, seeds: Seeds, exports: str, seconds: float) -> Non
         f"  valetkey token issue --resource {DEMO_RESOURCE} --permissions read,list --ttl 15m\n\n"
         "To register connectors of your own, this service principal (it exists in this stack only):\n\n"
         f"  --tenant-id {stack.tenant_id} --client-id {stack.client_id} "
-        f"--client-secret @{_short(seeds.client_secret)}\n\n"
-        f"A consumer's key, for that connector only, is in {_short(seeds.consumer_key)}.\n"
+        f"--client-secret @{_short(secret_files.client_secret)}\n\n"
+        f"A consumer's key, for that connector only, is in {_short(secret_files.consumer_key)}.\n"
         f"{added}"
         f"Logs: {_short(stack.layout.logs)}. Ctrl-C ends everything."
     )

@@ -1,4 +1,4 @@
-"""The command line of `valetkey-broker dev`."""
+"""The options of `valetkey-broker dev`."""
 
 import asyncio
 import sys
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from valetkey_broker.observability.logging import configure_logging
-from valetkey_devstack.dev_command import prepare_stack, run_dev
+from valetkey_devstack.dev_session import prepare_stack, run_dev
 from valetkey_devstack.stack import DevStack, Ports
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -48,7 +48,7 @@ def dev(
     configure_logging("console", "warning", sys.stderr)
     chosen = {"broker": port, "openbao": openbao_port, "azurite": azurite_port, "control_plane": control_plane_port}
     ports = Ports(**{part: number for part, number in chosen.items() if number})
-    stack = DevStack(directory, ports=ports, additions=extra_settings, progress=_progress)
+    stack = DevStack(directory, ports=ports, extra_settings=extra_settings, progress=_progress)
     sys.exit(asyncio.run(run_dev(stack, workers=workers)))
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from valetkey_broker.errors import ConfigurationError
-from valetkey_devstack.dev_command import run_dev
+from valetkey_devstack.dev_session import run_dev
 from valetkey_devstack.stack import DevStack
 
 

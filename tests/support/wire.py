@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 import pytest
 import structlog
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 
 from support.inproc import error_detail
 from valetkey.v1 import errors_pb2
@@ -50,7 +51,7 @@ def as_failure(error: grpc.aio.AioRpcError) -> Failure:
     trailers: dict[str, Any] = dict(tuple(error.trailing_metadata() or ()))
     envelope = errors_pb2.ErrorStatus.FromString(trailers["grpc-status-details-bin"])
     assert envelope.message == error.details()
-    assert len(envelope.details) == 1
+    _assert_alike(envelope, detail)
     assert trailers["x-request-id"] == detail.request_id != ""
     delay = detail.retry_delay.ToMilliseconds() / 1000 if detail.HasField("retry_delay") else None
     return Failure(
@@ -62,6 +63,19 @@ def as_failure(error: grpc.aio.AioRpcError) -> Failure:
         retry_after=delay,
         error=error,
     )
+
+
+def _assert_alike(envelope: errors_pb2.ErrorStatus, detail: errors_pb2.ErrorDetail) -> None:
+    """Fails where google.rpc's details do not say the same as our own."""
+    info, delay = ErrorInfo(), RetryInfo()
+    assert envelope.details[1].Unpack(info)
+    reason = errors_pb2.ErrorReason.Name(detail.reason).removeprefix("ERROR_REASON_")
+    assert (info.domain, info.reason) == ("valetkey", "INTERNAL" if reason == "UNSPECIFIED" else reason)
+    assert dict(info.metadata) in (dict(detail.metadata), {})
+    assert len(envelope.details) == 2 + detail.HasField("retry_delay")
+    if detail.HasField("retry_delay"):
+        assert envelope.details[2].Unpack(delay)
+        assert delay.retry_delay == detail.retry_delay
 
 
 async def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> None:

@@ -1,12 +1,17 @@
 """How errors travel: every reason with its code, and nothing at all of an unexpected one."""
 
+import base64
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import pytest
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
 
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger, ledger_down
@@ -20,6 +25,8 @@ from valetkey_broker.model import Connector, Container, Credential
 from valetkey_broker.rpc.error_status import to_status
 
 PROTO = Path(__file__).parents[3] / "proto" / "valetkey" / "v1" / "errors.proto"
+_VALUE = re.compile(r"((?:  // .*\n)+)  ERROR_REASON_([A-Z_]+) = \d+;")
+_EXAMPLE = re.compile(r"Example: (\{.+?\})\.|Example metadata: none[.;]")
 _DOCUMENTED = re.compile(r"  // ([A-Z_]+): (?:.*\n  // )*.*\n  ERROR_REASON_([A-Z_]+) = ([1-9]\d*);")
 VERIFY = VerifyConnectorRequest(name="azure-blob-demo")
 
@@ -33,6 +40,16 @@ def test_reasons_are_those_of_the_api() -> None:
     """The broker's reasons and the API's enum name the same things, and each has its code documented."""
     wire = {name.removeprefix("ERROR_REASON_") for name, _ in errors_pb2.ErrorReason.items()} - {"UNSPECIFIED"}
     assert {reason.name for reason in Reason} == wire == set(documented())
+
+
+@pytest.mark.parametrize("name", errors_pb2.ErrorReason.keys())
+def test_every_reason_has_an_example(name: str) -> None:
+    """Whoever writes a client sees for each reason which metadata to expect: strings, under plain names."""
+    comments = {value: " ".join(text.replace("  // ", "").split()) for text, value in _VALUE.findall(PROTO.read_text())}
+    example = _EXAMPLE.search(comments[name.removeprefix("ERROR_REASON_")])
+    assert example is not None
+    metadata = json.loads(example[1]) if example[1] else {}
+    assert all(re.fullmatch("[a-z][a-z0-9_]*", key) and isinstance(value, str) for key, value in metadata.items())
 
 
 @pytest.mark.parametrize("reason", list(Reason), ids=lambda reason: reason.name)
@@ -61,7 +78,35 @@ async def test_long_words_arrive_cut(stocked: Broker) -> None:
     assert told.short == (grpc.StatusCode.UNAVAILABLE, "CLOUD_UNAVAILABLE")
     assert told.message.startswith("xxx")
     assert told.message.endswith("…")
-    assert sum(len(name) + len(value) for name, value in told.error.trailing_metadata() or ()) < 8192
+
+
+@pytest.mark.parametrize("character", ["x", "%", "ü", "“", "🔑"])
+@pytest.mark.parametrize("metadata", [{}, {"step": "short"}, {str(n): "{c}" * 2_000 for n in range(6)}], ids=len)
+def test_no_status_outgrows_its_trailer(character: str, metadata: dict[str, str]) -> None:
+    """Clients lose a trailer beyond 8 KiB, code, reason and all: as gRPC encodes it, none gets there."""
+    sent = {name: value.replace("{c}", character) for name, value in metadata.items()}
+    error = BrokerError(Reason.CLOUD_UNAVAILABLE, character * 5_000, sent, retry_after=1.0)
+    _, message, trailer = to_status(error, "r" * 64, None)
+    encoded = [quote(message, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")]
+    encoded += [base64.b64encode(value).decode() if isinstance(value, bytes) else value for _, value in trailer]
+    overhead = sum(32 + len(name) for name in ("grpc-message", "grpc-status", "content-type", *dict(trailer)))
+    assert sum(map(len, encoded)) + overhead < 8 * 1024
+    assert len(message) >= 150
+
+
+async def test_google_rpc_details(stocked: Broker) -> None:
+    """A client that knows google.rpc alone reads the code, the words, the reason, its metadata and the delay."""
+    sent = BrokerError(Reason.CLOUD_THROTTLED, "slow down", {"step": "log in to Entra"}, retry_after=2.5)
+    stocked.cloud.fail("log_in", sent)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stocked.connectors.VerifyConnector(VERIFY, metadata=bearer(OPERATOR_KEY))
+    trailers: dict[str, Any] = dict(tuple(caught.value.trailing_metadata() or ()))
+    status = Status.FromString(trailers["grpc-status-details-bin"])
+    assert (status.code, status.message) == (caught.value.code().value[0], caught.value.details())
+    info, delay = ErrorInfo(), RetryInfo()
+    assert [detail.Unpack(info) or detail.Unpack(delay) for detail in status.details] == [False, True, True]
+    assert info == ErrorInfo(reason="CLOUD_THROTTLED", domain="valetkey", metadata={"step": "log in to Entra"})
+    assert delay.retry_delay.ToMilliseconds() == 2500
 
 
 def test_every_status_has_one_detail() -> None:

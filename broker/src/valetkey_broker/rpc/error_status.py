@@ -1,17 +1,25 @@
 """The one place where the broker's errors become gRPC statuses."""
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 import grpc
-from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 
 from valetkey.v1 import errors_pb2
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import InvalidFieldError, Principal, Role
 
-# A status travels in trailing metadata, of which clients take 8 KiB by default: a longer one is lost whole. The
-# message is in it twice, once in base64.
-_MOST_CHARACTERS = 1_400
+# A status travels in trailing metadata, of which clients take 8 KiB by default: of a longer one they tell nothing but
+# RESOURCE_EXHAUSTED, now and then up to 16 KiB and always beyond. What does not fit is cut, the least needed first.
+_MOST_TRAILER_BYTES = 7 * 1024
+_MOST_MESSAGE_BYTES = 1_800
+# How long each value of the metadata may be, in characters, and whether ErrorInfo repeats the metadata.
+_STEPS = ((1_400, True), (1_400, False), (200, False), (40, False))
+DOMAIN = "valetkey"
 
 _RUNS_THE_BROKER = frozenset({Role.ADMIN, Role.OPERATOR})
 
@@ -64,12 +72,15 @@ def told_to(caller: Principal | None, error: BrokerError) -> BrokerError:
     return error if runs_the_broker else error.public()
 
 
-def detail(error: BrokerError | None, request_id: str) -> errors_pb2.ErrorDetail:
-    """Returns what programs get to know of an error; of an unexpected one only the request id."""
+def detail(error: BrokerError | None, request_id: str, *, longest: int = _STEPS[0][0]) -> errors_pb2.ErrorDetail:
+    """Returns what programs get to know of an error; of an unexpected one only the request id.
+
+    Values of the metadata are cut to `longest` characters.
+    """
     message = errors_pb2.ErrorDetail(request_id=request_id)
     if error is not None:
         message.reason = errors_pb2.ErrorReason.Value(f"ERROR_REASON_{error.reason.name}")
-        message.metadata.update({name: _cut(value) for name, value in error.metadata.items()})
+        message.metadata.update({name: _cut(value, longest) for name, value in error.metadata.items()})
         if error.retry_after is not None:
             message.retry_delay.FromMilliseconds(round(error.retry_after * 1000))
     return message
@@ -85,18 +96,51 @@ def to_status(
     code = code_of(error)
     error = None if error is None else told_to(caller, error)
     message = (
-        _cut(error.message) if error is not None else f"internal error; the broker's log has it under {request_id}"
+        _cut_to_bytes(error.message, _MOST_MESSAGE_BYTES)
+        if error is not None
+        else f"internal error; the broker's log has it under {request_id}"
     )
+    for longest, twice in _STEPS:
+        details = _details(error, request_id, longest=longest, twice=twice)
+        envelope = _envelope(code, message, details)
+        if sum(map(_cost, message)) + len(envelope) * 4 // 3 <= _MOST_TRAILER_BYTES:
+            break
+    return code, message, (("grpc-status-details-bin", envelope), ("x-request-id", request_id))
+
+
+def _details(error: BrokerError | None, request_id: str, *, longest: int, twice: bool) -> list[Message]:
+    """Returns our own detail, and the same as clients in other languages know it: google.rpc's ErrorInfo, RetryInfo.
+
+    Source: https://github.com/googleapis/googleapis/blob/master/google/rpc/error_details.proto
+    """
+    own = detail(error, request_id, longest=longest)
+    reason = error.reason.name if error is not None else "INTERNAL"
+    details: list[Message] = [own, ErrorInfo(reason=reason, domain=DOMAIN, metadata=own.metadata if twice else {})]
+    if own.HasField("retry_delay"):
+        delay = Duration(seconds=own.retry_delay.seconds, nanos=own.retry_delay.nanos)
+        details.append(RetryInfo(retry_delay=delay))
+    return details
+
+
+def _envelope(code: grpc.StatusCode, message: str, details: Sequence[Message]) -> bytes:
     envelope = errors_pb2.ErrorStatus(code=code.value[0], message=message)
-    packed = AnyMessage()
-    packed.Pack(detail(error, request_id))
-    envelope.details.append(packed)
-    return (
-        code,
-        message,
-        (("grpc-status-details-bin", envelope.SerializeToString()), ("x-request-id", request_id)),
-    )
+    for each in details:
+        envelope.details.add().Pack(each)
+    return envelope.SerializeToString()
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
+def _cost(character: str) -> int:
+    """Returns how many bytes a character of a status message takes: gRPC percent-encodes all but printable ASCII."""
+    plain = character.isascii() and character.isprintable() and character != "%"
+    return 1 if plain else 3 * len(character.encode())
+
+
+def _cut_to_bytes(text: str, most: int) -> str:
+    spent = list(accumulate(_cost(character) for character in text[: most + 1]))
+    if not spent or (len(text) <= most and spent[-1] <= most):
+        return text
+    return f"{text[: bisect_right(spent, most - _cost('…'))]}…"
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

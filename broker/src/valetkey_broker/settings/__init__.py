@@ -10,6 +10,7 @@ from valetkey_broker.settings.loading import check_files, load_settings, make_se
 from valetkey_broker.settings.logging import LoggingSettings
 from valetkey_broker.settings.root import ENV_PREFIX, Settings
 from valetkey_broker.settings.server import ServerSettings
+from valetkey_broker.settings.trusted_cas import trusted_cas
 from valetkey_broker.settings.vault import VaultSettings
 from valetkey_broker.settings.watched_files import LOOK_SECONDS, WatchedFiles
 
@@ -34,4 +35,5 @@ __all__ = [
     "load_settings",
     "make_settings",
     "read_values",
+    "trusted_cas",
 ]

@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import hvac
 import requests
 from hvac import exceptions
-from requests.adapters import HTTPAdapter
 
 from valetkey_broker.adapters.vault.errors import CredentialFileError, UnexpectedAnswerError
+from valetkey_broker.adapters.vault.transport import Transport
+from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import Secret
 from valetkey_broker.ports import CasMismatchError, Document
-from valetkey_broker.settings import VaultSettings
+from valetkey_broker.settings import VaultSettings, WatchedFiles, trusted_cas
 
 _CAS_MISMATCH = "check-and-set parameter did not match"
 _NO_MOUNT = "no handler for route"
@@ -31,16 +31,24 @@ class Token:
 class VaultClient:
     """Calls Vault; may be used from `connections` threads at once.
 
-    Every method raises what problems.py explains: OSError (as requests does), hvac's VaultError,
-    UnexpectedAnswerError. Nothing is taken from the environment: no VAULT_TOKEN, no proxy, no .netrc.
+    Every method raises what errors.py explains: OSError (as requests does), hvac's VaultError, CredentialFileError,
+    ConfigurationError for a CA file, UnexpectedAnswerError. Nothing is taken from the environment: no VAULT_TOKEN, no
+    proxy, no .netrc.
     """
 
     def __init__(self, settings: VaultSettings, connections: int) -> None:
         self._settings = settings
         self._session = requests.Session()
         self._session.trust_env = False
-        self._session.verify = True if settings.ca_file is None else str(settings.ca_file)
-        self._session.mount("https://", HTTPAdapter(pool_connections=1, pool_maxsize=connections))
+        trust = trusted_cas("the CAs of Vault", "vault.ca_file", settings.ca_file)
+        self._session.mount("https://", Transport(trust, connections))
+        # Both in one: a role id of one role and a secret id of another are of no use.
+        self._ids = WatchedFiles(
+            "the broker's login to Vault",
+            {"vault.role_id_file": settings.role_id_file, "vault.secret_id_file": settings.secret_id_file},
+            _ids,
+            look_seconds=0.0,
+        )
         self._hvac = hvac.Client(
             url=settings.address,
             # Both are "none" and not None, which would make hvac look into the environment.
@@ -58,9 +66,11 @@ class VaultClient:
         self._hvac.token = token.value.reveal()
 
     def log_in(self) -> Token:
-        """Logs in with the role id and secret id as the files have them now."""
-        role_id = _credential("vault.role_id_file", self._settings.role_id_file)
-        secret_id = _credential("vault.secret_id_file", self._settings.secret_id_file)
+        """Logs in with the role id and secret id as the files have them now, or had them before they went bad."""
+        try:
+            role_id, secret_id = self._ids.current()
+        except ConfigurationError as error:
+            raise CredentialFileError(str(error)) from None
         answer = self._hvac.auth.approle.login(
             role_id.reveal(), secret_id.reveal(), use_token=False, mount_point=self._settings.approle_mount
         )
@@ -136,18 +146,19 @@ class VaultClient:
         self._session.close()
 
 
-def _credential(setting: str, path: Path) -> Secret:
+def _ids(contents: Mapping[str, bytes]) -> Sequence[Secret]:
+    """Returns the ids in the files, in their order. Raises ConfigurationError."""
+    return [_id(setting, content) for setting, content in contents.items()]
+
+
+def _id(setting: str, content: bytes) -> Secret:
+    problem = "is empty"
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        problem = f"the file of setting {setting} cannot be read: {error.strerror}"
-    except UnicodeDecodeError:
-        problem = f"the file of setting {setting} is not text; expected one line, as Vault printed it"
-    else:
-        if value := text.strip():
+        if value := content.decode("utf-8").strip():
             return Secret(value)
-        problem = f"the file of setting {setting} is empty; expected one line, as Vault printed it"
-    raise CredentialFileError(problem)
+    except UnicodeDecodeError:
+        problem = "is not text"
+    raise ConfigurationError(f"{setting}: the file {problem}; expected one line, as Vault printed it")
 
 
 def _check_mounted(error: exceptions.InvalidPath) -> None:

@@ -3,7 +3,7 @@
 import requests
 from hvac import exceptions as hvac
 
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import BrokerError, ConfigurationError, Reason
 
 DENIED = "denied"
 _POLICY = "give the broker's role the policy of docs/vault.md, for the mount of setting vault.mount"
@@ -18,8 +18,9 @@ class UnexpectedAnswerError(Exception):
 
 
 PROBLEMS: tuple[type[Exception], ...] = (
-    OSError,  # every exception of requests is one, and so is a CA file that is missing
+    OSError,  # every exception of requests is one
     hvac.VaultError,
+    ConfigurationError,  # the CA file
     CredentialFileError,
     UnexpectedAnswerError,
 )
@@ -34,6 +35,8 @@ def explain(problem: Exception, doing: str) -> BrokerError:
     """
     if isinstance(problem, CredentialFileError):
         return unavailable("credential file", doing, str(problem))
+    if isinstance(problem, ConfigurationError):
+        return unavailable("untrusted certificate", doing, str(problem))
     if isinstance(problem, UnexpectedAnswerError):
         return unavailable("unexpected answer", doing, str(problem))
     if isinstance(problem, hvac.VaultError):

@@ -1,0 +1,43 @@
+"""Connections to Vault, by TLS that follows the CA file."""
+
+import ssl
+import threading
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from valetkey_broker.settings import WatchedFiles
+
+
+class Transport(HTTPAdapter):
+    """Connections verified by the CAs as their file has them now, whatever `verify` of a request says.
+
+    Once the CAs have changed, the next request connects anew; requests under way end on the connections they have.
+    May be used from `connections` threads at once.
+    """
+
+    def __init__(self, trust: WatchedFiles[ssl.SSLContext], connections: int) -> None:
+        self._trust = trust
+        self._in_use: ssl.SSLContext | None = None
+        self._changing = threading.Lock()
+        super().__init__(pool_connections=1, pool_maxsize=connections)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Makes the pool of connections."""
+        super().init_poolmanager(*args, ssl_context=self._in_use, **options)
+
+    def cert_verify(self, conn: Any, *_: Any, **__: Any) -> None:
+        """Adds no CAs: requests would load certifi's, or the file, into the context of each new connection."""
+        conn.cert_reqs = "CERT_REQUIRED"
+
+    def send(self, *args: Any, **options: Any) -> requests.Response:
+        """Sends a request. Raises ConfigurationError where there never was a usable CA file, and as requests does."""
+        trust = self._trust.current()
+        with self._changing:
+            if trust is not self._in_use:
+                self._in_use = trust
+                before = self.poolmanager
+                self.init_poolmanager(self._pool_connections, self._pool_maxsize)
+                before.clear()
+        return super().send(*args, **options)

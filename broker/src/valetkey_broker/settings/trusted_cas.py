@@ -1,0 +1,35 @@
+"""The CAs that a server is verified against, read anew when their file changes."""
+
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+
+from valetkey_broker.errors import ConfigurationError
+from valetkey_broker.settings.watched_files import LOOK_SECONDS, WatchedFiles
+
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+
+
+def trusted_cas(
+    what: str, setting: str, file: Path | None, *, look_seconds: float = LOOK_SECONDS
+) -> WatchedFiles[ssl.SSLContext]:
+    """Returns the TLS context for clients that trust the CAs in `file` (PEM), or the system's where it is None.
+
+    Changed CAs make another context: connect anew with that one. `what` and `setting` name the file to people.
+    """
+
+    def make(contents: Mapping[str, bytes]) -> ssl.SSLContext:
+        if file is None:
+            return ssl.create_default_context()
+        # Bundles carry the names of their CAs as comments, in any script.
+        text = contents[setting].decode("ascii", "ignore")
+        try:
+            # OpenSSL takes the whole certificates of a bundle of which the end is not written yet; and Python takes the
+            # system's CAs for an empty one.
+            if 0 < text.count(_BEGIN) == text.count(_END):
+                return ssl.create_default_context(cadata=text)
+        except ssl.SSLError:
+            pass
+        raise ConfigurationError(f"{setting}: {file}: holds no CA certificates; expected them as PEM")
+
+    return WatchedFiles(what, {} if file is None else {setting: file}, make, look_seconds=look_seconds)

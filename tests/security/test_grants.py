@@ -252,6 +252,22 @@ async def test_prefixes_admit_whole_segments_and_never_the_container(
     assert not broker.cloud.signed
 
 
+async def test_a_grant_of_paths_says_that_it_gives_nothing_yet(broker: Broker) -> None:
+    """Whoever makes or changes one hears it then, not from those who are refused later."""
+    grant = pb.Grant(
+        name="path",
+        principals=["key:trainer"],
+        connectors=[pb.GrantedConnector(name="secret")],
+        containers=["demo"],
+        permissions=[1],
+    )
+    made = await broker.grants.CreateGrant(pb.CreateGrantRequest(grant=grant), metadata=bearer(ADMIN_KEY))
+    assert not made.warnings
+    made.grant.prefixes.append("models")
+    changed = await broker.grants.UpdateGrant(pb.UpdateGrantRequest(grant=made.grant), metadata=bearer(ADMIN_KEY))
+    assert "it lets nobody have anything" in changed.warnings[0]
+
+
 async def test_look_alike_grant_names(broker: Broker) -> None:
     """Names that differ in case or in how a letter is written are no names: there is one way to write each."""
     for name in ("Training", "TRAINING", "trainin\u0433", "training\u0301", "training ", "training\n", "tr\u00e4ining"):

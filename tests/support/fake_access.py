@@ -87,6 +87,7 @@ class FakeAccess(grant_service_pb2_grpc.GrantServiceServicer, ledger_service_pb2
 
     def __init__(self) -> None:
         self.grants: dict[str, grant_pb.Grant] = {}
+        self.warnings: list[str] = []  # of grants that are made or changed
         self.explanation = grant_pb.ExplainAccessResponse(allowed=True, grant="training")
         self.leases: list[ledger_pb.Lease] = []
         self.events: list[ledger_pb.Event] = []
@@ -108,7 +109,7 @@ class FakeAccess(grant_service_pb2_grpc.GrantServiceServicer, ledger_service_pb2
     ) -> grant_pb.CreateGrantResponse:
         self._enter("CreateGrant", request, context)
         stored = self._stored(request.grant, 1)
-        return grant_pb.CreateGrantResponse(grant=stored)
+        return grant_pb.CreateGrantResponse(grant=stored, warnings=self.warnings)
 
     def GetGrant(self, request: grant_pb.GetGrantRequest, context: grpc.ServicerContext) -> grant_pb.GetGrantResponse:
         self._enter("GetGrant", request, context)
@@ -129,7 +130,8 @@ class FakeAccess(grant_service_pb2_grpc.GrantServiceServicer, ledger_service_pb2
         self._known_grant(request.grant.name, context)
         if self.grants[request.grant.name].version != request.grant.version:
             self._refuse(context, grpc.StatusCode.ABORTED, "the grant was changed", errors_pb.ERROR_REASON_CONFLICT)
-        return grant_pb.UpdateGrantResponse(grant=self._stored(request.grant, request.grant.version + 1))
+        stored = self._stored(request.grant, request.grant.version + 1)
+        return grant_pb.UpdateGrantResponse(grant=stored, warnings=self.warnings)
 
     def DeleteGrant(
         self, request: grant_pb.DeleteGrantRequest, context: grpc.ServicerContext

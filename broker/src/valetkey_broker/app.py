@@ -138,7 +138,7 @@ async def open_core(
             registry=registry,
             api_keys=ApiKeyAdmin(repository, memory, clock),
             policy=policy,
-            grants=GrantAdmin(repository, memory, clock, issuing.max_ttl_seconds),
+            grants=GrantAdmin(repository, memory, clock, issuing.max_ttl_seconds, settings.authn.vouchers()),
             explainer=Explainer(policy, clock, issuing.default_ttl_seconds),
             keys=keys,
             directory=directory,

@@ -21,6 +21,8 @@ from valetkey_broker.model import (
 )
 
 MAX_TTL = 12 * 3600
+GITHUB = "oidc:https://token.actions.githubusercontent.com"
+VOUCHERS = {GITHUB, "oidc:https://k.invalid", "spiffe://ml.invalid"}
 DRAFT = GrantDraft(
     name="training",
     principals=["key:trainer"],
@@ -43,7 +45,7 @@ class World:
         self.clock = FakeClock()
         self.connector = make_connector()
         self.replica.memory.put_connector(self.connector)
-        self.admin = GrantAdmin(self.replica.repository, self.replica.memory, self.clock, MAX_TTL)
+        self.admin = GrantAdmin(self.replica.repository, self.replica.memory, self.clock, MAX_TTL, VOUCHERS)
 
     async def create(self, **fields: Any) -> Grant:
         return await self.admin.create(replace(DRAFT, **fields), created_by="key:admin")
@@ -285,3 +287,42 @@ async def test_a_taken_name_is_refused(world: World) -> None:
         await world.create(containers=["models"])
     assert caught.value.reason is Reason.GRANT_EXISTS
     assert world.admin.get("training") == created
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"principals": [f"{GITHUB}#repo:*/*:ref:refs/heads/main"]}, ["strangers"]),
+        ({"principals": [f"{GITHUB}#repo:*/*"], "attributes": {"repository": "a/b"}}, ["unless the attributes"]),
+        ({"principals": [f"{GITHUB}#environment:prod"]}, ["strangers"]),
+        ({"principals": [f"{GITHUB}#repo:ours/*:ref:refs/heads/main"]}, []),
+        ({"principals": ["key:*"]}, ["all API keys"]),
+        ({"principals": ["oidc:https://k.invalid#*"]}, ["all that oidc:https://k.invalid vouches for"]),
+        ({"principals": ["oidc:https://k.invalid#system:serviceaccount:*:*"]}, []),
+        ({"principals": ["oidc:https://k.invalid/#a", "spiffe://other/a"]}, ["k.invalid/;", "spiffe://other;"]),
+        ({"prefixes": ["models"]}, ["until paths are served it lets nobody have anything"]),
+        ({"containers": ["models"]}, []),
+    ],
+    ids=str,
+)
+async def test_what_is_told_of_a_valid_grant(world: World, fields: dict[str, Any], told: list[str]) -> None:
+    """A grant that strangers could use, or that nobody can, is stored as asked, and not without a word."""
+    warnings = world.admin.warnings(await world.create(**fields))
+    assert len(warnings) == len(told), warnings
+    for warning, part in zip(warnings, told, strict=True):
+        assert part in warning
+
+
+async def test_a_grant_whose_connectors_serve_something_else(world: World) -> None:
+    """A single-instance connector and another container make a grant of nothing; so do an end and a deletion."""
+    world.replica.memory.put_connector(make_connector("azure-blob-demo", "models", account="acc"))
+    grant = await world.create(expires_at=datetime.fromtimestamp(NOW + 60, UTC))
+    assert world.admin.warnings(grant) == [
+        "its connectors serve az://models, none of its containers: it lets nobody have anything"
+    ]
+    world.replica.memory.drop_connector("azure-blob-demo")
+    world.clock.now += 60
+    assert world.admin.warnings(grant) == [
+        "its connectors are gone: it lets nobody have anything",
+        "the grant has ended: it lets nobody have anything",
+    ]

@@ -56,6 +56,19 @@ def test_create_with_a_role(role: str, number: int, valetkey: Runner, broker: Fa
     assert answer["connectors"] == [{"name": "azure-blob-demo", "id": "uid-of-azure-blob-demo"}]
 
 
+def test_warnings_of_a_grant(valetkey: Runner, broker: FakeBroker) -> None:
+    """A grant that gives more than it seems to, or nothing, is said to do so, apart from the data; it is stored."""
+    broker.warnings = ["the principal key:* means all API keys", "the grant has paths"]
+    for command in ((*CREATE, "--role", "deployer"), ("grant", "update", "training", "--note", "x")):
+        ran = valetkey(*command)
+        assert ran.code == 0
+        assert ran.err == "Warning: the principal key:* means all API keys\nWarning: the grant has paths\n"
+        assert "training" in ran.out
+    ran = valetkey("grant", "update", "training", "--note", "y", "-o", "json")
+    assert ran.json["name"] == "training"
+    assert ran.err.splitlines()[0] == '{"warning": "the principal key:* means all API keys"}'
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -112,6 +112,66 @@ def test_role_binding_that_is_refused(binding: dict[str, Any]) -> None:
         AuthnSettings.model_validate({"roles": [binding]})
 
 
+GITHUB = "oidc:https://token.actions.githubusercontent.com"
+
+
+@pytest.mark.parametrize(
+    ("principal", "said"),
+    [
+        ("spiffe://*/x", "leaves open who vouches"),
+        ("spiffe://a*/x", "leaves open who vouches"),
+        ("oidc:*#x", "leaves open who vouches"),
+        ("oidc:https://*#x", "leaves open who vouches"),
+        ("key:*", "to all API keys"),
+        ("key:*-*", "to all API keys"),
+        ("oidc:https://issuer.example#*", "to all that oidc:https://issuer.example vouches for"),
+        ("spiffe://example.org/*/*", "to all that spiffe://example.org vouches for"),
+        (f"{GITHUB}#repo:*/*", "strangers"),
+        (f"{GITHUB}#repo:*/*:ref:refs/heads/main", "strangers"),
+        (f"{GITHUB}#repo:our*/*:environment:prod", "strangers"),
+        (f"{GITHUB}#environment:prod", "strangers"),
+        ("oidc:https://gitlab.com#project_path:*/ops:ref_type:branch:ref:main", "strangers"),
+        ("trainer", "not a principal"),
+        ("Key:trainer", "not a principal"),
+        ("spiffe://example.org", "not a principal"),
+        ("oidc:https://issuer.example", "not a principal"),
+    ],
+)
+@pytest.mark.parametrize("role", ["admin", "operator", "auditor", "viewer"])
+def test_a_role_for_people_nobody_knows(role: str, principal: str, said: str) -> None:
+    """A role is for people somebody vouches for by name: what would make strangers admin does not start a broker."""
+    with pytest.raises(ValidationError, match=said) as caught:
+        AuthnSettings.model_validate({"roles": [{"role": role, "principals": ["key:ops", principal]}]})
+    assert "principals: " not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "principal",
+    [
+        *("key:ops-*", "key:ops", "spiffe://example.org/ops/*", "spiffe://example.org/ns/*/sa/*"),
+        *("oidc:https://issuer.example#ops-*", "oidc:https://issuer.example#system:serviceaccount:ml:*"),
+        *(f"{GITHUB}#repo:ours/*:ref:refs/heads/main", f"{GITHUB}#repo:ours@12/*@*:environment:prod"),
+        f"{GITHUB}#repository_owner_id:12:environment:prod",
+    ],
+)
+def test_a_role_for_people_who_are_known(principal: str) -> None:
+    """Patterns that name who vouches, and for whom, are taken."""
+    parsed = AuthnSettings.model_validate({"roles": [{"role": "auditor", "principals": [principal]}]})
+    assert parsed.roles[0].principals == (principal,)
+
+
+def test_a_role_of_nobody_is_warned_about() -> None:
+    """A slash too many in an issuer's name makes a role that nobody has: check-config says so, and for whom."""
+    binding = {"role": "auditor", "principals": ["oidc:https://issuer.example/#a", "spiffe://other.org/a", "key:a"]}
+    known = AuthnSettings.model_validate({"oidc": [GOOD], "roles": [binding]}).warnings()
+    assert [line.partition(": ")[2].partition(";")[0] for line in known] == [
+        "oidc:https://issuer.example/#a can be nobody: no section here is for https://issuer.example/",
+        "spiffe://other.org/a can be nobody: no section here is for spiffe://other.org",
+    ]
+    binding["principals"] = ["oidc:https://issuer.example#a"]
+    assert AuthnSettings.model_validate({"oidc": [GOOD], "roles": [binding]}).warnings() == []
+
+
 def least(directory: Path) -> str:
     """Returns the least settings a broker needs, with files that exist."""
     for name in ("crt", "key", "role", "secret"):

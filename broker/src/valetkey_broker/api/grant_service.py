@@ -31,7 +31,7 @@ class GrantService(grant_service_pb2_grpc.GrantServiceServicer):
         """Stores a new grant."""
         _ = context
         grant = await self._admin.create(_draft(request.grant), created_by=caller().name)
-        return pb.CreateGrantResponse(grant=grant_message(grant))
+        return pb.CreateGrantResponse(grant=grant_message(grant), warnings=self._admin.warnings(grant))
 
     async def GetGrant(  # noqa: N802
         self,
@@ -59,7 +59,8 @@ class GrantService(grant_service_pb2_grpc.GrantServiceServicer):
     ) -> pb.UpdateGrantResponse:
         """Replaces a grant."""
         _ = context
-        return pb.UpdateGrantResponse(grant=grant_message(await self._admin.update(_draft(request.grant))))
+        grant = await self._admin.update(_draft(request.grant))
+        return pb.UpdateGrantResponse(grant=grant_message(grant), warnings=self._admin.warnings(grant))
 
     async def DeleteGrant(  # noqa: N802
         self,

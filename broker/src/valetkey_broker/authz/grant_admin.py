@@ -2,10 +2,11 @@
 
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from valetkey_broker.authz.grant_warnings import warnings_of
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
     CONSUMER_PERMISSIONS,
@@ -21,6 +22,7 @@ from valetkey_broker.model import (
     check_name,
     check_prefix,
     parse_source_ip,
+    principal_pattern,
 )
 from valetkey_broker.model.errors import shown
 from valetkey_broker.ports import Clock
@@ -32,7 +34,6 @@ _MOST_ATTRIBUTES = 20
 _MOST_NOTE = 500
 _ATTRIBUTE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _CONTAINER_PATTERN = re.compile(r"[a-z0-9*-]{1,63}")
-_PRINCIPAL = re.compile(r"key:[^:/#]+|oidc:[^#]+#.+|spiffe://[^/]+/.+", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +61,20 @@ class GrantDraft:
 class GrantAdmin:
     """Validates grants and keeps them."""
 
-    def __init__(self, repository: StateRepository, memory: Memory, clock: Clock, max_ttl: int) -> None:
+    def __init__(
+        self,
+        repository: StateRepository,
+        memory: Memory,
+        clock: Clock,
+        max_ttl: int,
+        vouchers: Collection[str] = (),
+    ) -> None:
+        """`max_ttl` is in seconds; `vouchers` are whom the settings believe, `oidc:ISSUER` or `spiffe://TRUST-DOMAIN`."""
         self._repository = repository
         self._memory = memory
         self._clock = clock
         self._max_ttl = max_ttl
+        self._vouchers = vouchers
 
     async def create(self, draft: GrantDraft, *, created_by: str) -> Grant:
         """Stores a new grant. Raises InvalidFieldError or GRANT_EXISTS."""
@@ -80,6 +90,13 @@ class GrantAdmin:
     def all(self) -> Sequence[Grant]:
         """Returns all grants by name."""
         return [self._memory.grants[name] for name in sorted(self._memory.grants)]
+
+    def warnings(self, grant: Grant) -> Sequence[str]:
+        """Returns what whoever made a grant should be told: that it gives more than it seems to, or nothing."""
+        bound = (self._memory.connectors.get(granted.name) for granted in grant.connectors)
+        uids = {granted.uid for granted in grant.connectors}
+        connectors = [connector for connector in bound if connector is not None and connector.uid in uids]
+        return warnings_of(grant, connectors, self._vouchers, self._clock())
 
     async def update(self, draft: GrantDraft) -> Grant:
         """Replaces a grant that still has the draft's version; identity and origin stay.
@@ -109,7 +126,7 @@ class GrantAdmin:
         grant = Grant(
             name=check_name("name", draft.name),
             uid=str(uuid.uuid4()),
-            principals=tuple(_principal(text) for text in _unique("principals", draft.principals)),
+            principals=tuple(principal_pattern(text, "principals") for text in _unique("principals", draft.principals)),
             attributes=tuple(sorted(_attributes(draft.attributes), key=lambda item: item[0])),
             connectors=tuple(self._bound(draft.connectors, before)),
             containers=tuple(_container(text) for text in _unique("containers", draft.containers)),
@@ -174,20 +191,6 @@ def _unique(field: str, values: Sequence[str], *, least: int = 1) -> Sequence[st
     if len(set(values)) != len(values):
         raise InvalidFieldError(field, "one is given twice", "each once")
     return values
-
-
-def _principal(text: str) -> Pattern:
-    pattern = Pattern(text, "principals")
-    expected = "key:NAME, oidc:ISSUER#SUBJECT or spiffe://TRUST-DOMAIN/PATH"
-    if not _PRINCIPAL.fullmatch(text):
-        raise InvalidFieldError("principals", f"{shown(text)} is not a principal", expected)
-    # Whoever vouches for a name is named in full: `*` there would believe everybody's word.
-    authority = text.partition("#")[0] if text.startswith("oidc:") else text.split("/")[2] if "://" in text else ""
-    if "*" in authority:
-        raise InvalidFieldError(
-            "principals", f"{shown(text)} leaves open who vouches for it", f"{expected}, with * in SUBJECT or PATH only"
-        )
-    return pattern
 
 
 def _container(text: str) -> ContainerPattern:

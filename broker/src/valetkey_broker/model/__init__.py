@@ -12,6 +12,7 @@ from valetkey_broker.model.names import check_account, check_name, check_uuid
 from valetkey_broker.model.pattern import ContainerPattern, Pattern
 from valetkey_broker.model.permission import Permission, PermissionSet
 from valetkey_broker.model.principal import Evidence, Principal, Role, Standing
+from valetkey_broker.model.principal_pattern import principal_pattern, too_many, voucher
 from valetkey_broker.model.resource import Container, ResourceId, ResourceType, check_prefix
 from valetkey_broker.model.secret import Secret
 
@@ -59,4 +60,7 @@ __all__ = [
     "check_uuid",
     "new_api_key",
     "parse_source_ip",
+    "principal_pattern",
+    "too_many",
+    "voucher",
 ]

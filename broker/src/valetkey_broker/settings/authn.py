@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from valetkey_broker.model import Pattern, Role, check_name
+from valetkey_broker.model import InvalidFieldError, Pattern, Role, check_name, principal_pattern, too_many, voucher
 from valetkey_broker.model.spiffe import check_trust_domain
 from valetkey_broker.settings.section import Seconds, Section, https_url
 
@@ -113,7 +113,12 @@ class RoleBinding(Section):
     @classmethod
     def _patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
-            Pattern(text, "principals")
+            try:
+                pattern = principal_pattern(text, "principals")
+            except InvalidFieldError as error:
+                raise ValueError(f"{error.problem}; expected {error.expected}") from None
+            if whom := too_many(pattern):
+                raise ValueError(f"{text!r} would give the role to {whom}; name them more closely")
         return value
 
 
@@ -130,6 +135,21 @@ class AuthnSettings(Section):
         if len(set(issuers)) < len(issuers):
             raise ValueError("oidc: an issuer is given twice; expected each one once")
         return self
+
+    def vouchers(self) -> frozenset[str]:
+        """Returns whose word counts: `oidc:ISSUER` and `spiffe://TRUST-DOMAIN`, as principals begin with them."""
+        domains = self.mtls.trust_domains if self.mtls is not None else ()
+        return frozenset((*(f"oidc:{each.issuer}" for each in self.oidc), *(f"spiffe://{name}" for name in domains)))
+
+    def warnings(self) -> list[str]:
+        """Returns a sentence for each role that goes to people for whom nobody here can vouch."""
+        return [
+            f"authn.roles.{index}.principals: {text} can be nobody: no section here is for {by.removeprefix('oidc:')}; "
+            "compare character by character, slashes at the end included"
+            for index, binding in enumerate(self.roles)
+            for text in binding.principals
+            if (by := voucher(text)) and by not in self.vouchers()
+        ]
 
     def files(self) -> dict[str, Path]:
         """Returns every file named here, by setting."""

@@ -98,10 +98,11 @@ class Settings(BaseSettings):
         return {setting: path for setting, path in named.items() if path is not None}
 
     def warnings(self) -> list[str]:
-        """Returns a sentence for each file of secrets that every user of this machine can read or change."""
+        """Returns a sentence for each file of secrets that everybody can read or change, and each role of nobody's."""
         secrets = {"server.tls_key_file": self.server.tls_key_file, "vault.secret_id_file": self.vault.secret_id_file}
-        return [
+        exposed = [
             f"{setting}: {path} is open to every user of this machine; run: chmod o-rwx {path}"
             for setting, path in secrets.items()
             if open_to_others(path)
         ]
+        return exposed + self.authn.warnings()

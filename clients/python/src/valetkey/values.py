@@ -134,7 +134,8 @@ class GrantSpec:
 class Grant:
     """A stored grant. `permissions` are those it gives, `consumer_role` the label they were given by, if any.
 
-    `version` counts from 1 and goes back with an update, which fails if somebody else was faster.
+    `version` counts from 1 and goes back with an update, which fails if somebody else was faster. `warnings` are
+    sentences for whoever just made or changed it.
     """
 
     name: str
@@ -153,6 +154,7 @@ class Grant:
     uid: str
     create_time: datetime
     created_by: str
+    warnings: tuple[str, ...] = ()
 
     @property
     def spec(self) -> GrantSpec:

@@ -18,9 +18,13 @@ class GrantCalls(Calls):
         return GrantServiceStub(self._channel)
 
     def create_grant(self, name: str, spec: values.GrantSpec) -> values.Grant:
-        """Stores a new grant; each connector in it must exist, and that one alone is meant from now on."""
+        """Stores a new grant; each connector in it must exist, and that one alone is meant from now on.
+
+        `warnings` of the answer say where it gives more than it seems to, or nothing to anybody.
+        """
         request = grant_pb.CreateGrantRequest(grant=_message(name, spec))
-        return _grant(self._call(self._grants.CreateGrant, request).grant)
+        answer = self._call(self._grants.CreateGrant, request)
+        return _grant(answer.grant, answer.warnings)
 
     def get_grant(self, name: str) -> values.Grant:
         """Returns one grant."""
@@ -43,7 +47,8 @@ class GrantCalls(Calls):
         Raises ConflictError where somebody else changed it in between: read it again.
         """
         request = grant_pb.UpdateGrantRequest(grant=_message(name, spec, version))
-        return _grant(self._call(self._grants.UpdateGrant, request).grant)
+        answer = self._call(self._grants.UpdateGrant, request)
+        return _grant(answer.grant, answer.warnings)
 
     def delete_grant(self, name: str) -> None:
         """Deletes a grant; streams that lived by it end within seconds, tokens at their own expiry."""
@@ -108,7 +113,7 @@ def _message(name: str, spec: values.GrantSpec, version: int = 0) -> grant_pb.Gr
     return message
 
 
-def _grant(message: grant_pb.Grant) -> values.Grant:
+def _grant(message: grant_pb.Grant, warnings: Iterable[str] = ()) -> values.Grant:
     return values.Grant(
         name=message.name,
         principals=tuple(message.principals),
@@ -126,4 +131,5 @@ def _grant(message: grant_pb.Grant) -> values.Grant:
         uid=message.meta.uid,
         create_time=message.meta.create_time.ToDatetime(UTC),
         created_by=message.meta.created_by,
+        warnings=tuple(warnings),
     )

@@ -207,6 +207,8 @@ def explain(
 
 
 def _show(screen: Screen, grant: Grant) -> None:
+    for warning in grant.warnings:
+        screen.warn(warning)
     if screen.as_json:
         screen.json(grant_json(grant))
     else:

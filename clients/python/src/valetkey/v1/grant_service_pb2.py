@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from valetkey.v1 import common_pb2 as valetkey_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fvaletkey/v1/grant_service.proto\x12\x0bvaletkey.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18valetkey/v1/common.proto\"-\n\x10GrantedConnector\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\"\x83\x04\n\x05Grant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nprincipals\x18\x02 \x03(\t\x12\x36\n\nattributes\x18\x03 \x03(\x0b\x32\".valetkey.v1.Grant.AttributesEntry\x12\x31\n\nconnectors\x18\x04 \x03(\x0b\x32\x1d.valetkey.v1.GrantedConnector\x12\x12\n\ncontainers\x18\x05 \x03(\t\x12\x10\n\x08prefixes\x18\x06 \x03(\t\x12,\n\x0bpermissions\x18\x07 \x03(\x0e\x32\x17.valetkey.v1.Permission\x12\x30\n\rconsumer_role\x18\x08 \x01(\x0e\x32\x19.valetkey.v1.ConsumerRole\x12*\n\x07max_ttl\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tsource_ip\x18\n \x01(\t\x12/\n\x0b\x65xpire_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04note\x18\x0c \x01(\t\x12\x0f\n\x07version\x18\r \x01(\x05\x12%\n\x04meta\x18\x0e \x01(\x0b\x32\x17.valetkey.v1.ObjectMeta\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"7\n\x12\x43reateGrantRequest\x12!\n\x05grant\x18\x01 \x01(\x0b\x32\x12.valetkey.v1.Grant\"8\n\x13\x43reateGrantResponse\x12!\n\x05grant\x18\x01 \x01(\x0b\x32\x12.valetkey.v1.Grant\"\x1f\n\x0fGetGrantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x10GetGrantResponse\x12!\n\x05grant\x18\x01 \x01(\x0b\x32\x12.valetkey.v1.Grant\":\n\x11ListGrantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Q\n\x12ListGrantsResponse\x12\"\n\x06grants\x18\x01 \x03(\x0b\x32\x12.valetkey.v1.Grant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x12UpdateGrantRequest\x12!\n\x05grant\x18\x01 \x01(\x0b\x32\x12.valetkey.v1.Grant\"8\n\x13UpdateGrantResponse\x12!\n\x05grant\x18\x01 \x01(\x0b\x32\x12.valetkey.v1.Grant\"\"\n\x12\x44\x65leteGrantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteGrantResponse\"\xf9\x01\n\x14\x45xplainAccessRequest\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x45\n\nattributes\x18\x02 \x03(\x0b\x32\x31.valetkey.v1.ExplainAccessRequest.AttributesEntry\x12\x13\n\x0bresource_id\x18\x03 \x01(\t\x12,\n\x0bpermissions\x18\x04 \x03(\x0e\x32\x17.valetkey.v1.Permission\x12\x11\n\tconnector\x18\x05 \x01(\t\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"u\n\x15\x45xplainAccessResponse\x12\x0f\n\x07\x61llowed\x18\x01 \x01(\x08\x12\r\n\x05grant\x18\x02 \x01(\t\x12+\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x19.valetkey.v1.GrantFinding\x12\x0f\n\x07nearest\x18\x04 \x01(\t\">\n\x0cGrantFinding\x12\r\n\x05grant\x18\x01 \x01(\t\x12\x0e\n\x06\x61llows\x18\x02 \x01(\x08\x12\x0f\n\x07reasons\x18\x03 \x03(\t*\x8a\x01\n\x0c\x43onsumerRole\x12\x1d\n\x19\x43ONSUMER_ROLE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x43ONSUMER_ROLE_ORCHESTRATOR\x10\x01\x12\x1f\n\x1b\x43ONSUMER_ROLE_STEP_OPERATOR\x10\x02\x12\x1a\n\x16\x43ONSUMER_ROLE_DEPLOYER\x10\x03\x32\xf4\x03\n\x0cGrantService\x12P\n\x0b\x43reateGrant\x12\x1f.valetkey.v1.CreateGrantRequest\x1a .valetkey.v1.CreateGrantResponse\x12G\n\x08GetGrant\x12\x1c.valetkey.v1.GetGrantRequest\x1a\x1d.valetkey.v1.GetGrantResponse\x12M\n\nListGrants\x12\x1e.valetkey.v1.ListGrantsRequest\x1a\x1f.valetkey.v1.ListGrantsResponse\x12P\n\x0bUpdateGrant\x12\x1f.valetkey.v1.UpdateGrantRequest\x1a .valetkey.v1.UpdateGrantResponse\x12P\n\x0b\x44\x65leteGrant\x12\x1f.valetkey.v1.DeleteGrantRequest\x1a .valetkey.v1.DeleteGrantResponse\x12V\n\rExplainAccess\x12!.valetkey.v1.ExplainAccessRequest\x1a\".valetkey.v1.ExplainAccessResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fvaletkey/v1/grant_service.proto\x12\x0bvaletkey.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18valetkey/v1/common.proto\"-\n\x10GrantedConnector\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\"\x83\x04\n\x05Grant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nprincipals\x18\x02 \x03(\t\x12\x36\n\nattributes\x18\x03 \x03(\x0b\x32\".valetkey.v1.Grant.AttributesEntry\x12\x31\n\nconnectors\x18\x04 \x03(\x0b\x32\x1d.valetkey.v1.GrantedConnector\x12\x12\n\ncontainers\x18\x05 \x03(\t\x12\x10\n\x08prefixes\x18\x06 \x03(\t\x12,\n\x0bpermissions\x18\x07 \x03(\x0e\x32\x17.valetkey.v1.Permission\x12\x30\n\rconsumer_role\x18\x08 \x01(\x0e\x32\x19.valetkey.v1.ConsumerRole\x12*\n\x07max_ttl\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tsource_ip\x18\n \x01(\t\x12/\n\x0b\x65xpire_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04note\x18\x0c \x01(\t\x12\x0f\n\x07version\x18\r \x01(\x05\x12%\n\x04meta\x18\x0e \x01(\x0b\x32\x17.valetkey.v1.ObjectMeta\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"7\n\x12\x43reateGrantRequest\x12!\n\x05grant\x18\x01 \x01(\x0b\x32\x12.valetkey.v1.Grant\"J\n\x13\x43reateGrantResponse\x12!\n\x05grant\x18\x01 \x01(\x0b\x32\x12.valetkey.v1.Grant\x12\x10\n\x08warnings\x18\x02 \x03(\t\"\x1f\n\x0fGetGrantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x10GetGrantResponse\x12!\n\x05grant\x18\x01 \x01(\x0b\x32\x12.valetkey.v1.Grant\":\n\x11ListGrantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Q\n\x12ListGrantsResponse\x12\"\n\x06grants\x18\x01 \x03(\x0b\x32\x12.valetkey.v1.Grant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x12UpdateGrantRequest\x12!\n\x05grant\x18\x01 \x01(\x0b\x32\x12.valetkey.v1.Grant\"J\n\x13UpdateGrantResponse\x12!\n\x05grant\x18\x01 \x01(\x0b\x32\x12.valetkey.v1.Grant\x12\x10\n\x08warnings\x18\x02 \x03(\t\"\"\n\x12\x44\x65leteGrantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteGrantResponse\"\xf9\x01\n\x14\x45xplainAccessRequest\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x45\n\nattributes\x18\x02 \x03(\x0b\x32\x31.valetkey.v1.ExplainAccessRequest.AttributesEntry\x12\x13\n\x0bresource_id\x18\x03 \x01(\t\x12,\n\x0bpermissions\x18\x04 \x03(\x0e\x32\x17.valetkey.v1.Permission\x12\x11\n\tconnector\x18\x05 \x01(\t\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"u\n\x15\x45xplainAccessResponse\x12\x0f\n\x07\x61llowed\x18\x01 \x01(\x08\x12\r\n\x05grant\x18\x02 \x01(\t\x12+\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x19.valetkey.v1.GrantFinding\x12\x0f\n\x07nearest\x18\x04 \x01(\t\">\n\x0cGrantFinding\x12\r\n\x05grant\x18\x01 \x01(\t\x12\x0e\n\x06\x61llows\x18\x02 \x01(\x08\x12\x0f\n\x07reasons\x18\x03 \x03(\t*\x8a\x01\n\x0c\x43onsumerRole\x12\x1d\n\x19\x43ONSUMER_ROLE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x43ONSUMER_ROLE_ORCHESTRATOR\x10\x01\x12\x1f\n\x1b\x43ONSUMER_ROLE_STEP_OPERATOR\x10\x02\x12\x1a\n\x16\x43ONSUMER_ROLE_DEPLOYER\x10\x03\x32\xf4\x03\n\x0cGrantService\x12P\n\x0b\x43reateGrant\x12\x1f.valetkey.v1.CreateGrantRequest\x1a .valetkey.v1.CreateGrantResponse\x12G\n\x08GetGrant\x12\x1c.valetkey.v1.GetGrantRequest\x1a\x1d.valetkey.v1.GetGrantResponse\x12M\n\nListGrants\x12\x1e.valetkey.v1.ListGrantsRequest\x1a\x1f.valetkey.v1.ListGrantsResponse\x12P\n\x0bUpdateGrant\x12\x1f.valetkey.v1.UpdateGrantRequest\x1a .valetkey.v1.UpdateGrantResponse\x12P\n\x0b\x44\x65leteGrant\x12\x1f.valetkey.v1.DeleteGrantRequest\x1a .valetkey.v1.DeleteGrantResponse\x12V\n\rExplainAccess\x12!.valetkey.v1.ExplainAccessRequest\x1a\".valetkey.v1.ExplainAccessResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,8 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GRANT_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_EXPLAINACCESSREQUEST_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_EXPLAINACCESSREQUEST_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_CONSUMERROLE']._serialized_start=1660
-  _globals['_CONSUMERROLE']._serialized_end=1798
+  _globals['_CONSUMERROLE']._serialized_start=1696
+  _globals['_CONSUMERROLE']._serialized_end=1834
   _globals['_GRANTEDCONNECTOR']._serialized_start=139
   _globals['_GRANTEDCONNECTOR']._serialized_end=184
   _globals['_GRANT']._serialized_start=187
@@ -49,31 +49,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEGRANTREQUEST']._serialized_start=704
   _globals['_CREATEGRANTREQUEST']._serialized_end=759
   _globals['_CREATEGRANTRESPONSE']._serialized_start=761
-  _globals['_CREATEGRANTRESPONSE']._serialized_end=817
-  _globals['_GETGRANTREQUEST']._serialized_start=819
-  _globals['_GETGRANTREQUEST']._serialized_end=850
-  _globals['_GETGRANTRESPONSE']._serialized_start=852
-  _globals['_GETGRANTRESPONSE']._serialized_end=905
-  _globals['_LISTGRANTSREQUEST']._serialized_start=907
-  _globals['_LISTGRANTSREQUEST']._serialized_end=965
-  _globals['_LISTGRANTSRESPONSE']._serialized_start=967
-  _globals['_LISTGRANTSRESPONSE']._serialized_end=1048
-  _globals['_UPDATEGRANTREQUEST']._serialized_start=1050
-  _globals['_UPDATEGRANTREQUEST']._serialized_end=1105
-  _globals['_UPDATEGRANTRESPONSE']._serialized_start=1107
-  _globals['_UPDATEGRANTRESPONSE']._serialized_end=1163
-  _globals['_DELETEGRANTREQUEST']._serialized_start=1165
-  _globals['_DELETEGRANTREQUEST']._serialized_end=1199
-  _globals['_DELETEGRANTRESPONSE']._serialized_start=1201
-  _globals['_DELETEGRANTRESPONSE']._serialized_end=1222
-  _globals['_EXPLAINACCESSREQUEST']._serialized_start=1225
-  _globals['_EXPLAINACCESSREQUEST']._serialized_end=1474
+  _globals['_CREATEGRANTRESPONSE']._serialized_end=835
+  _globals['_GETGRANTREQUEST']._serialized_start=837
+  _globals['_GETGRANTREQUEST']._serialized_end=868
+  _globals['_GETGRANTRESPONSE']._serialized_start=870
+  _globals['_GETGRANTRESPONSE']._serialized_end=923
+  _globals['_LISTGRANTSREQUEST']._serialized_start=925
+  _globals['_LISTGRANTSREQUEST']._serialized_end=983
+  _globals['_LISTGRANTSRESPONSE']._serialized_start=985
+  _globals['_LISTGRANTSRESPONSE']._serialized_end=1066
+  _globals['_UPDATEGRANTREQUEST']._serialized_start=1068
+  _globals['_UPDATEGRANTREQUEST']._serialized_end=1123
+  _globals['_UPDATEGRANTRESPONSE']._serialized_start=1125
+  _globals['_UPDATEGRANTRESPONSE']._serialized_end=1199
+  _globals['_DELETEGRANTREQUEST']._serialized_start=1201
+  _globals['_DELETEGRANTREQUEST']._serialized_end=1235
+  _globals['_DELETEGRANTRESPONSE']._serialized_start=1237
+  _globals['_DELETEGRANTRESPONSE']._serialized_end=1258
+  _globals['_EXPLAINACCESSREQUEST']._serialized_start=1261
+  _globals['_EXPLAINACCESSREQUEST']._serialized_end=1510
   _globals['_EXPLAINACCESSREQUEST_ATTRIBUTESENTRY']._serialized_start=653
   _globals['_EXPLAINACCESSREQUEST_ATTRIBUTESENTRY']._serialized_end=702
-  _globals['_EXPLAINACCESSRESPONSE']._serialized_start=1476
-  _globals['_EXPLAINACCESSRESPONSE']._serialized_end=1593
-  _globals['_GRANTFINDING']._serialized_start=1595
-  _globals['_GRANTFINDING']._serialized_end=1657
-  _globals['_GRANTSERVICE']._serialized_start=1801
-  _globals['_GRANTSERVICE']._serialized_end=2301
+  _globals['_EXPLAINACCESSRESPONSE']._serialized_start=1512
+  _globals['_EXPLAINACCESSRESPONSE']._serialized_end=1629
+  _globals['_GRANTFINDING']._serialized_start=1631
+  _globals['_GRANTFINDING']._serialized_end=1693
+  _globals['_GRANTSERVICE']._serialized_start=1837
+  _globals['_GRANTSERVICE']._serialized_end=2337
 # @@protoc_insertion_point(module_scope)

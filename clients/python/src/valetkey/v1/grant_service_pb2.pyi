@@ -211,17 +211,23 @@ class CreateGrantResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     GRANT_FIELD_NUMBER: builtins.int
+    WARNINGS_FIELD_NUMBER: builtins.int
     @property
     def grant(self) -> Global___Grant:
         """The grant."""
+
+    @property
+    def warnings(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Ways in which it gives more than it seems to, or nothing to anybody, a sentence each, for people."""
 
     def __init__(
         self,
         *,
         grant: Global___Grant | None = ...,
+        warnings: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["grant", b"grant"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["grant", b"grant"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["grant", b"grant", "warnings", b"warnings"]) -> None: ...
 
 Global___CreateGrantResponse: typing_extensions.TypeAlias = CreateGrantResponse
 
@@ -338,17 +344,23 @@ class UpdateGrantResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     GRANT_FIELD_NUMBER: builtins.int
+    WARNINGS_FIELD_NUMBER: builtins.int
     @property
     def grant(self) -> Global___Grant:
         """The grant, with its new version."""
+
+    @property
+    def warnings(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """As in CreateGrantResponse."""
 
     def __init__(
         self,
         *,
         grant: Global___Grant | None = ...,
+        warnings: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["grant", b"grant"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["grant", b"grant"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["grant", b"grant", "warnings", b"warnings"]) -> None: ...
 
 Global___UpdateGrantResponse: typing_extensions.TypeAlias = UpdateGrantResponse
 

@@ -1,0 +1,38 @@
+"""What whoever makes a grant should be told: that it gives more than it seems to, or nothing to anybody."""
+
+from collections.abc import Collection, Sequence
+
+from valetkey_broker.authz.grants import CompiledGrant
+from valetkey_broker.model import Connector, Grant, too_many, voucher
+
+
+def warnings_of(grant: Grant, connectors: Sequence[Connector], vouchers: Collection[str], now: float) -> Sequence[str]:
+    """Returns a sentence for each way in which a valid grant is hardly what was meant.
+
+    `connectors` are those of the grant that are still there, `vouchers` whom the settings believe: `oidc:ISSUER`,
+    `spiffe://TRUST-DOMAIN`. `now` is in Unix seconds.
+    """
+    compiled = CompiledGrant(grant)
+    told = []
+    for pattern in grant.principals:
+        if whom := too_many(pattern):
+            but = ", unless the attributes say who" if grant.attributes else ""
+            told.append(f"the principal {pattern.text} means {whom}{but}; name it more closely if it should not")
+        by = voucher(pattern.text)
+        if by and by not in vouchers:
+            told.append(
+                f"the principal {pattern.text} can be nobody: the broker's settings know no "
+                f"{by.removeprefix('oidc:')}; compare character by character, slashes at the end included"
+            )
+    if grant.prefixes:
+        told.append(
+            "the grant has paths, for which no token can be given yet, and it never gives the whole container: until "
+            "paths are served it lets nobody have anything"
+        )
+    if all(c.resource is not None and not compiled.admits_container(c.resource.container) for c in connectors):
+        served = ", ".join(sorted({str(c.resource) for c in connectors}))
+        why = f"its connectors serve {served}, none of its containers" if served else "its connectors are gone"
+        told.append(f"{why}: it lets nobody have anything")
+    if compiled.expires <= now:
+        told.append("the grant has ended: it lets nobody have anything")
+    return told

@@ -66,7 +66,8 @@ async def all_events(ledger: Ledger) -> list[Event]:
 
 async def test_event_reads_back_as_it_was(ledger: Ledger) -> None:
     """Every field of a decision is on record, in any script."""
-    full = issued(purpose="Übung für 模型 🚀", object="grants/training", reason="NONE", count=7)
+    details = {"error": 'a "quoted" größer', "roles": "admin"}
+    full = issued(purpose="Übung für 模型 🚀", object="grants/training", reason="NONE", count=7, details=details)
     await ledger.record(full)
     await ledger.record(Event(kind=EventKind.PRUNED, time=0.0))
     assert await all_events(ledger) == [full, Event(kind=EventKind.PRUNED, time=0.0)]

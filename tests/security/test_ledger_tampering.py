@@ -48,7 +48,8 @@ class Forger:
 async def ledger(tmp_path: Path) -> AsyncIterator[SqlLedger]:
     async with open_ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger:
         for number in range(RECORDS):
-            await ledger.record(issued(purpose=f"run {number}", principal="key:thief"))
+            details = {"error": "expired"} if number == 2 else {}
+            await ledger.record(issued(purpose=f"run {number}", principal="key:thief", details=details))
         assert (await ledger.verify()).intact
         yield ledger
 
@@ -74,6 +75,11 @@ def assert_broken(found: Verification, number: int, what: str) -> None:
         ("expires", 1_790_000_901),
         ("container", "other"),
         ("previous_hash", "00" * 32),
+        ("details", ""),
+        ("details", '{"error":"none"}'),
+        ("details", '{"error": "expired"}'),
+        ("version", 1),
+        ("version", 3),
         ("hash", "00" * 32),
         ("hash", "no hash at all"),
         ("previous_hash", "no hash at all"),

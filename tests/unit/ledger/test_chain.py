@@ -11,19 +11,20 @@ from hypothesis import strategies as st
 from support.ledgers import issued
 from valetkey_broker.ledger.chain import GENESIS, MAX_CHARACTERS, extend, hash_of, stored_event
 from valetkey_broker.ledger.schema import COLUMNS
-from valetkey_broker.model import Event, EventKind, Head
+from valetkey_broker.model import MOST_DETAIL_CHARACTERS, MOST_DETAILS, Event, EventKind, Head, cut, details_of
 
 WRITER = "11111111-1111-4111-8111-111111111111"
 
 
 def test_hash_is_as_documented() -> None:
     """An auditor can compute each hash from the columns with nothing but JSON and SHA-256."""
-    event = issued(lease_id="lease", request_id="request", purpose="größer")
+    details = {"roles": "admin", "error": "größer"}
+    event = issued(lease_id="lease", request_id="request", purpose="größer", details=details)
     rows, head = extend(Head(WRITER, 0, GENESIS), [event])
     assert hashlib.sha256(b"valetkey-ledger-1").hexdigest() == GENESIS
     canonical = json.dumps(
         [
-            "valetkey-ledger-1",
+            "valetkey-ledger-2",
             WRITER,
             1,
             "token-issued",
@@ -49,12 +50,14 @@ def test_hash_is_as_documented() -> None:
             1,
             "demoaccount",
             "models",
+            '{"error":"größer","roles":"admin"}',
         ],
         separators=(",", ":"),
         ensure_ascii=True,
     )
     expected = hashlib.sha256(bytes.fromhex(GENESIS) + canonical.encode()).hexdigest()
     assert rows[0][:4] == (WRITER, 1, GENESIS, expected)
+    assert rows[0][-2] == 2
     assert head == Head(WRITER, 1, expected)
 
 
@@ -68,16 +71,19 @@ _NUMBER = st.integers(0, 2**64)
         Event,
         kind=st.sampled_from(EventKind),
         time=st.floats(0, 4e9),
-        **{f.name: _TEXT if f.type is str else _NUMBER for f in dataclasses.fields(Event)[2:]},
+        **{f.name: _TEXT if f.type is str else _NUMBER for f in dataclasses.fields(Event)[2:-1]},
+        details=st.dictionaries(st.sampled_from(["error", "roles", "a_1"]), _TEXT.map(cut)),
     )
 )
 def test_a_row_hashes_to_what_is_stored_of_it(event: Event) -> None:
     """The short way to the canonical form gives what the JSON encoder gives, for whatever an event holds."""
     (row,), head = extend(Head(WRITER, 6, "11" * 32), [event])
-    canonical = json.dumps(["valetkey-ledger-1", row[0], row[1], *row[4:]], separators=(",", ":"))
+    canonical = json.dumps(["valetkey-ledger-2", row[0], row[1], *row[4:-2], row[-1]], separators=(",", ":"))
     assert row[3] == hashlib.sha256(bytes.fromhex("11" * 32) + canonical.encode("ascii")).hexdigest() == head.hash
     assert hash_of(row, "11" * 32) == row[3]
-    assert all(len(value) <= MAX_CHARACTERS and value.isprintable() for value in row if isinstance(value, str))
+    assert all(len(value) <= MAX_CHARACTERS and value.isprintable() for value in row[:-1] if isinstance(value, str))
+    assert row[-1].isprintable()
+    assert stored_event((1, *row)).event.details.keys() == event.details.keys()
 
 
 def test_every_field_is_hashed() -> None:
@@ -90,6 +96,10 @@ def test_every_field_is_hashed() -> None:
             continue
         changed = [*row]
         changed[index] = value + 1 if isinstance(value, int) else f"{value}x"
+        if COLUMNS[index] == "version":
+            with pytest.raises(ValueError, match="no form that is known"):
+                hash_of(changed, GENESIS)
+            continue
         assert hash_of(changed, GENESIS) != row[3], index
     assert hash_of(row, "11" * 32) != row[3]
 
@@ -97,7 +107,7 @@ def test_every_field_is_hashed() -> None:
 def test_fields_of_the_event_and_of_the_table_are_the_same() -> None:
     """A field added to the event without a migration is noticed here, not lost in silence."""
     fields = {field.name for field in dataclasses.fields(Event)} - {"time"} | {"time_us"}
-    assert fields == set(COLUMNS) - {"writer", "sequence", "previous_hash", "hash", "account", "container"}
+    assert fields == set(COLUMNS) - {"writer", "sequence", "previous_hash", "hash", "account", "container", "version"}
 
 
 _texts = st.text(max_size=40)
@@ -151,6 +161,51 @@ def test_no_secret_reaches_a_record(field: str, secret: str) -> None:
     assert recorded.startswith("see ")
     assert "***" in recorded
     assert hash_of(rows[0], GENESIS) == rows[0][3]
+
+
+def test_no_secret_reaches_the_details() -> None:
+    """Details are filtered by their shape and by their name, and stay whole otherwise."""
+    details = {"error": f"see {PLANTED[1]} ok", "client_secret": "hunter2", "roles": "admin, viewer"}
+    rows, _ = extend(Head(WRITER, 0, GENESIS), [issued(details=details)])
+    assert "k" * 20 not in str(rows)
+    recorded = stored_event((1, *rows[0])).event.details
+    assert recorded["client_secret"] == "***"
+    assert recorded["roles"] == "admin, viewer"
+    assert recorded["error"].startswith("see ")
+
+
+@pytest.mark.parametrize(
+    ("details", "says"),
+    [
+        ({f"d{number}": "x" for number in range(MOST_DETAILS + 1)}, "17 details"),
+        ({"error": "x" * (MOST_DETAIL_CHARACTERS + 1)}, "the detail error has 501 characters"),
+        ({"Error": "x"}, "is named 'Error'"),
+        ({"": "x"}, "is named ''"),
+        ({"a" * 33: "x"}, "is named 'aaa"),
+        ({"a\n": "x"}, "is named"),
+    ],
+)
+def test_details_have_bounds(details: dict[str, str], says: str) -> None:
+    """Whatever a later kind of record holds, no record grows without a limit; the mistake shows where it is made."""
+    with pytest.raises(ValueError, match=says):
+        issued(details=details)
+    assert issued(details={"e" * 32: "x" * MOST_DETAIL_CHARACTERS}).details
+
+
+def test_details_are_cut_by_who_makes_them() -> None:
+    """Texts from outside are cut to what an event takes, and what has no value is left out."""
+    made = details_of(error="x" * 600, roles="")
+    assert made == {"error": "x" * 499 + "…"}
+    assert issued(details=made).details == made
+
+
+@pytest.mark.parametrize("stored", ["no JSON", "[1]", '"text"', "{", '{"a":1,"b":[2]}', '{"a\\u001b":"b"}'])
+def test_details_that_somebody_else_made_can_be_listed(stored: str) -> None:
+    """A record that was tampered with does not end the list that it stands in; the check names it."""
+    (row,), _ = extend(Head(WRITER, 0, GENESIS), [issued()])
+    found = stored_event((1, *row[:-1], stored)).event.details
+    assert found
+    assert all(name.isprintable() and text.isprintable() for name, text in found.items())
 
 
 def test_account_and_container_come_from_the_filtered_resource() -> None:

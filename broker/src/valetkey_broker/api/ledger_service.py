@@ -202,6 +202,7 @@ def _event(stored: StoredEvent) -> pb.Event:
         purpose=event.purpose,
         count=event.count,
         hash=bytes.fromhex(stored.hash),
+        details=event.details,
     )
     if event.kind is EventKind.TOKEN_ISSUED:
         message.ttl.seconds = event.ttl

@@ -1,21 +1,22 @@
 """How records are chained: the canonical form of a record, and its hash over the one before it.
 
 hash = SHA-256(previous hash, 32 bytes ‖ canonical form), where the canonical form is the JSON array, in ASCII and
-without spaces, of "valetkey-ledger-1", the writer, the sequence, and every other column in the order of the table. The
-first record of a writer follows `GENESIS`.
+without spaces, of the form's name, the writer, the sequence, and the other columns in the order of the table: for
+"valetkey-ledger-1" from `kind` to `container`, for "valetkey-ledger-2" `details` besides. The column `version` says
+which; one chain may hold both. The first record of a writer follows `GENESIS`.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 from urllib.parse import urlsplit
 
 from valetkey_broker.ledger.schema import COLUMNS, NUMBERS
-from valetkey_broker.model import Event, EventKind, Head, StoredEvent
-from valetkey_broker.observability.redaction import scrub
+from valetkey_broker.model import MOST_DETAIL_CHARACTERS, Event, EventKind, Head, StoredEvent, check_details, cut
+from valetkey_broker.observability.redaction import scrub, scrub_named
 
 GENESIS = hashlib.sha256(b"valetkey-ledger-1").hexdigest()
 Row = tuple[Any, ...]
@@ -24,9 +25,13 @@ Row = tuple[Any, ...]
 # A resource id has 1,200 characters at most and everything else far fewer, so only what nobody checked is cut.
 MAX_CHARACTERS = 1500
 _MAX_INTEGER = 2**63 - 1
-_VERSION = "valetkey-ledger-1"
+_FIRST_FORM = "valetkey-ledger-1"
+_FORM_NAME = "valetkey-ledger-2"
+VERSION = 2
+"""The version of the form that is written."""
 _PLACE = ("writer", "sequence", "previous_hash", "hash")
-_FIELDS = COLUMNS[len(_PLACE) :]
+_LATER = ("version", "details")
+_FIELDS = COLUMNS[len(_PLACE) : -len(_LATER)]
 _EVENT_FIELDS = [name for name in _FIELDS if name not in ("kind", "time_us", "account", "container")]
 # What callers may have put into words of their own. People paste keys and SAS URLs where a name or a purpose belongs.
 _FREE = ("request_id", "method", "object", "connector", "resource", "reason", "purpose")
@@ -36,9 +41,11 @@ _RESOURCE = _EVENT_FIELDS.index("resource")
 _values = attrgetter(*_EVENT_FIELDS)
 _texts = attrgetter(*(name for name in _EVENT_FIELDS if name not in NUMBERS))
 _encode = json.JSONEncoder(separators=(",", ":")).encode
-# The canonical form of a record in which nothing needs escaping: what the encoder makes of it, in a fifth of the time.
-_FORM = ",".join("%d" if name in NUMBERS else '"%s"' for name in ("writer", "sequence", *_FIELDS))
-_PLAIN = f'["{_VERSION}",{_FORM}]'
+_encode_details = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, sort_keys=True).encode
+# The canonical form of a record without details in which nothing needs escaping: what the encoder makes of it, in a
+# fifth of the time.
+_COLUMNS_FORM = ",".join("%d" if name in NUMBERS else '"%s"' for name in ("writer", "sequence", *_FIELDS))
+_PLAIN = f'["{_FORM_NAME}",{_COLUMNS_FORM},""]'
 _QUOTES = _PLAIN.count('"')
 
 
@@ -50,11 +57,13 @@ def extend(head: Head, events: Iterable[Event]) -> tuple[list[Row], Head]:
         sequence += 1
         fields = _fields(event, _values(event))
         canonical = _PLAIN % (writer, sequence, *fields)
-        if not _is_plain(canonical, event):
+        details = ""
+        if event.details or not _is_plain(canonical, event):
             fields = _fields(event, _cleaned(event))
-            canonical = _encode((_VERSION, writer, sequence, *fields))
+            details = _details(event.details)
+            canonical = _encode((_FORM_NAME, writer, sequence, *fields, details))
         own = _hash(previous, canonical)
-        rows.append((writer, sequence, previous, own, *fields))
+        rows.append((writer, sequence, previous, own, *fields, VERSION, details))
         previous = own
     return rows, Head(writer, sequence, previous)
 
@@ -62,9 +71,16 @@ def extend(head: Head, events: Iterable[Event]) -> tuple[list[Row], Head]:
 def hash_of(row: Sequence[Any], previous: str) -> str:
     """Returns the hash that a stored row ought to have after a record whose hash is `previous`.
 
-    Raises ValueError where `previous` is no hash.
+    Raises ValueError where `previous` is no hash, where the form of the row is not known, and where it holds what its
+    form does not cover.
     """
-    return _hash(previous, _encode((_VERSION, row[0], row[1], *row[len(_PLACE) :])))
+    version, details = row[-len(_LATER) :]
+    place_and_fields = (row[0], row[1], *row[len(_PLACE) : -len(_LATER)])
+    if version == VERSION:
+        return _hash(previous, _encode((_FORM_NAME, *place_and_fields, details)))
+    if version == 1 and details == "":
+        return _hash(previous, _encode((_FIRST_FORM, *place_and_fields)))
+    raise ValueError("the row is of no form that is known")
 
 
 def stored_event(row: Sequence[Any]) -> StoredEvent:
@@ -74,6 +90,7 @@ def stored_event(row: Sequence[Any]) -> StoredEvent:
         kind=EventKind(values["kind"]),
         time=values["time_us"] / 1e6,
         **{name: values[name] for name in _EVENT_FIELDS},
+        details=_read_details(values["details"]),
     )
     return StoredEvent(row[0], values["writer"], values["sequence"], values["previous_hash"], values["hash"], event)
 
@@ -114,11 +131,31 @@ def _cleaned(event: Event) -> Row:
     return tuple(min(value, _MAX_INTEGER) if isinstance(value, int) else value for value in values)
 
 
-def clean(text: str) -> str:
-    """Returns `text` printable, with escapes for what is not, and no longer than `MAX_CHARACTERS`."""
+def _details(details: Mapping[str, str]) -> str:
+    """Returns details as they may be written."""
+    if not details:
+        return ""
+    cleaned = {name: clean(scrub_named(name, value), MOST_DETAIL_CHARACTERS) for name, value in details.items()}
+    return _encode_details(cleaned)
+
+
+def _read_details(text: str) -> dict[str, str]:
+    """Returns stored details; what somebody else made of them stands there as it is."""
+    if not text:
+        return {}
+    try:
+        details = {name: clean(value) for name, value in json.loads(text).items()}
+        check_details(details)
+    except (ValueError, TypeError, AttributeError):
+        return {"unreadable": clean(str(text), MOST_DETAIL_CHARACTERS)}
+    return details
+
+
+def clean(text: str, most: int = MAX_CHARACTERS) -> str:
+    """Returns `text` printable, with escapes for what is not, and no longer than `most`."""
     if not text.isprintable():
         text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
+    return cut(text, most)
 
 
 @lru_cache(maxsize=4096)  # tokens are issued for the same few containers all day

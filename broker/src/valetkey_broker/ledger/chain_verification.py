@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
-from valetkey_broker.ledger.chain import GENESIS, Row, hash_of
+from valetkey_broker.ledger.chain import GENESIS, VERSION, Row, hash_of
 from valetkey_broker.ledger.database import Database
 from valetkey_broker.ledger.prune import attested
 from valetkey_broker.ledger.schema import COLUMNS, checkpoints, events
@@ -19,8 +19,8 @@ from valetkey_broker.model import EventKind, Head, Verification
 
 _CHUNK = 1000
 _BREATH_SECONDS = 0.001
-_KIND, _WRITER, _SEQUENCE, _PREVIOUS, _HASH = (
-    COLUMNS.index(name) for name in ("kind", "writer", "sequence", "previous_hash", "hash")
+_WRITER, _SEQUENCE, _PREVIOUS, _HASH, _VERSION = (
+    COLUMNS.index(name) for name in ("writer", "sequence", "previous_hash", "hash", "version")
 )
 
 
@@ -97,6 +97,11 @@ class _Check:
             if elsewhere is not None:
                 return f"records were reordered: sequence {expected} was due here and is record {elsewhere}"
             return f"records were removed before it: sequence {expected} was due"
+        if isinstance(row[_VERSION], int) and row[_VERSION] > VERSION:
+            return (
+                f"its form has version {row[_VERSION]}, and this broker knows {VERSION} at most: either it was "
+                "changed, or a newer broker wrote it, which can check it"
+            )
         try:
             fits = row[_HASH] == hash_of(row, row[_PREVIOUS])
         except (ValueError, TypeError):

@@ -165,8 +165,11 @@ def explain(database: Database, error: Exception) -> ConfigurationError:
             f"the ledger {database.name} cannot be opened: there is no directory {directory}; make it, writable for "
             "the broker's user, or name another file in ledger.url"
         )
+    remedy = "see ledger.url"
+    if cause == "not-allowed" and not database.is_sqlite:
+        remedy = "where an update changes the tables, let the role that owns them start this version once"
     return ConfigurationError(
-        f"the ledger {database.name} cannot be opened: {sentence(cause)} ({type(error).__name__}); see ledger.url"
+        f"the ledger {database.name} cannot be opened: {sentence(cause)} ({type(error).__name__}); {remedy}"
     )
 
 

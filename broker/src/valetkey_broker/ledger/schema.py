@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, UniqueConstraint, literal_column
 
-HEAD_REVISION = "0001"
+HEAD_REVISION = "0002"
 """The migration that makes the tables as they stand here."""
 VERSION_TABLE = "ledger_version"
 
@@ -44,6 +44,11 @@ events = Table(
     # Taken from the resource, so that leases can be found by them.
     Column("account", String, nullable=False),
     Column("container", String, nullable=False),
+    # Which canonical form was hashed, see chain.py. The defaults are those of records from before these columns, and of
+    # a broker that does not know them and writes beside this one.
+    Column("version", BigInteger, nullable=False, server_default="1"),
+    # A JSON object of texts, its names in order; empty where there are none.
+    Column("details", String, nullable=False, server_default=""),
     UniqueConstraint("writer", "sequence", name="ledger_events_place"),
     # A rowid that was used stays used: a removed record's id never comes back.
     sqlite_autoincrement=True,

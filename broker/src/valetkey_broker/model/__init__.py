@@ -5,7 +5,20 @@ from valetkey_broker.model.call import CallInfo
 from valetkey_broker.model.cloud import CloudProfile
 from valetkey_broker.model.connector import AuthMethod, AzureConfig, Connector, ConnectorType, Credential
 from valetkey_broker.model.errors import InvalidFieldError
-from valetkey_broker.model.event import Event, EventFilter, EventKind, Head, LeaseFilter, StoredEvent, Verification
+from valetkey_broker.model.event import (
+    MOST_DETAIL_CHARACTERS,
+    MOST_DETAILS,
+    Event,
+    EventFilter,
+    EventKind,
+    Head,
+    LeaseFilter,
+    StoredEvent,
+    Verification,
+    check_details,
+    cut,
+    details_of,
+)
 from valetkey_broker.model.grant import CONSUMER_PERMISSIONS, ConsumerRole, Grant, GrantedConnector
 from valetkey_broker.model.lease import DelegationKey, Lease, SasRequest, SignedToken, parse_source_ip
 from valetkey_broker.model.names import check_account, check_name, check_uuid
@@ -18,6 +31,8 @@ from valetkey_broker.model.secret import Secret
 
 __all__ = [
     "CONSUMER_PERMISSIONS",
+    "MOST_DETAILS",
+    "MOST_DETAIL_CHARACTERS",
     "ApiKey",
     "AuthMethod",
     "AzureConfig",
@@ -55,9 +70,12 @@ __all__ = [
     "Verification",
     "api_key_digest",
     "check_account",
+    "check_details",
     "check_name",
     "check_prefix",
     "check_uuid",
+    "cut",
+    "details_of",
     "new_api_key",
     "parse_source_ip",
     "principal_pattern",

@@ -1,6 +1,8 @@
 """What the ledger keeps of a decision. Nothing in it is secret."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 from valetkey_broker.model.statically_frozen import statically_frozen
@@ -18,12 +20,21 @@ class EventKind(Enum):
     CHANGE_FAILED = "change-failed"
 
 
+MOST_DETAILS = 16
+"""How many details an event may have."""
+MOST_DETAIL_CHARACTERS = 500
+"""How long the value of one may be."""
+_DETAIL_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+
 @statically_frozen
 class Event:
     """One decision, as it is handed to the ledger. Times are Unix seconds; empty strings stand for "not known".
 
     `signature_sha256` is the hash, in hex, of a SAS's signature as it stands in the token after URL decoding.
-    `count` is how many alike this one stands for.
+    `count` is how many alike this one stands for. `details` is what only some kinds of event have to tell, by names
+    such as `error`: what a kind that is added later needs goes there. Making one raises ValueError where they are
+    beyond their bounds, which is a mistake of the code: `details_of` keeps to them.
     """
 
     kind: EventKind
@@ -47,6 +58,34 @@ class Event:
     reason: str = ""
     purpose: str = ""
     count: int = 1
+    details: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        if self.details:
+            check_details(self.details)
+
+
+def details_of(**values: str) -> dict[str, str]:
+    """Returns the details of an event: those that have a value, each cut to `MOST_DETAIL_CHARACTERS`."""
+    return {name: cut(value) for name, value in values.items() if value}
+
+
+def cut(text: str, most: int = MOST_DETAIL_CHARACTERS) -> str:
+    """Returns `text` no longer than `most` characters; what was cut ends in an ellipsis."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def check_details(details: Mapping[str, str]) -> None:
+    """Raises ValueError where `details` are beyond the bounds of an event's."""
+    if len(details) > MOST_DETAILS:
+        raise ValueError(f"an event has {len(details)} details; expected at most {MOST_DETAILS}")
+    for name, value in details.items():
+        if not _DETAIL_NAME.fullmatch(name):
+            raise ValueError(f"a detail is named {name!r}; expected lower-case letters, digits and _, at most 32")
+        if len(value) > MOST_DETAIL_CHARACTERS:
+            raise ValueError(
+                f"the detail {name} has {len(value)} characters; expected {MOST_DETAIL_CHARACTERS} at most"
+            )
 
 
 @dataclass(frozen=True, slots=True)

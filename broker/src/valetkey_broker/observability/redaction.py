@@ -41,6 +41,11 @@ def scrub(text: str) -> str:
     return text
 
 
+def scrub_named(name: str, value: str) -> str:
+    """Returns what may be shown of a field's value, by the name of the field and by the value's shape."""
+    return _STARS if _names_secret(name) else scrub(value)
+
+
 @lru_cache(maxsize=1024)  # the names of fields stand in the code, so there are few
 def _names_secret(name: str) -> bool:
     return _SECRET_NAMES.search(name) is not None
@@ -56,7 +61,7 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
         event["frames"] = frames(error)
     for name, value in event.items():
         if isinstance(value, str):
-            event[name] = _STARS if _names_secret(name) else scrub(value)
+            event[name] = scrub_named(name, value)
         elif isinstance(value, int | float | bool) or value is None:
             continue
         else:

@@ -101,4 +101,5 @@ def _sum(known: Event, event: Event) -> Event:
     if known.peer != event.peer:
         network = network_of(known.peer)
         differing["peer"] = network if network == network_of(event.peer) else ""
-    return replace(known, count=known.count + event.count, **differing)  # type: ignore[arg-type] # only texts
+    details = {name: value for name, value in known.details.items() if event.details.get(name) == value}
+    return replace(known, count=known.count + event.count, details=details, **differing)  # type: ignore[arg-type] # only texts

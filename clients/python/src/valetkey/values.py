@@ -214,7 +214,7 @@ class Event:
     """One record of the ledger. Hashes are in hex; empty strings, 0 and None stand for "does not apply".
 
     `id` is its position in the ledger, `sequence` that in the chain of its `writer`. `count` is how many alike it
-    stands for.
+    stands for. `details` is what only some kinds of record have to tell, by name.
     """
 
     id: int
@@ -242,6 +242,7 @@ class Event:
     purpose: str
     count: int
     hash: str
+    details: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

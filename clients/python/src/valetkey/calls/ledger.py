@@ -174,4 +174,5 @@ def _event(message: ledger_pb.Event) -> values.Event:
         purpose=message.purpose,
         count=message.count,
         hash=message.hash.hex(),
+        details=dict(sorted(message.details.items())),
     )

@@ -35,6 +35,7 @@ def event_json(event: Event) -> dict[str, Any]:
         "reason": event.reason,
         "purpose": event.purpose,
         "count": event.count,
+        "details": dict(sorted(event.details.items())),
         "hash": event.hash,
     }
 
@@ -92,5 +93,6 @@ def _why(event: Event) -> str:
         f"grant={event.grant}" if event.grant else "",
         f"reason={event.reason}" if event.reason else "",
         f"x{event.count}" if event.count > 1 else "",
+        *(f"{name}={value!r}" for name, value in sorted(event.details.items())),
     ]
     return " ".join(part for part in parts if part)

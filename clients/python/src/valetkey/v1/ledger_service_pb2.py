@@ -27,33 +27,37 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from valetkey.v1 import common_pb2 as valetkey_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n valetkey/v1/ledger_service.proto\x12\x0bvaletkey.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18valetkey/v1/common.proto\"\xca\x04\n\x05\x45vent\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0e\n\x06writer\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12$\n\x04kind\x18\x05 \x01(\x0e\x32\x16.valetkey.v1.EventKind\x12\x0e\n\x06method\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\x11\n\tprincipal\x18\x08 \x01(\t\x12\x16\n\x0e\x61uthentication\x18\t \x01(\t\x12\x0c\n\x04peer\x18\n \x01(\t\x12\x0e\n\x06object\x18\x0b \x01(\t\x12\x11\n\tconnector\x18\x0c \x01(\t\x12\x15\n\rconnector_uid\x18\r \x01(\t\x12\x1a\n\x12\x63redential_version\x18\x0e \x01(\x05\x12\x10\n\x08resource\x18\x0f \x01(\t\x12,\n\x0bpermissions\x18\x10 \x03(\x0e\x32\x17.valetkey.v1.Permission\x12&\n\x03ttl\x18\x11 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x65xpire_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08lease_id\x18\x13 \x01(\t\x12\x18\n\x10signature_sha256\x18\x14 \x01(\x0c\x12\r\n\x05grant\x18\x15 \x01(\t\x12\x0e\n\x06reason\x18\x16 \x01(\t\x12\x0f\n\x07purpose\x18\x17 \x01(\t\x12\r\n\x05\x63ount\x18\x18 \x01(\x05\x12\x0c\n\x04hash\x18\x19 \x01(\x0c\"\x96\x02\n\x05Lease\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x11\n\tconnector\x18\x03 \x01(\t\x12\x1a\n\x12\x63redential_version\x18\x04 \x01(\x05\x12\x10\n\x08resource\x18\x05 \x01(\t\x12,\n\x0bpermissions\x18\x06 \x03(\x0e\x32\x17.valetkey.v1.Permission\x12.\n\nissue_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05grant\x18\t \x01(\t\x12\x0f\n\x07purpose\x18\n \x01(\t\"\x8e\x01\n\x11ListLeasesRequest\x12\x17\n\x0finclude_expired\x18\x01 \x01(\x08\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x11\n\tconnector\x18\x03 \x01(\t\x12\x13\n\x0bresource_id\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"Q\n\x12ListLeasesResponse\x12\"\n\x06leases\x18\x01 \x03(\x0b\x32\x12.valetkey.v1.Lease\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa4\x02\n\x11ListEventsRequest\x12\x10\n\x08\x61\x66ter_id\x18\x01 \x01(\x03\x12\x0e\n\x06newest\x18\x02 \x01(\x08\x12$\n\x04kind\x18\x03 \x01(\x0e\x32\x16.valetkey.v1.EventKind\x12\x11\n\tprincipal\x18\x04 \x01(\t\x12\x11\n\tconnector\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x10\n\x08lease_id\x18\x07 \x01(\t\x12)\n\x05since\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\n \x01(\x05\x12\x12\n\nunfinished\x18\x0b \x01(\x08\"O\n\x12ListEventsResponse\x12\"\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x12.valetkey.v1.Event\x12\x15\n\rnext_after_id\x18\x02 \x01(\x03\"?\n\x13VerifyLedgerRequest\x12(\n\x07\x61nchors\x18\x01 \x03(\x0b\x32\x17.valetkey.v1.LedgerHead\"<\n\nLedgerHead\x12\x0e\n\x06writer\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x0c\n\x04hash\x18\x03 \x01(\x0c\"\x83\x01\n\x14VerifyLedgerResponse\x12\x0e\n\x06intact\x18\x01 \x01(\x08\x12\x0f\n\x07records\x18\x02 \x01(\x03\x12\x0f\n\x07problem\x18\x03 \x01(\t\x12\x11\n\tbroken_id\x18\x04 \x01(\x03\x12&\n\x05heads\x18\x05 \x03(\x0b\x32\x17.valetkey.v1.LedgerHead*\xf0\x01\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45VENT_KIND_TOKEN_ISSUED\x10\x01\x12\x15\n\x11\x45VENT_KIND_DENIED\x10\x02\x12$\n EVENT_KIND_AUTHENTICATION_FAILED\x10\x03\x12\x1b\n\x17\x45VENT_KIND_ADMIN_CHANGE\x10\x04\x12\x15\n\x11\x45VENT_KIND_PRUNED\x10\x05\x12\x1b\n\x17\x45VENT_KIND_CHANGE_BEGUN\x10\x06\x12\x1c\n\x18\x45VENT_KIND_CHANGE_FAILED\x10\x07\x32\x82\x02\n\rLedgerService\x12M\n\nListLeases\x12\x1e.valetkey.v1.ListLeasesRequest\x1a\x1f.valetkey.v1.ListLeasesResponse\x12M\n\nListEvents\x12\x1e.valetkey.v1.ListEventsRequest\x1a\x1f.valetkey.v1.ListEventsResponse\x12S\n\x0cVerifyLedger\x12 .valetkey.v1.VerifyLedgerRequest\x1a!.valetkey.v1.VerifyLedgerResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n valetkey/v1/ledger_service.proto\x12\x0bvaletkey.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18valetkey/v1/common.proto\"\xac\x05\n\x05\x45vent\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0e\n\x06writer\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12$\n\x04kind\x18\x05 \x01(\x0e\x32\x16.valetkey.v1.EventKind\x12\x0e\n\x06method\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\x11\n\tprincipal\x18\x08 \x01(\t\x12\x16\n\x0e\x61uthentication\x18\t \x01(\t\x12\x0c\n\x04peer\x18\n \x01(\t\x12\x0e\n\x06object\x18\x0b \x01(\t\x12\x11\n\tconnector\x18\x0c \x01(\t\x12\x15\n\rconnector_uid\x18\r \x01(\t\x12\x1a\n\x12\x63redential_version\x18\x0e \x01(\x05\x12\x10\n\x08resource\x18\x0f \x01(\t\x12,\n\x0bpermissions\x18\x10 \x03(\x0e\x32\x17.valetkey.v1.Permission\x12&\n\x03ttl\x18\x11 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x65xpire_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08lease_id\x18\x13 \x01(\t\x12\x18\n\x10signature_sha256\x18\x14 \x01(\x0c\x12\r\n\x05grant\x18\x15 \x01(\t\x12\x0e\n\x06reason\x18\x16 \x01(\t\x12\x0f\n\x07purpose\x18\x17 \x01(\t\x12\r\n\x05\x63ount\x18\x18 \x01(\x05\x12\x0c\n\x04hash\x18\x19 \x01(\x0c\x12\x30\n\x07\x64\x65tails\x18\x1a \x03(\x0b\x32\x1f.valetkey.v1.Event.DetailsEntry\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x96\x02\n\x05Lease\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x11\n\tconnector\x18\x03 \x01(\t\x12\x1a\n\x12\x63redential_version\x18\x04 \x01(\x05\x12\x10\n\x08resource\x18\x05 \x01(\t\x12,\n\x0bpermissions\x18\x06 \x03(\x0e\x32\x17.valetkey.v1.Permission\x12.\n\nissue_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05grant\x18\t \x01(\t\x12\x0f\n\x07purpose\x18\n \x01(\t\"\x8e\x01\n\x11ListLeasesRequest\x12\x17\n\x0finclude_expired\x18\x01 \x01(\x08\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x11\n\tconnector\x18\x03 \x01(\t\x12\x13\n\x0bresource_id\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"Q\n\x12ListLeasesResponse\x12\"\n\x06leases\x18\x01 \x03(\x0b\x32\x12.valetkey.v1.Lease\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa4\x02\n\x11ListEventsRequest\x12\x10\n\x08\x61\x66ter_id\x18\x01 \x01(\x03\x12\x0e\n\x06newest\x18\x02 \x01(\x08\x12$\n\x04kind\x18\x03 \x01(\x0e\x32\x16.valetkey.v1.EventKind\x12\x11\n\tprincipal\x18\x04 \x01(\t\x12\x11\n\tconnector\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x10\n\x08lease_id\x18\x07 \x01(\t\x12)\n\x05since\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\n \x01(\x05\x12\x12\n\nunfinished\x18\x0b \x01(\x08\"O\n\x12ListEventsResponse\x12\"\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x12.valetkey.v1.Event\x12\x15\n\rnext_after_id\x18\x02 \x01(\x03\"?\n\x13VerifyLedgerRequest\x12(\n\x07\x61nchors\x18\x01 \x03(\x0b\x32\x17.valetkey.v1.LedgerHead\"<\n\nLedgerHead\x12\x0e\n\x06writer\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x0c\n\x04hash\x18\x03 \x01(\x0c\"\x83\x01\n\x14VerifyLedgerResponse\x12\x0e\n\x06intact\x18\x01 \x01(\x08\x12\x0f\n\x07records\x18\x02 \x01(\x03\x12\x0f\n\x07problem\x18\x03 \x01(\t\x12\x11\n\tbroken_id\x18\x04 \x01(\x03\x12&\n\x05heads\x18\x05 \x03(\x0b\x32\x17.valetkey.v1.LedgerHead*\xf0\x01\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45VENT_KIND_TOKEN_ISSUED\x10\x01\x12\x15\n\x11\x45VENT_KIND_DENIED\x10\x02\x12$\n EVENT_KIND_AUTHENTICATION_FAILED\x10\x03\x12\x1b\n\x17\x45VENT_KIND_ADMIN_CHANGE\x10\x04\x12\x15\n\x11\x45VENT_KIND_PRUNED\x10\x05\x12\x1b\n\x17\x45VENT_KIND_CHANGE_BEGUN\x10\x06\x12\x1c\n\x18\x45VENT_KIND_CHANGE_FAILED\x10\x07\x32\x82\x02\n\rLedgerService\x12M\n\nListLeases\x12\x1e.valetkey.v1.ListLeasesRequest\x1a\x1f.valetkey.v1.ListLeasesResponse\x12M\n\nListEvents\x12\x1e.valetkey.v1.ListEventsRequest\x1a\x1f.valetkey.v1.ListEventsResponse\x12S\n\x0cVerifyLedger\x12 .valetkey.v1.VerifyLedgerRequest\x1a!.valetkey.v1.VerifyLedgerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'valetkey.v1.ledger_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EVENTKIND']._serialized_start=1876
-  _globals['_EVENTKIND']._serialized_end=2116
+  _globals['_EVENT_DETAILSENTRY']._loaded_options = None
+  _globals['_EVENT_DETAILSENTRY']._serialized_options = b'8\001'
+  _globals['_EVENTKIND']._serialized_start=1974
+  _globals['_EVENTKIND']._serialized_end=2214
   _globals['_EVENT']._serialized_start=141
-  _globals['_EVENT']._serialized_end=727
-  _globals['_LEASE']._serialized_start=730
-  _globals['_LEASE']._serialized_end=1008
-  _globals['_LISTLEASESREQUEST']._serialized_start=1011
-  _globals['_LISTLEASESREQUEST']._serialized_end=1153
-  _globals['_LISTLEASESRESPONSE']._serialized_start=1155
-  _globals['_LISTLEASESRESPONSE']._serialized_end=1236
-  _globals['_LISTEVENTSREQUEST']._serialized_start=1239
-  _globals['_LISTEVENTSREQUEST']._serialized_end=1531
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=1533
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=1612
-  _globals['_VERIFYLEDGERREQUEST']._serialized_start=1614
-  _globals['_VERIFYLEDGERREQUEST']._serialized_end=1677
-  _globals['_LEDGERHEAD']._serialized_start=1679
-  _globals['_LEDGERHEAD']._serialized_end=1739
-  _globals['_VERIFYLEDGERRESPONSE']._serialized_start=1742
-  _globals['_VERIFYLEDGERRESPONSE']._serialized_end=1873
-  _globals['_LEDGERSERVICE']._serialized_start=2119
-  _globals['_LEDGERSERVICE']._serialized_end=2377
+  _globals['_EVENT']._serialized_end=825
+  _globals['_EVENT_DETAILSENTRY']._serialized_start=779
+  _globals['_EVENT_DETAILSENTRY']._serialized_end=825
+  _globals['_LEASE']._serialized_start=828
+  _globals['_LEASE']._serialized_end=1106
+  _globals['_LISTLEASESREQUEST']._serialized_start=1109
+  _globals['_LISTLEASESREQUEST']._serialized_end=1251
+  _globals['_LISTLEASESRESPONSE']._serialized_start=1253
+  _globals['_LISTLEASESRESPONSE']._serialized_end=1334
+  _globals['_LISTEVENTSREQUEST']._serialized_start=1337
+  _globals['_LISTEVENTSREQUEST']._serialized_end=1629
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=1631
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=1710
+  _globals['_VERIFYLEDGERREQUEST']._serialized_start=1712
+  _globals['_VERIFYLEDGERREQUEST']._serialized_end=1775
+  _globals['_LEDGERHEAD']._serialized_start=1777
+  _globals['_LEDGERHEAD']._serialized_end=1837
+  _globals['_VERIFYLEDGERRESPONSE']._serialized_start=1840
+  _globals['_VERIFYLEDGERRESPONSE']._serialized_end=1971
+  _globals['_LEDGERSERVICE']._serialized_start=2217
+  _globals['_LEDGERSERVICE']._serialized_end=2475
 # @@protoc_insertion_point(module_scope)

@@ -76,6 +76,22 @@ class Event(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class DetailsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     ID_FIELD_NUMBER: builtins.int
     WRITER_FIELD_NUMBER: builtins.int
     SEQUENCE_FIELD_NUMBER: builtins.int
@@ -101,6 +117,7 @@ class Event(google.protobuf.message.Message):
     PURPOSE_FIELD_NUMBER: builtins.int
     COUNT_FIELD_NUMBER: builtins.int
     HASH_FIELD_NUMBER: builtins.int
+    DETAILS_FIELD_NUMBER: builtins.int
     id: builtins.int
     """Position in the ledger, counts up; gaps are possible."""
     writer: builtins.str
@@ -159,6 +176,10 @@ class Event(google.protobuf.message.Message):
     def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the token ends."""
 
+    @property
+    def details(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """What only some kinds of record have to tell, by name: for example `error`, of a failed authentication."""
+
     def __init__(
         self,
         *,
@@ -187,9 +208,10 @@ class Event(google.protobuf.message.Message):
         purpose: builtins.str = ...,
         count: builtins.int = ...,
         hash: builtins.bytes = ...,
+        details: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["expire_time", b"expire_time", "time", b"time", "ttl", b"ttl"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["authentication", b"authentication", "connector", b"connector", "connector_uid", b"connector_uid", "count", b"count", "credential_version", b"credential_version", "expire_time", b"expire_time", "grant", b"grant", "hash", b"hash", "id", b"id", "kind", b"kind", "lease_id", b"lease_id", "method", b"method", "object", b"object", "peer", b"peer", "permissions", b"permissions", "principal", b"principal", "purpose", b"purpose", "reason", b"reason", "request_id", b"request_id", "resource", b"resource", "sequence", b"sequence", "signature_sha256", b"signature_sha256", "time", b"time", "ttl", b"ttl", "writer", b"writer"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["authentication", b"authentication", "connector", b"connector", "connector_uid", b"connector_uid", "count", b"count", "credential_version", b"credential_version", "details", b"details", "expire_time", b"expire_time", "grant", b"grant", "hash", b"hash", "id", b"id", "kind", b"kind", "lease_id", b"lease_id", "method", b"method", "object", b"object", "peer", b"peer", "permissions", b"permissions", "principal", b"principal", "purpose", b"purpose", "reason", b"reason", "request_id", b"request_id", "resource", b"resource", "sequence", b"sequence", "signature_sha256", b"signature_sha256", "time", b"time", "ttl", b"ttl", "writer", b"writer"]) -> None: ...
 
 Global___Event: typing_extensions.TypeAlias = Event
 

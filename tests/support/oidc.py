@@ -127,9 +127,9 @@ class FakeKeySource:
 class IssuerServer:
     """The issuer's HTTPS server. `fault` makes it fail; `requests` holds the path and the authorization of each."""
 
-    def __init__(self, directory: Path, path: str = "") -> None:
+    def __init__(self, directory: Path, path: str = "", *, port: int | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"https://127.0.0.1:{self.port}{path}"
         self.ca_file = directory / "ca.pem"
         self.signers = [Signer()]
@@ -160,6 +160,9 @@ class IssuerServer:
     async def _answer(self, request: web.Request) -> web.Response:
         self.requests.append((request.path, request.headers.get("Authorization")))
         discovery = request.path.endswith("/.well-known/openid-configuration")
+        kind = "application/json" if discovery else "application/jwk-set+json"
+        if kind not in request.headers.get("Accept", kind):  # As strict as a Kubernetes API server.
+            raise web.HTTPNotAcceptable
         if self.fault == "slow":
             await asyncio.sleep(30)
         if self.fault == "redirect":
@@ -172,7 +175,9 @@ class IssuerServer:
         elif self.fault == "no keys":
             document = {}
         answer = web.Response(
-            status=503 if self.fault == "status" else 200, body=_BODIES.get(self.fault, json.dumps(document).encode())
+            status=503 if self.fault == "status" else 200,
+            body=_BODIES.get(self.fault, json.dumps(document).encode()),
+            content_type=kind,
         )
         if self.fault == "compressed":
             answer.headers["Content-Encoding"] = "gzip"

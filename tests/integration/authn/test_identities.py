@@ -111,6 +111,30 @@ async def test_keys_from_a_file(tmp_path: Path) -> None:
     assert name == f"oidc:{issuer.url}#{SUBJECT}"
 
 
+async def test_keys_in_a_file_are_rotated_without_a_restart(tmp_path: Path) -> None:
+    """A key that is put into the file counts within seconds, and one that is taken out no more."""
+    issuer = IssuerServer(tmp_path / "issuer")
+    old, new = Signer("old"), Signer("new", which=1)
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps({"keys": [old.jwk()]}))
+    settings = {"issuer": issuer.url, "audience": "valetkey", "jwks_file": file}
+    async with identity_server(tmp_path, {"oidc": [settings]}) as server:
+
+        async def name(signer: Signer) -> str:
+            header = ("authorization", f"Bearer {issuer.mint(signer)}")
+            try:
+                return await server.name(server.main, header)
+            except grpc.aio.AioRpcError as error:
+                return error.code().name
+
+        assert [await name(old), await name(new)] == [f"oidc:{issuer.url}#{SUBJECT}", "UNAUTHENTICATED"]
+        file.write_text(json.dumps({"keys": [new.jwk()]}))
+        deadline = time.monotonic() + 20
+        while [await name(old), await name(new)] != ["UNAUTHENTICATED", f"oidc:{issuer.url}#{SUBJECT}"]:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.2)
+
+
 async def test_certificate_ends_on_a_live_connection(tmp_path: Path) -> None:
     """A connection that stays open does not carry its certificate beyond its time."""
     ca, now = SpiffeCa(), time.time()

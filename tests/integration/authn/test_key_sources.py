@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from support.oidc import IssuerServer
 from valetkey_broker.adapters.oidc import FileKeySource, HttpKeySource
@@ -19,7 +20,9 @@ async def issuer(tmp_path: Path) -> AsyncIterator[IssuerServer]:
 
 def source(issuer: IssuerServer, **options: Any) -> HttpKeySource:
     """Returns a source that trusts the issuer's CA."""
-    return HttpKeySource(issuer.url, **{"ca_file": issuer.ca_file, "timeout_seconds": 2.0, **options})
+    return HttpKeySource(
+        issuer.url, **{"ca_file": issuer.ca_file, "timeout_seconds": 2.0, "look_seconds": 0.0, **options}
+    )
 
 
 async def test_discovery(issuer: IssuerServer) -> None:
@@ -89,10 +92,54 @@ async def test_issuer_that_is_down(tmp_path: Path) -> None:
 
 
 async def test_missing_files(issuer: IssuerServer, tmp_path: Path) -> None:
-    """A CA or a token that vanished is an error that does not say more than its kind."""
+    """A CA or a token that is not there at the first request is an error that names it; nothing is sent."""
     for option in ("ca_file", "bearer_token_file"):
-        with pytest.raises(KeySourceError, match="FileNotFoundError"):
+        with pytest.raises(KeySourceError, match=rf"{option}: {tmp_path}/missing: cannot be read: No such file"):
             await source(issuer, **{option: tmp_path / "missing"}).fetch()
+    assert not issuer.requests
+
+
+@pytest.mark.parametrize("content", ["", " \n", "two words", "a\nb", "Übung"])
+async def test_token_file_that_holds_no_token(issuer: IssuerServer, tmp_path: Path, content: str) -> None:
+    """What is not one word of ASCII is not sent as a header, and is not quoted."""
+    file = tmp_path / "token"
+    file.write_text(content)
+    with pytest.raises(KeySourceError, match=r"holds no token; expected one line, a JWT$"):
+        await source(issuer, bearer_token_file=file).fetch()
+    assert not issuer.requests
+
+
+async def test_token_caught_half_way_leaves_the_old_one(issuer: IssuerServer, tmp_path: Path) -> None:
+    """While the token's file is emptied or gone, the last good token is sent; the log says so once."""
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    keys = source(issuer, bearer_token_file=file)
+    await keys.fetch()
+    with capture_logs() as lines:
+        for ruin in (lambda: file.write_text(""), file.unlink):
+            ruin()
+            await keys.fetch()
+            await keys.fetch()
+    assert {sent for _, sent in issuer.requests} == {"Bearer first"}
+    assert [line["log_level"] for line in lines] == ["error", "error"]
+
+
+async def test_new_ca_of_a_running_issuer(tmp_path: Path) -> None:
+    """An issuer that comes back with another CA is believed once the CA file has it, and not before."""
+    own = tmp_path / "own.pem"
+    async with IssuerServer(tmp_path / "old").running() as issuer:
+        own.write_bytes(issuer.ca_file.read_bytes())
+        keys = source(issuer, ca_file=own)
+        await keys.fetch()
+    renewed = IssuerServer(tmp_path / "new", port=issuer.port)
+    async with renewed.running():
+        with pytest.raises(KeySourceError, match="ClientConnectorCertificateError"):
+            await keys.fetch()
+        own.write_bytes(renewed.ca_file.read_bytes()[:-70])
+        with pytest.raises(KeySourceError, match="ClientConnectorCertificateError"):
+            await keys.fetch()
+        own.write_bytes(renewed.ca_file.read_bytes())
+        assert await keys.fetch()
 
 
 async def test_bearer_token_goes_to_the_issuer(issuer: IssuerServer, tmp_path: Path) -> None:
@@ -120,9 +167,9 @@ async def test_bearer_token_does_not_go_where_a_document_points(issuer: IssuerSe
 
 
 async def test_keys_from_a_file(tmp_path: Path) -> None:
-    """A file is read anew each time; a missing or broken one is an error that names it."""
+    """A changed file is read anew; one that was never good is an error that names it."""
     file = tmp_path / "jwks.json"
-    keys = FileKeySource(file)
+    keys = FileKeySource(file, look_seconds=0.0)
     with pytest.raises(KeySourceError, match=r"jwks\.json: cannot be read: No such file"):
         await keys.fetch()
     file.write_text("{")
@@ -131,3 +178,19 @@ async def test_keys_from_a_file(tmp_path: Path) -> None:
     file.write_text('{"keys": []}')
     assert await keys.fetch() == {"keys": []}
     await keys.close()
+
+
+@pytest.mark.parametrize("ruin", ["", '{"keys": [', "{}", '{"keys": {}}', None])
+async def test_keys_of_a_file_that_went_bad(tmp_path: Path, ruin: str | None) -> None:
+    """A file that is missing, half-written or no JWKS leaves the last good keys in use, and an error in the log."""
+    file = tmp_path / "jwks.json"
+    file.write_text('{"keys": []}')
+    keys = FileKeySource(file, look_seconds=0.0)
+    await keys.fetch()
+    with capture_logs() as lines:
+        if ruin is None:
+            file.unlink()
+        else:
+            file.write_text(ruin)
+        assert [await keys.fetch() for _ in range(3)] == [{"keys": []}] * 3
+    assert [line["log_level"] for line in lines] == ["error"]

@@ -17,6 +17,7 @@ from valetkey_broker.state.memory import Memory
 
 # In any case of letters: RFC 9110, section 11.1.
 _SCHEME = "bearer "
+_FILE_SECONDS = 2.0
 
 
 class CompositeAuthenticator:
@@ -100,6 +101,10 @@ def build_authenticator(
 
 
 def _issuer(settings: OidcSettings, source: KeySource) -> Issuer:
+    refresh, least = settings.refresh_seconds, settings.min_refresh_seconds
+    if settings.jwks_file is not None:
+        # A file costs little to ask: what is changed there counts soon, as with every other file.
+        refresh, least = min(refresh, _FILE_SECONDS), min(least, _FILE_SECONDS)
     return Issuer(
         name=settings.issuer,
         algorithms=frozenset(settings.algorithms),
@@ -112,8 +117,8 @@ def _issuer(settings: OidcSettings, source: KeySource) -> Issuer:
         keys=KeyRing(
             settings.issuer,
             source,
-            refresh_seconds=settings.refresh_seconds,
-            min_refresh_seconds=settings.min_refresh_seconds,
+            refresh_seconds=refresh,
+            min_refresh_seconds=least,
             max_stale_seconds=settings.max_stale_seconds,
         ),
     )

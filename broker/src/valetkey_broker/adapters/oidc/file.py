@@ -5,27 +5,33 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from valetkey_broker.adapters.oidc.document import MAX_BYTES, read_object
+from valetkey_broker.adapters.oidc.document import read_object
+from valetkey_broker.authn.jwks import read_jwks
+from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.ports import KeySourceError
+from valetkey_broker.settings import LOOK_SECONDS, WatchedFiles
 
 
 class FileKeySource:
-    """Reads a JWKS file, anew each time it is asked."""
+    """Follows a JWKS file; the last good keys stay while it is missing or broken."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, look_seconds: float = LOOK_SECONDS) -> None:
+        def make(contents: Mapping[str, bytes]) -> Mapping[str, Any]:
+            try:
+                document = read_object(contents["jwks_file"], str(path))
+                read_jwks(document)
+            except KeySourceError as error:
+                raise ConfigurationError(str(error)) from None
+            return document
+
+        self._keys = WatchedFiles("the keys of an issuer", {"jwks_file": path}, make, look_seconds=look_seconds)
 
     async def fetch(self) -> Mapping[str, Any]:
-        """Returns the JWKS. Raises KeySourceError."""
+        """Returns the JWKS. Raises KeySourceError where there has not been a good one yet."""
         try:
-            raw = await asyncio.to_thread(self._read)
-        except OSError as error:
-            raise KeySourceError(f"{self._path}: cannot be read: {error.strerror}") from None
-        return read_object(raw, str(self._path))
+            return await asyncio.to_thread(self._keys.current)
+        except ConfigurationError as error:
+            raise KeySourceError(str(error)) from None
 
     async def close(self) -> None:
         """Has nothing to close."""
-
-    def _read(self) -> bytes:
-        with self._path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)

@@ -1,7 +1,6 @@
 """Public keys over HTTPS, by OpenID Connect discovery or from a URL that the operator gives."""
 
 import asyncio
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,15 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from valetkey_broker.adapters.oidc.document import MAX_BYTES, read_object
+from valetkey_broker.errors import ConfigurationError
+from valetkey_broker.model import Secret
 from valetkey_broker.ports import KeySourceError
+from valetkey_broker.settings import LOOK_SECONDS, WatchedFiles, trusted_cas
 
 # OpenID Connect Discovery 1.0, section 4.
 _DISCOVERY = "/.well-known/openid-configuration"
+# A Kubernetes API server gives its keys to nobody who does not ask for the second.
+_ACCEPTED = "application/json, application/jwk-set+json"
 _OK = 200
 
 
@@ -32,19 +36,24 @@ class HttpKeySource:
         ca_file: Path | None = None,
         bearer_token_file: Path | None = None,
         timeout_seconds: float = 5.0,
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._issuer = issuer
         self._jwks_uri = jwks_uri
-        self._ca_file = ca_file
-        self._token_file = bearer_token_file
+        # CAs and projected tokens are renewed in place.
+        named = f"issuer {issuer}: "
+        self._trust = trusted_cas(f"the CAs of issuer {issuer}", f"{named}ca_file", ca_file, look_seconds=look_seconds)
+        self._token: WatchedFiles[Secret] | None = None
+        if bearer_token_file is not None:
+            files = {f"{named}bearer_token_file": bearer_token_file}
+            self._token = WatchedFiles(f"the token for issuer {issuer}", files, _token, look_seconds=look_seconds)
         self._timeout = timeout_seconds
 
     async def fetch(self) -> Mapping[str, Any]:
         """Returns the JWKS. Raises KeySourceError, within the timeout for all of it."""
         try:
             async with asyncio.timeout(self._timeout):
-                # Read at each fetch: CAs and projected tokens are renewed in place.
-                trust = await asyncio.to_thread(self._trust)
+                trust = await asyncio.to_thread(self._trust.current)
                 headers = await asyncio.to_thread(self._headers)
                 async with aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(ssl=trust), cookie_jar=aiohttp.DummyCookieJar()
@@ -57,6 +66,8 @@ class HttpKeySource:
                     return await _get(session, uri, headers)
         except TimeoutError:
             raise KeySourceError(f"no answer within {self._timeout:g} s") from None
+        except ConfigurationError as error:
+            raise KeySourceError(str(error)) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise KeySourceError(f"cannot be reached: {type(error).__name__}") from None
 
@@ -75,18 +86,23 @@ class HttpKeySource:
             raise KeySourceError("the discovery document has no https jwks_uri")
         return str(uri)
 
-    def _trust(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self._ca_file)
-
     def _headers(self) -> dict[str, str]:
-        if self._token_file is None:
-            return {}
-        return {"Authorization": f"Bearer {self._token_file.read_text(encoding='ascii').strip()}"}
+        return {} if self._token is None else {"Authorization": f"Bearer {self._token.current().reveal()}"}
+
+
+def _token(contents: Mapping[str, bytes]) -> Secret:
+    ((setting, content),) = contents.items()
+    try:
+        # One word: anything else would be another header.
+        (value,) = content.decode("ascii").split()
+    except ValueError:
+        raise ConfigurationError(f"{setting}: the file holds no token; expected one line, a JWT") from None
+    return Secret(value)
 
 
 async def _get(session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
     # Not compressed: a small answer must not unfold into a large one.
-    wanted = {"Accept": "application/json", "Accept-Encoding": "identity", **headers}
+    wanted = {"Accept": _ACCEPTED, "Accept-Encoding": "identity", **headers}
     async with session.get(url, headers=wanted, allow_redirects=False) as answer:
         host = urlsplit(url).hostname
         if answer.status != _OK:

@@ -2,7 +2,7 @@
 
 # ruff: noqa: N802 (gRPC calls methods by their names in the API)
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from valetkey.v1 import token_service_pb2 as token_pb
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 READ_LIST = [common_pb.PERMISSION_READ, common_pb.PERMISSION_LIST]
+
+StreamStep = token_pb.WatchTokenResponse | float | Callable[[], object]
 
 
 def grant(name: str, **fields: Any) -> grant_pb.Grant:
@@ -95,7 +97,9 @@ class FakeAccess(grant_service_pb2_grpc.GrantServiceServicer, ledger_service_pb2
             intact=True, records=7, heads=[ledger_pb.LedgerHead(writer="w-1", sequence=7, hash=b"\x0a" * 32)]
         )
         # What WatchToken sends, one after the other; a number of seconds is a pause.
-        self.stream: list[token_pb.WatchTokenResponse | float] = []
+        # What a stream does: answer, wait so many seconds, or call something. `streams` are used up first, in turn.
+        self.stream: list[StreamStep] = []
+        self.streams: list[list[StreamStep]] = []
         self.streams_ended = 0
 
     if TYPE_CHECKING:
@@ -198,9 +202,11 @@ class FakeAccess(grant_service_pb2_grpc.GrantServiceServicer, ledger_service_pb2
         ended = threading.Event()
         context.add_callback(ended.set)
         try:
-            for step in self.stream:
+            for step in self.streams.pop(0) if self.streams else self.stream:
                 if isinstance(step, token_pb.WatchTokenResponse):
                     yield step
+                elif callable(step):
+                    step()
                 elif ended.wait(step):
                     return
         finally:

@@ -2,7 +2,7 @@
 
 # ruff: noqa: N802 (gRPC calls methods by their names in the API)
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -129,7 +129,7 @@ class FakeBroker(
     connector_service_pb2_grpc.ConnectorServiceServicer,
     api_key_service_pb2_grpc.ApiKeyServiceServicer,
 ):
-    """Answers every RPC. `requests` holds what came in, `metadata` the last call's; `failures` go by method.
+    """Answers every RPC. `requests` holds what was let in, `metadata` the last call's; `failures` go by method.
 
     Callers are let in with `api_key` as their bearer, and, if `trusts_certificates`, without one.
     """
@@ -142,6 +142,7 @@ class FakeBroker(
         self.api_key = API_KEY
         self.trusts_certificates = False
         self.peer: dict[str, Any] = {}
+        self.entered = 0
         self.requests: list[Any] = []
         self.metadata: dict[str, Any] = {}
         self.failures: dict[str, Failure] = {}
@@ -150,6 +151,8 @@ class FakeBroker(
         self.reached = [resource("demo-models"), resource("demo-zenmlartifactstore")]
         self.entries = [entry("azure-blob-demo", *self.reached)]
         self.page_size = 2
+        # Called once, by the next call that was let in, before it is answered.
+        self.interruption: Callable[[], None] | None = None
 
     def IssueToken(
         self, request: token_pb.IssueTokenRequest, context: grpc.ServicerContext
@@ -235,6 +238,7 @@ class FakeBroker(
         return api_key_pb.RevokeApiKeyResponse()
 
     def _enter(self, method: str, request: Message, context: grpc.ServicerContext) -> None:
+        self.entered += 1
         self.metadata = dict(context.invocation_metadata())
         self.peer = dict(context.auth_context())
         bearer = self.metadata.get("authorization")
@@ -246,6 +250,9 @@ class FakeBroker(
             )
             self._abort(refusal, context)
         self.requests.append(request)
+        if interrupt := self.interruption:
+            self.interruption = None
+            interrupt()
         if failure := self.failures.get(method):
             self._abort(failure, context)
 

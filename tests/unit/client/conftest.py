@@ -11,6 +11,7 @@ import pytest
 from support.cli_runner import Ran, Runner
 from support.fake_broker import API_KEY, FakeBroker, running_fake_broker
 from valetkey import Client
+from valetkey.calls import retries
 from valetkey.cli.app import run
 
 
@@ -23,6 +24,12 @@ def _empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     for name in [name for name in os.environ if name.startswith("VALETKEY_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _short_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps tests of errors that are worth another try from trying for 10 s."""
+    monkeypatch.setattr(retries, "WINDOW", 0.5)
 
 
 @pytest.fixture

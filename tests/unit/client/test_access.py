@@ -225,16 +225,6 @@ def test_every_end_has_its_name(reason: str, client: Client, broker: FakeBroker)
     assert caught.value.final is (caught.value.reason in {"GRANT_GONE", "CONNECTOR_GONE", "IDENTITY_REVOKED"})
 
 
-def test_a_stream_that_ends_without_a_word(client: Client, broker: FakeBroker) -> None:
-    """Protects against taking a stream that broke off for one that is still good."""
-    broker.stream = [step(1)]
-    tokens = client.watch_token("az://models", ["read"])
-    next(tokens)
-    with pytest.raises(valetkey.WatchEndedError, match="gave no reason; call again") as caught:
-        next(tokens)
-    assert (caught.value.reason, caught.value.final) == ("", False)
-
-
 def test_a_stream_that_is_refused(client: Client, broker: FakeBroker) -> None:
     """Protects the errors of a stream: the same as a single call's."""
     broker.failures["WatchToken"] = Failure(

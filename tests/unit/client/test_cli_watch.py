@@ -10,33 +10,23 @@ import grpc
 import pytest
 
 from support.cli_runner import Runner
-from support.fake_broker import API_KEY, SAS, Failure, FakeBroker, token
-from valetkey.v1 import token_service_pb2 as token_pb
+from support.fake_broker import API_KEY, SAS, Failure, FakeBroker
+from support.watch_steps import end, step
 
 COMMAND = [sys.executable, "-c", "from valetkey.cli import main; main()"]
 WATCH = ("token", "watch", "--resource", "az://models", "--permissions", "read,list")
 
 
-def step(number: int) -> token_pb.WatchTokenResponse:
-    request = token_pb.IssueTokenRequest(resource_id="az://models", permissions=[1, 6])
-    return token_pb.WatchTokenResponse(token=token(request, number))
-
-
-def end(reason: str, message: str = "over") -> token_pb.WatchTokenResponse:
-    number = token_pb.WatchEndReason.Value(f"WATCH_END_REASON_{reason}")
-    return token_pb.WatchTokenResponse(end=token_pb.WatchEnd(reason=number, message=message))
-
-
 def test_each_token_is_one_line_of_json(valetkey: Runner, broker: FakeBroker) -> None:
     """Protects scripts that read line by line; the end is an error with its reason."""
-    broker.stream = [step(1), step(2), end("SHUTDOWN", "the broker stops")]
+    broker.stream = [step(1), step(2), end("GRANT_GONE", "no grant")]
     ran = valetkey(*WATCH, "--ttl", "5m", "--connector", "c", "--purpose", "run 7", "-o", "json")
     found = [json.loads(line) for line in ran.out.splitlines()]
     assert [(answer["lease_id"], answer["sas_token"], answer["grant"]) for answer in found] == [
         ("lease-1", SAS, "training"),
         ("lease-2", SAS, "training"),
     ]
-    assert json.loads(ran.err) == {"error": {"message": "the broker stops", "reason": "SHUTDOWN"}}
+    assert json.loads(ran.err) == {"error": {"message": "no grant", "reason": "GRANT_GONE"}}
     sent = broker.requests[0].request
     assert (sent.ttl.seconds, sent.connector, sent.purpose, list(sent.permissions)) == (300, "c", "run 7", [1, 6])
 
@@ -44,10 +34,10 @@ def test_each_token_is_one_line_of_json(valetkey: Runner, broker: FakeBroker) ->
 @pytest.mark.parametrize(("output", "line"), [("sas", SAS), ("table", SAS), ("url", f"https://contosoml.*{SAS}")])
 def test_other_forms(output: str, line: str, valetkey: Runner, broker: FakeBroker) -> None:
     """Protects the forms that `token issue` has too."""
-    broker.stream = [step(1), step(2), end("SHUTDOWN")]
+    broker.stream = [step(1), step(2), end("GRANT_GONE")]
     ran = valetkey(*WATCH, "-o", output)
     assert ran.out.count(line.rpartition(".*")[2]) == 2
-    assert ran.err == "Error: over\nreason SHUTDOWN\n"
+    assert ran.err == "Error: over\nreason GRANT_GONE\n"
 
 
 @pytest.mark.parametrize(
@@ -57,10 +47,8 @@ def test_other_forms(output: str, line: str, valetkey: Runner, broker: FakeBroke
         ("CONNECTOR_GONE", 3),
         ("IDENTITY_REVOKED", 3),
         ("IDENTITY_EXPIRED", 3),
-        ("SHUTDOWN", 5),
         ("UNAVAILABLE", 5),
         ("ISSUER_UNAVAILABLE", 5),
-        ("UNSPECIFIED", 5),
     ],
 )
 def test_the_end_decides_the_exit_code(reason: str, code: int, valetkey: Runner, broker: FakeBroker) -> None:
@@ -68,6 +56,28 @@ def test_the_end_decides_the_exit_code(reason: str, code: int, valetkey: Runner,
     broker.stream = [step(1), end(reason)]
     ran = valetkey(*WATCH)
     assert (ran.code, ran.err.startswith("Error: over\n")) == (code, True)
+
+
+@pytest.mark.parametrize("reason", ["SHUTDOWN", "UNSPECIFIED"])
+def test_a_restart_is_got_over(reason: str, valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects what runs for weeks from each restart of the broker; people are told on standard error."""
+    broker.streams = [[step(1), end(reason, "the broker stops")], [step(2), end("GRANT_GONE")]]
+    ran = valetkey(*WATCH, "-o", "sas")
+    assert (ran.code, ran.out) == (3, f"{SAS}\n{SAS}\n")
+    assert ran.err == "Note: the broker stops; trying again\nError: over\nreason GRANT_GONE\n"
+
+
+def test_a_broker_that_stays_away_is_exit_5(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects scripts: what a network cut and nothing mended is worth another try, and no revocation."""
+    broker.streams = [
+        [
+            step(1),
+            lambda: broker.failures.update(WatchToken=Failure(grpc.StatusCode.UNKNOWN, "Stream removed", bare=True)),
+        ]
+    ]
+    ran = valetkey(*WATCH, "-o", "sas")
+    assert (ran.code, ran.out) == (5, f"{SAS}\n")
+    assert ran.err.splitlines()[-1].startswith(f"Error: the connection to the broker at {broker.endpoint} was lost: ")
 
 
 def test_a_stream_that_is_refused(valetkey: Runner, broker: FakeBroker) -> None:

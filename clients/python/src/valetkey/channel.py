@@ -13,6 +13,9 @@ from valetkey.identity import Identity
 
 _ENDPOINT = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
 _MAX_PORT = 65535
+# Less than half of the 240 s that Azure's load balancers allow; see `_options`.
+IDLE_MS = 100_000
+CONNECT_MS = 10_000
 _EXPECTED = "HOST:PORT, such as broker.example.com:8443"
 
 
@@ -71,9 +74,18 @@ def client_version() -> str:
 def _options(endpoint: str) -> list[tuple[str, str | int]]:
     options: list[tuple[str, str | int]] = [
         ("grpc.primary_user_agent", f"valetkey/{client_version()}"),
-        # Finds a dead connection under a waiting call; idle connections are left alone.
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
+        # Load balancers and NATs forget a silent connection without a word, Azure's after 240 s; what is sent then is
+        # lost for long. A connection without calls is given up before, by gRPC within twice this time.
+        ("grpc.client_idle_timeout_ms", IDLE_MS),
+        # Under a waiting call a connection is kept alive, and a dead one is found. Servers take a ping each 20 s.
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.max_pings_without_data", 0),
+        # A broker that was away is found again this soon after it is back, however long it was away.
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.max_reconnect_backoff_ms", 3_000),
+        # How long one attempt to connect may take, despite its name.
+        ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
         ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ]
     if _is_loopback(endpoint.rpartition(":")[0].strip("[]")):

@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Generator, Iterable
-from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +12,7 @@ from valetkey import convert, values
 from valetkey.calls.base import PAGE_SIZE, several
 from valetkey.calls.grants import GrantCalls
 from valetkey.calls.ledger import LedgerCalls
-from valetkey.errors import WatchEndedError
+from valetkey.calls.streams import Interruption, StreamCalls
 from valetkey.identity import Identity
 from valetkey.settings import load_settings
 from valetkey.v1 import api_key_service_pb2 as api_key_pb
@@ -28,7 +27,7 @@ from valetkey.v1.token_service_pb2_grpc import TokenServiceStub
 _DEFAULT_TIMEOUT = 30.0
 
 
-class Client(GrantCalls, LedgerCalls):
+class Client(GrantCalls, LedgerCalls, StreamCalls):
     """A connection to one broker, safe to share between threads; close it, or use it as a context manager.
 
     Every method raises a ValetKeyError of the fitting kind where its call fails.
@@ -47,10 +46,10 @@ class Client(GrantCalls, LedgerCalls):
     ) -> None:
         """Prepares a connection to `HOST:PORT`; the first call makes it.
 
-        The identity is exactly one of: `api_key`; `token_file`, which holds a JWT and is read anew for each call,
-        for such tokens rotate; `client_cert_file` and `client_key_file`, in PEM form, read once. `ca_file` holds the
-        CA certificates to trust, in PEM form; left out, the well-known ones. `timeout` is each call's deadline in
-        seconds. Raises SettingsError or InvalidArgumentError where one of them cannot be used.
+        The identity is exactly one of: `api_key`; `token_file`, which holds a JWT; `client_cert_file` and
+        `client_key_file`, in PEM form. `ca_file` holds the CA certificates to trust, in PEM form; left out, the
+        well-known ones. Files are read again when they change, for they rotate. `timeout` is each call's deadline in
+        seconds, all its tries together. Raises SettingsError or InvalidArgumentError where one of them cannot be used.
         """
         identity = Identity.of(
             api_key=api_key,
@@ -111,7 +110,7 @@ class Client(GrantCalls, LedgerCalls):
         200 printable characters.
         """
         request = _token_request(resource, permissions, ttl, connector, source_ip, purpose)
-        return convert.token(self._call(self._tokens.IssueToken, request))
+        return convert.token(self._call(self._tokens.IssueToken, request, repeatable=True))
 
     def watch_token(
         self,
@@ -122,24 +121,18 @@ class Client(GrantCalls, LedgerCalls):
         connector: str | None = None,
         source_ip: str | None = None,
         purpose: str | None = None,
+        on_interruption: Interruption | None = None,
     ) -> Generator[values.Token, None, None]:
         """Yields a SAS token at once and a fresh one ahead of each expiry; `ttl` is each token's life.
 
         The call is made when the first token is asked for, and has no deadline. Closing the generator ends it.
-        Raises WatchEndedError where the broker ends the stream, and says why.
+        A restart of the broker, a cut of the network and the end of a token or certificate that was renewed in its
+        file are got over: a new stream begins, with a token. Such are tried for as long as the last token lives, and
+        at least 10 s; `on_interruption` is called with the error of each. Raises WatchEndedError where the broker ends
+        the stream for another reason, and the last interruption's error where it lasted too long.
         """
         request = _token_request(resource, permissions, ttl, connector, source_ip, purpose)
-        return self._watch(token_pb.WatchTokenRequest(request=request))
-
-    def _watch(self, request: token_pb.WatchTokenRequest) -> Generator[values.Token, None, None]:
-        with closing(self._stream(self._tokens.WatchToken, request)) as answers:
-            for answer in answers:
-                if answer.HasField("token"):
-                    yield convert.token(answer.token)
-                elif answer.HasField("end"):
-                    reason = convert.name(convert.WATCH_END_REASON, answer.end.reason)
-                    raise WatchEndedError(answer.end.message or "the broker ended the stream", reason=reason)
-        raise WatchEndedError("the broker ended the stream and gave no reason; call again")
+        return self._watch(self._tokens.WatchToken, request, on_interruption)
 
     def list_resources(
         self,
@@ -152,7 +145,7 @@ class Client(GrantCalls, LedgerCalls):
         request = resource_pb.ListResourcesRequest(connector=connector or "", resource_id=resource_id or "")
         if resource_type:
             request.resource_type = convert.to_number(convert.RESOURCE_TYPE, resource_type, "resource_type")
-        answer = self._call(self._resources.ListResources, request)
+        answer = self._call(self._resources.ListResources, request, repeatable=True)
         return [convert.connector_resources(entry) for entry in answer.connectors]
 
     def create_connector(
@@ -191,7 +184,7 @@ class Client(GrantCalls, LedgerCalls):
 
     def get_connector(self, name: str) -> values.Connector:
         """Returns one connector."""
-        answer = self._call(self._connectors.GetConnector, connector_pb.GetConnectorRequest(name=name))
+        answer = self._call(self._connectors.GetConnector, connector_pb.GetConnectorRequest(name=name), repeatable=True)
         return convert.connector(answer.connector)
 
     def list_connectors(self) -> list[values.Connector]:
@@ -200,7 +193,7 @@ class Client(GrantCalls, LedgerCalls):
         page = ""
         while True:
             request = connector_pb.ListConnectorsRequest(page_size=PAGE_SIZE, page_token=page)
-            answer = self._call(self._connectors.ListConnectors, request)
+            answer = self._call(self._connectors.ListConnectors, request, repeatable=True)
             found += map(convert.connector, answer.connectors)
             if not (page := answer.next_page_token):
                 return found
@@ -211,7 +204,9 @@ class Client(GrantCalls, LedgerCalls):
 
     def verify_connector(self, name: str) -> tuple[values.Resource, ...]:
         """Logs in with a stored connector and returns what it reaches now."""
-        answer = self._call(self._connectors.VerifyConnector, connector_pb.VerifyConnectorRequest(name=name))
+        answer = self._call(
+            self._connectors.VerifyConnector, connector_pb.VerifyConnectorRequest(name=name), repeatable=True
+        )
         return convert.resources(answer.resources)
 
     def create_api_key(
@@ -236,7 +231,7 @@ class Client(GrantCalls, LedgerCalls):
         page = ""
         while True:
             request = api_key_pb.ListApiKeysRequest(page_size=PAGE_SIZE, page_token=page)
-            answer = self._call(self._api_keys.ListApiKeys, request)
+            answer = self._call(self._api_keys.ListApiKeys, request, repeatable=True)
             found += map(convert.api_key, answer.api_keys)
             if not (page := answer.next_page_token):
                 return found

@@ -10,6 +10,9 @@ from google.protobuf.message import DecodeError
 
 from valetkey.v1 import errors_pb2
 
+# How gRPC tells that the network, or a proxy on the way, ended a call: a broker never says so.
+_CUT = re.compile(r"Stream removed|RST_STREAM|[Cc]onnection reset|[Ss]ocket closed|GOAWAY|Broken pipe")
+_NEVER_CONNECTED = re.compile(r"failed to connect to all addresses|errors resolving|DNS resolution failed")
 _DETAILS_KEY = "grpc-status-details-bin"
 
 
@@ -80,6 +83,10 @@ class BrokerUnreachableError(UnavailableError):
     """No connection to the broker came about."""
 
 
+class ConnectionLostError(UnavailableError):
+    """The connection to the broker was cut under a call. Whether a change took place is not known."""
+
+
 class BrokerTlsError(ValetKeyError):
     """Client and broker cannot agree on whom to trust, one way or the other: trying again does not help."""
 
@@ -99,6 +106,11 @@ class WatchEndedError(ValetKeyError):
     def final(self) -> bool:
         """Whether calling again cannot help, unless somebody changes something."""
         return self.reason in ("GRANT_GONE", "CONNECTOR_GONE", "IDENTITY_REVOKED")
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the broker only stops or moves, or something on the way ended the stream: another goes on at once."""
+        return self.reason in ("SHUTDOWN", "")
 
 
 _BY_CODE: dict[str, type[ValetKeyError]] = {
@@ -125,6 +137,8 @@ def from_rpc_error(error: grpc.RpcError, endpoint: str, timeout: float) -> Valet
         return from_detail(detail, text, code)
     if code == "UNAVAILABLE":
         return _unreachable(text, endpoint)
+    if code == "CANCELLED" or (code in ("UNKNOWN", "INTERNAL") and _CUT.search(text)):
+        return _lost(text, endpoint)
     if code == "DEADLINE_EXCEEDED":
         text = f"the broker at {endpoint} did not answer within {timeout:g} s; try again, or allow more time"
     elif code == "UNIMPLEMENTED":
@@ -189,11 +203,9 @@ def _unreachable(text: str, endpoint: str) -> ValetKeyError:
             f"{endpoint} answers, but not in TLS; check the port: a broker serves TLS only",
             code="UNAVAILABLE",
         )
-    if re.match(r"errors resolving|DNS resolution failed", text):
-        cause = "its host name does not resolve"
-    else:
-        last = text.rsplit("last error: ", 1)[-1]
-        cause = re.sub(r"^(?:UNKNOWN|UNAVAILABLE): ", "", last).strip(" ;") or "no answer"
+    if not _NEVER_CONNECTED.match(text):
+        return _lost(text, endpoint)
+    cause = "its host name does not resolve" if "resol" in text.partition(";")[0] else _cause(text)
     # All that a refused client certificate leaves behind, in TLS 1.3.
     more = ", and the client certificate if one is asked for" if "Socket closed" in text else ""
     return BrokerUnreachableError(
@@ -201,3 +213,14 @@ def _unreachable(text: str, endpoint: str) -> ValetKeyError:
         f"check the endpoint, that the broker runs, and the CA file{more}",
         code="UNAVAILABLE",
     )
+
+
+def _lost(text: str, endpoint: str) -> ConnectionLostError:
+    return ConnectionLostError(
+        f"the connection to the broker at {endpoint} was lost: {_cause(text)}; try again", code="UNAVAILABLE"
+    )
+
+
+def _cause(text: str) -> str:
+    last = text.rsplit("last error: ", 1)[-1]
+    return re.sub(r"^(?:UNKNOWN|UNAVAILABLE): ", "", last).strip(" ;") or "no answer"

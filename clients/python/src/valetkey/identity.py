@@ -1,14 +1,17 @@
 """Who is asking: an API key, a token in a file, or a client certificate; one of them."""
 
+import hashlib
 import os
 import re
 import ssl
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import grpc
 
+from valetkey.certificate_end import not_after
 from valetkey.errors import SettingsError
 from valetkey.secret_files import read_secret_file
 
@@ -87,25 +90,58 @@ class Identity:
         """
         if self.client_cert_file is None or self.client_key_file is None:
             return None
+        pair = self._read_pair(self.client_cert_file, self.client_key_file)
+        try:
+            # The password keeps OpenSSL from asking for one at the terminal.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(
+                self.client_cert_file, self.client_key_file, password=""
+            )
+            fits = True
+        except (OSError, ValueError):
+            fits = False
+        # Read again, for OpenSSL reads for itself and the files may have been replaced in between.
+        if not fits or pair != self._read_pair(self.client_cert_file, self.client_key_file):
+            raise SettingsError(
+                f"client certificate: {self.client_cert_file} and {self.client_key_file} are not a certificate "
+                "and its key; expected both in PEM form, the key without a password"
+            )
+        return pair
+
+    @staticmethod
+    def _read_pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:
         pems = []
-        for path in (self.client_cert_file, self.client_key_file):
+        for path in (certificate, key):
             try:
                 pems.append(path.read_bytes())
             except OSError as error:
                 raise SettingsError(f"client certificate: {path} cannot be read: {error.strerror}") from None
             except ValueError:
                 raise SettingsError(f"client certificate: {str(path)!r} is not a path") from None
-        try:
-            # The password keeps OpenSSL from asking for one at the terminal.
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(
-                self.client_cert_file, self.client_key_file, password=""
-            )
-        except (OSError, ValueError):
-            raise SettingsError(
-                f"client certificate: {self.client_cert_file} and {self.client_key_file} are not a certificate "
-                "and its key; expected both in PEM form, the key without a password"
-            ) from None
         return pems[0], pems[1]
+
+    def connection_files(self) -> tuple[Path, ...]:
+        """Returns the files whose content goes with a connection: the client certificate's and its key's."""
+        return tuple(path for path in (self.client_cert_file, self.client_key_file) if path)
+
+    def fingerprint(self) -> bytes | None:
+        """Returns what tells a renewed token or certificate from the one before, None for an API key and no file."""
+        path = self.token_file or self.client_cert_file
+        try:
+            return hashlib.sha256(path.read_bytes()).digest() if path else None
+        except (OSError, ValueError):
+            return None
+
+    def expired(self) -> str:
+        """Returns a sentence where the client certificate's time is over by this machine's clock, else nothing."""
+        if self.client_cert_file is None:
+            return ""
+        try:
+            end = not_after(self.client_cert_file.read_bytes())
+        except (OSError, ValueError):
+            return ""
+        if end > datetime.now(UTC):
+            return ""
+        return f"the client certificate in {self.client_cert_file} expired at {end:%Y-%m-%dT%H:%M:%SZ}; get a new one"
 
     def call_credentials(self) -> grpc.CallCredentials | None:
         """Returns what one call carries: the token as its file holds it now, for such tokens rotate.

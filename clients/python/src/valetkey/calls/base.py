@@ -1,13 +1,23 @@
 """What all calls share: a channel, an identity, a deadline, and errors of our own."""
 
-from collections.abc import Generator, Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
 
-from valetkey.channel import open_channel, parse_endpoint
-from valetkey.errors import InvalidArgumentError, ValetKeyError, from_rpc_error
+from valetkey.calls.retries import Retries
+from valetkey.channel import parse_endpoint
+from valetkey.connection import Connection
+from valetkey.errors import (
+    BrokerUnreachableError,
+    ConnectionLostError,
+    InvalidArgumentError,
+    UnauthenticatedError,
+    ValetKeyError,
+    from_rpc_error,
+)
 from valetkey.identity import Identity
 
 Request = TypeVar("Request")
@@ -28,30 +38,36 @@ class Calls:
         self._endpoint = parse_endpoint(endpoint)
         self._timeout = timeout
         self._closed = False
+        # Until the broker has answered: another worker of it may not know a key yet that was made just now.
+        self._new_key = identity.api_key is not None
         self._identity = identity
-        self._channel = open_channel(self._endpoint, identity, ca_file)
+        self._channel: Any = Connection(self._endpoint, identity, ca_file)
 
-    def _call(self, method: "grpc.UnaryUnaryMultiCallable[Request, Response]", request: Request) -> Response:
-        self._check_open()
-        credentials = self._identity.call_credentials()
-        try:
-            return method(request, timeout=self._timeout, credentials=credentials)
-        except grpc.RpcError as error:
-            # The cause is left out: gRPC's own text repeats what the error says.
-            raise from_rpc_error(error, self._endpoint, self._timeout) from None
+    def _call(self, method: Callable[..., Response], request: Request, *, repeatable: bool = False) -> Response:
+        """Makes a call, and makes it again where that is safe; `repeatable` tells that doing it twice does no harm."""
+        retries = Retries(self._timeout, repeatable=repeatable, new_key=self._new_key)
+        while True:
+            self._check_open()
+            credentials = self._identity.call_credentials()
+            try:
+                answer = method(request, timeout=retries.seconds_left, credentials=credentials)
+            except grpc.RpcError as error:
+                failed = self._error(error)
+                if self._closed or (pause := retries.pause(failed)) is None:
+                    self._new_key = self._new_key and not failed.request_id
+                    # The cause is left out: gRPC's own text repeats what the error says.
+                    raise failed from None
+            else:
+                self._new_key = False
+                return answer
+            time.sleep(pause)
 
-    def _stream(
-        self, method: "grpc.UnaryStreamMultiCallable[Request, Response]", request: Request
-    ) -> Generator[Response, None, None]:
-        self._check_open()
-        # No deadline: a stream lives as long as both ends want it.
-        call: Any = method(request, credentials=self._identity.call_credentials())
-        try:
-            yield from call
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, self._endpoint, self._timeout) from None
-        finally:
-            call.cancel()  # does nothing to a stream that has ended
+    def _error(self, error: grpc.RpcError) -> ValetKeyError:
+        found = from_rpc_error(error, self._endpoint, self._timeout)
+        if isinstance(found, (BrokerUnreachableError, ConnectionLostError)) and (expired := self._identity.expired()):
+            # Nothing else tells it: a broker ends such a handshake without a word.
+            return UnauthenticatedError(f"cannot connect to the broker at {self._endpoint}: {expired}", code=found.code)
+        return found
 
     def _check_open(self) -> None:
         if self._closed:

@@ -28,7 +28,7 @@ class GrantCalls(Calls):
 
     def get_grant(self, name: str) -> values.Grant:
         """Returns one grant."""
-        return _grant(self._call(self._grants.GetGrant, grant_pb.GetGrantRequest(name=name)).grant)
+        return _grant(self._call(self._grants.GetGrant, grant_pb.GetGrantRequest(name=name), repeatable=True).grant)
 
     def list_grants(self) -> list[values.Grant]:
         """Returns all grants, by name."""
@@ -36,7 +36,7 @@ class GrantCalls(Calls):
         page = ""
         while True:
             request = grant_pb.ListGrantsRequest(page_size=PAGE_SIZE, page_token=page)
-            answer = self._call(self._grants.ListGrants, request)
+            answer = self._call(self._grants.ListGrants, request, repeatable=True)
             found += map(_grant, answer.grants)
             if not (page := answer.next_page_token):
                 return found
@@ -74,7 +74,7 @@ class GrantCalls(Calls):
             permissions=convert.to_permissions(permissions),
             connector=connector or "",
         )
-        answer = self._call(self._grants.ExplainAccess, request)
+        answer = self._call(self._grants.ExplainAccess, request, repeatable=True)
         return values.AccessExplanation(
             allowed=answer.allowed,
             grant=answer.grant,

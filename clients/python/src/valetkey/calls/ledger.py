@@ -46,7 +46,7 @@ class LedgerCalls(Calls):
                 page_size=PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(found)),
                 page_token=page,
             )
-            answer = self._call(self._ledger.ListLeases, request)
+            answer = self._call(self._ledger.ListLeases, request, repeatable=True)
             found += map(_lease, answer.leases)
             if not (page := answer.next_page_token):
                 break
@@ -95,11 +95,11 @@ class LedgerCalls(Calls):
             if limit is None or not 0 < limit <= MOST_NEWEST:
                 raise InvalidArgumentError(f"limit: {limit} is out of range; expected 1 to {MOST_NEWEST} of the newest")
             request.page_size = limit
-            return [_event(message) for message in self._call(self._ledger.ListEvents, request).events]
+            return [_event(message) for message in self._call(self._ledger.ListEvents, request, repeatable=True).events]
         found: list[values.Event] = []
         while limit is None or len(found) < limit:
             request.page_size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(found))
-            answer = self._call(self._ledger.ListEvents, request)
+            answer = self._call(self._ledger.ListEvents, request, repeatable=True)
             found += map(_event, answer.events)
             if answer.next_after_id <= request.after_id:
                 break  # 0: nothing more now
@@ -113,7 +113,7 @@ class LedgerCalls(Calls):
         the end, or that the whole ledger was replaced.
         """
         request = ledger_pb.VerifyLedgerRequest(anchors=[_head_message(head) for head in anchors])
-        answer = self._call(self._ledger.VerifyLedger, request)
+        answer = self._call(self._ledger.VerifyLedger, request, repeatable=True)
         return values.LedgerVerification(
             intact=answer.intact,
             records=answer.records,

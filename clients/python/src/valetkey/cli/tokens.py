@@ -94,6 +94,7 @@ def watch(
 ) -> None:
     """Print a token now and a fresh one ahead of each expiry, until the broker ends it and says why, or Ctrl-C.
 
+    Goes on after restarts of the broker and cuts of the network as long as the last token lives.
     Exit code 3 where the grant, the connector or the caller's identity is gone, 5 where calling again makes sense.
     With -o json, each token is one line.
     """
@@ -102,7 +103,13 @@ def watch(
     lifetime = None if ttl is None else parse_life(ttl, "--ttl", screen)
     with client_of(context, screen) as client:
         for token in client.watch_token(
-            resource, words, ttl=lifetime, connector=connector, source_ip=source_ip, purpose=purpose
+            resource,
+            words,
+            ttl=lifetime,
+            connector=connector,
+            source_ip=source_ip,
+            purpose=purpose,
+            on_interruption=lambda error: screen.note(f"{error.message.removesuffix('; try again')}; trying again"),
         ):
             if output is TokenFormat.JSON:
                 screen.json_line(_json(token))

@@ -1,0 +1,113 @@
+"""When a call is tried again, unseen by whoever made it: it was never handed over, or doing it twice does no harm."""
+
+import random
+import time
+from datetime import UTC, datetime
+
+from valetkey.errors import (
+    BrokerUnreachableError,
+    ConnectionLostError,
+    UnauthenticatedError,
+    UnavailableError,
+    ValetKeyError,
+    WatchEndedError,
+)
+
+# A broker restarts in 2 to 7 s. gRPC's own retries end after five attempts, and would hide for as long that a
+# certificate is not trusted.
+WINDOW = 10.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
+# A key that was just made reaches the broker's other workers within a second.
+_NEW_KEY_PAUSE = 1.2
+# A stream that lived so long was no flash in the pan: what comes next begins with the shortest pause again.
+_STEADY = 30.0
+_LONGEST_PAUSE_UNREACHABLE, _LONGEST_PAUSE_OF_STREAMS = 3.0, 15.0
+
+
+class Retries:
+    """The tries of one call, begun now. `timeout` is that of all of them together, in seconds.
+
+    `repeatable` tells that the call may be done twice: a read, or a token, of which a second one is a lease more.
+    `new_key` tells that the caller's API key was not admitted yet, and may be too new.
+    """
+
+    def __init__(self, timeout: float, *, repeatable: bool, new_key: bool = False) -> None:
+        self._begun = time.monotonic()
+        self._deadline = self._begun + timeout
+        self._repeatable = repeatable
+        self._new_key = new_key
+        self._tries = 0
+
+    @property
+    def seconds_left(self) -> float:
+        """How long the next try may take."""
+        return max(self._deadline - time.monotonic(), 0.001)
+
+    def pause(self, error: ValetKeyError) -> float | None:
+        """Returns how many seconds to wait before the next try, None where there is none."""
+        self._tries += 1
+        if isinstance(error, UnauthenticatedError) and error.reason == "CREDENTIALS_INVALID" and self._new_key:
+            self._new_key = False
+            return self._in_time(_NEW_KEY_PAUSE)
+        never_sent = isinstance(error, BrokerUnreachableError) or error.reason == "NOT_SERVING"
+        lost = isinstance(error, ConnectionLostError) or _interrupted(error)
+        if not (never_sent or (lost and self._repeatable)):
+            return None
+        pause = _pause(self._tries, _LONGEST_PAUSE, error)
+        # It can take long to find out that a connection is dead; a new one is worth a try all the same.
+        if time.monotonic() + pause > self._begun + WINDOW and not (lost and self._tries == 1):
+            return None
+        return self._in_time(pause)
+
+    def _in_time(self, pause: float) -> float | None:
+        return pause if time.monotonic() + pause < self._deadline else None
+
+
+class Reconnections:
+    """How a stream of tokens goes on after what may pass: a restart of the broker, a cut, an outage.
+
+    Until there is a first token, as a call does; afterwards as long as the last token lives, and at least as long as
+    a restart takes. `timeout` is that of a call, in seconds; `new_key` as for `Retries`.
+    """
+
+    def __init__(self, timeout: float, *, new_key: bool) -> None:
+        self._first: Retries | None = Retries(timeout, repeatable=True, new_key=new_key)
+        self._expiry = datetime.now(UTC)
+        self._opened = time.monotonic()
+        self._lost: float | None = None
+        self._tries = 0
+
+    def opening(self) -> None:
+        """Notes that a stream is asked for now."""
+        self._opened = time.monotonic()
+
+    def heard(self, expiry: datetime) -> None:
+        """Notes that a token came, and until when it lives."""
+        self._first = None
+        self._lost = None
+        self._expiry = expiry
+
+    def pause(self, error: ValetKeyError) -> float | None:
+        """Returns how many seconds to wait before the next stream, None where the error is the last word."""
+        if self._first:
+            return self._first.pause(error)
+        if not isinstance(error, UnavailableError) and not _interrupted(error):
+            return None
+        now = time.monotonic()
+        if now - self._opened > _STEADY:
+            self._tries = 0
+        self._tries += 1
+        self._lost = now if self._lost is None else self._lost
+        unreachable = isinstance(error, BrokerUnreachableError)
+        pause = _pause(self._tries, _LONGEST_PAUSE_UNREACHABLE if unreachable else _LONGEST_PAUSE_OF_STREAMS, error)
+        life = (self._expiry - datetime.now(UTC)).total_seconds()
+        return pause if pause < life or now + pause < self._lost + WINDOW else None
+
+
+def _interrupted(error: ValetKeyError) -> bool:
+    return isinstance(error, WatchEndedError) and error.interrupted
+
+
+def _pause(tries: int, longest: float, error: ValetKeyError) -> float:
+    pause = min(_FIRST_PAUSE * 2.0 ** min(tries - 1, 10), longest) * random.uniform(0.5, 1)  # noqa: S311 (jitter)
+    return max(pause, error.retry_delay.total_seconds()) if error.retry_delay is not None else pause

@@ -1,5 +1,6 @@
 """What the repository promises about itself."""
 
+import re
 import subprocess
 import tomllib
 from pathlib import Path
@@ -85,3 +86,17 @@ def test_no_source_file_outgrows_its_room() -> None:
         if (lines := len(path.read_text().splitlines())) > 300
     }
     assert not long
+
+
+def test_errors_are_built_in_one_place() -> None:
+    """Protects that a reason always says the same, with the same metadata: `valetkey_broker.errors` builds them all."""
+    source = ROOT / "broker/src/valetkey_broker"
+    built = {
+        f"{path.relative_to(source)}:{number}"
+        for path in tracked_files()
+        if path.suffix == ".py" and path.is_relative_to(source) and not path.is_relative_to(source / "errors")
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if re.search(r"\b(BrokerError|UnrecordedOutcomeError)\(", line)
+        if not line.startswith("class ")
+    }
+    assert not built

@@ -19,10 +19,10 @@ import uvloop
 from valetkey_broker import __version__
 from valetkey_broker.authn.api_key_admin import BOOTSTRAP
 from valetkey_broker.authn.trust_bundles import TrustBundles
-from valetkey_broker.errors import BrokerError, ConfigurationError
+from valetkey_broker.errors import BrokerError, ConfigurationError, UnrecordedOutcomeError
 from valetkey_broker.model import Event, EventKind, InvalidFieldError
 from valetkey_broker.observability.logging import configure_logging
-from valetkey_broker.recording import Changes, UnrecordedOutcomeError
+from valetkey_broker.recording import Changes
 from valetkey_broker.settings import Settings, check_certificate, load_settings
 from valetkey_broker.supervisor import EXIT_CONFIGURATION, Supervisor, only_broker_on, watch_lifeline
 
@@ -230,7 +230,5 @@ async def _bootstrap(settings: Settings, name: str, life: timedelta) -> str:
         except UnrecordedOutcomeError as error:
             # Nobody has seen its secret, and an admin key stands in the way of the next try.
             await core.api_keys.revoke(name, revoked_by=BOOTSTRAP)
-            raise BrokerError(
-                error.reason, f"the key {name} was made and revoked again, for {error.message}", error.metadata
-            ) from None
+            raise error.reworded(f"the key {name} was made and revoked again, for {error.message}") from None
         return secret.reveal()

@@ -277,7 +277,7 @@ async def test_callers_who_wait_while_the_connector_goes_are_told(keys: Keys, *,
     waiting = asyncio.create_task(keys.keys.get(_ONE, "acc", NOW + 2 * _DAY))
     await keys.settle()
     keys.keys.forget(_ONE.uid)
-    with pytest.raises(BrokerError, match="deleted just now") as caught:
+    with pytest.raises(BrokerError, match="deleted or made anew just now") as caught:
         await waiting
     assert caught.value.reason is Reason.CONFLICT
 

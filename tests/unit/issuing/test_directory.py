@@ -8,8 +8,8 @@ import pytest_asyncio
 
 from support.core import NOW, PROFILE, FakeClock, credential_of, make_connector
 from support.fake_cloud import FakeCloud
-from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.issuing.directory import ContainerDirectory, nowhere
+from valetkey_broker.errors import BrokerError, Reason, resource_not_found
+from valetkey_broker.issuing.directory import ContainerDirectory
 from valetkey_broker.model import Container
 
 _ONE = make_connector("one")
@@ -184,7 +184,7 @@ async def test_callers_who_wait_while_the_connector_goes_are_told(directory: Dir
     waiting = asyncio.create_task(directory.accounts())
     await directory.settle()
     directory.directory.forget(_ONE.uid)
-    with pytest.raises(BrokerError, match="deleted just now") as caught:
+    with pytest.raises(BrokerError, match="deleted or made anew just now") as caught:
         await waiting
     assert caught.value.reason is Reason.CONFLICT
 
@@ -201,6 +201,6 @@ async def test_close_ends_what_is_under_way(directory: Directory) -> None:
 
 def test_nowhere_says_where_to_look() -> None:
     """The error names the resource and the command that lists what there is."""
-    error = nowhere("az://demo")
+    error = resource_not_found("az://demo")
     assert error.reason is Reason.RESOURCE_NOT_FOUND
     assert "list-resources" in error.message

@@ -7,9 +7,9 @@ import pytest
 
 from support.core import NOW, FakeClock
 from support.fake_ledger import FakeLedger, ledger_down
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import BrokerError, Reason, UnrecordedOutcomeError
 from valetkey_broker.model import Event, EventKind, InvalidFieldError
-from valetkey_broker.recording import Changes, UnrecordedOutcomeError
+from valetkey_broker.recording import Changes
 
 BEGUN = Event(
     kind=EventKind.CHANGE_BEGUN,

@@ -10,7 +10,7 @@ from valetkey.v1 import common_pb2, token_service_pb2_grpc
 from valetkey.v1 import token_service_pb2 as pb
 from valetkey_broker.api.convert import permission_numbers, permission_set, seconds_of
 from valetkey_broker.api.heartbeat import with_heartbeats
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import rate_limited
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.request import TokenRequest
 from valetkey_broker.issuing.watch import EndReason, TokenWatcher
@@ -57,10 +57,10 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
         heartbeat = _heartbeat_seconds(request)
         with self._streams.hold(call.principal.name) as held:
             if not held:
-                raise BrokerError(
-                    Reason.RATE_LIMITED,
+                raise rate_limited(
                     f"{call.principal.name} has as many streams open as it may; close one, or try again later",
-                    {"limit": "streams", "per": "principal"},
+                    limit="streams",
+                    per="principal",
                     retry_after=10.0,
                 )
             stream = with_heartbeats(self._watcher.watch(call, wanted(request.request)), heartbeat)

@@ -3,10 +3,9 @@
 from dataclasses import replace
 from types import MappingProxyType
 
-from valetkey_broker.authn.errors import expired
 from valetkey_broker.authn.roles import RoleBindings
 from valetkey_broker.concurrency.bounded_cache import Bounded
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import credentials_expired, credentials_invalid
 from valetkey_broker.model import Principal, api_key_digest
 from valetkey_broker.ports import Clock
 from valetkey_broker.state.memory import KnownKey, Memory
@@ -30,12 +29,9 @@ class ApiKeyVerifier:
         digest = api_key_digest(presented)
         known = self._memory.keys_by_digest.get(digest) if digest is not None else None
         if digest is None or known is None:
-            raise BrokerError(
-                Reason.CREDENTIALS_INVALID,
-                "the API key is unknown or revoked; check it, or ask an admin for a new one",
-            )
+            raise credentials_invalid("the API key is unknown or revoked; check it, or ask an admin for a new one")
         if known.expires <= self._clock():
-            raise expired("API key", known.expires, "ask an admin for a new one")
+            raise credentials_expired("API key", known.expires, "ask an admin for a new one")
         made = self._principals.get(digest)
         # Whatever changes a key makes a new KnownKey.
         if made is None or made[0] is not known:

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import admin_key_exists
 from valetkey_broker.model import ApiKey, InvalidFieldError, Role, Secret, api_key_digest, check_name, new_api_key
 from valetkey_broker.ports import Clock
 from valetkey_broker.state.memory import Memory
@@ -74,13 +74,7 @@ class ApiKeyAdmin:
         now = datetime.fromtimestamp(self._clock(), UTC)
         for key in self.all():
             if Role.ADMIN in key.roles and key.expires_at > now:
-                raise BrokerError(
-                    Reason.API_KEY_EXISTS,
-                    f"the admin key {key.name} exists already, until {key.expires_at.isoformat(timespec='minutes')}; "
-                    "make further keys with `valetkey api-key create`. If it is lost, remove it from Vault at "
-                    f"api-keys/{key.name} and bootstrap again",
-                    {"api_key": key.name},
-                )
+                raise admin_key_exists(key.name, key.expires_at.isoformat(timespec="minutes"))
         secret = new_api_key()
         digest = api_key_digest(secret.reveal())
         if digest is None:

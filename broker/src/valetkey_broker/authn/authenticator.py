@@ -9,7 +9,7 @@ from valetkey_broker.authn.mtls import MtlsVerifier
 from valetkey_broker.authn.oidc import Issuer, OidcVerifier
 from valetkey_broker.authn.roles import RoleBindings
 from valetkey_broker.authn.trust_bundles import TrustBundles
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import credentials_invalid, credentials_missing
 from valetkey_broker.model import Evidence, Pattern, Principal, Standing
 from valetkey_broker.ports import CallEvidence, Clock, KeySource
 from valetkey_broker.settings import AuthnSettings, OidcSettings
@@ -43,15 +43,14 @@ class CompositeAuthenticator:
                 return self._api_keys.verify(presented)
             if self._oidc is not None and self._oidc.recognises(presented):
                 return await self._oidc.verify(presented)
-            raise BrokerError(
-                Reason.CREDENTIALS_INVALID,
+            raise credentials_invalid(
                 "the authorization header holds neither an API key nor a token that this broker is set up for; "
                 "expected 'Bearer' with a space and behind it an API key"
-                + (" or a JWT" if self._oidc is not None else ""),
+                + (" or a JWT" if self._oidc is not None else "")
             )
         if evidence.certificate is not None and self._mtls is not None:
             return self._mtls.verify(evidence.certificate)
-        raise BrokerError(Reason.CREDENTIALS_MISSING, self._wanted())
+        raise credentials_missing(self._wanted())
 
     def standing(self, principal: Principal) -> Standing:
         """Tells whether `principal` could authenticate again now; see ports.Authenticator.
@@ -127,8 +126,7 @@ def _issuer(settings: OidcSettings, source: KeySource) -> Issuer:
 def _bearer(headers: Sequence[str | bytes]) -> str:
     header = headers[0]
     if len(headers) > 1 or not isinstance(header, str) or header[: len(_SCHEME)].lower() != _SCHEME:
-        raise BrokerError(
-            Reason.CREDENTIALS_INVALID,
-            "malformed authorization; expected exactly one header, 'Bearer' with a space and the evidence behind it",
+        raise credentials_invalid(
+            "malformed authorization; expected exactly one header, 'Bearer' with a space and the evidence behind it"
         )
     return header[len(_SCHEME) :]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from valetkey_broker.authn.errors import expired, refused
+from valetkey_broker.errors import credentials_expired, credentials_invalid
 
 # OpenID Connect Core, section 2, has 255 ASCII characters. No blanks, and no *: pasted into a grant, a subject must
 # mean itself and nothing wider.
@@ -39,11 +39,17 @@ def check_claims(claims: Mapping[str, Any], rules: ClaimRules, now: float) -> Cl
     """Returns what a verified token says. Raises CREDENTIALS_INVALID or CREDENTIALS_EXPIRED."""
     audience = claims.get("aud")
     if rules.audience not in (audience if isinstance(audience, list) else [audience]):
-        raise refused("jwt", "audience", "the token is not made for this broker; get one with the broker's audience")
+        raise credentials_invalid(
+            "the token is not made for this broker; get one with the broker's audience",
+            evidence="jwt",
+            problem="audience",
+        )
     expires = _check_times(claims, rules, now)
     subject = claims.get("sub")
     if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject):
-        raise refused("jwt", "subject", "the token's subject is missing or not plain; expected printable ASCII")
+        raise credentials_invalid(
+            "the token's subject is missing or not plain; expected printable ASCII", evidence="jwt", problem="subject"
+        )
     found = {name: value for name, path in rules.attributes.items() if (value := _at(claims, path)) is not None}
     return Claims(subject, expires, MappingProxyType(found))
 
@@ -51,17 +57,27 @@ def check_claims(claims: Mapping[str, Any], rules: ClaimRules, now: float) -> Cl
 def _check_times(claims: Mapping[str, Any], rules: ClaimRules, now: float) -> float:
     expires, not_before, issued = (_moment(claims, name) for name in ("exp", "nbf", "iat"))
     if expires is None:
-        raise refused("jwt", "expiry", "the token does not say when it ends; expected the claim exp")
+        raise credentials_invalid(
+            "the token does not say when it ends; expected the claim exp", evidence="jwt", problem="expiry"
+        )
     until = expires + rules.leeway_seconds
     if until <= now:
-        raise expired("token", expires, "get a new one from its issuer", "jwt")
+        raise credentials_expired("token", expires, "get a new one from its issuer", evidence="jwt")
     if not_before is not None and not_before > now + rules.leeway_seconds:
-        raise refused("jwt", "not-yet-valid", "the token is not valid yet; check the clocks of issuer and broker")
+        raise credentials_invalid(
+            "the token is not valid yet; check the clocks of issuer and broker", evidence="jwt", problem="not-yet-valid"
+        )
     if issued is not None and issued > now + rules.leeway_seconds:
-        raise refused("jwt", "issued-later", "the token is from the future; check the clocks of issuer and broker")
+        raise credentials_invalid(
+            "the token is from the future; check the clocks of issuer and broker",
+            evidence="jwt",
+            problem="issued-later",
+        )
     limit = rules.max_lifetime_seconds
     if limit is not None and (issued is None or expires - issued > limit):
-        raise refused("jwt", "lifetime", f"the token lives too long; this broker takes at most {limit:g} s")
+        raise credentials_invalid(
+            f"the token lives too long; this broker takes at most {limit:g} s", evidence="jwt", problem="lifetime"
+        )
     return until
 
 
@@ -72,7 +88,9 @@ def _moment(claims: Mapping[str, Any], name: str) -> float | None:
     # bool is an int in Python; NaN and infinities, numbers in Python's JSON, are not between these bounds.
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not 0 <= value <= _LAST_MOMENT:
-        raise refused("jwt", "malformed", f"the token's claim {name} is not a time; expected Unix seconds")
+        raise credentials_invalid(
+            f"the token's claim {name} is not a time; expected Unix seconds", evidence="jwt", problem="malformed"
+        )
     return float(value)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import structlog
 
-from valetkey_broker.authn.errors import issuer_away, refused
 from valetkey_broker.authn.jwks import SigningKey, read_jwks
+from valetkey_broker.errors import credentials_invalid, issuer_unavailable
 from valetkey_broker.model import Standing
 from valetkey_broker.ports import Clock, KeySource, KeySourceError
 
@@ -53,14 +53,20 @@ class KeyRing:
         if not (self._believed() and kid in self._keys):
             await self._refresh()
         if not self._believed() or (self._failed and kid not in self._keys):
-            raise issuer_away(self._until_next())
+            raise issuer_unavailable(self._until_next())
         self._refresh_if_old()
         if kid not in self._keys:
-            raise refused("jwt", "key", "the token is signed with a key that its issuer does not show; get a new token")
+            raise credentials_invalid(
+                "the token is signed with a key that its issuer does not show; get a new token",
+                evidence="jwt",
+                problem="key",
+            )
         for key in self._keys[kid]:
             if algorithm in key.algorithms:
                 return key
-        raise refused("jwt", "algorithm", "the token's algorithm does not fit the key it names; get a new token")
+        raise credentials_invalid(
+            "the token's algorithm does not fit the key it names; get a new token", evidence="jwt", problem="algorithm"
+        )
 
     async def catch_up(self) -> None:
         """Waits for new keys after a quiet spell; old ones stay where they cannot be had. Otherwise returns at once."""

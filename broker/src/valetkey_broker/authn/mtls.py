@@ -12,11 +12,10 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
-from valetkey_broker.authn.errors import expired, refused
 from valetkey_broker.authn.roles import RoleBindings
 from valetkey_broker.authn.trust_bundles import Bundle, TrustBundles
 from valetkey_broker.concurrency.bounded_cache import Bounded
-from valetkey_broker.errors import BrokerError
+from valetkey_broker.errors import BrokerError, credentials_expired, credentials_invalid
 from valetkey_broker.model import Evidence, InvalidFieldError, Principal
 from valetkey_broker.model.spiffe import SpiffeId, parse_spiffe_id
 from valetkey_broker.ports import Clock
@@ -82,10 +81,16 @@ class MtlsVerifier:
             leaf, *others = x509.load_pem_x509_certificates(chain)
             identity = _identity(leaf)
         except ValueError:
-            raise refused("certificate", "malformed", "the client certificate cannot be read") from None
+            raise credentials_invalid(
+                "the client certificate cannot be read", evidence="certificate", problem="malformed"
+            ) from None
         store = bundle.stores.get(identity.trust_domain)
         if store is None:
-            raise refused("certificate", "trust-domain", "the certificate's trust domain is not one this broker knows")
+            raise credentials_invalid(
+                "the certificate's trust domain is not one this broker knows",
+                evidence="certificate",
+                problem="trust-domain",
+            )
         if leaf.not_valid_after_utc.timestamp() <= now:
             raise _expired(leaf.not_valid_after_utc.timestamp())
         if leaf.not_valid_before_utc.timestamp() > now:
@@ -111,20 +116,30 @@ def _identity(leaf: x509.Certificate) -> SpiffeId:
         usage = extensions.get_extension_for_class(x509.KeyUsage).value
         purposes = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
-        raise refused(
-            "certificate", "extensions", "the certificate needs a subjectAltName, a key usage and an extended key usage"
+        raise credentials_invalid(
+            "the certificate needs a subjectAltName, a key usage and an extended key usage",
+            evidence="certificate",
+            problem="extensions",
         ) from None
     if _is_ca(extensions) or usage.key_cert_sign or usage.crl_sign or not usage.digital_signature:
-        raise refused("certificate", "key-usage", "the certificate is a CA's; expected a workload's")
+        raise credentials_invalid(
+            "the certificate is a CA's; expected a workload's", evidence="certificate", problem="key-usage"
+        )
     if ExtendedKeyUsageOID.CLIENT_AUTH not in purposes:
-        raise refused("certificate", "key-usage", "the certificate is not made for clients; expected clientAuth")
+        raise credentials_invalid(
+            "the certificate is not made for clients; expected clientAuth", evidence="certificate", problem="key-usage"
+        )
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     if len(uris) != 1:
-        raise refused("certificate", "san", "the certificate needs exactly one URI name, its SPIFFE id")
+        raise credentials_invalid(
+            "the certificate needs exactly one URI name, its SPIFFE id", evidence="certificate", problem="san"
+        )
     try:
         return parse_spiffe_id(uris[0])
     except InvalidFieldError:
-        raise refused("certificate", "san", "the certificate's URI name is not a SPIFFE id") from None
+        raise credentials_invalid(
+            "the certificate's URI name is not a SPIFFE id", evidence="certificate", problem="san"
+        ) from None
 
 
 def _is_ca(extensions: x509.Extensions) -> bool:
@@ -149,14 +164,18 @@ def _verified_path(
     try:
         return verifier.verify(leaf, list(others)).chain
     except VerificationError:
-        raise refused(
-            "certificate", "chain", "no CA of the certificate's trust domain vouches for it; check its chain"
+        raise credentials_invalid(
+            "no CA of the certificate's trust domain vouches for it; check its chain",
+            evidence="certificate",
+            problem="chain",
         ) from None
 
 
 def _expired(at: float) -> Exception:
-    return expired("certificate", at, "get a new one from its CA", "certificate")
+    return credentials_expired("certificate", at, "get a new one from its CA", evidence="certificate")
 
 
 def _not_yet() -> Exception:
-    return refused("certificate", "not-yet-valid", "the certificate is not valid yet; check the clocks")
+    return credentials_invalid(
+        "the certificate is not valid yet; check the clocks", evidence="certificate", problem="not-yet-valid"
+    )

@@ -12,12 +12,11 @@ from jwt import PyJWTError
 from jwt.api_jws import PyJWS
 
 from valetkey_broker.authn.claims import ClaimRules, check_claims
-from valetkey_broker.authn.errors import refused
 from valetkey_broker.authn.issuer_keys import KeyRing
 from valetkey_broker.authn.jwks import MAX_KID_CHARACTERS, SigningKey
 from valetkey_broker.authn.roles import RoleBindings
 from valetkey_broker.concurrency.bounded_cache import Bounded
-from valetkey_broker.errors import BrokerError
+from valetkey_broker.errors import BrokerError, credentials_invalid
 from valetkey_broker.model import Evidence, Principal, Standing
 from valetkey_broker.ports import Clock
 
@@ -64,7 +63,9 @@ class OidcVerifier:
     async def verify(self, token: str) -> Principal:
         """Returns the principal `oidc:ISSUER#SUBJECT`. Raises CREDENTIALS_INVALID, …EXPIRED, ISSUER_UNAVAILABLE."""
         if len(token) > MAX_TOKEN_CHARACTERS:
-            raise refused("jwt", "length", f"the token is over {MAX_TOKEN_CHARACTERS} characters")
+            raise credentials_invalid(
+                f"the token is over {MAX_TOKEN_CHARACTERS} characters", evidence="jwt", problem="length"
+            )
         digest = hashlib.sha256(token.encode("ascii")).digest()
         known = self._verified.get(digest)
         if known is not None:
@@ -91,18 +92,26 @@ class OidcVerifier:
         name = claims.get("iss")
         issuer = self._issuers.get(name) if isinstance(name, str) else None
         if issuer is None:
-            raise refused("jwt", "issuer", "the token's issuer is not one of those this broker is set up for")
+            raise credentials_invalid(
+                "the token's issuer is not one of those this broker is set up for", evidence="jwt", problem="issuer"
+            )
         algorithm, kid = header.get("alg"), header.get("kid")
         # Nothing of the header is followed: not jwk, jku or x5u; and what it calls critical is not understood here.
         if not isinstance(algorithm, str) or algorithm not in issuer.algorithms or "crit" in header or "b64" in header:
-            raise refused("jwt", "algorithm", "the token's algorithm is not one of those allowed for its issuer")
+            raise credentials_invalid(
+                "the token's algorithm is not one of those allowed for its issuer", evidence="jwt", problem="algorithm"
+            )
         if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID_CHARACTERS:
-            raise refused("jwt", "key", "the token does not name its key; expected the header kid")
+            raise credentials_invalid(
+                "the token does not name its key; expected the header kid", evidence="jwt", problem="key"
+            )
         key = await issuer.keys.find(kid, algorithm)
         try:
             self._jws.decode_complete(token, key.material, algorithms=[algorithm])
         except PyJWTError:
-            raise refused("jwt", "signature", "the token's signature does not verify; get a new token") from None
+            raise credentials_invalid(
+                "the token's signature does not verify; get a new token", evidence="jwt", problem="signature"
+            ) from None
         # The waiting may have taken a while: what counts is the time now.
         read = check_claims(claims, issuer.rules, self._clock())
         full_name = f"oidc:{issuer.name}#{read.subject}"
@@ -129,4 +138,4 @@ class OidcVerifier:
 
 
 def _malformed() -> BrokerError:
-    return refused("jwt", "malformed", "the token cannot be read; expected a signed JWT")
+    return credentials_invalid("the token cannot be read; expected a signed JWT", evidence="jwt", problem="malformed")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from valetkey_broker.authz.grants import CompiledGrant, inside
 from valetkey_broker.authz.policy import Policy, serves
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import BrokerError, role_required
 from valetkey_broker.model import Connector, PermissionSet, Principal, ResourceId, Role
 from valetkey_broker.model.errors import shown
 from valetkey_broker.ports import Clock
@@ -75,10 +75,10 @@ class Explainer:
         for_all = asker.has_any(_MAY_ASK_FOR_OTHERS)
         if not for_all and question.principal != asker:
             needs = " or ".join(sorted(role.value for role in _MAY_ASK_FOR_OTHERS))
-            raise BrokerError(
-                Reason.ROLE_REQUIRED,
+            raise role_required(
                 f"{asker.name} may explain its own access only; for others it needs the role {needs}",
-                {"method": "/valetkey.v1.GrantService/ExplainAccess", "needs": needs},
+                method="/valetkey.v1.GrantService/ExplainAccess",
+                needs=needs,
             )
         now = self._clock()
         grants = self._policy.index.all() if for_all else self._policy.index.naming(question.principal.name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from valetkey_broker.authz.grant_warnings import warnings_of
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import grant_changed, grant_not_found
 from valetkey_broker.model import (
     CONSUMER_PERMISSIONS,
     ConsumerRole,
@@ -27,7 +27,7 @@ from valetkey_broker.model import (
 from valetkey_broker.model.errors import shown
 from valetkey_broker.ports import Clock
 from valetkey_broker.state.memory import Memory
-from valetkey_broker.state.repository import StateRepository, no_grant
+from valetkey_broker.state.repository import StateRepository
 
 _MOST = 100
 _MOST_ATTRIBUTES = 20
@@ -84,7 +84,7 @@ class GrantAdmin:
         """Returns a grant. Raises GRANT_NOT_FOUND."""
         grant = self._memory.grants.get(check_name("name", name))
         if grant is None:
-            raise no_grant(name)
+            raise grant_not_found(name)
         return grant
 
     def all(self) -> Sequence[Grant]:
@@ -110,11 +110,7 @@ class GrantAdmin:
             await self._repository.refresh()  # Memory may be behind by one poll.
             before = self.get(draft.name)
         if before.version != draft.version:
-            raise BrokerError(
-                Reason.CONFLICT,
-                f"the grant {draft.name} has version {before.version} by now, not {draft.version}; look at it again",
-                {"object": f"grants/{draft.name}"},
-            )
+            raise grant_changed(draft.name, version=before.version, expected=draft.version)
         return await self._repository.update_grant(self._validated(draft, before, before.created_by))
 
     async def delete(self, name: str, *, deleted_by: str) -> None:

@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 
 from valetkey_broker.authz.grants import CompiledGrant, GrantIndex, inside
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import (
+    BrokerError,
+    address_denied,
+    connector_denied,
+    connector_not_found,
+    permissions_denied,
+    resource_denied,
+)
 from valetkey_broker.model import Connector, Grant, PermissionSet, Principal, ResourceId, Role
 from valetkey_broker.model.statically_frozen import statically_frozen
 from valetkey_broker.ports import Clock
@@ -90,23 +97,13 @@ class Policy:
             and grant.admits_prefix(resource.prefix)
             and any(connector in ("", c.name) and serves(c, resource) for c in self.live_connectors(grant))
         ]
-        metadata = {"resource": str(resource), **({"connector": connector} if connector else {})}
         reachable = [grant for grant in near if grant.admits_address(source_ip)]
         if reachable:
             least = min((grant.missing(permissions) for grant in reachable), key=len)
-            missing = ",".join(permission.name.lower() for permission in least)
-            return BrokerError(
-                Reason.RESOURCE_DENIED,
-                f"no grant lets {principal.name} {missing} on {resource}; ask for less, or an admin for more",
-                {**metadata, "missing": missing},
-            )
+            return permissions_denied(principal, resource, least, connector)
         if any(not grant.missing(permissions) for grant in near):
-            return BrokerError(
-                Reason.RESOURCE_DENIED,
-                f"the grants of {principal.name} on {resource} are not for the addresses {source_ip}",
-                {**metadata, "source_ip": source_ip},
-            )
-        return denied(principal, resource, connector)
+            return address_denied(principal, resource, source_ip, connector)
+        return resource_denied(principal, resource, connector)
 
 
 class Visible:
@@ -136,13 +133,8 @@ class Visible:
         if connector is not None and (self._all or connector.uid in uids):
             return (connector,)
         if self._all:
-            raise BrokerError(Reason.CONNECTOR_NOT_FOUND, f"no connector is named {name}", {"connector": name})
-        raise BrokerError(
-            Reason.RESOURCE_DENIED,
-            f"no grant lets {self._principal.name} use a connector named {name}; "
-            "`valetkey service-connector list-resources` shows what it may use",
-            {"connector": name},
-        )
+            raise connector_not_found(name)
+        raise connector_denied(self._principal, name)
 
     def scopes(self, connector: Connector, resource: ResourceId) -> Sequence[str]:
         """Returns the paths that may be used in a container by a connector; an empty path stands for all of it.
@@ -165,15 +157,4 @@ def serves(connector: Connector, resource: ResourceId) -> bool:
     own = connector.resource
     return own is None or (
         own.container == resource.container and (resource.account is None or resource.account == own.account)
-    )
-
-
-def denied(principal: Principal, resource: ResourceId, connector: str = "") -> BrokerError:
-    """Returns the refusal that tells nothing: neither what exists nor what others may."""
-    by = f" with the connector {connector}" if connector else ""
-    return BrokerError(
-        Reason.RESOURCE_DENIED,
-        f"no grant lets {principal.name} use {resource.as_asked()}{by}; `valetkey grant explain` shows what would "
-        "work, `valetkey service-connector list-resources` what there is for it",
-        {"resource": resource.as_asked(), **({"connector": connector} if connector else {})},
     )

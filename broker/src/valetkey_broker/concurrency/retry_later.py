@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TypeVar
 
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import BrokerError, Reason, connector_changed
 from valetkey_broker.model import Connector
 
 T = TypeVar("T")
@@ -22,11 +22,7 @@ async def share(task: asyncio.Task[T], connector: Connector) -> T:
         caller = asyncio.current_task()
         if not task.cancelled() or (caller is not None and caller.cancelling()):
             raise
-        raise BrokerError(
-            Reason.CONFLICT,
-            f"connector {connector.name} was deleted just now; look at what there is and try again",
-            {"object": f"connectors/{connector.name}"},
-        ) from None
+        raise connector_changed(connector.name) from None
 
 
 @dataclass(slots=True)

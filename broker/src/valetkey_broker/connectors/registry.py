@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from valetkey_broker.connectors.listings import RecentListings
 from valetkey_broker.connectors.verify import pinned, serving, verify
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import BrokerError, cloud_timeout, connector_exists, connector_not_found
 from valetkey_broker.model import (
     AuthMethod,
     AzureConfig,
@@ -90,11 +90,7 @@ class ConnectorRegistry:
         """
         draft = self._validated(new, created_by)
         if draft.name in self._memory.connectors:  # Saves a slow verification; the write itself decides.
-            raise BrokerError(
-                Reason.CONNECTOR_EXISTS,
-                f"a connector named {draft.name} exists already; choose another name, or delete it first",
-                {"connector": draft.name},
-            )
+            raise connector_exists(draft.name)
         try:
             containers = await self._verified(draft, Credential(0, new.client_secret))
         finally:
@@ -107,7 +103,7 @@ class ConnectorRegistry:
         """Returns a connector. Raises CONNECTOR_NOT_FOUND."""
         connector = self._memory.connectors.get(check_name("name", name))
         if connector is None:
-            raise BrokerError(Reason.CONNECTOR_NOT_FOUND, f"no connector is named {name}", {"connector": name})
+            raise connector_not_found(name)
         return connector
 
     def all(self) -> Sequence[Connector]:
@@ -152,7 +148,7 @@ class ConnectorRegistry:
                 credential = await self._repository.credential(connector)
                 return await self._cloud.find_containers(connector, credential)
         except TimeoutError:
-            raise too_slow(connector, self._timeout) from None
+            raise cloud_timeout(connector.name, self._timeout) from None
 
     def _means(self, wanted: ResourceId, connector: Connector, container: Container) -> bool:
         if wanted.endpoint is not None:
@@ -166,7 +162,7 @@ class ConnectorRegistry:
             async with asyncio.timeout(self._timeout):
                 return await verify(self._cloud, self._clock, connector, credential)
         except TimeoutError:
-            raise too_slow(connector, self._timeout) from None
+            raise cloud_timeout(connector.name, self._timeout) from None
 
     def _validated(self, new: NewConnector, created_by: str) -> Connector:
         azure = new.azure
@@ -224,13 +220,3 @@ class ConnectorRegistry:
         if config.storage_account not in ("", resource.account):
             raise InvalidFieldError("resource_id", "names another account than storage_account", "one account")
         return replace(config, storage_account=resource.account), resource
-
-
-def too_slow(connector: Connector, seconds: float) -> BrokerError:
-    """Returns the error of a cloud that did not answer in time."""
-    return BrokerError(
-        Reason.CLOUD_UNAVAILABLE,
-        f"Azure did not answer connector {connector.name} within {seconds:g} s; try again",
-        {"connector": connector.name, "cause": "timeout"},
-        retry_after=5.0,
-    )

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import BrokerError, resource_ambiguous, resource_not_reached
 from valetkey_broker.model import Connector, Container, Credential, ResourceId
 from valetkey_broker.ports import Clock, Cloud
 
@@ -12,8 +12,6 @@ _KEY_SECONDS = 3600.0
 _SKEW_SECONDS = 900.0
 # So many containers are named in an error; more would bury it.
 _NAMED = 5
-# Errors travel in metadata, of which gRPC takes a few kilobytes.
-_CANDIDATES = 10
 
 
 async def verify(cloud: Cloud, clock: Clock, connector: Connector, credential: Credential) -> Sequence[Container]:
@@ -57,25 +55,10 @@ def serving(connector: Connector, containers: Sequence[Container], *, name_other
     if not found:
         near = ", ".join(c.resource_id for c in containers[:_NAMED]) + (", …" if len(containers) > _NAMED else "")
         instead = f"; it reaches {near or 'no container'}" if name_others else ""
-        raise BrokerError(
-            Reason.RESOURCE_NOT_FOUND,
-            f"connector {connector.name} does not reach {wanted}{instead}",
-            {"resource": str(wanted), "connector": connector.name},
-        )
+        raise resource_not_reached(connector.name, wanted, instead)
     if len(found) > 1:
-        raise ambiguous(wanted, found)
+        raise resource_ambiguous(wanted, found)
     return found
-
-
-def ambiguous(wanted: ResourceId, found: Sequence[Container]) -> BrokerError:
-    """Returns the error that lists the containers a short id may mean, the first ones where they are many."""
-    urls = " ".join(sorted(c.url for c in found)[:_CANDIDATES])
-    more = f" and {len(found) - _CANDIDATES} more" if len(found) > _CANDIDATES else ""
-    return BrokerError(
-        Reason.RESOURCE_AMBIGUOUS,
-        f"{wanted} names containers in several accounts; give the full URL, one of: {urls}{more}",
-        {"resource": str(wanted), "candidates": urls},
-    )
 
 
 def pinned(connector: Connector, container: Container) -> Connector:

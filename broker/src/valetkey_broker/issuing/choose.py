@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from valetkey_broker.authz.policy import denied
-from valetkey_broker.connectors.verify import ambiguous
-from valetkey_broker.errors import BrokerError
-from valetkey_broker.issuing.directory import ContainerDirectory, nowhere
+from valetkey_broker.errors import BrokerError, resource_ambiguous, resource_denied, resource_not_found
+from valetkey_broker.issuing.directory import ContainerDirectory
 from valetkey_broker.model import CloudProfile, Connector, Container, Principal, ResourceId
 
 Choice = tuple[Connector, CloudProfile, Container]
@@ -65,7 +63,7 @@ class ConnectorChooser:
             raise failure or self._refusal(principal, connectors, resource)
         distinct = {container.url: container for _, _, container in found}
         if len(distinct) > 1:
-            raise ambiguous(resource, list(distinct.values()))
+            raise resource_ambiguous(resource, list(distinct.values()))
         return min(found, key=lambda choice: (choice[0].resource is None, choice[0].name))
 
     async def _containers(
@@ -78,8 +76,8 @@ class ConnectorChooser:
 
     def _refusal(self, principal: Principal, connectors: Sequence[Connector], resource: ResourceId) -> BrokerError:
         if any(connector.resource is None for connector in connectors):
-            return nowhere(resource.as_asked())
-        return denied(principal, resource)  # The same words as for those who have no grant.
+            return resource_not_found(resource.as_asked())
+        return resource_denied(principal, resource)  # The same words as for those who have no grant.
 
 
 def _own(own: ResourceId, profile: CloudProfile, resource: ResourceId) -> Sequence[Container]:

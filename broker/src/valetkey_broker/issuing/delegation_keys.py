@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from valetkey_broker.concurrency.retry_later import Later, share
-from valetkey_broker.connectors.registry import too_slow
-from valetkey_broker.errors import BrokerError
+from valetkey_broker.errors import BrokerError, cloud_timeout
 from valetkey_broker.model import Connector, Credential, DelegationKey
 from valetkey_broker.ports import Clock, Cloud
 
@@ -120,7 +119,7 @@ class DelegationKeys:
                 credential = await self._credential(connector)
                 key = await self._cloud.delegation_key(connector, credential, account, starts=starts, expires=expires)
         except TimeoutError:
-            raise too_slow(connector, self._timeout) from None
+            raise cloud_timeout(connector.name, self._timeout) from None
         entry.key = key
         entry.renew_at = now + (key.expires - now) * _RENEW_AFTER_SHARE
         return key

@@ -5,8 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from valetkey_broker.concurrency.retry_later import Later, share
-from valetkey_broker.connectors.registry import too_slow
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import cloud_timeout
 from valetkey_broker.model import Connector, Container, Credential
 from valetkey_broker.ports import Clock, Cloud
 
@@ -99,18 +98,9 @@ class ContainerDirectory:
                 credential = await self._credential(connector)
                 found = await self._cloud.find_containers(connector, credential)
         except TimeoutError:
-            raise too_slow(connector, self._timeout) from None
+            raise cloud_timeout(connector.name, self._timeout) from None
         by_name: dict[str, tuple[Container, ...]] = {}
         for container in found:
             by_name[container.name] = (*by_name.get(container.name, ()), container)
         listing.by_name = by_name
         listing.read_at = self._clock()
-
-
-def nowhere(resource: str) -> BrokerError:
-    """Returns the error for a container that no connector at hand reaches."""
-    return BrokerError(
-        Reason.RESOURCE_NOT_FOUND,
-        f"no container answers to {resource}; `valetkey service-connector list-resources` shows those that do",
-        {"resource": resource},
-    )

@@ -9,9 +9,8 @@ import os
 import time
 from collections.abc import Callable
 
-from valetkey_broker.authn.errors import issuer_away
 from valetkey_broker.authz.policy import Allowance, Policy
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import identity_expired, identity_revoked, issuer_unavailable, scope_unsupported
 from valetkey_broker.issuing.choose import Choice, ConnectorChooser
 from valetkey_broker.issuing.delegation_keys import DelegationKeys
 from valetkey_broker.issuing.request import TokenRequest
@@ -24,7 +23,6 @@ from valetkey_broker.model import (
     Lease,
     PermissionSet,
     Principal,
-    ResourceId,
     SasRequest,
     SignedToken,
     Standing,
@@ -97,7 +95,7 @@ class Issuer:
             if choice is None:
                 choice = await self._chooser.choose(call.principal, connectors, resource)
             if resource.prefix:
-                raise _too_narrow(resource)
+                raise scope_unsupported(resource)
             connector, _, container = choice
             allowance = next(a for a in allowed if a.connector is connector)
             until = int(self._clock()) + allowance.ttl
@@ -118,17 +116,12 @@ class Issuer:
 
     def _check_caller(self, principal: Principal, now: float) -> None:
         if principal.expires <= now:
-            raise BrokerError(
-                Reason.CREDENTIALS_EXPIRED, "the caller's identity expired during the call; call again with a new one"
-            )
+            raise identity_expired()
         standing = self.standing(principal)
         if standing is Standing.UNKNOWN:
-            raise issuer_away()
+            raise issuer_unavailable()
         if standing is Standing.ENDED:
-            raise BrokerError(
-                Reason.CREDENTIALS_INVALID,
-                "the caller's identity was revoked during the call; call again with one that is good",
-            )
+            raise identity_revoked()
 
     def _signed(
         self,
@@ -179,16 +172,6 @@ class Issuer:
         if not 1 <= ttl <= self._max_ttl:
             raise InvalidFieldError("ttl", f"is {ttl} s", f"1 to {self._max_ttl} s, the limit of this broker")
         return ttl
-
-
-def _too_narrow(resource: ResourceId) -> BrokerError:
-    return BrokerError(
-        Reason.SCOPE_UNSUPPORTED,
-        f"a token for the path {resource} needs an account with hierarchical namespace, which this broker does "
-        f"not serve; nothing wider is given in its place. Ask for az://{resource.container}, if a grant allows all "
-        "of it",
-        {"resource": str(resource)},
-    )
 
 
 def _event(call: CallInfo, lease: Lease, signed: SignedToken, now: float, purpose: str) -> Event:

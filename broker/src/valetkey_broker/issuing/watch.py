@@ -8,9 +8,8 @@ from enum import Enum
 
 import structlog
 
-from valetkey_broker.authn.errors import issuer_away
 from valetkey_broker.authz.policy import Policy
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import BrokerError, Reason, issuer_unavailable
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.request import TokenRequest
 from valetkey_broker.model import CallInfo, Lease, Principal, Standing
@@ -130,7 +129,7 @@ class TokenWatcher:
         while True:
             try:
                 if self._standing(call.principal) is Standing.UNKNOWN:
-                    raise issuer_away()
+                    raise issuer_unavailable()
                 self._admit(call.principal)
                 return await self._attempt(call, request, lease)
             except BrokerError as error:

@@ -6,9 +6,7 @@ import sys
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from valetkey_broker.errors import BrokerError, Reason
-
-RETRY_AFTER_SECONDS = 1.0
+from valetkey_broker.errors import BrokerError, ledger_unavailable
 
 _SENTENCES = {
     "disk-full": "its disk is full",
@@ -89,12 +87,7 @@ def _cause_of_postgres(error: BaseException) -> str:
 
 def unavailable(cause: str) -> BrokerError:
     """Returns the error of a ledger that cannot be used, for a caller."""
-    return BrokerError(
-        Reason.LEDGER_UNAVAILABLE,
-        f"the ledger cannot be used: {_SENTENCES[cause]}; nothing is issued until it can",
-        {"cause": cause},
-        retry_after=RETRY_AFTER_SECONDS,
-    )
+    return ledger_unavailable(cause, _SENTENCES[cause])
 
 
 def sentence(cause: str) -> str:

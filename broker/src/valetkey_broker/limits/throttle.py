@@ -3,7 +3,7 @@
 import math
 from enum import Enum
 
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import BrokerError, Reason, rate_limited
 from valetkey_broker.limits.buckets import TokenBuckets
 from valetkey_broker.limits.network import network_of
 from valetkey_broker.model import Principal
@@ -37,10 +37,10 @@ class Throttle:
         """Raises RATE_LIMITED where `principal` asks too often for what `bucket` bounds."""
         wait = self._buckets[bucket].take(principal.name)
         if wait:
-            raise BrokerError(
-                Reason.RATE_LIMITED,
+            raise rate_limited(
                 f"{principal.name} asks for tokens too often; use each token until shortly before it ends",
-                {"limit": bucket.value, "per": "principal"},
+                limit=bucket.value,
+                per="principal",
                 retry_after=_whole_milliseconds(wait),
             )
 
@@ -52,10 +52,10 @@ class Throttle:
         wait = self._failures.take(network_of(peer)) if error.reason in _BLAMED else 0.0
         if not wait:
             return error
-        return BrokerError(
-            Reason.RATE_LIMITED,
+        return rate_limited(
             "too many failed authentications from this address; check the credentials before trying again",
-            {"limit": "failed authentications", "per": "address"},
+            limit="failed authentications",
+            per="address",
             retry_after=_whole_milliseconds(wait),
         )
 

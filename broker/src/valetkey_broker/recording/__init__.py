@@ -1,6 +1,6 @@
 """What goes into the ledger besides issued tokens: refusals, in bounds, and changes that admins make."""
 
-from valetkey_broker.recording.changes import Changes, UnrecordedOutcomeError
+from valetkey_broker.recording.changes import Changes
 from valetkey_broker.recording.refusals import Refusals
 
-__all__ = ["Changes", "Refusals", "UnrecordedOutcomeError"]
+__all__ = ["Changes", "Refusals"]

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import structlog
 
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import BrokerError, Reason, begin_not_recorded, outcome_not_recorded
 from valetkey_broker.model import Event, EventKind, InvalidFieldError
 from valetkey_broker.ports import Clock, Ledger
 
@@ -14,10 +14,6 @@ T = TypeVar("T")
 
 # After these a change may have been made all the same: a write went out, and no answer came back.
 _UNKNOWN_OUTCOME = frozenset({Reason.VAULT_UNAVAILABLE, Reason.DEADLINE_EXCEEDED})
-
-
-class UnrecordedOutcomeError(BrokerError):
-    """A change was made; that it was begun is on record, that it was made is not."""
 
 
 class Changes:
@@ -52,25 +48,14 @@ class Changes:
         try:
             await self._ledger.record(begun)
         except BrokerError as error:
-            raise BrokerError(
-                error.reason,
-                f"{begun.object} was not changed, since that could not be recorded beforehand: {error.message}",
-                error.metadata,
-                retry_after=error.retry_after,
-            ) from None
+            raise begin_not_recorded(begun.object, error) from None
 
     async def _made(self, begun: Event) -> None:
         try:
             await self._record(begun, EventKind.ADMIN_CHANGE)
         except BrokerError as error:
             self._log.error("a change was made, and its outcome is not on record", **_named(begun), why=error.message)
-            raise UnrecordedOutcomeError(
-                error.reason,
-                f"the change of {begun.object} was made; that it was begun is on record, its outcome is not: "
-                f"{error.message}",
-                {**error.metadata, "change": "made"},
-                retry_after=error.retry_after,
-            ) from None
+            raise outcome_not_recorded(begun.object, error) from None
 
     async def _failed(self, begun: Event, error: Exception) -> None:
         """Records why a change was not made, or why nobody knows. The error is the caller's, recorded or not."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import BrokerError, Reason, change_refused_unrecorded, rate_limited
 from valetkey_broker.limits import Slots
 from valetkey_broker.model import Event, EventKind
 from valetkey_broker.observability.redaction import scrub
@@ -76,12 +76,7 @@ class Recorder:
     def before_change(self) -> None:
         """Raises LEDGER_UNAVAILABLE while the ledger cannot be written: a change could not be recorded."""
         if not self._ledger.healthy():
-            raise BrokerError(
-                Reason.LEDGER_UNAVAILABLE,
-                "the ledger cannot be written, so nothing is changed; see the broker's log, and try again",
-                {"cause": "unhealthy"},
-                retry_after=5.0,
-            )
+            raise change_refused_unrecorded()
 
     async def change(self, call: Call, changed: str, work: Callable[[], Awaitable[T]]) -> T:
         """Records that a change of `changed` begins, makes it with `work`, and records what became of it.
@@ -96,10 +91,10 @@ class Recorder:
     async def _change(self, begun: Event, work: Callable[[], Awaitable[T]]) -> T:
         with self._slots.hold(begun.principal) as own, self._slots_of_all.hold("") as any_left:
             if not (own and any_left):
-                raise BrokerError(
-                    Reason.RATE_LIMITED,
+                raise rate_limited(
                     f"{begun.object} was not changed: as many changes are under way as may be; try again shortly",
-                    {"limit": "changes", "per": "principal" if not own else "broker"},
+                    limit="changes",
+                    per="principal" if not own else "broker",
                     retry_after=1.0,
                 )
             return await self._changes.make(begun, work)

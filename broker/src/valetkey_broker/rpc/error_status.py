@@ -11,7 +11,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 
 from valetkey.v1 import errors_pb2
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.model import InvalidFieldError, Principal, Role
+from valetkey_broker.model import Principal, Role
 
 # A status travels in trailing metadata, of which clients take 8 KiB by default: of a longer one they tell nothing but
 # RESOURCE_EXHAUSTED, now and then up to 16 KiB and always beyond. What does not fit is cut, the least needed first.
@@ -59,11 +59,6 @@ _CODES: Mapping[Reason, grpc.StatusCode] = {
 def code_of(error: BrokerError | None) -> grpc.StatusCode:
     """Returns the status code of an error; None, an unexpected one, is INTERNAL."""
     return grpc.StatusCode.INTERNAL if error is None else _CODES[error.reason]
-
-
-def from_invalid_field(error: InvalidFieldError) -> BrokerError:
-    """Returns a malformed field as the broker's error."""
-    return BrokerError(Reason.INVALID_FIELD, str(error), {"field": error.field, "expected": error.expected})
 
 
 def told_to(caller: Principal | None, error: BrokerError) -> BrokerError:

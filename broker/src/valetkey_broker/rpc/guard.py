@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 import structlog
 
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import BrokerError, Reason, deadline_exceeded, invalid_field, method_unknown
 from valetkey_broker.limits import Throttle
 from valetkey_broker.model import InvalidFieldError
 from valetkey_broker.observability.logging import request_id_var
@@ -20,7 +20,7 @@ from valetkey_broker.rpc.call import Call, Metadata, current_call, request_id_of
 from valetkey_broker.rpc.call_evidence import evidence_of
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.deadline import Deadlines
-from valetkey_broker.rpc.error_status import code_of, from_invalid_field, to_status
+from valetkey_broker.rpc.error_status import code_of, to_status
 from valetkey_broker.rpc.method import FOR_ANYBODY, FOR_NOBODY, Access, Method, Methods
 
 # Handlers of every message type and kind pass through here.
@@ -222,16 +222,12 @@ def _known(error: Exception, method: str, limit: float) -> BrokerError | None:
     if isinstance(error, BrokerError):
         return error
     if isinstance(error, InvalidFieldError):
-        return from_invalid_field(error)
+        return invalid_field(error)
     # What generated code raises where its servicer, the health service's, leaves a method out.
     if isinstance(error, NotImplementedError) and method.startswith("/grpc."):
-        return BrokerError(Reason.METHOD_UNKNOWN, f"this broker does not serve {method}", {"method": method})
+        return method_unknown(method)
     if isinstance(error, TimeoutError):
-        return BrokerError(
-            Reason.DEADLINE_EXCEEDED,
-            f"the call took longer than its deadline, or than the {limit:g} s this broker allows",
-            {"limit": f"{limit:g}s"},
-        )
+        return deadline_exceeded(limit)
     return None
 
 
@@ -276,6 +272,6 @@ def _unknown(method: str) -> Behavior:
     name = "".join(character for character in method[:120] if character.isascii() and character.isprintable())
 
     async def refuse(_request: Any, _context: Context) -> None:
-        raise BrokerError(Reason.METHOD_UNKNOWN, f"there is no method {name}", {"method": name})
+        raise method_unknown(name)
 
     return refuse

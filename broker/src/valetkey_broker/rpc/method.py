@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import role_required
 from valetkey_broker.limits import Bucket
 from valetkey_broker.model import Principal, Role
 
@@ -52,12 +52,12 @@ class Method:
         if isinstance(self.needs, Access) or not principal.roles.isdisjoint(self.needs):
             return
         wanted = " or ".join(sorted(role.value for role in self.needs))
-        raise BrokerError(
-            Reason.ROLE_REQUIRED,
+        raise role_required(
             f"{principal.name} may not call {method.rpartition('/')[2]}; it needs the role {wanted}"
             if wanted
             else "nobody may call this method",
-            {"method": method, "needs": wanted or "nobody"},
+            method=method,
+            needs=wanted or "nobody",
         )
 
 

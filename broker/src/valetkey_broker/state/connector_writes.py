@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from valetkey_broker.concurrency.background import BackgroundWork
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import changed_by_others, connector_exists, connector_not_found
 from valetkey_broker.model import Connector, Secret
 from valetkey_broker.ports import CasMismatchError, Document, StateStore
 from valetkey_broker.state.codec import encode_connector, is_tombstone
@@ -33,7 +33,7 @@ class ConnectorWrites:
         except CasMismatchError:
             await self._destroy_own(connector)
             await self._free(draft.name)
-            raise _conflict(path) from None
+            raise changed_by_others(path) from None
         except Exception as error:
             if not await self._went_through(connector, expected, error):
                 raise
@@ -50,7 +50,7 @@ class ConnectorWrites:
         try:
             newest = await self._bury(name, deleted_by, document, expected)
         except CasMismatchError:
-            raise _conflict(path) from None
+            raise changed_by_others(path) from None
         if document is not None:  # If it was deleted before, then perhaps by somebody who died before saying so.
             await self._changed(path)
         try:
@@ -59,18 +59,14 @@ class ConnectorWrites:
             self._tidy_later(name, deleted_by, error)
             raise
         if not _live(document):
-            raise BrokerError(Reason.CONNECTOR_NOT_FOUND, f"no connector is named {name}", {"connector": name})
+            raise connector_not_found(name)
 
     async def _free(self, name: str) -> int:
         """Returns the version that a new connector of this name has to replace. Raises CONNECTOR_EXISTS."""
         document, version = await read_for_cas(self._store, _path(name))
         if _live(document):
             await self._changed(_path(name))  # Whoever created it may have died, or been cut off, before saying so.
-            raise BrokerError(
-                Reason.CONNECTOR_EXISTS,
-                f"a connector named {name} exists already; choose another name, or delete it first",
-                {"connector": name},
-            )
+            raise connector_exists(name)
         return version
 
     async def _write_secret(self, draft: Connector, client_secret: Secret, expected: int) -> int:
@@ -83,7 +79,7 @@ class ConnectorWrites:
                 # Somebody else registers this name. Vault keeps a few versions and no more: losers who wrote theirs
                 # all the same could push out the winner's.
                 if await self._free(draft.name) != expected:
-                    raise _conflict(_path(draft.name)) from None
+                    raise changed_by_others(_path(draft.name)) from None
             except Exception as error:
                 await self._tidy_or_later(draft, error)  # It may have been written, only the answer was lost.
                 raise
@@ -160,11 +156,3 @@ def _path(name: str) -> str:
 
 def _credential_path(name: str) -> str:
     return f"credentials/{name}"
-
-
-def _conflict(path: str) -> BrokerError:
-    return BrokerError(
-        Reason.CONFLICT,
-        f"{path} was changed just now, by somebody else or through another worker; look at it again",
-        {"object": path},
-    )

@@ -4,7 +4,7 @@ import asyncio
 import random
 from dataclasses import dataclass
 
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import too_many_changes
 from valetkey_broker.ports import CasMismatchError, StateStore
 from valetkey_broker.state.read_for_cas import read_for_cas
 
@@ -53,4 +53,4 @@ async def bump(store: StateStore, path: str) -> Generation:
             await asyncio.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 6)))  # noqa: S311 (jitter, no secret)
         else:
             return after
-    raise BrokerError(Reason.CONFLICT, "too many changes at once; try again", {"object": PATH}, retry_after=1.0)
+    raise too_many_changes(PATH)

@@ -5,7 +5,16 @@ from dataclasses import replace
 from typing import Any
 
 from valetkey_broker.concurrency.background import whole
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import (
+    BrokerError,
+    api_key_exists,
+    api_key_not_found,
+    changed_by_others,
+    connector_changed,
+    credential_missing,
+    grant_exists,
+    grant_not_found,
+)
 from valetkey_broker.model import ApiKey, Connector, Credential, Grant, Secret
 from valetkey_broker.ports import CasMismatchError, StateStore
 from valetkey_broker.state.codec import encode_api_key, encode_grant, is_tombstone
@@ -47,19 +56,8 @@ class StateRepository(StateMirror):
         """Says why: the connector changed, which memory has yet to hear of, or Vault lost what belongs to it."""
         there = await self._store.read(f"{CONNECTORS}/{connector.name}")
         if there is None or there.data.get("uid") != connector.uid:
-            return BrokerError(
-                Reason.CONFLICT,
-                f"connector {connector.name} was deleted or made anew just now; look at what there is and try again",
-                {"object": f"{CONNECTORS}/{connector.name}"},
-                retry_after=1.0,
-            )
-        return BrokerError(
-            Reason.VAULT_UNAVAILABLE,
-            f"Vault holds no version {connector.credential_version} of the credential of connector "
-            f"{connector.name}; delete the connector and register it again",
-            {"connector": connector.name, "cause": "not found"},
-            public_message="the connector's credential is gone from the broker's store; tell those who run the broker",
-        )
+            return connector_changed(connector.name)
+        return credential_missing(connector.name, connector.credential_version)
 
     @whole
     async def create_connector(self, draft: Connector, client_secret: Secret) -> Connector:
@@ -74,11 +72,7 @@ class StateRepository(StateMirror):
     @whole
     async def create_api_key(self, key: ApiKey) -> None:
         """Stores a new API key. Raises API_KEY_EXISTS where the name is taken."""
-        taken = BrokerError(
-            Reason.API_KEY_EXISTS,
-            f"an API key named {key.name} exists already; choose another name, or revoke it first",
-            {"api_key": key.name},
-        )
+        taken = api_key_exists(key.name)
         path = f"{API_KEYS}/{key.name}"
         expected = await self._version_to_replace(path, taken)
         try:
@@ -95,18 +89,14 @@ class StateRepository(StateMirror):
         if document is None or is_tombstone(document.data):
             if document is not None:
                 await self._announce_again(path)
-            raise BrokerError(Reason.API_KEY_NOT_FOUND, f"no API key is named {name}", {"api_key": name})
+            raise api_key_not_found(name)
         await self._write_over(path, {"deleted": True, "deleted_by": revoked_by}, document.version)
         await self._changed(path)
 
     @whole
     async def create_grant(self, grant: Grant) -> Grant:
         """Stores a new grant and returns it with its version. Raises GRANT_EXISTS where the name is taken."""
-        taken = BrokerError(
-            Reason.GRANT_EXISTS,
-            f"a grant named {grant.name} exists already; choose another name, or update it",
-            {"grant": grant.name},
-        )
+        taken = grant_exists(grant.name)
         path = f"{GRANTS}/{grant.name}"
         expected = await self._version_to_replace(path, taken)
         try:
@@ -127,10 +117,10 @@ class StateRepository(StateMirror):
         if document is None or is_tombstone(document.data):
             if document is not None:
                 await self._announce_again(path)
-            raise no_grant(grant.name)
+            raise grant_not_found(grant.name)
         if document.version != grant.version:
             await self._announce_again(path)  # Whoever changed it may have died before saying so.
-            raise _changed_by_others(path)
+            raise changed_by_others(path)
         version = await self._write_over(path, encode_grant(grant), document.version)
         await self._changed(path)
         return replace(grant, version=version)
@@ -143,7 +133,7 @@ class StateRepository(StateMirror):
         if document is None or is_tombstone(document.data):
             if document is not None:
                 await self._announce_again(path)
-            raise no_grant(name)
+            raise grant_not_found(name)
         await self._write_over(path, {"deleted": True, "deleted_by": deleted_by}, document.version)
         await self._changed(path)
 
@@ -158,7 +148,7 @@ class StateRepository(StateMirror):
         try:
             return await self._store.write(path, data, expected=expected)
         except CasMismatchError:
-            raise _changed_by_others(path) from None
+            raise changed_by_others(path) from None
 
     async def _announce_again(self, path: str) -> None:
         """Announces what is written already, but perhaps by somebody who died, or was cut off, before saying so.
@@ -166,16 +156,3 @@ class StateRepository(StateMirror):
         Without this, whoever tries a revocation again is told that it is done, while replicas still honour the key.
         """
         await self._changed(path)
-
-
-def no_grant(name: str) -> BrokerError:
-    """Returns the error of a grant that is not there."""
-    return BrokerError(Reason.GRANT_NOT_FOUND, f"no grant is named {name}", {"grant": name})
-
-
-def _changed_by_others(path: str) -> BrokerError:
-    return BrokerError(
-        Reason.CONFLICT,
-        f"{path} was changed just now, by somebody else or through another worker; look at it again",
-        {"object": path},
-    )

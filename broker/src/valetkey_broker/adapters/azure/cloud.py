@@ -11,7 +11,7 @@ from valetkey_broker.adapters.azure.errors import Asking, Step
 from valetkey_broker.adapters.azure.fan_out import each
 from valetkey_broker.adapters.azure.storage import BlobStorage
 from valetkey_broker.adapters.azure.transport import Network
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import Reason, cloud_undefined
 from valetkey_broker.model import CloudProfile, Connector, Container, Credential, DelegationKey, SasRequest, SignedToken
 
 # Two in use during a rotation, and one for a rotation that was given up.
@@ -121,13 +121,7 @@ class AzureCloud:
     def _profile(self, connector: Connector) -> CloudProfile:
         profile = self._profiles.get(connector.azure.cloud)
         if profile is None:
-            raise BrokerError(
-                Reason.INVALID_FIELD,
-                f"Connector {connector.name} names the cloud {connector.azure.cloud}, which the broker's settings "
-                f"do not define; they know {', '.join(sorted(self._profiles))}. Define it under [clouds], or "
-                "register the connector with another.",
-                {"connector": connector.name, "field": "azure.cloud"},
-            )
+            raise cloud_undefined(connector.name, connector.azure.cloud, ", ".join(sorted(self._profiles)))
         return profile
 
     def _network(self, profile: CloudProfile) -> Network:

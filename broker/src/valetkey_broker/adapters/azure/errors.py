@@ -16,7 +16,7 @@ import aiohttp
 from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError, ServiceRequestTimeoutError
 
 from valetkey_broker.adapters.azure.remedies import log_in_refused, not_allowed
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import BrokerError, Reason, cloud_error
 
 T = TypeVar("T")
 
@@ -56,14 +56,15 @@ class Asking:
 
     def failed(self, reason: Reason, text: str, *, code: str = "", retry_after: float | None = None) -> BrokerError:
         """Returns the error for this step."""
-        fields = {
-            "step": self.step.value,
-            "azure_code": code,
-            "account": self.account,
-            "connector": self.connector,
-        }
-        metadata = {name: value for name, value in fields.items() if value}
-        return BrokerError(reason, text, metadata, retry_after=retry_after)
+        return cloud_error(
+            reason,
+            text,
+            step=self.step.value,
+            connector=self.connector,
+            account=self.account,
+            azure_code=code,
+            retry_after=retry_after,
+        )
 
     def __str__(self) -> str:
         return f"{self.step.value} at storage account {self.account}" if self.account else self.step.value

@@ -3,7 +3,7 @@
 import requests
 from hvac import exceptions as hvac
 
-from valetkey_broker.errors import BrokerError, ConfigurationError, Reason
+from valetkey_broker.errors import BrokerError, ConfigurationError, vault_unavailable
 
 DENIED = "denied"
 _POLICY = "give the broker's role the policy of docs/vault.md, for the mount of setting vault.mount"
@@ -63,7 +63,7 @@ def timed_out(doing: str) -> BrokerError:
 def unavailable(cause: str, doing: str, what: str, *, retry_after: float | None = None) -> BrokerError:
     """Returns a VAULT_UNAVAILABLE error. `retry_after` is in seconds."""
     message = f"Vault cannot be used (while {doing}): {what}"
-    return BrokerError(Reason.VAULT_UNAVAILABLE, message, {"cause": cause}, retry_after=retry_after)
+    return vault_unavailable(message, cause, retry_after=retry_after)
 
 
 _CHANGES = ("writing", "destroying")

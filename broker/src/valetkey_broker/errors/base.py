@@ -1,4 +1,4 @@
-"""The broker's own errors: a reason for programs, a message for people; causes stay inside."""
+"""What an error of the broker consists of: a reason for programs, a message for people; causes stay inside."""
 
 from collections.abc import Mapping
 from enum import Enum, auto
@@ -73,6 +73,12 @@ class BrokerError(Exception):
         self.retry_after = retry_after
         self.public_message = _PUBLIC_MESSAGES.get(reason) if public_message is None else public_message
         super().__init__(message)
+
+    def reworded(self, message: str) -> "BrokerError":
+        """Returns the same error with another message for those who run the broker."""
+        return BrokerError(
+            self.reason, message, self.metadata, retry_after=self.retry_after, public_message=self.public_message
+        )
 
     def public(self) -> "BrokerError":
         """Returns the error as callers without a role in running the broker are told it: reason and delay stay."""

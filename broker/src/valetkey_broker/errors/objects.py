@@ -1,0 +1,73 @@
+"""Errors about what admins and operators keep in the broker: connectors, API keys and grants."""
+
+from valetkey_broker.errors.base import BrokerError, Reason
+
+
+def connector_not_found(name: str) -> BrokerError:
+    """There is no connector of that name."""
+    return BrokerError(Reason.CONNECTOR_NOT_FOUND, f"no connector is named {name}", {"connector": name})
+
+
+def connector_exists(name: str) -> BrokerError:
+    """The name of a new connector is taken."""
+    message = f"a connector named {name} exists already; choose another name, or delete it first"
+    return BrokerError(Reason.CONNECTOR_EXISTS, message, {"connector": name})
+
+
+def api_key_not_found(name: str) -> BrokerError:
+    """There is no API key of that name."""
+    return BrokerError(Reason.API_KEY_NOT_FOUND, f"no API key is named {name}", {"api_key": name})
+
+
+def api_key_exists(name: str) -> BrokerError:
+    """The name of a new API key is taken."""
+    message = f"an API key named {name} exists already; choose another name, or revoke it first"
+    return BrokerError(Reason.API_KEY_EXISTS, message, {"api_key": name})
+
+
+def admin_key_exists(name: str, until: str) -> BrokerError:
+    """The broker has its first admin key already; `until` is the end of that key's life, as people read it."""
+    message = (
+        f"the admin key {name} exists already, until {until}; make further keys with `valetkey api-key create`. If it "
+        f"is lost, remove it from Vault at api-keys/{name} and bootstrap again"
+    )
+    return BrokerError(Reason.API_KEY_EXISTS, message, {"api_key": name})
+
+
+def grant_not_found(name: str) -> BrokerError:
+    """There is no grant of that name."""
+    return BrokerError(Reason.GRANT_NOT_FOUND, f"no grant is named {name}", {"grant": name})
+
+
+def grant_exists(name: str) -> BrokerError:
+    """The name of a new grant is taken."""
+    message = f"a grant named {name} exists already; choose another name, or update it"
+    return BrokerError(Reason.GRANT_EXISTS, message, {"grant": name})
+
+
+def changed_by_others(path: str) -> BrokerError:
+    """Somebody else changed the object at `path`, its place in Vault, between reading and writing it."""
+    message = f"{path} was changed just now, by somebody else or through another worker; look at it again"
+    return _conflict(path, message)
+
+
+def grant_changed(name: str, *, version: int, expected: int) -> BrokerError:
+    """The grant is not of the version that the caller has seen."""
+    return _conflict(
+        f"grants/{name}", f"the grant {name} has version {version} by now, not {expected}; look at it again"
+    )
+
+
+def connector_changed(name: str) -> BrokerError:
+    """The connector went away while it was being used; perhaps there is a new one of that name."""
+    message = f"connector {name} was deleted or made anew just now; look at what there is and try again"
+    return _conflict(f"connectors/{name}", message, retry_after=1.0)
+
+
+def too_many_changes(path: str) -> BrokerError:
+    """Others were faster at every attempt to change what stands at `path` in Vault."""
+    return _conflict(path, "too many changes at once; try again", retry_after=1.0)
+
+
+def _conflict(path: str, message: str, *, retry_after: float | None = None) -> BrokerError:
+    return BrokerError(Reason.CONFLICT, message, {"object": path}, retry_after=retry_after)

@@ -1,0 +1,76 @@
+"""Errors about what a caller asks for: what no grant allows, what is not there, what cannot be signed."""
+
+from collections.abc import Iterable
+
+from valetkey_broker.errors.base import BrokerError, Reason
+from valetkey_broker.model import Container, Permission, Principal, ResourceId
+
+_MOST_CANDIDATES = 10
+
+
+def resource_denied(principal: Principal, resource: ResourceId, connector: str = "") -> BrokerError:
+    """No grant lets the caller use that: in the same words whether or not the resource exists."""
+    by = f" with the connector {connector}" if connector else ""
+    message = (
+        f"no grant lets {principal.name} use {resource.as_asked()}{by}; `valetkey grant explain` shows what would "
+        "work, `valetkey service-connector list-resources` what there is for it"
+    )
+    return BrokerError(Reason.RESOURCE_DENIED, message, _metadata(resource.as_asked(), connector))
+
+
+def permissions_denied(
+    principal: Principal, resource: ResourceId, missing: Iterable[Permission], connector: str = ""
+) -> BrokerError:
+    """Grants let the caller use the resource, but not with the permissions that are `missing`."""
+    names = ",".join(permission.name.lower() for permission in missing)
+    message = f"no grant lets {principal.name} {names} on {resource}; ask for less, or an admin for more"
+    return BrokerError(Reason.RESOURCE_DENIED, message, {**_metadata(str(resource), connector), "missing": names})
+
+
+def address_denied(principal: Principal, resource: ResourceId, source_ip: str, connector: str = "") -> BrokerError:
+    """Grants let the caller use the resource, but not for tokens that work from `source_ip`."""
+    message = f"the grants of {principal.name} on {resource} are not for the addresses {source_ip}"
+    return BrokerError(Reason.RESOURCE_DENIED, message, {**_metadata(str(resource), connector), "source_ip": source_ip})
+
+
+def connector_denied(principal: Principal, connector: str) -> BrokerError:
+    """No grant lets the caller use that connector: in the same words whether or not it exists."""
+    message = (
+        f"no grant lets {principal.name} use a connector named {connector}; "
+        "`valetkey service-connector list-resources` shows what it may use"
+    )
+    return BrokerError(Reason.RESOURCE_DENIED, message, {"connector": connector})
+
+
+def resource_not_found(resource: str) -> BrokerError:
+    """No container that any connector at hand reaches has that id."""
+    message = f"no container answers to {resource}; `valetkey service-connector list-resources` shows those that do"
+    return BrokerError(Reason.RESOURCE_NOT_FOUND, message, {"resource": resource})
+
+
+def resource_not_reached(connector: str, resource: ResourceId, instead: str = "") -> BrokerError:
+    """The connector does not reach its own resource; `instead` goes on with what it reaches, for operators only."""
+    message = f"connector {connector} does not reach {resource}{instead}"
+    return BrokerError(Reason.RESOURCE_NOT_FOUND, message, {"resource": str(resource), "connector": connector})
+
+
+def resource_ambiguous(resource: ResourceId, found: Iterable[Container]) -> BrokerError:
+    """A short id names containers in several accounts; the first ones are listed."""
+    urls = sorted(container.url for container in found)
+    shown = " ".join(urls[:_MOST_CANDIDATES])
+    more = f" and {len(urls) - _MOST_CANDIDATES} more" if len(urls) > _MOST_CANDIDATES else ""
+    message = f"{resource} names containers in several accounts; give the full URL, one of: {shown}{more}"
+    return BrokerError(Reason.RESOURCE_AMBIGUOUS, message, {"resource": str(resource), "candidates": shown})
+
+
+def scope_unsupported(resource: ResourceId) -> BrokerError:
+    """A token for a path cannot be signed on that account, and nothing wider is given in its place."""
+    message = (
+        f"a token for the path {resource} needs an account with hierarchical namespace, which this broker does not "
+        f"serve; nothing wider is given in its place. Ask for az://{resource.container}, if a grant allows all of it"
+    )
+    return BrokerError(Reason.SCOPE_UNSUPPORTED, message, {"resource": str(resource)})
+
+
+def _metadata(resource: str, connector: str) -> dict[str, str]:
+    return {"resource": resource, **({"connector": connector} if connector else {})}

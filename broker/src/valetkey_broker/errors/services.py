@@ -1,0 +1,105 @@
+"""Errors of what the broker depends on: the cloud, Vault and the ledger."""
+
+from valetkey_broker.errors.base import BrokerError, Reason
+
+CLOUD_REASONS = frozenset(
+    {
+        Reason.CLOUD_CREDENTIAL_REJECTED,
+        Reason.CLOUD_PERMISSION_MISSING,
+        Reason.CLOUD_THROTTLED,
+        Reason.CLOUD_UNAVAILABLE,
+        Reason.RESOURCE_NOT_FOUND,
+    }
+)
+
+
+class UnrecordedOutcomeError(BrokerError):
+    """A change was made; that it was begun is on record, that it was made is not."""
+
+
+def cloud_error(
+    reason: Reason,
+    message: str,
+    *,
+    step: str,
+    connector: str,
+    account: str = "",
+    azure_code: str = "",
+    retry_after: float | None = None,
+) -> BrokerError:
+    """The cloud refused a step, or did not answer; `reason` is one of CLOUD_REASONS. `retry_after` is in seconds."""
+    if reason not in CLOUD_REASONS:
+        raise ValueError(f"{reason.name} is no reason of the cloud's")
+    fields = {"step": step, "azure_code": azure_code, "account": account, "connector": connector}
+    metadata = {name: value for name, value in fields.items() if value}
+    return BrokerError(reason, message, metadata, retry_after=retry_after)
+
+
+def cloud_timeout(connector: str, seconds: float) -> BrokerError:
+    """The cloud took longer than the settings allow for all steps together."""
+    return BrokerError(
+        Reason.CLOUD_UNAVAILABLE,
+        f"Azure did not answer connector {connector} within {seconds:g} s; try again",
+        {"connector": connector, "cause": "timeout"},
+        retry_after=5.0,
+    )
+
+
+def cloud_undefined(connector: str, cloud: str, known: str) -> BrokerError:
+    """A connector names a cloud that the settings no longer define; `known` lists those they do."""
+    return BrokerError(
+        Reason.INVALID_FIELD,
+        f"Connector {connector} names the cloud {cloud}, which the broker's settings do not define; they know {known}. "
+        "Define it under [clouds], or register the connector with another.",
+        {"connector": connector, "field": "azure.cloud"},
+    )
+
+
+def vault_unavailable(message: str, cause: str, *, retry_after: float | None = None) -> BrokerError:
+    """Vault is away, or refuses the broker; `cause` is one word or two for programs, `retry_after` is in seconds."""
+    return BrokerError(Reason.VAULT_UNAVAILABLE, message, {"cause": cause}, retry_after=retry_after)
+
+
+def vault_away_too_long(limit: float) -> BrokerError:
+    """Memory is older than the settings allow, which is `limit` seconds."""
+    message = f"Vault has been away for longer than the broker may go on without it ({limit:g} s)"
+    return vault_unavailable(message, "stale", retry_after=10.0)
+
+
+def credential_missing(connector: str, version: int) -> BrokerError:
+    """Vault does not hold the credential that the connector names."""
+    return BrokerError(
+        Reason.VAULT_UNAVAILABLE,
+        f"Vault holds no version {version} of the credential of connector {connector}; delete the connector and "
+        "register it again",
+        {"connector": connector, "cause": "not found"},
+        public_message="the connector's credential is gone from the broker's store; tell those who run the broker",
+    )
+
+
+def ledger_unavailable(cause: str, why: str) -> BrokerError:
+    """The ledger cannot be written or read: `cause` for programs, `why` as part of a sentence for people."""
+    message = f"the ledger cannot be used: {why}; nothing is issued until it can"
+    return BrokerError(Reason.LEDGER_UNAVAILABLE, message, {"cause": cause}, retry_after=1.0)
+
+
+def change_refused_unrecorded() -> BrokerError:
+    """The ledger is known to be away, so a change is refused before anything is tried."""
+    message = "the ledger cannot be written, so nothing is changed; see the broker's log, and try again"
+    return BrokerError(Reason.LEDGER_UNAVAILABLE, message, {"cause": "unhealthy"}, retry_after=5.0)
+
+
+def begin_not_recorded(changed: str, error: BrokerError) -> BrokerError:
+    """A change was not made, since recording its begin raised `error`; `changed` names the object."""
+    message = f"{changed} was not changed, since that could not be recorded beforehand: {error.message}"
+    return error.reworded(message)
+
+
+def outcome_not_recorded(changed: str, error: BrokerError) -> UnrecordedOutcomeError:
+    """A change was made, and recording that raised `error`; `changed` names the object."""
+    return UnrecordedOutcomeError(
+        error.reason,
+        f"the change of {changed} was made; that it was begun is on record, its outcome is not: {error.message}",
+        {**error.metadata, "change": "made"},
+        retry_after=error.retry_after,
+    )

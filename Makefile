@@ -18,18 +18,30 @@ help: ## Shows this list
 
 install: .venv/.installed ## Installs all of it into .venv (one to two minutes; the others do it if need be)
 
-# Output goes to a file: it matters only when something fails. The steps hang together by &&: what stands before a ||
-# does not end at the first failure by itself.
+# $(call step,LOG,WHAT,COMMAND) says what is done now; what the command says goes to a file, and matters only when it
+# fails. The parts of a command hang together by &&: what stands before a || does not end at the first failure by itself.
+define step
+@echo "  $(2)"
+@{ $(3); } >> $(1) 2>&1 || { tail -n 20 $(1); echo "make: installing failed; the whole story is in $(1)"; exit 1; }
+endef
+
 .venv/.installed: requirements/dev.txt pyproject.toml clients/python/pyproject.toml devstack/pyproject.toml devstack/src/valetkey_devstack/azurite_npm/package-lock.json
-	@echo "Installing into .venv (one to two minutes, this first time) …"
-	@mkdir -p build
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed; this is " + sys.version)'
-	@{ { test -x $(BIN)/python || $(PYTHON) -m venv .venv; } && \
-	   $(BIN)/pip install --require-hashes -r requirements/dev.txt && \
-	   $(BIN)/pip install --no-deps --no-build-isolation -e . -e devstack -e clients/python && \
-	   $(BIN)/valetkey-broker dev --prepare && \
-	   { $(HAVE_POSTGRES) || { apt-get update && apt-get install -y --no-install-recommends postgresql; }; }; \
-	 } > build/install.log 2>&1 || { tail -n 20 build/install.log; echo "make: installing failed; the whole story is in build/install.log"; exit 1; }
+	@echo "Installing into .venv (one to two minutes, this first time):"
+	@mkdir -p build && : > build/install.log
+	$(call step,build/install.log,1/5 a virtual environment,test -x $(BIN)/python || $(PYTHON) -m venv .venv)
+	$(call step,build/install.log,2/5 the packages of requirements/dev.txt,$(BIN)/pip install --require-hashes -r requirements/dev.txt)
+	$(call step,build/install.log,3/5 our own packages,$(BIN)/pip install --no-deps --no-build-isolation -e . -e devstack -e clients/python)
+	$(call step,build/install.log,4/5 Azurite for the dev stack,$(BIN)/valetkey-broker dev --prepare)
+	$(call step,build/install.log,5/5 PostgreSQL for the tests,$(HAVE_POSTGRES) || { apt-get update && apt-get install -y --no-install-recommends postgresql; })
+	@touch $@
+
+# What people use tokens with, apart from what the broker is tested with. uv because pip takes a minute for them.
+.venv-clients/.installed: requirements/clients.txt | .venv/.installed
+	@echo "Installing clients of Blob Storage into .venv-clients, for the tests (about 200 MB):"
+	@mkdir -p build && : > build/install-clients.log
+	$(call step,build/install-clients.log,1/2 a virtual environment,test -x .venv-clients/bin/python || $(PYTHON) -m venv --without-pip .venv-clients)
+	$(call step,build/install-clients.log,2/2 the packages of requirements/clients.txt,$(BIN)/uv pip sync --python .venv-clients --require-hashes requirements/clients.txt)
 	@touch $@
 
 demo: install ## Runs the main job on real parts, from registering to a refused token, in about 20 s
@@ -38,7 +50,7 @@ demo: install ## Runs the main job on real parts, from registering to a refused 
 dev: install ## Leaves a stack running, made anew each time: OpenBao, Azurite, a stand-in for Entra and ARM, the broker
 	@$(BIN)/valetkey-broker dev
 
-test: install ## Runs all tests, in parallel, with branch coverage
+test: install .venv-clients/.installed ## Runs all tests, in parallel, with branch coverage
 	@rm -f .coverage .coverage.*
 	@$(BIN)/pytest --cov --cov-report= tests
 	@$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR) | tail -n 25
@@ -94,6 +106,8 @@ lock: install ## Renews the lock files from requirements/*.in (hashes, no regist
 	  --no-emit-package valetkey --no-emit-package valetkey-broker --no-emit-package valetkey-devstack requirements/dev.in -o requirements/dev.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
 	  requirements/proto.in -o requirements/proto.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
+	  requirements/clients.in -o requirements/clients.txt
 
 clean: ## Removes what the targets made
-	@rm -rf .venv .venv-proto build .valetkey-dev .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-proto .venv-clients build .valetkey-dev .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -93,8 +93,13 @@ def test_a_step_that_fails_ends_the_installing(tmp_path: Path, step: str) -> Non
 
 
 def test_an_installing_that_works(tmp_path: Path) -> None:
-    """With no step failing there is nothing to say, and the next `make install` has nothing to do."""
+    """Each step is named as it begins, for it takes minutes, with nothing between; the next time there are none."""
     ran = install(tmp_path, "")
     assert (ran.returncode, ran.stderr) == (0, "")
+    first, *steps = ran.stdout.splitlines()
+    assert first.startswith("Installing into .venv (one to two minutes")
+    assert [step.split()[0] for step in steps] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
+    again = subprocess.run(["make", "install"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "1/5" not in again.stdout
     assert (tmp_path / ".venv/.installed").exists()
     assert (tmp_path / "build/install.log").read_text().splitlines() == list(STEPS.values())[1:]

@@ -60,6 +60,8 @@ class Azurite:
         argv: list[str | Path] = [node_program(), self._script]
         argv += ["--blobHost", HOST, "--blobPort", str(self.port), "--location", self.directory]
         argv += ["--cert", self._certificate, "--key", self._key, "--oauth", "basic", "--disableTelemetry"]
+        # New clients send an API version that it has not heard of yet; what it serves is the same in these.
+        argv += ["--skipApiVersionCheck"]
         # Silent: its access log would hold the signature of every SAS.
         argv += ["--silent"]
         keys = ";".join(f"{name}:{key.reveal()}" for name, key in self.accounts.items())
@@ -68,7 +70,12 @@ class Azurite:
             argv,
             log_file=self.log_file,
             ready=tls_ready(self.port, self.ca_file),
-            env={"AZURITE_ACCOUNTS": keys, "HOME": str(self.directory)},
+            env={
+                "AZURITE_ACCOUNTS": keys,
+                "HOME": str(self.directory),
+                # It fetches what is copied from itself, by the URL that the client gave.
+                "NODE_EXTRA_CA_CERTS": str(self.ca_file),
+            },
             cwd=self.directory,
         )
 

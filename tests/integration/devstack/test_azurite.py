@@ -6,13 +6,16 @@ import ssl
 import sys
 import threading
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 from azure.core.exceptions import ClientAuthenticationError
 from azure.core.pipeline.transport import AioHttpTransport
+from azure.storage.blob import generate_container_sas
 from azure.storage.blob.aio import BlobServiceClient
 
 from valetkey_broker.errors import ConfigurationError
@@ -50,6 +53,31 @@ async def test_serves_its_accounts_over_tls(azurite: Azurite) -> None:
     await azurite.create_containers("demologs", ["demo-logs"])
     assert await _containers(azurite, "demomlstorage") == ["demo-models", "demo-zenmlartifactstore"]
     assert await _containers(azurite, "demologs") == ["demo-logs"]
+
+
+async def test_takes_clients_newer_than_itself(azurite: Azurite) -> None:
+    """A client that speaks an API version from after Azurite's release is served: people install the newest."""
+    await azurite.create_containers("demologs", ["demo-logs"])
+
+    def newer(request: Any) -> None:
+        request.http_request.headers["x-ms-version"] = "2099-12-31"
+
+    async with _service(azurite, "demologs", azurite.accounts["demologs"].reveal()) as service:
+        found = [each.name async for each in service.list_containers(raw_request_hook=newer)]
+    assert found == ["demo-logs"]
+
+
+async def test_copies_from_itself(azurite: Azurite) -> None:
+    """It fetches the source of a copy over its own TLS, and trusts that: copy, rename and mv work."""
+    await azurite.create_containers("demologs", ["demo-logs"])
+    key = azurite.accounts["demologs"].reveal()
+    until = datetime.now(tz=UTC) + timedelta(hours=1)
+    sas = generate_container_sas("demologs", "demo-logs", account_key=key, permission="rl", expiry=until)
+    async with _service(azurite, "demologs", key) as service:
+        container = service.get_container_client("demo-logs")
+        await container.upload_blob("one", b"weights")
+        await container.get_blob_client("two").start_copy_from_url(f"{container.get_blob_client('one').url}?{sas}")
+        assert await (await container.download_blob("two")).readall() == b"weights"
 
 
 async def test_refuses_a_wrong_key(azurite: Azurite) -> None:

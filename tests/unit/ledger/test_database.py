@@ -29,7 +29,7 @@ PASSWORD = "PLANTED-password"
 
 def test_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
     """The tables that a broker makes are the ones its queries are written for."""
-    database = Database(Secret(f"sqlite:///{tmp_path}/ledger.db"), 5.0)
+    database = Database(lambda: Secret(f"sqlite:///{tmp_path}/ledger.db"), 5.0)
     database.migrate()
     with database.changing() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
@@ -161,7 +161,7 @@ def test_url_may_stand_in_a_file(tmp_path: Path) -> None:
     file.write_text(url + "\n")
     from_file = LedgerSettings(url_file=file)
     assert from_file.database_url().reveal() == url
-    database = Database(from_file.database_url(), 5.0)
+    database = Database(from_file.database_url, 5.0)
     assert PASSWORD not in database.name
     assert PASSWORD not in repr(LedgerSettings(url=url)) + repr(from_file)
     with pytest.raises(ValidationError, match="both given"):

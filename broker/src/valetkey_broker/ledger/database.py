@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,15 @@ _MIGRATING = threading.Lock()  # Alembic keeps its context in module globals.
 
 
 class Database:
-    """Makes connections to the database that `url` names. `timeout` is in seconds, for one statement and one lock."""
+    """Makes connections to the database that `url` names, with the user and password that it has at each of them.
 
-    def __init__(self, url: Secret, timeout: float) -> None:
-        self.url = _with_driver(make_url(url.reveal()))
+    `timeout` is in seconds, for one statement and one lock.
+    """
+
+    def __init__(self, url: Callable[[], Secret], timeout: float) -> None:
+        self.url = _with_driver(make_url(url().reveal()))
         self.timeout = timeout
+        self._current_url = url
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         try:
             self._writer = self._engine(timeout, poolclass=NullPool)
@@ -153,6 +157,8 @@ class Database:
         _prepare(engine, _sqlite_session() if self.is_sqlite else _postgres_session(patience, self.timeout))
         if self.is_sqlite:
             _begin_by_hand(engine)
+        else:
+            _log_in_as_of_now(engine, self._current_url)
         return engine
 
 
@@ -223,6 +229,19 @@ def _prepare(engine: Engine, statements: list[str]) -> None:
         connection.commit()
 
     event.listen(engine, "connect", prepare)
+
+
+def _log_in_as_of_now(engine: Engine, current_url: Callable[[], Secret]) -> None:
+    """Makes each new connection with the user and password of that moment: those are rotated."""
+
+    def log_in(dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
+        _, now = dialect.create_connect_args(_with_driver(make_url(current_url().reveal())))
+        for name in ("user", "password"):
+            parameters.pop(name, None)
+            if name in now:
+                parameters[name] = now[name]
+
+    event.listen(engine, "do_connect", log_in)
 
 
 def _begin_by_hand(engine: Engine) -> None:

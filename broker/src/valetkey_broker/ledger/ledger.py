@@ -37,7 +37,7 @@ class SqlLedger:
     def __init__(self, settings: LedgerSettings, clock: Clock = time.time) -> None:
         self._settings = settings
         self._clock = clock
-        self._database = Database(settings.database_url(), settings.timeout_seconds)
+        self._database = Database(settings.watched_url(), settings.timeout_seconds)
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="ledger-reader")
         self._writer: GroupWriter | None = None
         self._pruning: asyncio.Task[None] | None = None

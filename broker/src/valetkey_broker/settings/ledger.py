@@ -1,6 +1,7 @@
 """Settings of the ledger's database: a file for one machine, PostgreSQL for a fleet."""
 
 import ipaddress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
@@ -10,6 +11,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import Secret
 from valetkey_broker.settings.section import Seconds, Section
+from valetkey_broker.settings.watched_files import WatchedFiles
 
 _DEFAULT_URL = "sqlite:////var/lib/valetkey/ledger.db"
 _EXPECTED = "sqlite:////ABSOLUTE/PATH.db or postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full"
@@ -45,16 +47,42 @@ class LedgerSettings(Section):
 
     def database_url(self) -> Secret:
         """Returns the URL. Raises ConfigurationError where `url_file` does not hold a usable one."""
+        return self.watched_url()()
+
+    def watched_url(self) -> Callable[[], Secret]:
+        """Returns what gives the URL as it is now.
+
+        User and password in `url_file` may change at any time, and with them the URL; one that names another database
+        is an error in the log, and the old one stays. Raises as `database_url` does, until there was a usable one.
+        """
         if self.url_file is None:
-            return Secret(self.url.get_secret_value() if self.url is not None else _DEFAULT_URL)
-        try:
-            url = self.url_file.read_text(encoding="utf-8").strip()
-            check_ledger_url(url)
-        except OSError as error:
-            raise ConfigurationError(f"ledger.url_file: {self.url_file}: cannot be read: {error.strerror}") from None
-        except ValueError as error:
-            raise ConfigurationError(f"ledger.url_file: {self.url_file}: {error}") from None
-        return Secret(url)
+            url = Secret(self.url.get_secret_value() if self.url is not None else _DEFAULT_URL)
+            return lambda: url
+        named, place = f"ledger.url_file: {self.url_file}", ""
+
+        def make(contents: Mapping[str, bytes]) -> Secret:
+            nonlocal place
+            try:
+                url = contents["ledger.url_file"].decode("utf-8").strip()
+                check_ledger_url(url)
+            except UnicodeDecodeError:
+                raise ConfigurationError(f"{named}: is not text; expected one line, a URL") from None
+            except ValueError as error:
+                raise ConfigurationError(f"{named}: {error}") from None
+            if _without_login(url) != (place or _without_login(url)):
+                raise ConfigurationError(
+                    f"{named}: names another database than the one in use; expected nothing else than user and "
+                    "password to change, or a restart of the broker"
+                )
+            place = _without_login(url)
+            return Secret(url)
+
+        return WatchedFiles("the URL of the ledger", {"ledger.url_file": self.url_file}, make).current
+
+
+def _without_login(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def check_ledger_url(url: str) -> None:

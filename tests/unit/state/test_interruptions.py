@@ -11,6 +11,8 @@ from support.core import PLANTED, Replica, make_api_key, make_connector
 from support.fake_store import FakeStateStore
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Connector, Secret
+from valetkey_broker.ports import CasMismatchError
+from valetkey_broker.state.generation import read_generation
 
 _AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "away", {"cause": "timeout"})
 _NAME = "azure-blob-demo"
@@ -59,10 +61,14 @@ class FaultyStore(FakeStateStore):
         self.folder = folder
         self.effect = effect
         self.armed = True
+        self.second = False  # Set: the next write goes through, the one after that fails.
         self.stays_away = False
         self.late: Callable[[], Awaitable[int]] | None = None
 
     async def write(self, path: str, data: Mapping[str, Any], *, expected: int) -> int:
+        if path.startswith(self.folder) and self.second:
+            self.second, self.armed = False, True
+            return await super().write(path, data, expected=expected)
         if not self.armed or not path.startswith(self.folder):
             return await super().write(path, data, expected=expected)
         self.armed = False
@@ -121,19 +127,18 @@ async def test_a_failed_write_leaves_no_secret_without_its_connector(folder: str
     store = FaultyStore(folder, effect)
     replica = Replica(store)
     (created,) = await asyncio.gather(_create(replica), return_exceptions=True)
-    if (folder, effect) == ("connectors/", "late"):
+    if effect == "late":
         assert store.late is not None
-        with pytest.raises(Exception, match="nothing was written"):
+        with pytest.raises(CasMismatchError):
             await store.late()
     late = await _loaded(store)
-    if (folder, effect) == ("connectors/", "done"):
-        assert created == late.memory.connectors[_NAME]
+    if folder == "connectors/" or effect == "done":
+        assert created == late.memory.connectors[_NAME], "the secret was there, so the rest could be done"
         assert await _readable(store) == {1: PLANTED}
     else:
         assert created is _AWAY
         assert late.memory.connectors == {}
         assert await _readable(store) == {}
-    if not late.memory.connectors:
         assert await _create(replica, "again")
     await _delete(replica)
     assert await _readable(store) == {}
@@ -141,21 +146,43 @@ async def test_a_failed_write_leaves_no_secret_without_its_connector(folder: str
 
 @pytest.mark.parametrize("folder", ["credentials/", "connectors/"])
 @pytest.mark.parametrize("effect", ["none", "done"])
-async def test_what_vault_is_away_for_is_made_good_when_it_is_back(folder: str, effect: str) -> None:
-    """The secret of a create that failed for good goes at a later poll; one that went through is announced."""
+async def test_what_vault_is_away_for_is_settled_when_it_is_back(folder: str, effect: str) -> None:
+    """A create whose secret is not there is undone at a later poll, any other finished; other replicas hear of it."""
     store = FaultyStore(folder, effect)
     store.stays_away = True
     replica, other = Replica(store), Replica(store)
     with capture_logs() as logs:
         assert await _refused(_create(replica)) is Reason.VAULT_UNAVAILABLE
         store.fail_with = None
-        await replica.repository.refresh()
-    assert [line["event"] for line in logs] == ["not done yet; trying again at each poll", "done at last"]
+        await replica.poll()
+    there = (folder, effect) != ("credentials/", "none")
+    (line,) = logs
+    assert (line["event"], line["path"]) == ("settled a change that its writer left", _PATH)
+    assert line["outcome"] == ("made" if there else "not made")
     assert PLANTED not in str(logs)
+    assert [made for _, made in replica.settled] == [there]
     await other.repository.refresh()
-    there = (folder, effect) == ("connectors/", "done")
     assert list(other.memory.connectors) == ([_NAME] if there else [])
     assert await _readable(store) == ({1: PLANTED} if there else {})
+
+
+async def test_what_cannot_be_settled_is_told_once_and_tried_again() -> None:
+    """An outage in mid-change is one line, not one a poll, and the object is free again as soon as it is settled."""
+    store = FaultyStore("connectors/")
+    replica = Replica(store)
+    store.stays_away = True
+    assert await _refused(_create(replica)) is Reason.VAULT_UNAVAILABLE
+    store.fail_only = ("write",)
+    with capture_logs() as logs:
+        for _ in range(3):
+            await replica.poll()
+        assert [line["event"] for line in logs] == [
+            "an unfinished change cannot be settled yet; trying again at each poll"
+        ]
+        store.fail_with = None
+        await replica.poll()
+    await _delete(replica)
+    assert await _readable(store) == {}
 
 
 async def test_a_delete_that_could_not_destroy_says_so_and_does_it_later() -> None:
@@ -167,7 +194,7 @@ async def test_a_delete_that_could_not_destroy_says_so_and_does_it_later() -> No
     assert await _refused(_delete(replica)) is Reason.VAULT_UNAVAILABLE
     assert replica.memory.connectors == {}
     store.fail_with = None
-    await replica.repository.refresh()
+    await replica.poll()
     assert await _readable(store) == {}
 
 
@@ -241,38 +268,47 @@ class MeetingStore(FakeStateStore):
         await super()._enter(method, path)
 
 
-@pytest.mark.parametrize("meeting", [("newest", _PATH), ("newest", f"credentials/{_NAME}"), ("write", _PATH)])
+@pytest.mark.parametrize("meeting", [("newest", _PATH), ("newest", f"credentials/{_NAME}")])
 async def test_a_creator_who_comes_late_overwrites_nothing(meeting: tuple[str, str]) -> None:
-    """Somebody else registers the name between any two steps: theirs stands, and the late one is told."""
+    """Somebody else registers the name before this one has said that it will: theirs stands, the late one is told."""
     store = MeetingStore(*meeting, lambda store: _create(Replica(store), "winner"))
     assert await _refused(_create(Replica(store), "loser")) is Reason.CONNECTOR_EXISTS
     assert set((await _readable(store)).values()) == {"winner"}
     assert list((await _loaded(store)).memory.connectors) == [_NAME]
 
 
-async def test_a_loser_who_sees_it_writes_no_secret() -> None:
-    """Vault keeps ten versions: many losers who wrote theirs all the same could push out the winner's."""
-    store = MeetingStore("write", f"credentials/{_NAME}", lambda store: _create(Replica(store), "winner"))
-    assert await _refused(_create(Replica(store), "loser")) is Reason.CONNECTOR_EXISTS
+async def test_a_creator_who_waited_for_another_writes_nothing() -> None:
+    """Vault keeps ten versions: many losers who wrote their secrets all the same could push out the winner's."""
+    others: list[asyncio.Task[Connector]] = []
+
+    async def come(store: MeetingStore) -> None:
+        others.extend(asyncio.create_task(_create(Replica(store), "loser")) for _ in range(12))
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    store = MeetingStore("write", f"credentials/{_NAME}", come)
+    await _create(Replica(store), "winner")
+    refusals = await asyncio.gather(*others, return_exceptions=True)
+    assert {getattr(refusal, "reason", None) for refusal in refusals} == {Reason.CONNECTOR_EXISTS}
+    assert await _readable(store) == {1: "winner"}
     assert await store.newest(f"credentials/{_NAME}") == 1
 
 
-async def test_a_revocation_whose_news_failed_is_announced_at_the_next_poll() -> None:
+async def test_a_revocation_whose_news_failed_reaches_all_all_the_same() -> None:
     """A revocation is promised to all replicas within the polling time, not at their next full reading."""
     store = FaultyStore("generation")
     store.armed = False
     replica = Replica(store)
     await replica.repository.create_api_key(make_api_key())
     other = await _loaded(store)
-    store.armed = True
     with capture_logs() as logs:
+        store.second = True
         await replica.repository.revoke_api_key("trainer", "key:admin")
         await other.repository.refresh()
-        assert "trainer" in other.memory.keys_by_name
-        await replica.repository.refresh()
-        await other.repository.refresh()
-    assert other.memory.keys_by_digest == {}
-    assert [(line["event"], line["chore"]) for line in logs] == [
-        ("not done yet; trying again at each poll", "announce api-keys/trainer"),
-        ("done at last", "announce api-keys/trainer"),
+        assert other.memory.keys_by_digest == {}
+        await replica.poll()
+    assert [(line["event"], line["path"]) for line in logs] == [
+        ("a change is not announced yet; replicas look for it until it is", "api-keys/trainer"),
+        ("settled a change that its writer left", "api-keys/trainer"),
     ]
+    assert not (await read_generation(store))[0].intents

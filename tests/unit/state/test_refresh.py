@@ -12,7 +12,8 @@ from support.fake_store import FakeStateStore
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Secret
 from valetkey_broker.state.codec import encode_grant
-from valetkey_broker.state.generation import JOURNAL_LENGTH, PATH, Generation, bump, read_generation
+from valetkey_broker.state.generation import JOURNAL_LENGTH, PATH, Generation, read_generation
+from valetkey_broker.state.journal import Journal
 
 _AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "away", {"cause": "sealed"})
 
@@ -31,6 +32,7 @@ async def test_an_idle_refresh_is_one_read() -> None:
     replica = Replica()
     await _fill(replica, 10)
     await replica.repository.refresh()
+    await replica.repository.credentials_read()
     replica.store.calls.clear()
     await replica.repository.refresh()
     assert replica.store.calls == {"read": 1}
@@ -44,9 +46,11 @@ async def test_a_refresh_reads_only_what_changed() -> None:
     await reader.repository.load()
     await writer.repository.delete_connector("connector-3", "key:ops")
     await writer.repository.create_connector(make_connector("another", version=0), Secret(PLANTED))
+    await reader.repository.credentials_read()
     store.calls.clear()
     await reader.repository.refresh()
-    assert store.calls == {"read": 3}
+    await reader.repository.credentials_read()
+    assert store.calls == {"read": 4}, "the generation, two connectors, one new credential"
     assert sorted(reader.memory.connectors) == sorted(writer.memory.connectors)
     assert len(reader.gone) == 1
 
@@ -59,7 +63,7 @@ async def test_a_journal_that_does_not_reach_back_means_a_full_reading() -> None
     await reader.repository.load()
     await writer.repository.revoke_api_key("trainer", "key:admin")
     for _ in range(JOURNAL_LENGTH):
-        await bump(store, "connectors/noise")
+        await Journal(store).announce("connectors/noise")
     store.calls.clear()
     await reader.repository.refresh()
     assert store.calls["names"] == 3
@@ -99,23 +103,33 @@ def test_since(counter: int, journal: list[tuple[int, str]], seen: int, expected
     assert Generation(counter, tuple(journal)).since(seen) == expected
 
 
-async def test_bumps_at_the_same_time_lose_nothing() -> None:
-    """Each of many writers gets its own number, and its path into the journal."""
+async def test_announcements_at_the_same_time_lose_nothing() -> None:
+    """Each of many processes gets its own number, and its path into the journal."""
     store = FakeStateStore()
     paths = {f"connectors/c-{number}" for number in range(8)}
-    after = await asyncio.gather(*(bump(store, path) for path in paths))
-    assert sorted(each.counter for each in after) == list(range(1, 9))
+    await asyncio.gather(*(Journal(store).announce(path) for path in paths))
     generation, version = await read_generation(store)
     assert (generation.counter, version) == (8, 8)
     assert generation.since(0) == paths
 
 
+async def test_announcements_of_one_process_share_a_write() -> None:
+    """Many changes at once do not queue up behind one entry."""
+    store = FakeStateStore()
+    journal = Journal(store)
+    await asyncio.gather(*(journal.announce(f"connectors/c-{number}") for number in range(8)))
+    generation, version = await read_generation(store)
+    assert (generation.counter, version) == (8, 1)
+    assert generation.since(0) == {f"connectors/c-{number}" for number in range(8)}
+
+
 async def test_the_journal_stays_short() -> None:
     """The one polled entry does not grow for ever."""
     store = FakeStateStore()
+    journal = Journal(store)
     for _ in range(JOURNAL_LENGTH + 5):
-        generation = await bump(store, "connectors/a")
-    assert len(generation.journal) == JOURNAL_LENGTH
+        await journal.announce("connectors/a")
+    assert len((await journal.read()).journal) == JOURNAL_LENGTH
 
 
 class BusyStore(FakeStateStore):
@@ -126,10 +140,10 @@ class BusyStore(FakeStateStore):
         return await super().write(path, data, expected=expected)
 
 
-async def test_a_bump_that_never_wins_ends() -> None:
+async def test_an_announcement_that_never_wins_ends() -> None:
     """Contention becomes an error that says to try again, not a call that hangs."""
     with pytest.raises(BrokerError) as caught:
-        await asyncio.wait_for(bump(BusyStore(), "connectors/a"), 30)
+        await asyncio.wait_for(Journal(BusyStore()).announce("connectors/a"), 30)
     assert caught.value.reason is Reason.CONFLICT
     assert caught.value.retry_after is not None
 
@@ -294,7 +308,7 @@ async def test_a_change_stands_though_its_news_fails() -> None:
     replica = Replica(LosesItsTail())
     with capture_logs() as logs:
         await _fill(replica, 1)
-    assert [line["chore"] for line in logs] == ["announce connectors/connector-0"]
+    assert [line["path"] for line in logs] == ["connectors/connector-0"]
     assert replica.memory.connectors == {}
     replica.store.fail_with = None
     await replica.repository.refresh()

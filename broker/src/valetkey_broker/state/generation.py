@@ -1,24 +1,31 @@
-"""The `generation` entry: a counter with a short journal of what changed, so that replicas poll one entry only."""
+"""The `generation` entry: a counter, a short journal of what changed, and the changes under way.
 
-import asyncio
-import random
-from dataclasses import dataclass
+Replicas poll this one entry only. See docs/adr for why intents are kept in it.
+"""
 
-from valetkey_broker.errors import too_many_changes
-from valetkey_broker.ports import CasMismatchError, StateStore
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from valetkey_broker.ports import StateStore
+from valetkey_broker.state.intent import Intent, encode_intent
 from valetkey_broker.state.read_for_cas import read_for_cas
 
 PATH = "generation"
 JOURNAL_LENGTH = 64
-_ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """The counter and the journal: (counter after the change, path that changed), oldest first."""
+    """The counter and the journal: (counter after the change, path that changed), oldest first.
+
+    `intents` holds the changes under way by id, as they are stored: those of a newer version must survive being
+    written back by this one.
+    """
 
     counter: int
     journal: tuple[tuple[int, str], ...]
+    intents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def since(self, seen: int) -> set[str] | None:
         """Returns the paths changed after `seen`, or None where the journal does not reach back that far."""
@@ -27,30 +34,45 @@ class Generation:
         changed = [(number, path) for number, path in self.journal if number > seen]
         return {path for _, path in changed} if len(changed) == self.counter - seen else None
 
+    def being_changed(self) -> set[str]:
+        """Returns the paths of the changes under way: whoever makes one may die before saying that it is made."""
+        return {path for raw in self.intents.values() if isinstance(path := raw.get("path"), str)}
+
+    def announcing(self, path: str) -> "Generation":
+        """Returns the generation after `path` changed."""
+        counter = self.counter + 1
+        return replace(self, counter=counter, journal=(*self.journal, (counter, path))[-JOURNAL_LENGTH:])
+
+    def opening(self, intent: Intent) -> "Generation":
+        """Returns the generation with an intent, new or as it is now."""
+        return replace(self, intents={**self.intents, intent.id: encode_intent(intent)})
+
+    def closing(self, intent_id: str) -> "Generation":
+        """Returns the generation without an intent."""
+        return replace(self, intents={key: raw for key, raw in self.intents.items() if key != intent_id})
+
+    def document(self) -> dict[str, Any]:
+        """Returns what Vault keeps."""
+        return {
+            "counter": self.counter,
+            "journal": [list(entry) for entry in self.journal],
+            "intents": {key: dict(raw) for key, raw in self.intents.items()},
+        }
+
+
+NONE = Generation(0, ())
+
 
 async def read_generation(store: StateStore) -> tuple[Generation, int]:
     """Returns the generation and the version of its document (0 where nobody has written it yet)."""
     document, version = await read_for_cas(store, PATH)
     if document is None:
-        return Generation(0, ()), version
+        return NONE, version
+    intents = document.data.get("intents")
+    under_way = {str(k): v for k, v in intents.items() if isinstance(v, dict)} if isinstance(intents, dict) else {}
     try:
         journal = tuple((int(number), str(path)) for number, path in document.data.get("journal", ()))
-        return Generation(int(document.data["counter"]), journal), document.version
+        return Generation(int(document.data["counter"]), journal, under_way), document.version
     except (KeyError, TypeError, ValueError):
         # Edited by hand. Counting anew mends it: a counter that went backwards makes every replica read everything.
-        return Generation(0, ()), document.version
-
-
-async def bump(store: StateStore, path: str) -> Generation:
-    """Announces that `path` changed, by check-and-set, again as often as somebody else was faster."""
-    for attempt in range(_ATTEMPTS):
-        current, version = await read_generation(store)
-        counter = current.counter + 1
-        after = Generation(counter, (*current.journal, (counter, path))[-JOURNAL_LENGTH:])
-        try:
-            await store.write(PATH, {"counter": counter, "journal": [list(e) for e in after.journal]}, expected=version)
-        except CasMismatchError:
-            await asyncio.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 6)))  # noqa: S311 (jitter, no secret)
-        else:
-            return after
-    raise too_many_changes(PATH)
+        return replace(NONE, intents=under_way), document.version

@@ -1,72 +1,99 @@
 """Keeps the copy in memory equal to what Vault holds."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
-from typing import Any
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from itertools import islice
 
 import structlog
 
-from valetkey_broker.concurrency.background import BackgroundWork
-from valetkey_broker.errors import BrokerError
-from valetkey_broker.model import Credential, InvalidFieldError, check_name
+from valetkey_broker.model import InvalidFieldError, check_name
 from valetkey_broker.model.errors import shown
-from valetkey_broker.ports import Document, StateStore
-from valetkey_broker.state.codec import decode_api_key, decode_connector, decode_grant, is_tombstone
-from valetkey_broker.state.generation import Generation, bump, read_generation
+from valetkey_broker.ports import StateStore
+from valetkey_broker.state.credentials import Credentials
+from valetkey_broker.state.generation import NONE, Generation, read_generation
+from valetkey_broker.state.intake import FOLDERS, Intake, Kept, is_kept
 from valetkey_broker.state.memory import Memory
 
-CONNECTORS = "connectors"
-API_KEYS = "api-keys"
-GRANTS = "grants"
-_FOLDERS = (CONNECTORS, API_KEYS, GRANTS)
 _READS_AT_ONCE = 8
 # Taking over thousands of documents must not keep the calls waiting that are being served.
 _TAKEN_AT_ONCE = 50
-_UNKNOWN = Generation(-1, ())
+# How long a gentle reading rests, beside how long it reads.
+_REST = 3.0
 
 
 class StateMirror:
-    """Reads everything at the start, then what changed. All methods raise BrokerError with VAULT_UNAVAILABLE."""
+    """Reads everything at the start, then what changed. All methods raise BrokerError with VAULT_UNAVAILABLE.
+
+    Readings may overlap: a full one takes long, and neither news nor own changes wait for it. Each draws a number as it
+    begins, and memory never goes back to one that began earlier.
+    """
 
     def __init__(self, store: StateStore, memory: Memory, on_connector_gone: Callable[[str], Awaitable[None]]) -> None:
         self._store = store
-        self._memory = memory
-        self._on_connector_gone = on_connector_gone
-        self._seen = Generation(0, ())
-        self._credentials: dict[str, Credential] = {}  # by connector uid
-        self._log = structlog.get_logger()
-        # Changes to memory come from reloads and from writes; one at a time, or an old reading could undo a write.
-        self._lock = asyncio.Lock()
-        self.background = BackgroundWork()
+        self._credentials = Credentials(store, memory)
 
-    async def load(self) -> None:
-        """Reads everything anew."""
-        async with self._lock:
-            generation, _ = await read_generation(self._store)
+        async def gone(uid: str) -> None:
+            self._credentials.forget(uid)
+            await on_connector_gone(uid)
+
+        self._intake = Intake(memory, gone)
+        self._seen = NONE
+        self._loaded = False
+        self._begun = 0
+        self._under_way: set[int] = set()
+        self._taken: dict[str, int] = {}  # path → the reading it was taken from, while an earlier one is under way
+        self._log = structlog.get_logger()
+
+    async def load(self, *, gently: bool = False) -> None:
+        """Reads everything anew. Memory changes at the end, and only where something changed.
+
+        `gently` leaves most of the processor to the calls that are being served; it takes longer.
+        """
+        generation, _ = await read_generation(self._store)
+        self._observe(generation)
+        with self._reading() as number:
+            listed = await asyncio.gather(*(self._store.names(folder) for folder in FOLDERS))
             paths = [
                 f"{folder}/{name}"
-                for folder in _FOLDERS
-                for name in await self._store.names(folder)
+                for folder, names in zip(FOLDERS, listed, strict=True)
+                for name in names
                 if self._is_name(folder, name)
             ]
-            await self._reload(paths)
-            await self._drop_all_but(set(paths))
-            self._seen = generation
+            # Only what differs is kept until the end: memory is not to hold everything twice.
+            changed = [
+                (path, kept)
+                async for path, kept in self._read(paths, gently=gently)
+                if kept != self._intake.known(path)
+            ]
+            changed += [(path, None) for path in self._intake.paths().difference(paths)]
+            await self._take(changed, number)
+        self._loaded = True
+        self._credentials.read_ahead(anew=True)
+        self._advance(generation)
 
     async def refresh(self) -> None:
-        """Reads what changed since the last time, which mostly is nothing: one small read."""
-        await self.background.catch_up()
-        async with self._lock:
-            generation, _ = await read_generation(self._store)
-            if generation.counter == self._seen.counter:
-                return
-            changed = generation.since(self._seen.counter)
-            if changed is not None:
-                await self._reload(sorted(changed))
-                self._seen = generation
+        """Reads what changed since the last time, which mostly is nothing: one small read.
+
+        What is being changed is read each time: whoever changes it may have died before saying that it is done.
+        """
+        generation, _ = await read_generation(self._store)
+        self._observe(generation)
+        changed = generation.since(self._seen.counter) if self._loaded else None
         if changed is None:
             await self.load()
+            return
+        await self._reload(sorted(filter(is_kept, changed | generation.being_changed())))
+        self._advance(generation)
+
+    def _observe(self, generation: Generation) -> None:
+        """Takes note of a generation that was read."""
+
+    def _advance(self, generation: Generation) -> None:
+        """Notes up to where memory is current. Of two readings that overlap the later generation counts."""
+        if generation.counter > self._seen.counter or generation.since(self._seen.counter) is None:
+            self._seen = generation
 
     def _is_name(self, folder: str, name: str) -> bool:
         try:
@@ -77,78 +104,36 @@ class StateMirror:
             return False
         return True
 
-    async def _changed(self, path: str) -> None:
-        """Takes over a change of our own, and announces it. The change stands, whatever happens to the news of it."""
-        failure: BaseException | None = None
-        announced = False
+    async def _reload(self, paths: Iterable[str]) -> None:
+        with self._reading() as number:
+            await self._take([each async for each in self._read(paths)], number)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[int]:
+        self._begun += 1
+        number = self._begun
+        self._under_way.add(number)
         try:
-            async with self._lock:
-                await self._reload([path])
-            await bump(self._store, path)
-            announced = True
-        except BrokerError as error:
-            failure = error
+            yield number
         finally:
-            if not announced:  # Also where the caller hung up: the next refresh reads everything, and so finds it.
-                self._seen = _UNKNOWN
-                self.background.later(f"announce {path}", partial(bump, self._store, path), failure)
+            self._under_way.discard(number)
+            if not self._under_way:
+                self._taken.clear()
 
-    async def _reload(self, paths: list[str]) -> None:
-        slots = asyncio.Semaphore(_READS_AT_ONCE)
+    async def _read(self, paths: Iterable[str], *, gently: bool = False) -> AsyncIterator[tuple[str, Kept | None]]:
+        left = iter(paths)
+        while some := tuple(islice(left, _READS_AT_ONCE)):
+            started = time.monotonic()
+            for path, document in zip(some, await asyncio.gather(*map(self._store.read, some)), strict=True):
+                yield path, self._intake.decode(path, document)
+            if gently:
+                await asyncio.sleep(_REST * (time.monotonic() - started))
 
-        async def read(path: str) -> tuple[str, Document | None]:
-            async with slots:
-                return path, await self._store.read(path)
-
-        documents = await asyncio.gather(*(read(path) for path in paths))
-        for number, (path, document) in enumerate(documents, start=1):
-            try:
-                await self._take(path, document)
-            except (KeyError, TypeError, ValueError) as error:
-                # A document that somebody edited by hand must not take the others down; itself it is not believed.
-                await self._take(path, None)
-                self._log.error(
-                    "a document in Vault is malformed and was ignored",
-                    path=path,
-                    error_type=type(error).__qualname__,
-                )
-            if number % _TAKEN_AT_ONCE == 0:
+    async def _take(self, read: Iterable[tuple[str, Kept | None]], number: int) -> None:
+        for count, (path, kept) in enumerate(read, start=1):
+            if self._taken.get(path, 0) <= number:
+                self._taken[path] = number
+                await self._intake.put(path, kept)
+            if count % _TAKEN_AT_ONCE == 0:
                 await asyncio.sleep(0)
-
-    async def _take(self, path: str, document: Document | None) -> None:
-        folder, _, name = path.partition("/")
-        there = document if document is not None and not is_tombstone(document.data) else None
-        if folder == CONNECTORS:
-            await self._take_connector(name, there.data if there else None)
-        elif folder == API_KEYS:
-            self._take_api_key(name, there.data if there else None)
-        elif folder == GRANTS:
-            if there is None:
-                self._memory.drop_grant(name)
-            else:
-                self._memory.put_grant(decode_grant(name, there.data, there.version))
-
-    async def _take_connector(self, name: str, data: Mapping[str, Any] | None) -> None:
-        before = self._memory.connectors.get(name)
-        after = decode_connector(name, data) if data is not None else None
-        if after is None:
-            self._memory.drop_connector(name)
-        else:
-            self._memory.put_connector(after)
-        if before is not None and (after is None or after.uid != before.uid):
-            self._credentials.pop(before.uid, None)
-            await self._on_connector_gone(before.uid)
-
-    def _take_api_key(self, name: str, data: Mapping[str, Any] | None) -> None:
-        if data is None:
-            self._memory.drop_api_key(name)
-        else:
-            self._memory.put_api_key(decode_api_key(name, data))
-
-    async def _drop_all_but(self, paths: set[str]) -> None:
-        for name in [n for n in self._memory.connectors if f"{CONNECTORS}/{n}" not in paths]:
-            await self._take_connector(name, None)
-        for name in [n for n in self._memory.keys_by_name if f"{API_KEYS}/{n}" not in paths]:
-            self._memory.drop_api_key(name)
-        for name in [n for n in self._memory.grants if f"{GRANTS}/{n}" not in paths]:
-            self._memory.drop_grant(name)
+        self._credentials.read_ahead()

@@ -1,63 +1,68 @@
 """Writes what the broker keeps in Vault."""
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from valetkey_broker.concurrency.background import whole
-from valetkey_broker.errors import (
-    BrokerError,
-    api_key_exists,
-    api_key_not_found,
-    changed_by_others,
-    connector_changed,
-    credential_missing,
-    grant_exists,
-    grant_not_found,
-)
+from valetkey_broker.concurrency.background import BackgroundWork, whole
+from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import ApiKey, Connector, Credential, Grant, Secret
-from valetkey_broker.ports import CasMismatchError, StateStore
-from valetkey_broker.state.codec import encode_api_key, encode_grant, is_tombstone
-from valetkey_broker.state.connector_writes import ConnectorWrites
+from valetkey_broker.ports import Document, StateStore
+from valetkey_broker.state.codec import decode_api_key, decode_grant, encode_api_key, encode_grant, is_tombstone
+from valetkey_broker.state.connector_writes import ConnectorWrites, conflict
+from valetkey_broker.state.generation import Generation
+from valetkey_broker.state.intake import API_KEYS, GRANTS
+from valetkey_broker.state.intent import STAMP, Intent
+from valetkey_broker.state.intents import Intents
+from valetkey_broker.state.journal import Journal
+from valetkey_broker.state.kinds import BURY, PUT
 from valetkey_broker.state.memory import Memory
-from valetkey_broker.state.mirror import API_KEYS, CONNECTORS, GRANTS, StateMirror
+from valetkey_broker.state.mirror import StateMirror
 from valetkey_broker.state.read_for_cas import read_for_cas
+from valetkey_broker.state.writes import OnSettled, Plan, Writes
 
 
 class StateRepository(StateMirror):
     """The one writer of memory. Every write is check-and-set: of two operators one wins, the other is told.
 
-    A deleted object leaves a tombstone under its name, so that deleting is a check-and-set too. All methods raise
-    BrokerError with VAULT_UNAVAILABLE where Vault does not do its part.
+    A deleted object leaves a tombstone under its name, so that deleting is a check-and-set too. A change that its
+    process does not bring to an end, any replica does, `abandoned_seconds` after it saw the last sign of life. All
+    methods raise BrokerError with VAULT_UNAVAILABLE where Vault does not do its part.
     """
 
-    def __init__(self, store: StateStore, memory: Memory, on_connector_gone: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        store: StateStore,
+        memory: Memory,
+        on_connector_gone: Callable[[str], Awaitable[None]],
+        *,
+        on_settled: OnSettled | None = None,
+        abandoned_seconds: float = 1.0,
+    ) -> None:
         super().__init__(store, memory, on_connector_gone)
-        self._connector_writes = ConnectorWrites(store, self.background, self._changed)
+        self.background = BackgroundWork()
+        self._journal = Journal(store)
+        self._intents = Intents(self._journal, abandoned_seconds)
+        self._writes = Writes(store, self._intents, self._take_over, on_settled)
+        self._connector_writes = ConnectorWrites(store, self._writes, self._announce_again)
 
     async def close(self) -> None:
         """Waits for the changes under way, callers or no callers. Never raises."""
         await self.background.close()
+        await self._credentials.close()
+
+    async def settle_abandoned(self) -> None:
+        """Finishes or undoes the changes that nobody works on any more. What fails is tried again the next time."""
+        await self._writes.settle_abandoned()
+
+    async def credentials_read(self) -> None:
+        """Returns once no credential is being read ahead."""
+        await self._credentials.settled()
 
     async def credential(self, connector: Connector) -> Credential:
-        """Returns the credential in use by `connector`: from memory, or once from Vault."""
-        known = self._credentials.get(connector.uid)
-        if known is not None and known.version == connector.credential_version:
-            return known
-        document = await self._store.read(f"credentials/{connector.name}", connector.credential_version)
-        if document is None:
-            raise await self._without_credential(connector)
-        credential = Credential(connector.credential_version, Secret(str(document.data["client_secret"])))
-        if connector.name in self._memory.connectors:
-            self._credentials[connector.uid] = credential
-        return credential
-
-    async def _without_credential(self, connector: Connector) -> BrokerError:
-        """Says why: the connector changed, which memory has yet to hear of, or Vault lost what belongs to it."""
-        there = await self._store.read(f"{CONNECTORS}/{connector.name}")
-        if there is None or there.data.get("uid") != connector.uid:
-            return connector_changed(connector.name)
-        return credential_missing(connector.name, connector.credential_version)
+        """Returns the credential in use by `connector`: from memory, or once from Vault. Raises also CONFLICT."""
+        return await self._credentials.get(connector)
 
     @whole
     async def create_connector(self, draft: Connector, client_secret: Secret) -> Connector:
@@ -70,41 +75,51 @@ class StateRepository(StateMirror):
         await self._connector_writes.delete(name, deleted_by)
 
     @whole
-    async def create_api_key(self, key: ApiKey) -> None:
-        """Stores a new API key. Raises API_KEY_EXISTS where the name is taken."""
-        taken = api_key_exists(key.name)
-        path = f"{API_KEYS}/{key.name}"
-        expected = await self._version_to_replace(path, taken)
-        try:
-            await self._store.write(path, encode_api_key(key), expected=expected)
-        except CasMismatchError:
-            raise taken from None
-        await self._changed(path)
+    async def create_api_key(self, key: ApiKey) -> ApiKey:
+        """Stores a new API key and returns it. Raises API_KEY_EXISTS where the name is taken.
+
+        The same key is there already where somebody repeats what was cut off: then that is returned.
+        """
+        taken = BrokerError(
+            Reason.API_KEY_EXISTS,
+            f"an API key named {key.name} exists already; choose another name, or revoke it first",
+            {"api_key": key.name},
+        )
+
+        def same(document: Document) -> ApiKey | None:
+            there = decode_api_key(key.name, document.data)
+            as_asked = replace(key, uid=there.uid, created_at=there.created_at, expires_at=there.expires_at)
+            # Who repeats it reckons the end from now, and so asks for no less than there is.
+            return there if there == as_asked and there.expires_at <= key.expires_at else None
+
+        there, _ = await self._create(f"{API_KEYS}/{key.name}", encode_api_key(key), taken, same)
+        return there or key
 
     @whole
     async def revoke_api_key(self, name: str, revoked_by: str) -> None:
         """Revokes an API key for good. Raises API_KEY_NOT_FOUND, or CONFLICT where it changed."""
-        path = f"{API_KEYS}/{name}"
-        document = await self._store.read(path)
-        if document is None or is_tombstone(document.data):
-            if document is not None:
-                await self._announce_again(path)
-            raise api_key_not_found(name)
-        await self._write_over(path, {"deleted": True, "deleted_by": revoked_by}, document.version)
-        await self._changed(path)
+        unknown = BrokerError(Reason.API_KEY_NOT_FOUND, f"no API key is named {name}", {"api_key": name})
+        await self._bury(f"{API_KEYS}/{name}", revoked_by, unknown)
 
     @whole
     async def create_grant(self, grant: Grant) -> Grant:
-        """Stores a new grant and returns it with its version. Raises GRANT_EXISTS where the name is taken."""
-        taken = grant_exists(grant.name)
-        path = f"{GRANTS}/{grant.name}"
-        expected = await self._version_to_replace(path, taken)
-        try:
-            version = await self._store.write(path, encode_grant(grant), expected=expected)
-        except CasMismatchError:
-            raise taken from None
-        await self._changed(path)
-        return replace(grant, version=version)
+        """Stores a new grant and returns it with its version. Raises GRANT_EXISTS where the name is taken.
+
+        The same grant is there already where somebody repeats what was cut off: then that is returned.
+        """
+        taken = BrokerError(
+            Reason.GRANT_EXISTS,
+            f"a grant named {grant.name} exists already; choose another name, or update it",
+            {"grant": grant.name},
+        )
+
+        def same(document: Document) -> Grant | None:
+            there = decode_grant(grant.name, document.data, document.version)
+            as_asked = replace(grant, uid=there.uid, version=there.version, created_at=there.created_at)
+            return there if there == as_asked else None
+
+        there, version = await self._create(f"{GRANTS}/{grant.name}", encode_grant(grant), taken, same)
+        return there or replace(grant, version=version)
 
     @whole
     async def update_grant(self, grant: Grant) -> Grant:
@@ -113,46 +128,100 @@ class StateRepository(StateMirror):
         Raises GRANT_NOT_FOUND, or CONFLICT where somebody else changed it.
         """
         path = f"{GRANTS}/{grant.name}"
-        document = await self._store.read(path)
-        if document is None or is_tombstone(document.data):
-            if document is not None:
+        version = grant.version
+
+        async def prepare() -> Plan:
+            nonlocal version
+            document = await self._store.read(path)
+            if document is None or is_tombstone(document.data):
+                if document is not None:
+                    await self._announce_again(path)
+                raise no_grant(grant.name)
+            version = document.version
+            if version != grant.version and not await self._same_as(document, path, grant.version):
                 await self._announce_again(path)
-            raise grant_not_found(grant.name)
-        if document.version != grant.version:
-            await self._announce_again(path)  # Whoever changed it may have died before saying so.
-            raise changed_by_others(path)
-        version = await self._write_over(path, encode_grant(grant), document.version)
-        await self._changed(path)
-        return replace(grant, version=version)
+                raise conflict(path)
+            return self._put(path, encode_grant(grant), version)
+
+        if not await self._writes.make(path, prepare):
+            raise conflict(path)
+        return replace(grant, version=version + 1)
 
     @whole
     async def delete_grant(self, name: str, deleted_by: str) -> None:
         """Deletes a grant. Raises GRANT_NOT_FOUND, or CONFLICT where it changed."""
-        path = f"{GRANTS}/{name}"
-        document = await self._store.read(path)
-        if document is None or is_tombstone(document.data):
-            if document is not None:
+        await self._bury(f"{GRANTS}/{name}", deleted_by, no_grant(name))
+
+    async def _create(
+        self,
+        path: str,
+        data: Mapping[str, Any],
+        taken: BrokerError,
+        same: Callable[[Document], ApiKey | Grant | None],
+    ) -> tuple[Any, int]:
+        """Returns what `same` recognised as this very object, or None and the version that was written."""
+        there: ApiKey | Grant | None = None
+        version = 0
+
+        async def prepare() -> Plan:
+            nonlocal there, version
+            document, expected = await read_for_cas(self._store, path)
+            if document is not None and not is_tombstone(document.data):
                 await self._announce_again(path)
-            raise grant_not_found(name)
-        await self._write_over(path, {"deleted": True, "deleted_by": deleted_by}, document.version)
-        await self._changed(path)
+                with contextlib.suppress(KeyError, TypeError, ValueError):  # Edited by hand: then it is another.
+                    there = same(document)
+                raise taken
+            version = expected + 1
+            return self._put(path, data, expected)
 
-    async def _version_to_replace(self, path: str, taken: BrokerError) -> int:
-        document, version = await read_for_cas(self._store, path)
-        if document is not None and not is_tombstone(document.data):
-            await self._announce_again(path)
-            raise taken
-        return version
-
-    async def _write_over(self, path: str, data: Mapping[str, Any], expected: int) -> int:
         try:
-            return await self._store.write(path, data, expected=expected)
-        except CasMismatchError:
-            raise changed_by_others(path) from None
+            made = await self._writes.make(path, prepare)
+        except BrokerError:
+            if there is None:
+                raise
+            return there, version
+        if not made:
+            raise taken
+        return None, version
+
+    async def _same_as(self, document: Document, path: str, version: int) -> bool:
+        """Tells whether a document says what it said in an earlier version: undoing a change counts its version up."""
+        earlier = await self._store.read(path, version)
+        return earlier is not None and {**earlier.data, STAMP: ""} == {**document.data, STAMP: ""}
+
+    def _put(self, path: str, data: Mapping[str, Any], expected: int) -> Plan:
+        async def write(intent: Intent) -> None:
+            await self._store.write(path, intent.stamped(data), expected=expected)
+
+        return Plan(kind=PUT, expected=expected, first=write)
+
+    async def _bury(self, path: str, by: str, unknown: BrokerError) -> None:
+        async def prepare() -> Plan:
+            document = await self._store.read(path)
+            if document is None or is_tombstone(document.data):
+                if document is not None:
+                    await self._announce_again(path)
+                raise unknown
+            return Plan(kind=BURY, expected=document.version, details={"document": {"deleted": True, "deleted_by": by}})
+
+        if not await self._writes.make(path, prepare):
+            raise conflict(path)
+
+    async def _take_over(self, path: str) -> None:
+        await self._reload([path])
 
     async def _announce_again(self, path: str) -> None:
-        """Announces what is written already, but perhaps by somebody who died, or was cut off, before saying so.
+        """Announces what is written already, but perhaps by hand, or by an earlier version that died before saying so.
 
         Without this, whoever tries a revocation again is told that it is done, while replicas still honour the key.
         """
-        await self._changed(path)
+        await self._reload([path])
+        await self._journal.announce(path)
+
+    def _observe(self, generation: Generation) -> None:
+        self._intents.observe(generation)
+
+
+def no_grant(name: str) -> BrokerError:
+    """Returns the error of a grant that is not there."""
+    return BrokerError(Reason.GRANT_NOT_FOUND, f"no grant is named {name}", {"grant": name})

@@ -33,6 +33,7 @@ class StateSync:
         # Monotonic seconds: staleness must not depend on somebody setting the clock.
         self._current_at: float | None = None
         self._usable = False
+        self._polled = asyncio.Event()
 
     def require_usable(self) -> None:
         """Raises BrokerError while nothing was loaded yet, or memory is older than the settings allow."""
@@ -45,21 +46,44 @@ class StateSync:
     async def run(self) -> None:
         """Runs until cancelled."""
         await self._start()
-        resync_at = time.monotonic() + self._settings.resync_seconds
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._poll(), name="state-poll")
+            # Beside the polling: neither may keep the news waiting, however long Vault takes.
+            group.create_task(self._resync(), name="state-resync")
+            group.create_task(self._settle(), name="state-settle")
+
+    async def _poll(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.poll_seconds * random.uniform(0.8, 1.2))  # noqa: S311 (jitter)
+            await self._pause(self._settings.poll_seconds)
             try:
-                if time.monotonic() >= resync_at:
-                    await self._repository.load()
-                    resync_at = time.monotonic() + self._settings.resync_seconds
-                else:
-                    await self._repository.refresh()
+                await self._repository.refresh()
             except BrokerError as error:
                 self._failed(error)
             except Exception as error:  # noqa: BLE001 (a loop that ends would leave revoked keys valid for ever)
                 self._failed(vault_unavailable(type(error).__qualname__, "error"))
             else:
                 self._succeeded()
+                self._polled.set()
+
+    async def _resync(self) -> None:
+        while True:
+            await self._pause(self._settings.resync_seconds)
+            try:
+                await self._repository.load(gently=True)
+            except Exception as error:  # noqa: BLE001 (as above; the polling sees and says that Vault is away)
+                self._log.warning("reading everything anew failed; it is tried again", problem=_problem(error))
+
+    async def _settle(self) -> None:
+        while True:
+            await self._polled.wait()
+            self._polled.clear()
+            try:
+                await self._repository.settle_abandoned()
+            except Exception as error:  # noqa: BLE001 (as above)
+                self._log.error("settling unfinished changes failed; it is tried again", problem=_problem(error))
+
+    async def _pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311 (jitter)
 
     async def _start(self) -> None:
         delay = 0.25
@@ -74,7 +98,7 @@ class StateSync:
             else:
                 self._succeeded()
                 return
-            await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 (jitter)
+            await self._pause(delay)
             delay = min(delay * 2, _OPEN_BACKOFF_SECONDS)
 
     def _succeeded(self) -> None:
@@ -104,3 +128,7 @@ class StateSync:
             self._usable = usable
             self._log.info("serving" if usable else "not serving: memory is too old")
             self._on_change(usable)
+
+
+def _problem(error: Exception) -> str:
+    return error.message if isinstance(error, BrokerError) else type(error).__qualname__

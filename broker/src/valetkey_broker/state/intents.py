@@ -1,0 +1,178 @@
+"""The changes under way, this process's own and those of others: one at a time for each path."""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.state.generation import Generation
+from valetkey_broker.state.intent import FORM, Intent, decode_intent
+from valetkey_broker.state.journal import Journal
+from valetkey_broker.state.kinds import KINDS
+
+_BEATS_WITHIN = 4
+_WAITING_SECONDS = 10.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.2
+
+
+@dataclass(slots=True)
+class _Seen:
+    """An intent of another process as it was when it last showed a sign of life, and when that was (monotonic)."""
+
+    intent: Intent
+    since: float
+
+
+class Intents:
+    """Opens and closes intents, and tells which of them were left behind.
+
+    No clock is compared with another's: an intent is abandoned when this process has not seen its holder's `beat` move
+    for `abandoned_seconds`. A holder that is only slow may be taken for dead; then both bring the change to the same
+    end.
+    """
+
+    def __init__(self, journal: Journal, abandoned_seconds: float) -> None:
+        self.holder = str(uuid.uuid4())
+        self._journal = journal
+        self._abandoned_seconds = abandoned_seconds
+        self._own: set[str] = set()  # Those that a task of this process works on right now.
+        self._seen: dict[str, _Seen] = {}
+        self._odd: set[str] = set()
+        self._log = structlog.get_logger()
+
+    def observe(self, generation: Generation) -> None:
+        """Takes note of what is under way."""
+        now = time.monotonic()
+        seen: dict[str, _Seen] = {}
+        for key, raw in generation.intents.items():
+            intent = self._known(key, raw)
+            if intent is None:
+                continue
+            before = self._seen.get(key)
+            same = before is not None and (before.intent.holder, before.intent.beat) == (intent.holder, intent.beat)
+            seen[key] = before if before is not None and same else _Seen(intent, now)
+        self._seen = seen
+
+    def abandoned(self) -> Sequence[Intent]:
+        """Returns the intents that nobody works on any more, as they were last seen."""
+        now = time.monotonic()
+        return [
+            each.intent
+            for key, each in self._seen.items()
+            if key not in self._own
+            and (each.intent.holder == self.holder or now - each.since >= self._abandoned_seconds)
+        ]
+
+    @contextlib.asynccontextmanager
+    async def opened(self, intent: Intent) -> AsyncIterator[bool]:
+        """Opens an intent, and shows that this process works on it; gives False where another is open for its path.
+
+        Does not close it: what is not closed when the context ends is abandoned.
+        """
+        self._own.add(intent.id)
+        try:
+            if await self._journal.edit(lambda generation: self._open(generation, intent.held_by(self.holder))):
+                async with self._beating(intent.id):
+                    yield True
+            else:
+                yield False
+        finally:
+            self._own.discard(intent.id)
+
+    async def wait_for(self, path: str, settle: Callable[[Intent], Awaitable[bool]]) -> None:
+        """Returns once no intent is open for a path; an abandoned one is handed to `settle`. Raises CONFLICT."""
+        deadline = time.monotonic() + _WAITING_SECONDS
+        pause = _FIRST_PAUSE
+        while True:
+            generation = await self._journal.read()
+            if path not in generation.being_changed():
+                return
+            self.observe(generation)
+            left = [intent for intent in self.abandoned() if intent.path == path]
+            if left and await settle(left[0]):
+                continue
+            if time.monotonic() > deadline:
+                raise BrokerError(
+                    Reason.CONFLICT,
+                    f"{path} is being changed by somebody else; try again",
+                    {"object": path},
+                    retry_after=1.0,
+                )
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    @contextlib.asynccontextmanager
+    async def claimed(self, intent: Intent) -> AsyncIterator[bool]:
+        """Takes over an abandoned intent; gives False where another process was faster, or its holder came back."""
+        self._own.add(intent.id)
+        try:
+            claimed = await self._journal.edit(lambda generation: self._claim(generation, intent))
+            if claimed:
+                async with self._beating(intent.id):
+                    yield True
+            else:
+                yield False
+        finally:
+            self._own.discard(intent.id)
+
+    async def close(self, intent: Intent) -> None:
+        """Closes an intent and announces its path, in one write."""
+        await self._journal.edit(lambda now: (now.closing(intent.id).announcing(intent.path), None))
+        self._seen.pop(intent.id, None)
+
+    def _claim(self, generation: Generation, intent: Intent) -> tuple[Generation, bool]:
+        now = self._known(intent.id, generation.intents.get(intent.id, {}))
+        if now is None or (now.holder, now.beat) != (intent.holder, intent.beat):
+            return generation, False
+        return generation.opening(now.held_by(self.holder)), True
+
+    def _open(self, generation: Generation, intent: Intent) -> tuple[Generation, bool]:
+        if any(raw.get("path") == intent.path and key != intent.id for key, raw in generation.intents.items()):
+            return generation, False
+        return generation.opening(intent), True
+
+    @contextlib.asynccontextmanager
+    async def _beating(self, intent_id: str) -> AsyncIterator[None]:
+        beating = asyncio.create_task(self._beat(intent_id), name="intent-beat")
+        try:
+            yield
+        finally:
+            beating.cancel()
+
+    async def _beat(self, intent_id: str) -> None:
+        def edit(generation: Generation) -> tuple[Generation, None]:
+            now = self._known(intent_id, generation.intents.get(intent_id, {}))
+            if now is None or now.holder != self.holder:
+                return generation, None
+            return generation.opening(now.beating()), None
+
+        while True:
+            await asyncio.sleep(self._abandoned_seconds / _BEATS_WITHIN)
+            with contextlib.suppress(BrokerError):
+                await self._journal.edit(edit)
+
+    def _known(self, key: str, raw: object) -> Intent | None:
+        """Returns an intent that this version understands; others are left alone, and named once."""
+        if not isinstance(raw, dict) or not raw:
+            return None
+        form, kind = raw.get("form"), raw.get("kind")
+        try:
+            if form == FORM and kind in KINDS:
+                return decode_intent(raw)
+        except (KeyError, TypeError, ValueError):
+            form = "malformed"
+        if key not in self._odd:
+            self._odd.add(key)
+            self._log.error(
+                "a change was left unfinished that this version of the broker does not understand; it is left alone, "
+                "and its object cannot be changed until a broker of the newer version runs",
+                path=str(raw.get("path")),
+                kind=str(kind),
+                form=str(form),
+            )
+        return None

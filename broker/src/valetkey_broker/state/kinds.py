@@ -1,0 +1,123 @@
+"""The kinds of change, and how any replica brings one to its end, whatever was done of it already."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from valetkey_broker.ports import CasMismatchError, StateStore
+from valetkey_broker.state.intent import STAMP, Intent
+from valetkey_broker.state.read_for_cas import read_for_cas
+
+
+class Kind:
+    """A change whose content only its own process has, such as a new grant: others can only see to it that it is over.
+
+    Every method may run twice, and in two processes at once: each write is check-and-set, and each destroys only what
+    is nobody's.
+    """
+
+    async def document(self, _store: StateStore, _intent: Intent) -> Mapping[str, Any] | None:
+        """Returns what is to be written at the intent's path; None where that can no longer be."""
+        return None
+
+    async def made(self, store: StateStore, intent: Intent) -> None:
+        """Does what is to be done after the document was written."""
+
+    async def lost(self, store: StateStore, intent: Intent) -> None:
+        """Undoes what was done before the document could not be written."""
+
+
+class _Bury(Kind):
+    """An object goes: its document becomes a tombstone."""
+
+    async def document(self, _store: StateStore, intent: Intent) -> Mapping[str, Any] | None:
+        return dict(intent.details["document"])
+
+
+class _Register(Kind):
+    """A connector comes: first the secret, as version `credential`, by whoever has it; then the connector."""
+
+    async def document(self, store: StateStore, intent: Intent) -> Mapping[str, Any] | None:
+        path, version = credential_path(intent.path), int(intent.details["credential"])
+        if await _own_secret(store, intent):
+            return dict(intent.details["document"])
+        try:  # So that the secret does not come after all, from a process that was only slow.
+            await store.write(path, intent.stamped({"void": True}), expected=version - 1)
+        except CasMismatchError:
+            if await _own_secret(store, intent):
+                return dict(intent.details["document"])
+        await self.lost(store, intent)
+        return None
+
+    async def lost(self, store: StateStore, intent: Intent) -> None:
+        path, version = credential_path(intent.path), int(intent.details["credential"])
+        secret = await store.read(path, version)
+        if secret is not None and intent.wrote(secret.data):
+            await store.destroy(path, [version])
+
+
+class _Unregister(_Bury):
+    """A connector goes, and with it every version of its secret up to `credential`."""
+
+    async def made(self, store: StateStore, intent: Intent) -> None:
+        newest = int(intent.details["credential"])
+        if newest:
+            await store.destroy(credential_path(intent.path), range(1, newest + 1))
+
+
+PUT, BURY, REGISTER, UNREGISTER = "put", "bury", "register", "unregister"
+KINDS: Mapping[str, Kind] = {PUT: Kind(), BURY: _Bury(), REGISTER: _Register(), UNREGISTER: _Unregister()}
+
+
+async def settle(store: StateStore, intent: Intent, *, ready: bool = False) -> bool:
+    """Brings a change to its end, and tells whether it was made. May be called again, and by two at once.
+
+    With `ready` the caller knows that everything was done up to the document at the intent's path.
+    """
+    kind = KINDS[intent.kind]
+    if ready and await _write(store, intent, dict(intent.details["document"])):
+        await kind.made(store, intent)
+        return True
+    while True:  # Ends: each round that loses means that the path has another version, which is looked at next.
+        newest = await store.newest(intent.path)
+        if newest > intent.expected:
+            own = await store.read(intent.path, intent.expected + 1)
+            if own is not None and intent.wrote(own.data):
+                await kind.made(store, intent)
+                return True
+        if newest != intent.expected:
+            await kind.lost(store, intent)
+            return False
+        document = await kind.document(store, intent)
+        if document is not None:
+            await _write(store, intent, document)
+        else:
+            await _fence(store, intent)
+
+
+def credential_path(path: str) -> str:
+    """Returns where the secret of the connector at `path` is."""
+    return f"credentials/{path.partition('/')[2]}"
+
+
+async def _own_secret(store: StateStore, intent: Intent) -> bool:
+    secret = await store.read(credential_path(intent.path), int(intent.details["credential"]))
+    return secret is not None and intent.wrote(secret.data) and "void" not in secret.data
+
+
+async def _write(store: StateStore, intent: Intent, document: Mapping[str, Any]) -> bool:
+    try:
+        await store.write(intent.path, intent.stamped(document), expected=intent.expected)
+    except CasMismatchError:
+        return False
+    return True
+
+
+async def _fence(store: StateStore, intent: Intent) -> None:
+    """Takes the version that the change would write, leaving everything as it is: now it cannot come any more."""
+    document, version = await read_for_cas(store, intent.path)
+    if version == intent.expected:
+        as_it_was = document.data if document is not None else {"deleted": True}
+        try:
+            await store.write(intent.path, {**as_it_was, STAMP: f"not {intent.id}"}, expected=version)
+        except CasMismatchError:
+            return

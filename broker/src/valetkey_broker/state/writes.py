@@ -1,0 +1,145 @@
+"""Makes changes: the intent first, then the steps, then the news; and finishes or undoes what others left."""
+
+import contextlib
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from valetkey_broker.errors import BrokerError
+from valetkey_broker.ports import CasMismatchError, StateStore
+from valetkey_broker.state.intent import ORIGIN, Intent
+from valetkey_broker.state.intents import Intents
+from valetkey_broker.state.kinds import settle
+
+OnSettled = Callable[[Intent, bool], Awaitable[None]]
+"""Hears of a change that another writer left and this process settled, and whether it was made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A change of one kind, which writes the version after `expected`; see state/kinds.py for kinds and `details`.
+
+    `first` does what only this process can do; the rest any replica can.
+    """
+
+    kind: str
+    expected: int
+    first: Callable[[Intent], Awaitable[object]] | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Writes:
+    """Every change of more than one write goes through here; `take_over` brings memory up to date with a path."""
+
+    def __init__(
+        self,
+        store: StateStore,
+        intents: Intents,
+        take_over: Callable[[str], Awaitable[None]],
+        on_settled: OnSettled | None,
+    ) -> None:
+        self._store = store
+        self._intents = intents
+        self._take_over = take_over
+        self._on_settled = on_settled
+        self._told: set[str] = set()
+        self._log = structlog.get_logger()
+
+    async def make(self, path: str, prepare: Callable[[], Awaitable[Plan]]) -> bool:
+        """Makes the change of `path` that `prepare` plans, after looking at what is there; it may be called again.
+
+        Returns False where somebody changed the path after `prepare` looked at it. Raises what `prepare` raises; and
+        VAULT_UNAVAILABLE where the change was not made, or, with Vault away, where nobody knows yet: then it is settled
+        as soon as Vault is back.
+        """
+        while True:
+            plan = await prepare()
+            intent = Intent(
+                id=str(uuid.uuid4()),
+                kind=plan.kind,
+                path=path,
+                expected=plan.expected,
+                origin=ORIGIN.get(),
+                details=plan.details,
+            )
+            async with self._intents.opened(intent) as opened:
+                if opened:
+                    made = await self._work(intent, plan.first)
+                    await self._close(intent)
+                    return made
+            await self._intents.wait_for(path, self.settle)
+
+    async def settle_abandoned(self) -> None:
+        """Finishes or undoes what was left by writers that are gone, or could not be done with Vault away.
+
+        Never raises for Vault: what fails is tried again next time.
+        """
+        for intent in self._intents.abandoned():
+            try:
+                await self.settle(intent)
+            except BrokerError as error:
+                if intent.id not in self._told:
+                    self._told.add(intent.id)
+                    self._log.warning(
+                        "an unfinished change cannot be settled yet; trying again at each poll",
+                        path=intent.path,
+                        kind=intent.kind,
+                        reason=error.reason.name,
+                    )
+
+    async def settle(self, intent: Intent) -> bool:
+        """Settles one abandoned change. Returns False where its holder, or another process, is on it again."""
+        async with self._intents.claimed(intent) as claimed:
+            if not claimed:
+                return False
+            made = await settle(self._store, intent)
+            await self._take_over(intent.path)
+            if self._on_settled is not None:
+                await self._on_settled(intent, made)
+            await self._intents.close(intent)
+        self._told.discard(intent.id)
+        self._log.warning(
+            "settled a change that its writer left",
+            path=intent.path,
+            kind=intent.kind,
+            outcome="made" if made else "not made",
+            request_id=intent.origin.request_id,
+            principal=intent.origin.principal,
+        )
+        return True
+
+    async def _work(self, intent: Intent, first: Callable[[Intent], Awaitable[object]] | None) -> bool:
+        try:
+            if first is not None:
+                await first(intent)
+            return "document" not in intent.details or await settle(self._store, intent, ready=True)
+        except CasMismatchError:
+            return await settle(self._store, intent)
+        except Exception as error:
+            try:
+                made = await settle(self._store, intent)
+            except Exception:  # noqa: BLE001 (Vault is away; the first error says more)
+                with contextlib.suppress(BrokerError):
+                    await self._take_over(intent.path)
+                raise error from None
+            if not made:
+                await self._close(intent)
+                raise
+            return True
+
+    async def _close(self, intent: Intent) -> None:
+        """Takes the change over and announces it. It stands, whatever happens to the news of it: while its intent is
+        open, every replica looks at its path at each poll.
+        """
+        try:
+            await self._take_over(intent.path)
+            await self._intents.close(intent)
+        except BrokerError as error:
+            self._log.warning(
+                "a change is not announced yet; replicas look for it until it is",
+                path=intent.path,
+                reason=error.reason.name,
+            )

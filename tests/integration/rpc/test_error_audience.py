@@ -114,6 +114,8 @@ async def test_consumer_never_hears_of_vault(tmp_path: Path, ask: Ask) -> None:
         await first.allow()
     async with running_broker(tmp_path, store=store) as broker:
         await broker.ready()
+        await broker.core.repository.credentials_read()
+        broker.core.repository._credentials._known.clear()
         store.fail_with = VAULT_AWAY
         seen = await ask(broker, CONSUMER_KEY)
         assert (seen.short, seen.message) == ((grpc.StatusCode.UNAVAILABLE, "VAULT_UNAVAILABLE"), STORE_AWAY)
@@ -126,7 +128,7 @@ async def test_lost_credential_is_not_the_callers_to_look_for(stocked: Broker, l
     """A credential that is gone from Vault is told without it, and as nothing that passes."""
     stocked.store._versions["credentials/azure-blob-demo"] = [None]
     stocked.core.keys.forget(stocked.core.memory.connectors["azure-blob-demo"].uid)
-    stocked.core.repository._credentials.clear()
+    stocked.core.repository._credentials._known.clear()
     seen = await issued(stocked, CONSUMER_KEY)
     assert "tell those who run the broker" in seen.message
     assert not [word for word in SECRET_TO_CALLERS if word in seen.message.lower().replace("credential", "")]

@@ -123,8 +123,9 @@ async def test_two_admins_cannot_overwrite_each_other(stocked: Broker) -> None:
 
 
 async def test_a_taken_name(stocked: Broker) -> None:
-    """A second grant of a name is refused."""
-    told = await failure(stocked.allow())
+    """A second grant of a name is refused; repeating the very same, after an answer that was lost, is not."""
+    assert await stocked.allow() == await get(stocked)
+    told = await failure(stocked.allow(containers=["other"]))
     assert told.short == (grpc.StatusCode.ALREADY_EXISTS, "GRANT_EXISTS")
     assert told.metadata == {"grant": "training"}
 

@@ -49,7 +49,7 @@ async def test_create_connector_verifies_stores_and_shows_what_it_reaches(broker
     assert {"log_in", "find_containers", "delegation_key"} <= set(broker.cloud.calls)
     document = await broker.store.read("credentials/azure-blob-demo")
     assert document is not None
-    assert list(document.data) == ["client_secret"]
+    assert set(document.data) == {"client_secret", "change"}
 
 
 async def test_get_list_verify_and_delete_connector(stocked: Broker) -> None:

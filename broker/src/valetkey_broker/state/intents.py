@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from valetkey_broker.concurrency.backoff import Backoff
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.state.generation import Generation
 from valetkey_broker.state.intent import FORM, Intent, decode_intent
@@ -17,7 +18,6 @@ from valetkey_broker.state.kinds import KINDS
 
 _BEATS_WITHIN = 4
 _WAITING_SECONDS = 10.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.2
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ class Intents:
     async def wait_for(self, path: str, settle: Callable[[Intent], Awaitable[bool]]) -> None:
         """Returns once no intent is open for a path; an abandoned one is handed to `settle`. Raises CONFLICT."""
         deadline = time.monotonic() + _WAITING_SECONDS
-        pause = _FIRST_PAUSE
+        pauses = Backoff(0.01, 0.2)
         while True:
             generation = await self._journal.read()
             if path not in generation.being_changed():
@@ -103,8 +103,7 @@ class Intents:
                     {"object": path},
                     retry_after=1.0,
                 )
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            await asyncio.sleep(pauses.next())
 
     @contextlib.asynccontextmanager
     async def claimed(self, intent: Intent) -> AsyncIterator[bool]:

@@ -1,10 +1,10 @@
 """Changes the `generation` entry, for all who want to at the same moment in one write."""
 
 import asyncio
-import random
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from valetkey_broker.concurrency.backoff import Backoff
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.ports import CasMismatchError, StateStore
 from valetkey_broker.state.generation import PATH, Generation, read_generation
@@ -62,7 +62,8 @@ class Journal:
             self._writing = None
 
     async def _write(self, edits: list[Edit[Any]]) -> list[Any]:
-        for attempt in range(_ATTEMPTS):
+        pauses = Backoff(0.005, 0.32, spread=1.0)
+        for _ in range(_ATTEMPTS):
             before, version = await read_generation(self._store)
             after, answers = before, []
             for edit in edits:
@@ -73,7 +74,7 @@ class Journal:
             try:
                 await self._store.write(PATH, after.document(), expected=version)
             except CasMismatchError:
-                await asyncio.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 6)))  # noqa: S311 (jitter, no secret)
+                await asyncio.sleep(pauses.next())
             else:
                 return answers
         raise BrokerError(Reason.CONFLICT, "too many changes at once; try again", {"object": PATH}, retry_after=1.0)

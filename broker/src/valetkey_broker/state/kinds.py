@@ -65,6 +65,7 @@ class _Unregister(_Bury):
 
 
 PUT, BURY, REGISTER, UNREGISTER = "put", "bury", "register", "unregister"
+_FENCE = "not "
 KINDS: Mapping[str, Kind] = {PUT: Kind(), BURY: _Bury(), REGISTER: _Register(), UNREGISTER: _Unregister()}
 
 
@@ -99,6 +100,11 @@ def credential_path(path: str) -> str:
     return f"credentials/{path.partition('/')[2]}"
 
 
+def is_fence(data: Mapping[str, Any]) -> bool:
+    """Tells whether a document only repeats the one before, so that a change cannot come any more."""
+    return str(data.get(STAMP, "")).startswith(_FENCE)
+
+
 async def _own_secret(store: StateStore, intent: Intent) -> bool:
     secret = await store.read(credential_path(intent.path), int(intent.details["credential"]))
     return secret is not None and intent.wrote(secret.data) and "void" not in secret.data
@@ -118,6 +124,6 @@ async def _fence(store: StateStore, intent: Intent) -> None:
     if version == intent.expected:
         as_it_was = document.data if document is not None else {"deleted": True}
         try:
-            await store.write(intent.path, {**as_it_was, STAMP: f"not {intent.id}"}, expected=version)
+            await store.write(intent.path, {**as_it_was, STAMP: f"{_FENCE}{intent.id}"}, expected=version)
         except CasMismatchError:
             return

@@ -16,7 +16,7 @@ from valetkey_broker.state.intake import API_KEYS, GRANTS
 from valetkey_broker.state.intent import STAMP, Intent
 from valetkey_broker.state.intents import Intents
 from valetkey_broker.state.journal import Journal
-from valetkey_broker.state.kinds import BURY, PUT
+from valetkey_broker.state.kinds import BURY, PUT, is_fence
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.mirror import StateMirror
 from valetkey_broker.state.read_for_cas import read_for_cas
@@ -138,7 +138,7 @@ class StateRepository(StateMirror):
                     await self._announce_again(path)
                 raise no_grant(grant.name)
             version = document.version
-            if version != grant.version and not await self._same_as(document, path, grant.version):
+            if version != grant.version and not await self._undone_since(document, path, grant.version):
                 await self._announce_again(path)
                 raise conflict(path)
             return self._put(path, encode_grant(grant), version)
@@ -184,9 +184,9 @@ class StateRepository(StateMirror):
             raise taken
         return None, version
 
-    async def _same_as(self, document: Document, path: str, version: int) -> bool:
+    async def _undone_since(self, document: Document, path: str, version: int) -> bool:
         """Tells whether a document says what it said in an earlier version: undoing a change counts its version up."""
-        earlier = await self._store.read(path, version)
+        earlier = await self._store.read(path, version) if is_fence(document.data) else None
         return earlier is not None and {**earlier.data, STAMP: ""} == {**document.data, STAMP: ""}
 
     def _put(self, path: str, data: Mapping[str, Any], expected: int) -> Plan:

@@ -1,13 +1,13 @@
 """Keeps memory current in the background, and says how current it is."""
 
 import asyncio
-import random
 import time
 from collections.abc import Callable
 
 import structlog
 
-from valetkey_broker.errors import BrokerError, not_serving, vault_away_too_long, vault_unavailable
+from valetkey_broker.concurrency.backoff import Backoff, spread
+from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.ports import StateStore
 from valetkey_broker.settings import VaultSettings
 from valetkey_broker.state.repository import StateRepository
@@ -40,8 +40,19 @@ class StateSync:
         if self._usable:
             return
         if self._current_at is None:
-            raise not_serving()
-        raise vault_away_too_long(self._settings.max_stale_seconds)
+            raise BrokerError(
+                Reason.NOT_SERVING,
+                "the broker has not reached Vault yet; try again shortly",
+                retry_after=2.0,
+                public_message="the broker has not read its own store yet; try again shortly",
+            )
+        raise BrokerError(
+            Reason.VAULT_UNAVAILABLE,
+            f"Vault has been away for longer than the broker may go on without it "
+            f"({self._settings.max_stale_seconds:g} s)",
+            {"cause": "stale"},
+            retry_after=10.0,
+        )
 
     async def run(self) -> None:
         """Runs until cancelled."""
@@ -54,20 +65,20 @@ class StateSync:
 
     async def _poll(self) -> None:
         while True:
-            await self._pause(self._settings.poll_seconds)
+            await asyncio.sleep(spread(self._settings.poll_seconds))
             try:
                 await self._repository.refresh()
             except BrokerError as error:
                 self._failed(error)
             except Exception as error:  # noqa: BLE001 (a loop that ends would leave revoked keys valid for ever)
-                self._failed(vault_unavailable(type(error).__qualname__, "error"))
+                self._failed(BrokerError(Reason.VAULT_UNAVAILABLE, type(error).__qualname__))
             else:
                 self._succeeded()
                 self._polled.set()
 
     async def _resync(self) -> None:
         while True:
-            await self._pause(self._settings.resync_seconds)
+            await asyncio.sleep(spread(self._settings.resync_seconds))
             try:
                 await self._repository.load(gently=True)
             except Exception as error:  # noqa: BLE001 (as above; the polling sees and says that Vault is away)
@@ -82,11 +93,8 @@ class StateSync:
             except Exception as error:  # noqa: BLE001 (as above)
                 self._log.error("settling unfinished changes failed; it is tried again", problem=_problem(error))
 
-    async def _pause(self, seconds: float) -> None:
-        await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311 (jitter)
-
     async def _start(self) -> None:
-        delay = 0.25
+        pauses = Backoff(0.25, _OPEN_BACKOFF_SECONDS)
         while True:
             try:
                 await self._store.open()
@@ -98,8 +106,7 @@ class StateSync:
             else:
                 self._succeeded()
                 return
-            await self._pause(delay)
-            delay = min(delay * 2, _OPEN_BACKOFF_SECONDS)
+            await asyncio.sleep(pauses.next())
 
     def _succeeded(self) -> None:
         if self._failing_since is not None:

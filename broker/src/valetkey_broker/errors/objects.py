@@ -69,5 +69,10 @@ def too_many_changes(path: str) -> BrokerError:
     return _conflict(path, "too many changes at once; try again", retry_after=1.0)
 
 
+def being_changed(path: str) -> BrokerError:
+    """Somebody else's change of the object at `path`, its place in Vault, does not come to an end."""
+    return _conflict(path, f"{path} is being changed by somebody else; try again", retry_after=1.0)
+
+
 def _conflict(path: str, message: str, *, retry_after: float | None = None) -> BrokerError:
     return BrokerError(Reason.CONFLICT, message, {"object": path}, retry_after=retry_after)

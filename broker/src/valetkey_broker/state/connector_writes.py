@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import changed_by_others, connector_exists, connector_not_found
 from valetkey_broker.model import Connector, Secret
 from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.codec import encode_connector, is_tombstone
@@ -41,7 +41,7 @@ class ConnectorWrites:
 
         if not await self._writes.make(path, prepare):
             await self._free(draft.name)
-            raise conflict(path)
+            raise changed_by_others(path)
         return connector
 
     async def delete(self, name: str, deleted_by: str) -> None:
@@ -63,25 +63,21 @@ class ConnectorWrites:
                     await self._store.destroy(credential_path(path), range(1, newest + 1))
                     if document is not None:
                         await self._announce(path)
-                    raise _not_found(name)
+                    raise connector_not_found(name)
             tombstone = {"deleted": True, "deleted_by": deleted_by, "credential_version": newest}
             return Plan(kind=UNREGISTER, expected=expected, details={"document": tombstone, "credential": newest})
 
         if not await self._writes.make(path, prepare):
-            raise conflict(path)
+            raise changed_by_others(path)
         if not there:
-            raise _not_found(name)
+            raise connector_not_found(name)
 
     async def _free(self, name: str) -> int:
         """Returns the version that a new connector of this name has to replace. Raises CONNECTOR_EXISTS."""
         document, version = await read_for_cas(self._store, _path(name))
         if _live(document):
             await self._announce(_path(name))
-            raise BrokerError(
-                Reason.CONNECTOR_EXISTS,
-                f"a connector named {name} exists already; choose another name, or delete it first",
-                {"connector": name},
-            )
+            raise connector_exists(name)
         return version
 
 
@@ -89,18 +85,5 @@ def _live(document: Document | None) -> bool:
     return document is not None and not is_tombstone(document.data)
 
 
-def _not_found(name: str) -> BrokerError:
-    return BrokerError(Reason.CONNECTOR_NOT_FOUND, f"no connector is named {name}", {"connector": name})
-
-
 def _path(name: str) -> str:
     return f"connectors/{name}"
-
-
-def conflict(path: str) -> BrokerError:
-    """Returns the error of somebody whose change met another."""
-    return BrokerError(
-        Reason.CONFLICT,
-        f"{path} was changed just now, by somebody else or through another worker; look at it again",
-        {"object": path},
-    )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import BrokerError, Reason, connector_changed, credential_missing
 from valetkey_broker.model import Connector, Credential, Secret
 from valetkey_broker.ports import StateStore
 from valetkey_broker.state.memory import Memory
@@ -107,16 +107,5 @@ class Credentials:
         """Says why: the connector changed, which memory has yet to hear of, or Vault lost what belongs to it."""
         there = await self._store.read(f"connectors/{connector.name}")
         if there is None or there.data.get("uid") != connector.uid:
-            return BrokerError(
-                Reason.CONFLICT,
-                f"connector {connector.name} was deleted or made anew just now; look at what there is and try again",
-                {"object": f"connectors/{connector.name}"},
-                retry_after=1.0,
-            )
-        return BrokerError(
-            Reason.VAULT_UNAVAILABLE,
-            f"Vault holds no version {connector.credential_version} of the credential of connector "
-            f"{connector.name}; delete the connector and register it again",
-            {"connector": connector.name, "cause": "not found"},
-            public_message="the connector's credential is gone from the broker's store; tell those who run the broker",
-        )
+            return connector_changed(connector.name)
+        return credential_missing(connector.name, connector.credential_version)

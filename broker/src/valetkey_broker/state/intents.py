@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from valetkey_broker.concurrency.backoff import Backoff
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import BrokerError, being_changed
 from valetkey_broker.state.generation import Generation
 from valetkey_broker.state.intent import FORM, Intent, decode_intent
 from valetkey_broker.state.journal import Journal
@@ -97,12 +97,7 @@ class Intents:
             if left and await settle(left[0]):
                 continue
             if time.monotonic() > deadline:
-                raise BrokerError(
-                    Reason.CONFLICT,
-                    f"{path} is being changed by somebody else; try again",
-                    {"object": path},
-                    retry_after=1.0,
-                )
+                raise being_changed(path)
             await asyncio.sleep(pauses.next())
 
     @contextlib.asynccontextmanager

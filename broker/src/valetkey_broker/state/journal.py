@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from valetkey_broker.concurrency.backoff import Backoff
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import too_many_changes
 from valetkey_broker.ports import CasMismatchError, StateStore
 from valetkey_broker.state.generation import PATH, Generation, read_generation
 
@@ -77,4 +77,4 @@ class Journal:
                 await asyncio.sleep(pauses.next())
             else:
                 return answers
-        raise BrokerError(Reason.CONFLICT, "too many changes at once; try again", {"object": PATH}, retry_after=1.0)
+        raise too_many_changes(PATH)

@@ -6,11 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 from valetkey_broker.concurrency.background import BackgroundWork, whole
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import (
+    BrokerError,
+    api_key_exists,
+    api_key_not_found,
+    changed_by_others,
+    grant_exists,
+    grant_not_found,
+)
 from valetkey_broker.model import ApiKey, Connector, Credential, Grant, Secret
 from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.codec import decode_api_key, decode_grant, encode_api_key, encode_grant, is_tombstone
-from valetkey_broker.state.connector_writes import ConnectorWrites, conflict
+from valetkey_broker.state.connector_writes import ConnectorWrites
 from valetkey_broker.state.generation import Generation
 from valetkey_broker.state.intake import API_KEYS, GRANTS
 from valetkey_broker.state.intent import STAMP, Intent
@@ -80,11 +87,6 @@ class StateRepository(StateMirror):
 
         The same key is there already where somebody repeats what was cut off: then that is returned.
         """
-        taken = BrokerError(
-            Reason.API_KEY_EXISTS,
-            f"an API key named {key.name} exists already; choose another name, or revoke it first",
-            {"api_key": key.name},
-        )
 
         def same(document: Document) -> ApiKey | None:
             there = decode_api_key(key.name, document.data)
@@ -92,14 +94,13 @@ class StateRepository(StateMirror):
             # Who repeats it reckons the end from now, and so asks for no less than there is.
             return there if there == as_asked and there.expires_at <= key.expires_at else None
 
-        there, _ = await self._create(f"{API_KEYS}/{key.name}", encode_api_key(key), taken, same)
+        there, _ = await self._create(f"{API_KEYS}/{key.name}", encode_api_key(key), api_key_exists(key.name), same)
         return there or key
 
     @whole
     async def revoke_api_key(self, name: str, revoked_by: str) -> None:
         """Revokes an API key for good. Raises API_KEY_NOT_FOUND, or CONFLICT where it changed."""
-        unknown = BrokerError(Reason.API_KEY_NOT_FOUND, f"no API key is named {name}", {"api_key": name})
-        await self._bury(f"{API_KEYS}/{name}", revoked_by, unknown)
+        await self._bury(f"{API_KEYS}/{name}", revoked_by, api_key_not_found(name))
 
     @whole
     async def create_grant(self, grant: Grant) -> Grant:
@@ -107,18 +108,15 @@ class StateRepository(StateMirror):
 
         The same grant is there already where somebody repeats what was cut off: then that is returned.
         """
-        taken = BrokerError(
-            Reason.GRANT_EXISTS,
-            f"a grant named {grant.name} exists already; choose another name, or update it",
-            {"grant": grant.name},
-        )
 
         def same(document: Document) -> Grant | None:
             there = decode_grant(grant.name, document.data, document.version)
             as_asked = replace(grant, uid=there.uid, version=there.version, created_at=there.created_at)
             return there if there == as_asked else None
 
-        there, version = await self._create(f"{GRANTS}/{grant.name}", encode_grant(grant), taken, same)
+        there, version = await self._create(
+            f"{GRANTS}/{grant.name}", encode_grant(grant), grant_exists(grant.name), same
+        )
         return there or replace(grant, version=version)
 
     @whole
@@ -136,21 +134,21 @@ class StateRepository(StateMirror):
             if document is None or is_tombstone(document.data):
                 if document is not None:
                     await self._announce_again(path)
-                raise no_grant(grant.name)
+                raise grant_not_found(grant.name)
             version = document.version
             if version != grant.version and not await self._undone_since(document, path, grant.version):
                 await self._announce_again(path)
-                raise conflict(path)
+                raise changed_by_others(path)
             return self._put(path, encode_grant(grant), version)
 
         if not await self._writes.make(path, prepare):
-            raise conflict(path)
+            raise changed_by_others(path)
         return replace(grant, version=version + 1)
 
     @whole
     async def delete_grant(self, name: str, deleted_by: str) -> None:
         """Deletes a grant. Raises GRANT_NOT_FOUND, or CONFLICT where it changed."""
-        await self._bury(f"{GRANTS}/{name}", deleted_by, no_grant(name))
+        await self._bury(f"{GRANTS}/{name}", deleted_by, grant_not_found(name))
 
     async def _create(
         self,
@@ -205,7 +203,7 @@ class StateRepository(StateMirror):
             return Plan(kind=BURY, expected=document.version, details={"document": {"deleted": True, "deleted_by": by}})
 
         if not await self._writes.make(path, prepare):
-            raise conflict(path)
+            raise changed_by_others(path)
 
     async def _take_over(self, path: str) -> None:
         await self._reload([path])
@@ -220,8 +218,3 @@ class StateRepository(StateMirror):
 
     def _observe(self, generation: Generation) -> None:
         self._intents.observe(generation)
-
-
-def no_grant(name: str) -> BrokerError:
-    """Returns the error of a grant that is not there."""
-    return BrokerError(Reason.GRANT_NOT_FOUND, f"no grant is named {name}", {"grant": name})

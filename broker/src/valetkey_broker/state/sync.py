@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from valetkey_broker.concurrency.backoff import Backoff, spread
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import BrokerError, not_serving, vault_away_too_long, vault_unavailable
 from valetkey_broker.ports import StateStore
 from valetkey_broker.settings import VaultSettings
 from valetkey_broker.state.repository import StateRepository
@@ -40,19 +40,8 @@ class StateSync:
         if self._usable:
             return
         if self._current_at is None:
-            raise BrokerError(
-                Reason.NOT_SERVING,
-                "the broker has not reached Vault yet; try again shortly",
-                retry_after=2.0,
-                public_message="the broker has not read its own store yet; try again shortly",
-            )
-        raise BrokerError(
-            Reason.VAULT_UNAVAILABLE,
-            f"Vault has been away for longer than the broker may go on without it "
-            f"({self._settings.max_stale_seconds:g} s)",
-            {"cause": "stale"},
-            retry_after=10.0,
-        )
+            raise not_serving()
+        raise vault_away_too_long(self._settings.max_stale_seconds)
 
     async def run(self) -> None:
         """Runs until cancelled."""
@@ -71,7 +60,7 @@ class StateSync:
             except BrokerError as error:
                 self._failed(error)
             except Exception as error:  # noqa: BLE001 (a loop that ends would leave revoked keys valid for ever)
-                self._failed(BrokerError(Reason.VAULT_UNAVAILABLE, type(error).__qualname__))
+                self._failed(vault_unavailable(type(error).__qualname__, "error"))
             else:
                 self._succeeded()
                 self._polled.set()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from support.fake_ledger import FakeLedger
 from support.ledgers import denied, issued, new_name, open_ledger
@@ -443,3 +443,18 @@ async def test_reader_waits_for_transactions_with_smaller_ids(postgres: Postgres
         with pytest.raises(BrokerError, match="takes too long"):
             await slow.events(EventFilter())
         hand.close()
+
+
+async def test_ids_that_were_moved_are_named_and_listed(sql_ledger: SqlLedger) -> None:
+    """Ids are the database's and not hashed: no record can be moved to where lists do not look without a word."""
+    for number in range(3):
+        await sql_ledger.record(denied(purpose=str(number)))
+    for move, says in (
+        ("id - 1000", "record -999 "),
+        ("id + 2000", "record 1001 was moved: the last id that was given"),
+    ):
+        with sql_ledger._database.changing() as connection:
+            connection.execute(text(f"UPDATE ledger_events SET id = {move}"))  # noqa: S608 (from above)
+        found = await sql_ledger.verify()
+        assert (found.intact, found.problem.startswith(says)) == (False, True), found.problem
+        assert [event.purpose for event in await all_events(sql_ledger)] == ["0", "1", "2"]

@@ -12,11 +12,12 @@ import pytest
 
 from support.ledgers import denied, issued, open_ledger
 from support.postgres import running_postgres
+from valetkey_broker.api.ledger_messages import event_message, head_message, lease_message
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.ledger import SqlLedger
 from valetkey_broker.ledger.chain import GENESIS, extend, hash_of
 from valetkey_broker.ledger.schema import events
-from valetkey_broker.model import EventFilter, Head, Verification
+from valetkey_broker.model import Event, EventFilter, EventKind, Head, LeaseFilter, Verification
 
 RECORDS = 6
 DOCS = Path(__file__).parents[2] / "docs/ledger.md"
@@ -99,15 +100,17 @@ async def test_nonsense_does_not_end_the_check(ledger: SqlLedger, forger: Forger
     assert_broken(await ledger.verify(), 3, "record 3")
 
 
-async def test_event_of_a_kind_to_come_is_verified_and_not_listed(ledger: SqlLedger, forger: Forger) -> None:
-    """A replica that is newer may record more kinds: an old one reads on, and still proves the chain."""
+async def test_event_of_a_kind_to_come_is_verified_and_listed(ledger: SqlLedger, forger: Forger) -> None:
+    """A replica that is newer may record more kinds: an old one shows that there is something, and proves the chain."""
     (head,) = (await ledger.verify()).heads
     (row,), _ = extend(Head("99999999-9999-4999-8999-999999999999", 0, GENESIS), [issued()])
     newer = [*row[:4], "to-come", *row[5:]]
     forger.put([[*newer[:3], hash_of(newer, GENESIS), *newer[4:]]])
     found = await ledger.verify([head])
     assert (found.intact, found.records) == (True, RECORDS + 1)
-    assert len(await ledger.events(EventFilter())) == RECORDS
+    assert [stored.event.kind for stored in await ledger.events(EventFilter())][-1] is EventKind.UNKNOWN
+    (unknown,) = await ledger.events(EventFilter(kind=EventKind.UNKNOWN))
+    assert unknown.event.principal == "key:trainer"
 
 
 async def test_changed_record_with_a_fitting_hash_is_seen(ledger: SqlLedger, forger: Forger) -> None:
@@ -242,3 +245,68 @@ async def test_database_itself_can_forbid_changes() -> None:
                 await ledger.prune(2.0)
             assert ledger.healthy()
             assert (await ledger.verify()).intact
+
+
+async def test_ids_moved_before_the_beginning_hide_nothing(ledger: SqlLedger, forger: Forger) -> None:
+    """Ids are not hashed, and lists begin with the first: moving a writer's records down is named, and hides none."""
+    forger.run("UPDATE ledger_events SET id = id - 1000000")
+    assert_broken(await ledger.verify(), 1 - 1_000_000, "was moved")
+    listed = await ledger.events(EventFilter())
+    assert [stored.event.purpose for stored in listed] == [f"run {number}" for number in range(RECORDS)]
+    assert [stored.sequence for stored in await ledger.events(EventFilter(after_id=3 - 1_000_000))] == [4, 5, 6]
+    assert len(await ledger.leases(LeaseFilter())) == RECORDS
+
+
+async def test_id_zero_is_named(ledger: SqlLedger, forger: Forger) -> None:
+    """The one id that reads as none is no hiding place, neither for a record nor for the head of a chain."""
+    forger.run("UPDATE ledger_events SET id = id - ?", RECORDS)
+    found = await ledger.verify()
+    assert_broken(found, 1 - RECORDS, "was moved")
+    assert [head.sequence for head in found.heads] == [RECORDS]
+
+
+async def test_ids_moved_beyond_the_end_are_named(ledger: SqlLedger, forger: Forger) -> None:
+    """Records moved to where no id has been given yet would let whoever follows the ledger miss the next ones."""
+    forger.run("UPDATE ledger_events SET id = id + 1000000")
+    assert_broken(await ledger.verify(), 1 + 1_000_000, "was moved: the last id that was given is 6")
+
+
+async def test_outcome_of_a_change_is_found_by_its_place_in_the_chain(ledger: SqlLedger, forger: Forger) -> None:
+    """Moving a record does not make a change without an outcome look finished: what counts is hashed."""
+    call = {"request_id": "r", "method": "/m", "object": "grants/x", "time": 1.0}
+    await ledger.record(Event(kind=EventKind.ADMIN_CHANGE, **call))
+    await ledger.record(Event(kind=EventKind.CHANGE_BEGUN, **call))
+    forger.run("UPDATE ledger_events SET id = id + 10 WHERE kind = 'admin-change'")
+    (begun,) = await ledger.events(EventFilter(unfinished=True))
+    assert begun.event.kind is EventKind.CHANGE_BEGUN
+
+
+async def test_index_that_forgot_a_record_is_named(ledger: SqlLedger, forger: Forger, tmp_path: Path) -> None:
+    """Lists find records by indexes and the check does not: one that leaves a record out must not go unseen."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
+        ((sql,),) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'ledger_events_principal'")
+        connection.execute("DROP INDEX ledger_events_principal")
+        connection.execute(f"{sql} WHERE id <> 3")
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'ledger_events_principal'", (sql,))
+    assert len(await ledger.events(EventFilter(principal="key:thief"))) == RECORDS - 1
+    found = await ledger.verify()
+    assert not found.intact
+    assert "row 3 missing from index ledger_events_principal" in found.problem
+
+
+@pytest.mark.parametrize("value", ["X'FF00'", "CAST(X'FF0A1B' AS TEXT)", "'\x1b[2J'", "-9000000000000000000"])
+async def test_nonsense_does_not_end_a_list(ledger: SqlLedger, forger: Forger, value: str) -> None:
+    """One record that holds what no broker writes must not hide those behind it; the check names it."""
+    for column in [column.name for column in events.columns if column.name != "id"]:
+        forger.run("CREATE TABLE before AS SELECT * FROM ledger_events")
+        forger.run(f'UPDATE ledger_events SET "{column}" = {value} WHERE id = 3')  # noqa: S608 (our names and values)
+        listed = await ledger.events(EventFilter())
+        assert len(listed) == RECORDS, column
+        assert "\x1b" not in "".join(str(event_message(each)) + str(lease_message(each.event)) for each in listed)
+        found = await ledger.verify()
+        assert_broken(found, 3, "record 3")
+        assert all(head_message(head).writer.isprintable() for head in found.heads)
+        assert found.problem.isprintable()
+        for sql in ("DELETE FROM ledger_events", "INSERT INTO ledger_events SELECT * FROM before", "DROP TABLE before"):
+            forger.run(sql)

@@ -164,7 +164,8 @@ class FakeAccess(grant_service_pb2_grpc.GrantServiceServicer, ledger_service_pb2
         self, request: ledger_pb.ListEventsRequest, context: grpc.ServicerContext
     ) -> ledger_pb.ListEventsResponse:
         self._enter("ListEvents", request, context)
-        found = [e for e in self.events if e.id > request.after_id and request.kind in (0, e.kind)]
+        after = request.after_id or -(2**63)
+        found = [e for e in self.events if e.id > after and request.kind in (0, e.kind)]
         if request.newest:
             return ledger_pb.ListEventsResponse(events=found[-request.page_size :])
         size = min(self.page_size, request.page_size)

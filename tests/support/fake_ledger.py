@@ -54,7 +54,8 @@ class FakeLedger:
     async def events(self, wanted: EventFilter) -> Sequence[StoredEvent]:
         self._fail()
         candidates = _unfinished(self._stored) if wanted.unfinished else self._stored
-        found = [stored for stored in candidates if stored.id > wanted.after_id and _wanted(stored.event, wanted)]
+        after = wanted.after_id or 0
+        found = [stored for stored in candidates if stored.id > after and _wanted(stored.event, wanted)]
         return found[-wanted.limit :] if wanted.newest else found[: wanted.limit]
 
     async def leases(self, wanted: LeaseFilter) -> Sequence[StoredEvent]:

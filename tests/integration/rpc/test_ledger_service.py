@@ -1,7 +1,9 @@
 """LedgerService over the wire, on the real ledger: pages, filters, the check, and who may read."""
 
 import base64
+import contextlib
 import hashlib
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -126,6 +128,33 @@ async def test_active_leases(broker: Broker) -> None:
     assert len((await leases(broker, include_expired=True)).leases) == 2
 
 
+async def test_pages_lead_through_ids_that_somebody_moved(broker: Broker, tmp_path: Path) -> None:
+    """No page ends in silence at an id that no broker gives, and 0 least of all: it stands for the end of the list."""
+    for _ in range(3):
+        await issue(broker)
+    every = [event.sequence for event in (await events(broker)).events]
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
+        connection.execute("UPDATE ledger_events SET id = id - ?", (len(every) - 2,))
+    for size in (1, 2, 3):
+        seen: list[int] = []
+        after = 0
+        while True:
+            page = await events(broker, page_size=size, after_id=after)
+            seen += [event.sequence for event in page.events]
+            after = page.next_after_id
+            if not after:
+                break
+        assert seen == every
+        found, token = [], ""
+        while True:
+            listed = await leases(broker, page_size=size, page_token=token)
+            found += [lease.id for lease in listed.leases]
+            token = listed.next_page_token
+            if not token:
+                break
+        assert len(found) == 3
+
+
 async def test_pages_of_events(broker: Broker) -> None:
     """Events come in order, page by page; following goes on behind the last one seen."""
     for _ in range(4):
@@ -245,8 +274,7 @@ def page_token(text: str) -> str:
         ({"page_size": -1}, "page_size"),
         ({"page_token": "%%%"}, "page_token"),
         ({"page_token": page_token("x")}, "page_token"),
-        ({"page_token": page_token("0")}, "page_token"),
-        ({"page_token": page_token("-5")}, "page_token"),
+        ({"page_token": page_token(str(-(2**63) - 1))}, "page_token"),
         ({"page_token": page_token(str(2**63))}, "page_token"),
         ({"page_token": page_token("9" * 5000)}, "page_token"),
         ({"resource_id": "a/../b"}, "resource_id"),
@@ -264,7 +292,6 @@ async def test_malformed_questions_about_leases(broker: Broker, fields: dict[str
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"after_id": -1}, "after_id"),
         ({"page_size": -(2**31)}, "page_size"),
         ({"kind": 99}, "kind"),
         ({"principal": "\0"}, "principal"),

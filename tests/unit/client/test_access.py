@@ -159,6 +159,8 @@ def test_events_over_pages_and_up_to_a_limit(client: Client, broker: FakeBroker)
     assert [found.id for found in client.list_events(limit=None)] == list(range(1, 8))
     assert [found.id for found in client.list_events(after_id=2, limit=3)] == [3, 4, 5]
     assert [found.id for found in client.list_events(newest=True, limit=2)] == [6, 7]
+    broker.events = [event(number) for number in range(-7, 3) if number]
+    assert [found.id for found in client.list_events(limit=None)] == [*range(-7, 0), 1, 2]
     since = datetime(2026, 5, 1, tzinfo=UTC)
     client.list_events(
         kind="denied",

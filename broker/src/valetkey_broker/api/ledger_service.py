@@ -2,33 +2,28 @@
 
 import base64
 import binascii
-from typing import Any
+from dataclasses import replace
 
 import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from valetkey.v1 import ledger_service_pb2 as pb
 from valetkey.v1 import ledger_service_pb2_grpc
-from valetkey_broker.api.convert import EVENT_KINDS, PERMISSIONS
-from valetkey_broker.model import (
-    Event,
-    EventFilter,
-    EventKind,
-    Head,
-    InvalidFieldError,
-    LeaseFilter,
-    Permission,
-    ResourceId,
-    StoredEvent,
+from valetkey_broker.api.convert import EVENT_KINDS
+from valetkey_broker.api.ledger_messages import (
+    FIRST_SECOND,
+    LAST_SECOND,
+    event_message,
+    head_message,
+    lease_message,
 )
+from valetkey_broker.model import EventFilter, Head, InvalidFieldError, LeaseFilter, ResourceId
 from valetkey_broker.ports import Clock, Ledger
 
 _DEFAULT_PAGE = 100
 _MOST = 1000
 _SHA256_BYTES = 32
-_LAST_ID = 2**63 - 1
-# Source: google/protobuf/timestamp.proto.
-_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
+_FIRST_ID, _LAST_ID = -(2**63), 2**63 - 1
 
 
 class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
@@ -60,7 +55,7 @@ class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
         )
         shown = found[:limit]
         token = _token(shown[-1].id) if len(found) > limit else ""
-        return pb.ListLeasesResponse(leases=[_lease(stored.event) for stored in shown], next_page_token=token)
+        return pb.ListLeasesResponse(leases=[lease_message(stored.event) for stored in shown], next_page_token=token)
 
     async def ListEvents(  # noqa: N802
         self,
@@ -69,29 +64,30 @@ class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
     ) -> pb.ListEventsResponse:
         """Lists events in the order of the ledger."""
         _ = context
-        if request.after_id < 0:
-            raise InvalidFieldError("after_id", f"is {request.after_id}", "0, or the id of an event")
         if request.unfinished and request.kind not in (pb.EVENT_KIND_UNSPECIFIED, pb.EVENT_KIND_CHANGE_BEGUN):
             raise InvalidFieldError("unfinished", "is asked of another kind", "the kind change-begun, or none")
         limit = _page_size(request.page_size)
-        found = await self._ledger.events(
-            EventFilter(
-                after_id=request.after_id,
-                newest=request.newest,
-                unfinished=request.unfinished,
-                kind=EVENT_KINDS.read(request.kind) if request.kind else None,
-                principal=_plain(request.principal, "principal"),
-                connector=_plain(request.connector, "connector"),
-                request_id=_plain(request.request_id, "request_id"),
-                lease_id=_plain(request.lease_id, "lease_id"),
-                since=_seconds(request.since, "since") if request.HasField("since") else None,
-                until=_seconds(request.until, "until") if request.HasField("until") else None,
-                limit=limit,
-            )
+        wanted = EventFilter(
+            after_id=request.after_id or None,
+            newest=request.newest,
+            unfinished=request.unfinished,
+            kind=EVENT_KINDS.read(request.kind) if request.kind else None,
+            principal=_plain(request.principal, "principal"),
+            connector=_plain(request.connector, "connector"),
+            request_id=_plain(request.request_id, "request_id"),
+            lease_id=_plain(request.lease_id, "lease_id"),
+            since=_seconds(request.since, "since") if request.HasField("since") else None,
+            until=_seconds(request.until, "until") if request.HasField("until") else None,
+            limit=limit,
         )
+        found = await self._ledger.events(wanted)
+        if found and found[-1].id == 0 and not request.newest:
+            # No broker gives this id. As the end of a page it would read as the end of the list.
+            limit += 1
+            found = await self._ledger.events(replace(wanted, limit=limit))
         more = len(found) == limit and not request.newest
         return pb.ListEventsResponse(
-            events=[_event(stored) for stored in found], next_after_id=found[-1].id if more else 0
+            events=[event_message(stored) for stored in found], next_after_id=found[-1].id if more else 0
         )
 
     async def VerifyLedger(  # noqa: N802
@@ -111,10 +107,7 @@ class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
             records=found.records,
             problem=found.problem,
             broken_id=found.broken_id,
-            heads=[
-                pb.LedgerHead(writer=head.writer, sequence=head.sequence, hash=bytes.fromhex(head.hash))
-                for head in found.heads
-            ],
+            heads=[head_message(head) for head in found.heads],
         )
 
 
@@ -133,11 +126,11 @@ def _before(token: str) -> int | None:
         return None
     try:
         number = int(base64.b64decode(token, altchars=b"-_", validate=True).decode("ascii"))
+        if _FIRST_ID <= number <= _LAST_ID:
+            return number
     except (binascii.Error, ValueError):
-        number = 0
-    if not 1 <= number <= _LAST_ID:
-        raise InvalidFieldError("page_token", "was not made by this broker", "next_page_token of the page before")
-    return number
+        pass
+    raise InvalidFieldError("page_token", "was not made by this broker", "next_page_token of the page before")
 
 
 def _plain(text: str, field: str) -> str:
@@ -148,63 +141,6 @@ def _plain(text: str, field: str) -> str:
 
 
 def _seconds(value: Timestamp, field: str) -> float:
-    if not _FIRST_SECOND <= value.seconds <= _LAST_SECOND or not 0 <= value.nanos < 1_000_000_000:  # noqa: PLR2004 (1 s)
+    if not FIRST_SECOND <= value.seconds <= LAST_SECOND or not 0 <= value.nanos < 1_000_000_000:  # noqa: PLR2004 (1 s)
         raise InvalidFieldError(field, "is no point in time", "a timestamp of the years 1 to 9999")
     return value.seconds + value.nanos / 1e9
-
-
-def _timestamp(seconds: float) -> Timestamp:
-    return Timestamp(seconds=int(seconds), nanos=int(seconds % 1 * 1e9))
-
-
-def _permissions(letters: str) -> list[Any]:
-    return [PERMISSIONS.to_proto[Permission(letter)] for letter in letters]
-
-
-def _lease(event: Event) -> pb.Lease:
-    return pb.Lease(
-        id=event.lease_id,
-        principal=event.principal,
-        connector=event.connector,
-        credential_version=event.credential_version,
-        resource=event.resource,
-        permissions=_permissions(event.permissions),
-        issue_time=_timestamp(event.time),
-        expire_time=Timestamp(seconds=event.expires),
-        grant=event.grant,
-        purpose=event.purpose,
-    )
-
-
-def _event(stored: StoredEvent) -> pb.Event:
-    event = stored.event
-    message = pb.Event(
-        id=stored.id,
-        writer=stored.writer,
-        sequence=stored.sequence,
-        time=_timestamp(event.time),
-        kind=EVENT_KINDS.to_proto[event.kind],
-        method=event.method,
-        request_id=event.request_id,
-        principal=event.principal,
-        authentication=event.authentication,
-        peer=event.peer,
-        object=event.object,
-        connector=event.connector,
-        connector_uid=event.connector_uid,
-        credential_version=event.credential_version,
-        resource=event.resource,
-        permissions=_permissions(event.permissions),
-        lease_id=event.lease_id,
-        signature_sha256=bytes.fromhex(event.signature_sha256),
-        grant=event.grant,
-        reason=event.reason,
-        purpose=event.purpose,
-        count=event.count,
-        hash=bytes.fromhex(stored.hash),
-        details=event.details,
-    )
-    if event.kind is EventKind.TOKEN_ISSUED:
-        message.ttl.seconds = event.ttl
-        message.expire_time.seconds = event.expires
-    return message

@@ -25,6 +25,7 @@ Row = tuple[Any, ...]
 # A resource id has 1,200 characters at most and everything else far fewer, so only what nobody checked is cut.
 MAX_CHARACTERS = 1500
 _MAX_INTEGER = 2**63 - 1
+_KINDS = {kind.value: kind for kind in EventKind}
 _FIRST_FORM = "valetkey-ledger-1"
 _FORM_NAME = "valetkey-ledger-2"
 VERSION = 2
@@ -84,15 +85,28 @@ def hash_of(row: Sequence[Any], previous: str) -> str:
 
 
 def stored_event(row: Sequence[Any]) -> StoredEvent:
-    """Returns the event of a row that begins with its id."""
-    values: dict[str, Any] = dict(zip(COLUMNS, row[1:], strict=True))
+    """Returns the event of a row that begins with its id.
+
+    What was put into the database by others may not be what its column is for: then it is 0, empty, or escaped.
+    """
+    values: dict[str, Any] = {
+        name: _number(value) if name in NUMBERS else _text(value) for name, value in zip(COLUMNS, row[1:], strict=True)
+    }
     event = Event(
-        kind=EventKind(values["kind"]),
+        kind=_KINDS.get(values["kind"], EventKind.UNKNOWN),
         time=values["time_us"] / 1e6,
         **{name: values[name] for name in _EVENT_FIELDS},
-        details=_read_details(values["details"]),
+        details=_read_details(row[-1]),
     )
     return StoredEvent(row[0], values["writer"], values["sequence"], values["previous_hash"], values["hash"], event)
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _text(value: Any) -> str:
+    return clean(value) if isinstance(value, str) else ""
 
 
 def _hash(previous: str, canonical: str) -> str:

@@ -8,10 +8,11 @@ write to the database; for that it takes anchors: heads that were noted outside.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
-from valetkey_broker.ledger.chain import GENESIS, VERSION, Row, hash_of
+from valetkey_broker.ledger.chain import GENESIS, VERSION, Row, clean, hash_of
 from valetkey_broker.ledger.database import Database
 from valetkey_broker.ledger.prune import attested
 from valetkey_broker.ledger.schema import COLUMNS, checkpoints, events
@@ -30,18 +31,19 @@ class _Chain:
 
     sequence: int
     hash: str
-    id: int = 0
+    id: int | None = None
     broken: bool = False
 
 
 def verify(database: Database, anchors: Sequence[Head]) -> Verification:
     """Checks every chain, and that each anchor is still in it. Takes about half a minute a million records."""
     with database.reading() as connection:
-        return _Check(connection, anchors).run()
+        return _Check(database, connection, anchors).run()
 
 
 class _Check:
-    def __init__(self, connection: Connection, anchors: Sequence[Head]) -> None:
+    def __init__(self, database: Database, connection: Connection, anchors: Sequence[Head]) -> None:
+        self._database = database
         self._connection = connection
         self._anchors = list(anchors)
         self._chains: dict[str, _Chain] = {}
@@ -65,21 +67,22 @@ class _Check:
                 self._check(row[0], tuple(row[1:]))
             records += len(chunk)
             time.sleep(_BREATH_SECONDS)  # The broker goes on issuing beside this.
+        self._check_last_id()
         self._check_checkpoints()
         for anchor in self._anchors:
             self._check_anchor(anchor, "noted earlier")
         broken_id, problem = min(self._problems, key=_by_id, default=(0, ""))
         heads = tuple(
-            Head(str(writer), chain.sequence, chain.hash)
+            Head(clean(str(writer)), chain.sequence, chain.hash)
             for writer, chain in sorted(self._chains.items(), key=str)
-            if chain.id
+            if chain.id is not None
         )
-        return Verification(not self._problems, records, problem, broken_id, heads)
+        return Verification(not self._problems, records, clean(problem), broken_id, heads)
 
     def _check(self, number: int, row: Row) -> None:
         writer, sequence, own = row[_WRITER], row[_SEQUENCE], row[_HASH]
         chain = self._chains.setdefault(writer, _Chain(0, GENESIS))
-        if not chain.broken and (problem := self._problem(chain, row)):
+        if not chain.broken and (problem := self._problem(chain, number, row)):
             chain.broken = True
             self._problems.append((number, f"record {number} (writer {writer}, sequence {sequence}): {problem}"))
         # A file takes text where a number belongs; what is nonsense has been named above.
@@ -88,29 +91,43 @@ class _Check:
         if (writer, sequence) in self._wanted:
             self._seen[writer, sequence] = own
 
-    def _problem(self, chain: _Chain, row: Row) -> str:
+    def _problem(self, chain: _Chain, number: int, row: Row) -> str:
+        if number < 1:
+            return "it was moved: ids begin at 1, and it had another one"
         sequence, expected = row[_SEQUENCE], chain.sequence + 1
         if sequence != expected:
-            elsewhere = self._connection.execute(
-                select(events.c.id).where(events.c.writer == row[_WRITER], events.c.sequence == expected)
-            ).scalar()
-            if elsewhere is not None:
+            if elsewhere := self._record_at(row[_WRITER], expected):
                 return f"records were reordered: sequence {expected} was due here and is record {elsewhere}"
             return f"records were removed before it: sequence {expected} was due"
-        if isinstance(row[_VERSION], int) and row[_VERSION] > VERSION:
-            return (
-                f"its form has version {row[_VERSION]}, and this broker knows {VERSION} at most: either it was "
-                "changed, or a newer broker wrote it, which can check it"
-            )
+        return _content_problem(row) or (
+            "it does not follow the record before it: one of the two was changed or put in another's place"
+            if row[_PREVIOUS] != chain.hash
+            else ""
+        )
+
+    def _record_at(self, writer: Any, sequence: int) -> int | None:
+        place = select(events.c.id).where(events.c.writer == writer, events.c.sequence == sequence)
         try:
-            fits = row[_HASH] == hash_of(row, row[_PREVIOUS])
-        except (ValueError, TypeError):
-            fits = False
-        if not fits:
-            return "it was changed: its hash is not that of its contents"
-        if row[_PREVIOUS] != chain.hash:
-            return "it does not follow the record before it: one of the two was changed or put in another's place"
-        return ""
+            return self._connection.execute(place).scalar()
+        except ValueError:
+            return None  # A writer that is no text.
+
+    def _check_last_id(self) -> None:
+        """Ids are the database's, so no hash covers them; but the order of a chain's is checked, and where they end.
+
+        One beyond the last that was given would let whoever reads on from there miss what comes. The database's own
+        look at its indexes is here as well: lists use them, and this check does not.
+        """
+        last = self._database.last_id(self._connection)
+        beyond = select(func.min(events.c.id)).where(events.c.id > last) if last is not None else None
+        moved = self._connection.execute(beyond).scalar() if beyond is not None else None
+        if moved is not None:
+            self._problems.append((moved, f"record {moved} was moved: the last id that was given is {last}"))
+        if wrong := self._database.index_errors(self._connection):
+            problem = (
+                f"lists may leave records out, for the database finds its indexes wrong ({wrong}); REINDEX mends that"
+            )
+            self._problems.append((0, problem))
 
     def _find_claims(self) -> None:
         pruned = select(events.c.object, events.c.resource).where(events.c.kind == EventKind.PRUNED.value)
@@ -124,7 +141,7 @@ class _Check:
         for writer, pruned in self._pruned.items():
             vouching = [claim for claim in self._claims if claim.writer == writer and claim.sequence >= pruned.sequence]
             chain = self._chains[writer]
-            if not vouching and chain.id:
+            if not vouching and chain.id is not None:
                 problem = (
                     f"the chain of writer {writer} begins after sequence {pruned.sequence}, and no record says that "
                     "what was before was pruned: it was removed"
@@ -144,11 +161,25 @@ class _Check:
         if found == anchor.hash:
             return
         chain = self._chains.get(anchor.writer, _Chain(0, GENESIS))
+        last = chain.id or 0
         place = f"sequence {anchor.sequence} of writer {anchor.writer}, {what}, "
         if found is not None:
-            self._problems.append((chain.id, f"{place}has another hash now: the chain was made anew"))
+            self._problems.append((last, f"{place}has another hash now: the chain was made anew"))
         else:
-            self._problems.append((chain.id, f"{place}is gone: the chain was cut off, it ends at {chain.sequence}"))
+            self._problems.append((last, f"{place}is gone: the chain was cut off, it ends at {chain.sequence}"))
+
+
+def _content_problem(row: Row) -> str:
+    if isinstance(row[_VERSION], int) and row[_VERSION] > VERSION:
+        return (
+            f"its form has version {row[_VERSION]}, and this broker knows {VERSION} at most: either it was "
+            "changed, or a newer broker wrote it, which can check it"
+        )
+    try:
+        fits = row[_HASH] == hash_of(row, row[_PREVIOUS])
+    except (ValueError, TypeError):
+        fits = False
+    return "" if fits else "it was changed: its hash is not that of its contents"
 
 
 def _by_id(problem: tuple[int, str]) -> tuple[bool, int]:

@@ -5,6 +5,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ from valetkey_broker.model import Secret
 _LOCK_SPACE = 0x766B6C64
 MIGRATION_LOCK = (_LOCK_SPACE, 1)
 WRITING_LOCK = (_LOCK_SPACE, 2)
+
+_SQLITE_LAST_ID = "SELECT seq FROM sqlite_sequence WHERE name = 'ledger_events'"
+_POSTGRES_LAST_ID = (
+    "SELECT CASE WHEN has_sequence_privilege(s, 'USAGE, SELECT') THEN pg_sequence_last_value(s::regclass) END "
+    "FROM pg_get_serial_sequence('ledger_events', 'id') AS s"
+)
 
 _READERS = 4
 _MIGRATING = threading.Lock()  # Alembic keeps its context in module globals.
@@ -80,6 +87,23 @@ class Database:
         level = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         with self._reader.connect() as connection:
             yield connection.execution_options(**level)
+
+    def last_id(self, connection: Connection) -> int | None:
+        """Returns the last id that the database gave to a record; None where it cannot tell."""
+        query = _SQLITE_LAST_ID if self.is_sqlite else _POSTGRES_LAST_ID
+        found = connection.execute(text(query)).scalar()
+        return found if isinstance(found, int) else None
+
+    def index_errors(self, connection: Connection) -> str:
+        """Returns what SQLite finds wrong with the table of records and its indexes, empty where nothing is.
+
+        Lists find records by indexes, which somebody who can write to the file can make forget some. PostgreSQL lets
+        nobody but its superuser do so.
+        """
+        if not self.is_sqlite:
+            return ""
+        found = connection.execute(text("PRAGMA integrity_check(ledger_events)")).scalars().first()
+        return "" if found == "ok" else str(found)
 
     @contextlib.contextmanager
     def looking(self) -> Iterator[Connection]:
@@ -157,6 +181,7 @@ class Database:
         _prepare(engine, _sqlite_session() if self.is_sqlite else _postgres_session(patience, self.timeout))
         if self.is_sqlite:
             _begin_by_hand(engine)
+            event.listen(engine, "connect", _read_any_text)
         else:
             _log_in_as_of_now(engine, self._current_url)
         return engine
@@ -242,6 +267,12 @@ def _log_in_as_of_now(engine: Engine, current_url: Callable[[], Secret]) -> None
                 parameters[name] = now[name]
 
     event.listen(engine, "do_connect", log_in)
+
+
+def _read_any_text(connection: Any, _record: Any) -> None:
+    # A file can hold text that is no UTF-8, which somebody else put there: it must not end a list, nor the check that
+    # is to name it.
+    connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
 
 
 def _begin_by_hand(engine: Engine) -> None:

@@ -13,16 +13,19 @@ from valetkey_broker.model import EventFilter, EventKind, LeaseFilter, StoredEve
 
 _AGAIN_SECONDS = 0.005
 _e = events.c
-# While replicas are updated one by one, a newer one may record what this one cannot name; it verifies it all the same.
-_KNOWN = [kind.value for kind in EventKind]
+_KNOWN = [kind.value for kind in EventKind if kind is not EventKind.UNKNOWN]
 _OUTCOMES = (EventKind.ADMIN_CHANGE.value, EventKind.CHANGE_FAILED.value)
 
 
 def read_events(database: Database, wanted: EventFilter) -> Sequence[StoredEvent]:
     """Returns events by id, oldest first, such that who goes on after the last one misses none."""
-    conditions = [_e.id > wanted.after_id, _e.id <= _settled(database), _e.kind.in_(_KNOWN)]
+    conditions = [_e.id <= _settled(database)]
+    if wanted.after_id is not None:
+        conditions.append(_e.id > wanted.after_id)
+    if wanted.kind is EventKind.UNKNOWN:
+        conditions.append(_e.kind.not_in(_KNOWN))
     for column, value in (
-        (_e.kind, wanted.kind.value if wanted.kind else ""),
+        (_e.kind, wanted.kind.value if wanted.kind and wanted.kind is not EventKind.UNKNOWN else ""),
         (_e.principal, wanted.principal),
         (_e.connector, wanted.connector),
         (_e.request_id, wanted.request_id),
@@ -33,7 +36,7 @@ def read_events(database: Database, wanted: EventFilter) -> Sequence[StoredEvent
     if wanted.lease_id:
         conditions.append(IS_LEASE)
     if wanted.unfinished:
-        conditions.append(_e.id.in_(_unfinished(wanted.after_id)))
+        conditions.append(_e.id.in_(_unfinished()))
     if wanted.since is not None:
         conditions.append(_e.time_us >= round(wanted.since * 1e6))
     if wanted.until is not None:
@@ -65,17 +68,19 @@ def read_leases(database: Database, wanted: LeaseFilter) -> Sequence[StoredEvent
         return _stored(connection, query)
 
 
-def _unfinished(after_id: int) -> Select[tuple[int]]:
+def _unfinished() -> Select[tuple[int]]:
     """Returns the ids of those CHANGE_BEGUN whose next record of the same call and object is no outcome.
 
     The next one counts, not any: a caller may use its request id again, and a change must not pass for finished because
     a later one was. A window looks at each record once; a look-up for each change would go through all records of its
     request id, which is the caller's to choose, and take hours where many share one.
     """
-    following = func.lead(_e.kind).over(partition_by=(_e.writer, _e.request_id, _e.method, _e.object), order_by=_e.id)
+    following = func.lead(_e.kind).over(
+        partition_by=(_e.writer, _e.request_id, _e.method, _e.object), order_by=_e.sequence
+    )
     changes = (
         select(_e.id, _e.kind, following.label("following"))
-        .where(_e.kind.in_((EventKind.CHANGE_BEGUN.value, *_OUTCOMES)), _e.id > after_id)
+        .where(_e.kind.in_((EventKind.CHANGE_BEGUN.value, *_OUTCOMES)))
         .subquery()
         .c
     )

@@ -18,6 +18,8 @@ class EventKind(Enum):
     PRUNED = "pruned"
     CHANGE_BEGUN = "change-begun"
     CHANGE_FAILED = "change-failed"
+    UNKNOWN = "unknown"
+    """As which a kind is read that this broker does not know; none is recorded as this."""
 
 
 MOST_DETAILS = 16
@@ -122,13 +124,14 @@ class Verification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventFilter:
-    """Which events are wanted; None and empty strings stand for "any". Times are Unix seconds.
+    """Which events are wanted; None and empty strings stand for "any". Times are Unix seconds. `after_id` may be
+    negative: no database gives such an id by itself, but somebody who writes to it can.
 
     `unfinished` leaves only CHANGE_BEGUN without an outcome: the next record of the same writer, call and object is
     none, or another CHANGE_BEGUN.
     """
 
-    after_id: int = 0
+    after_id: int | None = None
     newest: bool = False
     unfinished: bool = False
     kind: EventKind | None = None

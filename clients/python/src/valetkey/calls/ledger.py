@@ -70,9 +70,9 @@ class LedgerCalls(Calls):
         """Returns records in the ledger's order, at most `limit`, None for all that match.
 
         The first of them after the position `after_id`, or with `newest` the last, of which there can be 1,000.
-        `kind` is one of token-issued, denied, authentication-failed, change-begun, admin-change, change-failed, pruned;
-        `since` is inclusive, `until` exclusive. With `unfinished` only changes that were begun and have no outcome on
-        record: the broker died or lost its ledger meanwhile, or they run right now.
+        `kind` is one of token-issued, denied, authentication-failed, change-begun, admin-change, change-failed, pruned,
+        unknown; `since` is inclusive, `until` exclusive. With `unfinished` only changes that were begun and have no
+        outcome on record: the broker died or lost its ledger meanwhile, or they run right now.
         """
         if unfinished and kind not in (None, _BEGUN):
             raise InvalidArgumentError(f"unfinished: is asked of the kind {kind}; expected {_BEGUN}, or none")
@@ -101,7 +101,7 @@ class LedgerCalls(Calls):
             request.page_size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(found))
             answer = self._call(self._ledger.ListEvents, request, repeatable=True)
             found += map(_event, answer.events)
-            if answer.next_after_id <= request.after_id:
+            if not answer.next_after_id or (request.after_id and answer.next_after_id <= request.after_id):
                 break  # 0: nothing more now
             request.after_id = answer.next_after_id
         return found[:limit]

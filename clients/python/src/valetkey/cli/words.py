@@ -48,3 +48,4 @@ class EventKind(StrEnum):
     PRUNED = "pruned"
     CHANGE_BEGUN = "change-begun"
     CHANGE_FAILED = "change-failed"
+    UNKNOWN = "unknown"

@@ -46,6 +46,8 @@ class _EventKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enum
     """
     EVENT_KIND_CHANGE_FAILED: _EventKind.ValueType  # 7
     """What CHANGE_BEGUN announced was not done, for the reason given; nothing changed."""
+    EVENT_KIND_UNKNOWN: _EventKind.ValueType  # 8
+    """Something that the broker which answers does not know: one of a newer version recorded it, or somebody else did."""
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """What happened."""
@@ -68,6 +70,8 @@ same request id, method and object, in the same writer's chain.
 """
 EVENT_KIND_CHANGE_FAILED: EventKind.ValueType  # 7
 """What CHANGE_BEGUN announced was not done, for the reason given; nothing changed."""
+EVENT_KIND_UNKNOWN: EventKind.ValueType  # 8
+"""Something that the broker which answers does not know: one of a newer version recorded it, or somebody else did."""
 Global___EventKind: typing_extensions.TypeAlias = EventKind
 
 @typing.final
@@ -356,7 +360,7 @@ class ListEventsRequest(google.protobuf.message.Message):
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     UNFINISHED_FIELD_NUMBER: builtins.int
     after_id: builtins.int
-    """Only after this position; 0 from the beginning."""
+    """Only after this position; 0 from the beginning. Negative where a page ended at a record that somebody moved there."""
     newest: builtins.bool
     """The last `page_size` instead of the first."""
     kind: Global___EventKind.ValueType

@@ -1,19 +1,19 @@
-"""The ledger's database: engines that are durable and bounded in time, and its migrations."""
+"""The ledger's database: its connections, what it can tell of itself, and its migrations."""
 
 import contextlib
 import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import Connection, Engine, inspect, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from valetkey_broker.errors import ConfigurationError
+from valetkey_broker.ledger.engines import make_engine, with_driver
 from valetkey_broker.ledger.errors import LostHeadError, cause_of, sentence
 from valetkey_broker.ledger.schema import HEAD_REVISION, VERSION_TABLE
 from valetkey_broker.model import Secret
@@ -40,7 +40,7 @@ class Database:
     """
 
     def __init__(self, url: Callable[[], Secret], timeout: float) -> None:
-        self.url = _with_driver(make_url(url().reveal()))
+        self.url = with_driver(make_url(url().reveal()))
         self.timeout = timeout
         self._current_url = url
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
@@ -175,16 +175,7 @@ class Database:
             raise ConfigurationError(f"the ledger {self.path} cannot be in WAL mode; expected a file on a local disk")
 
     def _engine(self, patience: float, **options: Any) -> Engine:
-        arguments = _sqlite_arguments(self.timeout) if self.is_sqlite else _postgres_arguments(self.timeout)
-        url = _existing_file(self.url) if self.is_sqlite else self.url
-        engine = create_engine(url, connect_args=arguments, hide_parameters=True, **options)
-        _prepare(engine, _sqlite_session() if self.is_sqlite else _postgres_session(patience, self.timeout))
-        if self.is_sqlite:
-            _begin_by_hand(engine)
-            event.listen(engine, "connect", _read_any_text)
-        else:
-            _log_in_as_of_now(engine, self._current_url)
-        return engine
+        return make_engine(self.url, self._current_url, timeout=self.timeout, patience=patience, **options)
 
 
 def explain(database: Database, error: Exception) -> ConfigurationError:
@@ -202,84 +193,6 @@ def explain(database: Database, error: Exception) -> ConfigurationError:
     return ConfigurationError(
         f"the ledger {database.name} cannot be opened: {sentence(cause)} ({type(error).__name__}); {remedy}"
     )
-
-
-def _with_driver(url: URL) -> URL:
-    return url if url.get_backend_name() == "sqlite" else url.set(drivername="postgresql+psycopg")
-
-
-def _existing_file(url: URL) -> URL:
-    # rw: a ledger that was removed while the broker runs must not be begun anew in silence.
-    path = str(url.database).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    return url.set(database=f"file:{path}", query={"uri": "true", "mode": "rw"})
-
-
-def _sqlite_arguments(timeout: float) -> dict[str, Any]:
-    # isolation_level None: the driver begins nothing by itself. Another thread may interrupt a statement.
-    return {"timeout": timeout, "isolation_level": None, "check_same_thread": False}
-
-
-def _postgres_arguments(timeout: float) -> dict[str, Any]:
-    return {
-        "connect_timeout": max(2, round(timeout)),
-        "tcp_user_timeout": round(timeout * 1000),
-        "keepalives_idle": 10,
-        "keepalives_interval": 5,
-        "keepalives_count": 3,
-        "application_name": "valetkey-broker",
-    }
-
-
-def _sqlite_session() -> list[str]:
-    # FULL: in WAL mode anything less does not wait for the disk at each commit.
-    return ["PRAGMA synchronous=FULL"]
-
-
-def _postgres_session(statement: float, lock: float) -> list[str]:
-    return [
-        f"SET statement_timeout = {round(statement * 1000)}",
-        f"SET lock_timeout = {round(lock * 1000)}",
-        f"SET idle_in_transaction_session_timeout = {round(statement * 1000)}",
-        # A server may be set up to answer before a commit is on its disk; stricter settings stay.
-        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
-    ]
-
-
-def _prepare(engine: Engine, statements: list[str]) -> None:
-    def prepare(connection: Any, _record: Any) -> None:
-        cursor = connection.cursor()
-        for statement in statements:
-            cursor.execute(statement)
-        cursor.close()
-        connection.commit()
-
-    event.listen(engine, "connect", prepare)
-
-
-def _log_in_as_of_now(engine: Engine, current_url: Callable[[], Secret]) -> None:
-    """Makes each new connection with the user and password of that moment: those are rotated."""
-
-    def log_in(dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
-        _, now = dialect.create_connect_args(_with_driver(make_url(current_url().reveal())))
-        for name in ("user", "password"):
-            parameters.pop(name, None)
-            if name in now:
-                parameters[name] = now[name]
-
-    event.listen(engine, "do_connect", log_in)
-
-
-def _read_any_text(connection: Any, _record: Any) -> None:
-    # A file can hold text that is no UTF-8, which somebody else put there: it must not end a list, nor the check that
-    # is to name it.
-    connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
-
-
-def _begin_by_hand(engine: Engine) -> None:
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("valetkey_begin", "BEGIN"))
-
-    event.listen(engine, "begin", begin)
 
 
 def _lock(numbers: tuple[int, int]) -> dict[str, int]:

@@ -1,0 +1,110 @@
+"""Engines that are durable, bounded in time, and log in with the user and password of the moment."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+
+from valetkey_broker.model import Secret
+
+
+def make_engine(
+    url: URL, current_url: Callable[[], Secret], *, timeout: float, patience: float, **options: Any
+) -> Engine:
+    """Returns an engine for `url`, whose user and password are those of `current_url` at each connection.
+
+    In seconds, `timeout` is for a lock and a connection, `patience` for one statement of PostgreSQL. Raises ImportError
+    where the driver is not installed.
+    """
+    is_sqlite = url.get_backend_name() == "sqlite"
+    arguments = _sqlite_arguments(timeout) if is_sqlite else _postgres_arguments(timeout)
+    engine = create_engine(
+        _existing_file(url) if is_sqlite else url, connect_args=arguments, hide_parameters=True, **options
+    )
+    _prepare(engine, _sqlite_session() if is_sqlite else _postgres_session(patience, timeout))
+    if is_sqlite:
+        _begin_by_hand(engine)
+        event.listen(engine, "connect", _read_any_text)
+    else:
+        _log_in_as_of_now(engine, current_url)
+    return engine
+
+
+def with_driver(url: URL) -> URL:
+    """Returns the URL with the driver that is used."""
+    return url if url.get_backend_name() == "sqlite" else url.set(drivername="postgresql+psycopg")
+
+
+def _existing_file(url: URL) -> URL:
+    # rw: a ledger that was removed while the broker runs must not be begun anew in silence.
+    path = str(url.database).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    return url.set(database=f"file:{path}", query={"uri": "true", "mode": "rw"})
+
+
+def _sqlite_arguments(timeout: float) -> dict[str, Any]:
+    # isolation_level None: the driver begins nothing by itself. Another thread may interrupt a statement.
+    return {"timeout": timeout, "isolation_level": None, "check_same_thread": False}
+
+
+def _postgres_arguments(timeout: float) -> dict[str, Any]:
+    return {
+        "connect_timeout": max(2, round(timeout)),
+        "tcp_user_timeout": round(timeout * 1000),
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "application_name": "valetkey-broker",
+    }
+
+
+def _sqlite_session() -> list[str]:
+    # FULL: in WAL mode anything less does not wait for the disk at each commit.
+    return ["PRAGMA synchronous=FULL"]
+
+
+def _postgres_session(statement: float, lock: float) -> list[str]:
+    return [
+        f"SET statement_timeout = {round(statement * 1000)}",
+        f"SET lock_timeout = {round(lock * 1000)}",
+        f"SET idle_in_transaction_session_timeout = {round(statement * 1000)}",
+        # A server may be set up to answer before a commit is on its disk; stricter settings stay.
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
+    ]
+
+
+def _prepare(engine: Engine, statements: list[str]) -> None:
+    def prepare(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+        cursor.close()
+        connection.commit()
+
+    event.listen(engine, "connect", prepare)
+
+
+def _log_in_as_of_now(engine: Engine, current_url: Callable[[], Secret]) -> None:
+    """Makes each new connection with the user and password of that moment: those are rotated."""
+
+    def log_in(dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
+        _, now = dialect.create_connect_args(with_driver(make_url(current_url().reveal())))
+        for name in ("user", "password"):
+            parameters.pop(name, None)
+            if name in now:
+                parameters[name] = now[name]
+
+    event.listen(engine, "do_connect", log_in)
+
+
+def _read_any_text(connection: Any, _record: Any) -> None:
+    # A file can hold text that is no UTF-8, which somebody else put there: it must not end a list, nor the check that
+    # is to name it.
+    connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
+
+
+def _begin_by_hand(engine: Engine) -> None:
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("valetkey_begin", "BEGIN"))
+
+    event.listen(engine, "begin", begin)

@@ -1,5 +1,6 @@
 """Stands before every method: request id, authentication, role, deadline; and behind it: errors, the log line."""
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -29,6 +30,8 @@ Context = Any
 Behavior = Callable[[Any, Context], Any]
 
 _UNKNOWN = "unknown"
+_QUIET_SECONDS = 0.05
+_LONGEST_DRAIN_SECONDS = 1.0
 
 
 class Guard(grpc.GenericRpcHandler):
@@ -57,6 +60,9 @@ class Guard(grpc.GenericRpcHandler):
         self._throttle = throttle
         self._recorder = recorder
         self._handlers: dict[str, Handler] = {}
+        self._ending = False
+        self._ended = asyncio.Event()
+        self._taken = 0
         self._log = structlog.get_logger()
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Handler]) -> None:
@@ -68,8 +74,26 @@ class Guard(grpc.GenericRpcHandler):
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Takes nothing: generated code offers its methods both ways, and these would come unguarded."""
 
+    async def drain(self) -> None:
+        """Holds back what is called from now on, and returns as soon as nothing more comes; calls under way go on.
+
+        What gRPC has received and not handed over when the server stops ends as CANCELLED, which nobody tries again.
+        Callers that are answered call again, those that are held back do not: so it gets quiet.
+        """
+        self._ending = True
+        loop = asyncio.get_running_loop()
+        until, taken = loop.time() + _LONGEST_DRAIN_SECONDS, -1
+        while taken != self._taken and loop.time() < until:
+            taken = self._taken
+            await asyncio.sleep(_QUIET_SECONDS)
+
+    def refuse(self) -> None:
+        """Refuses what is held back, and what is still to come. Call it once connections take no new calls."""
+        self._ended.set()
+
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
         """Returns the guarded handler of the method; a method that does not exist gets one that says so."""
+        self._taken += 1
         method = handler_call_details.method
         handler = self._handlers.get(method)
         if handler is not None:
@@ -165,6 +189,9 @@ class Guard(grpc.GenericRpcHandler):
         """Authenticates and authorises, or raises BrokerError."""
         if row.needs is Access.PUBLIC:
             return
+        if self._ending:
+            await self._ended.wait()
+            raise BrokerError(Reason.NOT_SERVING, "this broker stops; try again, another one may answer")
         self._require_usable()
         evidence = evidence_of(context, metadata)
         call.peer = evidence.peer

@@ -22,6 +22,8 @@ from valetkey_broker.rpc.tls_credentials import (
 )
 from valetkey_broker.settings import ServerSettings
 
+# What is refused after that is tried again on another connection: every client has been told to leave this one.
+_GOAWAY_SECONDS = 0.05
 _HEALTH = "grpc.health.v1.Health"
 
 
@@ -43,6 +45,7 @@ class RpcServer:
         certificates: CertificatePort | None = None,
     ) -> None:
         self._settings = settings
+        self._guard = guard
         self._certificates = certificates
         self._server = grpc.aio.server(options=server_options(settings, shared_port=shared_port))
         self._health = Health()
@@ -98,7 +101,11 @@ class RpcServer:
         await self._announce()
         for service in self._services:
             service.end()
-        await self._server.stop(self._settings.grace_seconds)
+        await self._guard.drain()
+        stopping = asyncio.get_running_loop().create_task(self._server.stop(self._settings.grace_seconds))
+        await asyncio.sleep(_GOAWAY_SECONDS)
+        self._guard.refuse()
+        await stopping
 
     async def _announce(self) -> None:
         serving = self._serving and self._recording and not self._stopping

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from support.connect_proxy import ConnectProxy
 from support.oidc import IssuerServer
 from valetkey_broker.adapters.oidc import FileKeySource, HttpKeySource
 from valetkey_broker.ports import KeySourceError
@@ -164,6 +165,21 @@ async def test_bearer_token_does_not_go_where_a_document_points(issuer: IssuerSe
         await source(issuer, ca_file=ca, bearer_token_file=file).fetch()
     assert issuer.requests == [("/.well-known/openid-configuration", "Bearer secret")]
     assert other.requests == [("/openid/v1/jwks", None)]
+
+
+async def test_issuer_behind_a_proxy(issuer: IssuerServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Discovery and keys come through the proxy of the settings; the environment's is not used."""
+    async with ConnectProxy().running() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        await source(issuer).fetch()
+        assert proxy.asked == []
+        await source(issuer, proxy=proxy.url).fetch()
+        assert set(proxy.asked) == {f"CONNECT 127.0.0.1:{issuer.port}"}
+        proxy.refuse = True
+        with pytest.raises(KeySourceError, match=f"its proxy {proxy.url} cannot be used"):
+            await source(issuer, proxy=proxy.url).fetch()
+    with pytest.raises(KeySourceError, match=r"its proxy http://127\.0\.0\.1:9 cannot be used"):
+        await source(issuer, proxy="http://127.0.0.1:9").fetch()
 
 
 async def test_keys_from_a_file(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest_asyncio
 from hvac import exceptions
 from structlog.testing import capture_logs
 
+from support.connect_proxy import ConnectProxy
 from support.openbao import login_life, running_openbao, store_on, token_of
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_devstack.ca import make_ca
@@ -199,6 +200,22 @@ async def test_ca_file_that_went_away_is_told(bao: OpenBao, tmp_path: Path) -> N
     error = await cause_of_failed_open(bao, ca_file=tmp_path / "gone.pem")
     assert error.metadata == {"cause": "untrusted certificate"}
     assert "vault.ca_file" in error.message
+
+
+async def test_vault_behind_a_proxy(bao: OpenBao, tmp_path: Path) -> None:
+    """Where the settings name a proxy, all goes through it, by TLS to Vault itself; one that is away is named."""
+    async with ConnectProxy().running() as proxy:
+        async with store_on(bao, proxy=proxy.url) as store:
+            await store.open()
+        assert set(proxy.asked) == {f"CONNECT 127.0.0.1:{bao.port}"}
+        error = await cause_of_failed_open(bao, proxy=proxy.url, ca_file=make_ca(tmp_path).ca_file)
+        assert error.metadata == {"cause": "untrusted certificate"}
+        proxy.refuse = True
+        error = await cause_of_failed_open(bao, proxy=proxy.url)
+        assert error.metadata == {"cause": "unreachable"}
+        assert "vault.proxy" in error.message
+    error = await cause_of_failed_open(bao, proxy="http://127.0.0.1:9")
+    assert "vault.proxy" in error.message
 
 
 async def test_environment_is_not_asked(bao: OpenBao, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,10 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.fake_cloud import FAKE_PROFILE
 from valetkey_broker.adapters.azure.errors import Asking, Step, ask, broker_error
 from valetkey_broker.adapters.azure.fan_out import each
-from valetkey_broker.adapters.azure.transport import PinnedTransport
+from valetkey_broker.adapters.azure.transport import Network
 from valetkey_broker.errors import BrokerError, Reason
 
 KEY = Asking(Step.DELEGATION_KEY, "demo", "a-client", "demoaccount")
@@ -125,10 +126,12 @@ async def test_asking_many_keeps_order_and_raises_the_worst() -> None:
 )
 async def test_a_transport_reaches_one_origin_only(url: str) -> None:
     """A link that an answer gives never carries a token to another host."""
-    async with aiohttp.ClientSession() as session:
-        transport = PinnedTransport("https://one.invalid", session, busy_raises=False)
+    network = Network(FAKE_PROFILE, 1.0, 1.0)
+    try:
         with pytest.raises(ServiceRequestError, match="another host"):
-            await transport.send(Request(url))
+            await network.transport("https://one.invalid").send(Request(url))
+    finally:
+        await network.close()
 
 
 class Request:

@@ -41,6 +41,8 @@ def parsed(**change: Any) -> Any:
         ({"jwks_uri": "http://issuer.example/keys"}, "https"),
         ({"jwks_uri": "https://issuer.example/keys", "jwks_file": "/x"}, "both given"),
         ({"jwks_file": "/x", "ca_file": "/y"}, "no use"),
+        ({"jwks_file": "/x", "proxy": "http://proxy:3128"}, "no use"),
+        ({"proxy": "https://proxy:3128"}, "must be http://HOST:PORT"),
         ({"leeway_seconds": 301}, "300"),
         ({"leeway_seconds": -1}, "0"),
         ({"max_lifetime_seconds": 0}, "0"),

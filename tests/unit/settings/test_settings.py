@@ -1,5 +1,6 @@
 """Settings: file and environment together, and every mistake named by file and setting before anything starts."""
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,29 @@ def test_only_https_urls_are_taken(file: File, url: str) -> None:
     if url:  # Empty stands for none.
         (problem,) = file.problems(clouds__dev={**_CLOUD, "arm_endpoint": url})
         assert problem.startswith("clouds.dev.arm_endpoint: ")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("proxy:3128", "http://proxy", "https://proxy:3128", "socks5://proxy:1080", "http://proxy:0"),
+        *("http://u:PLANTED@proxy:3128", "http://proxy:3128/path", "http://proxy:3128?x", "http://proxy:x"),
+    ],
+)
+def test_proxies_are_plain_forward_proxies(file: File, url: str) -> None:
+    """A proxy is a host and a port: no password stands in the settings, and nothing is guessed."""
+    for sections in ({"vault": {"proxy": url}}, {"clouds__dev": {**_CLOUD, "proxy": url}}):
+        (problem,) = file.problems(**sections)
+        assert "proxy: " in problem
+        assert "PLANTED" not in problem
+    assert file.load(vault={"proxy": "http://proxy:3128/"}).vault.proxy == "http://proxy:3128"
+
+
+def test_section_of_a_built_in_cloud_says_what_differs(file: File) -> None:
+    """A proxy for Azure's public cloud takes one line, not its endpoints copied from the docs."""
+    plain, changed = file.load(), file.load(**{"clouds__azure-public": {"proxy": "http://proxy:3128"}})
+    public = changed.profiles()["azure-public"]
+    assert public == dataclasses.replace(plain.profiles()["azure-public"], proxy="http://proxy:3128")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from valetkey_broker.model import InvalidFieldError, Pattern, Role, check_name, principal_pattern, too_many, voucher
 from valetkey_broker.model.spiffe import check_trust_domain
-from valetkey_broker.settings.section import Seconds, Section, https_url
+from valetkey_broker.settings.section import Seconds, Section, https_url, proxy_url
 
 # Asymmetric only: with a shared secret, whoever can check a token can make one; and `none` is no signature at all.
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]
@@ -25,6 +25,7 @@ class OidcSettings(Section):
     ca_file: Path | None = None
     # What the broker shows when it asks for the keys; a Kubernetes API server wants that.
     bearer_token_file: Path | None = None
+    proxy: str = ""
     leeway_seconds: float = Field(default=30.0, ge=0, le=300)
     max_lifetime_seconds: Seconds | None = None
     attributes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -58,6 +59,11 @@ class OidcSettings(Section):
             https_url(value)
         return value
 
+    @field_validator("proxy")
+    @classmethod
+    def _proxy(cls, value: str) -> str:
+        return proxy_url(value)
+
     @field_validator("attributes", mode="before")
     @classmethod
     def _paths(cls, value: Any) -> Any:
@@ -79,8 +85,8 @@ class OidcSettings(Section):
     def _reachable(self) -> Self:
         if self.jwks_file and self.jwks_uri:
             raise ValueError("jwks_file and jwks_uri are both given; expected one, or none for discovery")
-        if self.jwks_file and (self.ca_file or self.bearer_token_file):
-            raise ValueError("ca_file and bearer_token_file have no use with jwks_file")
+        if self.jwks_file and (self.ca_file or self.bearer_token_file or self.proxy):
+            raise ValueError("ca_file, bearer_token_file and proxy have no use with jwks_file")
         if not (self.jwks_file or self.jwks_uri):
             https_url(self.issuer)
         if self.max_stale_seconds < self.refresh_seconds:

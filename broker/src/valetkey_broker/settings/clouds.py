@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import field_validator
 
-from valetkey_broker.settings.section import Section, https_url
+from valetkey_broker.settings.section import Section, https_url, proxy_url
 
 
 class CloudSettings(Section):
@@ -16,6 +16,8 @@ class CloudSettings(Section):
     blob_endpoint: str
     ca_file: Path | None = None
     correlation_id: bool = True
+    # Proxies of the environment are not used: what leaves, and how, is in the settings.
+    proxy: str = ""
 
     @field_validator("authority", "blob_endpoint")
     @classmethod
@@ -26,6 +28,11 @@ class CloudSettings(Section):
     @classmethod
     def _https_or_none(cls, value: str) -> str:
         return https_url(value) if value else ""
+
+    @field_validator("proxy")
+    @classmethod
+    def _proxy(cls, value: str) -> str:
+        return proxy_url(value)
 
     @field_validator("blob_endpoint")
     @classmethod

@@ -1,9 +1,9 @@
 """All settings: one section each, with what must hold between them."""
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from valetkey_broker.model import CloudProfile
@@ -54,6 +54,17 @@ class Settings(BaseSettings):
         _ = settings_cls, dotenv_settings, file_secret_settings
         return env_settings, init_settings
 
+    @field_validator("clouds", mode="before")
+    @classmethod
+    def _built_in(cls, value: Any) -> Any:
+        """Lets a section of a built-in cloud say what differs, and nothing else."""
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: {**BUILT_IN_CLOUDS.get(name, {}), **cloud} if isinstance(cloud, dict) else cloud
+            for name, cloud in value.items()
+        }
+
     @model_validator(mode="after")
     def _known_cloud(self) -> Self:
         if self.default_cloud not in self.profiles():
@@ -79,6 +90,7 @@ class Settings(BaseSettings):
                 blob_endpoint=cloud.blob_endpoint,
                 ca_file=str(cloud.ca_file) if cloud.ca_file else None,
                 correlation_id=cloud.correlation_id,
+                proxy=cloud.proxy,
             )
             for name, cloud in {**built_in, **self.clouds}.items()
         }

@@ -24,3 +24,23 @@ def https_url(value: str) -> str:
     if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError("must be an https:// URL without user, query or fragment")
     return value.rstrip("/")
+
+
+def proxy_url(value: str) -> str:
+    """Returns `value`, the URL of a forward proxy, without a trailing slash; "" stands for none.
+
+    Raises ValueError where it is not http://HOST:PORT. What goes through is TLS to the other end all the same.
+    """
+    if not value:
+        return value
+    parts = urlsplit(value)
+    if (
+        parts.scheme != "http"
+        or not (parts.hostname and parts.port)
+        or "@" in parts.netloc
+        or parts.path.strip("/")
+        or parts.query
+        or parts.fragment
+    ):
+        raise ValueError("must be http://HOST:PORT, without user and path")
+    return value.rstrip("/")

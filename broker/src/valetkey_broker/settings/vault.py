@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from valetkey_broker.settings.section import Seconds, Section, https_url
+from valetkey_broker.settings.section import Seconds, Section, https_url, proxy_url
 
 
 class VaultSettings(Section):
@@ -16,6 +16,7 @@ class VaultSettings(Section):
     secret_id_file: Path
     approle_mount: str = Field(default="approle", pattern=r"^[a-z0-9/-]+$")
     ca_file: Path | None = None
+    proxy: str = ""
     timeout_seconds: Seconds = 5.0
     # How soon a change made by another replica is seen, and how often everything is read anew.
     poll_seconds: Seconds = 1.0
@@ -27,3 +28,8 @@ class VaultSettings(Section):
     @classmethod
     def _https(cls, value: str) -> str:
         return https_url(value)
+
+    @field_validator("proxy")
+    @classmethod
+    def _proxy(cls, value: str) -> str:
+        return proxy_url(value)

@@ -127,5 +127,5 @@ class AzureCloud:
     def _network(self, profile: CloudProfile) -> Network:
         network = self._networks.get(profile.name)
         if network is None:
-            network = self._networks[profile.name] = Network(profile.ca_file, *self._timeouts)
+            network = self._networks[profile.name] = Network(profile, *self._timeouts)
         return network

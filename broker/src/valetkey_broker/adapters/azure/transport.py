@@ -1,12 +1,16 @@
 """One HTTPS connection pool per cloud profile, shared by all clients of all connectors."""
 
-import ssl
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 from azure.core.exceptions import HttpResponseError, ServiceRequestError
 from azure.core.pipeline.transport import AioHttpTransport
+
+from valetkey_broker.errors import ConfigurationError
+from valetkey_broker.model import CloudProfile
+from valetkey_broker.settings import trusted_cas
 
 # What every Azure client is built with. Retries are ours (errors.py): azure-core would sleep as long as
 # Retry-After says, while a caller waits. Redirects are off, and so is the logging of bodies.
@@ -15,16 +19,21 @@ _BUSY = frozenset({429, 500, 502, 503, 504})
 
 
 class Network:
-    """The connections to one cloud. Environment proxies are not used: endpoints are the operator's alone."""
+    """The connections to one cloud, through the proxy of its profile if it has one; none of the environment is used.
 
-    def __init__(self, ca_file: str | None, connect_seconds: float, read_seconds: float) -> None:
+    Changed CAs count from the next request on.
+    """
+
+    def __init__(self, profile: CloudProfile, connect_seconds: float, read_seconds: float) -> None:
+        ca_file = Path(profile.ca_file) if profile.ca_file else None
+        self.trust = trusted_cas(f"the CAs of cloud {profile.name}", f"clouds.{profile.name}.ca_file", ca_file)
         self._timeouts = {"connection_timeout": connect_seconds, "read_timeout": read_seconds}
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=ca_file)),
+        self.session = aiohttp.ClientSession(
             cookie_jar=aiohttp.DummyCookieJar(),
             # azure-core unpacks bodies itself.
             auto_decompress=False,
             trust_env=False,
+            proxy=profile.proxy or None,
         )
 
     def transport(self, url: str, *, busy_raises: bool = False) -> "PinnedTransport":
@@ -32,18 +41,19 @@ class Network:
 
         With `busy_raises`, 429 and 5xx raise HttpResponseError at once, for clients that would lose the headers.
         """
-        return PinnedTransport(url, self._session, busy_raises=busy_raises, **self._timeouts)
+        return PinnedTransport(url, self, busy_raises=busy_raises, **self._timeouts)
 
     async def close(self) -> None:
         """Closes all connections."""
-        await self._session.close()
+        await self.session.close()
 
 
 class PinnedTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core exports it lazily, as Any
     """A transport for one origin: a next-page link or a redirect to elsewhere never gets a token sent along."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession, *, busy_raises: bool, **options: Any) -> None:
-        super().__init__(session=session, session_owner=False, **options)
+    def __init__(self, url: str, network: Network, *, busy_raises: bool, **options: Any) -> None:
+        super().__init__(session=network.session, session_owner=False, **options)
+        self._trust = network.trust
         self._origin = _origin(url)
         self._busy_raises = busy_raises
 
@@ -51,7 +61,11 @@ class PinnedTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core exp
         """Sends `request`. Raises ServiceRequestError where it would go to another origin."""
         if _origin(request.url) != self._origin:
             raise ServiceRequestError("refused to follow a link to another host")
-        response = await super().send(request, **config)
+        try:
+            trust = self._trust.current()
+        except ConfigurationError:
+            raise ServiceRequestError("the CA file of the cloud profile cannot be used") from None
+        response = await super().send(request, ssl=trust, **config)
         if self._busy_raises and response.status_code in _BUSY:
             raise HttpResponseError(response=response)
         return response

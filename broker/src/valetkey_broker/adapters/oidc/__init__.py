@@ -17,5 +17,6 @@ def key_source(settings: OidcSettings) -> KeySource:
         jwks_uri=settings.jwks_uri,
         ca_file=settings.ca_file,
         bearer_token_file=settings.bearer_token_file,
+        proxy=settings.proxy,
         timeout_seconds=settings.timeout_seconds,
     )

@@ -35,11 +35,13 @@ class HttpKeySource:
         jwks_uri: str = "",
         ca_file: Path | None = None,
         bearer_token_file: Path | None = None,
+        proxy: str = "",
         timeout_seconds: float = 5.0,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._issuer = issuer
         self._jwks_uri = jwks_uri
+        self._proxy = proxy or None
         # CAs and projected tokens are renewed in place.
         named = f"issuer {issuer}: "
         self._trust = trusted_cas(f"the CAs of issuer {issuer}", f"{named}ca_file", ca_file, look_seconds=look_seconds)
@@ -56,7 +58,7 @@ class HttpKeySource:
                 trust = await asyncio.to_thread(self._trust.current)
                 headers = await asyncio.to_thread(self._headers)
                 async with aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(ssl=trust), cookie_jar=aiohttp.DummyCookieJar()
+                    connector=aiohttp.TCPConnector(ssl=trust), cookie_jar=aiohttp.DummyCookieJar(), proxy=self._proxy
                 ) as session:
                     uri = self._jwks_uri
                     if not uri:
@@ -68,6 +70,8 @@ class HttpKeySource:
             raise KeySourceError(f"no answer within {self._timeout:g} s") from None
         except ConfigurationError as error:
             raise KeySourceError(str(error)) from None
+        except (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError) as error:
+            raise KeySourceError(f"its proxy {self._proxy} cannot be used: {type(error).__name__}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise KeySourceError(f"cannot be reached: {type(error).__name__}") from None
 

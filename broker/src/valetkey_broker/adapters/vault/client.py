@@ -40,6 +40,8 @@ class VaultClient:
         self._settings = settings
         self._session = requests.Session()
         self._session.trust_env = False
+        if settings.proxy:
+            self._session.proxies = {"https": settings.proxy}
         trust = trusted_cas("the CAs of Vault", "vault.ca_file", settings.ca_file)
         self._session.mount("https://", Transport(trust, connections))
         # Both in one: a role id of one role and a secret id of another are of no use.

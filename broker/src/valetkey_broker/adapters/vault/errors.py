@@ -99,6 +99,11 @@ def _not_answered(problem: Exception, doing: str) -> BrokerError:
         case requests.exceptions.SSLError():
             what = "its certificate is not trusted; expected one for the host of vault.address by vault.ca_file"
             return unavailable("untrusted certificate", doing, what)
+        case requests.exceptions.ProxyError():
+            what = (
+                "the proxy of setting vault.proxy does not answer, or does not let the broker through to vault.address"
+            )
+            return unavailable("unreachable", doing, what)
         case requests.RequestException():
             what = "nothing answers at the address of setting vault.address; look whether it runs there"
             return unavailable("unreachable", doing, what)

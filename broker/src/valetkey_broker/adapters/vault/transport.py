@@ -27,6 +27,10 @@ class Transport(HTTPAdapter):
         """Makes the pool of connections."""
         super().init_poolmanager(*args, ssl_context=self._in_use, **options)
 
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """Returns the pool of connections through a proxy."""
+        return super().proxy_manager_for(proxy, ssl_context=self._in_use, **options)
+
     def cert_verify(self, conn: Any, *_: Any, **__: Any) -> None:
         """Adds no CAs: requests would load certifi's, or the file, into the context of each new connection."""
         conn.cert_reqs = "CERT_REQUIRED"
@@ -37,7 +41,9 @@ class Transport(HTTPAdapter):
         with self._changing:
             if trust is not self._in_use:
                 self._in_use = trust
-                before = self.poolmanager
+                before = [self.poolmanager, *self.proxy_manager.values()]
                 self.init_poolmanager(self._pool_connections, self._pool_maxsize)
-                before.clear()
+                self.proxy_manager.clear()
+                for pool in before:
+                    pool.clear()
         return super().send(*args, **options)

@@ -58,6 +58,21 @@ def test_console_lines() -> None:
     assert "\x1b" not in out.getvalue()
 
 
+def test_console_lines_cannot_be_forged() -> None:
+    """What a caller wrote stands in quotes where it could pass for a field, a line or an order to the terminal."""
+    out = _configured("console")
+    values = ["x peer=10.9.9.9", "a\nb", "\x1b[2J", "\u202egnp", "\u2028", "\xa0", "", "\ud800"]
+    for value in values:
+        structlog.get_logger().info("call", purpose=value, connector="az-1", more=[value])
+    logging.getLogger("some.library").warning("x peer=%s", "10.9.9.9\n\x1b[2J")
+    lines = out.getvalue().split("\n")[:-1]
+    assert all(line.isprintable() for line in lines)
+    for line, value in zip(lines, values, strict=False):
+        assert f"connector=az-1 more={[value]!r} purpose={value!r}" in line
+    assert r"'x peer=10.9.9.9\n\x1b[2J'" in lines[-1]
+    assert len(lines) == len(values) + 1
+
+
 def test_standard_output_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
     """Containers log to standard output."""
     configure_logging("json", "info")

@@ -13,6 +13,8 @@ import structlog
 from valetkey_broker.observability.redaction import frames, redact, scrub
 
 _REPR_BEGINS = re.compile(r"[\n(<]")
+# What no blank, no `=` and no quote is in.
+_BARE = re.compile(r"[A-Za-z0-9_.,:;/@#+*~$%?&\[\]()|!<>{}^-]+")
 # One encoder for all lines; `redact` leaves nothing in an event that JSON does not know.
 _encode = json.JSONEncoder().encode
 
@@ -36,6 +38,7 @@ def configure_logging(log_format: str, level: str, stream: TextIO | None = None)
             redact,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([_quote] if console else []),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -45,6 +48,28 @@ def configure_logging(log_format: str, level: str, stream: TextIO | None = None)
     root = logging.getLogger()
     root.handlers[:] = [_ToStructlog()]
     root.setLevel(max(number, logging.WARNING))
+
+
+def _quote(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Puts into quotes, for people, what could be taken for another part of the line; JSON needs none of it."""
+    for name, value in event.items():
+        if not isinstance(value, str):
+            continue
+        if name == "event":
+            event[name] = value if value.isprintable() and "=" not in value else repr(value)
+        elif not _BARE.fullmatch(value):
+            event[name] = _Quoted(value)
+    return event
+
+
+class _Quoted:
+    """A text that structlog shows in quotes, and escaped, whatever its own rule is."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return repr(self._text)
 
 
 def _json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:

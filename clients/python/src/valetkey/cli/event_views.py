@@ -3,9 +3,12 @@
 from collections.abc import Iterable
 from typing import Any
 
+from valetkey.cli.quoting import quoted
 from valetkey.cli.screen import Screen
 from valetkey.cli.times import utc
 from valetkey.values import Event
+
+_NAMES = {"connector", "purpose", "grant", "reason", "lease", "peer", "request"}
 
 
 def event_json(event: Event) -> dict[str, Any]:
@@ -45,15 +48,14 @@ def event_line(event: Event) -> str:
     parts = [
         utc(event.time),
         event.kind,
-        event.principal or "-",
+        _word(event.principal) or "-",
         *_what(event),
         _why(event),
-        f"lease={event.lease_id}" if event.lease_id else "",
-        f"peer={event.peer}" if event.peer else "",
-        f"request={event.request_id}" if event.request_id else "",
+        _named("lease", event.lease_id),
+        _named("peer", event.peer),
+        _named("request", event.request_id),
     ]
-    # The broker keeps control characters out; a line break here would make one record look like two.
-    return " ".join(part for part in parts if part).replace("\n", "\\n")
+    return " ".join(part for part in parts if part)
 
 
 def print_events(screen: Screen, events: Iterable[Event]) -> None:
@@ -65,12 +67,12 @@ def print_events(screen: Screen, events: Iterable[Event]) -> None:
                 str(event.id),
                 utc(event.time),
                 event.kind,
-                event.principal,
+                _word(event.principal),
                 "\n".join(part for part in _what(event) if part),
                 _why(event),
-                event.lease_id,
-                event.peer,
-                event.request_id,
+                _word(event.lease_id),
+                _word(event.peer),
+                _word(event.request_id),
             ]
             for event in events
         ],
@@ -79,20 +81,33 @@ def print_events(screen: Screen, events: Iterable[Event]) -> None:
 
 def _what(event: Event) -> list[str]:
     return [
-        event.method.rpartition("/")[2],
-        event.object,
+        _word(event.method.rpartition("/")[2]),
+        _word(event.object),
         ",".join(event.permissions),
-        event.resource,
-        f"connector={event.connector}" if event.connector else "",
+        _word(event.resource),
+        _named("connector", event.connector),
         f"purpose={event.purpose!r}" if event.purpose else "",
     ]
 
 
 def _why(event: Event) -> str:
     parts = [
-        f"grant={event.grant}" if event.grant else "",
-        f"reason={event.reason}" if event.reason else "",
+        _named("grant", event.grant),
+        _named("reason", event.reason),
         f"x{event.count}" if event.count > 1 else "",
-        *(f"{name}={value!r}" for name, value in sorted(event.details.items())),
+        *(f"{_detail_name(name)}={value!r}" for name, value in sorted(event.details.items())),
     ]
     return " ".join(part for part in parts if part)
+
+
+def _detail_name(name: str) -> str:
+    # Nobody's broker gives a detail one of these names, but somebody who writes to the database can.
+    return repr(name) if name in _NAMES else quoted(name)
+
+
+def _word(value: str) -> str:
+    return quoted(value) if value else ""
+
+
+def _named(name: str, value: str) -> str:
+    return f"{name}={quoted(value)}" if value else ""

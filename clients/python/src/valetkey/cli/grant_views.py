@@ -6,6 +6,7 @@ from typing import Any
 from rich.text import Text
 
 from valetkey.cli.durations import show_duration
+from valetkey.cli.quoting import one_line
 from valetkey.cli.screen import Screen, printable
 from valetkey.cli.times import utc
 from valetkey.values import AccessExplanation, Grant
@@ -48,7 +49,7 @@ def print_grant(screen: Screen, grant: Grant) -> None:
             ("max ttl", show_duration(grant.max_ttl) if grant.max_ttl is not None else "<the broker's limit>"),
             ("source ip", grant.source_ip),
             ("expires", utc(grant.expire_time) if grant.expire_time else "never"),
-            ("note", grant.note),
+            ("note", one_line(grant.note)),
             ("version", str(grant.version)),
             ("created", utc(grant.create_time)),
             ("created by", grant.created_by),

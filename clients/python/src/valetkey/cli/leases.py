@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from valetkey.cli.quoting import one_line
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of
 from valetkey.cli.times import utc
@@ -54,7 +55,7 @@ def list_(
                 lease.grant,
                 utc(lease.issue_time),
                 utc(lease.expire_time),
-                lease.purpose,
+                one_line(lease.purpose),
             ]
             for lease in found
         ],

@@ -15,6 +15,7 @@ from rich.text import Text
 
 # Into a pipe or a file a table goes as wide as it is: wrapped cells cannot be searched or cut.
 _UNLIMITED = 20_000
+_LINES = {chr(number) for number in range(0x2500, 0x2580)}
 
 
 class OutputFormat(StrEnum):
@@ -37,11 +38,11 @@ class Screen:
 
     def json(self, value: Any) -> None:
         """Prints a value as JSON to standard output."""
-        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(_json(value, indent=2) + "\n")
 
     def json_line(self, value: Any) -> None:
         """Prints a value as one line of JSON to standard output, at once: whoever follows waits for it."""
-        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+        sys.stdout.write(_json(value) + "\n")
         self.flush()
 
     def flush(self) -> None:
@@ -98,13 +99,24 @@ class Screen:
             self._err.print(Text(label, style=style) + Text(printable(text), style="default"), soft_wrap=True)
 
     def _json_remark(self, value: Any) -> None:
-        sys.stderr.write(json.dumps(value, ensure_ascii=False) + "\n")
+        sys.stderr.write(_json(value) + "\n")
 
 
 def printable(text: str) -> str:
-    """Returns `text` with control characters but line breaks escaped: nothing may drive the terminal."""
+    """Returns `text` for a terminal: escaped are control characters but line breaks, and what draws a table's lines."""
     return "".join(
-        character if character.isprintable() or character == "\n" else ascii(character)[1:-1] for character in text
+        character
+        if (character.isprintable() and character not in _LINES) or character == "\n"
+        else ascii(character)[1:-1]
+        for character in text
+    )
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    # JSON leaves some characters as they are that drive terminals, or turn the direction of writing.
+    return "".join(
+        character if character.isprintable() or character == "\n" else json.dumps(character)[1:-1] for character in text
     )
 
 

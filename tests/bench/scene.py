@@ -17,7 +17,6 @@ from valetkey_broker.adapters.azure import AzureCloud
 from valetkey_broker.authz.grant_admin import GrantDraft
 from valetkey_broker.connectors.registry import NewConnector
 from valetkey_broker.model import (
-    AuthMethod,
     AzureConfig,
     CloudProfile,
     Connector,
@@ -25,10 +24,10 @@ from valetkey_broker.model import (
     ConsumerRole,
     Container,
     Credential,
-    DelegationKey,
     GrantedConnector,
     ResourceType,
     Secret,
+    SigningKey,
 )
 from valetkey_broker.settings import Settings
 
@@ -57,15 +56,15 @@ class LocalKeyCloud(AzureCloud):
     async def find_containers(self, connector: Connector, credential: Credential) -> Sequence[Container]:
         return [Container(ACCOUNT, CONTAINER, self._url)]
 
-    async def delegation_key(
+    async def signing_key(
         self, connector: Connector, credential: Credential, account: str, *, starts: float, expires: float
-    ) -> DelegationKey:
+    ) -> SigningKey:
         material = UserDelegationKey()  # type: ignore[no-untyped-call]
         material.signed_oid, material.signed_tid = CLIENT, TENANT
         material.signed_start, material.signed_expiry = _iso(starts), _iso(expires)
         material.signed_service, material.signed_version = "b", "2025-07-05"
         material.value = base64.b64encode(b"not a key of any account. 32 by.").decode()
-        return DelegationKey(account, float(int(starts)), float(int(expires)), material)
+        return SigningKey(account, float(int(starts)), float(int(expires)), material)
 
 
 # One caller makes all calls here; the limit on what one may have would be all that is measured.
@@ -143,11 +142,11 @@ def new_connector() -> NewConnector:
     return NewConnector(
         name=CONNECTOR,
         type=ConnectorType.AZURE,
-        auth_method=AuthMethod.SERVICE_PRINCIPAL,
+        auth_method="service-principal",
         resource_type=ResourceType.BLOB_CONTAINER,
         resource_id=f"az://{CONTAINER}",
         azure=AzureConfig(tenant_id=TENANT, client_id=CLIENT, cloud="", storage_account=ACCOUNT),
-        client_secret=Secret(SECRET),
+        secrets={"client_secret": Secret(SECRET)},
     )
 
 

@@ -18,16 +18,17 @@ from support.azure_stack import (
     make_credential,
 )
 from support.fake_cloud import FakeCloud
+from support.listing import all_containers, container_scope
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
     CloudProfile,
     Connector,
     Credential,
-    DelegationKey,
     Permission,
     PermissionSet,
     SasRequest,
     Secret,
+    SigningKey,
 )
 from valetkey_broker.ports import Cloud
 
@@ -57,7 +58,7 @@ class Contract:
 
     async def test_containers_are_listed_by_account_and_name(self, cloud: Cloud, profile: CloudProfile) -> None:
         """Without a storage account, all accounts are looked through, in a steady order, with full URLs."""
-        found = await cloud.find_containers(make_connector(), make_credential())
+        found = await all_containers(cloud, make_connector(), make_credential())
         assert [(each.account, each.name) for each in found] == [
             (LOGS, "demo-logs"),
             (ML, "demo-datasets"),
@@ -67,7 +68,7 @@ class Contract:
 
     async def test_a_named_account_is_the_only_one_looked_at(self, cloud: Cloud) -> None:
         """A connector bound to an account never shows containers of another."""
-        found = await cloud.find_containers(make_connector(storage_account=LOGS), make_credential())
+        found = await all_containers(cloud, make_connector(storage_account=LOGS), make_credential())
         assert [(each.account, each.name) for each in found] == [(LOGS, "demo-logs")]
 
     async def test_a_delegation_key_is_good_for_the_time_asked(self, cloud: Cloud) -> None:
@@ -82,7 +83,7 @@ class Contract:
         with pytest.raises(BrokerError) as no_key:
             await _key(cloud, make_connector(), wrong, int(time.time()))
         with pytest.raises(BrokerError) as no_list:
-            await cloud.find_containers(make_connector(), wrong)
+            await all_containers(cloud, make_connector(), wrong)
         assert {no_key.value.reason, no_list.value.reason} == {Reason.CLOUD_CREDENTIAL_REJECTED}
         assert no_key.value.metadata["step"] == "log in to Entra"
 
@@ -174,9 +175,18 @@ class TestAzure(Contract):
         return azure.profile
 
 
-async def _key(cloud: Cloud, connector: Connector, credential: Credential, now: int) -> DelegationKey:
-    return await cloud.delegation_key(connector, credential, ML, starts=now - 900, expires=now + 3600)
+async def _key(cloud: Cloud, connector: Connector, credential: Credential, now: int) -> SigningKey:
+    return await cloud.signing_key(connector, credential, ML, starts=now - 900, expires=now + 3600)
 
 
-def _request(profile: CloudProfile, key: DelegationKey, now: int, source_ip: str = "") -> SasRequest:
-    return SasRequest(profile, key.account, "demo-datasets", READ_LIST, now - 900, now + 600, source_ip, LEASE, key)
+def _request(profile: CloudProfile, key: SigningKey, now: int, source_ip: str = "") -> SasRequest:
+    return SasRequest(
+        profile,
+        container_scope(profile, key.account, "demo-datasets"),
+        READ_LIST,
+        now - 900,
+        now + 600,
+        source_ip,
+        LEASE,
+        key,
+    )

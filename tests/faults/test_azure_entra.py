@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from support.azure_stack import ML, PLANTED, AzureStack, make_connector, make_credential
+from support.listing import all_containers
 from valetkey_broker.adapters.azure import AzureCloud
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Connector, Credential, Secret
@@ -155,7 +156,7 @@ async def test_a_cold_herd_is_one_login(azure: AzureStack) -> None:
     connector, credential = make_connector(), make_credential()
     now = time.time()
     await asyncio.gather(
-        *(azure.cloud.delegation_key(connector, credential, ML, starts=now, expires=now + 3600) for _ in range(20))
+        *(azure.cloud.signing_key(connector, credential, ML, starts=now, expires=now + 3600) for _ in range(20))
     )
     assert azure.control_plane.requests["token"] == 1
 
@@ -164,7 +165,7 @@ async def test_an_expired_token_is_renewed(azure: AzureStack) -> None:
     """A token that runs out is got anew without anybody's doing."""
     azure.control_plane.token_seconds = 1
     connector, credential = make_connector(storage_account=ML), make_credential()
-    await azure.cloud.find_containers(connector, credential)
+    await all_containers(azure.cloud, connector, credential)
     await asyncio.sleep(1.1)
-    await azure.cloud.find_containers(connector, credential)
+    await all_containers(azure.cloud, connector, credential)
     assert azure.control_plane.requests["token"] == 2

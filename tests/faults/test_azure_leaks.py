@@ -9,6 +9,7 @@ import pytest
 
 from support.azure_stack import ML, PLANTED, AzureStack, make_connector, make_credential
 from support.fault_proxy import asks_for_key
+from support.listing import all_containers
 from valetkey_broker.errors import BrokerError
 
 # An Entra, or something posing as it, that sends back what it was sent.
@@ -61,7 +62,7 @@ async def test_a_storage_that_echoes_the_token(azure: AzureStack, caplog: pytest
     azure.proxy.refuse(asks_for_key(ML), 403, "AuthorizationPermissionMismatch", f"Bearer eyJ {PLANTED.reveal()}")
     now = time.time()
     with pytest.raises(BrokerError) as caught:
-        await azure.cloud.delegation_key(make_connector(), make_credential(), ML, starts=now, expires=now + 3600)
+        await azure.cloud.signing_key(make_connector(), make_credential(), ML, starts=now, expires=now + 3600)
     _assert_clean(caught.value, caplog.text)
 
 
@@ -70,9 +71,9 @@ async def test_success_logs_no_secret(azure: AzureStack, caplog: pytest.LogCaptu
     caplog.set_level(logging.DEBUG)
     connector, credential = make_connector(), make_credential()
     await azure.cloud.log_in(connector, credential)
-    await azure.cloud.find_containers(connector, credential)
+    await all_containers(azure.cloud, connector, credential)
     now = time.time()
-    key = await azure.cloud.delegation_key(connector, credential, ML, starts=now, expires=now + 3600)
+    key = await azure.cloud.signing_key(connector, credential, ML, starts=now, expires=now + 3600)
     text = caplog.text + repr(key) + repr(vars(azure.cloud)) + repr(credential)
     _assert_free(text)
     assert key.material.value not in text

@@ -7,6 +7,7 @@ import pytest
 
 from support.azure_stack import CLIENT, ML, AzureStack, make_connector, make_credential
 from support.fault_proxy import asks_for_key, lists_containers
+from support.listing import all_containers
 from valetkey_broker.adapters.azure import AzureCloud
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_devstack.control_plane import Step
@@ -15,13 +16,13 @@ from valetkey_devstack.control_plane import Step
 async def _no_key(azure: AzureStack) -> BrokerError:
     now = time.time()
     with pytest.raises(BrokerError) as caught:
-        await azure.cloud.delegation_key(make_connector(), make_credential(), ML, starts=now, expires=now + 3600)
+        await azure.cloud.signing_key(make_connector(), make_credential(), ML, starts=now, expires=now + 3600)
     return caught.value
 
 
 async def _no_list(azure: AzureStack, account: str = ML) -> BrokerError:
     with pytest.raises(BrokerError) as caught:
-        await azure.cloud.find_containers(make_connector(storage_account=account), make_credential())
+        await all_containers(azure.cloud, make_connector(storage_account=account), make_credential())
     return caught.value
 
 
@@ -121,7 +122,7 @@ async def test_a_listed_name_that_is_no_containers_is_passed_over(azure: AzureSt
     names = "".join(f"<Container><Name>{name}</Name>{properties}</Container>" for name in listed)
     body = f"<EnumerationResults><Containers>{names}</Containers><NextMarker /></EnumerationResults>"
     azure.proxy.answer(lists_containers(ML), 200, body, "application/xml")
-    found = await azure.cloud.find_containers(make_connector(storage_account=ML), make_credential())
+    found = await all_containers(azure.cloud, make_connector(storage_account=ML), make_credential())
     assert [each.name for each in found] == ["good-one"]
 
 
@@ -151,7 +152,7 @@ async def test_storage_away(azure: AzureStack) -> None:
         assert error.metadata["account"] == ML
     finally:
         await azure.azurite.start()
-    assert await azure.cloud.find_containers(make_connector(storage_account=ML), make_credential())
+    assert await all_containers(azure.cloud, make_connector(storage_account=ML), make_credential())
 
 
 @pytest.mark.parametrize(
@@ -183,14 +184,14 @@ async def test_arm_names_an_account_that_is_a_host(azure: AzureStack) -> None:
     """What ARM says is input: a name that is not an account's is never put into a URL."""
     azure.control_plane.fail("arm", 200, body='{"value": [{"name": "evil.example.com/x", "kind": "StorageV2"}]}')
     connector = make_connector(subscription_id="33333333-3333-3333-3333-333333333333")
-    assert await azure.cloud.find_containers(connector, make_credential()) == []
+    assert await all_containers(azure.cloud, connector, make_credential()) == []
 
 
 @pytest.mark.parametrize("step", ["token", "arm"])
 async def test_slow_or_cut_arm(azure: AzureStack, step: Step) -> None:
     """A cut connection is tried once more; silence ends at the read timeout."""
     azure.control_plane.cut(step, times=1)
-    assert await azure.cloud.find_containers(make_connector(), make_credential())
+    assert await all_containers(azure.cloud, make_connector(), make_credential())
     azure.control_plane.slow("arm", 30)
     began = time.monotonic()
     assert (await _no_list(azure, account="")).reason is Reason.CLOUD_UNAVAILABLE
@@ -203,7 +204,7 @@ async def _direct_no_list(azure: AzureStack) -> BrokerError:
     cloud = AzureCloud({"dev": profile})
     try:
         with pytest.raises(BrokerError) as caught:
-            await cloud.find_containers(make_connector(storage_account=ML), make_credential())
+            await all_containers(cloud, make_connector(storage_account=ML), make_credential())
     finally:
         await cloud.close()
     return caught.value

@@ -39,7 +39,7 @@ from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import LeaseFilter
 
 FAR = Timestamp(seconds=int(time.time()) + 3600)
-NAMES = ("log_in", "find_containers", "delegation_key", "sign")
+NAMES = ("log_in", "list_containers", "signing_key", "sign")
 
 
 class Seen:
@@ -248,7 +248,7 @@ async def test_search_finds_a_leak_of_the_broker(tmp_path: Path) -> None:
     with captured_log() as log:
         async with planted(tmp_path) as (broker, cloud, _):
             structlog.get_logger().info("a careless line", note=f"logging in with {SECRET}")
-            cloud.fail("find_containers", BrokerError(Reason.CLOUD_UNAVAILABLE, f"not with {SECRET}"))
+            cloud.fail("list_containers", BrokerError(Reason.CLOUD_UNAVAILABLE, f"not with {SECRET}"))
             await seen.call(broker.connectors.CreateConnector, new_connector(), OPERATOR_KEY)
     assert found_in(log.text) == {"client secret"}
     assert {name for text in seen.texts for name in found_in(text)} == {"client secret"}

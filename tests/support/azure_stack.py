@@ -13,8 +13,8 @@ import pytest
 
 from support.fault_proxy import FaultProxy
 from valetkey_broker.adapters.azure import AzureCloud
+from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.model import (
-    AuthMethod,
     AzureConfig,
     CloudProfile,
     Connector,
@@ -50,7 +50,7 @@ def make_connector(
         name="azure-blob-demo",
         uid=str(uuid.uuid4()),
         type=ConnectorType.AZURE,
-        auth_method=AuthMethod.SERVICE_PRINCIPAL,
+        auth_method="service-principal",
         resource_type=ResourceType.BLOB_CONTAINER,
         resource=None,
         azure=AzureConfig(tenant_id, client_id, cloud, storage_account, subscription_id, resource_group),
@@ -62,7 +62,7 @@ def make_connector(
 
 def make_credential(secret: Secret = PLANTED, version: int = 1) -> Credential:
     """Returns a credential, the right one unless told otherwise."""
-    return Credential(version, secret)
+    return Credential(version, ClientSecret(secret))
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from support.fake_store import FakeStateStore
+from valetkey_broker.adapters.azure import AUTH_METHODS
+from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.model import (
     ApiKey,
-    AuthMethod,
     AzureConfig,
     CallInfo,
     CloudProfile,
@@ -77,7 +78,7 @@ def make_connector(
         name=name,
         uid=uid or str(uuid.uuid4()),
         type=ConnectorType.AZURE,
-        auth_method=AuthMethod.SERVICE_PRINCIPAL,
+        auth_method="service-principal",
         resource_type=ResourceType.BLOB_CONTAINER,
         resource=ResourceId(resource, account=account) if resource else None,
         azure=AzureConfig(tenant_id=TENANT, client_id=CLIENT, cloud=cloud, storage_account=storage_account),
@@ -89,7 +90,7 @@ def make_connector(
 
 async def credential_of(connector: Connector) -> Credential:
     """Returns a credential for any connector, as the repository would."""
-    return Credential(connector.credential_version, Secret(PLANTED))
+    return Credential(connector.credential_version, ClientSecret(Secret(PLANTED)))
 
 
 def make_api_key(
@@ -171,7 +172,12 @@ class Replica:
         self.gone: list[str] = []
         self.settled: list[tuple[Intent, bool]] = []
         self.repository = StateRepository(
-            self.store, self.memory, self._gone, on_settled=self._settled, abandoned_seconds=abandoned_seconds
+            self.store,
+            self.memory,
+            AUTH_METHODS,
+            self._gone,
+            on_settled=self._settled,
+            abandoned_seconds=abandoned_seconds,
         )
 
     async def poll(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from support.core import PLANTED, Replica, make_api_key, make_connector, make_grant
 from support.fake_store import FakeStateStore
+from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Secret
 from valetkey_broker.ports import Document, StateStore
@@ -84,7 +85,7 @@ async def _nothing(_replica: Replica) -> None:
 
 
 async def _register(replica: Replica) -> object:
-    return await replica.repository.create_connector(CONNECTOR, Secret(PLANTED))
+    return await replica.repository.create_connector(CONNECTOR, ClientSecret(Secret(PLANTED)))
 
 
 async def _unregister(replica: Replica) -> object:
@@ -92,7 +93,7 @@ async def _unregister(replica: Replica) -> object:
 
 
 async def _register_anew(replica: Replica) -> object:
-    return await replica.repository.create_connector(replace(CONNECTOR, uid="another"), Secret("another"))
+    return await replica.repository.create_connector(replace(CONNECTOR, uid="another"), ClientSecret(Secret("another")))
 
 
 async def _registered_and_gone(replica: Replica) -> None:

@@ -13,10 +13,12 @@ from itertools import count
 from typing import Literal
 from urllib.parse import urlencode
 
+from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.model import CloudProfile, Connector, Container, Credential, DelegationKey, SasRequest, SignedToken
+from valetkey_broker.model import CloudProfile, Connector, Container, Credential, SasRequest, SignedToken, SigningKey
+from valetkey_broker.ports import AccountSearch
 
-Call = Literal["log_in", "find_containers", "delegation_key", "sign"]
+Call = Literal["log_in", "find_accounts", "list_containers", "check_container", "signing_key", "sign"]
 
 
 class Step(Enum):
@@ -25,6 +27,7 @@ class Step(Enum):
     LOG_IN = "log in to Entra"
     ACCOUNTS = "list storage accounts"
     CONTAINERS = "list containers"
+    CONTAINER = "look at the container"
     DELEGATION_KEY = "get a user delegation key"
 
 
@@ -40,8 +43,9 @@ FAKE_PROFILE = CloudProfile(
 class FakeCloud:
     """Implements `valetkey_broker.ports.Cloud`.
 
-    `containers` by account may be changed at any time. With `secrets` given, only these log in; otherwise
-    all do. `calls` counts by method name; `keys` holds every delegation key handed out.
+    `containers` by account may be changed at any time. Accounts that are `sick` answer everything with that error. With
+    `secrets` given, only these log in; otherwise all do. `calls` counts by method name; `keys` holds every signing key
+    handed out.
     """
 
     def __init__(
@@ -55,8 +59,9 @@ class FakeCloud:
         self.containers = {account: set(names) for account, names in (containers or {}).items()}
         self.secrets = None if secrets is None else set(secrets)
         self.unlistable: set[str] = set()
+        self.sick: dict[str, BrokerError] = {}
         self.calls: Counter[str] = Counter()
-        self.keys: list[DelegationKey] = []
+        self.keys: list[SigningKey] = []
         self.signed: list[SasRequest] = []
         self.forgotten: list[str] = []
         self.closed = False
@@ -95,44 +100,58 @@ class FakeCloud:
         await self._begin("log_in")
         self._check(connector, credential)
 
-    async def find_containers(self, connector: Connector, credential: Credential) -> Sequence[Container]:
-        await self._begin("find_containers")
+    async def find_accounts(self, connector: Connector, credential: Credential) -> AccountSearch:
+        await self._begin("find_accounts")
         self._check(connector, credential)
-        account = connector.azure.storage_account
-        if account and account not in self.containers:
-            raise self._no_account(connector, account, Step.CONTAINERS)
-        if not account and not self.profile.arm_endpoint:
+        if connector.azure.storage_account:
+            return AccountSearch([connector.azure.storage_account])
+        if not self.profile.arm_endpoint:
             raise _error(
                 Reason.INVALID_FIELD,
                 f"Cloud {self.profile.name} cannot discover storage accounts; name one in the connector.",
                 Step.ACCOUNTS,
                 connector,
             )
-        asked = [account] if account else sorted(self.containers)
-        listable = [name for name in asked if name not in self.unlistable]
-        if asked and not listable:
+        return AccountSearch(sorted(self.containers))
+
+    async def list_containers(self, connector: Connector, credential: Credential, account: str) -> Sequence[Container]:
+        await self._begin("list_containers", account)
+        self._check(connector, credential)
+        if account not in self.containers:
+            raise self._no_account(connector, account, Step.CONTAINERS)
+        if account in self.unlistable:
             raise _error(
                 Reason.CLOUD_PERMISSION_MISSING,
                 "The service principal may not list containers.",
                 Step.CONTAINERS,
                 connector,
                 azure_code="AuthorizationPermissionMismatch",
-                account=asked[0],
+                account=account,
             )
-        return [
-            Container(account=name, name=container, url=self.profile.container_url(name, container))
-            for name in listable
-            for container in sorted(self.containers[name])
-        ]
+        return [self._container(account, name) for name in sorted(self.containers[account])]
 
-    async def delegation_key(
+    async def check_container(self, connector: Connector, credential: Credential, account: str, name: str) -> Container:
+        await self._begin("check_container", account)
+        self._check(connector, credential)
+        if name not in self.containers.get(account, ()):
+            raise _error(
+                Reason.RESOURCE_NOT_FOUND,
+                f"There is no container {name} at storage account {account}.",
+                Step.CONTAINER,
+                connector,
+                azure_code="ContainerNotFound",
+                account=account,
+            )
+        return self._container(account, name)
+
+    async def signing_key(
         self, connector: Connector, credential: Credential, account: str, *, starts: float, expires: float
-    ) -> DelegationKey:
-        await self._begin("delegation_key")
+    ) -> SigningKey:
+        await self._begin("signing_key")
         self._check(connector, credential)
         if account not in self.containers:
             raise self._no_account(connector, account, Step.DELEGATION_KEY)
-        key = DelegationKey(
+        key = SigningKey(
             account=account,
             starts=float(int(starts)),
             expires=float(int(expires)),
@@ -149,13 +168,13 @@ class FakeCloud:
             "sv": "fake",
             "st": _iso(request.starts),
             "se": _iso(request.expires),
-            "sr": "c",
+            "sr": request.scope.kind.value,
             "sp": request.permissions.sp,
             "spr": "https",
             "sip": request.source_ip,
             "scid": request.lease_id if request.profile.correlation_id else "",
-            "account": request.account,
-            "container": request.container,
+            "account": request.scope.account,
+            "container": request.scope.container,
             "key": str(request.key.material),
             "sig": f"fake-signature-of-{request.lease_id}",
         }
@@ -168,13 +187,18 @@ class FakeCloud:
     async def close(self) -> None:
         self.closed = True
 
-    async def _begin(self, call: Call) -> None:
+    async def _begin(self, call: Call, account: str = "") -> None:
         self.calls[call] += 1
         if gate := self._gates.get(call):
             await gate.wait()
         if delay := self._delays.get(call):
             await asyncio.sleep(delay)
         self._raise_planned(call)
+        if account in self.sick:
+            raise self._again(self.sick[account])
+
+    def _container(self, account: str, name: str) -> Container:
+        return Container(account, name, self.profile.container_url(account, name))
 
     def _raise_planned(self, call: Call) -> None:
         planned = self._failures.get(call)
@@ -186,11 +210,15 @@ class FakeCloud:
                 del self._failures[call]
             else:
                 self._failures[call] = (error, times - 1)
+        raise self._again(error)
+
+    @staticmethod
+    def _again(error: BrokerError) -> BrokerError:
         # A fresh one each time: a shared exception object would collect the tracebacks of all its raisers.
-        raise error.again_in(error.retry_after)
+        return error.again_in(error.retry_after)
 
     def _check(self, connector: Connector, credential: Credential) -> None:
-        if self.secrets is not None and credential.client_secret.reveal() not in self.secrets:
+        if self.secrets is not None and _secret(credential) not in self.secrets:
             raise _error(
                 Reason.CLOUD_CREDENTIAL_REJECTED,
                 f"Entra refused the log-in of service principal {connector.azure.client_id}: "
@@ -216,6 +244,11 @@ def _error(
 ) -> BrokerError:
     metadata = {"step": step.value, "connector": connector.name, "azure_code": azure_code, "account": account}
     return BrokerError(reason, message, {name: value for name, value in metadata.items() if value})
+
+
+def _secret(credential: Credential) -> str:
+    assert isinstance(credential.value, ClientSecret)
+    return credential.value.client_secret.reveal()
 
 
 def _iso(seconds: int) -> str:

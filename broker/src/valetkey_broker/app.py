@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from valetkey_broker import __version__
-from valetkey_broker.adapters.azure import AzureCloud
+from valetkey_broker.adapters.azure import AUTH_METHODS, AzureCloud
 from valetkey_broker.adapters.oidc import key_source
 from valetkey_broker.adapters.vault import VaultStateStore
 from valetkey_broker.api.methods import METHODS
@@ -22,11 +22,12 @@ from valetkey_broker.authn.trust_bundles import TrustBundles
 from valetkey_broker.authz.explain import Explainer
 from valetkey_broker.authz.grant_admin import GrantAdmin
 from valetkey_broker.authz.policy import Policy
+from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.issuing.choose import ConnectorChooser
-from valetkey_broker.issuing.delegation_keys import DelegationKeys
-from valetkey_broker.issuing.directory import ContainerDirectory
 from valetkey_broker.issuing.issuer import Issuer
+from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.issuing.watch import TokenWatcher
 from valetkey_broker.ledger import SqlLedger
 from valetkey_broker.limits import Slots, Throttle
@@ -57,8 +58,8 @@ class Core:
     policy: Policy
     grants: GrantAdmin
     explainer: Explainer
-    keys: DelegationKeys
-    directory: ContainerDirectory
+    keys: SigningKeys
+    reach: ReachCache
     issuer: Issuer
     ledger: Ledger
     clock: Clock
@@ -88,42 +89,37 @@ async def open_core(
 
         async def gone(connector_uid: str) -> None:
             keys.forget(connector_uid)
-            directory.forget(connector_uid)
+            reach.forget(connector_uid)
             await cloud.forget(connector_uid)
 
-        repository = StateRepository(store, memory, gone)
+        repository = StateRepository(store, memory, AUTH_METHODS, gone)
         closing.push_async_callback(repository.close)
-        keys = DelegationKeys(
-            cloud=cloud,
-            credential=repository.credential,
+        questions = CloudQuestions(cloud, repository.credential, issuing.cloud_timeout_seconds)
+        keys = SigningKeys(
+            questions=questions,
             clock=clock,
             key_seconds=issuing.delegation_key_seconds,
             skew_seconds=issuing.clock_skew_seconds,
-            timeout_seconds=issuing.cloud_timeout_seconds,
+            shortest_share=issuing.min_ttl_share,
         )
         closing.push_async_callback(keys.close)
-        directory = ContainerDirectory(
-            cloud=cloud,
-            credential=repository.credential,
-            clock=clock,
-            fresh_seconds=issuing.discovery_seconds,
-            timeout_seconds=issuing.cloud_timeout_seconds,
-        )
-        closing.push_async_callback(directory.close)
+        reach = ReachCache(questions, clock, issuing.discovery_seconds)
+        closing.push_async_callback(reach.close)
         registry = ConnectorRegistry(
             repository=repository,
             memory=memory,
             cloud=cloud,
+            reach=reach,
+            auth_methods=AUTH_METHODS,
             profiles=profiles,
             default_cloud=settings.default_cloud,
             clock=clock,
             timeout_seconds=issuing.cloud_timeout_seconds,
         )
-        closing.push_async_callback(registry.close)
         issuer = Issuer(
             memory=memory,
             policy=policy,
-            chooser=ConnectorChooser(profiles, directory),
+            chooser=ConnectorChooser(profiles, reach),
             keys=keys,
             cloud=cloud,
             ledger=ledger,
@@ -141,7 +137,7 @@ async def open_core(
             grants=GrantAdmin(repository, memory, clock, issuing.max_ttl_seconds, settings.authn.vouchers()),
             explainer=Explainer(policy, clock, issuing.default_ttl_seconds),
             keys=keys,
-            directory=directory,
+            reach=reach,
             issuer=issuer,
             ledger=ledger,
             clock=clock,

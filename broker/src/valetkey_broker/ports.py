@@ -4,18 +4,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import (
+    AzureConfig,
     Connector,
     Container,
     Credential,
-    DelegationKey,
+    CredentialField,
+    CredentialValue,
     Event,
     EventFilter,
     Head,
     LeaseFilter,
     Principal,
     SasRequest,
+    Secret,
     SignedToken,
+    SigningKey,
     Standing,
     StoredEvent,
     Verification,
@@ -124,6 +129,43 @@ class StateStore(Protocol):
         ...
 
 
+class AuthMethod(Protocol):
+    """How connectors prove who they are: what has to be given, how it is checked, and how Vault keeps it."""
+
+    @property
+    def name(self) -> str:
+        """As commands and documents write it, for example `service-principal`."""
+        ...
+
+    @property
+    def fields(self) -> Sequence[CredentialField]:
+        """Everything that is given for it, in the order in which people are asked."""
+        ...
+
+    def parse(self, config: AzureConfig, secrets: Mapping[str, Secret]) -> tuple[AzureConfig, CredentialValue]:
+        """Returns what an operator gave, checked and in canonical form. `secrets` are by field name.
+
+        Asks nobody. Raises InvalidFieldError for what is missing, malformed, or not of this method.
+        """
+        ...
+
+    def encode(self, value: CredentialValue) -> Mapping[str, str]:
+        """Returns the document that Vault keeps of a credential, secrets in the clear: hand it on at once."""
+        ...
+
+    def decode(self, document: Mapping[str, Any]) -> CredentialValue:
+        """Returns the credential in such a document. Raises KeyError, TypeError or ValueError for a malformed one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSearch:
+    """The storage accounts that were found, and the errors of those places that could not be looked through."""
+
+    accounts: Sequence[str]
+    errors: Sequence[BrokerError] = ()
+
+
 class Cloud(Protocol):
     """An Azure cloud, seen through one connector at a time.
 
@@ -134,21 +176,28 @@ class Cloud(Protocol):
     """
 
     async def log_in(self, connector: Connector, credential: Credential) -> None:
-        """Gets a fresh Entra token, which proves the secret good."""
+        """Proves the credential good, whatever is remembered of earlier log-ins."""
         ...
 
-    async def find_containers(self, connector: Connector, credential: Credential) -> Sequence[Container]:
-        """Lists what the credential reaches, by account and name.
+    async def find_accounts(self, connector: Connector, credential: Credential) -> AccountSearch:
+        """Returns the storage accounts of the connector: the one it names, or those that the cloud shows.
 
-        With `azure.storage_account` only there; otherwise in every account that Azure Resource Manager shows, leaving
-        out those whose containers the service principal may not list, unless that holds for all of them.
+        Errors of single places, such as a subscription that may not be looked through, stand beside what was found.
         """
         ...
 
-    async def delegation_key(
+    async def list_containers(self, connector: Connector, credential: Credential, account: str) -> Sequence[Container]:
+        """Lists the containers of one account, by name."""
+        ...
+
+    async def check_container(self, connector: Connector, credential: Credential, account: str, name: str) -> Container:
+        """Returns one container if it is there; rights on that one container are enough for it."""
+        ...
+
+    async def signing_key(
         self, connector: Connector, credential: Credential, account: str, *, starts: float, expires: float
-    ) -> DelegationKey:
-        """Asks `account` for a user delegation key good from `starts` to `expires` (Unix seconds)."""
+    ) -> SigningKey:
+        """Returns a key that signs tokens for `account`, good from `starts` to `expires` (Unix seconds)."""
         ...
 
     def sign(self, request: SasRequest) -> SignedToken:

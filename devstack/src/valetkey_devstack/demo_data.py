@@ -9,7 +9,6 @@ from valetkey_broker.app import Core, open_core
 from valetkey_broker.authz.grant_admin import GrantDraft
 from valetkey_broker.connectors.registry import NewConnector
 from valetkey_broker.model import (
-    AuthMethod,
     AzureConfig,
     ConnectorType,
     ConsumerRole,
@@ -64,11 +63,11 @@ async def _register_demo(core: Core, stack: DevStack) -> None:
     new = NewConnector(
         name=DEMO_CONNECTOR,
         type=ConnectorType.AZURE,
-        auth_method=AuthMethod.SERVICE_PRINCIPAL,
+        auth_method="service-principal",
         resource_type=ResourceType.BLOB_CONTAINER,
         resource_id=DEMO_RESOURCE,
         azure=AzureConfig(tenant_id=stack.tenant_id, client_id=stack.client_id, cloud=CLOUD),
-        client_secret=stack.client_secret,
+        secrets={"client_secret": stack.client_secret},
     )
     await core.registry.create(new, created_by="dev")
 

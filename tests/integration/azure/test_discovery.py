@@ -14,13 +14,16 @@ from support.azure_stack import (
     make_credential,
 )
 from support.fault_proxy import lists_containers
+from support.listing import all_containers
 from valetkey_broker.adapters.azure import AzureCloud
+from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.model import Connector
+from valetkey_broker.model import Connector, Credential
 
 
 async def _accounts(azure: AzureStack, connector: Connector) -> list[str]:
-    found = await azure.cloud.find_containers(connector, make_credential())
+    found = await all_containers(azure.cloud, connector, make_credential())
     return sorted({each.account for each in found})
 
 
@@ -55,23 +58,27 @@ async def test_accounts_without_blobs_are_passed_over(azure: AzureStack) -> None
     assert await _accounts(azure, make_connector()) == [LOGS, ML]
 
 
-async def test_refused_accounts_are_left_out_unless_all_are(azure: AzureStack) -> None:
-    """One account without the role hides itself only; with none left people are told the missing role."""
+async def test_refused_accounts_stand_beside_the_others(azure: AzureStack) -> None:
+    """One account without the role hides nothing of the others, and people are told the missing role."""
     azure.proxy.refuse(lists_containers(LOGS), 403, "AuthorizationPermissionMismatch")
-    assert await _accounts(azure, make_connector()) == [ML]
-    azure.proxy.refuse(lists_containers(ML), 403, "AuthorizationPermissionMismatch")
-    with pytest.raises(BrokerError) as caught:
-        await _accounts(azure, make_connector())
-    assert caught.value.reason is Reason.CLOUD_PERMISSION_MISSING
-    assert "Storage Blob Data Reader" in caught.value.message
-    assert caught.value.metadata["step"] == "list containers"
+    connector, credential = make_connector(), make_credential()
+
+    async def given(_connector: Connector) -> Credential:
+        return credential
+
+    reach = await ReachCache(CloudQuestions(azure.cloud, given, 20), time.time, 300).reach(connector)
+    assert {container.account for container in reach.containers} == {ML}
+    ((account, error),) = [(each.account, each.error) for each in reach.errors]
+    assert (account, error.reason) == (LOGS, Reason.CLOUD_PERMISSION_MISSING)
+    assert "Storage Blob Data Reader" in error.message
+    assert error.metadata["step"] == "list containers"
 
 
 async def test_an_account_that_does_not_exist(azure: AzureStack) -> None:
     """An account name that leads nowhere is a thing not found, with the account in the message."""
     now = time.time()
     with pytest.raises(BrokerError) as caught:
-        await azure.cloud.delegation_key(
+        await azure.cloud.signing_key(
             make_connector(), make_credential(), "nosuchaccount", starts=now, expires=now + 3600
         )
     assert caught.value.metadata["account"] == "nosuchaccount"
@@ -82,11 +89,11 @@ async def test_one_login_serves_many_calls(azure: AzureStack) -> None:
     """Entra is asked once per audience, not once per call; a fresh log-in asks again, and serves from then on."""
     connector, credential = make_connector(), make_credential()
     for _ in range(3):
-        await azure.cloud.find_containers(connector, credential)
+        await all_containers(azure.cloud, connector, credential)
     assert azure.control_plane.requests["token"] == 2
     await azure.cloud.log_in(connector, credential)
     assert azure.control_plane.requests["token"] == 3
-    await azure.cloud.find_containers(make_connector(storage_account=ML), credential)
+    await all_containers(azure.cloud, make_connector(storage_account=ML), credential)
     assert azure.control_plane.requests["token"] == 4
 
 
@@ -94,11 +101,11 @@ async def test_each_credential_version_logs_in_by_itself(azure: AzureStack) -> N
     """During a rotation two versions are in use; a token of one is not taken for the other."""
     connector = make_connector(storage_account=ML)
     for version in (1, 2, 1, 2):
-        await azure.cloud.find_containers(connector, make_credential(version=version))
+        await all_containers(azure.cloud, connector, make_credential(version=version))
     assert azure.control_plane.requests["token"] == 2
     for version in range(3, 8):
-        await azure.cloud.find_containers(connector, make_credential(version=version))
-    assert len(azure.cloud._logins[connector.uid]) == 3
+        await all_containers(azure.cloud, connector, make_credential(version=version))
+    assert len(azure.cloud._accesses[connector.uid]) == 3
 
 
 async def test_a_cloud_without_arm_needs_an_account(azure: AzureStack) -> None:
@@ -106,8 +113,8 @@ async def test_a_cloud_without_arm_needs_an_account(azure: AzureStack) -> None:
     cloud = AzureCloud({"dev": replace(azure.profile, arm_endpoint="")})
     try:
         with pytest.raises(BrokerError, match="Name a storage account") as caught:
-            await cloud.find_containers(make_connector(), make_credential())
-        found = await cloud.find_containers(make_connector(storage_account=LOGS), make_credential())
+            await all_containers(cloud, make_connector(), make_credential())
+        found = await all_containers(cloud, make_connector(storage_account=LOGS), make_credential())
     finally:
         await cloud.close()
     assert caught.value.reason is Reason.INVALID_FIELD

@@ -17,6 +17,7 @@ from support.azure_stack import (
     make_connector,
     make_credential,
 )
+from support.listing import container_scope
 from valetkey_broker.model import Permission, PermissionSet, SasRequest
 
 OPEN, OTHER = "demo-zenmlartifactstore", "demo-datasets"
@@ -25,10 +26,17 @@ REFUSED = (ClientAuthenticationError, HttpResponseError)
 
 async def _request(azure: AzureStack, *permissions: Permission) -> SasRequest:
     now = int(time.time())
-    key = await azure.cloud.delegation_key(
-        make_connector(), make_credential(), ML, starts=now - 900, expires=now + 3600
+    key = await azure.cloud.signing_key(make_connector(), make_credential(), ML, starts=now - 900, expires=now + 3600)
+    return SasRequest(
+        azure.profile,
+        container_scope(azure.profile, ML, OPEN),
+        PermissionSet(permissions),
+        now - 900,
+        now + 600,
+        "",
+        "lease-1",
+        key,
     )
-    return SasRequest(azure.profile, ML, OPEN, PermissionSet(permissions), now - 900, now + 600, "", "lease-1", key)
 
 
 @asynccontextmanager

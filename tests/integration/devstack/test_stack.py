@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from support.listing import all_containers
 from support.stack import RunningStack, running_stack
 from valetkey_broker.adapters.azure import AzureCloud
+from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.adapters.vault import VaultStateStore
 from valetkey_broker.errors import ConfigurationError
-from valetkey_broker.model import AuthMethod, AzureConfig, Connector, ConnectorType, Credential, ResourceType
+from valetkey_broker.model import AzureConfig, Connector, ConnectorType, Credential, ResourceType
 from valetkey_broker.settings import load_settings
 from valetkey_devstack.free_ports import is_free
 from valetkey_devstack.stack import CLOUD, DEMO_CONTAINERS, DevStack, Ports
@@ -51,7 +53,7 @@ async def _reached(stack: DevStack) -> list[str]:
         name="demo",
         uid="00000000-0000-0000-0000-000000000001",
         type=ConnectorType.AZURE,
-        auth_method=AuthMethod.SERVICE_PRINCIPAL,
+        auth_method="service-principal",
         resource_type=ResourceType.BLOB_CONTAINER,
         resource=None,
         azure=AzureConfig(stack.tenant_id, stack.client_id, settings.default_cloud, "", "", ""),
@@ -61,7 +63,7 @@ async def _reached(stack: DevStack) -> list[str]:
     )
     cloud = AzureCloud(settings.profiles())
     try:
-        found = await cloud.find_containers(connector, Credential(1, stack.client_secret))
+        found = await all_containers(cloud, connector, Credential(1, ClientSecret(stack.client_secret)))
     finally:
         await cloud.close()
     return [f"{container.account}/{container.name}" for container in found]

@@ -149,11 +149,11 @@ async def test_same_name_registered_at_once(tmp_path: Path, replicas: int) -> No
         async with running_broker(tmp_path / "two", store=one.store, cloud=cloud) as other:
             await other.ready()
             two = other if replicas == 2 else one
-            gate = cloud.hold("find_containers")
+            gate = cloud.hold("list_containers")
             calls = [
                 asyncio.ensure_future(_result(broker, secret_of(number))) for number, broker in enumerate((one, two))
             ]
-            await eventually(lambda: cloud.calls["find_containers"] == 2)
+            await eventually(lambda: cloud.calls["list_containers"] == 2)
             gate.set()
             results = await asyncio.gather(*calls)
             (winner,) = [number for number, result in enumerate(results) if result is None]
@@ -179,7 +179,7 @@ async def _result(broker: Broker, request: pb.CreateConnectorRequest) -> Failure
     return None
 
 
-@pytest.mark.parametrize("step", ["log_in", "find_containers", "delegation_key"])
+@pytest.mark.parametrize("step", ["log_in", "list_containers", "signing_key"])
 @pytest.mark.parametrize(
     ("reason", "code"),
     [

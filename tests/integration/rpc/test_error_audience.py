@@ -71,7 +71,7 @@ async def test_consumer_is_not_told_how_to_mend_a_connector(
     stocked: Broker, log: Log, ask: Ask, error: BrokerError
 ) -> None:
     """Who asks for a token learns that Azure refuses the connector, and whom to tell; the log has the remedy."""
-    stocked.cloud.fail("delegation_key", error)
+    stocked.cloud.fail("signing_key", error)
     seen = await ask(stocked, CONSUMER_KEY)
     assert seen.short == (grpc.StatusCode.FAILED_PRECONDITION, error.reason.name)
     assert "tell those who run the broker" in seen.message
@@ -95,7 +95,7 @@ async def test_those_who_run_the_broker_are_told_all(stocked: Broker, error: Bro
 @pytest.mark.parametrize(("key", "in_full"), [(CONSUMER_KEY, False), (VIEWER_KEY, False), (OPERATOR_KEY, True)])
 async def test_listing_tells_each_reader_their_own(stocked: Broker, key: str, in_full: bool) -> None:
     """The error that stands beside a connector in a listing is as discreet as one that fails the call."""
-    stocked.cloud.fail("find_containers", REFUSED)
+    stocked.cloud.fail("check_container", REFUSED)
     answer = await stocked.resources.ListResources(ListResourcesRequest(), metadata=bearer(key))
     (entry,) = answer.connectors
     said = f"{entry.error_message} {dict(entry.error.metadata)}".lower()
@@ -164,7 +164,7 @@ async def test_any_error_can_have_words_of_its_own_for_callers(stocked: Broker) 
         retry_after=2.0,
         public_message="storage account demoaccount cannot be reached",
     )
-    stocked.cloud.fail("delegation_key", error)
+    stocked.cloud.fail("signing_key", error)
     seen = await issued(stocked, CONSUMER_KEY)
     assert (seen.message, seen.retry_after) == ("storage account demoaccount cannot be reached", 2.0)
     assert seen.metadata == {"account": "demoaccount"}

@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,7 +20,8 @@ from valetkey.v1 import errors_pb2
 from valetkey.v1.connector_service_pb2 import VerifyConnectorRequest
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.model import Connector, Container, Credential
+from valetkey_broker.model import Connector, Credential
+from valetkey_broker.ports import AccountSearch
 from valetkey_broker.rpc.error_status import to_status
 
 PROTO = Path(__file__).parents[3] / "proto" / "valetkey" / "v1" / "errors.proto"
@@ -123,10 +123,10 @@ class Broken(FakeCloud):
     def _break(self) -> Any:
         raise RuntimeError(f"PLANTED secret {SECRET}") from KeyError(f"PLANTED cause {SECRET}")
 
-    async def find_containers(self, connector: Connector, credential: Credential) -> Sequence[Container]:
+    async def find_accounts(self, connector: Connector, credential: Credential) -> AccountSearch:
         return self._break()
 
-    async def delegation_key(self, *args: Any, **kwargs: Any) -> Any:
+    async def signing_key(self, *args: Any, **kwargs: Any) -> Any:
         return self._break()
 
 
@@ -155,12 +155,12 @@ async def test_unexpected_error_in_the_background(log: Log, tmp_path: Path) -> N
         await broker.ready()
         await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
         await broker.allow()
-        healthy = type(cloud).delegation_key
-        cloud.delegation_key = Broken.delegation_key.__get__(Broken())  # type: ignore[method-assign]
+        healthy = type(cloud).signing_key
+        cloud.signing_key = Broken.signing_key.__get__(Broken())  # type: ignore[method-assign]
         request = IssueTokenRequest(resource_id="demo", permissions=[1])
         told = await failure(broker.tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY)))
         assert told.short == (grpc.StatusCode.INTERNAL, "UNSPECIFIED")
-        cloud.delegation_key = healthy.__get__(cloud)  # type: ignore[method-assign]
+        cloud.signing_key = healthy.__get__(cloud)  # type: ignore[method-assign]
         assert (await broker.tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY))).sas_token
     assert "PLANTED" not in log.text
 

@@ -93,9 +93,9 @@ async def test_stop_lets_calls_in_flight_finish(stocked: Broker) -> None:
     """At stop health says NOT_SERVING first, new calls are refused, and the one in flight gets its token."""
     watch = stocked.health.Watch(health_pb2.HealthCheckRequest())
     assert (await watch.read()).status == SERVING
-    gate = stocked.cloud.hold("delegation_key")
+    gate = stocked.cloud.hold("signing_key")
     in_flight = stocked.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY))
-    await eventually(lambda: stocked.cloud.calls["delegation_key"] == 2)
+    await eventually(lambda: stocked.cloud.calls["signing_key"] == 2)
     stopping = asyncio.ensure_future(stocked.server.stop())
     assert (await watch.read()).status == NOT_SERVING
     watch.cancel()
@@ -115,9 +115,9 @@ async def test_stop_ends_within_the_grace_period(tmp_path: Path) -> None:
         await broker.ready()
         await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
         await broker.allow()
-        broker.cloud.hold("delegation_key")
+        broker.cloud.hold("signing_key")
         in_flight = broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY))
-        await eventually(lambda: broker.cloud.calls["delegation_key"] == 2)
+        await eventually(lambda: broker.cloud.calls["signing_key"] == 2)
         started = time.monotonic()
         await broker.server.stop()
         assert 0.25 < time.monotonic() - started < 2

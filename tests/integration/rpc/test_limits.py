@@ -46,7 +46,7 @@ async def test_deadline_is_capped(tmp_path: Path, own: float | None) -> None:
         await broker.ready()
         await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
         await broker.allow()
-        gate = broker.cloud.hold("delegation_key")
+        gate = broker.cloud.hold("signing_key")
         told = await failure(broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY), timeout=own))
         assert told.short == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
         assert told.metadata == {"limit": "0.2s"}
@@ -57,7 +57,7 @@ async def test_deadline_is_capped(tmp_path: Path, own: float | None) -> None:
 
 async def test_callers_own_deadline_holds(stocked: Broker) -> None:
     """A shorter deadline of the caller's is kept."""
-    gate = stocked.cloud.hold("delegation_key")
+    gate = stocked.cloud.hold("signing_key")
     started = asyncio.get_running_loop().time()
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stocked.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY), timeout=0.2)
@@ -155,9 +155,9 @@ async def test_request_id_in_every_record(stocked: Broker) -> None:
 
 async def test_caller_that_hangs_up(log: Log, stocked: Broker) -> None:
     """A caller who cancels gets no token, leaves no error, and does not take away the key others wait for."""
-    gate = stocked.cloud.hold("delegation_key")
+    gate = stocked.cloud.hold("signing_key")
     impatient = stocked.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY))
-    await eventually(lambda: stocked.cloud.calls["delegation_key"] == 2)  # One was for verifying.
+    await eventually(lambda: stocked.cloud.calls["signing_key"] == 2)  # One was for verifying.
     patient = stocked.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY))
     impatient.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -165,6 +165,6 @@ async def test_caller_that_hangs_up(log: Log, stocked: Broker) -> None:
     await asyncio.sleep(0.05)
     gate.set()
     assert (await patient).sas_token
-    assert stocked.cloud.calls["delegation_key"] == 2
+    assert stocked.cloud.calls["signing_key"] == 2
     assert stocked.cloud.calls["sign"] == 1
     assert not log.events("unexpected error")

@@ -155,7 +155,7 @@ async def test_one_failing_connector_does_not_hide_the_others(broker: Broker) ->
 
 async def test_all_connectors_failing(five: Broker) -> None:
     """With Azure away the list still comes, an error in each row, with the time to come back."""
-    five.cloud.fail("find_containers", BrokerError(Reason.CLOUD_THROTTLED, "later", retry_after=3))
+    five.cloud.fail("list_containers", BrokerError(Reason.CLOUD_THROTTLED, "later", retry_after=3))
     answer = await five.resources.ListResources(ListResourcesRequest(), metadata=bearer(VIEWER_KEY))
     assert [row.error.retry_delay.seconds for row in answer.connectors] == [3] * 5
     assert {row.error_message for row in answer.connectors} == {"later"}

@@ -199,7 +199,7 @@ async def test_what_is_no_decision_is_not_recorded(broker: Broker) -> None:
     await failure(nope(b""))
     with pytest.raises(grpc.aio.AioRpcError):
         await issue(broker, resource_id="a//b")
-    broker.cloud.fail("delegation_key", Reason.CLOUD_UNAVAILABLE, times=1)
+    broker.cloud.fail("signing_key", Reason.CLOUD_UNAVAILABLE, times=1)
     with pytest.raises(grpc.aio.AioRpcError):
         await issue(broker)
     await broker.healthy()

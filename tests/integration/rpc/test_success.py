@@ -46,7 +46,7 @@ async def test_create_connector_verifies_stores_and_shows_what_it_reaches(broker
     assert [(r.resource_id, r.account, r.url) for r in answer.resources] == [
         ("az://demo", "demoaccount", "https://demoaccount.blob.invalid/demo")
     ]
-    assert {"log_in", "find_containers", "delegation_key"} <= set(broker.cloud.calls)
+    assert {"log_in", "list_containers", "signing_key"} <= set(broker.cloud.calls)
     document = await broker.store.read("credentials/azure-blob-demo")
     assert document is not None
     assert set(document.data) == {"client_secret", "change"}

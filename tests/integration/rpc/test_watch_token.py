@@ -390,7 +390,7 @@ async def test_first_token_malformed(broker: Broker, fields: dict[str, Any], rea
 
 async def test_first_token_without_azure_or_ledger(broker: Broker) -> None:
     """Where the first token cannot be had the call fails with the reason, and nothing leaves."""
-    broker.cloud.fail("delegation_key", Reason.CLOUD_UNAVAILABLE, times=1)
+    broker.cloud.fail("signing_key", Reason.CLOUD_UNAVAILABLE, times=1)
     assert (await refused(watch(broker))).reason == "CLOUD_UNAVAILABLE"
     ledger_of(broker).fail_with = ledger_down()
     told = await refused(watch(broker))

@@ -15,7 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from valetkey_broker.adapters.azure import sas
-from valetkey_broker.model import CloudProfile, DelegationKey, InvalidFieldError, Permission, PermissionSet, SasRequest
+from valetkey_broker.model import (
+    CloudProfile,
+    Container,
+    InvalidFieldError,
+    Permission,
+    PermissionSet,
+    SasRequest,
+    Scope,
+    ScopeKind,
+    SigningKey,
+)
 
 PROFILE = CloudProfile("any", "https://login.invalid", "", "https://{account}.blob.invalid")
 NOW = 1_750_000_000
@@ -28,29 +38,38 @@ def sign(request: SasRequest) -> str:
 
 
 def _sign_with(field: str, value: Any) -> str:
-    changes: dict[str, Any] = {field: value}
-    return sign(replace(REQUEST, **changes))
+    change: dict[str, Any] = {field: value}
+    if field in ("account", "container"):
+        change = {"scope": replace(REQUEST.scope, **change)}
+    return sign(replace(REQUEST, **change))
 
 
-def _key() -> DelegationKey:
+def _key() -> UserDelegationKey:
     material = UserDelegationKey()  # type: ignore[no-untyped-call]
     material.signed_oid = material.signed_tid = "11111111-1111-1111-1111-111111111111"
     material.signed_start, material.signed_expiry = "2025-06-15T00:00:00Z", "2025-06-16T00:00:00Z"
     material.signed_service, material.signed_version = "b", "2025-01-05"
     material.value = base64.b64encode(bytes(32)).decode()
-    return DelegationKey("demoaccount", NOW - 900, NOW + 7200, material)
+    return material
+
+
+def _signing_key(material: UserDelegationKey | None = None, account: str = "demoaccount") -> SigningKey:
+    return SigningKey(account, NOW - 900, NOW + 7200, sas.user_delegation_signer(account, material or _key()))
+
+
+def _scope(account: str = "demoaccount", container: str = "demo-container") -> Scope:
+    return Scope.of_container(Container(account, container, PROFILE.container_url(account, container)))
 
 
 REQUEST = SasRequest(
     profile=PROFILE,
-    account="demoaccount",
-    container="demo-container",
+    scope=_scope(),
     permissions=PermissionSet(Permission),
     starts=NOW - 900,
     expires=NOW + 900,
     source_ip="",
     lease_id="0f9d7c52-6a3e-4a53-9d53-0f3a4f4f6c11",
-    key=_key(),
+    key=_signing_key(),
 )
 
 
@@ -83,7 +102,7 @@ def test_a_sas_has_these_fields_and_no_others() -> None:
 )
 def test_no_breaking_character_is_ever_signed(field: str, before: str, bad: str, after: str) -> None:
     """The SDK signs a newline verbatim, and the later fields shift; here such a value ends in an error."""
-    good = getattr(REQUEST, field)
+    good = getattr(REQUEST.scope if field in ("account", "container") else REQUEST, field)
     for value in (before + bad + after, good + bad, bad + good):
         with pytest.raises(InvalidFieldError):
             _sign_with(field, value)
@@ -107,7 +126,7 @@ def test_what_is_signed_is_one_plain_line(field: str, value: str) -> None:
 @pytest.mark.parametrize("name", ["$root", "$web", "$logs", "abc", "a" * 63])
 def test_every_container_name_azure_knows_can_be_signed(name: str) -> None:
     """The gate at signing refuses no container that the edge let in."""
-    assert "sig=" in sign(replace(REQUEST, container=name))
+    assert "sig=" in _sign_with("container", name)
 
 
 def test_a_token_never_outlives_its_key() -> None:
@@ -122,7 +141,7 @@ def test_a_token_never_outlives_its_key() -> None:
 def test_a_key_signs_for_its_own_account_only() -> None:
     """A mixed-up key would give a token nobody can use, or one for the wrong account."""
     with pytest.raises(InvalidFieldError):
-        sign(replace(REQUEST, account="otheraccount"))
+        _sign_with("account", "otheraccount")
 
 
 def test_each_field_shapes_the_signature() -> None:
@@ -166,22 +185,21 @@ def test_tokens_are_those_of_the_azure_sdk(
 ) -> None:
     """Filling in a layout gives, byte for byte, what azure-storage-blob gives for the same fields."""
     key = _key()
-    key.material.value = base64.b64encode(secret).decode()
+    key.value = base64.b64encode(secret).decode()
     request = SasRequest(
         profile=replace(PROFILE, correlation_id=correlated),
-        account=account,
-        container=container,
+        scope=_scope(account, container),
         permissions=PermissionSet(permissions),
         starts=starts,
         expires=min(starts + life, NOW + 7200),
         source_ip=source_ip,
         lease_id=str(lease_id),
-        key=replace(key, account=account),
+        key=_signing_key(key, account),
     )
     expected = generate_container_sas(
         account,
         container,
-        user_delegation_key=key.material,
+        user_delegation_key=key,
         permission=request.permissions.sp,
         start=datetime.fromtimestamp(request.starts, UTC),
         expiry=datetime.fromtimestamp(request.expires, UTC),
@@ -194,20 +212,28 @@ def test_tokens_are_those_of_the_azure_sdk(
 
 def test_one_caller_with_many_addresses_does_not_keep_others_from_the_short_way() -> None:
     """Layouts are bounded, and those that were asked for last are there."""
-    key = _key()
+    key = _signing_key()
     for number in range(sas._MOST_SHAPES + 10):
         sign(replace(REQUEST, key=key, source_ip=f"10.0.{number // 250}.{number % 250}"))
-    sign(replace(REQUEST, key=key, container="another"))
-    shapes = sas._LAYOUTS[key.material]
+    sign(replace(REQUEST, key=key, scope=_scope(container="another")))
+    shapes = key.material._layouts
     assert len(shapes) == sas._MOST_SHAPES
     assert any("another" in shape for shape in shapes)
 
 
 def test_a_key_that_is_forgotten_takes_its_layouts_along() -> None:
     """What signs must not stay in memory after its connector went."""
-    key = _key()
+    key = _signing_key()
     sign(replace(REQUEST, key=key))
     alive = weakref.ref(key.material)
     del key
     gc.collect()
     assert alive() is None
+
+
+def test_a_kind_of_scope_without_a_layout_cannot_be_signed() -> None:
+    """A directory is not signed as something wider because nobody has said how directories are signed."""
+    with pytest.raises(KeyError):
+        sign(replace(REQUEST, scope=replace(_scope(), kind=ScopeKind.DIRECTORY, path="models")))
+    with pytest.raises(InvalidFieldError):
+        sign(replace(REQUEST, scope=replace(_scope(), path="models")))

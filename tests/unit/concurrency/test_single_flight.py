@@ -45,7 +45,7 @@ async def test_all_callers_get_the_outcome_of_one_flight() -> None:
     flights, work = SingleFlight[str, str]("test"), Work()
     tasks = await callers(flights, work, 50)
     assert "a" in flights
-    assert flights.keys() == ("a",)
+    assert flights.active() == ("a",)
     work.outcome.set_result("key")
     assert await asyncio.gather(*tasks) == ["key"] * 50
     assert work.begun == 1
@@ -118,7 +118,7 @@ async def test_an_error_that_nobody_waited_for_is_marked_as_seen(complaints: lis
     await asyncio.gather(caller, return_exceptions=True)
     for _ in range(3):
         await asyncio.sleep(0)
-    assert flights.keys() == ()
+    assert flights.active() == ()
     del left, alone, caller
     gc.collect()
     await asyncio.sleep(0)
@@ -164,6 +164,6 @@ async def test_close_waits_until_all_flights_have_ended() -> None:
     tasks = [(await callers(flights, work, 1, str(key)))[0] for key, work in enumerate(works)]
     await flights.close()
     assert [work.ended for work in works] == [1, 1]
-    assert flights.keys() == ()
+    assert flights.active() == ()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [FlightCancelledError] * 2

@@ -9,10 +9,13 @@ import pytest
 from support.core import CLIENT, OTHER_PROFILE, PLANTED, PROFILE, PROFILES, TENANT, FakeClock, Replica
 from support.fake_cloud import FakeCloud
 from support.fake_store import FakeStateStore
+from valetkey_broker.adapters.azure import AUTH_METHODS
+from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
+from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry, NewConnector
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
-    AuthMethod,
     AzureConfig,
     Connector,
     ConnectorType,
@@ -23,6 +26,7 @@ from valetkey_broker.model import (
     ResourceType,
     Secret,
 )
+from valetkey_broker.ports import AccountSearch
 
 _UUID = "0f9d7c52-6a3e-4a53-9d53-0f3a4f4f6c11"
 
@@ -39,6 +43,8 @@ class Registry:
             repository=self.replica.repository,
             memory=self.replica.memory,
             cloud=self.cloud,
+            reach=ReachCache(CloudQuestions(self.cloud, self.replica.repository.credential, 0.5), FakeClock(), 300),
+            auth_methods=AUTH_METHODS,
             profiles=PROFILES,
             default_cloud="dev",
             clock=FakeClock(),
@@ -52,11 +58,11 @@ class Registry:
         new = NewConnector(
             name=name,
             type=ConnectorType.AZURE,
-            auth_method=AuthMethod.SERVICE_PRINCIPAL,
+            auth_method="service-principal",
             resource_type=ResourceType.BLOB_CONTAINER,
             resource_id=resource_id,
             azure=AzureConfig(**given),
-            client_secret=Secret(secret),
+            secrets={"client_secret": Secret(secret)},
         )
         assert PLANTED not in repr(new)
         connector, _ = await self.registry.create(new, created_by="key:ops")
@@ -77,7 +83,7 @@ async def test_a_connector_is_stored_after_it_was_verified(registry: Registry) -
     assert registry.registry.get("azure-blob-demo") == connector
     assert registry.cloud.forgotten == [connector.uid]
     credential = await registry.replica.repository.credential(connector)
-    assert credential.client_secret.reveal() == PLANTED
+    assert credential.value == ClientSecret(Secret(PLANTED))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +133,7 @@ async def test_a_full_url_names_the_account(registry: Registry, resource_id: str
     connector = await registry.create(resource_id=resource_id)
     assert connector.azure.storage_account == "two"
     assert connector.resource == ResourceId("demo", account="two")
-    assert [c.account for c in await registry.registry.verify(connector.name)] == ["two"]
+    assert [c.account for c in (await registry.registry.verify(connector.name)).containers] == ["two"]
 
 
 async def test_a_url_and_the_same_account_agree(registry: Registry) -> None:
@@ -151,7 +157,7 @@ async def test_a_short_id_of_two_accounts_is_not_guessed(registry: Registry) -> 
     assert registry.replica.store.calls["write"] == 0
 
 
-@pytest.mark.parametrize("step", ["log_in", "find_containers", "delegation_key"])
+@pytest.mark.parametrize("step", ["log_in", "list_containers", "signing_key"])
 async def test_a_failed_verification_stores_nothing(registry: Registry, step: Any) -> None:
     """Neither connector nor secret is left behind, and the clients of the draft are closed."""
     registry.cloud.fail(step, Reason.CLOUD_PERMISSION_MISSING)
@@ -234,12 +240,12 @@ async def test_verify_logs_in_anew(registry: Registry) -> None:
 class MoodyCloud(FakeCloud):
     """A cloud that fails for connectors called `bad` and never answers those called `slow`."""
 
-    async def find_containers(self, connector: Connector, credential: Credential) -> Any:
+    async def find_accounts(self, connector: Connector, credential: Credential) -> AccountSearch:
         if connector.name == "bad":
             raise BrokerError(Reason.CLOUD_THROTTLED, "later", retry_after=7)
         if connector.name == "slow":
             await asyncio.sleep(60)
-        return await super().find_containers(connector, credential)
+        return await super().find_accounts(connector, credential)
 
 
 async def test_one_failing_connector_does_not_hide_the_others() -> None:
@@ -248,7 +254,7 @@ async def test_one_failing_connector_does_not_hide_the_others() -> None:
     good = await registry.create("good")
     others = [
         await registry.replica.repository.create_connector(
-            replace(good, name=name, uid=name, credential_version=0), Secret(PLANTED)
+            replace(good, name=name, uid=name, credential_version=0), ClientSecret(Secret(PLANTED))
         )
         for name in ("bad", "slow")
     ]
@@ -294,6 +300,6 @@ async def test_listing_in_a_loop_is_no_load_on_azure(registry: Registry) -> None
     for _ in range(2):
         reached = await asyncio.gather(*(registry.registry.reach([connector], None) for _ in range(20)))
         assert all(len(reach.containers) == 3 for (reach,) in reached)
-    assert registry.cloud.calls["find_containers"] == 1
+    assert registry.cloud.calls["list_containers"] == 2
     await registry.registry.verify(connector.name)
-    assert registry.cloud.calls["find_containers"] == 2
+    assert registry.cloud.calls["list_containers"] == 4

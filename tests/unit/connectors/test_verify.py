@@ -2,13 +2,13 @@
 
 import pytest
 
-from support.core import NOW, PLANTED, PROFILE, FakeClock, make_connector
+from support.core import NOW, PROFILE, FakeClock, credential_of, make_connector
 from support.fake_cloud import FakeCloud
-from valetkey_broker.connectors.verify import pinned, serving, verify
+from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.outcome import Reach, own_container
+from valetkey_broker.connectors.verify import pinned, verify
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.model import Connector, Container, Credential, DelegationKey, ResourceId, Secret
-
-_CREDENTIAL = Credential(1, Secret(PLANTED))
+from valetkey_broker.model import Connector, Container, Credential, ResourceId, SigningKey
 
 
 class PartlyClosedCloud(FakeCloud):
@@ -17,12 +17,12 @@ class PartlyClosedCloud(FakeCloud):
     closed_accounts: tuple[str, ...] = ()
     error: Exception = BrokerError(Reason.CLOUD_PERMISSION_MISSING, "no key for you")
 
-    async def delegation_key(
+    async def signing_key(
         self, connector: Connector, credential: Credential, account: str, *, starts: float, expires: float
-    ) -> DelegationKey:
+    ) -> SigningKey:
         if account in self.closed_accounts:
             raise self.error
-        return await super().delegation_key(connector, credential, account, starts=starts, expires=expires)
+        return await super().signing_key(connector, credential, account, starts=starts, expires=expires)
 
 
 def _cloud(*closed: str) -> PartlyClosedCloud:
@@ -31,46 +31,47 @@ def _cloud(*closed: str) -> PartlyClosedCloud:
     return cloud
 
 
-def _urls(containers: object) -> list[str]:
-    assert isinstance(containers, list)
-    return [container.url for container in containers]
+async def _verify(cloud: FakeCloud, connector: Connector) -> Reach:
+    return await verify(CloudQuestions(cloud, credential_of, 1), FakeClock(), connector)
+
+
+def _urls(reach: Reach) -> list[str]:
+    return [container.url for container in reach.containers]
 
 
 async def test_all_steps_are_taken() -> None:
     """A connector is proved by a log-in, a listing and one delegation key an account."""
     cloud = _cloud()
-    containers = await verify(cloud, FakeClock(), make_connector(), _CREDENTIAL)
+    containers = await _verify(cloud, make_connector())
     assert _urls(containers) == [
         "https://one.blob.dev.invalid/demo",
         "https://one.blob.dev.invalid/models",
         "https://two.blob.dev.invalid/demo",
     ]
-    assert cloud.calls == {"log_in": 1, "find_containers": 1, "delegation_key": 2}
+    assert cloud.calls == {"log_in": 1, "find_accounts": 1, "list_containers": 2, "signing_key": 2}
     assert all(key.starts < NOW < key.expires for key in cloud.keys)
 
 
-@pytest.mark.parametrize("step", ["log_in", "find_containers", "delegation_key"])
+@pytest.mark.parametrize("step", ["log_in", "list_containers", "signing_key"])
 async def test_the_first_failing_step_is_the_error(step: str) -> None:
     """What Azure said at that step reaches the operator unchanged."""
     cloud = _cloud()
     cloud.fail(step, Reason.CLOUD_PERMISSION_MISSING)  # type: ignore[arg-type]
     with pytest.raises(BrokerError) as caught:
-        await verify(cloud, FakeClock(), make_connector(), _CREDENTIAL)
+        await _verify(cloud, make_connector())
     assert caught.value.metadata["step"] == step
     assert caught.value.metadata["azure_code"] == "FakeFailure"
 
 
 async def test_an_account_without_keys_is_left_out() -> None:
     """What lists and cannot be signed for is not shown as reached."""
-    assert _urls(await verify(_cloud("one"), FakeClock(), make_connector(), _CREDENTIAL)) == [
-        "https://two.blob.dev.invalid/demo"
-    ]
+    assert _urls(await _verify(_cloud("one"), make_connector())) == ["https://two.blob.dev.invalid/demo"]
 
 
 async def test_no_account_with_keys_is_an_error() -> None:
     """A connector that can sign nothing is no connector."""
     with pytest.raises(BrokerError, match="no key for you"):
-        await verify(_cloud("one", "two"), FakeClock(), make_connector(), _CREDENTIAL)
+        await _verify(_cloud("one", "two"), make_connector())
 
 
 async def test_an_unforeseen_failure_is_not_swallowed() -> None:
@@ -78,38 +79,41 @@ async def test_an_unforeseen_failure_is_not_swallowed() -> None:
     cloud = _cloud("one")
     cloud.error = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
-        await verify(cloud, FakeClock(), make_connector(), _CREDENTIAL)
+        await _verify(cloud, make_connector())
 
 
 async def test_an_empty_account_is_asked_for_a_key_all_the_same() -> None:
     """A fresh account without containers is proved before the first container comes."""
     cloud = FakeCloud({"empty": []})
-    assert list(await verify(cloud, FakeClock(), make_connector(storage_account="empty"), _CREDENTIAL)) == []
-    assert cloud.calls["delegation_key"] == 1
+    assert (await _verify(cloud, make_connector(storage_account="empty"))).containers == []
+    assert cloud.calls["signing_key"] == 1
 
 
 async def test_nothing_reached_is_no_failure_for_a_multi_instance_connector() -> None:
     """A service principal that reaches nothing yet may be registered; what it reaches is shown, which is nothing."""
-    assert list(await verify(FakeCloud(), FakeClock(), make_connector(), _CREDENTIAL)) == []
+    assert (await _verify(FakeCloud(), make_connector())).containers == []
 
 
 def _container(account: str, name: str) -> Container:
     return Container(account, name, f"https://{account}.blob.dev.invalid/{name}")
 
 
+def _own(connector: Connector, containers: list[Container], *, name_others: bool = False) -> Container:
+    return own_container(connector, Reach(containers), name_others=name_others)
+
+
 def test_a_single_instance_connector_serves_its_own_only() -> None:
     """Also where another account has a container of the same name."""
     both = [_container("one", "demo"), _container("two", "demo"), _container("two", "models")]
-    assert serving(make_connector(resource="demo", account="two"), both) == [both[1]]
-    assert serving(make_connector(resource="models"), both) == [both[2]]
-    assert serving(make_connector(), both) == both
+    assert _own(make_connector(resource="demo", account="two"), both) == both[1]
+    assert _own(make_connector(resource="models"), both) == both[2]
 
 
 def test_a_short_id_of_two_accounts_is_ambiguous() -> None:
     """The error lists both, so that the operator can choose; nothing is guessed."""
     both = [_container("two", "demo"), _container("one", "demo")]
     with pytest.raises(BrokerError, match="give the full URL") as caught:
-        serving(make_connector(resource="demo"), both)
+        _own(make_connector(resource="demo"), both)
     assert caught.value.reason is Reason.RESOURCE_AMBIGUOUS
     assert caught.value.metadata["candidates"] == "https://one.blob.dev.invalid/demo https://two.blob.dev.invalid/demo"
 
@@ -121,9 +125,7 @@ def test_a_short_id_of_two_accounts_is_ambiguous() -> None:
 def test_a_container_that_is_not_reached_is_told_with_those_that_are(reached: int, words: str) -> None:
     """A typing error shows at once, and a long list does not bury it."""
     with pytest.raises(BrokerError) as caught:
-        serving(
-            make_connector(resource="demo"), [_container("one", f"c-{n}") for n in range(reached)], name_others=True
-        )
+        _own(make_connector(resource="demo"), [_container("one", f"c-{n}") for n in range(reached)], name_others=True)
     assert caught.value.reason is Reason.RESOURCE_NOT_FOUND
     assert caught.value.message.endswith(words)
 
@@ -131,9 +133,45 @@ def test_a_container_that_is_not_reached_is_told_with_those_that_are(reached: in
 def test_others_are_not_named_unless_asked_for() -> None:
     """What consumers may come to see names only what the connector is for."""
     with pytest.raises(BrokerError) as caught:
-        serving(make_connector(resource="demo"), [_container("one", "board-minutes")])
+        _own(make_connector(resource="demo"), [_container("one", "board-minutes")])
     assert caught.value.message == "connector azure-blob-demo does not reach az://demo"
     assert "board-minutes" not in str(caught.value.metadata)
+
+
+def _away(account: str) -> BrokerError:
+    return BrokerError(Reason.CLOUD_UNAVAILABLE, f"no answer from {account}")
+
+
+async def test_a_sick_account_does_not_spoil_the_others() -> None:
+    """What is known of the healthy one stays, and the error of the other stands beside it."""
+    cloud = _cloud()
+    cloud.sick["one"] = _away("one")
+    reach = await _verify(cloud, make_connector())
+    assert _urls(reach) == ["https://two.blob.dev.invalid/demo"]
+    assert [(each.account, each.error.reason) for each in reach.errors] == [("one", Reason.CLOUD_UNAVAILABLE)]
+
+
+async def test_an_own_container_is_proved_without_any_listing() -> None:
+    """Rights on that container, and to get a key, are enough: the account of the container is known."""
+    cloud = _cloud()
+    cloud.unlistable = {"one", "two"}
+    cloud.sick["two"] = _away("two")
+    for connector in (
+        make_connector(resource="models", account="one"),
+        make_connector(resource="models", storage_account="one"),
+    ):
+        cloud.calls.clear()
+        assert _urls(await _verify(cloud, connector)) == ["https://one.blob.dev.invalid/models"]
+        assert cloud.calls == {"log_in": 1, "check_container": 1, "signing_key": 1}
+
+
+async def test_a_missing_own_container_may_be_in_an_account_that_is_away() -> None:
+    """A passing error never becomes `not found`."""
+    cloud = _cloud()
+    cloud.sick["one"] = _away("one")
+    with pytest.raises(BrokerError) as caught:
+        await _verify(cloud, make_connector(resource="models"))
+    assert caught.value.reason is Reason.CLOUD_UNAVAILABLE
 
 
 def test_a_pinned_connector_knows_its_account() -> None:

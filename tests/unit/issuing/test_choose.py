@@ -1,25 +1,27 @@
 """ConnectorChooser: the one container that a resource id means, and never a guess."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
 from support.core import PROFILE, PROFILES, FakeClock, credential_of, make_connector, principal
 from support.fake_cloud import FakeCloud
+from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.issuing.choose import Choice, ConnectorChooser
-from valetkey_broker.issuing.directory import ContainerDirectory
 from valetkey_broker.model import Connector, Container, Credential, ResourceId
+from valetkey_broker.ports import AccountSearch
 
 
 class BoundCloud(FakeCloud):
     """A cloud in which a connector called `bad` fails."""
 
-    async def find_containers(self, connector: Connector, credential: Credential) -> Sequence[Container]:
+    async def find_accounts(self, connector: Connector, credential: Credential) -> AccountSearch:
         if connector.name == "bad":
             raise BrokerError(Reason.CLOUD_CREDENTIAL_REJECTED, "the secret of bad is wrong")
-        return await super().find_containers(connector, credential)
+        return await super().find_accounts(connector, credential)
 
 
 class Chooser:
@@ -27,10 +29,8 @@ class Chooser:
 
     def __init__(self) -> None:
         self.cloud = BoundCloud({"one": ["demo", "models"], "two": ["demo"]}, profile=PROFILE)
-        self.directory = ContainerDirectory(
-            cloud=self.cloud, credential=credential_of, clock=FakeClock(), fresh_seconds=300, timeout_seconds=1
-        )
-        self.chooser = ConnectorChooser(PROFILES, self.directory)
+        self.reach = ReachCache(CloudQuestions(self.cloud, credential_of, 1), FakeClock(), 300)
+        self.chooser = ConnectorChooser(PROFILES, self.reach)
 
     async def choose(self, resource: str, *connectors: Connector) -> Choice:
         caller = principal(name="key:caller")
@@ -47,7 +47,7 @@ async def chooser() -> AsyncIterator[Chooser]:
     """The cloud has demo in the accounts one and two, and models in one."""
     chooser = Chooser()
     yield chooser
-    await chooser.directory.close()
+    await chooser.reach.close()
 
 
 async def test_a_single_instance_connector_needs_no_listing(chooser: Chooser) -> None:

@@ -26,17 +26,18 @@ from support.core import (
 )
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger, ledger_down
+from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.authn.api_key import ApiKeyVerifier
 from valetkey_broker.authn.roles import RoleBindings
 from valetkey_broker.authz.policy import Policy
+from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.issuing.choose import ConnectorChooser
-from valetkey_broker.issuing.delegation_keys import DelegationKeys
-from valetkey_broker.issuing.directory import ContainerDirectory
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.request import TokenRequest
+from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.model import (
-    DelegationKey,
     Event,
     EventKind,
     InvalidFieldError,
@@ -46,6 +47,7 @@ from valetkey_broker.model import (
     Principal,
     Role,
     Secret,
+    SigningKey,
     Standing,
 )
 from valetkey_broker.settings import IssuingSettings
@@ -64,21 +66,17 @@ class Issuing:
         self.ledger = FakeLedger()
         self.policy = Policy(self.replica.memory, self.clock)
         credential = self.replica.repository.credential
-        self.keys = DelegationKeys(
-            cloud=self.cloud,
-            credential=credential,
+        self.keys = SigningKeys(
+            questions=CloudQuestions(self.cloud, credential, 1),
             clock=self.clock,
             key_seconds=24 * 3600,
             skew_seconds=900,
-            timeout_seconds=1,
         )
-        self.directory = ContainerDirectory(
-            cloud=self.cloud, credential=credential, clock=self.clock, fresh_seconds=300, timeout_seconds=1
-        )
+        self.reach = ReachCache(CloudQuestions(self.cloud, credential, 1), self.clock, 300)
         self.issuer = Issuer(
             memory=self.replica.memory,
             policy=self.policy,
-            chooser=ConnectorChooser(PROFILES, self.directory),
+            chooser=ConnectorChooser(PROFILES, self.reach),
             keys=self.keys,
             cloud=self.cloud,
             ledger=self.ledger,
@@ -88,7 +86,9 @@ class Issuing:
 
     async def seed(self) -> None:
         for name in ("azure-blob-demo", "other"):
-            await self.replica.repository.create_connector(make_connector(name, version=0), Secret(PLANTED))
+            await self.replica.repository.create_connector(
+                make_connector(name, version=0), ClientSecret(Secret(PLANTED))
+            )
         self.grant()
         self.replica.store.calls.clear()
 
@@ -113,7 +113,7 @@ async def issuing() -> AsyncIterator[Issuing]:
     await issuing.seed()
     yield issuing
     await issuing.keys.close()
-    await issuing.directory.close()
+    await issuing.reach.close()
 
 
 async def test_a_token_says_what_was_asked(issuing: Issuing) -> None:
@@ -126,7 +126,11 @@ async def test_a_token_says_what_was_asked(issuing: Issuing) -> None:
     assert (request.starts, request.expires) == (NOW - 900, NOW + 1800) == (lease.starts, lease.expires)
     assert (request.lease_id, request.permissions, request.profile) == (lease.id, lease.permissions, PROFILE)
     assert (lease.principal, lease.connector, lease.credential_version) == ("key:trainer", "azure-blob-demo", 1)
-    assert (lease.account, lease.container, lease.url) == ("acc", "demo", "https://acc.blob.dev.invalid/demo")
+    assert (lease.scope.account, lease.scope.container, lease.scope.url) == (
+        "acc",
+        "demo",
+        "https://acc.blob.dev.invalid/demo",
+    )
     assert lease.grant == "training"
     (event,) = issuing.ledger.recorded
     assert (event.kind, event.lease_id, event.expires) == (EventKind.TOKEN_ISSUED, lease.id, lease.expires)
@@ -240,7 +244,7 @@ async def test_an_unrecorded_token_does_not_leave(issuing: Issuing) -> None:
     assert "sig=" not in str(caught.value) + repr(caught.value.metadata)
 
 
-@pytest.mark.parametrize("call", ["find_containers", "delegation_key", "sign"])
+@pytest.mark.parametrize("call", ["list_containers", "signing_key", "sign"])
 async def test_a_failing_cloud_leaves_no_record(issuing: Issuing, call: Any) -> None:
     """What was not issued does not stand in the ledger."""
     issuing.cloud.fail(call, Reason.CLOUD_UNAVAILABLE)
@@ -254,7 +258,7 @@ async def test_a_token_never_outlives_its_key(issuing: Issuing) -> None:
     """With Azure away and a key that ends early, the token ends with it."""
     await issuing.issue()
     (key,) = issuing.cloud.keys
-    issuing.cloud.fail("delegation_key", Reason.CLOUD_UNAVAILABLE)
+    issuing.cloud.fail("signing_key", Reason.CLOUD_UNAVAILABLE)
     issuing.clock.now = key.expires - 300
     with capture_logs():
         lease = await issuing.issue(ttl=3600)
@@ -272,14 +276,14 @@ async def test_a_token_does_not_begin_before_its_key() -> None:
         (key,) = issuing.cloud.keys
         assert key.starts <= lease.starts <= issuing.clock.now - 899
     await issuing.keys.close()
-    await issuing.directory.close()
+    await issuing.reach.close()
 
 
 class LateKeyCloud(FakeCloud):
     """A cloud whose keys begin ten and a half seconds ago, whatever was asked."""
 
-    async def delegation_key(self, *args: Any, starts: float, expires: float) -> DelegationKey:
-        key = await super().delegation_key(*args, starts=starts, expires=expires)
+    async def signing_key(self, *args: Any, starts: float, expires: float) -> SigningKey:
+        key = await super().signing_key(*args, starts=starts, expires=expires)
         return replace(key, starts=NOW - 10.5)
 
 
@@ -289,7 +293,7 @@ async def test_a_key_that_begins_late_makes_a_token_that_begins_late() -> None:
     await issuing.seed()
     assert (await issuing.issue()).starts == NOW - 10
     await issuing.keys.close()
-    await issuing.directory.close()
+    await issuing.reach.close()
 
 
 async def test_a_deleted_connector_issues_nothing(issuing: Issuing) -> None:
@@ -348,7 +352,7 @@ async def test_the_grant_shortens_and_binds_the_token(issuing: Issuing) -> None:
     assert (await issuing.issue(ttl=600)).expires == NOW + 30
 
 
-@pytest.mark.parametrize("held", ["find_containers", "delegation_key"])
+@pytest.mark.parametrize("held", ["list_containers", "signing_key"])
 async def test_a_grant_taken_away_while_azure_is_asked_gives_nothing(issuing: Issuing, held: Any) -> None:
     """Asking takes seconds: what holds is what the grants say when the token is signed."""
     gate = issuing.cloud.hold(held)
@@ -367,9 +371,9 @@ async def test_a_grant_taken_away_while_azure_is_asked_gives_nothing(issuing: Is
 async def test_a_grant_that_ends_while_azure_is_asked_gives_nothing(issuing: Issuing) -> None:
     """A token never begins its life after its grant has ended."""
     issuing.grant(expires=NOW + 30)
-    gate = issuing.cloud.hold("delegation_key")
+    gate = issuing.cloud.hold("signing_key")
     asking = asyncio.create_task(issuing.issue())
-    while not issuing.cloud.calls["delegation_key"]:  # noqa: ASYNC110
+    while not issuing.cloud.calls["signing_key"]:  # noqa: ASYNC110
         await asyncio.sleep(0)
     issuing.clock.now += 31
     gate.set()
@@ -382,22 +386,22 @@ async def test_a_grant_that_ends_while_azure_is_asked_gives_nothing(issuing: Iss
 async def test_only_granted_connectors_are_asked(issuing: Issuing) -> None:
     """Of two connectors that might serve a container, the one without a grant is not even looked at."""
     asked: list[str] = []
-    find = issuing.cloud.find_containers
+    find = issuing.cloud.list_containers
 
-    async def noting(connector: Any, credential: Any) -> Any:
+    async def noting(connector: Any, credential: Any, account: Any) -> Any:
         asked.append(connector.name)
-        return await find(connector, credential)
+        return await find(connector, credential, account)
 
-    issuing.cloud.find_containers = noting  # type: ignore[method-assign]
+    issuing.cloud.list_containers = noting  # type: ignore[method-assign]
     await issuing.issue()
     assert asked == ["azure-blob-demo"]
 
 
 async def _issued_around(issuing: Issuing, caller: Principal, meanwhile: Callable[[], None]) -> Reason:
     """Returns why there was no token, where `meanwhile` happened as Azure was being asked for a key."""
-    gate = issuing.cloud.hold("delegation_key")
+    gate = issuing.cloud.hold("signing_key")
     asking = asyncio.create_task(issuing.issue(caller))
-    while not issuing.cloud.calls["delegation_key"]:  # noqa: ASYNC110
+    while not issuing.cloud.calls["signing_key"]:  # noqa: ASYNC110
         await asyncio.sleep(0)
     meanwhile()
     await asyncio.sleep(0.002)
@@ -454,7 +458,7 @@ async def test_a_change_of_another_key_does_no_harm(issuing: Issuing) -> None:
         return Standing.GOOD
 
     issuing.issuer.standing = standing
-    gate = issuing.cloud.hold("delegation_key")
+    gate = issuing.cloud.hold("signing_key")
     asking = asyncio.create_task(issuing.issue())
     await asyncio.sleep(0.002)
     issuing.replica.memory.put_api_key(make_api_key(name="other"))

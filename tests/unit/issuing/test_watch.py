@@ -23,12 +23,13 @@ from support.core import (
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger, ledger_down
 from valetkey_broker.authz.policy import Policy
+from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.issuing.choose import ConnectorChooser
-from valetkey_broker.issuing.delegation_keys import DelegationKeys
-from valetkey_broker.issuing.directory import ContainerDirectory
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.request import TokenRequest
+from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.issuing.watch import EndReason, TokenWatcher
 from valetkey_broker.model import InvalidFieldError, Lease, Permission, PermissionSet, Principal, ResourceId, Standing
 from valetkey_broker.settings import IssuingSettings
@@ -51,21 +52,13 @@ class World:
         self.closed_to: BrokerError | None = None
         self.admitted = 0
         policy = Policy(self.memory, self.clock)
-        self.keys = DelegationKeys(
-            cloud=self.cloud,
-            credential=credential_of,
-            clock=self.clock,
-            key_seconds=24 * 3600,
-            skew_seconds=900,
-            timeout_seconds=20,
-        )
-        self.directory = ContainerDirectory(
-            cloud=self.cloud, credential=credential_of, clock=self.clock, fresh_seconds=1e6, timeout_seconds=20
-        )
+        questions = CloudQuestions(self.cloud, credential_of, 20)
+        self.keys = SigningKeys(questions=questions, clock=self.clock, key_seconds=24 * 3600, skew_seconds=900)
+        self.reach = ReachCache(questions, self.clock, 1e6)
         issuer = Issuer(
             memory=self.memory,
             policy=policy,
-            chooser=ConnectorChooser(PROFILES, self.directory),
+            chooser=ConnectorChooser(PROFILES, self.reach),
             keys=self.keys,
             cloud=self.cloud,
             ledger=self.ledger,
@@ -101,7 +94,7 @@ class World:
     async def azure_away(self, retry_after: float | None = None) -> None:
         """Takes the key of the last token away, and Azure with it."""
         self.keys.forget(self.connector.uid)
-        self.cloud.fail("delegation_key", BrokerError(Reason.CLOUD_UNAVAILABLE, "away", retry_after=retry_after))
+        self.cloud.fail("signing_key", BrokerError(Reason.CLOUD_UNAVAILABLE, "away", retry_after=retry_after))
 
 
 @pytest.fixture
@@ -109,7 +102,7 @@ async def world() -> AsyncIterator[World]:
     world = World()
     yield world
     await world.keys.close()
-    await world.directory.close()
+    await world.reach.close()
 
 
 async def token(stream: Stream) -> Lease:
@@ -211,10 +204,10 @@ async def test_ends(world: World, what: str, why: EndReason, azure_hangs: bool) 
     await quiet(waiting)
     if azure_hangs:
         world.keys.forget(world.connector.uid)
-        world.cloud.hold("delegation_key")
+        world.cloud.hold("signing_key")
         world.clock.now += 760
         await quiet(waiting)
-        assert world.cloud.calls["delegation_key"] == 2
+        assert world.cloud.calls["signing_key"] == 2
     if what == "grant deleted":
         world.memory.drop_grant("training")
     elif what == "grant narrowed":
@@ -273,7 +266,7 @@ async def test_azure_away_and_back(world: World) -> None:
         world.clock.now += 1
         await looks()
     # After two, four, eight seconds and so on, and the first time for the first token.
-    assert 3 <= world.cloud.calls["delegation_key"] - 1 <= 5
+    assert 3 <= world.cloud.calls["signing_key"] - 1 <= 5
     world.cloud.heal()
     assert (await soon(world, upcoming, 60)).expires > NOW + 1700
     await stream.aclose()
@@ -289,7 +282,7 @@ async def test_azure_says_when_to_come_back(world: World) -> None:
     await quiet(upcoming)
     world.clock.now += 59
     await quiet(upcoming)
-    assert world.cloud.calls["delegation_key"] == 2
+    assert world.cloud.calls["signing_key"] == 2
     world.cloud.heal()
     world.clock.now += 2
     await upcoming
@@ -374,7 +367,7 @@ async def test_issuer_away_and_back(world: World, hangs: bool) -> None:
     upcoming = asyncio.create_task(token(stream))
     if hangs:
         world.keys.forget(world.connector.uid)
-        gate = world.cloud.hold("delegation_key")
+        gate = world.cloud.hold("signing_key")
         world.clock.now = NOW + 760
         await quiet(upcoming)
     world.standing = Standing.UNKNOWN
@@ -418,7 +411,7 @@ async def test_no_error_ends_a_stream_before_its_last_token(world: World, reason
     stream = world.watch()
     await token(stream)
     world.keys.forget(world.connector.uid)
-    world.cloud.fail("delegation_key", reason)
+    world.cloud.fail("signing_key", reason)
     upcoming = asyncio.create_task(token(stream))
     for moment in (760, 800, 900, 990):
         world.clock.now = NOW + moment
@@ -427,7 +420,7 @@ async def test_no_error_ends_a_stream_before_its_last_token(world: World, reason
     lease = await soon(world, upcoming, 9)
     assert NOW + 1990 <= lease.expires < NOW + 2000
     world.keys.forget(world.connector.uid)
-    world.cloud.fail("delegation_key", reason)
+    world.cloud.fail("signing_key", reason)
     waiting = asyncio.create_task(end(stream))
     world.clock.now = lease.expires - 0.5
     await quiet(waiting)
@@ -548,7 +541,7 @@ async def test_a_stream_that_is_left(world: World, azure_hangs: bool) -> None:
     waiting = asyncio.create_task(token(stream))
     if azure_hangs:
         world.keys.forget(world.connector.uid)
-        gate = world.cloud.hold("delegation_key")
+        gate = world.cloud.hold("signing_key")
         world.clock.now += 760
         await quiet(waiting)
         waiting.cancel()

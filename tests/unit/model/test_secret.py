@@ -9,7 +9,8 @@ import pickle
 
 import pytest
 
-from valetkey_broker.model import Credential, DelegationKey, Lease, Permission, PermissionSet, Secret
+from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
+from valetkey_broker.model import Credential, Lease, Permission, PermissionSet, Secret, SigningKey
 
 _PLANTED = "PLANTED~value"
 
@@ -62,6 +63,6 @@ def test_values_that_hold_secrets_do_not_show_them() -> None:
     lease = Lease(
         "id", "key:a", "g", "c", "uid", 1, "account", "demo", "https://x", permissions, 1, 2, sas_token=_PLANTED
     )
-    for value in (Credential(1, Secret(_PLANTED)), DelegationKey("account", 1.0, 2.0, _PLANTED), lease):
+    for value in (Credential(1, ClientSecret(Secret(_PLANTED))), SigningKey("account", 1.0, 2.0, _PLANTED), lease):
         assert _PLANTED not in repr(value)
         assert dataclasses.is_dataclass(value)

@@ -7,16 +7,17 @@ import pytest
 
 from support.core import PLANTED, Replica, make_connector
 from support.fake_store import FakeStateStore
+from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Connector, Secret
 
 
 async def _create(replica: Replica, name: str = "azure-blob-demo", secret: str = PLANTED) -> Connector:
-    return await replica.repository.create_connector(make_connector(name, version=0), Secret(secret))
+    return await replica.repository.create_connector(make_connector(name, version=0), ClientSecret(Secret(secret)))
 
 
 async def _secret(replica: Replica, connector: Connector) -> str:
-    return (await replica.repository.credential(connector)).client_secret.reveal()
+    return (await replica.repository.credential(connector)).value.client_secret.reveal()
 
 
 async def _readable_secrets(store: FakeStateStore, name: str = "azure-blob-demo") -> list[str]:
@@ -42,7 +43,7 @@ async def test_connectors_survive_the_way_through_vault() -> None:
     store = FakeStateStore()
     draft = make_connector(resource="demo", account="demoaccount", storage_account="demoaccount", version=0)
     draft = replace(draft, azure=replace(draft.azure, subscription_id=draft.uid, resource_group="rg"))
-    created = await Replica(store).repository.create_connector(draft, Secret(PLANTED))
+    created = await Replica(store).repository.create_connector(draft, ClientSecret(Secret(PLANTED)))
     other = Replica(store)
     await other.repository.load()
     assert other.memory.connectors[draft.name] == created == replace(draft, credential_version=1)

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from support.core import PLANTED, Replica, make_api_key, make_connector
 from support.fake_store import FakeStateStore
+from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Connector, Secret
 from valetkey_broker.ports import CasMismatchError
@@ -20,7 +21,7 @@ _PATH = f"connectors/{_NAME}"
 
 
 async def _create(replica: Replica, secret: str = PLANTED) -> Connector:
-    return await replica.repository.create_connector(make_connector(_NAME, version=0), Secret(secret))
+    return await replica.repository.create_connector(make_connector(_NAME, version=0), ClientSecret(Secret(secret)))
 
 
 async def _delete(replica: Replica) -> None:

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from support.core import PLANTED, Replica, make_api_key, make_connector, make_grant
 from support.fake_store import FakeStateStore
+from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Secret
 from valetkey_broker.state.codec import encode_grant
@@ -20,7 +21,9 @@ _AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "away", {"cause": "sealed"})
 
 async def _fill(replica: Replica, count: int) -> None:
     for number in range(count):
-        await replica.repository.create_connector(make_connector(f"connector-{number}", version=0), Secret(PLANTED))
+        await replica.repository.create_connector(
+            make_connector(f"connector-{number}", version=0), ClientSecret(Secret(PLANTED))
+        )
 
 
 async def _overwrite(store: FakeStateStore, path: str, data: dict[str, Any]) -> None:
@@ -45,7 +48,7 @@ async def test_a_refresh_reads_only_what_changed() -> None:
     await _fill(writer, 10)
     await reader.repository.load()
     await writer.repository.delete_connector("connector-3", "key:ops")
-    await writer.repository.create_connector(make_connector("another", version=0), Secret(PLANTED))
+    await writer.repository.create_connector(make_connector("another", version=0), ClientSecret(Secret(PLANTED)))
     await reader.repository.credentials_read()
     store.calls.clear()
     await reader.repository.refresh()

@@ -4,6 +4,7 @@ import grpc.aio
 
 from valetkey.v1 import connector_service_pb2 as pb
 from valetkey.v1 import connector_service_pb2_grpc
+from valetkey_broker.api.account_errors import account_error_messages
 from valetkey_broker.api.convert import (
     AUTH_METHODS,
     CONNECTOR_TYPES,
@@ -37,19 +38,15 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
             auth_method=AUTH_METHODS.read(request.auth_method),
             resource_type=RESOURCE_TYPES.read(request.resource_type),
             resource_id=request.resource_id,
-            azure=AzureConfig(
-                tenant_id=azure.tenant_id,
-                client_id=azure.client_id,
-                cloud=azure.cloud,
-                storage_account=azure.storage_account,
-                subscription_id=azure.subscription_id,
-                resource_group=azure.resource_group,
-            ),
-            client_secret=Secret(request.azure_secret.client_secret),
+            # By name, so that what an auth method adds to either message needs nothing here.
+            azure=AzureConfig(**{field.name: getattr(azure, field.name) for field in azure.DESCRIPTOR.fields}),
+            secrets={field.name: Secret(value) for field, value in request.azure_secret.ListFields()},
         )
-        connector, containers = await self._registry.create(new, created_by=caller().name)
+        connector, reach = await self._registry.create(new, created_by=caller().name)
         return pb.CreateConnectorResponse(
-            connector=connector_message(connector), resources=resource_messages(containers)
+            connector=connector_message(connector),
+            resources=resource_messages(reach.containers),
+            account_errors=account_error_messages(reach.errors),
         )
 
     async def GetConnector(  # noqa: N802
@@ -88,4 +85,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
     ) -> pb.VerifyConnectorResponse:
         """Says what a stored connector reaches."""
         _ = context
-        return pb.VerifyConnectorResponse(resources=resource_messages(await self._registry.verify(request.name)))
+        reach = await self._registry.verify(request.name)
+        return pb.VerifyConnectorResponse(
+            resources=resource_messages(reach.containers), account_errors=account_error_messages(reach.errors)
+        )

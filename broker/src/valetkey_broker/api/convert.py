@@ -1,6 +1,7 @@
 """Domain values to messages and back."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
@@ -17,7 +18,6 @@ from valetkey.v1 import (
 )
 from valetkey_broker.model import (
     ApiKey,
-    AuthMethod,
     Connector,
     ConnectorType,
     ConsumerRole,
@@ -31,6 +31,24 @@ from valetkey_broker.model import (
     ResourceType,
     Role,
 )
+
+
+class _NameMap:
+    """Names as commands and documents write them, and the proto enum that has them as PREFIX_NAME."""
+
+    def __init__(self, proto: Any, prefix: str, field: str) -> None:
+        self._field = field
+        numbers = {name.removeprefix(f"{prefix}_"): number for name, number in proto.items() if number}
+        self.to_proto: dict[str, Any] = {name.lower().replace("_", "-"): number for name, number in numbers.items()}
+        self._from_proto: dict[int, str] = {number: name for name, number in self.to_proto.items()}
+
+    def read(self, number: int) -> str:
+        """Returns the name. Raises InvalidFieldError for the unspecified and for unknown numbers."""
+        try:
+            return self._from_proto[number]
+        except KeyError:
+            what = "is not given" if number == 0 else f"has the unknown value {number}"
+            raise InvalidFieldError(self._field, what, ", ".join(self.to_proto)) from None
 
 
 class _EnumMap:
@@ -55,7 +73,7 @@ PERMISSIONS = _EnumMap(Permission, common_pb2.Permission, "PERMISSION", "permiss
 ROLES = _EnumMap(Role, common_pb2.Role, "ROLE", "roles")
 RESOURCE_TYPES = _EnumMap(ResourceType, common_pb2.ResourceType, "RESOURCE_TYPE", "resource_type")
 CONNECTOR_TYPES = _EnumMap(ConnectorType, connector_service_pb2.ConnectorType, "CONNECTOR_TYPE", "type")
-AUTH_METHODS = _EnumMap(AuthMethod, connector_service_pb2.AuthMethod, "AUTH_METHOD", "auth_method")
+AUTH_METHODS = _NameMap(connector_service_pb2.AuthMethod, "AUTH_METHOD", "auth_method")
 CONSUMER_ROLES = _EnumMap(ConsumerRole, grant_service_pb2.ConsumerRole, "CONSUMER_ROLE", "consumer_role")
 EVENT_KINDS = _EnumMap(EventKind, ledger_service_pb2.EventKind, "EVENT_KIND", "kind")
 
@@ -113,21 +131,13 @@ def instant(value: Timestamp, field: str) -> datetime:
 
 def connector_message(connector: Connector) -> connector_service_pb2.Connector:
     """Returns a connector as a message; there is nothing secret in either."""
-    azure = connector.azure
     return connector_service_pb2.Connector(
         name=connector.name,
         type=CONNECTOR_TYPES.to_proto[connector.type],
         auth_method=AUTH_METHODS.to_proto[connector.auth_method],
         resource_type=RESOURCE_TYPES.to_proto[connector.resource_type],
         resource_id=str(connector.resource) if connector.resource else "",
-        azure=connector_service_pb2.AzureConfig(
-            tenant_id=azure.tenant_id,
-            client_id=azure.client_id,
-            cloud=azure.cloud,
-            storage_account=azure.storage_account,
-            subscription_id=azure.subscription_id,
-            resource_group=azure.resource_group,
-        ),
+        azure=connector_service_pb2.AzureConfig(**asdict(connector.azure)),
         credential_version=connector.credential_version,
         meta=common_pb2.ObjectMeta(
             uid=connector.uid, create_time=timestamp(connector.created_at), created_by=connector.created_by
@@ -138,7 +148,7 @@ def connector_message(connector: Connector) -> connector_service_pb2.Connector:
 def resource_message(container: Container, prefix: str = "") -> common_pb2.Resource:
     """Returns a container, or a path inside it, as a message."""
     return common_pb2.Resource(
-        resource_type=common_pb2.RESOURCE_TYPE_BLOB_CONTAINER,
+        resource_type=RESOURCE_TYPES.to_proto[container.resource_type],
         resource_id=str(ResourceId(container.name, prefix)),
         account=container.account,
         url=container.url,

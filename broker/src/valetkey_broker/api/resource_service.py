@@ -4,12 +4,16 @@ import grpc.aio
 
 from valetkey.v1 import resource_service_pb2 as pb
 from valetkey.v1 import resource_service_pb2_grpc
+from valetkey_broker.api.account_errors import account_error_messages
 from valetkey_broker.api.convert import CONNECTOR_TYPES, RESOURCE_TYPES, resource_message
 from valetkey_broker.authz.policy import Policy, Visible, serves
-from valetkey_broker.connectors.registry import ConnectorRegistry, Reach
-from valetkey_broker.model import ResourceId, check_name
+from valetkey_broker.connectors.registry import ConnectorReach, ConnectorRegistry
+from valetkey_broker.model import ResourceId, Role, check_name
 from valetkey_broker.rpc.call import caller, current_call
 from valetkey_broker.rpc.error_status import detail, told_to
+
+# Consumers learn that something is missing, not of which accounts there are.
+_MAY_SEE_ACCOUNTS = (Role.ADMIN, Role.OPERATOR, Role.VIEWER)
 
 
 class ResourceService(resource_service_pb2_grpc.ResourceServiceServicer):
@@ -46,7 +50,7 @@ class ResourceService(resource_service_pb2_grpc.ResourceServiceServicer):
         return pb.ListResourcesResponse(connectors=[_message(reach, visible, only) for reach in reached])
 
 
-def _message(reach: Reach, visible: Visible, only: ResourceId | None) -> pb.ConnectorResources:
+def _message(reach: ConnectorReach, visible: Visible, only: ResourceId | None) -> pb.ConnectorResources:
     connector = reach.connector
     prefix = only.prefix if only else ""
     resources = [
@@ -61,6 +65,10 @@ def _message(reach: Reach, visible: Visible, only: ResourceId | None) -> pb.Conn
         resource_type=RESOURCE_TYPES.to_proto[connector.resource_type],
         resources=resources,
     )
+    if caller().has_any(_MAY_SEE_ACCOUNTS):
+        message.account_errors.extend(account_error_messages(reach.errors))
+    elif reach.errors:
+        message.incomplete = True
     if reach.error is not None:
         told = told_to(caller(), reach.error)
         message.error.CopyFrom(detail(told, current_call.get().request_id))

@@ -6,9 +6,9 @@ from functools import lru_cache
 
 import grpc.aio
 
-from valetkey.v1 import common_pb2, token_service_pb2_grpc
 from valetkey.v1 import token_service_pb2 as pb
-from valetkey_broker.api.convert import permission_numbers, permission_set, seconds_of
+from valetkey.v1 import token_service_pb2_grpc
+from valetkey_broker.api.convert import RESOURCE_TYPES, permission_numbers, permission_set, seconds_of
 from valetkey_broker.api.heartbeat import with_heartbeats
 from valetkey_broker.errors import rate_limited
 from valetkey_broker.issuing.issuer import Issuer
@@ -112,11 +112,11 @@ def _fill(response: pb.IssueTokenResponse, lease: Lease) -> None:
     response.sas_token = lease.sas_token
     response.start_time.seconds = lease.starts
     response.expire_time.seconds = lease.expires
-    resource = response.resource
-    resource.resource_type = common_pb2.RESOURCE_TYPE_BLOB_CONTAINER
-    resource.resource_id = f"az://{lease.container}"
-    resource.account = lease.account
-    resource.url = lease.url
+    resource, scope = response.resource, lease.scope
+    resource.resource_type = RESOURCE_TYPES.to_proto[scope.resource_type]
+    resource.resource_id = scope.resource_id
+    resource.account = scope.account
+    resource.url = scope.url
     response.permissions.extend(permission_numbers(lease.permissions))
     response.connector = lease.connector
     response.credential_version = lease.credential_version

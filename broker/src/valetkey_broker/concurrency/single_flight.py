@@ -55,7 +55,7 @@ class SingleFlight(Generic[K, T]):
         """Tells whether a flight of `key` is under way."""
         return key in self._flights
 
-    def keys(self) -> tuple[K, ...]:
+    def active(self) -> tuple[K, ...]:
         """Returns the keys of the flights that are under way."""
         return tuple(self._flights)
 

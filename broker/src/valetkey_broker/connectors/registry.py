@@ -6,17 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from valetkey_broker.connectors.listings import RecentListings
-from valetkey_broker.connectors.verify import pinned, serving, verify
-from valetkey_broker.errors import BrokerError, cloud_timeout, connector_exists, connector_not_found
+from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.outcome import AccountError, Reach
+from valetkey_broker.connectors.reach_cache import ReachCache
+from valetkey_broker.connectors.verify import pinned, verify
+from valetkey_broker.errors import BrokerError, connector_exists, connector_not_found
 from valetkey_broker.model import (
-    AuthMethod,
     AzureConfig,
     CloudProfile,
     Connector,
     ConnectorType,
     Container,
     Credential,
+    CredentialValue,
     InvalidFieldError,
     ResourceId,
     ResourceType,
@@ -26,33 +28,33 @@ from valetkey_broker.model import (
     check_uuid,
 )
 from valetkey_broker.model.names import check_resource_group
-from valetkey_broker.ports import Clock, Cloud
+from valetkey_broker.ports import AuthMethod, Clock, Cloud
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
 
-_LISTINGS_AT_ONCE = 8
-_MAX_SECRET_LENGTH = 4096
+_CONNECTORS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
 class NewConnector:
-    """What an operator asks to register, not yet validated."""
+    """What an operator asks to register, not yet validated. `secrets` are by field of the auth method."""
 
     name: str
     type: ConnectorType
-    auth_method: AuthMethod
+    auth_method: str
     resource_type: ResourceType
     resource_id: str
     azure: AzureConfig
-    client_secret: Secret
+    secrets: Mapping[str, Secret]
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """What one connector reaches, or the error that says why nobody can tell."""
+class ConnectorReach:
+    """What one connector reaches, or the error that says why nobody can tell; `errors` are those of single accounts."""
 
     connector: Connector
     containers: Sequence[Container]
+    errors: Sequence[AccountError] = ()
     error: BrokerError | None = None
 
 
@@ -65,6 +67,8 @@ class ConnectorRegistry:
         repository: StateRepository,
         memory: Memory,
         cloud: Cloud,
+        reach: ReachCache,
+        auth_methods: Mapping[str, AuthMethod],
         profiles: Mapping[str, CloudProfile],
         default_cloud: str,
         clock: Clock,
@@ -77,27 +81,24 @@ class ConnectorRegistry:
         self._default_cloud = default_cloud
         self._clock = clock
         self._timeout = timeout_seconds
-        self._listings = RecentListings(self._listed, clock)
+        self._reach = reach
+        self._auth_methods = auth_methods
 
-    async def close(self) -> None:
-        """Ends what is under way."""
-        await self._listings.close()
-
-    async def create(self, new: NewConnector, *, created_by: str) -> tuple[Connector, Sequence[Container]]:
+    async def create(self, new: NewConnector, *, created_by: str) -> tuple[Connector, Reach]:
         """Verifies a new connector and stores it; stores nothing where verification fails.
 
         Returns it with what it reaches. Raises InvalidFieldError, CONNECTOR_EXISTS, or what `verify` raises.
         """
-        draft = self._validated(new, created_by)
+        draft, value = self._validated(new, created_by)
         if draft.name in self._memory.connectors:  # Saves a slow verification; the write itself decides.
             raise connector_exists(draft.name)
         try:
-            containers = await self._verified(draft, Credential(0, new.client_secret))
+            reach = await self._verified(draft, Credential(0, value))
         finally:
             await self._cloud.forget(draft.uid)  # Clients of a draft must not outlive it.
         if draft.resource is not None:
-            draft = pinned(draft, containers[0])
-        return await self._repository.create_connector(draft, new.client_secret), containers
+            draft = pinned(draft, reach.containers[0])
+        return await self._repository.create_connector(draft, value), reach
 
     def get(self, name: str) -> Connector:
         """Returns a connector. Raises CONNECTOR_NOT_FOUND."""
@@ -114,7 +115,7 @@ class ConnectorRegistry:
         """Deletes a connector and its credential. Raises CONNECTOR_NOT_FOUND."""
         await self._repository.delete_connector(check_name("name", name), deleted_by)
 
-    async def verify(self, name: str) -> Sequence[Container]:
+    async def verify(self, name: str) -> Reach:
         """Logs in anew with a stored connector and returns what it reaches."""
         connector = self.get(name)
         return await self._verified(connector, await self._repository.credential(connector))
@@ -124,31 +125,24 @@ class ConnectorRegistry:
         connectors: Sequence[Connector],
         only: ResourceId | None,
         may_see: Callable[[Connector, Container], bool] = lambda _connector, _container: True,
-    ) -> Sequence[Reach]:
+    ) -> Sequence[ConnectorReach]:
         """Says what each of `connectors` reaches, or reached a moment ago; one that fails does not hide the others.
 
         What `may_see` refuses shows up nowhere, errors included.
         """
-        slots = asyncio.Semaphore(_LISTINGS_AT_ONCE)
+        slots = asyncio.Semaphore(_CONNECTORS_AT_ONCE)
 
-        async def ask(connector: Connector) -> Reach:
+        async def ask(connector: Connector) -> ConnectorReach:
             async with slots:
                 try:
-                    found = await self._listings.get(connector)
-                    seen = serving(connector, [container for container in found if may_see(connector, container)])
+                    reach = await self._reach.reach(connector)
                 except BrokerError as error:
-                    return Reach(connector, (), error)
-            return Reach(connector, [c for c in seen if only is None or self._means(only, connector, c)])
+                    return ConnectorReach(connector, (), error=error)
+            seen = [c for c in reach.containers if may_see(connector, c)]
+            wanted = [c for c in seen if only is None or self._means(only, connector, c)]
+            return ConnectorReach(connector, wanted, reach.errors)
 
         return await asyncio.gather(*(ask(connector) for connector in connectors))
-
-    async def _listed(self, connector: Connector) -> Sequence[Container]:
-        try:
-            async with asyncio.timeout(self._timeout):
-                credential = await self._repository.credential(connector)
-                return await self._cloud.find_containers(connector, credential)
-        except TimeoutError:
-            raise cloud_timeout(connector.name, self._timeout) from None
 
     def _means(self, wanted: ResourceId, connector: Connector, container: Container) -> bool:
         if wanted.endpoint is not None:
@@ -157,35 +151,30 @@ class ConnectorRegistry:
                 return False
         return wanted.container == container.name
 
-    async def _verified(self, connector: Connector, credential: Credential) -> Sequence[Container]:
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await verify(self._cloud, self._clock, connector, credential)
-        except TimeoutError:
-            raise cloud_timeout(connector.name, self._timeout) from None
+    async def _verified(self, connector: Connector, credential: Credential) -> Reach:
+        async def given(_connector: Connector) -> Credential:
+            return credential
 
-    def _validated(self, new: NewConnector, created_by: str) -> Connector:
+        return await verify(CloudQuestions(self._cloud, given, self._timeout), self._clock, connector)
+
+    def _validated(self, new: NewConnector, created_by: str) -> tuple[Connector, CredentialValue]:
         azure = new.azure
         cloud = azure.cloud or self._default_cloud
         if cloud not in self._profiles:
             raise InvalidFieldError("cloud", "is not a cloud profile of this broker", ", ".join(sorted(self._profiles)))
-        secret = new.client_secret.reveal()
-        if not secret or len(secret) > _MAX_SECRET_LENGTH or not secret.isascii() or not secret.isprintable():
-            raise InvalidFieldError(
-                "client_secret",
-                f"is {len(secret)} characters long, or holds something else than printable ASCII",
-                f"the secret's value, 1 to {_MAX_SECRET_LENGTH} printable characters without line ends",
-            )
-        config = AzureConfig(
-            tenant_id=check_uuid("tenant_id", azure.tenant_id),
-            client_id=check_uuid("client_id", azure.client_id),
+        method = self._auth_methods.get(new.auth_method)
+        if method is None:
+            raise InvalidFieldError("auth_method", "is not known", ", ".join(sorted(self._auth_methods)))
+        azure, value = method.parse(azure, new.secrets)
+        config = replace(
+            azure,
             cloud=cloud,
             storage_account=azure.storage_account and check_account("storage_account", azure.storage_account),
             subscription_id=azure.subscription_id and check_uuid("subscription_id", azure.subscription_id),
             resource_group=azure.resource_group and check_resource_group("resource_group", azure.resource_group),
         )
         config, resource = self._resource(new.resource_id, config)
-        return Connector(
+        connector = Connector(
             name=check_name("name", new.name),
             uid=str(uuid.uuid4()),
             type=new.type,
@@ -197,6 +186,7 @@ class ConnectorRegistry:
             created_at=datetime.fromtimestamp(self._clock(), UTC),
             created_by=created_by,
         )
+        return connector, value
 
     def _resource(self, resource_id: str, config: AzureConfig) -> tuple[AzureConfig, ResourceId | None]:
         """Returns the configuration with the account that a full URL names, and the one resource to serve."""

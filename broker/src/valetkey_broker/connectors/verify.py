@@ -1,66 +1,90 @@
-"""Proves that a connector works: logs in, lists, gets a delegation key."""
+"""Proves that a connector works: logs in, looks at what it serves, gets a signing key."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
-from valetkey_broker.errors import BrokerError, resource_ambiguous, resource_not_reached
-from valetkey_broker.model import Connector, Container, Credential, ResourceId
-from valetkey_broker.ports import Clock, Cloud
+from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.outcome import AccountError, Reach, own_container
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import Connector, Container, ResourceId
+from valetkey_broker.ports import Clock
+
+T = TypeVar("T")
 
 _KEY_SECONDS = 3600.0
 _SKEW_SECONDS = 900.0
-# So many containers are named in an error; more would bury it.
-_NAMED = 5
+_ACCOUNTS_AT_ONCE = 8
 
 
-async def verify(cloud: Cloud, clock: Clock, connector: Connector, credential: Credential) -> Sequence[Container]:
-    """Returns the containers that the connector can give tokens for.
+async def verify(questions: CloudQuestions, clock: Clock, connector: Connector) -> Reach:
+    """Returns the containers that the connector can give tokens for, with the errors of single accounts.
 
-    Raises BrokerError of the first step that failed; see ports.Cloud. An account that lists but gives no
-    delegation key is left out, unless that holds for all of them.
+    A connector whose account is known asks only that one, and one that serves a single container there lists nothing:
+    rights on that container are enough. Raises BrokerError of the first step that failed, where nothing is left.
     """
-    await cloud.log_in(connector, credential)
-    containers = serving(connector, await cloud.find_containers(connector, credential), name_others=True)
-    accounts = sorted({container.account for container in containers})
-    if not accounts and connector.azure.storage_account:
-        accounts = [connector.azure.storage_account]  # An empty account is still worth a key.
+    await questions.log_in(connector)
+    own = connector.resource
+    account = (own.account if own is not None else None) or connector.azure.storage_account
+    if own is not None and account:
+        reach = Reach([await _checked(questions, connector, account, own)])
+    else:
+        reach = await _listed(questions, connector)
+        if own is not None:
+            reach = Reach([own_container(connector, reach, name_others=True)])
+    accounts = sorted({container.account for container in reach.containers})
+    if not accounts and account:
+        accounts = [account]  # An empty account is still worth a key.
     now = clock()
-    results = await asyncio.gather(
-        *(
-            cloud.delegation_key(connector, credential, account, starts=now - _SKEW_SECONDS, expires=now + _KEY_SECONDS)
-            for account in accounts
-        ),
-        return_exceptions=True,
-    )
-    failures = {
-        account: result for account, result in zip(accounts, results, strict=True) if isinstance(result, BaseException)
-    }
-    unexpected = [error for error in failures.values() if not isinstance(error, BrokerError)]
-    if unexpected or (failures and len(failures) == len(accounts)):
-        raise (unexpected or list(failures.values()))[0]
-    return [container for container in containers if container.account not in failures]
 
+    async def key(account: str) -> None:
+        await questions.signing_key(connector, account, starts=now - _SKEW_SECONDS, expires=now + _KEY_SECONDS)
 
-def serving(connector: Connector, containers: Sequence[Container], *, name_others: bool = False) -> Sequence[Container]:
-    """Returns those of `containers` that the connector serves: all, or for a single-instance connector its own.
-
-    Raises RESOURCE_NOT_FOUND where that one is missing, RESOURCE_AMBIGUOUS where several accounts have it. With
-    `name_others`, which is for operators only, the former says what there is instead.
-    """
-    wanted = connector.resource
-    if wanted is None:
-        return containers
-    found = [c for c in containers if c.name == wanted.container and wanted.account in (None, c.account)]
-    if not found:
-        near = ", ".join(c.resource_id for c in containers[:_NAMED]) + (", …" if len(containers) > _NAMED else "")
-        instead = f"; it reaches {near or 'no container'}" if name_others else ""
-        raise resource_not_reached(connector.name, wanted, instead)
-    if len(found) > 1:
-        raise resource_ambiguous(wanted, found)
-    return found
+    _, without_key = await _each(accounts, key)
+    refused = {each.account for each in without_key}
+    proved = [container for container in reach.containers if container.account not in refused]
+    return Reach(proved, [*reach.errors, *without_key]).require_any()
 
 
 def pinned(connector: Connector, container: Container) -> Connector:
     """Returns a single-instance connector with the account of its container written down."""
     return replace(connector, resource=ResourceId(container.name, account=container.account))
+
+
+async def _checked(questions: CloudQuestions, connector: Connector, account: str, own: ResourceId) -> Container:
+    try:
+        return await questions.container(connector, account, own.container)
+    except BrokerError as error:
+        if error.reason is not Reason.RESOURCE_NOT_FOUND:
+            raise
+        try:
+            others = await questions.containers(connector, account)
+        except BrokerError:
+            raise error from None
+        return own_container(connector, Reach(others), name_others=True)  # Says what there is instead.
+
+
+async def _listed(questions: CloudQuestions, connector: Connector) -> Reach:
+    search = await questions.accounts(connector)
+    found, errors = await _each(search.accounts, lambda account: questions.containers(connector, account))
+    elsewhere = [AccountError("", error) for error in search.errors]
+    return Reach([container for containers in found for container in containers], [*elsewhere, *errors]).require_any()
+
+
+async def _each(
+    accounts: Sequence[str], ask: Callable[[str], Awaitable[T]]
+) -> tuple[Sequence[T], Sequence[AccountError]]:
+    """Returns the answers of the accounts, up to 8 asked at a time, and the errors of those that gave none."""
+    slots = asyncio.Semaphore(_ACCOUNTS_AT_ONCE)
+
+    async def bounded(account: str) -> T | AccountError:
+        async with slots:
+            try:
+                return await ask(account)
+            except BrokerError as error:
+                return AccountError(account, error)
+
+    outcomes = await asyncio.gather(*map(bounded, accounts))
+    errors = [each for each in outcomes if isinstance(each, AccountError)]
+    return [each for each in outcomes if not isinstance(each, AccountError)], errors

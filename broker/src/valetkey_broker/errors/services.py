@@ -55,6 +55,15 @@ def cloud_undefined(connector: str, cloud: str, known: str) -> BrokerError:
     )
 
 
+def discovery_unsupported(connector: str, step: str, cloud: str, why: str) -> BrokerError:
+    """Storage accounts cannot be looked for: the cloud, or the auth method, does not allow it. `why` goes on so."""
+    return BrokerError(
+        Reason.INVALID_FIELD,
+        f"Cloud {cloud} {why}, so storage accounts cannot be found. Name a storage account in connector {connector}.",
+        {"step": step, "connector": connector},
+    )
+
+
 def vault_unavailable(message: str, cause: str, *, retry_after: float | None = None) -> BrokerError:
     """Vault is away, or refuses the broker; `cause` is one word or two for programs, `retry_after` is in seconds."""
     return BrokerError(Reason.VAULT_UNAVAILABLE, message, {"cause": cause}, retry_after=retry_after)

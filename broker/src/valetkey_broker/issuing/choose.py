@@ -1,10 +1,12 @@
 """Chooses the connector and the account that serve a resource."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from valetkey_broker.errors import BrokerError, resource_ambiguous, resource_denied, resource_not_found
-from valetkey_broker.issuing.directory import ContainerDirectory
+from valetkey_broker.connectors.outcome import AccountError, Reach, not_found, worst
+from valetkey_broker.connectors.reach_cache import ReachCache
+from valetkey_broker.errors import BrokerError, resource_ambiguous, resource_denied
 from valetkey_broker.model import CloudProfile, Connector, Container, Principal, ResourceId
 
 Choice = tuple[Connector, CloudProfile, Container]
@@ -13,9 +15,9 @@ Choice = tuple[Connector, CloudProfile, Container]
 class ConnectorChooser:
     """Finds the one container that a resource id means among the connectors a caller may use for it. Never guesses."""
 
-    def __init__(self, profiles: Mapping[str, CloudProfile], directory: ContainerDirectory) -> None:
+    def __init__(self, profiles: Mapping[str, CloudProfile], reach: ReachCache) -> None:
         self._profiles = profiles
-        self._directory = directory
+        self._reach = reach
 
     def known(self, connectors: Sequence[Connector], resource: ResourceId) -> Choice | None:
         """Returns the choice where memory alone makes it: one connector, one container. Otherwise ask `choose`.
@@ -32,7 +34,7 @@ class ConnectorChooser:
         if own is not None:
             containers = _own(own, profile, resource)
         else:
-            containers = self._directory.known(connector, resource.container)
+            containers = self._reach.known(connector, resource.container, resource.account or "")
         if len(containers) != 1 or not _matches(resource, containers[0], profile):
             return None
         return connector, profile, containers[0]
@@ -41,42 +43,53 @@ class ConnectorChooser:
         """Returns the choice; of two connectors to the same container the single-instance one, then by name.
 
         Raises RESOURCE_DENIED or RESOURCE_NOT_FOUND where there is none, RESOURCE_AMBIGUOUS where several accounts
-        answer, or the cloud's error where it is the reason why nothing was found.
+        answer, or the cloud's error where it may be the reason why nothing was found.
         """
+        served = [(each, profile) for each in connectors if (profile := self._profile(each, resource)) is not None]
+        reaches = await asyncio.gather(*(self._found(each, profile, resource) for each, profile in served))
         found: list[Choice] = []
-        failure: BrokerError | None = None
-        for connector in connectors:
-            profile = self._profiles.get(connector.azure.cloud)
-            if profile is None:
+        failed: list[AccountError] = []
+        unknown: list[AccountError] = []
+        for (connector, profile), reach in zip(served, reaches, strict=True):
+            if isinstance(reach, BrokerError):
+                failed.append(AccountError("", reach))
                 continue
-            try:
-                containers = await self._containers(connector, profile, resource)
-            except BrokerError as error:
-                failure = failure or error
-                continue
-            found += [
-                (connector, profile, container) for container in containers if _matches(resource, container, profile)
-            ]
+            unknown += reach.errors
+            found += [(connector, profile, each) for each in reach.containers if _matches(resource, each, profile)]
         if len(found) == 1:
             return found[0]
         if not found:
-            raise failure or self._refusal(principal, connectors, resource)
+            raise worst(failed) if failed else self._refusal(principal, connectors, resource, unknown)
         distinct = {container.url: container for _, _, container in found}
         if len(distinct) > 1:
             raise resource_ambiguous(resource, list(distinct.values()))
         return min(found, key=lambda choice: (choice[0].resource is None, choice[0].name))
 
-    async def _containers(
-        self, connector: Connector, profile: CloudProfile, resource: ResourceId
-    ) -> Sequence[Container]:
-        own = connector.resource
-        if own is None:
-            return await self._directory.find(connector, resource.container)
-        return _own(own, profile, resource)
+    def _profile(self, connector: Connector, resource: ResourceId) -> CloudProfile | None:
+        """Returns the cloud of a connector; None where its settings are gone, or the resource is of another cloud."""
+        profile = self._profiles.get(connector.azure.cloud)
+        if profile is None or resource.endpoint is None or resource.account is None:
+            return profile
+        return profile if resource.endpoint == profile.blob_url(resource.account) else None
 
-    def _refusal(self, principal: Principal, connectors: Sequence[Connector], resource: ResourceId) -> BrokerError:
+    async def _found(self, connector: Connector, profile: CloudProfile, resource: ResourceId) -> Reach | BrokerError:
+        own = connector.resource
+        if own is not None:
+            return Reach(_own(own, profile, resource))
+        try:
+            return await self._reach.find(connector, resource.container, resource.account or "")
+        except BrokerError as error:
+            return error
+
+    def _refusal(
+        self,
+        principal: Principal,
+        connectors: Sequence[Connector],
+        resource: ResourceId,
+        unknown: Sequence[AccountError],
+    ) -> BrokerError:
         if any(connector.resource is None for connector in connectors):
-            return resource_not_found(resource.as_asked())
+            return not_found(resource.as_asked(), unknown)
         return resource_denied(principal, resource)  # The same words as for those who have no grant.
 
 

@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable
 
 from valetkey_broker.authz.policy import Allowance, Policy
-from valetkey_broker.errors import identity_expired, identity_revoked, issuer_unavailable, scope_unsupported
-from valetkey_broker.issuing.choose import Choice, ConnectorChooser
-from valetkey_broker.issuing.delegation_keys import DelegationKeys
+from valetkey_broker.errors import identity_expired, identity_revoked, issuer_unavailable
+from valetkey_broker.issuing.choose import ConnectorChooser
 from valetkey_broker.issuing.request import TokenRequest
+from valetkey_broker.issuing.scopes import scope_of
+from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.model import (
     CallInfo,
-    DelegationKey,
+    CloudProfile,
+    Connector,
     Event,
     EventKind,
     InvalidFieldError,
@@ -24,7 +26,9 @@ from valetkey_broker.model import (
     PermissionSet,
     Principal,
     SasRequest,
+    Scope,
     SignedToken,
+    SigningKey,
     Standing,
 )
 from valetkey_broker.observability.redaction import scrub
@@ -48,7 +52,7 @@ class Issuer:
         memory: Memory,
         policy: Policy,
         chooser: ConnectorChooser,
-        keys: DelegationKeys,
+        keys: SigningKeys,
         cloud: Cloud,
         ledger: Ledger,
         clock: Clock,
@@ -94,9 +98,8 @@ class Issuer:
             choice = self._chooser.known(connectors, resource)
             if choice is None:
                 choice = await self._chooser.choose(call.principal, connectors, resource)
-            if resource.prefix:
-                raise scope_unsupported(resource)
-            connector, _, container = choice
+            connector, profile, container = choice
+            scope = scope_of(resource, container)
             allowance = next(a for a in allowed if a.connector is connector)
             until = int(self._clock()) + allowance.ttl
             key = self._keys.held(connector, container.account, until)
@@ -109,7 +112,7 @@ class Issuer:
                 self._check_caller(call.principal, now)
             if not changed and now < allowance.ends:
                 break
-        lease, signed = self._signed(call, choice, allowance, permissions, key, now)
+        lease, signed = self._signed(call, connector, profile, scope, allowance, permissions, key, now)
         # Nothing leaves that is not on record.
         await self._ledger.record(_event(call, lease, signed, now, wanted.purpose))
         return lease
@@ -126,21 +129,21 @@ class Issuer:
     def _signed(
         self,
         call: CallInfo,
-        choice: Choice,
+        connector: Connector,
+        profile: CloudProfile,
+        scope: Scope,
         allowance: Allowance,
         permissions: PermissionSet,
-        key: DelegationKey,
+        key: SigningKey,
         now: float,
     ) -> tuple[Lease, SignedToken]:
-        connector, profile, container = choice
         lease_id = _new_lease_id(now)
         starts = max(int(now) - self._skew, math.ceil(key.starts))
         expires = int(min(int(now) + allowance.ttl, key.expires, allowance.ends))
         signed = self._cloud.sign(
             SasRequest(
                 profile=profile,
-                account=container.account,
-                container=container.name,
+                scope=scope,
                 permissions=permissions,
                 starts=starts,
                 expires=expires,
@@ -156,9 +159,7 @@ class Issuer:
             connector=connector.name,
             connector_uid=connector.uid,
             credential_version=connector.credential_version,
-            account=container.account,
-            container=container.name,
-            url=container.url,
+            scope=scope,
             permissions=permissions,
             starts=starts,
             expires=expires,
@@ -186,7 +187,7 @@ def _event(call: CallInfo, lease: Lease, signed: SignedToken, now: float, purpos
         connector=lease.connector,
         connector_uid=lease.connector_uid,
         credential_version=lease.credential_version,
-        resource=lease.url,
+        resource=lease.scope.url,
         permissions=lease.permissions.sp,
         ttl=lease.expires - int(now),
         expires=lease.expires,

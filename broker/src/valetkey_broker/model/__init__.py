@@ -3,7 +3,8 @@
 from valetkey_broker.model.api_key import ApiKey, api_key_digest, new_api_key
 from valetkey_broker.model.call import CallInfo
 from valetkey_broker.model.cloud import CloudProfile
-from valetkey_broker.model.connector import AuthMethod, AzureConfig, Connector, ConnectorType, Credential
+from valetkey_broker.model.connector import AzureConfig, Connector, ConnectorType
+from valetkey_broker.model.credential import Credential, CredentialField, CredentialValue
 from valetkey_broker.model.errors import InvalidFieldError
 from valetkey_broker.model.event import (
     MOST_DETAIL_CHARACTERS,
@@ -20,13 +21,14 @@ from valetkey_broker.model.event import (
     details_of,
 )
 from valetkey_broker.model.grant import CONSUMER_PERMISSIONS, ConsumerRole, Grant, GrantedConnector
-from valetkey_broker.model.lease import DelegationKey, Lease, SasRequest, SignedToken, parse_source_ip
+from valetkey_broker.model.lease import Lease, SasRequest, SignedToken, SigningKey, parse_source_ip
 from valetkey_broker.model.names import check_account, check_name, check_uuid
 from valetkey_broker.model.pattern import ContainerPattern, Pattern
 from valetkey_broker.model.permission import Permission, PermissionSet
 from valetkey_broker.model.principal import Evidence, Principal, Role, Standing
 from valetkey_broker.model.principal_pattern import principal_pattern, too_many, voucher
 from valetkey_broker.model.resource import Container, ResourceId, ResourceType, check_prefix
+from valetkey_broker.model.scope import Scope, ScopeKind
 from valetkey_broker.model.secret import Secret
 
 __all__ = [
@@ -34,7 +36,6 @@ __all__ = [
     "MOST_DETAILS",
     "MOST_DETAIL_CHARACTERS",
     "ApiKey",
-    "AuthMethod",
     "AzureConfig",
     "CallInfo",
     "CloudProfile",
@@ -44,7 +45,8 @@ __all__ = [
     "Container",
     "ContainerPattern",
     "Credential",
-    "DelegationKey",
+    "CredentialField",
+    "CredentialValue",
     "Event",
     "EventFilter",
     "EventKind",
@@ -63,8 +65,11 @@ __all__ = [
     "ResourceType",
     "Role",
     "SasRequest",
+    "Scope",
+    "ScopeKind",
     "Secret",
     "SignedToken",
+    "SigningKey",
     "Standing",
     "StoredEvent",
     "Verification",

@@ -7,12 +7,16 @@ from typing import Any
 from valetkey_broker.model.cloud import CloudProfile
 from valetkey_broker.model.errors import InvalidFieldError, shown
 from valetkey_broker.model.permission import PermissionSet
+from valetkey_broker.model.scope import Scope
 from valetkey_broker.model.statically_frozen import statically_frozen
 
 
 @dataclass(frozen=True, slots=True)
-class DelegationKey:
-    """A user delegation key of one account. Times are Unix seconds; `material` is the adapter's own."""
+class SigningKey:
+    """What signs the tokens of one account, whatever kind of key it is. Times are Unix seconds.
+
+    No token that it signs begins before `starts` or ends after `expires`. `material` is the cloud adapter's own.
+    """
 
     account: str
     starts: float
@@ -25,14 +29,13 @@ class SasRequest:
     """All that shapes one SAS; every field has been validated. Times are whole Unix seconds."""
 
     profile: CloudProfile
-    account: str
-    container: str
+    scope: Scope
     permissions: PermissionSet
     starts: int
     expires: int
     source_ip: str
     lease_id: str
-    key: DelegationKey
+    key: SigningKey
 
 
 @statically_frozen
@@ -53,9 +56,7 @@ class Lease:
     connector: str
     connector_uid: str
     credential_version: int
-    account: str
-    container: str
-    url: str
+    scope: Scope
     permissions: PermissionSet
     starts: int
     expires: int

@@ -71,6 +71,7 @@ class Container:
     account: str
     name: str
     url: str
+    resource_type: ResourceType = ResourceType.BLOB_CONTAINER
 
     @property
     def resource_id(self) -> str:

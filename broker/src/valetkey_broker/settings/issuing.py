@@ -15,6 +15,9 @@ class IssuingSettings(Section):
     max_ttl_seconds: int = Field(default=12 * 3600, ge=60, le=7 * 24 * 3600)
     delegation_key_seconds: int = Field(default=24 * 3600, ge=3600, le=7 * 24 * 3600)
     clock_skew_seconds: int = Field(default=900, ge=0, le=3600)
+    # No token outlives its key. Where the key ends first, a token gets its remaining life, if that is at least this
+    # part of what it would have got; otherwise a new key is fetched for it.
+    min_ttl_share: float = Field(default=0.5, ge=0.1, le=1)
     # How long a connector's list of containers is believed when a request names no account.
     discovery_seconds: Seconds = 300.0
     cloud_timeout_seconds: Seconds = 20.0

@@ -1,13 +1,12 @@
 """Documents as Vault keeps them, to domain values and back."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from valetkey_broker.model import (
     ApiKey,
-    AuthMethod,
     AzureConfig,
     Connector,
     ConnectorType,
@@ -37,7 +36,7 @@ def encode_connector(connector: Connector) -> dict[str, Any]:
     return {
         "uid": connector.uid,
         "type": connector.type.value,
-        "auth_method": connector.auth_method.value,
+        "auth_method": connector.auth_method,
         "resource_type": connector.resource_type.value,
         "resource": {"container": resource.container, "account": resource.account} if resource else None,
         "azure": asdict(connector.azure),
@@ -47,14 +46,17 @@ def encode_connector(connector: Connector) -> dict[str, Any]:
     }
 
 
-def decode_connector(name: str, data: Mapping[str, Any]) -> Connector:
-    """Returns the connector in a document. Raises KeyError, TypeError or ValueError where it is malformed."""
+def decode_connector(name: str, data: Mapping[str, Any], auth_methods: Container[str]) -> Connector:
+    """Returns the connector in a document, which has one of `auth_methods`.
+
+    Raises KeyError, TypeError or ValueError where it is malformed.
+    """
     resource = data["resource"]
     return Connector(
         name=name,
         uid=str(data["uid"]),
         type=ConnectorType(data["type"]),
-        auth_method=AuthMethod(data["auth_method"]),
+        auth_method=_one_of(data["auth_method"], auth_methods),
         resource_type=ResourceType(data["resource_type"]),
         resource=ResourceId(ResourceId.parse(resource["container"]).container, account=resource["account"])
         if resource
@@ -135,6 +137,12 @@ def decode_grant(name: str, data: Mapping[str, Any], version: int) -> Grant:
         created_at=_instant(data["created_at"]),
         created_by=str(data["created_by"]),
     )
+
+
+def _one_of(value: object, known: Container[str]) -> str:
+    if value not in known:
+        raise ValueError("not known to this version of the broker")
+    return _text(value)
 
 
 def _list(value: object) -> list[Any]:

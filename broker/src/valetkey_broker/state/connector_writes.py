@@ -1,10 +1,10 @@
 """Creates and deletes connectors in Vault: two documents, of which none may be left without the other."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from valetkey_broker.errors import changed_by_others, connector_exists, connector_not_found
-from valetkey_broker.model import Connector, Secret
+from valetkey_broker.model import Connector
 from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.codec import encode_connector, is_tombstone
 from valetkey_broker.state.intent import Intent
@@ -21,8 +21,8 @@ class ConnectorWrites:
         self._writes = writes
         self._announce = announce
 
-    async def create(self, draft: Connector, client_secret: Secret) -> Connector:
-        """Stores a connector and its secret. Raises CONNECTOR_EXISTS, or CONFLICT where it changed meanwhile."""
+    async def create(self, draft: Connector, credential: Mapping[str, str]) -> Connector:
+        """Stores a connector and its credential. Raises CONNECTOR_EXISTS, or CONFLICT where it changed meanwhile."""
         path = _path(draft.name)
         connector = draft
 
@@ -36,7 +36,7 @@ class ConnectorWrites:
 
         async def write_secret(intent: Intent) -> None:
             # The secret goes first: a connector without its secret must never be seen.
-            document = intent.stamped({"client_secret": client_secret.reveal()})
+            document = intent.stamped(credential)
             await self._store.write(credential_path(path), document, expected=connector.credential_version - 1)
 
         if not await self._writes.make(path, prepare):

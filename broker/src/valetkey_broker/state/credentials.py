@@ -1,13 +1,13 @@
 """The credentials of connectors in memory: read ahead, so that issuing goes on while Vault is away."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
 from valetkey_broker.errors import BrokerError, Reason, connector_changed, credential_missing
-from valetkey_broker.model import Connector, Credential, Secret
-from valetkey_broker.ports import StateStore
+from valetkey_broker.model import Connector, Credential
+from valetkey_broker.ports import AuthMethod, StateStore
 from valetkey_broker.state.memory import Memory
 
 _READS_AT_ONCE = 4
@@ -16,9 +16,10 @@ _READS_AT_ONCE = 4
 class Credentials:
     """Reads the credential of each connector in memory as soon as it is known; what fails is tried again."""
 
-    def __init__(self, store: StateStore, memory: Memory) -> None:
+    def __init__(self, store: StateStore, memory: Memory, auth_methods: Mapping[str, AuthMethod]) -> None:
         self._store = store
         self._memory = memory
+        self._auth_methods = auth_methods
         self._known: dict[str, Credential] = {}  # by connector uid
         self._lost: set[tuple[str, int]] = set()  # (connector uid, version)
         self._complete_at = -1  # Memory.changes when nothing was missing
@@ -50,7 +51,11 @@ class Credentials:
         document = await self._store.read(f"credentials/{connector.name}", connector.credential_version)
         if document is None:
             raise await self._nothing_there(connector)
-        credential = Credential(connector.credential_version, Secret(str(document.data["client_secret"])))
+        try:
+            value = self._auth_methods[connector.auth_method].decode(document.data)
+        except (KeyError, TypeError, ValueError):
+            raise credential_missing(connector.name, connector.credential_version) from None
+        credential = Credential(connector.credential_version, value)
         now = self._memory.connectors.get(connector.name)
         if now is not None and now.uid == connector.uid:
             self._known[connector.uid] = credential

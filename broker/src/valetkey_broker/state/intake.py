@@ -1,6 +1,6 @@
 """What a document in Vault is to memory."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 
 import structlog
 
@@ -19,8 +19,11 @@ Kept = Connector | ApiKey | Grant
 class Intake:
     """Decodes documents and puts them into memory. `on_connector_gone` hears the uid of a connector that went away."""
 
-    def __init__(self, memory: Memory, on_connector_gone: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self, memory: Memory, auth_methods: Container[str], on_connector_gone: Callable[[str], Awaitable[None]]
+    ) -> None:
         self._memory = memory
+        self._auth_methods = auth_methods
         self._on_connector_gone = on_connector_gone
         self._log = structlog.get_logger()
 
@@ -34,7 +37,7 @@ class Intake:
         folder, _, name = path.partition("/")
         try:
             if folder == CONNECTORS:
-                return decode_connector(name, document.data)
+                return decode_connector(name, document.data, self._auth_methods)
             if folder == API_KEYS:
                 return decode_api_key(name, document.data)
             return decode_grant(name, document.data, document.version)

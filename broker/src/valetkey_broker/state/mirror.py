@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
 import structlog
 
 from valetkey_broker.model import InvalidFieldError, check_name
 from valetkey_broker.model.errors import shown
-from valetkey_broker.ports import StateStore
+from valetkey_broker.ports import AuthMethod, StateStore
 from valetkey_broker.state.credentials import Credentials
 from valetkey_broker.state.generation import NONE, Generation, read_generation
 from valetkey_broker.state.intake import FOLDERS, Intake, Kept, is_kept
@@ -30,15 +30,21 @@ class StateMirror:
     begins, and memory never goes back to one that began earlier.
     """
 
-    def __init__(self, store: StateStore, memory: Memory, on_connector_gone: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        store: StateStore,
+        memory: Memory,
+        auth_methods: Mapping[str, AuthMethod],
+        on_connector_gone: Callable[[str], Awaitable[None]],
+    ) -> None:
         self._store = store
-        self._credentials = Credentials(store, memory)
+        self._credentials = Credentials(store, memory, auth_methods)
 
         async def gone(uid: str) -> None:
             self._credentials.forget(uid)
             await on_connector_gone(uid)
 
-        self._intake = Intake(memory, gone)
+        self._intake = Intake(memory, auth_methods, gone)
         self._seen = NONE
         self._loaded = False
         self._begun = 0

@@ -14,8 +14,8 @@ from valetkey_broker.errors import (
     grant_exists,
     grant_not_found,
 )
-from valetkey_broker.model import ApiKey, Connector, Credential, Grant, Secret
-from valetkey_broker.ports import Document, StateStore
+from valetkey_broker.model import ApiKey, Connector, Credential, CredentialValue, Grant
+from valetkey_broker.ports import AuthMethod, Document, StateStore
 from valetkey_broker.state.codec import decode_api_key, decode_grant, encode_api_key, encode_grant, is_tombstone
 from valetkey_broker.state.connector_writes import ConnectorWrites
 from valetkey_broker.state.generation import Generation
@@ -42,12 +42,14 @@ class StateRepository(StateMirror):
         self,
         store: StateStore,
         memory: Memory,
+        auth_methods: Mapping[str, AuthMethod],
         on_connector_gone: Callable[[str], Awaitable[None]],
         *,
         on_settled: OnSettled | None = None,
         abandoned_seconds: float = 1.0,
     ) -> None:
-        super().__init__(store, memory, on_connector_gone)
+        super().__init__(store, memory, auth_methods, on_connector_gone)
+        self._auth_methods = auth_methods
         self.background = BackgroundWork()
         self._journal = Journal(store)
         self._intents = Intents(self._journal, abandoned_seconds)
@@ -72,9 +74,9 @@ class StateRepository(StateMirror):
         return await self._credentials.get(connector)
 
     @whole
-    async def create_connector(self, draft: Connector, client_secret: Secret) -> Connector:
+    async def create_connector(self, draft: Connector, value: CredentialValue) -> Connector:
         """Stores a new connector and its secret. Raises CONNECTOR_EXISTS where the name is taken."""
-        return await self._connector_writes.create(draft, client_secret)
+        return await self._connector_writes.create(draft, self._auth_methods[draft.auth_method].encode(value))
 
     @whole
     async def delete_connector(self, name: str, deleted_by: str) -> None:

@@ -1,5 +1,6 @@
-"""Azure: Entra log-in, storage accounts, containers, user delegation keys and the SAS they sign."""
+"""Azure: auth methods, storage accounts, containers, signing keys and the SAS they sign."""
 
+from valetkey_broker.adapters.azure.auth_methods import AUTH_METHODS
 from valetkey_broker.adapters.azure.cloud import AzureCloud
 
-__all__ = ["AzureCloud"]
+__all__ = ["AUTH_METHODS", "AzureCloud"]

@@ -1,26 +1,27 @@
-"""Azure Resource Manager: which storage accounts a service principal sees."""
+"""Azure Resource Manager: which storage accounts a credential sees."""
 
 import asyncio
 from importlib import import_module
 from typing import Any
 
-from valetkey_broker.adapters.azure.entra_credential import Login, arm_scope
+from valetkey_broker.adapters.azure.entra import arm_scope
 from valetkey_broker.adapters.azure.errors import Asking, ask
-from valetkey_broker.adapters.azure.fan_out import each
+from valetkey_broker.adapters.azure.fan_out import outcomes
 from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS, Network
+from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import AzureConfig, CloudProfile, InvalidFieldError, check_account, check_uuid
+from valetkey_broker.ports import AccountSearch
 
 # Kinds without a blob service: https://learn.microsoft.com/azure/storage/common/storage-account-overview
 _WITHOUT_BLOBS = frozenset({"FileStorage"})
 
 
 async def find_accounts(
-    config: AzureConfig, profile: CloudProfile, network: Network, login: Login, asking: Asking
-) -> list[str]:
-    """Returns the names of the storage accounts ARM shows, sorted, narrowed as `config` says.
+    config: AzureConfig, profile: CloudProfile, network: Network, credential: Any, asking: Asking
+) -> AccountSearch:
+    """Returns the storage accounts that ARM shows, narrowed as `config` says, and the errors of single subscriptions.
 
-    Raises BrokerError. Subscriptions in which the service principal may not look, or which lack the resource group,
-    are left out, unless that holds for all.
+    Raises BrokerError where no subscription could be looked through.
     """
     # Heavy, and needed here only: in a thread, for an import would hold up the event loop.
     await asyncio.to_thread(import_module, "azure.mgmt.storage.aio")
@@ -34,19 +35,28 @@ async def find_accounts(
     if config.subscription_id:
         subscriptions = [config.subscription_id]
     else:
-        subscriptions = await _subscriptions(login, options, asking)
+        subscriptions = await _subscriptions(credential, options, asking)
 
-    async def look(subscription: str) -> set[str]:
-        return await _in_subscription(subscription, config.resource_group, login, options, asking)
+    async def in_subscription(subscription: str) -> set[str]:
+        return await _in_subscription(subscription, config.resource_group, credential, options, asking)
 
-    return sorted(set().union(*await each(subscriptions, look)))
+    names: set[str] = set()
+    errors: list[BrokerError] = []
+    for _, found in await outcomes(subscriptions, in_subscription):
+        if isinstance(found, BrokerError):
+            errors.append(found)
+        else:
+            names |= found
+    if errors and len(errors) == len(subscriptions):
+        raise errors[0]
+    return AccountSearch(sorted(names), errors)
 
 
-async def _subscriptions(login: Login, options: dict[str, Any], asking: Asking) -> list[str]:
+async def _subscriptions(credential: Any, options: dict[str, Any], asking: Asking) -> list[str]:
     from azure.mgmt.resource.subscriptions.aio import SubscriptionClient  # noqa: PLC0415 (see find_accounts)
 
     async def ids() -> list[str]:
-        client = SubscriptionClient(login, **options)
+        client = SubscriptionClient(credential, **options)
         return [
             check_uuid("subscription_id", str(found.subscription_id)) async for found in client.subscriptions.list()
         ]
@@ -55,12 +65,12 @@ async def _subscriptions(login: Login, options: dict[str, Any], asking: Asking) 
 
 
 async def _in_subscription(
-    subscription: str, resource_group: str, login: Login, options: dict[str, Any], asking: Asking
+    subscription: str, resource_group: str, credential: Any, options: dict[str, Any], asking: Asking
 ) -> set[str]:
     from azure.mgmt.storage.aio import StorageManagementClient  # noqa: PLC0415 (see find_accounts)
 
     async def names() -> set[str]:
-        operations = StorageManagementClient(login, subscription, **options).storage_accounts
+        operations = StorageManagementClient(credential, subscription, **options).storage_accounts
         pages = operations.list_by_resource_group(resource_group) if resource_group else operations.list()
         return {str(found.name) async for found in pages if found.kind not in _WITHOUT_BLOBS}
 

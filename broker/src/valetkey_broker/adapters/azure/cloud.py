@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from valetkey_broker.adapters.azure import sas
 from valetkey_broker.adapters.azure.accounts import find_accounts
-from valetkey_broker.adapters.azure.entra_credential import Login
+from valetkey_broker.adapters.azure.auth_method import Access
+from valetkey_broker.adapters.azure.auth_methods import AUTH_METHODS
 from valetkey_broker.adapters.azure.errors import Asking, Step
-from valetkey_broker.adapters.azure.fan_out import each
 from valetkey_broker.adapters.azure.storage import BlobStorage
 from valetkey_broker.adapters.azure.transport import Network
-from valetkey_broker.errors import Reason, cloud_undefined
-from valetkey_broker.model import CloudProfile, Connector, Container, Credential, DelegationKey, SasRequest, SignedToken
+from valetkey_broker.errors import cloud_undefined, discovery_unsupported
+from valetkey_broker.model import CloudProfile, Connector, Container, Credential, SasRequest, SignedToken, SigningKey
+from valetkey_broker.ports import AccountSearch
 
 # Two in use during a rotation, and one for a rotation that was given up.
 _VERSIONS_KEPT = 3
@@ -35,33 +36,44 @@ class AzureCloud:
         self._profiles = dict(profiles)
         self._timeouts = (connect_seconds, read_seconds)
         self._networks: dict[str, Network] = {}
-        self._logins: dict[str, dict[int, Login]] = {}
+        self._accesses: dict[str, dict[int, Access]] = {}
         # azure-identity logs the text of a failed log-in as a warning, and that text is Entra's: it may echo what
         # was sent. What went wrong is in the errors raised here.
         for name in ("azure", "msal"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
     async def log_in(self, connector: Connector, credential: Credential) -> None:
-        """Gets a fresh token: nothing of earlier log-ins is used, and this one is kept if it works."""
-        login = self._new_login(connector, credential)
-        await login.prove()
-        self._keep(connector, credential, login)
+        """Proves the credential: nothing of earlier log-ins is used, and this one is kept if it works."""
+        access = self._new_access(connector, credential)
+        await access.prove()
+        self._keep(connector, credential, access)
 
-    async def find_containers(self, connector: Connector, credential: Credential) -> Sequence[Container]:
-        """Lists containers, of up to 8 accounts at a time."""
-        accounts = await self._accounts(connector, credential)
+    async def find_accounts(self, connector: Connector, credential: Credential) -> AccountSearch:
+        """Returns the connector's own account, or those that Azure Resource Manager shows."""
+        if connector.azure.storage_account:
+            return AccountSearch([connector.azure.storage_account])
+        profile = self._profile(connector)
+        asking = Asking(Step.ACCOUNTS, connector.name, connector.azure.client_id)
+        arm = self._access(connector, credential).arm_credential if profile.arm_endpoint else None
+        if arm is None:
+            why = "has no arm_endpoint" if not profile.arm_endpoint else "cannot be asked with this auth method"
+            raise discovery_unsupported(connector.name, Step.ACCOUNTS.value, profile.name, why)
+        return await find_accounts(connector.azure, profile, self._network(profile), arm, asking)
 
-        async def look(account: str) -> Sequence[Container]:
-            return await self._storage(connector, credential, account, Step.CONTAINERS).containers()
+    async def list_containers(self, connector: Connector, credential: Credential, account: str) -> Sequence[Container]:
+        """Lists the containers of one account, by name."""
+        return await self._storage(connector, credential, account, Step.CONTAINERS).containers()
 
-        return [container for found in await each(accounts, look) for container in found]
+    async def check_container(self, connector: Connector, credential: Credential, account: str, name: str) -> Container:
+        """Returns the container if it is there, asking for nothing but that one."""
+        return await self._storage(connector, credential, account, Step.CONTAINER, name).container(name)
 
-    async def delegation_key(
+    async def signing_key(
         self, connector: Connector, credential: Credential, account: str, *, starts: float, expires: float
-    ) -> DelegationKey:
-        """Gets a key; its times are those Azure answered with."""
+    ) -> SigningKey:
+        """Returns a key; its times are those that hold, which may differ from what was asked."""
         storage = self._storage(connector, credential, account, Step.DELEGATION_KEY)
-        return await storage.delegation_key(starts, expires)
+        return await self._access(connector, credential).signing_key(storage, starts, expires)
 
     def sign(self, request: SasRequest) -> SignedToken:
         """Signs; see `sas.sign`."""
@@ -69,54 +81,42 @@ class AzureCloud:
 
     async def forget(self, connector_uid: str) -> None:
         """Drops the log-ins of a connector; calls under way still end well."""
-        self._logins.pop(connector_uid, None)
+        self._accesses.pop(connector_uid, None)
 
     async def close(self) -> None:
         """Drops all log-ins and closes all connections."""
-        self._logins.clear()
+        self._accesses.clear()
         networks, self._networks = list(self._networks.values()), {}
         for network in networks:
             with contextlib.suppress(OSError):
                 await network.close()
 
-    async def _accounts(self, connector: Connector, credential: Credential) -> list[str]:
-        if connector.azure.storage_account:
-            return [connector.azure.storage_account]
+    def _storage(
+        self, connector: Connector, credential: Credential, account: str, step: Step, container: str = ""
+    ) -> BlobStorage:
         profile = self._profile(connector)
-        asking = Asking(Step.ACCOUNTS, connector.name, connector.azure.client_id)
-        if not profile.arm_endpoint:
-            text = (
-                f"Cloud {profile.name} has no arm_endpoint, so storage accounts cannot be found. "
-                f"Name a storage account in connector {connector.name}."
-            )
-            raise asking.failed(Reason.INVALID_FIELD, text)
-        login = self._login(connector, credential)
-        return await find_accounts(connector.azure, profile, self._network(profile), login, asking)
+        asking = Asking(step, connector.name, connector.azure.client_id, account, container)
+        access = self._access(connector, credential)
+        return BlobStorage(profile, self._network(profile), access.storage_credential, account, asking)
 
-    def _storage(self, connector: Connector, credential: Credential, account: str, step: Step) -> BlobStorage:
-        profile = self._profile(connector)
-        asking = Asking(step, connector.name, connector.azure.client_id, account)
-        login = self._login(connector, credential)
-        return BlobStorage(profile, self._network(profile), login, account, asking)
-
-    def _login(self, connector: Connector, credential: Credential) -> Login:
-        kept = self._logins.get(connector.uid, {}).get(credential.version)
+    def _access(self, connector: Connector, credential: Credential) -> Access:
+        kept = self._accesses.get(connector.uid, {}).get(credential.version)
         # A version may be tried before it is stored: the same number with another secret is another log-in.
         if kept is not None and kept.serves(connector, credential):
             return kept
-        return self._keep(connector, credential, self._new_login(connector, credential))
+        return self._keep(connector, credential, self._new_access(connector, credential))
 
-    def _new_login(self, connector: Connector, credential: Credential) -> Login:
+    def _new_access(self, connector: Connector, credential: Credential) -> Access:
         profile = self._profile(connector)
-        return Login(connector, credential, profile, self._network(profile))
+        return AUTH_METHODS[connector.auth_method].access(connector, credential, profile, self._network(profile))
 
-    def _keep(self, connector: Connector, credential: Credential, login: Login) -> Login:
-        versions = self._logins.setdefault(connector.uid, {})
+    def _keep(self, connector: Connector, credential: Credential, access: Access) -> Access:
+        versions = self._accesses.setdefault(connector.uid, {})
         versions.pop(credential.version, None)
-        versions[credential.version] = login
+        versions[credential.version] = access
         while len(versions) > _VERSIONS_KEPT:
             del versions[next(iter(versions))]
-        return login
+        return access
 
     def _profile(self, connector: Connector) -> CloudProfile:
         profile = self._profiles.get(connector.azure.cloud)

@@ -38,6 +38,7 @@ class Step(Enum):
     LOG_IN = "log in to Entra"
     ACCOUNTS = "list storage accounts"
     CONTAINERS = "list containers"
+    CONTAINER = "look at the container"
     DELEGATION_KEY = "get a user delegation key"
 
 
@@ -53,6 +54,7 @@ class Asking:
     connector: str
     client_id: str
     account: str = ""
+    container: str = ""
 
     def failed(self, reason: Reason, text: str, *, code: str = "", retry_after: float | None = None) -> BrokerError:
         """Returns the error for this step."""
@@ -67,7 +69,8 @@ class Asking:
         )
 
     def __str__(self) -> str:
-        return f"{self.step.value} at storage account {self.account}" if self.account else self.step.value
+        what = f"{self.step.value} {self.container}" if self.container else self.step.value
+        return f"{what} at storage account {self.account}" if self.account else what
 
 
 async def ask(asking: Asking, call: Callable[[], Awaitable[T]]) -> T:

@@ -1,6 +1,6 @@
 """Signing: the hot path. Pure computation.
 
-azure-storage-blob lays out the token: once for each (key, container, permissions, address), with placeholders for what
+azure-storage-blob lays out the token: once for each (scope, permissions, address) of a key, with placeholders for what
 changes from token to token. Each token then fills in times and id and computes the signature over them, as the SDK
 would; a test compares the two over all inputs. The SDK alone takes several times as long, mostly for URL quoting.
 """
@@ -11,13 +11,14 @@ import hashlib
 import hmac
 import re
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from weakref import WeakKeyDictionary
+from typing import Any
 
 from azure.storage.blob import UserDelegationKey, generate_container_sas
 
-from valetkey_broker.model import InvalidFieldError, SasRequest, SignedToken, check_account
+from valetkey_broker.model import InvalidFieldError, SasRequest, Scope, ScopeKind, SignedToken, check_account
 
 # The SDK signs control characters verbatim, and a newline in one field shifts all later ones of the string to sign.
 # So each string is matched whole here once more, whatever was checked before.
@@ -29,96 +30,116 @@ _LEASE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _START, _EXPIRY, _ID = "1601-01-01T00:00:00Z", "1601-01-02T00:00:00Z", "PLACEHOLDER-OF-THE-LEASE-ID"
 _MOST_SHAPES = 1024
 
-_Shape = tuple[str, str, str, str, bool]
+_Shape = tuple[str, str, str, str, str, bool]
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """A token with placeholders: what is signed, what is sent, and the key that signs, made ready for it."""
+    """A token with placeholders: what is signed, and what is sent."""
 
     to_sign: str
     query: str
-    signer: hmac.HMAC = field(repr=False)
 
 
-# Held by the key itself, so that the layouts of a key that is forgotten go with it.
-_LAYOUTS: WeakKeyDictionary[UserDelegationKey, dict[_Shape, _Layout]] = WeakKeyDictionary()
+class SasSigner:
+    """Signs tokens of one account with one key: the `material` of every `SigningKey` of Azure."""
+
+    def __init__(self, account: str, key: str, sdk_arguments: Mapping[str, Any]) -> None:
+        """`key` is in base64; `sdk_arguments` are those by which the SDK's `generate_…_sas` takes that same key."""
+        self._account = check_account("account", account)
+        # Computed once: what both hashes make of the key is the same for every token.
+        self._signer = hmac.new(base64.b64decode(key), digestmod=hashlib.sha256)
+        self._sdk_arguments = dict(sdk_arguments)
+        self._layouts: dict[_Shape, _Layout] = {}
+
+    def sign(self, request: SasRequest) -> SignedToken:
+        """Returns a SAS, https only. Raises InvalidFieldError where a field could not be signed safely."""
+        if request.scope.account != self._account:
+            raise InvalidFieldError("key", "belongs to another account", f"a key of {request.scope.account}")
+        _whole(_LEASE_ID, "lease_id", request.lease_id)
+        layout = self._layout(request)
+        start, expiry = _iso(request.starts), _iso(request.expires)
+        to_sign = layout.to_sign.replace(_START, start).replace(_EXPIRY, expiry).replace(_ID, request.lease_id)
+        query = layout.query.replace(_quoted(_START), _quoted(start)).replace(_quoted(_EXPIRY), _quoted(expiry))
+        signature = self._signature(to_sign)
+        return SignedToken(
+            query.replace(_ID, request.lease_id) + _escaped(signature), hashlib.sha256(signature).hexdigest()
+        )
+
+    def _layout(self, request: SasRequest) -> _Layout:
+        scope, correlated = request.scope, request.profile.correlation_id
+        # All that shapes a token besides its account, which is the signer's. Python's own way to an enum's value costs.
+        kind: str = scope.kind._value_
+        shape = (kind, scope.container, scope.path, request.permissions.sp, request.source_ip, correlated)
+        layout = self._layouts.get(shape)
+        if layout is None:
+            layout = self._laid_out(scope, request.permissions.sp, request.source_ip, correlated)
+            self._layouts[shape] = layout
+            if len(self._layouts) > _MOST_SHAPES:
+                # The oldest: whoever asks for ever new addresses fills it only for a while.
+                del self._layouts[next(iter(self._layouts))]
+        return layout
+
+    def _laid_out(self, scope: Scope, permissions: str, source_ip: str, correlated: bool) -> _Layout:
+        _whole(_SOURCE_IP, "source_ip", source_ip)
+        signed: list[str] = []
+        token = _SDK[scope.kind](
+            scope,
+            permission=permissions,
+            start=_START,
+            expiry=_EXPIRY,
+            ip=source_ip or None,
+            protocol="https",
+            correlation_id=_ID if correlated else None,
+            sts_hook=signed.append,
+            **self._sdk_arguments,
+        )
+        query, separator, signature = token.rpartition("sig=")
+        once = 1 if correlated else 0
+        if (
+            len(signed) != 1
+            or signature != _escaped(self._signature(signed[0]))
+            or (signed[0].count(_START), signed[0].count(_EXPIRY), signed[0].count(_ID)) != (1, 1, once)
+            or (query.count(_quoted(_START)), query.count(_quoted(_EXPIRY)), query.count(_ID)) != (1, 1, once)
+        ):
+            raise AssertionError("this version of azure-storage-blob lays tokens out in a way that is not understood")
+        return _Layout(signed[0], query + separator)
+
+    def _signature(self, to_sign: str) -> bytes:
+        signing = self._signer.copy()
+        signing.update(to_sign.encode("utf-8"))
+        return binascii.b2a_base64(signing.digest(), newline=False)
+
+
+def user_delegation_signer(account: str, key: UserDelegationKey) -> SasSigner:
+    """Returns what signs with a user delegation key."""
+    return SasSigner(account, key.value or "", {"user_delegation_key": key})
 
 
 def sign(request: SasRequest) -> SignedToken:
-    """Returns a user delegation SAS for a container, https only.
+    """Returns a SAS for the scope of `request`.
 
     Raises InvalidFieldError where a field could not be signed safely, or where the key is another account's or
     does not live as long as the token would.
     """
-    key = request.key
-    if key.account != request.account:
-        raise InvalidFieldError("key", "belongs to another account", f"a key of {request.account}")
-    if not request.starts < request.expires <= key.expires:
+    if request.key.account != request.scope.account:
+        raise InvalidFieldError("key", "belongs to another account", f"a key of {request.scope.account}")
+    if not request.starts < request.expires <= request.key.expires:
         raise InvalidFieldError("expires", "is not between start and the key's expiry", "a token its key outlives")
-    _whole(_LEASE_ID, "lease_id", request.lease_id)
-    layout = _layout(request)
-    start, expiry = _iso(request.starts), _iso(request.expires)
-    to_sign = layout.to_sign.replace(_START, start).replace(_EXPIRY, expiry).replace(_ID, request.lease_id)
-    query = layout.query.replace(_quoted(_START), _quoted(start)).replace(_quoted(_EXPIRY), _quoted(expiry))
-    signature = _signature(layout.signer, to_sign)
-    return SignedToken(
-        query.replace(_ID, request.lease_id) + _escaped(signature), hashlib.sha256(signature).hexdigest()
-    )
+    signer: SasSigner = request.key.material
+    return signer.sign(request)
 
 
-def _layout(request: SasRequest) -> _Layout:
-    material: UserDelegationKey = request.key.material
-    shapes = _LAYOUTS.get(material)
-    if shapes is None:
-        shapes = _LAYOUTS[material] = {}
-    correlated = request.profile.correlation_id
-    shape = (request.account, request.container, request.permissions.sp, request.source_ip, correlated)
-    layout = shapes.get(shape)
-    if layout is None:
-        layout = shapes[shape] = _laid_out(material, *shape)
-        if len(shapes) > _MOST_SHAPES:
-            del shapes[next(iter(shapes))]  # The oldest: whoever asks for ever new addresses fills it only for a while.
-    return layout
+def _container_sas(scope: Scope, **arguments: Any) -> str:
+    _whole(_CONTAINER, "container", scope.container)
+    if scope.path:
+        raise InvalidFieldError("path", "is not empty", "a container as a whole")
+    token: str = generate_container_sas(scope.account, scope.container, **arguments)
+    return token
 
 
-def _laid_out(
-    material: UserDelegationKey, account: str, container: str, permissions: str, source_ip: str, correlated: bool
-) -> _Layout:
-    check_account("account", account)
-    _whole(_CONTAINER, "container", container)
-    _whole(_SOURCE_IP, "source_ip", source_ip)
-    signed: list[str] = []
-    token = generate_container_sas(
-        account,
-        container,
-        user_delegation_key=material,
-        permission=permissions,
-        start=_START,
-        expiry=_EXPIRY,
-        ip=source_ip or None,
-        protocol="https",
-        correlation_id=_ID if correlated else None,
-        sts_hook=signed.append,
-    )
-    signer = hmac.new(base64.b64decode(material.value or ""), digestmod=hashlib.sha256)
-    query, separator, signature = token.rpartition("sig=")
-    once = 1 if correlated else 0
-    if (
-        len(signed) != 1
-        or signature != _escaped(_signature(signer, signed[0]))
-        or (signed[0].count(_START), signed[0].count(_EXPIRY), signed[0].count(_ID)) != (1, 1, once)
-        or (query.count(_quoted(_START)), query.count(_quoted(_EXPIRY)), query.count(_ID)) != (1, 1, once)
-    ):
-        raise AssertionError("this version of azure-storage-blob lays tokens out in a way that is not understood")
-    return _Layout(signed[0], query + separator, signer)
-
-
-def _signature(signer: hmac.HMAC, to_sign: str) -> bytes:
-    # A copy: what both hashes make of the key is not computed again for each token.
-    signing = signer.copy()
-    signing.update(to_sign.encode("utf-8"))
-    return binascii.b2a_base64(signing.digest(), newline=False)
+_SDK: Mapping[ScopeKind, Callable[..., str]] = {ScopeKind.CONTAINER: _container_sas}
+"""How the SDK lays out a token of each kind of scope. A kind that is not here cannot be signed."""
 
 
 def _escaped(signature: bytes) -> str:

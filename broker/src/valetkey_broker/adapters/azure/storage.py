@@ -3,14 +3,15 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from azure.storage.blob import UserDelegationKey
 from azure.storage.blob.aio import BlobServiceClient
 
-from valetkey_broker.adapters.azure.entra_credential import Login
 from valetkey_broker.adapters.azure.errors import Asking, ask
+from valetkey_broker.adapters.azure.sas import user_delegation_signer
 from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS, Network
-from valetkey_broker.model import CloudProfile, Container, DelegationKey, InvalidFieldError, ResourceId, check_account
+from valetkey_broker.model import CloudProfile, Container, InvalidFieldError, ResourceId, SigningKey, check_account
 
 # What of a key is signed into a SAS or appears in it: one line of plain characters, no more.
 _PLAIN = re.compile(r"[A-Za-z0-9:+/=_.-]{1,512}")
@@ -26,15 +27,15 @@ _KEY_FIELDS = (
 
 
 class BlobStorage:
-    """The blob service of one account, for one log-in."""
+    """The blob service of one account, for one credential, which is whatever Azure's storage clients take."""
 
-    def __init__(self, profile: CloudProfile, network: Network, login: Login, account: str, asking: Asking) -> None:
+    def __init__(self, profile: CloudProfile, network: Network, credential: Any, account: str, asking: Asking) -> None:
         self._profile = profile
         self._account = check_account("storage_account", account)
         self._asking = asking
         url = profile.blob_url(self._account)
         # Cheap to make, and its connections are the network's: there is nothing to keep or to close.
-        self._client = BlobServiceClient(url, credential=login, transport=network.transport(url), **CLIENT_OPTIONS)
+        self._client = BlobServiceClient(url, credential=credential, transport=network.transport(url), **CLIENT_OPTIONS)
 
     async def containers(self) -> Sequence[Container]:
         """Lists the containers of the account by name. Raises BrokerError."""
@@ -48,10 +49,19 @@ class BlobStorage:
             if _is_container_name(name)
         ]
 
-    async def delegation_key(self, starts: float, expires: float) -> DelegationKey:
+    async def container(self, name: str) -> Container:
+        """Returns the container `name` if it is there, by asking for its properties. Raises BrokerError."""
+
+        async def properties() -> None:
+            await self._client.get_container_client(name).get_container_properties()
+
+        await ask(self._asking, properties)
+        return Container(self._account, name, self._profile.container_url(self._account, name))
+
+    async def delegation_key(self, starts: float, expires: float) -> SigningKey:
         """Gets a key good from `starts` to `expires` (Unix seconds). Raises BrokerError."""
 
-        async def key() -> DelegationKey:
+        async def key() -> SigningKey:
             got = await self._client.get_user_delegation_key(
                 datetime.fromtimestamp(int(starts), tz=UTC), datetime.fromtimestamp(int(expires), tz=UTC)
             )
@@ -60,15 +70,15 @@ class BlobStorage:
         return await ask(self._asking, key)
 
 
-def _checked(account: str, key: UserDelegationKey) -> DelegationKey:
+def _checked(account: str, key: UserDelegationKey) -> SigningKey:
     for name in _KEY_FIELDS:
         if not _PLAIN.fullmatch(getattr(key, name) or ""):
             raise ValueError(f"{name} of a user delegation key is not plain")
-    return DelegationKey(
+    return SigningKey(
         account=account,
         starts=datetime.fromisoformat(str(key.signed_start)).timestamp(),
         expires=datetime.fromisoformat(str(key.signed_expiry)).timestamp(),
-        material=key,
+        material=user_delegation_signer(account, key),
     )
 
 

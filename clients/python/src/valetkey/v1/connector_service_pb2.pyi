@@ -12,6 +12,7 @@ import google.protobuf.message
 import sys
 import typing
 import valetkey.v1.common_pb2
+import valetkey.v1.errors_pb2
 
 if sys.version_info >= (3, 10):
     import typing as typing_extensions
@@ -224,6 +225,7 @@ class CreateConnectorResponse(google.protobuf.message.Message):
 
     CONNECTOR_FIELD_NUMBER: builtins.int
     RESOURCES_FIELD_NUMBER: builtins.int
+    ACCOUNT_ERRORS_FIELD_NUMBER: builtins.int
     @property
     def connector(self) -> Global___Connector:
         """The connector."""
@@ -232,14 +234,19 @@ class CreateConnectorResponse(google.protobuf.message.Message):
     def resources(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[valetkey.v1.common_pb2.Resource]:
         """What it reached while it was verified."""
 
+    @property
+    def account_errors(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[valetkey.v1.errors_pb2.AccountError]:
+        """Accounts that could not be looked through, and why."""
+
     def __init__(
         self,
         *,
         connector: Global___Connector | None = ...,
         resources: collections.abc.Iterable[valetkey.v1.common_pb2.Resource] | None = ...,
+        account_errors: collections.abc.Iterable[valetkey.v1.errors_pb2.AccountError] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["connector", b"connector"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connector", b"connector", "resources", b"resources"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account_errors", b"account_errors", "connector", b"connector", "resources", b"resources"]) -> None: ...
 
 Global___CreateConnectorResponse: typing_extensions.TypeAlias = CreateConnectorResponse
 
@@ -383,15 +390,21 @@ class VerifyConnectorResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     RESOURCES_FIELD_NUMBER: builtins.int
+    ACCOUNT_ERRORS_FIELD_NUMBER: builtins.int
     @property
     def resources(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[valetkey.v1.common_pb2.Resource]:
         """The resources."""
+
+    @property
+    def account_errors(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[valetkey.v1.errors_pb2.AccountError]:
+        """Accounts that could not be looked through, or give no tokens, and why."""
 
     def __init__(
         self,
         *,
         resources: collections.abc.Iterable[valetkey.v1.common_pb2.Resource] | None = ...,
+        account_errors: collections.abc.Iterable[valetkey.v1.errors_pb2.AccountError] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["resources", b"resources"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account_errors", b"account_errors", "resources", b"resources"]) -> None: ...
 
 Global___VerifyConnectorResponse: typing_extensions.TypeAlias = VerifyConnectorResponse

@@ -270,3 +270,32 @@ class ErrorStatus(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["code", b"code", "details", b"details", "message", b"message"]) -> None: ...
 
 Global___ErrorStatus: typing_extensions.TypeAlias = ErrorStatus
+
+@typing.final
+class AccountError(google.protobuf.message.Message):
+    """Why one storage account could not be looked through, beside what others answered."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    account: builtins.str
+    """Storage account; empty for a place that may hold several, such as a subscription."""
+    message: builtins.str
+    """The same in a sentence."""
+    @property
+    def error(self) -> Global___ErrorDetail:
+        """Reason and metadata, as a call that failed would have them."""
+
+    def __init__(
+        self,
+        *,
+        account: builtins.str = ...,
+        error: Global___ErrorDetail | None = ...,
+        message: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["error", b"error"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account", b"account", "error", b"error", "message", b"message"]) -> None: ...
+
+Global___AccountError: typing_extensions.TypeAlias = AccountError

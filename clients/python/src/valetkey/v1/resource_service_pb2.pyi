@@ -80,6 +80,8 @@ class ConnectorResources(google.protobuf.message.Message):
     RESOURCES_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
     ERROR_MESSAGE_FIELD_NUMBER: builtins.int
+    ACCOUNT_ERRORS_FIELD_NUMBER: builtins.int
+    INCOMPLETE_FIELD_NUMBER: builtins.int
     connector_uid: builtins.str
     """Identity of the connector, a UUID."""
     connector: builtins.str
@@ -90,6 +92,8 @@ class ConnectorResources(google.protobuf.message.Message):
     """Type of the resources."""
     error_message: builtins.str
     """The same for people."""
+    incomplete: builtins.bool
+    """Whether something may be missing above, for all other callers."""
     @property
     def resources(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[valetkey.v1.common_pb2.Resource]:
         """The resources, by account and name; empty with an error."""
@@ -97,6 +101,10 @@ class ConnectorResources(google.protobuf.message.Message):
     @property
     def error(self) -> valetkey.v1.errors_pb2.ErrorDetail:
         """Why they could not be listed."""
+
+    @property
+    def account_errors(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[valetkey.v1.errors_pb2.AccountError]:
+        """Accounts that could not be looked through, and why: for callers with the role admin, operator or viewer."""
 
     def __init__(
         self,
@@ -108,8 +116,10 @@ class ConnectorResources(google.protobuf.message.Message):
         resources: collections.abc.Iterable[valetkey.v1.common_pb2.Resource] | None = ...,
         error: valetkey.v1.errors_pb2.ErrorDetail | None = ...,
         error_message: builtins.str = ...,
+        account_errors: collections.abc.Iterable[valetkey.v1.errors_pb2.AccountError] | None = ...,
+        incomplete: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["error", b"error"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connector", b"connector", "connector_type", b"connector_type", "connector_uid", b"connector_uid", "error", b"error", "error_message", b"error_message", "resource_type", b"resource_type", "resources", b"resources"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account_errors", b"account_errors", "connector", b"connector", "connector_type", b"connector_type", "connector_uid", b"connector_uid", "error", b"error", "error_message", b"error_message", "incomplete", b"incomplete", "resource_type", b"resource_type", "resources", b"resources"]) -> None: ...
 
 Global___ConnectorResources: typing_extensions.TypeAlias = ConnectorResources

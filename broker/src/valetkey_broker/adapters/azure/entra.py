@@ -1,16 +1,17 @@
-"""Logging in to Entra as a service principal."""
+"""Logging in to Entra, whatever it is that proves who logs in."""
 
 import asyncio
 from types import TracebackType
 from typing import Any, Self
 
 from azure.core.credentials import AccessToken
-from azure.identity.aio import ClientSecretCredential
+from azure.core.credentials_async import AsyncTokenCredential
 
+from valetkey_broker.adapters.azure.auth_method import SigningStorage
 from valetkey_broker.adapters.azure.errors import Asking, Step, ask
 from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS, Network
 from valetkey_broker.errors import Reason
-from valetkey_broker.model import CloudProfile, Connector, Credential
+from valetkey_broker.model import CloudProfile, Connector, Credential, SigningKey
 
 # All clouds share it: https://learn.microsoft.com/azure/storage/blobs/authorize-access-azure-active-directory
 STORAGE_SCOPE = "https://storage.azure.com/.default"
@@ -21,37 +22,56 @@ def arm_scope(profile: CloudProfile) -> str:
     return f"{profile.arm_endpoint}/.default"
 
 
-class Login:
-    """One service principal with one secret, as Azure's clients want a credential.
+def entra_options(profile: CloudProfile, network: Network) -> dict[str, Any]:
+    """Returns what every credential of azure-identity is made with, so that it asks the profile's authority only."""
+    return {
+        "authority": profile.authority,
+        # The authority is the operator's; whether Microsoft's directory of clouds knows it does not matter.
+        "disable_instance_discovery": True,
+        "transport": network.transport(profile.authority, busy_raises=True),
+        **CLIENT_OPTIONS,
+    }
+
+
+class EntraAccess:
+    """The way into Azure by tokens of Entra (see auth_method.Access), as Azure's clients want a credential.
 
     Tokens stay in memory and are renewed in time. Only tokens for storage and ARM are got: a storage endpoint may
     ask for another audience in its challenge, and does not get it.
     """
 
-    def __init__(self, connector: Connector, credential: Credential, profile: CloudProfile, network: Network) -> None:
-        self._made_for = (connector.azure, credential.client_secret)
+    def __init__(
+        self, connector: Connector, credential: Credential, profile: CloudProfile, client: AsyncTokenCredential
+    ) -> None:
+        """`client` asks Entra, or whoever else gives out its tokens; see `entra_options`."""
+        self._made_for = (connector.auth_method, connector.azure, credential.value)
         self._asking = Asking(Step.LOG_IN, connector.name, connector.azure.client_id)
         self._scopes = {STORAGE_SCOPE, arm_scope(profile)}
         # One at a time: many calls at once with no token yet ask Entra once.
         self._lock = asyncio.Lock()
-        self._credential = ClientSecretCredential(
-            connector.azure.tenant_id,
-            connector.azure.client_id,
-            credential.client_secret.reveal(),
-            authority=profile.authority,
-            # The authority is the operator's; whether Microsoft's directory of clouds knows it does not matter.
-            disable_instance_discovery=True,
-            transport=network.transport(profile.authority, busy_raises=True),
-            **CLIENT_OPTIONS,
-        )
+        self._client = client
+
+    @property
+    def storage_credential(self) -> Self:
+        """Itself: it gives out tokens."""
+        return self
+
+    @property
+    def arm_credential(self) -> Self:
+        """Itself: it gives out tokens."""
+        return self
 
     def serves(self, connector: Connector, credential: Credential) -> bool:
-        """Tells whether this log-in was made for just that configuration and secret."""
-        return self._made_for == (connector.azure, credential.client_secret)
+        """Tells whether this log-in was made for just that configuration and credential."""
+        return self._made_for == (connector.auth_method, connector.azure, credential.value)
 
     async def prove(self) -> None:
         """Gets a token for storage. Raises BrokerError."""
         await self.get_token(STORAGE_SCOPE)
+
+    async def signing_key(self, storage: SigningStorage, starts: float, expires: float) -> SigningKey:
+        """Gets a user delegation key. Raises BrokerError."""
+        return await storage.delegation_key(starts, expires)
 
     async def get_token(
         self,
@@ -72,7 +92,7 @@ class Login:
         async with self._lock:
             return await ask(
                 self._asking,
-                lambda: self._credential.get_token(*scopes, claims=claims, enable_cae=enable_cae),
+                lambda: self._client.get_token(*scopes, claims=claims, enable_cae=enable_cae),
             )
 
     async def close(self) -> None:

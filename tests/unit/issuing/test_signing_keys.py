@@ -1,4 +1,4 @@
-"""DelegationKeys: one fetch for a herd, renewal that nobody waits for, and Azure's absence without a stampede."""
+"""SigningKeys: one fetch for a herd, renewal that nobody waits for, and Azure's absence without a stampede."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,8 +9,9 @@ from structlog.testing import capture_logs
 
 from support.core import NOW, PROFILE, FakeClock, credential_of, make_connector
 from support.fake_cloud import FakeCloud
+from valetkey_broker.connectors.cloud_questions import CloudQuestions
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.issuing.delegation_keys import DelegationKeys
+from valetkey_broker.issuing.signing_keys import SigningKeys
 
 _HOUR = 3600.0
 _DAY = 24 * _HOUR
@@ -23,18 +24,16 @@ class Keys:
     def __init__(self, key_seconds: float = _DAY) -> None:
         self.clock = FakeClock()
         self.cloud = FakeCloud({"acc": ["demo"], "other": ["demo"]}, profile=PROFILE)
-        self.keys = DelegationKeys(
-            cloud=self.cloud,
-            credential=credential_of,
+        self.keys = SigningKeys(
+            questions=CloudQuestions(self.cloud, credential_of, 0.3),
             clock=self.clock,
             key_seconds=int(key_seconds),
             skew_seconds=900,
-            timeout_seconds=0.3,
         )
 
     @property
     def fetches(self) -> int:
-        return self.cloud.calls["delegation_key"]
+        return self.cloud.calls["signing_key"]
 
     async def settle(self) -> None:
         """Lets background work go on as far as it can."""
@@ -52,7 +51,7 @@ async def keys() -> AsyncIterator[Keys]:
 
 async def test_a_herd_of_cold_callers_makes_one_call(keys: Keys) -> None:
     """Fifty pods that start at once are one request to Azure."""
-    gate = keys.cloud.hold("delegation_key")
+    gate = keys.cloud.hold("signing_key")
     waiting = [asyncio.create_task(keys.keys.get(_ONE, "acc", NOW + _HOUR)) for _ in range(50)]
     await keys.settle()
     gate.set()
@@ -102,7 +101,7 @@ async def test_renewal_at_half_life_waits_for_nobody(keys: Keys) -> None:
     await keys.settle()
     assert keys.fetches == 1
     keys.clock.now = NOW + _DAY / 2
-    gate = keys.cloud.hold("delegation_key")
+    gate = keys.cloud.hold("signing_key")
     for _ in range(3):
         assert await keys.keys.get(_ONE, "acc", keys.clock.now + _HOUR) is old
         await keys.settle()
@@ -118,7 +117,7 @@ async def test_a_renewal_that_fails_is_told_and_tried_again_later(keys: Keys) ->
     """Azure away in the background: one line, no stampede, and the next try half a minute later."""
     old = await keys.keys.get(_ONE, "acc", NOW + _HOUR)
     keys.clock.now = NOW + _DAY / 2
-    keys.cloud.fail("delegation_key", Reason.CLOUD_UNAVAILABLE)
+    keys.cloud.fail("signing_key", Reason.CLOUD_UNAVAILABLE)
     with capture_logs() as logs:
         for _ in range(5):
             assert keys.keys.held(_ONE, "acc", keys.clock.now + _HOUR) is old
@@ -139,7 +138,7 @@ async def test_an_unforeseen_failure_in_the_background_shows_its_type_only(keys:
         raise ValueError("PLANTED")
 
     old = await keys.keys.get(_ONE, "acc", NOW + _HOUR)
-    keys.keys._credential = broken  # type: ignore[assignment]
+    keys.keys._questions._credential = broken  # type: ignore[assignment]
     keys.clock.now = NOW + _DAY / 2
     with capture_logs() as logs:
         assert keys.keys.held(_ONE, "acc", keys.clock.now + _HOUR) is old
@@ -148,21 +147,31 @@ async def test_an_unforeseen_failure_in_the_background_shows_its_type_only(keys:
     assert "PLANTED" not in str(logs)
 
 
-@pytest.mark.parametrize("reason", [Reason.CLOUD_UNAVAILABLE, Reason.CLOUD_CREDENTIAL_REJECTED])
-async def test_failures_are_not_kept(keys: Keys, reason: Reason) -> None:
+async def test_passing_failures_are_not_kept(keys: Keys) -> None:
     """The first request after Azure's recovery works."""
-    keys.cloud.fail("delegation_key", reason, times=1)
+    keys.cloud.fail("signing_key", Reason.CLOUD_UNAVAILABLE, times=1)
     with pytest.raises(BrokerError) as caught:
         await keys.keys.get(_ONE, "acc", NOW + _HOUR)
-    assert caught.value.reason is reason
+    assert caught.value.reason is Reason.CLOUD_UNAVAILABLE
     assert await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+
+
+@pytest.mark.parametrize("reason", [Reason.CLOUD_PERMISSION_MISSING, Reason.CLOUD_CREDENTIAL_REJECTED])
+async def test_refusals_are_kept_for_a_moment(keys: Keys, reason: Reason) -> None:
+    """A broken secret that callers hammer is no hammering of Entra; a moment later it may be mended."""
+    keys.cloud.fail("signing_key", reason, times=1)
+    for _ in range(20):
+        with pytest.raises(BrokerError) as caught:
+            await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+        assert caught.value.reason is reason
+    assert keys.fetches == 1
+    keys.clock.now = NOW + 5
+    assert await keys.keys.get(_ONE, "acc", keys.clock.now + _HOUR)
 
 
 async def test_a_throttle_is_kept_for_as_long_as_azure_said(keys: Keys) -> None:
     """Until then nobody asks again, and each caller is told the seconds that are left."""
-    keys.cloud.fail(
-        "delegation_key", BrokerError(Reason.CLOUD_THROTTLED, "later", {"step": "x"}, retry_after=20), times=1
-    )
+    keys.cloud.fail("signing_key", BrokerError(Reason.CLOUD_THROTTLED, "later", {"step": "x"}, retry_after=20), times=1)
     for passed, left in ((0, 20), (5, 15), (19, 1)):
         keys.clock.now = NOW + passed
         with pytest.raises(BrokerError) as caught:
@@ -178,7 +187,7 @@ async def test_a_throttle_is_kept_for_as_long_as_azure_said(keys: Keys) -> None:
 
 async def test_a_throttle_without_a_time_lasts_a_second(keys: Keys) -> None:
     """Azure may leave Retry-After out."""
-    keys.cloud.fail("delegation_key", BrokerError(Reason.CLOUD_THROTTLED, "later"), times=1)
+    keys.cloud.fail("signing_key", BrokerError(Reason.CLOUD_THROTTLED, "later"), times=1)
     with pytest.raises(BrokerError):
         await keys.keys.get(_ONE, "acc", NOW + _HOUR)
     keys.clock.now = NOW + 1
@@ -189,7 +198,7 @@ async def test_a_throttled_renewal_waits_as_long_as_azure_said(keys: Keys) -> No
     """Background work honours Retry-After too."""
     old = await keys.keys.get(_ONE, "acc", NOW + _HOUR)
     keys.clock.now = NOW + _DAY / 2
-    keys.cloud.fail("delegation_key", BrokerError(Reason.CLOUD_THROTTLED, "later", retry_after=100), times=1)
+    keys.cloud.fail("signing_key", BrokerError(Reason.CLOUD_THROTTLED, "later", retry_after=100), times=1)
     keys.keys.held(_ONE, "acc", keys.clock.now + _HOUR)
     await keys.settle()
     for passed, fetches in ((99.0, 2), (1.0, 3)):
@@ -201,7 +210,7 @@ async def test_a_throttled_renewal_waits_as_long_as_azure_said(keys: Keys) -> No
 
 async def test_a_caller_who_hangs_up_does_not_take_the_others_along(keys: Keys) -> None:
     """One cancelled call leaves the fetch going for everybody else."""
-    gate = keys.cloud.hold("delegation_key")
+    gate = keys.cloud.hold("signing_key")
     leaving, staying = [asyncio.create_task(keys.keys.get(_ONE, "acc", NOW + _HOUR)) for _ in range(2)]
     await keys.settle()
     leaving.cancel()
@@ -214,8 +223,8 @@ async def test_a_caller_who_hangs_up_does_not_take_the_others_along(keys: Keys) 
 
 async def test_a_failure_that_nobody_waits_for_any_more_is_no_warning(keys: Keys) -> None:
     """All callers gone, the fetch fails: nothing is printed about exceptions that were never retrieved."""
-    gate = keys.cloud.hold("delegation_key")
-    keys.cloud.fail("delegation_key", Reason.CLOUD_UNAVAILABLE)
+    gate = keys.cloud.hold("signing_key")
+    keys.cloud.fail("signing_key", Reason.CLOUD_UNAVAILABLE)
     leaving = asyncio.create_task(keys.keys.get(_ONE, "acc", NOW + _HOUR))
     await keys.settle()
     leaving.cancel()
@@ -238,7 +247,7 @@ async def test_a_key_that_is_too_short_is_replaced(keys: Keys) -> None:
 async def test_with_azure_away_a_key_that_ends_early_is_used(keys: Keys, reason: Reason) -> None:
     """A shorter token beats none, until the key has a minute left."""
     old = await keys.keys.get(_ONE, "acc", NOW + _HOUR)
-    keys.cloud.fail("delegation_key", BrokerError(reason, "away", retry_after=5))
+    keys.cloud.fail("signing_key", BrokerError(reason, "away", retry_after=5))
     keys.clock.now = old.expires - 61
     with capture_logs() as logs:
         assert await keys.keys.get(_ONE, "acc", keys.clock.now + _HOUR) is old
@@ -251,7 +260,7 @@ async def test_with_azure_away_a_key_that_ends_early_is_used(keys: Keys, reason:
 
 async def test_a_cloud_that_does_not_answer_is_given_up(keys: Keys) -> None:
     """A hanging Azure becomes an error that says so, for all who wait."""
-    keys.cloud.hold("delegation_key")
+    keys.cloud.hold("signing_key")
     with pytest.raises(BrokerError, match="did not answer connector one") as caught:
         await keys.keys.get(_ONE, "acc", NOW + _HOUR)
     assert caught.value.reason is Reason.CLOUD_UNAVAILABLE
@@ -273,7 +282,7 @@ async def test_callers_who_wait_while_the_connector_goes_are_told(keys: Keys, *,
     """They get an error, neither a cancellation that is not theirs nor a token of a connector that is gone."""
     if warm:
         await keys.keys.get(_ONE, "acc", NOW + _HOUR)
-    keys.cloud.hold("delegation_key")
+    keys.cloud.hold("signing_key")
     waiting = asyncio.create_task(keys.keys.get(_ONE, "acc", NOW + 2 * _DAY))
     await keys.settle()
     keys.keys.forget(_ONE.uid)
@@ -284,9 +293,48 @@ async def test_callers_who_wait_while_the_connector_goes_are_told(keys: Keys, *,
 
 async def test_close_ends_what_is_under_way(keys: Keys) -> None:
     """Nothing is left running after the broker's end."""
-    keys.cloud.hold("delegation_key")
+    keys.cloud.hold("signing_key")
     waiting = asyncio.create_task(keys.keys.get(_ONE, "acc", NOW + _HOUR))
     await keys.settle()
     await keys.keys.close()
     await asyncio.gather(waiting, return_exceptions=True)
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("delegation-key")]
+
+
+async def test_tokens_as_long_as_the_key_do_not_ask_for_a_key_each(keys: Keys) -> None:
+    """A token gets the key's remaining life where that is a good part of what was asked for."""
+    lenient = SigningKeys(
+        questions=CloudQuestions(keys.cloud, credential_of, 0.3),
+        clock=keys.clock,
+        key_seconds=int(_DAY),
+        skew_seconds=900,
+        shortest_share=0.5,
+    )
+    key = await lenient.get(_ONE, "acc", NOW + _DAY)
+    for passed in range(10):
+        keys.clock.now = NOW + passed
+        assert lenient.held(_ONE, "acc", keys.clock.now + _DAY) is key
+    assert keys.fetches == 1
+    await lenient.close()
+
+
+async def test_a_key_of_a_clock_that_was_ahead_is_not_used(keys: Keys) -> None:
+    """Set right again, the clock stands before the key begins: a new one is fetched."""
+    keys.clock.now = NOW + 2 * _DAY
+    ahead = await keys.keys.get(_ONE, "acc", keys.clock.now + _HOUR)
+    keys.clock.now = NOW
+    assert keys.keys.held(_ONE, "acc", NOW + _HOUR) is None
+    key = await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    assert key is not ahead
+    assert key.starts < NOW
+
+
+async def test_a_dropped_key_is_replaced_by_one_that_begins_no_earlier(keys: Keys) -> None:
+    """Storage refuses keys that begin before a revocation, and keys are backdated otherwise."""
+    await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    await keys.keys.get(_ONE, "other", NOW + _HOUR)
+    assert keys.keys.drop(_ONE.uid, "acc") == 1
+    assert keys.keys.held(_ONE, "acc", NOW + _HOUR) is None
+    assert keys.keys.held(_ONE, "other", NOW + _HOUR) is not None
+    assert (await keys.keys.get(_ONE, "acc", NOW + _HOUR)).starts >= NOW
+    assert keys.keys.drop(_ONE.uid) == 2

@@ -1,0 +1,57 @@
+"""Asks the cloud for a stored connector, with its credential, each question bounded in time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from valetkey_broker.errors import cloud_timeout
+from valetkey_broker.model import Connector, Container, Credential, SigningKey
+from valetkey_broker.ports import AccountSearch, Cloud
+
+T = TypeVar("T")
+
+
+class CloudQuestions:
+    """What may be asked of the cloud. Every method raises BrokerError of ports.Cloud, or of reading the credential."""
+
+    def __init__(
+        self, cloud: Cloud, credential: Callable[[Connector], Awaitable[Credential]], timeout_seconds: float
+    ) -> None:
+        """`credential` gives the credential in use; `timeout_seconds` is for one question, credential included."""
+        self._cloud = cloud
+        self._credential = credential
+        self._timeout = timeout_seconds
+
+    async def log_in(self, connector: Connector) -> None:
+        """Proves the credential good."""
+        await self._ask(connector, lambda credential: self._cloud.log_in(connector, credential))
+
+    async def accounts(self, connector: Connector) -> AccountSearch:
+        """Returns the connector's storage accounts."""
+        return await self._ask(connector, lambda credential: self._cloud.find_accounts(connector, credential))
+
+    async def containers(self, connector: Connector, account: str) -> Sequence[Container]:
+        """Returns the containers of one account, by name."""
+        return await self._ask(
+            connector, lambda credential: self._cloud.list_containers(connector, credential, account)
+        )
+
+    async def container(self, connector: Connector, account: str, name: str) -> Container:
+        """Returns one container if it is there."""
+        return await self._ask(
+            connector, lambda credential: self._cloud.check_container(connector, credential, account, name)
+        )
+
+    async def signing_key(self, connector: Connector, account: str, *, starts: float, expires: float) -> SigningKey:
+        """Returns a key that signs tokens for `account` from `starts` to `expires` (Unix seconds)."""
+        return await self._ask(
+            connector,
+            lambda credential: self._cloud.signing_key(connector, credential, account, starts=starts, expires=expires),
+        )
+
+    async def _ask(self, connector: Connector, question: Callable[[Credential], Awaitable[T]]) -> T:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await question(await self._credential(connector))
+        except TimeoutError:
+            raise cloud_timeout(connector.name, self._timeout) from None

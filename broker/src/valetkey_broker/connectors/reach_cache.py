@@ -1,0 +1,271 @@
+"""Remembers what each connector reaches: one cache for listing, issuing and verifying."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from valetkey_broker.concurrency.single_flight import SingleFlight
+from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.known_containers import KnownContainers
+from valetkey_broker.connectors.outcome import PASSING, AccountError, Reach, own_container
+from valetkey_broker.connectors.shared_work import RecentError, join
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import Connector, Container
+from valetkey_broker.ports import Clock
+
+T = TypeVar("T")
+
+# A name that is not there is looked up again this often at most, and old knowledge is kept so long after an error.
+_ASK_AGAIN_SECONDS = 5.0
+# So long does somebody who listed a moment ago see the same again.
+_RECENT_SECONDS = 2.0
+_STRAGGLER_SECONDS = 2.0
+_ACCOUNTS_AT_ONCE = 8
+# So long nobody asks again what the cloud could not answer just now.
+_PASSING_SECONDS = 1.0
+# The part of its time after which a listing is not worth keeping when others are renewed.
+_STILL_FRESH = 0.9
+_NEVER = float("-inf")
+_ANY_COMPLETED = asyncio.FIRST_COMPLETED
+
+_Id = tuple[str, int]
+
+
+class ReachCache:
+    """Containers by connector and account: read on demand, one question at a time, renewed behind the callers' backs.
+
+    What an account answers does not hide what another does. Errors are remembered for a moment, too.
+    """
+
+    def __init__(
+        self,
+        questions: CloudQuestions,
+        clock: Clock,
+        fresh_seconds: float,
+        *,
+        straggler_seconds: float = _STRAGGLER_SECONDS,
+    ) -> None:
+        """`fresh_seconds` is how long a listing is believed before it is read again.
+
+        Whoever found a container waits at most `straggler_seconds` for accounts that have not answered yet.
+        """
+        self._questions = questions
+        self._clock = clock
+        self._fresh = fresh_seconds
+        self._stragglers = straggler_seconds
+        self._known: dict[_Id, KnownContainers] = {}
+        self._flights: SingleFlight[tuple[str | int, ...], Any] = SingleFlight("reach")
+
+    def known(self, connector: Connector, name: str, account: str = "") -> Sequence[Container]:
+        """Returns the containers of that name in memory; the hot path: no waiting, no I/O."""
+        known = self._known.get((connector.uid, connector.credential_version))
+        if known is None:
+            return ()
+        if self._clock() >= known.refresh_at:
+            known.refresh_at = self._clock() + _ASK_AGAIN_SECONDS
+            self._flights.start((*_id(connector), "refresh"), partial(self._refresh, connector))
+        found = known.by_name.get(name, ())
+        return found if not account else [each for each in found if each.account == account]
+
+    async def find(self, connector: Connector, name: str, account: str = "") -> Reach:
+        """Returns the containers of that name, asking the cloud where memory has none.
+
+        With `account`, or where the connector has one of its own, only that is asked, and nothing is listed. Raises
+        BrokerError where nothing at all could be asked.
+        """
+        account = account or connector.azure.storage_account
+        found = self.known(connector, name, account)
+        if found:
+            return Reach(found)
+        if account:
+            return await self._checked(connector, account, name)
+        reach = await self._swept(connector, _ASK_AGAIN_SECONDS, enough=name)
+        return Reach(self.known(connector, name), reach.errors)
+
+    async def reach(self, connector: Connector) -> Reach:
+        """Returns all that the connector serves, as it is or was at most two seconds ago.
+
+        Raises BrokerError where nothing at all could be told.
+        """
+        own = connector.resource
+        if own is None:
+            return (await self._swept(connector, _RECENT_SECONDS)).require_any()
+        if own.account is not None:
+            checked = await self._checked(connector, own.account, own.container, max_age=_RECENT_SECONDS)
+            return Reach([own_container(connector, checked)])
+        return Reach([own_container(connector, await self._swept(connector, _RECENT_SECONDS))])
+
+    def forget(self, connector_uid: str) -> None:
+        """Drops what is known of a connector that went away."""
+        for each in [each for each in self._known if each[0] == connector_uid]:
+            del self._known[each]
+        for key in self._flights.active():
+            if key[0] == connector_uid:
+                self._flights.cancel(key)
+
+    async def close(self) -> None:
+        """Ends what is under way."""
+        await self._flights.close()
+        self._known.clear()
+
+    async def _checked(self, connector: Connector, account: str, name: str, max_age: float = 0.0) -> Reach:
+        """Looks at one container by itself, unless its account was listed at most `max_age` seconds ago."""
+        known = self._of(connector)
+        listed = known.accounts.get(account)
+        if listed is not None and self._clock() - listed.listed_at < max_age:
+            return Reach([listed.containers[name]] if name in listed.containers else ())
+        if not await self._admits(connector, account):
+            return Reach(())
+        try:
+            return Reach([await self._shared(connector, ("check", account, name), self._check)])
+        except BrokerError as error:
+            if error.reason is not Reason.RESOURCE_NOT_FOUND:
+                raise
+            return Reach((), ())
+
+    async def _admits(self, connector: Connector, account: str) -> bool:
+        """Tells whether the connector may serve `account`: it was narrowed to some, or to all that it reaches."""
+        azure = connector.azure
+        if azure.storage_account:
+            return account == azure.storage_account
+        if connector.resource is not None and connector.resource.account == account:
+            return True
+        if not (azure.subscription_id or azure.resource_group):
+            return True
+        await self._accounts(connector, self._fresh)
+        return account in self._of(connector).accounts
+
+    async def _swept(self, connector: Connector, max_age: float, enough: str = "") -> Reach:
+        """Lists all accounts that were not listed in the last `max_age` seconds.
+
+        With `enough`, does not wait long for the rest once a container of that name was found.
+        """
+        accounts = await self._accounts(connector, max_age)
+        known = self._of(connector)
+        slots = asyncio.Semaphore(_ACCOUNTS_AT_ONCE)
+        listing = {
+            asyncio.ensure_future(self._listed(connector, account, max_age, slots)): account for account in accounts
+        }
+        errors = list(known.search_errors)
+        try:
+            waiting = set(listing)
+            while waiting:
+                found = bool(enough) and enough in known.by_name
+                until, patience = (asyncio.ALL_COMPLETED, self._stragglers) if found else (_ANY_COMPLETED, None)
+                done, waiting = await asyncio.wait(waiting, timeout=patience, return_when=until)
+                errors += [AccountError(listing[task], error) for task in done if (error := task.result()) is not None]
+                if found:
+                    break
+        finally:
+            for task in listing:
+                task.cancel()  # Those who wait; what is asked of the cloud goes on and is remembered.
+        errors.sort(key=lambda each: each.account)
+        return Reach(known.all(), errors)
+
+    async def _accounts(self, connector: Connector, max_age: float) -> Sequence[str]:
+        known = self._of(connector)
+        if self._clock() - known.searched_at >= max_age:
+            try:
+                await self._shared(connector, ("search",), self._search)
+            except BrokerError as error:
+                if not known.accounts:
+                    raise
+                known.search_errors = [AccountError("", error)]  # Those known before are still worth a look.
+        return sorted(known.accounts)
+
+    async def _listed(
+        self, connector: Connector, account: str, max_age: float, slots: asyncio.Semaphore
+    ) -> BrokerError | None:
+        if self._clock() - self._of(connector).account(account).listed_at < max_age:
+            return None
+        async with slots:
+            try:
+                await self._shared(connector, ("list", account), self._list)
+            except BrokerError as error:
+                return error
+        return None
+
+    async def _search(self, connector: Connector) -> None:
+        known = self._of(connector)
+        with _Remembering(known.search_error, self._clock):
+            search = await self._questions.accounts(connector)
+        known.searched_at = self._clock()
+        known.search_errors = [AccountError("", error) for error in search.errors]
+        if not search.errors:
+            known.keep_only(search.accounts)
+        for account in search.accounts:
+            known.account(account)
+        known.refresh_at = self._clock() + self._fresh
+
+    async def _list(self, connector: Connector, account: str) -> None:
+        known = self._of(connector)
+        with _Remembering(known.account(account).error, self._clock):
+            containers = await self._questions.containers(connector, account)
+        known.listed(account, containers, self._clock())
+
+    async def _check(self, connector: Connector, account: str, name: str) -> Container:
+        known = self._of(connector)
+        try:
+            container = await self._questions.container(connector, account, name)
+        except BrokerError as error:
+            if error.reason is Reason.RESOURCE_NOT_FOUND:
+                known.missing(account, name)
+            raise
+        known.checked(container)
+        known.refresh_at = min(known.refresh_at, self._clock() + self._fresh)
+        return container
+
+    async def _refresh(self, connector: Connector) -> None:
+        """Reads anew what was read before: whole accounts, or single containers where only those were asked for."""
+        known = self._of(connector)
+        errors: Sequence[AccountError] = ()
+        if known.searched_at > _NEVER:
+            # What is not old yet stays: after an error only the rest is asked for again.
+            errors = (await self._swept(connector, self._fresh * _STILL_FRESH)).errors
+        else:
+            for account, one in list(known.accounts.items()):
+                for name in list(one.containers):
+                    await self._checked(connector, account, name)
+        passing = any(each.error.reason in PASSING for each in errors)
+        soon = max(self._clock() + _ASK_AGAIN_SECONDS, known.search_error.until)
+        known.refresh_at = soon if passing else self._clock() + self._fresh
+
+    def _of(self, connector: Connector) -> KnownContainers:
+        identity = _id(connector)
+        known = self._known.get(identity)
+        if known is None:
+            # Another credential may reach something else.
+            for other in [other for other in self._known if other[0] == connector.uid]:
+                del self._known[other]
+            known = self._known[identity] = KnownContainers()
+        return known
+
+    async def _shared(
+        self, connector: Connector, what: tuple[str, ...], work: Callable[..., Coroutine[Any, Any, T]]
+    ) -> T:
+        """Returns what `work` returns for the words in `what` after the first; others who want the same wait along."""
+        key: tuple[str | int, ...] = (*_id(connector), *what)
+        flight = await join(self._flights, key, partial(work, connector, *what[1:]), connector)
+        return cast("T", flight)
+
+
+class _Remembering:
+    """Raises a recent error again instead of asking; notes the error of asking."""
+
+    def __init__(self, recent: RecentError, clock: Clock) -> None:
+        self._recent = recent
+        self._clock = clock
+
+    def __enter__(self) -> None:
+        self._recent.check(self._clock())
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if error is not None:
+            self._recent.heard(error, self._clock(), passing_seconds=_PASSING_SECONDS)
+        else:
+            self._recent.forget()
+
+
+def _id(connector: Connector) -> _Id:
+    return connector.uid, connector.credential_version

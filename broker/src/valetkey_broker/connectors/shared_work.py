@@ -1,0 +1,67 @@
+"""What many callers want of one connector at once: asked once for all of them, and errors that hold for a moment."""
+
+from collections.abc import Callable, Coroutine, Hashable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from valetkey_broker.concurrency.single_flight import FlightCancelledError, SingleFlight
+from valetkey_broker.errors import BrokerError, Reason, connector_changed
+from valetkey_broker.model import Connector
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+# Asking again at once what was just refused helps nobody, and is a load on Azure that callers could make at will.
+_REMEMBERED_SECONDS = {
+    Reason.CLOUD_CREDENTIAL_REJECTED: 5.0,
+    Reason.CLOUD_PERMISSION_MISSING: 5.0,
+    Reason.RESOURCE_NOT_FOUND: 5.0,
+    Reason.CLOUD_THROTTLED: 1.0,
+}
+
+
+async def join(
+    flights: SingleFlight[K, T], key: K, work: Callable[[], Coroutine[Any, Any, T]], connector: Connector
+) -> T:
+    """Returns what `work` returns, done once for all who want `key` at the same time.
+
+    Raises CONFLICT where the work was ended because the connector went away.
+    """
+    try:
+        return await flights.run(key, work)
+    except FlightCancelledError:
+        raise connector_changed(connector.name) from None
+
+
+@dataclass(slots=True)
+class RecentError:
+    """The last error, for as long as nobody needs to ask again: as Azure asked for, or for a moment.
+
+    Times are Unix seconds.
+    """
+
+    error: BrokerError | None = None
+    until: float = 0.0
+
+    def heard(self, error: BaseException, now: float, *, passing_seconds: float = 0.0) -> None:
+        """Notes an error of the cloud's, one that the cloud is away for `passing_seconds`; others are passed over."""
+        if not isinstance(error, BrokerError):
+            return
+        away = passing_seconds if error.reason is Reason.CLOUD_UNAVAILABLE else 0.0
+        asked = error.retry_after if error.reason is Reason.CLOUD_THROTTLED else None
+        seconds = asked or _REMEMBERED_SECONDS.get(error.reason, away)
+        if seconds:
+            self.error = error
+            self.until = now + seconds
+
+    def forget(self) -> None:
+        """Lets the next one ask."""
+        self.error = None
+
+    def check(self, now: float) -> None:
+        """Raises that error again while its time is not over; one of throttling with the seconds that are left."""
+        error = self.error
+        if error is None or now >= self.until:
+            return
+        left = self.until - now if error.reason is Reason.CLOUD_THROTTLED else error.retry_after
+        raise error.again_in(left)

@@ -1,0 +1,159 @@
+"""Keeps signing keys: fetched once for hours, renewed in the background, never twice at a time."""
+
+import asyncio
+from dataclasses import dataclass, field
+from functools import partial
+
+import structlog
+
+from valetkey_broker.concurrency.single_flight import SingleFlight
+from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.shared_work import RecentError, join
+from valetkey_broker.errors import BrokerError
+from valetkey_broker.model import Connector, SigningKey
+from valetkey_broker.ports import Clock
+
+_AZURE_MAX_SECONDS = 7 * 24 * 3600  # https://learn.microsoft.com/rest/api/storageservices/get-user-delegation-key
+_RENEW_AFTER_SHARE = 0.5
+_BACKGROUND_RETRY_SECONDS = 30.0
+# The key begins a little before the earliest token it signs.
+_MARGIN_SECONDS = 60.0
+# With the cloud away, a key that lives so much longer is better than none.
+_LAST_SECONDS = 60.0
+
+_Id = tuple[str, int, str]
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What is kept for one key; `not_before` is when one before it was dropped, in Unix seconds."""
+
+    key: SigningKey | None = None
+    renew_at: float = 0.0
+    not_before: float = 0.0
+    recent: RecentError = field(default_factory=RecentError)
+
+
+class SigningKeys:
+    """One key per (connector, credential version, account). Errors are remembered for a moment only."""
+
+    def __init__(
+        self,
+        *,
+        questions: CloudQuestions,
+        clock: Clock,
+        key_seconds: int,
+        skew_seconds: int,
+        shortest_share: float = 1.0,
+    ) -> None:
+        """`shortest_share` is the part of its time that a token must at least get from a key that ends early."""
+        self._questions = questions
+        self._clock = clock
+        self._key_seconds = key_seconds
+        self._skew = skew_seconds
+        self._share = shortest_share
+        self._entries: dict[_Id, _Entry] = {}
+        self._flights: SingleFlight[_Id, SigningKey] = SingleFlight("signing key")
+        self._log = structlog.get_logger()
+
+    def held(self, connector: Connector, account: str, until: float) -> SigningKey | None:
+        """Returns the key in memory if a token until `until` (Unix seconds) gets enough of its time from it.
+
+        Starts the key's renewal when that is due. The hot path: no waiting, no I/O.
+        """
+        identity = (connector.uid, connector.credential_version, account)
+        entry = self._entries.get(identity)
+        if entry is None or entry.key is None:
+            return None
+        now = self._clock()
+        key = entry.key
+        # A key that begins later than now was fetched while the clock was ahead.
+        if key.starts > now or key.expires < now + (until - now) * self._share:
+            return None
+        if now >= entry.renew_at and identity not in self._flights:
+            task = self._flights.start(identity, partial(self._fetched, entry, connector, account))
+            task.add_done_callback(partial(self._renewed, connector))
+        return key
+
+    async def get(self, connector: Connector, account: str, until: float) -> SigningKey:
+        """Returns a key good until `until`, fetching one where needed: one fetch, however many wait for it.
+
+        With Azure away, returns the key at hand as long as it is good for another minute, though it ends before
+        `until`; the caller shortens the token. Raises BrokerError of ports.Cloud.
+        """
+        key = self.held(connector, account, until)
+        if key is not None:
+            return key
+        identity = (connector.uid, connector.credential_version, account)
+        entry = self._entries.setdefault(identity, _Entry())
+        try:
+            entry.recent.check(self._clock())
+            return await join(self._flights, identity, partial(self._fetched, entry, connector, account), connector)
+        except BrokerError as error:
+            now = self._clock()
+            if entry.key is not None and entry.key.starts <= now < entry.key.expires - _LAST_SECONDS:
+                self._log.warning(
+                    "issuing from a signing key that ends early",
+                    reason=error.reason.name,
+                    connector=connector.name,
+                    account=account,
+                )
+                return entry.key
+            raise
+
+    def drop(self, connector_uid: str, account: str = "") -> int:
+        """Drops the keys of a connector, or of one account of it, and returns how many.
+
+        Keys that are fetched afterwards begin no earlier than now: storage refuses those that begin before a
+        revocation.
+        """
+        now = self._clock()
+        dropped = 0
+        for (uid, _, of), entry in self._entries.items():
+            if uid == connector_uid and account in ("", of):
+                dropped += entry.key is not None
+                entry.key = None
+                entry.not_before = now
+                entry.recent.forget()
+        for identity in self._flights.active():
+            if identity[0] == connector_uid and account in ("", identity[2]):
+                self._flights.cancel(identity)  # What it brings may have begun before now.
+        return dropped
+
+    def forget(self, connector_uid: str) -> None:
+        """Drops all that is known of a connector that went away."""
+        for identity in [each for each in self._entries if each[0] == connector_uid]:
+            # Callers who wait right now must not fall back on it.
+            self._entries.pop(identity).key = None
+            self._flights.cancel(identity)
+
+    async def close(self) -> None:
+        """Ends what is under way."""
+        await self._flights.close()
+        self._entries.clear()
+
+    async def _fetched(self, entry: _Entry, connector: Connector, account: str) -> SigningKey:
+        now = self._clock()
+        starts = max(now - self._skew - _MARGIN_SECONDS, entry.not_before)
+        expires = min(now + self._key_seconds, starts + _AZURE_MAX_SECONDS)
+        try:
+            key = await self._questions.signing_key(connector, account, starts=starts, expires=expires)
+        except BaseException as error:
+            entry.recent.heard(error, self._clock())
+            if entry.key is not None:
+                entry.renew_at = max(self._clock() + _BACKGROUND_RETRY_SECONDS, entry.recent.until)
+            raise
+        entry.recent.forget()
+        entry.key = key
+        entry.renew_at = now + (key.expires - now) * _RENEW_AFTER_SHARE
+        return key
+
+    def _renewed(self, connector: Connector, task: asyncio.Task[SigningKey]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._log.warning(
+                "a signing key was not renewed; will try again",
+                connector=connector.name,
+                reason=error.reason.name if isinstance(error, BrokerError) else type(error).__qualname__,
+                seconds=_BACKGROUND_RETRY_SECONDS,
+            )

@@ -1,0 +1,34 @@
+"""The long-lived secrets behind connectors."""
+
+from dataclasses import dataclass, field
+
+
+class CredentialValue:
+    """What a connector proves itself with. Each auth method has a type of its own, whose secrets are `Secret`s.
+
+    Two values are equal where they prove the same; none shows itself.
+    """
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """The credential of a connector, in one version. Version 0 is not stored yet."""
+
+    version: int
+    value: CredentialValue = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialField:
+    """One thing that an operator gives for an auth method.
+
+    `name` is that of the field in the API; `secret` says whether it is kept in Vault and never shown again.
+    """
+
+    name: str
+    secret: bool
+    required: bool
+    help: str
+    example: str

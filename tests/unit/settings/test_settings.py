@@ -172,6 +172,9 @@ def test_variables_that_a_cluster_sets_do_no_harm(file: File, monkeypatch: pytes
         ("", {"vault": {"mount": "../x"}}, "vault.mount"),
         ("", {"vault": {"mount": "secret?x"}}, "vault.mount"),
         ("", {"vault": {"approle_mount": "a b"}}, "vault.approle_mount"),
+        ("", {"vault": {"approle_mount": "auth/approle"}}, "vault.approle_mount"),
+        *(("", {"vault": {"mount": mount}}, "vault.mount") for mount in ("", "/", "a//b", "/a", "a/../b", "ä")),
+        *(("", {"vault": {"namespace": name}}, "vault.namespace") for name in ("a b", "a//b", "..", "a/../b")),
         ("", {"vault": {"max_stale_seconds": -1}}, "vault.max_stale_seconds"),
         ("", {"vault": {"role_id_file": None}}, "vault.role_id_file"),
         ("", {"issuing": {"default_ttl_seconds": 59}}, "issuing.default_ttl_seconds"),
@@ -203,6 +206,10 @@ def test_all_mistakes_are_told_at_once(file: File) -> None:
 _BAD_URLS = (
     *(
         "http://host.example",
+        "http://localhost:8100",
+        "http://127.0.0.1.example",
+        "http://user@127.0.0.1:8100",
+        "http://[::1",
         "host.example",
         "https://",
         "https://:443",
@@ -226,6 +233,15 @@ def test_only_https_urls_are_taken(file: File, url: str) -> None:
     if url:  # Empty stands for none.
         (problem,) = file.problems(clouds__dev={**_CLOUD, "arm_endpoint": url})
         assert problem.startswith("clouds.dev.arm_endpoint: ")
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8100", "http://127.0.0.9/", "http://[::1]:8100"])
+def test_an_agent_on_this_machine_may_do_without_tls(file: File, address: str) -> None:
+    """Vault Agent listens in plain HTTP on loopback: what stays on the machine needs no TLS, and has no CA or proxy."""
+    assert file.load(vault={"address": address}).vault.address == address.rstrip("/")
+    for more in ({"proxy": "http://proxy:3128"}, {"ca_file": str(file.path)}):
+        (problem,) = file.problems(vault={"address": address, **more})
+        assert "ca_file and proxy have no use with an address that begins with http://" in problem
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ class VaultClient:
         )
         self._hvac = hvac.Client(
             url=settings.address,
+            namespace=settings.namespace or None,
             # Both are "none" and not None, which would make hvac look into the environment.
             token="",
             cert=(),

@@ -6,7 +6,7 @@ from hvac import exceptions as hvac
 from valetkey_broker.errors import BrokerError, ConfigurationError, vault_unavailable
 
 DENIED = "denied"
-_POLICY = "give the broker's role the policy of docs/vault.md, for the mount of setting vault.mount"
+_POLICY = "give the broker's role the policy of docs/vault.md, for the mount of setting vault.mount in vault.namespace"
 
 
 class CredentialFileError(Exception):
@@ -50,7 +50,7 @@ def login_refused() -> BrokerError:
         "login refused",
         "logging in",
         "it refused the role id and secret id; make a new secret id for the role, write it to the file of "
-        "vault.secret_id_file, and compare vault.role_id_file and vault.approle_mount with the role's",
+        "vault.secret_id_file, and compare vault.role_id_file, vault.approle_mount and vault.namespace with the role's",
     )
 
 
@@ -75,7 +75,9 @@ def _answered(problem: hvac.VaultError, doing: str) -> BrokerError:  # noqa: PLR
         case hvac.Forbidden() | hvac.Unauthorized():
             return unavailable(DENIED, doing, f"it denied the broker this; {_POLICY}")
         case hvac.InvalidPath():
-            what = "nothing is mounted there; enable a KV v2 engine at the mount of setting vault.mount"
+            what = (
+                "nothing is mounted there; enable a KV v2 engine at the mount of setting vault.mount in vault.namespace"
+            )
             return unavailable("not found", doing, what)
         case hvac.VaultDown() if "sealed" in said:
             return unavailable("sealed", doing, "it is sealed; unseal it, the broker then goes on by itself")

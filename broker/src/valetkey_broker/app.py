@@ -32,7 +32,7 @@ from valetkey_broker.issuing.watch import TokenWatcher
 from valetkey_broker.ledger import SqlLedger
 from valetkey_broker.limits import Slots, Throttle
 from valetkey_broker.model import Principal
-from valetkey_broker.ports import Clock, Cloud, Ledger, StateStore
+from valetkey_broker.ports import Authenticator, Clock, Cloud, Ledger, StateStore
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.guard import Guard
 from valetkey_broker.rpc.server import RpcServer
@@ -61,6 +61,8 @@ class Core:
     keys: SigningKeys
     reach: ReachCache
     issuer: Issuer
+    authenticator: Authenticator
+    trust: TrustBundles | None
     ledger: Ledger
     clock: Clock
 
@@ -105,6 +107,9 @@ async def open_core(
         closing.push_async_callback(keys.close)
         reach = ReachCache(questions, clock, issuing.discovery_seconds)
         closing.push_async_callback(reach.close)
+        trust = TrustBundles(settings.authn.mtls.trust_domains) if settings.authn.mtls is not None else None
+        authenticator = build_authenticator(settings.authn, memory, clock, key_source=key_source, trust=trust)
+        closing.push_async_callback(authenticator.close)
         registry = ConnectorRegistry(
             repository=repository,
             memory=memory,
@@ -125,6 +130,7 @@ async def open_core(
             ledger=ledger,
             clock=clock,
             settings=issuing,
+            standing=authenticator.standing,
         )
         yield Core(
             store=store,
@@ -139,6 +145,8 @@ async def open_core(
             keys=keys,
             reach=reach,
             issuer=issuer,
+            authenticator=authenticator,
+            trust=trust,
             ledger=ledger,
             clock=clock,
         )
@@ -153,10 +161,6 @@ async def running_server(settings: Settings, core: Core, *, shared_port: bool = 
         if server is not None:
             server.set_serving(usable)
 
-    mtls = settings.authn.mtls
-    trust = TrustBundles(mtls.trust_domains) if mtls is not None else None
-    authenticator = build_authenticator(settings.authn, core.memory, core.clock, key_source=key_source, trust=trust)
-    core.issuer.standing = authenticator.standing
     recorder = Recorder(core.ledger, core.clock)
     sync = StateSync(core.store, core.repository, settings.vault, on_change)
     throttle = Throttle(settings.limits, core.clock)
@@ -172,7 +176,7 @@ async def running_server(settings: Settings, core: Core, *, shared_port: bool = 
                 issuer=core.issuer,
                 policy=core.policy,
                 memory=core.memory,
-                standing=authenticator.standing,
+                standing=core.authenticator.standing,
                 admit=admit,
                 clock=core.clock,
             ),
@@ -188,13 +192,14 @@ async def running_server(settings: Settings, core: Core, *, shared_port: bool = 
     )
     guard = Guard(
         methods=METHODS,
-        authenticator=authenticator,
+        authenticator=core.authenticator,
         require_usable=sync.require_usable,
         max_deadline_seconds=settings.server.max_deadline_seconds,
         throttle=throttle,
         recorder=recorder,
     )
-    certificates = CertificatePort(mtls.port, trust) if mtls is not None and trust is not None else None
+    mtls = settings.authn.mtls
+    certificates = CertificatePort(mtls.port, core.trust) if mtls is not None and core.trust is not None else None
     server = RpcServer(settings.server, guard, services, shared_port=shared_port, certificates=certificates)
     await core.ledger.open()
     await server.start()
@@ -211,7 +216,6 @@ async def running_server(settings: Settings, core: Core, *, shared_port: bool = 
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await recorder.close()
-        await authenticator.close()
 
 
 async def _follow_ledger(ledger: Ledger, server: RpcServer) -> None:

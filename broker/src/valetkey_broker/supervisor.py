@@ -14,12 +14,14 @@ from types import FrameType
 
 import structlog
 
+from valetkey_broker.concurrency.backoff import Backoff
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.settings import ServerSettings
 
 # A worker that cannot start (a certificate gone bad, say) exits with this; starting it again would not help.
 EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
-_LONGEST_BACKOFF_SECONDS = 30.0
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 30.0
 _HEALTHY_AFTER_SECONDS = 30.0
 _TICK_SECONDS = 0.2
 LIFELINE_ENV = "VALETKEY_BROKER_LIFELINE_FD"
@@ -143,7 +145,8 @@ class _Slot:
         self.process: subprocess.Popen[bytes] | None = None
         self.start_at = 0.0
         self._started_at = 0.0
-        self._failures = 0
+        self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+        self._died_young = False
 
     def start(self, argv: list[str], lifeline: int) -> int:
         """Starts the worker and returns its process id."""
@@ -157,8 +160,11 @@ class _Slot:
         for one that dies right away.
         """
         now = time.monotonic()
-        self._failures = 0 if now - self._started_at > _HEALTHY_AFTER_SECONDS else self._failures + 1
-        delay = 0.0 if self._failures <= 1 else min(2.0 ** (self._failures - 2), _LONGEST_BACKOFF_SECONDS)
+        if now - self._started_at > _HEALTHY_AFTER_SECONDS:
+            self._backoff.reset()
+            self._died_young = False
+        delay = self._backoff.next() if self._died_young else 0.0
+        self._died_young = now - self._started_at <= _HEALTHY_AFTER_SECONDS
         self.process = None
         self.start_at = now + delay
         return delay

@@ -10,15 +10,14 @@ from support.oidc import Signer, claims, mint
 from support.oidc_verifier import Oidc
 from support.refusals import problem, refusal
 from valetkey_broker.authn.jwks import read_jwks
-from valetkey_broker.errors import BrokerError
+from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Standing
 from valetkey_broker.ports import KeySourceError
 
 
 async def settled(oidc: Oidc) -> None:
     """Waits for a fetch in the background."""
-    if oidc.ring._fetching is not None:
-        await oidc.ring._fetching
+    await oidc.ring._fetches.settle()
 
 
 async def test_rotation(oidc: Oidc) -> None:
@@ -142,8 +141,9 @@ async def test_closing_ends_a_fetch(oidc: Oidc) -> None:
     waiting = asyncio.create_task(oidc.verifier.verify(mint(claims(NOW))))
     await asyncio.sleep(0.01)
     await asyncio.wait_for(oidc.verifier.close(), 1)
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(BrokerError) as caught:
         await waiting
+    assert caught.value.reason is Reason.ISSUER_UNAVAILABLE
 
 
 @pytest.mark.parametrize(

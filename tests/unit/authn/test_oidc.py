@@ -4,6 +4,7 @@ import base64
 from typing import Any
 
 import pytest
+from cachetools import LRUCache
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,8 +24,7 @@ def token(signer: Signer | None = None, **more: Any) -> str:
 
 
 async def settled(ring: KeyRing) -> None:
-    if ring._fetching is not None:
-        await ring._fetching
+    await ring._fetches.settle()
 
 
 async def test_projected_token_of_kubernetes(oidc: Oidc) -> None:
@@ -190,7 +190,7 @@ async def test_verified_token_is_remembered_until_it_ends(oidc: Oidc) -> None:
 
 async def test_remembered_tokens_are_bounded(oidc: Oidc) -> None:
     """However many tokens come, memory does not grow with them."""
-    oidc.verifier._verified._limit = 5
+    oidc.verifier._verified = LRUCache(5)
     for number in range(20):
         await oidc.verifier.verify(token(sub=f"s{number}"))
     assert len(oidc.verifier._verified) == 5

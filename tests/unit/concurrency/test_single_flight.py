@@ -167,3 +167,15 @@ async def test_close_waits_until_all_flights_have_ended() -> None:
     assert flights.active() == ()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [FlightCancelledError] * 2
+
+
+async def test_settle_lets_flights_end_by_themselves() -> None:
+    """Protects work that must not be cut off at the end of the broker, such as a log-in that leaves a token behind."""
+    flights, work = SingleFlight[str, str]("test"), Work()
+    (caller,) = await callers(flights, work, 1)
+    settling = asyncio.create_task(flights.settle())
+    await asyncio.sleep(0)
+    assert not settling.done()
+    work.outcome.set_result("key")
+    await settling
+    assert await caller == "key"

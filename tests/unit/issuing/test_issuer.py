@@ -60,6 +60,7 @@ class Issuing:
     """An issuer with everything below it, on fakes. `key:trainer` is granted azure-blob-demo; there is `other` too."""
 
     def __init__(self, *, cloud: FakeCloud | None = None) -> None:
+        self.standing: Callable[[Principal], Standing] = lambda _caller: Standing.GOOD
         self.clock = FakeClock()
         self.replica = Replica()
         self.cloud = cloud or FakeCloud({"acc": ["demo", "models"]}, profile=PROFILE)
@@ -82,7 +83,11 @@ class Issuing:
             ledger=self.ledger,
             clock=self.clock,
             settings=IssuingSettings(),
+            standing=self._standing_now,
         )
+
+    def _standing_now(self, caller: Principal) -> Standing:
+        return self.standing(caller)
 
     async def seed(self) -> None:
         for name in ("azure-blob-demo", "other"):
@@ -416,14 +421,14 @@ async def _issued_around(issuing: Issuing, caller: Principal, meanwhile: Callabl
 async def test_an_identity_revoked_while_azure_is_asked_gives_nothing(issuing: Issuing) -> None:
     """Who could not call any more when the token is signed does not get it, though no grant changed."""
     revoked: set[str] = set()
-    issuing.issuer.standing = lambda caller: Standing.ENDED if caller.name in revoked else Standing.GOOD
+    issuing.standing = lambda caller: Standing.ENDED if caller.name in revoked else Standing.GOOD
     assert await _issued_around(issuing, _CONSUMER, lambda: revoked.add("key:trainer")) is Reason.CREDENTIALS_INVALID
 
 
 async def test_an_issuer_gone_while_azure_is_asked_gives_nothing(issuing: Issuing) -> None:
     """Of whom nothing can be told any more gets no token, and hears to come back, not that anything was revoked."""
     lost: list[Standing] = []
-    issuing.issuer.standing = lambda _caller: lost[0] if lost else Standing.GOOD
+    issuing.standing = lambda _caller: lost[0] if lost else Standing.GOOD
     why = await _issued_around(issuing, _CONSUMER, lambda: lost.append(Standing.UNKNOWN))
     assert why is Reason.ISSUER_UNAVAILABLE
 
@@ -434,7 +439,7 @@ async def test_a_key_revoked_while_azure_is_asked_gives_nothing(issuing: Issuing
     memory.put_api_key(make_api_key())
     verifier = ApiKeyVerifier(memory, issuing.clock, RoleBindings())
     caller = verifier.verify("vk_" + "T" * 43)
-    issuing.issuer.standing = lambda each: Standing.GOOD if verifier.still_valid(each) else Standing.ENDED
+    issuing.standing = lambda each: Standing.GOOD if verifier.still_valid(each) else Standing.ENDED
     why = await _issued_around(issuing, caller, lambda: memory.drop_api_key("trainer"))
     assert why is Reason.CREDENTIALS_INVALID
 
@@ -457,7 +462,7 @@ async def test_a_change_of_another_key_does_no_harm(issuing: Issuing) -> None:
         asked.append(caller.name)
         return Standing.GOOD
 
-    issuing.issuer.standing = standing
+    issuing.standing = standing
     gate = issuing.cloud.hold("signing_key")
     asking = asyncio.create_task(issuing.issue())
     await asyncio.sleep(0.002)

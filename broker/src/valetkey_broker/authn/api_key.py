@@ -3,8 +3,9 @@
 from dataclasses import replace
 from types import MappingProxyType
 
+from cachetools import LRUCache
+
 from valetkey_broker.authn.roles import RoleBindings
-from valetkey_broker.concurrency.bounded_cache import Bounded
 from valetkey_broker.errors import credentials_expired, credentials_invalid
 from valetkey_broker.model import Principal, api_key_digest
 from valetkey_broker.ports import Clock
@@ -22,7 +23,7 @@ class ApiKeyVerifier:
         self._memory = memory
         self._clock = clock
         self._roles = roles
-        self._principals: Bounded[tuple[KnownKey, Principal]] = Bounded(_MOST_PRINCIPALS)
+        self._principals: LRUCache[bytes, tuple[KnownKey, Principal]] = LRUCache(_MOST_PRINCIPALS)
 
     def verify(self, presented: str) -> Principal:
         """Returns the principal of a key. Raises BrokerError: CREDENTIALS_INVALID or CREDENTIALS_EXPIRED."""
@@ -36,7 +37,7 @@ class ApiKeyVerifier:
         # Whatever changes a key makes a new KnownKey.
         if made is None or made[0] is not known:
             made = (known, self._principal(known))
-            self._principals.put(digest, made)
+            self._principals[digest] = made
         return made[1]
 
     def still_valid(self, principal: Principal) -> bool:

@@ -1,17 +1,19 @@
 """The public keys of one issuer, kept fresh without ever hammering it."""
 
-import asyncio
 import time
 from collections.abc import Mapping
 
 import structlog
 
 from valetkey_broker.authn.jwks import SigningKey, read_jwks
+from valetkey_broker.concurrency.single_flight import FlightCancelledError, SingleFlight
 from valetkey_broker.errors import credentials_invalid, issuer_unavailable
 from valetkey_broker.model import Standing
 from valetkey_broker.ports import Clock, KeySource, KeySourceError
 
 _NEVER = float("-inf")
+# The one key of the single flight: a ring fetches all keys of its issuer at once.
+_KEYS = "keys"
 
 
 class KeyRing:
@@ -43,7 +45,7 @@ class KeyRing:
         self._fetched_at = _NEVER
         self._attempted_at = _NEVER
         self._failed = False
-        self._fetching: asyncio.Task[None] | None = None
+        self._fetches = SingleFlight[str, None]("issuer-keys")
         self._awaited = False
         self._log = structlog.get_logger()
 
@@ -70,7 +72,7 @@ class KeyRing:
 
     async def catch_up(self) -> None:
         """Waits for new keys after a quiet spell; old ones stay where they cannot be had. Otherwise returns at once."""
-        if self._awaited if self._fetching is not None else self._overdue():
+        if self._awaited if _KEYS in self._fetches else self._overdue():
             await self._refresh()
 
     def standing(self, key: SigningKey) -> Standing:
@@ -82,9 +84,7 @@ class KeyRing:
 
     async def close(self) -> None:
         """Ends what is under way."""
-        if self._fetching is not None:
-            self._fetching.cancel()
-            await asyncio.gather(self._fetching, return_exceptions=True)
+        await self._fetches.close()
         await self._source.close()
 
     def _believed(self) -> bool:
@@ -102,18 +102,20 @@ class KeyRing:
             self._start()
 
     async def _refresh(self) -> None:
-        fetching = self._start()
-        if fetching is not None:
-            # A caller that gives up must not end the fetch for the others.
-            await asyncio.shield(fetching)
+        if self._start():
+            try:
+                await self._fetches.run(_KEYS, self._fetch)
+            except FlightCancelledError:
+                raise issuer_unavailable() from None  # The broker is stopping; another one may answer.
 
-    def _start(self) -> asyncio.Task[None] | None:
+    def _start(self) -> bool:
+        """Starts a fetch, unless the last one is too recent. Tells whether one is under way."""
         now = self._now()
-        if self._fetching is None and now - self._attempted_at >= self._min_refresh_seconds:
+        if _KEYS not in self._fetches and now - self._attempted_at >= self._min_refresh_seconds:
             self._awaited = self._overdue()
             self._attempted_at = now
-            self._fetching = asyncio.get_running_loop().create_task(self._fetch(), name="issuer-keys")
-        return self._fetching
+            self._fetches.start(_KEYS, self._fetch)
+        return _KEYS in self._fetches
 
     async def _fetch(self) -> None:
         try:
@@ -128,8 +130,6 @@ class KeyRing:
             self._failed = False
             self._keys = self._kept(keys)
             self._fetched_at = self._now()
-        finally:
-            self._fetching = None
 
     def _kept(self, keys: Mapping[str, tuple[SigningKey, ...]]) -> Mapping[str, tuple[SigningKey, ...]]:
         # A key that is still there stays the same object: tokens verified with it need no second look.

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from cachetools import LRUCache
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
 from valetkey_broker.authn.roles import RoleBindings
 from valetkey_broker.authn.trust_bundles import Bundle, TrustBundles
-from valetkey_broker.concurrency.bounded_cache import Bounded
 from valetkey_broker.errors import BrokerError, credentials_expired, credentials_invalid
 from valetkey_broker.model import Evidence, InvalidFieldError, Principal
 from valetkey_broker.model.spiffe import SpiffeId, parse_spiffe_id
@@ -49,7 +49,7 @@ class MtlsVerifier:
         self._trust = trust
         self._roles = roles
         self._clock = clock
-        self._verified: Bounded[_Verified] = Bounded(_MOST_CERTIFICATES)
+        self._verified: LRUCache[bytes, _Verified] = LRUCache(_MOST_CERTIFICATES)
 
     def verify(self, chain: bytes) -> Principal:
         """Returns the principal `spiffe://…` of a chain (PEM, leaf first). Raises CREDENTIALS_INVALID or …EXPIRED."""
@@ -58,9 +58,9 @@ class MtlsVerifier:
         known = self._verified.get(digest)
         if known is None or known.bundle is not bundle:
             known = self._verify(chain, bundle, now)
-            self._verified.put(digest, known)
+            self._verified[digest] = known
         if known.principal.expires <= now:
-            self._verified.drop(digest)
+            self._verified.pop(digest, None)
             raise _expired(known.principal.expires)
         if known.begins > now:
             raise _not_yet()

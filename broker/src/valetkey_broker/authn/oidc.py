@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cachetools import LRUCache
 from jwt import PyJWTError
 from jwt.api_jws import PyJWS
 
@@ -15,7 +16,6 @@ from valetkey_broker.authn.claims import ClaimRules, check_claims
 from valetkey_broker.authn.issuer_keys import KeyRing
 from valetkey_broker.authn.jwks import MAX_KID_CHARACTERS, SigningKey
 from valetkey_broker.authn.roles import RoleBindings
-from valetkey_broker.concurrency.bounded_cache import Bounded
 from valetkey_broker.errors import BrokerError, credentials_invalid
 from valetkey_broker.model import Evidence, Principal, Standing
 from valetkey_broker.ports import Clock
@@ -52,7 +52,7 @@ class OidcVerifier:
         self._issuers = {issuer.name: issuer for issuer in issuers}
         self._roles = roles
         self._clock = clock
-        self._verified: Bounded[OidcPrincipal] = Bounded(_MOST_VERIFIED)
+        self._verified: LRUCache[bytes, OidcPrincipal] = LRUCache(_MOST_VERIFIED)
         self._jws = PyJWS()
 
     @staticmethod
@@ -72,9 +72,9 @@ class OidcVerifier:
             await known.ring.catch_up()
             if self.standing(known) is Standing.GOOD:
                 return known
-            self._verified.drop(digest)
+            self._verified.pop(digest, None)
         verified = await self._verify(token)
-        self._verified.put(digest, verified)
+        self._verified[digest] = verified
         return verified
 
     def standing(self, principal: Principal) -> Standing:

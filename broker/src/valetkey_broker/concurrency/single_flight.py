@@ -65,6 +65,10 @@ class SingleFlight(Generic[K, T]):
         if task is not None:
             task.cancel()
 
+    async def settle(self) -> None:
+        """Waits until the flights that are under way have ended by themselves. Never raises."""
+        await asyncio.gather(*self._flights.values(), return_exceptions=True)
+
     async def close(self) -> None:
         """Cancels all flights and waits until they have ended. Never raises."""
         tasks = list(self._flights.values())

@@ -57,7 +57,7 @@ class Issuer:
         ledger: Ledger,
         clock: Clock,
         settings: IssuingSettings,
-        standing: Callable[[Principal], Standing] = lambda _principal: Standing.GOOD,
+        standing: Callable[[Principal], Standing],
     ) -> None:
         """`standing` tells whether a caller could authenticate again now."""
         self._memory = memory
@@ -69,8 +69,7 @@ class Issuer:
         self._clock = clock
         self._default_ttl = settings.default_ttl_seconds
         self._max_ttl = settings.max_ttl_seconds
-        # Public, for the authenticator is made later than the issuer.
-        self.standing = standing
+        self._standing = standing
         self._skew = settings.clock_skew_seconds
 
     async def issue(self, call: CallInfo, wanted: TokenRequest) -> Lease:
@@ -120,7 +119,7 @@ class Issuer:
     def _check_caller(self, principal: Principal, now: float) -> None:
         if principal.expires <= now:
             raise identity_expired()
-        standing = self.standing(principal)
+        standing = self._standing(principal)
         if standing is Standing.UNKNOWN:
             raise issuer_unavailable()
         if standing is Standing.ENDED:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
+from valetkey_broker.concurrency.backoff import Backoff
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.ledger.appender import Appender
 from valetkey_broker.ledger.chain import GENESIS, Row, extend
@@ -28,8 +29,8 @@ MAX_BATCH = 256
 # record as for ten. It waits so long for each record of the batch before; a caller that is alone does not wait.
 _LINGER_EACH = 0.0005
 _LONGEST_LINGER = 0.006
-_FIRST_BACKOFF = 0.05
-_LONGEST_BACKOFF = 2.0
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 2.0
 _WATCH_EVERY = 0.5
 
 _Item = tuple[Event, asyncio.Future[None]]
@@ -60,6 +61,7 @@ class GroupWriter:
         self._crowd = 0
         self._current: list[_Item] = []
         self._busy_since = 0.0
+        self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
 
     @property
     def writer(self) -> str:
@@ -111,24 +113,24 @@ class GroupWriter:
             await asyncio.gather(self._watching, return_exceptions=True)
 
     def _run(self) -> None:
-        backoff = _FIRST_BACKOFF if self._cause else 0.0
+        pause = self._backoff.next() if self._cause else 0.0
         try:
-            while (batch := self._next(backoff)) is not None:
-                if not backoff and batch:
-                    backoff = self._write(batch)
-                elif backoff:
+            while (batch := self._next(pause)) is not None:
+                if not pause and batch:
+                    pause = self._write(batch)
+                elif pause:
                     self._finish(batch, self._cause)
-                    backoff = self._recover(backoff)
+                    pause = self._recover()
         finally:
             self._appender.close()
 
-    def _next(self, backoff: float) -> list[_Item] | None:
-        """Returns what waits; nothing where the backoff ends first; None at the end."""
+    def _next(self, pause: float) -> list[_Item] | None:
+        """Returns what waits; nothing where the pause, in seconds, ends first; None at the end."""
         try:
-            item = self._queue.get(timeout=backoff or None)
+            item = self._queue.get(timeout=pause or None)
         except queue.Empty:
             return []
-        if self._crowd > 1 and item is not None and not backoff:
+        if self._crowd > 1 and item is not None and not pause:
             time.sleep(min(self._crowd * _LINGER_EACH, _LONGEST_LINGER))
         batch = self._batch(item)
         self._crowd = len(batch or ())
@@ -150,7 +152,7 @@ class GroupWriter:
         return batch
 
     def _write(self, batch: list[_Item]) -> float:
-        """Writes a batch and tells those who wait. Returns the backoff: 0 where it went through."""
+        """Writes a batch and tells those who wait. Returns the pause: 0 where it went through."""
         self._current = batch
         self._busy_since = time.monotonic()
         cause = ""
@@ -164,7 +166,7 @@ class GroupWriter:
         self._cause = cause
         self._busy_since = 0.0
         self._finish(batch, cause)
-        return _FIRST_BACKOFF if cause else 0.0
+        return self._backoff.next() if cause else 0.0
 
     def _append(self, rows: Sequence[Row], head: Head) -> None:
         try:
@@ -179,18 +181,19 @@ class GroupWriter:
                 self._unconfirmed[head.sequence, head.hash] = head
                 self._appender.append(self._head, rows)
 
-    def _recover(self, backoff: float) -> float:
-        """Tries to get the database back. Returns the next backoff: 0 where it is back."""
+    def _recover(self) -> float:
+        """Tries to get the database back. Returns the next pause: 0 where it is back."""
         self._busy_since = time.monotonic()
         try:
             self._connect()
             self._appender.probe()
         except Exception as error:  # noqa: BLE001 (it is tried again until it works)
             self._cause = self._trouble(error)
-            return min(backoff * 2, _LONGEST_BACKOFF)
+            return self._backoff.next()
         finally:
             self._busy_since = 0.0
         self._cause = ""
+        self._backoff.reset()
         self._log.info("the ledger can be written again", writer=self.writer, sequence=self._head.sequence)
         return 0.0
 

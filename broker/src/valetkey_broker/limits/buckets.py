@@ -1,6 +1,6 @@
 """Token buckets, one a key: so many calls at once, and so many a second from then on."""
 
-from collections import OrderedDict
+from cachetools import LRUCache
 
 from valetkey_broker.ports import Clock
 
@@ -16,19 +16,14 @@ class TokenBuckets:
         self._rate = per_second
         self._burst = float(burst)
         self._clock = clock
-        self._most_keys = most_keys
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key → (tokens, at this second)
+        self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(most_keys)  # key → (tokens, at this second)
 
     def take(self, key: str) -> float:
         """Takes one token of `key`. Returns 0, or the seconds until there is one."""
         now = self._clock()
-        buckets = self._buckets
-        tokens, at = buckets.get(key, (self._burst, now))
+        tokens, at = self._buckets.get(key, (self._burst, now))
         # A clock that was set back gives nothing, and takes nothing away.
         tokens = min(self._burst, tokens + max(0.0, now - at) * self._rate)
         wait = 0.0 if tokens >= 1.0 - _NEARLY else (1.0 - tokens) / self._rate
-        buckets[key] = (tokens if wait else max(0.0, tokens - 1.0), now)
-        buckets.move_to_end(key)
-        if len(buckets) > self._most_keys:
-            buckets.popitem(last=False)
+        self._buckets[key] = (tokens if wait else max(0.0, tokens - 1.0), now)
         return wait

@@ -1,13 +1,14 @@
 """The broker's login to Vault: one at a time, kept alive in the background, made anew when it lapses."""
 
 import asyncio
-import random
 
 import structlog
 
 from valetkey_broker.adapters.vault.calls import Calls
 from valetkey_broker.adapters.vault.client import Token, VaultClient
 from valetkey_broker.adapters.vault.errors import DENIED, login_refused, unavailable
+from valetkey_broker.concurrency.backoff import Backoff, spread
+from valetkey_broker.concurrency.single_flight import SingleFlight
 from valetkey_broker.errors import BrokerError
 
 # Seconds between attempts to renew while Vault is away: the first, and the most.
@@ -18,6 +19,8 @@ _RETRY_MOST = 15.0
 _NOT_RENEWABLE = (DENIED, "refused", "failing")
 # A token that never lapses is looked at again after this many seconds.
 _IDLE = 3600.0
+# The one key of the single flight: there is one login.
+_LOGIN = "login"
 
 
 class Login:
@@ -30,8 +33,9 @@ class Login:
         self._token: Token | None = None
         self._full_lease = 0.0
         self._failures = 0
+        self._backoff = Backoff(_RETRY_FIRST, _RETRY_MOST)
         self._closed = False
-        self._pending: asyncio.Task[None] | None = None
+        self._logins = SingleFlight[str, None]("vault-login")
         self._keeper: asyncio.Task[None] | None = None
         self._log = structlog.get_logger()
 
@@ -50,20 +54,16 @@ class Login:
             raise unavailable("closed", "logging in", "the broker is stopping")
         if self.generation != seen:
             return
-        if self._pending is None:
-            self._pending = asyncio.create_task(self._log_in(), name="vault-login")
-            self._pending.add_done_callback(self._login_done)
-        # A caller that gives up does not take the login away from the others.
-        await asyncio.shield(self._pending)
+        await self._logins.run(_LOGIN, self._log_in)
 
     async def close(self) -> None:
         """Stops renewing and gives the token back, if Vault can be reached. Never raises."""
         self._closed = True
         if self._keeper is not None:
             self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
         # A login under way is let end (within the calls' timeout): cut off, it would leave a token in Vault.
-        tasks = [task for task in (self._keeper, self._pending) if task is not None]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._logins.settle()
         if self._token is None:
             return
         try:
@@ -90,16 +90,12 @@ class Login:
             self._token, self._full_lease = token, token.lease_seconds
             self.generation += 1
             self._failures = 0
+            self._backoff.reset()
             self._log.info("logged in to Vault", lease_seconds=token.lease_seconds, login=self.generation)
             if self._keeper is None and not self._closed:
                 self._keeper = asyncio.create_task(self._keep(), name="vault-renewal")
             return
         raise failure
-
-    def _login_done(self, task: asyncio.Task[None]) -> None:
-        self._pending = None
-        if not task.cancelled():
-            task.exception()  # seen, also where every caller has given up
 
     async def _keep(self) -> None:
         while True:
@@ -116,14 +112,14 @@ class Login:
                 )
             else:
                 self._failures = 0
+                self._backoff.reset()
 
     def _pause(self) -> float:
         """Returns seconds until the next renewal: about half of the lease, spread over replicas."""
-        jitter = random.uniform(0.8, 1.2)  # noqa: S311 (spreads load, guards nothing)
         if self._failures:
-            return min(_RETRY_FIRST * 2.0 ** min(self._failures - 1, 10), _RETRY_MOST) * jitter
+            return self._backoff.next()
         lease = self._token.lease_seconds if self._token else 0.0
-        return (lease / 2 if lease > 0 else _IDLE) * jitter
+        return spread(lease / 2 if lease > 0 else _IDLE)
 
     async def _renew(self) -> None:
         generation, token = self.generation, self._token

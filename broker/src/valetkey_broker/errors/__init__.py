@@ -6,6 +6,7 @@ What an error says to people, and which metadata it gives to programs, stands he
 
 from valetkey_broker.errors.base import BrokerError, ConfigurationError, Reason
 from valetkey_broker.errors.calls import (
+    broker_stopping,
     credentials_expired,
     credentials_invalid,
     credentials_missing,
@@ -69,6 +70,7 @@ __all__ = [
     "api_key_not_found",
     "begin_not_recorded",
     "being_changed",
+    "broker_stopping",
     "change_refused_unrecorded",
     "changed_by_others",
     "cloud_error",

@@ -72,6 +72,11 @@ def deadline_exceeded(limit: float) -> BrokerError:
     return BrokerError(Reason.DEADLINE_EXCEEDED, message, {"limit": f"{limit:g}s"})
 
 
+def broker_stopping() -> BrokerError:
+    """The broker is about to end."""
+    return BrokerError(Reason.NOT_SERVING, "this broker stops; try again, another one may answer")
+
+
 def not_serving() -> BrokerError:
     """The broker has just been started and has nothing in memory yet."""
     return BrokerError(

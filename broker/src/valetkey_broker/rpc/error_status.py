@@ -10,8 +10,8 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 
 from valetkey.v1 import errors_pb2
-from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.model import Principal, Role
+from valetkey_broker.errors import BrokerError, Reason, deadline_exceeded, invalid_field, method_unknown
+from valetkey_broker.model import InvalidFieldError, Principal, Role
 
 # A status travels in trailing metadata, of which clients take 8 KiB by default: of a longer one they tell nothing but
 # RESOURCE_EXHAUSTED, now and then up to 16 KiB and always beyond. What does not fit is cut, the least needed first.
@@ -54,6 +54,23 @@ _CODES: Mapping[Reason, grpc.StatusCode] = {
     Reason.LEDGER_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     Reason.ISSUER_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
 }
+
+
+def as_broker_error(error: Exception, method: str, limit: float) -> BrokerError | None:
+    """Returns what was raised during a call of `method` as the broker's error; None for an unexpected one.
+
+    `limit` is the broker's own deadline, in seconds.
+    """
+    if isinstance(error, BrokerError):
+        return error
+    if isinstance(error, InvalidFieldError):
+        return invalid_field(error)
+    # What generated code raises where its servicer, the health service's, leaves a method out.
+    if isinstance(error, NotImplementedError) and method.startswith("/grpc."):
+        return method_unknown(method)
+    if isinstance(error, TimeoutError):
+        return deadline_exceeded(limit)
+    return None
 
 
 def code_of(error: BrokerError | None) -> grpc.StatusCode:

@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 import structlog
 
-from valetkey_broker.errors import BrokerError, Reason, deadline_exceeded, invalid_field, method_unknown
+from valetkey_broker.errors import BrokerError, Reason, broker_stopping, method_unknown
 from valetkey_broker.limits import Throttle
 from valetkey_broker.model import InvalidFieldError
 from valetkey_broker.observability.logging import request_id_var
@@ -21,7 +21,7 @@ from valetkey_broker.rpc.call import Call, Metadata, current_call, request_id_of
 from valetkey_broker.rpc.call_evidence import evidence_of
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.deadline import Deadlines
-from valetkey_broker.rpc.error_status import code_of, to_status
+from valetkey_broker.rpc.error_status import as_broker_error, code_of, to_status
 from valetkey_broker.rpc.method import FOR_ANYBODY, FOR_NOBODY, Access, Method, Methods
 
 # Handlers of every message type and kind pass through here.
@@ -191,7 +191,7 @@ class Guard(grpc.GenericRpcHandler):
             return
         if self._ending:
             await self._ended.wait()
-            raise BrokerError(Reason.NOT_SERVING, "this broker stops; try again, another one may answer")
+            raise broker_stopping()
         self._require_usable()
         evidence = evidence_of(context, metadata)
         call.peer = evidence.peer
@@ -216,7 +216,7 @@ class Guard(grpc.GenericRpcHandler):
     async def _fail(
         self, error: Exception, call: Call, row: Method, request: Any, started: float, context: Context
     ) -> NoReturn:
-        known = _known(error, call.method, self._limit)
+        known = as_broker_error(error, call.method, self._limit)
         if known is None:
             self._log.error("unexpected error", method=call.method, frames=frames(error))
         else:
@@ -243,19 +243,6 @@ class Guard(grpc.GenericRpcHandler):
 def _metadata(context: Context) -> Metadata:
     metadata: Any = context.invocation_metadata()
     return metadata or ()
-
-
-def _known(error: Exception, method: str, limit: float) -> BrokerError | None:
-    if isinstance(error, BrokerError):
-        return error
-    if isinstance(error, InvalidFieldError):
-        return invalid_field(error)
-    # What generated code raises where its servicer, the health service's, leaves a method out.
-    if isinstance(error, NotImplementedError) and method.startswith("/grpc."):
-        return method_unknown(method)
-    if isinstance(error, TimeoutError):
-        return deadline_exceeded(limit)
-    return None
 
 
 def _decoder(handler: Handler) -> Callable[[Any], Any]:

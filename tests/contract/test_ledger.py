@@ -195,6 +195,20 @@ async def test_outcomes_of_another_writer_count_for_nothing(postgres: Postgres) 
         assert found.writer == one.writer_id
 
 
+async def test_a_change_that_another_writer_brought_to_its_end_is_finished(postgres: Postgres) -> None:
+    """The outcome of a change whose broker was killed stands in another chain; a change begun after it is another."""
+    name = new_name()
+    await postgres.run(f"CREATE DATABASE {name}")
+    async with open_ledger(postgres.url(name)) as one, open_ledger(postgres.url(name)) as other:
+        await one.record(change(BEGUN, "killed"))
+        await one.record(change(BEGUN, "killed", "grants/another"))
+        await other.record(change(EventKind.CHANGE_RECONCILED, "killed", reason="NOT_MADE"))
+        (left,) = await other.events(EventFilter(unfinished=True))
+        assert left.event.object == "grants/another"
+        await one.record(change(BEGUN, "killed"))
+        assert len(await other.events(EventFilter(unfinished=True))) == 2
+
+
 async def test_leases_are_issued_tokens_newest_first(ledger: Ledger) -> None:
     """The list of leases holds tokens only, pages downwards, and can leave out those that have ended."""
     for number in range(4):

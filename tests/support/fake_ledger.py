@@ -10,7 +10,7 @@ from valetkey_broker.model import Event, EventFilter, EventKind, Head, LeaseFilt
 
 _WRITER = "00000000-0000-4000-8000-000000000000"
 _GENESIS = "00" * 32
-_OUTCOMES = (EventKind.ADMIN_CHANGE, EventKind.CHANGE_FAILED)
+_OUTCOMES = (EventKind.ADMIN_CHANGE, EventKind.CHANGE_FAILED, EventKind.CHANGE_RECONCILED)
 
 
 def ledger_down() -> BrokerError:

@@ -33,6 +33,7 @@ from valetkey_broker.ledger import SqlLedger
 from valetkey_broker.limits import Slots, Throttle
 from valetkey_broker.model import Principal
 from valetkey_broker.ports import Authenticator, Clock, Cloud, Ledger, StateStore
+from valetkey_broker.recording import Changes
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.guard import Guard
 from valetkey_broker.rpc.server import RpcServer
@@ -43,6 +44,8 @@ from valetkey_broker.state.repository import StateRepository
 from valetkey_broker.state.sync import StateSync
 
 _LEDGER_LOOK_SECONDS = 1.0
+# Who shows no sign of life between two polls is taken for dead; but not where polls come quicker than that.
+_LEAST_ABANDONED_SECONDS = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,14 @@ async def open_core(
             reach.forget(connector_uid)
             await cloud.forget(connector_uid)
 
-        repository = StateRepository(store, memory, AUTH_METHODS, gone)
+        repository = StateRepository(
+            store,
+            memory,
+            AUTH_METHODS,
+            gone,
+            on_settled=Changes(ledger, clock).reconciled,
+            abandoned_seconds=max(_LEAST_ABANDONED_SECONDS, 0.8 * settings.vault.poll_seconds),
+        )
         closing.push_async_callback(repository.close)
         questions = CloudQuestions(cloud, repository.credential, issuing.cloud_timeout_seconds)
         keys = SigningKeys(

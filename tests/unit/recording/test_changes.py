@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from support.core import NOW, FakeClock
+from support.core import NOW, FakeClock, Replica
+from support.crashes import CHANGES, DyingStore
 from support.fake_ledger import FakeLedger, ledger_down
+from support.fake_store import FakeStateStore
 from valetkey_broker.errors import BrokerError, Reason, UnrecordedOutcomeError
-from valetkey_broker.model import Event, EventKind, InvalidFieldError
+from valetkey_broker.model import Event, EventFilter, EventKind, InvalidFieldError
 from valetkey_broker.recording import Changes
 
 BEGUN = Event(
@@ -145,3 +149,31 @@ async def test_a_change_that_is_cut_off(world: World) -> None:
     with pytest.raises(asyncio.CancelledError):
         await world.changes.make(BEGUN, world.work(asyncio.CancelledError()))
     assert world.ledger.recorded == [BEGUN]
+
+
+async def test_what_another_process_settled_names_the_call_it_was_made_for(world: World) -> None:
+    """A change whose process died gets its outcome from whoever brought it to its end, and is unfinished no longer."""
+    revoking = next(change for change in CHANGES if change.name == "revoke-key")
+    shared = FakeStateStore()
+    await revoking.prepare(Replica(shared))
+    store = DyingStore(shared, 1, effect=False)
+    begun = replace(BEGUN, object=revoking.path)
+    making = asyncio.create_task(world.changes.make(begun, partial(revoking.make, Replica(store))))
+    await store.dead.wait()
+    making.cancel()
+    await asyncio.gather(making, return_exceptions=True)
+    assert len(await world.ledger.events(EventFilter(unfinished=True))) == 1
+    other = Replica(shared, abandoned_seconds=0.0)
+    await other.poll()
+    ((intent, made),) = other.settled
+    world.clock.now += 60
+    await world.changes.reconciled(intent, made)
+    ended = world.ledger.recorded[-1]
+    assert (ended.kind, ended.reason, ended.time) == (EventKind.CHANGE_RECONCILED, "MADE", NOW + 60)
+    assert (ended.request_id, ended.method, ended.principal, ended.object) == (
+        begun.request_id,
+        begun.method,
+        begun.principal,
+        begun.object,
+    )
+    assert not await world.ledger.events(EventFilter(unfinished=True))

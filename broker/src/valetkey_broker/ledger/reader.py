@@ -85,7 +85,19 @@ def _unfinished() -> Select[tuple[int]]:
         .c
     )
     return select(changes.id).where(
-        changes.kind == EventKind.CHANGE_BEGUN.value, func.coalesce(changes.following, "").not_in(_OUTCOMES)
+        changes.kind == EventKind.CHANGE_BEGUN.value,
+        func.coalesce(changes.following, "").not_in(_OUTCOMES),
+        changes.id.not_in(_reconciled()),
+    )
+
+
+def _reconciled() -> Select[tuple[int]]:
+    """Returns the ids of those CHANGE_BEGUN that another process brought to their end, on record in its own chain."""
+    following = func.lead(_e.kind).over(partition_by=(_e.request_id, _e.method, _e.object), order_by=_e.id)
+    kinds = (EventKind.CHANGE_BEGUN.value, EventKind.CHANGE_RECONCILED.value)
+    changes = select(_e.id, _e.kind, following.label("following")).where(_e.kind.in_(kinds)).subquery().c
+    return select(changes.id).where(
+        changes.kind == EventKind.CHANGE_BEGUN.value, changes.following == EventKind.CHANGE_RECONCILED.value
     )
 
 

@@ -18,6 +18,7 @@ class EventKind(Enum):
     PRUNED = "pruned"
     CHANGE_BEGUN = "change-begun"
     CHANGE_FAILED = "change-failed"
+    CHANGE_RECONCILED = "change-reconciled"
     UNKNOWN = "unknown"
     """As which a kind is read that this broker does not know; none is recorded as this."""
 
@@ -128,7 +129,7 @@ class EventFilter:
     negative: no database gives such an id by itself, but somebody who writes to it can.
 
     `unfinished` leaves only CHANGE_BEGUN without an outcome: the next record of the same writer, call and object is
-    none, or another CHANGE_BEGUN.
+    none, or another CHANGE_BEGUN; and no CHANGE_RECONCILED of any writer is the next of the same call and object.
     """
 
     after_id: int | None = None

@@ -9,6 +9,7 @@ import structlog
 from valetkey_broker.errors import BrokerError, Reason, begin_not_recorded, outcome_not_recorded
 from valetkey_broker.model import Event, EventKind, InvalidFieldError
 from valetkey_broker.ports import Clock, Ledger
+from valetkey_broker.state.intent import ORIGIN, Intent, Origin
 
 T = TypeVar("T")
 
@@ -21,7 +22,8 @@ class Changes:
 
     That is ADMIN_CHANGE where it was made, or with a reason where nobody knows whether it was; and CHANGE_FAILED, with
     the reason, where it is known that it was not. Both records name the same call and the same object. One that has no
-    other behind it is of a change that runs right now, or during which the broker died or lost its ledger.
+    other behind it is of a change that runs right now, or during which the broker died or lost its ledger. What was
+    left of such a change another process settles, and records as CHANGE_RECONCILED in its own chain.
     """
 
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
@@ -36,13 +38,33 @@ class Changes:
         UnrecordedOutcomeError where the change was made, and that could not be recorded.
         """
         await self._begin(begun)
+        token = ORIGIN.set(Origin(begun.request_id, begun.method, begun.principal))
         try:
             answer = await work()
         except Exception as error:
             await self._failed(begun, error)
             raise
+        finally:
+            ORIGIN.reset(token)
         await self._made(begun)
         return answer
+
+    async def reconciled(self, intent: Intent, made: bool) -> None:
+        """Records that a change was brought to its end which its own process did not; raises LEDGER_UNAVAILABLE.
+
+        It names the call for which the change was made; whose chain it stands in tells who did it.
+        """
+        await self._ledger.record(
+            Event(
+                kind=EventKind.CHANGE_RECONCILED,
+                time=self._clock(),
+                request_id=intent.origin.request_id,
+                method=intent.origin.method,
+                principal=intent.origin.principal,
+                object=intent.path,
+                reason="MADE" if made else "NOT_MADE",
+            )
+        )
 
     async def _begin(self, begun: Event) -> None:
         try:

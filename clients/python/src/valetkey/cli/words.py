@@ -48,4 +48,5 @@ class EventKind(StrEnum):
     PRUNED = "pruned"
     CHANGE_BEGUN = "change-begun"
     CHANGE_FAILED = "change-failed"
+    CHANGE_RECONCILED = "change-reconciled"
     UNKNOWN = "unknown"

@@ -48,6 +48,10 @@ class _EventKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enum
     """What CHANGE_BEGUN announced was not done, for the reason given; nothing changed."""
     EVENT_KIND_UNKNOWN: _EventKind.ValueType  # 8
     """Something that the broker which answers does not know: one of a newer version recorded it, or somebody else did."""
+    EVENT_KIND_CHANGE_RECONCILED: _EventKind.ValueType  # 9
+    """A change whose own process died, or lost Vault, was brought to its end by another; the reason is MADE or NOT_MADE. It
+    has the request id, method and object of the CHANGE_BEGUN, and stands in the chain of whoever did it.
+    """
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """What happened."""
@@ -72,6 +76,10 @@ EVENT_KIND_CHANGE_FAILED: EventKind.ValueType  # 7
 """What CHANGE_BEGUN announced was not done, for the reason given; nothing changed."""
 EVENT_KIND_UNKNOWN: EventKind.ValueType  # 8
 """Something that the broker which answers does not know: one of a newer version recorded it, or somebody else did."""
+EVENT_KIND_CHANGE_RECONCILED: EventKind.ValueType  # 9
+"""A change whose own process died, or lost Vault, was brought to its end by another; the reason is MADE or NOT_MADE. It
+has the request id, method and object of the CHANGE_BEGUN, and stands in the chain of whoever did it.
+"""
 Global___EventKind: typing_extensions.TypeAlias = EventKind
 
 @typing.final
@@ -376,7 +384,7 @@ class ListEventsRequest(google.protobuf.message.Message):
     page_size: builtins.int
     """At most so many; 100 if left out, 1,000 at most."""
     unfinished: builtins.bool
-    """Only changes that were begun and have no outcome on record; `kind` is then CHANGE_BEGUN, or left out."""
+    """Only changes that were begun and have no outcome on record, nor were reconciled; `kind` is then CHANGE_BEGUN, or left out."""
     @property
     def since(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Only from this time on."""

@@ -106,12 +106,12 @@ def test_every_command_speaks_json(live: Live, registered: Ran) -> None:
         "resources": created["resources"],
         "error": None,
     }
-    assert said("service-connector", "delete", name) == {"deleted": name}
+    assert said("service-connector", "delete", name, "--yes") == {"deleted": name}
     made = said("api-key", "create", key, "--role", "viewer", "--ttl", "1h")
     assert isinstance(made, dict)
     assert made.pop("api_key").startswith("vk_")
     assert made in said("api-key", "list")  # type: ignore[operator]
-    assert said("api-key", "revoke", key) == {"revoked": key}
+    assert said("api-key", "revoke", key, "--yes") == {"revoked": key}
     token = said("token", "issue", "--resource", DEMO, "--permissions", "read", "--connector", CONNECTOR)
     assert isinstance(token, dict)
     assert token["connector"] == CONNECTOR
@@ -121,9 +121,9 @@ def test_delete(live: Live) -> None:
     """A deleted connector is gone for every command, its secret for good, and the name is free again."""
     name = live.new_connector()
     assert live.issue("--connector", name).code == 0
-    assert f"`{name}`" in live.admin.done("service-connector", "delete", name).out
+    assert f"`{name}`" in live.admin.done("service-connector", "delete", name, "--yes").out
     assert name not in live.admin.names()
-    for arguments in (("describe", name), ("verify", name), ("delete", name)):
+    for arguments in (("describe", name), ("verify", name), ("delete", name, "--yes")):
         ran = live.admin("service-connector", *arguments)
         assert (ran.code, ran.out) == (4, "")
         assert "reason CONNECTOR_NOT_FOUND" in ran.err
@@ -151,7 +151,9 @@ def test_one_that_fails_shows_its_error_in_its_row(live: Live, registered: Ran) 
         live.delete(name)
 
 
-@pytest.mark.parametrize("arguments", [("describe",), ("verify",), ("delete",), ("list-resources", "--connector")])
+@pytest.mark.parametrize(
+    "arguments", [("describe",), ("verify",), ("delete", "--yes"), ("list-resources", "--connector")]
+)
 def test_unknown_connector(live: Live, arguments: tuple[str, ...]) -> None:
     """A name that nobody has is told as such: exit 4, the name, the reason, a request id to look it up by."""
     ran = live.admin("service-connector", *arguments, "nobody-has-this")

@@ -111,7 +111,7 @@ def test_two_side_by_side(tmp_path: Path) -> None:
         assert first.environment["VALETKEY_ENDPOINT"] != second.environment["VALETKEY_ENDPOINT"]
         foreign = {"VALETKEY_API_KEY": first.environment["VALETKEY_API_KEY"]}
         assert second("service-connector", "list", **foreign).code == 3
-        second.done("service-connector", "delete", "azure-blob-demo")
+        second.done("service-connector", "delete", "azure-blob-demo", "--yes")
         assert (first.names(), second.names()) == (["azure-blob-demo"], [])
         two.press_ctrl_c()
         assert two.ended() == 0

@@ -103,7 +103,7 @@ def _run_all_commands(stack: Dev) -> dict[str, str]:
         valetkey(*register, "from-stdin", *principal, "--client-secret", "-", stdin=secrets["client-secret"]),
         valetkey(*register, "from-env", *principal, VALETKEY_CLIENT_SECRET=secrets["client-secret"]),
         valetkey("service-connector", "list-resources"),
-        valetkey("service-connector", "delete", "from-stdin"),
+        valetkey("service-connector", "delete", "from-stdin", "--yes"),
     ]
     assert [each.code for each in ran] == [0] * 5
     # The other worker learns of a change within a second.
@@ -128,7 +128,7 @@ def _run_all_commands(stack: Dev) -> dict[str, str]:
         valetkey.done(*issue, "-o", "sas", VALETKEY_API_KEY=made.json["api_key"]).out.strip(),
     ]
     secrets["spare"] = made.json["api_key"]
-    valetkey.done("api-key", "revoke", "spare")
+    valetkey.done("api-key", "revoke", "spare", "--yes")
     account = valetkey.done(*issue, "--connector", CONNECTOR, "-o", "json").json["url"]
     for number, token in enumerate(tokens):
         _use(f"{account}?restype=container&comp=list&{token}", valetkey.environment["VALETKEY_CA_FILE"])

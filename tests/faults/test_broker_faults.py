@@ -35,7 +35,7 @@ def live(shared: Live) -> Iterator[Live]:
 
 def admin_call(live: Live) -> Ran:
     """Makes a call that needs Vault and changes nothing: exit 4 where Vault answers."""
-    return live.admin("service-connector", "delete", "nobody-has-this")
+    return live.admin("service-connector", "delete", "nobody-has-this", "--yes")
 
 
 @pytest.fixture(params=["sealed", "killed"])

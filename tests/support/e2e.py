@@ -124,7 +124,7 @@ class Live:
         return name
 
     def delete(self, name: str) -> None:
-        self.admin.done("service-connector", "delete", name)
+        self.admin.done("service-connector", "delete", name, "--yes")
 
     def issue(self, *more: str, resource: str = DEMO, permissions: str = "read,list") -> Ran:
         """Issues a token as the administrator."""
@@ -172,7 +172,9 @@ def user_environment(variables: Mapping[str, str] | None = None) -> dict[str, st
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("VALETKEY") and not name.lower().endswith("_proxy") and name != "XDG_CONFIG_HOME"
+        if not name.startswith("VALETKEY")
+        and not name.lower().endswith("_proxy")
+        and name not in ("COLUMNS", "XDG_CONFIG_HOME")
     }
     return {**kept, **(variables or {})}
 

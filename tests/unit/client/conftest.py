@@ -21,7 +21,8 @@ def _empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    for name in ("XDG_CONFIG_HOME", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
     for name in [name for name in os.environ if name.startswith("VALETKEY_")]:
         monkeypatch.delenv(name)
 

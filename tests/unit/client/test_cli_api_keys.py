@@ -83,7 +83,7 @@ def test_list_and_revoke(valetkey: Runner) -> None:
     (key,) = valetkey("api-key", "list", "-o", "json").json
     assert (key["name"], key["roles"]) == ("trainer", ["auditor", "viewer"])
     assert "vk_" not in str(key)
-    assert valetkey("api-key", "revoke", "trainer").out == "Revoked API key `trainer`.\n"
+    assert valetkey("api-key", "revoke", "trainer", "--yes").out == "Revoked API key `trainer`.\n"
     assert valetkey("api-key", "revoke", "trainer", "--yes", "-o", "json").json == {"revoked": "trainer"}
     assert valetkey("api-key", "list", "-o", "json").json == []
 

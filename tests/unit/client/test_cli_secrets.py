@@ -170,5 +170,6 @@ def test_delete_asks_at_a_terminal(typed: bytes, code: int, gone: bool, broker: 
     from support.fake_broker import connector
 
     broker.connectors = {"a": connector("a")}
-    assert at_terminal(broker, typed, b"[y/N] ", "service-connector", "delete", "a")[0] == code
+    returned, _, shown = at_terminal(broker, typed, b"[y/N] ", "service-connector", "delete", "a")
+    assert (returned, "Delete service connector a for good? [y/N]" in shown) == (code, True)
     assert ("a" not in broker.connectors) is gone

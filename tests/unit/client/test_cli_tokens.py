@@ -7,8 +7,16 @@ import pytest
 
 from support.cli_runner import Runner
 from support.fake_broker import SAS, FakeBroker
+from support.watch_steps import end
 
 ISSUE = ("token", "issue", "--resource", "az://demo-models", "--permissions", "read,list", "--ttl", "15m")
+# What the Azure CLI, adlfs or object_store takes before a SAS token.
+OVERRIDING = [
+    *("AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_AUTH_MODE", "AZURE_STORAGE_CLIENT_ID"),
+    *("AZURE_STORAGE_CLIENT_SECRET", "AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_KEY"),
+    *("AZURE_STORAGE_MASTER_KEY", "AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_TENANT_ID", "AZURE_STORAGE_TOKEN"),
+    "AZURE_STORAGE_USE_EMULATOR",
+]
 URL = "https://contosoml.blob.core.windows.net/demo-models"
 
 
@@ -41,10 +49,51 @@ def test_env_is_for_a_shell(valetkey: Runner) -> None:
     """Protects `eval "$(valetkey token issue … -o env)"`: quoted, and nothing else on standard output."""
     lines = valetkey(*ISSUE, "-o", "env").out.splitlines()
     assert [shlex.split(line) for line in lines] == [
+        ["unset", *OVERRIDING],
         ["export", "AZURE_STORAGE_ACCOUNT=contosoml"],
+        ["export", "AZURE_STORAGE_ACCOUNT_NAME=contosoml"],
+        ["export", "AZURE_STORAGE_ENDPOINT=https://contosoml.blob.core.windows.net"],
         ["export", f"AZURE_STORAGE_SAS_TOKEN={SAS}"],
         ["export", "VALETKEY_TOKEN_EXPIRES=2026-05-01T12:15:00Z"],
     ]
+
+
+def test_a_login_that_wins_over_the_token_is_told(valetkey: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects pods with workload identity: obstore and polars would log in as the pod, and nobody would notice."""
+    monkeypatch.setenv("AZURE_CLIENT_ID", "c")
+    monkeypatch.setenv("AZURE_TENANT_ID", "t")
+    assert valetkey(*ISSUE, "-o", "env").err == ""
+    monkeypatch.setenv("AZURE_FEDERATED_TOKEN_FILE", "/run/token")
+    ran = valetkey(*ISSUE, "-o", "env")
+    assert ran.err == (
+        "Warning: AZURE_CLIENT_ID, AZURE_TENANT_ID, AZURE_FEDERATED_TOKEN_FILE are set: obstore, polars and delta-rs "
+        "log in with them, not with the token; for these, run: unset AZURE_FEDERATED_TOKEN_FILE\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "given", [("--permissions", "read", "--permissions", "write"), ("--permissions", "write,read")]
+)
+def test_permissions_add_up(given: tuple[str, ...], valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects whoever repeats the option: the last one alone would count, and nothing would say so."""
+    for command in (("token", "issue"), ("token", "watch"), ("grant", "explain")):
+        broker.requests.clear()
+        broker.stream = [end("GRANT_GONE")]
+        valetkey(*command, "--resource", "az://demo-models", *given)
+        asked = getattr(broker.requests[0], "request", broker.requests[0])
+        assert sorted(asked.permissions) == [1, 4]
+
+
+def test_an_option_that_counts_once_cannot_be_given_twice(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects against a token for one of two containers that were named."""
+    ran = valetkey(*ISSUE, "--resource", "az://demo-logs")
+    assert (ran.code, ran.err) == (
+        2,
+        "Error: --resource is given more than once, and takes one value; expected it once\n",
+    )
+    glued = valetkey("token", "issue", "--resource=a", "--Resource=b", "--permissions", "read", "-o", "json")
+    assert (glued.code, "--resource is given more than once" in glued.err) == (2, True)
+    assert broker.requests == []
 
 
 def test_bare_values(valetkey: Runner) -> None:
@@ -83,7 +132,8 @@ def test_bad_values_are_refused_before_anything_is_sent(
     option: str, value: str, says: str, valetkey: Runner, broker: FakeBroker
 ) -> None:
     """Protects against tracebacks and guesses: exit 2, a clear message, nothing sent."""
-    ran = valetkey(*ISSUE, option, value)
+    place = ISSUE.index(option)
+    ran = valetkey(*ISSUE[:place], option, value, *ISSUE[place + 2 :])
     assert ran.code == 2
     assert "Traceback" not in ran.err
     assert broker.requests == []

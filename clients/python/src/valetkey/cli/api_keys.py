@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from valetkey.api_keys import api_key_sha256, generate_api_key
+from valetkey.cli import consequences
 from valetkey.cli.durations import parse_life
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
@@ -96,13 +97,13 @@ def list_(context: typer.Context, output: Output = OutputFormat.TABLE) -> None:
 def revoke(
     context: typer.Context,
     name: Name,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where there is no terminal.")] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Revoke an API key for good. At a terminal, asks first."""
+    """Revoke an API key for good. Says what goes along with it, and asks; --yes says yes."""
     screen = Screen(as_json=output is OutputFormat.JSON)
     with client_of(context, screen) as client:
-        confirm(f"Revoke API key {name} for good?", yes=yes)
+        confirm(screen, f"revoke API key {name}", consequences.of_api_key(client, name), yes=yes)
         client.revoke_api_key(name)
     if screen.as_json:
         screen.json({"revoked": name})

@@ -13,8 +13,10 @@ from typer.main import get_command
 
 from valetkey.channel import client_version
 from valetkey.cli import api_keys, audit, connectors, failures, grants, leases, tokens
+from valetkey.cli.command_line import CommandLine
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import Session
+from valetkey.cli.zenml_words import zenml_hint
 from valetkey.errors import InvalidArgumentError, ValetKeyError
 
 # Typer raises these for bad usage, in whichever place its version keeps them.
@@ -36,7 +38,6 @@ app = typer.Typer(
     help="Valet Key: short-lived SAS tokens for Azure Blob Storage, from credentials that stay in Vault.",
     epilog=_EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"token_normalize_func": _hyphens, "help_option_names": ["--help", "-h"]},
 )
@@ -93,7 +94,7 @@ def options(
     ] = None,
     timeout: Annotated[str, typer.Option(help="How long a call may take, up to 1h.")] = "30s",
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", "-V", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
     """Keeps the global options for the commands."""
@@ -143,37 +144,61 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str], screen: Screen) -> int:
+    root = get_command(app)
+    line = CommandLine(root, arguments)
     try:
         _check_text(arguments)
-        answer = get_command(app).main(args=list(arguments), prog_name="valetkey", standalone_mode=False)
+        if option := line.repeated():
+            raise InvalidArgumentError(f"{option} is given more than once, and takes one value; expected it once")
+        answer = root.main(args=list(arguments), prog_name="valetkey", standalone_mode=False)
     except ValetKeyError as error:
-        screen.error(error.message, failures.facts(error), failures.as_json(error))
+        message = _in_words_of_the_line(error, line)
+        screen.error(message, failures.facts(error), failures.as_json(error) | {"message": message})
         return failures.exit_code(error)
     except _UsageError as error:
-        return _usage(error, screen)
+        return _usage(error, screen, line, arguments)
     except typer.Abort:
         return failures.INTERRUPTED
     return answer if isinstance(answer, int) else 0
 
 
-def _usage(error: Exception, screen: Screen) -> int:
-    message = error.format_message() if hasattr(error, "format_message") else str(error)
+def _usage(error: Exception, screen: Screen, line: CommandLine, arguments: Sequence[str]) -> int:
+    message = (error.format_message() if hasattr(error, "format_message") else str(error)).replace("Value error, ", "")
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.stderr.write(f"{message}\n" if message else "")
         return failures.USAGE
+    if known := zenml_hint(arguments, line.words):
+        message = (
+            f"{' '.join(line.words[:2])} is ZenML's: {known}"
+            if line.command is None
+            else f"{message.rstrip('.')}; {known}"
+        )
+        screen.error(message, "", {"message": message})
+        return failures.USAGE
     hint = f"see: {context.command_path} --help" if context else ""
-    message += _misplaced(error)
+    message += _misplaced(error, line)
     screen.error(message, hint, {"message": message})
     return failures.USAGE
 
 
-def _misplaced(error: Exception) -> str:
-    """Returns what to add where an option is a global one that stands behind the command."""
+def _misplaced(error: Exception, line: CommandLine) -> str:
+    """Returns what to add where an option stands before the command that it is of, or behind it and is a global one."""
     option = str(getattr(error, "option_name", ""))
-    if not any(option in parameter.opts for parameter in get_command(app).params):
-        return ""
-    return f"; it is an option of valetkey itself and stands before the command: valetkey {option} … COMMAND"
+    if any(option in parameter.opts for parameter in get_command(app).params):
+        return f"; it is an option of valetkey itself and stands before the command: valetkey {option} … COMMAND"
+    path = str(getattr(getattr(error, "ctx", None), "command_path", ""))
+    if option and line.belongs_below(option, path.split()[1:]):
+        return f"; it is an option of the commands below and stands behind them: {path} COMMAND {option} …"
+    return ""
+
+
+def _in_words_of_the_line(error: ValetKeyError, line: CommandLine) -> str:
+    """Returns the error's message with the option that was typed in place of the API's name for it."""
+    field = error.metadata.get("field", "")
+    if not field or not error.message.startswith(f"{field}: "):
+        return error.message
+    return line.option_of(field.rpartition(".")[2]) + error.message.removeprefix(field)
 
 
 def _check_text(arguments: Sequence[str]) -> None:

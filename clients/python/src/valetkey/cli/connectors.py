@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from valetkey.cli import failures
+from valetkey.cli import consequences, failures
 from valetkey.cli.client_secret import ENVIRONMENT, read_client_secret
 from valetkey.cli.resources import entry_json, print_entries, print_resources, resource_json
 from valetkey.cli.screen import Output, OutputFormat, Screen
@@ -147,13 +147,13 @@ def describe(context: typer.Context, name: Name, output: Output = OutputFormat.T
 def delete(
     context: typer.Context,
     name: Name,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where there is no terminal.")] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Delete a connector and every version of its secret. At a terminal, asks first."""
+    """Delete a connector and every version of its secret. Says what goes along with it, and asks; --yes says yes."""
     screen = Screen(as_json=output is OutputFormat.JSON)
     with client_of(context, screen) as client:
-        confirm(f"Delete service connector {name} and its secret for good?", yes=yes)
+        confirm(screen, f"delete service connector {name}", consequences.of_connector(client, name), yes=yes)
         client.delete_connector(name)
     if screen.as_json:
         screen.json({"deleted": name})

@@ -34,7 +34,9 @@ SomePrincipals = Annotated[list[str] | None, _principals]
 SomeConnectors = Annotated[list[str] | None, _connectors]
 SomeContainers = Annotated[list[str] | None, _containers]
 Prefixes = Annotated[list[str] | None, _option("Path inside the containers; all of them if left out. May be repeated.")]
-Permissions = Annotated[str | None, _option(f"Comma-separated: {', '.join(PERMISSIONS)}.")]
+Permissions = Annotated[
+    list[str] | None, _option(f"Comma-separated, or repeated: {', '.join(PERMISSIONS)}.", metavar="LIST")
+]
 Role = Annotated[
     ConsumerRole | None,
     _option("Ready-made permissions: deployer reads and lists; the others also write, create and add."),
@@ -55,7 +57,7 @@ def changes_of(
     connector: Sequence[str] | None,
     container: Sequence[str] | None,
     prefix: Sequence[str] | None,
-    permissions: str | None,
+    permissions: Sequence[str] | None,
     role: ConsumerRole | None,
     attribute: Sequence[str] | None,
     max_ttl: str | None,
@@ -89,10 +91,10 @@ def _connector(text: str) -> GrantedConnector:
     return GrantedConnector(name, uid)
 
 
-def _permissions_of(permissions: str | None, role: ConsumerRole | None) -> dict[str, Any]:
-    if permissions is not None and role is not None:
+def _permissions_of(permissions: Sequence[str] | None, role: ConsumerRole | None) -> dict[str, Any]:
+    if permissions and role is not None:
         raise InvalidArgumentError("--permissions and --role are both given; expected one of them")
-    if permissions is not None:
+    if permissions:
         return {"permissions": tuple(parse_permissions(permissions)), "consumer_role": ""}
     if role is not None:
         return {"permissions": (), "consumer_role": role.value}

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from valetkey.cli import failures
+from valetkey.cli import consequences, failures
 from valetkey.cli.grant_options import (
     Attributes,
     Connectors,
@@ -58,7 +58,7 @@ def create(
 ) -> None:
     """Let principals have containers of connectors, with --permissions or those of a --role."""
     screen = Screen(as_json=output is OutputFormat.JSON)
-    if permissions is None and role is None:
+    if not permissions and role is None:
         raise InvalidArgumentError("no permissions; expected --permissions such as read,list, or --role")
     changes = changes_of(
         principal=principal,
@@ -158,13 +158,13 @@ def update(
 def delete(
     context: typer.Context,
     name: Name,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where there is no terminal.")] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Delete a grant. Tokens that are out live on until they expire. At a terminal, asks first."""
+    """Delete a grant. Says what goes along with it, and asks; --yes says yes."""
     screen = Screen(as_json=output is OutputFormat.JSON)
     with client_of(context, screen) as client:
-        confirm(f"Delete grant {name} for good?", yes=yes)
+        confirm(screen, f"delete grant {name}", consequences.of_grant(client, name), yes=yes)
         client.delete_grant(name)
     if screen.as_json:
         screen.json({"deleted": name})
@@ -177,7 +177,12 @@ def explain(
     context: typer.Context,
     *,
     resource: Annotated[str, typer.Option(help="Container, az://…, abfs(s)://… or https://…", show_default=False)],
-    permissions: Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(PERMISSIONS)}.", show_default=False)],
+    permissions: Annotated[
+        list[str],
+        typer.Option(
+            help=f"Comma-separated, or repeated: {', '.join(PERMISSIONS)}.", metavar="LIST", show_default=False
+        ),
+    ],
     principal: Annotated[
         str | None, typer.Option(help="Who would ask, such as key:trainer; you, if left out.", show_default=False)
     ] = None,

@@ -8,12 +8,12 @@ from valetkey.errors import InvalidArgumentError
 PERMISSIONS = convert.choices(convert.PERMISSION)
 
 
-def parse_permissions(text: str) -> list[str]:
-    """Returns the permissions that a comma-separated list names.
+def parse_permissions(given: Iterable[str]) -> list[str]:
+    """Returns the permissions that comma-separated lists name, each once.
 
     Raises InvalidArgumentError for an unknown one, and for none.
     """
-    words = [word.strip().lower() for word in text.split(",") if word.strip()]
+    words = list(dict.fromkeys(word.strip().lower() for text in given for word in text.split(",") if word.strip()))
     unknown = [word for word in words if word not in PERMISSIONS]
     if unknown or not words:
         problem = f"{unknown[0]!r} is unknown" if unknown else "none given"

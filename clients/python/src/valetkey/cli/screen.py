@@ -1,6 +1,7 @@
 """What a command shows: data on standard output, everything else on standard error."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -54,13 +56,29 @@ class Screen:
         sys.stdout.write(printable(text) + "\n")
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, rules: bool = True) -> None:
-        """Prints a table to standard output, with rules between the rows unless told otherwise."""
+        """Prints a table to standard output, with rules between the rows unless told otherwise.
+
+        Where it would have to break words, such as names, each row is printed as lines of its own instead.
+        """
+        shown = [[Text(printable(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows]
         table = Table(box=box.HEAVY_EDGE, show_lines=rules)
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(printable(cell)) if isinstance(cell, str) else cell for cell in row))
-        self._out.print(table)
+        width = 1
+        for number, column in enumerate(columns):
+            words = " ".join([column, *(row[number].plain for row in shown)]).split()
+            longest = max(map(cell_len, words))
+            table.add_column(column, overflow="fold", min_width=longest)
+            width += longest + 3  # a blank on both sides, and a line
+        for row in shown:
+            table.add_row(*row)
+        if width <= self._out.width:
+            self._out.print(table)
+            return
+        for row in shown:
+            for column, cell in zip(columns, row, strict=True):
+                if cell.plain:
+                    self._out.print(Text(f"{column}: ", style="bold") + cell, soft_wrap=True)
+            if rules:
+                self._out.print()
 
     def properties(self, rows: Iterable[tuple[str, str]]) -> None:
         """Prints names and values as a table of two columns, leaving out what has no value."""
@@ -121,5 +139,6 @@ def _json(value: Any, indent: int | None = None) -> str:
 
 
 def _console(stream: Any) -> Console:
-    width = None if stream.isatty() else _UNLIMITED
+    # At a terminal and where COLUMNS is set, as wide as they say.
+    width = None if stream.isatty() or os.environ.get("COLUMNS", "").isdecimal() else _UNLIMITED
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)

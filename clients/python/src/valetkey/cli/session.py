@@ -58,14 +58,19 @@ def client_of(context: typer.Context, screen: Screen) -> AbstractContextManager[
     )
 
 
-def confirm(question: str, *, yes: bool) -> None:
-    """Asks a person before something cannot be undone; a script, without a terminal, is not asked.
+def confirm(screen: Screen, what: str, consequences: str, *, yes: bool) -> None:
+    """Says what goes along with what is done for good, and asks a person; a script has to say `--yes`.
 
-    Raises InvalidArgumentError where the answer is not yes.
+    `what` is the deed, such as "delete grant x". Raises InvalidArgumentError where nobody said yes.
     """
-    if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    screen.note(f"{what}: {consequences}")
+    if yes:
         return
-    sys.stderr.write(f"{question} [y/N] ")
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise InvalidArgumentError(
+            f"{what}: not confirmed, and there is no terminal to ask at; nothing was changed; pass --yes"
+        )
+    sys.stderr.write(f"{what[0].upper()}{what[1:]} for good? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise InvalidArgumentError("not confirmed, nothing was changed; answer y, or pass --yes")

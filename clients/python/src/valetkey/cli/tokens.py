@@ -1,11 +1,12 @@
 """`valetkey token`: ask for SAS tokens, once or over and over."""
 
-import shlex
+import os
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
+from valetkey.cli.azure_environment import environment_lines, environment_that_wins
 from valetkey.cli.durations import parse_life
 from valetkey.cli.lists import PERMISSIONS, parse_permissions
 from valetkey.cli.screen import Screen
@@ -27,7 +28,10 @@ class TokenFormat(StrEnum):
 
 
 Resource = Annotated[str, typer.Option(help="Container, az://…, abfs(s)://… or https://…", show_default=False)]
-Permissions = Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(PERMISSIONS)}.", show_default=False)]
+Permissions = Annotated[
+    list[str],
+    typer.Option(help=f"Comma-separated, or repeated: {', '.join(PERMISSIONS)}.", metavar="LIST", show_default=False),
+]
 Connector = Annotated[
     str | None,
     typer.Option(help="Connector to use; needed where several serve the resource.", show_default=False),
@@ -138,12 +142,10 @@ def _json(token: Token) -> dict[str, Any]:
 def _print(token: Token, output: TokenFormat, screen: Screen) -> None:
     match output:
         case TokenFormat.ENV:
-            for name, value in (
-                ("AZURE_STORAGE_ACCOUNT", token.resource.account),
-                ("AZURE_STORAGE_SAS_TOKEN", token.sas_token),
-                ("VALETKEY_TOKEN_EXPIRES", utc(token.expire_time)),
-            ):
-                screen.line(f"export {name}={shlex.quote(value)}")
+            for line in environment_lines(token):
+                screen.line(line)
+            if others := environment_that_wins(os.environ):
+                screen.warn(others)
         case TokenFormat.URL:
             screen.line(token.sas_url)
         case TokenFormat.SAS:

@@ -1,0 +1,71 @@
+"""What goes along with something that is deleted, as far as the caller may see it."""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from valetkey.cli.times import utc
+from valetkey.client import Client
+from valetkey.errors import ValetKeyError
+from valetkey.values import Lease
+
+_MOST_LEASES = 500
+_SHOWN = 5
+Found = TypeVar("Found")
+
+
+def of_connector(client: Client, name: str) -> str:
+    """Returns what dies with a connector."""
+    connector = _seen(lambda: client.get_connector(name))
+    grants = _seen(client.list_grants)
+    uid = connector.uid if connector else ""
+    named = [grant.name for grant in grants or [] if uid in {found.uid for found in grant.connectors}]
+    leases = _seen(lambda: client.list_leases(connector=name, limit=_MOST_LEASES))
+    which = f": {_names(named)}" if named else ""
+    grants_end = "no grant names it" if grants is not None and not named else f"grants that name it are void{which}"
+    return f"its secret goes, its streams of tokens end; {grants_end}; {_outliving(leases)}"
+
+
+def of_grant(client: Client, name: str) -> str:
+    """Returns what dies with a grant."""
+    grant = _seen(lambda: client.get_grant(name))
+    leases = _seen(lambda: client.list_leases(limit=_MOST_LEASES))
+    live = None if leases is None else [lease for lease in leases if lease.grant == name]
+    who = f" of {_names(grant.principals)}" if grant else ""
+    return f"streams of tokens{who} that live by it end, unless another grant allows them; {_outliving(live)}"
+
+
+def of_api_key(client: Client, name: str) -> str:
+    """Returns what dies with an API key."""
+    principal = f"key:{name}"
+    leases = _seen(lambda: client.list_leases(principal=principal, limit=_MOST_LEASES))
+    named = [grant.name for grant in _seen(client.list_grants) or [] if principal in grant.principals]
+    stay = (
+        f"; grants that name {principal} stay, and count for a new key of this name: {_names(named)}" if named else ""
+    )
+    return f"calls with it are refused and its streams of tokens end; {_outliving(leases)}{stay}"
+
+
+def _seen(ask: Callable[[], Found]) -> Found | None:
+    """Returns an answer, None where the caller may not see it, or it cannot be had: no reason to keep what shall go."""
+    try:
+        return ask()
+    except ValetKeyError:
+        return None
+
+
+def _outliving(leases: list[Lease] | None) -> str:
+    if leases is None:
+        return "tokens that are out live on until they expire"
+    if not leases:
+        return "no tokens are out"
+    count = f"{len(leases)} or more" if len(leases) >= _MOST_LEASES else str(len(leases))
+    last = utc(max(lease.expire_time for lease in leases))
+    return (
+        f"{count} {'token that is out lives' if count == '1' else 'tokens that are out live'} on, the last until {last}"
+    )
+
+
+def _names(found: Iterable[str]) -> str:
+    names = list(found)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -1,0 +1,99 @@
+"""What ZenML's fingers type, and what to type here. ZenML's own commands go on managing ZenML's own things."""
+
+from collections.abc import Sequence
+
+_REGISTER = (
+    "valetkey service-connector register NAME --auth-method service-principal --tenant-id … --client-id … "
+    "--client-secret @FILE [--resource-id az://CONTAINER]"
+)
+_TOKEN = "valetkey token issue --resource az://CONTAINER --permissions read,list"  # noqa: S105 (a command)
+_STACK_COMPONENT = (
+    "Valet Key keeps no stacks and no components: register them with zenml; a component gets what it may have with: "
+    "valetkey grant create NAME --principal … --connector … --container … --role "
+)
+_ARTIFACT_STORE = (
+    "Valet Key keeps no artifact stores, and has no flavor for zenml yet; let a component reach the container with: "
+    "valetkey grant create …, and get a token for it with: " + _TOKEN
+)
+_SECRET = "a connector's credential lies in Vault, and is given when the connector is registered: " + _REGISTER
+_SERVER = (
+    "there is nothing to log in to: each call says who you are; set VALETKEY_ENDPOINT, VALETKEY_CA_FILE and one of "
+    "VALETKEY_API_KEY, VALETKEY_TOKEN_FILE, VALETKEY_CLIENT_CERT_FILE"
+)
+_RENEW = (
+    "a connector cannot be changed yet; delete it and register it anew, then name the new one in its grants: "
+    "valetkey grant update GRANT --connector NAME=ID"
+)
+
+# Of a group: what is said to each of its words, and to its own name.
+_GROUPS = {
+    "artifact-store": _ARTIFACT_STORE,
+    "secret": _SECRET,
+    "stack": _STACK_COMPONENT + "orchestrator, step-operator or deployer",
+    "orchestrator": _STACK_COMPONENT + "orchestrator",
+    "step-operator": _STACK_COMPONENT + "step-operator",
+    "model-deployer": _STACK_COMPONENT + "deployer",
+    "integration": 'there is nothing to install but the client: pip install "valetkey[cli]"',
+    "login": _SERVER,
+    "logout": _SERVER,
+    "connect": _SERVER,
+    "disconnect": _SERVER,
+    "init": _SERVER,
+    "status": "see whether the broker answers, and what you may use, with: valetkey service-connector list-resources",
+}
+_COMMANDS = {
+    ("artifact-store", "list"): "see which containers you may use with: valetkey service-connector list-resources",
+    ("artifact-store", "describe"): "see which containers you may use with: valetkey service-connector list-resources",
+    ("service-connector", "update"): _RENEW,
+    ("service-connector", "rename"): _RENEW,
+    ("service-connector", "get"): "look at one with: valetkey service-connector describe NAME",
+    ("service-connector", "remove"): "delete one with: valetkey service-connector delete NAME",
+    ("service-connector", "list-types"): (
+        "there is one type, azure, with the auth method service-principal and the resource type blob-container; "
+        "see: valetkey service-connector register --help"
+    ),
+    ("service-connector", "describe-type"): (
+        "there is one type, azure, with the auth method service-principal and the resource type blob-container; "
+        "see: valetkey service-connector register --help"
+    ),
+    ("service-connector", "login"): (
+        "the credential never leaves the broker; get a short-lived token with: " + _TOKEN + " -o env"
+    ),
+    ("service-connector", "connect"): "let somebody use a connector with: valetkey grant create NAME --principal …",
+    ("secret", "list"): "see the connectors that hold credentials with: valetkey service-connector list",
+    ("secret", "get"): "no call gives a credential back; see where it is used with: valetkey service-connector list",
+    ("secret", "update"): _RENEW,
+    ("secret", "delete"): "a credential goes with its connector: valetkey service-connector delete NAME",
+}
+_INTERACTIVE = "there is no interactive mode yet; type: " + _REGISTER
+_OPTIONS = {
+    "-i": _INTERACTIVE,
+    "--interactive": _INTERACTIVE,
+    "--auto-configure": ("the broker takes no credential from the machine it is asked from; type: " + _REGISTER),
+    "--no-verify": "a connector is always verified before it is stored; leave it out",
+    "--expires-at": "a connector does not end; its tokens do: valetkey grant create … --max-ttl 1h --expires 90d",
+    "--expires-skew-tolerance": "the broker allows for clocks that differ by itself; leave it out",
+    "--expiration-seconds": "how long tokens live, a grant says: valetkey grant create … --max-ttl 1h",
+    "--description": "a connector has no description; a grant has --note; leave it out",
+    "--label": "connectors have no labels; leave it out",
+    "--populate": "a connector is always made from what its options say; leave it out",
+}
+_AUTH_METHODS = ("account-key", "connection-string", "implicit", "access-token", "sas-token", "service-account")
+
+
+def zenml_hint(arguments: Sequence[str], words: Sequence[str]) -> str:
+    """Returns what to type instead of a command line that is not ours, empty where nothing is known.
+
+    `words` are the command's words, such as `service-connector`, `register`; `arguments` the whole line.
+    """
+    first, second = (*words, "", "")[:2]
+    if found := _COMMANDS.get((first, second)) or _GROUPS.get(first):
+        return found
+    if (first, second) != ("service-connector", "register"):
+        return ""
+    plain = [argument.replace("_", "-").lower() for argument in arguments]
+    pairs = {*plain, *(value for argument in plain for value in argument.split("="))}
+    for method in _AUTH_METHODS:
+        if method in pairs:
+            return f"the one auth method is service-principal, {method} is not there yet; type: {_REGISTER}"
+    return next((text for option, text in _OPTIONS.items() if option in pairs), "")

@@ -13,16 +13,22 @@ _CONTAINER = re.compile(r"\$root|\$web|\$logs|(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-
 # A segment of a prefix: printable ASCII that needs no escaping in a URL or a signature.
 _SEGMENT = re.compile(r"[A-Za-z0-9_.=@+,~!()'-]+")
 _ACCOUNT = r"(?P<account>[a-z0-9]{3,24})"
+# Accounts with a DNS zone of their own have it in their host: ACCOUNT.z12.blob.storage.azure.net
+_ACCOUNT_HOST = rf"(?P<host>{_ACCOUNT}(?:\.z[0-9]{{1,2}})?)"
 _HOST_LABELS = r"(?P<suffix>[a-z0-9-]+(?:\.[a-z0-9-]+)+)"
-_ABFSS = re.compile(rf"(?P<container>[^@/]+)@{_ACCOUNT}\.dfs\.{_HOST_LABELS}(?P<path>/.*)?", re.DOTALL)
-_BLOB_URL = re.compile(rf"{_ACCOUNT}\.blob\.{_HOST_LABELS}/(?P<rest>.*)", re.DOTALL)
+_ABFS = re.compile(rf"(?P<container>[^@/]+)@{_ACCOUNT_HOST}\.dfs\.{_HOST_LABELS}(?P<path>/.*)?", re.DOTALL)
+_WASB = re.compile(rf"(?P<container>[^@/]+)@{_ACCOUNT_HOST}\.blob\.{_HOST_LABELS}(?P<path>/.*)?", re.DOTALL)
+# How Hadoop writes ids that name their account; without it, abfs:// is short as az:// is.
+_AT_ACCOUNT = {"abfs": _ABFS, "abfss": _ABFS, "wasb": _WASB, "wasbs": _WASB}
+# The portal shows the dfs host of accounts with hierarchical namespace.
+_URL = re.compile(rf"{_ACCOUNT_HOST}\.(?:blob|dfs)\.{_HOST_LABELS}/(?P<rest>.*)", re.DOTALL)
 # Emulators such as Azurite put the account into the path: https://127.0.0.1:10000/ACCOUNT/CONTAINER
 _PATH_STYLE_URL = re.compile(
     rf"(?P<authority>(?:127\.0\.0\.1|localhost|\[::1\]):[0-9]{{1,5}})/{_ACCOUNT}/(?P<rest>.*)", re.DOTALL
 )
 _EXPECTED = (
-    "CONTAINER, az://CONTAINER, abfs[s]://CONTAINER@ACCOUNT.dfs.core.windows.net or "
-    "https://ACCOUNT.blob.core.windows.net/CONTAINER"
+    "CONTAINER, az://CONTAINER, abfs[s]://CONTAINER@ACCOUNT.dfs.core.windows.net, "
+    "wasb[s]://CONTAINER@ACCOUNT.blob.core.windows.net or https://ACCOUNT.blob.core.windows.net/CONTAINER"
 )
 _CONTAINER_EXPECTED = (
     "a container name of 3 to 63 lower-case letters, digits and single inner hyphens, as Azure's naming rules say"
@@ -92,15 +98,15 @@ def _parse(text: str, field: str) -> ResourceId:
     scheme, separator, rest = text.partition("://")
     if not separator:
         return ResourceId(_container(text, text, field))
-    if scheme == "az" or (scheme == "abfs" and "@" not in rest.partition("/")[0]):
+    if scheme in ("az", "azure") or (scheme == "abfs" and "@" not in rest.partition("/")[0]):
         name, prefix = _split(rest, text, field)
         return ResourceId(name, prefix)
-    if scheme in ("abfs", "abfss") and (match := _ABFSS.fullmatch(rest)):
-        endpoint = f"https://{match['account']}.blob.{match['suffix']}"
+    if (at_account := _AT_ACCOUNT.get(scheme)) and (match := at_account.fullmatch(rest)):
+        endpoint = f"https://{match['host']}.blob.{match['suffix']}"
         name, prefix = _split(match["container"] + (match["path"] or ""), text, field)
         return ResourceId(name, prefix, match["account"], endpoint)
-    if scheme == "https" and (match := _BLOB_URL.fullmatch(rest)):
-        endpoint = f"https://{match['account']}.blob.{match['suffix']}"
+    if scheme == "https" and (match := _URL.fullmatch(rest)):
+        endpoint = f"https://{match['host']}.blob.{match['suffix']}"
         name, prefix = _split(match["rest"], text, field)
         return ResourceId(name, prefix, match["account"], endpoint)
     if scheme == "https" and (match := _PATH_STYLE_URL.fullmatch(rest)):

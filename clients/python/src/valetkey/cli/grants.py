@@ -176,7 +176,9 @@ def delete(
 def explain(
     context: typer.Context,
     *,
-    resource: Annotated[str, typer.Option(help="Container, az://…, abfs(s)://… or https://…", show_default=False)],
+    resource: Annotated[
+        str, typer.Option(help="Container, az://…, abfs(s)://…, wasb(s)://… or https://…", show_default=False)
+    ],
     permissions: Annotated[
         list[str],
         typer.Option(

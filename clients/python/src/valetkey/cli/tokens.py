@@ -27,7 +27,9 @@ class TokenFormat(StrEnum):
     SAS = "sas"
 
 
-Resource = Annotated[str, typer.Option(help="Container, az://…, abfs(s)://… or https://…", show_default=False)]
+Resource = Annotated[
+    str, typer.Option(help="Container, az://…, abfs(s)://…, wasb(s)://… or https://…", show_default=False)
+]
 Permissions = Annotated[
     list[str],
     typer.Option(help=f"Comma-separated, or repeated: {', '.join(PERMISSIONS)}.", metavar="LIST", show_default=False),

@@ -23,6 +23,7 @@ from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
     CloudProfile,
     Connector,
+    Container,
     Credential,
     Permission,
     PermissionSet,
@@ -128,6 +129,13 @@ class Contract:
             assert parse_qs(cloud.sign(_request(profile, key, now)).sas_token).get("scid") == (
                 [LEASE] if takes else None
             )
+
+    async def test_a_token_of_a_good_key_is_accepted(self, cloud: Cloud, profile: CloudProfile) -> None:
+        """What proves a key is that storage accepts a token it signed, also for a container that is not there."""
+        now = int(time.time())
+        key = await _key(cloud, make_connector(), make_credential(), now)
+        for name in ("demo-datasets", "no-such-container"):
+            assert await cloud.accepts(make_connector(), Container(ML, name, profile.container_url(ML, name)), key)
 
     async def test_many_calls_at_once_all_succeed(self, cloud: Cloud) -> None:
         """A cold start with many callers is an ordinary thing."""

@@ -18,7 +18,7 @@ from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import CloudProfile, Connector, Container, Credential, SasRequest, SignedToken, SigningKey
 from valetkey_broker.ports import AccountSearch
 
-Call = Literal["log_in", "find_accounts", "list_containers", "check_container", "signing_key", "sign"]
+Call = Literal["log_in", "find_accounts", "list_containers", "check_container", "signing_key", "accepts", "sign"]
 
 
 class Step(Enum):
@@ -60,6 +60,7 @@ class FakeCloud:
         self.secrets = None if secrets is None else set(secrets)
         self.unlistable: set[str] = set()
         self.sick: dict[str, BrokerError] = {}
+        self.revoked: set[object] = set()
         self.calls: Counter[str] = Counter()
         self.keys: list[SigningKey] = []
         self.signed: list[SasRequest] = []
@@ -159,6 +160,14 @@ class FakeCloud:
         )
         self.keys.append(key)
         return key
+
+    async def accepts(self, connector: Connector, container: Container, key: SigningKey) -> bool:
+        await self._begin("accepts", container.account)
+        return key.material not in self.revoked
+
+    def revoke_keys(self) -> None:
+        """Makes storage refuse every key handed out so far."""
+        self.revoked.update(key.material for key in self.keys)
 
     def sign(self, request: SasRequest) -> SignedToken:
         self.calls["sign"] += 1

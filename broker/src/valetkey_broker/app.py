@@ -126,6 +126,7 @@ async def open_core(
             cloud=cloud,
             reach=reach,
             auth_methods=AUTH_METHODS,
+            signing_keys=keys.of,
             profiles=profiles,
             default_cloud=settings.default_cloud,
             clock=clock,

@@ -200,6 +200,10 @@ class Cloud(Protocol):
         """Returns a key that signs tokens for `account`, good from `starts` to `expires` (Unix seconds)."""
         ...
 
+    async def accepts(self, connector: Connector, container: Container, key: SigningKey) -> bool:
+        """Tells whether storage accepts a token for `container` that `key` signs, by using one."""
+        ...
+
     def sign(self, request: SasRequest) -> SignedToken:
         """Returns the SAS; pure computation."""
         ...

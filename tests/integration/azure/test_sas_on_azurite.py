@@ -118,3 +118,16 @@ async def test_a_changed_token_is_refused(azure: AzureStack) -> None:
         async with _container(azure, sas.replace(was, becomes)) as client:
             with pytest.raises(REFUSED):
                 _ = [blob async for blob in client.list_blobs()]
+
+
+async def test_a_token_of_a_withdrawn_key_is_not_accepted(azure: AzureStack) -> None:
+    """Storage refuses what a key signs that it no longer knows; Azurite does so where the key's own times do not fit."""
+    now = time.time()
+    key = await azure.cloud.signing_key(make_connector(), make_credential(), ML, starts=now - 900, expires=now + 3600)
+    other = await azure.cloud.signing_key(make_connector(), make_credential(), ML, starts=now - 800, expires=now + 3600)
+    container = Container(ML, OPEN, azure.profile.container_url(ML, OPEN))
+    assert await azure.cloud.accepts(make_connector(), container, key)
+    # The one's secret with the other's fields: a signature that storage cannot have made.
+    mixed = SasSigner(ML, base64.b64encode(b"another secret").decode(), other.material._sdk_arguments)
+    with pytest.raises(AssertionError):
+        await azure.cloud.accepts(make_connector(), container, replace(key, material=mixed))

@@ -25,6 +25,7 @@ from valetkey_broker.model import (
     ResourceId,
     ResourceType,
     Secret,
+    SigningKey,
 )
 from valetkey_broker.ports import AccountSearch
 
@@ -39,12 +40,14 @@ class Registry:
             {"one": ["demo", "models"], "two": ["demo"]}, profile=PROFILE, secrets=[PLANTED]
         )
         self.replica = Replica(store)
+        self.held: list[SigningKey] = []
         self.registry = ConnectorRegistry(
             repository=self.replica.repository,
             memory=self.replica.memory,
             cloud=self.cloud,
             reach=ReachCache(CloudQuestions(self.cloud, self.replica.repository.credential, 0.5), FakeClock(), 300),
             auth_methods=AUTH_METHODS,
+            signing_keys=lambda _connector: self.held,
             profiles=PROFILES,
             default_cloud="dev",
             clock=FakeClock(),
@@ -303,3 +306,35 @@ async def test_listing_in_a_loop_is_no_load_on_azure(registry: Registry) -> None
     assert registry.cloud.calls["list_containers"] == 2
     await registry.registry.verify(connector.name)
     assert registry.cloud.calls["list_containers"] == 4
+
+
+async def test_a_key_that_storage_no_longer_accepts_is_dropped_by_verifying(registry: Registry) -> None:
+    """After a revocation in Azure every new token would be dead for hours; other replicas learn of it, too."""
+    connector = await registry.create()
+    now = FakeClock()()
+    registry.held = [
+        await registry.cloud.signing_key(
+            connector, Credential(1, ClientSecret(Secret(PLANTED))), "one", starts=now - 900, expires=now + 3600
+        )
+    ]
+    await registry.registry.verify(connector.name)
+    assert registry.registry.get(connector.name).keys_not_before == 0
+    registry.cloud.revoke_keys()
+    await registry.registry.verify(connector.name)
+    assert registry.registry.get(connector.name).keys_not_before == now
+    other = Replica(registry.replica.store)
+    await other.repository.load()
+    assert other.memory.connectors[connector.name].keys_not_before == now
+
+
+async def test_a_connector_whose_fresh_tokens_are_refused_is_not_registered(registry: Registry) -> None:
+    """A key proves nothing as long as no token was accepted: a clock, or a policy of the account, may forbid it."""
+
+    async def refuse(*_: object) -> bool:
+        return False
+
+    registry.cloud.accepts = refuse  # type: ignore[method-assign]
+    with pytest.raises(BrokerError, match="refuses tokens") as caught:
+        await registry.create()
+    assert caught.value.reason is Reason.CLOUD_CREDENTIAL_REJECTED
+    assert registry.replica.store.calls["write"] == 0

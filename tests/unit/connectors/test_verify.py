@@ -48,7 +48,7 @@ async def test_all_steps_are_taken() -> None:
         "https://one.blob.dev.invalid/models",
         "https://two.blob.dev.invalid/demo",
     ]
-    assert cloud.calls == {"log_in": 1, "find_accounts": 1, "list_containers": 2, "signing_key": 2}
+    assert cloud.calls == {"log_in": 1, "find_accounts": 1, "list_containers": 2, "signing_key": 2, "accepts": 2}
     assert all(key.starts < NOW < key.expires for key in cloud.keys)
 
 
@@ -162,7 +162,7 @@ async def test_an_own_container_is_proved_without_any_listing() -> None:
     ):
         cloud.calls.clear()
         assert _urls(await _verify(cloud, connector)) == ["https://one.blob.dev.invalid/models"]
-        assert cloud.calls == {"log_in": 1, "check_container": 1, "signing_key": 1}
+        assert cloud.calls == {"log_in": 1, "check_container": 1, "signing_key": 1, "accepts": 1}
 
 
 async def test_a_missing_own_container_may_be_in_an_account_that_is_away() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -331,10 +332,11 @@ async def test_a_key_of_a_clock_that_was_ahead_is_not_used(keys: Keys) -> None:
 
 async def test_a_dropped_key_is_replaced_by_one_that_begins_no_earlier(keys: Keys) -> None:
     """Storage refuses keys that begin before a revocation, and keys are backdated otherwise."""
-    await keys.keys.get(_ONE, "acc", NOW + _HOUR)
-    await keys.keys.get(_ONE, "other", NOW + _HOUR)
-    assert keys.keys.drop(_ONE.uid, "acc") == 1
-    assert keys.keys.held(_ONE, "acc", NOW + _HOUR) is None
-    assert keys.keys.held(_ONE, "other", NOW + _HOUR) is not None
-    assert (await keys.keys.get(_ONE, "acc", NOW + _HOUR)).starts >= NOW
-    assert keys.keys.drop(_ONE.uid) == 2
+    old = await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    dropped = replace(_ONE, keys_not_before=int(NOW))
+    assert keys.keys.held(dropped, "acc", NOW + _HOUR) is None
+    fresh = await keys.keys.get(dropped, "acc", NOW + _HOUR)
+    assert old.starts < NOW <= fresh.starts
+    assert keys.keys.of(dropped) == [fresh]
+    assert keys.keys.of(_ONE) == []
+    assert len(keys.keys._entries) == 1

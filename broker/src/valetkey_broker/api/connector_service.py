@@ -89,3 +89,15 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
         return pb.VerifyConnectorResponse(
             resources=resource_messages(reach.containers), account_errors=account_error_messages(reach.errors)
         )
+
+    async def DropSigningKeys(  # noqa: N802
+        self,
+        request: pb.DropSigningKeysRequest,
+        context: grpc.aio.ServicerContext[pb.DropSigningKeysRequest, pb.DropSigningKeysResponse],
+    ) -> pb.DropSigningKeysResponse:
+        """Has new signing keys fetched everywhere."""
+        _ = context
+        connector = await self._registry.drop_signing_keys(request.name)
+        response = pb.DropSigningKeysResponse()
+        response.not_before.seconds = connector.keys_not_before
+        return response

@@ -55,6 +55,7 @@ METHODS: Methods = {
     "/valetkey.v1.ConnectorService/ListConnectors": Method(_VIEWER),
     "/valetkey.v1.ConnectorService/DeleteConnector": Method(_OPERATOR, change=_named("connectors")),
     "/valetkey.v1.ConnectorService/VerifyConnector": Method(_OPERATOR),
+    "/valetkey.v1.ConnectorService/DropSigningKeys": Method(_OPERATOR, change=_named("connectors")),
     # Shows those without a role what their grants let them use, which may be nothing.
     "/valetkey.v1.ResourceService/ListResources": Method(Access.AUTHENTICATED, asked=_asked),
     "/valetkey.v1.GrantService/CreateGrant": Method(_ADMIN, change=_grant),

@@ -49,6 +49,10 @@ class CloudQuestions:
             lambda credential: self._cloud.signing_key(connector, credential, account, starts=starts, expires=expires),
         )
 
+    async def accepts(self, connector: Connector, container: Container, key: SigningKey) -> bool:
+        """Tells whether storage accepts a token that `key` signs."""
+        return await self._ask(connector, lambda _credential: self._cloud.accepts(connector, container, key))
+
     async def _ask(self, connector: Connector, question: Callable[[Credential], Awaitable[T]]) -> T:
         try:
             async with asyncio.timeout(self._timeout):

@@ -23,6 +23,7 @@ from valetkey_broker.model import (
     ResourceId,
     ResourceType,
     Secret,
+    SigningKey,
     check_account,
     check_name,
     check_uuid,
@@ -69,11 +70,13 @@ class ConnectorRegistry:
         cloud: Cloud,
         reach: ReachCache,
         auth_methods: Mapping[str, AuthMethod],
+        signing_keys: Callable[[Connector], Sequence[SigningKey]],
         profiles: Mapping[str, CloudProfile],
         default_cloud: str,
         clock: Clock,
         timeout_seconds: float,
     ) -> None:
+        """`signing_keys` gives the keys that sign for a connector now; `timeout_seconds` is for one question to it."""
         self._repository = repository
         self._memory = memory
         self._cloud = cloud
@@ -83,6 +86,7 @@ class ConnectorRegistry:
         self._timeout = timeout_seconds
         self._reach = reach
         self._auth_methods = auth_methods
+        self._signing_keys = signing_keys
 
     async def create(self, new: NewConnector, *, created_by: str) -> tuple[Connector, Reach]:
         """Verifies a new connector and stores it; stores nothing where verification fails.
@@ -116,9 +120,27 @@ class ConnectorRegistry:
         await self._repository.delete_connector(check_name("name", name), deleted_by)
 
     async def verify(self, name: str) -> Reach:
-        """Logs in anew with a stored connector and returns what it reaches."""
+        """Logs in anew with a stored connector, and returns what it reaches with tokens of a fresh key.
+
+        Where storage no longer accepts a key that tokens are signed with now, every replica drops those it has.
+        """
         connector = self.get(name)
-        return await self._verified(connector, await self._repository.credential(connector))
+        reach = await self._verified(connector, await self._repository.credential(connector))
+        if await self._has_dead_key(connector, reach):
+            await self.drop_signing_keys(name)
+        return reach
+
+    async def drop_signing_keys(self, name: str) -> Connector:
+        """Has every replica fetch new signing keys; tokens that are out stay. Raises CONNECTOR_NOT_FOUND."""
+        return await self._repository.drop_signing_keys(check_name("name", name), int(self._clock()))
+
+    async def _has_dead_key(self, connector: Connector, reach: Reach) -> bool:
+        questions = CloudQuestions(self._cloud, self._repository.credential, self._timeout)
+        for key in self._signing_keys(connector):
+            one = next((each for each in reach.containers if each.account == key.account), None)
+            if one is not None and not await questions.accepts(connector, one, key):
+                return True
+        return False
 
     async def reach(
         self,

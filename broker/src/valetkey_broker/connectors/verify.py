@@ -1,4 +1,4 @@
-"""Proves that a connector works: logs in, looks at what it serves, gets a signing key."""
+"""Proves that a connector works: logs in, looks at what it serves, uses a token signed with a fresh key."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from valetkey_broker.connectors.cloud_questions import CloudQuestions
 from valetkey_broker.connectors.outcome import AccountError, Reach, own_container
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import BrokerError, Reason, token_refused
 from valetkey_broker.model import Connector, Container, ResourceId
 from valetkey_broker.ports import Clock
 
@@ -39,7 +39,11 @@ async def verify(questions: CloudQuestions, clock: Clock, connector: Connector) 
     now = clock()
 
     async def key(account: str) -> None:
-        await questions.signing_key(connector, account, starts=now - _SKEW_SECONDS, expires=now + _KEY_SECONDS)
+        starts = max(now - _SKEW_SECONDS, connector.keys_not_before)
+        fresh = await questions.signing_key(connector, account, starts=starts, expires=now + _KEY_SECONDS)
+        one = next((each for each in reach.containers if each.account == account), None)
+        if one is not None and not await questions.accepts(connector, one, fresh):
+            raise token_refused(connector.name, account)
 
     _, without_key = await _each(accounts, key)
     refused = {each.account for each in without_key}

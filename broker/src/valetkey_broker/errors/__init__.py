@@ -55,6 +55,7 @@ from valetkey_broker.errors.services import (
     discovery_unsupported,
     ledger_unavailable,
     outcome_not_recorded,
+    token_refused,
     vault_away_too_long,
     vault_unavailable,
 )
@@ -105,6 +106,7 @@ __all__ = [
     "resource_not_reached",
     "role_required",
     "scope_unsupported",
+    "token_refused",
     "too_many_changes",
     "vault_away_too_long",
     "vault_unavailable",

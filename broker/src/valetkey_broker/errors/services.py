@@ -55,6 +55,16 @@ def cloud_undefined(connector: str, cloud: str, known: str) -> BrokerError:
     )
 
 
+def token_refused(connector: str, account: str) -> BrokerError:
+    """Storage does not accept a token that was signed with a key it gave just now."""
+    return BrokerError(
+        Reason.CLOUD_CREDENTIAL_REJECTED,
+        f"Storage account {account} refuses tokens signed with the key that it gave just now. Check the broker's "
+        "clock, and that the account's policies allow SAS tokens.",
+        {"step": "use a token", "connector": connector, "account": account},
+    )
+
+
 def discovery_unsupported(connector: str, step: str, cloud: str, why: str) -> BrokerError:
     """Storage accounts cannot be looked for: the cloud, or the auth method, does not allow it. `why` goes on so."""
     return BrokerError(

@@ -1,6 +1,7 @@
 """Keeps signing keys: fetched once for hours, renewed in the background, never twice at a time."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -21,21 +22,21 @@ _MARGIN_SECONDS = 60.0
 # With the cloud away, a key that lives so much longer is better than none.
 _LAST_SECONDS = 60.0
 
-_Id = tuple[str, int, str]
+_Id = tuple[str, int, str, int]
 
 
 @dataclass(slots=True)
 class _Entry:
-    """What is kept for one key; `not_before` is when one before it was dropped, in Unix seconds."""
-
     key: SigningKey | None = None
     renew_at: float = 0.0
-    not_before: float = 0.0
     recent: RecentError = field(default_factory=RecentError)
 
 
 class SigningKeys:
-    """One key per (connector, credential version, account). Errors are remembered for a moment only."""
+    """One key per (connector, credential version, account), anew after an operator had keys dropped.
+
+    Errors are remembered for a moment only.
+    """
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class SigningKeys:
 
         Starts the key's renewal when that is due. The hot path: no waiting, no I/O.
         """
-        identity = (connector.uid, connector.credential_version, account)
+        identity = _id(connector, account)
         entry = self._entries.get(identity)
         if entry is None or entry.key is None:
             return None
@@ -84,8 +85,11 @@ class SigningKeys:
         key = self.held(connector, account, until)
         if key is not None:
             return key
-        identity = (connector.uid, connector.credential_version, account)
-        entry = self._entries.setdefault(identity, _Entry())
+        identity = _id(connector, account)
+        entry = self._entries.get(identity)
+        if entry is None:
+            self._drop_others(identity)
+            entry = self._entries[identity] = _Entry()
         try:
             entry.recent.check(self._clock())
             return await join(self._flights, identity, partial(self._fetched, entry, connector, account), connector)
@@ -101,24 +105,13 @@ class SigningKeys:
                 return entry.key
             raise
 
-    def drop(self, connector_uid: str, account: str = "") -> int:
-        """Drops the keys of a connector, or of one account of it, and returns how many.
-
-        Keys that are fetched afterwards begin no earlier than now: storage refuses those that begin before a
-        revocation.
-        """
-        now = self._clock()
-        dropped = 0
-        for (uid, _, of), entry in self._entries.items():
-            if uid == connector_uid and account in ("", of):
-                dropped += entry.key is not None
-                entry.key = None
-                entry.not_before = now
-                entry.recent.forget()
-        for identity in self._flights.active():
-            if identity[0] == connector_uid and account in ("", identity[2]):
-                self._flights.cancel(identity)  # What it brings may have begun before now.
-        return dropped
+    def of(self, connector: Connector) -> Sequence[SigningKey]:
+        """Returns the keys in memory that sign for a connector now."""
+        return [
+            entry.key
+            for identity, entry in self._entries.items()
+            if entry.key is not None and identity == _id(connector, entry.key.account)
+        ]
 
     def forget(self, connector_uid: str) -> None:
         """Drops all that is known of a connector that went away."""
@@ -134,7 +127,8 @@ class SigningKeys:
 
     async def _fetched(self, entry: _Entry, connector: Connector, account: str) -> SigningKey:
         now = self._clock()
-        starts = max(now - self._skew - _MARGIN_SECONDS, entry.not_before)
+        # Storage refuses keys that begin before a revocation.
+        starts = max(now - self._skew - _MARGIN_SECONDS, connector.keys_not_before)
         expires = min(now + self._key_seconds, starts + _AZURE_MAX_SECONDS)
         try:
             key = await self._questions.signing_key(connector, account, starts=starts, expires=expires)
@@ -148,6 +142,13 @@ class SigningKeys:
         entry.renew_at = now + (key.expires - now) * _RENEW_AFTER_SHARE
         return key
 
+    def _drop_others(self, identity: _Id) -> None:
+        """Drops the keys of an account that were fetched with an earlier credential, or before keys were dropped."""
+        uid, _, account, _ = identity
+        for other in [other for other in self._entries if (other[0], other[2]) == (uid, account)]:
+            del self._entries[other]
+            self._flights.cancel(other)
+
     def _renewed(self, connector: Connector, task: asyncio.Task[SigningKey]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
@@ -157,3 +158,7 @@ class SigningKeys:
                 reason=error.reason.name if isinstance(error, BrokerError) else type(error).__qualname__,
                 seconds=_BACKGROUND_RETRY_SECONDS,
             )
+
+
+def _id(connector: Connector, account: str) -> _Id:
+    return connector.uid, connector.credential_version, account, connector.keys_not_before

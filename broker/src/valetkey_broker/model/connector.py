@@ -32,7 +32,8 @@ class Connector:
     `resource` is the one container a single-instance connector serves, always with its account; None makes the
     connector multi-instance: it serves all it reaches. `uid` is not inherited by a later connector of the same name.
     `auth_method` is the name of an auth method (`ports.AuthMethod`). `credential_version` is the KV version of the
-    credential in use.
+    credential in use. `keys_not_before` (Unix seconds) is when an operator last had all signing keys dropped: none that
+    began earlier signs anything.
     """
 
     name: str
@@ -45,3 +46,4 @@ class Connector:
     credential_version: int
     created_at: datetime
     created_by: str
+    keys_not_before: int = 0

@@ -41,6 +41,7 @@ def encode_connector(connector: Connector) -> dict[str, Any]:
         "resource": {"container": resource.container, "account": resource.account} if resource else None,
         "azure": asdict(connector.azure),
         "credential_version": connector.credential_version,
+        "keys_not_before": connector.keys_not_before,
         "created_at": connector.created_at.isoformat(),
         "created_by": connector.created_by,
     }
@@ -63,6 +64,7 @@ def decode_connector(name: str, data: Mapping[str, Any], auth_methods: Container
         else None,
         azure=AzureConfig(**data["azure"]),
         credential_version=int(data["credential_version"]),
+        keys_not_before=int(data.get("keys_not_before", 0)),  # Connectors of earlier versions have none.
         created_at=_instant(data["created_at"]),
         created_by=str(data["created_by"]),
     )

@@ -6,9 +6,9 @@ from dataclasses import replace
 from valetkey_broker.errors import changed_by_others, connector_exists, connector_not_found
 from valetkey_broker.model import Connector
 from valetkey_broker.ports import Document, StateStore
-from valetkey_broker.state.codec import encode_connector, is_tombstone
+from valetkey_broker.state.codec import decode_connector, encode_connector, is_tombstone
 from valetkey_broker.state.intent import Intent
-from valetkey_broker.state.kinds import REGISTER, UNREGISTER, credential_path
+from valetkey_broker.state.kinds import PUT, REGISTER, UNREGISTER, credential_path
 from valetkey_broker.state.read_for_cas import read_for_cas
 from valetkey_broker.state.writes import Plan, Writes
 
@@ -71,6 +71,29 @@ class ConnectorWrites:
             raise changed_by_others(path)
         if not there:
             raise connector_not_found(name)
+
+    async def drop_signing_keys(self, name: str, at: int) -> Connector:
+        """Has every replica drop the signing keys that began before `at` (Unix seconds). Raises CONNECTOR_NOT_FOUND."""
+        path = _path(name)
+        connector: Connector | None = None
+
+        async def prepare() -> Plan:
+            nonlocal connector
+            document, expected = await read_for_cas(self._store, path)
+            if document is None or not _live(document):
+                raise connector_not_found(name)
+            there = decode_connector(name, document.data, (document.data["auth_method"],))
+            connector = replace(there, keys_not_before=max(there.keys_not_before, at))
+            data = encode_connector(connector)
+
+            async def write(intent: Intent) -> None:
+                await self._store.write(path, intent.stamped(data), expected=expected)
+
+            return Plan(kind=PUT, expected=expected, first=write)
+
+        if not await self._writes.make(path, prepare) or connector is None:
+            raise changed_by_others(path)
+        return connector
 
     async def _free(self, name: str) -> int:
         """Returns the version that a new connector of this name has to replace. Raises CONNECTOR_EXISTS."""

@@ -84,6 +84,11 @@ class StateRepository(StateMirror):
         await self._connector_writes.delete(name, deleted_by)
 
     @whole
+    async def drop_signing_keys(self, name: str, at: int) -> Connector:
+        """Has every replica drop the signing keys that began before `at` (Unix seconds). Raises CONNECTOR_NOT_FOUND."""
+        return await self._connector_writes.drop_signing_keys(name, at)
+
+    @whole
     async def create_api_key(self, key: ApiKey) -> ApiKey:
         """Stores a new API key and returns it. Raises API_KEY_EXISTS where the name is taken.
 

@@ -2,7 +2,12 @@
 
 import contextlib
 import logging
+import math
+import time
+import uuid
 from collections.abc import Mapping, Sequence
+
+from azure.core.credentials import AzureSasCredential
 
 from valetkey_broker.adapters.azure import sas
 from valetkey_broker.adapters.azure.accounts import find_accounts
@@ -12,11 +17,25 @@ from valetkey_broker.adapters.azure.errors import Asking, Step
 from valetkey_broker.adapters.azure.storage import BlobStorage
 from valetkey_broker.adapters.azure.transport import Network
 from valetkey_broker.errors import cloud_undefined, discovery_unsupported
-from valetkey_broker.model import CloudProfile, Connector, Container, Credential, SasRequest, SignedToken, SigningKey
+from valetkey_broker.model import (
+    CloudProfile,
+    Connector,
+    Container,
+    Credential,
+    Permission,
+    PermissionSet,
+    SasRequest,
+    Scope,
+    SignedToken,
+    SigningKey,
+)
 from valetkey_broker.ports import AccountSearch
 
 # Two in use during a rotation, and one for a rotation that was given up.
 _VERSIONS_KEPT = 3
+# A token that proves a key need not live long, nor may it do much.
+_PROBE = PermissionSet([Permission.LIST])
+_PROBE_SECONDS = 60
 
 
 class AzureCloud:
@@ -74,6 +93,25 @@ class AzureCloud:
         """Returns a key; its times are those that hold, which may differ from what was asked."""
         storage = self._storage(connector, credential, account, Step.DELEGATION_KEY)
         return await self._access(connector, credential).signing_key(storage, starts, expires)
+
+    async def accepts(self, connector: Connector, container: Container, key: SigningKey) -> bool:
+        """Lists with a token that `key` signs. What the token may do is not in question, only whether it is one."""
+        now = int(time.time())
+        probe = SasRequest(
+            profile=self._profile(connector),
+            scope=Scope.of_container(container),
+            permissions=_PROBE,
+            starts=max(now - _PROBE_SECONDS, math.ceil(key.starts)),
+            expires=min(now + _PROBE_SECONDS, int(key.expires)),
+            source_ip="",
+            lease_id=str(uuid.uuid4()),
+            key=key,
+        )
+        asking = Asking(Step.PROBE, connector.name, connector.azure.client_id, container.account, container.name)
+        profile = self._profile(connector)
+        credential = AzureSasCredential(self.sign(probe).sas_token)
+        storage = BlobStorage(profile, self._network(profile), credential, container.account, asking)
+        return await storage.takes_token(container.name)
 
     def sign(self, request: SasRequest) -> SignedToken:
         """Signs; see `sas.sign`."""

@@ -40,6 +40,7 @@ class Step(Enum):
     CONTAINERS = "list containers"
     CONTAINER = "look at the container"
     DELEGATION_KEY = "get a user delegation key"
+    PROBE = "use a token"
 
 
 class AzureCallError(Exception):

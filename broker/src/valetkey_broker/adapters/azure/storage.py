@@ -11,6 +11,7 @@ from azure.storage.blob.aio import BlobServiceClient
 from valetkey_broker.adapters.azure.errors import Asking, ask
 from valetkey_broker.adapters.azure.sas import user_delegation_signer
 from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS, Network
+from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import CloudProfile, Container, InvalidFieldError, ResourceId, SigningKey, check_account
 
 # What of a key is signed into a SAS or appears in it: one line of plain characters, no more.
@@ -57,6 +58,25 @@ class BlobStorage:
 
         await ask(self._asking, properties)
         return Container(self._account, name, self._profile.container_url(self._account, name))
+
+    async def takes_token(self, name: str) -> bool:
+        """Tells whether storage accepts the SAS that is the credential, by listing one blob. Raises BrokerError.
+
+        A token that may not do that, or for a container that is gone, is accepted all the same.
+        """
+
+        async def first() -> None:
+            async for _ in self._client.get_container_client(name).list_blobs(results_per_page=1):
+                break
+
+        try:
+            await ask(self._asking, first)
+        except BrokerError as error:
+            if error.reason is Reason.CLOUD_CREDENTIAL_REJECTED:
+                return False
+            if error.reason not in (Reason.CLOUD_PERMISSION_MISSING, Reason.RESOURCE_NOT_FOUND):
+                raise
+        return True
 
     async def delegation_key(self, starts: float, expires: float) -> SigningKey:
         """Gets a key good from `starts` to `expires` (Unix seconds). Raises BrokerError."""

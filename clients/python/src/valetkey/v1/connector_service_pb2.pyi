@@ -9,6 +9,7 @@ import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
+import google.protobuf.timestamp_pb2
 import sys
 import typing
 import valetkey.v1.common_pb2
@@ -408,3 +409,42 @@ class VerifyConnectorResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["account_errors", b"account_errors", "resources", b"resources"]) -> None: ...
 
 Global___VerifyConnectorResponse: typing_extensions.TypeAlias = VerifyConnectorResponse
+
+@typing.final
+class DropSigningKeysRequest(google.protobuf.message.Message):
+    """Names a connector."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Name of the connector."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___DropSigningKeysRequest: typing_extensions.TypeAlias = DropSigningKeysRequest
+
+@typing.final
+class DropSigningKeysResponse(google.protobuf.message.Message):
+    """Says since when no earlier signing key signs anything."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NOT_BEFORE_FIELD_NUMBER: builtins.int
+    @property
+    def not_before(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Keys that began before this are not used any more."""
+
+    def __init__(
+        self,
+        *,
+        not_before: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["not_before", b"not_before"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["not_before", b"not_before"]) -> None: ...
+
+Global___DropSigningKeysResponse: typing_extensions.TypeAlias = DropSigningKeysResponse

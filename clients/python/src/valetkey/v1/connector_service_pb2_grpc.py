@@ -60,6 +60,11 @@ class ConnectorServiceStub(object):
                 request_serializer=valetkey_dot_v1_dot_connector__service__pb2.VerifyConnectorRequest.SerializeToString,
                 response_deserializer=valetkey_dot_v1_dot_connector__service__pb2.VerifyConnectorResponse.FromString,
                 _registered_method=True)
+        self.DropSigningKeys = channel.unary_unary(
+                '/valetkey.v1.ConnectorService/DropSigningKeys',
+                request_serializer=valetkey_dot_v1_dot_connector__service__pb2.DropSigningKeysRequest.SerializeToString,
+                response_deserializer=valetkey_dot_v1_dot_connector__service__pb2.DropSigningKeysResponse.FromString,
+                _registered_method=True)
 
 
 class ConnectorServiceServicer(object):
@@ -101,6 +106,14 @@ class ConnectorServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DropSigningKeys(self, request, context):
+        """Has every replica of the broker fetch new signing keys, as after their revocation in Azure. Tokens that are out
+        stay as they are. Role: operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConnectorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -128,6 +141,11 @@ def add_ConnectorServiceServicer_to_server(servicer, server):
                     servicer.VerifyConnector,
                     request_deserializer=valetkey_dot_v1_dot_connector__service__pb2.VerifyConnectorRequest.FromString,
                     response_serializer=valetkey_dot_v1_dot_connector__service__pb2.VerifyConnectorResponse.SerializeToString,
+            ),
+            'DropSigningKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropSigningKeys,
+                    request_deserializer=valetkey_dot_v1_dot_connector__service__pb2.DropSigningKeysRequest.FromString,
+                    response_serializer=valetkey_dot_v1_dot_connector__service__pb2.DropSigningKeysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -266,6 +284,33 @@ class ConnectorService(object):
             '/valetkey.v1.ConnectorService/VerifyConnector',
             valetkey_dot_v1_dot_connector__service__pb2.VerifyConnectorRequest.SerializeToString,
             valetkey_dot_v1_dot_connector__service__pb2.VerifyConnectorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DropSigningKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valetkey.v1.ConnectorService/DropSigningKeys',
+            valetkey_dot_v1_dot_connector__service__pb2.DropSigningKeysRequest.SerializeToString,
+            valetkey_dot_v1_dot_connector__service__pb2.DropSigningKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

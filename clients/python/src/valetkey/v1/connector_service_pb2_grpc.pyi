@@ -105,7 +105,23 @@ _ConnectorServiceVerifyConnectorType = typing_extensions.TypeVar(
     ],
 )
 
-class ConnectorServiceStub(typing.Generic[_ConnectorServiceCreateConnectorType, _ConnectorServiceGetConnectorType, _ConnectorServiceListConnectorsType, _ConnectorServiceDeleteConnectorType, _ConnectorServiceVerifyConnectorType]):
+_ConnectorServiceDropSigningKeysType = typing_extensions.TypeVar(
+    '_ConnectorServiceDropSigningKeysType',
+    grpc.UnaryUnaryMultiCallable[
+        valetkey.v1.connector_service_pb2.DropSigningKeysRequest,
+        valetkey.v1.connector_service_pb2.DropSigningKeysResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        valetkey.v1.connector_service_pb2.DropSigningKeysRequest,
+        valetkey.v1.connector_service_pb2.DropSigningKeysResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        valetkey.v1.connector_service_pb2.DropSigningKeysRequest,
+        valetkey.v1.connector_service_pb2.DropSigningKeysResponse,
+    ],
+)
+
+class ConnectorServiceStub(typing.Generic[_ConnectorServiceCreateConnectorType, _ConnectorServiceGetConnectorType, _ConnectorServiceListConnectorsType, _ConnectorServiceDeleteConnectorType, _ConnectorServiceVerifyConnectorType, _ConnectorServiceDropSigningKeysType]):
     """Keeps connectors: named ways into a cloud account."""
 
     @typing.overload
@@ -129,6 +145,10 @@ class ConnectorServiceStub(typing.Generic[_ConnectorServiceCreateConnectorType, 
         grpc.UnaryUnaryMultiCallable[
             valetkey.v1.connector_service_pb2.VerifyConnectorRequest,
             valetkey.v1.connector_service_pb2.VerifyConnectorResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            valetkey.v1.connector_service_pb2.DropSigningKeysRequest,
+            valetkey.v1.connector_service_pb2.DropSigningKeysResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -154,6 +174,10 @@ class ConnectorServiceStub(typing.Generic[_ConnectorServiceCreateConnectorType, 
             valetkey.v1.connector_service_pb2.VerifyConnectorRequest,
             valetkey.v1.connector_service_pb2.VerifyConnectorResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            valetkey.v1.connector_service_pb2.DropSigningKeysRequest,
+            valetkey.v1.connector_service_pb2.DropSigningKeysResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     CreateConnector: _ConnectorServiceCreateConnectorType
@@ -170,6 +194,11 @@ class ConnectorServiceStub(typing.Generic[_ConnectorServiceCreateConnectorType, 
 
     VerifyConnector: _ConnectorServiceVerifyConnectorType
     """Logs in with a stored connector and says what it reaches. Role: operator."""
+
+    DropSigningKeys: _ConnectorServiceDropSigningKeysType
+    """Has every replica of the broker fetch new signing keys, as after their revocation in Azure. Tokens that are out
+    stay as they are. Role: operator.
+    """
 
 ConnectorServiceAsyncStub: typing_extensions.TypeAlias = ConnectorServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -191,6 +220,10 @@ ConnectorServiceAsyncStub: typing_extensions.TypeAlias = ConnectorServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         valetkey.v1.connector_service_pb2.VerifyConnectorRequest,
         valetkey.v1.connector_service_pb2.VerifyConnectorResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        valetkey.v1.connector_service_pb2.DropSigningKeysRequest,
+        valetkey.v1.connector_service_pb2.DropSigningKeysResponse,
     ],
 ]
 
@@ -236,5 +269,15 @@ class ConnectorServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[valetkey.v1.connector_service_pb2.VerifyConnectorResponse, collections.abc.Awaitable[valetkey.v1.connector_service_pb2.VerifyConnectorResponse]]:
         """Logs in with a stored connector and says what it reaches. Role: operator."""
+
+    @abc.abstractmethod
+    def DropSigningKeys(
+        self,
+        request: valetkey.v1.connector_service_pb2.DropSigningKeysRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[valetkey.v1.connector_service_pb2.DropSigningKeysResponse, collections.abc.Awaitable[valetkey.v1.connector_service_pb2.DropSigningKeysResponse]]:
+        """Has every replica of the broker fetch new signing keys, as after their revocation in Azure. Tokens that are out
+        stay as they are. Role: operator.
+        """
 
 def add_ConnectorServiceServicer_to_server(servicer: ConnectorServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

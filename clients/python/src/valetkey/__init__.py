@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from valetkey.settings import Settings, load_settings
     from valetkey.values import (
         AccessExplanation,
+        AccountError,
         ApiKey,
         AzureConfig,
         Connector,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         LedgerHead,
         LedgerVerification,
         Resource,
+        Resources,
         Token,
     )
 
@@ -74,7 +76,9 @@ _HOMES = {
     "ApiKey": "values",
     "AzureConfig": "values",
     "Connector": "values",
+    "AccountError": "values",
     "ConnectorResources": "values",
+    "Resources": "values",
     "CreatedConnector": "values",
     "Event": "values",
     "Grant": "values",
@@ -103,6 +107,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "AccessExplanation",
+    "AccountError",
     "AlreadyExistsError",
     "ApiKey",
     "AzureConfig",
@@ -129,6 +134,7 @@ __all__ = [
     "NotFoundError",
     "PermissionDeniedError",
     "Resource",
+    "Resources",
     "Settings",
     "SettingsError",
     "Token",

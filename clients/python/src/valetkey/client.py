@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Generator, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -180,7 +180,8 @@ class Client(GrantCalls, LedgerCalls, StreamCalls):
             azure_secret=connector_pb.AzureSecret(client_secret=client_secret),
         )
         answer = self._call(self._connectors.CreateConnector, request)
-        return values.CreatedConnector(convert.connector(answer.connector), convert.resources(answer.resources))
+        reached = convert.resources(answer.resources, answer.account_errors)
+        return values.CreatedConnector(convert.connector(answer.connector), reached)
 
     def get_connector(self, name: str) -> values.Connector:
         """Returns one connector."""
@@ -202,12 +203,21 @@ class Client(GrantCalls, LedgerCalls, StreamCalls):
         """Deletes a connector and every version of its credential."""
         self._call(self._connectors.DeleteConnector, connector_pb.DeleteConnectorRequest(name=name))
 
-    def verify_connector(self, name: str) -> tuple[values.Resource, ...]:
-        """Logs in with a stored connector and returns what it reaches now."""
+    def verify_connector(self, name: str) -> values.Resources:
+        """Logs in with a stored connector and returns what it reaches now, proved by a token of a fresh key."""
         answer = self._call(
             self._connectors.VerifyConnector, connector_pb.VerifyConnectorRequest(name=name), repeatable=True
         )
-        return convert.resources(answer.resources)
+        return convert.resources(answer.resources, answer.account_errors)
+
+    def drop_signing_keys(self, name: str) -> datetime:
+        """Has the broker fetch new signing keys, as after their revocation in Azure; tokens that are out stay.
+
+        Returns since when no earlier key signs anything.
+        """
+        answer = self._call(self._connectors.DropSigningKeys, connector_pb.DropSigningKeysRequest(name=name))
+        since: datetime = answer.not_before.ToDatetime(UTC)
+        return since
 
     def create_api_key(
         self, name: str, *, roles: Iterable[str] = (), key_sha256: bytes, expire_time: datetime

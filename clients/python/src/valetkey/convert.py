@@ -12,6 +12,7 @@ from valetkey.errors import InvalidArgumentError, from_detail
 from valetkey.v1 import api_key_service_pb2 as api_key_pb
 from valetkey.v1 import common_pb2 as common_pb
 from valetkey.v1 import connector_service_pb2 as connector_pb
+from valetkey.v1 import errors_pb2 as errors_pb
 from valetkey.v1 import grant_service_pb2 as grant_pb
 from valetkey.v1 import ledger_service_pb2 as ledger_pb
 from valetkey.v1 import resource_service_pb2 as resource_pb
@@ -146,9 +147,15 @@ def resource(message: common_pb.Resource) -> values.Resource:
     )
 
 
-def resources(messages: Iterable[common_pb.Resource]) -> tuple[values.Resource, ...]:
-    """Returns resources in the broker's order."""
-    return tuple(resource(message) for message in messages)
+def resources(
+    messages: Iterable[common_pb.Resource], account_errors: Iterable[errors_pb.AccountError] = ()
+) -> values.Resources:
+    """Returns resources in the broker's order, with the errors of accounts that could not be looked through."""
+    found = values.Resources(resource(message) for message in messages)
+    found.account_errors = tuple(
+        values.AccountError(each.account, from_detail(each.error, each.message)) for each in account_errors
+    )
+    return found
 
 
 def connector(message: connector_pb.Connector) -> values.Connector:
@@ -182,8 +189,9 @@ def connector_resources(message: resource_pb.ConnectorResources) -> values.Conne
         connector=message.connector,
         connector_type=to_word(CONNECTOR_TYPE, message.connector_type),
         resource_type=to_word(RESOURCE_TYPE, message.resource_type),
-        resources=resources(message.resources),
+        resources=resources(message.resources, message.account_errors),
         error=from_detail(message.error, message.error_message or "failed") if failed else None,
+        incomplete=message.incomplete or bool(message.account_errors),
     )
 
 

@@ -18,6 +18,20 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountError:
+    """Why one storage account could not be looked through; `account` is empty for a place that may hold several."""
+
+    account: str
+    error: ValetKeyError
+
+
+class Resources(tuple[Resource, ...]):  # noqa: SLOT001 (it has an attribute of its own)
+    """Resources in the broker's order; `account_errors` says which accounts could not be looked through, and why."""
+
+    account_errors: tuple[AccountError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """One issued SAS token. Its repr leaves the token out; `expire_time` may lie earlier than asked.
 
@@ -73,19 +87,23 @@ class CreatedConnector:
     """A connector that was just registered, and what it reached while it was verified."""
 
     connector: Connector
-    resources: tuple[Resource, ...]
+    resources: Resources
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectorResources:
-    """What one connector reaches, or the error that keeps the broker from saying so."""
+    """What one connector reaches, or the error that keeps the broker from saying so.
+
+    `incomplete` says that some of it could not be told; those with a role learn of which accounts.
+    """
 
     connector_uid: str
     connector: str
     connector_type: str
     resource_type: str
-    resources: tuple[Resource, ...]
+    resources: Resources
     error: ValetKeyError | None
+    incomplete: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ from valetkey_broker.model import CloudProfile, Container, InvalidFieldError, Re
 
 # What of a key is signed into a SAS or appears in it: one line of plain characters, no more.
 _PLAIN = re.compile(r"[A-Za-z0-9:+/=_.-]{1,512}")
+# What Azurite says of a signature that it cannot have made; Azure says AuthenticationFailed, and this where network
+# rules refuse the broker, which then could not have got a key either.
+_UNKNOWN_KEY = frozenset({"AuthorizationFailure"})
 _KEY_FIELDS = (
     "signed_oid",
     "signed_tid",
@@ -72,7 +75,7 @@ class BlobStorage:
         try:
             await ask(self._asking, first)
         except BrokerError as error:
-            if error.reason is Reason.CLOUD_CREDENTIAL_REJECTED:
+            if error.reason is Reason.CLOUD_CREDENTIAL_REJECTED or error.metadata.get("azure_code") in _UNKNOWN_KEY:
                 return False
             if error.reason not in (Reason.CLOUD_PERMISSION_MISSING, Reason.RESOURCE_NOT_FOUND):
                 raise

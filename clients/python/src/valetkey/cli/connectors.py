@@ -6,7 +6,14 @@ import typer
 
 from valetkey.cli import consequences, failures
 from valetkey.cli.client_secret import ENVIRONMENT, read_client_secret
-from valetkey.cli.resources import entry_json, print_entries, print_resources, resource_json
+from valetkey.cli.resources import (
+    account_errors_json,
+    entry_json,
+    print_entries,
+    print_resources,
+    resource_json,
+    warn_of_accounts,
+)
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import utc
@@ -81,10 +88,12 @@ def register(
             )
     if screen.as_json:
         found = [resource_json(resource) for resource in created.resources]
-        screen.json({"connector": _json(created.connector), "resources": found})
+        errors = account_errors_json(created.resources)
+        screen.json({"connector": _json(created.connector), "resources": found, "account_errors": errors})
         return
     screen.line(f"Successfully registered service connector `{name}` with access to the following resources:")
     print_resources(screen, created.connector.resource_type, created.resources)
+    warn_of_accounts(screen, created.resources, name)
 
 
 @app.command("list")
@@ -168,10 +177,24 @@ def verify(context: typer.Context, name: Name, output: Output = OutputFormat.TAB
     with client_of(context, screen) as client, screen.busy(f"Verifying {name}"):
         resources = client.verify_connector(name)
     if screen.as_json:
-        screen.json({"connector": name, "resources": [resource_json(resource) for resource in resources]})
+        found = [resource_json(resource) for resource in resources]
+        screen.json({"connector": name, "resources": found, "account_errors": account_errors_json(resources)})
         return
     screen.line(f"Service connector `{name}` works, with access to the following resources:")
     print_resources(screen, resources[0].resource_type if resources else "", resources)
+    warn_of_accounts(screen, resources, name)
+
+
+@app.command()
+def drop_keys(context: typer.Context, name: Name, output: Output = OutputFormat.TABLE) -> None:
+    """Have the broker fetch new signing keys, as after their revocation in Azure. Tokens that are out stay."""
+    screen = Screen(as_json=output is OutputFormat.JSON)
+    with client_of(context, screen) as client:
+        since = client.drop_signing_keys(name)
+    if screen.as_json:
+        screen.json({"connector": name, "not_before": utc(since)})
+    else:
+        screen.line(f"Service connector `{name}` signs with keys from {utc(since)} on only, on every replica.")
 
 
 @app.command()

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from valetkey.cli import failures
 from valetkey.cli.screen import Screen, printable
-from valetkey.values import ConnectorResources, Resource
+from valetkey.values import ConnectorResources, Resource, Resources
 
 _NONE = "(none)"
 _COLUMNS = ["CONNECTOR ID", "CONNECTOR NAME", "CONNECTOR TYPE", "RESOURCE TYPE", "RESOURCE NAMES"]
@@ -33,7 +33,21 @@ def entry_json(entry: ConnectorResources) -> dict[str, Any]:
         "resource_type": entry.resource_type,
         "resources": [resource_json(resource) for resource in entry.resources],
         "error": failures.as_json(entry.error) if entry.error else None,
+        "account_errors": account_errors_json(entry.resources),
+        "incomplete": entry.incomplete,
     }
+
+
+def account_errors_json(resources: Resources) -> list[dict[str, Any]]:
+    """Returns the errors of single accounts as JSON objects."""
+    return [{"account": each.account, **failures.as_json(each.error)} for each in resources.account_errors]
+
+
+def warn_of_accounts(screen: Screen, resources: Resources, connector: str) -> None:
+    """Says which accounts of a connector could not be looked through, and why."""
+    for each in resources.account_errors:
+        where = f"storage account {each.account} of connector {connector}" if each.account else f"connector {connector}"
+        screen.warn(f"{where}: {each.error}")
 
 
 def print_resources(screen: Screen, resource_type: str, resources: Iterable[Resource]) -> None:
@@ -58,6 +72,10 @@ def print_entries(screen: Screen, entries: list[ConnectorResources]) -> None:
             for entry in entries
         ],
     )
+    for entry in entries:
+        warn_of_accounts(screen, entry.resources, entry.connector)
+        if entry.incomplete and not entry.resources.account_errors:
+            screen.note(f"connector {entry.connector}: some of what it reaches could not be listed right now")
 
 
 def _error(entry: ConnectorResources) -> Text:

@@ -56,8 +56,10 @@ class File:
 
 def _toml(value: Any) -> str:
     if isinstance(value, list):
-        inner = (f"{{ {', '.join(f'{key} = {_toml(each)}' for key, each in table.items())} }}" for table in value)
-        return f"[{', '.join(inner)}]"
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        pairs = (f'"{key}" = {_toml(each)}' for key, each in value.items())
+        return f"{{ {', '.join(pairs)} }}"
     return f"'{value}'" if isinstance(value, str) else str(value).lower()
 
 
@@ -97,11 +99,11 @@ def test_mistakes_in_the_environment_are_told(file: File, monkeypatch: pytest.Mo
         file.load()
     port, adress = str(caught.value).splitlines()
     # The variable is named, not the file, which is innocent.
-    assert port.startswith("VALETKEY_BROKER_SERVER__PORT: server.port: Input should be a valid integer")
+    assert port.startswith("VALETKEY_BROKER_SERVER__PORT: server.port: must be a valid integer")
     assert adress.startswith("VALETKEY_BROKER_VAULT__ADRESS: vault.adress: unknown setting; known here: address, ")
     assert "PLANTED" not in str(caught.value)
     monkeypatch.setenv("VALETKEY_BROKER_ISSUING", "PLANTED")
-    with pytest.raises(ConfigurationError, match=r'VALETKEY_BROKER_.*"issuing".*expected JSON') as caught:
+    with pytest.raises(ConfigurationError, match="VALETKEY_BROKER_ISSUING: is not JSON") as caught:
         file.load()
     assert "PLANTED" not in str(caught.value)
 
@@ -371,7 +373,10 @@ def test_an_empty_file_names_what_is_needed(tmp_path: Path) -> None:
     path.write_text("")
     with pytest.raises(ConfigurationError) as caught:
         load_settings(path)
-    assert str(caught.value).splitlines() == [f"{path}: server: Field required", f"{path}: vault: Field required"]
+    assert str(caught.value).splitlines() == [
+        f"{path}: server: is missing; needed in it: tls_cert_file, tls_key_file",
+        f"{path}: vault: is missing; needed in it: address, role_id_file, secret_id_file",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -380,3 +385,72 @@ def test_an_empty_file_names_what_is_needed(tmp_path: Path) -> None:
 def test_the_address_is_written_as_grpc_wants_it(file: File, host: str, address: str) -> None:
     """An IPv6 host without brackets would be taken for a host and another port."""
     assert file.load(server={"host": host}).server.address == address
+
+
+# What pydantic calls things in its own world.
+_PYDANTIC = (
+    "Value error",
+    "Input should",
+    "dictionary",
+    "tuple",
+    "Tuple",
+    "Field required",
+    "instance of",
+    "Source",
+    "str_",
+)
+_ISSUER = {"issuer": "https://a", "audience": "b"}
+
+
+@pytest.mark.parametrize(
+    ("top", "sections", "said"),
+    [
+        ("", {"server": {"port": True}}, "server.port: is true; expected something else"),
+        ("", {"issuing": {"discovery_seconds": True}}, "issuing.discovery_seconds: is true"),
+        ("", {"issuing": {"discovery_seconds": float("inf")}}, "discovery_seconds: must be a finite number"),
+        ("", {"issuing": {"discovery_seconds": float("nan")}}, "discovery_seconds: must be a finite number"),
+        ("", {"vault": {"mount": 5}}, "vault.mount: must be a text, in quotes"),
+        ("", {"vault": {"ca_file": 5}}, "vault.ca_file: must be a path, in quotes"),
+        ("issuing = 5", {}, "issuing: must be a section, in single brackets"),
+        ("clouds = 5", {}, "clouds: must be a table of names and values"),
+        ("", {"authn": {"oidc": _ISSUER}}, "authn.oidc: must be a list: "),
+        ("", {"authn": {"oidc": [{**_ISSUER, "algorithms": ["HS256"]}]}}, "authn.oidc.0.algorithms.0: must be 'RS256'"),
+        ("", {"authn": {"oidc": [{**_ISSUER, "algorithms": []}]}}, "authn.oidc.0.algorithms: must not be empty"),
+        ("", {"authn": {"oidc": [{**_ISSUER, "issuer": "http://a"}]}}, "issuer: must be an https:// URL"),
+        ("", {"authn": {"roles": [{"role": "boss", "principals": ["key:a"]}]}}, "authn.roles.0.role: must be 'admin'"),
+        ("", {"server": {"tls_cert_file": None}}, "server.tls_cert_file: is missing"),
+        ("", {"authn": {"mtls": {"port": 8443, "trust_domains": {"a.org": "/x"}}}}, "authn.mtls.port: is server.port"),
+    ],
+)
+def test_faults_are_told_in_words_of_the_file(file: File, top: str, sections: dict[str, Any], said: str) -> None:
+    """A mistake is one line in the words of a TOML file, not in those of the library that reads it."""
+    (problem,) = file.problems(top, **sections)
+    assert said in problem
+    assert not [word for word in _PYDANTIC if word in problem]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SERVER", "{oops", "VALETKEY_BROKER_SERVER: is not JSON; expected a section as JSON, or a value in "),
+        ("SERVR__PORT", "1", "VALETKEY_BROKER_SERVR__PORT: unknown section; known here: authn, clouds, default_cloud"),
+        ("AUTHN__OIDC", '[{"issuer": "https://a"}]', "VALETKEY_BROKER_AUTHN__OIDC: authn.oidc.0.audience: is needed"),
+        ("SERVER__PORT", "true", "VALETKEY_BROKER_SERVER__PORT: server.port: must be a valid integer"),
+    ],
+)
+def test_variables_are_blamed_by_name(
+    file: File, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    """A slip in a variable is not passed over, and not looked for in the file."""
+    monkeypatch.setenv(f"VALETKEY_BROKER_{name}", value)
+    with pytest.raises(ConfigurationError) as caught:
+        file.load()
+    assert said in str(caught.value)
+    assert not [word for word in _PYDANTIC if word in str(caught.value)]
+
+
+def test_variables_of_kubernetes_are_none_of_ours(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Service called valetkey-broker puts variables into every pod beside it; they change nothing."""
+    for name in ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_GRPC", "PORT", "PORT_8443_TCP", "PORT_8443_TCP_ADDR"):
+        monkeypatch.setenv(f"VALETKEY_BROKER_{name}", "tcp://10.0.0.7:8443")
+    assert file.load().server.port == 8443

@@ -88,7 +88,10 @@ class OidcSettings(Section):
         if self.jwks_file and (self.ca_file or self.bearer_token_file or self.proxy):
             raise ValueError("ca_file, bearer_token_file and proxy have no use with jwks_file")
         if not (self.jwks_file or self.jwks_uri):
-            https_url(self.issuer)
+            try:
+                https_url(self.issuer)
+            except ValueError as error:
+                raise ValueError(f"issuer: {error}; or say in jwks_uri or jwks_file where its keys are") from None
         if self.max_stale_seconds < self.refresh_seconds:
             raise ValueError("max_stale_seconds is under refresh_seconds")
         return self

@@ -11,14 +11,26 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 _PLACE = tuple[str | int, ...]
+# Pydantic's words for what TOML calls otherwise.
+_FAULTS = {
+    "model_type": "must be a section, in single brackets",
+    "dict_type": "must be a table of names and values",
+    "tuple_type": 'must be a list: ["…"], or for sections double brackets, [[…]]',
+    "string_type": "must be a text, in quotes",
+    "path_type": "must be a path, in quotes",
+}
 
 
 def explain(error: ValidationError, model: type[BaseModel], file: Path, env_prefix: str) -> list[str]:
     """Returns a line for every problem: its source (the file, or the variable that won over it), setting and fault."""
+    problems = error.errors(include_input=False, include_url=False)
+    places = [problem["loc"] for problem in problems]
     lines = []
-    for problem in error.errors(include_input=False, include_url=False):
+    for problem in problems:
         place = problem["loc"]
-        source = _variable(place, env_prefix) or str(file)
+        if problem["type"] == "too_short" and any(each[:-1] == place for each in places):
+            continue  # Its wrong items, each told by itself, were taken out first.
+        source = _variable(place, env_prefix) or _variable_of_list(place, env_prefix) or str(file)
         lines.append(": ".join(filter(None, (source, ".".join(map(str, place)), _fault(problem, model)))))
     return lines
 
@@ -46,11 +58,17 @@ def _fault(problem: Any, model: type[BaseModel]) -> str:
     if problem["type"] == "extra_forbidden":
         known = _settings_at(model, problem["loc"][:-1])
         return f"unknown setting; known here: {', '.join(known)}" if known else "unknown setting"
-    # Pydantic's own prefixes, which tell how the check was written.
-    return str(problem["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if problem["type"] == "missing":
+        needed = _settings_at(model, problem["loc"], needed_only=True)
+        return f"is missing; needed in it: {', '.join(needed)}" if needed else "is missing"
+    if problem["type"] == "too_short":
+        return "must not be empty"
+    # Pydantic's own prefixes tell how the check was written.
+    said = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return _FAULTS.get(problem["type"]) or said.replace("Input should be ", "must be ")
 
 
-def _settings_at(model: Any, place: _PLACE) -> Sequence[str]:
+def _settings_at(model: Any, place: _PLACE, *, needed_only: bool = False) -> Sequence[str]:
     for part in place:
         if not _is_section(model):
             held = [each for each in get_args(model) if each is not Ellipsis]
@@ -61,7 +79,9 @@ def _settings_at(model: Any, place: _PLACE) -> Sequence[str]:
                 model = get_args(model)[0]
         else:
             return ()
-    return sorted(model.model_fields) if _is_section(model) else ()
+    if not _is_section(model):
+        return ()
+    return sorted(name for name, field in model.model_fields.items() if field.is_required() or not needed_only)
 
 
 def _is_section(model: Any) -> bool:
@@ -76,6 +96,12 @@ def _variable(place: _PLACE, prefix: str) -> str | None:
         if name is not None and _holds(os.environ[name], place[length:]):
             return name
     return None
+
+
+def _variable_of_list(place: _PLACE, prefix: str) -> str | None:
+    """Returns the variable that gave the list item in which something at `place` is missing."""
+    first = next((index for index, part in enumerate(place) if isinstance(part, int)), None)
+    return None if first is None else _variable(place[: first + 1], prefix)
 
 
 def _holds(text: str, place: _PLACE) -> bool:

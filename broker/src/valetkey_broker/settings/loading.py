@@ -1,5 +1,7 @@
 """Reads the settings: one TOML file, overridden by the environment, refused where insecure or half-given."""
 
+import json
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,10 +43,14 @@ def make_settings(values: dict[str, Any], path: Path) -> Settings:
 
     Raises ConfigurationError with a line for every problem. The files that they name are not looked at.
     """
+    if errors := _errors_in_environment():
+        raise ConfigurationError("\n".join(errors))
     try:
         return Settings(**values)
-    except SettingsError as error:
-        raise ConfigurationError(f"the environment ({ENV_PREFIX}…): {error}; expected JSON for a section") from None
+    except SettingsError:  # Found above; where it was not, its own words tell of nothing but how this is read.
+        raise ConfigurationError(
+            f"the environment ({ENV_PREFIX}…) cannot be read; expected JSON for a section"
+        ) from None
     except ValidationError as error:
         raise ConfigurationError("\n".join(explain(error, Settings, path, ENV_PREFIX))) from None
 
@@ -58,3 +64,26 @@ def check_files(settings: Settings, path: Path, files: Mapping[str, Path]) -> No
         settings.ledger.database_url()
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from None
+
+
+def _errors_in_environment() -> list[str]:
+    """Returns what is wrong with variables as such: a section that there is not, and one that is no JSON."""
+    errors = []
+    for name, text in sorted(os.environ.items()):
+        section, separator, _ = name.upper().removeprefix(ENV_PREFIX).lower().partition("__")
+        if not name.upper().startswith(ENV_PREFIX):
+            continue
+        if separator and section not in Settings.model_fields:
+            # Without a separator it may be another program's: Kubernetes makes such ones for each Service.
+            errors.append(f"{name}: unknown section; known here: {', '.join(sorted(Settings.model_fields))}")
+        elif not separator and section in Settings.model_fields and section != "default_cloud" and not _is_json(text):
+            errors.append(f"{name}: is not JSON; expected a section as JSON, or a value in {name}__SETTING")
+    return errors
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

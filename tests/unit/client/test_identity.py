@@ -111,6 +111,7 @@ def test_exactly_one_kind() -> None:
     for arguments, says in (
         ({}, "identity: nothing given; expected exactly one of an API key, a token file, or a client certificate"),
         ({"api_key": API_KEY, "token_file": "t"}, "an API key and a token file given"),
+        ({"api_key": API_KEY, "api_key_file": "k"}, "an API key and an API key's file given"),
         ({"token_file": "t", "client_cert_file": "c", "client_key_file": "k"}, "a token file and a client certificate"),
         ({"api_key": API_KEY, "client_key_file": "k"}, "an API key and a client certificate given"),
         ({"client_cert_file": "c"}, "its key file is not given; expected both"),

@@ -95,6 +95,23 @@ def test_a_link_that_is_swapped_counts_as_a_change(mtls: FakeBroker, ca: ClientC
         assert who(mtls) == b"two"
 
 
+def test_a_new_api_key_is_used_without_a_restart(broker: FakeBroker, tmp_path: Path) -> None:
+    """Protects programs whose key is mounted as a file and replaced before it ends; what is no key is said at once."""
+    path = tmp_path / "key"
+    with Client(broker.endpoint, api_key_file=path, ca_file=broker.ca_file) as client:
+        for key in (API_KEY, "vk_" + "n" * 43):
+            path.write_text(f"{key}\n")
+            broker.api_key = key
+            client.list_connectors()
+            assert broker.metadata["authorization"] == f"Bearer {key}"
+            assert key not in repr(client)
+        path.write_text("vk_ n")
+        with pytest.raises(
+            valetkey.SettingsError, match=r"API key: file .* holds spaces or other than ASCII; expected"
+        ):
+            client.list_connectors()
+
+
 def test_a_new_ca_is_trusted_without_a_restart(broker: FakeBroker, tmp_path: Path) -> None:
     """Protects clients from the broker's move to another CA."""
     trusted = tmp_path / "ca.pem"

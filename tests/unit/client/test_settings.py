@@ -1,10 +1,12 @@
 """Where the client's settings come from, and what is refused."""
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
-from valetkey import Client, SettingsError, load_settings
+from valetkey import Client, Identity, SettingsError, load_settings
 from valetkey.channel import parse_endpoint, read_ca_file
 
 KEY = "vk_" + "s" * 43
@@ -40,9 +42,20 @@ def test_a_key_may_stand_in_a_file(tmp_path: Path) -> None:
     """Protects VALETKEY_API_KEY_FILE and api_key_file, the line break at the end left out."""
     write(tmp_path / "key", KEY + "\n")
     env = {"VALETKEY_ENDPOINT": "b:1", "VALETKEY_API_KEY_FILE": str(tmp_path / "key")}
-    assert load_settings(environ=env).identity.api_key == KEY
+    assert load_settings(environ=env).identity == Identity(api_key_file=tmp_path / "key")
     config = write(tmp_path / "c.toml", 'endpoint="b:1"\napi_key_file="key"\n')
-    assert load_settings(environ={}, config_file=config).identity.api_key == KEY
+    assert load_settings(environ={}, config_file=config).identity == Identity(api_key_file=tmp_path / "key")
+
+
+def test_a_key_may_come_through_a_pipe(tmp_path: Path) -> None:
+    """Protects `--api-key-file <(pass show broker)`, which can be read once."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(KEY,))
+    writer.start()
+    found = load_settings(endpoint="b:1", api_key_file=pipe, environ={}).identity
+    writer.join()
+    assert found == Identity(api_key=KEY)
 
 
 def test_settings_do_not_show_the_key(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ class Client(GrantCalls, LedgerCalls, StreamCalls):
         endpoint: str,
         *,
         api_key: str | None = None,
+        api_key_file: str | os.PathLike[str] | None = None,
         token_file: str | os.PathLike[str] | None = None,
         client_cert_file: str | os.PathLike[str] | None = None,
         client_key_file: str | os.PathLike[str] | None = None,
@@ -46,13 +47,15 @@ class Client(GrantCalls, LedgerCalls, StreamCalls):
     ) -> None:
         """Prepares a connection to `HOST:PORT`; the first call makes it.
 
-        The identity is exactly one of: `api_key`; `token_file`, which holds a JWT; `client_cert_file` and
-        `client_key_file`, in PEM form. `ca_file` holds the CA certificates to trust, in PEM form; left out, the
-        well-known ones. Files are read again when they change, for they rotate. `timeout` is each call's deadline in
-        seconds, all its tries together. Raises SettingsError or InvalidArgumentError where one of them cannot be used.
+        The identity is exactly one of: `api_key`, or `api_key_file` that holds it; `token_file`, which holds a JWT;
+        `client_cert_file` and `client_key_file`, in PEM form. `ca_file` holds the CA certificates to trust, in PEM
+        form; left out, the well-known ones. Files are read again when they change, for they rotate. `timeout` is each
+        call's deadline in seconds, all its tries together. Raises SettingsError or InvalidArgumentError where one of
+        them cannot be used.
         """
         identity = Identity.of(
             api_key=api_key,
+            api_key_file=api_key_file,
             token_file=token_file,
             client_cert_file=client_cert_file,
             client_key_file=client_key_file,

@@ -24,6 +24,7 @@ class Identity:
     """One identity of one kind; its repr shows no API key."""
 
     api_key: str | None = field(default=None, repr=False)
+    api_key_file: Path | None = None
     token_file: Path | None = None
     client_cert_file: Path | None = None
     client_key_file: Path | None = None
@@ -35,6 +36,7 @@ class Identity:
             name
             for name, there in (
                 ("an API key", self.api_key is not None),
+                ("an API key's file", self.api_key_file is not None),
                 ("a token file", self.token_file is not None),
                 ("a client certificate", certificate),
             )
@@ -51,17 +53,15 @@ class Identity:
                 f"client certificate: its {missing} file is not given; "
                 "expected both, the certificate's and the key's, in the same place"
             )
-        if self.api_key is not None and not _BEARER.fullmatch(self.api_key):
-            raise SettingsError(
-                "API key: is empty or holds spaces, line breaks or other than ASCII; "
-                "expected vk_ and 43 letters, digits, _ or -"
-            )
+        if self.api_key is not None:
+            _check_api_key(self.api_key, "is empty or holds spaces, line breaks or other than ASCII")
 
     @classmethod
     def of(
         cls,
         *,
         api_key: str | None = None,
+        api_key_file: str | os.PathLike[str] | None = None,
         token_file: str | os.PathLike[str] | None = None,
         client_cert_file: str | os.PathLike[str] | None = None,
         client_key_file: str | os.PathLike[str] | None = None,
@@ -69,6 +69,7 @@ class Identity:
         """Returns the identity that a client's arguments make; an empty path is none."""
         return cls(
             api_key=api_key,
+            api_key_file=Path(api_key_file) if api_key_file else None,
             token_file=Path(token_file) if token_file else None,
             client_cert_file=Path(client_cert_file) if client_cert_file else None,
             client_key_file=Path(client_key_file) if client_key_file else None,
@@ -78,6 +79,7 @@ class Identity:
         """Returns the identity as the arguments that `Client` takes."""
         return {
             "api_key": self.api_key,
+            "api_key_file": self.api_key_file,
             "token_file": self.token_file,
             "client_cert_file": self.client_cert_file,
             "client_key_file": self.client_key_file,
@@ -123,9 +125,14 @@ class Identity:
         """Returns the files whose content goes with a connection: the client certificate's and its key's."""
         return tuple(path for path in (self.client_cert_file, self.client_key_file) if path)
 
+    @property
+    def is_api_key(self) -> bool:
+        """Whether the caller shows an API key."""
+        return self.api_key is not None or self.api_key_file is not None
+
     def fingerprint(self) -> bytes | None:
-        """Returns what tells a renewed token or certificate from the one before, None for an API key and no file."""
-        path = self.token_file or self.client_cert_file
+        """Returns what tells a renewed key, token or certificate from the one before, None without a file."""
+        path = self.token_file or self.api_key_file or self.client_cert_file
         try:
             return hashlib.sha256(path.read_bytes()).digest() if path else None
         except (OSError, ValueError):
@@ -144,11 +151,15 @@ class Identity:
         return f"the client certificate in {self.client_cert_file} expired at {end:%Y-%m-%dT%H:%M:%SZ}; get a new one"
 
     def call_credentials(self) -> grpc.CallCredentials | None:
-        """Returns what one call carries: the token as its file holds it now, for such tokens rotate.
+        """Returns what one call carries: the token or API key as its file holds it now, for files rotate.
 
         None for the other kinds, which go with the connection. Raises SettingsError where the file cannot be read
-        or holds no token.
+        or holds none.
         """
+        if self.api_key_file is not None:
+            key, _ = read_secret_file(self.api_key_file, "API key")
+            _check_api_key(key, f"file {self.api_key_file} holds spaces or other than ASCII")
+            return grpc.access_token_call_credentials(key)
         if self.token_file is None:
             return None
         token, _ = read_secret_file(self.token_file, "token")
@@ -157,3 +168,8 @@ class Identity:
                 f"token: file {self.token_file} holds spaces or other than ASCII; expected one JWT and nothing else"
             )
         return grpc.access_token_call_credentials(token)
+
+
+def _check_api_key(key: str, problem: str) -> None:
+    if not _BEARER.fullmatch(key):
+        raise SettingsError(f"API key: {problem}; expected vk_ and 43 letters, digits, _ or -")

@@ -99,9 +99,12 @@ def _identity_of(found: dict[str, str]) -> Identity:
         return Identity.of(api_key="", **paths)  # says that these are two kinds, before anything is read
     if "api_key" in found:
         key, _ = clean_secret(found["api_key"].encode("utf-8", "surrogateescape"), "API key", "the value given")
-    else:
-        key, _ = read_secret_file(_path(found["api_key_file"]), "API key")
-    return Identity.of(api_key=key)
+        return Identity.of(api_key=key)
+    path = _path(found["api_key_file"])
+    key, _ = read_secret_file(path, "API key")
+    once = Identity.of(api_key=key)  # says now what cannot be used
+    # A pipe, such as <(…) of a shell, gives its content away once.
+    return Identity.of(api_key_file=path) if path.is_file() else once
 
 
 def _read_config(given: str | os.PathLike[str] | None, env: Mapping[str, str]) -> tuple[_Layer, Path]:

@@ -39,7 +39,7 @@ class Calls:
         self._timeout = timeout
         self._closed = False
         # Until the broker has answered: another worker of it may not know a key yet that was made just now.
-        self._new_key = identity.api_key is not None
+        self._new_key = identity.is_api_key
         self._identity = identity
         self._channel: Any = Connection(self._endpoint, identity, ca_file)
 

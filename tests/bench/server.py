@@ -13,7 +13,7 @@ import uvloop
 
 from bench.scene import LocalKeyCloud, Place, filled_store, new_connector, new_grant, server_settings
 from valetkey.v1 import token_service_pb2, token_service_pb2_grpc
-from valetkey_broker.app import leave_start_to_rest, open_core, running_server
+from valetkey_broker.app import Listen, leave_start_to_rest, open_core, running_server
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_broker.rpc.server import server_options
 from valetkey_broker.rpc.tls_credentials import server_credentials
@@ -55,7 +55,8 @@ async def serve_broker(settings: Settings, stop: asyncio.Event, *, shared_port: 
         await core.repository.load()
         await core.registry.create(new_connector(), created_by="bench")
         await core.grants.create(new_grant(), created_by="bench")
-        async with running_server(settings, core, shared_port=shared_port):
+        listen = Listen.ONCE_VAULT_WAS_TRIED if shared_port else Listen.AT_ONCE
+        async with running_server(settings, core, listen=listen):
             leave_start_to_rest()
             await stop.wait()
 

@@ -22,7 +22,7 @@ from valetkey_devstack.ca import make_ca
 from valetkey_devstack.free_ports import free_port
 
 COMMAND = str(Path(sys.executable).with_name("valetkey-broker"))
-_PATIENCE_SECONDS = 20.0
+_PATIENCE_SECONDS = 60.0
 Sections = dict[str, dict[str, Any]]
 
 

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from enum import Enum, auto
 
 import structlog
 
@@ -38,7 +39,7 @@ from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.guard import Guard
 from valetkey_broker.rpc.server import RpcServer
 from valetkey_broker.rpc.tls_credentials import CertificatePort
-from valetkey_broker.settings import Settings
+from valetkey_broker.settings import Settings, check_certificate
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
 from valetkey_broker.state.sync import StateSync
@@ -163,9 +164,27 @@ async def open_core(
         )
 
 
+class Listen(Enum):
+    """When a server takes its place on the port. Health can answer from then on, and so can a call fail.
+
+    A broker of one process does it at once: nobody else is there. Of several workers each first tries Vault, so that
+    none takes callers away from those that are quicker; and one that replaces another waits until it has read
+    everything: the others serve meanwhile, perhaps from memory, with Vault away.
+    """
+
+    AT_ONCE = auto()
+    ONCE_VAULT_WAS_TRIED = auto()
+    ONCE_READY = auto()
+
+
 @contextlib.asynccontextmanager
-async def running_server(settings: Settings, core: Core, *, shared_port: bool = False) -> AsyncIterator[RpcServer]:
-    """Serves `core` while the context lasts; ends gracefully."""
+async def running_server(
+    settings: Settings, core: Core, *, listen: Listen = Listen.AT_ONCE, stop: asyncio.Event | None = None
+) -> AsyncIterator[RpcServer]:
+    """Serves `core` while the context lasts; ends gracefully. Other processes share the port unless it is AT_ONCE.
+
+    Where `stop` is set before it is time to listen, it never does.
+    """
     server: RpcServer | None = None
 
     def on_change(usable: bool) -> None:
@@ -211,15 +230,20 @@ async def running_server(settings: Settings, core: Core, *, shared_port: bool = 
     )
     mtls = settings.authn.mtls
     certificates = CertificatePort(mtls.port, core.trust) if mtls is not None and core.trust is not None else None
+    shared_port = listen is not Listen.AT_ONCE
     server = RpcServer(settings.server, guard, services, shared_port=shared_port, certificates=certificates)
+    check_certificate(settings.server.tls_cert_file, settings.server.tls_key_file)  # Said now, and not after the wait.
     await core.ledger.open()
-    await server.start()
     tasks = [
         asyncio.create_task(sync.run(), name="state-sync"),
         asyncio.create_task(recorder.refusals.run(), name="refusals"),
         asyncio.create_task(_follow_ledger(core.ledger, server), name="ledger-health"),
     ]
     try:
+        if listen is Listen.AT_ONCE or await _first_of(
+            sync.ready if listen is Listen.ONCE_READY else sync.attempted, stop
+        ):
+            await server.start()
         yield server
     finally:
         await server.stop()
@@ -227,6 +251,17 @@ async def running_server(settings: Settings, core: Core, *, shared_port: bool = 
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await recorder.close()
+
+
+async def _first_of(wanted: asyncio.Event, stop: asyncio.Event | None) -> bool:
+    """Waits for either; returns whether `wanted` is set."""
+    waiting = [asyncio.create_task(event.wait()) for event in (wanted, stop) if event is not None]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+    return wanted.is_set()
 
 
 async def _follow_ledger(ledger: Ledger, server: RpcServer) -> None:
@@ -239,16 +274,17 @@ async def _follow_ledger(ledger: Ledger, server: RpcServer) -> None:
             server.set_recording(known)
 
 
-async def serve(settings: Settings, *, stop: asyncio.Event | None = None, shared_port: bool = False) -> None:
+async def serve(settings: Settings, *, stop: asyncio.Event | None = None, listen: Listen = Listen.AT_ONCE) -> None:
     """Serves until SIGTERM, SIGINT or `stop`. Raises ConfigurationError where it cannot start."""
     stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     log = structlog.get_logger()
-    async with open_core(settings) as core, running_server(settings, core, shared_port=shared_port):
+    async with open_core(settings) as core, running_server(settings, core, listen=listen, stop=stop):
         leave_start_to_rest()
-        log.info("listening", host=settings.server.host, port=settings.server.port, version=__version__)
+        if not stop.is_set():
+            log.info("listening", host=settings.server.host, port=settings.server.port, version=__version__)
         await stop.wait()
         log.info("stopping", grace_seconds=settings.server.grace_seconds)
     log.info("stopped")

@@ -24,9 +24,11 @@ from valetkey_broker.model import Event, EventKind, InvalidFieldError
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_broker.recording import Changes
 from valetkey_broker.settings import Settings, check_certificate, load_settings
-from valetkey_broker.supervisor import EXIT_CONFIGURATION, Supervisor, only_broker_on, watch_lifeline
+from valetkey_broker.supervisor import EXIT_CONFIGURATION, Supervisor, only_broker_on, replaces_another, watch_lifeline
 
 T = TypeVar("T")
+CHECK_STATE = "check-state"
+"""Who repairs what `check-state` found: nobody that could be authenticated."""
 # Of the distribution valetkey-devstack, which a server does without.
 _DEVSTACK_COMMAND = "valetkey_devstack.cli"
 
@@ -82,13 +84,13 @@ def serve(
     if count > 1:
         sys.exit(Supervisor(config, settings.server, count, certificate_port).run())
     with only_broker_on(settings.server, certificate_port):
-        _run(_serve(settings, shared_port=False))
+        _run(_serve(settings, worker=False))
 
 
 @app.command(hidden=True)
 def worker(config: Config) -> None:
     """Serves as one of several workers; `serve --workers` starts these."""
-    _run(_serve(_loaded(config), shared_port=True))
+    _run(_serve(_loaded(config), worker=True))
 
 
 @app.command("check-config")
@@ -131,6 +133,20 @@ def bootstrap(
     with _new_private_file(out) as file:  # Before the key is made: it could be shown nowhere afterwards.
         file.write(_run(_bootstrap(settings, name, timedelta(days=days))) + "\n")
     typer.echo(f"The admin key is in {out}; it is kept nowhere else.", err=True)
+
+
+@app.command("check-state")
+def check_state(
+    config: Config,
+    repair: Annotated[bool, typer.Option(help="Mend what can be mended, on record in the ledger.")] = False,
+) -> None:
+    """Looks in Vault for what is half done: unfinished changes, secrets without their connector and the reverse.
+
+    Exit code 0 where nothing is, or is left; 1 where something is.
+    """
+    settings = load_settings(config)
+    configure_logging(settings.logging.format, settings.logging.level, sys.stderr)
+    sys.exit(1 if _run(_check_state(settings, repair=repair)) else 0)
 
 
 @app.command(
@@ -193,8 +209,9 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
     return uvloop.run(coroutine)
 
 
-async def _serve(settings: Settings, *, shared_port: bool) -> None:
+async def _serve(settings: Settings, *, worker: bool) -> None:
     # gRPC comes in here, in the process that serves: never in the one that starts others.
+    from valetkey_broker.app import Listen  # noqa: PLC0415
     from valetkey_broker.app import serve as serve_app  # noqa: PLC0415
 
     stop = asyncio.Event()
@@ -207,7 +224,10 @@ async def _serve(settings: Settings, *, shared_port: bool) -> None:
             stop.set()
 
         loop.add_reader(lifeline, supervisor_ended)
-    await serve_app(settings, stop=stop, shared_port=shared_port)
+    listen = Listen.AT_ONCE
+    if worker:
+        listen = Listen.ONCE_READY if replaces_another() else Listen.ONCE_VAULT_WAS_TRIED
+    await serve_app(settings, stop=stop, listen=listen)
 
 
 async def _bootstrap(settings: Settings, name: str, life: timedelta) -> str:
@@ -217,14 +237,7 @@ async def _bootstrap(settings: Settings, name: str, life: timedelta) -> str:
         await core.store.open()
         await core.repository.load()
         await core.ledger.open()
-        begun = Event(
-            kind=EventKind.CHANGE_BEGUN,
-            time=core.clock(),
-            request_id=str(uuid.uuid4()),
-            method="valetkey-broker bootstrap",
-            principal=BOOTSTRAP,
-            object=f"api-keys/{name}",
-        )
+        begun = _begun(core.clock(), "valetkey-broker bootstrap", BOOTSTRAP, f"api-keys/{name}")
         try:
             _, secret = await Changes(core.ledger, core.clock).make(begun, partial(core.api_keys.bootstrap, name, life))
         except UnrecordedOutcomeError as error:
@@ -232,3 +245,38 @@ async def _bootstrap(settings: Settings, name: str, life: timedelta) -> str:
             await core.api_keys.revoke(name, revoked_by=BOOTSTRAP)
             raise error.reworded(f"the key {name} was made and revoked again, for {error.message}") from None
         return secret.reveal()
+
+
+async def _check_state(settings: Settings, *, repair: bool) -> int:
+    """Returns how many findings are left."""
+    from valetkey_broker.app import open_core  # noqa: PLC0415
+    from valetkey_broker.state.inspection import Inspection  # noqa: PLC0415
+
+    left = 0
+    async with open_core(settings) as core:
+        await core.store.open()
+        if repair:
+            await core.ledger.open()
+        inspection = Inspection(core.store, core.repository, CHECK_STATE)
+        async for finding in inspection.findings(2 * settings.vault.poll_seconds + 1.0):
+            typer.echo(f"{finding.path}: {finding.what}")
+            if repair and finding.repair is not None:
+                begun = _begun(core.clock(), "valetkey-broker check-state --repair", CHECK_STATE, finding.path)
+                await Changes(core.ledger, core.clock).make(begun, finding.repair)
+                typer.echo("  repaired")
+            else:
+                left += 1
+                typer.echo(f"  {finding.remedy}")
+    typer.echo("Nothing is half done." if not left else f"{left} found; see docs/changes.md.", err=bool(left))
+    return left
+
+
+def _begun(now: float, method: str, principal: str, path: str) -> Event:
+    return Event(
+        kind=EventKind.CHANGE_BEGUN,
+        time=now,
+        request_id=str(uuid.uuid4()),
+        method=method,
+        principal=principal,
+        object=path,
+    )

@@ -25,6 +25,7 @@ _LONGEST_PAUSE_SECONDS = 30.0
 _HEALTHY_AFTER_SECONDS = 30.0
 _TICK_SECONDS = 0.2
 LIFELINE_ENV = "VALETKEY_BROKER_LIFELINE_FD"
+REPLACES_ENV = "VALETKEY_BROKER_REPLACES"
 
 
 @contextlib.contextmanager
@@ -77,6 +78,11 @@ def watch_lifeline() -> int | None:
     return int(value) if value.isdecimal() else None
 
 
+def replaces_another() -> bool:
+    """Tells whether this worker takes the place of one that died, while others serve."""
+    return os.environ.pop(REPLACES_ENV, "") == "1"
+
+
 class Supervisor:
     """Starts N workers as processes of their own, before any gRPC object exists in this one."""
 
@@ -108,7 +114,8 @@ class Supervisor:
             now = time.monotonic()
             for slot in self._slots:
                 if slot.process is None and now >= slot.start_at:
-                    pid = slot.start(self._argv, lifeline)
+                    others = any(other.process is not None for other in self._slots)
+                    pid = slot.start(self._argv, lifeline, beside_others=others)
                     self._log.info("worker started", worker=slot.index, pid=pid)
                 elif slot.process is not None and (code := slot.process.poll()) is not None:
                     if code == EXIT_CONFIGURATION:
@@ -148,9 +155,10 @@ class _Slot:
         self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         self._died_young = False
 
-    def start(self, argv: list[str], lifeline: int) -> int:
+    def start(self, argv: list[str], lifeline: int, *, beside_others: bool) -> int:
         """Starts the worker and returns its process id."""
-        environment = {**os.environ, LIFELINE_ENV: str(lifeline)}
+        replaces = beside_others and self._started_at > 0
+        environment = {**os.environ, LIFELINE_ENV: str(lifeline), REPLACES_ENV: "1" if replaces else ""}
         self.process = subprocess.Popen(argv, env=environment, pass_fds=(lifeline,), stdin=subprocess.DEVNULL)
         self._started_at = time.monotonic()
         return self.process.pid

@@ -41,6 +41,7 @@ async def test_signal_ends_it(tmp_path: Path, bao: OpenBao, workers: int, number
     """SIGTERM and Ctrl-C end a broker that serves: exit 0, within the grace period, everything said and closed."""
     with serving(write_config(tmp_path, bao.settings()), "--workers", str(workers)) as broker:
         await broker.logged("serving", workers)
+        await broker.logged("listening", workers)
         assert await broker.healthy()
         pids = list(broker.workers().values())
         started = time.monotonic()
@@ -75,7 +76,7 @@ async def test_signal_before_vault_answers(tmp_path: Path, workers: str) -> None
 async def test_both_workers_serve_and_a_dead_one_is_replaced(tmp_path: Path, bao: OpenBao) -> None:
     """Two processes listen on the one port; one that dies is replaced, which the log says; the other serves on."""
     with serving(write_config(tmp_path, bao.settings()), "--workers", "2") as broker:
-        await broker.logged("serving", 2)
+        await broker.logged("listening", 2)
         before = broker.workers()
         assert sorted(before) == [0, 1]
         assert all(listens(pid, broker.port) for pid in before.values())
@@ -83,7 +84,7 @@ async def test_both_workers_serve_and_a_dead_one_is_replaced(tmp_path: Path, bao
         (died,) = await broker.logged("worker died; replacing it")
         assert (died["worker"], died["exit_code"]) == (0, -signal.SIGKILL)
         assert await answered(broker)
-        await broker.logged("serving", 3)
+        await broker.logged("listening", 3)
         after = broker.workers()
         assert after[1] == before[1]
         assert after[0] != before[0]
@@ -92,10 +93,36 @@ async def test_both_workers_serve_and_a_dead_one_is_replaced(tmp_path: Path, bao
         assert await broker.ended(within=5) == 0
 
 
+async def test_a_replaced_worker_waits_for_vault_before_it_takes_calls(tmp_path: Path, bao: OpenBao) -> None:
+    """A worker lost while Vault hangs costs no caller: the other serves them all from memory until the new one can."""
+    with serving(write_config(tmp_path, bao.settings(timeout_seconds=1.0)), "--workers", "2") as broker:
+        await broker.logged("listening", 2)
+        bao.freeze()
+        try:
+            os.kill(broker.workers()[0], signal.SIGKILL)
+            await broker.logged("worker started", 3)
+            await broker.logged("Vault is not usable yet; trying again")
+            assert not listens(broker.workers()[0], broker.port)
+            assert all([await broker.healthy() for _ in range(20)])
+        finally:
+            bao.thaw()
+        await broker.logged("listening", 3)
+        assert all([await broker.healthy() for _ in range(20)])
+        broker.send(signal.SIGTERM)
+        assert await broker.ended(within=5) == 0
+
+
+async def test_workers_without_vault_answer_all_the_same(tmp_path: Path) -> None:
+    """At a first start nobody else serves: with Vault away the workers are there to say so, and not a closed port."""
+    with serving(write_config(tmp_path), "--workers", "2") as broker:
+        await broker.logged("listening", 2)
+        assert not await broker.healthy()
+
+
 async def test_workers_end_with_their_supervisor(tmp_path: Path, bao: OpenBao) -> None:
     """Killing the supervisor leaves no orphans: the workers see it, finish their calls, and free the port."""
     with serving(write_config(tmp_path, bao.settings()), "--workers", "2") as broker:
-        await broker.logged("serving", 2)
+        await broker.logged("listening", 2)
         pids = list(broker.workers().values())
         broker.send(signal.SIGKILL)
         await gone(pids, seconds=5)

@@ -200,3 +200,42 @@ async def test_a_delete_that_races_a_create_takes_nothing_of_the_new_one(head_st
         assert created[0].reason is Reason.CONNECTOR_EXISTS
         assert late.memory.connectors == {}
         assert await _readable_secrets(store) == []
+
+
+async def test_credentials_are_read_ahead() -> None:
+    """Every worker can issue with Vault away: it has read the credentials of connectors old, new and changed."""
+    store = FakeStateStore()
+    writer, started_before = Replica(store), Replica(store)
+    old = await _create(writer, "old")
+    await started_before.repository.refresh()
+    new = await _create(writer, "new")
+    await started_before.repository.refresh()
+    started_later = Replica(store)
+    await started_later.repository.load()
+    for replica in (started_before, started_later):
+        await replica.repository.credentials_read()
+    store.fail_with = BrokerError(Reason.VAULT_UNAVAILABLE, "away")
+    for replica in (writer, started_before, started_later):
+        for connector in (old, new):
+            assert await _secret(replica, connector) == PLANTED
+
+
+async def test_what_was_not_read_ahead_is_tried_again() -> None:
+    """Vault away at that very moment: the next poll reads it; one that Vault lost is not asked for at each poll."""
+    store = FakeStateStore()
+    connector = await _create(Replica(store))
+    await _create(Replica(store), "lost")
+    await store.destroy("credentials/lost", [1])
+    replica = Replica(store)
+    await replica.repository.load()
+    store.fail_with = BrokerError(Reason.VAULT_UNAVAILABLE, "away")
+    await replica.repository.credentials_read()
+    store.fail_with = None
+    await replica.repository.refresh()
+    await replica.repository.credentials_read()
+    store.calls.clear()
+    await replica.repository.refresh()
+    await replica.repository.credentials_read()
+    assert store.calls["read"] == 1
+    store.fail_with = BrokerError(Reason.VAULT_UNAVAILABLE, "away")
+    assert await _secret(replica, connector) == PLANTED

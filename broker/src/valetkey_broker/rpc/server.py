@@ -51,6 +51,7 @@ class RpcServer:
         self._health = Health()
         self._serving = False
         self._recording = True
+        self._started = False
         self._stopping = False
         self._news: set[asyncio.Task[None]] = set()
         self._names = ("", *(service.name for service in services))
@@ -66,13 +67,17 @@ class RpcServer:
         self._server.add_generic_rpc_handlers((guard,))
 
     async def start(self) -> None:
-        """Binds and starts to serve. Raises ConfigurationError where the port is taken or the certificate is bad."""
+        """Binds and starts to serve. Raises ConfigurationError where the port is taken or the certificate is bad.
+
+        Until then the port knows nothing of this server: whoever connects is another worker's.
+        """
         await self._announce()
         self._listen(self._settings.address, server_credentials(self._settings), "server.port")
         if self._certificates is not None:
             credentials = client_verifying_credentials(self._settings, self._certificates.trust)
             self._listen(address(self._settings, self._certificates.port), credentials, "authn.mtls.port")
         await self._server.start()
+        self._started = True
 
     def _listen(self, where: str, credentials: grpc.ServerCredentials, setting: str) -> None:
         try:
@@ -98,6 +103,8 @@ class RpcServer:
     async def stop(self) -> None:
         """Says NOT_SERVING, takes no new calls, and lets those in flight finish within the grace period."""
         self._stopping = True
+        if not self._started:
+            return
         await self._announce()
         for service in self._services:
             service.end()

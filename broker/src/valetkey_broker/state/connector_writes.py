@@ -49,13 +49,24 @@ class ConnectorWrites:
 
         Where there is no connector, it destroys what secrets an earlier version of the broker left under the name.
         """
+        if not await self._delete(name, deleted_by):
+            raise connector_not_found(name)
+
+    async def destroy_orphans(self, name: str, destroyed_by: str) -> None:
+        """Destroys the secrets under a name that no connector has. Raises CONNECTOR_EXISTS where one has it by now."""
+        await self._delete(name, destroyed_by, only_orphans=True)
+
+    async def _delete(self, name: str, deleted_by: str, *, only_orphans: bool = False) -> bool:
+        """Returns whether there was a connector."""
         path = _path(name)
         there = True
 
-        async def prepare() -> Plan:
+        async def prepare() -> Plan | None:
             nonlocal there
             document, expected = await read_for_cas(self._store, path)
             there = _live(document)
+            if there and only_orphans:
+                raise connector_exists(name)
             newest = await self._store.newest(credential_path(path))
             if document is None or not there:
                 buried = document.data.get("credential_version") if document is not None else 0
@@ -63,14 +74,13 @@ class ConnectorWrites:
                     await self._store.destroy(credential_path(path), range(1, newest + 1))
                     if document is not None:
                         await self._announce(path)
-                    raise connector_not_found(name)
+                    return None
             tombstone = {"deleted": True, "deleted_by": deleted_by, "credential_version": newest}
             return Plan(kind=UNREGISTER, expected=expected, details={"document": tombstone, "credential": newest})
 
         if not await self._writes.make(path, prepare):
             raise changed_by_others(path)
-        if not there:
-            raise connector_not_found(name)
+        return there
 
     async def drop_signing_keys(self, name: str, at: int) -> Connector:
         """Has every replica drop the signing keys that began before `at` (Unix seconds). Raises CONNECTOR_NOT_FOUND."""

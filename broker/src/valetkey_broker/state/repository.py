@@ -89,6 +89,11 @@ class StateRepository(StateMirror):
         return await self._connector_writes.drop_signing_keys(name, at)
 
     @whole
+    async def destroy_orphans(self, name: str, destroyed_by: str) -> None:
+        """Destroys the secrets under a name that no connector has. Raises CONNECTOR_EXISTS where one has it by now."""
+        await self._connector_writes.destroy_orphans(name, destroyed_by)
+
+    @whole
     async def create_api_key(self, key: ApiKey) -> ApiKey:
         """Stores a new API key and returns it. Raises API_KEY_EXISTS where the name is taken.
 
@@ -168,26 +173,22 @@ class StateRepository(StateMirror):
         there: ApiKey | Grant | None = None
         version = 0
 
-        async def prepare() -> Plan:
+        async def prepare() -> Plan | None:
             nonlocal there, version
             document, expected = await read_for_cas(self._store, path)
             if document is not None and not is_tombstone(document.data):
                 await self._announce_again(path)
                 with contextlib.suppress(KeyError, TypeError, ValueError):  # Edited by hand: then it is another.
                     there = same(document)
-                raise taken
+                if there is None:
+                    raise taken
+                return None
             version = expected + 1
             return self._put(path, data, expected)
 
-        try:
-            made = await self._writes.make(path, prepare)
-        except BrokerError:
-            if there is None:
-                raise
-            return there, version
-        if not made:
+        if not await self._writes.make(path, prepare):
             raise taken
-        return None, version
+        return there, version
 
     async def _undone_since(self, document: Document, path: str, version: int) -> bool:
         """Tells whether a document says what it said in an earlier version: undoing a change counts its version up."""

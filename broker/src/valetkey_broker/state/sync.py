@@ -34,6 +34,10 @@ class StateSync:
         self._current_at: float | None = None
         self._usable = False
         self._polled = asyncio.Event()
+        self.attempted = asyncio.Event()
+        """Set once Vault was tried for the first time, whatever came of it."""
+        self.ready = asyncio.Event()
+        """Set once everything was read that requests are answered from, credentials included."""
 
     def require_usable(self) -> None:
         """Raises BrokerError while nothing was loaded yet, or memory is older than the settings allow."""
@@ -94,7 +98,11 @@ class StateSync:
                 self._log.error("Vault is not usable yet; trying again", problem=type(error).__qualname__)
             else:
                 self._succeeded()
+                await self._repository.credentials_read()
+                self.ready.set()
                 return
+            finally:
+                self.attempted.set()
             await asyncio.sleep(pauses.next())
 
     def _succeeded(self) -> None:

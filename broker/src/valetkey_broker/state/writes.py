@@ -48,15 +48,17 @@ class Writes:
         self._told: set[str] = set()
         self._log = structlog.get_logger()
 
-    async def make(self, path: str, prepare: Callable[[], Awaitable[Plan]]) -> bool:
+    async def make(self, path: str, prepare: Callable[[], Awaitable[Plan | None]]) -> bool:
         """Makes the change of `path` that `prepare` plans, after looking at what is there; it may be called again.
 
-        Returns False where somebody changed the path after `prepare` looked at it. Raises what `prepare` raises; and
-        VAULT_UNAVAILABLE where the change was not made, or, with Vault away, where nobody knows yet: then it is settled
-        as soon as Vault is back.
+        Where it plans none, nothing is to be done. Returns False where somebody changed the path after `prepare` looked
+        at it. Raises what `prepare` raises; and VAULT_UNAVAILABLE where the change was not made, or, with Vault away,
+        where nobody knows yet: then it is settled as soon as Vault is back.
         """
         while True:
             plan = await prepare()
+            if plan is None:
+                return True
             intent = Intent(
                 id=str(uuid.uuid4()),
                 kind=plan.kind,

@@ -1,0 +1,93 @@
+"""What `check-state` finds: everything that a dead broker, of this version or an earlier one, may have left."""
+
+from support.core import PLANTED, Replica, make_connector
+from support.crashes import CHANGES, CONNECTOR, check_whole, die_during
+from support.fake_store import FakeStateStore
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.state.inspection import Finding, Inspection
+
+_PATH = f"credentials/{CONNECTOR.name}"
+_REGISTER, _UNREGISTER = CHANGES[0], CHANGES[2]
+
+
+async def _found(replica: Replica, *, repair: bool = False) -> list[Finding]:
+    inspection = Inspection(replica.store, replica.repository, "check-state")
+    found = [finding async for finding in inspection.findings(0.01)]
+    for finding in found if repair else ():
+        if finding.repair is not None:
+            await finding.repair()
+    return found
+
+
+async def test_nothing_is_found_where_all_is_well() -> None:
+    """Connectors that are used, deleted, and made anew are no finding."""
+    replica = Replica()
+    await _REGISTER.make(replica)
+    assert await _found(replica) == []
+    await _UNREGISTER.make(replica)
+    assert await _found(replica) == []
+    await _REGISTER.make(replica)
+    assert await _found(replica) == []
+
+
+async def test_a_secret_without_a_connector_is_found_and_destroyed() -> None:
+    """What an earlier version left when it was killed while registering."""
+    replica = Replica()
+    await replica.store.write(_PATH, {"client_secret": PLANTED}, expected=0)
+    (found,) = await _found(replica, repair=True)
+    assert (found.path, found.what) == (_PATH, "holds 1 secret(s) that no connector uses")
+    assert PLANTED not in f"{found}"
+    await check_whole(replica.store)
+    assert await _found(replica) == []
+
+
+async def test_a_secret_that_outlived_its_connector_is_found_and_destroyed() -> None:
+    """What an earlier version left when it was killed between the tombstone and the destruction."""
+    replica = Replica()
+    await _REGISTER.make(replica)
+    tombstone = {"deleted": True, "deleted_by": "key:ops", "credential_version": 1}
+    await replica.store.write(f"connectors/{CONNECTOR.name}", tombstone, expected=1)
+    (found,) = await _found(replica, repair=True)
+    assert found.path == _PATH
+    await check_whole(replica.store)
+
+
+async def test_a_connector_whose_secret_is_gone_is_found() -> None:
+    """Only people have the secret: it is named with what to do, and nothing is deleted for them."""
+    replica = Replica()
+    await _REGISTER.make(replica)
+    await replica.store.destroy(_PATH, [1])
+    (found,) = await _found(replica, repair=True)
+    assert (found.path, found.repair) == (f"connectors/{CONNECTOR.name}", None)
+    assert f"valetkey service-connector delete {CONNECTOR.name}" in found.remedy
+    assert await replica.store.newest(f"connectors/{CONNECTOR.name}") == 1
+
+
+async def test_an_unfinished_change_is_found_and_settled() -> None:
+    """Where no broker runs that would settle it by itself."""
+    store = FakeStateStore()
+    await _REGISTER.prepare(Replica(store))
+    await die_during(_REGISTER, store, 1, effect=True)
+    replica = Replica(store, abandoned_seconds=0.0)
+    (found,) = await _found(replica, repair=True)
+    assert (found.path, found.what) == (_REGISTER.path, "a change (register) was begun and nobody works on it")
+    await check_whole(store)
+    assert await _found(replica) == []
+
+
+async def test_a_repair_never_deletes_a_connector() -> None:
+    """Somebody registers the name between the look and the repair: theirs stands."""
+    replica = Replica()
+    await replica.store.write(_PATH, {"client_secret": PLANTED}, expected=0)
+    inspection = Inspection(replica.store, replica.repository, "check-state")
+    (found,) = [finding async for finding in inspection.findings(0.01)]
+    await _REGISTER.make(replica)
+    assert found.repair is not None
+    try:
+        await found.repair()
+    except BrokerError as error:
+        assert error.reason is Reason.CONNECTOR_EXISTS  # noqa: PT017 (what matters comes after)
+    connector = replica.memory.connectors[CONNECTOR.name]
+    document = await replica.store.read(_PATH, connector.credential_version)
+    assert document is not None
+    assert make_connector().name == connector.name

@@ -13,7 +13,7 @@ import uvloop
 
 from bench.scene import LocalKeyCloud, Place, filled_store, new_connector, new_grant, server_settings
 from valetkey.v1 import token_service_pb2, token_service_pb2_grpc
-from valetkey_broker.app import Listen, leave_start_to_rest, open_core, running_server
+from valetkey_broker.app import Listen, freeze_startup_objects, open_core, running_server
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_broker.rpc.server import server_options
 from valetkey_broker.rpc.tls_credentials import server_credentials
@@ -43,7 +43,7 @@ async def serve_echo(settings: Settings, message: token_service_pb2.IssueTokenRe
     token_service_pb2_grpc.add_TokenServiceServicer_to_server(Echo(message), server)
     server.add_secure_port(f"{settings.server.host}:{settings.server.port}", server_credentials(settings.server))
     await server.start()
-    leave_start_to_rest()
+    freeze_startup_objects()
     await stop.wait()
     await server.stop(1)
 
@@ -57,7 +57,7 @@ async def serve_broker(settings: Settings, stop: asyncio.Event, *, shared_port: 
         await core.grants.create(new_grant(), created_by="bench")
         listen = Listen.ONCE_VAULT_WAS_TRIED if shared_port else Listen.AT_ONCE
         async with running_server(settings, core, listen=listen):
-            leave_start_to_rest()
+            freeze_startup_objects()
             await stop.wait()
 
 

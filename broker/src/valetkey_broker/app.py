@@ -44,7 +44,7 @@ from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
 from valetkey_broker.state.sync import StateSync
 
-_LEDGER_LOOK_SECONDS = 1.0
+_LEDGER_CHECK_SECONDS = 1.0
 # Who shows no sign of life between two polls is taken for dead; but not where polls come quicker than that.
 _LEAST_ABANDONED_SECONDS = 0.8
 
@@ -268,7 +268,7 @@ async def _follow_ledger(ledger: Ledger, server: RpcServer) -> None:
     """Lets health say within a second or so that the ledger cannot be written, and that it can again."""
     known = True
     while True:
-        await asyncio.sleep(_LEDGER_LOOK_SECONDS)
+        await asyncio.sleep(_LEDGER_CHECK_SECONDS)
         if ledger.healthy() != known:
             known = not known
             server.set_recording(known)
@@ -282,7 +282,7 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None, listen
         loop.add_signal_handler(number, stop.set)
     log = structlog.get_logger()
     async with open_core(settings) as core, running_server(settings, core, listen=listen, stop=stop):
-        leave_start_to_rest()
+        freeze_startup_objects()
         if not stop.is_set():
             log.info("listening", host=settings.server.host, port=settings.server.port, version=__version__)
         await stop.wait()
@@ -290,7 +290,7 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None, listen
     log.info("stopped")
 
 
-def leave_start_to_rest() -> None:
+def freeze_startup_objects() -> None:
     """Leaves what was made until now, mostly modules, out of later garbage collections.
 
     Going through all of it halts every call for some 75 ms, again and again under load; see docs/performance.md.

@@ -165,7 +165,7 @@ async def test_cas_change_without_a_restart(tmp_path: Path) -> None:
         async with server.channel(server.certificates, old.issue()) as open_before:
             assert await ask(open_before) == WORKLOAD
             bundle.write_bytes(new.pem)
-            server.trust._bundle._looked_at = 0.0
+            server.trust._bundle._checked_at = 0.0
             assert await server.name(server.certificates, svid=new.issue()) == WORKLOAD
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await ask(open_before)

@@ -22,7 +22,7 @@ async def issuer(tmp_path: Path) -> AsyncIterator[IssuerServer]:
 def source(issuer: IssuerServer, **options: Any) -> HttpKeySource:
     """Returns a source that trusts the issuer's CA."""
     return HttpKeySource(
-        issuer.url, **{"ca_file": issuer.ca_file, "timeout_seconds": 2.0, "look_seconds": 0.0, **options}
+        issuer.url, **{"ca_file": issuer.ca_file, "timeout_seconds": 2.0, "check_seconds": 0.0, **options}
     )
 
 
@@ -185,7 +185,7 @@ async def test_issuer_behind_a_proxy(issuer: IssuerServer, monkeypatch: pytest.M
 async def test_keys_from_a_file(tmp_path: Path) -> None:
     """A changed file is read anew; one that was never good is an error that names it."""
     file = tmp_path / "jwks.json"
-    keys = FileKeySource(file, look_seconds=0.0)
+    keys = FileKeySource(file, check_seconds=0.0)
     with pytest.raises(KeySourceError, match=r"jwks\.json: cannot be read: No such file"):
         await keys.fetch()
     file.write_text("{")
@@ -201,7 +201,7 @@ async def test_keys_of_a_file_that_went_bad(tmp_path: Path, ruin: str | None) ->
     """A file that is missing, half-written or no JWKS leaves the last good keys in use, and an error in the log."""
     file = tmp_path / "jwks.json"
     file.write_text('{"keys": []}')
-    keys = FileKeySource(file, look_seconds=0.0)
+    keys = FileKeySource(file, check_seconds=0.0)
     await keys.fetch()
     with capture_logs() as lines:
         if ruin is None:

@@ -136,7 +136,7 @@ async def test_vault_that_is_away_at_the_start(tmp_path: Path, bao: OpenBao) -> 
     with serving(write_config(tmp_path, bao.settings())) as broker:
         lines = await broker.logged("Vault is not usable yet; trying again", 2)
         assert {line["cause"] for line in lines} == {"unreachable"}
-        assert "vault.address" in lines[0]["problem"]
+        assert "vault.address" in lines[0]["error"]
         assert not await broker.healthy()
         assert broker.process.poll() is None
         await bao.restart()
@@ -153,7 +153,7 @@ async def test_vault_that_refuses_the_login(tmp_path: Path, bao: OpenBao) -> Non
         with serving(config) as broker:
             line = (await broker.logged("Vault is not usable yet; trying again"))[0]
             assert line["cause"] == "login refused"
-            assert "vault.secret_id_file" in line["problem"]
+            assert "vault.secret_id_file" in line["error"]
             bao.secret_id_file.write_text(good)
             await broker.logged("serving")
             assert "PLANTED" not in broker.out.read_text() + broker.said

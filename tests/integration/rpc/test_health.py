@@ -39,7 +39,7 @@ async def test_not_serving_before_vault_answers(log: Log, tmp_path: Path) -> Non
             assert not await broker.healthy(service)
         await eventually(lambda: bool(log.events("Vault is not usable yet; trying again")))
         line = log.events("Vault is not usable yet; trying again")[0]
-        assert (line["cause"], line["problem"]) == ("unreachable", AWAY.message)
+        assert (line["cause"], line["error"]) == ("unreachable", AWAY.message)
         store.fail_with = None
         await broker.ready()
         for service in SERVICE_NAMES:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from support.core import NOW, FakeClock, Replica, make_api_key
-from valetkey_broker.authn.api_key import ApiKeyVerifier
 from valetkey_broker.authn.api_key_admin import MAX_LIFE, ApiKeyAdmin
+from valetkey_broker.authn.api_key_verifier import ApiKeyVerifier
 from valetkey_broker.authn.roles import RoleBindings
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import InvalidFieldError, Role

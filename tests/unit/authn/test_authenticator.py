@@ -12,8 +12,8 @@ from support.oidc import ISSUER, SUBJECT, Signer, claims, mint
 from support.oidc_verifier import Oidc
 from support.refusals import problem, refusal
 from support.spiffe import DOMAIN, WORKLOAD, SpiffeCa
-from valetkey_broker.authn import api_key
-from valetkey_broker.authn.api_key import ApiKeyVerifier
+from valetkey_broker.authn import api_key_verifier
+from valetkey_broker.authn.api_key_verifier import ApiKeyVerifier
 from valetkey_broker.authn.authenticator import CompositeAuthenticator
 from valetkey_broker.authn.mtls import MtlsVerifier
 from valetkey_broker.authn.roles import RoleBindings
@@ -205,7 +205,7 @@ async def test_withdrawn_ca_ends_what_it_began(callers: Callers) -> None:
     new = SpiffeCa(now=datetime.fromtimestamp(NOW, UTC))
     for bundle, expected in ((callers.ca.pem + new.pem, "good"), (new.pem, "ended")):
         callers.ca_file.write_bytes(bundle)
-        callers.trust._bundle._looked_at = 0.0
+        callers.trust._bundle._checked_at = 0.0
         assert callers.standing(principal) == expected
 
 
@@ -249,4 +249,4 @@ async def test_lookup_compares_digests_only() -> None:
         with pytest.raises(Exception, match="unknown or revoked"):
             verifier.verify(wrong)
         assert asked.pop() == hashlib.sha256(wrong.encode()).digest()
-    assert "reveal" not in inspect.getsource(api_key)
+    assert "reveal" not in inspect.getsource(api_key_verifier)

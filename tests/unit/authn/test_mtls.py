@@ -141,11 +141,11 @@ def test_remembered_certificate_goes_with_its_ca(mtls: Mtls) -> None:
     chain = mtls.ca.issue().chain
     mtls.verifier.verify(chain)
     mtls.file.write_bytes(mtls.ca.pem + new.pem)
-    mtls.trust._bundle._looked_at = 0.0
+    mtls.trust._bundle._checked_at = 0.0
     mtls.verifier.verify(chain)
     mtls.verifier.verify(new.issue().chain)
     mtls.file.write_bytes(new.pem)
-    mtls.trust._bundle._looked_at = 0.0
+    mtls.trust._bundle._checked_at = 0.0
     assert mtls.problem(chain) == ("CREDENTIALS_INVALID", "chain")
 
 
@@ -153,7 +153,7 @@ def test_broken_bundle_keeps_the_last_good_one(mtls: Mtls) -> None:
     """A half-written or missing file does not lock everybody out."""
     for ruin in (lambda: mtls.file.write_bytes(b"half"), mtls.file.unlink):
         ruin()
-        mtls.trust._bundle._looked_at = 0.0
+        mtls.trust._bundle._checked_at = 0.0
         mtls.verifier.verify(mtls.ca.issue().chain)
 
 
@@ -162,7 +162,7 @@ def test_bundle_is_looked_at_now_and_then_only(mtls: Mtls) -> None:
     first = mtls.trust.current()
     mtls.file.write_bytes(SpiffeCa().pem)
     assert mtls.trust.current() is first
-    mtls.trust._bundle._looked_at = 0.0
+    mtls.trust._bundle._checked_at = 0.0
     assert mtls.trust.current() is not first
 
 

@@ -27,7 +27,7 @@ from support.core import (
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger, ledger_down
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
-from valetkey_broker.authn.api_key import ApiKeyVerifier
+from valetkey_broker.authn.api_key_verifier import ApiKeyVerifier
 from valetkey_broker.authn.roles import RoleBindings
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.connectors.cloud_questions import CloudQuestions

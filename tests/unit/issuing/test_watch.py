@@ -73,7 +73,7 @@ class World:
             standing=lambda _caller: self.standing,
             admit=self._admit,
             clock=self.clock,
-            look_seconds=0.002,
+            check_seconds=0.002,
         )
         self.connector = make_connector()
         self.memory.put_connector(self.connector)

@@ -24,7 +24,7 @@ def test_file_is_all_that_is_trusted(tmp_path: Path, pem: bytes) -> None:
 
 def test_without_a_file_the_system_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a CA file the system's CAs are used, once and for all."""
-    trust = trusted_cas("the CAs", "x.ca_file", None, look_seconds=0.0)
+    trust = trusted_cas("the CAs", "x.ca_file", None, check_seconds=0.0)
     context = trust.current()
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert trust.current() is context
@@ -48,7 +48,7 @@ def test_what_is_no_bundle(tmp_path: Path, ruin: bytes) -> None:
 def test_bundle_cut_anywhere_leaves_the_old_one(tmp_path: Path, pem: bytes, left: float) -> None:
     """A bundle whose writer is not done is not used, though its first certificates are whole."""
     file = tmp_path / "ca.pem"
-    trust = trusted_cas("the CAs", "x.ca_file", file, look_seconds=0.0)
+    trust = trusted_cas("the CAs", "x.ca_file", file, check_seconds=0.0)
     first = trust.current()
     whole = pem + pem
     file.write_bytes(whole[: int(len(whole) * left)] if left != 0.5 else pem + b"-----BEGIN CERT")

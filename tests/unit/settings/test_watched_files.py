@@ -81,10 +81,10 @@ def way(request: pytest.FixtureRequest, tmp_path: Path) -> InPlace:
     return made
 
 
-def watched(way: InPlace, look_seconds: float = 0.0) -> WatchedFiles[tuple[str, str]]:
+def watched(way: InPlace, check_seconds: float = 0.0) -> WatchedFiles[tuple[str, str]]:
     """Returns the pair in the folder, looked at at every call unless told otherwise."""
     return WatchedFiles(
-        "the pair", {name: way.folder / name for name in ("cert", "key")}, pair, look_seconds=look_seconds
+        "the pair", {name: way.folder / name for name in ("cert", "key")}, pair, check_seconds=check_seconds
     )
 
 
@@ -203,7 +203,7 @@ def test_permissions_set_right_are_enough(tmp_path: Path, monkeypatch: pytest.Mo
 def test_nothing_good_yet(tmp_path: Path) -> None:
     """Where there was never a good file, the error says which one it is; the next good one is used."""
     way = InPlace(tmp_path)
-    files = watched(way, look_seconds=60.0)
+    files = watched(way, check_seconds=60.0)
     with pytest.raises(ConfigurationError, match=rf"cert: {tmp_path}/cert: cannot be read: No such file"):
         files.current()
     way.put(cert="cert-1", key="key-1")
@@ -222,7 +222,7 @@ def test_files_are_looked_at_now_and_then_only(tmp_path: Path) -> None:
     """Who asks at every call costs one look a second, not one for each."""
     way = InPlace(tmp_path)
     way.put(cert="cert-1", key="key-1")
-    files = watched(way, look_seconds=60.0)
+    files = watched(way, check_seconds=60.0)
     first = files.current()
     way.put(cert="cert-2", key="key-2")
     assert files.current() is first

@@ -105,7 +105,7 @@ async def test_failed_login_that_nobody_waits_for_is_no_noise(client: FakeClient
     client.gate.set()
     with pytest.raises(asyncio.CancelledError):
         await caller
-    await until(lambda: not login._logins.keys())
+    await login._logins.settle()
     assert await login.ensure() == 1
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from valetkey_broker.authn.api_key import PREFIX, ApiKeyVerifier
+from valetkey_broker.authn.api_key_verifier import PREFIX, ApiKeyVerifier
 from valetkey_broker.authn.claims import ClaimRules
 from valetkey_broker.authn.issuer_keys import KeyRing
 from valetkey_broker.authn.mtls import MtlsVerifier

@@ -122,7 +122,7 @@ class KeyRing:
             keys = read_jwks(await self._source.fetch())
         except KeySourceError as error:
             self._failed = True
-            self._log.warning("cannot get the keys of an issuer", issuer=self._issuer, problem=str(error))
+            self._log.warning("cannot get the keys of an issuer", issuer=self._issuer, error=str(error))
         except Exception as error:  # noqa: BLE001 (whatever it was, callers are told that the keys are not there)
             self._failed = True
             self._log.error("cannot get the keys of an issuer", issuer=self._issuer, error=type(error).__name__)

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.x509.verification import Store
 
 from valetkey_broker.errors import ConfigurationError
-from valetkey_broker.settings import LOOK_SECONDS, WatchedFiles
+from valetkey_broker.settings import CHECK_SECONDS, WatchedFiles
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,11 +22,11 @@ class Bundle:
 class TrustBundles:
     """Follows the CA files (PEM), as SPIRE and cert-manager rotate them. May be asked from any thread."""
 
-    def __init__(self, files: Mapping[str, Path], *, look_seconds: float = LOOK_SECONDS) -> None:
+    def __init__(self, files: Mapping[str, Path], *, check_seconds: float = CHECK_SECONDS) -> None:
         """Raises ConfigurationError where a file does not hold certificates."""
         self._files = dict(files)
         self._bundle = WatchedFiles(
-            "the CAs of client certificates", self._files, self._made, look_seconds=look_seconds
+            "the CAs of client certificates", self._files, self._made, check_seconds=check_seconds
         )
         self._bundle.current()
 

@@ -126,9 +126,9 @@ class Explainer:
             value = principal.attributes.get(name)
             has = f"it is {shown(value)}" if value is not None else "there is none"
             reasons.append(f"it needs the attribute {name} to be {pattern.text}; {has}")
-        if problem := self._connector_problem(grant, question, for_all=for_all):
+        if error := self._connector_error(grant, question, for_all=for_all):
             distance += _ELSEWHERE
-            reasons.append(problem)
+            reasons.append(error)
         if not grant.admits_container(resource.container):
             distance += _ELSEWHERE
             containers = _some([pattern.text for pattern in grant.grant.containers])
@@ -144,7 +144,7 @@ class Explainer:
             reasons.append(f"it ended at {datetime.fromtimestamp(grant.expires, UTC).isoformat(timespec='seconds')}")
         return distance, reasons
 
-    def _connector_problem(self, grant: CompiledGrant, question: Question, *, for_all: bool) -> str:
+    def _connector_error(self, grant: CompiledGrant, question: Question, *, for_all: bool) -> str:
         wanted = question.connector
         if wanted and all(granted.name != wanted for granted in grant.grant.connectors):
             return f"it is for the connectors {_some([g.name for g in grant.grant.connectors])}, not {wanted}"

@@ -73,7 +73,7 @@ class Policy:
                     Allowance(known, grant.grant, seconds, grant.expires, source_ip or grant.grant.source_ip)
                 )
         if not allowed:
-            raise self._refusal(principal, resource, permissions, connector, source_ip)
+            raise self._denial(principal, resource, permissions, connector, source_ip)
         return allowed
 
     def live_connectors(self, grant: CompiledGrant) -> Sequence[Connector]:
@@ -85,7 +85,7 @@ class Policy:
         """Returns what a principal gets to see in lists."""
         return Visible(principal, self, self._memory, self._clock())
 
-    def _refusal(
+    def _denial(
         self, principal: Principal, resource: ResourceId, permissions: PermissionSet, connector: str, source_ip: str
     ) -> BrokerError:
         """Says what is missing where a grant means the caller and all else fits; of other grants it says nothing."""

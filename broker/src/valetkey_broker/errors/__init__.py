@@ -5,20 +5,20 @@ What an error says to people, and which metadata it gives to programs, stands he
 """
 
 from valetkey_broker.errors.base import BrokerError, ConfigurationError, Reason
-from valetkey_broker.errors.calls import (
-    broker_stopping,
-    credentials_expired,
-    credentials_invalid,
-    credentials_missing,
-    deadline_exceeded,
-    identity_expired,
-    identity_revoked,
-    invalid_field,
-    issuer_unavailable,
-    method_unknown,
-    not_serving,
-    rate_limited,
-    role_required,
+from valetkey_broker.errors.dependencies import (
+    UnrecordedOutcomeError,
+    begin_not_recorded,
+    change_refused_unrecorded,
+    cloud_error,
+    cloud_timeout,
+    cloud_undefined,
+    credential_missing,
+    discovery_unsupported,
+    ledger_unavailable,
+    outcome_not_recorded,
+    token_refused,
+    vault_away_too_long,
+    vault_unavailable,
 )
 from valetkey_broker.errors.objects import (
     admin_key_exists,
@@ -34,6 +34,21 @@ from valetkey_broker.errors.objects import (
     grant_not_found,
     too_many_changes,
 )
+from valetkey_broker.errors.requests import (
+    broker_stopping,
+    credentials_expired,
+    credentials_invalid,
+    credentials_missing,
+    deadline_exceeded,
+    identity_expired,
+    identity_revoked,
+    invalid_field,
+    issuer_unavailable,
+    method_unknown,
+    not_serving,
+    rate_limited,
+    role_required,
+)
 from valetkey_broker.errors.resources import (
     address_denied,
     connector_denied,
@@ -43,21 +58,6 @@ from valetkey_broker.errors.resources import (
     resource_not_found,
     resource_not_reached,
     scope_unsupported,
-)
-from valetkey_broker.errors.services import (
-    UnrecordedOutcomeError,
-    begin_not_recorded,
-    change_refused_unrecorded,
-    cloud_error,
-    cloud_timeout,
-    cloud_undefined,
-    credential_missing,
-    discovery_unsupported,
-    ledger_unavailable,
-    outcome_not_recorded,
-    token_refused,
-    vault_away_too_long,
-    vault_unavailable,
 )
 
 __all__ = [

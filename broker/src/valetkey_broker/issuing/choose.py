@@ -59,7 +59,7 @@ class ConnectorChooser:
         if len(found) == 1:
             return found[0]
         if not found:
-            raise worst(failed) if failed else self._refusal(principal, connectors, resource, unknown)
+            raise worst(failed) if failed else self._denial(principal, connectors, resource, unknown)
         distinct = {container.url: container for _, _, container in found}
         if len(distinct) > 1:
             raise resource_ambiguous(resource, list(distinct.values()))
@@ -81,7 +81,7 @@ class ConnectorChooser:
         except BrokerError as error:
             return error
 
-    def _refusal(
+    def _denial(
         self,
         principal: Principal,
         connectors: Sequence[Connector],

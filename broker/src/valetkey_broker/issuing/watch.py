@@ -18,7 +18,7 @@ from valetkey_broker.ports import Clock
 from valetkey_broker.state.memory import Memory
 
 # A stream looks this often whether it may go on; replicas hear of changes about as often.
-_LOOK_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 # At which point of a token's life the next one comes: jittered, so that a thousand streams that began together do not
 # stay together.
 _EARLIEST, _LATEST = 0.6, 0.75
@@ -59,7 +59,7 @@ class TokenWatcher:
         standing: Callable[[Principal], Standing],
         admit: Callable[[Principal], None],
         clock: Clock,
-        look_seconds: float = _LOOK_SECONDS,
+        check_seconds: float = _CHECK_SECONDS,
     ) -> None:
         """`standing` tells whether a caller could authenticate again now.
 
@@ -71,7 +71,7 @@ class TokenWatcher:
         self._standing = standing
         self._admit = admit
         self._clock = clock
-        self._look_seconds = look_seconds
+        self._check_seconds = check_seconds
         self._stopping = asyncio.Event()
         self._log = structlog.get_logger()
 
@@ -122,7 +122,7 @@ class TokenWatcher:
                 ends = until
             if now >= due and ends >= lease.expires + _WORTH_SECONDS:
                 return None
-            await self._sleep(min((due if now < due else ends) - now, self._look_seconds))
+            await self._sleep(min((due if now < due else ends) - now, self._check_seconds))
 
     async def _renewed(self, call: CallInfo, request: TokenRequest, lease: Lease) -> Lease | EndReason:
         """Returns the next lease, trying again while the last one lives whatever the error, or why there is none."""
@@ -163,7 +163,7 @@ class TokenWatcher:
         issuing = asyncio.get_running_loop().create_task(self._issuer.issue(call, request))
         try:
             while True:
-                await asyncio.wait({issuing}, timeout=self._look_seconds)
+                await asyncio.wait({issuing}, timeout=self._check_seconds)
                 if issuing.done():
                     return issuing.result()
                 if (end := self._gone(call.principal)) is not None:

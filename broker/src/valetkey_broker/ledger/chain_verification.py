@@ -51,7 +51,7 @@ class _Check:
         self._claims: list[Head] = []
         self._wanted = {(head.writer, head.sequence) for head in anchors}
         self._seen: dict[tuple[str, int], str] = {}
-        self._problems: list[tuple[int, str]] = []
+        self._errors: list[tuple[int, str]] = []
 
     def run(self) -> Verification:
         for writer, sequence, own in self._connection.execute(
@@ -71,27 +71,27 @@ class _Check:
         self._check_checkpoints()
         for anchor in self._anchors:
             self._check_anchor(anchor, "noted earlier")
-        broken_id, problem = min(self._problems, key=_by_id, default=(0, ""))
+        broken_id, error = min(self._errors, key=_by_id, default=(0, ""))
         heads = tuple(
             Head(clean(str(writer)), chain.sequence, chain.hash)
             for writer, chain in sorted(self._chains.items(), key=str)
             if chain.id is not None
         )
-        return Verification(not self._problems, records, clean(problem), broken_id, heads)
+        return Verification(not self._errors, records, clean(error), broken_id, heads)
 
     def _check(self, number: int, row: Row) -> None:
         writer, sequence, own = row[_WRITER], row[_SEQUENCE], row[_HASH]
         chain = self._chains.setdefault(writer, _Chain(0, GENESIS))
-        if not chain.broken and (problem := self._problem(chain, number, row)):
+        if not chain.broken and (error := self._record_error(chain, number, row)):
             chain.broken = True
-            self._problems.append((number, f"record {number} (writer {writer}, sequence {sequence}): {problem}"))
+            self._errors.append((number, f"record {number} (writer {writer}, sequence {sequence}): {error}"))
         # A file takes text where a number belongs; what is nonsense has been named above.
         chain.sequence = max(sequence, chain.sequence) if isinstance(sequence, int) else chain.sequence
         chain.hash, chain.id = str(own), number
         if (writer, sequence) in self._wanted:
             self._seen[writer, sequence] = own
 
-    def _problem(self, chain: _Chain, number: int, row: Row) -> str:
+    def _record_error(self, chain: _Chain, number: int, row: Row) -> str:
         if number < 1:
             return "it was moved: ids begin at 1, and it had another one"
         sequence, expected = row[_SEQUENCE], chain.sequence + 1
@@ -99,7 +99,7 @@ class _Check:
             if elsewhere := self._record_at(row[_WRITER], expected):
                 return f"records were reordered: sequence {expected} was due here and is record {elsewhere}"
             return f"records were removed before it: sequence {expected} was due"
-        return _content_problem(row) or (
+        return _content_error(row) or (
             "it does not follow the record before it: one of the two was changed or put in another's place"
             if row[_PREVIOUS] != chain.hash
             else ""
@@ -122,12 +122,12 @@ class _Check:
         beyond = select(func.min(events.c.id)).where(events.c.id > last) if last is not None else None
         moved = self._connection.execute(beyond).scalar() if beyond is not None else None
         if moved is not None:
-            self._problems.append((moved, f"record {moved} was moved: the last id that was given is {last}"))
+            self._errors.append((moved, f"record {moved} was moved: the last id that was given is {last}"))
         if wrong := self._database.index_errors(self._connection):
-            problem = (
+            error = (
                 f"lists may leave records out, for the database finds its indexes wrong ({wrong}); REINDEX mends that"
             )
-            self._problems.append((0, problem))
+            self._errors.append((0, error))
 
     def _find_claims(self) -> None:
         pruned = select(events.c.object, events.c.resource).where(events.c.kind == EventKind.PRUNED.value)
@@ -142,11 +142,11 @@ class _Check:
             vouching = [claim for claim in self._claims if claim.writer == writer and claim.sequence >= pruned.sequence]
             chain = self._chains[writer]
             if not vouching and chain.id is not None:
-                problem = (
+                error = (
                     f"the chain of writer {writer} begins after sequence {pruned.sequence}, and no record says that "
                     "what was before was pruned: it was removed"
                 )
-                self._problems.append((chain.id, problem))
+                self._errors.append((chain.id, error))
             for claim in vouching:
                 self._check_anchor(claim, "said to be pruned up to")
 
@@ -164,12 +164,12 @@ class _Check:
         last = chain.id or 0
         place = f"sequence {anchor.sequence} of writer {anchor.writer}, {what}, "
         if found is not None:
-            self._problems.append((last, f"{place}has another hash now: the chain was made anew"))
+            self._errors.append((last, f"{place}has another hash now: the chain was made anew"))
         else:
-            self._problems.append((last, f"{place}is gone: the chain was cut off, it ends at {chain.sequence}"))
+            self._errors.append((last, f"{place}is gone: the chain was cut off, it ends at {chain.sequence}"))
 
 
-def _content_problem(row: Row) -> str:
+def _content_error(row: Row) -> str:
     if isinstance(row[_VERSION], int) and row[_VERSION] > VERSION:
         return (
             f"its form has version {row[_VERSION]}, and this broker knows {VERSION} at most: either it was "
@@ -182,5 +182,5 @@ def _content_problem(row: Row) -> str:
     return "" if fits else "it was changed: its hash is not that of its contents"
 
 
-def _by_id(problem: tuple[int, str]) -> tuple[bool, int]:
-    return not problem[0], problem[0]
+def _by_id(error: tuple[int, str]) -> tuple[bool, int]:
+    return not error[0], error[0]

@@ -106,7 +106,7 @@ class Database:
         return "" if found == "ok" else str(found)
 
     @contextlib.contextmanager
-    def looking(self) -> Iterator[Connection]:
+    def reading_each(self) -> Iterator[Connection]:
         """Gives a connection in which each statement sees the state of its own moment."""
         with self._reader.connect() as connection:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")

@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import random
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ from typing import TypeVar
 
 import structlog
 
+from valetkey_broker.concurrency.backoff import spread
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.ledger.appender import make_appender
 from valetkey_broker.ledger.chain_verification import verify
@@ -116,14 +116,14 @@ class SqlLedger:
 
     async def _prune_daily(self) -> None:
         # At a time of its own in every worker: the first one does the work, the others find it done.
-        await asyncio.sleep(random.uniform(0.01, 1) * _FIRST_PRUNING)  # noqa: S311 (jitter, no secret)
+        await asyncio.sleep(spread(_FIRST_PRUNING / 2, 0.98))
         while True:
             try:
                 removed = await self.prune(self._clock() - self._settings.retention_days * _DAY)
                 self._log.info("ledger pruned", records=removed, retention_days=self._settings.retention_days)
             except BrokerError as error:
                 self._log.warning("the ledger could not be pruned", cause=error.metadata.get("cause", ""))
-            await asyncio.sleep(random.uniform(0.9, 1.1) * _DAY)  # noqa: S311 (jitter, no secret)
+            await asyncio.sleep(spread(_DAY, 0.1))
 
     async def _read(self, work: Callable[[], _T]) -> _T:
         if self._writer is None:

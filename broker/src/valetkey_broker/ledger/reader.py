@@ -121,7 +121,7 @@ def _settled(database: Database) -> int:
     )
     keys = {"a": WRITING_LOCK[0], "b": WRITING_LOCK[1]}
     deadline = time.monotonic() + database.timeout
-    with database.looking() as connection:
+    with database.reading_each() as connection:
         horizon = int(connection.execute(newest).scalar_one())
         writing = set(connection.execute(holders, keys).scalars())
         while writing:

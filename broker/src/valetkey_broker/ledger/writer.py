@@ -162,7 +162,7 @@ class GroupWriter:
             self._append(rows, head)
             self._confirmed(head)
         except Exception as error:  # noqa: BLE001 (whatever it is: not written, nothing may be issued)
-            cause = self._trouble(error)
+            cause = self._log_cause(error)
         self._cause = cause
         self._busy_since = 0.0
         self._finish(batch, cause)
@@ -188,7 +188,7 @@ class GroupWriter:
             self._connect()
             self._appender.probe()
         except Exception as error:  # noqa: BLE001 (it is tried again until it works)
-            self._cause = self._trouble(error)
+            self._cause = self._log_cause(error)
             return self._backoff.next()
         finally:
             self._busy_since = 0.0
@@ -212,7 +212,7 @@ class GroupWriter:
         self._head = head
         self._unconfirmed.clear()
 
-    def _trouble(self, error: Exception) -> str:
+    def _log_cause(self, error: Exception) -> str:
         # The type only: a driver's text can hold values.
         cause = "error" if isinstance(error, ConfigurationError) else cause_of(error)
         if cause != self._cause:

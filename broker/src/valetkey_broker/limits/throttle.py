@@ -27,7 +27,7 @@ class Throttle:
         self._buckets = {
             Bucket.ISSUING: TokenBuckets(per_second=settings.issue_per_second, burst=settings.issue_burst, clock=clock)
         }
-        self._failures = TokenBuckets(
+        self._failed_authentications = TokenBuckets(
             per_second=settings.failed_authentication_per_second,
             burst=settings.failed_authentication_burst,
             clock=clock,
@@ -49,7 +49,7 @@ class Throttle:
 
         Good credentials from that address go on working: others may share it.
         """
-        wait = self._failures.take(network_of(peer)) if error.reason in _BLAMED else 0.0
+        wait = self._failed_authentications.take(network_of(peer)) if error.reason in _BLAMED else 0.0
         if not wait:
             return error
         return rate_limited(

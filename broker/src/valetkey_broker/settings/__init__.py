@@ -12,11 +12,11 @@ from valetkey_broker.settings.root import ENV_PREFIX, Settings
 from valetkey_broker.settings.server import ServerSettings
 from valetkey_broker.settings.trusted_cas import trusted_cas
 from valetkey_broker.settings.vault import VaultSettings
-from valetkey_broker.settings.watched_files import LOOK_SECONDS, WatchedFiles
+from valetkey_broker.settings.watched_files import CHECK_SECONDS, WatchedFiles
 
 __all__ = [
+    "CHECK_SECONDS",
     "ENV_PREFIX",
-    "LOOK_SECONDS",
     "AuthnSettings",
     "CloudSettings",
     "IssuingSettings",

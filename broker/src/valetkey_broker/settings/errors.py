@@ -21,17 +21,17 @@ _FAULTS = {
 }
 
 
-def explain(error: ValidationError, model: type[BaseModel], file: Path, env_prefix: str) -> list[str]:
-    """Returns a line for every problem: its source (the file, or the variable that won over it), setting and fault."""
-    problems = error.errors(include_input=False, include_url=False)
-    places = [problem["loc"] for problem in problems]
+def explain(invalid: ValidationError, model: type[BaseModel], file: Path, env_prefix: str) -> list[str]:
+    """Returns a line for every error: its source (the file, or the variable that won over it), setting and fault."""
+    errors = invalid.errors(include_input=False, include_url=False)
+    places = [error["loc"] for error in errors]
     lines = []
-    for problem in problems:
-        place = problem["loc"]
-        if problem["type"] == "too_short" and any(each[:-1] == place for each in places):
+    for error in errors:
+        place = error["loc"]
+        if error["type"] == "too_short" and any(each[:-1] == place for each in places):
             continue  # Its wrong items, each told by itself, were taken out first.
         source = _variable(place, env_prefix) or _variable_of_list(place, env_prefix) or str(file)
-        lines.append(": ".join(filter(None, (source, ".".join(map(str, place)), _fault(problem, model)))))
+        lines.append(": ".join(filter(None, (source, ".".join(map(str, place)), _fault(error, model)))))
     return lines
 
 
@@ -54,18 +54,18 @@ def unreadable(file: Path) -> str | None:
     return None
 
 
-def _fault(problem: Any, model: type[BaseModel]) -> str:
-    if problem["type"] == "extra_forbidden":
-        known = _settings_at(model, problem["loc"][:-1])
+def _fault(error: Any, model: type[BaseModel]) -> str:
+    if error["type"] == "extra_forbidden":
+        known = _settings_at(model, error["loc"][:-1])
         return f"unknown setting; known here: {', '.join(known)}" if known else "unknown setting"
-    if problem["type"] == "missing":
-        needed = _settings_at(model, problem["loc"], needed_only=True)
+    if error["type"] == "missing":
+        needed = _settings_at(model, error["loc"], needed_only=True)
         return f"is missing; needed in it: {', '.join(needed)}" if needed else "is missing"
-    if problem["type"] == "too_short":
+    if error["type"] == "too_short":
         return "must not be empty"
     # Pydantic's own prefixes tell how the check was written.
-    said = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    return _FAULTS.get(problem["type"]) or said.replace("Input should be ", "must be ")
+    said = str(error["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return _FAULTS.get(error["type"]) or said.replace("Input should be ", "must be ")
 
 
 def _settings_at(model: Any, place: _PLACE, *, needed_only: bool = False) -> Sequence[str]:

@@ -41,7 +41,7 @@ def read_values(path: Path) -> dict[str, Any]:
 def make_settings(values: dict[str, Any], path: Path) -> Settings:
     """Returns the settings that `values`, which `path` is to blame for, and the environment make.
 
-    Raises ConfigurationError with a line for every problem. The files that they name are not looked at.
+    Raises ConfigurationError with a line for every error. The files that they name are not looked at.
     """
     if errors := _errors_in_environment():
         raise ConfigurationError("\n".join(errors))
@@ -57,9 +57,9 @@ def make_settings(values: dict[str, Any], path: Path) -> Settings:
 
 def check_files(settings: Settings, path: Path, files: Mapping[str, Path]) -> None:
     """Raises ConfigurationError with a line for each of `files`, by setting, and for a ledger, that cannot be used."""
-    problems = [f"{path}: {setting}: {problem}" for setting, file in files.items() if (problem := unreadable(file))]
-    if problems:
-        raise ConfigurationError("\n".join(problems))
+    errors = [f"{path}: {setting}: {error}" for setting, file in files.items() if (error := unreadable(file))]
+    if errors:
+        raise ConfigurationError("\n".join(errors))
     try:
         settings.ledger.database_url()
     except ConfigurationError as error:

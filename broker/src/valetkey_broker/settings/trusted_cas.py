@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from valetkey_broker.errors import ConfigurationError
-from valetkey_broker.settings.watched_files import LOOK_SECONDS, WatchedFiles
+from valetkey_broker.settings.watched_files import CHECK_SECONDS, WatchedFiles
 
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 
 def trusted_cas(
-    what: str, setting: str, file: Path | None, *, look_seconds: float = LOOK_SECONDS
+    what: str, setting: str, file: Path | None, *, check_seconds: float = CHECK_SECONDS
 ) -> WatchedFiles[ssl.SSLContext]:
     """Returns the TLS context for clients that trust the CAs in `file` (PEM), or the system's where it is None.
 
@@ -32,4 +32,4 @@ def trusted_cas(
             pass
         raise ConfigurationError(f"{setting}: {file}: holds no CA certificates; expected them as PEM")
 
-    return WatchedFiles(what, {} if file is None else {setting: file}, make, look_seconds=look_seconds)
+    return WatchedFiles(what, {} if file is None else {setting: file}, make, check_seconds=check_seconds)

@@ -14,7 +14,7 @@ from valetkey_broker.errors import ConfigurationError
 
 T = TypeVar("T")
 
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 """How often a file is looked at, at most: a change counts after this long."""
 _MOST_BYTES = 4 * 1024 * 1024
 # A file system's clock moves in steps, of up to 2 s on old ones. A file that was read within one step of its last
@@ -41,7 +41,7 @@ class WatchedFiles(Generic[T]):
         files: Mapping[str, Path],
         make: Callable[[Mapping[str, bytes]], T],
         *,
-        look_seconds: float = LOOK_SECONDS,
+        check_seconds: float = CHECK_SECONDS,
     ) -> None:
         """Nothing is read yet. `what` names the value in the log, such as "the CAs of Vault".
 
@@ -51,9 +51,9 @@ class WatchedFiles(Generic[T]):
         self._what = what
         self._files = dict(files)
         self._make = make
-        self._look_seconds = look_seconds
+        self._check_seconds = check_seconds
         self._lock = threading.Lock()
-        self._looked_at = -look_seconds
+        self._checked_at = -check_seconds
         self._stamps: tuple[_Stamp | None, ...] | None = None
         self._digest = b""
         self._value: T | None = None
@@ -65,11 +65,11 @@ class WatchedFiles(Generic[T]):
 
         Raises ConfigurationError where there has not been a good one yet.
         """
-        if self._value is None or time.monotonic() - self._looked_at >= self._look_seconds:
+        if self._value is None or time.monotonic() - self._checked_at >= self._check_seconds:
             with self._lock:
-                if self._value is None or time.monotonic() - self._looked_at >= self._look_seconds:
+                if self._value is None or time.monotonic() - self._checked_at >= self._check_seconds:
                     self._look()
-                    self._looked_at = time.monotonic()
+                    self._checked_at = time.monotonic()
         if self._value is None:
             raise self._error or ConfigurationError(f"{self._what}: not read yet")
         return self._value

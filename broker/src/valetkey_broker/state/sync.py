@@ -75,7 +75,7 @@ class StateSync:
             try:
                 await self._repository.load(gently=True)
             except Exception as error:  # noqa: BLE001 (as above; the polling sees and says that Vault is away)
-                self._log.warning("reading everything anew failed; it is tried again", problem=_problem(error))
+                self._log.warning("reading everything anew failed; it is tried again", error=_told(error))
 
     async def _settle(self) -> None:
         while True:
@@ -84,7 +84,7 @@ class StateSync:
             try:
                 await self._repository.settle_abandoned()
             except Exception as error:  # noqa: BLE001 (as above)
-                self._log.error("settling unfinished changes failed; it is tried again", problem=_problem(error))
+                self._log.error("settling unfinished changes failed; it is tried again", error=_told(error))
 
     async def _start(self) -> None:
         pauses = Backoff(0.25, _OPEN_BACKOFF_SECONDS)
@@ -93,9 +93,9 @@ class StateSync:
                 await self._store.open()
                 await self._repository.load()
             except BrokerError as error:
-                self._log.warning("Vault is not usable yet; trying again", problem=error.message, **error.metadata)
+                self._log.warning("Vault is not usable yet; trying again", error=error.message, **error.metadata)
             except Exception as error:  # noqa: BLE001 (ending here would leave a broker that never serves, in silence)
-                self._log.error("Vault is not usable yet; trying again", problem=type(error).__qualname__)
+                self._log.error("Vault is not usable yet; trying again", error=type(error).__qualname__)
             else:
                 self._succeeded()
                 await self._repository.credentials_read()
@@ -118,7 +118,7 @@ class StateSync:
             self._failing_since = now
             self._log.warning(
                 "Vault is away; serving from memory",
-                problem=error.message,
+                error=error.message,
                 until_seconds=self._settings.max_stale_seconds,
                 **error.metadata,
             )
@@ -134,5 +134,5 @@ class StateSync:
             self._on_change(usable)
 
 
-def _problem(error: Exception) -> str:
+def _told(error: Exception) -> str:
     return error.message if isinstance(error, BrokerError) else type(error).__qualname__

@@ -9,13 +9,13 @@ from valetkey_broker.adapters.oidc.document import read_object
 from valetkey_broker.authn.jwks import read_jwks
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.ports import KeySourceError
-from valetkey_broker.settings import LOOK_SECONDS, WatchedFiles
+from valetkey_broker.settings import CHECK_SECONDS, WatchedFiles
 
 
 class FileKeySource:
     """Follows a JWKS file; the last good keys stay while it is missing or broken."""
 
-    def __init__(self, path: Path, *, look_seconds: float = LOOK_SECONDS) -> None:
+    def __init__(self, path: Path, *, check_seconds: float = CHECK_SECONDS) -> None:
         def make(contents: Mapping[str, bytes]) -> Mapping[str, Any]:
             try:
                 document = read_object(contents["jwks_file"], str(path))
@@ -24,7 +24,7 @@ class FileKeySource:
                 raise ConfigurationError(str(error)) from None
             return document
 
-        self._keys = WatchedFiles("the keys of an issuer", {"jwks_file": path}, make, look_seconds=look_seconds)
+        self._keys = WatchedFiles("the keys of an issuer", {"jwks_file": path}, make, check_seconds=check_seconds)
 
     async def fetch(self) -> Mapping[str, Any]:
         """Returns the JWKS. Raises KeySourceError where there has not been a good one yet."""

@@ -12,7 +12,7 @@ from valetkey_broker.adapters.oidc.document import MAX_BYTES, read_object
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import Secret
 from valetkey_broker.ports import KeySourceError
-from valetkey_broker.settings import LOOK_SECONDS, WatchedFiles, trusted_cas
+from valetkey_broker.settings import CHECK_SECONDS, WatchedFiles, trusted_cas
 
 # OpenID Connect Discovery 1.0, section 4.
 _DISCOVERY = "/.well-known/openid-configuration"
@@ -37,18 +37,20 @@ class HttpKeySource:
         bearer_token_file: Path | None = None,
         proxy: str = "",
         timeout_seconds: float = 5.0,
-        look_seconds: float = LOOK_SECONDS,
+        check_seconds: float = CHECK_SECONDS,
     ) -> None:
         self._issuer = issuer
         self._jwks_uri = jwks_uri
         self._proxy = proxy or None
         # CAs and projected tokens are renewed in place.
         named = f"issuer {issuer}: "
-        self._trust = trusted_cas(f"the CAs of issuer {issuer}", f"{named}ca_file", ca_file, look_seconds=look_seconds)
+        self._trust = trusted_cas(
+            f"the CAs of issuer {issuer}", f"{named}ca_file", ca_file, check_seconds=check_seconds
+        )
         self._token: WatchedFiles[Secret] | None = None
         if bearer_token_file is not None:
             files = {f"{named}bearer_token_file": bearer_token_file}
-            self._token = WatchedFiles(f"the token for issuer {issuer}", files, _token, look_seconds=look_seconds)
+            self._token = WatchedFiles(f"the token for issuer {issuer}", files, _token, check_seconds=check_seconds)
         self._timeout = timeout_seconds
 
     async def fetch(self) -> Mapping[str, Any]:

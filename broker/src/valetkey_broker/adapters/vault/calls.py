@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from valetkey_broker.adapters.vault.errors import PROBLEMS, explain, timed_out, unavailable
+from valetkey_broker.adapters.vault.errors import VAULT_ERRORS, explain, timed_out, unavailable
 from valetkey_broker.errors import BrokerError
 
 P = ParamSpec("P")
@@ -39,8 +39,8 @@ class Calls:
                 return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except TimeoutError:  # before the next: it is an OSError
             failure = timed_out(doing)
-        except PROBLEMS as problem:
-            failure = explain(problem, doing)
+        except VAULT_ERRORS as error:
+            failure = explain(error, doing)
         raise failure
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ import requests
 from hvac import exceptions
 
 from valetkey_broker.adapters.vault.errors import CredentialFileError, UnexpectedAnswerError
-from valetkey_broker.adapters.vault.transport import Transport
+from valetkey_broker.adapters.vault.http_session import Transport
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import Secret
 from valetkey_broker.ports import CasMismatchError, Document
@@ -49,7 +49,7 @@ class VaultClient:
             "the broker's login to Vault",
             {"vault.role_id_file": settings.role_id_file, "vault.secret_id_file": settings.secret_id_file},
             _ids,
-            look_seconds=0.0,
+            check_seconds=0.0,
         )
         self._hvac = hvac.Client(
             url=settings.address,

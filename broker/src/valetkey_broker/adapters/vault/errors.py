@@ -17,7 +17,7 @@ class UnexpectedAnswerError(Exception):
     """Something answered that does not speak as Vault's KV v2 does. Its text holds nothing of the answer."""
 
 
-PROBLEMS: tuple[type[Exception], ...] = (
+VAULT_ERRORS: tuple[type[Exception], ...] = (
     OSError,  # every exception of requests is one
     hvac.VaultError,
     ConfigurationError,  # the CA file
@@ -26,22 +26,22 @@ PROBLEMS: tuple[type[Exception], ...] = (
 )
 
 
-def explain(problem: Exception, doing: str) -> BrokerError:
-    """Returns the error to raise for `problem`, which happened while `doing`, such as "logging in".
+def explain(error: Exception, doing: str) -> BrokerError:
+    """Returns the error to raise for `error`, which happened while `doing`, such as "logging in".
 
     `metadata["cause"]` is one of: sealed, standby, unreachable, timeout, untrusted certificate,
     login refused, credential file, denied, not found, throttled, refused, failing, unexpected answer.
-    Do not chain the problem to it: exceptions of requests hold the request, and with it the token.
+    Do not chain the error to it: exceptions of requests hold the request, and with it the token.
     """
-    if isinstance(problem, CredentialFileError):
-        return unavailable("credential file", doing, str(problem))
-    if isinstance(problem, ConfigurationError):
-        return unavailable("untrusted certificate", doing, str(problem))
-    if isinstance(problem, UnexpectedAnswerError):
-        return unavailable("unexpected answer", doing, str(problem))
-    if isinstance(problem, hvac.VaultError):
-        return _answered(problem, doing)
-    return _not_answered(problem, doing)
+    if isinstance(error, CredentialFileError):
+        return unavailable("credential file", doing, str(error))
+    if isinstance(error, ConfigurationError):
+        return unavailable("untrusted certificate", doing, str(error))
+    if isinstance(error, UnexpectedAnswerError):
+        return unavailable("unexpected answer", doing, str(error))
+    if isinstance(error, hvac.VaultError):
+        return _answered(error, doing)
+    return _not_answered(error, doing)
 
 
 def login_refused() -> BrokerError:
@@ -69,9 +69,9 @@ def unavailable(cause: str, doing: str, what: str, *, retry_after: float | None 
 _CHANGES = ("writing", "destroying")
 
 
-def _answered(problem: hvac.VaultError, doing: str) -> BrokerError:  # noqa: PLR0911 (a table)
-    said = " ".join(str(error) for error in problem.errors or ())
-    match problem:
+def _answered(error: hvac.VaultError, doing: str) -> BrokerError:  # noqa: PLR0911 (a table)
+    said = " ".join(str(each) for each in error.errors or ())
+    match error:
         case hvac.Forbidden() | hvac.Unauthorized():
             return unavailable(DENIED, doing, f"it denied the broker this; {_POLICY}")
         case hvac.InvalidPath():
@@ -93,9 +93,9 @@ def _answered(problem: hvac.VaultError, doing: str) -> BrokerError:  # noqa: PLR
             return unavailable("refused", doing, what)
 
 
-def _not_answered(problem: Exception, doing: str) -> BrokerError:
+def _not_answered(error: Exception, doing: str) -> BrokerError:
     # The order matters: in requests, a timeout to connect and a TLS failure are both connection errors too.
-    match problem:
+    match error:
         case requests.Timeout():
             return timed_out(doing)
         case requests.exceptions.SSLError():

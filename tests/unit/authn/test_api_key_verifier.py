@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from support.core import NOW, FakeClock, make_api_key
-from valetkey_broker.authn.api_key import ApiKeyVerifier
+from valetkey_broker.authn.api_key_verifier import ApiKeyVerifier
 from valetkey_broker.authn.authenticator import CompositeAuthenticator
 from valetkey_broker.authn.roles import RoleBindings
 from valetkey_broker.errors import BrokerError, Reason

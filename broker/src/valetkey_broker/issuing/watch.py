@@ -180,7 +180,7 @@ class TokenWatcher:
             return EndReason.SHUTDOWN
         if principal.expires <= self._clock():
             return EndReason.IDENTITY_EXPIRED
-        # Of whom nothing can be told, nothing is known to be revoked: such a stream gets no token, and waits.
+        # UNKNOWN is not ENDED: while the issuer cannot be reached the stream stays open, and gets no new token.
         return EndReason.IDENTITY_REVOKED if self._standing(principal) is Standing.ENDED else None
 
     def _allowed_until(self, principal: Principal, request: TokenRequest, lease: Lease) -> float | None:

@@ -7,6 +7,7 @@ import os
 import sys
 import uuid
 from collections.abc import Coroutine, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from importlib import import_module
@@ -20,7 +21,7 @@ from valetkey_broker import __version__
 from valetkey_broker.authn.api_key_admin import BOOTSTRAP
 from valetkey_broker.authn.trust_bundles import TrustBundles
 from valetkey_broker.errors import BrokerError, ConfigurationError, UnrecordedOutcomeError
-from valetkey_broker.model import Event, EventKind, InvalidFieldError
+from valetkey_broker.model import Event, EventKind, InvalidFieldError, Role
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_broker.recording import Changes
 from valetkey_broker.settings import Settings, check_certificate, load_settings
@@ -238,6 +239,7 @@ async def _bootstrap(settings: Settings, name: str, life: timedelta) -> str:
         await core.repository.load()
         await core.ledger.open()
         begun = _begun(core.clock(), "valetkey-broker bootstrap", BOOTSTRAP, f"api-keys/{name}")
+        begun = replace(begun, details={"roles": Role.ADMIN.value, "life": f"{life.total_seconds():.0f}s"})
         try:
             _, secret = await Changes(core.ledger, core.clock).make(begun, partial(core.api_keys.bootstrap, name, life))
         except UnrecordedOutcomeError as error:

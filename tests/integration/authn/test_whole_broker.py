@@ -143,5 +143,6 @@ async def test_failed_evidence_is_on_record(world: World) -> None:
     await failure(world.broker.tokens.IssueToken(REQUEST, metadata=bearer(forged)))
     event = world.ledger.recorded[-1]
     assert (event.kind.value, event.principal, event.peer) == ("authentication-failed", "", "127.0.0.1")
+    assert event.details == {"error": "audience", "evidence": "jwt"}
     assert forged not in repr(world.ledger.recorded)
     assert not world.broker.cloud.calls

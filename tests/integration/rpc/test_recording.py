@@ -246,6 +246,10 @@ async def test_every_change(broker: Broker) -> None:
         (False, False),
     }
     assert {(e.peer, e.authentication) for e in recorded} == {("127.0.0.1", "api-key")}
+    told = {event.method.rpartition("/")[2]: event.details for event in recorded}
+    assert told["CreateConnector"]["auth_method"] == "service-principal"
+    assert told["CreateGrant"]["principals"] == told["UpdateGrant"]["principals"] == "key:trainer"
+    assert (set(told["CreateApiKey"]), told["DeleteGrant"], told["RevokeApiKey"]) == ({"expires"}, {}, {})
 
 
 async def test_changes_under_way_are_bounded_callers_or_no_callers(broker: Broker) -> None:
@@ -588,7 +592,8 @@ async def test_secrets_are_not_on_record(tmp_path: Path) -> None:
                 await failure(broker.grants.CreateGrant(grant, metadata=bearer(key)))
         await failure(broker.connectors.CreateConnector(new_connector("x"), metadata=bearer(VIEWER_KEY)))
         recorded = await broker.core.ledger.events(EventFilter(limit=1000))
-        assert {stored.event.kind for stored in recorded} == set(EventKind) - {EventKind.PRUNED}
+        others = {EventKind.PRUNED, EventKind.CHANGE_RECONCILED, EventKind.UNKNOWN}
+        assert {stored.event.kind for stored in recorded} == set(EventKind) - others
     on_disk = contents(tmp_path)
     assert b"key:trainer" in on_disk
     for secret in (SECRET, FRESH_KEY, ADMIN_KEY, CONSUMER_KEY, signature, given.sas_token):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from valetkey_broker.api.convert import PERMISSIONS
+from valetkey_broker.api.summaries import api_key_summary, connector_summary, grant_summary
 from valetkey_broker.limits import Bucket
 from valetkey_broker.model import Permission, Role
 from valetkey_broker.rpc.method import Access, Asked, Method, Methods
@@ -50,7 +51,9 @@ METHODS: Methods = {
         Access.AUTHENTICATED, bucket=Bucket.ISSUING, quiet=True, asked=_asked
     ),
     "/valetkey.v1.TokenService/WatchToken": Method(Access.AUTHENTICATED, bucket=Bucket.ISSUING, asked=_asked_of_stream),
-    "/valetkey.v1.ConnectorService/CreateConnector": Method(_OPERATOR, change=_named("connectors"), asked=_asked),
+    "/valetkey.v1.ConnectorService/CreateConnector": Method(
+        _OPERATOR, change=_named("connectors"), summary=connector_summary, asked=_asked
+    ),
     "/valetkey.v1.ConnectorService/GetConnector": Method(_VIEWER),
     "/valetkey.v1.ConnectorService/ListConnectors": Method(_VIEWER),
     "/valetkey.v1.ConnectorService/DeleteConnector": Method(_OPERATOR, change=_named("connectors")),
@@ -58,17 +61,17 @@ METHODS: Methods = {
     "/valetkey.v1.ConnectorService/DropSigningKeys": Method(_OPERATOR, change=_named("connectors")),
     # Shows those without a role what their grants let them use, which may be nothing.
     "/valetkey.v1.ResourceService/ListResources": Method(Access.AUTHENTICATED, asked=_asked),
-    "/valetkey.v1.GrantService/CreateGrant": Method(_ADMIN, change=_grant),
+    "/valetkey.v1.GrantService/CreateGrant": Method(_ADMIN, change=_grant, summary=grant_summary),
     "/valetkey.v1.GrantService/GetGrant": Method(_READS_GRANTS_AND_LEASES),
     "/valetkey.v1.GrantService/ListGrants": Method(_READS_GRANTS_AND_LEASES),
-    "/valetkey.v1.GrantService/UpdateGrant": Method(_ADMIN, change=_grant),
+    "/valetkey.v1.GrantService/UpdateGrant": Method(_ADMIN, change=_grant, summary=grant_summary),
     "/valetkey.v1.GrantService/DeleteGrant": Method(_ADMIN, change=_named("grants")),
     # Everybody may explain their own access; authz/explain.py holds who may explain that of others.
     "/valetkey.v1.GrantService/ExplainAccess": Method(Access.AUTHENTICATED, asked=_asked),
     "/valetkey.v1.LedgerService/ListLeases": Method(_READS_GRANTS_AND_LEASES, asked=_asked),
     "/valetkey.v1.LedgerService/ListEvents": Method(_AUDITOR, asked=_asked),
     "/valetkey.v1.LedgerService/VerifyLedger": Method(_AUDITOR),
-    "/valetkey.v1.ApiKeyService/CreateApiKey": Method(_ADMIN, change=_named("api-keys")),
+    "/valetkey.v1.ApiKeyService/CreateApiKey": Method(_ADMIN, change=_named("api-keys"), summary=api_key_summary),
     "/valetkey.v1.ApiKeyService/ListApiKeys": Method(_ADMIN),
     "/valetkey.v1.ApiKeyService/RevokeApiKey": Method(_ADMIN, change=_named("api-keys")),
     # Load balancers and Kubernetes probes carry no credentials; the answer is one enum, every few seconds.

@@ -1,12 +1,12 @@
 """Tells the ledger of what the guard sees: refusals, and changes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from valetkey_broker.errors import BrokerError, Reason, change_refused_unrecorded, rate_limited
 from valetkey_broker.limits import Slots
-from valetkey_broker.model import Event, EventKind
+from valetkey_broker.model import Event, EventKind, details_of
 from valetkey_broker.observability.redaction import scrub
 from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.recording import Changes, Refusals
@@ -70,6 +70,7 @@ class Recorder:
                 permissions=asked.permissions,
                 reason=error.reason.name,
                 purpose=_plain(asked.purpose),
+                details=_told(error) if kind is EventKind.AUTHENTICATION_FAILED else {},
             )
         )
 
@@ -78,12 +79,12 @@ class Recorder:
         if not self._ledger.healthy():
             raise change_refused_unrecorded()
 
-    async def change(self, call: Call, changed: str, work: Callable[[], Awaitable[T]]) -> T:
+    async def change(self, call: Call, changed: str, summary: Mapping[str, str], work: Callable[[], Awaitable[T]]) -> T:
         """Records that a change of `changed` begins, makes it with `work`, and records what became of it.
 
         See recording.Changes. Goes on to the end where the caller hangs up: nobody changes anything off the record so.
         """
-        task = asyncio.get_running_loop().create_task(self._change(self._begun(call, changed), work))
+        task = asyncio.get_running_loop().create_task(self._change(self._begun(call, changed, summary), work))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
@@ -99,7 +100,7 @@ class Recorder:
                 )
             return await self._changes.make(begun, work)
 
-    def _begun(self, call: Call, changed: str) -> Event:
+    def _begun(self, call: Call, changed: str, summary: Mapping[str, str]) -> Event:
         return Event(
             kind=EventKind.CHANGE_BEGUN,
             time=self._clock(),
@@ -109,7 +110,14 @@ class Recorder:
             authentication=call.principal.evidence.value if call.principal else "",
             peer=call.peer,
             object=_plain(changed),
+            # First without secrets, then cut: half a secret is not known as one.
+            details=details_of(**{name: scrub(value) for name, value in summary.items()}),
         )
+
+
+def _told(error: BrokerError) -> dict[str, str]:
+    """Returns the words for programs that the caller is told besides the reason, and of which kind of evidence."""
+    return details_of(error=error.metadata.get("problem", ""), evidence=error.metadata.get("evidence", ""))
 
 
 def _plain(text: str) -> str:

@@ -132,7 +132,7 @@ class Guard(grpc.GenericRpcHandler):
                 request = decode(raw)
                 if row.change is not None:
                     work = partial(self._work, behavior, request, context)
-                    response = await self._recorder.change(call, row.change(request), work)
+                    response = await self._recorder.change(call, row.change(request), row.summary(request), work)
                 else:
                     response = await self._deadlines.within(self._seconds(context), behavior(request, context))
             except grpc.aio.AbortError:

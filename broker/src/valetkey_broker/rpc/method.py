@@ -31,6 +31,10 @@ def _nothing(_request: Any) -> Asked:
     return Asked()
 
 
+def _no_summary(_request: Any) -> Mapping[str, str]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """One row of the table of methods."""
@@ -40,6 +44,8 @@ class Method:
     change: Callable[[Any], str] | None = None
     """Of a method that changes something: gives, of its request, what is changed, for example `grants/training`. Such
     a call is recorded before and after, and goes on where its caller hangs up."""
+    summary: Callable[[Any], Mapping[str, str]] = _no_summary
+    """Gives, of such a request, what is short and not secret in it, for the details of the record."""
     bucket: Bucket | None = None
     """The bucket of the caller's that a call takes a token from."""
     quiet: bool = False

@@ -1,0 +1,73 @@
+"""What a change is about, in a few words for its record. Of requests as they came: nothing in them has been checked."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from valetkey.v1 import common_pb2, connector_service_pb2, grant_service_pb2
+
+Details = Mapping[str, str]
+_MOST_WORDS = 50
+
+
+def connector_summary(request: connector_service_pb2.CreateConnectorRequest) -> Details:
+    """Returns how a new connector logs in, and to what."""
+    azure = request.azure
+    return {
+        "auth_method": _word(connector_service_pb2.AuthMethod, "AUTH_METHOD_", request.auth_method),
+        "storage_account": azure.storage_account,
+        "client_id": azure.client_id,
+        "tenant_id": azure.tenant_id,
+        "resource": request.resource_id,
+    }
+
+
+def grant_summary(request: Any) -> Details:
+    """Returns who may have what by a grant that is made or changed."""
+    grant = request.grant
+    return {
+        "principals": _list(grant.principals),
+        "attributes": _list(f"{name}={value}" for name, value in sorted(grant.attributes.items())),
+        "connectors": _list(connector.name for connector in grant.connectors),
+        "containers": _list(grant.containers),
+        "prefixes": _list(grant.prefixes),
+        "permissions": _words(common_pb2.Permission, "PERMISSION_", grant.permissions),
+        "consumer_role": _word(grant_service_pb2.ConsumerRole, "CONSUMER_ROLE_", grant.consumer_role),
+        "max_ttl": f"{grant.max_ttl.seconds}s" if grant.HasField("max_ttl") else "",
+        "source_ip": grant.source_ip,
+        "expires": _moment(grant.expire_time) if grant.HasField("expire_time") else "",
+    }
+
+
+def api_key_summary(request: Any) -> Details:
+    """Returns what the holder of a new key may do, and for how long."""
+    return {
+        "roles": _words(common_pb2.Role, "ROLE_", request.roles),
+        "expires": _moment(request.expire_time) if request.HasField("expire_time") else "",
+    }
+
+
+def _list(values: Iterable[str]) -> str:
+    return ", ".join(islice(values, _MOST_WORDS))
+
+
+def _words(enum: Any, prefix: str, numbers: Iterable[int]) -> str:
+    return _list(_word(enum, prefix, number) for number in numbers)
+
+
+def _word(enum: Any, prefix: str, number: int) -> str:
+    try:
+        name = str(enum.Name(number)) if number else ""
+    except ValueError:
+        name = f"unknown-{number}"
+    return name.removeprefix(prefix).lower().replace("_", "-")
+
+
+def _moment(value: Timestamp) -> str:
+    try:
+        return datetime.fromtimestamp(value.seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"{value.seconds}s"

@@ -1,0 +1,97 @@
+"""What the record of a change says of it: enough to see what was meant, of whatever was sent, and no secret."""
+
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from valetkey.v1 import api_key_service_pb2 as keys_pb
+from valetkey.v1 import common_pb2
+from valetkey.v1 import connector_service_pb2 as connectors_pb
+from valetkey.v1 import grant_service_pb2 as grants_pb
+from valetkey_broker.api.methods import METHODS
+from valetkey_broker.api.summaries import api_key_summary, connector_summary, grant_summary
+from valetkey_broker.model import details_of
+
+
+def test_a_new_key() -> None:
+    """Roles and end of a key are on record: who was made an administrator, and until when."""
+    request = keys_pb.CreateApiKeyRequest(
+        name="x", roles=[common_pb2.ROLE_ADMIN, common_pb2.ROLE_AUDITOR], expire_time=Timestamp(seconds=1_790_000_000)
+    )
+    assert details_of(**api_key_summary(request)) == {"roles": "admin, auditor", "expires": "2026-09-21T14:13:20Z"}
+    assert details_of(**api_key_summary(keys_pb.CreateApiKeyRequest(name="x"))) == {}
+
+
+@pytest.mark.parametrize("message", [grants_pb.CreateGrantRequest, grants_pb.UpdateGrantRequest])
+def test_a_grant(message: Any) -> None:
+    """Who may have what, and within which limits."""
+    grant = grants_pb.Grant(
+        name="x",
+        principals=["key:a", "key:b"],
+        attributes={"namespace": "ml"},
+        connectors=[grants_pb.GrantedConnector(name="c", uid="u")],
+        containers=["models", "data-*"],
+        permissions=[common_pb2.PERMISSION_READ, common_pb2.PERMISSION_LIST],
+        source_ip="192.0.2.0-192.0.2.9",
+        note="not on record",
+    )
+    grant.max_ttl.seconds = 3600
+    assert details_of(**grant_summary(message(grant=grant))) == {
+        "principals": "key:a, key:b",
+        "attributes": "namespace=ml",
+        "connectors": "c",
+        "containers": "models, data-*",
+        "permissions": "read, list",
+        "max_ttl": "3600s",
+        "source_ip": "192.0.2.0-192.0.2.9",
+    }
+
+
+def test_a_connector() -> None:
+    """How it logs in and to what; of its secret nothing."""
+    request = connectors_pb.CreateConnectorRequest(
+        name="x",
+        auth_method=connectors_pb.AUTH_METHOD_SERVICE_PRINCIPAL,
+        resource_id="az://models",
+        azure=connectors_pb.AzureConfig(tenant_id="t", client_id="i", storage_account="contosoml"),
+        azure_secret=connectors_pb.AzureSecret(client_secret="PLANTED"),
+    )
+    assert details_of(**connector_summary(request)) == {
+        "auth_method": "service-principal",
+        "tenant_id": "t",
+        "client_id": "i",
+        "storage_account": "contosoml",
+        "resource": "az://models",
+    }
+
+
+_number = st.integers(-(2**31), 2**31 - 1)
+_seconds = st.integers(-(2**63), 2**63 - 1)
+
+
+@given(st.lists(_number, max_size=80), _seconds, st.text(max_size=50), st.lists(st.text(max_size=30), max_size=80))
+def test_nonsense_makes_a_summary_too(numbers: list[int], seconds: int, text: str, texts: list[str]) -> None:
+    """A change is recorded before anybody looks at what it holds: nothing of it may stand in the way."""
+    moment = Timestamp(seconds=seconds)
+    grant = grants_pb.Grant(principals=texts, containers=texts, source_ip=text, expire_time=moment, consumer_role=1)
+    for number in numbers:
+        grant.permissions.append(number)
+    grant.max_ttl.seconds = seconds
+    key = keys_pb.CreateApiKeyRequest(roles=numbers, expire_time=moment)
+    connector = connectors_pb.CreateConnectorRequest(auth_method=numbers[0] if numbers else 0, resource_id=text)
+    for made in (
+        grant_summary(grants_pb.CreateGrantRequest(grant=grant)),
+        api_key_summary(key),
+        connector_summary(connector),
+    ):
+        assert all(len(value) <= 500 for value in details_of(**made).values())
+
+
+def test_only_changes_have_summaries() -> None:
+    """A summary that no record takes would be work for nothing."""
+    for name, row in METHODS.items():
+        if row.change is None:
+            assert row.summary(None) == {}, name

@@ -225,6 +225,7 @@ async def running_server(
         authenticator=core.authenticator,
         require_usable=sync.require_usable,
         max_deadline_seconds=settings.server.max_deadline_seconds,
+        max_calls=settings.server.max_calls,
         throttle=throttle,
         recorder=recorder,
     )

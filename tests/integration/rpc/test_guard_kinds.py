@@ -113,6 +113,7 @@ async def guarded(request: pytest.FixtureRequest, log: Log) -> AsyncIterator[Gua
         authenticator=authenticator,
         require_usable=usable,
         max_deadline_seconds=5,
+        max_calls=100,
         throttle=Throttle(LimitsSettings(), lambda: 0.0),
         recorder=Recorder(FakeLedger(), lambda: 0.0),
     )

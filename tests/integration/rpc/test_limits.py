@@ -13,6 +13,7 @@ from support.wire import Log, eventually, failure
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
 from valetkey_broker.model import EventFilter, EventKind
 from valetkey_broker.rpc.server import server_options
+from valetkey_broker.settings import ServerSettings
 
 REQUEST = IssueTokenRequest(resource_id="demo", permissions=[1])
 ISSUE = "/valetkey.v1.TokenService/IssueToken"
@@ -33,10 +34,82 @@ async def test_message_over_the_cap(tmp_path: Path) -> None:
 
 
 async def test_connections_are_bounded(broker: Broker) -> None:
-    """One connection carries so many calls at once, and one that carries none is given up in the end."""
+    """A connection has bounds, and none stays silent for the 240 s after which networks forget it."""
     options = dict(server_options(broker.settings.server, shared_port=False))
-    assert options["grpc.max_concurrent_streams"] == 1000
-    assert options["grpc.max_connection_idle_ms"] == 300_000
+    assert options["grpc.max_concurrent_streams"] == 256
+    assert options["grpc.max_allowed_incoming_connections"] == 5000
+    assert options["grpc.max_connection_idle_ms"] == 200_000
+    assert options["grpc.max_connection_age_ms"] == 600_000
+    assert options["grpc.max_connection_age_grace_ms"] == 3_600_000
+    assert options["grpc.keepalive_time_ms"] == 60_000
+    for setting in ("keepalive_seconds", "max_connection_idle_seconds"):
+        with pytest.raises(ValueError, match="240"):
+            ServerSettings.model_validate({**broker.settings.server.model_dump(), setting: 240})
+
+
+def open_calls(broker: Broker) -> int:
+    """Returns how many calls the broker's guard holds."""
+    return broker.server._guard._open
+
+
+@pytest.mark.parametrize("key", [None, CONSUMER_KEY], ids=["without a key", "with a key"])
+async def test_calls_without_a_message(tmp_path: Path, key: str | None) -> None:
+    """A call that never sends its message is refused at once without a key, and ends in time with one."""
+    async with running_broker(tmp_path, server={"max_deadline_seconds": 0.5}) as broker:
+        await broker.ready()
+        call = broker.channel.stream_unary(ISSUE)(metadata=bearer(key) if key else ())
+        told = await failure(call)
+        assert told.reason == ("DEADLINE_EXCEEDED" if key else "CREDENTIALS_MISSING")
+        await eventually(lambda: open_calls(broker) == 0)
+
+
+async def test_calls_that_end_without_a_message(broker: Broker) -> None:
+    """A caller who hangs up its side without a message hears what was missing."""
+    call = broker.channel.stream_unary(ISSUE)(metadata=bearer(CONSUMER_KEY))
+    await call.done_writing()
+    told = await failure(call)
+    assert (told.reason, told.metadata["field"]) == ("INVALID_FIELD", "request")
+
+
+async def test_open_calls_are_bounded(tmp_path: Path) -> None:
+    """Beyond the bound a call is told to come back; health answers all the same, and what ended makes room."""
+    async with running_broker(tmp_path, server={"max_calls": 3}) as broker:
+        await broker.ready()
+        waiting = [broker.channel.stream_unary(ISSUE)(metadata=bearer(CONSUMER_KEY)) for _ in range(3)]
+        await asyncio.gather(*(call.wait_for_connection() for call in waiting))
+        await eventually(lambda: open_calls(broker) == 3)
+        told = await failure(broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY)))
+        assert told.short == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED")
+        assert (told.metadata, told.retry_after) == ({"limit": "calls", "per": "broker"}, 1.0)
+        assert await broker.healthy()
+        for call in waiting:
+            call.cancel()
+        await eventually(lambda: open_calls(broker) == 0)
+        told = await failure(broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY)))
+        assert told.reason == "RESOURCE_DENIED"
+
+
+async def test_strangers_are_not_waited_for_together(broker: Broker) -> None:
+    """Health's callers need no key; one address cannot hold more than a hundred calls open without saying a word."""
+    calls = [broker.channel.stream_unary("/grpc.health.v1.Health/Check")() for _ in range(120)]
+    ended = await asyncio.gather(*(call.code() for call in calls[100:]))
+    assert set(ended) == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert not any(call.done() for call in calls[:100])
+    for call in calls:
+        call.cancel()
+    await eventually(lambda: open_calls(broker) == 0)
+    assert await broker.healthy()
+
+
+async def test_refusals_of_strangers_are_logged_in_bounds(log: Log, broker: Broker) -> None:
+    """Each line names the peer; a flood of them does not fill the disk, and what was left out is counted."""
+    for _ in range(60):
+        await failure(broker.tokens.IssueToken(REQUEST))
+    lines = [line for line in log.events("call") if line["code"] == "UNAUTHENTICATED"]
+    lines += [line for line in log.events("call") if line["code"] == "RESOURCE_EXHAUSTED"]
+    assert 10 < len(lines) < 40
+    assert {line["peer"] for line in lines} == {"127.0.0.1"}
+    assert {line["principal"] for line in lines} == {None}
 
 
 @pytest.mark.parametrize("own", [None, 60.0], ids=["none given", "longer one"])

@@ -59,9 +59,9 @@ async def test_no_call_is_lost_in_a_stop(tmp_path: Path) -> None:
 
 async def test_calls_under_way_are_finished(stocked: Broker) -> None:
     """A call that waits for Azure when the stop begins gets its token; one that comes later is told to try again."""
-    gate = stocked.cloud.hold("delegation_key")
+    gate = stocked.cloud.hold("signing_key")
     early = asyncio.ensure_future(stocked.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY)))
-    await eventually(lambda: stocked.cloud.calls["delegation_key"] == 2)  # One was for verifying.
+    await eventually(lambda: stocked.cloud.calls["signing_key"] == 2)  # One was for verifying.
     stopping = asyncio.create_task(stocked.server.stop())
     await asyncio.sleep(0)
     told = await failure(stocked.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY)))

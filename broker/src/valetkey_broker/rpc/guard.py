@@ -9,29 +9,33 @@ from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
-import structlog
 
-from valetkey_broker.errors import BrokerError, Reason, broker_stopping, method_unknown
-from valetkey_broker.limits import Throttle
-from valetkey_broker.model import InvalidFieldError
+from valetkey_broker.errors import BrokerError, method_unknown, rate_limited
+from valetkey_broker.limits import Slots, Throttle, network_of
 from valetkey_broker.observability.logging import request_id_var
-from valetkey_broker.observability.redaction import frames
 from valetkey_broker.ports import Authenticator
 from valetkey_broker.rpc.call import Call, Metadata, current_call, request_id_of
-from valetkey_broker.rpc.call_evidence import evidence_of
+from valetkey_broker.rpc.call_evidence import evidence_of, peer_address
+from valetkey_broker.rpc.call_log import CallLog
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.deadline import Deadlines
-from valetkey_broker.rpc.error_status import as_broker_error, code_of, to_status
+from valetkey_broker.rpc.drain import Drain
+from valetkey_broker.rpc.error_status import as_broker_error, to_status
+from valetkey_broker.rpc.incoming import Incoming
 from valetkey_broker.rpc.method import FOR_ANYBODY, FOR_NOBODY, Access, Method, Methods
 
 # Handlers of every message type and kind pass through here.
 Handler = Any
 Context = Any
 Behavior = Callable[[Any, Context], Any]
+Reader = Callable[[Any, Context], Incoming]
 
 _UNKNOWN = "unknown"
-_QUIET_SECONDS = 0.05
-_LONGEST_DRAIN_SECONDS = 1.0
+# Callers that need no identity, health's probers, send their message at once; who does not is not waited for long, nor
+# together with many others.
+_STRANGERS_SECONDS = 5.0
+_MOST_WAITING = 1000
+_MOST_WAITING_OF_ONE = 100
 
 
 class Guard(grpc.GenericRpcHandler):
@@ -49,6 +53,7 @@ class Guard(grpc.GenericRpcHandler):
         authenticator: Authenticator,
         require_usable: Callable[[], None],
         max_deadline_seconds: float,
+        max_calls: int,
         throttle: Throttle,
         recorder: Recorder,
     ) -> None:
@@ -60,10 +65,11 @@ class Guard(grpc.GenericRpcHandler):
         self._throttle = throttle
         self._recorder = recorder
         self._handlers: dict[str, Handler] = {}
-        self._ending = False
-        self._ended = asyncio.Event()
-        self._taken = 0
-        self._log = structlog.get_logger()
+        self._most_calls = max_calls
+        self._open = 0
+        self._waiting, self._waiting_of_one = Slots(_MOST_WAITING), Slots(_MOST_WAITING_OF_ONE)
+        self._log = CallLog()
+        self.drain = Drain()
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Handler]) -> None:
         """Takes the methods of a service."""
@@ -74,92 +80,74 @@ class Guard(grpc.GenericRpcHandler):
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Takes nothing: generated code offers its methods both ways, and these would come unguarded."""
 
-    async def drain(self) -> None:
-        """Holds back what is called from now on, and returns as soon as nothing more comes; calls under way go on.
-
-        What gRPC has received and not handed over when the server stops ends as CANCELLED, which nobody tries again.
-        Callers that are answered call again, those that are held back do not: so it gets quiet.
-        """
-        self._ending = True
-        loop = asyncio.get_running_loop()
-        until, taken = loop.time() + _LONGEST_DRAIN_SECONDS, -1
-        while taken != self._taken and loop.time() < until:
-            taken = self._taken
-            await asyncio.sleep(_QUIET_SECONDS)
-
-    def refuse(self) -> None:
-        """Refuses what is held back, and what is still to come. Call it once connections take no new calls."""
-        self._ended.set()
-
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
         """Returns the guarded handler of the method; a method that does not exist gets one that says so."""
-        self._taken += 1
+        self.drain.count()
         method = handler_call_details.method
         handler = self._handlers.get(method)
         if handler is not None:
             return handler
         return grpc.stream_stream_rpc_method_handler(
-            self._guarded_stream(_unknown(method), _UNKNOWN, FOR_ANYBODY, _as_it_is)
+            self._guarded_stream(_unknown(method), _UNKNOWN, FOR_ANYBODY, _unread)
         )
 
     def _wrap(self, handler: Handler, name: str) -> Handler:
         row = self._methods.get(name, FOR_NOBODY)
-        # Messages are decoded behind the guard: gRPC would tell anybody the decoder's own words, key or no key.
-        decode, encode = _decoder(handler), handler.response_serializer
-        if handler.request_streaming and handler.response_streaming:
-            stream = self._guarded_stream(handler.stream_stream, name, row, decode)
-            return grpc.stream_stream_rpc_method_handler(stream, None, encode)
+        # To gRPC every request is a stream: of a single message it would tell us only once it is there, and a caller
+        # who never sends it would keep the call open for nothing, known or not, for as long as it likes.
+        behavior = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         if handler.response_streaming:
-            stream = self._guarded_stream(handler.unary_stream, name, row, decode)
-            return grpc.unary_stream_rpc_method_handler(stream, None, encode)
-        if handler.request_streaming:
-            unary = self._guarded_unary(handler.stream_unary, name, row, decode)
-            return grpc.stream_unary_rpc_method_handler(unary, None, encode)
-        unary = self._guarded_unary(handler.unary_unary, name, row, decode)
-        return grpc.unary_unary_rpc_method_handler(unary, None, encode)
+            stream = self._guarded_stream(behavior, name, row, _reader(handler))
+            return grpc.stream_stream_rpc_method_handler(stream, None, handler.response_serializer)
+        unary = self._guarded_unary(behavior, name, row, _reader(handler))
+        return grpc.stream_unary_rpc_method_handler(unary, None, handler.response_serializer)
 
     def _guarded_unary(
-        self, behavior: Behavior, name: str, row: Method, decode: Callable[[Any], Any]
+        self, behavior: Behavior, name: str, row: Method, reader: Reader
     ) -> Callable[[Any, Context], Awaitable[Any]]:
         async def guarded(raw: Any, context: Context) -> Any:
             metadata = _metadata(context)
             call = self._begin(name, metadata)
             started = time.perf_counter()
-            request: Any = None
+            incoming = reader(raw, context)
             failure: Exception | None = None
+            self._open += 1
             try:
                 await self._admit(call, row, metadata, context)
-                request = decode(raw)
                 if row.change is not None:
+                    request = await self._read(row, incoming, context)
                     work = partial(self._work, behavior, request, context)
                     response = await self._recorder.change(call, row.change(request), row.summary(request), work)
                 else:
-                    response = await self._deadlines.within(self._seconds(context), behavior(request, context))
+                    answer = self._answer(behavior, row, incoming, context)
+                    response = await self._deadlines.within(self._seconds(context), answer)
             except grpc.aio.AbortError:
                 raise  # The health service's own answer, already given.
             except Exception as error:  # noqa: BLE001 (the border: nothing of ours leaves but what to_status says)
                 failure = error
+            finally:
+                self._open -= 1
             if failure is not None:
-                await self._fail(failure, call, row, _for_the_record(call, request, raw, decode), started, context)
+                await self._fail(failure, call, row, incoming, started, context)
             if not row.quiet:
-                self._done(call, started)
+                self._log.served(call, started)
             return response
 
         return guarded
 
     def _guarded_stream(
-        self, behavior: Behavior, name: str, row: Method, decode: Callable[[Any], Any]
+        self, behavior: Behavior, name: str, row: Method, reader: Reader
     ) -> Callable[[Any, Context], AsyncIterator[Any]]:
         async def guarded(raw: Any, context: Context) -> AsyncIterator[Any]:
             metadata = _metadata(context)
             call = self._begin(name, metadata)
             started = time.perf_counter()
-            request: Any = None
+            incoming = reader(raw, context)
             failure: Exception | None = None
+            self._open += 1
             try:
                 await self._admit(call, row, metadata, context)
-                request = decode(raw)
-                answers = behavior(request, context)
+                answers = behavior(await self._read(row, incoming, context), context)
                 if hasattr(answers, "__aiter__"):
                     # Ends at once when this does, and not whenever it is found to be garbage: streams hold slots.
                     async with contextlib.aclosing(answers):
@@ -171,10 +159,12 @@ class Guard(grpc.GenericRpcHandler):
                 raise
             except Exception as error:  # noqa: BLE001 (as above)
                 failure = error
+            finally:
+                self._open -= 1
             if failure is not None:
-                await self._fail(failure, call, row, _for_the_record(call, request, raw, decode), started, context)
+                await self._fail(failure, call, row, incoming, started, context)
             if not row.quiet:
-                self._done(call, started)
+                self._log.served(call, started)
 
         return guarded
 
@@ -189,9 +179,9 @@ class Guard(grpc.GenericRpcHandler):
         """Authenticates and authorises, or raises BrokerError."""
         if row.needs is Access.PUBLIC:
             return
-        if self._ending:
-            await self._ended.wait()
-            raise broker_stopping()
+        await self.drain.hold()
+        if self._open > self._most_calls:
+            raise _too_many("broker")
         self._require_usable()
         evidence = evidence_of(context, metadata)
         call.peer = evidence.peer
@@ -205,6 +195,25 @@ class Guard(grpc.GenericRpcHandler):
         if row.change is not None:
             self._recorder.before_change()
 
+    async def _read(self, row: Method, incoming: Incoming, context: Context) -> Any:
+        """Returns the request, in time or not at all. Raises BrokerError, InvalidFieldError, TimeoutError."""
+        if row.needs is Access.PUBLIC:
+            return await self._read_strangers(incoming, context)
+        return await self._deadlines.within(self._seconds(context), incoming.read())
+
+    async def _read_strangers(self, incoming: Incoming, context: Context) -> Any:
+        network = network_of(peer_address(context.peer()))
+        with self._waiting_of_one.hold(network) as one, self._waiting.hold("") as any_left:
+            if not (one and any_left):
+                raise _too_many("address" if not one else "broker")
+            async with asyncio.timeout(_STRANGERS_SECONDS):
+                return await incoming.read()
+
+    async def _answer(self, behavior: Behavior, row: Method, incoming: Incoming, context: Context) -> Any:
+        if row.needs is Access.PUBLIC:
+            return await behavior(await self._read_strangers(incoming, context), context)
+        return await behavior(await incoming.read(), context)
+
     def _work(self, behavior: Behavior, request: Any, context: Context) -> Coroutine[Any, Any, Any]:
         # Called only when the work is to begin: what is left of the caller's time is reckoned then.
         return self._deadlines.within(self._seconds(context), behavior(request, context))
@@ -214,30 +223,20 @@ class Guard(grpc.GenericRpcHandler):
         return self._limit if remaining is None else min(remaining, self._limit)
 
     async def _fail(
-        self, error: Exception, call: Call, row: Method, request: Any, started: float, context: Context
+        self, error: Exception, call: Call, row: Method, incoming: Incoming, started: float, context: Context
     ) -> NoReturn:
+        call.peer = call.peer or peer_address(context.peer())
         known = as_broker_error(error, call.method, self._limit)
         if known is None:
-            self._log.error("unexpected error", method=call.method, frames=frames(error))
+            self._log.broken(call, started, error)
         else:
+            # Of callers that nobody knows nothing is read.
+            request = await incoming.for_the_record() if call.principal is not None else None
             await self._recorder.refused(call, row, known, request)
-        self._done(call, started, known, failed=True)
+            self._log.failed(call, started, known)
         code, message, trailer = to_status(known, call.request_id, call.principal)
         await context.abort(code, message, trailer)
         raise AssertionError("abort returned")
-
-    def _done(self, call: Call, started: float, error: BrokerError | None = None, *, failed: bool = False) -> None:
-        fields: dict[str, Any] = {
-            "method": call.method,
-            "code": code_of(error).name if failed else "OK",
-            "principal": call.principal.name if call.principal else None,
-            "milliseconds": round((time.perf_counter() - started) * 1000, 1),
-        }
-        if error is not None:
-            fields.update(reason=error.reason.name, details=error.metadata)
-            if error.reason is not Reason.INVALID_FIELD:  # Its words quote the field: perhaps a secret gone astray.
-                fields["message"] = error.message
-        self._log.info("call", **fields)
 
 
 def _metadata(context: Context) -> Metadata:
@@ -245,40 +244,25 @@ def _metadata(context: Context) -> Metadata:
     return metadata or ()
 
 
-def _decoder(handler: Handler) -> Callable[[Any], Any]:
-    """Returns what turns the raw request, bytes or a stream of them, into messages. Raises InvalidFieldError."""
-    decode = handler.request_deserializer
-    if decode is None:
-        return _as_it_is
-
-    def one(raw: bytes) -> Any:
-        try:
-            return decode(raw)
-        except Exception:  # noqa: BLE001 (decoders raise what they like; their words may quote the request)
-            raise InvalidFieldError("request", "cannot be decoded", "a message of the method's request type") from None
-
-    async def each(raw: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-        async for item in raw:
-            yield one(item)
-
-    return each if handler.request_streaming else one
+def _reader(handler: Handler) -> Reader:
+    """Returns what makes the request of a call, out of what gRPC hands over with it."""
+    decode = handler.request_deserializer or _as_it_is
+    if handler.request_streaming:
+        return lambda raw, context: Incoming(context, decode, raw)
+    return lambda _raw, context: Incoming(context, decode, None)
 
 
-def _for_the_record(call: Call, request: Any, raw: Any, decode: Callable[[Any], Any]) -> Any:
-    """Returns the request of a refused call, also where it was refused unread: the ledger says what was wanted.
-
-    Of callers that nobody knows nothing is decoded.
-    """
-    if request is not None or call.principal is None or not isinstance(raw, bytes):
-        return request
-    try:
-        return decode(raw)
-    except InvalidFieldError:
-        return None
+def _as_it_is(raw: bytes) -> bytes:
+    return raw
 
 
-def _as_it_is(request: Any) -> Any:
-    return request
+def _unread(raw: Any, context: Context) -> Incoming:
+    return Incoming(context, _as_it_is, raw)
+
+
+def _too_many(per: str) -> BrokerError:
+    message = "as many calls are open as may be; try again shortly"
+    return rate_limited(message, limit="calls", per=per, retry_after=1.0)
 
 
 def _unknown(method: str) -> Behavior:

@@ -24,6 +24,7 @@ from valetkey_broker.settings import ServerSettings
 
 # What is refused after that is tried again on another connection: every client has been told to leave this one.
 _GOAWAY_SECONDS = 0.05
+_HANDSHAKE_MS = 10_000
 _HEALTH = "grpc.health.v1.Health"
 
 
@@ -108,10 +109,10 @@ class RpcServer:
         await self._announce()
         for service in self._services:
             service.end()
-        await self._guard.drain()
+        await self._guard.drain.until_quiet()
         stopping = asyncio.get_running_loop().create_task(self._server.stop(self._settings.grace_seconds))
         await asyncio.sleep(_GOAWAY_SECONDS)
-        self._guard.refuse()
+        self._guard.drain.release()
         await stopping
 
     async def _announce(self) -> None:
@@ -130,11 +131,24 @@ def server_options(settings: ServerSettings, *, shared_port: bool) -> list[tuple
         ("grpc.max_send_message_length", 4 * 1024 * 1024),
         ("grpc.max_metadata_size", 16 * 1024),
         # So many calls at once on one connection; more wait on the client's side.
-        ("grpc.max_concurrent_streams", 1000),
-        # A connection that carries no call is given up; clients open another when they need one.
-        ("grpc.max_connection_idle_ms", 300_000),
-        # Peers that vanish are noticed; peers that ping too often are cut off.
-        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.max_concurrent_streams", settings.max_calls_per_connection),
+        # Beyond that a connection is closed as soon as it is accepted.
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
+        # From the first byte, or none at all, to the first frame of HTTP/2.
+        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+        # A connection that carries no call is given up before load balancers and NATs forget it in silence (Azure's
+        # after 240 s); clients open another when they need one.
+        ("grpc.max_connection_idle_ms", _milliseconds(settings.max_connection_idle_seconds)),
+        # An old one as well, so that clients find new replicas; gRPC varies it by a tenth.
+        ("grpc.max_connection_age_ms", _milliseconds(settings.max_connection_age_seconds)),
+        ("grpc.max_connection_age_grace_ms", _milliseconds(settings.max_connection_age_grace_seconds)),
+        # Peers that vanish are noticed; peers that ping too often are cut off. Clients may ping without calls.
+        ("grpc.keepalive_time_ms", _milliseconds(settings.keepalive_seconds)),
         ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
     ]
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -18,6 +18,16 @@ class ServerSettings(Section):
     max_deadline_seconds: Seconds = 60.0
     max_message_bytes: int = Field(default=64 * 1024, ge=1024, le=4 * 1024 * 1024)
     grace_seconds: Seconds = 10.0
+    # Below the 240 s after which Azure's load balancers forget a silent connection.
+    keepalive_seconds: float = Field(default=60.0, ge=10, lt=240)
+    max_connection_idle_seconds: float = Field(default=200.0, gt=0, lt=240)
+    # Clients stay on a connection while it lasts: new replicas get their share as old connections end.
+    max_connection_age_seconds: Seconds = 600.0
+    max_connection_age_grace_seconds: Seconds = 3600.0
+    # Of one process, as are the calls.
+    max_connections: int = Field(default=5000, ge=1)
+    max_calls_per_connection: int = Field(default=256, ge=1)
+    max_calls: int = Field(default=5000, ge=1)
     workers: int = Field(default=1, ge=1, le=64)
 
     @property

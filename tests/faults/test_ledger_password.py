@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from support.ledgers import denied, issued, until
 from support.postgres import Postgres, running_postgres
-from valetkey_broker.errors import BrokerError
-from valetkey_broker.ledger import SqlLedger
+from valetkey_broker.errors import BrokerError, ConfigurationError
+from valetkey_broker.ledger import SqlLedger, check_ledger
 from valetkey_broker.model import EventFilter
 from valetkey_broker.settings import LedgerSettings
 
@@ -77,6 +77,18 @@ async def test_new_password_needs_no_restart(rotated: Rotated) -> None:
             found = await ledger.verify()
             assert (found.intact, found.records) == (True, 3)
     assert "PLANTED" not in str(lines)
+
+
+async def test_wrong_login_is_found_beforehand(rotated: Rotated) -> None:
+    """`check-config` knocks at the database: a wrong password is told before the start, and no table is made."""
+    rotated.write("PLANTED-wrong")
+    with pytest.raises(ConfigurationError, match="refuses the login") as caught:
+        await asyncio.to_thread(check_ledger, LedgerSettings(url_file=rotated.file))
+    assert "PLANTED" not in str(caught.value)
+    rotated.write("PLANTED-first")
+    assert await asyncio.to_thread(check_ledger, LedgerSettings(url_file=rotated.file)) == ""
+    tables = await rotated.postgres.run("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", "ledger")
+    assert tables == "0"
 
 
 async def test_file_first_and_another_user(rotated: Rotated) -> None:

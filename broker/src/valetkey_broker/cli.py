@@ -21,7 +21,7 @@ from valetkey_broker import __version__
 from valetkey_broker.authn.api_key_admin import BOOTSTRAP
 from valetkey_broker.authn.trust_bundles import TrustBundles
 from valetkey_broker.errors import BrokerError, ConfigurationError, UnrecordedOutcomeError
-from valetkey_broker.model import Event, EventKind, InvalidFieldError, Role
+from valetkey_broker.model import Event, EventKind, InvalidFieldError, Role, check_name
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_broker.recording import Changes
 from valetkey_broker.settings import Settings, check_certificate, load_settings
@@ -96,14 +96,17 @@ def worker(config: Config) -> None:
 
 @app.command("check-config")
 def check_config(config: Config) -> None:
-    """Says what is wrong with the settings, or that nothing is, without starting."""
+    """Says what is wrong with the settings and the ledger, or that nothing is, without starting."""
+    # SQL comes in here: no other command of this process needs it.
+    from valetkey_broker.ledger import check_ledger  # noqa: PLC0415
+
     settings = load_settings(config)
     check_certificate(settings.server.tls_cert_file, settings.server.tls_key_file)
-    for warning in settings.warnings():
-        typer.echo(f"Warning: {warning}", err=True)
     mtls = settings.authn.mtls
     if mtls is not None:
         TrustBundles(mtls.trust_domains)
+    for warning in filter(None, [*settings.warnings(), check_ledger(settings.ledger)]):
+        typer.echo(f"Warning: {warning}", err=True)
     cloud = settings.profiles()[settings.default_cloud]
     typer.echo(f"{config}: ok")
     typer.echo(f"  listens on   {settings.server.address}, {settings.server.workers} worker(s), TLS")
@@ -125,6 +128,7 @@ def bootstrap(
     ] = None,
 ) -> None:
     """Makes the first admin key and prints it, once: Vault keeps only its hash."""
+    check_name("name", name)
     settings = load_settings(config)
     configure_logging(settings.logging.format, settings.logging.level, sys.stderr)  # Standard output is the key's.
     if out is None:
@@ -194,7 +198,7 @@ def _version(value: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version and end.")
     ] = False,
 ) -> None:
     _ = version

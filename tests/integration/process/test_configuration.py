@@ -95,6 +95,46 @@ def test_a_secret_that_everybody_can_read_is_told(tmp_path: Path) -> None:
     assert f"{config}: ok" in ran.stdout
 
 
+def test_ledger_whose_folder_is_missing(tmp_path: Path) -> None:
+    """check-config does not say ok where no broker could record anything, and makes nothing."""
+    config = write_config(tmp_path, ledger={"url": f"sqlite:///{tmp_path}/nowhere/ledger.db"})
+    refused(run("check-config", "--config", config), f"there is no directory {tmp_path}/nowhere; make it")
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("name", ["vault", "cloud", "issuer"])
+@pytest.mark.parametrize("command", COMMANDS[:2], ids=" ".join)
+def test_ca_files_without_a_ca(tmp_path: Path, command: tuple[str, ...], name: str) -> None:
+    """A CA file that would be found to be none at the first connection stops the start, with its setting."""
+    (tmp_path / "none.pem").write_text("no PEM\n")
+    cloud = {"authority": "https://a", "blob_endpoint": "https://{account}.b", "ca_file": tmp_path / "none.pem"}
+    sections = {
+        "vault": {"vault": {"ca_file": tmp_path / "none.pem"}},
+        "cloud": {"clouds.own": cloud},
+        "issuer": {"authn": {}},
+    }[name]
+    config = write_config(tmp_path, **sections)
+    if name == "issuer":
+        with config.open("a") as file:
+            file.write(f'[[authn.oidc]]\nissuer = "https://a"\naudience = "b"\nca_file = "{tmp_path}/none.pem"\n')
+    setting = {"vault": "vault", "cloud": "clouds.own", "issuer": "authn.oidc.0"}[name]
+    refused(run(*command, "--config", config), f"{setting}.ca_file: {tmp_path}/none.pem: holds no CA certificates")
+
+
+def test_wrong_name_of_a_key_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+    """`bootstrap --name` with blanks is told as such, not as a Vault that is away."""
+    ran = run("bootstrap", "--config", write_config(tmp_path), "--name", "A B")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("Error: name: ")
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version(option: str) -> None:
+    """The version is there for both hands."""
+    ran = run(option)
+    assert (ran.returncode, ran.stdout.split()[0]) == (0, "valetkey-broker")
+
+
 def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
     """Output that cannot be written ends in one line, not in a traceback."""
     config = write_config(tmp_path)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from valetkey_broker.adapters.oidc import FileKeySource, HttpKeySource, key_source
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.settings import AuthnSettings, load_settings
+from valetkey_devstack.ca import make_ca
 
 GOOD: dict[str, Any] = {"issuer": "https://issuer.example", "audience": "valetkey"}
 
@@ -214,11 +215,12 @@ def test_documented_settings_load(tmp_path: Path) -> None:
     page = (Path(__file__).parents[3] / "docs" / "authentication.md").read_text(encoding="utf-8")
     blocks = [part.split("```")[0] for part in page.split("```toml\n")[1:]]
     assert len(blocks) >= 5
+    ca = make_ca(tmp_path).ca_file.read_bytes()
     for number, block in enumerate(blocks):
         text = block
         for path in {word for word in block.split('"') if word.startswith("/") or word.endswith(".pem")}:
             there = tmp_path / path.removeprefix("/").replace("/", "_")
-            there.write_text("unused")
+            there.write_bytes(ca)
             text = text.replace(f'"{path}"', f'"{there}"')
         file = tmp_path / f"{number}.toml"
         file.write_text(least(tmp_path) + text)

@@ -10,6 +10,7 @@ import pytest
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import CloudProfile
 from valetkey_broker.settings import ENV_PREFIX, Settings, load_settings
+from valetkey_devstack.ca import make_ca
 
 _CLOUD = {"authority": "https://login.example", "blob_endpoint": "https://{account}.blob.example"}
 
@@ -290,7 +291,7 @@ def test_a_blob_endpoint_has_one_place_for_the_account(file: File, template: str
 
 def test_a_cloud_of_ones_own(file: File, tmp_path: Path) -> None:
     """An operator's profile stands beside the built-in ones, or over one; slashes at the end do not matter."""
-    (tmp_path / "ca.pem").write_text("x")
+    make_ca(tmp_path)
     dev = {"authority": "https://login.example/", "blob_endpoint": "https://127.0.0.1:10000/{account}/"}
     settings = file.load(
         "default_cloud = 'dev'",

@@ -148,14 +148,18 @@ class Database:
             with self.changing() as connection:
                 if not self.is_sqlite:
                     connection.execute(text("SELECT pg_advisory_xact_lock(:a, :b)"), _lock(MIGRATION_LOCK))
-                found = _revision(connection)
-                if found is not None and found > HEAD_REVISION:
-                    raise ConfigurationError(
-                        f"the ledger {self.name} is of a newer broker (its tables have version {found}, this broker "
-                        f"knows {HEAD_REVISION}); start that broker's version, or another ledger"
-                    )
-                if found != HEAD_REVISION:
+                if self.revision(connection) != HEAD_REVISION:
                     _upgrade(connection)
+
+    def revision(self, connection: Connection) -> str | None:
+        """Returns the version of the tables; None where there are none. Raises ConfigurationError for a newer one."""
+        found = _revision(connection)
+        if found is not None and found > HEAD_REVISION:
+            raise ConfigurationError(
+                f"the ledger {self.name} is of a newer broker (its tables have version {found}, this broker "
+                f"knows {HEAD_REVISION}); start that broker's version, or another ledger"
+            )
+        return found
 
     def close(self) -> None:
         """Closes what is not in use."""

@@ -13,6 +13,7 @@ from pydantic_settings import SettingsError
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.settings.errors import explain, unreadable
 from valetkey_broker.settings.root import ENV_PREFIX, Settings
+from valetkey_broker.settings.trusted_cas import trusted_cas
 
 
 def load_settings(path: Path) -> Settings:
@@ -58,12 +59,24 @@ def make_settings(values: dict[str, Any], path: Path) -> Settings:
 def check_files(settings: Settings, path: Path, files: Mapping[str, Path]) -> None:
     """Raises ConfigurationError with a line for each of `files`, by setting, and for a ledger, that cannot be used."""
     errors = [f"{path}: {setting}: {error}" for setting, file in files.items() if (error := unreadable(file))]
+    errors = errors or [f"{path}: {error}" for error in map(_ca_error, files.items()) if error]
     if errors:
         raise ConfigurationError("\n".join(errors))
     try:
         settings.ledger.database_url()
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from None
+
+
+def _ca_error(named: tuple[str, Path]) -> str:
+    setting, file = named
+    if not setting.endswith(".ca_file"):
+        return ""
+    try:
+        trusted_cas("CAs", setting, file).current()
+    except ConfigurationError as error:
+        return str(error)
+    return ""
 
 
 def _errors_in_environment() -> list[str]:

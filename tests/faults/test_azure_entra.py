@@ -46,11 +46,27 @@ async def test_an_unknown_tenant_and_an_unknown_application(azure: AzureStack) -
 async def test_a_new_secret_works_after_a_while(azure: AzureStack) -> None:
     """Entra takes seconds to know a new secret: the first refusal is not kept in memory."""
     fresh = make_credential(Secret("fresh-secret"))
-    azure.control_plane.add_secret(fresh.client_secret, works_after=0.3)
+    azure.control_plane.add_secret(Secret("fresh-secret"), works_after=0.3)
     connector = make_connector()
     assert (await _refused(azure, connector, fresh)).metadata["azure_code"] == "AADSTS7000215"
     await asyncio.sleep(0.35)
     await azure.cloud.log_in(connector, fresh)
+
+
+async def test_one_server_that_does_not_know_a_secret_yet_is_no_last_word(azure: AzureStack) -> None:
+    """After a rotation some of Entra's servers take the new secret later: who asks for a token is not told of it."""
+    fresh = make_credential(Secret("fresh-secret"))
+    azure.control_plane.add_secret(Secret("fresh-secret"), works_after=0.3)
+    assert await all_containers(azure.cloud, make_connector(storage_account=ML), fresh)
+    assert azure.control_plane.requests["token"] == 2
+
+
+async def test_a_secret_that_nobody_knows_is_told_in_the_end(azure: AzureStack) -> None:
+    """A few tries, then the word is final."""
+    with pytest.raises(BrokerError) as caught:
+        await all_containers(azure.cloud, make_connector(storage_account=ML), make_credential(Secret("wrong")))
+    assert caught.value.metadata["azure_code"] == "AADSTS7000215"
+    assert azure.control_plane.requests["token"] == 3
 
 
 async def test_a_removed_secret_fails_a_fresh_login(azure: AzureStack) -> None:
@@ -74,7 +90,7 @@ async def test_429_returns_at_once_with_the_wait(azure: AzureStack) -> None:
     error = await _refused(azure)
     assert error.reason is Reason.CLOUD_THROTTLED
     assert error.retry_after == 17
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     assert azure.control_plane.requests["token"] == 1
 
 

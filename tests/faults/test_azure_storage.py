@@ -57,7 +57,7 @@ async def test_network_rules_are_not_taken_for_roles(azure: AzureStack) -> None:
         (401, "InvalidAuthenticationInfo", Reason.CLOUD_CREDENTIAL_REJECTED),
         (403, "AuthenticationFailed", Reason.CLOUD_CREDENTIAL_REJECTED),
         (404, "ResourceNotFound", Reason.RESOURCE_NOT_FOUND),
-        (409, "FeatureNotSupported", Reason.CLOUD_UNAVAILABLE),
+        (409, "FeatureNotSupported", Reason.CLOUD_REQUEST_REFUSED),
         (500, "InternalError", Reason.CLOUD_UNAVAILABLE),
         (503, "ServerBusy", Reason.CLOUD_THROTTLED),
         (429, "TooManyRequests", Reason.CLOUD_THROTTLED),
@@ -81,7 +81,7 @@ async def test_the_wait_azure_asks_for(azure: AzureStack, header: str, value: st
     began = time.monotonic()
     error = await _no_key(azure)
     assert (error.reason, error.retry_after) == (Reason.CLOUD_THROTTLED, seconds)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(

@@ -169,9 +169,9 @@ class AccountSearch:
 class Cloud(Protocol):
     """An Azure cloud, seen through one connector at a time.
 
-    Raises BrokerError: CLOUD_CREDENTIAL_REJECTED, CLOUD_PERMISSION_MISSING, CLOUD_THROTTLED (with retry_after),
-    CLOUD_UNAVAILABLE, RESOURCE_NOT_FOUND, or INVALID_FIELD where the connector's cloud profile is gone or cannot
-    discover accounts; `metadata["step"]` names the failing step and `metadata["azure_code"]`
+    Raises BrokerError: CLOUD_CREDENTIAL_REJECTED, CLOUD_PERMISSION_MISSING, CLOUD_REQUEST_REFUSED, CLOUD_THROTTLED
+    (with retry_after), CLOUD_UNAVAILABLE, RESOURCE_NOT_FOUND, or INVALID_FIELD where the connector's cloud profile is
+    gone or accounts cannot be discovered; `metadata["step"]` names the failing step and `metadata["azure_code"]`
     Azure's own code where there is one.
     """
 

@@ -1,5 +1,6 @@
 """The one place that turns what Azure's libraries raise into the broker's errors."""
 
+import socket
 from email.utils import formatdate
 from time import time
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from support.fake_cloud import FAKE_PROFILE
 from valetkey_broker.adapters.azure.errors import Asking, Step, ask, broker_error
 from valetkey_broker.adapters.azure.fan_out import outcomes
+from valetkey_broker.adapters.azure.outcomes import outcome
 from valetkey_broker.adapters.azure.transport import Network
 from valetkey_broker.errors import BrokerError, Reason
 
@@ -86,6 +88,41 @@ def test_an_account_that_dns_does_not_know() -> None:
     error.__cause__ = dns
     assert broker_error(error, KEY).reason is Reason.RESOURCE_NOT_FOUND
     assert broker_error(error, LOG_IN).reason is Reason.CLOUD_UNAVAILABLE
+
+
+@pytest.mark.parametrize("number", [socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_SYSTEM])
+def test_a_dns_that_does_not_answer_is_no_missing_account(number: int) -> None:
+    """A name that could not be looked up just now is not a name that is not there: the next try may succeed."""
+    key = ConnectionKey("demoaccount.blob.invalid", 443, True, True, None, None, None)
+    dns = aiohttp.ClientConnectorDNSError(key, socket.gaierror(number, "Temporary failure in name resolution"))
+    error = ServiceRequestError(dns, error=dns)
+    error.__cause__ = dns
+    assert broker_error(error, KEY).reason is Reason.CLOUD_UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "reason"),
+    [
+        (400, "InvalidQueryParameterValue", Reason.CLOUD_REQUEST_REFUSED),
+        (409, "FeatureVersionMismatch", Reason.CLOUD_REQUEST_REFUSED),
+        (412, "", Reason.CLOUD_REQUEST_REFUSED),
+        (418, "", Reason.CLOUD_REQUEST_REFUSED),
+        (409, "ContainerBeingDeleted", Reason.CLOUD_UNAVAILABLE),
+        (408, "", Reason.CLOUD_UNAVAILABLE),
+        (500, "InternalError", Reason.CLOUD_UNAVAILABLE),
+        (503, "", Reason.CLOUD_UNAVAILABLE),
+        (503, "ServerBusy", Reason.CLOUD_THROTTLED),
+        (429, "", Reason.CLOUD_THROTTLED),
+        (401, "", Reason.CLOUD_CREDENTIAL_REJECTED),
+        (403, "AuthenticationFailed", Reason.CLOUD_CREDENTIAL_REJECTED),
+        (403, "AuthorizationFailure", Reason.CLOUD_PERMISSION_MISSING),
+        (404, "", Reason.RESOURCE_NOT_FOUND),
+        (302, "", Reason.CLOUD_UNAVAILABLE),
+    ],
+)
+def test_what_an_answer_means(status: int, code: str, reason: Reason) -> None:
+    """What passes is told as passing, and what stays as final: a loop must know whether to go on."""
+    assert outcome(status, code) is reason
 
 
 async def test_mistakes_of_our_own_are_not_hidden() -> None:

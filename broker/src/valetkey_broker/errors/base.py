@@ -34,6 +34,7 @@ class Reason(Enum):
     RATE_LIMITED = auto()
     LEDGER_UNAVAILABLE = auto()
     ISSUER_UNAVAILABLE = auto()
+    CLOUD_REQUEST_REFUSED = auto()
 
 
 # What callers are told who do not run the broker: its store, its settings and its credentials are none of their
@@ -41,6 +42,7 @@ class Reason(Enum):
 _PUBLIC_MESSAGES: Mapping[Reason, str] = {
     Reason.VAULT_UNAVAILABLE: "the broker cannot reach its own store right now; try again",
     Reason.CLOUD_CREDENTIAL_REJECTED: "Azure refuses the connector's credential; tell those who run the broker",
+    Reason.CLOUD_REQUEST_REFUSED: "Azure refuses what the connector asks for; tell those who run the broker",
     Reason.CLOUD_PERMISSION_MISSING: (
         "the connector's credential lacks a permission at Azure; tell those who run the broker"
     ),

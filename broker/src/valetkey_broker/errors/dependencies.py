@@ -6,6 +6,7 @@ CLOUD_REASONS = frozenset(
     {
         Reason.CLOUD_CREDENTIAL_REJECTED,
         Reason.CLOUD_PERMISSION_MISSING,
+        Reason.CLOUD_REQUEST_REFUSED,
         Reason.CLOUD_THROTTLED,
         Reason.CLOUD_UNAVAILABLE,
         Reason.RESOURCE_NOT_FOUND,

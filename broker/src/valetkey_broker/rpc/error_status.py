@@ -42,6 +42,7 @@ _CODES: Mapping[Reason, grpc.StatusCode] = {
     Reason.CLOUD_PERMISSION_MISSING: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.RESOURCE_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Reason.CLOUD_THROTTLED: grpc.StatusCode.UNAVAILABLE,
+    Reason.CLOUD_REQUEST_REFUSED: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.CLOUD_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     Reason.VAULT_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     Reason.SCOPE_UNSUPPORTED: grpc.StatusCode.FAILED_PRECONDITION,

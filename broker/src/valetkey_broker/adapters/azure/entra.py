@@ -10,10 +10,14 @@ from azure.core.credentials_async import AsyncTokenCredential
 from valetkey_broker.adapters.azure.auth_method import SigningStorage
 from valetkey_broker.adapters.azure.errors import Asking, Step, ask
 from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS, Network
-from valetkey_broker.errors import Reason
+from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import CloudProfile, Connector, Credential, SigningKey
 
 # All clouds share it: https://learn.microsoft.com/azure/storage/blobs/authorize-access-azure-active-directory
+# After a rotation Entra's servers learn of a new secret one by one: one that knows it not yet is no last word on it.
+_NOT_EVERYWHERE_YET = frozenset({"AADSTS7000215", "AADSTS7000216"})
+_TRIES = 3
+_TRY_AGAIN_SECONDS = 1.0
 STORAGE_SCOPE = "https://storage.azure.com/.default"
 
 
@@ -50,6 +54,8 @@ class EntraAccess:
         # One at a time: many calls at once with no token yet ask Entra once.
         self._lock = asyncio.Lock()
         self._client = client
+        # A stored credential was proved once.
+        self._tries = _TRIES if credential.version else 1
 
     @property
     def storage_credential(self) -> Self:
@@ -67,7 +73,8 @@ class EntraAccess:
 
     async def prove(self) -> None:
         """Gets a token for storage. Raises BrokerError."""
-        await self.get_token(STORAGE_SCOPE)
+        async with self._lock:
+            await ask(self._asking, lambda: self._client.get_token(STORAGE_SCOPE))
 
     async def signing_key(self, storage: SigningStorage, starts: float, expires: float) -> SigningKey:
         """Gets a user delegation key. Raises BrokerError."""
@@ -90,10 +97,17 @@ class EntraAccess:
             text = "A storage endpoint asked for a token for another service, which was refused."
             raise self._asking.failed(Reason.CLOUD_UNAVAILABLE, text)
         async with self._lock:
-            return await ask(
-                self._asking,
-                lambda: self._client.get_token(*scopes, claims=claims, enable_cae=enable_cae),
-            )
+            for left in range(self._tries - 1, -1, -1):
+                try:
+                    return await ask(
+                        self._asking,
+                        lambda: self._client.get_token(*scopes, claims=claims, enable_cae=enable_cae),
+                    )
+                except BrokerError as error:
+                    if not left or error.metadata.get("azure_code") not in _NOT_EVERYWHERE_YET:
+                        raise
+                await asyncio.sleep(_TRY_AGAIN_SECONDS)
+        raise AssertionError  # pragma: no cover (the last round returns or raises)
 
     async def close(self) -> None:
         """Does nothing: the connections are the network's."""

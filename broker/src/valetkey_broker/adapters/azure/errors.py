@@ -4,17 +4,18 @@ Azure's own text never goes on, for it may echo what was sent; its codes do.
 """
 
 import re
+import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from http import HTTPStatus
 from typing import TypeVar
 
 import aiohttp
 from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError, ServiceRequestTimeoutError
 
+from valetkey_broker.adapters.azure.outcomes import outcome
 from valetkey_broker.adapters.azure.remedies import log_in_refused, not_allowed
 from valetkey_broker.errors import BrokerError, Reason, cloud_error
 
@@ -28,8 +29,9 @@ _OAUTH_REFUSALS = ("invalid_client", "unauthorized_client", "invalid_request", "
 # Entra's codes for "later": https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 _THROTTLED = frozenset({"AADSTS90055", "AADSTS50196"})
 _TRANSIENT = frozenset({"AADSTS90033", "AADSTS90006", "AADSTS90024", "AADSTS50196", "AADSTS90055"})
-_TOKEN_REFUSED = frozenset({"AuthenticationFailed", "InvalidAuthenticationInfo"})
 _LONGEST_WAIT = 3600.0
+# Source: getaddrinfo(3); EAI_NODATA, which POSIX no longer has, is what glibc says of a name without addresses.
+_NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
 class Step(Enum):
@@ -109,7 +111,12 @@ def broker_error(error: Exception, asking: Asking) -> BrokerError:
                 Reason.CLOUD_UNAVAILABLE,
                 f"Cannot {asking}: its TLS certificate is not trusted. Check ca_file of the cloud profile.",
             )
-        if isinstance(inner, aiohttp.ClientConnectorDNSError) and asking.account:
+        # Other errors of looking a name up, such as a DNS server that does not answer, pass.
+        if (
+            isinstance(inner, aiohttp.ClientConnectorDNSError)
+            and inner.os_error.errno in _NO_SUCH_NAME
+            and asking.account
+        ):
             return asking.failed(
                 Reason.RESOURCE_NOT_FOUND,
                 f"Cannot {asking}: its name is not in DNS. Check the account's name and that it still exists.",
@@ -124,18 +131,18 @@ def broker_error(error: Exception, asking: Asking) -> BrokerError:
 def _answered(error: HttpResponseError, status: int, asking: Asking) -> BrokerError:
     code = _aadsts(error) if asking.step is Step.LOG_IN else _service_code(error)
     retry_after = _retry_after(error)
-    throttled = status == HTTPStatus.TOO_MANY_REQUESTS or code in _THROTTLED
-    busy = status == HTTPStatus.SERVICE_UNAVAILABLE and (retry_after is not None or code == "ServerBusy")
-    if throttled or busy:
+    reason = outcome(status, code, asks_to_wait=retry_after is not None)
+    if reason is Reason.CLOUD_THROTTLED or code in _THROTTLED:
         wait = "" if retry_after is None else f" for {retry_after:g} s"
         text = f"Cannot {asking}: Azure asks to wait{wait}. Try again then."
         return asking.failed(Reason.CLOUD_THROTTLED, text, code=code, retry_after=retry_after)
-    if not HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR or code in _TRANSIENT:
-        text = f"Cannot {asking}: Azure answered with HTTP {status}. Try again later."
+    if reason is Reason.CLOUD_UNAVAILABLE or code in _TRANSIENT:
+        said = f"{code}, HTTP {status}" if code else f"HTTP {status}"
+        text = f"Cannot {asking}: Azure answered with {said}. Try again later."
         return asking.failed(Reason.CLOUD_UNAVAILABLE, text, code=code, retry_after=retry_after)
     if asking.step is Step.LOG_IN:
         return _log_in_refused(error, status, asking, code)
-    return _call_refused(status, asking, code)
+    return _call_refused(reason, status, asking, code)
 
 
 def _log_in_refused(error: HttpResponseError, status: int, asking: Asking, code: str) -> BrokerError:
@@ -146,21 +153,21 @@ def _log_in_refused(error: HttpResponseError, status: int, asking: Asking, code:
     return asking.failed(Reason.CLOUD_CREDENTIAL_REJECTED, text, code=code)
 
 
-def _call_refused(status: int, asking: Asking, code: str) -> BrokerError:
-    said = code or f"HTTP {status}"
-    if status == HTTPStatus.NOT_FOUND:
-        reason, hint = Reason.RESOURCE_NOT_FOUND, "check the names, and that they still exist."
-    elif status == HTTPStatus.UNAUTHORIZED or code in _TOKEN_REFUSED:
-        reason = Reason.CLOUD_CREDENTIAL_REJECTED
+def _call_refused(reason: Reason, status: int, asking: Asking, code: str) -> BrokerError:
+    if reason is Reason.RESOURCE_NOT_FOUND:
+        hint = "check the names, and that they still exist."
+    elif reason is Reason.CLOUD_CREDENTIAL_REJECTED:
         hint = (
             f"the token of service principal {asking.client_id} was not accepted. Check that the account belongs "
             "to the connector's tenant and cloud."
         )
-    elif status == HTTPStatus.FORBIDDEN:
-        reason, hint = Reason.CLOUD_PERMISSION_MISSING, not_allowed(asking.step.name, code, asking.client_id)
+    elif reason is Reason.CLOUD_PERMISSION_MISSING:
+        hint = not_allowed(asking.step.name, code, asking.client_id)
     else:
-        reason, hint = Reason.CLOUD_UNAVAILABLE, "not an answer the broker knows."
-    return asking.failed(reason, f"Cannot {asking}: {said}: {hint}", code=code)
+        hint = (
+            "Azure does not do that here, and another try will not change it. Look the code up in Azure's error codes."
+        )
+    return asking.failed(reason, f"Cannot {asking}: {code or f'HTTP {status}'}: {hint}", code=code)
 
 
 def _aadsts(error: HttpResponseError) -> str:
@@ -196,6 +203,10 @@ def _retry_after(error: HttpResponseError) -> float | None:
 
 def _number(value: str | None) -> float | None:
     return float(value) if value and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", value) else None
+
+
+def _says_no_such_name(error: BaseException) -> bool:
+    return isinstance(error, aiohttp.ClientConnectorDNSError) and error.os_error.errno in _NO_SUCH_NAME
 
 
 def _connection_failed(error: Exception) -> bool:

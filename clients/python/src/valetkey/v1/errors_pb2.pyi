@@ -106,6 +106,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """UNAVAILABLE: the keys of the issuer that signed the caller's token cannot be had, so the token can be neither
     believed nor refused; retry_delay says when to come back. Example: {"evidence": "jwt"}.
     """
+    ERROR_REASON_CLOUD_REQUEST_REFUSED: _ErrorReason.ValueType  # 28
+    """FAILED_PRECONDITION: Azure refuses what the broker asks for in a way that another try does not change.
+    Example: {"azure_code": "FeatureNotSupportedForAccount", "step": "list containers", "connector": "azure-blob-demo"}.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, for programs. The comment of each value names its status code and an example of its metadata."""
@@ -185,6 +189,10 @@ ERROR_REASON_LEDGER_UNAVAILABLE: ErrorReason.ValueType  # 26
 ERROR_REASON_ISSUER_UNAVAILABLE: ErrorReason.ValueType  # 27
 """UNAVAILABLE: the keys of the issuer that signed the caller's token cannot be had, so the token can be neither
 believed nor refused; retry_delay says when to come back. Example: {"evidence": "jwt"}.
+"""
+ERROR_REASON_CLOUD_REQUEST_REFUSED: ErrorReason.ValueType  # 28
+"""FAILED_PRECONDITION: Azure refuses what the broker asks for in a way that another try does not change.
+Example: {"azure_code": "FeatureNotSupportedForAccount", "step": "list containers", "connector": "azure-blob-demo"}.
 """
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason
 

@@ -1,6 +1,7 @@
 """A CA for client certificates, such as a SPIFFE server is; nothing of it is worth keeping."""
 
 import datetime as dt
+import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,13 +30,22 @@ class ClientCa:
         *,
         password: bytes | None = None,
         ended: bool = False,
+        hours: tuple[int, int] = (-2, 1),
+        address: str = "",
     ) -> tuple[Path, Path]:
-        """Writes a certificate with one URI SAN and its key, and returns both paths; `ended`: it has expired."""
+        """Writes a certificate with one URI SAN and its key, and returns both paths.
+
+        It counts from and to so many `hours` from now; `ended`: it has expired. With `address` it is a server's there.
+        """
+        usage = ExtendedKeyUsageOID.SERVER_AUTH if address else ExtendedKeyUsageOID.CLIENT_AUTH
+        name: x509.GeneralName = (
+            x509.IPAddress(ipaddress.ip_address(address)) if address else x509.UniformResourceIdentifier(uri)
+        )
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
-            _builder("client", self.certificate.subject, key.public_key(), ended=ended)
-            .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=False)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+            _builder("client", self.certificate.subject, key.public_key(), (-2, -1) if ended else hours)
+            .add_extension(x509.SubjectAlternativeName([name]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .sign(self.key, hashes.SHA256())
         )
         directory.mkdir(exist_ok=True)
@@ -61,7 +71,7 @@ def make_client_ca(name: str = "clients' CA") -> ClientCa:
 
 
 def _builder(
-    name: str, issuer: x509.Name, key: ec.EllipticCurvePublicKey, *, ended: bool = False
+    name: str, issuer: x509.Name, key: ec.EllipticCurvePublicKey, hours: tuple[int, int] = (-2, 1)
 ) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
     return (
@@ -70,6 +80,6 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=2))
-        .not_valid_after(now + dt.timedelta(hours=-1 if ended else 1))
+        .not_valid_before(now + dt.timedelta(hours=hours[0]))
+        .not_valid_after(now + dt.timedelta(hours=hours[1]))
     )

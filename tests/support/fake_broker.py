@@ -283,14 +283,20 @@ class FakeBroker(
 
 @contextmanager
 def running_fake_broker(
-    directory: Path, sans: tuple[str, ...] = ("localhost", "127.0.0.1"), *, client_ca: bytes | None = None
+    directory: Path,
+    sans: tuple[str, ...] = ("localhost", "127.0.0.1"),
+    *,
+    client_ca: bytes | None = None,
+    own: tuple[Path, Path] | None = None,
 ) -> Iterator[FakeBroker]:
     """Serves a FakeBroker on a free loopback port until the block ends; `directory` takes its CA.
+
+    `own` are another certificate and key than that CA's.
 
     With `client_ca`, in PEM form, every caller must show a certificate of it, and is let in by it.
     """
     authority = make_ca(directory)
-    certificate, key = authority.issue("fake-broker", directory, sans)
+    certificate, key = own or authority.issue("fake-broker", directory, sans)
     server = grpc.server(ThreadPoolExecutor(max_workers=4))
     pair = (key.read_bytes(), certificate.read_bytes())
     credentials = grpc.ssl_server_credentials([pair], client_ca, require_client_auth=client_ca is not None)

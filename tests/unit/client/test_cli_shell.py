@@ -88,10 +88,14 @@ def test_nothing_set_up(bare: Runner) -> None:
 
 
 def test_an_unreachable_broker_is_worth_another_try(bare: Runner) -> None:
-    """Protects scripts that retry: exit 5."""
+    """Protects scripts that retry: exit 5. Whoever waits is told at once what for, and once."""
     ran = bare("--endpoint", "127.0.0.1:1", "--api-key", API_KEY, *LIST)
     assert ran.code == 5
-    assert "Error: cannot reach the broker at 127.0.0.1:1: " in ran.err
+    warning, note, error = ran.err.splitlines()
+    assert warning.startswith("Warning: --api-key")
+    assert note.startswith("Note: cannot reach the broker at 127.0.0.1:1: ")
+    assert note.endswith("; trying again")
+    assert error.startswith("Error: cannot reach the broker at 127.0.0.1:1: ")
 
 
 def test_an_untrusted_certificate_is_a_matter_of_settings(bare: Runner, broker: FakeBroker) -> None:

@@ -120,7 +120,7 @@ def test_limits_are_the_brokers_to_judge(ttl: str, seconds: int, valetkey: Runne
     [
         ("--ttl", "soon", "--ttl: 'soon' is not a duration"),
         ("--ttl", str(2**63), "--ttl: 9223372036854775808 is longer than a duration can be"),
-        ("--ttl", "9000000000000s", "ttl: .* is longer than a duration can be"),
+        ("--ttl", "9000000000000s", "--ttl: .* is longer than a duration can be"),
         ("--permissions", "", "--permissions: none given; expected some of read, add"),
         ("--permissions", " , ", "--permissions: none given"),
         ("--permissions", "read,sing", "--permissions: 'sing' is unknown; expected some of read, add"),

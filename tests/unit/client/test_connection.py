@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import valetkey
+from support.client_certificates import make_client_ca
 from support.fake_broker import API_KEY, FakeBroker, running_fake_broker
 from valetkey import Client
 from valetkey_devstack.ca import make_ca
@@ -52,6 +53,23 @@ def test_a_certificate_for_another_host_is_not_trusted(tmp_path: Path) -> None:
         running_fake_broker(tmp_path, ("other.example",)) as broker,
         Client(broker.endpoint, api_key=API_KEY, ca_file=broker.ca_file) as client,
         pytest.raises(valetkey.BrokerTlsError, match="is for another host name"),
+    ):
+        client.list_connectors()
+
+
+@pytest.mark.parametrize(
+    ("hours", "says"),
+    [((-2, -1), "has expired; whoever runs the broker has to renew it"), ((1, 2), "is not valid yet; check this")],
+)
+def test_a_certificate_out_of_its_time_is_told_apart(hours: tuple[int, int], says: str, tmp_path: Path) -> None:
+    """Protects whoever would look for another CA where only the time is over, or a clock is wrong."""
+    ca = make_client_ca("servers' CA")
+    (tmp_path / "servers.pem").write_bytes(ca.pem)
+    own = ca.issue(tmp_path / "server", hours=hours, address="127.0.0.1")
+    with (
+        running_fake_broker(tmp_path, own=own) as broker,
+        Client(broker.endpoint, api_key=API_KEY, ca_file=tmp_path / "servers.pem") as client,
+        pytest.raises(valetkey.BrokerTlsError, match=says),
     ):
         client.list_connectors()
 

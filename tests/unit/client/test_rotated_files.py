@@ -21,7 +21,7 @@ from support.fake_broker import API_KEY, FakeBroker, running_fake_broker
 from support.network import network_before
 from support.watch_steps import end, step
 from valetkey import Client
-from valetkey.certificate_end import not_after
+from valetkey.certificate_validity import validity
 
 
 @pytest.fixture
@@ -149,18 +149,22 @@ def test_calls_under_way_end_on_the_old_connection_and_then_it_is_closed(
         assert network.connections == 1
 
 
-def test_an_expired_certificate_is_named(mtls: FakeBroker, ca: ClientCa, tmp_path: Path, bare: Runner) -> None:
+@pytest.mark.parametrize(
+    ("hours", "says"), [((-2, -1), "expired at "), ((1, 2), "counts from "), ((1, 2), "check this machine's clock")]
+)
+def test_a_certificate_out_of_its_time_is_named(
+    hours: tuple[int, int], says: str, mtls: FakeBroker, ca: ClientCa, tmp_path: Path, bare: Runner
+) -> None:
     """Protects whoever would search the network for what the certificate's dates tell; exit 3, as for a token."""
-    certificate, key = ca.issue(tmp_path / "svid", ended=True)
+    certificate, key = ca.issue(tmp_path / "svid", hours=hours)
     ran = bare(
         *("--endpoint", mtls.endpoint, "--ca-file", str(mtls.ca_file)),
         *("--client-cert-file", str(certificate), "--client-key-file", str(key)),
         *("service-connector", "list"),
     )
     assert ran.code == 3
-    assert f"cannot connect to the broker at {mtls.endpoint}: the client certificate in {certificate} expired at " in (
-        ran.err
-    )
+    assert f"cannot connect to the broker at {mtls.endpoint}: the client certificate in {certificate} " in ran.err
+    assert says in ran.err
 
 
 def _ending(moment: datetime) -> bytes:
@@ -186,7 +190,7 @@ _WHOLE = ssl.PEM_cert_to_DER_cert(_ending(datetime(2030, 1, 1, tzinfo=UTC)).deco
 def test_the_end_of_a_certificate_is_read_as_others_read_it(moment: datetime) -> None:
     """Protects the few lines that read it, in both forms that times have in certificates."""
     end_of_it = moment.replace(microsecond=0, tzinfo=UTC)
-    assert not_after(b"before\n" + _ending(end_of_it)) == end_of_it
+    assert validity(b"before\n" + _ending(end_of_it)) == (end_of_it - timedelta(days=1), end_of_it)
 
 
 @given(st.binary(max_size=400), st.integers(0, len(_WHOLE) - 1))
@@ -201,7 +205,7 @@ def test_rubbish_is_no_certificate(rubbish: bytes, cut: int) -> None:
 def readable(der: bytes) -> bool:
     """Tells whether an end can be read."""
     try:
-        not_after(ssl.DER_cert_to_PEM_cert(der).encode())
+        validity(ssl.DER_cert_to_PEM_cert(der).encode())
     except ValueError:
         return False
     return True

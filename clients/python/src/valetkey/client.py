@@ -9,10 +9,10 @@ from types import TracebackType
 from typing import Self
 
 from valetkey import convert, values
-from valetkey.calls.base import PAGE_SIZE, several
+from valetkey.calls.base import PAGE_SIZE, Interruption, several
 from valetkey.calls.grants import GrantCalls
 from valetkey.calls.ledger import LedgerCalls
-from valetkey.calls.streams import Interruption, StreamCalls
+from valetkey.calls.streams import StreamCalls
 from valetkey.identity import Identity
 from valetkey.settings import load_settings
 from valetkey.v1 import api_key_service_pb2 as api_key_pb
@@ -44,14 +44,15 @@ class Client(GrantCalls, LedgerCalls, StreamCalls):
         client_key_file: str | os.PathLike[str] | None = None,
         ca_file: str | os.PathLike[str] | None = None,
         timeout: float = _DEFAULT_TIMEOUT,
+        on_interruption: Interruption | None = None,
     ) -> None:
         """Prepares a connection to `HOST:PORT`; the first call makes it.
 
         The identity is exactly one of: `api_key`, or `api_key_file` that holds it; `token_file`, which holds a JWT;
         `client_cert_file` and `client_key_file`, in PEM form. `ca_file` holds the CA certificates to trust, in PEM
         form; left out, the well-known ones. Files are read again when they change, for they rotate. `timeout` is each
-        call's deadline in seconds, all its tries together. Raises SettingsError or InvalidArgumentError where one of
-        them cannot be used.
+        call's deadline in seconds, all its tries together; `on_interruption` is called with each error that another
+        try is to get over. Raises SettingsError or InvalidArgumentError where one of them cannot be used.
         """
         identity = Identity.of(
             api_key=api_key,
@@ -60,7 +61,7 @@ class Client(GrantCalls, LedgerCalls, StreamCalls):
             client_cert_file=client_cert_file,
             client_key_file=client_key_file,
         )
-        super().__init__(endpoint, identity, Path(ca_file) if ca_file else None, timeout)
+        super().__init__(endpoint, identity, Path(ca_file) if ca_file else None, timeout, on_interruption)
         self._tokens = TokenServiceStub(self._channel)
         self._resources = ResourceServiceStub(self._channel)
         self._connectors = ConnectorServiceStub(self._channel)

@@ -12,6 +12,13 @@ from valetkey.v1 import errors_pb2
 
 # How gRPC tells that the network, or a proxy on the way, ended a call: a broker never says so.
 _CUT = re.compile(r"Stream removed|RST_STREAM|[Cc]onnection reset|[Ss]ocket closed|GOAWAY|Broken pipe")
+_NOT_VERIFIED = (
+    (
+        "certificate has expired",
+        "has expired; whoever runs the broker has to renew it, unless this machine's clock is wrong",
+    ),
+    ("certificate is not yet valid", "is not valid yet; check this machine's clock"),
+)
 _NEVER_CONNECTED = re.compile(r"failed to connect to all addresses|errors resolving|DNS resolution failed")
 _DETAILS_KEY = "grpc-status-details-bin"
 
@@ -187,11 +194,11 @@ def _reason(number: int) -> str:
 def _unreachable(text: str, endpoint: str) -> ValetKeyError:
     # gRPC tells these cases apart by its text alone.
     if "CERTIFICATE_VERIFY_FAILED" in text:
-        return BrokerTlsError(
-            f"the certificate of {endpoint} is not signed by a CA this client trusts, or its time is over; "
-            "check the CA file, and that the endpoint is the broker's",
-            code="UNAVAILABLE",
+        why = next(
+            (why for said, why in _NOT_VERIFIED if said in text),
+            "is not signed by a CA this client trusts; check the CA file, and that the endpoint is the broker's",
         )
+        return BrokerTlsError(f"the certificate of {endpoint} {why}", code="UNAVAILABLE")
     if re.search(r"hostname verification|peer name", text, re.IGNORECASE):
         return BrokerTlsError(
             f"the certificate at {endpoint} is for another host name; "

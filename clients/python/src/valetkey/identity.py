@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 
-from valetkey.certificate_end import not_after
+from valetkey.certificate_validity import validity
 from valetkey.errors import SettingsError
 from valetkey.secret_files import read_secret_file
 
@@ -138,17 +138,20 @@ class Identity:
         except (OSError, ValueError):
             return None
 
-    def expired(self) -> str:
-        """Returns a sentence where the client certificate's time is over by this machine's clock, else nothing."""
+    def certificate_error(self) -> str:
+        """Returns a sentence where the client certificate does not count now by this machine's clock, else nothing."""
         if self.client_cert_file is None:
             return ""
         try:
-            end = not_after(self.client_cert_file.read_bytes())
+            start, end = validity(self.client_cert_file.read_bytes())
         except (OSError, ValueError):
             return ""
-        if end > datetime.now(UTC):
-            return ""
-        return f"the client certificate in {self.client_cert_file} expired at {end:%Y-%m-%dT%H:%M:%SZ}; get a new one"
+        what = f"the client certificate in {self.client_cert_file}"
+        if end <= datetime.now(UTC):
+            return f"{what} expired at {end:%Y-%m-%dT%H:%M:%SZ}; get a new one"
+        if start > datetime.now(UTC):
+            return f"{what} counts from {start:%Y-%m-%dT%H:%M:%SZ} only; check this machine's clock"
+        return ""
 
     def call_credentials(self) -> grpc.CallCredentials | None:
         """Returns what one call carries: the token or API key as its file holds it now, for files rotate.

@@ -24,6 +24,9 @@ Request = TypeVar("Request")
 Response = TypeVar("Response")
 Item = TypeVar("Item")
 
+# Told of an error that is got over by another try.
+Interruption = Callable[[ValetKeyError], None]
+
 PAGE_SIZE = 500
 _MAX_TIMEOUT = 3600.0
 
@@ -31,7 +34,14 @@ _MAX_TIMEOUT = 3600.0
 class Calls:
     """Makes calls to one broker."""
 
-    def __init__(self, endpoint: str, identity: Identity, ca_file: Path | None, timeout: float) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        identity: Identity,
+        ca_file: Path | None,
+        timeout: float,
+        on_interruption: Interruption | None = None,
+    ) -> None:
         """Raises SettingsError or InvalidArgumentError where one of the arguments cannot be used."""
         if not 0 < timeout <= _MAX_TIMEOUT:
             raise InvalidArgumentError(f"timeout: {timeout:g} s is out of range; expected over 0 and up to 3600 s")
@@ -41,6 +51,7 @@ class Calls:
         # Until the broker has answered: another worker of it may not know a key yet that was made just now.
         self._new_key = identity.is_api_key
         self._identity = identity
+        self._on_interruption = on_interruption
         self._channel: Any = Connection(self._endpoint, identity, ca_file)
 
     def _call(self, method: Callable[..., Response], request: Request, *, repeatable: bool = False) -> Response:
@@ -60,13 +71,17 @@ class Calls:
             else:
                 self._new_key = False
                 return answer
+            if self._on_interruption:
+                self._on_interruption(failed)
             time.sleep(pause)
 
     def _error(self, error: grpc.RpcError) -> ValetKeyError:
         found = from_rpc_error(error, self._endpoint, self._timeout)
-        if isinstance(found, (BrokerUnreachableError, ConnectionLostError)) and (expired := self._identity.expired()):
+        if isinstance(found, (BrokerUnreachableError, ConnectionLostError)) and (
+            why := self._identity.certificate_error()
+        ):
             # Nothing else tells it: a broker ends such a handshake without a word.
-            return UnauthenticatedError(f"cannot connect to the broker at {self._endpoint}: {expired}", code=found.code)
+            return UnauthenticatedError(f"cannot connect to the broker at {self._endpoint}: {why}", code=found.code)
         return found
 
     def _check_open(self) -> None:

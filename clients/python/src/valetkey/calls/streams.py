@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from valetkey import convert, values
-from valetkey.calls.base import Calls
+from valetkey.calls.base import Calls, Interruption
 from valetkey.calls.retries import Reconnections
 from valetkey.errors import ConnectionLostError, ValetKeyError, WatchEndedError
 from valetkey.v1 import token_service_pb2 as token_pb
@@ -17,8 +17,6 @@ from valetkey.v1 import token_service_pb2 as token_pb
 HEARTBEAT_SECONDS = 15
 # So many missed signs of life are a cut.
 _MISSED = 2.5
-
-Interruption = Callable[[ValetKeyError], None]
 
 
 class StreamCalls(Calls):
@@ -52,8 +50,8 @@ class StreamCalls(Calls):
                 continue
             if self._closed or (pause := reconnections.pause(interruption)) is None:
                 raise interruption
-            if on_interruption:
-                on_interruption(interruption)
+            if tell := on_interruption or self._on_interruption:
+                tell(interruption)
             time.sleep(pause)
 
     def _tokens_of(

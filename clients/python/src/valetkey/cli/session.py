@@ -1,6 +1,7 @@
 """What the global options say, and the client and confirmations that commands share."""
 
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ import typer
 from valetkey.cli.durations import parse_duration
 from valetkey.cli.screen import Screen
 from valetkey.client import Client
-from valetkey.errors import InvalidArgumentError
+from valetkey.errors import InvalidArgumentError, ValetKeyError
 from valetkey.settings import load_settings
 
 
@@ -54,8 +55,27 @@ def client_of(context: typer.Context, screen: Screen) -> AbstractContextManager[
         screen.warn(warning)
     timeout = parse_duration(session.timeout, "--timeout").total_seconds()
     return nullcontext(
-        Client(settings.endpoint, ca_file=settings.ca_file, timeout=timeout, **settings.identity.arguments())
+        Client(
+            settings.endpoint,
+            ca_file=settings.ca_file,
+            timeout=timeout,
+            on_interruption=_teller(screen),
+            **settings.identity.arguments(),
+        )
     )
+
+
+def _teller(screen: Screen) -> Callable[[ValetKeyError], None]:
+    """Returns what notes an interruption, and one that lasts only once."""
+    told: set[str] = set()
+
+    def tell(error: ValetKeyError) -> None:
+        if error.message not in told:
+            told.clear()
+            told.add(error.message)
+            screen.note(f"{error.message.removesuffix('; try again')}; trying again")
+
+    return tell
 
 
 def confirm(screen: Screen, what: str, consequences: str, *, yes: bool) -> None:

@@ -115,7 +115,6 @@ def watch(
             connector=connector,
             source_ip=source_ip,
             purpose=purpose,
-            on_interruption=lambda error: screen.note(f"{error.message.removesuffix('; try again')}; trying again"),
         ):
             if output is TokenFormat.JSON:
                 screen.json_line(_json(token))

@@ -1,4 +1,4 @@
-"""When a certificate's time is over. Read by hand: the client has no library for certificates, and needs this alone."""
+"""From when to when a certificate counts. Read by hand: the client has no library for them, and needs this alone."""
 
 import ssl
 from datetime import UTC, datetime
@@ -8,8 +8,8 @@ _LONG_FORM = 0x80
 _END = "-----END CERTIFICATE-----"
 
 
-def not_after(pem: bytes) -> datetime:
-    """Returns the end of the first certificate in PEM form, in UTC.
+def validity(pem: bytes) -> tuple[datetime, datetime]:
+    """Returns from when to when the first certificate in PEM form counts, in UTC.
 
     Raises ValueError where there is none, or where it is malformed.
     """
@@ -23,17 +23,23 @@ def not_after(pem: bytes) -> datetime:
         _, _, rest = _element(rest)
     for _ in ("algorithm", "issuer"):
         _, _, rest = _element(rest)
-    tag, validity, _ = _element(rest)
+    tag, times, _ = _element(rest)
     if tag != _SEQUENCE:
         raise ValueError("no validity")
-    _, _, rest = _element(validity)
-    tag, end, _ = _element(rest)
-    digits = end.decode("ascii")
+    start, rest = _time(times)
+    end, _ = _time(rest)
+    return start, end
+
+
+def _time(der: bytes) -> tuple[datetime, bytes]:
+    """Returns the time that comes first, and what comes after it."""
+    tag, content, rest = _element(der)
+    digits = content.decode("ascii")
     if tag == _UTC_TIME:  # two digits of the year: 50 to 99 are of the last century
         digits = ("19" if digits[:2] >= "50" else "20") + digits
     elif tag != _GENERALIZED_TIME:
         raise ValueError("no time")
-    return datetime.strptime(digits, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+    return datetime.strptime(digits, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC), rest
 
 
 def _element(der: bytes) -> tuple[int, bytes, bytes]:

@@ -340,3 +340,16 @@ async def test_a_dropped_key_is_replaced_by_one_that_begins_no_earlier(keys: Key
     assert keys.keys.of(dropped) == [fresh]
     assert keys.keys.of(_ONE) == []
     assert len(keys.keys._entries) == 1
+
+
+async def test_with_the_cloud_hanging_one_caller_waits_and_the_others_get_the_key_at_hand(keys: Keys) -> None:
+    """A key that ends a little too early is better than a wait of seconds for each token."""
+    key = await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    keys.clock.now = NOW + _DAY - 2 * _HOUR
+    keys.cloud.fail("signing_key", Reason.CLOUD_UNAVAILABLE)
+    for _ in range(20):
+        assert await keys.keys.get(_ONE, "acc", keys.clock.now + 3 * _HOUR) is key
+    assert keys.fetches == 2
+    keys.cloud.heal()
+    keys.clock.now += 31
+    assert await keys.keys.get(_ONE, "acc", keys.clock.now + 3 * _HOUR) is not key

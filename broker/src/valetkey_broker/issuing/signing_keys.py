@@ -94,8 +94,7 @@ class SigningKeys:
             entry.recent.check(self._clock())
             return await join(self._flights, identity, partial(self._fetched, entry, connector, account), connector)
         except BrokerError as error:
-            now = self._clock()
-            if entry.key is not None and entry.key.starts <= now < entry.key.expires - _LAST_SECONDS:
+            if entry.key is not None and self._usable(entry.key):
                 self._log.warning(
                     "issuing from a signing key that ends early",
                     reason=error.reason.name,
@@ -133,7 +132,9 @@ class SigningKeys:
         try:
             key = await self._questions.signing_key(connector, account, starts=starts, expires=expires)
         except BaseException as error:
-            entry.recent.heard(error, self._clock())
+            # With a key at hand that still signs, callers need not wait each time for a cloud that is away.
+            usable = self._usable(entry.key)
+            entry.recent.heard(error, self._clock(), passing_seconds=_BACKGROUND_RETRY_SECONDS if usable else 0.0)
             if entry.key is not None:
                 entry.renew_at = max(self._clock() + _BACKGROUND_RETRY_SECONDS, entry.recent.until)
             raise
@@ -141,6 +142,9 @@ class SigningKeys:
         entry.key = key
         entry.renew_at = now + (key.expires - now) * _RENEW_AFTER_SHARE
         return key
+
+    def _usable(self, key: SigningKey | None) -> bool:
+        return key is not None and key.starts <= self._clock() < key.expires - _LAST_SECONDS
 
     def _drop_others(self, identity: _Id) -> None:
         """Drops the keys of an account that were fetched with an earlier credential, or before keys were dropped."""

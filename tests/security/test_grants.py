@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger
@@ -20,7 +21,7 @@ from support.inproc import (
     running_broker,
 )
 from support.wire import Failure, failure
-from valetkey.v1 import connector_service_pb2
+from valetkey.v1 import common_pb2, connector_service_pb2
 from valetkey.v1 import grant_service_pb2 as pb
 from valetkey.v1.resource_service_pb2 import ListResourcesRequest
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
@@ -266,6 +267,42 @@ async def test_a_grant_of_paths_says_that_it_gives_nothing_yet(broker: Broker) -
     made.grant.prefixes.append("models")
     changed = await broker.grants.UpdateGrant(pb.UpdateGrantRequest(grant=made.grant), metadata=bearer(ADMIN_KEY))
     assert "it lets nobody have anything" in changed.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("trainer", "Key:trainer", "key:", "key:a/b", "key:Trainer", "key:*", "key:a b", "oidc:https://x", "oidc:#a"),
+        *(
+            "spiffe://x",
+            "spiffe://X/a",
+            "spiffe://x/../a",
+            "spiffe://x/*",
+            "oidc:https://x#a\nb",
+            "oidc:https://x#\u00e9",
+        ),
+        "key:" + "a" * 2100,
+    ],
+    ids=ascii,
+)
+async def test_only_principals_are_explained(broker: Broker, name: str) -> None:
+    """Of a mistyped principal it was said that no grant names it: its admin looked for the mistake in the grants."""
+    question = pb.ExplainAccessRequest(principal=name, resource_id="models", permissions=[1])
+    told = await failure(broker.grants.ExplainAccess(question, metadata=bearer(ADMIN_KEY)))
+    assert told.metadata["field"] == "principal"
+
+
+async def test_the_life_of_a_token_and_why_it_is_shorter_are_told(broker: Broker) -> None:
+    """The answers of IssueToken and of ExplainAccess say the same, and neither cuts a life in silence."""
+    await broker.allow(name="training-short", containers=("demo",), max_ttl=Duration(seconds=3600))
+    for ttl, limit in ((7200, common_pb2.TTL_LIMIT_GRANT_MAX_TTL), (600, common_pb2.TTL_LIMIT_UNSPECIFIED)):
+        life = Duration(seconds=ttl)
+        request = IssueTokenRequest(resource_id="demo", permissions=[1], ttl=life)
+        answer = await broker.tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY))
+        question = pb.ExplainAccessRequest(resource_id="demo", permissions=[1], ttl=life)
+        explained = await broker.grants.ExplainAccess(question, metadata=bearer(CONSUMER_KEY))
+        assert answer.ttl_limited_by == explained.ttl_limited_by == limit
+        assert explained.ttl.seconds == min(ttl, 3600)
 
 
 async def test_look_alike_grant_names(broker: Broker) -> None:

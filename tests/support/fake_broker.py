@@ -119,6 +119,8 @@ def token(request: token_pb.IssueTokenRequest, number: int = 1) -> token_pb.Issu
     )
     answer.start_time.FromDatetime(NOW - timedelta(minutes=15))
     answer.expire_time.FromDatetime(NOW + timedelta(minutes=15))
+    if request.ttl.ToTimedelta() > timedelta(hours=1):  # What its grant allows.
+        answer.ttl_limited_by = common_pb.TTL_LIMIT_GRANT_MAX_TTL
     return answer
 
 

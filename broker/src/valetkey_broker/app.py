@@ -91,7 +91,7 @@ async def open_core(
         ledger = ledger or SqlLedger(settings.ledger, clock)
         closing.push_async_callback(ledger.close)
         memory = Memory()
-        policy = Policy(memory, clock)
+        policy = Policy(memory, clock, profiles, ttl_within_identity=issuing.ttl_within_identity)
 
         async def gone(connector_uid: str) -> None:
             keys.forget(connector_uid)
@@ -153,7 +153,7 @@ async def open_core(
             api_keys=ApiKeyAdmin(repository, memory, clock),
             policy=policy,
             grants=GrantAdmin(repository, memory, clock, issuing.max_ttl_seconds, settings.authn.vouchers()),
-            explainer=Explainer(policy, clock, issuing.default_ttl_seconds),
+            explainer=Explainer(policy, clock, issuing.default_ttl_seconds, issuing.max_ttl_seconds),
             keys=keys,
             reach=reach,
             issuer=issuer,

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from support.core import NOW, FakeClock, make_connector, make_grant, principal
+from support.core import NOW, PROFILES, FakeClock, make_connector, make_grant, principal
 from valetkey_broker.authz.grants import GrantIndex
 from valetkey_broker.authz.policy import Allowance, Policy
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.model import Connector, Permission, PermissionSet, Principal, ResourceId
+from valetkey_broker.model import Connector, Evidence, Permission, PermissionSet, Principal, ResourceId, Role, TtlLimit
 from valetkey_broker.state.memory import Memory
 
 READ = PermissionSet((Permission.READ,))
@@ -23,7 +23,7 @@ class World:
     def __init__(self) -> None:
         self.memory = Memory()
         self.clock = FakeClock()
-        self.policy = Policy(self.memory, self.clock)
+        self.policy = Policy(self.memory, self.clock, PROFILES)
         self.connector = make_connector()
         self.memory.put_connector(self.connector)
 
@@ -301,9 +301,9 @@ def test_a_single_instance_connector_gives_its_own_container_only(world: World) 
     world.memory.put_connector(single)
     world.grant("training", single, containers=("demo", "models"))
     world.decide("demo")
-    world.decide("https://demoaccount.blob.core.windows.net/demo")
+    world.decide("https://demoaccount.blob.dev.invalid/demo")
     world.refused("models")
-    world.refused("https://otheraccount.blob.core.windows.net/demo")
+    world.refused("https://otheraccount.blob.dev.invalid/demo")
 
 
 def test_refusals_do_not_tell_what_exists(world: World) -> None:
@@ -381,3 +381,87 @@ def test_a_grant_of_a_namesake_is_not_mixed_up_when_it_changes(world: World) -> 
     world.decide(caller=principal(name="key:a", attributes={"t": "1"}))
     world.refused(caller=principal(name="key:bb", attributes={"t": "1"}))
     world.refused("models", caller=principal(name="key:a", attributes={"t": "1"}))
+
+
+@pytest.mark.parametrize(
+    ("evidence", "within", "seconds"),
+    [
+        (Evidence.API_KEY, False, 120),
+        (Evidence.API_KEY, True, 120),
+        (Evidence.OIDC, False, 3600),
+        (Evidence.OIDC, True, 120),
+        (Evidence.MTLS, False, 3600),
+        (Evidence.MTLS, True, 120),
+    ],
+)
+def test_a_token_and_the_end_of_its_identity(world: World, evidence: Evidence, within: bool, seconds: int) -> None:
+    """A token ends with the API key that it was given for; with a JWT or a certificate where the settings say so."""
+    policy = Policy(world.memory, world.clock, ttl_within_identity=within)
+    world.grant(max_ttl=3600)
+    caller = Principal("key:test", frozenset(), evidence, NOW + 120.5)
+    (allowed,) = policy.decide(caller, ResourceId("demo"), READ, ttl=12 * 3600)
+    limit = TtlLimit.IDENTITY_END if seconds == 120 else TtlLimit.GRANT_MAX_TTL
+    assert (allowed.ttl, allowed.limited_by) == (seconds, limit)
+    assert allowed.ends == (NOW + 120.5 if seconds == 120 else float("inf"))
+    (allowed,) = policy.decide(caller, ResourceId("demo"), READ, ttl=60)
+    assert (allowed.ttl, allowed.limited_by) == (60, None)
+
+
+def test_an_identity_that_ends_within_the_second(world: World) -> None:
+    """No token of no life is made; the caller is told to come with another identity, not that it has no grant."""
+    world.grant()
+    caller = principal(expires=NOW + 0.5)
+    with pytest.raises(BrokerError) as caught:
+        world.decide(caller=caller)
+    assert caught.value.reason is Reason.CREDENTIALS_EXPIRED
+
+
+def test_what_limits_a_token_is_told(world: World) -> None:
+    """`--ttl 2h` became 1 h without a word."""
+    caller = principal(expires=NOW + 1e6)
+    world.grant(max_ttl=3600, expires=NOW + 7200)
+    assert world.decide(ttl=3600, caller=caller).limited_by is None
+    assert world.decide(ttl=7200, caller=caller).limited_by is TtlLimit.GRANT_MAX_TTL
+    world.grant(expires=NOW + 3600)
+    assert world.decide(ttl=7200, caller=caller).limited_by is TtlLimit.GRANT_END
+
+
+def test_a_host_of_another_cloud_is_named(world: World) -> None:
+    """It was refused by naming the grant; what is wrong is the host, and what is right can be said."""
+    world.grant()
+    with pytest.raises(BrokerError) as caught:
+        world.decide("https://acc.blob.core.windows.net/demo")
+    assert caught.value.reason is Reason.RESOURCE_NOT_FOUND
+    assert caught.value.message == (
+        "no connector for az://demo is in a cloud whose host is https://acc.blob.core.windows.net; expected "
+        "https://acc.blob.dev.invalid (the cloud dev), or az://demo alone"
+    )
+    # Who has no grant on the container hears nothing of hosts.
+    world.refused("https://acc.blob.core.windows.net/models")
+    world.grant("abroad", make := make_connector("abroad", cloud="elsewhere"))
+    world.memory.put_connector(make)
+    assert world.decide("https://acc.blob.elsewhere.invalid/demo").connector.name == "abroad"
+
+
+def test_a_connector_for_one_account_serves_no_other(world: World) -> None:
+    """Nothing is asked of Azure to find out what the connector itself says."""
+    world.connector = make_connector(storage_account="acc")
+    world.memory.put_connector(world.connector)
+    world.grant()
+    world.decide("https://acc.blob.dev.invalid/demo")
+    world.refused("https://other.blob.dev.invalid/demo")
+
+
+def test_an_admin_without_a_grant_is_told_how_to_make_one(world: World) -> None:
+    """After `register` an admin's first token is refused: what is missing is `grant create`, for admins only."""
+    admin = principal(Role.ADMIN, name="oidc:https://i.invalid#a'b")
+    told = world.refused("$web", "rw", caller=admin, connector="azure-blob-demo").message
+    assert told.endswith(
+        "valetkey grant create NAME --principal 'oidc:https://i.invalid#a'\"'\"'b' --connector azure-blob-demo "
+        "--container '$web' --permissions read,write"
+    )
+    for role in (Role.OPERATOR, Role.VIEWER, Role.AUDITOR):
+        assert "grant create" not in world.refused(caller=principal(role)).message
+    world.grant(permissions="r")
+    assert "grant update" in world.refused("demo", "rw", caller=principal(Role.ADMIN)).message
+    assert "grant update" not in world.refused("demo", "rw").message

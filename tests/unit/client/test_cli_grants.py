@@ -218,6 +218,28 @@ def test_explain_an_allowed_request(valetkey: Runner, broker: FakeBroker) -> Non
     assert (request.principal, list(request.permissions), dict(request.attributes)) == ("", [1, 5], {})
 
 
+def test_explain_what_would_be_given(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects that a request is explained as it would be made, and that what is cut is said to be."""
+    broker.explanation.ttl.seconds = 3600
+    broker.explanation.ttl_limited_by = 1
+    broker.explanation.source_ip = "203.0.113.7"
+    ran = valetkey(*EXPLAIN, "--ttl", "2h", "--source-ip", "203.0.113.7")
+    assert ran.out == (
+        "Allowed by grant `training`, for 1h (the grant allows no longer life), from 203.0.113.7 only.\n"
+    )
+    assert (broker.requests[0].ttl.seconds, broker.requests[0].source_ip) == (7200, "203.0.113.7")
+    answer = valetkey(*EXPLAIN, "-o", "json").json
+    assert (answer["ttl_seconds"], answer["ttl_limited_by"], answer["error"]) == (3600, "grant-max-ttl", "")
+    assert not broker.requests[1].HasField("ttl")
+
+
+def test_explain_what_is_no_grants_matter(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects the words of issuing where no grant would help, such as for a path."""
+    broker.explanation = grant_pb.ExplainAccessResponse(error_message="no token for a path")
+    ran = valetkey(*EXPLAIN)
+    assert (ran.code, ran.out) == (3, "Not allowed: no token for a path.\n")
+
+
 def test_explain_a_refused_request(valetkey: Runner, broker: FakeBroker) -> None:
     """Protects the reasons, the nearest thing that works, and exit code 3, which scripts branch on."""
     broker.explanation = grant_pb.ExplainAccessResponse(

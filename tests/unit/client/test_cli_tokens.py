@@ -108,6 +108,18 @@ def test_a_ttl_left_out_is_the_brokers(valetkey: Runner, broker: FakeBroker) -> 
     assert not broker.requests[0].HasField("ttl")
 
 
+def test_a_shorter_life_than_asked_is_noted(valetkey: Runner) -> None:
+    """`--ttl 2h` became 1 h without a word: one line says so, and why, apart from what a script reads."""
+    (line,) = [line for line in valetkey(*ISSUE[:-1], "2h").err.splitlines() if line.startswith("Note: --ttl")]
+    assert line.startswith("Note: --ttl: the token ends earlier than asked, at 20")
+    assert line.endswith(": the grant allows no longer life")
+    assert "Note" not in valetkey(*ISSUE).err
+    ran = valetkey(*ISSUE[:-1], "2h", "-o", "sas")
+    assert ran.out.count("\n") == 1
+    assert valetkey(*ISSUE[:-1], "2h", "-o", "json").json["ttl_limited_by"] == "grant-max-ttl"
+    assert valetkey(*ISSUE, "-o", "json").json["ttl_limited_by"] == ""
+
+
 @pytest.mark.parametrize(("ttl", "seconds"), [("0", 0), ("-5m", -300), ("90d", 7776000)])
 def test_limits_are_the_brokers_to_judge(ttl: str, seconds: int, valetkey: Runner, broker: FakeBroker) -> None:
     """Protects one source of truth for limits: the client sends what is a duration."""

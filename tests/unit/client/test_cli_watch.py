@@ -12,6 +12,7 @@ import pytest
 from support.cli_runner import Runner
 from support.fake_broker import API_KEY, SAS, Failure, FakeBroker
 from support.watch_steps import end, step
+from valetkey.v1 import common_pb2
 
 COMMAND = [sys.executable, "-c", "from valetkey.cli import main; main()"]
 WATCH = ("token", "watch", "--resource", "az://models", "--permissions", "read,list")
@@ -29,6 +30,16 @@ def test_each_token_is_one_line_of_json(valetkey: Runner, broker: FakeBroker) ->
     assert json.loads(ran.err) == {"error": {"message": "no grant", "reason": "GRANT_GONE"}}
     sent = broker.requests[0].request
     assert (sent.ttl.seconds, sent.connector, sent.purpose, list(sent.permissions)) == (300, "c", "run 7", [1, 6])
+
+
+def test_a_shorter_life_than_asked_is_noted_once(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects from a line for each of a day's tokens."""
+    tokens = [step(1), step(2), step(3)]
+    for each in tokens:
+        each.token.ttl_limited_by = common_pb2.TTL_LIMIT_GRANT_MAX_TTL
+    broker.stream = [*tokens, end("GRANT_GONE")]
+    ran = valetkey(*WATCH, "--ttl", "2h", "-o", "sas")
+    assert ran.err.count("the token ends earlier than asked") == 1
 
 
 @pytest.mark.parametrize(("output", "line"), [("sas", SAS), ("table", SAS), ("url", f"https://contosoml.*{SAS}")])

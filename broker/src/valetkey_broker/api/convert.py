@@ -30,6 +30,7 @@ from valetkey_broker.model import (
     ResourceId,
     ResourceType,
     Role,
+    TtlLimit,
 )
 
 
@@ -75,6 +76,7 @@ RESOURCE_TYPES = _EnumMap(ResourceType, common_pb2.ResourceType, "RESOURCE_TYPE"
 CONNECTOR_TYPES = _EnumMap(ConnectorType, connector_service_pb2.ConnectorType, "CONNECTOR_TYPE", "type")
 AUTH_METHODS = _NameMap(connector_service_pb2.AuthMethod, "AUTH_METHOD", "auth_method")
 CONSUMER_ROLES = _EnumMap(ConsumerRole, grant_service_pb2.ConsumerRole, "CONSUMER_ROLE", "consumer_role")
+TTL_LIMITS = _EnumMap(TtlLimit, common_pb2.TtlLimit, "TTL_LIMIT", "ttl_limited_by")
 EVENT_KINDS = _EnumMap(EventKind, ledger_service_pb2.EventKind, "EVENT_KIND", "kind")
 
 # Neither has more than there are sets of permissions.

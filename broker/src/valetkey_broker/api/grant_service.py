@@ -1,17 +1,35 @@
 """GrantService: message to domain, one use case, domain to message."""
 
+import math
+
 import grpc.aio
 
 from valetkey.v1 import grant_service_pb2 as pb
 from valetkey.v1 import grant_service_pb2_grpc
-from valetkey_broker.api.convert import CONSUMER_ROLES, PERMISSIONS, grant_message, instant, permission_set, seconds_of
+from valetkey_broker.api.convert import (
+    CONSUMER_ROLES,
+    PERMISSIONS,
+    TTL_LIMITS,
+    grant_message,
+    instant,
+    permission_set,
+    seconds_of,
+)
 from valetkey_broker.api.paging import page
 from valetkey_broker.authz.explain import Explainer, Explanation, Question
 from valetkey_broker.authz.grant_admin import GrantAdmin, GrantDraft
-from valetkey_broker.model import Evidence, GrantedConnector, InvalidFieldError, Principal, ResourceId, check_name
+from valetkey_broker.model import (
+    Evidence,
+    GrantedConnector,
+    InvalidFieldError,
+    Principal,
+    ResourceId,
+    check_name,
+    check_principal,
+    parse_source_ip,
+)
 from valetkey_broker.rpc.call import caller
 
-_LONGEST_PRINCIPAL = 2048
 _MOST_ATTRIBUTES = 50
 _LONGEST_ATTRIBUTE = 1024
 
@@ -84,6 +102,8 @@ class GrantService(grant_service_pb2_grpc.GrantServiceServicer):
             resource=ResourceId.parse(request.resource_id),
             permissions=permission_set(request.permissions),
             connector=check_name("connector", request.connector) if request.connector else "",
+            ttl=seconds_of(request.ttl, "ttl") if request.HasField("ttl") else None,
+            source_ip=parse_source_ip(request.source_ip) if request.source_ip else "",
         )
         return _explanation_message(self._explainer.explain(caller(), question))
 
@@ -113,28 +133,31 @@ def _principal(request: pb.ExplainAccessRequest, asker: Principal) -> Principal:
     if name == asker.name and attributes in ({}, dict(asker.attributes)):
         return asker
     longest = max((len(text) for each in attributes.items() for text in each), default=0)
-    if (
-        len(name) > _LONGEST_PRINCIPAL
-        or not name.isprintable()
-        or len(attributes) > _MOST_ATTRIBUTES
-        or longest > _LONGEST_ATTRIBUTE
-    ):
+    if len(attributes) > _MOST_ATTRIBUTES or longest > _LONGEST_ATTRIBUTE:
         raise InvalidFieldError(
-            "principal",
-            "is too long, holds unprintable characters, or has too many or too long attributes",
-            f"at most {_LONGEST_PRINCIPAL} printable characters, and {_MOST_ATTRIBUTES} attributes of at most "
-            f"{_LONGEST_ATTRIBUTE} characters",
+            "attributes",
+            "are too many or too long",
+            f"at most {_MOST_ATTRIBUTES} attributes of at most {_LONGEST_ATTRIBUTE} characters",
         )
-    return Principal(name, frozenset(), Evidence.API_KEY, 0.0, attributes)
+    # Nobody knows when the identity of somebody who does not call will end.
+    return Principal(check_principal("principal", name), frozenset(), Evidence.API_KEY, math.inf, attributes)
 
 
 def _explanation_message(explanation: Explanation) -> pb.ExplainAccessResponse:
-    return pb.ExplainAccessResponse(
-        allowed=bool(explanation.grant),
-        grant=explanation.grant,
+    allowance = explanation.allowance
+    response = pb.ExplainAccessResponse(
+        allowed=allowance is not None,
+        error_message=explanation.error,
         findings=[
             pb.GrantFinding(grant=finding.grant, allows=not finding.reasons, reasons=finding.reasons)
             for finding in explanation.findings
         ],
         nearest=str(explanation.nearest) if explanation.nearest else "",
     )
+    if allowance is not None:
+        response.grant = allowance.grant.name
+        response.ttl.seconds = allowance.ttl
+        response.source_ip = allowance.source_ip
+        if allowance.limited_by is not None:
+            response.ttl_limited_by = TTL_LIMITS.to_proto[allowance.limited_by]
+    return response

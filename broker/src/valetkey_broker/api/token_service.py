@@ -8,7 +8,7 @@ import grpc.aio
 
 from valetkey.v1 import token_service_pb2 as pb
 from valetkey.v1 import token_service_pb2_grpc
-from valetkey_broker.api.convert import RESOURCE_TYPES, permission_numbers, permission_set, seconds_of
+from valetkey_broker.api.convert import RESOURCE_TYPES, TTL_LIMITS, permission_numbers, permission_set, seconds_of
 from valetkey_broker.api.heartbeat import with_heartbeats
 from valetkey_broker.errors import rate_limited
 from valetkey_broker.issuing.issuer import Issuer
@@ -121,3 +121,5 @@ def _fill(response: pb.IssueTokenResponse, lease: Lease) -> None:
     response.connector = lease.connector
     response.credential_version = lease.credential_version
     response.grant = lease.grant
+    if lease.ttl_limited_by is not None:
+        response.ttl_limited_by = TTL_LIMITS.to_proto[lease.ttl_limited_by]

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from valetkey_broker.authz.grants import CompiledGrant, inside
-from valetkey_broker.authz.policy import Policy, serves
-from valetkey_broker.errors import BrokerError, role_required
-from valetkey_broker.model import Connector, PermissionSet, Principal, ResourceId, Role
+from valetkey_broker.authz.grants import CompiledGrant
+from valetkey_broker.authz.policy import Allowance, Policy, asked_ttl, serves
+from valetkey_broker.errors import BrokerError, Reason, resource_ambiguous, role_required, scope_unsupported
+from valetkey_broker.model import Connector, Container, Pattern, PermissionSet, Principal, ResourceId, Role
 from valetkey_broker.model.errors import shown
 from valetkey_broker.ports import Clock
 
@@ -15,17 +15,19 @@ _MAY_ASK_FOR_OTHERS = frozenset({Role.ADMIN, Role.OPERATOR, Role.AUDITOR})
 _MOST_FINDINGS = 100
 _NAMED = 10
 # How far away from allowing something a reason is; another principal's grant is farthest.
-_OTHERS, _ELSEWHERE, _LESS = 100, 10, 1
+_OTHERS, _ATTRIBUTES, _ELSEWHERE, _LESS = 100, 20, 10, 1
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request that might be made."""
+    """A request that might be made. `ttl` is in seconds, None for the default; `source_ip` is canonical, or empty."""
 
     principal: Principal
     resource: ResourceId
     permissions: PermissionSet
     connector: str = ""
+    ttl: int | None = None
+    source_ip: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,37 +40,52 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """A request that would be allowed."""
+    """A request that would be allowed: to somebody with these attributes as well, for these addresses only."""
 
     grant: str
     connector: str
     resource: ResourceId
     permissions: PermissionSet
+    attributes: Sequence[tuple[str, Pattern]] = ()
+    source_ip: str = ""
 
     def __str__(self) -> str:
         names = ", ".join(permission.name.lower() for permission in self.permissions.members)
-        return f"{names} on {self.resource} with the connector {self.connector}, by the grant {self.grant}"
+        addresses = f" for the addresses {self.source_ip}" if self.source_ip else ""
+        attributes = " and ".join(f"{name}={pattern.text}" for name, pattern in self.attributes)
+        who = f", to somebody with {attributes}" if attributes else ""
+        return (
+            f"{names} on {self.resource} with the connector {self.connector}{addresses}, by the grant {self.grant}{who}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The answer; `grant` is the name of the one that allows it, empty for none. Findings are the nearest first."""
+    """The answer; `allowance` is what would be given, None for nothing. Findings are the nearest first.
 
-    grant: str
+    `error` says what keeps a request from being allowed that is no grant's matter, in the words the caller would hear.
+    """
+
+    allowance: Allowance | None
+    error: str
     findings: Sequence[Finding]
     nearest: Nearest | None
 
 
 class Explainer:
-    """Answers "why?". Asks nobody: neither Azure nor Vault."""
+    """Answers "why?" by the decision itself. Asks nobody: neither Azure nor Vault."""
 
-    def __init__(self, policy: Policy, clock: Clock, default_ttl: int) -> None:
+    def __init__(self, policy: Policy, clock: Clock, default_ttl: int, max_ttl: int) -> None:
+        """Both are in seconds, as for issuing."""
         self._policy = policy
         self._clock = clock
         self._default_ttl = default_ttl
+        self._max_ttl = max_ttl
 
     def explain(self, asker: Principal, question: Question) -> Explanation:
-        """Answers for the asker itself, or for others where a role lets it. Raises ROLE_REQUIRED.
+        """Answers for the asker itself, or for others where a role lets it.
+
+        Raises ROLE_REQUIRED, and InvalidFieldError for a ttl that would be refused.
 
         Without such a role only the grants that mean the asker are considered: what others may is not its business.
         """
@@ -84,29 +101,46 @@ class Explainer:
         grants = self._policy.index.all() if for_all else self._policy.index.naming(question.principal.name)
         found: list[tuple[int, str, CompiledGrant, Finding]] = []
         for grant in grants:
+            # What somebody could have with other attributes is the business of those only who may ask for all.
+            if not for_all and grant.lacking(question.principal.attributes):
+                continue
             distance, reasons = self._reasons(grant, question, now, for_all=for_all)
-            if distance < _OTHERS or (for_all and self._is_about(grant, question)):
+            if distance < _OTHERS or self._is_about(grant, question):
                 found.append((distance, grant.name, grant, Finding(grant.name, reasons)))
         found.sort(key=lambda entry: entry[:2])
-        allowing = self._allowing(question)
+        allowance, error = self._decided(question)
         nearest = None
-        if not allowing:
+        if allowance is None:
             near = (self._nearest(grant, question, now) for d, _, grant, _ in found if d < _OTHERS)
             nearest = next((thing for thing in near if thing is not None), None)
-        return Explanation(allowing, [finding for _, _, _, finding in found[:_MOST_FINDINGS]], nearest)
+        return Explanation(allowance, error, [finding for _, _, _, finding in found[:_MOST_FINDINGS]], nearest)
 
-    def _allowing(self, question: Question) -> str:
+    def _decided(self, question: Question) -> tuple[Allowance | None, str]:
         try:
             allowed = self._policy.decide(
                 question.principal,
                 question.resource,
                 question.permissions,
-                ttl=self._default_ttl,
+                ttl=asked_ttl(question.ttl, self._default_ttl, self._max_ttl),
                 connector=question.connector,
+                source_ip=question.source_ip,
             )
-        except BrokerError:
-            return ""
-        return min(allowed, key=lambda a: (-a.ttl, a.grant.name)).grant.name
+        except BrokerError as error:
+            # Of grants the findings say more.
+            return None, "" if error.reason is Reason.RESOURCE_DENIED else error.message
+        if question.resource.prefix:
+            return None, scope_unsupported(question.resource).message
+        known = {container for each in allowed if (container := self._own_container(each.connector)) is not None}
+        if len(known) > 1:
+            return None, resource_ambiguous(question.resource, known).message
+        return min(allowed, key=lambda a: (-a.ttl, a.grant.name)), ""
+
+    def _own_container(self, connector: Connector) -> Container | None:
+        own = connector.resource
+        if own is None or own.account is None:
+            return None
+        url = f"{self._policy.endpoint(connector, own.account)}/{own.container}"
+        return Container(own.account, own.container, url)
 
     def _is_about(self, grant: CompiledGrant, question: Question) -> bool:
         """Tells whether a grant of others is worth showing: it is about this container."""
@@ -121,8 +155,8 @@ class Explainer:
         if not grant.names(principal.name):
             distance += _OTHERS
             reasons.append(f"it does not name {principal.name}")
-        for name, pattern in grant.lacking(principal.attributes):
-            distance += _OTHERS
+        for index, (name, pattern) in enumerate(grant.lacking(principal.attributes)):
+            distance += _LESS if index else _ATTRIBUTES
             value = principal.attributes.get(name)
             has = f"it is {shown(value)}" if value is not None else "there is none"
             reasons.append(f"it needs the attribute {name} to be {pattern.text}; {has}")
@@ -136,6 +170,12 @@ class Explainer:
         if not grant.admits_prefix(resource.prefix):
             distance += _ELSEWHERE
             reasons.append(f"it is for the paths {_some(grant.grant.prefixes)} only")
+        elif resource.prefix:
+            distance += _LESS
+            reasons.append("no token can be given for a path yet")
+        if not grant.admits_address(question.source_ip):
+            distance += _LESS
+            reasons.append(f"it is for the addresses {grant.grant.source_ip}, not {question.source_ip}")
         if missing := grant.missing(question.permissions):
             distance += _LESS * len(missing)
             reasons.append("it does not include " + ", ".join(permission.name.lower() for permission in missing))
@@ -158,13 +198,26 @@ class Explainer:
             if for_all or all(c.resource is None or grant.admits_container(c.resource.container) for c in live):
                 return f"its connectors serve {_some([_served(c) for c in live])} only"
             return "none of its connectors serves it"
-        return ""
+        return self._host_error([c for c in live if serves(c, question.resource)], grant, question, for_all=for_all)
+
+    def _host_error(
+        self, serving: Sequence[Connector], grant: CompiledGrant, question: Question, *, for_all: bool
+    ) -> str:
+        resource = question.resource
+        if any(self._policy.is_at(connector, resource) for connector in serving):
+            return ""
+        if not for_all and not grant.admits_container(resource.container):
+            return "none of its connectors serves it"
+        hosts = sorted({self._policy.endpoint(connector, resource.account or "") for connector in serving})
+        return f"its connectors are in clouds where that is {_some(hosts)}, not {resource.endpoint}"
 
     def _nearest(self, grant: CompiledGrant, question: Question, now: float) -> Nearest | None:
         if _has_ended(grant, now):
             return None
+        attributes = grant.lacking(question.principal.attributes)
+        source_ip = "" if grant.admits_address(question.source_ip) else grant.grant.source_ip
         options = [
-            Nearest(grant.name, connector.name, resource, self._permissions(grant, question))
+            Nearest(grant.name, connector.name, resource, self._permissions(grant, question), attributes, source_ip)
             for connector in self._policy.live_connectors(grant)
             if (resource := _resource(grant, connector, question.resource)) is not None
         ]
@@ -197,21 +250,17 @@ def _resource(grant: CompiledGrant, connector: Connector, asked: ResourceId) -> 
         container = asked.container
     else:
         container = next((pattern.text for pattern in grant.grant.containers if pattern.exact), "")
-    if not container or not grant.admits_container(container):
+    # No token can be given for a path yet, and a grant with paths never gives the whole container.
+    if not container or not grant.admits_container(container) or grant.grant.prefixes:
         return None
-    prefixes = grant.grant.prefixes
-    if not prefixes:
-        prefix = asked.prefix if container == asked.container else ""
-    elif container == asked.container and any(inside(asked.prefix, allowed) for allowed in prefixes):
-        prefix = asked.prefix
-    else:
-        prefix = prefixes[0]
-    return ResourceId(container, prefix)
+    return ResourceId(container)
 
 
 def _served(connector: Connector) -> str:
     own = connector.resource
-    return f"{own} of the account {own.account}" if own is not None and own.account else str(own)
+    if own is None:
+        return f"the account {connector.azure.storage_account}"
+    return f"{own} of the account {own.account}" if own.account else str(own)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -7,7 +7,16 @@ from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from valetkey_broker.authz.affix_index import AffixIndex, Around
-from valetkey_broker.model import Connector, Grant, Pattern, Permission, PermissionSet, Principal, ResourceId
+from valetkey_broker.model import (
+    Connector,
+    Grant,
+    Pattern,
+    Permission,
+    PermissionSet,
+    Principal,
+    ResourceId,
+    TtlLimit,
+)
 from valetkey_broker.state.memory import Memory
 
 K = TypeVar("K", bound=Hashable)
@@ -92,6 +101,10 @@ class CompiledGrant:
     def seconds(self, wanted: int, now: float) -> int:
         """Returns for how long a token may live: never longer than the grant itself; 0 and less where it has ended."""
         return int(min(wanted, self.max_ttl, self.expires - now))
+
+    def limit(self, seconds: int) -> TtlLimit:
+        """Returns what in the grant limits a token to `seconds`."""
+        return TtlLimit.GRANT_MAX_TTL if seconds == self.max_ttl else TtlLimit.GRANT_END
 
 
 class Route:

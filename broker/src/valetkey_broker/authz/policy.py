@@ -1,6 +1,7 @@
 """Who may have what: one grant must allow all of a request. Nothing is asked of anybody to decide it."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from valetkey_broker.authz.grants import CompiledGrant, GrantIndex, inside
 from valetkey_broker.errors import (
@@ -8,10 +9,23 @@ from valetkey_broker.errors import (
     address_denied,
     connector_denied,
     connector_not_found,
+    host_unknown,
+    identity_expired,
     permissions_denied,
     resource_denied,
 )
-from valetkey_broker.model import Connector, Grant, PermissionSet, Principal, ResourceId, Role
+from valetkey_broker.model import (
+    CloudProfile,
+    Connector,
+    Evidence,
+    Grant,
+    InvalidFieldError,
+    PermissionSet,
+    Principal,
+    ResourceId,
+    Role,
+    TtlLimit,
+)
 from valetkey_broker.model.statically_frozen import statically_frozen
 from valetkey_broker.ports import Clock
 from valetkey_broker.state.memory import Memory
@@ -24,7 +38,8 @@ _WHOLE = ("",)
 class Allowance:
     """What a grant allows by one connector: a token of `ttl` seconds, bound to `source_ip` where that is not empty.
 
-    `ends` is when the grant itself does, in Unix seconds; no token outlives it.
+    `ends` is when what allows it does, in Unix seconds; no token outlives it. `limited_by` is None where `ttl` is as
+    long as was asked for.
     """
 
     connector: Connector
@@ -32,15 +47,30 @@ class Allowance:
     ttl: int
     ends: float
     source_ip: str
+    limited_by: TtlLimit | None
 
 
 class Policy:
     """Decides by the grants in memory. Roles let nobody have tokens; only grants do."""
 
-    def __init__(self, memory: Memory, clock: Clock) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        clock: Clock,
+        profiles: Mapping[str, CloudProfile] | None = None,
+        *,
+        ttl_within_identity: bool = False,
+    ) -> None:
+        """`profiles` are the clouds whose hosts resource ids may name; without them hosts are not looked at.
+
+        With `ttl_within_identity` a token ends with the JWT or the certificate that it was given for; with the API key
+        it always does (docs/adr/0009).
+        """
         self.index = GrantIndex(memory)
         self._memory = memory
         self._clock = clock
+        self._profiles = profiles or {}
+        self._ttl_within_identity = ttl_within_identity
 
     def decide(
         self,
@@ -55,26 +85,51 @@ class Policy:
         """Returns what the best grant allows by each connector to `resource`, or by `connector` only; never empty.
 
         `ttl` is in seconds, `source_ip` in canonical form. Of several grants the one that lets the token live longest
-        counts, then the first by name. Raises RESOURCE_DENIED, in words that tell a stranger nothing of what exists.
+        counts, then the first by name. Raises RESOURCE_DENIED, in words that tell a stranger nothing of what exists,
+        RESOURCE_NOT_FOUND where a grant allows all but the host, or CREDENTIALS_EXPIRED.
         """
         now = self._clock()
+        until = self._identity_end(principal)
+        longest = ttl if until >= now + ttl else int(until - now)
+        if longest < 1:
+            raise identity_expired()
         connectors = self._memory.connectors
         allowed = []
         for route in self.index.routes(principal, resource, permissions):
             if connector and route.connector != connector:
                 continue
             known = connectors.get(route.connector)
-            if known is None or known.uid != route.uid or not serves(known, resource):
+            if known is None or known.uid != route.uid:
                 continue
-            best = route.best(ttl, source_ip, now)
+            if not serves(known, resource) or not self.is_at(known, resource):
+                continue
+            best = route.best(longest, source_ip, now)
             if best is not None:
                 grant, seconds = best
-                allowed.append(
-                    Allowance(known, grant.grant, seconds, grant.expires, source_ip or grant.grant.source_ip)
-                )
+                limit = None
+                if seconds < ttl:
+                    limit = TtlLimit.IDENTITY_END if seconds == longest else grant.limit(seconds)
+                bound = source_ip or grant.grant.source_ip
+                allowed.append(Allowance(known, grant.grant, seconds, min(grant.expires, until), bound, limit))
         if not allowed:
             raise self._denial(principal, resource, permissions, connector, source_ip)
         return allowed
+
+    def _identity_end(self, principal: Principal) -> float:
+        """Returns when the caller's identity ends a token, in Unix seconds."""
+        within = self._ttl_within_identity or principal.evidence is Evidence.API_KEY
+        return principal.expires if within else math.inf
+
+    def endpoint(self, connector: Connector, account: str) -> str:
+        """Returns the blob endpoint of an account in a connector's cloud; empty where the settings lack that cloud."""
+        profile = self._profiles.get(connector.azure.cloud)
+        return profile.blob_url(account) if profile is not None else ""
+
+    def is_at(self, connector: Connector, resource: ResourceId) -> bool:
+        """Tells whether the host that a resource id names, if any, is one of the connector's cloud."""
+        if resource.endpoint is None or resource.account is None:
+            return True
+        return self.endpoint(connector, resource.account) in ("", resource.endpoint)
 
     def live_connectors(self, grant: CompiledGrant) -> Sequence[Connector]:
         """Returns the connectors that a grant was given for and that are still there, by name."""
@@ -90,20 +145,29 @@ class Policy:
     ) -> BrokerError:
         """Says what is missing where a grant means the caller and all else fits; of other grants it says nothing."""
         now = self._clock()
-        near: list[CompiledGrant] = [
-            grant
+        served: list[tuple[CompiledGrant, Sequence[Connector]]] = [
+            (grant, connectors)
             for grant in self.index.meaning(principal, resource.container)
             if grant.seconds(1, now) == 1
             and grant.admits_prefix(resource.prefix)
-            and any(connector in ("", c.name) and serves(c, resource) for c in self.live_connectors(grant))
+            and (
+                connectors := [
+                    c for c in self.live_connectors(grant) if connector in ("", c.name) and serves(c, resource)
+                ]
+            )
         ]
+        near = [grant for grant, connectors in served if any(self.is_at(c, resource) for c in connectors)]
+        if served and not near:
+            elsewhere = {c.name: c for _, connectors in served for c in connectors}
+            there = {(c.azure.cloud, self.endpoint(c, resource.account or "")) for c in elsewhere.values()}
+            return host_unknown(resource, sorted(there))
         reachable = [grant for grant in near if grant.admits_address(source_ip)]
         if reachable:
             least = min((grant.missing(permissions) for grant in reachable), key=len)
             return permissions_denied(principal, resource, least, connector)
         if any(not grant.missing(permissions) for grant in near):
             return address_denied(principal, resource, source_ip, connector)
-        return resource_denied(principal, resource, connector)
+        return resource_denied(principal, resource, connector, permissions.members)
 
 
 class Visible:
@@ -153,8 +217,17 @@ class Visible:
 
 
 def serves(connector: Connector, resource: ResourceId) -> bool:
-    """Tells whether a connector can be meant: a single-instance one serves its own container only."""
+    """Tells whether a connector can be meant: one may be for a single container, or for a single account."""
     own = connector.resource
-    return own is None or (
-        own.container == resource.container and (resource.account is None or resource.account == own.account)
-    )
+    if own is None:
+        return resource.account is None or connector.azure.storage_account in ("", resource.account)
+    return own.container == resource.container and (resource.account is None or resource.account == own.account)
+
+
+def asked_ttl(ttl: int | None, default: int, most: int) -> int:
+    """Returns for how many seconds a token is asked for. Raises InvalidFieldError for more than `most`, or none."""
+    if ttl is None:
+        return default
+    if not 1 <= ttl <= most:
+        raise InvalidFieldError("ttl", f"is {ttl} s", f"1 to {most} s, the limit of this broker")
+    return ttl

@@ -52,6 +52,7 @@ from valetkey_broker.errors.requests import (
 from valetkey_broker.errors.resources import (
     address_denied,
     connector_denied,
+    host_unknown,
     permissions_denied,
     resource_ambiguous,
     resource_denied,
@@ -90,6 +91,7 @@ __all__ = [
     "grant_changed",
     "grant_exists",
     "grant_not_found",
+    "host_unknown",
     "identity_expired",
     "identity_revoked",
     "invalid_field",

@@ -1,20 +1,33 @@
 """Errors about what a caller asks for: what no grant allows, what is not there, what cannot be signed."""
 
 from collections.abc import Iterable
+from shlex import quote
 
 from valetkey_broker.errors.base import BrokerError, Reason
-from valetkey_broker.model import Container, Permission, Principal, ResourceId
+from valetkey_broker.model import Container, Permission, Principal, ResourceId, Role
 
 _MOST_CANDIDATES = 10
 
 
-def resource_denied(principal: Principal, resource: ResourceId, connector: str = "") -> BrokerError:
-    """No grant lets the caller use that: in the same words whether or not the resource exists."""
+def resource_denied(
+    principal: Principal, resource: ResourceId, connector: str = "", permissions: Iterable[Permission] = ()
+) -> BrokerError:
+    """No grant lets the caller use that: in the same words whether or not the resource exists.
+
+    Who may make grants is told how.
+    """
     by = f" with the connector {connector}" if connector else ""
     message = (
         f"no grant lets {principal.name} use {resource.as_asked()}{by}; `valetkey grant explain` shows what would "
         "work, `valetkey service-connector list-resources` what there is for it"
     )
+    if Role.ADMIN in principal.roles:
+        words = ",".join(permission.name.lower() for permission in permissions) or "read,list"
+        message += (
+            f". No role stands in for a grant, but you may make one: valetkey grant create NAME --principal "
+            f"{quote(principal.name)} --connector {connector or 'CONNECTOR'} --container {quote(resource.container)} "
+            f"--permissions {words}"
+        )
     return BrokerError(Reason.RESOURCE_DENIED, message, _metadata(resource.as_asked(), connector))
 
 
@@ -23,7 +36,8 @@ def permissions_denied(
 ) -> BrokerError:
     """Grants let the caller use the resource, but not with the permissions that are `missing`."""
     names = ",".join(permission.name.lower() for permission in missing)
-    message = f"no grant lets {principal.name} {names} on {resource}; ask for less, or an admin for more"
+    more = "give more with `valetkey grant update`" if Role.ADMIN in principal.roles else "an admin for more"
+    message = f"no grant lets {principal.name} {names} on {resource}; ask for less, or {more}"
     return BrokerError(Reason.RESOURCE_DENIED, message, {**_metadata(str(resource), connector), "missing": names})
 
 
@@ -31,6 +45,19 @@ def address_denied(principal: Principal, resource: ResourceId, source_ip: str, c
     """Grants let the caller use the resource, but not for tokens that work from `source_ip`."""
     message = f"the grants of {principal.name} on {resource} are not for the addresses {source_ip}"
     return BrokerError(Reason.RESOURCE_DENIED, message, {**_metadata(str(resource), connector), "source_ip": source_ip})
+
+
+def host_unknown(resource: ResourceId, there: Iterable[tuple[str, str]]) -> BrokerError:
+    """Grants let the caller use that container, but the host in its id is not one of the clouds it is in.
+
+    `there` are these clouds and the account's blob endpoint in each.
+    """
+    expected = " or ".join(f"{endpoint} (the cloud {cloud})" for cloud, endpoint in there)
+    message = (
+        f"no connector for {resource} is in a cloud whose host is {resource.endpoint}; expected {expected}, or "
+        f"{resource} alone"
+    )
+    return BrokerError(Reason.RESOURCE_NOT_FOUND, message, {"resource": resource.as_asked()})
 
 
 def connector_denied(principal: Principal, connector: str) -> BrokerError:

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable
 
-from valetkey_broker.authz.policy import Allowance, Policy
+from valetkey_broker.authz.policy import Allowance, Policy, asked_ttl
 from valetkey_broker.errors import identity_expired, identity_revoked, issuer_unavailable
 from valetkey_broker.issuing.choose import ConnectorChooser
 from valetkey_broker.issuing.request import TokenRequest
@@ -21,7 +21,6 @@ from valetkey_broker.model import (
     Connector,
     Event,
     EventKind,
-    InvalidFieldError,
     Lease,
     PermissionSet,
     Principal,
@@ -30,6 +29,7 @@ from valetkey_broker.model import (
     SignedToken,
     SigningKey,
     Standing,
+    TtlLimit,
 )
 from valetkey_broker.observability.redaction import scrub
 from valetkey_broker.ports import Clock, Cloud, Ledger
@@ -138,7 +138,9 @@ class Issuer:
     ) -> tuple[Lease, SignedToken]:
         lease_id = _new_lease_id(now)
         starts = max(int(now) - self._skew, math.ceil(key.starts))
-        expires = int(min(int(now) + allowance.ttl, key.expires, allowance.ends))
+        until = min(int(now) + allowance.ttl, allowance.ends)
+        expires = int(min(until, key.expires))
+        limit = TtlLimit.KEY_END if key.expires < until else allowance.limited_by
         signed = self._cloud.sign(
             SasRequest(
                 profile=profile,
@@ -163,15 +165,12 @@ class Issuer:
             starts=starts,
             expires=expires,
             sas_token=signed.sas_token,
+            ttl_limited_by=limit,
         )
         return lease, signed
 
     def _checked_ttl(self, ttl: int | None) -> int:
-        if ttl is None:
-            return self._default_ttl
-        if not 1 <= ttl <= self._max_ttl:
-            raise InvalidFieldError("ttl", f"is {ttl} s", f"1 to {self._max_ttl} s, the limit of this broker")
-        return ttl
+        return asked_ttl(ttl, self._default_ttl, self._max_ttl)
 
 
 def _event(call: CallInfo, lease: Lease, signed: SignedToken, now: float, purpose: str) -> Event:

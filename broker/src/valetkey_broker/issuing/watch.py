@@ -197,8 +197,9 @@ class TokenWatcher:
                 connector=request.connector,
                 source_ip=request.source_ip,
             )
-        except BrokerError:
-            return None
+        except BrokerError as error:
+            # Less than a second is left of an identity that no token outlives: the stream ends with that, not now.
+            return principal.expires if error.reason is Reason.CREDENTIALS_EXPIRED else None
         of_the_same = [each.ends for each in allowed if each.connector.uid == lease.connector_uid]
         return max(of_the_same or [each.ends for each in allowed])
 

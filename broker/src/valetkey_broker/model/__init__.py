@@ -21,12 +21,12 @@ from valetkey_broker.model.event import (
     details_of,
 )
 from valetkey_broker.model.grant import CONSUMER_PERMISSIONS, ConsumerRole, Grant, GrantedConnector
-from valetkey_broker.model.lease import Lease, SasRequest, SignedToken, SigningKey, parse_source_ip
+from valetkey_broker.model.lease import Lease, SasRequest, SignedToken, SigningKey, TtlLimit, parse_source_ip
 from valetkey_broker.model.names import check_account, check_name, check_uuid
 from valetkey_broker.model.pattern import ContainerPattern, Pattern
 from valetkey_broker.model.permission import Permission, PermissionSet
 from valetkey_broker.model.principal import Evidence, Principal, Role, Standing
-from valetkey_broker.model.principal_pattern import principal_pattern, too_many, voucher
+from valetkey_broker.model.principal_pattern import check_principal, principal_pattern, too_many, voucher
 from valetkey_broker.model.resource import Container, ResourceId, ResourceType, check_prefix
 from valetkey_broker.model.scope import Scope, ScopeKind
 from valetkey_broker.model.secret import Secret
@@ -72,12 +72,14 @@ __all__ = [
     "SigningKey",
     "Standing",
     "StoredEvent",
+    "TtlLimit",
     "Verification",
     "api_key_digest",
     "check_account",
     "check_details",
     "check_name",
     "check_prefix",
+    "check_principal",
     "check_uuid",
     "cut",
     "details_of",

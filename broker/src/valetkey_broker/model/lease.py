@@ -2,6 +2,7 @@
 
 import ipaddress
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from valetkey_broker.model.cloud import CloudProfile
@@ -9,6 +10,15 @@ from valetkey_broker.model.errors import InvalidFieldError, shown
 from valetkey_broker.model.permission import PermissionSet
 from valetkey_broker.model.scope import Scope
 from valetkey_broker.model.statically_frozen import statically_frozen
+
+
+class TtlLimit(Enum):
+    """What made a token shorter than was asked for; the value says it to people."""
+
+    GRANT_MAX_TTL = "the grant allows no longer life"
+    GRANT_END = "the grant ends then"
+    IDENTITY_END = "the caller's identity ends then"
+    KEY_END = "the key that signs it ends then"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,7 @@ class Lease:
     starts: int
     expires: int
     sas_token: str = field(repr=False)
+    ttl_limited_by: TtlLimit | None = None
 
 
 def parse_source_ip(value: str, name: str = "source_ip") -> str:

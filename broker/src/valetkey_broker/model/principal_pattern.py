@@ -4,8 +4,11 @@ import re
 from collections.abc import Mapping
 
 from valetkey_broker.model.errors import InvalidFieldError, shown
+from valetkey_broker.model.names import check_name
 from valetkey_broker.model.pattern import Pattern
+from valetkey_broker.model.spiffe import parse_spiffe_id
 
+_LONGEST = 2048
 _EXPECTED = "key:NAME, oidc:ISSUER#SUBJECT or spiffe://TRUST-DOMAIN/PATH"
 _PRINCIPAL = re.compile(
     r"key:(?P<key>[^:/#]+)|(?P<issuer>oidc:[^#]+)#(?P<subject>.+)|(?P<domain>spiffe://[^/]+)/(?P<path>.+)", re.DOTALL
@@ -42,6 +45,20 @@ def principal_pattern(text: str, field: str) -> Pattern:
             field, f"{shown(text)} leaves open who vouches for it", f"{_EXPECTED}, with * in SUBJECT or PATH only"
         )
     return pattern
+
+
+def check_principal(field: str, name: str) -> str:
+    """Returns `name` if a caller could have it. Raises InvalidFieldError."""
+    match = _PRINCIPAL.fullmatch(name)
+    if match is None or len(name) > _LONGEST or "*" in name:
+        raise InvalidFieldError(field, f"{shown(name)} is not a principal", _EXPECTED)
+    if match["key"]:
+        check_name(field, match["key"])
+    elif match["domain"]:
+        parse_spiffe_id(name, field)
+    elif not name.isascii() or not name.isprintable():
+        raise InvalidFieldError(field, f"{shown(name)} is not a principal", f"{_EXPECTED} of printable ASCII")
+    return name
 
 
 def voucher(principal: str) -> str:

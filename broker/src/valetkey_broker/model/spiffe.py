@@ -22,11 +22,11 @@ class SpiffeId:
         return f"spiffe://{self.trust_domain}{self.path}"
 
 
-def parse_spiffe_id(value: str) -> SpiffeId:
+def parse_spiffe_id(value: str, field: str = "spiffe_id") -> SpiffeId:
     """Returns the parsed id. Raises InvalidFieldError; nothing is decoded, lower-cased or otherwise mended."""
     match = _ID.fullmatch(value) if len(value) <= _MAX_CHARACTERS else None
     if match is None or not _DOTS.isdisjoint(match[2].split("/")):
-        raise InvalidFieldError("spiffe_id", f"{shown(value)} is not a SPIFFE id", "spiffe://TRUST-DOMAIN/PATH")
+        raise InvalidFieldError(field, f"{shown(value)} is not a SPIFFE id", "spiffe://TRUST-DOMAIN/PATH")
     return SpiffeId(match[1], match[2])
 
 

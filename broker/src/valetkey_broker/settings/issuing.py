@@ -14,6 +14,8 @@ class IssuingSettings(Section):
     # Azure ends a user delegation SAS with its key, after at most 7 days.
     max_ttl_seconds: int = Field(default=12 * 3600, ge=60, le=7 * 24 * 3600)
     delegation_key_seconds: int = Field(default=24 * 3600, ge=3600, le=7 * 24 * 3600)
+    # Whether a token ends with the JWT or certificate that it was given for; with its API key it does (docs/adr/0009).
+    ttl_within_identity: bool = False
     clock_skew_seconds: int = Field(default=900, ge=0, le=3600)
     # No token outlives its key. Where the key ends first, a token gets its remaining life, if that is at least this
     # part of what it would have got; otherwise a new key is fetched for it.

@@ -26,6 +26,7 @@ CONNECTOR_TYPE = (connector_pb.ConnectorType, "CONNECTOR_TYPE_")
 AUTH_METHOD = (connector_pb.AuthMethod, "AUTH_METHOD_")
 CONSUMER_ROLE = (grant_pb.ConsumerRole, "CONSUMER_ROLE_")
 EVENT_KIND = (ledger_pb.EventKind, "EVENT_KIND_")
+TTL_LIMIT = (common_pb.TtlLimit, "TTL_LIMIT_")
 WATCH_END_REASON = (token_pb.WatchEndReason, "WATCH_END_REASON_")
 
 
@@ -133,6 +134,7 @@ def token(message: token_pb.IssueTokenResponse) -> values.Token:
         connector=message.connector,
         credential_version=message.credential_version,
         sas_token=message.sas_token,
+        ttl_limited_by=to_word(TTL_LIMIT, message.ttl_limited_by),
         grant=message.grant,
     )
 

@@ -35,7 +35,8 @@ class Resources(tuple[Resource, ...]):  # noqa: SLOT001 (it has an attribute of 
 class Token:
     """One issued SAS token. Its repr leaves the token out; `expire_time` may lie earlier than asked.
 
-    `grant` is the name of the grant that allowed it.
+    `grant` is the name of the grant that allowed it. `ttl_limited_by` says why it lives shorter than asked for, or
+    than the broker's default: `grant-max-ttl`, `grant-end`, `identity-end` or `key-end`; empty where it does not.
     """
 
     lease_id: str
@@ -47,6 +48,7 @@ class Token:
     credential_version: int
     sas_token: str = field(repr=False)
     grant: str = ""
+    ttl_limited_by: str = ""
 
     @property
     def sas_url(self) -> str:
@@ -203,12 +205,20 @@ class GrantFinding:
 
 @dataclass(frozen=True, slots=True)
 class AccessExplanation:
-    """Whether grants allow a request, which one does, what each says, and the nearest thing that would work."""
+    """Whether a request would be allowed, by which grant, what each says, and the nearest thing that would work.
+
+    A token would live for `ttl`, shorter than asked for where `ttl_limited_by` says why (see Token), and be bound to
+    `source_ip`, if any. `error_message` is what else than grants keeps it from being allowed.
+    """
 
     allowed: bool
     grant: str
     findings: tuple[GrantFinding, ...]
     nearest: str
+    ttl: timedelta | None = None
+    ttl_limited_by: str = ""
+    source_ip: str = ""
+    error_message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The calls of GrantService: who may have what."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC
+from datetime import UTC, timedelta
 from functools import cached_property
 
 from valetkey import convert, values
@@ -62,8 +62,10 @@ class GrantCalls(Calls):
         principal: str | None = None,
         attributes: Mapping[str, str] | None = None,
         connector: str | None = None,
+        ttl: timedelta | None = None,
+        source_ip: str | None = None,
     ) -> values.AccessExplanation:
-        """Says whether grants allow a request, and why or why not; issues nothing.
+        """Says whether a request would be allowed, and why or why not; issues nothing.
 
         `principal` left out is the caller, with its own attributes; for others the caller needs a role.
         """
@@ -73,7 +75,10 @@ class GrantCalls(Calls):
             resource_id=resource,
             permissions=convert.to_permissions(permissions),
             connector=connector or "",
+            source_ip=source_ip or "",
         )
+        if ttl is not None:
+            request.ttl.CopyFrom(convert.to_duration(ttl, "ttl"))
         answer = self._call(self._grants.ExplainAccess, request, repeatable=True)
         return values.AccessExplanation(
             allowed=answer.allowed,
@@ -83,6 +88,10 @@ class GrantCalls(Calls):
                 for finding in answer.findings
             ),
             nearest=answer.nearest,
+            ttl=convert.span(answer, "ttl"),
+            ttl_limited_by=convert.to_word(convert.TTL_LIMIT, answer.ttl_limited_by),
+            source_ip=answer.source_ip,
+            error_message=answer.error_message,
         )
 
 

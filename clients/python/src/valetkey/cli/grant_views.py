@@ -9,6 +9,7 @@ from valetkey.cli.durations import show_duration
 from valetkey.cli.quoting import one_line
 from valetkey.cli.screen import Screen, printable
 from valetkey.cli.times import utc
+from valetkey.cli.words import TTL_LIMITS
 from valetkey.values import AccessExplanation, Grant
 
 
@@ -86,6 +87,10 @@ def explanation_json(found: AccessExplanation) -> dict[str, Any]:
             for finding in found.findings
         ],
         "nearest": found.nearest,
+        "ttl_seconds": found.ttl.total_seconds() if found.ttl is not None else None,
+        "ttl_limited_by": found.ttl_limited_by,
+        "source_ip": found.source_ip,
+        "error": found.error_message,
     }
 
 
@@ -104,9 +109,15 @@ def print_explanation(screen: Screen, found: AccessExplanation) -> None:
             ],
         )
     if found.allowed:
-        screen.line(f"Allowed by grant `{found.grant}`.")
+        life = f", for {show_duration(found.ttl)}" if found.ttl is not None else ""
+        why = f" ({TTL_LIMITS.get(found.ttl_limited_by, found.ttl_limited_by)})" if found.ttl_limited_by else ""
+        addresses = f", from {found.source_ip} only" if found.source_ip else ""
+        screen.line(f"Allowed by grant `{found.grant}`{life}{why}{addresses}.")
         return
-    screen.line("Not allowed." if found.findings else "Not allowed: no grant was found.")
+    if found.error_message:
+        screen.line(f"Not allowed: {found.error_message}.")
+    else:
+        screen.line("Not allowed." if found.findings else "Not allowed: no grant was found.")
     if found.nearest:
         screen.line(f"Nearest: {found.nearest}")
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from valetkey.cli import consequences, failures
+from valetkey.cli.durations import parse_life
 from valetkey.cli.grant_options import (
     Attributes,
     Connectors,
@@ -197,14 +198,30 @@ def explain(
             metavar="KEY=VALUE", help="Attribute the principal would have; may be repeated.", show_default=False
         ),
     ] = None,
+    ttl: Annotated[
+        str | None,
+        typer.Option(help="How long the token should live; the broker's default if left out.", show_default=False),
+    ] = None,
+    source_ip: Annotated[
+        str | None, typer.Option(help="IPv4 address or range A-B the token would be bound to.", show_default=False)
+    ] = None,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Say which grant allows a request, or why none does and what would work. Exit code 0 if allowed, 3 if not."""
     screen = Screen(as_json=output is OutputFormat.JSON)
     words = parse_permissions(permissions)
     attributes = parse_attributes(attribute or [])
+    lifetime = None if ttl is None else parse_life(ttl, "--ttl", screen)
     with client_of(context, screen) as client:
-        found = client.explain_access(resource, words, principal=principal, attributes=attributes, connector=connector)
+        found = client.explain_access(
+            resource,
+            words,
+            principal=principal,
+            attributes=attributes,
+            connector=connector,
+            ttl=lifetime,
+            source_ip=source_ip,
+        )
     if screen.as_json:
         screen.json(explanation_json(found))
     else:

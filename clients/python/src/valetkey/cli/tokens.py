@@ -1,6 +1,7 @@
 """`valetkey token`: ask for SAS tokens, once or over and over."""
 
 import os
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from valetkey.cli.lists import PERMISSIONS, parse_permissions
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import client_of
 from valetkey.cli.times import utc
+from valetkey.cli.words import TTL_LIMITS
 from valetkey.values import Token
 
 app = typer.Typer(help="Issue short-lived SAS tokens.", no_args_is_help=True)
@@ -77,6 +79,7 @@ def issue(
         token = client.issue_token(
             resource, words, ttl=lifetime, connector=connector, source_ip=source_ip, purpose=purpose
         )
+    _say_if_shorter(token, lifetime, screen)
     if output is TokenFormat.JSON:
         screen.json(_json(token))
     else:
@@ -107,6 +110,7 @@ def watch(
     screen = Screen(as_json=output is TokenFormat.JSON)
     words = parse_permissions(permissions)
     lifetime = None if ttl is None else parse_life(ttl, "--ttl", screen)
+    limited_by = ""
     with client_of(context, screen) as client:
         for token in client.watch_token(
             resource,
@@ -116,6 +120,9 @@ def watch(
             source_ip=source_ip,
             purpose=purpose,
         ):
+            if token.ttl_limited_by != limited_by:
+                limited_by = token.ttl_limited_by
+                _say_if_shorter(token, lifetime, screen)
             if output is TokenFormat.JSON:
                 screen.json_line(_json(token))
             else:
@@ -137,7 +144,15 @@ def _json(token: Token) -> dict[str, Any]:
         "connector": token.connector,
         "credential_version": token.credential_version,
         "grant": token.grant,
+        "ttl_limited_by": token.ttl_limited_by,
     }
+
+
+def _say_if_shorter(token: Token, asked: timedelta | None, screen: Screen) -> None:
+    """Notes why a token ends earlier than was asked for; who asked for nothing misses nothing."""
+    if asked is not None and token.ttl_limited_by:
+        why = TTL_LIMITS.get(token.ttl_limited_by, token.ttl_limited_by)
+        screen.note(f"--ttl: the token ends earlier than asked, at {utc(token.expire_time)}: {why}")
 
 
 def _print(token: Token, output: TokenFormat, screen: Screen) -> None:

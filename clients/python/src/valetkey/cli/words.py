@@ -50,3 +50,12 @@ class EventKind(StrEnum):
     CHANGE_FAILED = "change-failed"
     CHANGE_RECONCILED = "change-reconciled"
     UNKNOWN = "unknown"
+
+
+# Why a token lives shorter than was asked for, by the API's words; a newer broker's unknown one shows as itself.
+TTL_LIMITS = {
+    "grant-max-ttl": "the grant allows no longer life",
+    "grant-end": "the grant ends then",
+    "identity-end": "the identity ends then",
+    "key-end": "the key that signs it ends then",
+}

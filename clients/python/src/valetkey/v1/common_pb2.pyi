@@ -80,6 +80,38 @@ PERMISSION_LIST: Permission.ValueType  # 6
 """Lists the blobs of the container (`l`)."""
 Global___Permission: typing_extensions.TypeAlias = Permission
 
+class _TtlLimit:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _TtlLimitEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_TtlLimit.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    TTL_LIMIT_UNSPECIFIED: _TtlLimit.ValueType  # 0
+    """Nothing does."""
+    TTL_LIMIT_GRANT_MAX_TTL: _TtlLimit.ValueType  # 1
+    """The grant has a `max_ttl`."""
+    TTL_LIMIT_GRANT_END: _TtlLimit.ValueType  # 2
+    """The grant ends then."""
+    TTL_LIMIT_IDENTITY_END: _TtlLimit.ValueType  # 3
+    """The caller's API key ends then; its token or certificate, where the broker's settings have `ttl_within_identity`."""
+    TTL_LIMIT_KEY_END: _TtlLimit.ValueType  # 4
+    """The key that signs the token ends then."""
+
+class TtlLimit(_TtlLimit, metaclass=_TtlLimitEnumTypeWrapper):
+    """What makes a token live shorter than was asked for, or than the broker's default where nothing was."""
+
+TTL_LIMIT_UNSPECIFIED: TtlLimit.ValueType  # 0
+"""Nothing does."""
+TTL_LIMIT_GRANT_MAX_TTL: TtlLimit.ValueType  # 1
+"""The grant has a `max_ttl`."""
+TTL_LIMIT_GRANT_END: TtlLimit.ValueType  # 2
+"""The grant ends then."""
+TTL_LIMIT_IDENTITY_END: TtlLimit.ValueType  # 3
+"""The caller's API key ends then; its token or certificate, where the broker's settings have `ttl_within_identity`."""
+TTL_LIMIT_KEY_END: TtlLimit.ValueType  # 4
+"""The key that signs the token ends then."""
+Global___TtlLimit: typing_extensions.TypeAlias = TtlLimit
+
 class _Role:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType

@@ -421,12 +421,16 @@ class ExplainAccessRequest(google.protobuf.message.Message):
     RESOURCE_ID_FIELD_NUMBER: builtins.int
     PERMISSIONS_FIELD_NUMBER: builtins.int
     CONNECTOR_FIELD_NUMBER: builtins.int
+    TTL_FIELD_NUMBER: builtins.int
+    SOURCE_IP_FIELD_NUMBER: builtins.int
     principal: builtins.str
     """Who would ask; the caller if left out."""
     resource_id: builtins.str
     """Resource, as in IssueTokenRequest."""
     connector: builtins.str
     """Connector; all if left out."""
+    source_ip: builtins.str
+    """Address or range the token would be bound to, as in IssueTokenRequest."""
     @property
     def attributes(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Attributes the principal would have; the caller's own if `principal` is left out."""
@@ -434,6 +438,10 @@ class ExplainAccessRequest(google.protobuf.message.Message):
     @property
     def permissions(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[valetkey.v1.common_pb2.Permission.ValueType]:
         """What the token should do."""
+
+    @property
+    def ttl(self) -> google.protobuf.duration_pb2.Duration:
+        """How long the token should live; the broker's default if left out."""
 
     def __init__(
         self,
@@ -443,8 +451,11 @@ class ExplainAccessRequest(google.protobuf.message.Message):
         resource_id: builtins.str = ...,
         permissions: collections.abc.Iterable[valetkey.v1.common_pb2.Permission.ValueType] | None = ...,
         connector: builtins.str = ...,
+        ttl: google.protobuf.duration_pb2.Duration | None = ...,
+        source_ip: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "connector", b"connector", "permissions", b"permissions", "principal", b"principal", "resource_id", b"resource_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["ttl", b"ttl"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "connector", b"connector", "permissions", b"permissions", "principal", b"principal", "resource_id", b"resource_id", "source_ip", b"source_ip", "ttl", b"ttl"]) -> None: ...
 
 Global___ExplainAccessRequest: typing_extensions.TypeAlias = ExplainAccessRequest
 
@@ -458,15 +469,29 @@ class ExplainAccessResponse(google.protobuf.message.Message):
     GRANT_FIELD_NUMBER: builtins.int
     FINDINGS_FIELD_NUMBER: builtins.int
     NEAREST_FIELD_NUMBER: builtins.int
+    TTL_FIELD_NUMBER: builtins.int
+    TTL_LIMITED_BY_FIELD_NUMBER: builtins.int
+    SOURCE_IP_FIELD_NUMBER: builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: builtins.int
     allowed: builtins.bool
-    """Whether a token would be issued, as far as grants go."""
+    """Whether a token would be issued, as far as can be told without asking the cloud."""
     grant: builtins.str
     """The grant that allows it."""
     nearest: builtins.str
     """The nearest thing that would work, for people; empty where nothing would."""
+    ttl_limited_by: valetkey.v1.common_pb2.TtlLimit.ValueType
+    """Why it would live shorter than asked for."""
+    source_ip: builtins.str
+    """Address or range it would be bound to; none if empty."""
+    error_message: builtins.str
+    """What else than grants keeps it from being allowed, in the words of IssueToken, such as a host of another cloud."""
     @property
     def findings(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___GrantFinding]:
         """Every grant that was considered, the nearest first."""
+
+    @property
+    def ttl(self) -> google.protobuf.duration_pb2.Duration:
+        """How long the token would live, if allowed."""
 
     def __init__(
         self,
@@ -475,8 +500,13 @@ class ExplainAccessResponse(google.protobuf.message.Message):
         grant: builtins.str = ...,
         findings: collections.abc.Iterable[Global___GrantFinding] | None = ...,
         nearest: builtins.str = ...,
+        ttl: google.protobuf.duration_pb2.Duration | None = ...,
+        ttl_limited_by: valetkey.v1.common_pb2.TtlLimit.ValueType = ...,
+        source_ip: builtins.str = ...,
+        error_message: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["allowed", b"allowed", "findings", b"findings", "grant", b"grant", "nearest", b"nearest"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["ttl", b"ttl"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["allowed", b"allowed", "error_message", b"error_message", "findings", b"findings", "grant", b"grant", "nearest", b"nearest", "source_ip", b"source_ip", "ttl", b"ttl", "ttl_limited_by", b"ttl_limited_by"]) -> None: ...
 
 Global___ExplainAccessResponse: typing_extensions.TypeAlias = ExplainAccessResponse
 

@@ -128,6 +128,7 @@ class IssueTokenResponse(google.protobuf.message.Message):
     CONNECTOR_FIELD_NUMBER: builtins.int
     CREDENTIAL_VERSION_FIELD_NUMBER: builtins.int
     GRANT_FIELD_NUMBER: builtins.int
+    TTL_LIMITED_BY_FIELD_NUMBER: builtins.int
     lease_id: builtins.str
     """Identity of this issue; stands in the broker's records."""
     sas_token: builtins.str
@@ -138,6 +139,8 @@ class IssueTokenResponse(google.protobuf.message.Message):
     """Version of the long-lived credential behind the token."""
     grant: builtins.str
     """Grant that allowed it."""
+    ttl_limited_by: valetkey.v1.common_pb2.TtlLimit.ValueType
+    """Why it ends earlier than asked, or than the default; unspecified where it does not."""
     @property
     def start_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """From when the token is good; lies in the past, so that clocks may differ."""
@@ -166,9 +169,10 @@ class IssueTokenResponse(google.protobuf.message.Message):
         connector: builtins.str = ...,
         credential_version: builtins.int = ...,
         grant: builtins.str = ...,
+        ttl_limited_by: valetkey.v1.common_pb2.TtlLimit.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["expire_time", b"expire_time", "resource", b"resource", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connector", b"connector", "credential_version", b"credential_version", "expire_time", b"expire_time", "grant", b"grant", "lease_id", b"lease_id", "permissions", b"permissions", "resource", b"resource", "sas_token", b"sas_token", "start_time", b"start_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["connector", b"connector", "credential_version", b"credential_version", "expire_time", b"expire_time", "grant", b"grant", "lease_id", b"lease_id", "permissions", b"permissions", "resource", b"resource", "sas_token", b"sas_token", "start_time", b"start_time", "ttl_limited_by", b"ttl_limited_by"]) -> None: ...
 
 Global___IssueTokenResponse: typing_extensions.TypeAlias = IssueTokenResponse
 

@@ -1,5 +1,6 @@
 """The broker's policy, as it is shipped, on a real OpenBao: its own paths, and nothing else."""
 
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import hvac
@@ -9,9 +10,24 @@ from hvac import exceptions
 
 from support.openbao import running_openbao
 from valetkey_broker.adapters.vault import broker_policy
+from valetkey_broker.adapters.vault.broker_policy import lacking, needed
 from valetkey_devstack.openbao import ROLE, OpenBao
 
 pytestmark = pytest.mark.xdist_group("openbao-policy")
+
+
+def until_ready(admin: hvac.Client, mount: str) -> None:
+    """Waits for a new engine, which the server makes ready in the background; it refuses meanwhile."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            admin.secrets.kv.v2.configure(max_versions=10, mount_point=mount)
+        except exceptions.InvalidRequest as error:
+            if "Upgrading" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -20,6 +36,7 @@ async def bao(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OpenBao
     async with running_openbao(tmp_path_factory.mktemp("policy")) as server:
         admin = server.admin()
         admin.sys.enable_secrets_engine("kv", path="payroll", options={"version": "2"})
+        until_ready(admin, "payroll")
         for mount, path in [
             ("payroll", "salaries"),
             ("payroll", "connectors/one"),
@@ -72,6 +89,13 @@ def test_grants_of_the_broker(broker: hvac.Client) -> None:
     assert "mine" in kv.list_secrets("grants", mount_point="valetkey")["data"]["keys"]
 
 
+def test_what_the_broker_looks_at_when_it_starts(broker: hvac.Client) -> None:
+    """The broker may see what its policy lets it do, all that it needs, and how the engine is set up."""
+    granted = broker.sys.get_capabilities(list(needed("valetkey")))
+    assert lacking("valetkey", granted["data"]) == {}
+    assert broker.secrets.kv.v2.read_configuration(mount_point="valetkey")["data"]["cas_required"] is True
+
+
 def test_generation_and_own_token(broker: hvac.Client) -> None:
     """The broker can count changes, keep its login alive and give it back."""
     kv = broker.secrets.kv.v2
@@ -109,7 +133,6 @@ REFUSED = [
     ("POST", "valetkey/destroy/grants/one", {"versions": [1]}),
     ("POST", "valetkey/destroy/generation", {"versions": [1]}),
     ("POST", "valetkey/destroy/other", {"versions": [1]}),
-    ("GET", "valetkey/config", None),
     ("POST", "valetkey/config", {"cas_required": False}),
     # More rights: tokens, its own role, its own policy.
     ("POST", "auth/token/create", {"policies": [ROLE]}),

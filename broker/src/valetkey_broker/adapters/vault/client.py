@@ -9,6 +9,7 @@ import requests
 from hvac import exceptions
 
 from valetkey_broker.adapters.vault.errors import CredentialFileError, UnexpectedAnswerError
+from valetkey_broker.adapters.vault.fitness import deletes_versions
 from valetkey_broker.adapters.vault.http_session import Transport
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import Secret
@@ -87,6 +88,16 @@ class VaultClient:
         """Revokes the token in use."""
         self._hvac.auth.token.revoke_self()
 
+    def capabilities(self, paths: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Returns what the token in use may do at `paths`."""
+        data = _data(self._hvac.sys.get_capabilities(list(paths)))
+        return {path: data.get(path) or () for path in paths}
+
+    def deletes_after(self) -> str:
+        """Returns the age at which the engine deletes versions, such as "720h0m0s"; "" where it never does."""
+        age = str(_data(self._kv.read_configuration(mount_point=self._settings.mount)).get("delete_version_after", ""))
+        return "" if age == "0s" else age
+
     def read(self, path: str, version: int | None) -> Document | None:
         """Returns a version (None: the newest); None where there is none or its data is gone."""
         try:
@@ -113,7 +124,11 @@ class VaultClient:
             mismatch = True
         if mismatch:  # raised out here: the exception of hvac is not to hang on it
             raise CasMismatchError(f"{path}: the newest version is not {expected}; nothing was written")
-        return _number(_data(answer), "version")
+        written = _data(answer)
+        if deletion := written.get("deletion_time"):
+            # Of the entry itself, or of the engine since it was looked at.
+            deletes_versions(path=f"{self._settings.mount}/{path}", at=str(deletion))
+        return _number(written, "version")
 
     def newest(self, path: str) -> int:
         """Returns the number of the newest version; 0 where there never was one."""

@@ -74,3 +74,13 @@ path "auth/token/renew-self" {
 path "auth/token/revoke-self" {
   capabilities = ["update"]
 }
+
+# What the broker looks at when it starts, to say what is wrong before that hurts: what this very policy lets it do,
+# and whether the engine deletes old versions by their age, which would take credentials in use away.
+path "sys/capabilities-self" {
+  capabilities = ["update"]
+}
+
+path "valetkey/config" {
+  capabilities = ["read"]
+}

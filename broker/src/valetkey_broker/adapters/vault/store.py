@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 from valetkey_broker.adapters.vault.calls import THREADS, Calls
 from valetkey_broker.adapters.vault.client import VaultClient
 from valetkey_broker.adapters.vault.errors import DENIED
+from valetkey_broker.adapters.vault.fitness import Fitness
 from valetkey_broker.adapters.vault.login import Login
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.ports import Document
@@ -36,11 +37,21 @@ class VaultStateStore:
         self._calls = Calls(settings.timeout_seconds)
         self._client = VaultClient(settings, THREADS)
         self._login = Login(self._client, self._calls)
+        self._fitness = Fitness(self._client, self._calls, settings.mount)
         self._denied_at: float | None = None
 
     async def open(self) -> None:
-        """Logs in, and reads once to see that mount and policy are there. May be called again."""
-        await self.read(_PROBE)
+        """Logs in, and reads once to see that mount and policy are there. May be called again.
+
+        What the policy lacks, and an engine that deletes versions by their age, are named in the log.
+        """
+        try:
+            await self.read(_PROBE)
+        except BrokerError as error:
+            if error.metadata["cause"] == DENIED:
+                await self._fitness.look()
+            raise
+        await self._fitness.look()
 
     async def read(self, path: str, version: int | None = None) -> Document | None:
         """Returns a version of the document at `path`; see ports.StateStore."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -72,6 +74,14 @@ async def test_documented_commands_are_enough(bare: OpenBao, tmp_path: Path) -> 
             await store.open()
     assert caught.value.metadata == {"cause": "login refused"}
     assert not (tmp_path / "secret_id.old").exists()
+
+
+def test_policy_is_printed_as_documented() -> None:
+    """The line for who has installed the broker and not its sources writes the very policy."""
+    code = re.search(r'python -c "(.*)" > policy\.hcl', DOCS.read_text(encoding="utf-8"))
+    assert code is not None
+    ran = subprocess.run([sys.executable, "-c", code[1]], capture_output=True, text=True, check=True)
+    assert ran.stdout == broker_policy() + "\n"
 
 
 def test_every_cause_is_documented() -> None:

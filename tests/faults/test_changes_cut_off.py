@@ -141,7 +141,7 @@ async def world(request: pytest.FixtureRequest, parts: Parts, tmp_path: Path) ->
 
 
 async def test_a_broker_killed_after_vault_was_written(world: World) -> None:
-    """A key that Vault has, of a broker that died before it knew: that it was begun is on record, and is found."""
+    """A key that Vault has, of a broker that died before it knew: the next one finds it, and completes the record."""
     with serving(world.config) as broker:
         await broker.logged("serving")
         async with world.creating(broker) as creating:
@@ -150,9 +150,11 @@ async def test_a_broker_killed_after_vault_was_written(world: World) -> None:
     assert await world.of_fresh() == [EventKind.CHANGE_BEGUN]
     world.parts.relay.heal()
     with serving(world.config) as broker:
-        await broker.logged("serving")
-        assert await world.unfinished(broker) == ["api-keys/fresh"]
+        (line,) = await broker.logged("settled a change that its writer left")
+        assert (line["path"], line["outcome"], line["principal"]) == ("api-keys/fresh", "made", "key:admin")
+        assert await world.unfinished(broker) == []
         assert await world.names(broker) == ["admin", "fresh"]
+    assert await world.of_fresh() == [EventKind.CHANGE_BEGUN, EventKind.CHANGE_RECONCILED]
 
 
 async def test_a_broker_killed_before_vault_was_written(world: World) -> None:

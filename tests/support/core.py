@@ -32,6 +32,7 @@ from valetkey_broker.model import (
 from valetkey_broker.state.intent import Intent
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
+from valetkey_broker.state.writes import OnSettled
 
 TENANT = "11111111-1111-4111-8111-111111111111"
 CLIENT = "22222222-2222-4222-8222-222222222222"
@@ -166,8 +167,15 @@ class Replica:
     It takes others for dead after `abandoned_seconds`; `settled` is what it finished or undid of them.
     """
 
-    def __init__(self, store: FakeStateStore | None = None, *, abandoned_seconds: float = 1.0) -> None:
+    def __init__(
+        self,
+        store: FakeStateStore | None = None,
+        *,
+        abandoned_seconds: float = 1.0,
+        also_settled: OnSettled | None = None,
+    ) -> None:
         self.store = store or FakeStateStore()
+        self._also_settled = also_settled
         self.memory = Memory()
         self.gone: list[str] = []
         self.settled: list[tuple[Intent, bool]] = []
@@ -190,3 +198,5 @@ class Replica:
 
     async def _settled(self, intent: Intent, made: bool) -> None:
         self.settled.append((intent, made))
+        if self._also_settled is not None:
+            await self._also_settled(intent, made)

@@ -14,7 +14,8 @@ from valetkey_broker.model import Secret
 from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.generation import read_generation
 
-CONNECTOR = make_connector("azure-blob-demo", version=0)
+# The same in every process: a grant names the connector by its uid.
+CONNECTOR = make_connector("azure-blob-demo", uid="55555555-5555-4555-8555-555555555555", version=0)
 KEY = make_api_key("trainer")
 GRANT = make_grant("training", CONNECTOR)
 

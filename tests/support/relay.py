@@ -1,4 +1,6 @@
-"""A TLS relay before a real server that can keep an answer back: what was asked is done, and nobody hears of it."""
+"""A TLS relay before a real server: it can keep an answer back, so that what was asked is done and nobody hears of it;
+or a request, so that it never gets there; and it can be slow.
+"""
 
 import asyncio
 import contextlib
@@ -14,9 +16,13 @@ _CHUNK = 65536
 
 @dataclass(slots=True)
 class Held:
-    """Answers to requests that hold `needle`: `answered` tells that there was one, `release` lets them go."""
+    """Answers to requests that hold `needle`: `answered` tells that there was one, `release` lets them go.
+
+    With `request` it is the requests that are kept back, and `answered` tells that one came.
+    """
 
     needle: bytes
+    request: bool = False
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -26,6 +32,8 @@ class Relay:
 
     def __init__(self, target: str, ca_file: Path, certificate: Path, key: Path) -> None:
         self.url = ""
+        self.delay = 0.0
+        """Seconds that each piece of a request takes on its way."""
         self._target = urlsplit(target)
         self._trust = ssl.create_default_context(cafile=str(ca_file))
         self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -49,9 +57,9 @@ class Relay:
             task.cancel()
         await asyncio.gather(*self._relaying, return_exceptions=True)
 
-    def hold(self, needle: bytes) -> Held:
-        """Keeps back what is answered to requests that hold `needle` in one piece."""
-        held = Held(needle)
+    def hold(self, needle: bytes, *, request: bool = False) -> Held:
+        """Keeps back what is answered to requests that hold `needle` in one piece, or the `request` itself."""
+        held = Held(needle, request)
         self._held.append(held)
         return held
 
@@ -83,7 +91,11 @@ class Relay:
     async def _ask(self, reader: asyncio.StreamReader, back: asyncio.StreamWriter, waiting: list[Held]) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(_CHUNK):
-                waiting += [held for held in self._held if held.needle in data]
+                waiting += [held for held in self._held if held.needle in data and not held.request]
+                for held in [held for held in self._held if held.needle in data and held.request]:
+                    held.answered.set()
+                    await held.release.wait()
+                await asyncio.sleep(self.delay)
                 back.write(data)
                 await back.drain()
         back.close()

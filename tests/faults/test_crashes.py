@@ -1,0 +1,91 @@
+"""Real processes killed amid a change, before and after the write that decides, on a real Vault and a real ledger.
+
+The whole matrix, every write of every change, is in tests/unit/state/test_crashes.py.
+"""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from support.crash_process import BY_NAME, Child, Watcher, check
+from support.crashes import CHANGES, CONNECTOR, GRANT, KEY, knows
+from support.ledgers import new_name, open_ledger
+from support.postgres import Postgres, running_postgres
+from support.relay import Relay
+from valetkey_devstack.ca import make_ca
+from valetkey_devstack.openbao import MOUNT, OpenBao, start_openbao
+
+pytestmark = pytest.mark.xdist_group("crashes")
+_DATA = f"POST /v1/{MOUNT}/data".encode()
+# Where each change is cut: the write that decides what becomes of it, and with which outcome before and after it.
+_CUTS = [
+    ("register", f"/credentials/{CONNECTOR.name}", "NOT_MADE", "MADE"),
+    ("unregister", f"/connectors/{CONNECTOR.name}", "MADE", "MADE"),
+    ("admit-key", f"/api-keys/{KEY.name}", "NOT_MADE", "MADE"),
+    ("revoke-key", f"/api-keys/{KEY.name}", "MADE", "MADE"),
+    ("create-grant", f"/grants/{GRANT.name}", "NOT_MADE", "MADE"),
+    ("update-grant", f"/grants/{GRANT.name}", "NOT_MADE", "MADE"),
+    ("delete-grant", f"/grants/{GRANT.name}", "MADE", "MADE"),
+]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[OpenBao, Path, Path, Postgres]]:
+    directory = tmp_path_factory.mktemp("crashes")
+    authority = make_ca(directory)
+    certificate, key = authority.issue("relay", directory)
+    bao = await start_openbao(directory / "openbao", authority)
+    try:
+        async with running_postgres() as postgres:
+            yield bao, certificate, key, postgres
+    finally:
+        await bao.stop()
+
+
+@pytest.mark.parametrize("ledger", ["sqlite", "postgres"])
+@pytest.mark.parametrize("cut", _CUTS, ids=lambda cut: cut[0])
+async def test_a_killed_process_leaves_nothing_half_done(
+    servers: tuple[OpenBao, Path, Path, Postgres], tmp_path: Path, cut: tuple[str, str, str, str], ledger: str
+) -> None:
+    """Two replicas finish or undo it within moments, both know, the ledger has its outcome, it can be repeated."""
+    bao, certificate, key, postgres = servers
+    name, path, before, after = cut
+    change, effect = BY_NAME[name], ledger == "postgres"  # Either ledger sees either side of some cut.
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    if ledger == "postgres":
+        database = new_name()
+        await postgres.run(f"CREATE DATABASE {database}")
+        url = postgres.url(database)
+    admin = bao.admin()
+    for entry in ("generation", *(each.path for each in CHANGES), f"credentials/{CONNECTOR.name}"):
+        admin.secrets.kv.v2.delete_metadata_and_all_versions(entry, mount_point=MOUNT)
+    admin.adapter.close()
+    async with open_ledger(url) as shared, Relay(bao.address, bao.ca_file, certificate, key) as relay:
+        watchers = [Watcher(bao.settings(), shared) for _ in range(2)]
+        child = Child(bao.settings(address=relay.url, timeout_seconds=30.0), url, tmp_path)
+        try:
+            for watcher in watchers:
+                await watcher.watch()
+            await change.prepare(watchers[0].replica)
+            await child.ready()
+            held = relay.hold(_DATA + path.encode(), request=not effect)
+            child.begin(change)
+            await held.answered.wait()
+            child.kill()
+            await check(watchers, change)
+            outcomes = [(intent.path, made) for watcher in watchers for intent, made in watcher.replica.settled]
+            assert outcomes == [(change.path, (after if effect else before) == "MADE")]
+            assert await watchers[0].unfinished() == []
+            verified = await shared.verify()
+            assert verified.intact, verified.problem
+            told = await watchers[1].make(change, "repeated")
+            assert told in {"done", *(reason.name for reason in change.told)}
+            await check(watchers, change)
+            assert knows(watchers[0].replica, change.path) is not change.removes
+        finally:
+            relay.heal()
+            child.kill()
+            for watcher in watchers:
+                await watcher.close()

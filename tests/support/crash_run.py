@@ -1,7 +1,7 @@
 """`make crash`: kills a process at random moments of random changes, again and again, and looks what is left.
 
-Two replicas watch throughout. Vault is as quick as it is, or slowed by `--delay` seconds a request. Fails where something
-was left half done, where a replica knew something else than Vault, or where news took too long.
+Two replicas watch throughout. Vault is as quick as it is, or slowed by `--delay` seconds a request. Fails where
+something was left half done, where a replica knew something else than Vault, or where news took too long.
 """
 
 import argparse

@@ -2,11 +2,19 @@
 
 import logging
 
+import hypothesis
 import pytest
 
+from support.children import _nothing_is_left_running, pytest_runtest_call
 from support.stack import dev_stack
 
-__all__ = ["dev_stack"]
+__all__ = ["_nothing_is_left_running", "dev_stack", "pytest_runtest_call"]
+
+# Deadlines for each example, and for making them, hold on an idle machine only.
+hypothesis.settings.register_profile(
+    "any-machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any-machine")
 
 
 @pytest.hookimpl(trylast=True)

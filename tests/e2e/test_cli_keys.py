@@ -70,7 +70,7 @@ def test_expired_key(live: Live, registered: Ran, tmp_path: Path) -> None:
     made = time.monotonic()
     make_key(live, file, ttl="2s")
     consumer = holder(live, file)
-    assert soon(lambda: consumer(*ISSUE).code == 3, seconds=10)
+    assert soon(lambda: consumer(*ISSUE).code == 3, seconds=30)
     assert time.monotonic() - made > 1
     assert "reason CREDENTIALS_EXPIRED" in consumer(*ISSUE).err
 

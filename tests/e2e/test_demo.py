@@ -5,14 +5,16 @@ import sys
 import time
 from pathlib import Path
 
-from support.e2e import descendants, mentioning, user_environment
+from support.children import start
+from support.e2e import user_environment
+from support.processes import descendants, mentioning
 
 
 def test_demo_tells_the_main_job(tmp_path: Path) -> None:
     """Each step is told and went as it must; exit 0; no process and no file is left."""
     seen: set[int] = set()
     with (tmp_path / "out").open("wb") as out:
-        process = subprocess.Popen(
+        process = start(
             [sys.executable, "-m", "valetkey_devstack"],
             env=user_environment({"TMPDIR": str(_empty(tmp_path / "tmp"))}),
             stdin=subprocess.DEVNULL,

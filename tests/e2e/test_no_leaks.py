@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from support.dev_command import Dev, dev
-from support.e2e import CONNECTOR, DEMO, all_processes, read_process, soon, user_environment
+from support.e2e import CONNECTOR, DEMO, soon, user_environment
+from support.processes import all_processes, read_process
 
 WRONG = "planted~wrong.client.secret_0123456789"
 
@@ -107,7 +108,7 @@ def _run_all_commands(stack: Dev) -> dict[str, str]:
     ]
     assert [each.code for each in ran] == [0] * 5
     # The other worker learns of a change within a second.
-    assert soon(lambda: valetkey("service-connector", "verify", "from-file").code == 0, 5)
+    assert soon(lambda: valetkey("service-connector", "verify", "from-file").code == 0, 30)
     failed = [
         valetkey(*register, "wrong", *principal, VALETKEY_CLIENT_SECRET=WRONG),
         valetkey(*register, "from-env", *principal, VALETKEY_CLIENT_SECRET=WRONG),
@@ -121,7 +122,7 @@ def _run_all_commands(stack: Dev) -> dict[str, str]:
         *("--container", DEMO.removeprefix("az://"), "--role", "deployer"),
     )
     issue = ("token", "issue", "--resource", DEMO, "--permissions", "read,list")
-    assert soon(lambda: valetkey(*issue, VALETKEY_API_KEY=made.json["api_key"]).code == 0, 5)
+    assert soon(lambda: valetkey(*issue, VALETKEY_API_KEY=made.json["api_key"]).code == 0, 30)
     time.sleep(1.5)  # Whichever worker that was, now both know the key.
     tokens = [
         valetkey.done(*issue, "--connector", CONNECTOR, "-o", "json").json["sas_token"],

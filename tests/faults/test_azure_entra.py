@@ -8,6 +8,7 @@ import pytest
 
 from support.azure_stack import ML, PLANTED, AzureStack, make_connector, make_credential
 from support.listing import all_containers
+from support.stopwatch import ends_within
 from valetkey_broker.adapters.azure import AzureCloud
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Connector, Credential, Secret
@@ -86,11 +87,10 @@ async def test_401(azure: AzureStack) -> None:
 async def test_429_returns_at_once_with_the_wait(azure: AzureStack) -> None:
     """The broker does not sleep while a caller waits; the caller is told how long."""
     azure.control_plane.fail("token", 429, retry_after=17)
-    began = time.monotonic()
-    error = await _refused(azure)
+    with ends_within():
+        error = await _refused(azure)
     assert error.reason is Reason.CLOUD_THROTTLED
     assert error.retry_after == 17
-    assert time.monotonic() - began < 5
     assert azure.control_plane.requests["token"] == 1
 
 
@@ -141,11 +141,11 @@ async def test_a_cut_connection(azure: AzureStack) -> None:
 async def test_no_answer_in_time(azure: AzureStack) -> None:
     """A silent Entra costs one read timeout, not several."""
     azure.control_plane.slow("token", 30)
-    began = time.monotonic()
-    error = await _refused(azure)
+    with ends_within(25):
+        error = await _refused(azure)
     assert error.reason is Reason.CLOUD_UNAVAILABLE
     assert "no answer in time" in error.message
-    assert time.monotonic() - began < 4
+    assert azure.control_plane.requests["token"] == 1
 
 
 async def test_a_slow_answer_is_still_an_answer(azure: AzureStack) -> None:

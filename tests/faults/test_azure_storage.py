@@ -8,6 +8,7 @@ import pytest
 from support.azure_stack import CLIENT, ML, AzureStack, make_connector, make_credential
 from support.fault_proxy import asks_for_key, lists_containers
 from support.listing import all_containers
+from support.stopwatch import ends_within
 from valetkey_broker.adapters.azure import AzureCloud
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_devstack.control_plane import Step
@@ -78,10 +79,9 @@ async def test_each_refusal_has_its_reason(azure: AzureStack, status: int, code:
 async def test_the_wait_azure_asks_for(azure: AzureStack, header: str, value: str, seconds: float) -> None:
     """The wait goes to the caller at once, in seconds and within an hour."""
     azure.proxy.refuse(asks_for_key(ML), 503, "ServerBusy", headers={header: value})
-    began = time.monotonic()
-    error = await _no_key(azure)
+    with ends_within():
+        error = await _no_key(azure)
     assert (error.reason, error.retry_after) == (Reason.CLOUD_THROTTLED, seconds)
-    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(
@@ -193,9 +193,8 @@ async def test_slow_or_cut_arm(azure: AzureStack, step: Step) -> None:
     azure.control_plane.cut(step, times=1)
     assert await all_containers(azure.cloud, make_connector(), make_credential())
     azure.control_plane.slow("arm", 30)
-    began = time.monotonic()
-    assert (await _no_list(azure, account="")).reason is Reason.CLOUD_UNAVAILABLE
-    assert time.monotonic() - began < 4
+    with ends_within(25):
+        assert (await _no_list(azure, account="")).reason is Reason.CLOUD_UNAVAILABLE
 
 
 async def _direct_no_list(azure: AzureStack) -> BrokerError:

@@ -1,7 +1,6 @@
 """Vault sealed, away, slow, and back: what callers are told, and that the broker goes on by itself."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from support.openbao import login_life, running_openbao, store_on, token_of
+from support.stopwatch import ends_within
 from valetkey_broker.adapters.vault import VaultStateStore
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_devstack.openbao import OpenBao
@@ -116,7 +116,6 @@ async def test_slow_vault_is_a_timeout_that_blocks_nobody(bao: OpenBao, store: V
     """With a Vault that takes calls and never answers, each call ends in time and the event loop stays free."""
     await store.open()
     bao.freeze()
-    started = time.monotonic()
     ticks = 0
 
     async def tick() -> None:
@@ -127,11 +126,11 @@ async def test_slow_vault_is_a_timeout_that_blocks_nobody(bao: OpenBao, store: V
 
     ticking = asyncio.create_task(tick())
     # Many more than there are threads: the wait for a thread counts too.
-    causes = await asyncio.gather(*(cause(store.read("generation")) for _ in range(30)))
+    with ends_within():
+        causes = await asyncio.gather(*(cause(store.read("generation")) for _ in range(500)))
     ticking.cancel()
     assert set(causes) == {"timeout"}
-    assert time.monotonic() - started < 2 * TIMEOUT
-    assert ticks > 20
+    assert ticks > 5
     bao.thaw()
     # Calls that gave up still hold their threads for a moment.
     await asyncio.sleep(TIMEOUT)
@@ -151,10 +150,8 @@ async def test_close_is_quick_and_quiet_without_vault(bao: OpenBao, store: Vault
     """A broker stops in time with Vault away or frozen, and says that its login lives until it lapses."""
     await store.open()
     bao.freeze()
-    started = time.monotonic()
-    with capture_logs() as lines:
+    with ends_within(), capture_logs() as lines:
         await store.close()
-    assert time.monotonic() - started < 2 * TIMEOUT
     assert [line["event"] for line in lines] == ["the Vault token was not revoked"]
     bao.thaw()
 

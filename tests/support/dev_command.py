@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.e2e import BROKER, Cli, descendants, mentioning, soon, user_environment
+from support.children import start
+from support.e2e import BROKER, Cli, soon, user_environment
+from support.processes import descendants, mentioning
 
-READY_WITHIN = 40.0
+READY_WITHIN = 90.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Dev:
         """Signals the whole group, as a terminal does."""
         os.killpg(self.process.pid, signal.SIGINT)
 
-    def ended(self, seconds: float = 20.0) -> int:
+    def ended(self, seconds: float = 60.0) -> int:
         """Waits for its end and returns the exit code."""
         return self.process.wait(seconds)
 
@@ -73,7 +75,7 @@ class Dev:
 def dev(directory: Path, *options: str, **variables: str) -> Iterator[Dev]:
     """Starts the command, on free ports unless `options` say otherwise, and ends it afterwards at the latest."""
     with directory.with_suffix(".out").open("wb") as out, directory.with_suffix(".err").open("wb") as err:
-        process = subprocess.Popen(
+        process = start(
             [BROKER, "dev", "--directory", directory, "--port", "0", *options],
             env=user_environment(variables),
             stdin=subprocess.DEVNULL,

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from support.children import start
 from support.cli_runner import Ran
 from support.stack import RunningStack, running_stack
 
@@ -62,7 +63,7 @@ class Cli:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Starts one and does not wait for it."""
-        return subprocess.Popen(
+        return start(
             [VALETKEY, *arguments],
             env=user_environment(self.environment),
             stdin=subprocess.DEVNULL,
@@ -208,40 +209,6 @@ def refused(action: Callable[..., Any], *arguments: Any) -> str:
     raise AssertionError("the storage service allowed it")
 
 
-def descendants(pid: int) -> list[int]:
-    """Returns the running processes below `pid`, children's children too."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and (parent := _parent(int(entry.name))):
-            children.setdefault(parent, []).append(int(entry.name))
-    found = list(children.get(pid, []))
-    for child in found:  # Grows while it is walked.
-        found.extend(children.get(child, []))
-    return found
-
-
-def mentioning(text: str | Path) -> list[int]:
-    """Returns the running processes that have `text` in their command line, this one aside."""
-    return [pid for pid in all_processes() if str(text).encode() in read_process(pid, "cmdline") and pid != os.getpid()]
-
-
-def all_processes() -> list[int]:
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
-
-
-def read_process(pid: int, file: str) -> bytes:
-    """Returns a file of /proc/PID; empty when the process is gone, or not ours to look at."""
-    try:
-        return Path(f"/proc/{pid}/{file}").read_bytes()
-    except OSError:
-        return b""
-
-
-def alive(pids: Iterable[int]) -> list[int]:
-    """Returns those that run; one that has ended and waits to be reaped does not."""
-    return [pid for pid in pids if _parent(pid)]
-
-
 def soon(condition: Callable[[], Any], seconds: float) -> bool:
     """Waits until `condition` holds; returns whether it came to that within `seconds`."""
     deadline = time.monotonic() + seconds
@@ -250,9 +217,3 @@ def soon(condition: Callable[[], Any], seconds: float) -> bool:
             return False
         time.sleep(0.05)
     return True
-
-
-def _parent(pid: int) -> int:
-    """Returns the parent of a running process, 0 where there is no such one."""
-    fields = read_process(pid, "stat").rpartition(b")")[2].split()
-    return int(fields[1]) if len(fields) > 1 and fields[0] not in (b"Z", b"X") else 0

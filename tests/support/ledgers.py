@@ -63,7 +63,7 @@ async def open_ledger(url: str, **settings: Any) -> AsyncIterator[SqlLedger]:
         await ledger.close()
 
 
-async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Waits until `condition` holds. Raises TimeoutError where it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -78,7 +78,7 @@ def _assert_alike(envelope: errors_pb2.ErrorStatus, detail: errors_pb2.ErrorDeta
         assert delay.retry_delay == detail.retry_delay
 
 
-async def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Waits until `condition` holds. Fails after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 (what is waited for has no event to offer)

@@ -46,7 +46,7 @@ def test_import_rules_name_every_module_of_the_broker(rule: str, free: set[str])
     assert named == modules - free - {"__init__"}
 
 
-@pytest.mark.parametrize("lock", ["requirements/dev.txt", "requirements/proto.txt"])
+@pytest.mark.parametrize("lock", ["requirements/clients.txt", "requirements/dev.txt", "requirements/proto.txt"])
 def test_python_lock_files_carry_hashes_and_no_registry(lock: str) -> None:
     """Protects that the same bytes are installed everywhere, from whichever registry a machine uses."""
     text = (ROOT / lock).read_text()
@@ -75,6 +75,19 @@ def test_groups_of_tests_stay_together(request: pytest.FixtureRequest) -> None:
     """Protects that tests which share a server run in one process: workers know a group by the end of the test's id."""
     in_parallel = hasattr(request.config, "workerinput")
     assert request.node.nodeid.endswith("@together") == in_parallel
+
+
+def test_no_test_holds_a_stopwatch_itself() -> None:
+    """Protects tests from busy machines: whatever has to come at once is held against `support.stopwatch`."""
+    stopwatch = re.compile(r"assert .*(monotonic|perf_counter|time)\(\) - \w+ <")
+    found = {
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in tracked_files()
+        if path.suffix == ".py" and "tests" in path.parts
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if stopwatch.search(line) and "SOON" not in line
+    }
+    assert not found
 
 
 def test_no_source_file_outgrows_its_room() -> None:

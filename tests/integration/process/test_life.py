@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import time
 from pathlib import Path
 
 import grpc
@@ -12,6 +11,7 @@ import grpc.aio
 import pytest
 
 from support.broker_process import Serving, alive, listens, serving, write_config
+from support.stopwatch import ends_within
 from valetkey_devstack.free_ports import is_free
 from valetkey_devstack.openbao import OpenBao
 
@@ -39,15 +39,15 @@ async def answered(broker: Serving) -> bool:
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_signal_ends_it(tmp_path: Path, bao: OpenBao, workers: int, number: signal.Signals) -> None:
     """SIGTERM and Ctrl-C end a broker that serves: exit 0, within the grace period, everything said and closed."""
-    with serving(write_config(tmp_path, bao.settings()), "--workers", str(workers)) as broker:
+    config = write_config(tmp_path, bao.settings(), server={"grace_seconds": 45})
+    with serving(config, "--workers", str(workers)) as broker:
         await broker.logged("serving", workers)
         await broker.logged("listening", workers)
         assert await broker.healthy()
         pids = list(broker.workers().values())
-        started = time.monotonic()
-        broker.send(number)
-        assert await broker.ended(within=5) == 0
-        assert time.monotonic() - started < 3
+        with ends_within(40):
+            broker.send(number)
+            assert await broker.ended() == 0
         assert len(broker.events("stopping")) == len(broker.events("stopped")) == workers
         assert broker.said == ""
         assert not any(alive(pid) for pid in pids)
@@ -59,7 +59,7 @@ async def test_ctrl_c_in_a_terminal(tmp_path: Path, bao: OpenBao) -> None:
     with serving(write_config(tmp_path, bao.settings()), "--workers", "2") as broker:
         await broker.logged("serving", 2)
         os.killpg(broker.process.pid, signal.SIGINT)
-        assert await broker.ended(within=5) == 0
+        assert await broker.ended() == 0
         assert len(broker.events("stopped")) == 2
         assert not broker.events("worker died; replacing it")
 
@@ -70,7 +70,7 @@ async def test_signal_before_vault_answers(tmp_path: Path, workers: str) -> None
     with serving(write_config(tmp_path), "--workers", workers) as broker:
         await broker.logged("Vault is not usable yet; trying again", int(workers))
         broker.send(signal.SIGTERM)
-        assert await broker.ended(within=5) == 0
+        assert await broker.ended() == 0
 
 
 async def test_both_workers_serve_and_a_dead_one_is_replaced(tmp_path: Path, bao: OpenBao) -> None:
@@ -90,7 +90,7 @@ async def test_both_workers_serve_and_a_dead_one_is_replaced(tmp_path: Path, bao
         assert after[0] != before[0]
         assert all(listens(pid, broker.port) for pid in after.values())
         broker.send(signal.SIGTERM)
-        assert await broker.ended(within=5) == 0
+        assert await broker.ended() == 0
 
 
 async def test_a_replaced_worker_waits_for_vault_before_it_takes_calls(tmp_path: Path, bao: OpenBao) -> None:
@@ -125,7 +125,7 @@ async def test_workers_end_with_their_supervisor(tmp_path: Path, bao: OpenBao) -
         await broker.logged("listening", 2)
         pids = list(broker.workers().values())
         broker.send(signal.SIGKILL)
-        await gone(pids, seconds=5)
+        await gone(pids, seconds=60)
         assert len(broker.events("stopped")) == 2
         assert is_free(broker.port)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.broker_process import COMMAND, write_config
+from support.children import start
 
 _PATIENCE_SECONDS = 30.0
 
@@ -25,9 +26,7 @@ def _open_files(pid: int) -> str:
 def test_ctrl_c_amid_imports(tmp_path: Path, command: tuple[str, ...]) -> None:
     """An early Ctrl-C ends with 130 and shows no traceback; nothing had begun."""
     config = ("--config", str(write_config(tmp_path))) if command[0] == COMMAND else ()
-    process = subprocess.Popen(
-        [*command, *config], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    process = start([*command, *config], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     # pydantic's core comes early among the imports, and well before anything is run.
     while "pydantic_core" not in _open_files(process.pid) and time.monotonic() < deadline:

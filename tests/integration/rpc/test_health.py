@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from support.fake_store import FakeStateStore
 from support.inproc import CONSUMER_KEY, OPERATOR_KEY, Broker, bearer, new_connector, running_broker, seed_keys
+from support.stopwatch import ends_within
 from support.wire import Log, as_failure, eventually, failure
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
 from valetkey_broker.api.services import SERVICE_NAMES
@@ -119,8 +120,9 @@ async def test_stop_ends_within_the_grace_period(tmp_path: Path) -> None:
         in_flight = broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY))
         await eventually(lambda: broker.cloud.calls["signing_key"] == 2)
         started = time.monotonic()
-        await broker.server.stop()
-        assert 0.25 < time.monotonic() - started < 2
+        with ends_within():
+            await broker.server.stop()
+        assert time.monotonic() - started > 0.25
         with pytest.raises(grpc.aio.AioRpcError):
             await in_flight
     assert broker.cloud.closed
@@ -129,16 +131,15 @@ async def test_stop_ends_within_the_grace_period(tmp_path: Path) -> None:
 
 async def test_stop_does_not_wait_for_those_who_watch(tmp_path: Path) -> None:
     """Open health watches, also of services that are not there, hear the last news and end; none takes the grace."""
-    async with running_broker(tmp_path, server={"grace_seconds": 20}) as broker:
+    async with running_broker(tmp_path, server={"grace_seconds": 60}) as broker:
         await broker.ready()
         watches = [
             broker.health.Watch(health_pb2.HealthCheckRequest(service=name)) for name in ("", "x", SERVICE_NAMES[0])
         ]
         first = [(await watch.read()).status for watch in watches]
         assert first == [SERVING, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN, SERVING]
-        started = time.monotonic()
-        await broker.server.stop()
-        assert time.monotonic() - started < 5
+        with ends_within(30):
+            await broker.server.stop()
         last = [await watch.read() for watch in watches]
         assert [answer and answer.status for answer in last] == [NOT_SERVING, grpc.aio.EOF, NOT_SERVING]
         for watch in watches:

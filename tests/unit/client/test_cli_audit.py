@@ -14,6 +14,7 @@ from queue import Queue
 import grpc
 import pytest
 
+from support.children import start
 from support.cli_runner import Runner
 from support.fake_access import event, lease
 from support.fake_broker import API_KEY, Failure, FakeBroker
@@ -77,7 +78,7 @@ def test_tail_follows_through_an_outage(broker: FakeBroker) -> None:
     """Protects whoever watches: new records as they come, a broker's restart survived, Ctrl-C quiet."""
     broker.events = [event(1)]
     env = {**os.environ, "VALETKEY_ENDPOINT": broker.endpoint, "VALETKEY_CA_FILE": str(broker.ca_file)}
-    process = subprocess.Popen(
+    process = start(
         [*COMMAND, "audit", "tail", "--follow", "-o", "json"],
         env={**env, "VALETKEY_API_KEY": API_KEY},
         stdout=subprocess.PIPE,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.children import start
 from support.cli_runner import Runner
 from support.fake_broker import API_KEY, FakeBroker
 
@@ -127,7 +128,7 @@ def at_terminal(broker: FakeBroker, typed: bytes, waits_for: bytes, *arguments: 
     leader, follower = pty.openpty()
     env = {**os.environ, "VALETKEY_ENDPOINT": broker.endpoint, "VALETKEY_CA_FILE": str(broker.ca_file)}
     env["VALETKEY_API_KEY"] = API_KEY
-    process = subprocess.Popen(
+    process = start(
         [sys.executable, "-c", "from valetkey.cli import main; main()", *arguments],
         stdin=follower,
         stderr=follower,

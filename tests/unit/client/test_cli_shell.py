@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from support.children import start
 from support.cli_runner import Runner
 from support.fake_broker import API_KEY, Failure, FakeBroker, connector
 from valetkey.v1 import errors_pb2 as errors_pb
@@ -219,7 +220,7 @@ def test_a_defect_is_one_line_without_details(
 def test_interrupted(broker: FakeBroker) -> None:
     """Protects Ctrl-C: exit 130 and no traceback."""
     broker.failures["ListConnectors"] = Failure(grpc.StatusCode.INTERNAL, "late", delay=2)
-    process = subprocess.Popen([*COMMAND, *LIST], env=environment(broker), stderr=subprocess.PIPE)
+    process = start([*COMMAND, *LIST], env=environment(broker), stderr=subprocess.PIPE)
     deadline = time.monotonic() + 20
     while not broker.requests and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -233,7 +234,7 @@ def test_a_reader_that_leaves_early(broker: FakeBroker) -> None:
     broker.page_size = 500
     broker.connectors = {f"c{number}": connector(f"c{number}") for number in range(500)}
     read, write = os.pipe()
-    process = subprocess.Popen([*COMMAND, *LIST], env=environment(broker), stdout=write, stderr=subprocess.PIPE)
+    process = start([*COMMAND, *LIST], env=environment(broker), stdout=write, stderr=subprocess.PIPE)
     os.close(write)
     os.close(read)
     _, err = process.communicate(timeout=30)

@@ -9,6 +9,7 @@ import sys
 import grpc
 import pytest
 
+from support.children import start
 from support.cli_runner import Runner
 from support.fake_broker import API_KEY, SAS, Failure, FakeBroker
 from support.watch_steps import end, step
@@ -102,7 +103,7 @@ def test_ctrl_c_is_quiet_and_tokens_come_at_once(broker: FakeBroker) -> None:
     """Protects pipes: a token is not held back until the buffer is full; Ctrl-C exits 130 without a word."""
     broker.stream = [step(1), 60.0]
     env = {**os.environ, "VALETKEY_ENDPOINT": broker.endpoint, "VALETKEY_CA_FILE": str(broker.ca_file)}
-    process = subprocess.Popen(
+    process = start(
         [*COMMAND, *WATCH, "-o", "sas"],
         env={**env, "VALETKEY_API_KEY": API_KEY},
         stdout=subprocess.PIPE,

@@ -186,7 +186,7 @@ _WHOLE = ssl.PEM_cert_to_DER_cert(_ending(datetime(2030, 1, 1, tzinfo=UTC)).deco
 
 
 @given(st.datetimes(datetime(1971, 1, 1), datetime(2300, 1, 1)))  # noqa: DTZ001 (naive is what it takes)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_end_of_a_certificate_is_read_as_others_read_it(moment: datetime) -> None:
     """Protects the few lines that read it, in both forms that times have in certificates."""
     end_of_it = moment.replace(microsecond=0, tzinfo=UTC)
@@ -194,7 +194,7 @@ def test_the_end_of_a_certificate_is_read_as_others_read_it(moment: datetime) ->
 
 
 @given(st.binary(max_size=400), st.integers(0, len(_WHOLE) - 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_rubbish_is_no_certificate(rubbish: bytes, cut: int) -> None:
     """Protects an error from being hidden behind one of reading the dates."""
     assert not readable(rubbish)

@@ -107,7 +107,7 @@ async def world() -> AsyncIterator[World]:
 
 async def token(stream: Stream) -> Lease:
     """Returns the next message, which has to be a token."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         message = await anext(stream)
     assert isinstance(message, Lease), message
     return message
@@ -115,7 +115,7 @@ async def token(stream: Stream) -> Lease:
 
 async def end(stream: Stream) -> EndReason:
     """Returns the next message, which has to be the last one."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         message = await anext(stream)
         assert isinstance(message, EndReason), message
         assert [rest async for rest in stream] == []

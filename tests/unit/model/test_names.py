@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from valetkey_broker.model import InvalidFieldError, check_account, check_name, check_uuid
@@ -114,7 +114,6 @@ def test_bad_resource_groups(value: str) -> None:
 
 
 @given(st.text(max_size=70), st.sampled_from([check_name, check_account, check_uuid, check_resource_group]))
-@settings(deadline=None)
 def test_what_passes_is_plain(text: str, check: Callable[[str, str], str]) -> None:
     """Whatever any check accepts is printable ASCII without separators of URLs and paths."""
     try:
@@ -127,7 +126,6 @@ def test_what_passes_is_plain(text: str, check: Callable[[str, str], str]) -> No
 
 
 @given(st.text(max_size=200))
-@settings(deadline=None)
 def test_shown_values_are_safe_to_print(text: str) -> None:
     """A hostile value in a message cannot start a new line, colour a terminal or bury the rest."""
     printed = shown(text)

@@ -114,7 +114,6 @@ def _check_accepted(text: str, parsed: ResourceId) -> None:
 @given(_containers, _prefixes, _accounts, st.sampled_from(_SUFFIXES), st.sampled_from(("", ".z1", ".z12", ".z99")))
 @example("demo", "a@b", "account", "core.windows.net", "")
 @example("demo", "", "acct123", "storage.azure.net", ".z12")
-@settings(deadline=None)
 def test_the_spellings_agree(container: str, prefix: str, account: str, suffix: str, zone: str) -> None:
     """Whatever way a caller writes it, the same thing is authorised and signed; a zone stays part of the host."""
     path = f"/{prefix}" if prefix else ""
@@ -172,7 +171,7 @@ def test_a_zone_is_held_against_the_cloud_profile() -> None:
 
 
 @given(_bent())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_nothing_hostile_is_accepted(text: str) -> None:
     """What is accepted keeps Azure's rules whole: no escape, control character or look-alike rides along."""
     outcome = _outcome(text)
@@ -183,7 +182,6 @@ def test_nothing_hostile_is_accepted(text: str) -> None:
 
 
 @given(st.text(max_size=80))
-@settings(deadline=None)
 def test_any_text_is_parsed_or_refused(text: str) -> None:
     """No input makes the parser fail in another way than by saying what is wrong."""
     outcome = _outcome(text)

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from valetkey.v1 import errors_pb2
@@ -83,7 +83,6 @@ def test_bad_source_addresses(value: str) -> None:
 
 
 @given(st.text(alphabet="0123456789.-:\n /", max_size=40))
-@settings(deadline=None)
 def test_accepted_addresses_are_canonical(text: str) -> None:
     """What comes out is what went in: nothing is normalised away behind the caller's back."""
     with contextlib.suppress(InvalidFieldError):

@@ -66,7 +66,7 @@ async def login(client: FakeClient) -> AsyncIterator[Login]:
 
 async def until(done: Any) -> None:
     """Waits until `done()` is true, for five seconds at most."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not done():  # noqa: ASYNC110 (a thread of the keeper's makes it true)
             await asyncio.sleep(0.005)
 

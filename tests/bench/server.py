@@ -16,6 +16,7 @@ from valetkey.v1 import token_service_pb2, token_service_pb2_grpc
 from valetkey_broker.app import Listen, freeze_startup_objects, open_core, running_server
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_broker.rpc.server import server_options
+from valetkey_broker.rpc.server_certificate import ServerCertificate
 from valetkey_broker.rpc.tls_credentials import server_credentials
 from valetkey_broker.settings import Settings
 
@@ -41,7 +42,9 @@ async def serve_echo(settings: Settings, message: token_service_pb2.IssueTokenRe
     """Serves the echo, with the broker's own server options and certificate."""
     server = grpc.aio.server(options=server_options(settings.server, shared_port=False))
     token_service_pb2_grpc.add_TokenServiceServicer_to_server(Echo(message), server)
-    server.add_secure_port(f"{settings.server.host}:{settings.server.port}", server_credentials(settings.server))
+    server.add_secure_port(
+        f"{settings.server.host}:{settings.server.port}", server_credentials(ServerCertificate(settings.server))
+    )
     await server.start()
     freeze_startup_objects()
     await stop.wait()

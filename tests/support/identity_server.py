@@ -20,6 +20,7 @@ from valetkey_broker.model import Principal
 from valetkey_broker.ports import CallEvidence, Clock
 from valetkey_broker.rpc.call_evidence import evidence_of
 from valetkey_broker.rpc.error_status import to_status
+from valetkey_broker.rpc.server_certificate import ServerCertificate
 from valetkey_broker.rpc.tls_credentials import client_verifying_credentials, server_credentials
 from valetkey_broker.settings import AuthnSettings, ServerSettings
 from valetkey_broker.state.memory import Memory
@@ -92,9 +93,10 @@ async def identity_server(
     server = grpc.aio.server()
     handlers = {"WhoAmI": grpc.unary_unary_rpc_method_handler(who)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test", handlers),))
-    running.main = server.add_secure_port("localhost:0", server_credentials(settings))
+    own = ServerCertificate(settings)
+    running.main = server.add_secure_port("localhost:0", server_credentials(own))
     if bundles:
-        running.certificates = server.add_secure_port("localhost:0", client_verifying_credentials(settings, trust))
+        running.certificates = server.add_secure_port("localhost:0", client_verifying_credentials(own, trust))
     await server.start()
     try:
         yield running

@@ -281,8 +281,11 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None, listen
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    # Files that others rotate are followed anyway; the signal that asks for it must only not end the broker.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
     log = structlog.get_logger()
-    async with open_core(settings) as core, running_server(settings, core, listen=listen, stop=stop):
+    async with open_core(settings) as core, running_server(settings, core, listen=listen, stop=stop) as server:
+        loop.add_signal_handler(signal.SIGHUP, server.reread)
         freeze_startup_objects()
         if not stop.is_set():
             log.info("listening", host=settings.server.host, port=settings.server.port, version=__version__)

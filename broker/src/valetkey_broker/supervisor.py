@@ -102,6 +102,7 @@ class Supervisor:
             lifeline_read, lifeline_write = os.pipe()
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._stop)
+            signal.signal(signal.SIGHUP, self._pass_on)
             try:
                 return self._loop(lifeline_read)
             finally:
@@ -128,6 +129,12 @@ class Supervisor:
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
+
+    def _pass_on(self, number: int, _frame: FrameType | None) -> None:
+        for slot in self._slots:
+            if slot.process is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    slot.process.send_signal(number)
 
     def _end_workers(self) -> None:
         running = [slot.process for slot in self._slots if slot.process is not None]

@@ -54,6 +54,21 @@ async def test_signal_ends_it(tmp_path: Path, bao: OpenBao, workers: int, number
         assert is_free(broker.port)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_hangup_ends_nothing(tmp_path: Path, bao: OpenBao, workers: int) -> None:
+    """SIGHUP, which tools send after they rotated a file, has the files looked at; the broker serves on."""
+    with serving(write_config(tmp_path, bao.settings()), "--workers", str(workers)) as broker:
+        await broker.logged("serving", workers)
+        before = broker.workers()
+        broker.send(signal.SIGHUP)
+        await asyncio.sleep(0.5)
+        assert await broker.healthy()
+        assert broker.workers() == before
+        broker.send(signal.SIGTERM)
+        assert await broker.ended(within=5) == 0
+        assert not broker.events("worker died; replacing it")
+
+
 async def test_ctrl_c_in_a_terminal(tmp_path: Path, bao: OpenBao) -> None:
     """A terminal sends SIGINT to supervisor and workers at once; that ends them as cleanly."""
     with serving(write_config(tmp_path, bao.settings()), "--workers", "2") as broker:

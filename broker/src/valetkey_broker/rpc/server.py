@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServ
 from valetkey_broker.rpc.guard import Guard
 from valetkey_broker.rpc.health import Health
 from valetkey_broker.rpc.reflection import Reflection
+from valetkey_broker.rpc.server_certificate import ServerCertificate
 from valetkey_broker.rpc.service import Service
 from valetkey_broker.rpc.tls_credentials import (
     CertificatePort,
@@ -48,6 +49,7 @@ class RpcServer:
         self._settings = settings
         self._guard = guard
         self._certificates = certificates
+        self._certificate: ServerCertificate | None = None
         self._server = grpc.aio.server(options=server_options(settings, shared_port=shared_port))
         self._health = Health()
         self._serving = False
@@ -73,9 +75,10 @@ class RpcServer:
         Until then the port knows nothing of this server: whoever connects is another worker's.
         """
         await self._announce()
-        self._listen(self._settings.address, server_credentials(self._settings), "server.port")
+        self._certificate = ServerCertificate(self._settings)
+        self._listen(self._settings.address, server_credentials(self._certificate), "server.port")
         if self._certificates is not None:
-            credentials = client_verifying_credentials(self._settings, self._certificates.trust)
+            credentials = client_verifying_credentials(self._certificate, self._certificates.trust)
             self._listen(address(self._settings, self._certificates.port), credentials, "authn.mtls.port")
         await self._server.start()
         self._started = True
@@ -85,6 +88,11 @@ class RpcServer:
             self._server.add_secure_port(where, credentials)
         except RuntimeError:
             raise cannot_listen(where, setting) from None
+
+    def reread(self) -> None:
+        """Looks at the server's own certificate now; it is looked at before handshakes anyway. Blocks for a moment."""
+        if self._certificate is not None:
+            self._certificate.current()
 
     def set_serving(self, serving: bool) -> None:
         """Tells health whether requests can be answered."""

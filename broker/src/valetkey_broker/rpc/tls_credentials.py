@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import grpc
 
-from valetkey_broker.authn.trust_bundles import TrustBundles
+from valetkey_broker.authn.trust_bundles import Bundle, TrustBundles
 from valetkey_broker.errors import ConfigurationError
-from valetkey_broker.settings import ServerSettings, check_certificate
+from valetkey_broker.rpc.server_certificate import CertificatePair, ServerCertificate
+from valetkey_broker.settings import ServerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,32 +21,33 @@ class CertificatePort:
     trust: TrustBundles
 
 
-def server_credentials(settings: ServerSettings) -> grpc.ServerCredentials:
-    """Returns the TLS credentials of the main port. Raises ConfigurationError where its files cannot be used."""
-    check_certificate(settings.tls_cert_file, settings.tls_key_file)
-    return grpc.ssl_server_credentials([_own(settings)])
+def server_credentials(certificate: ServerCertificate) -> grpc.ServerCredentials:
+    """Returns the TLS credentials of the main port; a renewed certificate counts from the next handshake on."""
+    return _following(certificate, None)
 
 
-def client_verifying_credentials(settings: ServerSettings, trust: TrustBundles) -> grpc.ServerCredentials:
-    """Returns credentials that demand a client certificate of one of the CAs; changed CAs count from the next
-    handshake on. Raises ConfigurationError where the server's own files cannot be used.
+def client_verifying_credentials(certificate: ServerCertificate, trust: TrustBundles) -> grpc.ServerCredentials:
+    """Returns credentials that demand a client certificate of one of the CAs; what changed counts from the next
+    handshake on.
     """
-    check_certificate(settings.tls_cert_file, settings.tls_key_file)
-    own = _own(settings)
-    in_use = trust.current()
+    return _following(certificate, trust)
+
+
+def _following(certificate: ServerCertificate, trust: TrustBundles | None) -> grpc.ServerCredentials:
+    in_use: tuple[CertificatePair, Bundle | None] | None = None
 
     def changed() -> grpc.ServerCertificateConfiguration | None:
         # Called by gRPC's own threads, before each handshake; None keeps what is in use.
         nonlocal in_use
-        bundle = trust.current()
-        if bundle is in_use:
+        pair, bundle = certificate.current(), trust.current() if trust is not None else None
+        if in_use is not None and in_use[0] is pair and in_use[1] is bundle:
             return None
-        in_use = bundle
-        return grpc.ssl_server_certificate_configuration([own], root_certificates=bundle.pem)
+        in_use = pair, bundle
+        roots = bundle.pem if bundle is not None else None
+        return grpc.ssl_server_certificate_configuration([(pair.key, pair.chain)], root_certificates=roots)
 
-    first = grpc.ssl_server_certificate_configuration([own], root_certificates=in_use.pem)
     # The stubs do not know what gRPC documents: None for "no change".
-    return grpc.dynamic_ssl_server_credentials(first, changed, require_client_authentication=True)  # type: ignore[arg-type]
+    return grpc.dynamic_ssl_server_credentials(changed(), changed, require_client_authentication=trust is not None)  # type: ignore[arg-type]
 
 
 def address(settings: ServerSettings, port: int) -> str:
@@ -59,7 +61,3 @@ def cannot_listen(where: str, setting: str) -> ConfigurationError:
         f"cannot listen on {where}: the port is taken, perhaps by another valetkey-broker, or the host is not of this "
         f"machine; see server.host and {setting}"
     )
-
-
-def _own(settings: ServerSettings) -> tuple[bytes, bytes]:
-    return settings.tls_key_file.read_bytes(), settings.tls_cert_file.read_bytes()

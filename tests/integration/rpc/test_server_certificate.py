@@ -1,0 +1,82 @@
+"""The server's certificate is rotated while it serves: the next connection meets the new one, on both ports."""
+
+import asyncio
+import shutil
+import ssl
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from support.inproc import running_broker
+from support.spiffe import DOMAIN, SpiffeCa
+from support.wire import Log
+from valetkey_broker.errors import ConfigurationError
+from valetkey_broker.rpc.server_certificate import ServerCertificate
+from valetkey_broker.settings import ServerSettings
+from valetkey_devstack.ca import make_ca
+from valetkey_devstack.free_ports import free_port
+
+
+async def shown(port: int) -> int:
+    """Returns the serial number of the certificate that a new connection is shown."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.maximum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols(["h2"])
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    return x509.load_der_x509_certificate(der).serial_number
+
+
+async def until_shown(port: int, serial: int) -> None:
+    """Waits until new connections are shown that certificate."""
+    async with asyncio.timeout(20):
+        while await shown(port) != serial:  # noqa: ASYNC110 (only a new connection shows it)
+            await asyncio.sleep(0.1)
+
+
+def serial(certificate: Path) -> int:
+    return x509.load_pem_x509_certificate(certificate.read_bytes()).serial_number
+
+
+def renewed(directory: Path) -> tuple[Path, Path]:
+    """Returns another certificate and key, in files of their own."""
+    (directory / "new").mkdir()
+    return make_ca(directory / "new").issue("broker", directory / "new")
+
+
+async def test_both_ports_show_the_renewed_certificate(log: Log, tmp_path: Path) -> None:
+    """Nobody restarts a broker every time cert-manager renews; half of a pair changes nothing and is said once."""
+    (tmp_path / "spiffe.pem").write_bytes(SpiffeCa().pem)
+    mtls = {"port": free_port(), "trust_domains": {DOMAIN: tmp_path / "spiffe.pem"}}
+    async with running_broker(tmp_path, authn={"mtls": mtls}) as broker:
+        await broker.ready()
+        server = broker.settings.server
+        old, (certificate, key) = serial(server.tls_cert_file), renewed(tmp_path)
+        ports = (server.port, int(str(mtls["port"])))
+        assert {await shown(port) for port in ports} == {old}
+        shutil.copy(key, server.tls_key_file)
+        for _ in range(25):  # Longer than changes take to be seen.
+            assert {await shown(port) for port in ports} == {old}
+            await asyncio.sleep(0.1)
+        (line,) = log.events("a changed file cannot be used; the old content stays")
+        assert line["level"] == "error"
+        assert "server.tls_key_file: does not belong" in line["error"]
+        shutil.copy(certificate, server.tls_cert_file)
+        for port in ports:
+            await until_shown(port, serial(certificate))
+        assert await broker.healthy()
+
+
+@pytest.mark.parametrize("broken", ["tls_cert_file", "tls_key_file"])
+def test_what_cannot_be_used_is_told_by_its_setting(tmp_path: Path, broken: str) -> None:
+    """At the start, and in the log after a renewal, an operator reads which of the two files is wrong."""
+    certificate, key = make_ca(tmp_path).issue("broker", tmp_path)
+    settings = ServerSettings(tls_cert_file=certificate, tls_key_file=key)
+    assert ServerCertificate(settings).current().chain == certificate.read_bytes()
+    getattr(settings, broken).write_bytes(b"PLANTED rubbish")
+    with pytest.raises(ConfigurationError, match=f"server.{broken}: is not") as caught:
+        ServerCertificate(settings)
+    assert "PLANTED" not in str(caught.value)

@@ -12,6 +12,7 @@ import pytest
 
 from support.azure_stack import AzureStack, make_connector, make_credential
 from support.connect_proxy import ConnectProxy
+from support.listing import all_containers
 from valetkey_broker.adapters.azure import AzureCloud
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_devstack.ca import make_ca
@@ -37,9 +38,9 @@ async def reason_of(cloud: AzureCloud) -> str:
     """Logs in and lists; returns what became of it."""
     try:
         await cloud.log_in(make_connector(), make_credential())
-        await cloud.find_containers(make_connector(), make_credential())
+        await all_containers(cloud, make_connector(), make_credential())
     except BrokerError as error:
-        return f"{error.reason.name}: {error.message}"
+        return f"{error.reason.name}: {error.message}; callers read: {error.public().message}"
     return "done"
 
 
@@ -73,10 +74,13 @@ async def test_proxies_of_the_environment_are_not_used(
 async def test_proxy_that_refuses_or_is_away(azure: AzureStack, proxy: ConnectProxy) -> None:
     """A proxy that does not let the broker through is an outage, not a wrong credential."""
     proxy.refuse = True
-    async with cloud_with(azure, proxy=proxy.url) as cloud:
-        assert (await reason_of(cloud)).startswith(Reason.CLOUD_UNAVAILABLE.name)
-    async with cloud_with(azure, proxy="http://127.0.0.1:9") as cloud:
-        assert (await reason_of(cloud)).startswith(Reason.CLOUD_UNAVAILABLE.name)
+    for url in (proxy.url, "http://127.0.0.1:9"):
+        async with cloud_with(azure, proxy=url) as cloud:
+            found = await reason_of(cloud)
+        assert found.startswith(Reason.CLOUD_UNAVAILABLE.name)
+        all_of_it, for_callers = found.split("; callers read: ")
+        assert "the proxy of the cloud profile is away, or does not let the broker through" in all_of_it
+        assert for_callers == "Cannot log in to Entra: the connection failed; tell those who run the broker."
 
 
 async def test_cas_change_without_a_restart(azure: AzureStack, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from valetkey.v1.resource_service_pb2 import ListResourcesRequest
 from valetkey.v1.token_service_pb2 import IssueTokenRequest, WatchTokenRequest
 from valetkey_broker.adapters.azure.remedies import log_in_refused, not_allowed
 from valetkey_broker.adapters.vault.errors import unavailable
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import BrokerError, Reason, cloud_undefined, discovery_unsupported
 
 CLIENT_ID = "22222222-2222-4222-8222-222222222222"
 WANTED = IssueTokenRequest(resource_id="demo", permissions=[1])
@@ -169,3 +169,19 @@ async def test_any_error_can_have_words_of_its_own_for_callers(stocked: Broker) 
     assert (seen.message, seen.retry_after) == ("storage account demoaccount cannot be reached", 2.0)
     assert seen.metadata == {"account": "demoaccount"}
     assert error.again_in(1.0).public().message == seen.message
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        cloud_undefined("azure-blob-demo", "gone", "azure-public"),
+        discovery_unsupported("azure-blob-demo", "list storage accounts", "dev", "has no arm_endpoint"),
+    ],
+    ids=["cloud", "discovery"],
+)
+def test_settings_of_clouds_are_the_operators(error: BrokerError) -> None:
+    """What [clouds] says, or does not, is told to those who can change it."""
+    told_all, told_callers = error.message, error.public().message
+    assert not [word for word in ("[clouds]", "settings", "arm_endpoint", "azure-public") if word in told_callers]
+    assert told_all != told_callers
+    assert "azure-blob-demo" in told_callers

@@ -27,13 +27,14 @@ def cloud_error(
     account: str = "",
     azure_code: str = "",
     retry_after: float | None = None,
+    public_message: str | None = None,
 ) -> BrokerError:
     """The cloud refused a step, or did not answer; `reason` is one of CLOUD_REASONS. `retry_after` is in seconds."""
     if reason not in CLOUD_REASONS:
         raise ValueError(f"{reason.name} is no reason of the cloud's")
     fields = {"step": step, "azure_code": azure_code, "account": account, "connector": connector}
     metadata = {name: value for name, value in fields.items() if value}
-    return BrokerError(reason, message, metadata, retry_after=retry_after)
+    return BrokerError(reason, message, metadata, retry_after=retry_after, public_message=public_message)
 
 
 def cloud_timeout(connector: str, seconds: float) -> BrokerError:
@@ -53,6 +54,7 @@ def cloud_undefined(connector: str, cloud: str, known: str) -> BrokerError:
         f"Connector {connector} names the cloud {cloud}, which the broker's settings do not define; they know {known}. "
         "Define it under [clouds], or register the connector with another.",
         {"connector": connector, "field": "azure.cloud"},
+        public_message=f"the cloud of connector {connector} is not set up; tell those who run the broker",
     )
 
 
@@ -72,6 +74,7 @@ def discovery_unsupported(connector: str, step: str, cloud: str, why: str) -> Br
         Reason.INVALID_FIELD,
         f"Cloud {cloud} {why}, so storage accounts cannot be found. Name a storage account in connector {connector}.",
         {"step": step, "connector": connector},
+        public_message=f"connector {connector} cannot look for storage accounts; ask with the container's full URL",
     )
 
 

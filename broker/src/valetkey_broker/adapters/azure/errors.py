@@ -59,8 +59,10 @@ class Asking:
     account: str = ""
     container: str = ""
 
-    def failed(self, reason: Reason, text: str, *, code: str = "", retry_after: float | None = None) -> BrokerError:
-        """Returns the error for this step."""
+    def failed(
+        self, reason: Reason, text: str, *, code: str = "", retry_after: float | None = None, public: str | None = None
+    ) -> BrokerError:
+        """Returns the error for this step; `public` is what callers are told who do not run the broker, if else."""
         return cloud_error(
             reason,
             text,
@@ -69,6 +71,7 @@ class Asking:
             account=self.account,
             azure_code=code,
             retry_after=retry_after,
+            public_message=public,
         )
 
     def __str__(self) -> str:
@@ -106,11 +109,10 @@ def broker_error(error: Exception, asking: Asking) -> BrokerError:
     if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
         return asking.failed(Reason.CLOUD_UNAVAILABLE, f"Cannot {asking}: no answer in time. Try again later.")
     for inner in _chain(error):
-        if isinstance(inner, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-            return asking.failed(
-                Reason.CLOUD_UNAVAILABLE,
-                f"Cannot {asking}: its TLS certificate is not trusted. Check ca_file of the cloud profile.",
-            )
+        if what := _in_the_settings(inner):
+            # An outage that the settings have to end: callers hear of the outage only.
+            public = f"Cannot {asking}: the connection failed; tell those who run the broker."
+            return asking.failed(Reason.CLOUD_UNAVAILABLE, f"Cannot {asking}: {what}", public=public)
         # Other errors of looking a name up, such as a DNS server that does not answer, pass.
         if (
             isinstance(inner, aiohttp.ClientConnectorDNSError)
@@ -126,6 +128,14 @@ def broker_error(error: Exception, asking: Asking) -> BrokerError:
     else:
         text = f"Cannot {asking}: the answer could not be understood. Try again later."
     return asking.failed(Reason.CLOUD_UNAVAILABLE, text)
+
+
+def _in_the_settings(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+        return "its TLS certificate is not trusted. Check ca_file of the cloud profile."
+    if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+        return "the proxy of the cloud profile is away, or does not let the broker through."
+    return ""
 
 
 def _answered(error: HttpResponseError, status: int, asking: Asking) -> BrokerError:

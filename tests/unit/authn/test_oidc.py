@@ -16,7 +16,7 @@ from valetkey_broker.authn.claims import ClaimRules, check_claims
 from valetkey_broker.authn.issuer_keys import KeyRing
 from valetkey_broker.authn.roles import RoleBindings
 from valetkey_broker.errors import BrokerError
-from valetkey_broker.model import Evidence, Pattern, Role
+from valetkey_broker.model import Evidence, Pattern, Role, check_principal, principal_pattern
 
 
 def token(signer: Signer | None = None, **more: Any) -> str:
@@ -145,7 +145,31 @@ async def test_longest_life(change: dict[str, Any], good: bool) -> None:
         assert await problem(verifying) == ("CREDENTIALS_INVALID", "lifetime")
 
 
-@pytest.mark.parametrize("subject", [None, "", " ", "a b", "a\nb", "é", "a*", "x" * 256, 7, ["a"], "\u202etrainer"])
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "repo:ours/models:ref:refs/heads/main",
+        "repo:ours@12/models@34:ref:refs/heads/main",
+        "repo:ours@12/models@34:environment:Prod East",
+        "repo:ours/models:environment:a%3Ab",
+        "repository_owner_id:12:repository_id:34:environment:prod",
+    ],
+)
+async def test_subjects_of_github(oidc: Oidc, subject: str) -> None:
+    """Repositories made after 2026-07-15 have ids in their subjects, and environments may have blanks in their names: a
+    token with such a subject makes a principal, and a grant can name it, as it is and by a pattern.
+    """
+    caller = await oidc.verifier.verify(token(sub=subject))
+    assert caller.name == f"oidc:{ISSUER}#{subject}"
+    head, _, last = caller.name.rpartition(":")
+    for text in (caller.name, f"{head}:{last[0]}*"):
+        assert principal_pattern(text, "principals").matches(caller.name) or "/" in last
+    assert check_principal("principal", caller.name) == caller.name
+
+
+@pytest.mark.parametrize(
+    "subject", [None, "", " ", "a ", " a", "a\nb", "é", "a*", "x" * 256, 7, ["a"], "\u202etrainer"]
+)
 async def test_subject_is_plain(oidc: Oidc, subject: Any) -> None:
     """A subject that could not be shown, or would be a pattern in a grant, makes no principal."""
     assert await problem(oidc.verifier.verify(token(sub=subject))) == ("CREDENTIALS_INVALID", "subject")

@@ -149,6 +149,14 @@ MANY = [f"x{number}" for number in range(101)]
                 for text in (
                     *("", "*", "**", "key:**", "key:?", "key:[a]", 'key:"', "key:'", "key:a\n", "key:a b", "key:é"),
                     *(
+                        "key:a ",
+                        " key:a",
+                        f"{GITHUB}#repo:a/b ",
+                        f"{GITHUB}# a",
+                        "oidc:https://a b#c",
+                        "spiffe://a/b c",
+                    ),
+                    *(
                         "trainer",
                         "Key:a",
                         "key:",
@@ -197,7 +205,10 @@ MANY = [f"x{number}" for number in range(101)]
                     [text]
                     for text in ("", "/", "//", "/a", "a//b", "a/../b", "..", ".", "a/.", "%2e%2e", "%252F", "a%2Fb")
                 ),
-                *([text] for text in ("a\n", "a b", "a*", "é", "e\u0301", "a\\b", "a?b", "a" * 1201)),
+                *(
+                    [text]
+                    for text in ("a\n", "a b", "a*", "é", "e\u0301", "a\\b", "a?b", "a" * 1025, "/".join("a" * 255))
+                ),
                 ["a", "a"],
                 ["a", "a/"],
                 MANY,
@@ -302,6 +313,9 @@ async def test_a_taken_name_is_refused(world: World) -> None:
         ({"principals": ["oidc:https://k.invalid/#a", "spiffe://other/a"]}, ["k.invalid/;", "spiffe://other;"]),
         ({"prefixes": ["models"]}, ["until paths are served it lets nobody have anything"]),
         ({"containers": ["models"]}, []),
+        ({"principals": [f"{GITHUB}#repo:ours@12/models@34:environment:Prod East"]}, []),
+        ({"attributes": {"environment": "Prod East", "team": "a *"}}, []),
+        ({"prefixes": ["a" * 1024, "/".join("a" * 254)]}, ["until paths are served"]),
     ],
     ids=str,
 )

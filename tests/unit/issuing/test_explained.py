@@ -55,7 +55,7 @@ GRANTS = st.lists(
             "max_ttl": st.sampled_from([None, 60, 3600]),
             "expires": st.sampled_from([None, NOW - 1, NOW + 30]),
             "source_ip": ADDRESSES,
-            "connectors": st.lists(st.integers(0, 5), min_size=1, max_size=3, unique=True),
+            "connectors": st.lists(st.integers(0, 6), min_size=1, max_size=3, unique=True),
         }
     ),
     max_size=5,
@@ -85,6 +85,7 @@ class World:
             make_connector("never"),
             make_connector("account", storage_account="acc"),
             make_connector("abroad", "demo", account="acc", cloud="elsewhere"),
+            make_connector("cloudless", cloud="no-longer-in-the-settings"),
         ]
         for known in (*self.connectors[:2], make_connector("gone"), *self.connectors[4:]):
             self.memory.put_connector(known)

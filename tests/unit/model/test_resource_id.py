@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from valetkey_broker.model import Container, InvalidFieldError, ResourceId
+from valetkey_broker.model import Container, InvalidFieldError, ResourceId, check_prefix
 from valetkey_broker.model.cloud import CloudProfile
 
 _ALNUM = string.ascii_lowercase + string.digits
@@ -284,6 +284,16 @@ def test_length_is_bounded() -> None:
     with pytest.raises(InvalidFieldError, match="at most 1200") as caught:
         ResourceId.parse("az://demo/" + "a" * 5000)
     assert len(str(caught.value)) < 200
+
+
+def test_a_path_is_no_longer_than_a_blobs_name() -> None:
+    """Azure takes names of 1,024 characters in 254 segments; what is longer could never be used."""
+    for path in ("a" * 1024, "/".join("a" * 254)):
+        assert ResourceId.parse(f"az://demo/{path}/").prefix == check_prefix("prefixes", path) == path
+    for path in ("a" * 1025, "a/" * 512 + "a", "/".join("a" * 255)):
+        for parse in (lambda text: ResourceId.parse(f"az://demo/{text}"), lambda text: check_prefix("prefixes", text)):
+            with pytest.raises(InvalidFieldError, match="1024 characters and 254 segments"):
+                parse(path)
 
 
 @pytest.mark.parametrize("name", ["abc", "a" * 63, "a-b-c", "0a0", "123", *_RESERVED])

@@ -10,7 +10,7 @@ import pickle
 import pytest
 
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
-from valetkey_broker.model import Credential, Lease, Permission, PermissionSet, Secret, SigningKey
+from valetkey_broker.model import Container, Credential, Lease, Permission, PermissionSet, Scope, Secret, SigningKey
 
 _PLANTED = "PLANTED~value"
 
@@ -61,7 +61,17 @@ def test_values_that_hold_secrets_do_not_show_them() -> None:
     """A credential, key or lease in a log line or traceback gives nothing away."""
     permissions = PermissionSet([Permission.READ])
     lease = Lease(
-        "id", "key:a", "g", "c", "uid", 1, "account", "demo", "https://x", permissions, 1, 2, sas_token=_PLANTED
+        "id",
+        "key:a",
+        "g",
+        "c",
+        "uid",
+        1,
+        Scope.of_container(Container("account", "demo", "https://x")),
+        permissions,
+        1,
+        2,
+        sas_token=_PLANTED,
     )
     for value in (Credential(1, ClientSecret(Secret(_PLANTED))), SigningKey("account", 1.0, 2.0, _PLANTED), lease):
         assert _PLANTED not in repr(value)

@@ -8,9 +8,10 @@ from typing import Any
 
 from valetkey_broker.errors import credentials_expired, credentials_invalid
 
-# OpenID Connect Core, section 2, has 255 ASCII characters. No blanks, and no *: pasted into a grant, a subject must
-# mean itself and nothing wider.
-_SUBJECT = re.compile(r"[!-)+-~]{1,255}")
+# OpenID Connect Core, section 2, has 255 ASCII characters. Blanks only inside, as in GitHub's names of environments:
+# what begins or ends with one looks like something else. No *: pasted into a grant, a subject must mean itself and
+# nothing wider.
+_SUBJECT = re.compile(r"(?! )[ -)+-~]{1,255}(?<! )")
 _ATTRIBUTE = re.compile(r"[ -~]{1,256}")
 # The year 5138; keeps what comes out a date that calendars have.
 _LAST_MOMENT = 100_000_000_000
@@ -48,7 +49,9 @@ def check_claims(claims: Mapping[str, Any], rules: ClaimRules, now: float) -> Cl
     subject = claims.get("sub")
     if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject):
         raise credentials_invalid(
-            "the token's subject is missing or not plain; expected printable ASCII", evidence="jwt", problem="subject"
+            "the token's subject is missing or not plain; expected printable ASCII without *, blanks inside only",
+            evidence="jwt",
+            problem="subject",
         )
     found = {name: value for name, path in rules.attributes.items() if (value := _at(claims, path)) is not None}
     return Claims(subject, expires, MappingProxyType(found))

@@ -208,7 +208,10 @@ class Explainer:
             return ""
         if not for_all and not grant.admits_container(resource.container):
             return "none of its connectors serves it"
-        hosts = sorted({self._policy.endpoint(connector, resource.account or "") for connector in serving})
+        hosts = sorted({self._policy.endpoint(connector, resource.account or "") for connector in serving} - {""})
+        if resource.endpoint is None or not hosts:
+            clouds = _some(sorted({connector.azure.cloud for connector in serving}))
+            return f"the broker's settings have no cloud {clouds}, in which its connectors are"
         return f"its connectors are in clouds where that is {_some(hosts)}, not {resource.endpoint}"
 
     def _nearest(self, grant: CompiledGrant, question: Question, now: float) -> Nearest | None:
@@ -220,6 +223,7 @@ class Explainer:
             Nearest(grant.name, connector.name, resource, self._permissions(grant, question), attributes, source_ip)
             for connector in self._policy.live_connectors(grant)
             if (resource := _resource(grant, connector, question.resource)) is not None
+            and self._policy.is_at(connector, resource)
         ]
         # The same connector and the same container, if that can be.
         return min(

@@ -126,7 +126,9 @@ class Policy:
         return profile.blob_url(account) if profile is not None else ""
 
     def is_at(self, connector: Connector, resource: ResourceId) -> bool:
-        """Tells whether the host that a resource id names, if any, is one of the connector's cloud."""
+        """Tells whether the host that a resource id names, if any, is one of the connector's cloud, which is known."""
+        if self._profiles and connector.azure.cloud not in self._profiles:
+            return False
         if resource.endpoint is None or resource.account is None:
             return True
         return self.endpoint(connector, resource.account) in ("", resource.endpoint)
@@ -160,7 +162,10 @@ class Policy:
         if served and not near:
             elsewhere = {c.name: c for _, connectors in served for c in connectors}
             there = {(c.azure.cloud, self.endpoint(c, resource.account or "")) for c in elsewhere.values()}
-            return host_unknown(resource, sorted(there))
+            known = sorted((cloud, endpoint) for cloud, endpoint in there if endpoint)
+            if resource.endpoint is None or not known:
+                return resource_denied(principal, resource, connector, permissions.members)
+            return host_unknown(resource, known)
         reachable = [grant for grant in near if grant.admits_address(source_ip)]
         if reachable:
             least = min((grant.missing(permissions) for grant in reachable), key=len)

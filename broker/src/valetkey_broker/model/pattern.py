@@ -6,8 +6,8 @@ from functools import lru_cache
 from valetkey_broker.model.errors import InvalidFieldError, shown
 
 _MAX_LENGTH = 512
-# What a pattern may hold besides `*`: printable ASCII without blanks, quotes, and the other tools' wildcards.
-_PLAIN = re.compile(r"[A-Za-z0-9_.:/#@+=~%!$&,;(){}|^-]|\*")
+# What a pattern may hold besides `*`: printable ASCII without quotes and the other tools' wildcards.
+_PLAIN = re.compile(r"[A-Za-z0-9 _.:/#@+=~%!$&,;(){}|^-]|\*")
 _ANY_IN_SEGMENT = "[^/:#]+"
 _SEPARATOR = re.compile(r"([/:#])")
 
@@ -21,11 +21,11 @@ class Pattern:
         """Raises InvalidFieldError for an empty one, one that is too long, `**`, other wildcards, quotes, blanks."""
         expected = (
             "a name, or a pattern of printable ASCII in which * stands for one or more characters up to the next "
-            "'/', ':' or '#'; no **, ?, [, quotes or blanks"
+            "'/', ':' or '#'; no **, ?, [ or quotes, and blanks only inside"
         )
         if not text or len(text) > _MAX_LENGTH:
             raise InvalidFieldError(field, "is empty" if not text else f"is over {_MAX_LENGTH} characters", expected)
-        if "**" in text or any(not _PLAIN.fullmatch(character) for character in text):
+        if "**" in text or text != text.strip(" ") or any(not _PLAIN.fullmatch(character) for character in text):
             raise InvalidFieldError(field, f"{shown(text)} is not a pattern", expected)
         if not text.replace("*", "").strip("/:#"):
             raise InvalidFieldError(field, f"{shown(text)} would match anything", "a pattern that names something")

@@ -11,7 +11,8 @@ from valetkey_broker.model.spiffe import parse_spiffe_id
 _LONGEST = 2048
 _EXPECTED = "key:NAME, oidc:ISSUER#SUBJECT or spiffe://TRUST-DOMAIN/PATH"
 _PRINCIPAL = re.compile(
-    r"key:(?P<key>[^:/#]+)|(?P<issuer>oidc:[^#]+)#(?P<subject>.+)|(?P<domain>spiffe://[^/]+)/(?P<path>.+)", re.DOTALL
+    r"key:(?P<key>[^:/# ]+)|(?P<issuer>oidc:[^# ]+)#(?! )(?P<subject>.+)|(?P<domain>spiffe://[^/ ]+)/(?P<path>[^ ]+)",
+    re.DOTALL,
 )
 # Issuers that vouch for whoever opens an account there, and the words before the owner in their subjects. A pattern
 # that does not name the owner in full is met by strangers, who name repositories, branches and environments freely.

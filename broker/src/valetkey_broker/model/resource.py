@@ -8,6 +8,8 @@ from functools import lru_cache
 from valetkey_broker.model.errors import InvalidFieldError, shown
 
 _MAX_LENGTH = 1200
+# What a blob's name may have, and so a path at most; from the same page.
+_MAX_PATH, _MAX_SEGMENTS = 1024, 254
 # https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
 _CONTAINER = re.compile(r"\$root|\$web|\$logs|(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 # A segment of a prefix: printable ASCII that needs no escaping in a URL or a signature.
@@ -122,12 +124,8 @@ def check_prefix(field: str, value: str) -> str:
     Raises InvalidFieldError for one that is empty, begins with a slash, has empty segments, `.`, `..`, or characters
     that would need escaping.
     """
-    if not value or len(value) > _MAX_LENGTH:
-        raise InvalidFieldError(
-            field,
-            f"is {len(value)} characters long" if value else "is empty",
-            f"a path of 1 to {_MAX_LENGTH} characters",
-        )
+    if not value:
+        raise InvalidFieldError(field, "is empty", f"a path of 1 to {_MAX_PATH} characters")
     return _path(value, value, field)
 
 
@@ -140,14 +138,22 @@ def _split(rest: str, text: str, field: str) -> tuple[str, str]:
 
 
 def _path(prefix: str, text: str, field: str) -> str:
-    for segment in prefix.removesuffix("/").split("/"):
+    path = prefix.removesuffix("/")
+    segments = path.split("/")
+    if len(path) > _MAX_PATH or len(segments) > _MAX_SEGMENTS:
+        raise InvalidFieldError(
+            field,
+            f"has a path of {len(path)} characters and {len(segments)} segments",
+            f"at most {_MAX_PATH} characters and {_MAX_SEGMENTS} segments, as Azure has it for the names of blobs",
+        )
+    for segment in segments:
         if segment in (".", "..") or not _SEGMENT.fullmatch(segment):
             raise InvalidFieldError(
                 field,
                 f"{shown(text)} has the path segment {shown(segment)}",
                 "segments of letters, digits and _.=@+,~!()'- that are neither empty nor . nor ..",
             )
-    return prefix.removesuffix("/")
+    return path
 
 
 def _container(name: str, text: str, field: str) -> str:

@@ -40,8 +40,8 @@ class OidcSettings(Section):
     @classmethod
     def _exact(cls, value: str) -> str:
         # Compared as it stands: no slash is added or taken away. What a grant cannot write is of no use here.
-        if "#" in value or "*" in value or len(value) > MAX_ISSUER_CHARACTERS:
-            raise ValueError(f"must be at most {MAX_ISSUER_CHARACTERS} characters, without # and *")
+        if not {"#", "*", " "}.isdisjoint(value) or len(value) > MAX_ISSUER_CHARACTERS:
+            raise ValueError(f"must be at most {MAX_ISSUER_CHARACTERS} characters, without #, * and blanks")
         Pattern(f"oidc:{value}#subject", "issuer")
         return value
 

@@ -41,7 +41,7 @@ def test_a_stack_component_may_use_what_it_is_granted_and_no_more(live: Live, re
         assert "reason RESOURCE_DENIED" in ran.err
         unknown = consumer(*ISSUE, "--connector", "nobody-has-this")
         assert unknown.err.splitlines()[0] == ran.err.splitlines()[0].replace(other, "nobody-has-this")
-        for arguments in (("delete", other), ("verify", other)):
+        for arguments in (("delete", other, "--yes"), ("verify", other)):
             denied = consumer("service-connector", *arguments)
             assert denied.code == 3
             assert "reason ROLE_REQUIRED" in denied.err
@@ -56,7 +56,7 @@ def test_revoked_key_stops_working(live: Live, registered: Ran, tmp_path: Path) 
     name = make_key(live, file)
     consumer = holder(live, file)
     assert consumer(*ISSUE).code == 0
-    live.admin.done("api-key", "revoke", name)
+    live.admin.done("api-key", "revoke", name, "--yes")
     ran = consumer(*ISSUE)
     assert (ran.code, ran.out) == (3, "")
     assert "reason CREDENTIALS_INVALID" in ran.err
@@ -97,7 +97,7 @@ def test_roles(live: Live, registered: Ran, tmp_path: Path) -> None:
     assert CONNECTOR in viewer.names()
     for arguments, reason in (
         (ISSUE, "RESOURCE_DENIED"),
-        (("service-connector", "delete", CONNECTOR), "ROLE_REQUIRED"),
+        (("service-connector", "delete", CONNECTOR, "--yes"), "ROLE_REQUIRED"),
         (("api-key", "list"), "ROLE_REQUIRED"),
         (("grant", "list"), "ROLE_REQUIRED"),
     ):

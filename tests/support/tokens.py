@@ -31,6 +31,12 @@ class Watch:
         token: dict[str, Any] = json.loads(line)
         return token
 
+    def note(self) -> str:
+        """Waits for what it notes on standard error."""
+        assert self._process.stderr is not None
+        note: str = json.loads(self._process.stderr.readline())["note"]
+        return note
+
     def end(self, within: float = SOON) -> tuple[int, str]:
         """Waits for the end; returns the exit code and the reason."""
         _, said = self._process.communicate(timeout=within)

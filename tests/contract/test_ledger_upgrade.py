@@ -94,7 +94,7 @@ async def test_migration_is_done_once(old: OldLedger) -> None:
     for _ in range(2):
         async with open_ledger(old.url):
             pass
-    assert old.execute("SELECT version_num FROM ledger_version") == [("0002",)]
+    assert old.execute("SELECT version_num FROM ledger_version") == [("0003",)]
     assert old.execute("SELECT count(*) FROM ledger_events") == [(OLD_RECORDS,)]
 
 

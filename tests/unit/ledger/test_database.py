@@ -6,7 +6,9 @@ import re
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -15,7 +17,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from pydantic import ValidationError
 
-import valetkey_broker.ledger
+import valetkey_broker.ledger.ledger
 from support.ledgers import denied, open_ledger
 from valetkey_broker.errors import BrokerError, ConfigurationError, Reason
 from valetkey_broker.ledger import SqlLedger
@@ -54,6 +56,36 @@ async def test_ledger_of_a_newer_broker_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(ConfigurationError, match="newer broker"):
         await SqlLedger(LedgerSettings(url=url)).open()
+
+
+async def test_migration_of_a_large_ledger_is_not_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Indexes on millions of records take longer than a database that does not answer is waited for."""
+    monkeypatch.setattr(valetkey_broker.ledger.ledger, "_PATIENCE", 0.01)
+    ledger = SqlLedger(LedgerSettings(url=f"sqlite:///{tmp_path}/ledger.db"))
+    ledger._database.migrating = True
+    ended = threading.Event()
+
+    class Migrating:
+        def prepare(self) -> None:
+            ended.wait(20)
+
+    opening = asyncio.create_task(ledger._prepare(cast("Any", Migrating())))
+    await asyncio.sleep(0.2)
+    assert not opening.done()
+    ended.set()
+    await opening
+
+
+async def test_database_that_does_not_answer_ends_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever starts a broker hears of a database that hangs."""
+    released = threading.Event()
+    monkeypatch.setattr(Database, "migrate", lambda _self: released.wait(20))
+    monkeypatch.setattr(valetkey_broker.ledger.ledger, "_PATIENCE", 0.05)
+    try:
+        with pytest.raises(ConfigurationError, match="takes too long"):
+            await SqlLedger(LedgerSettings(url=f"sqlite:///{tmp_path}/ledger.db")).open()
+    finally:
+        released.set()
 
 
 async def test_file_is_private(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, select
 from valetkey_broker.ledger.chain import GENESIS, VERSION, Row, clean, hash_of
 from valetkey_broker.ledger.database import Database
 from valetkey_broker.ledger.prune import attested
-from valetkey_broker.ledger.schema import COLUMNS, checkpoints, events
+from valetkey_broker.ledger.schema import COLUMNS, IS_NO_TOKEN, checkpoints, events
 from valetkey_broker.model import EventKind, Head, Verification
 
 _CHUNK = 1000
@@ -130,7 +130,7 @@ class _Check:
             self._errors.append((0, error))
 
     def _find_claims(self) -> None:
-        pruned = select(events.c.object, events.c.resource).where(events.c.kind == EventKind.PRUNED.value)
+        pruned = select(events.c.object, events.c.resource).where(IS_NO_TOKEN, events.c.kind == EventKind.PRUNED.value)
         self._claims = [
             head for row in self._connection.execute(pruned) if (head := attested(str(row[0]), str(row[1])))
         ]

@@ -42,6 +42,8 @@ class Database:
     def __init__(self, url: Callable[[], Secret], timeout: float) -> None:
         self.url = with_driver(make_url(url().reveal()))
         self.timeout = timeout
+        self.migrating = self.migrated_lately = False
+        """Whether tables are being changed, which takes long where records are many."""
         self._current_url = url
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         try:
@@ -149,6 +151,8 @@ class Database:
                 if not self.is_sqlite:
                     connection.execute(text("SELECT pg_advisory_xact_lock(:a, :b)"), _lock(MIGRATION_LOCK))
                 if self.revision(connection) != HEAD_REVISION:
+                    self.migrating = self.migrated_lately = True
+                    held.callback(setattr, self, "migrating", False)
                     _upgrade(connection)
 
     def revision(self, connection: Connection) -> str | None:

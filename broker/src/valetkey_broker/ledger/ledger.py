@@ -58,8 +58,7 @@ class SqlLedger:
         writer = GroupWriter(appender, self._database.migrate, self._settings.timeout_seconds)
         cause = ""
         try:
-            async with asyncio.timeout(_PATIENCE):
-                await self._in_thread(writer.prepare)
+            await self._prepare(writer)
         except self._database.errors as error:
             cause = cause_of(error)
             if cause != "database-away":
@@ -70,6 +69,17 @@ class SqlLedger:
         self._writer = writer
         self._pruning = asyncio.create_task(self._prune_daily(), name="ledger-pruning")
         self._log.info("ledger opened", database=self._database.name, writer=writer.writer)
+
+    async def _prepare(self, writer: GroupWriter) -> None:
+        """Raises TimeoutError where a database does not answer; one that is being migrated takes the time it takes."""
+        preparing = asyncio.create_task(self._in_thread(writer.prepare))
+        while not (await asyncio.wait({preparing}, timeout=_PATIENCE))[0]:
+            if not (self._database.migrating or self._database.migrated_lately):
+                preparing.cancel()
+                raise TimeoutError("the ledger's database does not answer")
+            self._database.migrated_lately = self._database.migrating
+            self._log.info("the ledger's tables are still being changed for this version", database=self._database.name)
+        await preparing
 
     async def record(self, event: Event) -> None:
         """Records `event`; returns once it is durable."""

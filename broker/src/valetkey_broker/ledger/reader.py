@@ -4,11 +4,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select, text
+from sqlalchemy import ColumnElement, Connection, Select, false, func, select, text
 
 from valetkey_broker.ledger.chain import stored_event
 from valetkey_broker.ledger.database import WRITING_LOCK, Database
-from valetkey_broker.ledger.schema import IS_LEASE, events
+from valetkey_broker.ledger.schema import IS_LEASE, IS_NO_TOKEN, events
 from valetkey_broker.model import EventFilter, EventKind, LeaseFilter, StoredEvent
 
 _AGAIN_SECONDS = 0.005
@@ -19,9 +19,13 @@ _OUTCOMES = (EventKind.ADMIN_CHANGE.value, EventKind.CHANGE_FAILED.value)
 
 def read_events(database: Database, wanted: EventFilter) -> Sequence[StoredEvent]:
     """Returns events by id, oldest first, such that who goes on after the last one misses none."""
-    conditions = [_e.id <= _settled(database)]
+    conditions: list[ColumnElement[bool]] = [_e.id <= _settled(database)]
     if wanted.after_id is not None:
         conditions.append(_e.id > wanted.after_id)
+    named = wanted.principal or wanted.connector or wanted.request_id or wanted.lease_id
+    # Who names one of these means few records; the index on kinds would have all others of the kind looked at.
+    if wanted.kind not in (None, EventKind.TOKEN_ISSUED) and not named:
+        conditions.append(IS_NO_TOKEN)
     if wanted.kind is EventKind.UNKNOWN:
         conditions.append(_e.kind.not_in(_KNOWN))
     for column, value in (
@@ -37,14 +41,10 @@ def read_events(database: Database, wanted: EventFilter) -> Sequence[StoredEvent
         conditions.append(IS_LEASE)
     if wanted.unfinished:
         conditions.append(_e.id.in_(_unfinished()))
-    if wanted.since is not None:
-        conditions.append(_e.time_us >= round(wanted.since * 1e6))
-    if wanted.until is not None:
-        conditions.append(_e.time_us < round(wanted.until * 1e6))
     order = _e.id.desc() if wanted.newest else _e.id
-    query = select(events).where(*conditions).order_by(order).limit(wanted.limit)
     with database.reading() as connection:
-        found = _stored(connection, query)
+        conditions += _times(connection, wanted)
+        found = _stored(connection, select(events).where(*conditions).order_by(order).limit(wanted.limit))
     return found[::-1] if wanted.newest else found
 
 
@@ -68,6 +68,23 @@ def read_leases(database: Database, wanted: LeaseFilter) -> Sequence[StoredEvent
         return _stored(connection, query)
 
 
+def _times(connection: Connection, wanted: EventFilter) -> list[ColumnElement[bool]]:
+    """Returns the conditions for the time, and for the ids between which all records of that time are.
+
+    Without those a database looks for the first page from the beginning of the ledger on. The ids come out of the index
+    on times alone; adding 0 keeps SQLite from looking for the least id instead, which is the same walk again.
+    """
+    times = []
+    if wanted.since is not None:
+        times.append(_e.time_us >= round(wanted.since * 1e6))
+    if wanted.until is not None:
+        times.append(_e.time_us < round(wanted.until * 1e6))
+    if not times:
+        return []
+    first, last = connection.execute(select(func.min(_e.id + 0), func.max(_e.id + 0)).where(*times)).one()
+    return [false()] if first is None else [*times, _e.id.between(first, last)]
+
+
 def _unfinished() -> Select[tuple[int]]:
     """Returns the ids of those CHANGE_BEGUN whose next record of the same call and object is no outcome.
 
@@ -80,7 +97,7 @@ def _unfinished() -> Select[tuple[int]]:
     )
     changes = (
         select(_e.id, _e.kind, following.label("following"))
-        .where(_e.kind.in_((EventKind.CHANGE_BEGUN.value, *_OUTCOMES)))
+        .where(IS_NO_TOKEN, _e.kind.in_((EventKind.CHANGE_BEGUN.value, *_OUTCOMES)))
         .subquery()
         .c
     )
@@ -95,7 +112,7 @@ def _reconciled() -> Select[tuple[int]]:
     """Returns the ids of those CHANGE_BEGUN that another process brought to their end, on record in its own chain."""
     following = func.lead(_e.kind).over(partition_by=(_e.request_id, _e.method, _e.object), order_by=_e.id)
     kinds = (EventKind.CHANGE_BEGUN.value, EventKind.CHANGE_RECONCILED.value)
-    changes = select(_e.id, _e.kind, following.label("following")).where(_e.kind.in_(kinds)).subquery().c
+    changes = select(_e.id, _e.kind, following.label("following")).where(IS_NO_TOKEN, _e.kind.in_(kinds)).subquery().c
     return select(changes.id).where(
         changes.kind == EventKind.CHANGE_BEGUN.value, changes.following == EventKind.CHANGE_RECONCILED.value
     )

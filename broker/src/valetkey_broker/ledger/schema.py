@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, UniqueConstraint, literal_column
 
-HEAD_REVISION = "0002"
+HEAD_REVISION = "0003"
 """The migration that makes the tables as they stand here."""
 VERSION_TABLE = "ledger_version"
 
@@ -62,6 +62,13 @@ IS_LEASE = events.c.lease_id != literal_column("''")
 """The condition of the two indexes on leases; a query that is to use them has to repeat it."""
 for _name, _column in (("lease", "lease_id"), ("expires", "expires")):
     Index(f"ledger_events_{_name}", events.c[_column], sqlite_where=IS_LEASE, postgresql_where=IS_LEASE)
+
+# An index with the id behind the column gives a page of what is rare without a look at what is not.
+Index("ledger_events_container", events.c.container, events.c.id, sqlite_where=IS_LEASE, postgresql_where=IS_LEASE)
+
+IS_NO_TOKEN = events.c.kind != literal_column("'token-issued'")
+"""The condition of the index on kinds: nearly all records are of this one, which needs none."""
+Index("ledger_events_kind", events.c.kind, events.c.id, sqlite_where=IS_NO_TOKEN, postgresql_where=IS_NO_TOKEN)
 
 checkpoints = Table(
     "ledger_checkpoints",

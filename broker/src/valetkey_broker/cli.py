@@ -36,9 +36,9 @@ _DEVSTACK_COMMAND = "valetkey_devstack.cli"
 app = typer.Typer(
     help="Valet Key's server: keeps long-lived cloud credentials in Vault, hands out short-lived SAS tokens.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
 
 Config = Annotated[

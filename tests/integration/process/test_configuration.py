@@ -135,6 +135,29 @@ def test_version(option: str) -> None:
     assert (ran.returncode, ran.stdout.split()[0]) == (0, "valetkey-broker")
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_tab_completes(shell: str) -> None:
+    """The server's command completes like the client's."""
+    asked = run("--show-completion", shell, env={"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
+    assert "_VALETKEY_BROKER_COMPLETE" in asked.stdout
+    asked = run(
+        env={
+            "_VALETKEY_BROKER_COMPLETE": f"complete_{shell}",
+            "COMP_WORDS": "valetkey-broker check",
+            "COMP_CWORD": "1",
+            "_TYPER_COMPLETE_ARGS": "valetkey-broker check",
+            "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        }
+    )
+    assert "check-config" in asked.stdout
+
+
+@pytest.mark.parametrize("command", [(), ("serve",), ("check-config",), ("bootstrap",)], ids=" ".join)
+def test_help_has_a_short_form(command: tuple[str, ...]) -> None:
+    """`-h` is what hands type first."""
+    assert run(*command, "-h").stdout == run(*command, "--help").stdout != ""
+
+
 def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
     """Output that cannot be written ends in one line, not in a traceback."""
     config = write_config(tmp_path)

@@ -112,7 +112,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Why a call failed, for programs. The comment of each value names its status code and an example of its metadata."""
+    """Why a call failed, for programs. The comment of each value names its status code and an example of its metadata.
+    Of what only those who run the broker can mend (its store, the connector's credential), all others are told the
+    reason and, of the metadata, account, connector and resource.
+    """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Not set: an INTERNAL error, whose cause stands in the broker's log under the request id.

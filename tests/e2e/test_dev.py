@@ -103,17 +103,19 @@ def test_no_orphan_after_sigkill(tmp_path: Path, workers: int) -> None:
         assert soon(lambda: not stack.left(), seconds=30)
 
 
-def test_two_side_by_side(tmp_path: Path) -> None:
+@pytest.mark.xdist_group("e2e-dev")
+def test_two_side_by_side(up: Dev, tmp_path: Path) -> None:
     """Two stacks in two directories have ports, keys and data of their own; the end of one leaves the other."""
-    with dev(tmp_path / "one") as one, dev(tmp_path / "two") as two:
-        one.wait_until_ready()
+    one = up
+    with dev(tmp_path / "two") as two:
         two.wait_until_ready()
         first, second = one.cli(), two.cli()
         assert first.environment["VALETKEY_ENDPOINT"] != second.environment["VALETKEY_ENDPOINT"]
         foreign = {"VALETKEY_API_KEY": first.environment["VALETKEY_API_KEY"]}
         assert second("service-connector", "list", **foreign).code == 3
         second.done("service-connector", "delete", "azure-blob-demo", "--yes")
-        assert (first.names(), second.names()) == (["azure-blob-demo"], [])
+        assert "azure-blob-demo" in first.names()
+        assert second.names() == []
         two.press_ctrl_c()
         assert two.ended() == 0
         assert first(*ISSUE).code == 0

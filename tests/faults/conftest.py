@@ -1,4 +1,4 @@
-"""The real Azurite and the control-plane stand-in, one Azurite per test module."""
+"""The real Azurite and the control-plane stand-in, one Azurite for each test process."""
 
 from support.azure_stack import azure, azurite
 

@@ -84,9 +84,9 @@ class AzureStack:
     azurite: Azurite
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAzurite]:
-    """Runs a real Azurite for the tests of a module."""
+    """Runs a real Azurite for all tests of this process; one that stops it starts it again."""
     directory = tmp_path_factory.mktemp("azurite")
     ca = make_ca(directory)
 

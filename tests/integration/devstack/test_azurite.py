@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from azure.core.exceptions import ClientAuthenticationError
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.blob import generate_container_sas
@@ -23,13 +24,23 @@ from valetkey_devstack.azurite import Azurite, start_azurite
 from valetkey_devstack.azurite_install import ensure_installed, place
 from valetkey_devstack.ca import make_ca
 
+pytestmark = pytest.mark.xdist_group("azurite")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Azurite]:
+    folder = tmp_path_factory.mktemp("azurite")
+    running = await start_azurite(folder / "azurite", make_ca(folder))
+    yield running
+    await running.stop()
+
 
 @pytest.fixture
-async def azurite(tmp_path: Path) -> AsyncIterator[Azurite]:
-    """A running Azurite of the test's own."""
-    server = await start_azurite(tmp_path / "azurite", make_ca(tmp_path))
-    yield server
-    await server.stop()
+async def azurite(server: Azurite) -> Azurite:
+    """A running Azurite, again after a test that ended it; what has been stored in it stays."""
+    if server.pid is None:
+        await server.start()
+    return server
 
 
 def _service(azurite: Azurite, account: str, key: str) -> BlobServiceClient:

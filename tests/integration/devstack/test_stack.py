@@ -22,6 +22,7 @@ from valetkey_broker.settings import load_settings
 from valetkey_devstack.free_ports import is_free
 from valetkey_devstack.stack import CLOUD, DEMO_CONTAINERS, DevStack, Ports
 
+pytestmark = pytest.mark.xdist_group("dev-stack")
 _UNTIL_KILLED = """
 import asyncio, pathlib, sys
 from valetkey_devstack.stack import DevStack

@@ -76,6 +76,20 @@ async def test_missing_document_reads_as_none(store: StateStore, folder: str) ->
     assert await store.newest(f"{folder}/a") == 0
 
 
+async def test_many_read_as_each_by_itself(store: StateStore, folder: str) -> None:
+    """A document, one of several versions, a missing and a destroyed one: reading them together tells the same."""
+    await store.write(f"{folder}/a", {"n": 1, "text": "grüße"}, expected=0)
+    await store.write(f"{folder}/b", {"n": 1}, expected=0)
+    await store.write(f"{folder}/b", {}, expected=1)
+    await store.write(f"{folder}/gone", {"n": 1}, expected=0)
+    await store.destroy(f"{folder}/gone", [1])
+    paths = [f"{folder}/{name}" for name in ("b", "missing", "a", "gone", "b")]
+    one_by_one = [await store.read(path) for path in paths]
+    for _ in range(2):  # On a fresh connection, and on one that is kept.
+        assert await store.read_many(paths) == one_by_one
+    assert await store.read_many([]) == []
+
+
 @pytest.mark.parametrize("expected", [0, 1, 3, 99])
 async def test_wrong_expectation_writes_nothing(store: StateStore, folder: str, expected: int) -> None:
     """A write that expects another version is refused whole: nobody overwrites what they have not seen."""

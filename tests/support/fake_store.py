@@ -43,6 +43,9 @@ class FakeStateStore:
         text = versions[number - 1]
         return None if text is None else Document(version=number, data=json.loads(text))
 
+    async def read_many(self, paths: Sequence[str]) -> Sequence[Document | None]:
+        return [await self.read(path) for path in paths]
+
     async def write(self, path: str, data: Mapping[str, Any], *, expected: int) -> int:
         await self._enter("write", path)
         text = json.dumps(dict(data))

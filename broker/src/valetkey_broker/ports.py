@@ -105,6 +105,10 @@ class StateStore(Protocol):
         """Returns the newest version, or `version`; None where there is none, or where it was destroyed."""
         ...
 
+    async def read_many(self, paths: Sequence[str]) -> Sequence[Document | None]:
+        """Returns the newest version at each of `paths`, as `read` does, at a lower price."""
+        ...
+
     async def write(self, path: str, data: Mapping[str, Any], *, expected: int) -> int:
         """Writes a new version if the newest is `expected` (0: the path has never been written).
 

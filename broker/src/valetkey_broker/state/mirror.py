@@ -16,7 +16,9 @@ from valetkey_broker.state.generation import NONE, Generation, read_generation
 from valetkey_broker.state.intake import FOLDERS, Intake, Kept, is_kept
 from valetkey_broker.state.memory import Memory
 
-_READS_AT_ONCE = 8
+# How many documents are read in one go, and how many such goes there are at the same time.
+_BATCH = 20
+_BATCHES_AT_ONCE = 3
 # Taking over thousands of documents must not keep the calls waiting that are being served.
 _TAKEN_AT_ONCE = 50
 # How long a gentle reading rests, beside how long it reads.
@@ -128,10 +130,14 @@ class StateMirror:
 
     async def _read(self, paths: Iterable[str], *, gently: bool = False) -> AsyncIterator[tuple[str, Kept | None]]:
         left = iter(paths)
-        while some := tuple(islice(left, _READS_AT_ONCE)):
+        at_once = 1 if gently else _BATCHES_AT_ONCE
+        while some := [batch for _ in range(at_once) if (batch := tuple(islice(left, _BATCH)))]:
             started = time.monotonic()
-            for path, document in zip(some, await asyncio.gather(*map(self._store.read, some)), strict=True):
-                yield path, self._intake.decode(path, document)
+            read = await asyncio.gather(*map(self._store.read_many, some))
+            for batch, documents in zip(some, read, strict=True):
+                for path, document in zip(batch, documents, strict=True):
+                    yield path, self._intake.decode(path, document)
+                await asyncio.sleep(0)
             if gently:
                 await asyncio.sleep(_REST * (time.monotonic() - started))
 

@@ -57,6 +57,11 @@ class VaultStateStore:
         """Returns a version of the document at `path`; see ports.StateStore."""
         return await self._call("reading", self._client.read, _checked(path), version)
 
+    async def read_many(self, paths: Sequence[str]) -> Sequence[Document | None]:
+        """Returns the newest documents at `paths`; see ports.StateStore."""
+        found = await self._call("reading", self._client.read_quickly, [_checked(path) for path in paths])
+        return [found[path] if path in found else await self.read(path) for path in paths]
+
     async def write(self, path: str, data: Mapping[str, Any], *, expected: int) -> int:
         """Writes the version after `expected`; see ports.StateStore."""
         return await self._call("writing", self._client.write, _checked(path), data, expected)

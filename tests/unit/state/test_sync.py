@@ -97,7 +97,7 @@ async def test_waits_for_vault_at_the_start() -> None:
             assert running.heard == []
             store.fail_with = None
             await _until(lambda: running.heard == [True])
-    assert (logs[0]["problem"], logs[0]["cause"]) == ("Vault is sealed", "sealed")
+    assert (logs[0]["error"], logs[0]["cause"]) == ("Vault is sealed", "sealed")
 
 
 async def test_an_unexpected_failure_at_the_start_does_not_end_it() -> None:
@@ -108,7 +108,7 @@ async def test_an_unexpected_failure_at_the_start_does_not_end_it() -> None:
             await _until(lambda: bool(logs))
             store.odd = False
             await _until(lambda: running.heard == [True])
-    assert logs[0]["problem"] == "KeyError"
+    assert logs[0]["error"] == "KeyError"
     assert "PLANTED" not in str(logs)
 
 

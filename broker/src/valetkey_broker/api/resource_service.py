@@ -6,6 +6,7 @@ from valetkey.v1 import resource_service_pb2 as pb
 from valetkey.v1 import resource_service_pb2_grpc
 from valetkey_broker.api.account_errors import account_error_messages
 from valetkey_broker.api.convert import CONNECTOR_TYPES, RESOURCE_TYPES, resource_message
+from valetkey_broker.api.resource_pages import resource_page
 from valetkey_broker.authz.policy import Policy, Visible, serves
 from valetkey_broker.connectors.registry import ConnectorReach, ConnectorRegistry
 from valetkey_broker.model import ResourceId, Role, check_name
@@ -47,7 +48,9 @@ class ResourceService(resource_service_pb2_grpc.ResourceServiceServicer):
         reached = await self._registry.reach(
             connectors, only, lambda connector, container: bool(visible.scopes(connector, ResourceId(container.name)))
         )
-        return pb.ListResourcesResponse(connectors=[_message(reach, visible, only) for reach in reached])
+        entries = [_message(reach, visible, only) for reach in reached]
+        shown, token = resource_page(entries, request.page_size, request.page_token)
+        return pb.ListResourcesResponse(connectors=shown, next_page_token=token)
 
 
 def _message(reach: ConnectorReach, visible: Visible, only: ResourceId | None) -> pb.ConnectorResources:

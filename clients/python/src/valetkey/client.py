@@ -149,8 +149,16 @@ class Client(GrantCalls, LedgerCalls, StreamCalls):
         request = resource_pb.ListResourcesRequest(connector=connector or "", resource_id=resource_id or "")
         if resource_type:
             request.resource_type = convert.to_number(convert.RESOURCE_TYPE, resource_type, "resource_type")
-        answer = self._call(self._resources.ListResources, request, repeatable=True)
-        return [convert.connector_resources(entry) for entry in answer.connectors]
+        entries: dict[tuple[str, str], resource_pb.ConnectorResources] = {}
+        while True:
+            answer = self._call(self._resources.ListResources, request, repeatable=True)
+            for entry in answer.connectors:
+                # One that a page ends in goes on with the next.
+                known = entries.setdefault((entry.connector, entry.connector_uid), resource_pb.ConnectorResources())
+                known.MergeFrom(entry)
+            if not answer.next_page_token:
+                return [convert.connector_resources(entry) for entry in entries.values()]
+            request.page_token = answer.next_page_token
 
     def create_connector(
         self,

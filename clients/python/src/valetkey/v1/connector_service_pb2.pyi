@@ -227,6 +227,9 @@ class CreateConnectorResponse(google.protobuf.message.Message):
     CONNECTOR_FIELD_NUMBER: builtins.int
     RESOURCES_FIELD_NUMBER: builtins.int
     ACCOUNT_ERRORS_FIELD_NUMBER: builtins.int
+    LEFT_OUT_FIELD_NUMBER: builtins.int
+    left_out: builtins.int
+    """How many resources were left out; there are 5,000 at most above, and ListResources shows all."""
     @property
     def connector(self) -> Global___Connector:
         """The connector."""
@@ -245,9 +248,10 @@ class CreateConnectorResponse(google.protobuf.message.Message):
         connector: Global___Connector | None = ...,
         resources: collections.abc.Iterable[valetkey.v1.common_pb2.Resource] | None = ...,
         account_errors: collections.abc.Iterable[valetkey.v1.errors_pb2.AccountError] | None = ...,
+        left_out: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["connector", b"connector"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["account_errors", b"account_errors", "connector", b"connector", "resources", b"resources"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account_errors", b"account_errors", "connector", b"connector", "left_out", b"left_out", "resources", b"resources"]) -> None: ...
 
 Global___CreateConnectorResponse: typing_extensions.TypeAlias = CreateConnectorResponse
 
@@ -392,9 +396,12 @@ class VerifyConnectorResponse(google.protobuf.message.Message):
 
     RESOURCES_FIELD_NUMBER: builtins.int
     ACCOUNT_ERRORS_FIELD_NUMBER: builtins.int
+    LEFT_OUT_FIELD_NUMBER: builtins.int
+    left_out: builtins.int
+    """How many resources were left out."""
     @property
     def resources(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[valetkey.v1.common_pb2.Resource]:
-        """The resources."""
+        """The resources, at most 5,000; ListResources shows all."""
 
     @property
     def account_errors(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[valetkey.v1.errors_pb2.AccountError]:
@@ -405,8 +412,9 @@ class VerifyConnectorResponse(google.protobuf.message.Message):
         *,
         resources: collections.abc.Iterable[valetkey.v1.common_pb2.Resource] | None = ...,
         account_errors: collections.abc.Iterable[valetkey.v1.errors_pb2.AccountError] | None = ...,
+        left_out: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["account_errors", b"account_errors", "resources", b"resources"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account_errors", b"account_errors", "left_out", b"left_out", "resources", b"resources"]) -> None: ...
 
 Global___VerifyConnectorResponse: typing_extensions.TypeAlias = VerifyConnectorResponse
 

@@ -30,20 +30,28 @@ class ListResourcesRequest(google.protobuf.message.Message):
     RESOURCE_TYPE_FIELD_NUMBER: builtins.int
     CONNECTOR_FIELD_NUMBER: builtins.int
     RESOURCE_ID_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
     resource_type: valetkey.v1.common_pb2.ResourceType.ValueType
     """Type of the resources; all if left out."""
     connector: builtins.str
     """Only this connector; all of the caller's if left out."""
     resource_id: builtins.str
     """Only this resource; all if left out."""
+    page_size: builtins.int
+    """Most resources in one answer; 5,000 if left out or larger. An answer also ends before it grows too large to send."""
+    page_token: builtins.str
+    """next_page_token of the answer before; the first page if left out."""
     def __init__(
         self,
         *,
         resource_type: valetkey.v1.common_pb2.ResourceType.ValueType = ...,
         connector: builtins.str = ...,
         resource_id: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["connector", b"connector", "resource_id", b"resource_id", "resource_type", b"resource_type"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["connector", b"connector", "page_size", b"page_size", "page_token", b"page_token", "resource_id", b"resource_id", "resource_type", b"resource_type"]) -> None: ...
 
 Global___ListResourcesRequest: typing_extensions.TypeAlias = ListResourcesRequest
 
@@ -54,16 +62,20 @@ class ListResourcesResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CONNECTORS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """For the next page; empty on the last."""
     @property
     def connectors(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ConnectorResources]:
-        """One entry a connector, by name."""
+        """One entry a connector, by name. One that did not fit goes on in the next answer, without its errors."""
 
     def __init__(
         self,
         *,
         connectors: collections.abc.Iterable[Global___ConnectorResources] | None = ...,
+        next_page_token: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["connectors", b"connectors"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["connectors", b"connectors", "next_page_token", b"next_page_token"]) -> None: ...
 
 Global___ListResourcesResponse: typing_extensions.TypeAlias = ListResourcesResponse
 

@@ -23,6 +23,7 @@ from valetkey_broker.authn.trust_bundles import TrustBundles
 from valetkey_broker.authz.explain import Explainer
 from valetkey_broker.authz.grant_admin import GrantAdmin
 from valetkey_broker.authz.policy import Policy
+from valetkey_broker.concurrency.first_of import first_of
 from valetkey_broker.connectors.cloud_questions import CloudQuestions
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry
@@ -32,6 +33,7 @@ from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.issuing.watch import TokenWatcher
 from valetkey_broker.ledger import SqlLedger
 from valetkey_broker.limits import Slots, Throttle
+from valetkey_broker.limits.open_files import raise_open_files
 from valetkey_broker.model import Principal
 from valetkey_broker.ports import Authenticator, Clock, Cloud, Ledger, StateStore
 from valetkey_broker.recording import Changes
@@ -241,7 +243,7 @@ async def running_server(
         asyncio.create_task(_follow_ledger(core.ledger, server), name="ledger-health"),
     ]
     try:
-        if listen is Listen.AT_ONCE or await _first_of(
+        if listen is Listen.AT_ONCE or await first_of(
             sync.ready if listen is Listen.ONCE_READY else sync.attempted, stop
         ):
             await server.start()
@@ -252,17 +254,6 @@ async def running_server(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await recorder.close()
-
-
-async def _first_of(wanted: asyncio.Event, stop: asyncio.Event | None) -> bool:
-    """Waits for either; returns whether `wanted` is set."""
-    waiting = [asyncio.create_task(event.wait()) for event in (wanted, stop) if event is not None]
-    try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in waiting:
-            task.cancel()
-    return wanted.is_set()
 
 
 async def _follow_ledger(ledger: Ledger, server: RpcServer) -> None:
@@ -283,6 +274,7 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None, listen
         loop.add_signal_handler(number, stop.set)
     # Files that others rotate are followed anyway; the signal that asks for it must only not end the broker.
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    raise_open_files()
     log = structlog.get_logger()
     async with open_core(settings) as core, running_server(settings, core, listen=listen, stop=stop) as server:
         loop.add_signal_handler(signal.SIGHUP, server.reread)

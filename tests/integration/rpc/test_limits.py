@@ -1,7 +1,9 @@
 """What the server caps: message size, deadlines, methods; TLS only; request ids; callers that hang up."""
 
 import asyncio
+import contextlib
 import re
+import ssl
 from pathlib import Path
 
 import grpc
@@ -13,6 +15,7 @@ from support.stopwatch import ends_within
 from support.wire import Log, eventually, failure
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
 from valetkey_broker.model import EventFilter, EventKind
+from valetkey_broker.rpc import server as server_module
 from valetkey_broker.rpc.server import server_options
 from valetkey_broker.settings import ServerSettings
 
@@ -46,6 +49,27 @@ async def test_connections_are_bounded(broker: Broker) -> None:
     for setting in ("keepalive_seconds", "max_connection_idle_seconds"):
         with pytest.raises(ValueError, match="240"):
             ServerSettings.model_validate({**broker.settings.server.model_dump(), setting: 240})
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["not a byte", "TLS and no HTTP/2"])
+async def test_silent_connections_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: bool) -> None:
+    """A connection that says nothing takes a file from others: it is given up in time."""
+    monkeypatch.setattr(server_module, "_HANDSHAKE_MS", 500)
+    async with running_broker(tmp_path) as broker:
+        await broker.ready()
+        context = ssl.create_default_context(cadata=broker.ca.decode()) if tls else None
+        if context is not None:
+            context.set_alpn_protocols(["h2"])
+        name = "localhost" if tls else None
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", broker.settings.server.port, ssl=context, server_hostname=name
+        )
+        async with asyncio.timeout(10):
+            with contextlib.suppress(ConnectionError):
+                while await reader.read(1000):
+                    pass
+        writer.close()
+        assert await broker.healthy()
 
 
 def open_calls(broker: Broker) -> int:

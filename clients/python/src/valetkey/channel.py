@@ -13,8 +13,6 @@ from valetkey.identity import Identity
 
 _ENDPOINT = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
 _MAX_PORT = 65535
-# Less than half of the 240 s that Azure's load balancers allow; see `_options`.
-IDLE_MS = 100_000
 CONNECT_MS = 10_000
 _EXPECTED = "HOST:PORT, such as broker.example.com:8443"
 
@@ -74,9 +72,8 @@ def client_version() -> str:
 def _options(endpoint: str) -> list[tuple[str, str | int]]:
     options: list[tuple[str, str | int]] = [
         ("grpc.primary_user_agent", f"valetkey/{client_version()}"),
-        # Load balancers and NATs forget a silent connection without a word, Azure's after 240 s; what is sent then is
-        # lost for long. A connection without calls is given up before, by gRPC within twice this time.
-        ("grpc.client_idle_timeout_ms", IDLE_MS),
+        # A channel that takes the place of another one must not take over its connection.
+        ("grpc.use_local_subchannel_pool", 1),
         # Under a waiting call a connection is kept alive, and a dead one is found. Servers take a ping each 20 s.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),

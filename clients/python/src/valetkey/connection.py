@@ -1,7 +1,8 @@
 """The connection to one broker, made anew when the files that it was made from change."""
 
 import threading
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,25 @@ from valetkey.errors import SettingsError
 from valetkey.file_stamps import stamps
 from valetkey.identity import Identity
 
+# Load balancers and NATs forget a silent connection without a word, Azure's after 240 s; what is sent then is lost.
+# gRPC's own limit on idleness (grpc.client_idle_timeout_ms) takes effect once in a channel's life (grpcio 1.85.1).
+REST_SECONDS = 180.0
+
 
 @dataclass(slots=True, eq=False)
 class _Held:
-    """A channel and how many calls are under way on it."""
+    """A channel, how many calls are under way on it, and when the last one began or ended."""
 
     channel: grpc.Channel
     calls: int = 0
     retired: bool = False
+    used: float = field(default_factory=time.monotonic)
 
 
 class Connection:
     """What the generated stubs take for a channel; safe to share between threads.
+
+    A connection that rested for long is not used again: something on the way may have forgotten it.
 
     gRPC reads certificates once, when a channel is made, and others rotate them: SPIFFE's live for an hour. So each
     call looks at the files first. If they changed, it goes over a new channel, and the old one is closed when its last
@@ -78,12 +86,14 @@ class Connection:
         with self._lock:
             # Looked at before the files are read: what changes in between shows the next time.
             now = stamps(self._files)
-            if now != self._stamps and (fresh := self._reopened()):
+            rested = not self._held.calls and time.monotonic() - self._held.used > REST_SECONDS
+            if (rested or now != self._stamps) and (fresh := self._reopened()):
                 self._stamps = now
                 retired, self._held = self._held, _Held(fresh)
                 retired.retired = True
             held = self._held
             held.calls += 1
+            held.used = time.monotonic()
         if retired and not retired.calls:
             retired.channel.close()
         return held
@@ -97,6 +107,7 @@ class Connection:
     def _give_back(self, held: _Held) -> None:
         with self._lock:
             held.calls -= 1
+            held.used = time.monotonic()
             over = held.retired and not held.calls
         if over:
             held.channel.close()

@@ -131,6 +131,15 @@ async def test_wrong_approle_mount_is_told(bao: OpenBao, overrides: dict[str, st
     assert "vault.approle_mount" in error.message
 
 
+async def test_wrong_address_is_told(bao: OpenBao) -> None:
+    """Plain HTTP where Vault speaks TLS, and the address of its user interface, lead to vault.address."""
+    error = await cause_of_failed_open(bao, address=f"http://127.0.0.1:{bao.port}", ca_file=None)
+    assert error.metadata == {"cause": "unexpected answer"}
+    assert "begin vault.address with https://" in error.message
+    error = await cause_of_failed_open(bao, address=f"{bao.address}/ui")
+    assert "vault.address" in error.message
+
+
 async def test_wrong_mount_is_told(bao: OpenBao) -> None:
     """An engine that is not there must not look like an empty store."""
     error = await cause_of_failed_open(bao, mount="nowhere")

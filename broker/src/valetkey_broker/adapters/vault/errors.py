@@ -50,7 +50,8 @@ def login_refused() -> BrokerError:
         "login refused",
         "logging in",
         "it refused the role id and secret id; make a new secret id for the role, write it to the file of "
-        "vault.secret_id_file, and compare vault.role_id_file, vault.approle_mount and vault.namespace with the role's",
+        "vault.secret_id_file, compare vault.role_id_file, vault.approle_mount and vault.namespace with the role's, "
+        "and vault.address with that of Vault's API, which mostly has no path",
     )
 
 
@@ -66,6 +67,8 @@ def unavailable(cause: str, doing: str, what: str, *, retry_after: float | None 
     return vault_unavailable(message, cause, retry_after=retry_after)
 
 
+# Go's server, to who forgets the s of https.
+_TLS_EXPECTED = "HTTP request to an HTTPS server"
 _CHANGES = ("writing", "destroying")
 
 
@@ -79,6 +82,9 @@ def _answered(error: hvac.VaultError, doing: str) -> BrokerError:  # noqa: PLR09
                 "nothing is mounted there; enable a KV v2 engine at the mount of setting vault.mount in vault.namespace"
             )
             return unavailable("not found", doing, what)
+        case hvac.InvalidRequest() if _TLS_EXPECTED in str(error.text):
+            what = "it speaks TLS there, and was asked in plain HTTP; begin vault.address with https://"
+            return unavailable("unexpected answer", doing, what)
         case hvac.VaultDown() if "sealed" in said:
             return unavailable("sealed", doing, "it is sealed; unseal it, the broker then goes on by itself")
         case hvac.VaultDown() | hvac.VaultNotInitialized() | hvac.BadGateway():

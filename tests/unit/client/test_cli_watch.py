@@ -73,7 +73,7 @@ def test_the_end_decides_the_exit_code(reason: str, code: int, valetkey: Runner,
 @pytest.mark.parametrize("reason", ["SHUTDOWN", "UNSPECIFIED"])
 def test_a_restart_is_got_over(reason: str, valetkey: Runner, broker: FakeBroker) -> None:
     """Protects what runs for weeks from each restart of the broker; people are told on standard error."""
-    broker.streams = [[step(1), end(reason, "the broker stops")], [step(2), end("GRANT_GONE")]]
+    broker.streams = [[step(1, life=60), end(reason, "the broker stops")], [step(2), end("GRANT_GONE")]]
     ran = valetkey(*WATCH, "-o", "sas")
     assert (ran.code, ran.out) == (3, f"{SAS}\n{SAS}\n")
     assert ran.err == "Note: the broker stops; trying again\nError: over\nreason GRANT_GONE\n"

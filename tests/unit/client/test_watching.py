@@ -43,7 +43,7 @@ def collect(client: Client, found: list[str], on_interruption: streams.Interrupt
 
 def test_a_cut_is_got_over(client: Client, broker: FakeBroker, network: Network) -> None:
     """Protects long streams from one cut on the way."""
-    broker.streams = [[step(1), lambda: time.sleep(0.2), network.cut, 60.0], [step(2), GONE]]
+    broker.streams = [[step(1, life=60), lambda: time.sleep(0.2), network.cut, 60.0], [step(2), GONE]]
     interruptions: list[valetkey.ValetKeyError] = []
     found: list[str] = []
     with pytest.raises(valetkey.WatchEndedError):
@@ -54,7 +54,7 @@ def test_a_cut_is_got_over(client: Client, broker: FakeBroker, network: Network)
 
 def test_a_stream_that_ends_without_a_word_goes_on(client: Client, broker: FakeBroker) -> None:
     """Protects against taking a stream that broke off for one that is still good, or for one that was refused."""
-    broker.streams = [[step(1)], [end("SHUTDOWN")], [step(2), GONE]]
+    broker.streams = [[step(1, life=60)], [end("SHUTDOWN")], [step(2), GONE]]
     found: list[str] = []
     with pytest.raises(valetkey.WatchEndedError, match="over") as caught:
         collect(client, found)

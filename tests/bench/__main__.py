@@ -15,8 +15,10 @@ from bench import decide
 from bench.evidence import KEY
 from bench.load import BenchError, Measured, Plan, h2load, require_tools, with_certificate
 from bench.processes import Hall, Server
+from bench.sweep import CONTAINERS, MOST_TIMES, sweeps
 from support.postgres import running_postgres
 
+_PARTS = ("echo", "key", "workers", "sweep", "decide")
 _TARGET = 0.60
 # A signature is base64 in a URL: how long a token gets varies by a few escaped characters.
 _SIZE_TOLERANCE = 0.02
@@ -147,6 +149,38 @@ async def two_workers(arguments: argparse.Namespace) -> None:
     )
 
 
+async def during_sweeps(arguments: argparse.Namespace) -> None:
+    """Alternates rounds with and without sweeps of 25,000 containers, one after the other. Prints a table.
+
+    Raises BenchError where the p99 grows to more than three times of what it is without.
+    """
+    async with _hall() as hall:
+        broker = await hall.start("broker", "broker", cpus="0")
+        load = _by_header(hall, broker, KEY)
+        size = len(broker.probe().SerializeToString())
+
+        def sweeping(plan: Plan) -> Measured:
+            with sweeps(broker.child.pid, hall.directory / "broker" / "sweeps"):
+                return load(plan)
+
+        idle = Row("no sweep", [broker], load)
+        swept = Row("sweeps without a pause", [broker], sweeping, idle)
+        # A sweep takes longer than a short round.
+        plan = Plan(arguments.requests * 2, arguments.connections)
+        idle.load(replace(plan, requests=_WARM_UP))
+        for _ in range(arguments.rounds):
+            for row in (idle, swept):
+                row.measure(plan, size)
+    _table([idle, swept])
+    times = swept.median("p99") / idle.median("p99")
+    sys.stdout.write(
+        f"Each sweep reads {CONTAINERS} containers, in pages of 5,000 as Azure has them. p99 during sweeps: "
+        f"{times:.1f} times that without; target: {MOST_TIMES:.0f} at most.\n\n"
+    )
+    if times > MOST_TIMES:
+        raise BenchError(f"sweeps make the p99 {times:.1f} times as long")
+
+
 async def profile(arguments: argparse.Namespace) -> None:
     """Runs one round under cProfile and prints what took most time of its own, in the event loop's thread."""
     async with _hall() as hall:
@@ -186,7 +220,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=16, choices=(1, 2, 4, 8, 16, 32, 64))
     parser.add_argument("--profile", action="store_true", help="one round under cProfile instead")
-    parser.add_argument("--only", choices=("echo", "key", "workers", "decide"), help="one comparison; key: two rows")
+    parser.add_argument(
+        "--only", choices=("echo", "key", "workers", "sweep", "decide"), help="one comparison; key: two rows"
+    )
     parser.add_argument("--floor", type=float, default=0.0, help="fail where the ratio to the echo is lower")
     arguments = parser.parse_args()
     ratio: float | None = None
@@ -199,6 +235,8 @@ def main() -> int:
             ratio = asyncio.run(against_echo(arguments))
         if arguments.only in (None, "workers"):
             asyncio.run(two_workers(arguments))
+        if arguments.only in (None, "sweep"):
+            asyncio.run(during_sweeps(arguments))
         if arguments.only in (None, "decide"):
             decide.main()
     except BenchError as error:

@@ -14,6 +14,7 @@ from support.fake_store import FakeStateStore
 from support.inproc import CLIENT, SECRET, TENANT, api_key_document
 from valetkey.v1 import common_pb2, token_service_pb2
 from valetkey_broker.adapters.azure import AzureCloud
+from valetkey_broker.adapters.azure.sas import user_delegation_signer
 from valetkey_broker.authz.grant_admin import GrantDraft
 from valetkey_broker.connectors.registry import NewConnector
 from valetkey_broker.model import (
@@ -53,8 +54,14 @@ class LocalKeyCloud(AzureCloud):
     async def log_in(self, connector: Connector, credential: Credential) -> None:
         pass
 
-    async def find_containers(self, connector: Connector, credential: Credential) -> Sequence[Container]:
+    async def list_containers(self, connector: Connector, credential: Credential, account: str) -> Sequence[Container]:
         return [Container(ACCOUNT, CONTAINER, self._url)]
+
+    async def check_container(self, connector: Connector, credential: Credential, account: str, name: str) -> Container:
+        return Container(ACCOUNT, CONTAINER, self._url)
+
+    async def accepts(self, connector: Connector, container: Container, key: SigningKey) -> bool:
+        return True
 
     async def signing_key(
         self, connector: Connector, credential: Credential, account: str, *, starts: float, expires: float
@@ -64,7 +71,8 @@ class LocalKeyCloud(AzureCloud):
         material.signed_start, material.signed_expiry = _iso(starts), _iso(expires)
         material.signed_service, material.signed_version = "b", "2025-07-05"
         material.value = base64.b64encode(b"not a key of any account. 32 by.").decode()
-        return SigningKey(account, float(int(starts)), float(int(expires)), material)
+        signer = user_delegation_signer(account, material)
+        return SigningKey(account, float(int(starts)), float(int(expires)), signer)
 
 
 # One caller makes all calls here; the limit on what one may have would be all that is measured.

@@ -12,6 +12,7 @@ import grpc.aio
 import uvloop
 
 from bench.scene import LocalKeyCloud, Place, filled_store, new_connector, new_grant, server_settings
+from bench.sweep import Sweeper
 from valetkey.v1 import token_service_pb2, token_service_pb2_grpc
 from valetkey_broker.app import Listen, freeze_startup_objects, open_core, running_server
 from valetkey_broker.observability.logging import configure_logging
@@ -51,13 +52,15 @@ async def serve_echo(settings: Settings, message: token_service_pb2.IssueTokenRe
     await server.stop(1)
 
 
-async def serve_broker(settings: Settings, stop: asyncio.Event, *, shared_port: bool) -> None:
-    """Serves the real broker; only Vault and Azure's side of the network are stood in for."""
+async def serve_broker(settings: Settings, directory: Path, stop: asyncio.Event, *, shared_port: bool) -> None:
+    """Serves the real broker; only Vault and Azure's side of the network are stood in for. SIGUSR1 toggles sweeps."""
     cloud = LocalKeyCloud(settings.profiles()[settings.default_cloud])
     async with open_core(settings, store=await filled_store(), cloud=cloud) as core:
         await core.repository.load()
         await core.registry.create(new_connector(), created_by="bench")
         await core.grants.create(new_grant(), created_by="bench")
+        sweeper = Sweeper(settings.profiles()[settings.default_cloud], directory / "sweeps")
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, sweeper.toggle)
         listen = Listen.ONCE_VAULT_WAS_TRIED if shared_port else Listen.AT_ONCE
         async with running_server(settings, core, listen=listen):
             freeze_startup_objects()
@@ -85,7 +88,7 @@ async def _serve(arguments: argparse.Namespace, answer: bytes, profiler: cProfil
     if arguments.kind == "echo":
         await serve_echo(settings, token_service_pb2.IssueTokenResponse.FromString(answer), stop)
     else:
-        await serve_broker(settings, stop, shared_port=arguments.shared_port)
+        await serve_broker(settings, arguments.directory, stop, shared_port=arguments.shared_port)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """ReachCache: listings for many callers at once, old ones better than none, one sick account no harm to the others."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
@@ -290,3 +291,31 @@ async def test_a_container_that_was_deleted_is_forgotten_when_it_is_looked_at(re
     reaching.cache.known(_ONE, "models", "acc")
     await reaching.settle()
     assert not reaching.cache.known(_ONE, "models", "acc")
+
+
+async def test_the_work_of_a_sweep_grows_with_its_accounts() -> None:
+    """Four times as many accounts are four times as many steps of the event loop and looks at names, not sixteen."""
+
+    async def steps(accounts: int) -> int:
+        cloud = FakeCloud(
+            {f"acc{n:03}": [f"c{n:03}-{m:02}" for m in range(50)] for n in range(accounts)}, profile=PROFILE
+        )
+        cache = ReachCache(CloudQuestions(cloud, credential_of, 30), FakeClock(), 300)
+        count = 0
+
+        def counted(_frame: object, event: str, _argument: object) -> None:
+            nonlocal count
+            count += event == "call"
+
+        sys.setprofile(counted)
+        try:
+            reach = await cache.reach(_ONE)
+        finally:
+            sys.setprofile(None)
+        assert len(reach.containers) == accounts * 50
+        assert cloud.calls["list_containers"] == accounts
+        await cache.close()
+        return count
+
+    few, many = await steps(50), await steps(200)
+    assert many < few * 4.4

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.connectors.outcome import AccountError
 from valetkey_broker.connectors.shared_work import RecentError
 from valetkey_broker.model import Container
@@ -34,42 +35,62 @@ class KnownContainers:
         """Returns what is known of an account, from now on at least that there may be one."""
         return self.accounts.setdefault(name, KnownAccount())
 
-    def listed(self, account: str, containers: Iterable[Container], now: float) -> None:
-        """Takes over a listing of a whole account."""
+    async def listed(self, account: str, containers: Iterable[Container], now: float) -> None:
+        """Takes over a listing of a whole account, in slices; whoever looks meanwhile sees the old or the new."""
         known = self.account(account)
-        before = known.containers
-        known.containers = {container.name: container for container in containers}
+        gone = set(known.containers)
+        async for some in slices(containers):
+            if self.accounts.get(account) is not known:
+                return  # The account went away meanwhile.
+            for container in some:
+                gone.discard(container.name)
+                if known.containers.get(container.name) != container:
+                    self._place(container)
+        async for names in slices(gone):
+            for name in names:
+                self.missing(account, name)
         known.listed_at = now
         known.error.forget()
-        for name in before.keys() ^ known.containers.keys():
-            self._place(name)
 
     def checked(self, container: Container) -> None:
         """Takes over one container that was looked at by itself."""
-        self.account(container.account).containers[container.name] = container
-        self._place(container.name)
+        self.account(container.account)
+        self._place(container)
 
     def missing(self, account: str, name: str) -> None:
         """Forgets a container that turned out not to be there."""
         known = self.accounts.get(account)
         if known is not None and known.containers.pop(name, None) is not None:
-            self._place(name)
+            self._drop(account, name)
 
-    def keep_only(self, accounts: Iterable[str]) -> None:
-        """Forgets accounts that are gone."""
+    async def keep_only(self, accounts: Iterable[str]) -> None:
+        """Forgets accounts that are gone, in slices."""
         for gone in self.accounts.keys() - set(accounts):
-            for name in self.accounts.pop(gone).containers:
-                self._place(name)
+            async for names in slices(self.accounts.pop(gone).containers):
+                for name in names:
+                    self._drop(gone, name)
 
-    def all(self) -> list[Container]:
+    async def all(self) -> list[Container]:
         """Returns the containers by account and name."""
-        return [
-            known.containers[name] for _, known in sorted(self.accounts.items()) for name in sorted(known.containers)
-        ]
+        found = []
+        for _, known in sorted(self.accounts.items()):
+            async for names in slices(sorted(known.containers)):
+                # What went away meanwhile is not there any more.
+                found += [known.containers[name] for name in names if name in known.containers]
+        return found
 
-    def _place(self, name: str) -> None:
-        found = tuple(known.containers[name] for _, known in sorted(self.accounts.items()) if name in known.containers)
-        if found:
-            self.by_name[name] = found
+    def _place(self, container: Container) -> None:
+        self.accounts[container.account].containers[container.name] = container
+        others = [each for each in self.by_name.get(container.name, ()) if each.account != container.account]
+        self.by_name[container.name] = tuple(sorted([*others, container], key=_account))
+
+    def _drop(self, account: str, name: str) -> None:
+        left = tuple(each for each in self.by_name.get(name, ()) if each.account != account)
+        if left:
+            self.by_name[name] = left
         else:
             self.by_name.pop(name, None)
+
+
+def _account(container: Container) -> str:
+    return container.account

@@ -27,7 +27,6 @@ _PASSING_SECONDS = 1.0
 # The part of its time after which a listing is not worth keeping when others are renewed.
 _STILL_FRESH = 0.9
 _NEVER = float("-inf")
-_ANY_COMPLETED = asyncio.FIRST_COMPLETED
 
 _Id = tuple[str, int]
 
@@ -80,8 +79,8 @@ class ReachCache:
             return Reach(found)
         if account:
             return await self._checked(connector, account, name)
-        reach = await self._swept(connector, _ASK_AGAIN_SECONDS, enough=name)
-        return Reach(self.known(connector, name), reach.errors)
+        errors = await self._sweep(connector, _ASK_AGAIN_SECONDS, enough=name)
+        return Reach(self.known(connector, name), errors)
 
     async def reach(self, connector: Connector) -> Reach:
         """Returns all that the connector serves, as it is or was at most two seconds ago.
@@ -89,12 +88,12 @@ class ReachCache:
         Raises BrokerError where nothing at all could be told.
         """
         own = connector.resource
-        if own is None:
-            return (await self._swept(connector, _RECENT_SECONDS)).require_any()
-        if own.account is not None:
+        if own is not None and own.account is not None:
             checked = await self._checked(connector, own.account, own.container, max_age=_RECENT_SECONDS)
             return Reach([own_container(connector, checked)])
-        return Reach([own_container(connector, await self._swept(connector, _RECENT_SECONDS))])
+        errors = await self._sweep(connector, _RECENT_SECONDS)
+        reach = Reach(await self._of(connector).all(), errors)
+        return reach.require_any() if own is None else Reach([own_container(connector, reach)])
 
     def forget(self, connector_uid: str) -> None:
         """Drops what is known of a connector that went away."""
@@ -136,32 +135,34 @@ class ReachCache:
         await self._accounts(connector, self._fresh)
         return account in self._of(connector).accounts
 
-    async def _swept(self, connector: Connector, max_age: float, enough: str = "") -> Reach:
-        """Lists all accounts that were not listed in the last `max_age` seconds.
+    async def _sweep(self, connector: Connector, max_age: float, enough: str = "") -> Sequence[AccountError]:
+        """Lists all accounts that were not listed in the last `max_age` seconds. Returns their errors.
 
         With `enough`, does not wait long for the rest once a container of that name was found.
         """
         accounts = await self._accounts(connector, max_age)
         known = self._of(connector)
         slots = asyncio.Semaphore(_ACCOUNTS_AT_ONCE)
-        listing = {
-            asyncio.ensure_future(self._listed(connector, account, max_age, slots)): account for account in accounts
-        }
+        ended: asyncio.Queue[asyncio.Task[AccountError | None]] = asyncio.Queue()
+        tasks = [asyncio.create_task(self._listed(connector, account, max_age, slots)) for account in accounts]
+        for task in tasks:
+            task.add_done_callback(ended.put_nowait)
         errors = list(known.search_errors)
+        loop = asyncio.get_running_loop()
         try:
-            waiting = set(listing)
-            while waiting:
-                found = bool(enough) and enough in known.by_name
-                until, patience = (asyncio.ALL_COMPLETED, self._stragglers) if found else (_ANY_COMPLETED, None)
-                done, waiting = await asyncio.wait(waiting, timeout=patience, return_when=until)
-                errors += [AccountError(listing[task], error) for task in done if (error := task.result()) is not None]
-                if found:
-                    break
+            async with asyncio.timeout(None) as patience:
+                for _ in tasks:
+                    if enough and enough in known.by_name and patience.when() is None:
+                        patience.reschedule(loop.time() + self._stragglers)
+                    if (error := (await ended.get()).result()) is not None:
+                        errors.append(error)
+        except TimeoutError:
+            if not patience.expired():
+                raise
         finally:
-            for task in listing:
+            for task in tasks:
                 task.cancel()  # Those who wait; what is asked of the cloud goes on and is remembered.
-        errors.sort(key=lambda each: each.account)
-        return Reach(known.all(), errors)
+        return sorted(errors, key=lambda each: each.account)
 
     async def _accounts(self, connector: Connector, max_age: float) -> Sequence[str]:
         known = self._of(connector)
@@ -176,14 +177,14 @@ class ReachCache:
 
     async def _listed(
         self, connector: Connector, account: str, max_age: float, slots: asyncio.Semaphore
-    ) -> BrokerError | None:
+    ) -> AccountError | None:
         if self._clock() - self._of(connector).account(account).listed_at < max_age:
             return None
         async with slots:
             try:
                 await self._shared(connector, ("list", account), self._list)
             except BrokerError as error:
-                return error
+                return AccountError(account, error)
         return None
 
     async def _search(self, connector: Connector) -> None:
@@ -193,7 +194,7 @@ class ReachCache:
         known.searched_at = self._clock()
         known.search_errors = [AccountError("", error) for error in search.errors]
         if not search.errors:
-            known.keep_only(search.accounts)
+            await known.keep_only(search.accounts)
         for account in search.accounts:
             known.account(account)
         known.refresh_at = self._clock() + self._fresh
@@ -202,7 +203,7 @@ class ReachCache:
         known = self._of(connector)
         with _Remembering(known.account(account).error, self._clock):
             containers = await self._questions.containers(connector, account)
-        known.listed(account, containers, self._clock())
+        await known.listed(account, containers, self._clock())
 
     async def _check(self, connector: Connector, account: str, name: str) -> Container:
         known = self._of(connector)
@@ -222,7 +223,7 @@ class ReachCache:
         errors: Sequence[AccountError] = ()
         if known.searched_at > _NEVER:
             # What is not old yet stays: after an error only the rest is asked for again.
-            errors = (await self._swept(connector, self._fresh * _STILL_FRESH)).errors
+            errors = await self._sweep(connector, self._fresh * _STILL_FRESH)
         else:
             for account, one in list(known.accounts.items()):
                 for name in list(one.containers):

@@ -33,7 +33,8 @@ async def verify(questions: CloudQuestions, clock: Clock, connector: Connector) 
         reach = await _listed(questions, connector)
         if own is not None:
             reach = Reach([own_container(connector, reach, name_others=True)])
-    accounts = sorted({container.account for container in reach.containers})
+    one_of = {container.account: container for container in reach.containers}
+    accounts = sorted(one_of)
     if not accounts and account:
         accounts = [account]  # An empty account is still worth a key.
     now = clock()
@@ -41,7 +42,7 @@ async def verify(questions: CloudQuestions, clock: Clock, connector: Connector) 
     async def key(account: str) -> None:
         starts = max(now - _SKEW_SECONDS, connector.keys_not_before)
         fresh = await questions.signing_key(connector, account, starts=starts, expires=now + _KEY_SECONDS)
-        one = next((each for each in reach.containers if each.account == account), None)
+        one = one_of.get(account)
         if one is not None and not await questions.accepts(connector, one, fresh):
             raise token_refused(connector.name, account)
 

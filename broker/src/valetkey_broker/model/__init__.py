@@ -27,7 +27,7 @@ from valetkey_broker.model.pattern import ContainerPattern, Pattern
 from valetkey_broker.model.permission import Permission, PermissionSet
 from valetkey_broker.model.principal import Evidence, Principal, Role, Standing
 from valetkey_broker.model.principal_pattern import check_principal, principal_pattern, too_many, voucher
-from valetkey_broker.model.resource import Container, ResourceId, ResourceType, check_prefix
+from valetkey_broker.model.resource import Container, ResourceId, ResourceType, check_prefix, is_container_name
 from valetkey_broker.model.scope import Scope, ScopeKind
 from valetkey_broker.model.secret import Secret
 
@@ -83,6 +83,7 @@ __all__ = [
     "check_uuid",
     "cut",
     "details_of",
+    "is_container_name",
     "new_api_key",
     "parse_source_ip",
     "principal_pattern",

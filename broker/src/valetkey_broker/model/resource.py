@@ -118,6 +118,11 @@ def _parse(text: str, field: str) -> ResourceId:
     raise InvalidFieldError(field, f"{shown(text)} is not a resource id", _EXPECTED)
 
 
+def is_container_name(name: str) -> bool:
+    """Tells whether a container can have that name by Azure's rules."""
+    return _CONTAINER.fullmatch(name) is not None
+
+
 def check_prefix(field: str, value: str) -> str:
     """Returns a path inside a container, without a trailing slash, under the rules that resource ids follow.
 

@@ -9,10 +9,12 @@ from azure.storage.blob import UserDelegationKey
 from azure.storage.blob.aio import BlobServiceClient
 
 from valetkey_broker.adapters.azure.errors import Asking, ask
+from valetkey_broker.adapters.azure.listing import ListingTransport
 from valetkey_broker.adapters.azure.sas import user_delegation_signer
 from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS, Network
+from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.model import CloudProfile, Container, InvalidFieldError, ResourceId, SigningKey, check_account
+from valetkey_broker.model import CloudProfile, Container, SigningKey, check_account, is_container_name
 
 # What of a key is signed into a SAS or appears in it: one line of plain characters, no more.
 _PLAIN = re.compile(r"[A-Za-z0-9:+/=_.-]{1,512}")
@@ -37,7 +39,9 @@ class BlobStorage:
         self._profile = profile
         self._account = check_account("storage_account", account)
         self._asking = asking
-        url = profile.blob_url(self._account)
+        self._network = network
+        self._credential = credential
+        self._url = url = profile.blob_url(self._account)
         # Cheap to make, and its connections are the network's: there is nothing to keep or to close.
         self._client = BlobServiceClient(url, credential=credential, transport=network.transport(url), **CLIENT_OPTIONS)
 
@@ -45,13 +49,16 @@ class BlobStorage:
         """Lists the containers of the account by name. Raises BrokerError."""
 
         async def names() -> list[str]:
-            return [str(found.name) async for found in self._client.list_containers()]
+            transport = ListingTransport(self._network.transport(self._url))
+            client = BlobServiceClient(self._url, credential=self._credential, transport=transport, **CLIENT_OPTIONS)
+            async for _ in client.list_containers().by_page():
+                pass  # The transport has read it.
+            return transport.names
 
-        return [
-            Container(self._account, name, self._profile.container_url(self._account, name))
-            for name in sorted(await ask(self._asking, names))
-            if _is_container_name(name)
-        ]
+        found = []
+        async for some in slices(sorted(await ask(self._asking, names))):
+            found += [self._container(name) for name in some if is_container_name(name)]
+        return found
 
     async def container(self, name: str) -> Container:
         """Returns the container `name` if it is there, by asking for its properties. Raises BrokerError."""
@@ -60,7 +67,7 @@ class BlobStorage:
             await self._client.get_container_client(name).get_container_properties()
 
         await ask(self._asking, properties)
-        return Container(self._account, name, self._profile.container_url(self._account, name))
+        return self._container(name)
 
     async def takes_token(self, name: str) -> bool:
         """Tells whether storage accepts the SAS that is the credential, by listing one blob. Raises BrokerError.
@@ -92,6 +99,9 @@ class BlobStorage:
 
         return await ask(self._asking, key)
 
+    def _container(self, name: str) -> Container:
+        return Container(self._account, name, self._profile.container_url(self._account, name))
+
 
 def _checked(account: str, key: UserDelegationKey) -> SigningKey:
     for name in _KEY_FIELDS:
@@ -103,10 +113,3 @@ def _checked(account: str, key: UserDelegationKey) -> SigningKey:
         expires=datetime.fromisoformat(str(key.signed_expiry)).timestamp(),
         material=user_delegation_signer(account, key),
     )
-
-
-def _is_container_name(name: str) -> bool:
-    try:
-        return ResourceId.parse(name).container == name
-    except InvalidFieldError:
-        return False

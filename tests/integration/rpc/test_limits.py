@@ -40,7 +40,7 @@ async def test_message_over_the_cap(tmp_path: Path) -> None:
 async def test_connections_are_bounded(broker: Broker) -> None:
     """A connection has bounds, and none stays silent for the 240 s after which networks forget it."""
     options = dict(server_options(broker.settings.server, shared_port=False))
-    assert options["grpc.max_concurrent_streams"] == 256
+    assert options["grpc.max_concurrent_streams"] == 1000
     assert options["grpc.max_allowed_incoming_connections"] == 5000
     assert options["grpc.max_connection_idle_ms"] == 200_000
     assert options["grpc.max_connection_age_ms"] == 600_000

@@ -26,7 +26,7 @@ class ServerSettings(Section):
     max_connection_age_grace_seconds: Seconds = 3600.0
     # Of one process, as are the calls.
     max_connections: int = Field(default=5000, ge=1)
-    max_calls_per_connection: int = Field(default=256, ge=1)
+    max_calls_per_connection: int = Field(default=1000, ge=1)
     max_calls: int = Field(default=5000, ge=1)
     workers: int = Field(default=1, ge=1, le=64)
 

@@ -134,6 +134,8 @@ class IssuerServer:
         self.ca_file = directory / "ca.pem"
         self.signers = [Signer()]
         self.fault = ""
+        # What whoever asks has to show, as a cluster without anonymous requests demands; nothing if empty.
+        self.bearer = ""
         self.jwks_uri = f"{self.url.rstrip('/')}/openid/v1/jwks"
         self.requests: list[tuple[str, str | None]] = []
         certificate, key = make_ca(directory, "issuer CA").issue("issuer", directory)
@@ -163,6 +165,8 @@ class IssuerServer:
         kind = "application/json" if discovery else "application/jwk-set+json"
         if kind not in request.headers.get("Accept", kind):  # As strict as a Kubernetes API server.
             raise web.HTTPNotAcceptable
+        if self.bearer and request.headers.get("Authorization") != f"Bearer {self.bearer}":
+            raise web.HTTPUnauthorized
         if self.fault == "slow":
             await asyncio.sleep(30)
         if self.fault == "redirect":

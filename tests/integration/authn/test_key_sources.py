@@ -154,6 +154,17 @@ async def test_bearer_token_goes_to_the_issuer(issuer: IssuerServer, tmp_path: P
         issuer.requests.clear()
 
 
+async def test_an_issuer_that_wants_the_brokers_token(issuer: IssuerServer, tmp_path: Path) -> None:
+    """A cluster without anonymous requests answers 401 to who shows none, or another: for discovery and for keys."""
+    issuer.bearer = "fresh"
+    for options in ({}, {"jwks_uri": issuer.jwks_uri}):
+        with pytest.raises(KeySourceError, match="status 401"):
+            await source(issuer, **options).fetch()
+        file = tmp_path / f"token-{len(options)}"
+        file.write_text("fresh")
+        assert await source(issuer, bearer_token_file=file, **options).fetch()
+
+
 async def test_bearer_token_does_not_go_where_a_document_points(issuer: IssuerServer, tmp_path: Path) -> None:
     """The broker's own token is not sent to a host that only the discovery document names."""
     file = tmp_path / "token"

@@ -250,7 +250,9 @@ async def test_short_id_of_hundreds_of_accounts(tmp_path: Path) -> None:
     ],
 )
 async def test_full_url_of_another_cloud_or_account(tmp_path: Path, resource_id: str) -> None:
-    """A full URL means that host and that account; another cloud's container of the same name is not given."""
+    """A full URL means that host and that account; another cloud's container of the same name is not given, and the
+    host that was meant is named.
+    """
     profile = CloudProfile("dev", "https://login.invalid", "https://arm.invalid", "https://{account}.blob.core.invalid")
     cloud = FakeCloud({"demoaccount": ["demo"]}, profile=profile)
     clouds = {"dev": {"authority": "https://login.invalid", "blob_endpoint": profile.blob_endpoint}}
@@ -258,7 +260,12 @@ async def test_full_url_of_another_cloud_or_account(tmp_path: Path, resource_id:
         await broker.ready()
         await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
         await broker.allow()
-        assert (await refused(broker, resource_id=resource_id)).short == DENIED
+        told = await refused(broker, resource_id=resource_id)
+        if "otheraccount" in resource_id:
+            assert told.short == DENIED
+        else:
+            assert told.short == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
+            assert "expected https://demoaccount.blob.core.invalid (the cloud dev)" in told.message
         right = IssueTokenRequest(resource_id="https://demoaccount.blob.core.invalid/demo", permissions=[1])
         answer = await broker.tokens.IssueToken(right, metadata=bearer(CONSUMER_KEY))
         assert answer.resource.url == "https://demoaccount.blob.core.invalid/demo"

@@ -1,0 +1,174 @@
+"""The recipes of CONTRIBUTING.md hold: an auth method and a kind of scope are added by rows of tables."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, cast
+
+import pytest
+from azure.core.credentials import AzureNamedKeyCredential
+from azure.core.exceptions import HttpResponseError
+from azure.core.pipeline.transport import AioHttpTransport
+from azure.storage.blob import generate_blob_sas
+from azure.storage.blob.aio import BlobClient, ContainerClient
+
+from support.azure_stack import ML, AzureStack
+from support.core import CLIENT, TENANT, Replica
+from valetkey_broker.adapters.azure import AUTH_METHODS, sas
+from valetkey_broker.adapters.azure.auth_method import Access, SigningStorage
+from valetkey_broker.adapters.azure.sas import SasSigner
+from valetkey_broker.adapters.azure.transport import Network
+from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.reach_cache import ReachCache
+from valetkey_broker.connectors.registry import ConnectorRegistry, NewConnector
+from valetkey_broker.model import (
+    AzureConfig,
+    CloudProfile,
+    Connector,
+    ConnectorType,
+    Container,
+    Credential,
+    CredentialField,
+    CredentialValue,
+    Permission,
+    PermissionSet,
+    ResourceType,
+    SasRequest,
+    Scope,
+    ScopeKind,
+    Secret,
+    SigningKey,
+)
+
+OWN = "demo-zenmlartifactstore"
+
+
+@dataclass(frozen=True, slots=True)
+class _Key(CredentialValue):
+    account: str
+    key: Secret = field(repr=False)
+
+
+class _KeyAccess:
+    """Signs with the account's own key, and asks nobody for one."""
+
+    arm_credential = None
+
+    def __init__(self, connector: Connector, credential: Credential) -> None:
+        self._made_for = (connector.auth_method, credential.value)
+        self._value = cast("_Key", credential.value)
+        self.storage_credential = AzureNamedKeyCredential(self._value.account, self._value.key.reveal())
+
+    def serves(self, connector: Connector, credential: Credential) -> bool:
+        return self._made_for == (connector.auth_method, credential.value)
+
+    async def prove(self) -> None: ...
+
+    async def signing_key(self, storage: SigningStorage, starts: float, expires: float) -> SigningKey:
+        key = self._value.key.reveal()
+        return SigningKey(
+            self._value.account, starts, expires, SasSigner(self._value.account, key, {"account_key": key})
+        )
+
+
+class _ByKey:
+    """What one module in auth_methods/ holds."""
+
+    name = "test-key"
+    fields: Sequence[CredentialField] = (
+        CredentialField("account_key", secret=True, required=True, help="The key.", example="@key.txt"),
+    )
+
+    def parse(self, config: AzureConfig, secrets: Mapping[str, Secret]) -> tuple[AzureConfig, CredentialValue]:
+        return config, _Key(config.storage_account, secrets["account_key"])
+
+    def encode(self, value: CredentialValue) -> Mapping[str, str]:
+        own = cast("_Key", value)
+        return {"account": own.account, "account_key": own.key.reveal()}
+
+    def decode(self, document: Mapping[str, Any]) -> CredentialValue:
+        return _Key(str(document["account"]), Secret(str(document["account_key"])))
+
+    def access(self, connector: Connector, credential: Credential, profile: CloudProfile, network: Network) -> Access:
+        return _KeyAccess(connector, credential)
+
+
+def _request(azure: AzureStack, key: SigningKey, scope: Scope, now: int) -> SasRequest:
+    permissions = PermissionSet((Permission.READ, Permission.CREATE, Permission.WRITE))
+    return SasRequest(azure.profile, scope, permissions, now - 60, now + 600, "", "lease-1", key)
+
+
+def _transport(azure: AzureStack) -> AioHttpTransport:
+    return AioHttpTransport(use_env_settings=False, connection_verify=azure.profile.ca_file)
+
+
+async def test_an_auth_method_is_a_module_and_a_row(azure: AzureStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that only this test has is registered, stored, loaded by another replica, and signs what storage takes."""
+    monkeypatch.setitem(cast("dict[str, object]", AUTH_METHODS), _ByKey.name, _ByKey())
+    replica = Replica()
+    registry = ConnectorRegistry(
+        repository=replica.repository,
+        memory=replica.memory,
+        cloud=azure.cloud,
+        reach=ReachCache(CloudQuestions(azure.cloud, replica.repository.credential, 20), time.time, 300),
+        auth_methods=AUTH_METHODS,
+        signing_keys=lambda _connector: (),
+        profiles={"dev": azure.profile},
+        default_cloud="dev",
+        clock=time.time,
+        timeout_seconds=20,
+    )
+    new = NewConnector(
+        name="by-key",
+        type=ConnectorType.AZURE,
+        auth_method=_ByKey.name,
+        resource_type=ResourceType.BLOB_CONTAINER,
+        resource_id="",
+        azure=AzureConfig(TENANT, CLIENT, "", storage_account=ML),
+        secrets={"account_key": azure.azurite.accounts[ML]},
+    )
+    _, reach = await registry.create(new, created_by="key:ops")
+    assert [container.name for container in reach.containers] == ["demo-datasets", OWN]
+
+    other = Replica(replica.store)
+    await other.repository.load()
+    connector = other.memory.connectors["by-key"]
+    credential = await other.repository.credential(connector)
+    now = int(time.time())
+    key = await azure.cloud.signing_key(connector, credential, ML, starts=now - 900, expires=now + 3600)
+    scope = Scope.of_container(Container(ML, OWN, azure.profile.container_url(ML, OWN)))
+    token = azure.cloud.sign(_request(azure, key, scope, now))
+    async with ContainerClient(
+        azure.profile.blob_url(ML), OWN, credential=token.sas_token, transport=_transport(azure), retry_total=0
+    ) as client:
+        blob = await client.upload_blob("by-key", b"weights", overwrite=True)
+        assert await (await blob.download_blob()).readall() == b"weights"
+    assert azure.azurite.accounts[ML].reveal() not in repr((connector, credential, key, token))
+
+
+def _blob_sas(scope: Scope, **arguments: Any) -> str:
+    return cast("str", generate_blob_sas(scope.account, scope.container, scope.path, **arguments))
+
+
+async def test_a_kind_of_scope_is_signed_by_a_row(azure: AzureStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kind that only this test can sign lets its bearer have that blob, and no other."""
+    monkeypatch.setitem(cast("dict[ScopeKind, object]", sas._SDK), ScopeKind.BLOB, _blob_sas)
+    now = int(time.time())
+    key = azure.azurite.accounts[ML].reveal()
+    signing = SigningKey(ML, now - 900, now + 3600, SasSigner(ML, key, {"account_key": key}))
+    url = azure.profile.container_url(ML, OWN)
+    scope = Scope(ScopeKind.BLOB, ResourceType.BLOB_CONTAINER, ML, OWN, "models/one", f"{url}/models/one")
+    token = azure.cloud.sign(_request(azure, signing, scope, now)).sas_token
+    assert "sr=b" in token
+
+    async def write(name: str) -> None:
+        async with BlobClient(
+            azure.profile.blob_url(ML), OWN, name, credential=token, transport=_transport(azure), retry_total=0
+        ) as client:
+            await client.upload_blob(b"weights", overwrite=True)
+
+    await write("models/one")
+    with pytest.raises(HttpResponseError) as caught:
+        await write("models/two")
+    assert caught.value.status_code == HTTPStatus.FORBIDDEN

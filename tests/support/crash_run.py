@@ -43,6 +43,7 @@ async def _run(arguments: argparse.Namespace, directory: Path) -> int:
     bao = await start_openbao(directory / "openbao", authority)
     seconds: list[float] = []
     outcomes: Counter[str] = Counter()
+    later: Child | None = None
     try:
         url = f"sqlite:///{directory}/ledger.db"
         async with open_ledger(url) as ledger, Relay(bao.address, bao.ca_file, certificate, key) as relay:
@@ -53,7 +54,8 @@ async def _run(arguments: argparse.Namespace, directory: Path) -> int:
                 await watcher.watch()
             for number in range(arguments.kills):
                 name = random.choice(sorted(BY_NAME))  # noqa: S311 (which one matters to nobody)
-                child = Child(slowed, url, directory)
+                # The next one gets ready meanwhile.
+                child, later = later or Child(slowed, url, directory), Child(slowed, url, directory)
                 outcome, took = await _kill(name, watchers, child, 0.15 + 12 * arguments.delay)
                 outcomes[f"{name}: {outcome}"] += 1
                 seconds.append(took)
@@ -64,6 +66,8 @@ async def _run(arguments: argparse.Namespace, directory: Path) -> int:
             for watcher in watchers:
                 await watcher.close()
     finally:
+        if later is not None:
+            later.kill()
         await bao.stop()
     sys.stdout.write("\n" + "".join(f"  {outcome:32} {count}\n" for outcome, count in sorted(outcomes.items())))
     sys.stdout.write(

@@ -48,7 +48,8 @@ class StateMirror:
 
         self._intake = Intake(memory, auth_methods, gone)
         self._seen = NONE
-        self._loaded = False
+        self.loaded = False
+        """Whether everything was read once."""
         self._begun = 0
         self._under_way: set[int] = set()
         self._taken: dict[str, int] = {}  # path → the reading it was taken from, while an earlier one is under way
@@ -77,7 +78,7 @@ class StateMirror:
             ]
             changed += [(path, None) for path in self._intake.paths().difference(paths)]
             await self._take(changed, number)
-        self._loaded = True
+        self.loaded = True
         self._credentials.read_ahead(anew=True)
         self._advance(generation)
 
@@ -88,7 +89,7 @@ class StateMirror:
         """
         generation, _ = await read_generation(self._store)
         self._observe(generation)
-        changed = generation.since(self._seen.counter) if self._loaded else None
+        changed = generation.since(self._seen.counter) if self.loaded else None
         if changed is None:
             await self.load()
             return

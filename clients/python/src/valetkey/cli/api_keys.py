@@ -109,6 +109,7 @@ def revoke(
         screen.json({"revoked": name})
     else:
         screen.line(f"Revoked API key `{name}`.")
+        screen.note(consequences.REMOVED)
 
 
 def _expiry(ttl: str, screen: Screen) -> datetime:

@@ -168,6 +168,7 @@ def delete(
         screen.json({"deleted": name})
     else:
         screen.line(f"Deleted service connector `{name}`.")
+        screen.note(consequences.REMOVED)
 
 
 @app.command()

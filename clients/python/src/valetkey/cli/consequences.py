@@ -69,3 +69,10 @@ def _names(found: Iterable[str]) -> str:
     names = list(found)
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
+
+
+REMOVED = (
+    "brokers that reach Vault honour it for 5 s at most; one that is cut off from Vault may do so until its "
+    "vault.max_stale_seconds are over"
+)
+"""What to tell whoever has removed something: how soon that counts everywhere."""

@@ -171,6 +171,7 @@ def delete(
         screen.json({"deleted": name})
     else:
         screen.line(f"Deleted grant `{name}`.")
+        screen.note(consequences.REMOVED)
 
 
 @app.command()

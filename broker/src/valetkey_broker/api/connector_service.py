@@ -10,10 +10,9 @@ from valetkey_broker.api.convert import (
     CONNECTOR_TYPES,
     RESOURCE_TYPES,
     connector_message,
-    resource_messages,
 )
 from valetkey_broker.api.paging import page
-from valetkey_broker.api.resource_pages import bounded
+from valetkey_broker.api.resource_pages import shown_resources
 from valetkey_broker.connectors.registry import ConnectorRegistry, NewConnector
 from valetkey_broker.model import AzureConfig, Secret
 from valetkey_broker.rpc.call import caller
@@ -44,7 +43,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
             secrets={field.name: Secret(value) for field, value in request.azure_secret.ListFields()},
         )
         connector, reach = await self._registry.create(new, created_by=caller().name)
-        shown, left_out = bounded(resource_messages(reach.containers))
+        shown, left_out = shown_resources(reach.containers)
         return pb.CreateConnectorResponse(
             connector=connector_message(connector),
             resources=shown,
@@ -89,7 +88,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
         """Says what a stored connector reaches."""
         _ = context
         reach = await self._registry.verify(request.name)
-        shown, left_out = bounded(resource_messages(reach.containers))
+        shown, left_out = shown_resources(reach.containers)
         return pb.VerifyConnectorResponse(
             resources=shown, account_errors=account_error_messages(reach.errors), left_out=left_out
         )

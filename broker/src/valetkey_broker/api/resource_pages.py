@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from valetkey.v1 import common_pb2
 from valetkey.v1 import resource_service_pb2 as pb
-from valetkey_broker.model import InvalidFieldError
+from valetkey_broker.api.convert import resource_messages
+from valetkey_broker.model import Container, InvalidFieldError
 
 _DEFAULT = _MOST = 5000
 # Half of what a message may have: names, errors and what surrounds the resources come on top.
@@ -52,6 +53,12 @@ def bounded(resources: Sequence[common_pb2.Resource]) -> tuple[Sequence[common_p
     """Returns as many resources as an answer without pages may hold, and how many were left out."""
     fitting, _, _ = _fitting(resources, _MOST, _MOST_BYTES)
     return fitting, len(resources) - len(fitting)
+
+
+def shown_resources(containers: Sequence[Container]) -> tuple[Sequence[common_pb2.Resource], int]:
+    """Returns messages of as many containers as an answer without pages may hold, and how many were left out."""
+    shown, _ = bounded(resource_messages(containers[:_MOST]))
+    return shown, len(containers) - len(shown)
 
 
 def _fitting(

@@ -2,12 +2,13 @@
 
 import grpc.aio
 
+from valetkey.v1 import common_pb2, resource_service_pb2_grpc
 from valetkey.v1 import resource_service_pb2 as pb
-from valetkey.v1 import resource_service_pb2_grpc
 from valetkey_broker.api.account_errors import account_error_messages
 from valetkey_broker.api.convert import CONNECTOR_TYPES, RESOURCE_TYPES, resource_message
 from valetkey_broker.api.resource_pages import resource_page
 from valetkey_broker.authz.policy import Policy, Visible, serves
+from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.connectors.registry import ConnectorReach, ConnectorRegistry
 from valetkey_broker.model import ResourceId, Role, check_name
 from valetkey_broker.rpc.call import caller, current_call
@@ -48,19 +49,21 @@ class ResourceService(resource_service_pb2_grpc.ResourceServiceServicer):
         reached = await self._registry.reach(
             connectors, only, lambda connector, container: bool(visible.scopes(connector, ResourceId(container.name)))
         )
-        entries = [_message(reach, visible, only) for reach in reached]
+        entries = [await _message(reach, visible, only) for reach in reached]
         shown, token = resource_page(entries, request.page_size, request.page_token)
         return pb.ListResourcesResponse(connectors=shown, next_page_token=token)
 
 
-def _message(reach: ConnectorReach, visible: Visible, only: ResourceId | None) -> pb.ConnectorResources:
+async def _message(reach: ConnectorReach, visible: Visible, only: ResourceId | None) -> pb.ConnectorResources:
     connector = reach.connector
     prefix = only.prefix if only else ""
-    resources = [
-        resource_message(container, scope)
-        for container in reach.containers
-        for scope in visible.scopes(connector, ResourceId(container.name, prefix))
-    ]
+    resources: list[common_pb2.Resource] = []
+    async for some in slices(reach.containers):
+        resources += [
+            resource_message(container, scope)
+            for container in some
+            for scope in visible.scopes(connector, ResourceId(container.name, prefix))
+        ]
     message = pb.ConnectorResources(
         connector_uid=connector.uid,
         connector=connector.name,

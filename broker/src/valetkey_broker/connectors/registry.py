@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.connectors.cloud_questions import CloudQuestions
 from valetkey_broker.connectors.outcome import AccountError, Reach
 from valetkey_broker.connectors.reach_cache import ReachCache
@@ -160,8 +161,10 @@ class ConnectorRegistry:
                     reach = await self._reach.reach(connector)
                 except BrokerError as error:
                     return ConnectorReach(connector, (), error=error)
-            seen = [c for c in reach.containers if may_see(connector, c)]
-            wanted = [c for c in seen if only is None or self._means(only, connector, c)]
+            wanted: list[Container] = []
+            async for some in slices(reach.containers):
+                seen = [c for c in some if may_see(connector, c)]
+                wanted += [c for c in seen if only is None or self._means(only, connector, c)]
             return ConnectorReach(connector, wanted, reach.errors)
 
         return await asyncio.gather(*(ask(connector) for connector in connectors))

@@ -23,6 +23,7 @@ _BATCHES_AT_ONCE = 3
 _TAKEN_AT_ONCE = 50
 # How long a gentle reading rests, beside how long it reads.
 _REST = 3.0
+_LONGEST_REST_SECONDS = 0.05
 
 
 class StateMirror:
@@ -140,7 +141,7 @@ class StateMirror:
                     yield path, self._intake.decode(path, document)
                 await asyncio.sleep(0)
             if gently:
-                await asyncio.sleep(_REST * (time.monotonic() - started))
+                await asyncio.sleep(min(_REST * (time.monotonic() - started), _LONGEST_REST_SECONDS))
 
     async def _take(self, read: Iterable[tuple[str, Kept | None]], number: int) -> None:
         for count, (path, kept) in enumerate(read, start=1):

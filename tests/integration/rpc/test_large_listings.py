@@ -48,7 +48,7 @@ async def test_nothing_vanishes_from_a_large_listing(
     assert [resource.resource_id for resource in found["small"].resources] == ["az://demo"]
     assert "no storage account lostaccount" in str(found["lost"].error)
     assert found["large"].error is None
-    assert made >= len(MANY)
+    assert len(MANY) <= made <= len(MANY) + 50  # One more for each row and page, and none twice.
     assert turns.most <= 2 * SLICE  # Rows of several connectors may meet in one turn.
 
 

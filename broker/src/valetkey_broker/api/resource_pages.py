@@ -9,12 +9,12 @@ from valetkey.v1 import resource_service_pb2 as pb
 from valetkey_broker.api.convert import resource_messages
 from valetkey_broker.model import Container, InvalidFieldError
 
-_DEFAULT = _MOST = 5000
+MOST_RESOURCES = 5000
 # Half of what a message may have: names, errors and what surrounds the resources come on top.
 _MOST_BYTES = 2 * 1024 * 1024
 _OVERHEAD_BYTES = 8
 
-_Place = tuple[str, str, str]  # connector, account, resource id
+Place = tuple[str, str, str]  # connector, account, resource id
 
 
 def resource_page(
@@ -26,9 +26,9 @@ def resource_page(
     one, without its errors.
     """
     if size < 0:
-        raise InvalidFieldError("page_size", f"is {size}", f"1 to {_MOST}, or nothing for {_DEFAULT}")
-    last = _decoded(token) if token else None
-    left, room = min(size or _DEFAULT, _MOST), _MOST_BYTES
+        raise InvalidFieldError("page_size", f"is {size}", f"1 to {MOST_RESOURCES}, or nothing for {MOST_RESOURCES}")
+    last = place_of(token)
+    left, room = min(size or MOST_RESOURCES, MOST_RESOURCES), _MOST_BYTES
     page: list[pb.ConnectorResources] = []
     for entry in sorted(entries, key=lambda entry: entry.connector):
         began = last is not None and entry.connector == last[0]
@@ -49,15 +49,28 @@ def resource_page(
     return page, ""
 
 
+def place_of(token: str) -> Place | None:
+    """Returns where the page before ended; None for the first page. Raises InvalidFieldError."""
+    if not token:
+        return None
+    try:
+        connector, account, resource_id = base64.b64decode(token, altchars=b"-_", validate=True).decode().split("\0")
+    except (binascii.Error, ValueError):
+        raise InvalidFieldError(
+            "page_token", "was not made by this broker", "next_page_token of the page before"
+        ) from None
+    return connector, account, resource_id
+
+
 def bounded(resources: Sequence[common_pb2.Resource]) -> tuple[Sequence[common_pb2.Resource], int]:
     """Returns as many resources as an answer without pages may hold, and how many were left out."""
-    fitting, _, _ = _fitting(resources, _MOST, _MOST_BYTES)
+    fitting, _, _ = _fitting(resources, MOST_RESOURCES, _MOST_BYTES)
     return fitting, len(resources) - len(fitting)
 
 
 def shown_resources(containers: Sequence[Container]) -> tuple[Sequence[common_pb2.Resource], int]:
     """Returns messages of as many containers as an answer without pages may hold, and how many were left out."""
-    shown, _ = bounded(resource_messages(containers[:_MOST]))
+    shown, _ = bounded(resource_messages(containers[:MOST_RESOURCES]))
     return shown, len(containers) - len(shown)
 
 
@@ -97,15 +110,5 @@ def _place_in_entry(resource: common_pb2.Resource) -> tuple[str, str]:
     return resource.account, resource.resource_id
 
 
-def _encoded(place: _Place | None) -> str:
+def _encoded(place: Place | None) -> str:
     return base64.urlsafe_b64encode("\0".join(place or ("", "", "")).encode()).decode("ascii")
-
-
-def _decoded(token: str) -> _Place:
-    try:
-        connector, account, resource_id = base64.b64decode(token, altchars=b"-_", validate=True).decode().split("\0")
-    except (binascii.Error, ValueError):
-        raise InvalidFieldError(
-            "page_token", "was not made by this broker", "next_page_token of the page before"
-        ) from None
-    return connector, account, resource_id

@@ -1,19 +1,24 @@
 """ResourceService: what can I reach?"""
 
+from bisect import bisect_right
+from collections.abc import Sequence
+from operator import itemgetter
+
 import grpc.aio
 
 from valetkey.v1 import common_pb2, resource_service_pb2_grpc
 from valetkey.v1 import resource_service_pb2 as pb
 from valetkey_broker.api.account_errors import account_error_messages
 from valetkey_broker.api.convert import CONNECTOR_TYPES, RESOURCE_TYPES, resource_message
-from valetkey_broker.api.resource_pages import resource_page
+from valetkey_broker.api.resource_pages import MOST_RESOURCES, Place, place_of, resource_page
 from valetkey_broker.authz.policy import Policy, Visible, serves
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.connectors.registry import ConnectorReach, ConnectorRegistry
-from valetkey_broker.model import ResourceId, Role, check_name
+from valetkey_broker.model import Container, ResourceId, Role, check_name
 from valetkey_broker.rpc.call import caller, current_call
 from valetkey_broker.rpc.error_status import detail, told_to
 
+_PLACE = itemgetter(0, 1)  # The order of pages: account, resource id.
 # Consumers learn that something is missing, not of which accounts there are.
 _MAY_SEE_ACCOUNTS = (Role.ADMIN, Role.OPERATOR, Role.VIEWER)
 
@@ -49,21 +54,39 @@ class ResourceService(resource_service_pb2_grpc.ResourceServiceServicer):
         reached = await self._registry.reach(
             connectors, only, lambda connector, container: bool(visible.scopes(connector, ResourceId(container.name)))
         )
-        entries = [await _message(reach, visible, only) for reach in reached]
+        after = place_of(request.page_token)
+        entries = [_message(reach, await _resources(reach, visible, only, after)) for reach in reached]
         shown, token = resource_page(entries, request.page_size, request.page_token)
         return pb.ListResourcesResponse(connectors=shown, next_page_token=token)
 
 
-async def _message(reach: ConnectorReach, visible: Visible, only: ResourceId | None) -> pb.ConnectorResources:
+async def _resources(
+    reach: ConnectorReach, visible: Visible, only: ResourceId | None, after: Place | None
+) -> list[common_pb2.Resource]:
+    """Returns as many resources of a connector as a page that begins `after` can need, and one more to tell of others.
+
+    Messages are dear, so that no others are made; and whoever else is served gets a turn after some of them.
+    """
     connector = reach.connector
-    prefix = only.prefix if only else ""
-    resources: list[common_pb2.Resource] = []
+    if after is not None and connector.name < after[0]:
+        return []  # Earlier pages had it.
+    rows: list[tuple[str, str, Container, str]] = []
     async for some in slices(reach.containers):
-        resources += [
-            resource_message(container, scope)
+        rows += [
+            (container.account, str(ResourceId(container.name, scope)), container, scope)
             for container in some
-            for scope in visible.scopes(connector, ResourceId(container.name, prefix))
+            for scope in visible.scopes(connector, ResourceId(container.name, only.prefix if only else ""))
         ]
+    rows.sort(key=_PLACE)
+    start = bisect_right(rows, after[1:], key=_PLACE) if after is not None and connector.name == after[0] else 0
+    resources: list[common_pb2.Resource] = []
+    async for few in slices(rows[start : start + MOST_RESOURCES + 1]):
+        resources += [resource_message(container, scope) for _, _, container, scope in few]
+    return resources
+
+
+def _message(reach: ConnectorReach, resources: Sequence[common_pb2.Resource]) -> pb.ConnectorResources:
+    connector = reach.connector
     message = pb.ConnectorResources(
         connector_uid=connector.uid,
         connector=connector.name,

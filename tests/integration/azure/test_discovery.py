@@ -15,7 +15,7 @@ from support.azure_stack import (
 )
 from support.fault_proxy import lists_containers
 from support.listing import all_containers
-from valetkey_broker.adapters.azure import AzureCloud
+from valetkey_broker.adapters.azure import AzureCloud, account_pages
 from valetkey_broker.connectors.cloud_questions import CloudQuestions
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError, Reason
@@ -127,3 +127,23 @@ async def test_a_cloud_that_is_no_longer_defined(azure: AzureStack) -> None:
         await azure.cloud.log_in(make_connector(cloud="gone-cloud"), make_credential())
     assert caught.value.reason is Reason.INVALID_FIELD
     assert caught.value.metadata["field"] == "azure.cloud"
+
+
+async def test_hundreds_of_accounts_are_found_by_name_and_kind(
+    azure: AzureStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 accounts are found over all pages, and the SDK is handed nothing of them but what is looked at."""
+    for number in range(200):
+        azure.control_plane.add_account(f"account{number:03}")
+    azure.control_plane.page_size = 60
+    handed: set[str] = set()
+    body = account_pages._Short.body
+
+    def noted(self: account_pages._Short) -> bytes:
+        handed.update(*(each.keys() for each in self.json()["value"]))
+        return body(self)
+
+    monkeypatch.setattr(account_pages._Short, "body", noted)
+    search = await azure.cloud.find_accounts(make_connector(), make_credential())
+    assert list(search.accounts) == sorted([LOGS, ML, *(f"account{number:03}" for number in range(200))])
+    assert handed == {"name", "kind"}

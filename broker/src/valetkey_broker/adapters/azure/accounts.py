@@ -4,6 +4,7 @@ import asyncio
 from importlib import import_module
 from typing import Any
 
+from valetkey_broker.adapters.azure.account_pages import AccountPages
 from valetkey_broker.adapters.azure.entra import arm_scope
 from valetkey_broker.adapters.azure.errors import Asking, ask
 from valetkey_broker.adapters.azure.fan_out import outcomes
@@ -70,7 +71,8 @@ async def _in_subscription(
     from azure.mgmt.storage.aio import StorageManagementClient  # noqa: PLC0415 (see find_accounts)
 
     async def names() -> set[str]:
-        operations = StorageManagementClient(credential, subscription, **options).storage_accounts
+        short = {**options, "transport": AccountPages(options["transport"])}
+        operations = StorageManagementClient(credential, subscription, **short).storage_accounts
         pages = operations.list_by_resource_group(resource_group) if resource_group else operations.list()
         return {str(found.name) async for found in pages if found.kind not in _WITHOUT_BLOBS}
 

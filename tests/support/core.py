@@ -29,10 +29,10 @@ from valetkey_broker.model import (
     Secret,
     api_key_digest,
 )
+from valetkey_broker.state.change_writer import OnSettled
 from valetkey_broker.state.intent import Intent
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
-from valetkey_broker.state.writes import OnSettled
 
 TENANT = "11111111-1111-4111-8111-111111111111"
 CLIENT = "22222222-2222-4222-8222-222222222222"

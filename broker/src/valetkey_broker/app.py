@@ -24,13 +24,13 @@ from valetkey_broker.authz.explain import Explainer
 from valetkey_broker.authz.grant_admin import GrantAdmin
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.concurrency.first_of import first_of
-from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry
-from valetkey_broker.issuing.choose import ConnectorChooser
+from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.signing_keys import SigningKeys
-from valetkey_broker.issuing.watch import TokenWatcher
+from valetkey_broker.issuing.token_stream import TokenWatcher
 from valetkey_broker.ledger import SqlLedger
 from valetkey_broker.limits import Slots, Throttle
 from valetkey_broker.limits.open_files import raise_open_files
@@ -109,7 +109,7 @@ async def open_core(
             abandoned_seconds=max(_LEAST_ABANDONED_SECONDS, 0.8 * settings.vault.poll_seconds),
         )
         closing.push_async_callback(repository.close)
-        questions = CloudQuestions(cloud, repository.credential, issuing.cloud_timeout_seconds)
+        questions = CloudClient(cloud, repository.credential, issuing.cloud_timeout_seconds)
         keys = SigningKeys(
             questions=questions,
             clock=clock,

@@ -16,7 +16,7 @@ from support.azure_stack import (
 from support.fault_proxy import lists_containers
 from support.listing import all_containers
 from valetkey_broker.adapters.azure import AzureCloud, account_pages
-from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Connector, Credential
@@ -66,7 +66,7 @@ async def test_refused_accounts_stand_beside_the_others(azure: AzureStack) -> No
     async def given(_connector: Connector) -> Credential:
         return credential
 
-    reach = await ReachCache(CloudQuestions(azure.cloud, given, 20), time.time, 300).reach(connector)
+    reach = await ReachCache(CloudClient(azure.cloud, given, 20), time.time, 300).reach(connector)
     assert {container.account for container in reach.containers} == {ML}
     ((account, error),) = [(each.account, each.error) for each in reach.errors]
     assert (account, error.reason) == (LOGS, Reason.CLOUD_PERMISSION_MISSING)

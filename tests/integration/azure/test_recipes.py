@@ -19,7 +19,7 @@ from valetkey_broker.adapters.azure import AUTH_METHODS, sas
 from valetkey_broker.adapters.azure.auth_method import Access, SigningStorage
 from valetkey_broker.adapters.azure.sas import SasSigner
 from valetkey_broker.adapters.azure.transport import Network
-from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry, NewConnector
 from valetkey_broker.model import (
@@ -111,7 +111,7 @@ async def test_an_auth_method_is_a_module_and_a_row(azure: AzureStack, monkeypat
         repository=replica.repository,
         memory=replica.memory,
         cloud=azure.cloud,
-        reach=ReachCache(CloudQuestions(azure.cloud, replica.repository.credential, 20), time.time, 300),
+        reach=ReachCache(CloudClient(azure.cloud, replica.repository.credential, 20), time.time, 300),
         auth_methods=AUTH_METHODS,
         signing_keys=lambda _connector: (),
         profiles={"dev": azure.profile},

@@ -24,7 +24,7 @@ from support.wire import Failure, Log, eventually, failure
 from valetkey.v1.connector_service_pb2 import VerifyConnectorRequest
 from valetkey.v1.resource_service_pb2 import ListResourcesRequest
 from valetkey.v1.token_service_pb2 import IssueTokenRequest, WatchTokenRequest
-from valetkey_broker.adapters.azure.remedies import log_in_refused, not_allowed
+from valetkey_broker.adapters.azure.error_advice import log_in_refused, not_allowed
 from valetkey_broker.adapters.vault.errors import unavailable
 from valetkey_broker.errors import BrokerError, Reason, cloud_undefined, discovery_unsupported
 

@@ -15,8 +15,8 @@ from valetkey_broker.api.methods import METHODS
 from valetkey_broker.authn.authenticator import build_authenticator
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.limits.throttle import Throttle
-from valetkey_broker.rpc.call import caller
 from valetkey_broker.rpc.call_recorder import Recorder
+from valetkey_broker.rpc.current_call import caller
 from valetkey_broker.rpc.guard import Guard
 from valetkey_broker.settings import AuthnSettings, LimitsSettings
 from valetkey_broker.state.codec import decode_api_key

@@ -11,8 +11,8 @@ from valetkey.v1 import api_key_service_pb2 as keys_pb
 from valetkey.v1 import common_pb2
 from valetkey.v1 import connector_service_pb2 as connectors_pb
 from valetkey.v1 import grant_service_pb2 as grants_pb
+from valetkey_broker.api.change_summaries import api_key_summary, connector_summary, grant_summary
 from valetkey_broker.api.methods import METHODS
-from valetkey_broker.api.summaries import api_key_summary, connector_summary, grant_summary
 from valetkey_broker.model import details_of
 
 

@@ -149,9 +149,10 @@ DEEP = "<EnumerationResults>" + "<a>" * 100_000
         ("", "not XML"),
         ("<EnumerationResults><Containers><Container>", "not XML"),
         (page(["x" * 5000]).decode("utf-8-sig"), "too long"),
-        (f"<EnumerationResults><!--{'x' * 17_000_000}", "too large"),
+        (f"<EnumerationResults><!--{'x' * 1_000_000}", "tag or comment"),
+        ("<EnumerationResults>" + "<!-- -->" * 2_200_000, "page of the listing is too large"),
     ],
-    ids=["laughs", "file", "deep", "portal", "no XML", "empty", "cut", "name", "large"],
+    ids=["laughs", "file", "deep", "portal", "no XML", "empty", "cut", "name", "endless comment", "large"],
 )
 async def test_what_is_no_listing_is_not_read_on(body: str, why: str) -> None:
     """Whatever stands where storage should be makes an error, not work."""

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from support.core import NOW, PROFILE, FakeClock, credential_of, make_connector
 from support.fake_cloud import FakeCloud
-from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Connector, Container, Credential
@@ -24,7 +24,7 @@ class Reaching:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.cloud = FakeCloud({"acc": ["demo", "models"], "other": ["demo"]}, profile=PROFILE)
-        self.cache = ReachCache(CloudQuestions(self.cloud, credential_of, 0.3), self.clock, 300)
+        self.cache = ReachCache(CloudClient(self.cloud, credential_of, 0.3), self.clock, 300)
 
     @property
     def listings(self) -> int:
@@ -231,7 +231,7 @@ async def test_an_account_that_hangs_does_not_hold_up_who_found_theirs(reaching:
         return await ask(connector, credential, account)
 
     reaching.cloud.list_containers = hang  # type: ignore[method-assign]
-    patient = ReachCache(CloudQuestions(reaching.cloud, credential_of, 30), reaching.clock, 300, straggler_seconds=0.05)
+    patient = ReachCache(CloudClient(reaching.cloud, credential_of, 30), reaching.clock, 300, straggler_seconds=0.05)
     async with asyncio.timeout(10):
         assert [each.account for each in (await patient.find(_ONE, "models")).containers] == ["acc"]
     hanging.set()
@@ -300,7 +300,7 @@ async def test_the_work_of_a_sweep_grows_with_its_accounts() -> None:
         cloud = FakeCloud(
             {f"acc{n:03}": [f"c{n:03}-{m:02}" for m in range(50)] for n in range(accounts)}, profile=PROFILE
         )
-        cache = ReachCache(CloudQuestions(cloud, credential_of, 30), FakeClock(), 300)
+        cache = ReachCache(CloudClient(cloud, credential_of, 30), FakeClock(), 300)
         count = 0
 
         def counted(_frame: object, event: str, _argument: object) -> None:

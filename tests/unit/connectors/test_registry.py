@@ -11,7 +11,7 @@ from support.fake_cloud import FakeCloud
 from support.fake_store import FakeStateStore
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
-from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry, NewConnector
 from valetkey_broker.errors import BrokerError, Reason
@@ -45,7 +45,7 @@ class Registry:
             repository=self.replica.repository,
             memory=self.replica.memory,
             cloud=self.cloud,
-            reach=ReachCache(CloudQuestions(self.cloud, self.replica.repository.credential, 0.5), FakeClock(), 300),
+            reach=ReachCache(CloudClient(self.cloud, self.replica.repository.credential, 0.5), FakeClock(), 300),
             auth_methods=AUTH_METHODS,
             signing_keys=lambda _connector: self.held,
             profiles=PROFILES,

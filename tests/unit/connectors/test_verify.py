@@ -4,8 +4,8 @@ import pytest
 
 from support.core import NOW, PROFILE, FakeClock, credential_of, make_connector
 from support.fake_cloud import FakeCloud
-from valetkey_broker.connectors.cloud_questions import CloudQuestions
-from valetkey_broker.connectors.outcome import Reach, own_container
+from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.connectors.reach import Reach, own_container
 from valetkey_broker.connectors.verify import pinned, verify
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Connector, Container, Credential, ResourceId, SigningKey
@@ -32,7 +32,7 @@ def _cloud(*closed: str) -> PartlyClosedCloud:
 
 
 async def _verify(cloud: FakeCloud, connector: Connector) -> Reach:
-    return await verify(CloudQuestions(cloud, credential_of, 1), FakeClock(), connector)
+    return await verify(CloudClient(cloud, credential_of, 1), FakeClock(), connector)
 
 
 def _urls(reach: Reach) -> list[str]:

@@ -7,10 +7,10 @@ import pytest_asyncio
 
 from support.core import PROFILE, PROFILES, FakeClock, credential_of, make_connector, principal
 from support.fake_cloud import FakeCloud
-from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.issuing.choose import Choice, ConnectorChooser
+from valetkey_broker.issuing.connector_choice import Choice, ConnectorChooser
 from valetkey_broker.model import Connector, Container, Credential, ResourceId
 from valetkey_broker.ports import AccountSearch
 
@@ -29,7 +29,7 @@ class Chooser:
 
     def __init__(self) -> None:
         self.cloud = BoundCloud({"one": ["demo", "models"], "two": ["demo"]}, profile=PROFILE)
-        self.reach = ReachCache(CloudQuestions(self.cloud, credential_of, 1), FakeClock(), 300)
+        self.reach = ReachCache(CloudClient(self.cloud, credential_of, 1), FakeClock(), 300)
         self.chooser = ConnectorChooser(PROFILES, self.reach)
 
     async def choose(self, resource: str, *connectors: Connector) -> Choice:

@@ -23,13 +23,13 @@ from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger
 from valetkey_broker.authz.explain import Explainer, Explanation, Question
 from valetkey_broker.authz.policy import Policy
-from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.issuing.choose import ConnectorChooser
+from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.issuer import Issuer
-from valetkey_broker.issuing.request import TokenRequest
 from valetkey_broker.issuing.signing_keys import SigningKeys
+from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.model import Lease, Permission, PermissionSet, Principal, Role, Standing
 from valetkey_broker.settings import IssuingSettings
 from valetkey_broker.state.memory import Memory
@@ -100,7 +100,7 @@ class World:
         """Returns the token, or why there is none."""
         containers = ["demo", "models", "ml-a", "$web"]
         cloud = FakeCloud({"acc": containers}, profile=PROFILE)
-        questions = CloudQuestions(cloud, credential_of, 20)
+        questions = CloudClient(cloud, credential_of, 20)
         keys = SigningKeys(questions=questions, clock=self.clock, key_seconds=24 * 3600, skew_seconds=900)
         reach = ReachCache(questions, self.clock, 1e6)
         issuer = Issuer(

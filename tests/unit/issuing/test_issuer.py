@@ -30,13 +30,13 @@ from valetkey_broker.adapters.azure.auth_methods.service_principal import Client
 from valetkey_broker.authn.api_key_verifier import ApiKeyVerifier
 from valetkey_broker.authn.roles import RoleBindings
 from valetkey_broker.authz.policy import Policy
-from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.issuing.choose import ConnectorChooser
+from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.issuer import Issuer
-from valetkey_broker.issuing.request import TokenRequest
 from valetkey_broker.issuing.signing_keys import SigningKeys
+from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.model import (
     Event,
     EventKind,
@@ -68,12 +68,12 @@ class Issuing:
         self.policy = Policy(self.replica.memory, self.clock)
         credential = self.replica.repository.credential
         self.keys = SigningKeys(
-            questions=CloudQuestions(self.cloud, credential, 1),
+            questions=CloudClient(self.cloud, credential, 1),
             clock=self.clock,
             key_seconds=24 * 3600,
             skew_seconds=900,
         )
-        self.reach = ReachCache(CloudQuestions(self.cloud, credential, 1), self.clock, 300)
+        self.reach = ReachCache(CloudClient(self.cloud, credential, 1), self.clock, 300)
         self.issuer = Issuer(
             memory=self.replica.memory,
             policy=self.policy,

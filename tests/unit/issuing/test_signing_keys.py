@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from support.core import NOW, PROFILE, FakeClock, credential_of, make_connector
 from support.fake_cloud import FakeCloud
-from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.issuing.signing_keys import SigningKeys
 
@@ -26,7 +26,7 @@ class Keys:
         self.clock = FakeClock()
         self.cloud = FakeCloud({"acc": ["demo"], "other": ["demo"]}, profile=PROFILE)
         self.keys = SigningKeys(
-            questions=CloudQuestions(self.cloud, credential_of, 0.3),
+            questions=CloudClient(self.cloud, credential_of, 0.3),
             clock=self.clock,
             key_seconds=int(key_seconds),
             skew_seconds=900,
@@ -305,7 +305,7 @@ async def test_close_ends_what_is_under_way(keys: Keys) -> None:
 async def test_tokens_as_long_as_the_key_do_not_ask_for_a_key_each(keys: Keys) -> None:
     """A token gets the key's remaining life where that is a good part of what was asked for."""
     lenient = SigningKeys(
-        questions=CloudQuestions(keys.cloud, credential_of, 0.3),
+        questions=CloudClient(keys.cloud, credential_of, 0.3),
         clock=keys.clock,
         key_seconds=int(_DAY),
         skew_seconds=900,

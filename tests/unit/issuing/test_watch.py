@@ -23,14 +23,14 @@ from support.core import (
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger, ledger_down
 from valetkey_broker.authz.policy import Policy
-from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.issuing.choose import ConnectorChooser
+from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.issuer import Issuer
-from valetkey_broker.issuing.request import TokenRequest
 from valetkey_broker.issuing.signing_keys import SigningKeys
-from valetkey_broker.issuing.watch import EndReason, TokenWatcher
+from valetkey_broker.issuing.token_request import TokenRequest
+from valetkey_broker.issuing.token_stream import EndReason, TokenWatcher
 from valetkey_broker.model import InvalidFieldError, Lease, Permission, PermissionSet, Principal, ResourceId, Standing
 from valetkey_broker.settings import IssuingSettings
 
@@ -52,7 +52,7 @@ class World:
         self.closed_to: BrokerError | None = None
         self.admitted = 0
         policy = Policy(self.memory, self.clock)
-        questions = CloudQuestions(self.cloud, credential_of, 20)
+        questions = CloudClient(self.cloud, credential_of, 20)
         self.keys = SigningKeys(questions=questions, clock=self.clock, key_seconds=24 * 3600, skew_seconds=900)
         self.reach = ReachCache(questions, self.clock, 1e6)
         issuer = Issuer(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from valetkey_broker.rpc.call import request_id_of
+from valetkey_broker.rpc.current_call import request_id_of
 
 
 @pytest.mark.parametrize("given", ["a", "0af7651916cd43dd8448eb211c80319c", "run-7.step_2", "x" * 64])

@@ -11,8 +11,8 @@ from support.core import PLANTED, Replica
 from support.crashes import CHANGES, CONNECTOR, Change, check_whole, die_during, knows, repeat
 from support.fake_store import FakeStateStore
 from valetkey_broker.ports import StateStore
+from valetkey_broker.state.change_kinds import KINDS
 from valetkey_broker.state.generation import read_generation
-from valetkey_broker.state.kinds import KINDS
 
 _MOST_WRITES = 6
 _BOUNDARIES = pytest.mark.parametrize(

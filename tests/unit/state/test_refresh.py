@@ -14,7 +14,7 @@ from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Secret
 from valetkey_broker.state.codec import encode_grant
 from valetkey_broker.state.generation import JOURNAL_LENGTH, PATH, Generation, read_generation
-from valetkey_broker.state.journal import Journal
+from valetkey_broker.state.generation_writer import Journal
 
 _AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "away", {"cause": "sealed"})
 

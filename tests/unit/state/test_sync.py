@@ -13,7 +13,7 @@ from support.core import Replica, make_api_key
 from support.fake_store import FakeStateStore
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.settings import VaultSettings
-from valetkey_broker.state.journal import Journal
+from valetkey_broker.state.generation_writer import Journal
 from valetkey_broker.state.sync import StateSync
 
 _AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "Vault is sealed", {"cause": "sealed"})

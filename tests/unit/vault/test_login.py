@@ -9,7 +9,7 @@ import pytest
 from hvac import exceptions
 from structlog.testing import capture_logs
 
-from valetkey_broker.adapters.vault.calls import Calls
+from valetkey_broker.adapters.vault.blocking_calls import Calls
 from valetkey_broker.adapters.vault.client import Token, VaultClient
 from valetkey_broker.adapters.vault.login import Login
 from valetkey_broker.errors import BrokerError

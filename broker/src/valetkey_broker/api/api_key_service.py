@@ -8,7 +8,7 @@ from valetkey_broker.api.convert import ROLES, api_key_message, instant
 from valetkey_broker.api.paging import page
 from valetkey_broker.authn.api_key_admin import ApiKeyAdmin
 from valetkey_broker.model import InvalidFieldError
-from valetkey_broker.rpc.call import caller
+from valetkey_broker.rpc.current_call import caller
 
 
 class ApiKeyService(api_key_service_pb2_grpc.ApiKeyServiceServicer):

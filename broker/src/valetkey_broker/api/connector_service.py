@@ -15,7 +15,7 @@ from valetkey_broker.api.paging import page
 from valetkey_broker.api.resource_pages import shown_resources
 from valetkey_broker.connectors.registry import ConnectorRegistry, NewConnector
 from valetkey_broker.model import AzureConfig, Secret
-from valetkey_broker.rpc.call import caller
+from valetkey_broker.rpc.current_call import caller
 
 
 class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):

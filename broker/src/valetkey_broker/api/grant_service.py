@@ -28,7 +28,7 @@ from valetkey_broker.model import (
     check_principal,
     parse_source_ip,
 )
-from valetkey_broker.rpc.call import caller
+from valetkey_broker.rpc.current_call import caller
 
 _MOST_ATTRIBUTES = 50
 _LONGEST_ATTRIBUTE = 1024

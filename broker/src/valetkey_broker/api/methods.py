@@ -6,8 +6,8 @@ A method without a row is refused to everybody.
 from collections.abc import Callable
 from typing import Any
 
+from valetkey_broker.api.change_summaries import api_key_summary, connector_summary, grant_summary
 from valetkey_broker.api.convert import PERMISSIONS
-from valetkey_broker.api.summaries import api_key_summary, connector_summary, grant_summary
 from valetkey_broker.limits import Bucket
 from valetkey_broker.model import Permission, Role
 from valetkey_broker.rpc.method import Access, Asked, Method, Methods

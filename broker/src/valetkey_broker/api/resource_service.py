@@ -15,7 +15,7 @@ from valetkey_broker.authz.policy import Policy, Visible, serves
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.connectors.registry import ConnectorReach, ConnectorRegistry
 from valetkey_broker.model import Container, ResourceId, Role, check_name
-from valetkey_broker.rpc.call import caller, current_call
+from valetkey_broker.rpc.current_call import caller, current_call
 from valetkey_broker.rpc.error_status import detail, told_to
 
 _PLACE = itemgetter(0, 1)  # The order of pages: account, resource id.

@@ -24,7 +24,7 @@ from valetkey_broker.authz.grant_admin import GrantAdmin
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.issuing.issuer import Issuer
-from valetkey_broker.issuing.watch import TokenWatcher
+from valetkey_broker.issuing.token_stream import TokenWatcher
 from valetkey_broker.limits import Slots
 from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.rpc.service import Service

@@ -12,11 +12,11 @@ from valetkey_broker.api.convert import RESOURCE_TYPES, TTL_LIMITS, permission_n
 from valetkey_broker.api.heartbeat import with_heartbeats
 from valetkey_broker.errors import rate_limited
 from valetkey_broker.issuing.issuer import Issuer
-from valetkey_broker.issuing.request import TokenRequest
-from valetkey_broker.issuing.watch import EndReason, TokenWatcher
+from valetkey_broker.issuing.token_request import TokenRequest
+from valetkey_broker.issuing.token_stream import EndReason, TokenWatcher
 from valetkey_broker.limits import Slots
 from valetkey_broker.model import Lease
-from valetkey_broker.rpc.call import call_info
+from valetkey_broker.rpc.current_call import call_info
 
 # Only requests of this many bytes at most are remembered, so that nobody fills the memory with long ones.
 _MOST_REMEMBERED_BYTES = 512

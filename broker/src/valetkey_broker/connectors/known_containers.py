@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from valetkey_broker.concurrency.slices import slices
-from valetkey_broker.connectors.outcome import AccountError
-from valetkey_broker.connectors.shared_work import RecentError
+from valetkey_broker.connectors.reach import AccountError
+from valetkey_broker.connectors.recent_errors import RecentError
 from valetkey_broker.model import Container
 
 _NEVER = float("-inf")

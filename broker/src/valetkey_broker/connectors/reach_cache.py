@@ -6,10 +6,10 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 from valetkey_broker.concurrency.single_flight import SingleFlight
-from valetkey_broker.connectors.cloud_questions import CloudQuestions
+from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.known_containers import KnownContainers
-from valetkey_broker.connectors.outcome import PASSING, AccountError, Reach, own_container
-from valetkey_broker.connectors.shared_work import RecentError, join
+from valetkey_broker.connectors.reach import PASSING, AccountError, Reach, own_container
+from valetkey_broker.connectors.recent_errors import RecentError, join
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Connector, Container
 from valetkey_broker.ports import Clock
@@ -39,7 +39,7 @@ class ReachCache:
 
     def __init__(
         self,
-        questions: CloudQuestions,
+        questions: CloudClient,
         clock: Clock,
         fresh_seconds: float,
         *,

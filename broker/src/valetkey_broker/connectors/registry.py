@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from valetkey_broker.concurrency.slices import slices
-from valetkey_broker.connectors.cloud_questions import CloudQuestions
-from valetkey_broker.connectors.outcome import AccountError, Reach
+from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.connectors.reach import AccountError, Reach
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.verify import pinned, verify
 from valetkey_broker.errors import BrokerError, connector_exists, connector_not_found
@@ -136,7 +136,7 @@ class ConnectorRegistry:
         return await self._repository.drop_signing_keys(check_name("name", name), int(self._clock()))
 
     async def _has_dead_key(self, connector: Connector, reach: Reach) -> bool:
-        questions = CloudQuestions(self._cloud, self._repository.credential, self._timeout)
+        questions = CloudClient(self._cloud, self._repository.credential, self._timeout)
         for key in self._signing_keys(connector):
             one = next((each for each in reach.containers if each.account == key.account), None)
             if one is not None and not await questions.accepts(connector, one, key):
@@ -180,7 +180,7 @@ class ConnectorRegistry:
         async def given(_connector: Connector) -> Credential:
             return credential
 
-        return await verify(CloudQuestions(self._cloud, given, self._timeout), self._clock, connector)
+        return await verify(CloudClient(self._cloud, given, self._timeout), self._clock, connector)
 
     def _validated(self, new: NewConnector, created_by: str) -> tuple[Connector, CredentialValue]:
         azure = new.azure

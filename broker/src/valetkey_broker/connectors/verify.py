@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from valetkey_broker.connectors.cloud_questions import CloudQuestions
-from valetkey_broker.connectors.outcome import AccountError, Reach, own_container
+from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.connectors.reach import AccountError, Reach, own_container
 from valetkey_broker.errors import BrokerError, Reason, token_refused
 from valetkey_broker.model import Connector, Container, ResourceId
 from valetkey_broker.ports import Clock
@@ -18,7 +18,7 @@ _SKEW_SECONDS = 900.0
 _ACCOUNTS_AT_ONCE = 8
 
 
-async def verify(questions: CloudQuestions, clock: Clock, connector: Connector) -> Reach:
+async def verify(questions: CloudClient, clock: Clock, connector: Connector) -> Reach:
     """Returns the containers that the connector can give tokens for, with the errors of single accounts.
 
     A connector whose account is known asks only that one, and one that serves a single container there lists nothing:
@@ -57,7 +57,7 @@ def pinned(connector: Connector, container: Container) -> Connector:
     return replace(connector, resource=ResourceId(container.name, account=container.account))
 
 
-async def _checked(questions: CloudQuestions, connector: Connector, account: str, own: ResourceId) -> Container:
+async def _checked(questions: CloudClient, connector: Connector, account: str, own: ResourceId) -> Container:
     try:
         return await questions.container(connector, account, own.container)
     except BrokerError as error:
@@ -70,7 +70,7 @@ async def _checked(questions: CloudQuestions, connector: Connector, account: str
         return own_container(connector, Reach(others), name_others=True)  # Says what there is instead.
 
 
-async def _listed(questions: CloudQuestions, connector: Connector) -> Reach:
+async def _listed(questions: CloudClient, connector: Connector) -> Reach:
     search = await questions.accounts(connector)
     found, errors = await _each(search.accounts, lambda account: questions.containers(connector, account))
     elsewhere = [AccountError("", error) for error in search.errors]

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from valetkey_broker.authz.policy import Allowance, Policy, asked_ttl
 from valetkey_broker.errors import identity_expired, identity_revoked, issuer_unavailable
-from valetkey_broker.issuing.choose import ConnectorChooser
-from valetkey_broker.issuing.request import TokenRequest
+from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.scopes import scope_of
 from valetkey_broker.issuing.signing_keys import SigningKeys
+from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.model import (
     CallInfo,
     CloudProfile,

@@ -8,8 +8,8 @@ from functools import partial
 import structlog
 
 from valetkey_broker.concurrency.single_flight import SingleFlight
-from valetkey_broker.connectors.cloud_questions import CloudQuestions
-from valetkey_broker.connectors.shared_work import RecentError, join
+from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.connectors.recent_errors import RecentError, join
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import Connector, SigningKey
 from valetkey_broker.ports import Clock
@@ -41,7 +41,7 @@ class SigningKeys:
     def __init__(
         self,
         *,
-        questions: CloudQuestions,
+        questions: CloudClient,
         clock: Clock,
         key_seconds: int,
         skew_seconds: int,

@@ -1,6 +1,6 @@
 """The append-only record of every decision."""
 
-from valetkey_broker.ledger.check import check_ledger
 from valetkey_broker.ledger.ledger import SqlLedger
+from valetkey_broker.ledger.preflight import check_ledger
 
 __all__ = ["SqlLedger", "check_ledger"]

@@ -5,7 +5,7 @@ from enum import Enum
 
 from valetkey_broker.errors import BrokerError, Reason, rate_limited
 from valetkey_broker.limits.buckets import TokenBuckets
-from valetkey_broker.limits.network import network_of
+from valetkey_broker.limits.client_network import network_of
 from valetkey_broker.model import Principal
 from valetkey_broker.ports import Clock
 from valetkey_broker.settings import LimitsSettings

@@ -1,7 +1,7 @@
 """Domain values: immutable, validated where they are made, free of I/O. Imports nothing else of the broker."""
 
 from valetkey_broker.model.api_key import ApiKey, api_key_digest, new_api_key
-from valetkey_broker.model.call import CallInfo
+from valetkey_broker.model.call_info import CallInfo
 from valetkey_broker.model.cloud import CloudProfile
 from valetkey_broker.model.connector import AzureConfig, Connector, ConnectorType
 from valetkey_broker.model.credential import Credential, CredentialField, CredentialValue

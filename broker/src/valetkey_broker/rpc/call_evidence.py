@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from valetkey_broker.ports import CallEvidence
-from valetkey_broker.rpc.call import Metadata
+from valetkey_broker.rpc.current_call import Metadata
 
 _LEAF, _CHAIN = "x509_pem_cert", "x509_pem_cert_chain"
 

@@ -8,7 +8,7 @@ import structlog
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.limits import TokenBuckets, network_of
 from valetkey_broker.observability.redaction import frames
-from valetkey_broker.rpc.call import Call
+from valetkey_broker.rpc.current_call import Call
 from valetkey_broker.rpc.error_status import code_of
 
 # Lines for callers that nobody knows, of one address and of all: enough to see who it is, too few to fill a disk.

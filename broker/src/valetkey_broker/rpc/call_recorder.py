@@ -10,7 +10,7 @@ from valetkey_broker.model import Event, EventKind, details_of
 from valetkey_broker.observability.redaction import scrub
 from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.recording import Changes, Refusals
-from valetkey_broker.rpc.call import Call
+from valetkey_broker.rpc.current_call import Call
 from valetkey_broker.rpc.method import Asked, Method
 
 T = TypeVar("T")

@@ -14,15 +14,15 @@ from valetkey_broker.errors import BrokerError, method_unknown, rate_limited
 from valetkey_broker.limits import Slots, Throttle, network_of
 from valetkey_broker.observability.logging import request_id_var
 from valetkey_broker.ports import Authenticator
-from valetkey_broker.rpc.call import Call, Metadata, current_call, request_id_of
 from valetkey_broker.rpc.call_evidence import evidence_of, peer_address
 from valetkey_broker.rpc.call_log import CallLog
 from valetkey_broker.rpc.call_recorder import Recorder
+from valetkey_broker.rpc.current_call import Call, Metadata, current_call, request_id_of
 from valetkey_broker.rpc.deadline import Deadlines
 from valetkey_broker.rpc.drain import Drain
 from valetkey_broker.rpc.error_status import as_broker_error, to_status
-from valetkey_broker.rpc.incoming import Incoming
 from valetkey_broker.rpc.method import FOR_ANYBODY, FOR_NOBODY, Access, Method, Methods
+from valetkey_broker.rpc.request_reader import Incoming
 
 # Handlers of every message type and kind pass through here.
 Handler = Any

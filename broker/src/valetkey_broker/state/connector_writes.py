@@ -6,11 +6,11 @@ from dataclasses import replace
 from valetkey_broker.errors import changed_by_others, connector_exists, connector_not_found
 from valetkey_broker.model import Connector
 from valetkey_broker.ports import Document, StateStore
+from valetkey_broker.state.change_kinds import PUT, REGISTER, UNREGISTER, credential_path
+from valetkey_broker.state.change_writer import Plan, Writes
 from valetkey_broker.state.codec import decode_connector, encode_connector, is_tombstone
 from valetkey_broker.state.intent import Intent
-from valetkey_broker.state.kinds import PUT, REGISTER, UNREGISTER, credential_path
 from valetkey_broker.state.read_for_cas import read_for_cas
-from valetkey_broker.state.writes import Plan, Writes
 
 
 class ConnectorWrites:

@@ -11,10 +11,10 @@ import structlog
 
 from valetkey_broker.concurrency.backoff import Backoff
 from valetkey_broker.errors import BrokerError, being_changed
+from valetkey_broker.state.change_kinds import KINDS
 from valetkey_broker.state.generation import Generation
+from valetkey_broker.state.generation_writer import Journal
 from valetkey_broker.state.intent import FORM, Intent, decode_intent
-from valetkey_broker.state.journal import Journal
-from valetkey_broker.state.kinds import KINDS
 
 _BEATS_WITHIN = 4
 _WAITING_SECONDS = 10.0

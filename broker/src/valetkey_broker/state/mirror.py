@@ -12,8 +12,8 @@ from valetkey_broker.model import InvalidFieldError, check_name
 from valetkey_broker.model.errors import shown
 from valetkey_broker.ports import AuthMethod, StateStore
 from valetkey_broker.state.credentials import Credentials
+from valetkey_broker.state.document_intake import FOLDERS, Intake, Kept, is_kept
 from valetkey_broker.state.generation import NONE, Generation, read_generation
-from valetkey_broker.state.intake import FOLDERS, Intake, Kept, is_kept
 from valetkey_broker.state.memory import Memory
 
 # How many documents are read in one go, and how many such goes there are at the same time.

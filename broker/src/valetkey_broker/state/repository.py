@@ -16,18 +16,18 @@ from valetkey_broker.errors import (
 )
 from valetkey_broker.model import ApiKey, Connector, Credential, CredentialValue, Grant
 from valetkey_broker.ports import AuthMethod, Document, StateStore
+from valetkey_broker.state.change_kinds import BURY, PUT, is_fence
+from valetkey_broker.state.change_writer import OnSettled, Plan, Writes
 from valetkey_broker.state.codec import decode_api_key, decode_grant, encode_api_key, encode_grant, is_tombstone
 from valetkey_broker.state.connector_writes import ConnectorWrites
+from valetkey_broker.state.document_intake import API_KEYS, GRANTS
 from valetkey_broker.state.generation import Generation
-from valetkey_broker.state.intake import API_KEYS, GRANTS
+from valetkey_broker.state.generation_writer import Journal
 from valetkey_broker.state.intent import STAMP, Intent
 from valetkey_broker.state.intents import Intents
-from valetkey_broker.state.journal import Journal
-from valetkey_broker.state.kinds import BURY, PUT, is_fence
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.mirror import StateMirror
 from valetkey_broker.state.read_for_cas import read_for_cas
-from valetkey_broker.state.writes import OnSettled, Plan, Writes
 
 
 class StateRepository(StateMirror):

@@ -19,6 +19,7 @@ from azure.core.utils import case_insensitive_dict
 _SLICE_BYTES = 16 * 1024
 # Azure sends 5,000 containers a page, of under a kilobyte each.
 _MOST_PAGE_BYTES = 16 * 1024 * 1024
+_MOST_UNREAD_BYTES = 256 * 1024
 _MOST_PAGES = 1_000
 _MOST_NAMES = 250_000
 # Names have up to 63 characters, markers a path more; what is longer is none.
@@ -54,6 +55,10 @@ class PageReader:
         if self._bytes > _MOST_PAGE_BYTES:
             raise ValueError("a page of the listing is too large")
         self._parse(data, last=False)
+        # expat begins anew at the start of what is not complete yet, so one endless tag or comment would cost the
+        # square of its length.
+        if self._bytes - max(self._parser.CurrentByteIndex, 0) > _MOST_UNREAD_BYTES:
+            raise ValueError("a tag or comment of the listing is too large")
 
     def close(self) -> None:
         """Makes sure that the page is whole."""

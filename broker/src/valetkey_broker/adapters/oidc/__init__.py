@@ -1,7 +1,7 @@
 """Where the public keys of issuers come from: discovery, a URL, or a file."""
 
-from valetkey_broker.adapters.oidc.file import FileKeySource
-from valetkey_broker.adapters.oidc.http import HttpKeySource
+from valetkey_broker.adapters.oidc.file_keys import FileKeySource
+from valetkey_broker.adapters.oidc.https_keys import HttpKeySource
 from valetkey_broker.ports import KeySource
 from valetkey_broker.settings import OidcSettings
 

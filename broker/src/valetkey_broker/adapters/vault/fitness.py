@@ -5,8 +5,8 @@ from typing import Protocol
 
 import structlog
 
+from valetkey_broker.adapters.vault.blocking_calls import Calls
 from valetkey_broker.adapters.vault.broker_policy import lacking, needed
-from valetkey_broker.adapters.vault.calls import Calls
 from valetkey_broker.adapters.vault.errors import DENIED
 from valetkey_broker.errors import BrokerError
 

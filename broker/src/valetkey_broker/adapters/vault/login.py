@@ -4,7 +4,7 @@ import asyncio
 
 import structlog
 
-from valetkey_broker.adapters.vault.calls import Calls
+from valetkey_broker.adapters.vault.blocking_calls import Calls
 from valetkey_broker.adapters.vault.client import Token, VaultClient
 from valetkey_broker.adapters.vault.errors import DENIED, login_refused, unavailable
 from valetkey_broker.concurrency.backoff import Backoff, spread

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
-from valetkey_broker.adapters.vault.calls import THREADS, Calls
+from valetkey_broker.adapters.vault.blocking_calls import THREADS, Calls
 from valetkey_broker.adapters.vault.client import VaultClient
 from valetkey_broker.adapters.vault.errors import DENIED
 from valetkey_broker.adapters.vault.fitness import Fitness

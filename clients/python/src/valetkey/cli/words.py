@@ -48,8 +48,8 @@ class EventKind(StrEnum):
     PRUNED = "pruned"
     CHANGE_BEGUN = "change-begun"
     CHANGE_FAILED = "change-failed"
-    CHANGE_RECONCILED = "change-reconciled"
     UNKNOWN = "unknown"
+    CHANGE_RECONCILED = "change-reconciled"
 
 
 # Why a token lives shorter than was asked for, by the API's words; a newer broker's unknown one shows as itself.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from valetkey_broker.adapters.oidc.document import read_object
+from valetkey_broker.adapters.oidc.issuer_document import read_object
 from valetkey_broker.authn.jwks import read_jwks
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.ports import KeySourceError

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from valetkey_broker.adapters.oidc.document import MAX_BYTES, read_object
+from valetkey_broker.adapters.oidc.issuer_document import MAX_BYTES, read_object
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import Secret
 from valetkey_broker.ports import KeySourceError

@@ -11,7 +11,7 @@ from valetkey_broker.ports import AccountSearch, Cloud
 T = TypeVar("T")
 
 
-class CloudQuestions:
+class CloudClient:
     """What may be asked of the cloud. Every method raises BrokerError of ports.Cloud, or of reading the credential."""
 
     def __init__(

@@ -12,7 +12,7 @@ from valetkey_broker.authz.policy import Policy
 from valetkey_broker.concurrency.backoff import Backoff
 from valetkey_broker.errors import BrokerError, Reason, issuer_unavailable
 from valetkey_broker.issuing.issuer import Issuer
-from valetkey_broker.issuing.request import TokenRequest
+from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.model import CallInfo, Lease, Principal, Standing
 from valetkey_broker.ports import Clock
 from valetkey_broker.state.memory import Memory

@@ -10,9 +10,9 @@ import structlog
 
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.ports import CasMismatchError, StateStore
+from valetkey_broker.state.change_kinds import settle
 from valetkey_broker.state.intent import ORIGIN, Intent
 from valetkey_broker.state.intents import Intents
-from valetkey_broker.state.kinds import settle
 
 OnSettled = Callable[[Intent, bool], Awaitable[None]]
 """Hears of a change that another writer left and this process settled, and whether it was made."""
@@ -20,7 +20,7 @@ OnSettled = Callable[[Intent, bool], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A change of one kind, which writes the version after `expected`; see state/kinds.py for kinds and `details`.
+    """A change of one kind, which writes the version after `expected`; see change_kinds.py for kinds and `details`.
 
     `first` does what only this process can do; the rest any replica can.
     """

@@ -8,8 +8,8 @@ import pytest
 
 import valetkey
 from support.fake_broker import API_KEY, SAS, Failure, FakeBroker, connector, entry, resource
-from valetkey import AzureConfig, Client
-from valetkey.cli import words
+from valetkey import AzureConfig, Client, InvalidArgumentError, generate_api_key
+from valetkey.cli import connectors, words
 from valetkey.v1 import errors_pb2 as errors_pb
 from valetkey_broker.errors import Reason
 
@@ -242,8 +242,16 @@ def test_the_choices_of_the_command_line_are_the_words_of_the_api() -> None:
 
     for choices, enum in (
         (words.ConnectorType, convert.CONNECTOR_TYPE),
-        (words.AuthMethod, convert.AUTH_METHOD),
+        (connectors.AuthMethod, convert.AUTH_METHOD),
         (words.ResourceType, convert.RESOURCE_TYPE),
         (words.Role, convert.ROLE),
     ):
         assert [choice.value for choice in choices] == convert.choices(enum)
+
+
+def test_a_secret_that_the_api_does_not_know_is_refused_without_showing_it() -> None:
+    """A mistyped field would otherwise be dropped, and the connector registered without it."""
+    with Client("127.0.0.1:1", api_key=generate_api_key()) as client, pytest.raises(InvalidArgumentError) as caught:
+        client.create_connector("demo", azure=AzureConfig("t", "c"), secrets={"client_secert": "PLANTED"})
+    assert "client_secret" in str(caught.value)
+    assert "PLANTED" not in str(caught.value)

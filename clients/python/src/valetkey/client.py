@@ -2,7 +2,8 @@
 
 import os
 import warnings
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from valetkey.calls.base import PAGE_SIZE, Interruption, several
 from valetkey.calls.grants import GrantCalls
 from valetkey.calls.ledger import LedgerCalls
 from valetkey.calls.streams import StreamCalls
+from valetkey.errors import InvalidArgumentError
 from valetkey.identity import Identity
 from valetkey.settings import load_settings
 from valetkey.v1 import api_key_service_pb2 as api_key_pb
@@ -165,7 +167,8 @@ class Client(GrantCalls, LedgerCalls, StreamCalls):
         name: str,
         *,
         azure: values.AzureConfig,
-        client_secret: str,
+        client_secret: str = "",
+        secrets: Mapping[str, str] | None = None,
         type: str = "azure",  # noqa: A002 (the API's word)
         auth_method: str = "service-principal",
         resource_type: str = "blob-container",
@@ -173,23 +176,24 @@ class Client(GrantCalls, LedgerCalls, StreamCalls):
     ) -> values.CreatedConnector:
         """Verifies and stores a connector; stores nothing where verification fails.
 
-        `resource_id` is the one resource it shall serve; left out, it serves all it reaches.
+        What is secret of the auth method is in `secrets`, by the API's names of the fields; for a service principal
+        `client_secret` is short for it. `resource_id` is the one resource it shall serve; left out, it serves all it
+        reaches. Raises InvalidArgumentError for a secret that the API does not know.
         """
+        given = {"client_secret": client_secret} if client_secret else {}
+        try:
+            secret = connector_pb.AzureSecret(**given, **(secrets or {}))
+        except (TypeError, ValueError):
+            expected = ", ".join(field.name for field in connector_pb.AzureSecret.DESCRIPTOR.fields)
+            raise InvalidArgumentError(f"secrets: holds what is not known; expected {expected}") from None
         request = connector_pb.CreateConnectorRequest(
             name=name,
             type=convert.to_number(convert.CONNECTOR_TYPE, type, "type"),
             auth_method=convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method"),
             resource_type=convert.to_number(convert.RESOURCE_TYPE, resource_type, "resource_type"),
             resource_id=resource_id or "",
-            azure=connector_pb.AzureConfig(
-                tenant_id=azure.tenant_id,
-                client_id=azure.client_id,
-                cloud=azure.cloud,
-                storage_account=azure.storage_account,
-                subscription_id=azure.subscription_id,
-                resource_group=azure.resource_group,
-            ),
-            azure_secret=connector_pb.AzureSecret(client_secret=client_secret),
+            azure=connector_pb.AzureConfig(**asdict(azure)),
+            azure_secret=secret,
         )
         answer = self._call(self._connectors.CreateConnector, request)
         reached = convert.resources(answer.resources, answer.account_errors)

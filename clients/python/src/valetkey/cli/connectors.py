@@ -1,5 +1,6 @@
 """`valetkey service-connector`: register, look at, verify and delete connectors."""
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -17,10 +18,16 @@ from valetkey.cli.resources import (
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import utc
-from valetkey.cli.words import AuthMethod, ConnectorType, ResourceType
+from valetkey.cli.words import ConnectorType, ResourceType
 from valetkey.values import AzureConfig, Connector
 
 app = typer.Typer(help="Register, list, verify and delete service connectors.", no_args_is_help=True)
+
+
+class AuthMethod(StrEnum):
+    """How a connector logs in; what each takes is among the options of `register`."""
+
+    SERVICE_PRINCIPAL = "service-principal"
 
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the connector.", show_default=False)]
@@ -84,7 +91,7 @@ def register(
                     subscription_id=subscription_id or "",
                     resource_group=resource_group or "",
                 ),
-                client_secret=secret,
+                secrets={"client_secret": secret},
             )
     if screen.as_json:
         found = [resource_json(resource) for resource in created.resources]

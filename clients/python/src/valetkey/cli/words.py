@@ -9,12 +9,6 @@ class ConnectorType(StrEnum):
     AZURE = "azure"
 
 
-class AuthMethod(StrEnum):
-    """How a connector logs in."""
-
-    SERVICE_PRINCIPAL = "service-principal"
-
-
 class ResourceType(StrEnum):
     """What a connector gives access to."""
 

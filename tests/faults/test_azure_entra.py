@@ -45,11 +45,13 @@ async def test_an_unknown_tenant_and_an_unknown_application(azure: AzureStack) -
 
 
 async def test_a_new_secret_works_after_a_while(azure: AzureStack) -> None:
-    """Entra takes seconds to know a new secret: the first refusal is not kept in memory."""
+    """Entra takes seconds to know a new secret: the first refusal says so, and is not kept in memory."""
     fresh = make_credential(Secret("fresh-secret"))
     azure.control_plane.add_secret(Secret("fresh-secret"), works_after=0.3)
     connector = make_connector()
-    assert (await _refused(azure, connector, fresh)).metadata["azure_code"] == "AADSTS7000215"
+    error = await _refused(azure, connector, fresh)
+    assert error.metadata["azure_code"] == "AADSTS7000215"
+    assert "just made" in error.message
     await asyncio.sleep(0.35)
     await azure.cloud.log_in(connector, fresh)
 

@@ -61,6 +61,7 @@ class FakeCloud:
         self.unlistable: set[str] = set()
         self.sick: dict[str, BrokerError] = {}
         self.revoked: set[object] = set()
+        self.revoked_at = 0.0
         self.calls: Counter[str] = Counter()
         self.keys: list[SigningKey] = []
         self.signed: list[SasRequest] = []
@@ -163,10 +164,11 @@ class FakeCloud:
 
     async def accepts(self, connector: Connector, container: Container, key: SigningKey) -> bool:
         await self._begin("accepts", container.account)
-        return key.material not in self.revoked
+        return key.material not in self.revoked and key.starts >= self.revoked_at
 
-    def revoke_keys(self) -> None:
-        """Makes storage refuse every key handed out so far."""
+    def revoke_keys(self, at: float = 0.0) -> None:
+        """Makes storage refuse every key handed out so far, and later ones that begin before `at`, as Azure does."""
+        self.revoked_at = int(at)
         self.revoked.update(key.material for key in self.keys)
 
     def sign(self, request: SasRequest) -> SignedToken:

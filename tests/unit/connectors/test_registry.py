@@ -327,6 +327,19 @@ async def test_a_key_that_storage_no_longer_accepts_is_dropped_by_verifying(regi
     assert other.memory.connectors[connector.name].keys_not_before == now
 
 
+async def test_a_revocation_of_a_moment_ago_is_got_over(registry: Registry) -> None:
+    """Keys begin a little in the past: for that long after a revocation fresh ones would be refused, too.
+
+    It is noticed without a key at hand as well, as in a worker that has issued nothing.
+    """
+    before = await registry.create("before")
+    now = FakeClock()()
+    registry.cloud.revoke_keys(now)
+    assert (await registry.registry.verify(before.name)).containers
+    after = await registry.create("after")
+    assert [registry.registry.get(each.name).keys_not_before for each in (before, after)] == [now, now]
+
+
 async def test_a_connector_whose_fresh_tokens_are_refused_is_not_registered(registry: Registry) -> None:
     """A key proves nothing as long as no token was accepted: a clock, or a policy of the account, may forbid it."""
 

@@ -32,7 +32,7 @@ def _cloud(*closed: str) -> PartlyClosedCloud:
 
 
 async def _verify(cloud: FakeCloud, connector: Connector) -> Reach:
-    return await verify(CloudClient(cloud, credential_of, 1), FakeClock(), connector)
+    return (await verify(CloudClient(cloud, credential_of, 1), FakeClock(), connector)).reach
 
 
 def _urls(reach: Reach) -> list[str]:

@@ -141,6 +141,16 @@ async def test_a_failure_is_the_answer_where_nothing_was_found(chooser: Chooser)
     assert refusal.reason is Reason.CLOUD_CREDENTIAL_REJECTED
 
 
+async def test_what_could_not_be_looked_through_is_told_with_a_way_round(chooser: Chooser) -> None:
+    """An account that may not be listed may still have the container, and a full URL needs no listing."""
+    chooser.cloud.sick["two"] = BrokerError(Reason.CLOUD_PERMISSION_MISSING, "no list for you")
+    refusal = await chooser.refusal("az://nowhere", make_connector())
+    assert refusal.reason is Reason.RESOURCE_NOT_FOUND
+    assert "(1 could not; the container's full URL asks its account alone)" in refusal.message
+    chooser.cloud.sick.clear()
+    assert "could not" not in (await chooser.refusal("az://nowhere", make_connector("another"))).message
+
+
 async def test_nothing_serves_it(chooser: Chooser) -> None:
     """No connector, one for another container, one whose cloud or account is gone: refused, in the caller's words."""
     for connectors in (

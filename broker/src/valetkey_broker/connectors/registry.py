@@ -10,7 +10,7 @@ from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach import AccountError, Reach
 from valetkey_broker.connectors.reach_cache import ReachCache
-from valetkey_broker.connectors.verify import pinned, verify
+from valetkey_broker.connectors.verify import Proof, pinned, verify
 from valetkey_broker.errors import BrokerError, connector_exists, connector_not_found
 from valetkey_broker.model import (
     AzureConfig,
@@ -98,12 +98,14 @@ class ConnectorRegistry:
         if draft.name in self._memory.connectors:  # Saves a slow verification; the write itself decides.
             raise connector_exists(draft.name)
         try:
-            reach = await self._verified(draft, Credential(0, value))
+            proof = await self._verified(draft, Credential(0, value))
         finally:
             await self._cloud.forget(draft.uid)  # Clients of a draft must not outlive it.
         if draft.resource is not None:
-            draft = pinned(draft, reach.containers[0])
-        return await self._repository.create_connector(draft, value), reach
+            draft = pinned(draft, proof.reach.containers[0])
+        if proof.keys_revoked:
+            draft = replace(draft, keys_not_before=int(self._clock()))
+        return await self._repository.create_connector(draft, value), proof.reach
 
     def get(self, name: str) -> Connector:
         """Returns a connector. Raises CONNECTOR_NOT_FOUND."""
@@ -123,13 +125,14 @@ class ConnectorRegistry:
     async def verify(self, name: str) -> Reach:
         """Logs in anew with a stored connector, and returns what it reaches with tokens of a fresh key.
 
-        Where storage no longer accepts a key that tokens are signed with now, every replica drops those it has.
+        Where storage no longer accepts a key that tokens are signed with now, or none that begins before now, every
+        replica drops those it has.
         """
         connector = self.get(name)
-        reach = await self._verified(connector, await self._repository.credential(connector))
-        if await self._has_dead_key(connector, reach):
+        proof = await self._verified(connector, await self._repository.credential(connector))
+        if proof.keys_revoked or await self._has_dead_key(connector, proof.reach):
             await self.drop_signing_keys(name)
-        return reach
+        return proof.reach
 
     async def drop_signing_keys(self, name: str) -> Connector:
         """Has every replica fetch new signing keys; tokens that are out stay. Raises CONNECTOR_NOT_FOUND."""
@@ -176,7 +179,7 @@ class ConnectorRegistry:
                 return False
         return wanted.container == container.name
 
-    async def _verified(self, connector: Connector, credential: Credential) -> Reach:
+    async def _verified(self, connector: Connector, credential: Credential) -> Proof:
         async def given(_connector: Connector) -> Credential:
             return credential
 

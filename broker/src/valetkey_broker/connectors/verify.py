@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from valetkey_broker.connectors.cloud_client import CloudClient
@@ -18,12 +18,21 @@ _SKEW_SECONDS = 900.0
 _ACCOUNTS_AT_ONCE = 8
 
 
-async def verify(questions: CloudClient, clock: Clock, connector: Connector) -> Reach:
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a connector gives tokens for; with `keys_revoked`, storage takes only keys that begin now or later."""
+
+    reach: Reach
+    keys_revoked: bool = False
+
+
+async def verify(questions: CloudClient, clock: Clock, connector: Connector) -> Proof:
     """Returns the containers that the connector can give tokens for, with the errors of single accounts.
 
     A connector whose account is known asks only that one, and one that serves a single container there lists nothing:
     rights on that container are enough. Raises BrokerError of the first step that failed, where nothing is left.
     """
+    now = clock()
     await questions.log_in(connector)
     own = connector.resource
     account = (own.account if own is not None else None) or connector.azure.storage_account
@@ -37,19 +46,24 @@ async def verify(questions: CloudClient, clock: Clock, connector: Connector) -> 
     accounts = sorted(one_of)
     if not accounts and account:
         accounts = [account]  # An empty account is still worth a key.
-    now = clock()
 
-    async def key(account: str) -> None:
-        starts = max(now - _SKEW_SECONDS, connector.keys_not_before)
+    async def works(account: str, starts: float) -> bool:
         fresh = await questions.signing_key(connector, account, starts=starts, expires=now + _KEY_SECONDS)
         one = one_of.get(account)
-        if one is not None and not await questions.accepts(connector, one, fresh):
-            raise token_refused(connector.name, account)
+        return one is None or await questions.accepts(connector, one, fresh)
 
-    _, without_key = await _each(accounts, key)
+    async def revoked(account: str) -> bool:
+        """Proves the account with a fresh key; tells whether only one works that begins after a revocation."""
+        if await works(account, max(now - _SKEW_SECONDS, connector.keys_not_before)):
+            return False
+        if not await works(account, now):
+            raise token_refused(connector.name, account)
+        return True
+
+    keys_revoked, without_key = await _each(accounts, revoked)
     refused = {each.account for each in without_key}
     proved = [container for container in reach.containers if container.account not in refused]
-    return Reach(proved, [*reach.errors, *without_key]).require_any()
+    return Proof(Reach(proved, [*reach.errors, *without_key]).require_any(), any(keys_revoked))
 
 
 def pinned(connector: Connector, container: Container) -> Connector:

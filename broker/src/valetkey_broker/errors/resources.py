@@ -71,7 +71,12 @@ def connector_denied(principal: Principal, connector: str) -> BrokerError:
 
 def resource_not_found(resource: str, accounts_unknown: int = 0) -> BrokerError:
     """No container that any connector at hand reaches has that id; so many accounts could not be looked through."""
-    where = f" in the accounts that could be looked through ({accounts_unknown} could not)" if accounts_unknown else ""
+    where = (
+        f" in the accounts that could be looked through ({accounts_unknown} could not; the container's full URL asks "
+        "its account alone)"
+        if accounts_unknown
+        else ""
+    )
     message = (
         f"no container answers to {resource}{where}; `valetkey service-connector list-resources` shows those that do"
     )

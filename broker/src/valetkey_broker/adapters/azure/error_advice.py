@@ -5,7 +5,10 @@ https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes
 """
 
 _LOG_IN = {
-    "AADSTS7000215": "invalid client secret. Check that you pasted the secret's value, not its id.",
+    "AADSTS7000215": (
+        "invalid client secret. Check that you pasted the secret's value, not its id; one that was just made may need "
+        "a minute to work."
+    ),
     "AADSTS7000222": "the client secret has expired. Make a new one in Entra and give it to the connector.",
     "AADSTS7000216": "no client secret was sent. Give the connector one.",
     "AADSTS700016": "no such application in this tenant. Check the client id and the tenant id.",

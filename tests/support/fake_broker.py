@@ -151,6 +151,7 @@ class FakeBroker(
         self.connectors: dict[str, connector_pb.Connector] = {}
         self.api_keys: dict[str, api_key_pb.ApiKey] = {}
         self.reached = [resource("demo-models"), resource("demo-zenmlartifactstore")]
+        self.left_out = 0
         self.entries = [entry("azure-blob-demo", *self.reached)]
         self.page_size = 2
         # Called once, by the next call that was let in, before it is answered.
@@ -179,7 +180,9 @@ class FakeBroker(
     ) -> connector_pb.CreateConnectorResponse:
         self._enter("CreateConnector", request, context)
         self.connectors[request.name] = connector(request.name, request.resource_id)
-        return connector_pb.CreateConnectorResponse(connector=self.connectors[request.name], resources=self.reached)
+        return connector_pb.CreateConnectorResponse(
+            connector=self.connectors[request.name], resources=self.reached, left_out=self.left_out
+        )
 
     def GetConnector(
         self, request: connector_pb.GetConnectorRequest, context: grpc.ServicerContext
@@ -210,7 +213,7 @@ class FakeBroker(
     ) -> connector_pb.VerifyConnectorResponse:
         self._enter("VerifyConnector", request, context)
         self._known(request.name, context)
-        return connector_pb.VerifyConnectorResponse(resources=self.reached)
+        return connector_pb.VerifyConnectorResponse(resources=self.reached, left_out=self.left_out)
 
     def CreateApiKey(
         self, request: api_key_pb.CreateApiKeyRequest, context: grpc.ServicerContext

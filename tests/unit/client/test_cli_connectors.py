@@ -188,6 +188,18 @@ def test_one_name_in_two_accounts_shows_the_urls(valetkey: Runner, broker: FakeB
     assert "https://" not in valetkey("service-connector", "list-resources").out
 
 
+def test_what_is_left_out_is_counted(valetkey: Runner, broker: FakeBroker, secret_file: Path) -> None:
+    """Protects those with many containers from taking the first ones for all."""
+    broker.left_out = 19_000
+    verify = ["service-connector", "verify", "azure-blob-demo"]
+    for command in (register(f"@{secret_file}"), verify):
+        err = valetkey(*command).err
+        assert "19000 more are not shown; `valetkey service-connector list-resources --connector azure-blob-demo" in err
+    assert valetkey(*verify, "-o", "json").json["left_out"] == 19_000
+    broker.left_out = 0
+    assert valetkey(*verify).err == ""
+
+
 def test_a_table_in_a_pipe_is_as_wide_as_it_needs(valetkey: Runner, broker: FakeBroker) -> None:
     """Protects `| grep`: nothing is cut or wrapped where no terminal is."""
     name = "m" * 400

@@ -196,7 +196,7 @@ class Client(GrantCalls, LedgerCalls, StreamCalls):
             azure_secret=secret,
         )
         answer = self._call(self._connectors.CreateConnector, request)
-        reached = convert.resources(answer.resources, answer.account_errors)
+        reached = convert.resources(answer.resources, answer.account_errors, answer.left_out)
         return values.CreatedConnector(convert.connector(answer.connector), reached)
 
     def get_connector(self, name: str) -> values.Connector:
@@ -224,7 +224,7 @@ class Client(GrantCalls, LedgerCalls, StreamCalls):
         answer = self._call(
             self._connectors.VerifyConnector, connector_pb.VerifyConnectorRequest(name=name), repeatable=True
         )
-        return convert.resources(answer.resources, answer.account_errors)
+        return convert.resources(answer.resources, answer.account_errors, answer.left_out)
 
     def drop_signing_keys(self, name: str) -> datetime:
         """Has the broker fetch new signing keys, as after their revocation in Azure; tokens that are out stay.

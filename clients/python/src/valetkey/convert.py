@@ -150,13 +150,17 @@ def resource(message: common_pb.Resource) -> values.Resource:
 
 
 def resources(
-    messages: Iterable[common_pb.Resource], account_errors: Iterable[errors_pb.AccountError] = ()
+    messages: Iterable[common_pb.Resource], account_errors: Iterable[errors_pb.AccountError] = (), left_out: int = 0
 ) -> values.Resources:
-    """Returns resources in the broker's order, with the errors of accounts that could not be looked through."""
+    """Returns resources in the broker's order, with the errors of accounts that could not be looked through.
+
+    `left_out` is how many the broker did not show.
+    """
     found = values.Resources(resource(message) for message in messages)
     found.account_errors = tuple(
         values.AccountError(each.account, from_detail(each.error, each.message)) for each in account_errors
     )
+    found.left_out = left_out
     return found
 
 

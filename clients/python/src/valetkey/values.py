@@ -25,10 +25,14 @@ class AccountError:
     error: ValetKeyError
 
 
-class Resources(tuple[Resource, ...]):  # noqa: SLOT001 (it has an attribute of its own)
-    """Resources in the broker's order; `account_errors` says which accounts could not be looked through, and why."""
+class Resources(tuple[Resource, ...]):  # noqa: SLOT001 (it has attributes of its own)
+    """Resources in the broker's order; `account_errors` says which accounts could not be looked through, and why.
+
+    `left_out` is how many more there are, where the broker shows the first ones only: `list_resources` returns all.
+    """
 
     account_errors: tuple[AccountError, ...] = ()
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,7 @@ import typer
 
 from valetkey.cli import consequences, failures
 from valetkey.cli.client_secret import ENVIRONMENT, read_client_secret
-from valetkey.cli.resources import (
-    account_errors_json,
-    entry_json,
-    print_entries,
-    print_resources,
-    resource_json,
-    warn_of_accounts,
-)
+from valetkey.cli.resources import entry_json, print_entries, print_reached, reached_json
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import utc
@@ -94,13 +87,10 @@ def register(
                 secrets={"client_secret": secret},
             )
     if screen.as_json:
-        found = [resource_json(resource) for resource in created.resources]
-        errors = account_errors_json(created.resources)
-        screen.json({"connector": _json(created.connector), "resources": found, "account_errors": errors})
+        screen.json({"connector": _json(created.connector), **reached_json(created.resources)})
         return
     screen.line(f"Successfully registered service connector `{name}` with access to the following resources:")
-    print_resources(screen, created.connector.resource_type, created.resources)
-    warn_of_accounts(screen, created.resources, name)
+    print_reached(screen, name, created.connector.resource_type, created.resources)
 
 
 @app.command("list")
@@ -185,12 +175,10 @@ def verify(context: typer.Context, name: Name, output: Output = OutputFormat.TAB
     with client_of(context, screen) as client, screen.busy(f"Verifying {name}"):
         resources = client.verify_connector(name)
     if screen.as_json:
-        found = [resource_json(resource) for resource in resources]
-        screen.json({"connector": name, "resources": found, "account_errors": account_errors_json(resources)})
+        screen.json({"connector": name, **reached_json(resources)})
         return
     screen.line(f"Service connector `{name}` works, with access to the following resources:")
-    print_resources(screen, resources[0].resource_type if resources else "", resources)
-    warn_of_accounts(screen, resources, name)
+    print_reached(screen, name, resources[0].resource_type if resources else "", resources)
 
 
 @app.command()

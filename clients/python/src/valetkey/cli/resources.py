@@ -14,13 +14,22 @@ _NONE = "(none)"
 _COLUMNS = ["CONNECTOR ID", "CONNECTOR NAME", "CONNECTOR TYPE", "RESOURCE TYPE", "RESOURCE NAMES"]
 
 
-def resource_json(resource: Resource) -> dict[str, str]:
+def _resource_json(resource: Resource) -> dict[str, str]:
     """Returns a resource as a JSON object."""
     return {
         "resource_type": resource.resource_type,
         "resource_id": resource.resource_id,
         "account": resource.account,
         "url": resource.url,
+    }
+
+
+def reached_json(resources: Resources) -> dict[str, Any]:
+    """Returns what a connector was just proved to reach as fields of a JSON object."""
+    return {
+        "resources": [_resource_json(resource) for resource in resources],
+        "account_errors": _account_errors_json(resources),
+        "left_out": resources.left_out,
     }
 
 
@@ -31,29 +40,32 @@ def entry_json(entry: ConnectorResources) -> dict[str, Any]:
         "connector": entry.connector,
         "connector_type": entry.connector_type,
         "resource_type": entry.resource_type,
-        "resources": [resource_json(resource) for resource in entry.resources],
+        "resources": [_resource_json(resource) for resource in entry.resources],
         "error": failures.as_json(entry.error) if entry.error else None,
-        "account_errors": account_errors_json(entry.resources),
+        "account_errors": _account_errors_json(entry.resources),
         "incomplete": entry.incomplete,
     }
 
 
-def account_errors_json(resources: Resources) -> list[dict[str, Any]]:
+def _account_errors_json(resources: Resources) -> list[dict[str, Any]]:
     """Returns the errors of single accounts as JSON objects."""
     return [{"account": each.account, **failures.as_json(each.error)} for each in resources.account_errors]
 
 
-def warn_of_accounts(screen: Screen, resources: Resources, connector: str) -> None:
+def _warn_of_accounts(screen: Screen, resources: Resources, connector: str) -> None:
     """Says which accounts of a connector could not be looked through, and why."""
     for each in resources.account_errors:
         where = f"storage account {each.account} of connector {connector}" if each.account else f"connector {connector}"
         screen.warn(f"{where}: {each.error}")
 
 
-def print_resources(screen: Screen, resource_type: str, resources: Iterable[Resource]) -> None:
-    """Prints one connector's resources: resource type, resource names."""
-    found = list(resources)
-    screen.table(["RESOURCE TYPE", "RESOURCE NAMES"], [[resource_type, _names(found, _ambiguous(found))]])
+def print_reached(screen: Screen, connector: str, resource_type: str, resources: Resources) -> None:
+    """Prints what a connector was just proved to reach: resource type, resource names, and what is missing there."""
+    screen.table(["RESOURCE TYPE", "RESOURCE NAMES"], [[resource_type, _names(resources, _ambiguous(resources))]])
+    _warn_of_accounts(screen, resources, connector)
+    if resources.left_out:
+        more = f"{resources.left_out} more are not shown"
+        screen.note(f"{more}; `valetkey service-connector list-resources --connector {connector}` lists all")
 
 
 def print_entries(screen: Screen, entries: list[ConnectorResources]) -> None:
@@ -73,7 +85,7 @@ def print_entries(screen: Screen, entries: list[ConnectorResources]) -> None:
         ],
     )
     for entry in entries:
-        warn_of_accounts(screen, entry.resources, entry.connector)
+        _warn_of_accounts(screen, entry.resources, entry.connector)
         if entry.incomplete and not entry.resources.account_errors:
             screen.note(f"connector {entry.connector}: some of what it reaches could not be listed right now")
 

@@ -163,3 +163,20 @@ async def test_nothing_serves_it(chooser: Chooser) -> None:
         assert refusal.reason is Reason.RESOURCE_DENIED
         assert "key:caller" in refusal.message
     assert (await chooser.refusal("az://nowhere", make_connector())).reason is Reason.RESOURCE_NOT_FOUND
+
+
+async def test_what_others_named_in_full_does_not_decide_for_a_short_id(chooser: Chooser) -> None:
+    """A caller's full URL, known from then on, sends nobody else to its account: a short id still means both."""
+    everywhere = make_connector()
+    await chooser.choose("https://two.blob.dev.invalid/demo", everywhere)
+    assert chooser.chooser.known([everywhere], ResourceId.parse("https://two.blob.dev.invalid/demo")) is not None
+    assert chooser.chooser.known([everywhere], ResourceId.parse("az://demo")) is None
+    assert (await chooser.refusal("az://demo", everywhere)).reason is Reason.RESOURCE_AMBIGUOUS
+
+
+async def test_a_short_id_is_no_guess_where_accounts_cannot_be_looked_for(chooser: Chooser) -> None:
+    """Whether somebody named an account before makes no difference to who names none."""
+    chooser.cloud.fail("find_accounts", Reason.CLOUD_PERMISSION_MISSING)
+    everywhere = make_connector()
+    await chooser.choose("https://two.blob.dev.invalid/demo", everywhere)
+    assert (await chooser.refusal("az://demo", everywhere)).reason is Reason.CLOUD_PERMISSION_MISSING

@@ -22,11 +22,15 @@ class KnownAccount:
 
 @dataclass(slots=True)
 class KnownContainers:
-    """All accounts of a connector. `searched_at` is when accounts were last looked for, in Unix seconds."""
+    """All accounts of a connector. `searched_at` is when accounts were last looked for, in Unix seconds.
+
+    `swept` tells that all of them were asked once: before that, more of them may have a name than are known to.
+    """
 
     accounts: dict[str, KnownAccount] = field(default_factory=dict)
     by_name: dict[str, tuple[Container, ...]] = field(default_factory=dict)
     searched_at: float = _NEVER
+    swept: bool = False
     search_error: RecentError = field(default_factory=RecentError)
     search_errors: Sequence[AccountError] = ()
     refresh_at: float = float("inf")

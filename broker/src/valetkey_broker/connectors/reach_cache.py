@@ -57,15 +57,21 @@ class ReachCache:
         self._flights: SingleFlight[tuple[str | int, ...], Any] = SingleFlight("reach")
 
     def known(self, connector: Connector, name: str, account: str = "") -> Sequence[Container]:
-        """Returns the containers of that name in memory; the hot path: no waiting, no I/O."""
+        """Returns the containers of that name in memory; the hot path: no waiting, no I/O.
+
+        Without an account that is none until all were asked: what others named in full must not decide for a short id.
+        """
         known = self._known.get((connector.uid, connector.credential_version))
         if known is None:
             return ()
         if self._clock() >= known.refresh_at:
             known.refresh_at = self._clock() + _ASK_AGAIN_SECONDS
             self._flights.start((*_id(connector), "refresh"), partial(self._refresh, connector))
+        account = account or connector.azure.storage_account
         found = known.by_name.get(name, ())
-        return found if not account else [each for each in found if each.account == account]
+        if not account:
+            return found if known.swept else ()
+        return [each for each in found if each.account == account]
 
     async def find(self, connector: Connector, name: str, account: str = "") -> Reach:
         """Returns the containers of that name, asking the cloud where memory has none.
@@ -162,6 +168,7 @@ class ReachCache:
         finally:
             for task in tasks:
                 task.cancel()  # Those who wait; what is asked of the cloud goes on and is remembered.
+        known.swept = True
         return sorted(errors, key=lambda each: each.account)
 
     async def _accounts(self, connector: Connector, max_age: float) -> Sequence[str]:
@@ -170,9 +177,9 @@ class ReachCache:
             try:
                 await self._shared(connector, ("search",), self._search)
             except BrokerError as error:
-                if not known.accounts:
+                if known.searched_at == _NEVER:
                     raise
-                known.search_errors = [AccountError("", error)]  # Those known before are still worth a look.
+                known.search_errors = [AccountError("", error)]  # Those found before are still worth a look.
         return sorted(known.accounts)
 
     async def _listed(

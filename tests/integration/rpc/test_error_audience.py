@@ -185,3 +185,26 @@ def test_settings_of_clouds_are_the_operators(error: BrokerError) -> None:
     assert not [word for word in ("[clouds]", "settings", "arm_endpoint", "azure-public") if word in told_callers]
     assert told_all != told_callers
     assert "azure-blob-demo" in told_callers
+
+
+@pytest.mark.parametrize("key", [CONSUMER_KEY, OPERATOR_KEY])
+async def test_accounts_that_are_away_are_named_to_those_who_run_the_broker(tmp_path: Path, key: str) -> None:
+    """Who may have one container does not learn which other accounts the connector reaches, nor what ails them."""
+    error = BrokerError(
+        Reason.CLOUD_UNAVAILABLE,
+        "Cannot list containers at storage account payroll: Azure answered with HTTP 500. Try again later.",
+        {"step": "list containers", "connector": "azure-blob-demo", "account": "payroll"},
+    )
+    async with running_broker(tmp_path) as broker:
+        await broker.ready()
+        broker.cloud.containers["payroll"] = set()
+        await broker.connectors.CreateConnector(new_connector(resource_id=""), metadata=bearer(OPERATOR_KEY))
+        await broker.allow("key:trainer", "key:ops", containers=["later"])
+        broker.cloud.sick = {"payroll": error}
+        wanted = IssueTokenRequest(resource_id="later", permissions=[1])
+        seen = await failure(broker.tokens.IssueToken(wanted, metadata=bearer(key)))
+        assert seen.short == (grpc.StatusCode.UNAVAILABLE, "CLOUD_UNAVAILABLE")
+        assert ("payroll" in told(seen)) == (key == OPERATOR_KEY)
+        broker.cloud.sick = dict.fromkeys(broker.cloud.containers, error)
+        answer = await broker.resources.ListResources(ListResourcesRequest(), metadata=bearer(key))
+        assert ("payroll" in str(answer)) == (key == OPERATOR_KEY)

@@ -14,6 +14,7 @@ from valetkey_broker.api.resource_pages import MOST_RESOURCES, Place, place_of, 
 from valetkey_broker.authz.policy import Policy, Visible, serves
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.connectors.registry import ConnectorReach, ConnectorRegistry
+from valetkey_broker.errors import account_not_searched
 from valetkey_broker.model import Container, ResourceId, Role, check_name
 from valetkey_broker.rpc.current_call import caller, current_call
 from valetkey_broker.rpc.error_status import detail, told_to
@@ -94,12 +95,14 @@ def _message(reach: ConnectorReach, resources: Sequence[common_pb2.Resource]) ->
         resource_type=RESOURCE_TYPES.to_proto[connector.resource_type],
         resources=resources,
     )
-    if caller().has_any(_MAY_SEE_ACCOUNTS):
+    sees_accounts = caller().has_any(_MAY_SEE_ACCOUNTS)
+    if sees_accounts:
         message.account_errors.extend(account_error_messages(reach.errors))
     elif reach.errors:
         message.incomplete = True
     if reach.error is not None:
-        told = told_to(caller(), reach.error)
+        named = sees_accounts or connector.resource is not None
+        told = told_to(caller(), reach.error if named else account_not_searched(reach.error))
         message.error.CopyFrom(detail(told, current_call.get().request_id))
         message.error_message = told.message
     return message

@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from valetkey_broker.errors import BrokerError, Reason, resource_ambiguous, resource_not_found, resource_not_reached
+from valetkey_broker.errors import (
+    BrokerError,
+    Reason,
+    account_not_searched,
+    resource_ambiguous,
+    resource_not_found,
+    resource_not_reached,
+)
 from valetkey_broker.model import Connector, Container
 
 PASSING = frozenset({Reason.CLOUD_THROTTLED, Reason.CLOUD_UNAVAILABLE, Reason.VAULT_UNAVAILABLE})
@@ -65,5 +72,5 @@ def own_container(connector: Connector, reach: Reach, *, name_others: bool = Fal
 def not_found(resource: str, errors: Sequence[AccountError] = ()) -> BrokerError:
     """Returns the error for a container that nobody at hand reaches, or the passing one that may be the reason."""
     if any(each.error.reason in PASSING for each in errors):
-        return worst(errors)
+        return account_not_searched(worst(errors))
     return resource_not_found(resource, len(errors))

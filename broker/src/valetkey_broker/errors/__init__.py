@@ -7,6 +7,7 @@ What an error says to people, and which metadata it gives to programs, stands he
 from valetkey_broker.errors.base import BrokerError, ConfigurationError, Reason
 from valetkey_broker.errors.dependencies import (
     UnrecordedOutcomeError,
+    account_not_searched,
     begin_not_recorded,
     change_refused_unrecorded,
     cloud_error,
@@ -66,6 +67,7 @@ __all__ = [
     "ConfigurationError",
     "Reason",
     "UnrecordedOutcomeError",
+    "account_not_searched",
     "address_denied",
     "admin_key_exists",
     "api_key_exists",

@@ -18,6 +18,13 @@ class UnrecordedOutcomeError(BrokerError):
     """A change was made; that it was begun is on record, that it was made is not."""
 
 
+class _AccountNotSearchedError(BrokerError):
+    def public(self) -> BrokerError:
+        error = super().public()
+        error.metadata.pop("account", None)
+        return error
+
+
 def cloud_error(
     reason: Reason,
     message: str,
@@ -55,6 +62,16 @@ def cloud_undefined(connector: str, cloud: str, known: str) -> BrokerError:
         "Define it under [clouds], or register the connector with another.",
         {"connector": connector, "field": "azure.cloud"},
         public_message=f"the cloud of connector {connector} is not set up; tell those who run the broker",
+    )
+
+
+def account_not_searched(error: BrokerError) -> BrokerError:
+    """One of several accounts could not be looked through; of which accounts there are only operators are told."""
+    public = error.public_message or (
+        "not all storage accounts of the connector could be looked through; try again, or tell those who run the broker"
+    )
+    return _AccountNotSearchedError(
+        error.reason, error.message, error.metadata, retry_after=error.retry_after, public_message=public
     )
 
 

@@ -38,6 +38,8 @@ from valetkey.v1.resource_service_pb2 import ListResourcesRequest
 from valetkey.v1.token_service_pb2 import IssueTokenRequest, IssueTokenResponse
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Event, EventFilter, EventKind
+from valetkey_broker.observability.redaction import scrub
+from valetkey_broker.rpc import call_recorder
 
 UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, "LEDGER_UNAVAILABLE")
 EXPIRED_KEY, FRESH_KEY = make_key("E"), make_key("F")
@@ -554,6 +556,19 @@ async def test_hostile_words(tmp_path: Path, log: Log, text: str) -> None:
             assert last.resource.endswith("...")
         found = await broker.ledger.VerifyLedger(ledger_service_pb2.VerifyLedgerRequest(), metadata=bearer(AUDITOR_KEY))
         assert found.intact
+
+
+async def test_a_message_full_of_nothing_is_not_searched_for_secrets(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is refused anyway cannot keep the broker busy with long texts: only their length is on record."""
+    searched: list[str] = []
+    monkeypatch.setattr(call_recorder, "scrub", lambda text: searched.append(text) or scrub(text))
+    wanted = ledger_service_pb2.ListLeasesRequest(resource_id="%2B" * 20_000 + "==")
+    await failure(broker.ledger.ListLeases(wanted, metadata=bearer(CONSUMER_KEY)))
+    page = await broker.ledger.ListEvents(ledger_service_pb2.ListEventsRequest(), metadata=bearer(AUDITOR_KEY))
+    assert page.events[-1].resource == "60002 characters"
+    assert max(map(len, searched)) <= 4096
 
 
 async def test_undecodable_and_refused(broker: Broker) -> None:

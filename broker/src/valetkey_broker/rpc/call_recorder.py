@@ -25,6 +25,8 @@ _KINDS = {
 }
 _CLOSING_SECONDS = 5.0
 _MOST = 300
+# More than resources, purposes and names may have together; scrubbing as much as a message may hold takes 0.1 s.
+_MOST_SEARCHED = 4096
 # Changes go on where their callers hang up, so gRPC's limit on calls does not bound them.
 _MOST_CHANGES_OF_ONE = 8
 _MOST_CHANGES = 64
@@ -123,7 +125,10 @@ def _told(error: BrokerError) -> dict[str, str]:
 def _plain(text: str) -> str:
     """Returns a text as printable ASCII of bounded length, whatever it holds; what was longer ends in three dots.
 
-    What looks like a secret is left out: people paste a SAS where a resource belongs.
+    What looks like a secret is left out: people paste a SAS where a resource belongs. That takes looking at all of a
+    text, so of one beyond any use, which is sent to keep the broker busy, only the length is told.
     """
+    if len(text) > _MOST_SEARCHED:
+        return f"{len(text)} characters"
     plain = ascii(scrub(text)[: _MOST + 1])[1:-1]
     return plain if len(plain) <= _MOST else f"{plain[: _MOST - 3]}..."

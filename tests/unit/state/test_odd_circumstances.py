@@ -8,6 +8,9 @@ from support.core import Replica
 from support.crashes import CHANGES, Change, check_whole, die_during, repeat
 from support.fake_store import FakeStateStore
 from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.state.change_kinds import BURY
+from valetkey_broker.state.generation import PATH
+from valetkey_broker.state.intent import Intent, encode_intent
 
 _SEALED = BrokerError(Reason.VAULT_UNAVAILABLE, "sealed", {"cause": "sealed"})
 _BEGUN = pytest.mark.parametrize("change", CHANGES, ids=str)
@@ -89,3 +92,17 @@ class _SealedAfter(FakeStateStore):
                 self.fail_with = _SEALED
             self._left -= 1
         await super()._enter(method, path)
+
+
+@_BEGUN
+async def test_an_intent_made_by_hand(change: Change) -> None:
+    """One that says less than its kind needs keeps no other from being settled."""
+    store = await _begun(change)
+    generation = await store.read(PATH)
+    assert generation is not None
+    odd = encode_intent(Intent(id="odd", kind=BURY, path="grants/odd", expected=0, holder="by hand"))
+    intents = {"odd": odd, **generation.data["intents"]}
+    await store.write(PATH, {**generation.data, "intents": intents}, expected=generation.version)
+    replica = Replica(store, abandoned_seconds=0.0)
+    await replica.poll()
+    assert [intent.path for intent, _ in replica.settled] == [change.path]

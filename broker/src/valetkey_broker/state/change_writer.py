@@ -77,19 +77,19 @@ class Writes:
     async def settle_abandoned(self) -> None:
         """Finishes or undoes what was left by writers that are gone, or could not be done with Vault away.
 
-        Never raises for Vault: what fails is tried again next time.
+        Never raises: what fails is tried again next time.
         """
         for intent in self._intents.abandoned():
             try:
                 await self.settle(intent)
-            except BrokerError as error:
+            except Exception as error:  # noqa: BLE001 (one that was made by hand must not keep the others unsettled)
                 if intent.id not in self._told:
                     self._told.add(intent.id)
                     self._log.warning(
                         "an unfinished change cannot be settled yet; trying again at each poll",
                         path=intent.path,
                         kind=intent.kind,
-                        reason=error.reason.name,
+                        reason=error.reason.name if isinstance(error, BrokerError) else type(error).__qualname__,
                     )
 
     async def settle(self, intent: Intent) -> bool:

@@ -10,9 +10,10 @@ import grpc
 import grpc.aio
 import pytest
 
-from support.inproc import CONSUMER_KEY, OPERATOR_KEY, Broker, bearer, new_connector, running_broker
+from support.inproc import CONSUMER_KEY, OPERATOR_KEY, VIEWER_KEY, Broker, bearer, new_connector, running_broker
 from support.stopwatch import ends_within
 from support.wire import Log, eventually, failure
+from valetkey.v1.connector_service_pb2 import ListConnectorsRequest
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
 from valetkey_broker.model import EventFilter, EventKind
 from valetkey_broker.rpc import server as server_module
@@ -74,7 +75,7 @@ async def test_silent_connections_are_closed(tmp_path: Path, monkeypatch: pytest
 
 def open_calls(broker: Broker) -> int:
     """Returns how many calls the broker's guard holds."""
-    return broker.server._guard._open
+    return broker.server._guard.open_calls.total
 
 
 @pytest.mark.parametrize("key", [None, CONSUMER_KEY], ids=["without a key", "with a key"])
@@ -96,17 +97,39 @@ async def test_calls_that_end_without_a_message(broker: Broker) -> None:
     assert (told.reason, told.metadata["field"]) == ("INVALID_FIELD", "request")
 
 
+async def silent(broker: Broker, key: str, number: int) -> list[grpc.aio.StreamUnaryCall[bytes, bytes]]:
+    """Opens calls that never send their message, and returns them once the broker has them."""
+    before = open_calls(broker)
+    calls = [broker.channel.stream_unary(ISSUE)(metadata=bearer(key)) for _ in range(number)]
+    await asyncio.gather(*(call.wait_for_connection() for call in calls))
+    await eventually(lambda: open_calls(broker) == before + number)
+    return calls
+
+
 async def test_open_calls_are_bounded(tmp_path: Path) -> None:
     """Beyond the bound a call is told to come back; health answers all the same, and what ended makes room."""
-    async with running_broker(tmp_path, server={"max_calls": 3}) as broker:
+    async with running_broker(tmp_path, server={"max_calls": 4}) as broker:
         await broker.ready()
-        waiting = [broker.channel.stream_unary(ISSUE)(metadata=bearer(CONSUMER_KEY)) for _ in range(3)]
-        await asyncio.gather(*(call.wait_for_connection() for call in waiting))
-        await eventually(lambda: open_calls(broker) == 3)
+        waiting = [*await silent(broker, OPERATOR_KEY, 2), *await silent(broker, VIEWER_KEY, 2)]
         told = await failure(broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY)))
         assert told.short == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED")
         assert (told.metadata, told.retry_after) == ({"limit": "calls", "per": "broker"}, 1.0)
         assert await broker.healthy()
+        for call in waiting:
+            call.cancel()
+        await eventually(lambda: open_calls(broker) == 0)
+        told = await failure(broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY)))
+        assert told.reason == "RESOURCE_DENIED"
+
+
+async def test_nobody_takes_all_calls(tmp_path: Path) -> None:
+    """One principal may have half of them open, sending nothing as it may; the others are served."""
+    async with running_broker(tmp_path, server={"max_calls": 6}) as broker:
+        await broker.ready()
+        waiting = await silent(broker, CONSUMER_KEY, 3)
+        told = await failure(broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY)))
+        assert (told.reason, told.metadata) == ("RATE_LIMITED", {"limit": "calls", "per": "principal"})
+        await broker.connectors.ListConnectors(ListConnectorsRequest(), metadata=bearer(VIEWER_KEY))
         for call in waiting:
             call.cancel()
         await eventually(lambda: open_calls(broker) == 0)

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import grpc
 import grpc.aio
 
-from valetkey_broker.errors import BrokerError, method_unknown, rate_limited
+from valetkey_broker.errors import BrokerError, method_unknown
 from valetkey_broker.limits import Slots, Throttle, network_of
 from valetkey_broker.observability.logging import request_id_var
 from valetkey_broker.ports import Authenticator
@@ -22,6 +22,7 @@ from valetkey_broker.rpc.deadline import Deadlines
 from valetkey_broker.rpc.drain import Drain
 from valetkey_broker.rpc.error_status import as_broker_error, to_status
 from valetkey_broker.rpc.method import FOR_ANYBODY, FOR_NOBODY, Access, Method, Methods
+from valetkey_broker.rpc.open_calls import OpenCalls, too_many_calls
 from valetkey_broker.rpc.request_reader import Incoming
 
 # Handlers of every message type and kind pass through here.
@@ -65,8 +66,7 @@ class Guard(grpc.GenericRpcHandler):
         self._throttle = throttle
         self._recorder = recorder
         self._handlers: dict[str, Handler] = {}
-        self._most_calls = max_calls
-        self._open = 0
+        self.open_calls = OpenCalls(max_calls)
         self._waiting, self._waiting_of_one = Slots(_MOST_WAITING), Slots(_MOST_WAITING_OF_ONE)
         self._log = CallLog()
         self.drain = Drain()
@@ -111,7 +111,7 @@ class Guard(grpc.GenericRpcHandler):
             started = time.perf_counter()
             incoming = reader(raw, context)
             failure: Exception | None = None
-            self._open += 1
+            self.open_calls.begin()
             try:
                 await self._admit(call, row, metadata, context)
                 if row.change is not None:
@@ -126,7 +126,7 @@ class Guard(grpc.GenericRpcHandler):
             except Exception as error:  # noqa: BLE001 (the border: nothing of ours leaves but what to_status says)
                 failure = error
             finally:
-                self._open -= 1
+                self.open_calls.end(call)
             if failure is not None:
                 await self._fail(failure, call, row, incoming, started, context)
             if not row.quiet:
@@ -144,7 +144,7 @@ class Guard(grpc.GenericRpcHandler):
             started = time.perf_counter()
             incoming = reader(raw, context)
             failure: Exception | None = None
-            self._open += 1
+            self.open_calls.begin()
             try:
                 await self._admit(call, row, metadata, context)
                 answers = behavior(await self._read(row, incoming, context), context)
@@ -160,7 +160,7 @@ class Guard(grpc.GenericRpcHandler):
             except Exception as error:  # noqa: BLE001 (as above)
                 failure = error
             finally:
-                self._open -= 1
+                self.open_calls.end(call)
             if failure is not None:
                 await self._fail(failure, call, row, incoming, started, context)
             if not row.quiet:
@@ -180,8 +180,7 @@ class Guard(grpc.GenericRpcHandler):
         if row.needs is Access.PUBLIC:
             return
         await self.drain.hold()
-        if self._open > self._most_calls:
-            raise _too_many("broker")
+        self.open_calls.require_room()
         self._require_usable()
         evidence = evidence_of(context, metadata)
         call.peer = evidence.peer
@@ -189,6 +188,7 @@ class Guard(grpc.GenericRpcHandler):
             call.principal = await self._authenticator.authenticate(evidence)
         except BrokerError as error:
             raise self._throttle.failed(evidence.peer, error) from None
+        self.open_calls.authenticated(call)
         row.require_role(call.principal, call.method)
         if row.bucket is not None:
             self._throttle.ask(call.principal, row.bucket)
@@ -205,7 +205,7 @@ class Guard(grpc.GenericRpcHandler):
         network = network_of(peer_address(context.peer()))
         with self._waiting_of_one.hold(network) as one, self._waiting.hold("") as any_left:
             if not (one and any_left):
-                raise _too_many("address" if not one else "broker")
+                raise too_many_calls("address" if not one else "broker")
             async with asyncio.timeout(_STRANGERS_SECONDS):
                 return await incoming.read()
 
@@ -258,11 +258,6 @@ def _as_it_is(raw: bytes) -> bytes:
 
 def _unread(raw: Any, context: Context) -> Incoming:
     return Incoming(context, _as_it_is, raw)
-
-
-def _too_many(per: str) -> BrokerError:
-    message = "as many calls are open as may be; try again shortly"
-    return rate_limited(message, limit="calls", per=per, retry_after=1.0)
 
 
 def _unknown(method: str) -> Behavior:

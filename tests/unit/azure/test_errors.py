@@ -97,7 +97,9 @@ def test_a_dns_that_does_not_answer_is_no_missing_account(number: int) -> None:
     dns = aiohttp.ClientConnectorDNSError(key, socket.gaierror(number, "Temporary failure in name resolution"))
     error = ServiceRequestError(dns, error=dns)
     error.__cause__ = dns
-    assert broker_error(error, KEY).reason is Reason.CLOUD_UNAVAILABLE
+    failure = broker_error(error, KEY)
+    assert failure.reason is Reason.CLOUD_UNAVAILABLE
+    assert "DNS does not tell" in failure.message
 
 
 @pytest.mark.parametrize(

@@ -113,17 +113,15 @@ def broker_error(error: Exception, asking: Asking) -> BrokerError:
             # An outage that the settings have to end: callers hear of the outage only.
             public = f"Cannot {asking}: the connection failed; tell those who run the broker."
             return asking.failed(Reason.CLOUD_UNAVAILABLE, f"Cannot {asking}: {what}", public=public)
-        # Other errors of looking a name up, such as a DNS server that does not answer, pass.
-        if (
-            isinstance(inner, aiohttp.ClientConnectorDNSError)
-            and inner.os_error.errno in _NO_SUCH_NAME
-            and asking.account
-        ):
+        if asking.account and _says_no_such_name(inner):
             return asking.failed(
                 Reason.RESOURCE_NOT_FOUND,
                 f"Cannot {asking}: its name is not in DNS. Check the account's name and that it still exists.",
             )
-    if isinstance(error, ServiceRequestError | aiohttp.ClientError | OSError):
+    if any(isinstance(inner, aiohttp.ClientConnectorDNSError) for inner in _chain(error)):
+        # A DNS server that does not answer, say: that passes.
+        text = f"Cannot {asking}: DNS does not tell where that is. Try again later."
+    elif isinstance(error, ServiceRequestError | aiohttp.ClientError | OSError):
         text = f"Cannot {asking}: the connection failed. Try again later."
     else:
         text = f"Cannot {asking}: the answer could not be understood. Try again later."

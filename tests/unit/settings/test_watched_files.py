@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from valetkey_broker.errors import ConfigurationError
-from valetkey_broker.settings import WatchedFiles
+from valetkey_broker.settings import WatchedFiles, watched_files
 from valetkey_broker.settings.watched_files import _MOST_BYTES
 
 
@@ -189,14 +189,14 @@ def test_permissions_set_right_are_enough(tmp_path: Path, monkeypatch: pytest.Mo
     files.current()
     way.put(cert="cert-2", key="key-2")
     monkeypatch.setattr("valetkey_broker.settings.watched_files._stamp", lambda _path: (1, 1, 6, 1))
-    opened = Path.open
+    opened = watched_files._without_waiting
 
-    def forbidden(path: Path, *_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
+    def forbidden(path: str, _flags: int) -> int:
+        raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(Path, "open", forbidden)
+    monkeypatch.setattr(watched_files, "_without_waiting", forbidden)
     assert files.current() == ("cert-1", "key-1")
-    monkeypatch.setattr(Path, "open", opened)
+    monkeypatch.setattr(watched_files, "_without_waiting", opened)
     assert files.current() == ("cert-2", "key-2")
 
 
@@ -216,6 +216,23 @@ def test_endless_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("key-1")
     with pytest.raises(ConfigurationError, match=f"cert: .* is over {_MOST_BYTES} bytes"):
         watched(InPlace(tmp_path)).current()
+
+
+def test_a_pipe_in_a_files_place_holds_nobody_up(tmp_path: Path) -> None:
+    """Opened as files are, it would wait for a writer, and with it every call that needs the value."""
+    way = InPlace(tmp_path)
+    way.put(cert="cert-1", key="key-1")
+    files = watched(way)
+    first = files.current()
+    (tmp_path / "key").unlink()
+    os.mkfifo(tmp_path / "key")
+    with capture_logs() as logs:
+        asking = threading.Thread(target=files.current, daemon=True)
+        asking.start()
+        asking.join(10)
+        assert not asking.is_alive()
+    assert "is a pipe; expected a file" in logs[0]["error"]
+    assert files.current() is first
 
 
 def test_files_are_looked_at_now_and_then_only(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import contextlib
 import hashlib
+import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -107,13 +109,20 @@ class WatchedFiles(Generic[T]):
 
 def _content(setting: str, path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        # Never waits: a named pipe, whoever put it there, would hold up everybody who asks for the value.
+        with open(path, "rb", opener=_without_waiting) as file:
+            if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+                raise ConfigurationError(f"{setting}: {path}: is a pipe; expected a file")
             content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise ConfigurationError(f"{setting}: {path}: cannot be read: {error.strerror}") from None
     if len(content) > _MOST_BYTES:
         raise ConfigurationError(f"{setting}: {path}: is over {_MOST_BYTES} bytes")
     return content
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _stamp(path: Path) -> _Stamp | None:

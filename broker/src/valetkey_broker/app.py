@@ -219,6 +219,7 @@ async def running_server(
             grants=core.grants,
             explainer=core.explainer,
             ledger=core.ledger,
+            recorder=recorder,
             clock=core.clock,
         )
     )

@@ -254,6 +254,21 @@ async def test_every_change(broker: Broker) -> None:
     assert (set(told["CreateApiKey"]), told["DeleteGrant"], told["RevokeApiKey"]) == ({"expires"}, {}, {})
 
 
+async def test_a_verification_that_drops_keys(broker: Broker) -> None:
+    """Verifying is no change; where it finds dead keys, dropping them is one, and on record as such."""
+    await issue(broker)
+    verify = connector_service_pb2.VerifyConnectorRequest(name="azure-blob-demo")
+    before = len(ledger_of(broker).recorded)
+    await broker.connectors.VerifyConnector(verify, metadata=bearer(OPERATOR_KEY))
+    assert len(ledger_of(broker).recorded) == before
+    broker.cloud.revoke_keys()
+    await broker.connectors.VerifyConnector(verify, metadata=bearer(OPERATOR_KEY))
+    begun, made = ledger_of(broker).recorded[before:]
+    assert (begun.kind, made.kind) == (EventKind.CHANGE_BEGUN, EventKind.ADMIN_CHANGE)
+    assert {(e.principal, e.object) for e in (begun, made)} == {("key:ops", "connectors/azure-blob-demo")}
+    assert begun.method == "/valetkey.v1.ConnectorService/VerifyConnector"
+
+
 async def test_changes_under_way_are_bounded_callers_or_no_callers(broker: Broker) -> None:
     """Hanging up and asking again does not pile up changes; those that are one too many are told, and begin nothing."""
     gate = broker.cloud.hold("log_in")

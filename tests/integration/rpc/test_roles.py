@@ -25,6 +25,7 @@ EXPECTED = {
     "ConnectorService/ListConnectors": {"admin", "operator", "viewer"},
     "ConnectorService/DeleteConnector": {"admin", "operator"},
     "ConnectorService/VerifyConnector": {"admin", "operator"},
+    "ConnectorService/DropSigningKeys": {"admin", "operator"},
     "ResourceService/ListResources": EVERYBODY,
     "ApiKeyService/CreateApiKey": {"admin"},
     "ApiKeyService/ListApiKeys": {"admin"},

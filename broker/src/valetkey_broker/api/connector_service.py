@@ -1,5 +1,7 @@
 """ConnectorService: message to domain, one use case, domain to message."""
 
+from functools import partial
+
 import grpc.aio
 
 from valetkey.v1 import connector_service_pb2 as pb
@@ -15,14 +17,16 @@ from valetkey_broker.api.paging import page
 from valetkey_broker.api.resource_pages import shown_resources
 from valetkey_broker.connectors.registry import ConnectorRegistry, NewConnector
 from valetkey_broker.model import AzureConfig, Secret
-from valetkey_broker.rpc.current_call import caller
+from valetkey_broker.rpc.call_recorder import Recorder
+from valetkey_broker.rpc.current_call import caller, current_call
 
 
 class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
     """Keeps connectors."""
 
-    def __init__(self, registry: ConnectorRegistry) -> None:
+    def __init__(self, registry: ConnectorRegistry, recorder: Recorder) -> None:
         self._registry = registry
+        self._recorder = recorder
 
     async def CreateConnector(  # noqa: N802 (gRPC's naming)
         self,
@@ -85,9 +89,16 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
         request: pb.VerifyConnectorRequest,
         context: grpc.aio.ServicerContext[pb.VerifyConnectorRequest, pb.VerifyConnectorResponse],
     ) -> pb.VerifyConnectorResponse:
-        """Says what a stored connector reaches."""
+        """Says what a stored connector reaches.
+
+        Verifying changes nothing, except where keys turn out to be dead: dropping them is put on record.
+        """
         _ = context
-        reach = await self._registry.verify(request.name)
+        proof = await self._registry.verify(request.name)
+        if proof.keys_revoked:
+            drop = partial(self._registry.drop_signing_keys, request.name)
+            await self._recorder.change(current_call.get(), f"connectors/{request.name}", {}, drop)
+        reach = proof.reach
         shown, left_out = shown_resources(reach.containers)
         return pb.VerifyConnectorResponse(
             resources=shown, account_errors=account_error_messages(reach.errors), left_out=left_out

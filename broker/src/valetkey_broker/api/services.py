@@ -27,6 +27,7 @@ from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.token_stream import TokenWatcher
 from valetkey_broker.limits import Slots
 from valetkey_broker.ports import Clock, Ledger
+from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.service import Service
 
 _PACKAGE = "valetkey.v1"
@@ -48,6 +49,7 @@ class UseCases:
     grants: GrantAdmin
     explainer: Explainer
     ledger: Ledger
+    recorder: Recorder
     clock: Clock
 
 
@@ -63,7 +65,7 @@ def build_services(use: UseCases) -> Sequence[Service]:
         Service(
             f"{_PACKAGE}.ConnectorService",
             connector_service_pb2_grpc.add_ConnectorServiceServicer_to_server,
-            ConnectorService(use.registry),
+            ConnectorService(use.registry, use.recorder),
         ),
         Service(
             f"{_PACKAGE}.ResourceService",

@@ -122,17 +122,15 @@ class ConnectorRegistry:
         """Deletes a connector and its credential. Raises CONNECTOR_NOT_FOUND."""
         await self._repository.delete_connector(check_name("name", name), deleted_by)
 
-    async def verify(self, name: str) -> Reach:
+    async def verify(self, name: str) -> Proof:
         """Logs in anew with a stored connector, and returns what it reaches with tokens of a fresh key.
 
-        Where storage no longer accepts a key that tokens are signed with now, or none that begins before now, every
-        replica drops those it has.
+        `keys_revoked` tells too where storage no longer accepts a key that tokens are signed with now: the keys are to
+        be dropped, which is a change, and so not done here.
         """
         connector = self.get(name)
         proof = await self._verified(connector, await self._repository.credential(connector))
-        if proof.keys_revoked or await self._has_dead_key(connector, proof.reach):
-            await self.drop_signing_keys(name)
-        return proof.reach
+        return replace(proof, keys_revoked=proof.keys_revoked or await self._has_dead_key(connector, proof.reach))
 
     async def drop_signing_keys(self, name: str) -> Connector:
         """Has every replica fetch new signing keys; tokens that are out stay. Raises CONNECTOR_NOT_FOUND."""

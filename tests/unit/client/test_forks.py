@@ -1,0 +1,49 @@
+"""`Client` in programs that fork, as data loaders do: their workers inherit it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from support.fake_broker import API_KEY, FakeBroker
+from support.watch_steps import step
+
+CALLS, WORKERS, SECONDS = 10, 3, 60
+PROGRAM = f"""
+import os, sys
+from valetkey import Client
+
+endpoint, ca_file, api_key, before = sys.argv[1:]
+client = Client(endpoint, ca_file=ca_file, api_key=api_key)
+if before == "a call":
+    client.list_connectors()
+if before == "a stream":
+    stream = client.watch_token("az://demo-models", ["read"])
+    next(iter(stream))
+workers = []
+for _ in range({WORKERS}):
+    worker = os.fork()
+    if not worker:
+        try:
+            for _ in range({CALLS}):
+                client.list_connectors()
+        except BaseException as error:
+            print(repr(error), flush=True)
+            os._exit(1)
+        os._exit(0)
+    workers.append(worker)
+ends = [os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) for worker in workers]
+client.list_connectors()
+os._exit(max(ends))
+"""
+
+
+@pytest.mark.parametrize("before", ["nothing", "a call", "a stream"])
+def test_forked_workers_call_as_their_parent_does(before: str, broker: FakeBroker) -> None:
+    """Protects data loaders from workers that hang on their parent's connection, and the parent from its workers."""
+    broker.streams = [[step(1, life=600), float(SECONDS)]]
+    argv = [sys.executable, "-c", PROGRAM, broker.endpoint, str(broker.ca_file), API_KEY, before]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    calls = [type(request).__name__ for request in broker.requests].count("ListConnectorsRequest")
+    assert calls == CALLS * WORKERS + 1 + (before == "a call")

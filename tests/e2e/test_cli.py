@@ -96,7 +96,11 @@ def test_every_command_speaks_json(live: Live, registered: Ran) -> None:
     assert {found["account"] for found in created["resources"]} == {"demologs", "demomlstorage"}
     assert said("service-connector", "describe", name) == created["connector"]
     assert created["connector"] in said("service-connector", "list")  # type: ignore[operator]
-    assert said("service-connector", "verify", name) == {"connector": name, "resources": created["resources"]}
+    assert said("service-connector", "verify", name) == {
+        "connector": name,
+        "resources": created["resources"],
+        "account_errors": [],
+    }
     (entry,) = live.admin.done("service-connector", "list-resources", "--connector", name, "-o", "json").json
     assert entry == {
         "connector_id": uid,
@@ -105,6 +109,8 @@ def test_every_command_speaks_json(live: Live, registered: Ran) -> None:
         "resource_type": "blob-container",
         "resources": created["resources"],
         "error": None,
+        "account_errors": [],
+        "incomplete": False,
     }
     assert said("service-connector", "delete", name, "--yes") == {"deleted": name}
     made = said("api-key", "create", key, "--role", "viewer", "--ttl", "1h")

@@ -75,7 +75,7 @@ def test_end_with_the_token_or_certificate(stack: IdentityStack) -> None:
     stack.grant(f"spiffe://{DOMAIN}/ns/brief/sa/trainer", "--role", "deployer")
     brief = [f"spiffe://{DOMAIN}/ns/brief/sa/trainer"]
     stack.settle()
-    ends = int(time.time()) + 4
+    ends = int(time.time()) + 15
     svid = stack.ca.issue(brief, ends=timedelta(seconds=ends - time.time()))
     with (
         watching(stack.pod("brief", "trainer", exp=ends)) as by_token,

@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from itertools import islice
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 
 SLICE = 256
 """So many things are worked off before the others are let in: well under a millisecond of simple work."""
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
 async def slices(things: Iterable[T], size: int = SLICE) -> AsyncIterator[list[T]]:
@@ -22,4 +25,10 @@ async def slices(things: Iterable[T], size: int = SLICE) -> AsyncIterator[list[T
         yield batch
         batch = list(islice(iterator, size))
         if batch:
-            await asyncio.sleep(0)
+            await _turn()
+
+
+async def _turn() -> None:
+    """Waits until the event loop came around: once for each long work, so that of many only one goes on at a time."""
+    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        await asyncio.sleep(0)

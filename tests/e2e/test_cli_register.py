@@ -171,22 +171,22 @@ def test_same_name_from_two_terminals_at_once(live: Live) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "field"),
+    ("more", "option"),
     [
-        (("--resource-id", "https://evil.example/demo"), "resource_id"),
-        (("--resource-id", f"{DEMO}/models"), "resource_id"),
-        (("--storage-account", "evil.example.com"), "storage_account"),
-        (("--storage-account", "Upper"), "storage_account"),
-        (("--cloud", "no-such-cloud"), "cloud"),
-        (("--tenant-id", "../common"), "tenant_id"),
+        (("--resource-id", "https://evil.example/demo"), "--resource-id"),
+        (("--resource-id", f"{DEMO}/models"), "--resource-id"),
+        (("--storage-account", "evil.example.com"), "--storage-account"),
+        (("--storage-account", "Upper"), "--storage-account"),
+        (("--cloud", "no-such-cloud"), "--cloud"),
+        (("--tenant-id", "../common"), "--tenant-id"),
     ],
 )
-def test_bad_fields(live: Live, more: tuple[str, ...], field: str) -> None:
+def test_bad_fields(live: Live, more: tuple[str, ...], option: str) -> None:
     """What could lead the broker, with the secret, to another host is refused before anything is asked."""
     before = live.stack.control_plane.requests["token"]
     ran = live.register("never", *more)
     assert (ran.code, ran.out) == (1, "")
-    assert f"{field}: " in ran.err
+    assert f"{option}: " in ran.err
     assert "expected" in ran.err
     assert "reason INVALID_FIELD" in ran.err
     assert live.stack.control_plane.requests["token"] == before
@@ -199,5 +199,5 @@ def test_bad_names(live: Live, name: str) -> None:
         *("service-connector", "register", *live.principal(), "--client-secret", "-", "--", name), stdin="secret"
     )
     assert (ran.code, ran.out) == (1, "")
-    assert "name: " in ran.err
+    assert "NAME: " in ran.err
     assert "reason INVALID_FIELD" in ran.err

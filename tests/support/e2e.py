@@ -100,10 +100,12 @@ class Live:
         return ("--tenant-id", self.stack.tenant_id, "--client-id", self.stack.client_id)
 
     def register(self, name: str, *more: str, secret: str = "") -> Ran:
-        """Registers a connector that serves all it reaches, unless `more` says otherwise."""
+        """Registers a connector that serves all it reaches with the stack's principal, unless `more` says otherwise."""
         given = secret or self.stack.client_secret.reveal()
+        words = self.principal()
+        named = [word for pair in zip(words[::2], words[1::2], strict=True) if pair[0] not in more for word in pair]
         return self.admin(
-            *("service-connector", "register", name, *self.principal(), *more),
+            *("service-connector", "register", name, *named, *more),
             VALETKEY_CLIENT_SECRET=given,
         )
 

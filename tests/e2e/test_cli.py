@@ -100,6 +100,7 @@ def test_every_command_speaks_json(live: Live, registered: Ran) -> None:
         "connector": name,
         "resources": created["resources"],
         "account_errors": [],
+        "left_out": 0,
     }
     (entry,) = live.admin.done("service-connector", "list-resources", "--connector", name, "-o", "json").json
     assert entry == {

@@ -134,7 +134,7 @@ def test_revoked_key_is_refused_by_every_worker(stack: IdentityStack) -> None:
         failed = stack.events("--kind", "authentication-failed", "--since", since)
         return {event["writer"] for event in failed if event["reason"] == "CREDENTIALS_INVALID"}
 
-    assert soon(lambda: len(refusing()) == 2, 15)
+    assert soon(lambda: len(refusing()) == 2, 60)
     last = stack.events("--principal", f"key:{name}", "--kind", "token-issued")[-1]
     assert datetime.fromisoformat(last["time"]).timestamp() - revoked < SOON
 
@@ -160,13 +160,13 @@ def test_grant_that_binds_addresses_and_ends(stack: IdentityStack) -> None:
     stack.change("grant", "delete", bound, "--yes")
 
     began = time.time()
-    stack.grant(principal, "--role", "deployer", "--expires", "5s", "--max-ttl", "1h")
+    stack.grant(principal, "--role", "deployer", "--expires", "12s", "--max-ttl", "1h")
     stack.settle()
     token = stack.issued(pod, "--ttl", "30m")
     ends = datetime.fromisoformat(token["expire_time"]).timestamp()
-    assert began < ends <= began + 6
+    assert began < ends <= began + 13
     assert "sip=" not in token["sas_token"]
-    assert soon(lambda: issue(pod).code == 3 and time.time() > ends, 5 + SOON)
+    assert soon(lambda: issue(pod).code == 3 and time.time() > ends, 12 + SOON)
     assert refused(lambda: list(stack.storage(token).list_blobs())).startswith("403")
 
 

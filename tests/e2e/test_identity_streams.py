@@ -22,7 +22,7 @@ def test_fresh_tokens_come_ahead(stack: IdentityStack) -> None:
     pod = stack.pod("renewing", "trainer")
     stack.settle()
     began = time.time()
-    with watching(pod, "--ttl", "3s") as watch:
+    with watching(pod, "--ttl", "9s") as watch:
         tokens, ends = [], began + SOON
         for _ in range(3):
             tokens.append(watch.token())

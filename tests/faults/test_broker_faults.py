@@ -129,16 +129,16 @@ def test_entra_refuses(live: Live, cold: str) -> None:
 
 def test_entra_throttles(live: Live, cold: str) -> None:
     """Azure's own Retry-After reaches the user, Entra is left alone for so long, and then a token comes."""
-    live.stack.control_plane.fail("token", 429, retry_after=3)
+    live.stack.control_plane.fail("token", 429, retry_after=10)
     ran = live.issue("--connector", cold)
     assert (ran.code, ran.out) == (5, "")
-    assert "Azure asks to wait for 3 s" in ran.err
-    assert re.search(r"reason CLOUD_THROTTLED · request id \w+ · retry in 3s", ran.err)
+    assert "Azure asks to wait for 10 s" in ran.err
+    assert re.search(r"reason CLOUD_THROTTLED · request id \w+ · retry in 10s", ran.err)
     asked = live.stack.control_plane.requests["token"]
     live.stack.control_plane.heal()
     again = live.issue("--connector", cold)
     assert again.code == 5
-    assert re.search(r"retry in [0-2](\.\d+)?s", again.err)
+    assert re.search(r"retry in \d(\.\d+)?s", again.err)
     assert live.stack.control_plane.requests["token"] == asked
     assert soon(lambda: live.issue("--connector", cold).code == 0, 30)
 

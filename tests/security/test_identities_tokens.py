@@ -159,7 +159,7 @@ async def test_replay_after_the_end_fails(oidc: Oidc) -> None:
 async def test_refusals_repeat_nothing_of_the_token(oidc: Oidc) -> None:
     """What a token says, and what would have been right, stays out of the words of a refusal."""
     planted = "PLANTED-claim"
-    for change in ({"aud": planted}, {"iss": planted}, {"sub": f"{planted} x"}, {"exp": planted}):
+    for change in ({"aud": planted}, {"iss": planted}, {"sub": f"{planted}\n"}, {"exp": planted}):
         error = await refusal(oidc.verifier.verify(mint(claims(NOW, **change))))
         said = f"{error.message} {error.metadata}"
         assert planted not in said
@@ -170,4 +170,4 @@ async def test_remembered_tokens_are_found_by_their_whole_digest(oidc: Oidc) -> 
     """The cache holds SHA-256 digests, never tokens, and a token one character off is verified anew."""
     presented = mint(claims(NOW))
     await oidc.verifier.verify(presented)
-    assert list(oidc.verifier._verified._values) == [hashlib.sha256(presented.encode()).digest()]
+    assert list(oidc.verifier._verified) == [hashlib.sha256(presented.encode()).digest()]

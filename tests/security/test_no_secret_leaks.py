@@ -119,7 +119,7 @@ def forget(broker: Broker) -> None:
     """Empties the caches, so that each call reaches the cloud again."""
     for connector in broker.core.memory.connectors.values():
         broker.core.keys.forget(connector.uid)
-        broker.core.directory.forget(connector.uid)
+        broker.core.reach.forget(connector.uid)
 
 
 async def broken_everywhere(broker: Broker, cloud: Talkative, store: TalkativeStore, seen: Seen) -> None:

@@ -50,6 +50,8 @@ tls_key_file = "{key}"
 address = "https://vault.invalid"
 role_id_file = "{tmp_path}/role"
 secret_id_file = "{tmp_path}/secret"
+[ledger]
+url = "sqlite:///{tmp_path}/ledger.db"
 [authn.mtls]
 port = 8444
 trust_domains = {{ "example.org" = "{tmp_path}/bundle.pem" }}

@@ -25,7 +25,13 @@ from valetkey_broker.model import Event, EventKind, InvalidFieldError, Role, che
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_broker.recording import Changes
 from valetkey_broker.settings import Settings, check_certificate, load_settings
-from valetkey_broker.supervisor import EXIT_CONFIGURATION, Supervisor, only_broker_on, replaces_another, watch_lifeline
+from valetkey_broker.worker_supervisor import (
+    EXIT_CONFIGURATION,
+    Supervisor,
+    only_broker_on,
+    replaces_another,
+    watch_lifeline,
+)
 
 T = TypeVar("T")
 CHECK_STATE = "check-state"

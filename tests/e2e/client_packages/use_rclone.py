@@ -10,7 +10,7 @@ RCLONE = Path(sys.executable).with_name("rclone")
 store = f"store:{os.environ['CONTAINER']}/{os.environ['FOLDER']}"
 environment = {
     "PATH": os.environ["PATH"],
-    "RCLONE_CONFIG": os.devnull,
+    "RCLONE_CONFIG": str(Path(tempfile.mkdtemp()) / "none.conf"),
     "RCLONE_CA_CERT": os.environ["SSL_CERT_FILE"],
     "RCLONE_CONFIG_STORE_TYPE": "azureblob",
     "RCLONE_CONFIG_STORE_SAS_URL": os.environ["SAS_URL"],

@@ -9,7 +9,7 @@ from support.spiffe import SpiffeCa
 from valetkey_broker.cli import app
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.settings import ServerSettings
-from valetkey_broker.supervisor import only_broker_on
+from valetkey_broker.worker_supervisor import only_broker_on
 from valetkey_devstack.ca import make_ca
 from valetkey_devstack.free_ports import free_port
 

@@ -24,7 +24,7 @@ from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.ledger import SqlLedger
 from valetkey_broker.model import Event, EventFilter, EventKind
 from valetkey_broker.settings import load_settings
-from valetkey_broker.supervisor import EXIT_CONFIGURATION
+from valetkey_broker.worker_supervisor import EXIT_CONFIGURATION
 from valetkey_devstack.openbao import MOUNT, OpenBao
 
 pytestmark = pytest.mark.xdist_group("openbao-process")

@@ -11,7 +11,7 @@ import valetkey
 from support.fake_access import NOW, event, grant, lease
 from support.fake_broker import SAS, Failure, FakeBroker, token
 from valetkey import Client, GrantedConnector, GrantFinding, GrantSpec, LedgerHead
-from valetkey.cli import words
+from valetkey.cli import option_choices as words
 from valetkey.v1 import errors_pb2 as errors_pb
 from valetkey.v1 import grant_service_pb2 as grant_pb
 from valetkey.v1 import ledger_service_pb2 as ledger_pb

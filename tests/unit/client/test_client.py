@@ -9,7 +9,8 @@ import pytest
 import valetkey
 from support.fake_broker import API_KEY, SAS, Failure, FakeBroker, connector, entry, resource
 from valetkey import AzureConfig, Client, InvalidArgumentError, generate_api_key
-from valetkey.cli import connectors, words
+from valetkey.cli import connectors
+from valetkey.cli import option_choices as words
 from valetkey.v1 import errors_pb2 as errors_pb
 from valetkey_broker.errors import Reason
 

@@ -164,7 +164,7 @@ async def test_an_intent_of_a_newer_version_is_left_alone(monkeypatch: pytest.Mo
     newer = {**raw, "form": 2, "something": "new"}
     await store.write("generation", {**document.data, "intents": {raw["id"]: newer}}, expected=document.version)
     replica = Replica(store, abandoned_seconds=0.0)
-    monkeypatch.setattr("valetkey_broker.state.intents._WAITING_SECONDS", 0.05)
+    monkeypatch.setattr("valetkey_broker.state.changes_under_way._WAITING_SECONDS", 0.05)
     with capture_logs() as logs:
         await replica.poll()
         await replica.poll()

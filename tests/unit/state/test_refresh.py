@@ -14,7 +14,7 @@ from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Secret
 from valetkey_broker.state.codec import encode_grant
 from valetkey_broker.state.generation import JOURNAL_LENGTH, PATH, Generation, read_generation
-from valetkey_broker.state.generation_writer import Journal
+from valetkey_broker.state.generation_writer import GenerationWriter
 
 _AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "away", {"cause": "sealed"})
 
@@ -66,7 +66,7 @@ async def test_a_journal_that_does_not_reach_back_means_a_full_reading() -> None
     await reader.repository.load()
     await writer.repository.revoke_api_key("trainer", "key:admin")
     for _ in range(JOURNAL_LENGTH):
-        await Journal(store).announce("connectors/noise")
+        await GenerationWriter(store).announce("connectors/noise")
     store.calls.clear()
     await reader.repository.refresh()
     assert store.calls["names"] == 3
@@ -110,7 +110,7 @@ async def test_announcements_at_the_same_time_lose_nothing() -> None:
     """Each of many processes gets its own number, and its path into the journal."""
     store = FakeStateStore()
     paths = {f"connectors/c-{number}" for number in range(8)}
-    await asyncio.gather(*(Journal(store).announce(path) for path in paths))
+    await asyncio.gather(*(GenerationWriter(store).announce(path) for path in paths))
     generation, version = await read_generation(store)
     assert (generation.counter, version) == (8, 8)
     assert generation.since(0) == paths
@@ -119,7 +119,7 @@ async def test_announcements_at_the_same_time_lose_nothing() -> None:
 async def test_announcements_of_one_process_share_a_write() -> None:
     """Many changes at once do not queue up behind one entry."""
     store = FakeStateStore()
-    journal = Journal(store)
+    journal = GenerationWriter(store)
     await asyncio.gather(*(journal.announce(f"connectors/c-{number}") for number in range(8)))
     generation, version = await read_generation(store)
     assert (generation.counter, version) == (8, 1)
@@ -129,7 +129,7 @@ async def test_announcements_of_one_process_share_a_write() -> None:
 async def test_the_journal_stays_short() -> None:
     """The one polled entry does not grow for ever."""
     store = FakeStateStore()
-    journal = Journal(store)
+    journal = GenerationWriter(store)
     for _ in range(JOURNAL_LENGTH + 5):
         await journal.announce("connectors/a")
     assert len((await journal.read()).journal) == JOURNAL_LENGTH
@@ -146,7 +146,7 @@ class BusyStore(FakeStateStore):
 async def test_an_announcement_that_never_wins_ends() -> None:
     """Contention becomes an error that says to try again, not a call that hangs."""
     with pytest.raises(BrokerError) as caught:
-        await asyncio.wait_for(Journal(BusyStore()).announce("connectors/a"), 30)
+        await asyncio.wait_for(GenerationWriter(BusyStore()).announce("connectors/a"), 30)
     assert caught.value.reason is Reason.CONFLICT
     assert caught.value.retry_after is not None
 

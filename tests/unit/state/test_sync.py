@@ -13,7 +13,7 @@ from support.core import Replica, make_api_key
 from support.fake_store import FakeStateStore
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.settings import VaultSettings
-from valetkey_broker.state.generation_writer import Journal
+from valetkey_broker.state.generation_writer import GenerationWriter
 from valetkey_broker.state.sync import StateSync
 
 _AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "Vault is sealed", {"cause": "sealed"})
@@ -156,7 +156,7 @@ async def test_changes_of_others_arrive_by_polling() -> None:
 async def test_a_full_reading_now_and_then_finds_what_was_never_announced() -> None:
     """A writer that died between its two writes is covered by the resync."""
     store = FakeStateStore()
-    await Journal(store).announce("connectors/noise")
+    await GenerationWriter(store).announce("connectors/noise")
     other = FakeStateStore()
     await Replica(other).repository.create_api_key(make_api_key())
     async with _running(store, resync_seconds=0.05) as running:

@@ -11,8 +11,8 @@ import structlog
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.ports import CasMismatchError, StateStore
 from valetkey_broker.state.change_kinds import settle
+from valetkey_broker.state.changes_under_way import Intents
 from valetkey_broker.state.intent import ORIGIN, Intent
-from valetkey_broker.state.intents import Intents
 
 OnSettled = Callable[[Intent, bool], Awaitable[None]]
 """Hears of a change that another writer left and this process settled, and whether it was made."""

@@ -15,7 +15,7 @@ Edit = Callable[[Generation], tuple[Generation, T]]
 _ATTEMPTS = 20
 
 
-class Journal:
+class GenerationWriter:
     """Writes by check-and-set, again as often as another process was faster."""
 
     def __init__(self, store: StateStore) -> None:

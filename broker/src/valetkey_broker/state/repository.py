@@ -18,13 +18,13 @@ from valetkey_broker.model import ApiKey, Connector, Credential, CredentialValue
 from valetkey_broker.ports import AuthMethod, Document, StateStore
 from valetkey_broker.state.change_kinds import BURY, PUT, is_fence
 from valetkey_broker.state.change_writer import OnSettled, Plan, Writes
+from valetkey_broker.state.changes_under_way import Intents
 from valetkey_broker.state.codec import decode_api_key, decode_grant, encode_api_key, encode_grant, is_tombstone
 from valetkey_broker.state.connector_writes import ConnectorWrites
 from valetkey_broker.state.document_intake import API_KEYS, GRANTS
 from valetkey_broker.state.generation import Generation
-from valetkey_broker.state.generation_writer import Journal
+from valetkey_broker.state.generation_writer import GenerationWriter
 from valetkey_broker.state.intent import STAMP, Intent
-from valetkey_broker.state.intents import Intents
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.mirror import StateMirror
 from valetkey_broker.state.read_for_cas import read_for_cas
@@ -51,7 +51,7 @@ class StateRepository(StateMirror):
         super().__init__(store, memory, auth_methods, on_connector_gone)
         self._auth_methods = auth_methods
         self.background = BackgroundWork()
-        self._journal = Journal(store)
+        self._journal = GenerationWriter(store)
         self._intents = Intents(self._journal, abandoned_seconds)
         self._writes = Writes(store, self._intents, self._take_over, on_settled)
         self._connector_writes = ConnectorWrites(store, self._writes, self._announce_again)

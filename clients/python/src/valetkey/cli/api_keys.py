@@ -10,10 +10,10 @@ import typer
 from valetkey.api_keys import api_key_sha256, generate_api_key
 from valetkey.cli import consequences
 from valetkey.cli.durations import parse_life
+from valetkey.cli.option_choices import Role
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import utc
-from valetkey.cli.words import Role
 from valetkey.client import Client
 from valetkey.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError, ValetKeyError
 from valetkey.values import ApiKey

@@ -9,12 +9,12 @@ import typer
 
 from valetkey.calls.ledger import MOST_NEWEST
 from valetkey.cli import failures
-from valetkey.cli.anchors import read_anchors, same_file, write_anchors
 from valetkey.cli.event_views import event_json, event_line, print_events
+from valetkey.cli.ledger_anchors import read_anchors, same_file, write_anchors
+from valetkey.cli.option_choices import EventKind
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of
 from valetkey.cli.times import parse_moment
-from valetkey.cli.words import EventKind
 from valetkey.client import Client
 from valetkey.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
 from valetkey.values import Event, LedgerHead, LedgerVerification

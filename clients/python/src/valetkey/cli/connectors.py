@@ -7,11 +7,11 @@ import typer
 
 from valetkey.cli import consequences, failures
 from valetkey.cli.client_secret import ENVIRONMENT, read_client_secret
+from valetkey.cli.option_choices import ConnectorType, ResourceType
 from valetkey.cli.resources import entry_json, print_entries, print_reached, reached_json
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import utc
-from valetkey.cli.words import ConnectorType, ResourceType
 from valetkey.values import AzureConfig, Connector
 
 app = typer.Typer(help="Register, list, verify and delete service connectors.", no_args_is_help=True)

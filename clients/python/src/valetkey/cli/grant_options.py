@@ -7,8 +7,8 @@ import typer
 
 from valetkey.cli.durations import parse_duration
 from valetkey.cli.lists import PERMISSIONS, parse_attributes, parse_permissions
+from valetkey.cli.option_choices import ConsumerRole
 from valetkey.cli.times import parse_moment
-from valetkey.cli.words import ConsumerRole
 from valetkey.errors import InvalidArgumentError
 from valetkey.values import GrantedConnector
 

@@ -6,10 +6,10 @@ from typing import Any
 from rich.text import Text
 
 from valetkey.cli.durations import show_duration
+from valetkey.cli.option_choices import TTL_LIMITS
 from valetkey.cli.quoting import one_line
 from valetkey.cli.screen import Screen, printable
 from valetkey.cli.times import utc
-from valetkey.cli.words import TTL_LIMITS
 from valetkey.values import AccessExplanation, Grant
 
 

@@ -10,10 +10,10 @@ import typer
 from valetkey.cli.azure_environment import environment_lines, environment_that_wins
 from valetkey.cli.durations import parse_life
 from valetkey.cli.lists import PERMISSIONS, parse_permissions
+from valetkey.cli.option_choices import TTL_LIMITS
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import client_of
 from valetkey.cli.times import utc
-from valetkey.cli.words import TTL_LIMITS
 from valetkey.values import Token
 
 app = typer.Typer(help="Issue short-lived SAS tokens.", no_args_is_help=True)

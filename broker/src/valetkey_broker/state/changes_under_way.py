@@ -13,7 +13,7 @@ from valetkey_broker.concurrency.backoff import Backoff
 from valetkey_broker.errors import BrokerError, being_changed
 from valetkey_broker.state.change_kinds import KINDS
 from valetkey_broker.state.generation import Generation
-from valetkey_broker.state.generation_writer import Journal
+from valetkey_broker.state.generation_writer import GenerationWriter
 from valetkey_broker.state.intent import FORM, Intent, decode_intent
 
 _BEATS_WITHIN = 4
@@ -36,7 +36,7 @@ class Intents:
     end.
     """
 
-    def __init__(self, journal: Journal, abandoned_seconds: float) -> None:
+    def __init__(self, journal: GenerationWriter, abandoned_seconds: float) -> None:
         self.holder = str(uuid.uuid4())
         self._journal = journal
         self._abandoned_seconds = abandoned_seconds

@@ -114,7 +114,7 @@ class VaultClient:
         return None if document is None else Document(version=number, data=document)
 
     def read_quickly(self, paths: Sequence[str]) -> Mapping[str, Document]:
-        """Returns those of the newest documents at `paths` that are there and come without ado; see quick_reads.py."""
+        """Returns those of the newest documents at `paths` that are there and come without ado; see bulk_reads.py."""
         return self._quick.read(paths, Secret(str(self._hvac.token)))
 
     def write(self, path: str, data: Mapping[str, Any], expected: int) -> int:

@@ -5,7 +5,7 @@ import pytest
 from support.core import NOW, PROFILE, FakeClock, credential_of, make_connector
 from support.fake_cloud import FakeCloud
 from valetkey_broker.connectors.cloud_client import CloudClient
-from valetkey_broker.connectors.reach import Reach, own_container
+from valetkey_broker.connectors.reach_result import Reach, own_container
 from valetkey_broker.connectors.verify import pinned, verify
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Connector, Container, Credential, ResourceId, SigningKey

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from valetkey.v1 import errors_pb2
-from valetkey_broker.connectors.reach import AccountError
+from valetkey_broker.connectors.reach_result import AccountError
 from valetkey_broker.rpc.current_call import caller, current_call
 from valetkey_broker.rpc.error_status import detail, told_to
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.connectors.cloud_client import CloudClient
-from valetkey_broker.connectors.reach import AccountError, Reach
 from valetkey_broker.connectors.reach_cache import ReachCache
+from valetkey_broker.connectors.reach_result import AccountError, Reach
 from valetkey_broker.connectors.verify import Proof, pinned, verify
 from valetkey_broker.errors import BrokerError, connector_exists, connector_not_found
 from valetkey_broker.model import (

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from valetkey_broker.connectors.cloud_client import CloudClient
-from valetkey_broker.connectors.reach import AccountError, Reach, own_container
+from valetkey_broker.connectors.reach_result import AccountError, Reach, own_container
 from valetkey_broker.errors import BrokerError, Reason, token_refused
 from valetkey_broker.model import Connector, Container, ResourceId
 from valetkey_broker.ports import Clock

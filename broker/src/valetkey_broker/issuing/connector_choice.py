@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from valetkey_broker.connectors.reach import AccountError, Reach, not_found, worst
 from valetkey_broker.connectors.reach_cache import ReachCache
+from valetkey_broker.connectors.reach_result import AccountError, Reach, not_found, worst
 from valetkey_broker.errors import BrokerError, resource_ambiguous, resource_denied
 from valetkey_broker.model import CloudProfile, Connector, Container, Principal, ResourceId
 

@@ -21,7 +21,7 @@ def evidence_of(context: Any, metadata: Metadata) -> CallEvidence:
 def client_certificate(context: Any) -> bytes | None:
     """Returns the client's chain (PEM, leaf first), None where none was asked for.
 
-    Only the port for client certificates asks, and there TLS demands and verifies one: see rpc/credentials.py.
+    Only the port for client certificates asks, and there TLS demands and verifies one: see rpc/tls_credentials.py.
     """
     vouched: dict[str, list[bytes]] = context.auth_context()
     leaf = vouched.get(_LEAF)

@@ -7,8 +7,8 @@ from typing import Any
 from valetkey_broker.adapters.azure.account_pages import AccountPages
 from valetkey_broker.adapters.azure.entra import arm_scope
 from valetkey_broker.adapters.azure.errors import Asking, ask
-from valetkey_broker.adapters.azure.fan_out import outcomes
 from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS, Network
+from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import AzureConfig, CloudProfile, InvalidFieldError, check_account, check_uuid
 from valetkey_broker.ports import AccountSearch

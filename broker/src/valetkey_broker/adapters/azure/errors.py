@@ -15,8 +15,8 @@ from typing import TypeVar
 import aiohttp
 from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError, ServiceRequestTimeoutError
 
-from valetkey_broker.adapters.azure.answer_reasons import outcome
 from valetkey_broker.adapters.azure.error_advice import log_in_refused, not_allowed
+from valetkey_broker.adapters.azure.error_classification import outcome
 from valetkey_broker.errors import BrokerError, Reason, cloud_error
 
 T = TypeVar("T")

@@ -10,8 +10,8 @@ from hvac import exceptions
 
 from valetkey_broker.adapters.vault.bulk_reads import QuickReads
 from valetkey_broker.adapters.vault.errors import CredentialFileError, UnexpectedAnswerError
-from valetkey_broker.adapters.vault.fitness import deletes_versions
 from valetkey_broker.adapters.vault.http_session import Transport
+from valetkey_broker.adapters.vault.setup_warnings import deletes_versions
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import Secret
 from valetkey_broker.ports import CasMismatchError, Document

@@ -8,8 +8,8 @@ from typing import Any, ParamSpec, TypeVar
 from valetkey_broker.adapters.vault.blocking_calls import THREADS, Calls
 from valetkey_broker.adapters.vault.client import VaultClient
 from valetkey_broker.adapters.vault.errors import DENIED
-from valetkey_broker.adapters.vault.fitness import Fitness
 from valetkey_broker.adapters.vault.login import Login
+from valetkey_broker.adapters.vault.setup_warnings import Fitness
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.ports import Document
 from valetkey_broker.settings import VaultSettings

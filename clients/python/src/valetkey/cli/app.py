@@ -16,7 +16,7 @@ from valetkey.cli import api_keys, audit, connectors, failures, grants, leases, 
 from valetkey.cli.command_line import CommandLine
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import Session
-from valetkey.cli.zenml_words import zenml_hint
+from valetkey.cli.zenml_hints import zenml_hint
 from valetkey.errors import InvalidArgumentError, ValetKeyError
 
 # Typer raises these for bad usage, in whichever place its version keeps them.

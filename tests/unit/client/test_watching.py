@@ -66,8 +66,9 @@ def test_an_outage_is_got_over_while_the_last_token_lives(
 ) -> None:
     """Protects streams from an outage that is longer than a restart and shorter than a token."""
     monkeypatch.setattr(retries, "WINDOW", 0.0)
-    broker.streams = [[step(1, life=60), network.down, 60.0], [step(2), GONE]]
-    timer = threading.Timer(3, network.up)
+    # The token is to arrive before the network goes, also on a slow machine.
+    broker.streams = [[step(1, life=60), 2.0, network.down, 60.0], [step(2), GONE]]
+    timer = threading.Timer(6, network.up)
     timer.start()
     found: list[str] = []
     with pytest.raises(valetkey.WatchEndedError):

@@ -1,11 +1,11 @@
 """The use cases around connectors."""
 
-import asyncio
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
@@ -33,8 +33,6 @@ from valetkey_broker.model.names import check_resource_group
 from valetkey_broker.ports import AuthMethod, Clock, Cloud
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
-
-_CONNECTORS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,21 +152,17 @@ class ConnectorRegistry:
 
         What `may_see` refuses shows up nowhere, errors included.
         """
-        slots = asyncio.Semaphore(_CONNECTORS_AT_ONCE)
-
-        async def ask(connector: Connector) -> ConnectorReach:
-            async with slots:
-                try:
-                    reach = await self._reach.reach(connector)
-                except BrokerError as error:
-                    return ConnectorReach(connector, (), error=error)
+        reached: list[ConnectorReach] = []
+        for connector, answer in await outcomes(connectors, self._reach.reach):
+            if isinstance(answer, BrokerError):
+                reached.append(ConnectorReach(connector, (), error=answer))
+                continue
             wanted: list[Container] = []
-            async for some in slices(reach.containers):
+            async for some in slices(answer.containers):
                 seen = [c for c in some if may_see(connector, c)]
                 wanted += [c for c in seen if only is None or self._means(only, connector, c)]
-            return ConnectorReach(connector, wanted, reach.errors)
-
-        return await asyncio.gather(*(ask(connector) for connector in connectors))
+            reached.append(ConnectorReach(connector, wanted, answer.errors))
+        return reached
 
     def _means(self, wanted: ResourceId, connector: Connector, container: Container) -> bool:
         if wanted.endpoint is not None:

@@ -1,10 +1,10 @@
 """Proves that a connector works: logs in, looks at what it serves, uses a token signed with a fresh key."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_result import AccountError, Reach, own_container
 from valetkey_broker.errors import BrokerError, Reason, token_refused
@@ -15,7 +15,6 @@ T = TypeVar("T")
 
 _KEY_SECONDS = 3600.0
 _SKEW_SECONDS = 900.0
-_ACCOUNTS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +94,6 @@ async def _each(
     accounts: Sequence[str], ask: Callable[[str], Awaitable[T]]
 ) -> tuple[Sequence[T], Sequence[AccountError]]:
     """Returns the answers of the accounts, up to 8 asked at a time, and the errors of those that gave none."""
-    slots = asyncio.Semaphore(_ACCOUNTS_AT_ONCE)
-
-    async def bounded(account: str) -> T | AccountError:
-        async with slots:
-            try:
-                return await ask(account)
-            except BrokerError as error:
-                return AccountError(account, error)
-
-    outcomes = await asyncio.gather(*map(bounded, accounts))
-    errors = [each for each in outcomes if isinstance(each, AccountError)]
-    return [each for each in outcomes if not isinstance(each, AccountError)], errors
+    answers = await outcomes(accounts, ask)
+    errors = [AccountError(account, answer) for account, answer in answers if isinstance(answer, BrokerError)]
+    return [answer for _, answer in answers if not isinstance(answer, BrokerError)], errors

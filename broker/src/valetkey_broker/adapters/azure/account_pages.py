@@ -4,43 +4,23 @@ Of 200 accounts, with everything that Azure Resource Manager says of them, that 
 """
 
 import json
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from azure.core.pipeline.transport import AsyncHttpResponse, AsyncHttpTransport
+from azure.core.pipeline.transport import AsyncHttpResponse
+
+from valetkey_broker.adapters.azure.transport import WrappingTransport
 
 _KEPT = ("name", "kind")
 _OK = 200
 
 
-class AccountPages(AsyncHttpTransport[Any, Any]):
+class AccountPages(WrappingTransport):
     """A transport for lists of accounts; what is no such list passes as it is."""
-
-    def __init__(self, inner: AsyncHttpTransport[Any, Any]) -> None:
-        self._inner = inner
 
     async def send(self, request: Any, **config: Any) -> Any:
         """Sends `request`. Raises what the inner transport raises, and ValueError for an answer that is not JSON."""
         response = await self._inner.send(request, **config)
         return _Short(response) if response.status_code == _OK else response
-
-    async def open(self) -> None:
-        """Opens nothing: the connections are the network's."""
-
-    async def close(self) -> None:
-        """Closes nothing: the connections are the network's."""
-
-    async def __aenter__(self) -> Self:
-        """Opens nothing."""
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        return None
 
 
 class _Short(AsyncHttpResponse):

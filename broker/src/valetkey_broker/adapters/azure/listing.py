@@ -6,13 +6,14 @@ of a page, slice by slice, and hands on what the SDK needs to go on: the marker 
 """
 
 import asyncio
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
 from azure.core.pipeline.transport import AsyncHttpResponse, AsyncHttpTransport
 from azure.core.utils import case_insensitive_dict
+
+from valetkey_broker.adapters.azure.transport import WrappingTransport
 
 # So much of a page is read before the others are let in: some 30 containers as Azure describes them, and never more
 # than 500 of the shortest that there can be.
@@ -96,12 +97,12 @@ class PageReader:
         self._path.pop()
 
 
-class ListingTransport(AsyncHttpTransport[Any, Any]):
+class ListingTransport(WrappingTransport):
     """A transport for one listing. `names` gathers what its pages hold."""
 
     def __init__(self, inner: AsyncHttpTransport[Any, Any]) -> None:
+        super().__init__(inner)
         self.names: list[str] = []
-        self._inner = inner
         self._markers: set[str] = set()
 
     async def send(self, request: Any, **config: Any) -> Any:
@@ -131,24 +132,6 @@ class ListingTransport(AsyncHttpTransport[Any, Any]):
         self.names += page.names
         if len(self._markers) >= _MOST_PAGES or len(self.names) > _MOST_NAMES:
             raise ValueError("the listing has too many pages or containers")
-
-    async def open(self) -> None:
-        """Opens nothing: the connections are the network's."""
-
-    async def close(self) -> None:
-        """Closes nothing: the connections are the network's."""
-
-    async def __aenter__(self) -> Self:
-        """Opens nothing."""
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        return None
 
 
 class _Rest(AsyncHttpResponse):

@@ -1,12 +1,13 @@
 """One HTTPS connection pool per cloud profile, shared by all clients of all connectors."""
 
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import aiohttp
 from azure.core.exceptions import HttpResponseError, ServiceRequestError
-from azure.core.pipeline.transport import AioHttpTransport
+from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import CloudProfile
@@ -46,6 +47,31 @@ class Network:
     async def close(self) -> None:
         """Closes all connections."""
         await self.session.close()
+
+
+class WrappingTransport(AsyncHttpTransport[Any, Any]):
+    """A transport that looks at what another one answers; subclasses say how, in `send`."""
+
+    def __init__(self, inner: AsyncHttpTransport[Any, Any]) -> None:
+        self._inner = inner
+
+    async def open(self) -> None:
+        """Opens nothing: the connections are the network's."""
+
+    async def close(self) -> None:
+        """Closes nothing: the connections are the network's."""
+
+    async def __aenter__(self) -> Self:
+        """Opens nothing."""
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        return None
 
 
 class PinnedTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core exports it lazily, as Any

@@ -1,10 +1,10 @@
 """Domain values to messages and back."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -33,35 +33,21 @@ from valetkey_broker.model import (
     TtlLimit,
 )
 
+M = TypeVar("M", bound=Hashable)
+E = TypeVar("E", bound=Enum)
 
-class _NameMap:
-    """Names as commands and documents write them, and the proto enum that has them as PREFIX_NAME."""
 
-    def __init__(self, proto: Any, prefix: str, field: str) -> None:
+class _ProtoEnum(Generic[M]):
+    """Values of the domain, and the numbers that a proto enum has for them."""
+
+    def __init__(self, to_proto: Mapping[M, Any], expected: str, field: str) -> None:
+        """`expected` lists the values as errors about `field` name them."""
+        self.to_proto = to_proto
+        self._expected = expected
         self._field = field
-        numbers = {name.removeprefix(f"{prefix}_"): number for name, number in proto.items() if number}
-        self.to_proto: dict[str, Any] = {name.lower().replace("_", "-"): number for name, number in numbers.items()}
-        self._from_proto: dict[int, str] = {number: name for name, number in self.to_proto.items()}
+        self._from_proto = {number: value for value, number in to_proto.items()}
 
-    def read(self, number: int) -> str:
-        """Returns the name. Raises InvalidFieldError for the unspecified and for unknown numbers."""
-        try:
-            return self._from_proto[number]
-        except KeyError:
-            what = "is not given" if number == 0 else f"has the unknown value {number}"
-            raise InvalidFieldError(self._field, what, ", ".join(self.to_proto)) from None
-
-
-class _EnumMap:
-    """A domain enum and the proto enum whose values are called PREFIX_NAME."""
-
-    def __init__(self, domain: type[Enum], proto: Any, prefix: str, field: str) -> None:
-        self._field = field
-        self._expected = ", ".join(member.name.lower().replace("_", "-") for member in domain)
-        self.to_proto = {member: proto.Value(f"{prefix}_{member.name}") for member in domain}
-        self._from_proto = {number: member for member, number in self.to_proto.items()}
-
-    def read(self, number: int) -> Any:
+    def read(self, number: int) -> M:
         """Returns the domain value. Raises InvalidFieldError for the unspecified and for unknown numbers."""
         try:
             return self._from_proto[number]
@@ -70,14 +56,30 @@ class _EnumMap:
             raise InvalidFieldError(self._field, what, self._expected) from None
 
 
-PERMISSIONS = _EnumMap(Permission, common_pb2.Permission, "PERMISSION", "permissions")
-ROLES = _EnumMap(Role, common_pb2.Role, "ROLE", "roles")
-RESOURCE_TYPES = _EnumMap(ResourceType, common_pb2.ResourceType, "RESOURCE_TYPE", "resource_type")
-CONNECTOR_TYPES = _EnumMap(ConnectorType, connector_service_pb2.ConnectorType, "CONNECTOR_TYPE", "type")
-AUTH_METHODS = _NameMap(connector_service_pb2.AuthMethod, "AUTH_METHOD", "auth_method")
-CONSUMER_ROLES = _EnumMap(ConsumerRole, grant_service_pb2.ConsumerRole, "CONSUMER_ROLE", "consumer_role")
-TTL_LIMITS = _EnumMap(TtlLimit, common_pb2.TtlLimit, "TTL_LIMIT", "ttl_limited_by")
-EVENT_KINDS = _EnumMap(EventKind, ledger_service_pb2.EventKind, "EVENT_KIND", "kind")
+def _of_enum(domain: type[E], proto: Any, prefix: str, field: str) -> _ProtoEnum[E]:
+    """Maps a domain enum to the proto enum whose values are called PREFIX_NAME."""
+    expected = ", ".join(_word(member.name) for member in domain)
+    return _ProtoEnum({member: proto.Value(f"{prefix}_{member.name}") for member in domain}, expected, field)
+
+
+def _of_names(proto: Any, prefix: str, field: str) -> _ProtoEnum[str]:
+    """Maps names as commands and documents write them to the proto enum that has them as PREFIX_NAME."""
+    numbers = {_word(name.removeprefix(f"{prefix}_")): number for name, number in proto.items() if number}
+    return _ProtoEnum(numbers, ", ".join(numbers), field)
+
+
+def _word(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+PERMISSIONS = _of_enum(Permission, common_pb2.Permission, "PERMISSION", "permissions")
+ROLES = _of_enum(Role, common_pb2.Role, "ROLE", "roles")
+RESOURCE_TYPES = _of_enum(ResourceType, common_pb2.ResourceType, "RESOURCE_TYPE", "resource_type")
+CONNECTOR_TYPES = _of_enum(ConnectorType, connector_service_pb2.ConnectorType, "CONNECTOR_TYPE", "type")
+AUTH_METHODS = _of_names(connector_service_pb2.AuthMethod, "AUTH_METHOD", "auth_method")
+CONSUMER_ROLES = _of_enum(ConsumerRole, grant_service_pb2.ConsumerRole, "CONSUMER_ROLE", "consumer_role")
+TTL_LIMITS = _of_enum(TtlLimit, common_pb2.TtlLimit, "TTL_LIMIT", "ttl_limited_by")
+EVENT_KINDS = _of_enum(EventKind, ledger_service_pb2.EventKind, "EVENT_KIND", "kind")
 
 # Neither has more than there are sets of permissions.
 _PERMISSION_SETS: dict[frozenset[int], PermissionSet] = {}

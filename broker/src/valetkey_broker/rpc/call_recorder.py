@@ -58,14 +58,9 @@ class Recorder:
             kind = EventKind.AUTHENTICATION_FAILED
         asked = method.asked(request) if request is not None else Asked()
         await self.refusals.record(
-            Event(
-                kind=kind,
-                time=self._clock(),
-                request_id=call.request_id,
-                method=call.method,
-                principal=call.principal.name if call.principal else "",
-                authentication=call.principal.evidence.value if call.principal else "",
-                peer=call.peer,
+            self._event(
+                kind,
+                call,
                 object=_plain(method.change(request)) if method.change and request is not None else "",
                 connector=_plain(asked.connector),
                 resource=_plain(asked.resource),
@@ -103,17 +98,21 @@ class Recorder:
             return await self._changes.make(begun, work)
 
     def _begun(self, call: Call, changed: str, summary: Mapping[str, str]) -> Event:
+        # First without secrets, then cut: half a secret is not known as one.
+        details = details_of(**{name: scrub(value) for name, value in summary.items()})
+        return self._event(EventKind.CHANGE_BEGUN, call, object=_plain(changed), details=details)
+
+    def _event(self, kind: EventKind, call: Call, **fields: Any) -> Event:
+        """Returns a record of a call, which says whose it was; `fields` are what else there is to say."""
         return Event(
-            kind=EventKind.CHANGE_BEGUN,
+            kind=kind,
             time=self._clock(),
             request_id=call.request_id,
             method=call.method,
             principal=call.principal.name if call.principal else "",
             authentication=call.principal.evidence.value if call.principal else "",
             peer=call.peer,
-            object=_plain(changed),
-            # First without secrets, then cut: half a secret is not known as one.
-            details=details_of(**{name: scrub(value) for name, value in summary.items()}),
+            **fields,
         )
 
 

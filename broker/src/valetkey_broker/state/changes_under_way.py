@@ -13,7 +13,7 @@ from valetkey_broker.concurrency.backoff import Backoff
 from valetkey_broker.errors import BrokerError, being_changed
 from valetkey_broker.state.change_kinds import KINDS
 from valetkey_broker.state.generation import Generation
-from valetkey_broker.state.generation_writer import GenerationWriter
+from valetkey_broker.state.generation_writer import Edit, GenerationWriter
 from valetkey_broker.state.intent import FORM, Intent, decode_intent
 
 _BEATS_WITHIN = 4
@@ -74,15 +74,10 @@ class Intents:
 
         Does not close it: what is not closed when the context ends is abandoned.
         """
-        self._own.add(intent.id)
-        try:
-            if await self._journal.edit(lambda generation: self._open(generation, intent.held_by(self.holder))):
-                async with self._beating(intent.id):
-                    yield True
-            else:
-                yield False
-        finally:
-            self._own.discard(intent.id)
+        async with self._working(
+            intent, lambda generation: self._open(generation, intent.held_by(self.holder))
+        ) as opened:
+            yield opened
 
     async def wait_for(self, path: str, settle: Callable[[Intent], Awaitable[bool]]) -> None:
         """Returns once no intent is open for a path; an abandoned one is handed to `settle`. Raises CONFLICT."""
@@ -103,16 +98,8 @@ class Intents:
     @contextlib.asynccontextmanager
     async def claimed(self, intent: Intent) -> AsyncIterator[bool]:
         """Takes over an abandoned intent; gives False where another process was faster, or its holder came back."""
-        self._own.add(intent.id)
-        try:
-            claimed = await self._journal.edit(lambda generation: self._claim(generation, intent))
-            if claimed:
-                async with self._beating(intent.id):
-                    yield True
-            else:
-                yield False
-        finally:
-            self._own.discard(intent.id)
+        async with self._working(intent, lambda generation: self._claim(generation, intent)) as claimed:
+            yield claimed
 
     async def close(self, intent: Intent) -> None:
         """Closes an intent and announces its path, in one write."""
@@ -129,6 +116,19 @@ class Intents:
         if any(raw.get("path") == intent.path and key != intent.id for key, raw in generation.intents.items()):
             return generation, False
         return generation.opening(intent), True
+
+    @contextlib.asynccontextmanager
+    async def _working(self, intent: Intent, edit: Edit[bool]) -> AsyncIterator[bool]:
+        """Makes `edit`; where it answers True, shows while the context lasts that this process works on the intent."""
+        self._own.add(intent.id)
+        try:
+            if await self._journal.edit(edit):
+                async with self._beating(intent.id):
+                    yield True
+            else:
+                yield False
+        finally:
+            self._own.discard(intent.id)
 
     @contextlib.asynccontextmanager
     async def _beating(self, intent_id: str) -> AsyncIterator[None]:

@@ -9,7 +9,7 @@ import pytest
 import valetkey
 from support.fake_broker import API_KEY, SAS, Failure, FakeBroker, connector, entry, resource
 from valetkey import AzureConfig, Client, InvalidArgumentError, generate_api_key
-from valetkey.cli import connectors
+from valetkey.cli import auth_methods
 from valetkey.cli import option_choices as words
 from valetkey.v1 import errors_pb2 as errors_pb
 from valetkey_broker.errors import Reason
@@ -243,11 +243,11 @@ def test_the_choices_of_the_command_line_are_the_words_of_the_api() -> None:
 
     for choices, enum in (
         (words.ConnectorType, convert.CONNECTOR_TYPE),
-        (connectors.AuthMethod, convert.AUTH_METHOD),
         (words.ResourceType, convert.RESOURCE_TYPE),
         (words.Role, convert.ROLE),
     ):
         assert [choice.value for choice in choices] == convert.choices(enum)
+    assert set(convert.choices(convert.AUTH_METHOD)) <= {method.value for method in auth_methods.AuthMethod}
 
 
 def test_a_secret_that_the_api_does_not_know_is_refused_without_showing_it() -> None:

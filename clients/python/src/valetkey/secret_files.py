@@ -14,9 +14,17 @@ def read_secret_file(path: Path, what: str) -> tuple[str, bool]:
     `what` names the secret in errors. Raises SettingsError where the file is missing, a directory, not
     readable, empty, or holds anything but one line of text.
     """
+    return clean_secret(read_bytes(path, what), what, f"file {path}")
+
+
+def read_bytes(path: Path, what: str) -> bytes:
+    """Returns what a file holds, at most one byte over MAX_BYTES of it.
+
+    `what` names the secret in errors. Raises SettingsError where the file is missing, a directory, or not readable.
+    """
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise SettingsError(f"{what}: there is no file {path}; expected a file that holds nothing else") from None
     except IsADirectoryError:
@@ -25,7 +33,6 @@ def read_secret_file(path: Path, what: str) -> tuple[str, bool]:
         raise SettingsError(f"{what}: {path} cannot be read: {error.strerror}") from None
     except ValueError:
         raise SettingsError(f"{what}: {str(path)!r} is not a path") from None
-    return clean_secret(data, what, f"file {path}")
 
 
 def clean_secret(data: bytes, what: str, source: str) -> tuple[str, bool]:
@@ -47,3 +54,21 @@ def clean_secret(data: bytes, what: str, source: str) -> tuple[str, bool]:
             f"{what}: {source} holds control characters or several lines; expected one line with the secret alone"
         )
     return secret, secret != text
+
+
+def clean_text(data: bytes, what: str, source: str) -> str:
+    """Returns a secret of several lines, such as a certificate in PEM form.
+
+    Raises SettingsError, without showing the secret, where it is empty, too long, or not text.
+    """
+    if len(data) > MAX_BYTES:
+        raise SettingsError(f"{what}: {source} holds over {MAX_BYTES} bytes; expected the secret alone")
+    try:
+        text = data.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise SettingsError(f"{what}: {source} is not text; expected UTF-8") from None
+    if not text:
+        raise SettingsError(f"{what}: {source} is empty; expected the secret")
+    if any((ord(character) < 32 and character not in "\r\n\t") or ord(character) == 127 for character in text):  # noqa: PLR2004 (ASCII's controls)
+        raise SettingsError(f"{what}: {source} holds control characters; expected the secret alone")
+    return text

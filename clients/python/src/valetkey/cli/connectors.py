@@ -1,26 +1,19 @@
 """`valetkey service-connector`: register, look at, verify and delete connectors."""
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from valetkey.cli import consequences, failures
-from valetkey.cli.client_secret import ENVIRONMENT, read_client_secret
-from valetkey.cli.option_choices import ConnectorType, ResourceType
+from valetkey.cli.connector_register import register
+from valetkey.cli.connector_views import connector_json
+from valetkey.cli.option_choices import ResourceType
 from valetkey.cli.resources import entry_json, print_entries, print_reached, reached_json
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import utc
-from valetkey.values import AzureConfig, Connector
 
 app = typer.Typer(help="Register, list, verify and delete service connectors.", no_args_is_help=True)
-
-
-class AuthMethod(StrEnum):
-    """How a connector logs in; what each takes is among the options of `register`."""
-
-    SERVICE_PRINCIPAL = "service-principal"
 
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the connector.", show_default=False)]
@@ -30,67 +23,7 @@ def _text(help_text: str) -> Any:
     return typer.Option(help=help_text, show_default=False)
 
 
-@app.command()
-def register(
-    context: typer.Context,
-    *,
-    name: Annotated[
-        str,
-        typer.Argument(metavar="NAME", help="1 to 63 lower-case letters, digits, inner hyphens.", show_default=False),
-    ],
-    tenant_id: Annotated[str, _text("Entra tenant, a UUID.")],
-    client_id: Annotated[str, _text("Application (client) id of the service principal, a UUID.")],
-    connector_type: Annotated[ConnectorType, typer.Option("--type", help="Kind of cloud.")] = ConnectorType.AZURE,
-    auth_method: Annotated[AuthMethod, typer.Option(help="How it logs in.")] = AuthMethod.SERVICE_PRINCIPAL,
-    client_secret: Annotated[
-        str | None,
-        typer.Option(
-            metavar="@FILE|-",
-            help="The secret: @FILE, or - for standard input. Left out: "
-            f"{ENVIRONMENT} of the environment, else a hidden prompt.",
-            show_default=False,
-        ),
-    ] = None,
-    resource_type: Annotated[
-        ResourceType, typer.Option(help="Type of the resources it serves.")
-    ] = ResourceType.BLOB_CONTAINER,
-    resource_id: Annotated[
-        str | None, _text("The one resource it serves, such as az://models; all it reaches if left out.")
-    ] = None,
-    storage_account: Annotated[
-        str | None, _text("Storage account; found through Azure Resource Manager if left out.")
-    ] = None,
-    subscription_id: Annotated[str | None, _text("Subscription to look for accounts in, a UUID.")] = None,
-    resource_group: Annotated[str | None, _text("Resource group to look for accounts in.")] = None,
-    cloud: Annotated[str | None, _text("Cloud profile of the broker's settings; its default if left out.")] = None,
-    output: Output = OutputFormat.TABLE,
-) -> None:
-    """Verify a new connector and store it. Where verification fails, nothing is stored."""
-    screen = Screen(as_json=output is OutputFormat.JSON)
-    with client_of(context, screen) as client:
-        secret = read_client_secret(client_secret, screen)
-        with screen.busy(f"Verifying {name}: logging in, listing, getting a delegation key"):
-            created = client.create_connector(
-                name,
-                type=connector_type.value,
-                auth_method=auth_method.value,
-                resource_type=resource_type.value,
-                resource_id=resource_id,
-                azure=AzureConfig(
-                    tenant_id=tenant_id,
-                    client_id=client_id,
-                    cloud=cloud or "",
-                    storage_account=storage_account or "",
-                    subscription_id=subscription_id or "",
-                    resource_group=resource_group or "",
-                ),
-                secrets={"client_secret": secret},
-            )
-    if screen.as_json:
-        screen.json({"connector": _json(created.connector), **reached_json(created.resources)})
-        return
-    screen.line(f"Successfully registered service connector `{name}` with access to the following resources:")
-    print_reached(screen, name, created.connector.resource_type, created.resources)
+app.command()(register)
 
 
 @app.command("list")
@@ -100,7 +33,7 @@ def list_(context: typer.Context, output: Output = OutputFormat.TABLE) -> None:
     with client_of(context, screen) as client:
         connectors = client.list_connectors()
     if screen.as_json:
-        screen.json([_json(connector) for connector in connectors])
+        screen.json([connector_json(connector) for connector in connectors])
         return
     screen.table(
         ["NAME", "ID", "TYPE", "AUTH METHOD", "RESOURCE TYPE", "RESOURCE NAME", "CREATED"],
@@ -126,7 +59,7 @@ def describe(context: typer.Context, name: Name, output: Output = OutputFormat.T
     with client_of(context, screen) as client:
         connector = client.get_connector(name)
     if screen.as_json:
-        screen.json(_json(connector))
+        screen.json(connector_json(connector))
         return
     screen.properties(
         [
@@ -222,25 +155,3 @@ def list_resources(
             print_entries(screen, rows)
     if entries and all(entry.error for entry in entries):
         raise typer.Exit(failures.REFUSED)
-
-
-def _json(connector: Connector) -> dict[str, Any]:
-    return {
-        "name": connector.name,
-        "id": connector.uid,
-        "type": connector.type,
-        "auth_method": connector.auth_method,
-        "resource_type": connector.resource_type,
-        "resource_id": connector.resource_id,
-        "azure": {
-            "tenant_id": connector.azure.tenant_id,
-            "client_id": connector.azure.client_id,
-            "cloud": connector.azure.cloud,
-            "storage_account": connector.azure.storage_account,
-            "subscription_id": connector.azure.subscription_id,
-            "resource_group": connector.azure.resource_group,
-        },
-        "credential_version": connector.credential_version,
-        "create_time": utc(connector.create_time),
-        "created_by": connector.created_by,
-    }

@@ -78,7 +78,14 @@ _OPTIONS = {
     "--label": "connectors have no labels; leave it out",
     "--populate": "a connector is always made from what its options say; leave it out",
 }
-_AUTH_METHODS = ("account-key", "connection-string", "implicit", "access-token", "sas-token", "service-account")
+_AUTH_METHODS = {
+    "access-token": (
+        "an access token ends within the hour, and gives no key to sign tokens with for longer; give a credential that "
+        "lasts: "
+    ),
+    "sas-token": "the broker hands SAS tokens out, and takes none: none can be made from another; type: ",
+    "service-account": "that is another cloud's; for Azure, type: ",
+}
 
 
 def zenml_hint(arguments: Sequence[str], words: Sequence[str]) -> str:
@@ -93,7 +100,7 @@ def zenml_hint(arguments: Sequence[str], words: Sequence[str]) -> str:
         return ""
     plain = [argument.replace("_", "-").lower() for argument in arguments]
     pairs = {*plain, *(value for argument in plain for value in argument.split("="))}
-    for method in _AUTH_METHODS:
+    for method, why in _AUTH_METHODS.items():
         if method in pairs:
-            return f"the one auth method is service-principal, {method} is not there yet; type: {_REGISTER}"
+            return why + _REGISTER
     return next((text for option, text in _OPTIONS.items() if option in pairs), "")

@@ -1,0 +1,118 @@
+"""Where the secrets of a connector come from: a file, standard input, the environment, a hidden prompt."""
+
+import base64
+import getpass
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from valetkey.cli.auth_methods import METHODS, AuthMethod, option
+from valetkey.cli.screen import Screen
+from valetkey.errors import InvalidArgumentError, SettingsError
+from valetkey.secret_files import MAX_BYTES, clean_secret, clean_text, read_bytes
+
+# The one secret that is a file by its nature: of several lines, or binary.
+_CERTIFICATE = "client_certificate"
+
+
+def environment_name(field: str) -> str:
+    """Returns the variable of the environment that may hold a secret field."""
+    return f"VALETKEY_{field.upper()}"
+
+
+def in_environment(fields: Iterable[str]) -> list[str]:
+    """Returns those of the secret fields that the environment holds."""
+    return [field for field in fields if os.environ.get(environment_name(field))]
+
+
+def read_secret(field: str, given: str | None, screen: Screen) -> str:
+    """Returns the secret that the option of `field` stands for; it is never shown.
+
+    `given` is @FILE, - or, with a warning, the secret itself; None stands for the environment, or a hidden prompt.
+    A certificate is returned as PEM, or as the base64 of a PFX. Raises SettingsError where there is none, or where what
+    there is cannot be one.
+    """
+    if given is None:
+        return _from_environment_or_prompt(field, screen)
+    if given == "-":
+        return _from_stdin(field, screen)
+    if given.startswith("@"):
+        path = Path(given[1:])
+        return _clean(field, read_bytes(path, _what(field)), f"file {path}", screen, str(path))
+    secret = _clean(field, given.encode(), "the value given", screen)
+    screen.warn(
+        f"{option(field)} on the command line: other users of this machine can see it in the process list; "
+        f"@FILE, - (standard input), {environment_name(field)} or the prompt keep it out"
+    )
+    return secret
+
+
+def read_secrets(method: AuthMethod, given: Mapping[str, str], screen: Screen) -> dict[str, str]:
+    """Returns the secrets of an auth method by field: those given, else the one it needs, by the environment or asked.
+
+    Raises InvalidArgumentError or SettingsError where they cannot be had.
+    """
+    piped = [option(field) for field, value in given.items() if value == "-"]
+    if len(piped) > 1 and not sys.stdin.isatty():
+        raise InvalidArgumentError(f"{' and '.join(piped)}: only one secret can come from standard input")
+    taken = METHODS[method]
+    wanted: dict[str, str | None] = dict(given)
+    if taken.secrets and not any(field in given for field in taken.secrets):
+        wanted[next(iter(in_environment(taken.secrets)), taken.secrets[0])] = None
+    password = f"{_CERTIFICATE}_password"
+    if _CERTIFICATE in wanted and password not in wanted and in_environment([password]):
+        wanted[password] = None
+    return {field: read_secret(field, value, screen) for field, value in wanted.items()}
+
+
+def _from_environment_or_prompt(field: str, screen: Screen) -> str:
+    name = environment_name(field)
+    if value := os.environ.get(name):
+        return _clean(field, value.encode("utf-8", "surrogateescape"), name, screen, name)
+    if sys.stdin.isatty() and field != _CERTIFICATE:
+        return _from_prompt(field, screen)
+    raise SettingsError(
+        f"no {_what(field)}; expected {option(field)} @FILE, {option(field)} - with the secret on standard input, "
+        f"or {name} in the environment"
+    )
+
+
+def _from_stdin(field: str, screen: Screen) -> str:
+    if sys.stdin.isatty() and field != _CERTIFICATE:
+        return _from_prompt(field, screen)  # typed in, it would stay on the screen
+    data = sys.stdin.buffer.read(MAX_BYTES + 1)
+    return _clean(field, data, "standard input", screen, "standard input")
+
+
+def _from_prompt(field: str, screen: Screen) -> str:
+    what = _what(field)
+    try:
+        typed = getpass.getpass(f"{what.capitalize()} (not shown): ", stream=sys.stderr)
+    except EOFError:
+        raise SettingsError(f"no {what}; the prompt was left without one") from None
+    return _clean(field, typed.encode("utf-8", "surrogateescape"), "what was typed", screen)
+
+
+def _clean(field: str, data: bytes, source: str, screen: Screen, place: str = "") -> str:
+    """Returns the secret in `data`; if it comes from a `place`, a line break that is cut off its end is told."""
+    what = _what(field)
+    if field == _CERTIFICATE:
+        return _certificate(data, what, source)
+    secret, cut = clean_secret(data, what, source)
+    if cut and place:
+        screen.note(f"{what}: the line break at the end of {place} was left out")
+    return secret
+
+
+def _certificate(data: bytes, what: str, source: str) -> str:
+    """Returns a certificate with its key as the API takes it; a PFX, which is binary, in base64."""
+    if data[:1] == b"\x30" and not data.isascii():  # DER: a sequence
+        if len(data) > MAX_BYTES:
+            raise SettingsError(f"{what}: {source} holds over {MAX_BYTES} bytes; expected one certificate and its key")
+        return base64.b64encode(data).decode()
+    return clean_text(data, what, source)
+
+
+def _what(field: str) -> str:
+    return field.replace("_", " ")

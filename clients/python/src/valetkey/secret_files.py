@@ -17,14 +17,14 @@ def read_secret_file(path: Path, what: str) -> tuple[str, bool]:
     return clean_secret(read_bytes(path, what), what, f"file {path}")
 
 
-def read_bytes(path: Path, what: str) -> bytes:
-    """Returns what a file holds, at most one byte over MAX_BYTES of it.
+def read_bytes(path: Path, what: str, limit: int = MAX_BYTES) -> bytes:
+    """Returns what a file holds, at most one byte over `limit` of it.
 
     `what` names the secret in errors. Raises SettingsError where the file is missing, a directory, or not readable.
     """
     try:
         with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+            return file.read(limit + 1)
     except FileNotFoundError:
         raise SettingsError(f"{what}: there is no file {path}; expected a file that holds nothing else") from None
     except IsADirectoryError:

@@ -57,7 +57,9 @@ SECRET_FIELDS = tuple(
         if field in taken.secrets or field == "client_certificate_password"
     )
 )
-_OWN_FIELDS = frozenset(field for taken in METHODS.values() for field in taken.fields)
+_OWN_FIELDS = tuple(dict.fromkeys(field for taken in METHODS.values() for field in taken.fields))
+FIELDS = (*_OWN_FIELDS, "storage_account", "subscription_id", "resource_group", "cloud")
+"""All fields of a credential and of where to look, by the API's names."""
 
 
 def option(field: str) -> str:

@@ -1,13 +1,14 @@
 """`valetkey service-connector register`: verify a new connector and store it."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields as fields_of
 from typing import Annotated, Any
 
 import typer
 
 from valetkey.cli.auth_methods import SECRET_FIELDS, AuthMethod, choose, option
 from valetkey.cli.connector_views import connector_json
+from valetkey.cli.credential_values import merged, read_values
 from valetkey.cli.option_choices import ConnectorType, ResourceType
 from valetkey.cli.resources import print_reached, reached_json
 from valetkey.cli.screen import Output, OutputFormat, Screen
@@ -68,6 +69,14 @@ def register(
             "What the broker's own environment offers: managed-identity, workload-identity or environment (implicit)."
         ),
     ] = None,
+    values: Annotated[
+        str | None,
+        _text(
+            "These as names and values in JSON or YAML, such as '{account_name: …, account_key: …}'; or a file.",
+            _LOGIN,
+            "@FILE|-",
+        ),
+    ] = None,
     resource_type: Annotated[
         ResourceType, typer.Option(help="Type of the resources it serves.", rich_help_panel=_PLACE)
     ] = ResourceType.BLOB_CONTAINER,
@@ -104,12 +113,12 @@ def register(
         "resource_group": resource_group,
         "cloud": cloud,
     }
-    said = {field: value for field, value in given.items() if value is not None}
+    options = {field: value for field, value in given.items() if value is not None}
     with client_of(context, screen) as client:
+        noted = read_values(values, screen) if values is not None else {}
+        said = merged(options, noted)
         method = choose(auth_method, said, in_environment(SECRET_FIELDS))
-        secrets = read_secrets(
-            method, {field: value for field, value in said.items() if field in SECRET_FIELDS}, screen
-        )
+        secrets = read_secrets(method, _secret_ones(options), screen, noted=_secret_ones(noted))
         with screen.busy(f"Verifying {name}: logging in, listing, getting a key"):
             created = client.create_connector(
                 name,
@@ -127,6 +136,10 @@ def register(
     print_reached(screen, name, created.connector.resource_type, created.resources)
 
 
+def _secret_ones(fields: Mapping[str, str]) -> dict[str, str]:
+    return {field: value for field, value in fields.items() if field in SECRET_FIELDS}
+
+
 def _one(option_name: str, value: str | None, alias: str, other: str | None) -> str | None:
     if value is not None and other is not None:
         raise InvalidArgumentError(f"{option_name} and {alias} are the same; expected one of them")
@@ -134,7 +147,7 @@ def _one(option_name: str, value: str | None, alias: str, other: str | None) -> 
 
 
 def _azure(given: Mapping[str, str]) -> AzureConfig:
-    known = {field.name for field in fields(AzureConfig)}
+    known = {field.name for field in fields_of(AzureConfig)}
     if unknown := [field for field in given if field not in known]:
         raise InvalidArgumentError(f"{option(unknown[0])}: is not known to this version of the client; leave it out")
     return AzureConfig(**{"tenant_id": "", "client_id": "", **given})

@@ -39,8 +39,8 @@ def read_secret(field: str, given: str | None, screen: Screen) -> str:
         return _from_stdin(field, screen)
     if given.startswith("@"):
         path = Path(given[1:])
-        return _clean(field, read_bytes(path, _what(field)), f"file {path}", screen, str(path))
-    secret = _clean(field, given.encode(), "the value given", screen)
+        return clean(field, read_bytes(path, _what(field)), f"file {path}", screen, str(path))
+    secret = clean(field, given.encode(), "the value given", screen)
     screen.warn(
         f"{option(field)} on the command line: other users of this machine can see it in the process list; "
         f"@FILE, - (standard input), {environment_name(field)} or the prompt keep it out"
@@ -48,28 +48,32 @@ def read_secret(field: str, given: str | None, screen: Screen) -> str:
     return secret
 
 
-def read_secrets(method: AuthMethod, given: Mapping[str, str], screen: Screen) -> dict[str, str]:
+def read_secrets(
+    method: AuthMethod, given: Mapping[str, str], screen: Screen, *, noted: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Returns the secrets of an auth method by field: those given, else the one it needs, by the environment or asked.
 
-    Raises InvalidArgumentError or SettingsError where they cannot be had.
+    `given` are options, to be read; `noted` are secrets themselves, of a values file. Raises InvalidArgumentError or
+    SettingsError where they cannot be had.
     """
     piped = [option(field) for field, value in given.items() if value == "-"]
     if len(piped) > 1 and not sys.stdin.isatty():
         raise InvalidArgumentError(f"{' and '.join(piped)}: only one secret can come from standard input")
     taken = METHODS[method]
+    known = dict(noted or {})
     wanted: dict[str, str | None] = dict(given)
-    if taken.secrets and not any(field in given for field in taken.secrets):
+    if taken.secrets and not any(field in given or field in known for field in taken.secrets):
         wanted[next(iter(in_environment(taken.secrets)), taken.secrets[0])] = None
     password = f"{_CERTIFICATE}_password"
-    if _CERTIFICATE in wanted and password not in wanted and in_environment([password]):
+    if _CERTIFICATE in {**wanted, **known} and password not in {**wanted, **known} and in_environment([password]):
         wanted[password] = None
-    return {field: read_secret(field, value, screen) for field, value in wanted.items()}
+    return known | {field: read_secret(field, value, screen) for field, value in wanted.items()}
 
 
 def _from_environment_or_prompt(field: str, screen: Screen) -> str:
     name = environment_name(field)
     if value := os.environ.get(name):
-        return _clean(field, value.encode("utf-8", "surrogateescape"), name, screen, name)
+        return clean(field, value.encode("utf-8", "surrogateescape"), name, screen, name)
     if sys.stdin.isatty() and field != _CERTIFICATE:
         return _from_prompt(field, screen)
     raise SettingsError(
@@ -81,8 +85,12 @@ def _from_environment_or_prompt(field: str, screen: Screen) -> str:
 def _from_stdin(field: str, screen: Screen) -> str:
     if sys.stdin.isatty() and field != _CERTIFICATE:
         return _from_prompt(field, screen)  # typed in, it would stay on the screen
-    data = sys.stdin.buffer.read(MAX_BYTES + 1)
-    return _clean(field, data, "standard input", screen, "standard input")
+    return clean(field, read_stdin(MAX_BYTES), "standard input", screen, "standard input")
+
+
+def read_stdin(limit: int) -> bytes:
+    """Returns what stands on standard input, at most one byte over `limit` of it."""
+    return sys.stdin.buffer.read(limit + 1)
 
 
 def _from_prompt(field: str, screen: Screen) -> str:
@@ -91,11 +99,14 @@ def _from_prompt(field: str, screen: Screen) -> str:
         typed = getpass.getpass(f"{what.capitalize()} (not shown): ", stream=sys.stderr)
     except EOFError:
         raise SettingsError(f"no {what}; the prompt was left without one") from None
-    return _clean(field, typed.encode("utf-8", "surrogateescape"), "what was typed", screen)
+    return clean(field, typed.encode("utf-8", "surrogateescape"), "what was typed", screen)
 
 
-def _clean(field: str, data: bytes, source: str, screen: Screen, place: str = "") -> str:
-    """Returns the secret in `data`; if it comes from a `place`, a line break that is cut off its end is told."""
+def clean(field: str, data: bytes, source: str, screen: Screen, place: str = "") -> str:
+    """Returns the field in `data`, checked; if it comes from a `place`, a line break cut off its end is told.
+
+    Raises SettingsError, without showing it, where it cannot be one.
+    """
     what = _what(field)
     if field == _CERTIFICATE:
         return _certificate(data, what, source)

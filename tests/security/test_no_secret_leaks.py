@@ -29,7 +29,17 @@ from support.inproc import (
     running_broker,
     seed_keys,
 )
-from support.leaks import EXPIRED_KEY, NEW_KEY, PLANTED, ROLE_ID, SECRET_ID, WRONG_KEY, found_in
+from support.leaks import (
+    CERTIFICATE,
+    CERTIFICATE_PASSWORD,
+    EXPIRED_KEY,
+    NEW_KEY,
+    PLANTED,
+    ROLE_ID,
+    SECRET_ID,
+    WRONG_KEY,
+    found_in,
+)
 from support.talkative import Talkative, TalkativeStore
 from support.wire import captured_log
 from valetkey.v1 import api_key_service_pb2 as keys
@@ -68,6 +78,17 @@ class Seen:
         self.texts += [answer.SerializeToString(), text_format.MessageToString(answer), repr(answer)]
 
 
+def by_certificate(certificate: str, password: str = "", secret: str = "") -> Any:
+    """Returns a request to register a service principal with a certificate."""
+    request = new_connector("certified")
+    request.azure_secret.CopyFrom(
+        connectors.AzureSecret(
+            client_certificate=certificate, client_certificate_password=password, client_secret=secret
+        )
+    )
+    return request
+
+
 async def drive(broker: Broker, seen: Seen) -> None:
     """Calls every RPC: as it is meant, with wrong and missing keys, and with bad input that holds secrets."""
     stubs = broker.tokens, broker.connectors, broker.resources, broker.api_keys
@@ -90,6 +111,7 @@ async def drive(broker: Broker, seen: Seen) -> None:
     plan: list[tuple[Any, Any, str]] = [
         (connector.CreateConnector, new_connector(), OPERATOR_KEY),
         (connector.CreateConnector, new_connector("multi", ""), OPERATOR_KEY),
+        (connector.CreateConnector, by_certificate(CERTIFICATE.pem()), OPERATOR_KEY),
         (connector.GetConnector, connectors.GetConnectorRequest(**named), VIEWER_KEY),
         (connector.ListConnectors, connectors.ListConnectorsRequest(), VIEWER_KEY),
         (connector.VerifyConnector, connectors.VerifyConnectorRequest(**named), OPERATOR_KEY),
@@ -103,6 +125,7 @@ async def drive(broker: Broker, seen: Seen) -> None:
         (tokens.IssueToken, issue, NEW_KEY),
         (api_keys.RevokeApiKey, keys.RevokeApiKeyRequest(name="new"), ADMIN_KEY),
         (connector.DeleteConnector, connectors.DeleteConnectorRequest(name="multi"), OPERATOR_KEY),
+        (connector.DeleteConnector, connectors.DeleteConnectorRequest(name="certified"), OPERATOR_KEY),
     ]
     for method, request, key in plan:
         await seen.call(method, request, key)
@@ -111,7 +134,15 @@ async def drive(broker: Broker, seen: Seen) -> None:
     # With the end of the line that a file had.
     swapped = new_connector()
     swapped.azure_secret.client_secret = SECRET + "\n"
-    for request in (new_connector(), swapped):
+    refused = [
+        by_certificate(CERTIFICATE.pem(), CERTIFICATE_PASSWORD),
+        by_certificate(CERTIFICATE.pem(CERTIFICATE_PASSWORD), SECRET),
+        by_certificate(CERTIFICATE.pfx(CERTIFICATE_PASSWORD)),
+        by_certificate(CERTIFICATE.key_pem()),
+        by_certificate(CERTIFICATE.pem()[:1700]),
+        by_certificate(CERTIFICATE.pem(), secret=SECRET),
+    ]
+    for request in (new_connector(), swapped, *refused):
         await seen.call(connector.CreateConnector, request, OPERATOR_KEY)
 
 
@@ -265,6 +296,8 @@ def test_careless_lines_are_redacted() -> None:
 
 
 SECRET_FIELDS = {
+    "valetkey.v1.AzureSecret.client_certificate",
+    "valetkey.v1.AzureSecret.client_certificate_password",
     "valetkey.v1.AzureSecret.client_secret",
     "valetkey.v1.CreateApiKeyRequest.key_sha256",
     "valetkey.v1.IssueTokenResponse.sas_token",
@@ -276,7 +309,7 @@ def test_secret_fields_are_marked() -> None:
     files = [module.DESCRIPTOR for module in (keys, common_pb2, connectors, resource_service_pb2, token_service_pb2)]
     fields = [field for file in files for message in file.message_types_by_name.values() for field in message.fields]
     assert {field.full_name for field in fields if field.GetOptions().debug_redact} == SECRET_FIELDS
-    suspicious = ("secret", "password", "sha256", "sas", "private")
+    suspicious = ("secret", "password", "certificate", "sha256", "sas", "private")
     named = {field.full_name for field in fields if any(word in field.name for word in suspicious)}
     assert named == SECRET_FIELDS | {"valetkey.v1.CreateConnectorRequest.azure_secret"}
     answers = [message for file in files for message in file.message_types_by_name.values() if _is_answer(message.name)]

@@ -5,15 +5,21 @@ import hashlib
 import urllib.parse
 from collections.abc import Iterator, Mapping
 
+from support.entra_certificates import make_certificate, rsa_key
 from support.inproc import ADMIN_KEY, CONSUMER_KEY, OPERATOR_KEY, SECRET, VIEWER_KEY, make_key
 
 NEW_KEY, WRONG_KEY, EXPIRED_KEY = (make_key(letter) for letter in "NWE")
 ROLE_ID = "PLANTED-role-id-5c1f"
 SECRET_ID = "PLANTED-secret-id-9e2d"
 VAULT_TOKEN = "s.PLANTEDvaulttoken1234567890"
+CERTIFICATE = make_certificate(rsa_key("planted"))
+CERTIFICATE_PASSWORD = "PLANTED-certificate-password"
 
 PLANTED: Mapping[str, str] = {
     "client secret": SECRET,
+    # Each line of it is as good a proof as the whole, and the lines are what a file is cut into.
+    "certificate key": CERTIFICATE.key_pem().split("\n")[10],
+    "certificate password": CERTIFICATE_PASSWORD,
     "admin key": ADMIN_KEY,
     "operator key": OPERATOR_KEY,
     "viewer key": VIEWER_KEY,

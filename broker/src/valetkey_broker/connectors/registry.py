@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.connectors.credential_warnings import credential_warnings
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.reach_result import AccountError, Reach
 from valetkey_broker.connectors.verify import Proof, pinned, verify
@@ -105,6 +106,14 @@ class ConnectorRegistry:
             draft = replace(draft, keys_not_before=int(self._clock()))
         return await self._repository.create_connector(draft, value), proof.reach
 
+    async def warnings(self, connector: Connector) -> Sequence[str]:
+        """Returns what those should know who look after a stored connector."""
+        try:
+            credential = await self._repository.credential(connector)
+        except BrokerError:
+            return []  # The connector is there; nobody needs to hear now that Vault is not.
+        return credential_warnings(credential.value.expires_at, self._clock())
+
     def get(self, name: str) -> Connector:
         """Returns a connector. Raises CONNECTOR_NOT_FOUND."""
         connector = self._memory.connectors.get(check_name("name", name))
@@ -185,6 +194,10 @@ class ConnectorRegistry:
         method = self._auth_methods.get(new.auth_method)
         if method is None:
             raise InvalidFieldError("auth_method", "is not known", ", ".join(sorted(self._auth_methods)))
+        taken = [field.name for field in method.fields if field.secret]
+        for name in new.secrets:
+            if name not in taken:
+                raise InvalidFieldError(name, f"is nothing that {method.name} takes", ", ".join(taken) or "no secret")
         azure, value = method.parse(azure, new.secrets)
         config = replace(
             azure,

@@ -1,6 +1,7 @@
 """The long-lived secrets behind connectors."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 
 class CredentialValue:
@@ -10,6 +11,11 @@ class CredentialValue:
     """
 
     __slots__ = ()
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When it ends, as far as it says so itself; None where only Azure knows."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from valetkey_broker.model import Secret
 _STARS = "***"
 _SECRET_NAMES = re.compile(
     r"secret(?!_id_file|_version)|passw|passphrase|authorization|(?:api|account|access)_?key$|token$|signature|private"
-    r"|connection_?string|^sas$|^sig$",
+    r"|client_?certificate|connection_?string|^sas$|^sig$",
     re.IGNORECASE,
 )
 # What the names below take in front of a value, as it is, in quotes, or in the percent-encoding of a URL within a URL.

@@ -197,7 +197,7 @@ class Client(GrantCalls, LedgerCalls, StreamCalls):
         )
         answer = self._call(self._connectors.CreateConnector, request)
         reached = convert.resources(answer.resources, answer.account_errors, answer.left_out)
-        return values.CreatedConnector(convert.connector(answer.connector), reached)
+        return values.CreatedConnector(convert.connector(answer.connector), reached, tuple(answer.warnings))
 
     def get_connector(self, name: str) -> values.Connector:
         """Returns one connector."""

@@ -90,10 +90,11 @@ class Connector:
 
 @dataclass(frozen=True, slots=True)
 class CreatedConnector:
-    """A connector that was just registered, and what it reached while it was verified."""
+    """A connector that was just registered, what it reached while it was verified, and what should be looked after."""
 
     connector: Connector
     resources: Resources
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

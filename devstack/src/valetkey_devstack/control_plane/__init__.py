@@ -4,7 +4,8 @@ It checks what Entra and Azure Resource Manager check and answers with their cod
 to fail. For development and tests only: it knows no users and its tokens open nothing but the dev stack.
 """
 
+from valetkey_devstack.control_plane.client_assertions import FederatedCredential
 from valetkey_devstack.control_plane.faults import Step
 from valetkey_devstack.control_plane.server import ControlPlane
 
-__all__ = ["ControlPlane", "Step"]
+__all__ = ["ControlPlane", "FederatedCredential", "Step"]

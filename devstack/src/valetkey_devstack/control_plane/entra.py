@@ -1,4 +1,4 @@
-"""Entra's v2.0 token endpoint for one tenant and one application, client credentials only.
+"""Entra's v2.0 token endpoint for one tenant and one application: client credentials by secret or assertion.
 
 Source: https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow and
 https://learn.microsoft.com/entra/identity-platform/reference-error-codes
@@ -10,42 +10,18 @@ import time
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from valetkey_broker.model import Secret
+from valetkey_devstack.control_plane.client_assertions import ClientAssertions
+from valetkey_devstack.control_plane.entra_error import EntraError
 
 STORAGE_AUDIENCE = "https://storage.azure.com"
 _LIFETIME = 3599
 _KEY_ID = "valetkey-stand-in"
-
-
-class EntraError(Exception):
-    """An answer other than a token: HTTP status, OAuth error, AADSTS number, text."""
-
-    def __init__(self, status: int, error: str, code: int, text: str) -> None:
-        self.status = status
-        self.error = error
-        self.code = code
-        self.text = text
-        super().__init__(text)
-
-    def body(self) -> dict[str, Any]:
-        """Returns the JSON that Entra answers with."""
-        trace, correlation = str(uuid.uuid4()), str(uuid.uuid4())
-        now = datetime.now(tz=UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-        return {
-            "error": self.error,
-            "error_description": f"AADSTS{self.code}: {self.text} Trace ID: {trace} "
-            f"Correlation ID: {correlation} Timestamp: {now}",
-            "error_codes": [self.code],
-            "timestamp": now,
-            "trace_id": trace,
-            "correlation_id": correlation,
-        }
 
 
 # What is answered for a planned failure without a body of its own.
@@ -70,6 +46,7 @@ class Entra:
         self.tenant_id = tenant_id
         self.client_id = client_id
         self.token_seconds = _LIFETIME
+        self.assertions = ClientAssertions(client_id)
         self._secrets = [_KnownSecret(client_secret, 0.0)]
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
@@ -90,8 +67,8 @@ class Entra:
         """Removes a client secret. Raises LookupError where there is no such secret."""
         self._secrets.remove(self._find(secret))
 
-    def token(self, tenant: str, form: Mapping[str, str], audiences: Collection[str]) -> dict[str, Any]:
-        """Returns the token answer, for one of `audiences`. Raises EntraError as Entra would."""
+    def token(self, tenant: str, form: Mapping[str, str], audiences: Collection[str], url: str) -> dict[str, Any]:
+        """Returns the token answer, for one of `audiences`, served at `url`. Raises EntraError as Entra would."""
         if tenant.lower() != self.tenant_id:
             raise EntraError(
                 400,
@@ -114,7 +91,10 @@ class Entra:
                 700016,
                 f"Application with identifier '{form['client_id']}' was not found in the directory 'Valet Key'.",
             )
-        self._check_secret(form.get("client_secret", ""))
+        if form.get("client_assertion"):
+            self.assertions.check(form, f"{url}/{tenant}/oauth2/v2.0/token")
+        else:
+            self._check_secret(form.get("client_secret", ""))
         audience = _audience(form["scope"], audiences)
         return {
             "token_type": "Bearer",

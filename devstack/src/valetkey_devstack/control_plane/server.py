@@ -6,9 +6,12 @@ from pathlib import Path
 
 import jwt
 from aiohttp import web
+from cryptography import x509
 
 from valetkey_broker.model import Secret, check_account, check_uuid
 from valetkey_devstack.control_plane import arm, entra
+from valetkey_devstack.control_plane.client_assertions import FederatedCredential
+from valetkey_devstack.control_plane.entra_error import EntraError
 from valetkey_devstack.control_plane.faults import Faults, Step
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -107,6 +110,18 @@ class ControlPlane:
         """Removes a client secret: AADSTS7000215. Raises LookupError where there is no such secret."""
         self._entra.remove_secret(secret)
 
+    def add_certificate(self, certificate: x509.Certificate) -> None:
+        """Uploads a client certificate to the application."""
+        self._entra.assertions.add_certificate(certificate)
+
+    def remove_certificate(self, certificate: x509.Certificate) -> None:
+        """Removes a client certificate: AADSTS700027."""
+        self._entra.assertions.remove_certificate(certificate)
+
+    def add_federated_credential(self, credential: FederatedCredential) -> None:
+        """Lets the application prove itself by another issuer's tokens."""
+        self._entra.assertions.add_federated(credential)
+
     # What goes wrong.
 
     def fail(
@@ -151,13 +166,13 @@ class ControlPlane:
         form = {name: value for name, value in posted.items() if isinstance(value, str)}
         audiences = {entra.STORAGE_AUDIENCE, *self._arm_audiences()}
         try:
-            return web.json_response(self._entra.token(request.match_info["tenant"], form, audiences))
-        except entra.EntraError as error:
+            return web.json_response(self._entra.token(request.match_info["tenant"], form, audiences, self.url))
+        except EntraError as error:
             return web.json_response(error.body(), status=error.status)
 
     async def _configuration(self, request: web.Request) -> web.StreamResponse:
         if request.match_info["tenant"].lower() != self._entra.tenant_id:
-            error = entra.EntraError(400, "invalid_tenant", 90002, "Tenant not found.")
+            error = EntraError(400, "invalid_tenant", 90002, "Tenant not found.")
             return web.json_response(error.body(), status=error.status)
         return web.json_response(self._entra.configuration(self.url))
 

@@ -14,8 +14,9 @@ from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import CloudProfile, Connector, Credential, SigningKey
 
 # All clouds share it: https://learn.microsoft.com/azure/storage/blobs/authorize-access-azure-active-directory
-# After a rotation Entra's servers learn of a new secret one by one: one that knows it not yet is no last word on it.
-_NOT_EVERYWHERE_YET = frozenset({"AADSTS7000215", "AADSTS7000216"})
+# After a rotation Entra's servers learn of a new secret or certificate one by one: one that knows it not yet is no last
+# word on it.
+_NOT_EVERYWHERE_YET = frozenset({"AADSTS7000215", "AADSTS7000216", "AADSTS700027"})
 _TRIES = 3
 _TRY_AGAIN_SECONDS = 1.0
 STORAGE_SCOPE = "https://storage.azure.com/.default"

@@ -11,6 +11,12 @@ _LOG_IN = {
     ),
     "AADSTS7000222": "the client secret has expired. Make a new one in Entra and give it to the connector.",
     "AADSTS7000216": "no client secret was sent. Give the connector one.",
+    "AADSTS700027": (
+        "the client certificate is not one of the application's. Upload it to the application in Entra; one that was "
+        "just uploaded may need a minute to work."
+    ),
+    "AADSTS1000502": "the client certificate has expired. Make a new one, and give it to Entra and the connector.",
+    "AADSTS700024": "the client assertion is not valid now. Check the broker's clock.",
     "AADSTS700016": "no such application in this tenant. Check the client id and the tenant id.",
     "AADSTS7000229": "the application has no service principal in this tenant. Have it consented to there.",
     "AADSTS7000112": "the application is disabled. Have it enabled in Entra.",

@@ -27,7 +27,7 @@ from valetkey.v1 import common_pb2 as valetkey_dot_v1_dot_common__pb2
 from valetkey.v1 import errors_pb2 as valetkey_dot_v1_dot_errors__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#valetkey/v1/connector_service.proto\x12\x0bvaletkey.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18valetkey/v1/common.proto\x1a\x18valetkey/v1/errors.proto\"\x8c\x01\n\x0b\x41zureConfig\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\r\n\x05\x63loud\x18\x03 \x01(\t\x12\x17\n\x0fstorage_account\x18\x04 \x01(\t\x12\x17\n\x0fsubscription_id\x18\x05 \x01(\t\x12\x16\n\x0eresource_group\x18\x06 \x01(\t\")\n\x0b\x41zureSecret\x12\x1a\n\rclient_secret\x18\x01 \x01(\tB\x03\x80\x01\x01\"\xa4\x02\n\tConnector\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04type\x18\x02 \x01(\x0e\x32\x1a.valetkey.v1.ConnectorType\x12,\n\x0b\x61uth_method\x18\x03 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\x30\n\rresource_type\x18\x04 \x01(\x0e\x32\x19.valetkey.v1.ResourceType\x12\x13\n\x0bresource_id\x18\x05 \x01(\t\x12\'\n\x05\x61zure\x18\x06 \x01(\x0b\x32\x18.valetkey.v1.AzureConfig\x12\x1a\n\x12\x63redential_version\x18\x07 \x01(\x05\x12%\n\x04meta\x18\x08 \x01(\x0b\x32\x17.valetkey.v1.ObjectMeta\"\x9e\x02\n\x16\x43reateConnectorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04type\x18\x02 \x01(\x0e\x32\x1a.valetkey.v1.ConnectorType\x12,\n\x0b\x61uth_method\x18\x03 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\x30\n\rresource_type\x18\x04 \x01(\x0e\x32\x19.valetkey.v1.ResourceType\x12\x13\n\x0bresource_id\x18\x05 \x01(\t\x12\'\n\x05\x61zure\x18\x06 \x01(\x0b\x32\x18.valetkey.v1.AzureConfig\x12.\n\x0c\x61zure_secret\x18\x07 \x01(\x0b\x32\x18.valetkey.v1.AzureSecret\"\xb3\x01\n\x17\x43reateConnectorResponse\x12)\n\tconnector\x18\x01 \x01(\x0b\x32\x16.valetkey.v1.Connector\x12(\n\tresources\x18\x02 \x03(\x0b\x32\x15.valetkey.v1.Resource\x12\x31\n\x0e\x61\x63\x63ount_errors\x18\x03 \x03(\x0b\x32\x19.valetkey.v1.AccountError\x12\x10\n\x08left_out\x18\x04 \x01(\x05\"#\n\x13GetConnectorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x14GetConnectorResponse\x12)\n\tconnector\x18\x01 \x01(\x0b\x32\x16.valetkey.v1.Connector\">\n\x15ListConnectorsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"]\n\x16ListConnectorsResponse\x12*\n\nconnectors\x18\x01 \x03(\x0b\x32\x16.valetkey.v1.Connector\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x16\x44\x65leteConnectorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x19\n\x17\x44\x65leteConnectorResponse\"&\n\x16VerifyConnectorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x88\x01\n\x17VerifyConnectorResponse\x12(\n\tresources\x18\x01 \x03(\x0b\x32\x15.valetkey.v1.Resource\x12\x31\n\x0e\x61\x63\x63ount_errors\x18\x02 \x03(\x0b\x32\x19.valetkey.v1.AccountError\x12\x10\n\x08left_out\x18\x03 \x01(\x05\"&\n\x16\x44ropSigningKeysRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"I\n\x17\x44ropSigningKeysResponse\x12.\n\nnot_before\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*I\n\rConnectorType\x12\x1e\n\x1a\x43ONNECTOR_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONNECTOR_TYPE_AZURE\x10\x01*L\n\nAuthMethod\x12\x1b\n\x17\x41UTH_METHOD_UNSPECIFIED\x10\x00\x12!\n\x1d\x41UTH_METHOD_SERVICE_PRINCIPAL\x10\x01\x32\xba\x04\n\x10\x43onnectorService\x12\\\n\x0f\x43reateConnector\x12#.valetkey.v1.CreateConnectorRequest\x1a$.valetkey.v1.CreateConnectorResponse\x12S\n\x0cGetConnector\x12 .valetkey.v1.GetConnectorRequest\x1a!.valetkey.v1.GetConnectorResponse\x12Y\n\x0eListConnectors\x12\".valetkey.v1.ListConnectorsRequest\x1a#.valetkey.v1.ListConnectorsResponse\x12\\\n\x0f\x44\x65leteConnector\x12#.valetkey.v1.DeleteConnectorRequest\x1a$.valetkey.v1.DeleteConnectorResponse\x12\\\n\x0fVerifyConnector\x12#.valetkey.v1.VerifyConnectorRequest\x1a$.valetkey.v1.VerifyConnectorResponse\x12\\\n\x0f\x44ropSigningKeys\x12#.valetkey.v1.DropSigningKeysRequest\x1a$.valetkey.v1.DropSigningKeysResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#valetkey/v1/connector_service.proto\x12\x0bvaletkey.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18valetkey/v1/common.proto\x1a\x18valetkey/v1/errors.proto\"\x8c\x01\n\x0b\x41zureConfig\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\r\n\x05\x63loud\x18\x03 \x01(\t\x12\x17\n\x0fstorage_account\x18\x04 \x01(\t\x12\x17\n\x0fsubscription_id\x18\x05 \x01(\t\x12\x16\n\x0eresource_group\x18\x06 \x01(\t\"t\n\x0b\x41zureSecret\x12\x1a\n\rclient_secret\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x1f\n\x12\x63lient_certificate\x18\x02 \x01(\tB\x03\x80\x01\x01\x12(\n\x1b\x63lient_certificate_password\x18\x03 \x01(\tB\x03\x80\x01\x01\"\xa4\x02\n\tConnector\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04type\x18\x02 \x01(\x0e\x32\x1a.valetkey.v1.ConnectorType\x12,\n\x0b\x61uth_method\x18\x03 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\x30\n\rresource_type\x18\x04 \x01(\x0e\x32\x19.valetkey.v1.ResourceType\x12\x13\n\x0bresource_id\x18\x05 \x01(\t\x12\'\n\x05\x61zure\x18\x06 \x01(\x0b\x32\x18.valetkey.v1.AzureConfig\x12\x1a\n\x12\x63redential_version\x18\x07 \x01(\x05\x12%\n\x04meta\x18\x08 \x01(\x0b\x32\x17.valetkey.v1.ObjectMeta\"\x9e\x02\n\x16\x43reateConnectorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04type\x18\x02 \x01(\x0e\x32\x1a.valetkey.v1.ConnectorType\x12,\n\x0b\x61uth_method\x18\x03 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\x30\n\rresource_type\x18\x04 \x01(\x0e\x32\x19.valetkey.v1.ResourceType\x12\x13\n\x0bresource_id\x18\x05 \x01(\t\x12\'\n\x05\x61zure\x18\x06 \x01(\x0b\x32\x18.valetkey.v1.AzureConfig\x12.\n\x0c\x61zure_secret\x18\x07 \x01(\x0b\x32\x18.valetkey.v1.AzureSecret\"\xc5\x01\n\x17\x43reateConnectorResponse\x12)\n\tconnector\x18\x01 \x01(\x0b\x32\x16.valetkey.v1.Connector\x12(\n\tresources\x18\x02 \x03(\x0b\x32\x15.valetkey.v1.Resource\x12\x31\n\x0e\x61\x63\x63ount_errors\x18\x03 \x03(\x0b\x32\x19.valetkey.v1.AccountError\x12\x10\n\x08left_out\x18\x04 \x01(\x05\x12\x10\n\x08warnings\x18\x06 \x03(\t\"#\n\x13GetConnectorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x14GetConnectorResponse\x12)\n\tconnector\x18\x01 \x01(\x0b\x32\x16.valetkey.v1.Connector\">\n\x15ListConnectorsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"]\n\x16ListConnectorsResponse\x12*\n\nconnectors\x18\x01 \x03(\x0b\x32\x16.valetkey.v1.Connector\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x16\x44\x65leteConnectorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x19\n\x17\x44\x65leteConnectorResponse\"&\n\x16VerifyConnectorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x88\x01\n\x17VerifyConnectorResponse\x12(\n\tresources\x18\x01 \x03(\x0b\x32\x15.valetkey.v1.Resource\x12\x31\n\x0e\x61\x63\x63ount_errors\x18\x02 \x03(\x0b\x32\x19.valetkey.v1.AccountError\x12\x10\n\x08left_out\x18\x03 \x01(\x05\"&\n\x16\x44ropSigningKeysRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"I\n\x17\x44ropSigningKeysResponse\x12.\n\nnot_before\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*I\n\rConnectorType\x12\x1e\n\x1a\x43ONNECTOR_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONNECTOR_TYPE_AZURE\x10\x01*L\n\nAuthMethod\x12\x1b\n\x17\x41UTH_METHOD_UNSPECIFIED\x10\x00\x12!\n\x1d\x41UTH_METHOD_SERVICE_PRINCIPAL\x10\x01\x32\xba\x04\n\x10\x43onnectorService\x12\\\n\x0f\x43reateConnector\x12#.valetkey.v1.CreateConnectorRequest\x1a$.valetkey.v1.CreateConnectorResponse\x12S\n\x0cGetConnector\x12 .valetkey.v1.GetConnectorRequest\x1a!.valetkey.v1.GetConnectorResponse\x12Y\n\x0eListConnectors\x12\".valetkey.v1.ListConnectorsRequest\x1a#.valetkey.v1.ListConnectorsResponse\x12\\\n\x0f\x44\x65leteConnector\x12#.valetkey.v1.DeleteConnectorRequest\x1a$.valetkey.v1.DeleteConnectorResponse\x12\\\n\x0fVerifyConnector\x12#.valetkey.v1.VerifyConnectorRequest\x1a$.valetkey.v1.VerifyConnectorResponse\x12\\\n\x0f\x44ropSigningKeys\x12#.valetkey.v1.DropSigningKeysRequest\x1a$.valetkey.v1.DropSigningKeysResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,40 +36,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_AZURESECRET'].fields_by_name['client_secret']._loaded_options = None
   _globals['_AZURESECRET'].fields_by_name['client_secret']._serialized_options = b'\200\001\001'
-  _globals['_CONNECTORTYPE']._serialized_start=1713
-  _globals['_CONNECTORTYPE']._serialized_end=1786
-  _globals['_AUTHMETHOD']._serialized_start=1788
-  _globals['_AUTHMETHOD']._serialized_end=1864
+  _globals['_AZURESECRET'].fields_by_name['client_certificate']._loaded_options = None
+  _globals['_AZURESECRET'].fields_by_name['client_certificate']._serialized_options = b'\200\001\001'
+  _globals['_AZURESECRET'].fields_by_name['client_certificate_password']._loaded_options = None
+  _globals['_AZURESECRET'].fields_by_name['client_certificate_password']._serialized_options = b'\200\001\001'
+  _globals['_CONNECTORTYPE']._serialized_start=1806
+  _globals['_CONNECTORTYPE']._serialized_end=1879
+  _globals['_AUTHMETHOD']._serialized_start=1881
+  _globals['_AUTHMETHOD']._serialized_end=1957
   _globals['_AZURECONFIG']._serialized_start=138
   _globals['_AZURECONFIG']._serialized_end=278
   _globals['_AZURESECRET']._serialized_start=280
-  _globals['_AZURESECRET']._serialized_end=321
-  _globals['_CONNECTOR']._serialized_start=324
-  _globals['_CONNECTOR']._serialized_end=616
-  _globals['_CREATECONNECTORREQUEST']._serialized_start=619
-  _globals['_CREATECONNECTORREQUEST']._serialized_end=905
-  _globals['_CREATECONNECTORRESPONSE']._serialized_start=908
-  _globals['_CREATECONNECTORRESPONSE']._serialized_end=1087
-  _globals['_GETCONNECTORREQUEST']._serialized_start=1089
-  _globals['_GETCONNECTORREQUEST']._serialized_end=1124
-  _globals['_GETCONNECTORRESPONSE']._serialized_start=1126
-  _globals['_GETCONNECTORRESPONSE']._serialized_end=1191
-  _globals['_LISTCONNECTORSREQUEST']._serialized_start=1193
-  _globals['_LISTCONNECTORSREQUEST']._serialized_end=1255
-  _globals['_LISTCONNECTORSRESPONSE']._serialized_start=1257
-  _globals['_LISTCONNECTORSRESPONSE']._serialized_end=1350
-  _globals['_DELETECONNECTORREQUEST']._serialized_start=1352
-  _globals['_DELETECONNECTORREQUEST']._serialized_end=1390
-  _globals['_DELETECONNECTORRESPONSE']._serialized_start=1392
-  _globals['_DELETECONNECTORRESPONSE']._serialized_end=1417
-  _globals['_VERIFYCONNECTORREQUEST']._serialized_start=1419
-  _globals['_VERIFYCONNECTORREQUEST']._serialized_end=1457
-  _globals['_VERIFYCONNECTORRESPONSE']._serialized_start=1460
-  _globals['_VERIFYCONNECTORRESPONSE']._serialized_end=1596
-  _globals['_DROPSIGNINGKEYSREQUEST']._serialized_start=1598
-  _globals['_DROPSIGNINGKEYSREQUEST']._serialized_end=1636
-  _globals['_DROPSIGNINGKEYSRESPONSE']._serialized_start=1638
-  _globals['_DROPSIGNINGKEYSRESPONSE']._serialized_end=1711
-  _globals['_CONNECTORSERVICE']._serialized_start=1867
-  _globals['_CONNECTORSERVICE']._serialized_end=2437
+  _globals['_AZURESECRET']._serialized_end=396
+  _globals['_CONNECTOR']._serialized_start=399
+  _globals['_CONNECTOR']._serialized_end=691
+  _globals['_CREATECONNECTORREQUEST']._serialized_start=694
+  _globals['_CREATECONNECTORREQUEST']._serialized_end=980
+  _globals['_CREATECONNECTORRESPONSE']._serialized_start=983
+  _globals['_CREATECONNECTORRESPONSE']._serialized_end=1180
+  _globals['_GETCONNECTORREQUEST']._serialized_start=1182
+  _globals['_GETCONNECTORREQUEST']._serialized_end=1217
+  _globals['_GETCONNECTORRESPONSE']._serialized_start=1219
+  _globals['_GETCONNECTORRESPONSE']._serialized_end=1284
+  _globals['_LISTCONNECTORSREQUEST']._serialized_start=1286
+  _globals['_LISTCONNECTORSREQUEST']._serialized_end=1348
+  _globals['_LISTCONNECTORSRESPONSE']._serialized_start=1350
+  _globals['_LISTCONNECTORSRESPONSE']._serialized_end=1443
+  _globals['_DELETECONNECTORREQUEST']._serialized_start=1445
+  _globals['_DELETECONNECTORREQUEST']._serialized_end=1483
+  _globals['_DELETECONNECTORRESPONSE']._serialized_start=1485
+  _globals['_DELETECONNECTORRESPONSE']._serialized_end=1510
+  _globals['_VERIFYCONNECTORREQUEST']._serialized_start=1512
+  _globals['_VERIFYCONNECTORREQUEST']._serialized_end=1550
+  _globals['_VERIFYCONNECTORRESPONSE']._serialized_start=1553
+  _globals['_VERIFYCONNECTORRESPONSE']._serialized_end=1689
+  _globals['_DROPSIGNINGKEYSREQUEST']._serialized_start=1691
+  _globals['_DROPSIGNINGKEYSREQUEST']._serialized_end=1729
+  _globals['_DROPSIGNINGKEYSRESPONSE']._serialized_start=1731
+  _globals['_DROPSIGNINGKEYSRESPONSE']._serialized_end=1804
+  _globals['_CONNECTORSERVICE']._serialized_start=1960
+  _globals['_CONNECTORSERVICE']._serialized_end=2530
 # @@protoc_insertion_point(module_scope)

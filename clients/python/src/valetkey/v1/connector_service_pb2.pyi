@@ -51,7 +51,7 @@ class _AuthMethodEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     AUTH_METHOD_UNSPECIFIED: _AuthMethod.ValueType  # 0
     """Not set; always refused."""
     AUTH_METHOD_SERVICE_PRINCIPAL: _AuthMethod.ValueType  # 1
-    """Entra service principal with a client secret."""
+    """Entra service principal with a client secret or a client certificate."""
 
 class AuthMethod(_AuthMethod, metaclass=_AuthMethodEnumTypeWrapper):
     """How a connector logs in."""
@@ -59,7 +59,7 @@ class AuthMethod(_AuthMethod, metaclass=_AuthMethodEnumTypeWrapper):
 AUTH_METHOD_UNSPECIFIED: AuthMethod.ValueType  # 0
 """Not set; always refused."""
 AUTH_METHOD_SERVICE_PRINCIPAL: AuthMethod.ValueType  # 1
-"""Entra service principal with a client secret."""
+"""Entra service principal with a client secret or a client certificate."""
 Global___AuthMethod: typing_extensions.TypeAlias = AuthMethod
 
 @typing.final
@@ -109,14 +109,22 @@ class AzureSecret(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CLIENT_SECRET_FIELD_NUMBER: builtins.int
+    CLIENT_CERTIFICATE_FIELD_NUMBER: builtins.int
+    CLIENT_CERTIFICATE_PASSWORD_FIELD_NUMBER: builtins.int
     client_secret: builtins.str
-    """Client secret of the service principal."""
+    """Client secret of the service principal; or else a certificate."""
+    client_certificate: builtins.str
+    """Client certificate of the service principal with its RSA key: PEM, or a PFX file in base64."""
+    client_certificate_password: builtins.str
+    """Password of the certificate's key; left out where it has none."""
     def __init__(
         self,
         *,
         client_secret: builtins.str = ...,
+        client_certificate: builtins.str = ...,
+        client_certificate_password: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["client_secret", b"client_secret"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["client_certificate", b"client_certificate", "client_certificate_password", b"client_certificate_password", "client_secret", b"client_secret"]) -> None: ...
 
 Global___AzureSecret: typing_extensions.TypeAlias = AzureSecret
 
@@ -228,6 +236,7 @@ class CreateConnectorResponse(google.protobuf.message.Message):
     RESOURCES_FIELD_NUMBER: builtins.int
     ACCOUNT_ERRORS_FIELD_NUMBER: builtins.int
     LEFT_OUT_FIELD_NUMBER: builtins.int
+    WARNINGS_FIELD_NUMBER: builtins.int
     left_out: builtins.int
     """How many resources were left out; there are 5,000 at most above, and ListResources shows all."""
     @property
@@ -242,6 +251,10 @@ class CreateConnectorResponse(google.protobuf.message.Message):
     def account_errors(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[valetkey.v1.errors_pb2.AccountError]:
         """Accounts that could not be looked through, and why."""
 
+    @property
+    def warnings(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What should be known of it: that its credential ends soon."""
+
     def __init__(
         self,
         *,
@@ -249,9 +262,10 @@ class CreateConnectorResponse(google.protobuf.message.Message):
         resources: collections.abc.Iterable[valetkey.v1.common_pb2.Resource] | None = ...,
         account_errors: collections.abc.Iterable[valetkey.v1.errors_pb2.AccountError] | None = ...,
         left_out: builtins.int = ...,
+        warnings: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["connector", b"connector"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["account_errors", b"account_errors", "connector", b"connector", "left_out", b"left_out", "resources", b"resources"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account_errors", b"account_errors", "connector", b"connector", "left_out", b"left_out", "resources", b"resources", "warnings", b"warnings"]) -> None: ...
 
 Global___CreateConnectorResponse: typing_extensions.TypeAlias = CreateConnectorResponse
 

@@ -1,12 +1,15 @@
-"""Auth method `service-principal`: an application in Entra that proves itself by a client secret."""
+"""Auth method `service-principal`: an application in Entra that proves itself by a client secret or a certificate."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
-from azure.identity.aio import ClientSecretCredential
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.identity.aio import CertificateCredential, ClientSecretCredential
 
 from valetkey_broker.adapters.azure.auth_method import Access
+from valetkey_broker.adapters.azure.client_certificate import ClientCertificate, read_client_certificate
 from valetkey_broker.adapters.azure.entra import EntraAccess, entra_options
 from valetkey_broker.adapters.azure.transport import Network
 from valetkey_broker.model import (
@@ -22,6 +25,8 @@ from valetkey_broker.model import (
 )
 
 _MAX_SECRET_LENGTH = 4096
+_NONE = Secret("")
+_ONE = "exactly one of client_secret and client_certificate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,50 +58,86 @@ class ServicePrincipal:
         CredentialField(
             "client_secret",
             secret=True,
-            required=True,
-            help="The secret's value, as Entra showed it once; not its id.",
+            required=False,
+            help="The secret's value, as Entra showed it once; not its id. Either this or a certificate.",
             example="@secret.txt",
+        ),
+        CredentialField(
+            "client_certificate",
+            secret=True,
+            required=False,
+            help="A certificate with its RSA key instead of a secret: PEM, or a PFX file in base64.",
+            example="@certificate.pem",
+        ),
+        CredentialField(
+            "client_certificate_password",
+            secret=True,
+            required=False,
+            help="The password of the certificate's key, where it has one.",
+            example="@password.txt",
         ),
     )
 
     def parse(self, config: AzureConfig, secrets: Mapping[str, Secret]) -> tuple[AzureConfig, CredentialValue]:
         """Returns what an operator gave, checked; see ports.AuthMethod."""
-        given = secrets.get("client_secret", Secret(""))
-        secret = given.reveal()
-        if not secret or len(secret) > _MAX_SECRET_LENGTH or not secret.isascii() or not secret.isprintable():
-            raise InvalidFieldError(
-                "client_secret",
-                f"is {len(secret)} characters long, or holds something else than printable ASCII",
-                f"the secret's value, 1 to {_MAX_SECRET_LENGTH} printable characters without line ends",
-            )
         checked = replace(
             config,
             tenant_id=check_uuid("tenant_id", config.tenant_id),
             client_id=check_uuid("client_id", config.client_id),
         )
-        return checked, ClientSecret(given)
+        secret, certificate = secrets.get("client_secret", _NONE), secrets.get("client_certificate", _NONE)
+        password = secrets.get("client_certificate_password", _NONE)
+        if secret and certificate:
+            raise InvalidFieldError("client_certificate", "is given besides client_secret", _ONE)
+        if password and not certificate:
+            raise InvalidFieldError(
+                "client_certificate_password", "is given without client_certificate", "a certificate that it opens"
+            )
+        if certificate:
+            return checked, read_client_certificate(certificate.reveal(), password.reveal())
+        return checked, ClientSecret(_checked_secret(secret))
 
     def encode(self, value: CredentialValue) -> Mapping[str, str]:
         """Returns the document that Vault keeps; see ports.AuthMethod."""
-        return {"client_secret": _own(value).client_secret.reveal()}
+        own = _own(value)
+        if isinstance(own, ClientCertificate):
+            return {"client_certificate": own.pem.reveal(), "not_after": own.not_after.isoformat()}
+        return {"client_secret": own.client_secret.reveal()}
 
     def decode(self, document: Mapping[str, Any]) -> CredentialValue:
         """Returns the value in a document of Vault's; see ports.AuthMethod."""
+        if "client_certificate" in document:
+            ends = datetime.fromisoformat(document["not_after"])
+            return ClientCertificate(Secret(str(document["client_certificate"])), ends)
         return ClientSecret(Secret(str(document["client_secret"])))
 
     def access(self, connector: Connector, credential: Credential, profile: CloudProfile, network: Network) -> Access:
         """Returns the way into Azure; nothing is asked yet."""
-        secret = _own(credential.value).client_secret
-        client = ClientSecretCredential(
-            connector.azure.tenant_id,
-            connector.azure.client_id,
-            secret.reveal(),
-            **entra_options(profile, network),
-        )
+        value, azure = _own(credential.value), connector.azure
+        options = entra_options(profile, network)
+        client: AsyncTokenCredential
+        if isinstance(value, ClientCertificate):
+            pem = value.pem.reveal().encode("ascii")
+            client = CertificateCredential(azure.tenant_id, azure.client_id, certificate_data=pem, **options)
+        else:
+            client = ClientSecretCredential(azure.tenant_id, azure.client_id, value.client_secret.reveal(), **options)
         return EntraAccess(connector, credential, profile, client)
 
 
-def _own(value: CredentialValue) -> ClientSecret:
-    if not isinstance(value, ClientSecret):
+def _checked_secret(given: Secret) -> Secret:
+    secret = given.reveal()
+    if not secret:
+        raise InvalidFieldError("client_secret", "is not given, and client_certificate is not either", _ONE)
+    if len(secret) > _MAX_SECRET_LENGTH or not secret.isascii() or not secret.isprintable():
+        raise InvalidFieldError(
+            "client_secret",
+            f"is {len(secret)} characters long, or holds something else than printable ASCII",
+            f"the secret's value, 1 to {_MAX_SECRET_LENGTH} printable characters without line ends",
+        )
+    return given
+
+
+def _own(value: CredentialValue) -> ClientSecret | ClientCertificate:
+    if not isinstance(value, ClientSecret | ClientCertificate):
         raise TypeError("the credential of another auth method")
     return value

@@ -152,6 +152,7 @@ class FakeBroker(
         self.api_keys: dict[str, api_key_pb.ApiKey] = {}
         self.reached = [resource("demo-models"), resource("demo-zenmlartifactstore")]
         self.left_out = 0
+        self.warnings: list[str] = []
         self.entries = [entry("azure-blob-demo", *self.reached)]
         self.page_size = 2
         # Called once, by the next call that was let in, before it is answered.
@@ -181,7 +182,10 @@ class FakeBroker(
         self._enter("CreateConnector", request, context)
         self.connectors[request.name] = connector(request.name, request.resource_id)
         return connector_pb.CreateConnectorResponse(
-            connector=self.connectors[request.name], resources=self.reached, left_out=self.left_out
+            connector=self.connectors[request.name],
+            resources=self.reached,
+            left_out=self.left_out,
+            warnings=self.warnings,
         )
 
     def GetConnector(

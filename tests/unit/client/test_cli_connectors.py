@@ -105,6 +105,14 @@ def test_register_as_json(valetkey: Runner, secret_file: Path) -> None:
     ]
 
 
+def test_register_passes_warnings_on(valetkey: Runner, broker: FakeBroker, secret_file: Path) -> None:
+    """Protects from a credential that ends unnoticed: whoever registers it is told, person or script."""
+    broker.warnings = ["the connector's credential ends on 2026-11-28 07:00 UTC, within a day; replace it before"]
+    ran = valetkey(*register(f"@{secret_file}"))
+    assert "warning: the connector's credential ends on" in ran.err
+    assert valetkey(*register(f"@{secret_file}", "-o", "json")).json["warnings"] == broker.warnings
+
+
 def test_a_register_that_fails_names_the_step_and_the_code(
     valetkey: Runner, broker: FakeBroker, secret_file: Path
 ) -> None:

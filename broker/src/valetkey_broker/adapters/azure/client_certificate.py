@@ -23,7 +23,7 @@ from valetkey_broker.model import CredentialValue, InvalidFieldError, Secret
 _FIELD = "client_certificate"
 _PASSWORD = "client_certificate_password"  # noqa: S105 (the name of a field)
 _EXPECTED = "a certificate with its private key: PEM, or a PFX file in base64"
-_MOST_CHARACTERS = 64 * 1024
+_MOST_CHARACTERS = 96 * 1024
 # https://learn.microsoft.com/entra/identity-platform/certificate-credentials
 _LEAST_BITS = 2048
 # How a PFX file begins (RFC 7292): a sequence whose first member is the version, 3.

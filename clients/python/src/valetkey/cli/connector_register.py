@@ -129,8 +129,11 @@ def register(
                 azure=_azure({field: value for field, value in said.items() if field not in SECRET_FIELDS}),
                 secrets=secrets,
             )
+    for warning in created.warnings:
+        screen.warn(warning)
     if screen.as_json:
-        screen.json({"connector": connector_json(created.connector), **reached_json(created.resources)})
+        told = {"warnings": list(created.warnings)}
+        screen.json({"connector": connector_json(created.connector), **reached_json(created.resources), **told})
         return
     screen.line(f"Successfully registered service connector `{name}` with access to the following resources:")
     print_reached(screen, name, created.connector.resource_type, created.resources)

@@ -109,7 +109,7 @@ def test_register_passes_warnings_on(valetkey: Runner, broker: FakeBroker, secre
     """Protects from a credential that ends unnoticed: whoever registers it is told, person or script."""
     broker.warnings = ["the connector's credential ends on 2026-11-28 07:00 UTC, within a day; replace it before"]
     ran = valetkey(*register(f"@{secret_file}"))
-    assert "warning: the connector's credential ends on" in ran.err
+    assert "Warning: the connector's credential ends on" in ran.err
     assert valetkey(*register(f"@{secret_file}", "-o", "json")).json["warnings"] == broker.warnings
 
 

@@ -28,6 +28,9 @@ from valetkey.v1 import connector_service_pb2 as connector_pb
 from valetkey.v1 import errors_pb2 as errors_pb
 from valetkey.v1 import resource_service_pb2 as resource_pb
 from valetkey.v1 import token_service_pb2 as token_pb
+from valetkey_broker.adapters.azure import AUTH_METHODS
+from valetkey_broker.api.connector_types import connector_type_messages
+from valetkey_broker.connectors.connector_types import connector_types
 from valetkey_devstack.ca import CertificateAuthority, make_ca
 
 API_KEY = "vk_" + "k" * 43
@@ -218,6 +221,20 @@ class FakeBroker(
         self._enter("VerifyConnector", request, context)
         self._known(request.name, context)
         return connector_pb.VerifyConnectorResponse(resources=self.reached, left_out=self.left_out)
+
+    def CheckConnector(
+        self, request: connector_pb.CheckConnectorRequest, context: grpc.ServicerContext
+    ) -> connector_pb.CheckConnectorResponse:
+        self._enter("CheckConnector", request, context)
+        return connector_pb.CheckConnectorResponse(resources=self.reached, left_out=self.left_out)
+
+    def ListConnectorTypes(
+        self, request: connector_pb.ListConnectorTypesRequest, context: grpc.ServicerContext
+    ) -> connector_pb.ListConnectorTypesResponse:
+        self._enter("ListConnectorTypes", request, context)
+        return connector_pb.ListConnectorTypesResponse(
+            types=connector_type_messages(connector_types(AUTH_METHODS))  # what the real broker says
+        )
 
     def CreateApiKey(
         self, request: api_key_pb.CreateApiKeyRequest, context: grpc.ServicerContext

@@ -142,6 +142,16 @@ class AuthMethod(Protocol):
         ...
 
     @property
+    def title(self) -> str:
+        """Its name for people, for example "Service principal"."""
+        ...
+
+    @property
+    def help(self) -> str:
+        """When to take it, and what it can and cannot, in a sentence or two."""
+        ...
+
+    @property
     def fields(self) -> Sequence[CredentialField]:
         """Everything that is given for it, in the order in which people are asked."""
         ...

@@ -52,6 +52,22 @@ async def test_create_connector_verifies_stores_and_shows_what_it_reaches(broker
     assert set(document.data) == {"client_secret", "change"}
 
 
+async def test_check_connector_stores_nothing_and_its_types_are_for_everybody(broker: Broker) -> None:
+    """What a wizard needs: what there is, and what a connector would reach before it is registered."""
+    described = await broker.connectors.ListConnectorTypes(
+        connectors.ListConnectorTypesRequest(), metadata=bearer(VIEWER_KEY)
+    )
+    (azure,) = described.types
+    assert azure.type == connectors.CONNECTOR_TYPE_AZURE
+    assert [field.name for field in azure.auth_methods[0].fields if field.secret]
+    request = connectors.CheckConnectorRequest(candidate=new_connector())
+    checked = await broker.connectors.CheckConnector(request, metadata=bearer(OPERATOR_KEY))
+    assert [resource.resource_id for resource in checked.resources] == ["az://demo"]
+    assert await broker.store.read("credentials/azure-blob-demo") is None
+    refused = await failure(broker.connectors.CheckConnector(request, metadata=bearer(VIEWER_KEY)))
+    assert refused.code.name == "PERMISSION_DENIED"
+
+
 async def test_get_list_verify_and_delete_connector(stocked: Broker) -> None:
     """A connector is seen, verified and taken away again, with its secret and what was held for it."""
     shown = await stocked.connectors.GetConnector(

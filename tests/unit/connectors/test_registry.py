@@ -57,6 +57,12 @@ class Registry:
     async def create(
         self, name: str = "azure-blob-demo", resource_id: str = "", secret: str = PLANTED, **azure: str
     ) -> Connector:
+        connector, _ = await self.registry.create(self.new(name, resource_id, secret, **azure), created_by="key:ops")
+        return connector
+
+    def new(
+        self, name: str = "azure-blob-demo", resource_id: str = "", secret: str = PLANTED, **azure: str
+    ) -> NewConnector:
         given = {"tenant_id": TENANT, "client_id": CLIENT, "cloud": "", **azure}
         new = NewConnector(
             name=name,
@@ -68,8 +74,7 @@ class Registry:
             secrets={"client_secret": Secret(secret)},
         )
         assert PLANTED not in repr(new)
-        connector, _ = await self.registry.create(new, created_by="key:ops")
-        return connector
+        return new
 
 
 @pytest.fixture
@@ -353,3 +358,19 @@ async def test_a_connector_whose_fresh_tokens_are_refused_is_not_registered(regi
         await registry.create()
     assert caught.value.reason is Reason.CLOUD_CREDENTIAL_REJECTED
     assert registry.replica.store.calls["write"] == 0
+
+
+async def test_checking_proves_as_registering_does_and_stores_nothing(registry: Registry) -> None:
+    """A wizard shows what would be reached before anything is stored; what cannot be registered fails here too."""
+    reach = await registry.registry.check(registry.new(), checked_by="key:ops")
+    assert [container.name for container in reach.containers] == ["demo", "models", "demo"]
+    assert registry.cloud.calls["signing_key"] > 0
+    assert (dict(registry.replica.memory.connectors), registry.replica.store.calls["write"]) == ({}, 0)
+    with pytest.raises(BrokerError) as refused:
+        await registry.registry.check(registry.new(secret="planted-wrong"), checked_by="key:ops")
+    assert refused.value.reason is Reason.CLOUD_CREDENTIAL_REJECTED
+    assert len(set(registry.cloud.forgotten)) == 2  # each draft's clients were closed
+    await registry.create()
+    with pytest.raises(BrokerError) as taken:
+        await registry.registry.check(registry.new(), checked_by="key:ops")
+    assert taken.value.reason is Reason.CONNECTOR_EXISTS

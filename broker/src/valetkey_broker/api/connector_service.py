@@ -7,6 +7,7 @@ import grpc.aio
 from valetkey.v1 import connector_service_pb2 as pb
 from valetkey.v1 import connector_service_pb2_grpc
 from valetkey_broker.api.account_errors import account_error_messages
+from valetkey_broker.api.connector_types import connector_type_messages
 from valetkey_broker.api.convert import (
     AUTH_METHODS,
     CONNECTOR_TYPES,
@@ -35,18 +36,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
     ) -> pb.CreateConnectorResponse:
         """Verifies and stores a connector."""
         _ = context
-        azure = request.azure
-        new = NewConnector(
-            name=request.name,
-            type=CONNECTOR_TYPES.read(request.type),
-            auth_method=AUTH_METHODS.read(request.auth_method),
-            resource_type=RESOURCE_TYPES.read(request.resource_type),
-            resource_id=request.resource_id,
-            # By name, so that what an auth method adds to either message needs nothing here.
-            azure=AzureConfig(**{field.name: getattr(azure, field.name) for field in azure.DESCRIPTOR.fields}),
-            secrets={field.name: Secret(value) for field, value in request.azure_secret.ListFields()},
-        )
-        connector, reach = await self._registry.create(new, created_by=caller().name)
+        connector, reach = await self._registry.create(_new_connector(request), created_by=caller().name)
         shown, left_out = shown_resources(reach.containers)
         return pb.CreateConnectorResponse(
             connector=connector_message(connector),
@@ -116,3 +106,39 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
         response = pb.DropSigningKeysResponse()
         response.not_before.seconds = connector.keys_not_before
         return response
+
+    async def CheckConnector(  # noqa: N802
+        self,
+        request: pb.CheckConnectorRequest,
+        context: grpc.aio.ServicerContext[pb.CheckConnectorRequest, pb.CheckConnectorResponse],
+    ) -> pb.CheckConnectorResponse:
+        """Says what a connector would reach, and stores nothing."""
+        _ = context
+        reach = await self._registry.check(_new_connector(request.candidate), checked_by=caller().name)
+        shown, left_out = shown_resources(reach.containers)
+        return pb.CheckConnectorResponse(
+            resources=shown, account_errors=account_error_messages(reach.errors), left_out=left_out
+        )
+
+    async def ListConnectorTypes(  # noqa: N802
+        self,
+        request: pb.ListConnectorTypesRequest,
+        context: grpc.aio.ServicerContext[pb.ListConnectorTypesRequest, pb.ListConnectorTypesResponse],
+    ) -> pb.ListConnectorTypesResponse:
+        """Describes the types of connectors."""
+        _ = request, context
+        return pb.ListConnectorTypesResponse(types=connector_type_messages(self._registry.types()))
+
+
+def _new_connector(request: pb.CreateConnectorRequest) -> NewConnector:
+    azure = request.azure
+    return NewConnector(
+        name=request.name,
+        type=CONNECTOR_TYPES.read(request.type),
+        auth_method=AUTH_METHODS.read(request.auth_method),
+        resource_type=RESOURCE_TYPES.read(request.resource_type),
+        resource_id=request.resource_id,
+        # By name, so that what an auth method adds to either message needs nothing here.
+        azure=AzureConfig(**{field.name: getattr(azure, field.name) for field in azure.DESCRIPTOR.fields}),
+        secrets={field.name: Secret(value) for field, value in request.azure_secret.ListFields()},
+    )

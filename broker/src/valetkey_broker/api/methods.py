@@ -41,6 +41,10 @@ def _asked(request: Any) -> Asked:
     )
 
 
+def _asked_of_candidate(request: Any) -> Asked:
+    return _asked(request.candidate)
+
+
 def _asked_of_stream(request: Any) -> Asked:
     return _asked(request.request)
 
@@ -59,6 +63,10 @@ METHODS: Methods = {
     "/valetkey.v1.ConnectorService/DeleteConnector": Method(_OPERATOR, change=_named("connectors")),
     "/valetkey.v1.ConnectorService/VerifyConnector": Method(_OPERATOR),
     "/valetkey.v1.ConnectorService/DropSigningKeys": Method(_OPERATOR, change=_named("connectors")),
+    # Uses a credential that is stored nowhere, and changes nothing.
+    "/valetkey.v1.ConnectorService/CheckConnector": Method(_OPERATOR, asked=_asked_of_candidate),
+    # Says what the documentation says; forms and wizards of everybody are made from it.
+    "/valetkey.v1.ConnectorService/ListConnectorTypes": Method(Access.AUTHENTICATED),
     # Shows those without a role what their grants let them use, which may be nothing.
     "/valetkey.v1.ResourceService/ListResources": Method(Access.AUTHENTICATED, asked=_asked),
     "/valetkey.v1.GrantService/CreateGrant": Method(_ADMIN, change=_grant, summary=grant_summary),

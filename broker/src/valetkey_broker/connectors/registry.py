@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.connectors.connector_types import ConnectorTypeDescription, connector_types
 from valetkey_broker.connectors.credential_warnings import credential_warnings
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.reach_result import AccountError, Reach
@@ -113,6 +114,23 @@ class ConnectorRegistry:
         except BrokerError:
             return []  # The connector is there; nobody needs to hear now that Vault is not.
         return credential_warnings(credential.value.expires_at, self._clock())
+
+    async def check(self, new: NewConnector, *, checked_by: str) -> Reach:
+        """Verifies a new connector as `create` does, and returns what it would reach; stores nothing.
+
+        Raises InvalidFieldError, CONNECTOR_EXISTS, or what `verify` raises.
+        """
+        draft, value = self._validated(new, checked_by)
+        if draft.name in self._memory.connectors:
+            raise connector_exists(draft.name)
+        try:
+            return (await self._verified(draft, Credential(0, value))).reach
+        finally:
+            await self._cloud.forget(draft.uid)
+
+    def types(self) -> Sequence[ConnectorTypeDescription]:
+        """Returns what types connectors can have here."""
+        return connector_types(self._auth_methods)
 
     def get(self, name: str) -> Connector:
         """Returns a connector. Raises CONNECTOR_NOT_FOUND."""

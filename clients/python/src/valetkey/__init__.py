@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from valetkey.api_keys import api_key_sha256, generate_api_key
     from valetkey.client import Client
+    from valetkey.descriptions import ConnectorTypeDescription
     from valetkey.errors import (
         AlreadyExistsError,
         BrokerTlsError,
@@ -54,6 +55,7 @@ _HOMES = {
     "api_key_sha256": "api_keys",
     "generate_api_key": "api_keys",
     "Client": "client",
+    "ConnectorTypeDescription": "descriptions",
     "AlreadyExistsError": "errors",
     "BrokerTlsError": "errors",
     "BrokerUnreachableError": "errors",
@@ -118,6 +120,7 @@ __all__ = [
     "ConnectionLostError",
     "Connector",
     "ConnectorResources",
+    "ConnectorTypeDescription",
     "CreatedConnector",
     "DeadlineExceededError",
     "Event",

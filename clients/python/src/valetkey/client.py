@@ -11,10 +11,10 @@ from typing import Self
 
 from valetkey import convert, values
 from valetkey.calls.base import PAGE_SIZE, Interruption, several
+from valetkey.calls.connector_types import ConnectorTypeCalls, azure_secret
 from valetkey.calls.grants import GrantCalls
 from valetkey.calls.ledger import LedgerCalls
 from valetkey.calls.streams import StreamCalls
-from valetkey.errors import InvalidArgumentError
 from valetkey.identity import Identity
 from valetkey.settings import load_settings
 from valetkey.v1 import api_key_service_pb2 as api_key_pb
@@ -29,7 +29,7 @@ from valetkey.v1.token_service_pb2_grpc import TokenServiceStub
 _DEFAULT_TIMEOUT = 30.0
 
 
-class Client(GrantCalls, LedgerCalls, StreamCalls):
+class Client(ConnectorTypeCalls, GrantCalls, LedgerCalls, StreamCalls):
     """A connection to one broker, safe to share between threads; close it, or use it as a context manager.
 
     Every method raises a ValetKeyError of the fitting kind where its call fails.
@@ -181,11 +181,6 @@ class Client(GrantCalls, LedgerCalls, StreamCalls):
         reaches. Raises InvalidArgumentError for a secret that the API does not know.
         """
         given = {"client_secret": client_secret} if client_secret else {}
-        try:
-            secret = connector_pb.AzureSecret(**given, **(secrets or {}))
-        except (TypeError, ValueError):
-            expected = ", ".join(field.name for field in connector_pb.AzureSecret.DESCRIPTOR.fields)
-            raise InvalidArgumentError(f"secrets: holds what is not known; expected {expected}") from None
         request = connector_pb.CreateConnectorRequest(
             name=name,
             type=convert.to_number(convert.CONNECTOR_TYPE, type, "type"),
@@ -193,7 +188,7 @@ class Client(GrantCalls, LedgerCalls, StreamCalls):
             resource_type=convert.to_number(convert.RESOURCE_TYPE, resource_type, "resource_type"),
             resource_id=resource_id or "",
             azure=connector_pb.AzureConfig(**asdict(azure)),
-            azure_secret=secret,
+            azure_secret=azure_secret({**given, **(secrets or {})}),
         )
         answer = self._call(self._connectors.CreateConnector, request)
         reached = convert.resources(answer.resources, answer.account_errors, answer.left_out)

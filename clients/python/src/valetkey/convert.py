@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from valetkey import values
+from valetkey import descriptions, values
 from valetkey.errors import InvalidArgumentError, from_detail
 from valetkey.v1 import api_key_service_pb2 as api_key_pb
 from valetkey.v1 import common_pb2 as common_pb
@@ -184,6 +184,33 @@ def connector(message: connector_pb.Connector) -> values.Connector:
         uid=message.meta.uid,
         create_time=message.meta.create_time.ToDatetime(UTC),
         created_by=message.meta.created_by,
+    )
+
+
+def connector_type(message: connector_pb.ConnectorTypeDescription) -> descriptions.ConnectorTypeDescription:
+    """Returns the description of one type of connectors."""
+    return descriptions.ConnectorTypeDescription(
+        type=to_word(CONNECTOR_TYPE, message.type),
+        title=message.title,
+        help=message.help,
+        auth_methods=tuple(
+            descriptions.AuthMethodDescription(
+                auth_method=to_word(AUTH_METHOD, method.auth_method),
+                title=method.title,
+                help=method.help,
+                fields=tuple(
+                    descriptions.FieldDescription(field.name, field.secret, field.required, field.help, field.example)
+                    for field in method.fields
+                ),
+            )
+            for method in message.auth_methods
+        ),
+        resource_types=tuple(
+            descriptions.ResourceTypeDescription(
+                to_word(RESOURCE_TYPE, each.resource_type), each.title, each.help, tuple(each.id_examples)
+            )
+            for each in message.resource_types
+        ),
     )
 
 

@@ -6,6 +6,7 @@ import typer
 
 from valetkey.cli import consequences, failures
 from valetkey.cli.connector_register import register
+from valetkey.cli.connector_types import describe_type, list_types
 from valetkey.cli.connector_views import connector_json
 from valetkey.cli.option_choices import ResourceType
 from valetkey.cli.resources import entry_json, print_entries, print_reached, reached_json
@@ -24,6 +25,8 @@ def _text(help_text: str) -> Any:
 
 
 app.command()(register)
+app.command()(list_types)
+app.command()(describe_type)
 
 
 @app.command("list")

@@ -55,6 +55,14 @@ class Screen:
         """Prints one line to standard output as it is, without wrapping."""
         sys.stdout.write(printable(text) + "\n")
 
+    def heading(self, text: str) -> None:
+        """Prints a heading to standard output."""
+        self._out.print(Text(printable(text), style="bold"), soft_wrap=True)
+
+    def text(self, text: str) -> None:
+        """Prints a paragraph to standard output, wrapped between words at a terminal."""
+        self._out.print(Text(printable(text)))
+
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, rules: bool = True) -> None:
         """Prints a table to standard output, with rules between the rows unless told otherwise.
 

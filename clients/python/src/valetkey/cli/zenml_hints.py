@@ -48,14 +48,6 @@ _COMMANDS = {
     ("service-connector", "rename"): _RENEW,
     ("service-connector", "get"): "look at one with: valetkey service-connector describe NAME",
     ("service-connector", "remove"): "delete one with: valetkey service-connector delete NAME",
-    ("service-connector", "list-types"): (
-        "there is one type, azure, with the auth method service-principal and the resource type blob-container; "
-        "see: valetkey service-connector register --help"
-    ),
-    ("service-connector", "describe-type"): (
-        "there is one type, azure, with the auth method service-principal and the resource type blob-container; "
-        "see: valetkey service-connector register --help"
-    ),
     ("service-connector", "login"): (
         "the credential never leaves the broker; get a short-lived token with: " + _TOKEN + " -o env"
     ),

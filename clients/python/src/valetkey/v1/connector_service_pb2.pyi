@@ -470,3 +470,222 @@ class DropSigningKeysResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["not_before", b"not_before"]) -> None: ...
 
 Global___DropSigningKeysResponse: typing_extensions.TypeAlias = DropSigningKeysResponse
+
+@typing.final
+class CheckConnectorRequest(google.protobuf.message.Message):
+    """A connector to be looked at before it is registered."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CANDIDATE_FIELD_NUMBER: builtins.int
+    @property
+    def candidate(self) -> Global___CreateConnectorRequest:
+        """As CreateConnector takes it. Its secret is used once and kept nowhere."""
+
+    def __init__(
+        self,
+        *,
+        candidate: Global___CreateConnectorRequest | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["candidate", b"candidate"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["candidate", b"candidate"]) -> None: ...
+
+Global___CheckConnectorRequest: typing_extensions.TypeAlias = CheckConnectorRequest
+
+@typing.final
+class CheckConnectorResponse(google.protobuf.message.Message):
+    """What the connector would reach."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESOURCES_FIELD_NUMBER: builtins.int
+    ACCOUNT_ERRORS_FIELD_NUMBER: builtins.int
+    LEFT_OUT_FIELD_NUMBER: builtins.int
+    left_out: builtins.int
+    """How many resources were left out."""
+    @property
+    def resources(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[valetkey.v1.common_pb2.Resource]:
+        """The resources, at most 5,000."""
+
+    @property
+    def account_errors(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[valetkey.v1.errors_pb2.AccountError]:
+        """Accounts that could not be looked through, and why."""
+
+    def __init__(
+        self,
+        *,
+        resources: collections.abc.Iterable[valetkey.v1.common_pb2.Resource] | None = ...,
+        account_errors: collections.abc.Iterable[valetkey.v1.errors_pb2.AccountError] | None = ...,
+        left_out: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account_errors", b"account_errors", "left_out", b"left_out", "resources", b"resources"]) -> None: ...
+
+Global___CheckConnectorResponse: typing_extensions.TypeAlias = CheckConnectorResponse
+
+@typing.final
+class ListConnectorTypesRequest(google.protobuf.message.Message):
+    """Asks for all types."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___ListConnectorTypesRequest: typing_extensions.TypeAlias = ListConnectorTypesRequest
+
+@typing.final
+class ListConnectorTypesResponse(google.protobuf.message.Message):
+    """The types of connectors that this broker has."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TYPES_FIELD_NUMBER: builtins.int
+    @property
+    def types(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ConnectorTypeDescription]:
+        """The types."""
+
+    def __init__(
+        self,
+        *,
+        types: collections.abc.Iterable[Global___ConnectorTypeDescription] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["types", b"types"]) -> None: ...
+
+Global___ListConnectorTypesResponse: typing_extensions.TypeAlias = ListConnectorTypesResponse
+
+@typing.final
+class ConnectorTypeDescription(google.protobuf.message.Message):
+    """One type of connectors, for people and forms."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: builtins.int
+    TITLE_FIELD_NUMBER: builtins.int
+    HELP_FIELD_NUMBER: builtins.int
+    AUTH_METHODS_FIELD_NUMBER: builtins.int
+    RESOURCE_TYPES_FIELD_NUMBER: builtins.int
+    type: Global___ConnectorType.ValueType
+    """The type."""
+    title: builtins.str
+    """Its name for people."""
+    help: builtins.str
+    """What it is for, in a sentence or two."""
+    @property
+    def auth_methods(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___AuthMethodDescription]:
+        """Ways to log in, the usual one first."""
+
+    @property
+    def resource_types(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ResourceTypeDescription]:
+        """What its connectors give access to."""
+
+    def __init__(
+        self,
+        *,
+        type: Global___ConnectorType.ValueType = ...,
+        title: builtins.str = ...,
+        help: builtins.str = ...,
+        auth_methods: collections.abc.Iterable[Global___AuthMethodDescription] | None = ...,
+        resource_types: collections.abc.Iterable[Global___ResourceTypeDescription] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["auth_methods", b"auth_methods", "help", b"help", "resource_types", b"resource_types", "title", b"title", "type", b"type"]) -> None: ...
+
+Global___ConnectorTypeDescription: typing_extensions.TypeAlias = ConnectorTypeDescription
+
+@typing.final
+class AuthMethodDescription(google.protobuf.message.Message):
+    """One way to log in."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    AUTH_METHOD_FIELD_NUMBER: builtins.int
+    TITLE_FIELD_NUMBER: builtins.int
+    HELP_FIELD_NUMBER: builtins.int
+    FIELDS_FIELD_NUMBER: builtins.int
+    auth_method: Global___AuthMethod.ValueType
+    """The auth method."""
+    title: builtins.str
+    """Its name for people."""
+    help: builtins.str
+    """When to take it, and what it can and cannot, in a sentence or two."""
+    @property
+    def fields(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___FieldDescription]:
+        """What is given for it, in the order in which people are asked."""
+
+    def __init__(
+        self,
+        *,
+        auth_method: Global___AuthMethod.ValueType = ...,
+        title: builtins.str = ...,
+        help: builtins.str = ...,
+        fields: collections.abc.Iterable[Global___FieldDescription] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "fields", b"fields", "help", b"help", "title", b"title"]) -> None: ...
+
+Global___AuthMethodDescription: typing_extensions.TypeAlias = AuthMethodDescription
+
+@typing.final
+class FieldDescription(google.protobuf.message.Message):
+    """One thing that is given for an auth method."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    SECRET_FIELD_NUMBER: builtins.int
+    REQUIRED_FIELD_NUMBER: builtins.int
+    HELP_FIELD_NUMBER: builtins.int
+    EXAMPLE_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Name of the field, in AzureConfig or, if it is secret, in AzureSecret."""
+    secret: builtins.bool
+    """Whether it is kept in Vault and never shown again."""
+    required: builtins.bool
+    """Whether it has to be given."""
+    help: builtins.str
+    """What it is, and where it is found, in a sentence or two."""
+    example: builtins.str
+    """What it may look like; for what is secret, how a command takes it."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        secret: builtins.bool = ...,
+        required: builtins.bool = ...,
+        help: builtins.str = ...,
+        example: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["example", b"example", "help", b"help", "name", b"name", "required", b"required", "secret", b"secret"]) -> None: ...
+
+Global___FieldDescription: typing_extensions.TypeAlias = FieldDescription
+
+@typing.final
+class ResourceTypeDescription(google.protobuf.message.Message):
+    """One type of resources."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESOURCE_TYPE_FIELD_NUMBER: builtins.int
+    TITLE_FIELD_NUMBER: builtins.int
+    HELP_FIELD_NUMBER: builtins.int
+    ID_EXAMPLES_FIELD_NUMBER: builtins.int
+    resource_type: valetkey.v1.common_pb2.ResourceType.ValueType
+    """The resource type."""
+    title: builtins.str
+    """Its name for people."""
+    help: builtins.str
+    """What it is, in a sentence or two."""
+    @property
+    def id_examples(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """How its ids may be written, the canonical form first."""
+
+    def __init__(
+        self,
+        *,
+        resource_type: valetkey.v1.common_pb2.ResourceType.ValueType = ...,
+        title: builtins.str = ...,
+        help: builtins.str = ...,
+        id_examples: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["help", b"help", "id_examples", b"id_examples", "resource_type", b"resource_type", "title", b"title"]) -> None: ...
+
+Global___ResourceTypeDescription: typing_extensions.TypeAlias = ResourceTypeDescription

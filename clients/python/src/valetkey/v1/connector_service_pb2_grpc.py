@@ -65,6 +65,16 @@ class ConnectorServiceStub(object):
                 request_serializer=valetkey_dot_v1_dot_connector__service__pb2.DropSigningKeysRequest.SerializeToString,
                 response_deserializer=valetkey_dot_v1_dot_connector__service__pb2.DropSigningKeysResponse.FromString,
                 _registered_method=True)
+        self.CheckConnector = channel.unary_unary(
+                '/valetkey.v1.ConnectorService/CheckConnector',
+                request_serializer=valetkey_dot_v1_dot_connector__service__pb2.CheckConnectorRequest.SerializeToString,
+                response_deserializer=valetkey_dot_v1_dot_connector__service__pb2.CheckConnectorResponse.FromString,
+                _registered_method=True)
+        self.ListConnectorTypes = channel.unary_unary(
+                '/valetkey.v1.ConnectorService/ListConnectorTypes',
+                request_serializer=valetkey_dot_v1_dot_connector__service__pb2.ListConnectorTypesRequest.SerializeToString,
+                response_deserializer=valetkey_dot_v1_dot_connector__service__pb2.ListConnectorTypesResponse.FromString,
+                _registered_method=True)
 
 
 class ConnectorServiceServicer(object):
@@ -114,6 +124,21 @@ class ConnectorServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckConnector(self, request, context):
+        """Verifies a connector as CreateConnector does, says what it would reach, and stores nothing. Role: operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConnectorTypes(self, request, context):
+        """Describes the types of connectors: their auth methods with what each takes, and their resource types. Every
+        caller may.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConnectorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -146,6 +171,16 @@ def add_ConnectorServiceServicer_to_server(servicer, server):
                     servicer.DropSigningKeys,
                     request_deserializer=valetkey_dot_v1_dot_connector__service__pb2.DropSigningKeysRequest.FromString,
                     response_serializer=valetkey_dot_v1_dot_connector__service__pb2.DropSigningKeysResponse.SerializeToString,
+            ),
+            'CheckConnector': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckConnector,
+                    request_deserializer=valetkey_dot_v1_dot_connector__service__pb2.CheckConnectorRequest.FromString,
+                    response_serializer=valetkey_dot_v1_dot_connector__service__pb2.CheckConnectorResponse.SerializeToString,
+            ),
+            'ListConnectorTypes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConnectorTypes,
+                    request_deserializer=valetkey_dot_v1_dot_connector__service__pb2.ListConnectorTypesRequest.FromString,
+                    response_serializer=valetkey_dot_v1_dot_connector__service__pb2.ListConnectorTypesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -311,6 +346,60 @@ class ConnectorService(object):
             '/valetkey.v1.ConnectorService/DropSigningKeys',
             valetkey_dot_v1_dot_connector__service__pb2.DropSigningKeysRequest.SerializeToString,
             valetkey_dot_v1_dot_connector__service__pb2.DropSigningKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckConnector(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valetkey.v1.ConnectorService/CheckConnector',
+            valetkey_dot_v1_dot_connector__service__pb2.CheckConnectorRequest.SerializeToString,
+            valetkey_dot_v1_dot_connector__service__pb2.CheckConnectorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConnectorTypes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valetkey.v1.ConnectorService/ListConnectorTypes',
+            valetkey_dot_v1_dot_connector__service__pb2.ListConnectorTypesRequest.SerializeToString,
+            valetkey_dot_v1_dot_connector__service__pb2.ListConnectorTypesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -121,7 +121,39 @@ _ConnectorServiceDropSigningKeysType = typing_extensions.TypeVar(
     ],
 )
 
-class ConnectorServiceStub(typing.Generic[_ConnectorServiceCreateConnectorType, _ConnectorServiceGetConnectorType, _ConnectorServiceListConnectorsType, _ConnectorServiceDeleteConnectorType, _ConnectorServiceVerifyConnectorType, _ConnectorServiceDropSigningKeysType]):
+_ConnectorServiceCheckConnectorType = typing_extensions.TypeVar(
+    '_ConnectorServiceCheckConnectorType',
+    grpc.UnaryUnaryMultiCallable[
+        valetkey.v1.connector_service_pb2.CheckConnectorRequest,
+        valetkey.v1.connector_service_pb2.CheckConnectorResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        valetkey.v1.connector_service_pb2.CheckConnectorRequest,
+        valetkey.v1.connector_service_pb2.CheckConnectorResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        valetkey.v1.connector_service_pb2.CheckConnectorRequest,
+        valetkey.v1.connector_service_pb2.CheckConnectorResponse,
+    ],
+)
+
+_ConnectorServiceListConnectorTypesType = typing_extensions.TypeVar(
+    '_ConnectorServiceListConnectorTypesType',
+    grpc.UnaryUnaryMultiCallable[
+        valetkey.v1.connector_service_pb2.ListConnectorTypesRequest,
+        valetkey.v1.connector_service_pb2.ListConnectorTypesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        valetkey.v1.connector_service_pb2.ListConnectorTypesRequest,
+        valetkey.v1.connector_service_pb2.ListConnectorTypesResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        valetkey.v1.connector_service_pb2.ListConnectorTypesRequest,
+        valetkey.v1.connector_service_pb2.ListConnectorTypesResponse,
+    ],
+)
+
+class ConnectorServiceStub(typing.Generic[_ConnectorServiceCreateConnectorType, _ConnectorServiceGetConnectorType, _ConnectorServiceListConnectorsType, _ConnectorServiceDeleteConnectorType, _ConnectorServiceVerifyConnectorType, _ConnectorServiceDropSigningKeysType, _ConnectorServiceCheckConnectorType, _ConnectorServiceListConnectorTypesType]):
     """Keeps connectors: named ways into a cloud account."""
 
     @typing.overload
@@ -149,6 +181,14 @@ class ConnectorServiceStub(typing.Generic[_ConnectorServiceCreateConnectorType, 
         grpc.UnaryUnaryMultiCallable[
             valetkey.v1.connector_service_pb2.DropSigningKeysRequest,
             valetkey.v1.connector_service_pb2.DropSigningKeysResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            valetkey.v1.connector_service_pb2.CheckConnectorRequest,
+            valetkey.v1.connector_service_pb2.CheckConnectorResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            valetkey.v1.connector_service_pb2.ListConnectorTypesRequest,
+            valetkey.v1.connector_service_pb2.ListConnectorTypesResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -178,6 +218,14 @@ class ConnectorServiceStub(typing.Generic[_ConnectorServiceCreateConnectorType, 
             valetkey.v1.connector_service_pb2.DropSigningKeysRequest,
             valetkey.v1.connector_service_pb2.DropSigningKeysResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            valetkey.v1.connector_service_pb2.CheckConnectorRequest,
+            valetkey.v1.connector_service_pb2.CheckConnectorResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            valetkey.v1.connector_service_pb2.ListConnectorTypesRequest,
+            valetkey.v1.connector_service_pb2.ListConnectorTypesResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     CreateConnector: _ConnectorServiceCreateConnectorType
@@ -198,6 +246,14 @@ class ConnectorServiceStub(typing.Generic[_ConnectorServiceCreateConnectorType, 
     DropSigningKeys: _ConnectorServiceDropSigningKeysType
     """Has every replica of the broker fetch new signing keys, as after their revocation in Azure. Tokens that are out
     stay as they are. Role: operator.
+    """
+
+    CheckConnector: _ConnectorServiceCheckConnectorType
+    """Verifies a connector as CreateConnector does, says what it would reach, and stores nothing. Role: operator."""
+
+    ListConnectorTypes: _ConnectorServiceListConnectorTypesType
+    """Describes the types of connectors: their auth methods with what each takes, and their resource types. Every
+    caller may.
     """
 
 ConnectorServiceAsyncStub: typing_extensions.TypeAlias = ConnectorServiceStub[
@@ -224,6 +280,14 @@ ConnectorServiceAsyncStub: typing_extensions.TypeAlias = ConnectorServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         valetkey.v1.connector_service_pb2.DropSigningKeysRequest,
         valetkey.v1.connector_service_pb2.DropSigningKeysResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        valetkey.v1.connector_service_pb2.CheckConnectorRequest,
+        valetkey.v1.connector_service_pb2.CheckConnectorResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        valetkey.v1.connector_service_pb2.ListConnectorTypesRequest,
+        valetkey.v1.connector_service_pb2.ListConnectorTypesResponse,
     ],
 ]
 
@@ -278,6 +342,24 @@ class ConnectorServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[valetkey.v1.connector_service_pb2.DropSigningKeysResponse, collections.abc.Awaitable[valetkey.v1.connector_service_pb2.DropSigningKeysResponse]]:
         """Has every replica of the broker fetch new signing keys, as after their revocation in Azure. Tokens that are out
         stay as they are. Role: operator.
+        """
+
+    @abc.abstractmethod
+    def CheckConnector(
+        self,
+        request: valetkey.v1.connector_service_pb2.CheckConnectorRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[valetkey.v1.connector_service_pb2.CheckConnectorResponse, collections.abc.Awaitable[valetkey.v1.connector_service_pb2.CheckConnectorResponse]]:
+        """Verifies a connector as CreateConnector does, says what it would reach, and stores nothing. Role: operator."""
+
+    @abc.abstractmethod
+    def ListConnectorTypes(
+        self,
+        request: valetkey.v1.connector_service_pb2.ListConnectorTypesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[valetkey.v1.connector_service_pb2.ListConnectorTypesResponse, collections.abc.Awaitable[valetkey.v1.connector_service_pb2.ListConnectorTypesResponse]]:
+        """Describes the types of connectors: their auth methods with what each takes, and their resource types. Every
+        caller may.
         """
 
 def add_ConnectorServiceServicer_to_server(servicer: ConnectorServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -40,6 +40,11 @@ class ServicePrincipal:
     """See ports.AuthMethod and adapters.azure.auth_method.AzureAuthMethod."""
 
     name = "service-principal"
+    title = "Service principal"
+    help = (
+        "An application in Entra with roles in Azure. The usual choice: what it may do is said by roles, it can find "
+        "storage accounts by itself, and its tokens are signed with keys that end within days."
+    )
     fields: Sequence[CredentialField] = (
         CredentialField(
             "tenant_id",

@@ -1,0 +1,62 @@
+"""What types of connectors there are, and what a connector would reach before it is registered."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cached_property
+
+from valetkey import convert, descriptions, values
+from valetkey.calls.base import Calls
+from valetkey.errors import InvalidArgumentError
+from valetkey.v1 import connector_service_pb2 as pb
+from valetkey.v1.connector_service_pb2_grpc import ConnectorServiceStub
+
+
+class ConnectorTypeCalls(Calls):
+    """Describes types of connectors, and checks connectors that are not registered yet."""
+
+    @cached_property
+    def _connector_types(self) -> ConnectorServiceStub:
+        return ConnectorServiceStub(self._channel)
+
+    def list_connector_types(self) -> list[descriptions.ConnectorTypeDescription]:
+        """Returns the types of connectors that this broker has, with what each auth method takes."""
+        answer = self._call(self._connector_types.ListConnectorTypes, pb.ListConnectorTypesRequest(), repeatable=True)
+        return [convert.connector_type(each) for each in answer.types]
+
+    def check_connector(
+        self,
+        name: str,
+        *,
+        azure: values.AzureConfig,
+        secrets: Mapping[str, str] | None = None,
+        type: str = "azure",  # noqa: A002 (the API's word)
+        auth_method: str = "service-principal",
+        resource_type: str = "blob-container",
+        resource_id: str | None = None,
+    ) -> values.Resources:
+        """Verifies a connector as `create_connector` does, returns what it would reach, and stores nothing."""
+        request = pb.CreateConnectorRequest(
+            name=name,
+            type=convert.to_number(convert.CONNECTOR_TYPE, type, "type"),
+            auth_method=convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method"),
+            resource_type=convert.to_number(convert.RESOURCE_TYPE, resource_type, "resource_type"),
+            resource_id=resource_id or "",
+            azure=pb.AzureConfig(**asdict(azure)),
+            azure_secret=azure_secret(secrets or {}),
+        )
+        answer = self._call(
+            self._connector_types.CheckConnector, pb.CheckConnectorRequest(candidate=request), repeatable=True
+        )
+        return convert.resources(answer.resources, answer.account_errors, answer.left_out)
+
+
+def azure_secret(secrets: Mapping[str, str]) -> pb.AzureSecret:
+    """Returns the secrets of an auth method as a message, by the API's names of the fields.
+
+    Raises InvalidArgumentError, without showing any, for one that the API does not know.
+    """
+    try:
+        return pb.AzureSecret(**secrets)
+    except (TypeError, ValueError):
+        expected = ", ".join(field.name for field in pb.AzureSecret.DESCRIPTOR.fields)
+        raise InvalidArgumentError(f"secrets: holds what is not known; expected {expected}") from None

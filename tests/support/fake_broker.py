@@ -183,7 +183,13 @@ class FakeBroker(
         self, request: connector_pb.CreateConnectorRequest, context: grpc.ServicerContext
     ) -> connector_pb.CreateConnectorResponse:
         self._enter("CreateConnector", request, context)
-        self.connectors[request.name] = connector(request.name, request.resource_id)
+        stored = connector(request.name, request.resource_id)
+        stored.labels.update(request.labels)
+        for noted in ("expire_time", "expires_skew_tolerance"):
+            if request.HasField(noted):
+                getattr(stored, noted).CopyFrom(getattr(request, noted))
+        stored.description, stored.unverified = request.description, request.no_verify
+        self.connectors[request.name] = stored
         return connector_pb.CreateConnectorResponse(
             connector=self.connectors[request.name],
             resources=self.reached,
@@ -202,7 +208,9 @@ class FakeBroker(
         self, request: connector_pb.ListConnectorsRequest, context: grpc.ServicerContext
     ) -> connector_pb.ListConnectorsResponse:
         self._enter("ListConnectors", request, context)
-        names, token = self._page(sorted(self.connectors), request.page_token)
+        labels = request.labels.items()
+        wanted = [name for name in sorted(self.connectors) if labels <= self.connectors[name].labels.items()]
+        names, token = self._page(wanted, request.page_token)
         return connector_pb.ListConnectorsResponse(
             connectors=[self.connectors[name] for name in names], next_page_token=token
         )

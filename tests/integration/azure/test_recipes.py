@@ -20,8 +20,9 @@ from valetkey_broker.adapters.azure.auth_method import Access, SigningStorage
 from valetkey_broker.adapters.azure.sas import SasSigner
 from valetkey_broker.adapters.azure.transport import Network
 from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.reach_cache import ReachCache
-from valetkey_broker.connectors.registry import ConnectorRegistry, NewConnector
+from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.model import (
     AzureConfig,
     CloudProfile,

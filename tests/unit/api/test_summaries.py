@@ -58,6 +58,9 @@ def test_a_connector() -> None:
         resource_id="az://models",
         azure=connectors_pb.AzureConfig(tenant_id="t", client_id="i", storage_account="contosoml"),
         azure_secret=connectors_pb.AzureSecret(client_secret="PLANTED"),
+        labels={"team": "ml"},
+        expire_time=Timestamp(seconds=1_790_000_000),
+        no_verify=True,
     )
     assert details_of(**connector_summary(request)) == {
         "auth_method": "service-principal",
@@ -65,6 +68,9 @@ def test_a_connector() -> None:
         "client_id": "i",
         "storage_account": "contosoml",
         "resource": "az://models",
+        "labels": "team=ml",
+        "credential_expires": "2026-09-21T14:13:20Z",
+        "verified": "no",
     }
 
 

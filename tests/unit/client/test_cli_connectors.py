@@ -146,6 +146,49 @@ def test_list_and_describe(valetkey: Runner, broker: FakeBroker) -> None:
     assert valetkey("service-connector", "describe", "a", "--output=json").json["azure"]["tenant_id"] == "t-1"
 
 
+def test_what_is_noted_down_is_sent_and_shown(valetkey: Runner, broker: FakeBroker, secret_file: Path) -> None:
+    """Protects ZenML's words for a connector's description, labels and end, and what an ops person sees of them."""
+    noted = ("--description", "nightly", "-l", "team=ml", "--label", "stage", "--expires-at", "2999-06-01 12:00:00")
+    ran = valetkey(*register(f"@{secret_file}", *noted, "--expires_skew_tolerance", "900", "--no-verify"))
+    assert (ran.code, ran.out) == (0, "Registered service connector `azure-blob-demo`, unverified.\n")
+    assert ran.err == "Note: see whether it works with: valetkey service-connector verify azure-blob-demo\n"
+    (request,) = broker.requests
+    assert (request.description, dict(request.labels), request.no_verify) == ("nightly", {"team": "ml", "stage": ""}, 1)
+    assert (request.expire_time.ToDatetime().year, request.expires_skew_tolerance.seconds) == (2999, 900)
+    table = valetkey("service-connector", "describe", "azure-blob-demo").out
+    for line in (
+        "labels                 │ stage, team=ml",
+        "state                  │ unverified",
+        "15m",
+        "2999-06-01T12",
+    ):
+        assert line in table
+    shown = valetkey("service-connector", "describe", "azure-blob-demo", "-o", "json").json
+    assert shown["labels"] == {"stage": "", "team": "ml"}
+    assert (shown["expire_time"], shown["expires_skew_tolerance"]) == ("2999-06-01T12:00:00Z", 900)
+    assert (shown["unverified"], shown["state"]) == (True, "unverified")
+
+
+def test_a_list_is_narrowed_down_and_shows_what_is_out_of_the_ordinary(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects filters, and the ops person from overlooking a credential that ended or was never tried."""
+    ended, plain = connector("ended"), connector("plain")
+    ended.expire_time.FromJsonString("2000-01-01T00:00:00Z")
+    ended.labels["team"] = "ml"
+    broker.connectors = {"ended": ended, "plain": plain}
+    words = ("--type", "azure", "--auth-method", "service_principal", "--resource-type", "blob-container")
+    ran = valetkey("service-connector", "list", *words, "-l", "team=ml")
+    assert "expired" in ran.out
+    assert "team=ml" in ran.out
+    assert "plain" not in ran.out
+    request = broker.requests[-1]
+    assert (request.type, request.auth_method, request.resource_type, dict(request.labels)) == (1, 1, 1, {"team": "ml"})
+    del broker.connectors["ended"]
+    head = valetkey("service-connector", "list").out
+    assert not {"LABELS", "STATE"} & set(head.replace("│", " ").replace("┃", " ").split())
+    for wrong in (("-l", "=x"), ("-l", "a=1", "-l", "a=2")):
+        assert valetkey("service-connector", "list", *wrong).err.startswith("Error: --label: ")
+
+
 def test_verify_and_delete(valetkey: Runner, broker: FakeBroker) -> None:
     """Protects verify and delete."""
     broker.connectors = {"a": connector("a")}

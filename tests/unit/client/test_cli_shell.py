@@ -206,7 +206,7 @@ def test_a_defect_is_one_line_without_details(
     """Protects secrets in the text of exceptions nobody thought of, and people from tracebacks."""
     from valetkey import Client
 
-    def broken(_: Client) -> None:
+    def broken(_: Client, **_options: object) -> None:
         raise RuntimeError("PLANTED secret")
 
     monkeypatch.setattr(Client, "list_connectors", broken)

@@ -111,6 +111,34 @@ def test_a_connector_is_registered_shown_and_deleted(client: Client, broker: Fak
         client.get_connector("demo")
 
 
+def test_what_is_noted_down_of_a_connector_goes_there_and_back(client: Client, broker: FakeBroker) -> None:
+    """Protects labels, description and the end of the credential, and lists that are narrowed down by them."""
+    ends = datetime(2027, 6, 1, tzinfo=UTC)
+    made = client.create_connector(
+        "demo",
+        azure=AzureConfig("t-1", "c-1"),
+        client_secret="s3cret",
+        description="nightly training",
+        labels={"team": "ml"},
+        expire_time=ends,
+        expires_skew_tolerance=timedelta(days=1),
+        verify=False,
+    ).connector
+    assert (made.description, made.labels, made.unverified) == ("nightly training", {"team": "ml"}, True)
+    assert (made.expire_time, made.expires_skew_tolerance) == (ends, timedelta(days=1))
+    assert [made.expired(ends - timedelta(hours=hours)) for hours in (25, 24, 0)] == [False, True, True]
+    plain = client.create_connector("plain", azure=AzureConfig("t-1", "c-1"), client_secret="s3cret").connector
+    assert (plain.labels, plain.expire_time, plain.expires_skew_tolerance, plain.unverified) == ({}, None, None, False)
+    assert not plain.expired(ends)
+    narrowed = client.list_connectors(
+        type="azure", auth_method="service-principal", resource_type="blob-container", labels={"team": "ml"}
+    )
+    assert narrowed == [made]
+    assert (broker.requests[-1].type, broker.requests[-1].auth_method, broker.requests[-1].resource_type) == (1, 1, 1)
+    with pytest.raises(valetkey.InvalidArgumentError, match="auth_method"):
+        client.list_connectors(auth_method="magic")
+
+
 def test_lists_follow_every_page(client: Client, broker: FakeBroker) -> None:
     """Protects against a list that ends after its first page."""
     names = [f"c{number}" for number in range(5)]

@@ -15,7 +15,7 @@ from support.fake_access import event, lease
 from support.fake_broker import FakeBroker
 from valetkey.cli.event_views import event_line
 from valetkey.cli.quoting import quoted
-from valetkey.values import Event
+from valetkey.ledger_values import Event
 
 FORGED = "x peer=10.9.9.9 request=forged"
 ODD = [

@@ -1,19 +1,22 @@
 """ConnectorRegistry: what is refused before Azure is asked, what is stored after, and what is never stored."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from support.core import CLIENT, OTHER_PROFILE, PLANTED, PROFILE, PROFILES, TENANT, FakeClock, Replica
+from support.core import CLIENT, NOW, OTHER_PROFILE, PLANTED, PROFILE, PROFILES, TENANT, FakeClock, Replica
 from support.fake_cloud import FakeCloud
 from support.fake_store import FakeStateStore
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.reach_cache import ReachCache
-from valetkey_broker.connectors.registry import ConnectorRegistry, NewConnector
+from valetkey_broker.connectors.registry import ConnectorRegistry, Wanted
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
     AzureConfig,
@@ -55,13 +58,25 @@ class Registry:
         )
 
     async def create(
-        self, name: str = "azure-blob-demo", resource_id: str = "", secret: str = PLANTED, **azure: str
+        self,
+        name: str = "azure-blob-demo",
+        resource_id: str = "",
+        secret: str = PLANTED,
+        noted: Mapping[str, Any] | None = None,
+        **azure: str,
     ) -> Connector:
-        connector, _ = await self.registry.create(self.new(name, resource_id, secret, **azure), created_by="key:ops")
+        connector, _ = await self.registry.create(
+            self.new(name, resource_id, secret, noted, **azure), created_by="key:ops"
+        )
         return connector
 
     def new(
-        self, name: str = "azure-blob-demo", resource_id: str = "", secret: str = PLANTED, **azure: str
+        self,
+        name: str = "azure-blob-demo",
+        resource_id: str = "",
+        secret: str = PLANTED,
+        noted: Mapping[str, Any] | None = None,
+        **azure: str,
     ) -> NewConnector:
         given = {"tenant_id": TENANT, "client_id": CLIENT, "cloud": "", **azure}
         new = NewConnector(
@@ -72,6 +87,7 @@ class Registry:
             resource_id=resource_id,
             azure=AzureConfig(**given),
             secrets={"client_secret": Secret(secret)},
+            **(noted or {}),
         )
         assert PLANTED not in repr(new)
         return new
@@ -115,6 +131,11 @@ async def test_a_connector_is_stored_after_it_was_verified(registry: Registry) -
         ({"resource_id": "https://one.blob.evil.example/demo"}, "resource_id"),
         ({"resource_id": "abfss://demo@one.dfs.elsewhere.invalid"}, "resource_id"),
         ({"resource_id": "https://one.blob.dev.invalid/demo", "storage_account": "two"}, "resource_id"),
+        ({"noted": {"description": "two\nlines"}}, "description"),
+        ({"noted": {"labels": {"a b": ""}}}, "labels"),
+        ({"noted": {"expires_at": datetime.fromtimestamp(NOW, UTC)}}, "expire_time"),
+        ({"noted": {"expires_skew_tolerance": -1}}, "expires_skew_tolerance"),
+        ({"noted": {"no_verify": True}, "resource_id": "az://demo"}, "resource_id"),
         ({"secret": ""}, "client_secret"),
         ({"secret": f"{PLANTED}\n"}, "client_secret"),
         ({"secret": f"\ufeff{PLANTED}"}, "client_secret"),
@@ -176,6 +197,40 @@ async def test_a_failed_verification_stores_nothing(registry: Registry, step: An
     assert len(registry.cloud.forgotten) == 1
     registry.cloud.heal()
     assert await registry.create()
+
+
+@pytest.mark.parametrize(
+    ("resource_id", "account"), [("https://one.blob.dev.invalid/demo", ""), ("az://demo", "one"), ("", "")]
+)
+async def test_without_verification_nobody_is_asked_and_it_shows(
+    registry: Registry, resource_id: str, account: str
+) -> None:
+    """A connector can be stored before its roles are assigned; it looks like no other, and serves its one container."""
+    connector = await registry.create(
+        resource_id=resource_id, secret="NOT~yet", noted={"no_verify": True}, storage_account=account
+    )
+    assert connector.unverified
+    assert connector.resource == (ResourceId("demo", account="one") if resource_id else None)
+    assert not registry.cloud.calls
+
+
+async def test_a_list_can_be_narrowed_down(registry: Registry) -> None:
+    """All that is asked for has to hold; a label without a value asks for any."""
+    await registry.create("a", noted={"labels": {"team": "ml", "stage": "prod"}})
+    await registry.create("b", noted={"labels": {"team": "ml"}})
+    await registry.create("c")
+
+    def names(**wanted: Any) -> str:
+        return "".join(connector.name for connector in registry.registry.all(Wanted(**wanted)))
+
+    assert names() == "abc"
+    assert names(type=ConnectorType.AZURE, auth_method="service-principal") == "abc"
+    assert names(auth_method="another") == ""
+    assert names(resource_type=ResourceType.BLOB_CONTAINER, labels={"team": "ml"}) == "ab"
+    assert names(labels={"team": "ml", "stage": ""}) == "a"
+    assert names(labels={"team": "other"}) == ""
+    with pytest.raises(InvalidFieldError, match="labels"):
+        names(labels={"no label": ""})
 
 
 async def test_a_wrong_secret_is_refused_without_a_trace(registry: Registry) -> None:

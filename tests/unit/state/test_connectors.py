@@ -1,7 +1,8 @@
 """StateRepository and connectors: one writer wins, secrets come and go with their connector, no death blocks a name."""
 
 import asyncio
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -42,11 +43,56 @@ async def test_connectors_survive_the_way_through_vault() -> None:
     """Every field, the single container with its account included, reads back as it was written."""
     store = FakeStateStore()
     draft = make_connector(resource="demo", account="demoaccount", storage_account="demoaccount", version=0)
-    draft = replace(draft, azure=replace(draft.azure, subscription_id=draft.uid, resource_group="rg"))
+    draft = replace(
+        draft,
+        azure=replace(draft.azure, subscription_id=draft.uid, resource_group="rg"),
+        description="nightly",
+        labels=(("example.com/team", "ml"), ("stage", "")),
+        expires_at=draft.created_at,
+        expires_skew_tolerance=0,
+        unverified=True,
+    )
     created = await Replica(store).repository.create_connector(draft, ClientSecret(Secret(PLANTED)))
     other = Replica(store)
     await other.repository.load()
-    assert other.memory.connectors[draft.name] == created == replace(draft, credential_version=1)
+    assert other.memory.connectors[draft.name] == created == replace(draft, credential_version=1, version=1)
+
+
+async def _edited(change: Mapping[str, object], *, without: Sequence[str] = ()) -> Replica:
+    """Returns a replica that reads a connector's document as somebody else wrote it."""
+    store = FakeStateStore()
+    await _create(Replica(store))
+    document = await store.read("connectors/azure-blob-demo")
+    assert document is not None
+    data = {key: value for key, value in document.data.items() if key not in without}
+    await store.write("connectors/azure-blob-demo", {**data, **change}, expected=1)
+    replica = Replica(store)
+    await replica.repository.load()
+    return replica
+
+
+async def test_a_connector_of_an_earlier_version_is_read() -> None:
+    """An update of the broker does not need anybody to register anything again."""
+    later = ("description", "labels", "expires_at", "expires_skew_tolerance", "unverified")
+    replica = await _edited({}, without=(*later, "previous_credential_version", "keys_not_before"))
+    (connector,) = replica.memory.connectors.values()
+    assert (connector.labels, connector.expires_at, connector.unverified) == ((), None, False)
+
+
+async def test_a_connector_of_a_later_version_is_read_and_keeps_what_it_has() -> None:
+    """While replicas are updated one by one, the older ones serve on; what they change loses nothing."""
+    azure = {**asdict(make_connector().azure), "directory": ""}
+    replica = await _edited({"owner": "team", "azure": azure})
+    await replica.repository.drop_signing_keys("azure-blob-demo", 5)
+    document = await replica.store.read("connectors/azure-blob-demo")
+    assert document is not None
+    assert (document.data["owner"], document.data["keys_not_before"]) == ("team", 5)
+
+
+async def test_where_a_connector_leads_is_never_half_understood() -> None:
+    """What a later version narrows it by is not left out: such a connector is not believed."""
+    azure = {**asdict(make_connector().azure), "directory": "only/here"}
+    assert (await _edited({"azure": azure})).memory.connectors == {}
 
 
 async def test_the_connector_document_holds_no_secret() -> None:

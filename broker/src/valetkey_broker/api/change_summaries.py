@@ -22,6 +22,9 @@ def connector_summary(request: connector_service_pb2.CreateConnectorRequest) -> 
         "client_id": azure.client_id,
         "tenant_id": azure.tenant_id,
         "resource": request.resource_id,
+        "labels": _labels(request.labels),
+        "credential_expires": _moment(request.expire_time) if request.HasField("expire_time") else "",
+        "verified": "no" if request.no_verify else "",
     }
 
 
@@ -30,7 +33,7 @@ def grant_summary(request: Any) -> Details:
     grant = request.grant
     return {
         "principals": _list(grant.principals),
-        "attributes": _list(f"{name}={value}" for name, value in sorted(grant.attributes.items())),
+        "attributes": _labels(grant.attributes),
         "connectors": _list(connector.name for connector in grant.connectors),
         "containers": _list(grant.containers),
         "prefixes": _list(grant.prefixes),
@@ -52,6 +55,10 @@ def api_key_summary(request: Any) -> Details:
 
 def _list(values: Iterable[str]) -> str:
     return ", ".join(islice(values, _MOST_WORDS))
+
+
+def _labels(pairs: Mapping[str, str]) -> str:
+    return _list(f"{name}={value}" for name, value in sorted(pairs.items()))
 
 
 def _words(enum: Any, prefix: str, numbers: Iterable[int]) -> str:

@@ -1,5 +1,6 @@
 """ConnectorService: message to domain, one use case, domain to message."""
 
+from collections.abc import Mapping
 from functools import partial
 
 import grpc.aio
@@ -13,10 +14,13 @@ from valetkey_broker.api.convert import (
     CONNECTOR_TYPES,
     RESOURCE_TYPES,
     connector_message,
+    given_instant,
+    given_seconds,
 )
 from valetkey_broker.api.paging import page
 from valetkey_broker.api.resource_pages import shown_resources
-from valetkey_broker.connectors.registry import ConnectorRegistry, NewConnector
+from valetkey_broker.connectors.definition import NewConnector
+from valetkey_broker.connectors.registry import ConnectorRegistry, Wanted
 from valetkey_broker.model import AzureConfig, Secret
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.current_call import caller, current_call
@@ -62,7 +66,14 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
     ) -> pb.ListConnectorsResponse:
         """Lists connectors by name."""
         _ = context
-        shown, token = page(self._registry.all(), lambda c: c.name, request.page_size, request.page_token)
+        wanted = Wanted(
+            type=CONNECTOR_TYPES.read(request.type) if request.type else None,
+            auth_method=AUTH_METHODS.read(request.auth_method) if request.auth_method else "",
+            resource_type=RESOURCE_TYPES.read(request.resource_type) if request.resource_type else None,
+            labels=request.labels,
+        )
+        found = self._registry.all(wanted)
+        shown, token = page(found, lambda c: c.name, request.page_size, request.page_token)
         return pb.ListConnectorsResponse(connectors=[connector_message(c) for c in shown], next_page_token=token)
 
     async def DeleteConnector(  # noqa: N802
@@ -131,14 +142,28 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
 
 
 def _new_connector(request: pb.CreateConnectorRequest) -> NewConnector:
-    azure = request.azure
     return NewConnector(
         name=request.name,
         type=CONNECTOR_TYPES.read(request.type),
         auth_method=AUTH_METHODS.read(request.auth_method),
         resource_type=RESOURCE_TYPES.read(request.resource_type),
         resource_id=request.resource_id,
-        # By name, so that what an auth method adds to either message needs nothing here.
-        azure=AzureConfig(**{field.name: getattr(azure, field.name) for field in azure.DESCRIPTOR.fields}),
-        secrets={field.name: Secret(value) for field, value in request.azure_secret.ListFields()},
+        azure=_azure_config(request.azure),
+        secrets=_secrets(request.azure_secret),
+        description=request.description,
+        labels=request.labels,
+        expires_at=given_instant(request, "expire_time"),
+        expires_skew_tolerance=given_seconds(request, "expires_skew_tolerance"),
+        no_verify=request.no_verify,
     )
+
+
+# By name, so that what an auth method adds to either message needs nothing here.
+
+
+def _azure_config(message: pb.AzureConfig) -> AzureConfig:
+    return AzureConfig(**{field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields})
+
+
+def _secrets(message: pb.AzureSecret) -> Mapping[str, Secret]:
+    return {field.name: Secret(value) for field, value in message.ListFields()}

@@ -133,9 +133,19 @@ def instant(value: Timestamp, field: str) -> datetime:
         raise InvalidFieldError(field, "is not a point in time", "a time between the years 1 and 9999") from None
 
 
+def given_instant(message: Any, field: str) -> datetime | None:
+    """Returns a point in time of a message, None where it is not given. Raises InvalidFieldError."""
+    return instant(getattr(message, field), field) if message.HasField(field) else None
+
+
+def given_seconds(message: Any, field: str) -> int | None:
+    """Returns a duration of a message in whole seconds, None where it is not given. Raises InvalidFieldError."""
+    return seconds_of(getattr(message, field), field) if message.HasField(field) else None
+
+
 def connector_message(connector: Connector) -> connector_service_pb2.Connector:
     """Returns a connector as a message; there is nothing secret in either."""
-    return connector_service_pb2.Connector(
+    message = connector_service_pb2.Connector(
         name=connector.name,
         type=CONNECTOR_TYPES.to_proto[connector.type],
         auth_method=AUTH_METHODS.to_proto[connector.auth_method],
@@ -146,7 +156,15 @@ def connector_message(connector: Connector) -> connector_service_pb2.Connector:
         meta=common_pb2.ObjectMeta(
             uid=connector.uid, create_time=timestamp(connector.created_at), created_by=connector.created_by
         ),
+        description=connector.description,
+        labels=dict(connector.labels),
+        unverified=connector.unverified,
     )
+    if connector.expires_at is not None:
+        message.expire_time.CopyFrom(timestamp(connector.expires_at))
+    if connector.expires_skew_tolerance is not None:
+        message.expires_skew_tolerance.seconds = connector.expires_skew_tolerance
+    return message
 
 
 def resource_message(container: Container, prefix: str = "") -> common_pb2.Resource:

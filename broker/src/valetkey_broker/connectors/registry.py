@@ -1,53 +1,33 @@
 """The use cases around connectors."""
 
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 
 from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.connector_types import ConnectorTypeDescription, connector_types
 from valetkey_broker.connectors.credential_warnings import credential_warnings
+from valetkey_broker.connectors.definition import Definitions, NewConnector, pinned_unseen
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.reach_result import AccountError, Reach
 from valetkey_broker.connectors.verify import Proof, pinned, verify
 from valetkey_broker.errors import BrokerError, connector_exists, connector_not_found
 from valetkey_broker.model import (
-    AzureConfig,
     CloudProfile,
     Connector,
     ConnectorType,
     Container,
     Credential,
-    CredentialValue,
-    InvalidFieldError,
     ResourceId,
     ResourceType,
-    Secret,
     SigningKey,
-    check_account,
     check_name,
-    check_uuid,
 )
-from valetkey_broker.model.names import check_resource_group
+from valetkey_broker.model.labels import check_label_key
 from valetkey_broker.ports import AuthMethod, Clock, Cloud
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
-
-
-@dataclass(frozen=True, slots=True)
-class NewConnector:
-    """What an operator asks to register, not yet validated. `secrets` are by field of the auth method."""
-
-    name: str
-    type: ConnectorType
-    auth_method: str
-    resource_type: ResourceType
-    resource_id: str
-    azure: AzureConfig
-    secrets: Mapping[str, Secret]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +38,32 @@ class ConnectorReach:
     containers: Sequence[Container]
     errors: Sequence[AccountError] = ()
     error: BrokerError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which connectors are to be listed; what is None or empty narrows nothing down.
+
+    Of `labels` all must be there; one with an empty value may have any.
+    """
+
+    type: ConnectorType | None = None
+    auth_method: str = ""
+    resource_type: ResourceType | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def admits(self, connector: Connector) -> bool:
+        """Tells whether a connector is among them."""
+        labels = dict(connector.labels)
+        return (
+            self.type in (None, connector.type)
+            and self.auth_method in ("", connector.auth_method)
+            and self.resource_type in (None, connector.resource_type)
+            and all(key in labels and value in ("", labels[key]) for key, value in self.labels.items())
+        )
+
+
+_ALL = Wanted()
 
 
 class ConnectorRegistry:
@@ -82,21 +88,27 @@ class ConnectorRegistry:
         self._memory = memory
         self._cloud = cloud
         self._profiles = profiles
-        self._default_cloud = default_cloud
         self._clock = clock
         self._timeout = timeout_seconds
         self._reach = reach
         self._auth_methods = auth_methods
+        self._definitions = Definitions(
+            auth_methods=auth_methods, profiles=profiles, default_cloud=default_cloud, clock=clock
+        )
         self._signing_keys = signing_keys
 
     async def create(self, new: NewConnector, *, created_by: str) -> tuple[Connector, Reach]:
         """Verifies a new connector and stores it; stores nothing where verification fails.
 
-        Returns it with what it reaches. Raises InvalidFieldError, CONNECTOR_EXISTS, or what `verify` raises.
+        Returns it with what it reaches; one that is not to be verified reaches nothing yet. Raises InvalidFieldError,
+        CONNECTOR_EXISTS, or what `verify` raises.
         """
-        draft, value = self._validated(new, created_by)
+        draft, value = self._definitions.draft(new, created_by)
         if draft.name in self._memory.connectors:  # Saves a slow verification; the write itself decides.
             raise connector_exists(draft.name)
+        if new.no_verify:
+            draft = replace(pinned_unseen(draft), unverified=True)
+            return await self._repository.create_connector(draft, value), Reach(())
         try:
             proof = await self._verified(draft, Credential(0, value))
         finally:
@@ -120,7 +132,7 @@ class ConnectorRegistry:
 
         Raises InvalidFieldError, CONNECTOR_EXISTS, or what `verify` raises.
         """
-        draft, value = self._validated(new, checked_by)
+        draft, value = self._definitions.draft(new, checked_by)
         if draft.name in self._memory.connectors:
             raise connector_exists(draft.name)
         try:
@@ -139,9 +151,12 @@ class ConnectorRegistry:
             raise connector_not_found(name)
         return connector
 
-    def all(self) -> Sequence[Connector]:
-        """Returns all connectors by name."""
-        return [self._memory.connectors[name] for name in sorted(self._memory.connectors)]
+    def all(self, wanted: Wanted = _ALL) -> Sequence[Connector]:
+        """Returns the connectors that are wanted, by name. Raises InvalidFieldError where no label can be called so."""
+        for key in wanted.labels:
+            check_label_key(key)
+        known = self._memory.connectors
+        return [known[name] for name in sorted(known) if wanted.admits(known[name])]
 
     async def delete(self, name: str, *, deleted_by: str) -> None:
         """Deletes a connector and its credential. Raises CONNECTOR_NOT_FOUND."""
@@ -203,61 +218,3 @@ class ConnectorRegistry:
             return credential
 
         return await verify(CloudClient(self._cloud, given, self._timeout), self._clock, connector)
-
-    def _validated(self, new: NewConnector, created_by: str) -> tuple[Connector, CredentialValue]:
-        azure = new.azure
-        cloud = azure.cloud or self._default_cloud
-        if cloud not in self._profiles:
-            raise InvalidFieldError("cloud", "is not a cloud profile of this broker", ", ".join(sorted(self._profiles)))
-        method = self._auth_methods.get(new.auth_method)
-        if method is None:
-            raise InvalidFieldError("auth_method", "is not known", ", ".join(sorted(self._auth_methods)))
-        taken = [field.name for field in method.fields if field.secret]
-        for name in new.secrets:
-            if name not in taken:
-                raise InvalidFieldError(name, f"is nothing that {method.name} takes", ", ".join(taken) or "no secret")
-        azure, value = method.parse(azure, new.secrets)
-        config = replace(
-            azure,
-            cloud=cloud,
-            storage_account=azure.storage_account and check_account("storage_account", azure.storage_account),
-            subscription_id=azure.subscription_id and check_uuid("subscription_id", azure.subscription_id),
-            resource_group=azure.resource_group and check_resource_group("resource_group", azure.resource_group),
-        )
-        config, resource = self._resource(new.resource_id, config)
-        connector = Connector(
-            name=check_name("name", new.name),
-            uid=str(uuid.uuid4()),
-            type=new.type,
-            auth_method=new.auth_method,
-            resource_type=new.resource_type,
-            resource=resource,
-            azure=config,
-            credential_version=0,
-            created_at=datetime.fromtimestamp(self._clock(), UTC),
-            created_by=created_by,
-        )
-        return connector, value
-
-    def _resource(self, resource_id: str, config: AzureConfig) -> tuple[AzureConfig, ResourceId | None]:
-        """Returns the configuration with the account that a full URL names, and the one resource to serve."""
-        if not resource_id:
-            return config, None
-        resource = ResourceId.parse(resource_id)
-        if resource.prefix:
-            raise InvalidFieldError(
-                "resource_id",
-                "names a path inside the container",
-                "a container: a connector serves whole containers",
-            )
-        if resource.account is None:
-            return config, resource
-        if resource.endpoint != self._profiles[config.cloud].blob_url(resource.account):
-            raise InvalidFieldError(
-                "resource_id",
-                f"its host is not of the cloud {config.cloud}",
-                self._profiles[config.cloud].container_url("ACCOUNT", resource.container),
-            )
-        if config.storage_account not in ("", resource.account):
-            raise InvalidFieldError("resource_id", "names another account than storage_account", "one account")
-        return replace(config, storage_account=resource.account), resource

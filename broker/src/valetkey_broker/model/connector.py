@@ -1,5 +1,6 @@
 """Connectors: named ways into a cloud account."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -34,6 +35,11 @@ class Connector:
     `auth_method` is the name of an auth method (`ports.AuthMethod`). `credential_version` is the KV version of the
     credential in use. `keys_not_before` (Unix seconds) is when an operator last had all signing keys dropped: none that
     began earlier signs anything.
+
+    `previous_credential_version` is the one before, which is kept as well, 0 where there is none. `expires_at` is when
+    the credential ends, as the operator said, and `expires_skew_tolerance` how many seconds earlier it counts as ended.
+    `unverified` connectors were stored without asking the cloud. `version` is that of the document in Vault, for
+    check-and-set.
     """
 
     name: str
@@ -47,3 +53,15 @@ class Connector:
     created_at: datetime
     created_by: str
     keys_not_before: int = 0
+    previous_credential_version: int = 0
+    description: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    expires_at: datetime | None = None
+    expires_skew_tolerance: int | None = None
+    unverified: bool = False
+    version: int = 0
+
+    @property
+    def way_in(self) -> Hashable:
+        """What decides which resources it gets at, and as whom: what is remembered of one way in is not of another."""
+        return (self.uid, self.credential_version, self.auth_method, self.azure)

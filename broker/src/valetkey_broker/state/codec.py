@@ -1,7 +1,7 @@
 """Documents as Vault keeps them, to domain values and back."""
 
 from collections.abc import Container, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
@@ -41,18 +41,27 @@ def encode_connector(connector: Connector) -> dict[str, Any]:
         "resource": {"container": resource.container, "account": resource.account} if resource else None,
         "azure": asdict(connector.azure),
         "credential_version": connector.credential_version,
+        "previous_credential_version": connector.previous_credential_version,
         "keys_not_before": connector.keys_not_before,
+        "description": connector.description,
+        "labels": dict(connector.labels),
+        "expires_at": connector.expires_at.isoformat() if connector.expires_at else None,
+        "expires_skew_tolerance": connector.expires_skew_tolerance,
+        "unverified": connector.unverified,
         "created_at": connector.created_at.isoformat(),
         "created_by": connector.created_by,
     }
 
 
-def decode_connector(name: str, data: Mapping[str, Any], auth_methods: Container[str]) -> Connector:
-    """Returns the connector in a document, which has one of `auth_methods`.
+def decode_connector(name: str, data: Mapping[str, Any], version: int, auth_methods: Container[str]) -> Connector:
+    """Returns the connector in a document of that version, which has one of `auth_methods`.
 
-    Raises KeyError, TypeError or ValueError where it is malformed.
+    Raises KeyError, TypeError or ValueError where it is malformed. Connectors of earlier versions of the broker lack
+    the fields that are read with `get`. Fields that only a later version knows are passed over, but for those that say
+    where it leads: leaving such a thing out could lead elsewhere.
     """
     resource = data["resource"]
+    expires_at = data.get("expires_at")
     return Connector(
         name=name,
         uid=str(data["uid"]),
@@ -62,9 +71,16 @@ def decode_connector(name: str, data: Mapping[str, Any], auth_methods: Container
         resource=ResourceId(ResourceId.parse(resource["container"]).container, account=resource["account"])
         if resource
         else None,
-        azure=AzureConfig(**data["azure"]),
+        azure=_azure_config(data["azure"]),
         credential_version=int(data["credential_version"]),
-        keys_not_before=int(data.get("keys_not_before", 0)),  # Connectors of earlier versions have none.
+        previous_credential_version=int(data.get("previous_credential_version", 0)),
+        keys_not_before=int(data.get("keys_not_before", 0)),
+        description=_text(data.get("description", "")),
+        labels=tuple(sorted((_text(key), _text(value)) for key, value in dict(data.get("labels", {})).items())),
+        expires_at=_instant(expires_at) if expires_at is not None else None,
+        expires_skew_tolerance=_seconds(data.get("expires_skew_tolerance"), least=0),
+        unverified=bool(data.get("unverified", False)),
+        version=version,
         created_at=_instant(data["created_at"]),
         created_by=str(data["created_by"]),
     )
@@ -141,6 +157,11 @@ def decode_grant(name: str, data: Mapping[str, Any], version: int) -> Grant:
     )
 
 
+def _azure_config(data: Mapping[str, Any]) -> AzureConfig:
+    known = {field.name for field in fields(AzureConfig)}
+    return AzureConfig(**{name: value for name, value in data.items() if name in known or value})
+
+
 def _one_of(value: object, known: Container[str]) -> str:
     if value not in known:
         raise ValueError("not known to this version of the broker")
@@ -165,10 +186,10 @@ def _text(value: object) -> str:
     return value
 
 
-def _seconds(value: object) -> int | None:
+def _seconds(value: object, *, least: int = 1) -> int | None:
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError("not a number of seconds")
     return value
 

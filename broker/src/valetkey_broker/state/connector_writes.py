@@ -30,7 +30,7 @@ class ConnectorWrites:
             nonlocal connector
             expected = await self._free(draft.name)
             version = await self._store.newest(credential_path(path)) + 1
-            connector = replace(draft, credential_version=version)
+            connector = replace(draft, credential_version=version, version=expected + 1)
             details = {"document": encode_connector(connector), "credential": version}
             return Plan(kind=REGISTER, expected=expected, first=write_secret, details=details)
 
@@ -92,9 +92,10 @@ class ConnectorWrites:
             document, expected = await read_for_cas(self._store, path)
             if document is None or not _live(document):
                 raise connector_not_found(name)
-            there = decode_connector(name, document.data, (document.data["auth_method"],))
+            there = decode_connector(name, document.data, expected + 1, (document.data["auth_method"],))
             connector = replace(there, keys_not_before=max(there.keys_not_before, at))
-            data = encode_connector(connector)
+            # What only a later version of the broker knows of it stays.
+            data = {**document.data, **encode_connector(connector)}
 
             async def write(intent: Intent) -> None:
                 await self._store.write(path, intent.stamped(data), expected=expected)

@@ -37,7 +37,7 @@ class Intake:
         folder, _, name = path.partition("/")
         try:
             if folder == CONNECTORS:
-                return decode_connector(name, document.data, self._auth_methods)
+                return decode_connector(name, document.data, document.version, self._auth_methods)
             if folder == API_KEYS:
                 return decode_api_key(name, document.data)
             return decode_grant(name, document.data, document.version)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         WatchEndedError,
     )
     from valetkey.identity import Identity
+    from valetkey.ledger_values import Event, Lease, LedgerHead, LedgerVerification
     from valetkey.settings import Settings, load_settings
     from valetkey.values import (
         AccessExplanation,
@@ -38,14 +39,10 @@ if TYPE_CHECKING:
         Connector,
         ConnectorResources,
         CreatedConnector,
-        Event,
         Grant,
         GrantedConnector,
         GrantFinding,
         GrantSpec,
-        Lease,
-        LedgerHead,
-        LedgerVerification,
         Resource,
         Resources,
         Token,
@@ -82,14 +79,14 @@ _HOMES = {
     "ConnectorResources": "values",
     "Resources": "values",
     "CreatedConnector": "values",
-    "Event": "values",
+    "Event": "ledger_values",
     "Grant": "values",
     "GrantFinding": "values",
     "GrantSpec": "values",
     "GrantedConnector": "values",
-    "Lease": "values",
-    "LedgerHead": "values",
-    "LedgerVerification": "values",
+    "Lease": "ledger_values",
+    "LedgerHead": "ledger_values",
+    "LedgerVerification": "ledger_values",
     "Resource": "values",
     "Token": "values",
 }

@@ -2,34 +2,32 @@
 
 import os
 import warnings
-from collections.abc import Generator, Iterable, Mapping
-from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from collections.abc import Generator, Iterable
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from valetkey import convert, values
 from valetkey.calls.base import PAGE_SIZE, Interruption, several
-from valetkey.calls.connector_types import ConnectorTypeCalls, azure_secret
+from valetkey.calls.connector_types import ConnectorTypeCalls
+from valetkey.calls.connectors import ConnectorCalls
 from valetkey.calls.grants import GrantCalls
 from valetkey.calls.ledger import LedgerCalls
 from valetkey.calls.streams import StreamCalls
 from valetkey.identity import Identity
 from valetkey.settings import load_settings
 from valetkey.v1 import api_key_service_pb2 as api_key_pb
-from valetkey.v1 import connector_service_pb2 as connector_pb
 from valetkey.v1 import resource_service_pb2 as resource_pb
 from valetkey.v1 import token_service_pb2 as token_pb
 from valetkey.v1.api_key_service_pb2_grpc import ApiKeyServiceStub
-from valetkey.v1.connector_service_pb2_grpc import ConnectorServiceStub
 from valetkey.v1.resource_service_pb2_grpc import ResourceServiceStub
 from valetkey.v1.token_service_pb2_grpc import TokenServiceStub
 
 _DEFAULT_TIMEOUT = 30.0
 
 
-class Client(ConnectorTypeCalls, GrantCalls, LedgerCalls, StreamCalls):
+class Client(ConnectorCalls, ConnectorTypeCalls, GrantCalls, LedgerCalls, StreamCalls):
     """A connection to one broker, safe to share between threads; close it, or use it as a context manager.
 
     Every method raises a ValetKeyError of the fitting kind where its call fails.
@@ -66,7 +64,6 @@ class Client(ConnectorTypeCalls, GrantCalls, LedgerCalls, StreamCalls):
         super().__init__(endpoint, identity, Path(ca_file) if ca_file else None, timeout, on_interruption)
         self._tokens = TokenServiceStub(self._channel)
         self._resources = ResourceServiceStub(self._channel)
-        self._connectors = ConnectorServiceStub(self._channel)
         self._api_keys = ApiKeyServiceStub(self._channel)
 
     @classmethod
@@ -161,74 +158,6 @@ class Client(ConnectorTypeCalls, GrantCalls, LedgerCalls, StreamCalls):
             if not answer.next_page_token:
                 return [convert.connector_resources(entry) for entry in entries.values()]
             request.page_token = answer.next_page_token
-
-    def create_connector(
-        self,
-        name: str,
-        *,
-        azure: values.AzureConfig,
-        client_secret: str = "",
-        secrets: Mapping[str, str] | None = None,
-        type: str = "azure",  # noqa: A002 (the API's word)
-        auth_method: str = "service-principal",
-        resource_type: str = "blob-container",
-        resource_id: str | None = None,
-    ) -> values.CreatedConnector:
-        """Verifies and stores a connector; stores nothing where verification fails.
-
-        What is secret of the auth method is in `secrets`, by the API's names of the fields; for a service principal
-        `client_secret` is short for it. `resource_id` is the one resource it shall serve; left out, it serves all it
-        reaches. Raises InvalidArgumentError for a secret that the API does not know.
-        """
-        given = {"client_secret": client_secret} if client_secret else {}
-        request = connector_pb.CreateConnectorRequest(
-            name=name,
-            type=convert.to_number(convert.CONNECTOR_TYPE, type, "type"),
-            auth_method=convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method"),
-            resource_type=convert.to_number(convert.RESOURCE_TYPE, resource_type, "resource_type"),
-            resource_id=resource_id or "",
-            azure=connector_pb.AzureConfig(**asdict(azure)),
-            azure_secret=azure_secret({**given, **(secrets or {})}),
-        )
-        answer = self._call(self._connectors.CreateConnector, request)
-        reached = convert.resources(answer.resources, answer.account_errors, answer.left_out)
-        return values.CreatedConnector(convert.connector(answer.connector), reached, tuple(answer.warnings))
-
-    def get_connector(self, name: str) -> values.Connector:
-        """Returns one connector."""
-        answer = self._call(self._connectors.GetConnector, connector_pb.GetConnectorRequest(name=name), repeatable=True)
-        return convert.connector(answer.connector)
-
-    def list_connectors(self) -> list[values.Connector]:
-        """Returns all connectors, by name."""
-        found: list[values.Connector] = []
-        page = ""
-        while True:
-            request = connector_pb.ListConnectorsRequest(page_size=PAGE_SIZE, page_token=page)
-            answer = self._call(self._connectors.ListConnectors, request, repeatable=True)
-            found += map(convert.connector, answer.connectors)
-            if not (page := answer.next_page_token):
-                return found
-
-    def delete_connector(self, name: str) -> None:
-        """Deletes a connector and every version of its credential."""
-        self._call(self._connectors.DeleteConnector, connector_pb.DeleteConnectorRequest(name=name))
-
-    def verify_connector(self, name: str) -> values.Resources:
-        """Logs in with a stored connector and returns what it reaches now, proved by a token of a fresh key."""
-        answer = self._call(
-            self._connectors.VerifyConnector, connector_pb.VerifyConnectorRequest(name=name), repeatable=True
-        )
-        return convert.resources(answer.resources, answer.account_errors, answer.left_out)
-
-    def drop_signing_keys(self, name: str) -> datetime:
-        """Has the broker fetch new signing keys, as after their revocation in Azure; tokens that are out stay.
-
-        Returns since when no earlier key signs anything.
-        """
-        answer = self._call(self._connectors.DropSigningKeys, connector_pb.DropSigningKeysRequest(name=name))
-        since: datetime = answer.not_before.ToDatetime(UTC)
-        return since
 
     def create_api_key(
         self, name: str, *, roles: Iterable[str] = (), key_sha256: bytes, expire_time: datetime

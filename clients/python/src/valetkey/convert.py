@@ -113,6 +113,16 @@ def to_timestamp(value: datetime, field: str) -> Timestamp:
     return message
 
 
+def given_duration(value: timedelta | None, field: str) -> Duration | None:
+    """Returns a Duration as `to_duration` does, None for None."""
+    return None if value is None else to_duration(value, field)
+
+
+def given_timestamp(value: datetime | None, field: str) -> Timestamp | None:
+    """Returns a Timestamp as `to_timestamp` does, None for None."""
+    return None if value is None else to_timestamp(value, field)
+
+
 def moment(message: Any, field: str) -> datetime | None:
     """Returns a timestamp of a message in UTC, None where it is not set."""
     return getattr(message, field).ToDatetime(UTC) if message.HasField(field) else None
@@ -184,6 +194,11 @@ def connector(message: connector_pb.Connector) -> values.Connector:
         uid=message.meta.uid,
         create_time=message.meta.create_time.ToDatetime(UTC),
         created_by=message.meta.created_by,
+        description=message.description,
+        labels=dict(message.labels),
+        expire_time=moment(message, "expire_time"),
+        expires_skew_tolerance=span(message, "expires_skew_tolerance"),
+        unverified=message.unverified,
     )
 
 

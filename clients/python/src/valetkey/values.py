@@ -74,7 +74,11 @@ class AzureConfig:
 
 @dataclass(frozen=True, slots=True)
 class Connector:
-    """A registered connector, without its secret. `resource_id` is empty where it serves all it reaches."""
+    """A registered connector, without its secret. `resource_id` is empty where it serves all it reaches.
+
+    `expire_time` is when its credential ends, as whoever registered it said, and counts as ended
+    `expires_skew_tolerance` earlier. `unverified` ones were stored without having been tried.
+    """
 
     name: str
     type: str
@@ -86,6 +90,15 @@ class Connector:
     uid: str
     create_time: datetime
     created_by: str
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    expire_time: datetime | None = None
+    expires_skew_tolerance: timedelta | None = None
+    unverified: bool = False
+
+    def expired(self, now: datetime) -> bool:
+        """Tells whether its credential counts as ended."""
+        return self.expire_time is not None and now >= self.expire_time - (self.expires_skew_tolerance or timedelta())
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,75 +237,3 @@ class AccessExplanation:
     ttl_limited_by: str = ""
     source_ip: str = ""
     error_message: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """One issued token as the ledger knows it."""
-
-    id: str
-    principal: str
-    connector: str
-    credential_version: int
-    resource: str
-    permissions: tuple[str, ...]
-    issue_time: datetime
-    expire_time: datetime
-    grant: str
-    purpose: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One record of the ledger. Hashes are in hex; empty strings, 0 and None stand for "does not apply".
-
-    `id` is its position in the ledger, `sequence` that in the chain of its `writer`. `count` is how many alike it
-    stands for. `details` is what only some kinds of record have to tell, by name.
-    """
-
-    id: int
-    writer: str
-    sequence: int
-    time: datetime
-    kind: str
-    method: str
-    request_id: str
-    principal: str
-    authentication: str
-    peer: str
-    object: str
-    connector: str
-    connector_uid: str
-    credential_version: int
-    resource: str
-    permissions: tuple[str, ...]
-    ttl: timedelta | None
-    expire_time: datetime | None
-    lease_id: str
-    signature_sha256: str
-    grant: str
-    reason: str
-    purpose: str
-    count: int
-    hash: str
-    details: Mapping[str, str] = field(default_factory=dict, hash=False)
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerHead:
-    """The last record of one writer's chain; `hash` is in hex. Noted outside, it is an anchor."""
-
-    writer: str
-    sequence: int
-    hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerVerification:
-    """What checking the ledger's chains found. `broken_id` is the first broken record, 0 where all holds."""
-
-    intact: bool
-    records: int
-    problem: str
-    broken_id: int
-    heads: tuple[LedgerHead, ...]

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cached_property
 
-from valetkey import convert, values
+from valetkey import convert, ledger_values
 from valetkey.calls.base import PAGE_SIZE, Calls
 from valetkey.errors import InvalidArgumentError
 from valetkey.v1 import ledger_service_pb2 as ledger_pb
@@ -30,12 +30,12 @@ class LedgerCalls(Calls):
         connector: str | None = None,
         resource: str | None = None,
         limit: int | None = None,
-    ) -> list[values.Lease]:
+    ) -> list[ledger_values.Lease]:
         """Returns issued tokens, newest first: those that still live, or with `include_expired` all.
 
         At most `limit`; left out, all there are.
         """
-        found: list[values.Lease] = []
+        found: list[ledger_values.Lease] = []
         page = ""
         while limit is None or len(found) < limit:
             request = ledger_pb.ListLeasesRequest(
@@ -66,7 +66,7 @@ class LedgerCalls(Calls):
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int | None = 100,
-    ) -> list[values.Event]:
+    ) -> list[ledger_values.Event]:
         """Returns records in the ledger's order, at most `limit`, None for all that match.
 
         The first of them after the position `after_id`, or with `newest` the last, of which there can be 1,000.
@@ -96,7 +96,7 @@ class LedgerCalls(Calls):
                 raise InvalidArgumentError(f"limit: {limit} is out of range; expected 1 to {MOST_NEWEST} of the newest")
             request.page_size = limit
             return [_event(message) for message in self._call(self._ledger.ListEvents, request, repeatable=True).events]
-        found: list[values.Event] = []
+        found: list[ledger_values.Event] = []
         while limit is None or len(found) < limit:
             request.page_size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(found))
             answer = self._call(self._ledger.ListEvents, request, repeatable=True)
@@ -106,7 +106,7 @@ class LedgerCalls(Calls):
             request.after_id = answer.next_after_id
         return found[:limit]
 
-    def verify_ledger(self, anchors: Iterable[values.LedgerHead] = ()) -> values.LedgerVerification:
+    def verify_ledger(self, anchors: Iterable[ledger_values.LedgerHead] = ()) -> ledger_values.LedgerVerification:
         """Has the broker check the chains of the whole ledger.
 
         `anchors` are heads noted earlier, outside the ledger. Without them nothing shows that records were cut off at
@@ -114,16 +114,16 @@ class LedgerCalls(Calls):
         """
         request = ledger_pb.VerifyLedgerRequest(anchors=[_head_message(head) for head in anchors])
         answer = self._call(self._ledger.VerifyLedger, request, repeatable=True)
-        return values.LedgerVerification(
+        return ledger_values.LedgerVerification(
             intact=answer.intact,
             records=answer.records,
             problem=answer.problem,
             broken_id=answer.broken_id,
-            heads=tuple(values.LedgerHead(head.writer, head.sequence, head.hash.hex()) for head in answer.heads),
+            heads=tuple(ledger_values.LedgerHead(head.writer, head.sequence, head.hash.hex()) for head in answer.heads),
         )
 
 
-def _head_message(head: values.LedgerHead) -> ledger_pb.LedgerHead:
+def _head_message(head: ledger_values.LedgerHead) -> ledger_pb.LedgerHead:
     try:
         return ledger_pb.LedgerHead(writer=head.writer, sequence=head.sequence, hash=bytes.fromhex(head.hash))
     except (ValueError, TypeError):
@@ -132,8 +132,8 @@ def _head_message(head: values.LedgerHead) -> ledger_pb.LedgerHead:
         ) from None
 
 
-def _lease(message: ledger_pb.Lease) -> values.Lease:
-    return values.Lease(
+def _lease(message: ledger_pb.Lease) -> ledger_values.Lease:
+    return ledger_values.Lease(
         id=message.id,
         principal=message.principal,
         connector=message.connector,
@@ -147,8 +147,8 @@ def _lease(message: ledger_pb.Lease) -> values.Lease:
     )
 
 
-def _event(message: ledger_pb.Event) -> values.Event:
-    return values.Event(
+def _event(message: ledger_pb.Event) -> ledger_values.Event:
+    return ledger_values.Event(
         id=message.id,
         writer=message.writer,
         sequence=message.sequence,

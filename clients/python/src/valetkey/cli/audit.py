@@ -17,7 +17,7 @@ from valetkey.cli.session import client_of
 from valetkey.cli.times import parse_moment
 from valetkey.client import Client
 from valetkey.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
-from valetkey.values import Event, LedgerHead, LedgerVerification
+from valetkey.ledger_values import Event, LedgerHead, LedgerVerification
 
 app = typer.Typer(help="Read the ledger of every decision, and prove it.", no_args_is_help=True)
 

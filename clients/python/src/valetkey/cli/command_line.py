@@ -14,7 +14,8 @@ _OPTIONS = {
     "attributes": ("--attribute",),
     "consumer_role": ("--role",),
     "roles": ("--role",),
-    "expire_time": ("--expires", "--ttl"),
+    "expire_time": ("--expires-at", "--expires", "--ttl"),
+    "labels": ("--label",),
     "page_size": ("--limit", "--number"),
     "key_sha256": (),
 }

@@ -7,6 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from valetkey.cli.auth_methods import SECRET_FIELDS, AuthMethod, choose, option
+from valetkey.cli.connector_options import (
+    Description,
+    ExpiresAt,
+    ExpiresSkewTolerance,
+    Labels,
+    NoVerify,
+    notes_of,
+)
 from valetkey.cli.connector_views import connector_json
 from valetkey.cli.credential_values import merged, read_values
 from valetkey.cli.option_choices import ConnectorType, ResourceType
@@ -91,6 +99,11 @@ def register(
     subscription_id: Annotated[str | None, _text("Subscription to look for accounts in, a UUID.")] = None,
     resource_group: Annotated[str | None, _text("Resource group to look for accounts in.")] = None,
     cloud: Annotated[str | None, _text("Cloud profile of the broker's settings; its default if left out.")] = None,
+    description: Description = None,
+    label: Labels = None,
+    expires_at: ExpiresAt = None,
+    expires_skew_tolerance: ExpiresSkewTolerance = None,
+    no_verify: NoVerify = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Verify a new connector and store it. Where verification fails, nothing is stored.
@@ -99,6 +112,9 @@ def register(
     VALETKEY_CLIENT_SECRET, VALETKEY_ACCOUNT_KEY and so on), else asked for without showing it.
     """
     screen = Screen(as_json=output is OutputFormat.JSON)
+    notes = notes_of(
+        description=description, label=label, expires_at=expires_at, expires_skew_tolerance=expires_skew_tolerance
+    )
     given = {
         "tenant_id": tenant_id,
         "client_id": client_id,
@@ -119,7 +135,7 @@ def register(
         said = merged(options, noted)
         method = choose(auth_method, said, in_environment(SECRET_FIELDS))
         secrets = read_secrets(method, _secret_ones(options), screen, noted=_secret_ones(noted))
-        with screen.busy(f"Verifying {name}: logging in, listing, getting a key"):
+        with screen.busy(f"Storing {name}" if no_verify else f"Verifying {name}: logging in, listing, getting a key"):
             created = client.create_connector(
                 name,
                 type=connector_type.value,
@@ -128,12 +144,18 @@ def register(
                 resource_id=resource_id,
                 azure=_azure({field: value for field, value in said.items() if field not in SECRET_FIELDS}),
                 secrets=secrets,
+                verify=not no_verify,
+                **notes,
             )
     for warning in created.warnings:
         screen.warn(warning)
     if screen.as_json:
         told = {"warnings": list(created.warnings)}
         screen.json({"connector": connector_json(created.connector), **reached_json(created.resources), **told})
+        return
+    if no_verify:
+        screen.line(f"Registered service connector `{name}`, unverified.")
+        screen.note(f"see whether it works with: valetkey service-connector verify {name}")
         return
     screen.line(f"Successfully registered service connector `{name}` with access to the following resources:")
     print_reached(screen, name, created.connector.resource_type, created.resources)

@@ -1,9 +1,69 @@
-"""A connector as JSON."""
+"""Connectors as people and scripts see them."""
 
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from valetkey.cli.durations import show_duration
+from valetkey.cli.screen import Screen
 from valetkey.cli.times import utc
 from valetkey.values import Connector
+
+
+def state(connector: Connector) -> str:
+    """Returns what is out of the ordinary with a connector: `unverified`, `expired`; empty where nothing is."""
+    words = {"unverified": connector.unverified, "expired": connector.expired(datetime.now(UTC))}
+    return ", ".join(word for word, holds in words.items() if holds)
+
+
+def _labels(connector: Connector) -> str:
+    return ", ".join(f"{key}={value}" if value else key for key, value in sorted(connector.labels.items()))
+
+
+_COLUMNS: Sequence[tuple[str, Callable[[Connector], str]]] = (
+    ("NAME", lambda connector: connector.name),
+    ("ID", lambda connector: connector.uid),
+    ("TYPE", lambda connector: connector.type),
+    ("AUTH METHOD", lambda connector: connector.auth_method),
+    ("RESOURCE TYPE", lambda connector: connector.resource_type),
+    ("RESOURCE NAME", lambda connector: connector.resource_id or "<all it reaches>"),
+    ("LABELS", _labels),
+    ("STATE", state),
+    ("CREATED", lambda connector: utc(connector.create_time)),
+)
+# Most connectors have none of it: then nobody needs the column.
+_SELDOM = ("LABELS", "STATE")
+
+
+def print_connectors(screen: Screen, connectors: Sequence[Connector]) -> None:
+    """Prints a table of connectors."""
+    columns = [(head, cell) for head, cell in _COLUMNS if head not in _SELDOM or any(cell(each) for each in connectors)]
+    screen.table([head for head, _ in columns], [[cell(each) for _, cell in columns] for each in connectors])
+
+
+def print_connector(screen: Screen, connector: Connector) -> None:
+    """Prints one connector; what has no value is left out."""
+    ends, skew = connector.expire_time, connector.expires_skew_tolerance
+    azure = [(name.replace("_", " "), value) for name, value in connector_json(connector)["azure"].items()]
+    screen.properties(
+        [
+            ("name", connector.name),
+            ("id", connector.uid),
+            ("description", connector.description),
+            ("labels", _labels(connector)),
+            ("state", state(connector)),
+            ("type", connector.type),
+            ("auth method", connector.auth_method),
+            ("resource type", connector.resource_type),
+            ("resource name", connector.resource_id or "<all it reaches>"),
+            *azure,
+            ("credential version", str(connector.credential_version)),
+            ("credential expires", utc(ends) if ends else ""),
+            ("expires skew tolerance", show_duration(skew) if skew is not None else ""),
+            ("created", utc(connector.create_time)),
+            ("created by", connector.created_by),
+        ]
+    )
 
 
 def connector_json(connector: Connector) -> dict[str, Any]:
@@ -26,4 +86,14 @@ def connector_json(connector: Connector) -> dict[str, Any]:
         "credential_version": connector.credential_version,
         "create_time": utc(connector.create_time),
         "created_by": connector.created_by,
+        "description": connector.description,
+        "labels": dict(connector.labels),
+        "expire_time": utc(connector.expire_time) if connector.expire_time else None,
+        "expires_skew_tolerance": _seconds(connector.expires_skew_tolerance),
+        "unverified": connector.unverified,
+        "state": state(connector),
     }
+
+
+def _seconds(span: timedelta | None) -> int | None:
+    return None if span is None else int(span.total_seconds())

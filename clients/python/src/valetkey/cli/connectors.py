@@ -5,10 +5,12 @@ from typing import Annotated, Any
 import typer
 
 from valetkey.cli import consequences, failures
+from valetkey.cli.auth_methods import AuthMethod
+from valetkey.cli.connector_options import parse_labels
 from valetkey.cli.connector_register import register
 from valetkey.cli.connector_types import describe_type, list_types
-from valetkey.cli.connector_views import connector_json
-from valetkey.cli.option_choices import ResourceType
+from valetkey.cli.connector_views import connector_json, print_connector, print_connectors
+from valetkey.cli.option_choices import ConnectorType, ResourceType
 from valetkey.cli.resources import entry_json, print_entries, print_reached, reached_json
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
@@ -30,29 +32,37 @@ app.command()(describe_type)
 
 
 @app.command("list")
-def list_(context: typer.Context, output: Output = OutputFormat.TABLE) -> None:
-    """List the connectors, by name."""
+def list_(
+    context: typer.Context,
+    *,
+    connector_type: Annotated[ConnectorType | None, typer.Option("--type", help="Only of this kind of cloud.")] = None,
+    auth_method: Annotated[AuthMethod | None, _text("Only those that log in so.")] = None,
+    resource_type: Annotated[ResourceType | None, _text("Only those that serve such resources.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--label",
+            "-l",
+            metavar="KEY[=VALUE]",
+            help="Only those with this label, or with any value of it; may be repeated: all must hold.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """List the connectors, by name: all of them, or those that the options leave."""
     screen = Screen(as_json=output is OutputFormat.JSON)
     with client_of(context, screen) as client:
-        connectors = client.list_connectors()
+        connectors = client.list_connectors(
+            type=connector_type and connector_type.value,
+            auth_method=auth_method and auth_method.value,
+            resource_type=resource_type and resource_type.value,
+            labels=parse_labels(label or ()),
+        )
     if screen.as_json:
         screen.json([connector_json(connector) for connector in connectors])
-        return
-    screen.table(
-        ["NAME", "ID", "TYPE", "AUTH METHOD", "RESOURCE TYPE", "RESOURCE NAME", "CREATED"],
-        [
-            [
-                connector.name,
-                connector.uid,
-                connector.type,
-                connector.auth_method,
-                connector.resource_type,
-                connector.resource_id or "<all it reaches>",
-                utc(connector.create_time),
-            ]
-            for connector in connectors
-        ],
-    )
+    else:
+        print_connectors(screen, connectors)
 
 
 @app.command()
@@ -63,26 +73,8 @@ def describe(context: typer.Context, name: Name, output: Output = OutputFormat.T
         connector = client.get_connector(name)
     if screen.as_json:
         screen.json(connector_json(connector))
-        return
-    screen.properties(
-        [
-            ("name", connector.name),
-            ("id", connector.uid),
-            ("type", connector.type),
-            ("auth method", connector.auth_method),
-            ("resource type", connector.resource_type),
-            ("resource name", connector.resource_id or "<all it reaches>"),
-            ("tenant id", connector.azure.tenant_id),
-            ("client id", connector.azure.client_id),
-            ("cloud", connector.azure.cloud),
-            ("storage account", connector.azure.storage_account),
-            ("subscription id", connector.azure.subscription_id),
-            ("resource group", connector.azure.resource_group),
-            ("credential version", str(connector.credential_version)),
-            ("created", utc(connector.create_time)),
-            ("created by", connector.created_by),
-        ]
-    )
+    else:
+        print_connector(screen, connector)
 
 
 @app.command()

@@ -6,7 +6,7 @@ from typing import TypeVar
 from valetkey.cli.times import utc
 from valetkey.client import Client
 from valetkey.errors import ValetKeyError
-from valetkey.values import Lease
+from valetkey.ledger_values import Lease
 
 _MOST_LEASES = 500
 _SHOWN = 5

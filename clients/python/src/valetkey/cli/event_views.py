@@ -6,7 +6,7 @@ from typing import Any
 from valetkey.cli.quoting import quoted
 from valetkey.cli.screen import Screen
 from valetkey.cli.times import utc
-from valetkey.values import Event
+from valetkey.ledger_values import Event
 
 _NAMES = {"connector", "purpose", "grant", "reason", "lease", "peer", "request"}
 

@@ -8,7 +8,7 @@ from valetkey.cli.quoting import one_line
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of
 from valetkey.cli.times import utc
-from valetkey.values import Lease
+from valetkey.ledger_values import Lease
 
 app = typer.Typer(help="See issued tokens, never the tokens themselves.", no_args_is_help=True)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from valetkey.errors import InvalidArgumentError
-from valetkey.values import LedgerHead
+from valetkey.ledger_values import LedgerHead
 
 _HASH_DIGITS = 64
 

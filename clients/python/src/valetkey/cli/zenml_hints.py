@@ -62,12 +62,7 @@ _OPTIONS = {
     "-i": _INTERACTIVE,
     "--interactive": _INTERACTIVE,
     "--auto-configure": ("the broker takes no credential from the machine it is asked from; type: " + _REGISTER),
-    "--no-verify": "a connector is always verified before it is stored; leave it out",
-    "--expires-at": "a connector does not end; its tokens do: valetkey grant create … --max-ttl 1h --expires 90d",
-    "--expires-skew-tolerance": "the broker allows for clocks that differ by itself; leave it out",
     "--expiration-seconds": "how long tokens live, a grant says: valetkey grant create … --max-ttl 1h",
-    "--description": "a connector has no description; a grant has --note; leave it out",
-    "--label": "connectors have no labels; leave it out",
     "--populate": "a connector is always made from what its options say; leave it out",
 }
 _AUTH_METHODS = {

@@ -22,12 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from valetkey.v1 import common_pb2 as valetkey_dot_v1_dot_common__pb2
 from valetkey.v1 import errors_pb2 as valetkey_dot_v1_dot_errors__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#valetkey/v1/connector_service.proto\x12\x0bvaletkey.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18valetkey/v1/common.proto\x1a\x18valetkey/v1/errors.proto\"\x8c\x01\n\x0b\x41zureConfig\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\r\n\x05\x63loud\x18\x03 \x01(\t\x12\x17\n\x0fstorage_account\x18\x04 \x01(\t\x12\x17\n\x0fsubscription_id\x18\x05 \x01(\t\x12\x16\n\x0eresource_group\x18\x06 \x01(\t\"t\n\x0b\x41zureSecret\x12\x1a\n\rclient_secret\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x1f\n\x12\x63lient_certificate\x18\x02 \x01(\tB\x03\x80\x01\x01\x12(\n\x1b\x63lient_certificate_password\x18\x03 \x01(\tB\x03\x80\x01\x01\"\xa4\x02\n\tConnector\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04type\x18\x02 \x01(\x0e\x32\x1a.valetkey.v1.ConnectorType\x12,\n\x0b\x61uth_method\x18\x03 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\x30\n\rresource_type\x18\x04 \x01(\x0e\x32\x19.valetkey.v1.ResourceType\x12\x13\n\x0bresource_id\x18\x05 \x01(\t\x12\'\n\x05\x61zure\x18\x06 \x01(\x0b\x32\x18.valetkey.v1.AzureConfig\x12\x1a\n\x12\x63redential_version\x18\x07 \x01(\x05\x12%\n\x04meta\x18\x08 \x01(\x0b\x32\x17.valetkey.v1.ObjectMeta\"\x9e\x02\n\x16\x43reateConnectorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04type\x18\x02 \x01(\x0e\x32\x1a.valetkey.v1.ConnectorType\x12,\n\x0b\x61uth_method\x18\x03 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\x30\n\rresource_type\x18\x04 \x01(\x0e\x32\x19.valetkey.v1.ResourceType\x12\x13\n\x0bresource_id\x18\x05 \x01(\t\x12\'\n\x05\x61zure\x18\x06 \x01(\x0b\x32\x18.valetkey.v1.AzureConfig\x12.\n\x0c\x61zure_secret\x18\x07 \x01(\x0b\x32\x18.valetkey.v1.AzureSecret\"\xc5\x01\n\x17\x43reateConnectorResponse\x12)\n\tconnector\x18\x01 \x01(\x0b\x32\x16.valetkey.v1.Connector\x12(\n\tresources\x18\x02 \x03(\x0b\x32\x15.valetkey.v1.Resource\x12\x31\n\x0e\x61\x63\x63ount_errors\x18\x03 \x03(\x0b\x32\x19.valetkey.v1.AccountError\x12\x10\n\x08left_out\x18\x04 \x01(\x05\x12\x10\n\x08warnings\x18\x06 \x03(\t\"#\n\x13GetConnectorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x14GetConnectorResponse\x12)\n\tconnector\x18\x01 \x01(\x0b\x32\x16.valetkey.v1.Connector\">\n\x15ListConnectorsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"]\n\x16ListConnectorsResponse\x12*\n\nconnectors\x18\x01 \x03(\x0b\x32\x16.valetkey.v1.Connector\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x16\x44\x65leteConnectorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x19\n\x17\x44\x65leteConnectorResponse\"&\n\x16VerifyConnectorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x88\x01\n\x17VerifyConnectorResponse\x12(\n\tresources\x18\x01 \x03(\x0b\x32\x15.valetkey.v1.Resource\x12\x31\n\x0e\x61\x63\x63ount_errors\x18\x02 \x03(\x0b\x32\x19.valetkey.v1.AccountError\x12\x10\n\x08left_out\x18\x03 \x01(\x05\"&\n\x16\x44ropSigningKeysRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"I\n\x17\x44ropSigningKeysResponse\x12.\n\nnot_before\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"O\n\x15\x43heckConnectorRequest\x12\x36\n\tcandidate\x18\x01 \x01(\x0b\x32#.valetkey.v1.CreateConnectorRequest\"\x87\x01\n\x16\x43heckConnectorResponse\x12(\n\tresources\x18\x01 \x03(\x0b\x32\x15.valetkey.v1.Resource\x12\x31\n\x0e\x61\x63\x63ount_errors\x18\x02 \x03(\x0b\x32\x19.valetkey.v1.AccountError\x12\x10\n\x08left_out\x18\x03 \x01(\x05\"\x1b\n\x19ListConnectorTypesRequest\"R\n\x1aListConnectorTypesResponse\x12\x34\n\x05types\x18\x01 \x03(\x0b\x32%.valetkey.v1.ConnectorTypeDescription\"\xd9\x01\n\x18\x43onnectorTypeDescription\x12(\n\x04type\x18\x01 \x01(\x0e\x32\x1a.valetkey.v1.ConnectorType\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0c\n\x04help\x18\x03 \x01(\t\x12\x38\n\x0c\x61uth_methods\x18\x04 \x03(\x0b\x32\".valetkey.v1.AuthMethodDescription\x12<\n\x0eresource_types\x18\x05 \x03(\x0b\x32$.valetkey.v1.ResourceTypeDescription\"\x91\x01\n\x15\x41uthMethodDescription\x12,\n\x0b\x61uth_method\x18\x01 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0c\n\x04help\x18\x03 \x01(\t\x12-\n\x06\x66ields\x18\x04 \x03(\x0b\x32\x1d.valetkey.v1.FieldDescription\"a\n\x10\x46ieldDescription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\x08\x12\x10\n\x08required\x18\x03 \x01(\x08\x12\x0c\n\x04help\x18\x04 \x01(\t\x12\x0f\n\x07\x65xample\x18\x05 \x01(\t\"}\n\x17ResourceTypeDescription\x12\x30\n\rresource_type\x18\x01 \x01(\x0e\x32\x19.valetkey.v1.ResourceType\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0c\n\x04help\x18\x03 \x01(\t\x12\x13\n\x0bid_examples\x18\x04 \x03(\t*I\n\rConnectorType\x12\x1e\n\x1a\x43ONNECTOR_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONNECTOR_TYPE_AZURE\x10\x01*L\n\nAuthMethod\x12\x1b\n\x17\x41UTH_METHOD_UNSPECIFIED\x10\x00\x12!\n\x1d\x41UTH_METHOD_SERVICE_PRINCIPAL\x10\x01\x32\xfc\x05\n\x10\x43onnectorService\x12\\\n\x0f\x43reateConnector\x12#.valetkey.v1.CreateConnectorRequest\x1a$.valetkey.v1.CreateConnectorResponse\x12S\n\x0cGetConnector\x12 .valetkey.v1.GetConnectorRequest\x1a!.valetkey.v1.GetConnectorResponse\x12Y\n\x0eListConnectors\x12\".valetkey.v1.ListConnectorsRequest\x1a#.valetkey.v1.ListConnectorsResponse\x12\\\n\x0f\x44\x65leteConnector\x12#.valetkey.v1.DeleteConnectorRequest\x1a$.valetkey.v1.DeleteConnectorResponse\x12\\\n\x0fVerifyConnector\x12#.valetkey.v1.VerifyConnectorRequest\x1a$.valetkey.v1.VerifyConnectorResponse\x12\\\n\x0f\x44ropSigningKeys\x12#.valetkey.v1.DropSigningKeysRequest\x1a$.valetkey.v1.DropSigningKeysResponse\x12Y\n\x0e\x43heckConnector\x12\".valetkey.v1.CheckConnectorRequest\x1a#.valetkey.v1.CheckConnectorResponse\x12\x65\n\x12ListConnectorTypes\x12&.valetkey.v1.ListConnectorTypesRequest\x1a\'.valetkey.v1.ListConnectorTypesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#valetkey/v1/connector_service.proto\x12\x0bvaletkey.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18valetkey/v1/common.proto\x1a\x18valetkey/v1/errors.proto\"\x8c\x01\n\x0b\x41zureConfig\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\r\n\x05\x63loud\x18\x03 \x01(\t\x12\x17\n\x0fstorage_account\x18\x04 \x01(\t\x12\x17\n\x0fsubscription_id\x18\x05 \x01(\t\x12\x16\n\x0eresource_group\x18\x06 \x01(\t\"t\n\x0b\x41zureSecret\x12\x1a\n\rclient_secret\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x1f\n\x12\x63lient_certificate\x18\x02 \x01(\tB\x03\x80\x01\x01\x12(\n\x1b\x63lient_certificate_password\x18\x03 \x01(\tB\x03\x80\x01\x01\"\x9c\x04\n\tConnector\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04type\x18\x02 \x01(\x0e\x32\x1a.valetkey.v1.ConnectorType\x12,\n\x0b\x61uth_method\x18\x03 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\x30\n\rresource_type\x18\x04 \x01(\x0e\x32\x19.valetkey.v1.ResourceType\x12\x13\n\x0bresource_id\x18\x05 \x01(\t\x12\'\n\x05\x61zure\x18\x06 \x01(\x0b\x32\x18.valetkey.v1.AzureConfig\x12\x1a\n\x12\x63redential_version\x18\x07 \x01(\x05\x12%\n\x04meta\x18\x08 \x01(\x0b\x32\x17.valetkey.v1.ObjectMeta\x12\x13\n\x0b\x64\x65scription\x18\t \x01(\t\x12\x32\n\x06labels\x18\n \x03(\x0b\x32\".valetkey.v1.Connector.LabelsEntry\x12/\n\x0b\x65xpire_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x16\x65xpires_skew_tolerance\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nunverified\x18\r \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa2\x04\n\x16\x43reateConnectorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04type\x18\x02 \x01(\x0e\x32\x1a.valetkey.v1.ConnectorType\x12,\n\x0b\x61uth_method\x18\x03 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\x30\n\rresource_type\x18\x04 \x01(\x0e\x32\x19.valetkey.v1.ResourceType\x12\x13\n\x0bresource_id\x18\x05 \x01(\t\x12\'\n\x05\x61zure\x18\x06 \x01(\x0b\x32\x18.valetkey.v1.AzureConfig\x12.\n\x0c\x61zure_secret\x18\x07 \x01(\x0b\x32\x18.valetkey.v1.AzureSecret\x12\x13\n\x0b\x64\x65scription\x18\x08 \x01(\t\x12?\n\x06labels\x18\t \x03(\x0b\x32/.valetkey.v1.CreateConnectorRequest.LabelsEntry\x12/\n\x0b\x65xpire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x16\x65xpires_skew_tolerance\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tno_verify\x18\x0c \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc5\x01\n\x17\x43reateConnectorResponse\x12)\n\tconnector\x18\x01 \x01(\x0b\x32\x16.valetkey.v1.Connector\x12(\n\tresources\x18\x02 \x03(\x0b\x32\x15.valetkey.v1.Resource\x12\x31\n\x0e\x61\x63\x63ount_errors\x18\x03 \x03(\x0b\x32\x19.valetkey.v1.AccountError\x12\x10\n\x08left_out\x18\x04 \x01(\x05\x12\x10\n\x08warnings\x18\x06 \x03(\t\"#\n\x13GetConnectorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x14GetConnectorResponse\x12)\n\tconnector\x18\x01 \x01(\x0b\x32\x16.valetkey.v1.Connector\"\xb7\x02\n\x15ListConnectorsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12(\n\x04type\x18\x03 \x01(\x0e\x32\x1a.valetkey.v1.ConnectorType\x12,\n\x0b\x61uth_method\x18\x04 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\x30\n\rresource_type\x18\x05 \x01(\x0e\x32\x19.valetkey.v1.ResourceType\x12>\n\x06labels\x18\x06 \x03(\x0b\x32..valetkey.v1.ListConnectorsRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x16ListConnectorsResponse\x12*\n\nconnectors\x18\x01 \x03(\x0b\x32\x16.valetkey.v1.Connector\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x16\x44\x65leteConnectorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x19\n\x17\x44\x65leteConnectorResponse\"&\n\x16VerifyConnectorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x88\x01\n\x17VerifyConnectorResponse\x12(\n\tresources\x18\x01 \x03(\x0b\x32\x15.valetkey.v1.Resource\x12\x31\n\x0e\x61\x63\x63ount_errors\x18\x02 \x03(\x0b\x32\x19.valetkey.v1.AccountError\x12\x10\n\x08left_out\x18\x03 \x01(\x05\"&\n\x16\x44ropSigningKeysRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"I\n\x17\x44ropSigningKeysResponse\x12.\n\nnot_before\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"O\n\x15\x43heckConnectorRequest\x12\x36\n\tcandidate\x18\x01 \x01(\x0b\x32#.valetkey.v1.CreateConnectorRequest\"\x87\x01\n\x16\x43heckConnectorResponse\x12(\n\tresources\x18\x01 \x03(\x0b\x32\x15.valetkey.v1.Resource\x12\x31\n\x0e\x61\x63\x63ount_errors\x18\x02 \x03(\x0b\x32\x19.valetkey.v1.AccountError\x12\x10\n\x08left_out\x18\x03 \x01(\x05\"\x1b\n\x19ListConnectorTypesRequest\"R\n\x1aListConnectorTypesResponse\x12\x34\n\x05types\x18\x01 \x03(\x0b\x32%.valetkey.v1.ConnectorTypeDescription\"\xd9\x01\n\x18\x43onnectorTypeDescription\x12(\n\x04type\x18\x01 \x01(\x0e\x32\x1a.valetkey.v1.ConnectorType\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0c\n\x04help\x18\x03 \x01(\t\x12\x38\n\x0c\x61uth_methods\x18\x04 \x03(\x0b\x32\".valetkey.v1.AuthMethodDescription\x12<\n\x0eresource_types\x18\x05 \x03(\x0b\x32$.valetkey.v1.ResourceTypeDescription\"\x91\x01\n\x15\x41uthMethodDescription\x12,\n\x0b\x61uth_method\x18\x01 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0c\n\x04help\x18\x03 \x01(\t\x12-\n\x06\x66ields\x18\x04 \x03(\x0b\x32\x1d.valetkey.v1.FieldDescription\"a\n\x10\x46ieldDescription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\x08\x12\x10\n\x08required\x18\x03 \x01(\x08\x12\x0c\n\x04help\x18\x04 \x01(\t\x12\x0f\n\x07\x65xample\x18\x05 \x01(\t\"}\n\x17ResourceTypeDescription\x12\x30\n\rresource_type\x18\x01 \x01(\x0e\x32\x19.valetkey.v1.ResourceType\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0c\n\x04help\x18\x03 \x01(\t\x12\x13\n\x0bid_examples\x18\x04 \x03(\t*I\n\rConnectorType\x12\x1e\n\x1a\x43ONNECTOR_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONNECTOR_TYPE_AZURE\x10\x01*L\n\nAuthMethod\x12\x1b\n\x17\x41UTH_METHOD_UNSPECIFIED\x10\x00\x12!\n\x1d\x41UTH_METHOD_SERVICE_PRINCIPAL\x10\x01\x32\xfc\x05\n\x10\x43onnectorService\x12\\\n\x0f\x43reateConnector\x12#.valetkey.v1.CreateConnectorRequest\x1a$.valetkey.v1.CreateConnectorResponse\x12S\n\x0cGetConnector\x12 .valetkey.v1.GetConnectorRequest\x1a!.valetkey.v1.GetConnectorResponse\x12Y\n\x0eListConnectors\x12\".valetkey.v1.ListConnectorsRequest\x1a#.valetkey.v1.ListConnectorsResponse\x12\\\n\x0f\x44\x65leteConnector\x12#.valetkey.v1.DeleteConnectorRequest\x1a$.valetkey.v1.DeleteConnectorResponse\x12\\\n\x0fVerifyConnector\x12#.valetkey.v1.VerifyConnectorRequest\x1a$.valetkey.v1.VerifyConnectorResponse\x12\\\n\x0f\x44ropSigningKeys\x12#.valetkey.v1.DropSigningKeysRequest\x1a$.valetkey.v1.DropSigningKeysResponse\x12Y\n\x0e\x43heckConnector\x12\".valetkey.v1.CheckConnectorRequest\x1a#.valetkey.v1.CheckConnectorResponse\x12\x65\n\x12ListConnectorTypes\x12&.valetkey.v1.ListConnectorTypesRequest\x1a\'.valetkey.v1.ListConnectorTypesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,56 +41,68 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AZURESECRET'].fields_by_name['client_certificate']._serialized_options = b'\200\001\001'
   _globals['_AZURESECRET'].fields_by_name['client_certificate_password']._loaded_options = None
   _globals['_AZURESECRET'].fields_by_name['client_certificate_password']._serialized_options = b'\200\001\001'
-  _globals['_CONNECTORTYPE']._serialized_start=2732
-  _globals['_CONNECTORTYPE']._serialized_end=2805
-  _globals['_AUTHMETHOD']._serialized_start=2807
-  _globals['_AUTHMETHOD']._serialized_end=2883
-  _globals['_AZURECONFIG']._serialized_start=138
-  _globals['_AZURECONFIG']._serialized_end=278
-  _globals['_AZURESECRET']._serialized_start=280
-  _globals['_AZURESECRET']._serialized_end=396
-  _globals['_CONNECTOR']._serialized_start=399
-  _globals['_CONNECTOR']._serialized_end=691
-  _globals['_CREATECONNECTORREQUEST']._serialized_start=694
-  _globals['_CREATECONNECTORREQUEST']._serialized_end=980
-  _globals['_CREATECONNECTORRESPONSE']._serialized_start=983
-  _globals['_CREATECONNECTORRESPONSE']._serialized_end=1180
-  _globals['_GETCONNECTORREQUEST']._serialized_start=1182
-  _globals['_GETCONNECTORREQUEST']._serialized_end=1217
-  _globals['_GETCONNECTORRESPONSE']._serialized_start=1219
-  _globals['_GETCONNECTORRESPONSE']._serialized_end=1284
-  _globals['_LISTCONNECTORSREQUEST']._serialized_start=1286
-  _globals['_LISTCONNECTORSREQUEST']._serialized_end=1348
-  _globals['_LISTCONNECTORSRESPONSE']._serialized_start=1350
-  _globals['_LISTCONNECTORSRESPONSE']._serialized_end=1443
-  _globals['_DELETECONNECTORREQUEST']._serialized_start=1445
-  _globals['_DELETECONNECTORREQUEST']._serialized_end=1483
-  _globals['_DELETECONNECTORRESPONSE']._serialized_start=1485
-  _globals['_DELETECONNECTORRESPONSE']._serialized_end=1510
-  _globals['_VERIFYCONNECTORREQUEST']._serialized_start=1512
-  _globals['_VERIFYCONNECTORREQUEST']._serialized_end=1550
-  _globals['_VERIFYCONNECTORRESPONSE']._serialized_start=1553
-  _globals['_VERIFYCONNECTORRESPONSE']._serialized_end=1689
-  _globals['_DROPSIGNINGKEYSREQUEST']._serialized_start=1691
-  _globals['_DROPSIGNINGKEYSREQUEST']._serialized_end=1729
-  _globals['_DROPSIGNINGKEYSRESPONSE']._serialized_start=1731
-  _globals['_DROPSIGNINGKEYSRESPONSE']._serialized_end=1804
-  _globals['_CHECKCONNECTORREQUEST']._serialized_start=1806
-  _globals['_CHECKCONNECTORREQUEST']._serialized_end=1885
-  _globals['_CHECKCONNECTORRESPONSE']._serialized_start=1888
-  _globals['_CHECKCONNECTORRESPONSE']._serialized_end=2023
-  _globals['_LISTCONNECTORTYPESREQUEST']._serialized_start=2025
-  _globals['_LISTCONNECTORTYPESREQUEST']._serialized_end=2052
-  _globals['_LISTCONNECTORTYPESRESPONSE']._serialized_start=2054
-  _globals['_LISTCONNECTORTYPESRESPONSE']._serialized_end=2136
-  _globals['_CONNECTORTYPEDESCRIPTION']._serialized_start=2139
-  _globals['_CONNECTORTYPEDESCRIPTION']._serialized_end=2356
-  _globals['_AUTHMETHODDESCRIPTION']._serialized_start=2359
-  _globals['_AUTHMETHODDESCRIPTION']._serialized_end=2504
-  _globals['_FIELDDESCRIPTION']._serialized_start=2506
-  _globals['_FIELDDESCRIPTION']._serialized_end=2603
-  _globals['_RESOURCETYPEDESCRIPTION']._serialized_start=2605
-  _globals['_RESOURCETYPEDESCRIPTION']._serialized_end=2730
-  _globals['_CONNECTORSERVICE']._serialized_start=2886
-  _globals['_CONNECTORSERVICE']._serialized_end=3650
+  _globals['_CONNECTOR_LABELSENTRY']._loaded_options = None
+  _globals['_CONNECTOR_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_CREATECONNECTORREQUEST_LABELSENTRY']._loaded_options = None
+  _globals['_CREATECONNECTORREQUEST_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_LISTCONNECTORSREQUEST_LABELSENTRY']._loaded_options = None
+  _globals['_LISTCONNECTORSREQUEST_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_CONNECTORTYPE']._serialized_start=3522
+  _globals['_CONNECTORTYPE']._serialized_end=3595
+  _globals['_AUTHMETHOD']._serialized_start=3597
+  _globals['_AUTHMETHOD']._serialized_end=3673
+  _globals['_AZURECONFIG']._serialized_start=170
+  _globals['_AZURECONFIG']._serialized_end=310
+  _globals['_AZURESECRET']._serialized_start=312
+  _globals['_AZURESECRET']._serialized_end=428
+  _globals['_CONNECTOR']._serialized_start=431
+  _globals['_CONNECTOR']._serialized_end=971
+  _globals['_CONNECTOR_LABELSENTRY']._serialized_start=926
+  _globals['_CONNECTOR_LABELSENTRY']._serialized_end=971
+  _globals['_CREATECONNECTORREQUEST']._serialized_start=974
+  _globals['_CREATECONNECTORREQUEST']._serialized_end=1520
+  _globals['_CREATECONNECTORREQUEST_LABELSENTRY']._serialized_start=926
+  _globals['_CREATECONNECTORREQUEST_LABELSENTRY']._serialized_end=971
+  _globals['_CREATECONNECTORRESPONSE']._serialized_start=1523
+  _globals['_CREATECONNECTORRESPONSE']._serialized_end=1720
+  _globals['_GETCONNECTORREQUEST']._serialized_start=1722
+  _globals['_GETCONNECTORREQUEST']._serialized_end=1757
+  _globals['_GETCONNECTORRESPONSE']._serialized_start=1759
+  _globals['_GETCONNECTORRESPONSE']._serialized_end=1824
+  _globals['_LISTCONNECTORSREQUEST']._serialized_start=1827
+  _globals['_LISTCONNECTORSREQUEST']._serialized_end=2138
+  _globals['_LISTCONNECTORSREQUEST_LABELSENTRY']._serialized_start=926
+  _globals['_LISTCONNECTORSREQUEST_LABELSENTRY']._serialized_end=971
+  _globals['_LISTCONNECTORSRESPONSE']._serialized_start=2140
+  _globals['_LISTCONNECTORSRESPONSE']._serialized_end=2233
+  _globals['_DELETECONNECTORREQUEST']._serialized_start=2235
+  _globals['_DELETECONNECTORREQUEST']._serialized_end=2273
+  _globals['_DELETECONNECTORRESPONSE']._serialized_start=2275
+  _globals['_DELETECONNECTORRESPONSE']._serialized_end=2300
+  _globals['_VERIFYCONNECTORREQUEST']._serialized_start=2302
+  _globals['_VERIFYCONNECTORREQUEST']._serialized_end=2340
+  _globals['_VERIFYCONNECTORRESPONSE']._serialized_start=2343
+  _globals['_VERIFYCONNECTORRESPONSE']._serialized_end=2479
+  _globals['_DROPSIGNINGKEYSREQUEST']._serialized_start=2481
+  _globals['_DROPSIGNINGKEYSREQUEST']._serialized_end=2519
+  _globals['_DROPSIGNINGKEYSRESPONSE']._serialized_start=2521
+  _globals['_DROPSIGNINGKEYSRESPONSE']._serialized_end=2594
+  _globals['_CHECKCONNECTORREQUEST']._serialized_start=2596
+  _globals['_CHECKCONNECTORREQUEST']._serialized_end=2675
+  _globals['_CHECKCONNECTORRESPONSE']._serialized_start=2678
+  _globals['_CHECKCONNECTORRESPONSE']._serialized_end=2813
+  _globals['_LISTCONNECTORTYPESREQUEST']._serialized_start=2815
+  _globals['_LISTCONNECTORTYPESREQUEST']._serialized_end=2842
+  _globals['_LISTCONNECTORTYPESRESPONSE']._serialized_start=2844
+  _globals['_LISTCONNECTORTYPESRESPONSE']._serialized_end=2926
+  _globals['_CONNECTORTYPEDESCRIPTION']._serialized_start=2929
+  _globals['_CONNECTORTYPEDESCRIPTION']._serialized_end=3146
+  _globals['_AUTHMETHODDESCRIPTION']._serialized_start=3149
+  _globals['_AUTHMETHODDESCRIPTION']._serialized_end=3294
+  _globals['_FIELDDESCRIPTION']._serialized_start=3296
+  _globals['_FIELDDESCRIPTION']._serialized_end=3393
+  _globals['_RESOURCETYPEDESCRIPTION']._serialized_start=3395
+  _globals['_RESOURCETYPEDESCRIPTION']._serialized_end=3520
+  _globals['_CONNECTORSERVICE']._serialized_start=3676
+  _globals['_CONNECTORSERVICE']._serialized_end=4440
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ Registers and shows connectors."""
 import builtins
 import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
@@ -134,6 +135,22 @@ class Connector(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class LabelsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     NAME_FIELD_NUMBER: builtins.int
     TYPE_FIELD_NUMBER: builtins.int
     AUTH_METHOD_FIELD_NUMBER: builtins.int
@@ -142,6 +159,11 @@ class Connector(google.protobuf.message.Message):
     AZURE_FIELD_NUMBER: builtins.int
     CREDENTIAL_VERSION_FIELD_NUMBER: builtins.int
     META_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    EXPIRES_SKEW_TOLERANCE_FIELD_NUMBER: builtins.int
+    UNVERIFIED_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name: 1 to 63 lower-case letters, digits and inner hyphens."""
     type: Global___ConnectorType.ValueType
@@ -154,6 +176,10 @@ class Connector(google.protobuf.message.Message):
     """Canonical id of the one resource it serves; empty for a connector that serves all it reaches."""
     credential_version: builtins.int
     """Version of the credential in use; counts from 1."""
+    description: builtins.str
+    """For people."""
+    unverified: builtins.bool
+    """Whether it was stored without having been verified, and has not been since."""
     @property
     def azure(self) -> Global___AzureConfig:
         """Azure configuration."""
@@ -161,6 +187,18 @@ class Connector(google.protobuf.message.Message):
     @property
     def meta(self) -> valetkey.v1.common_pb2.ObjectMeta:
         """Identity and origin."""
+
+    @property
+    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Labels, by which lists are narrowed down."""
+
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the long-lived credential ends, as the operator said; not set where nobody did."""
+
+    @property
+    def expires_skew_tolerance(self) -> google.protobuf.duration_pb2.Duration:
+        """How much earlier than that it counts as ended."""
 
     def __init__(
         self,
@@ -173,9 +211,14 @@ class Connector(google.protobuf.message.Message):
         azure: Global___AzureConfig | None = ...,
         credential_version: builtins.int = ...,
         meta: valetkey.v1.common_pb2.ObjectMeta | None = ...,
+        description: builtins.str = ...,
+        labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        expires_skew_tolerance: google.protobuf.duration_pb2.Duration | None = ...,
+        unverified: builtins.bool = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["azure", b"azure", "meta", b"meta"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "azure", b"azure", "credential_version", b"credential_version", "meta", b"meta", "name", b"name", "resource_id", b"resource_id", "resource_type", b"resource_type", "type", b"type"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["azure", b"azure", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "meta", b"meta"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "azure", b"azure", "credential_version", b"credential_version", "description", b"description", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "labels", b"labels", "meta", b"meta", "name", b"name", "resource_id", b"resource_id", "resource_type", b"resource_type", "type", b"type", "unverified", b"unverified"]) -> None: ...
 
 Global___Connector: typing_extensions.TypeAlias = Connector
 
@@ -185,6 +228,22 @@ class CreateConnectorRequest(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class LabelsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     NAME_FIELD_NUMBER: builtins.int
     TYPE_FIELD_NUMBER: builtins.int
     AUTH_METHOD_FIELD_NUMBER: builtins.int
@@ -192,6 +251,11 @@ class CreateConnectorRequest(google.protobuf.message.Message):
     RESOURCE_ID_FIELD_NUMBER: builtins.int
     AZURE_FIELD_NUMBER: builtins.int
     AZURE_SECRET_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    EXPIRES_SKEW_TOLERANCE_FIELD_NUMBER: builtins.int
+    NO_VERIFY_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name: 1 to 63 lower-case letters, digits and inner hyphens."""
     type: Global___ConnectorType.ValueType
@@ -202,6 +266,10 @@ class CreateConnectorRequest(google.protobuf.message.Message):
     """Type of the resources it serves."""
     resource_id: builtins.str
     """The one resource it serves; empty for all it reaches."""
+    description: builtins.str
+    """For people, at most 500 printable characters."""
+    no_verify: builtins.bool
+    """Stores it without asking the cloud anything, and shows it as unverified."""
     @property
     def azure(self) -> Global___AzureConfig:
         """Azure configuration."""
@@ -209,6 +277,20 @@ class CreateConnectorRequest(google.protobuf.message.Message):
     @property
     def azure_secret(self) -> Global___AzureSecret:
         """Long-lived secret; write-only."""
+
+    @property
+    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Labels, at most 32, with names and values as Kubernetes has them: `team`, `example.com/team`; values of up to 63
+        letters, digits and inner `-_.`, or empty.
+        """
+
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the long-lived credential ends, in the future; nothing is refused because of it."""
+
+    @property
+    def expires_skew_tolerance(self) -> google.protobuf.duration_pb2.Duration:
+        """How much earlier than that it counts as ended, at most 365 days."""
 
     def __init__(
         self,
@@ -220,9 +302,14 @@ class CreateConnectorRequest(google.protobuf.message.Message):
         resource_id: builtins.str = ...,
         azure: Global___AzureConfig | None = ...,
         azure_secret: Global___AzureSecret | None = ...,
+        description: builtins.str = ...,
+        labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        expires_skew_tolerance: google.protobuf.duration_pb2.Duration | None = ...,
+        no_verify: builtins.bool = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["azure", b"azure", "azure_secret", b"azure_secret"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "azure", b"azure", "azure_secret", b"azure_secret", "name", b"name", "resource_id", b"resource_id", "resource_type", b"resource_type", "type", b"type"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["azure", b"azure", "azure_secret", b"azure_secret", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "azure", b"azure", "azure_secret", b"azure_secret", "description", b"description", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "labels", b"labels", "name", b"name", "no_verify", b"no_verify", "resource_id", b"resource_id", "resource_type", b"resource_type", "type", b"type"]) -> None: ...
 
 Global___CreateConnectorRequest: typing_extensions.TypeAlias = CreateConnectorRequest
 
@@ -314,19 +401,53 @@ class ListConnectorsRequest(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class LabelsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    TYPE_FIELD_NUMBER: builtins.int
+    AUTH_METHOD_FIELD_NUMBER: builtins.int
+    RESOURCE_TYPE_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
     page_size: builtins.int
     """At most so many; 100 if left out, 1,000 at most."""
     page_token: builtins.str
     """`next_page_token` of the page before; empty for the first."""
+    type: Global___ConnectorType.ValueType
+    """Only those of this kind of cloud; all if left out, as with what follows."""
+    auth_method: Global___AuthMethod.ValueType
+    """Only those that log in so."""
+    resource_type: valetkey.v1.common_pb2.ResourceType.ValueType
+    """Only those that serve resources of this type."""
+    @property
+    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Only those that have all of these labels; an empty value stands for any."""
+
     def __init__(
         self,
         *,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
+        type: Global___ConnectorType.ValueType = ...,
+        auth_method: Global___AuthMethod.ValueType = ...,
+        resource_type: valetkey.v1.common_pb2.ResourceType.ValueType = ...,
+        labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "labels", b"labels", "page_size", b"page_size", "page_token", b"page_token", "resource_type", b"resource_type", "type", b"type"]) -> None: ...
 
 Global___ListConnectorsRequest: typing_extensions.TypeAlias = ListConnectorsRequest
 

@@ -1,0 +1,146 @@
+"""What an operator says of a connector, checked before anybody is asked: a definition in, a draft out."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from valetkey_broker.model import (
+    AzureConfig,
+    CloudProfile,
+    Connector,
+    ConnectorType,
+    CredentialValue,
+    InvalidFieldError,
+    ResourceId,
+    ResourceType,
+    Secret,
+    check_account,
+    check_name,
+    check_uuid,
+)
+from valetkey_broker.model.labels import check_description, check_future, check_labels, check_skew
+from valetkey_broker.model.names import check_resource_group
+from valetkey_broker.ports import AuthMethod, Clock
+
+
+@dataclass(frozen=True, slots=True)
+class NewConnector:
+    """What an operator asks to register, not yet validated. `secrets` are by field of the auth method.
+
+    `expires_skew_tolerance` is in seconds. With `no_verify` it is stored without asking the cloud.
+    """
+
+    name: str
+    type: ConnectorType
+    auth_method: str
+    resource_type: ResourceType
+    resource_id: str
+    azure: AzureConfig
+    secrets: Mapping[str, Secret]
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    expires_at: datetime | None = None
+    expires_skew_tolerance: int | None = None
+    no_verify: bool = False
+
+
+class Definitions:
+    """The rules of what may be said of a connector."""
+
+    def __init__(
+        self,
+        *,
+        auth_methods: Mapping[str, AuthMethod],
+        profiles: Mapping[str, CloudProfile],
+        default_cloud: str,
+        clock: Clock,
+    ) -> None:
+        self._auth_methods = auth_methods
+        self._profiles = profiles
+        self._default_cloud = default_cloud
+        self._clock = clock
+
+    def draft(self, new: NewConnector, created_by: str) -> tuple[Connector, CredentialValue]:
+        """Returns the connector that is asked for, not stored yet, and its credential. Raises InvalidFieldError."""
+        config, resource, value = self.way(new.auth_method, new.resource_id, new.azure, new.secrets)
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        connector = Connector(
+            name=check_name("name", new.name),
+            uid=str(uuid.uuid4()),
+            type=new.type,
+            auth_method=new.auth_method,
+            resource_type=new.resource_type,
+            resource=resource,
+            azure=config,
+            credential_version=0,
+            created_at=now,
+            created_by=created_by,
+            description=check_description(new.description),
+            labels=check_labels(new.labels),
+            expires_at=check_future(new.expires_at, now),
+            expires_skew_tolerance=check_skew(new.expires_skew_tolerance),
+        )
+        return connector, value
+
+    def way(
+        self, auth_method: str, resource_id: str, azure: AzureConfig, secrets: Mapping[str, Secret]
+    ) -> tuple[AzureConfig, ResourceId | None, CredentialValue]:
+        """Returns how and where a connector leads, in canonical form. Raises InvalidFieldError."""
+        cloud = azure.cloud or self._default_cloud
+        if cloud not in self._profiles:
+            raise InvalidFieldError("cloud", "is not a cloud profile of this broker", ", ".join(sorted(self._profiles)))
+        method = self._auth_methods.get(auth_method)
+        if method is None:
+            raise InvalidFieldError("auth_method", "is not known", ", ".join(sorted(self._auth_methods)))
+        taken = [field.name for field in method.fields if field.secret]
+        for name in secrets:
+            if name not in taken:
+                raise InvalidFieldError(name, f"is nothing that {method.name} takes", ", ".join(taken) or "no secret")
+        azure, value = method.parse(azure, secrets)
+        config = replace(
+            azure,
+            cloud=cloud,
+            storage_account=azure.storage_account and check_account("storage_account", azure.storage_account),
+            subscription_id=azure.subscription_id and check_uuid("subscription_id", azure.subscription_id),
+            resource_group=azure.resource_group and check_resource_group("resource_group", azure.resource_group),
+        )
+        config, resource = self._resource(resource_id, config)
+        return config, resource, value
+
+    def _resource(self, resource_id: str, config: AzureConfig) -> tuple[AzureConfig, ResourceId | None]:
+        """Returns the configuration with the account that a full URL names, and the one resource to serve."""
+        if not resource_id:
+            return config, None
+        resource = ResourceId.parse(resource_id)
+        if resource.prefix:
+            raise InvalidFieldError(
+                "resource_id",
+                "names a path inside the container",
+                "a container: a connector serves whole containers",
+            )
+        if resource.account is None:
+            return config, resource
+        if resource.endpoint != self._profiles[config.cloud].blob_url(resource.account):
+            raise InvalidFieldError(
+                "resource_id",
+                f"its host is not of the cloud {config.cloud}",
+                self._profiles[config.cloud].container_url("ACCOUNT", resource.container),
+            )
+        if config.storage_account not in ("", resource.account):
+            raise InvalidFieldError("resource_id", "names another account than storage_account", "one account")
+        return replace(config, storage_account=resource.account), resource
+
+
+def pinned_unseen(draft: Connector) -> Connector:
+    """Returns a draft whose container need not be looked for: its account is known. Raises InvalidFieldError."""
+    own, account = draft.resource, draft.azure.storage_account
+    if own is None:
+        return draft
+    if not account:
+        raise InvalidFieldError(
+            "resource_id",
+            "is a container whose storage account is not known, and nobody is to be asked",
+            "the container's full URL, or a storage_account beside it; or let it be verified",
+        )
+    return replace(draft, resource=ResourceId(own.container, account=account))

@@ -1,0 +1,116 @@
+"""The calls of ConnectorService: named ways into a cloud account."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+
+from valetkey import convert, values
+from valetkey.calls.base import PAGE_SIZE, Calls
+from valetkey.calls.connector_types import azure_secret
+from valetkey.v1 import connector_service_pb2 as connector_pb
+from valetkey.v1.connector_service_pb2_grpc import ConnectorServiceStub
+
+
+class ConnectorCalls(Calls):
+    """Registers, shows, verifies, changes and deletes connectors."""
+
+    @cached_property
+    def _connectors(self) -> ConnectorServiceStub:
+        return ConnectorServiceStub(self._channel)
+
+    def create_connector(
+        self,
+        name: str,
+        *,
+        azure: values.AzureConfig,
+        client_secret: str = "",
+        secrets: Mapping[str, str] | None = None,
+        type: str = "azure",  # noqa: A002 (the API's word)
+        auth_method: str = "service-principal",
+        resource_type: str = "blob-container",
+        resource_id: str | None = None,
+        description: str = "",
+        labels: Mapping[str, str] | None = None,
+        expire_time: datetime | None = None,
+        expires_skew_tolerance: timedelta | None = None,
+        verify: bool = True,
+    ) -> values.CreatedConnector:
+        """Verifies and stores a connector; stores nothing where verification fails.
+
+        What is secret of the auth method is in `secrets`, by the API's names of the fields; for a service principal
+        `client_secret` is short for it. `resource_id` is the one resource it shall serve; left out, it serves all it
+        reaches. `expire_time` is when the credential ends, which counts as ended `expires_skew_tolerance` earlier;
+        nothing is refused because of it. Without `verify` it is stored untried. Raises InvalidArgumentError for a
+        secret that the API does not know.
+        """
+        given = {"client_secret": client_secret} if client_secret else {}
+        request = connector_pb.CreateConnectorRequest(
+            name=name,
+            type=convert.to_number(convert.CONNECTOR_TYPE, type, "type"),
+            auth_method=convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method"),
+            resource_type=convert.to_number(convert.RESOURCE_TYPE, resource_type, "resource_type"),
+            resource_id=resource_id or "",
+            azure=connector_pb.AzureConfig(**asdict(azure)),
+            azure_secret=azure_secret({**given, **(secrets or {})}),
+            description=description,
+            labels=labels,
+            expire_time=convert.given_timestamp(expire_time, "expire_time"),
+            expires_skew_tolerance=convert.given_duration(expires_skew_tolerance, "expires_skew_tolerance"),
+            no_verify=not verify,
+        )
+        answer = self._call(self._connectors.CreateConnector, request)
+        reached = convert.resources(answer.resources, answer.account_errors, answer.left_out)
+        return values.CreatedConnector(convert.connector(answer.connector), reached, tuple(answer.warnings))
+
+    def get_connector(self, name: str) -> values.Connector:
+        """Returns one connector."""
+        answer = self._call(self._connectors.GetConnector, connector_pb.GetConnectorRequest(name=name), repeatable=True)
+        return convert.connector(answer.connector)
+
+    def list_connectors(
+        self,
+        *,
+        type: str | None = None,  # noqa: A002 (the API's word)
+        auth_method: str | None = None,
+        resource_type: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> list[values.Connector]:
+        """Returns all connectors, by name, or those only that are of a kind and have all of some labels.
+
+        A label with an empty value stands for any value.
+        """
+        request = connector_pb.ListConnectorsRequest(page_size=PAGE_SIZE, labels=labels)
+        if type:
+            request.type = convert.to_number(convert.CONNECTOR_TYPE, type, "type")
+        if auth_method:
+            request.auth_method = convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
+        if resource_type:
+            request.resource_type = convert.to_number(convert.RESOURCE_TYPE, resource_type, "resource_type")
+        found: list[values.Connector] = []
+        while True:
+            answer = self._call(self._connectors.ListConnectors, request, repeatable=True)
+            found += map(convert.connector, answer.connectors)
+            if not answer.next_page_token:
+                return found
+            request.page_token = answer.next_page_token
+
+    def delete_connector(self, name: str) -> None:
+        """Deletes a connector and every version of its credential."""
+        self._call(self._connectors.DeleteConnector, connector_pb.DeleteConnectorRequest(name=name))
+
+    def verify_connector(self, name: str) -> values.Resources:
+        """Logs in with a stored connector and returns what it reaches now, proved by a token of a fresh key."""
+        answer = self._call(
+            self._connectors.VerifyConnector, connector_pb.VerifyConnectorRequest(name=name), repeatable=True
+        )
+        return convert.resources(answer.resources, answer.account_errors, answer.left_out)
+
+    def drop_signing_keys(self, name: str) -> datetime:
+        """Has the broker fetch new signing keys, as after their revocation in Azure; tokens that are out stay.
+
+        Returns since when no earlier key signs anything.
+        """
+        answer = self._call(self._connectors.DropSigningKeys, connector_pb.DropSigningKeysRequest(name=name))
+        since: datetime = answer.not_before.ToDatetime(UTC)
+        return since

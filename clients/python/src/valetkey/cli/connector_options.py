@@ -1,0 +1,70 @@
+"""The options that say what is noted down of a connector; `register` and `update` share them."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+
+from valetkey.cli.durations import parse_duration
+from valetkey.cli.times import parse_moment
+from valetkey.errors import InvalidArgumentError
+
+_NOTED = "What is noted down of it"
+
+
+def _option(*names: str, help_text: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, help=help_text, show_default=False, rich_help_panel=_NOTED, metavar=metavar)
+
+
+Description = Annotated[str | None, _option(help_text="For people; at most 500 characters.")]
+Labels = Annotated[
+    list[str] | None,
+    _option("--label", "-l", help_text="Label, such as team=ml; may be repeated, up to 32.", metavar="KEY=VALUE"),
+]
+ExpiresAt = Annotated[
+    str | None,
+    _option(help_text="When the credential ends: 2027-06-01T00:00:00Z, or 365d. Nothing is refused because of it."),
+]
+ExpiresSkewTolerance = Annotated[
+    str | None, _option(help_text="How much earlier it counts as ended: 1d, or plain seconds.")
+]
+NoVerify = Annotated[
+    bool, typer.Option("--no-verify", help="Store it without asking the cloud; it shows as unverified.")
+]
+
+
+def parse_labels(given: Iterable[str]) -> dict[str, str]:
+    """Returns labels by name, with an empty value where none is given.
+
+    Raises InvalidArgumentError where one has no name, or comes twice.
+    """
+    found: dict[str, str] = {}
+    for text in given:
+        key, _, value = text.partition("=")
+        if not key:
+            raise InvalidArgumentError(f"--label: {text!r} is no label; expected one such as team=ml")
+        if key in found:
+            raise InvalidArgumentError(f"--label: {key!r} is given twice; expected one value for each")
+        found[key] = value
+    return found
+
+
+def notes_of(
+    *,
+    description: str | None,
+    label: Iterable[str] | None,
+    expires_at: str | None,
+    expires_skew_tolerance: str | None,
+) -> dict[str, Any]:
+    """Returns what the options say, by the client's names; what is not given is left out.
+
+    Raises InvalidArgumentError where one cannot be understood.
+    """
+    found: dict[str, Any] = {"description": description} if description is not None else {}
+    if label:
+        found["labels"] = parse_labels(label)
+    if expires_at is not None:
+        found["expire_time"] = parse_moment(expires_at, "--expires-at", ago=False)
+    if expires_skew_tolerance is not None:
+        found["expires_skew_tolerance"] = parse_duration(expires_skew_tolerance, "--expires-skew-tolerance")
+    return found

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from azure.core.pipeline.transport import AsyncHttpTransport
 
 from bench.load import BenchError
+from valetkey_broker.adapters.azure.error_advice import Identity
 from valetkey_broker.adapters.azure.errors import Asking, Step
 from valetkey_broker.adapters.azure.storage import BlobStorage
 from valetkey_broker.connectors.known_containers import KnownContainers
@@ -90,7 +91,9 @@ class Sweeper:
         pages: Any = _Pages()
         known = KnownContainers()
         while True:
-            storage = BlobStorage(self._profile, pages, None, "manyofthem", Asking(Step.CONTAINERS, "many", ""))
+            storage = BlobStorage(
+                self._profile, pages, None, "manyofthem", Asking(Step.CONTAINERS, "many", Identity("nobody"))
+            )
             await known.listed("manyofthem", await storage.containers(), time.time())
             if len(known.by_name) != CONTAINERS:
                 raise BenchError(f"a sweep found {len(known.by_name)} containers")

@@ -1,11 +1,17 @@
 """The contract of `ports.Cloud`, held by the fake and by the Azure adapter on real Azurite."""
 
 import asyncio
+import base64
 import hashlib
+import math
 import time
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 import pytest
+from azure.core.exceptions import HttpResponseError
+from azure.core.pipeline.transport import AioHttpTransport
+from azure.storage.blob.aio import ContainerClient
 
 from support.azure_stack import (
     CLIENT,
@@ -16,6 +22,8 @@ from support.azure_stack import (
     AzureStack,
     make_connector,
     make_credential,
+    make_key_connector,
+    make_key_credential,
 )
 from support.fake_cloud import FakeCloud
 from support.listing import all_containers, container_scope
@@ -34,6 +42,7 @@ from valetkey_broker.model import (
 from valetkey_broker.ports import Cloud
 
 READ_LIST = PermissionSet([Permission.LIST, Permission.READ])
+WRONG_KEY = Secret(base64.b64encode(b"of another account".ljust(64)).decode())
 LEASE = "0f9d7c52-6a3e-4a53-9d53-0f3a4f4f6c11"
 
 
@@ -159,6 +168,104 @@ class Contract:
         await cloud.close()
 
 
+@pytest.mark.parametrize("auth_method", ["account-key", "connection-string"])
+class KeyContract:
+    """What every cloud keeps where a connector has an account's own key; `key` is the right one."""
+
+    async def test_the_right_key_opens_its_account(
+        self, cloud: Cloud, profile: CloudProfile, key: Secret, auth_method: str
+    ) -> None:
+        """The account is the key's: nothing is looked for elsewhere, and its containers are listed with their URLs."""
+        connector, credential = make_key_connector(auth_method), make_key_credential(key, auth_method)
+        await cloud.log_in(connector, credential)
+        assert (await cloud.find_accounts(connector, credential)).accounts == [ML]
+        found = await all_containers(cloud, connector, credential)
+        assert [each.url for each in found] == [profile.container_url(ML, name) for name in CONTAINERS[ML]]
+        one = await cloud.check_container(connector, credential, ML, "demo-datasets")
+        assert one == found[0]
+
+    async def test_a_wrong_key_is_refused(self, cloud: Cloud, auth_method: str) -> None:
+        """A key that was regenerated, or is another account's, is told apart from a missing permission."""
+        connector, wrong = make_key_connector(auth_method), make_key_credential(WRONG_KEY, auth_method)
+        with pytest.raises(BrokerError) as caught:
+            await cloud.log_in(connector, wrong)
+        assert caught.value.reason is Reason.CLOUD_CREDENTIAL_REJECTED
+        assert "the account key was not accepted" in caught.value.message
+        # Azure says AuthenticationFailed; Azurite, which takes tokens of Entra as well, finds none in the header.
+        assert caught.value.metadata.pop("azure_code") in ("AuthenticationFailed", "InvalidAuthenticationInfo")
+        assert caught.value.metadata == {
+            "step": "use the account key",
+            "account": ML,
+            "connector": "azure-blob-demo",
+        }
+
+    async def test_an_accounts_key_has_no_end(self, cloud: Cloud, key: Secret, auth_method: str) -> None:
+        """It holds until somebody regenerates it, so it is neither renewed nor what shortens a token."""
+        connector, credential = make_key_connector(auth_method), make_key_credential(key, auth_method)
+        signing = await _key(cloud, connector, credential, int(time.time()))
+        assert (signing.account, signing.starts, signing.expires) == (ML, 0.0, math.inf)
+
+    async def test_a_token_of_the_key_is_accepted(
+        self, cloud: Cloud, profile: CloudProfile, key: Secret, auth_method: str
+    ) -> None:
+        """Storage takes what the key signs, which names no delegation key."""
+        connector, credential = make_key_connector(auth_method), make_key_credential(key, auth_method)
+        now = int(time.time())
+        signing = await _key(cloud, connector, credential, now)
+        container = Container(ML, "demo-datasets", profile.container_url(ML, "demo-datasets"))
+        assert await cloud.accepts(connector, container, signing)
+        query = parse_qs(cloud.sign(_request(profile, signing, now)).sas_token)
+        assert (query["sp"], query["spr"], query["sr"]) == (["rl"], ["https"], ["c"])
+        assert not {"skoid", "skt", "ske", "si"} & set(query)
+
+
+class TestFakeKeys(KeyContract):
+    """The fake keeps the contract of keys."""
+
+    @pytest.fixture
+    def key(self) -> Secret:
+        return Secret(base64.b64encode(b"the right one".ljust(64)).decode())
+
+    @pytest.fixture
+    def cloud(self, key: Secret) -> FakeCloud:
+        return FakeCloud(CONTAINERS, secrets=[key.reveal()])
+
+    @pytest.fixture
+    def profile(self, cloud: FakeCloud) -> CloudProfile:
+        return cloud.profile
+
+
+class TestAzureKeys(KeyContract):
+    """The adapter keeps the contract of keys on real Azurite, and what is signed moves a blob there."""
+
+    @pytest.fixture
+    def key(self, azure: AzureStack) -> Secret:
+        return azure.azurite.accounts[ML]
+
+    @pytest.fixture
+    def cloud(self, azure: AzureStack) -> Cloud:
+        return azure.cloud
+
+    @pytest.fixture
+    def profile(self, azure: AzureStack) -> CloudProfile:
+        return azure.profile
+
+    async def test_a_token_moves_a_blob(self, azure: AzureStack, key: Secret, auth_method: str) -> None:
+        """A consumer with a token of an account's key writes and reads in its container, and nowhere else."""
+        connector, credential = make_key_connector(auth_method), make_key_credential(key, auth_method)
+        now = int(time.time())
+        signing = await _key(azure.cloud, connector, credential, now)
+        permissions = PermissionSet([Permission.READ, Permission.CREATE, Permission.WRITE])
+        asked = replace(_request(azure.profile, signing, now), permissions=permissions)
+        token = azure.cloud.sign(asked).sas_token
+        async with _container(azure, "demo-datasets", token) as client:
+            blob = await client.upload_blob(f"by-{auth_method}", b"weights", overwrite=True)
+            assert await (await blob.download_blob()).readall() == b"weights"
+        async with _container(azure, "demo-zenmlartifactstore", token) as client:
+            with pytest.raises(HttpResponseError):
+                await client.upload_blob("elsewhere", b"weights", overwrite=True)
+
+
 class TestFake(Contract):
     """The fake keeps the contract, so tests on it say something."""
 
@@ -181,6 +288,11 @@ class TestAzure(Contract):
     @pytest.fixture
     def profile(self, azure: AzureStack) -> CloudProfile:
         return azure.profile
+
+
+def _container(azure: AzureStack, name: str, token: str) -> ContainerClient:
+    transport = AioHttpTransport(use_env_settings=False, connection_verify=azure.profile.ca_file)
+    return ContainerClient(azure.profile.blob_url(ML), name, credential=token, transport=transport, retry_total=0)
 
 
 async def _key(cloud: Cloud, connector: Connector, credential: Credential, now: int) -> SigningKey:

@@ -76,4 +76,4 @@ async def test_success_logs_no_secret(azure: AzureStack, caplog: pytest.LogCaptu
     key = await azure.cloud.signing_key(connector, credential, ML, starts=now, expires=now + 3600)
     text = caplog.text + repr(key) + repr(vars(azure.cloud)) + repr(credential)
     _assert_free(text)
-    assert key.material._sdk_arguments["user_delegation_key"].value not in text
+    assert key.material._sdk_arguments()["user_delegation_key"].value not in text

@@ -299,6 +299,8 @@ SECRET_FIELDS = {
     "valetkey.v1.AzureSecret.client_certificate",
     "valetkey.v1.AzureSecret.client_certificate_password",
     "valetkey.v1.AzureSecret.client_secret",
+    "valetkey.v1.AzureSecret.account_key",
+    "valetkey.v1.AzureSecret.connection_string",
     "valetkey.v1.CreateApiKeyRequest.key_sha256",
     "valetkey.v1.IssueTokenResponse.sas_token",
 }
@@ -309,7 +311,7 @@ def test_secret_fields_are_marked() -> None:
     files = [module.DESCRIPTOR for module in (keys, common_pb2, connectors, resource_service_pb2, token_service_pb2)]
     fields = [field for file in files for message in file.message_types_by_name.values() for field in message.fields]
     assert {field.full_name for field in fields if field.GetOptions().debug_redact} == SECRET_FIELDS
-    suspicious = ("secret", "password", "certificate", "sha256", "sas", "private")
+    suspicious = ("secret", "password", "certificate", "sha256", "sas", "private", "account_key", "connection_string")
     named = {field.full_name for field in fields if any(word in field.name for word in suspicious)}
     assert named == SECRET_FIELDS | {"valetkey.v1.CreateConnectorRequest.azure_secret"}
     answers = [message for file in files for message in file.message_types_by_name.values() if _is_answer(message.name)]

@@ -6,14 +6,16 @@ A test module takes the fixtures with `from support.azure_stack import azure, az
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
 
 from support.fault_proxy import FaultProxy
 from valetkey_broker.adapters.azure import AzureCloud
+from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
+from valetkey_broker.adapters.azure.connection_string import AccountAndKey
 from valetkey_broker.model import (
     AzureConfig,
     CloudProfile,
@@ -63,6 +65,17 @@ def make_connector(
 def make_credential(secret: Secret = PLANTED, version: int = 1) -> Credential:
     """Returns a credential, the right one unless told otherwise."""
     return Credential(version, ClientSecret(secret))
+
+
+def make_key_connector(auth_method: str = "account-key", account: str = ML) -> Connector:
+    """Returns a connector with the key of one account."""
+    azure = AzureConfig("", "", "dev", storage_account=account)
+    return replace(make_connector(), auth_method=auth_method, azure=azure)
+
+
+def make_key_credential(key: Secret, auth_method: str = "account-key", account: str = ML) -> Credential:
+    """Returns the credential of such a connector."""
+    return Credential(1, AccountKey(key) if auth_method == "account-key" else AccountAndKey(account, key))
 
 
 @dataclass(frozen=True)
@@ -119,6 +132,7 @@ async def azure(azurite: RunningAzurite, tmp_path_factory: pytest.TempPathFactor
             blob_endpoint=f"{proxy.url}/{{account}}",
             ca_file=str(azurite.server.ca_file),
             correlation_id=False,
+            emulator=True,
         )
         cloud = AzureCloud({"dev": profile}, connect_seconds=2.0, read_seconds=2.0)
         try:

@@ -5,6 +5,7 @@ The contract suite, tests/contract/test_cloud.py, holds it to the port.
 
 import asyncio
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,7 +14,9 @@ from itertools import count
 from typing import Literal
 from urllib.parse import urlencode
 
+from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
+from valetkey_broker.adapters.azure.connection_string import AccountAndKey
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import CloudProfile, Connector, Container, Credential, SasRequest, SignedToken, SigningKey
 from valetkey_broker.ports import AccountSearch
@@ -29,6 +32,7 @@ class Step(Enum):
     CONTAINERS = "list containers"
     CONTAINER = "look at the container"
     DELEGATION_KEY = "get a user delegation key"
+    ACCOUNT_KEY = "use the account key"
 
 
 FAKE_PROFILE = CloudProfile(
@@ -153,10 +157,11 @@ class FakeCloud:
         self._check(connector, credential)
         if account not in self.containers:
             raise self._no_account(connector, account, Step.DELEGATION_KEY)
+        of_account = not isinstance(credential.value, ClientSecret)
         key = SigningKey(
             account=account,
-            starts=float(int(starts)),
-            expires=float(int(expires)),
+            starts=0.0 if of_account else float(int(starts)),
+            expires=math.inf if of_account else float(int(expires)),
             material=f"{connector.uid}.{credential.version}.{next(self._serial)}",
         )
         self.keys.append(key)
@@ -229,7 +234,9 @@ class FakeCloud:
         return error.again_in(error.retry_after)
 
     def _check(self, connector: Connector, credential: Credential) -> None:
-        if self.secrets is not None and _secret(credential) not in self.secrets:
+        if self.secrets is None or _secret(credential) in self.secrets:
+            return
+        if isinstance(credential.value, ClientSecret):
             raise _error(
                 Reason.CLOUD_CREDENTIAL_REJECTED,
                 f"Entra refused the log-in of service principal {connector.azure.client_id}: "
@@ -238,6 +245,14 @@ class FakeCloud:
                 connector,
                 azure_code="AADSTS7000215",
             )
+        raise _error(
+            Reason.CLOUD_CREDENTIAL_REJECTED,
+            "AuthenticationFailed: the account key was not accepted.",
+            Step.ACCOUNT_KEY,
+            connector,
+            azure_code="AuthenticationFailed",
+            account=connector.azure.storage_account,
+        )
 
     def _no_account(self, connector: Connector, account: str, step: Step) -> BrokerError:
         return _error(
@@ -258,8 +273,11 @@ def _error(
 
 
 def _secret(credential: Credential) -> str:
-    assert isinstance(credential.value, ClientSecret)
-    return credential.value.client_secret.reveal()
+    value = credential.value
+    if isinstance(value, AccountKey | AccountAndKey):
+        return value.account_key.reveal()
+    assert isinstance(value, ClientSecret)
+    return value.client_secret.reveal()
 
 
 def _iso(seconds: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import (
     AzureConfig,
+    CloudProfile,
     Connector,
     Container,
     Credential,
@@ -156,10 +157,13 @@ class AuthMethod(Protocol):
         """Everything that is given for it, in the order in which people are asked."""
         ...
 
-    def parse(self, config: AzureConfig, secrets: Mapping[str, Secret]) -> tuple[AzureConfig, CredentialValue]:
+    def parse(
+        self, config: AzureConfig, secrets: Mapping[str, Secret], profile: CloudProfile
+    ) -> tuple[AzureConfig, CredentialValue]:
         """Returns what an operator gave, checked and in canonical form. `secrets` are by field name.
 
-        Asks nobody. Raises InvalidFieldError for what is missing, malformed, or not of this method.
+        `profile` is the cloud that the connector is for. What `encode` returns, parsed, is the same credential. Asks
+        nobody. Raises InvalidFieldError for what is missing, malformed, or not of this method or that cloud.
         """
         ...
 

@@ -214,6 +214,7 @@ class DevStack:
                     "ca_file": str(self.ca_file),
                     # Azurite refuses the signed field scid.
                     "correlation_id": False,
+                    "emulator": True,
                 }
             },
         }

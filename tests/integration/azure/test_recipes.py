@@ -1,23 +1,27 @@
 """The recipes of CONTRIBUTING.md hold: an auth method and a kind of scope are added by rows of tables."""
 
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, cast
 
+import aiohttp
 import pytest
-from azure.core.credentials import AzureNamedKeyCredential
+from azure.core.credentials import AccessToken
 from azure.core.exceptions import HttpResponseError
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.blob import generate_blob_sas
 from azure.storage.blob.aio import BlobClient, ContainerClient
 
-from support.azure_stack import ML, AzureStack
-from support.core import CLIENT, TENANT, Replica
+from support.azure_stack import CLIENT, ML, PLANTED, TENANT, AzureStack
+from support.core import Replica
 from valetkey_broker.adapters.azure import AUTH_METHODS, sas
 from valetkey_broker.adapters.azure.auth_method import Access, SigningStorage
-from valetkey_broker.adapters.azure.sas import SasSigner
+from valetkey_broker.adapters.azure.entra import STORAGE_SCOPE
+from valetkey_broker.adapters.azure.error_advice import Identity
+from valetkey_broker.adapters.azure.sas import account_key_signer
 from valetkey_broker.adapters.azure.transport import Network
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.definition import NewConnector
@@ -46,20 +50,22 @@ OWN = "demo-zenmlartifactstore"
 
 
 @dataclass(frozen=True, slots=True)
-class _Key(CredentialValue):
-    account: str
-    key: Secret = field(repr=False)
+class _Token(CredentialValue):
+    token: Secret = field(repr=False)
 
 
-class _KeyAccess:
-    """Signs with the account's own key, and asks nobody for one."""
+class _TokenAccess:
+    """Shows storage one token, which it never renews: nothing to keep a connector on."""
 
     arm_credential = None
 
     def __init__(self, connector: Connector, credential: Credential) -> None:
         self._made_for = (connector.auth_method, credential.value)
-        self._value = cast("_Key", credential.value)
-        self.storage_credential = AzureNamedKeyCredential(self._value.account, self._value.key.reveal())
+        self._token = cast("_Token", credential.value).token
+
+    @property
+    def storage_credential(self) -> "_TokenAccess":
+        return self
 
     def serves(self, connector: Connector, credential: Credential) -> bool:
         return self._made_for == (connector.auth_method, credential.value)
@@ -67,32 +73,52 @@ class _KeyAccess:
     async def prove(self) -> None: ...
 
     async def signing_key(self, storage: SigningStorage, starts: float, expires: float) -> SigningKey:
-        key = self._value.key.reveal()
-        return SigningKey(
-            self._value.account, starts, expires, SasSigner(self._value.account, key, {"account_key": key})
-        )
+        return await storage.delegation_key(starts, expires)
+
+    async def get_token(self, *_scopes: str, **_options: Any) -> AccessToken:
+        return AccessToken(self._token.reveal(), int(time.time()) + 3600)
 
 
-class _ByKey:
+class _ByToken:
     """What one module in auth_methods/ holds."""
 
-    name = "test-key"
+    name = "test-token"
+    title = "Token"
+    help = "A token that somebody else got."
     fields: Sequence[CredentialField] = (
-        CredentialField("account_key", secret=True, required=True, help="The key.", example="@key.txt"),
+        CredentialField("token", secret=True, required=True, help="The token.", example="@token.txt"),
     )
 
-    def parse(self, config: AzureConfig, secrets: Mapping[str, Secret]) -> tuple[AzureConfig, CredentialValue]:
-        return config, _Key(config.storage_account, secrets["account_key"])
+    def parse(
+        self, config: AzureConfig, secrets: Mapping[str, Secret], profile: CloudProfile
+    ) -> tuple[AzureConfig, CredentialValue]:
+        return config, _Token(secrets["token"])
 
     def encode(self, value: CredentialValue) -> Mapping[str, str]:
-        own = cast("_Key", value)
-        return {"account": own.account, "account_key": own.key.reveal()}
+        return {"token": cast("_Token", value).token.reveal()}
 
     def decode(self, document: Mapping[str, Any]) -> CredentialValue:
-        return _Key(str(document["account"]), Secret(str(document["account_key"])))
+        return _Token(Secret(str(document["token"])))
+
+    def identity(self, connector: Connector) -> Identity:
+        return Identity("whoever the token is of")
 
     def access(self, connector: Connector, credential: Credential, profile: CloudProfile, network: Network) -> Access:
-        return _KeyAccess(connector, credential)
+        return _TokenAccess(connector, credential)
+
+
+async def _entra_token(azure: AzureStack) -> Secret:
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": CLIENT,
+        "client_secret": PLANTED.reveal(),
+        "scope": STORAGE_SCOPE,
+    }
+    trust = ssl.create_default_context(cafile=azure.profile.ca_file)
+    async with aiohttp.ClientSession(trust_env=False) as session:
+        url = f"{azure.control_plane.url}/{TENANT}/oauth2/v2.0/token"
+        async with session.post(url, data=form, ssl=trust) as answer:
+            return Secret((await answer.json())["access_token"])
 
 
 def _request(azure: AzureStack, key: SigningKey, scope: Scope, now: int) -> SasRequest:
@@ -106,7 +132,8 @@ def _transport(azure: AzureStack) -> AioHttpTransport:
 
 async def test_an_auth_method_is_a_module_and_a_row(azure: AzureStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that only this test has is registered, stored, loaded by another replica, and signs what storage takes."""
-    monkeypatch.setitem(cast("dict[str, object]", AUTH_METHODS), _ByKey.name, _ByKey())
+    monkeypatch.setitem(cast("dict[str, object]", AUTH_METHODS), _ByToken.name, _ByToken())
+    token_of_entra = await _entra_token(azure)
     replica = Replica()
     registry = ConnectorRegistry(
         repository=replica.repository,
@@ -121,20 +148,20 @@ async def test_an_auth_method_is_a_module_and_a_row(azure: AzureStack, monkeypat
         timeout_seconds=20,
     )
     new = NewConnector(
-        name="by-key",
+        name="by-token",
         type=ConnectorType.AZURE,
-        auth_method=_ByKey.name,
+        auth_method=_ByToken.name,
         resource_type=ResourceType.BLOB_CONTAINER,
         resource_id="",
         azure=AzureConfig(TENANT, CLIENT, "", storage_account=ML),
-        secrets={"account_key": azure.azurite.accounts[ML]},
+        secrets={"token": token_of_entra},
     )
     _, reach = await registry.create(new, created_by="key:ops")
     assert [container.name for container in reach.containers] == ["demo-datasets", OWN]
 
     other = Replica(replica.store)
     await other.repository.load()
-    connector = other.memory.connectors["by-key"]
+    connector = other.memory.connectors["by-token"]
     credential = await other.repository.credential(connector)
     now = int(time.time())
     key = await azure.cloud.signing_key(connector, credential, ML, starts=now - 900, expires=now + 3600)
@@ -143,9 +170,9 @@ async def test_an_auth_method_is_a_module_and_a_row(azure: AzureStack, monkeypat
     async with ContainerClient(
         azure.profile.blob_url(ML), OWN, credential=token.sas_token, transport=_transport(azure), retry_total=0
     ) as client:
-        blob = await client.upload_blob("by-key", b"weights", overwrite=True)
+        blob = await client.upload_blob("by-token", b"weights", overwrite=True)
         assert await (await blob.download_blob()).readall() == b"weights"
-    assert azure.azurite.accounts[ML].reveal() not in repr((connector, credential, key, token))
+    assert token_of_entra.reveal() not in repr((connector, credential, key, token))
 
 
 def _blob_sas(scope: Scope, **arguments: Any) -> str:
@@ -156,8 +183,7 @@ async def test_a_kind_of_scope_is_signed_by_a_row(azure: AzureStack, monkeypatch
     """A kind that only this test can sign lets its bearer have that blob, and no other."""
     monkeypatch.setitem(cast("dict[ScopeKind, object]", sas._SDK), ScopeKind.BLOB, _blob_sas)
     now = int(time.time())
-    key = azure.azurite.accounts[ML].reveal()
-    signing = SigningKey(ML, now - 900, now + 3600, SasSigner(ML, key, {"account_key": key}))
+    signing = SigningKey(ML, now - 900, now + 3600, account_key_signer(ML, azure.azurite.accounts[ML]))
     url = azure.profile.container_url(ML, OWN)
     scope = Scope(ScopeKind.BLOB, ResourceType.BLOB_CONTAINER, ML, OWN, "models/one", f"{url}/models/one")
     token = azure.cloud.sign(_request(azure, signing, scope, now)).sas_token

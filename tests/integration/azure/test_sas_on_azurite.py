@@ -129,7 +129,7 @@ async def test_a_token_of_a_withdrawn_key_is_not_accepted(azure: AzureStack) -> 
     key = await azure.cloud.signing_key(make_connector(), make_credential(), ML, starts=now - 900, expires=now + 3600)
     container = Container(ML, OPEN, azure.profile.container_url(ML, OPEN))
     assert await azure.cloud.accepts(make_connector(), container, key)
-    unknown = copy(key.material._sdk_arguments["user_delegation_key"])
+    unknown = copy(key.material._sdk_arguments()["user_delegation_key"])
     unknown.value = base64.b64encode(b"of nobody's making, thirty-two b").decode()
     withdrawn = replace(key, material=user_delegation_signer(ML, unknown))
     assert not await azure.cloud.accepts(make_connector(), container, withdrawn)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from support.core import CLIENT, TENANT
 from support.entra_certificates import elliptic_key, make_certificate, rsa_key
+from support.fake_cloud import FAKE_PROFILE
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret, ServicePrincipal
 from valetkey_broker.adapters.azure.client_certificate import ClientCertificate, read_client_certificate
 from valetkey_broker.connectors.credential_warnings import credential_warnings
@@ -117,14 +118,14 @@ def test_garbage_is_refused(text: str) -> None:
 def test_one_of_the_two(secrets: dict[str, str], field: str) -> None:
     """A service principal proves itself by a secret or by a certificate: neither and both are refused."""
     with pytest.raises(InvalidFieldError) as caught:
-        ServicePrincipal().parse(CONFIG, {name: Secret(value) for name, value in secrets.items()})
+        ServicePrincipal().parse(CONFIG, {name: Secret(value) for name, value in secrets.items()}, FAKE_PROFILE)
     assert caught.value.field == field
 
 
 def test_vault_keeps_it_as_text() -> None:
     """What is stored is text, and comes back as the same credential; a document with a secret still does."""
     method = ServicePrincipal()
-    _, value = method.parse(CONFIG, {CERTIFICATE: Secret(GOOD.pfx("opener")), PASSWORD: Secret("opener")})
+    _, value = method.parse(CONFIG, {CERTIFICATE: Secret(GOOD.pfx("opener")), PASSWORD: Secret("opener")}, FAKE_PROFILE)
     document = method.encode(value)
     assert all(isinstance(text, str) for text in document.values())
     assert "opener" not in repr(document)

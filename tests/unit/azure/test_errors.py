@@ -13,14 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.fake_cloud import FAKE_PROFILE
+from valetkey_broker.adapters.azure.error_advice import Identity
 from valetkey_broker.adapters.azure.error_classification import outcome
 from valetkey_broker.adapters.azure.errors import Asking, Step, ask, broker_error
 from valetkey_broker.adapters.azure.transport import Network
 from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.errors import BrokerError, Reason
 
-KEY = Asking(Step.DELEGATION_KEY, "demo", "a-client", "demoaccount")
-LOG_IN = Asking(Step.LOG_IN, "demo", "a-client")
+WHO = Identity("service principal a-client")
+KEY = Asking(Step.DELEGATION_KEY, "demo", WHO, "demoaccount")
+LOG_IN = Asking(Step.LOG_IN, "demo", WHO)
 
 
 class Answer:

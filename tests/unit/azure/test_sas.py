@@ -2,6 +2,7 @@
 
 import base64
 import gc
+import math
 import weakref
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from valetkey_broker.model import (
     SasRequest,
     Scope,
     ScopeKind,
+    Secret,
     SigningKey,
 )
 
@@ -171,6 +173,7 @@ _TEXTS = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=3, max_size=24
     lease_id=st.uuids(),
     correlated=st.booleans(),
     secret=st.binary(min_size=16, max_size=64),
+    by_account_key=st.booleans(),
 )
 def test_tokens_are_those_of_the_azure_sdk(
     account: str,
@@ -182,10 +185,14 @@ def test_tokens_are_those_of_the_azure_sdk(
     lease_id: UUID,
     correlated: bool,
     secret: bytes,
+    by_account_key: bool,
 ) -> None:
     """Filling in a layout gives, byte for byte, what azure-storage-blob gives for the same fields."""
     key = _key()
     key.value = base64.b64encode(secret).decode()
+    signing = _signing_key(key, account)
+    if by_account_key:
+        signing = SigningKey(account, 0.0, math.inf, sas.account_key_signer(account, Secret(key.value)))
     request = SasRequest(
         profile=replace(PROFILE, correlation_id=correlated),
         scope=_scope(account, container),
@@ -194,20 +201,29 @@ def test_tokens_are_those_of_the_azure_sdk(
         expires=min(starts + life, NOW + 7200),
         source_ip=source_ip,
         lease_id=str(lease_id),
-        key=_signing_key(key, account),
+        key=signing,
     )
     expected = generate_container_sas(
         account,
         container,
-        user_delegation_key=key,
+        **({"account_key": key.value} if by_account_key else {"user_delegation_key": key}),
         permission=request.permissions.sp,
         start=datetime.fromtimestamp(request.starts, UTC),
         expiry=datetime.fromtimestamp(request.expires, UTC),
         ip=source_ip or None,
         protocol="https",
-        correlation_id=str(lease_id) if correlated else None,
+        correlation_id=str(lease_id) if correlated and not by_account_key else None,
     )
     assert sign(request) == sign(request) == expected
+
+
+def test_a_service_sas_has_these_fields_and_no_others() -> None:
+    """A token of an account's key names no delegation key, no policy and no lease id, which they cannot hold."""
+    key = SigningKey("demoaccount", 0.0, math.inf, sas.account_key_signer("demoaccount", Secret(_key().value or "")))
+    query = dict(parse_qsl(sign(replace(REQUEST, key=key))))
+    assert set(query) == {"st", "se", "sp", "spr", "sv", "sr", "sig"}
+    assert (query["spr"], query["sr"]) == ("https", "c")
+    assert _key().value not in repr((key, vars(key.material)))
 
 
 def test_one_caller_with_many_addresses_does_not_keep_others_from_the_short_way() -> None:

@@ -97,7 +97,6 @@ class Definitions:
         for name in secrets:
             if name not in taken:
                 raise InvalidFieldError(name, f"is nothing that {method.name} takes", ", ".join(taken) or "no secret")
-        azure, value = method.parse(azure, secrets)
         config = replace(
             azure,
             cloud=cloud,
@@ -105,7 +104,9 @@ class Definitions:
             subscription_id=azure.subscription_id and check_uuid("subscription_id", azure.subscription_id),
             resource_group=azure.resource_group and check_resource_group("resource_group", azure.resource_group),
         )
+        # First: an account that the full URL of a resource names need not be given once more.
         config, resource = self._resource(resource_id, config)
+        config, value = method.parse(config, secrets, self._profiles[cloud])
         return config, resource, value
 
     def _resource(self, resource_id: str, config: AzureConfig) -> tuple[AzureConfig, ResourceId | None]:

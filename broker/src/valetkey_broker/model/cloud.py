@@ -10,7 +10,7 @@ class CloudProfile:
     `blob_endpoint` is a template with `{account}`; account names are checked before they are put in. `arm_endpoint`
     may be empty: then storage accounts cannot be discovered and every connector has to name its own.
     `correlation_id` says whether the storage service takes `scid` in a SAS. `proxy` is the URL of a forward proxy on
-    the way there, or empty.
+    the way there, or empty. `emulator` says that it is Azurite, which alone `UseDevelopmentStorage=true` can mean.
     """
 
     name: str
@@ -20,6 +20,7 @@ class CloudProfile:
     ca_file: str | None = None
     correlation_id: bool = True
     proxy: str = ""
+    emulator: bool = False
 
     def blob_url(self, account: str) -> str:
         """Returns the blob endpoint of `account`, without a trailing slash."""

@@ -25,7 +25,8 @@ class TtlLimit(Enum):
 class SigningKey:
     """What signs the tokens of one account, whatever kind of key it is. Times are Unix seconds.
 
-    No token that it signs begins before `starts` or ends after `expires`. `material` is the cloud adapter's own.
+    No token that it signs begins before `starts` or ends after `expires`, which is infinite for a key that holds until
+    somebody replaces it. `material` is the cloud adapter's own.
     """
 
     account: str

@@ -18,6 +18,8 @@ class CloudSettings(Section):
     correlation_id: bool = True
     # Proxies of the environment are not used: what leaves, and how, is in the settings.
     proxy: str = ""
+    # Where UseDevelopmentStorage=true may be registered, with its key that everybody knows: nowhere else.
+    emulator: bool = False
 
     @field_validator("authority", "blob_endpoint")
     @classmethod

@@ -91,6 +91,7 @@ class Settings(BaseSettings):
                 ca_file=str(cloud.ca_file) if cloud.ca_file else None,
                 correlation_id=cloud.correlation_id,
                 proxy=cloud.proxy,
+                emulator=cloud.emulator,
             )
             for name, cloud in {**built_in, **self.clouds}.items()
         }

@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol
 
+from valetkey_broker.adapters.azure.error_advice import Identity
 from valetkey_broker.adapters.azure.transport import Network
 from valetkey_broker.model import CloudProfile, Connector, Credential, SigningKey
 from valetkey_broker.ports import AuthMethod
@@ -43,6 +44,10 @@ class Access(Protocol):
 
 class AzureAuthMethod(AuthMethod, Protocol):
     """An auth method that knows how to get into Azure."""
+
+    def identity(self, connector: Connector) -> Identity:
+        """Returns who a connector is to Azure, for its errors."""
+        ...
 
     def access(self, connector: Connector, credential: Credential, profile: CloudProfile, network: Network) -> Access:
         """Returns the way in for a credential that `decode` or `parse` made."""

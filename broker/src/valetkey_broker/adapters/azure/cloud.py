@@ -72,7 +72,7 @@ class AzureCloud:
         if connector.azure.storage_account:
             return AccountSearch([connector.azure.storage_account])
         profile = self._profile(connector)
-        asking = Asking(Step.ACCOUNTS, connector.name, connector.azure.client_id)
+        asking = self._asking(Step.ACCOUNTS, connector)
         arm = self._access(connector, credential).arm_credential if profile.arm_endpoint else None
         if arm is None:
             why = "has no arm_endpoint" if not profile.arm_endpoint else "cannot be asked with this auth method"
@@ -102,12 +102,12 @@ class AzureCloud:
             scope=Scope.of_container(container),
             permissions=_PROBE,
             starts=max(now - _PROBE_SECONDS, math.ceil(key.starts)),
-            expires=min(now + _PROBE_SECONDS, int(key.expires)),
+            expires=int(min(now + _PROBE_SECONDS, key.expires)),
             source_ip="",
             lease_id=str(uuid.uuid4()),
             key=key,
         )
-        asking = Asking(Step.PROBE, connector.name, connector.azure.client_id, container.account, container.name)
+        asking = self._asking(Step.PROBE, connector, container.account, container.name)
         profile = self._profile(connector)
         credential = AzureSasCredential(self.sign(probe).sas_token)
         storage = BlobStorage(profile, self._network(profile), credential, container.account, asking)
@@ -133,9 +133,13 @@ class AzureCloud:
         self, connector: Connector, credential: Credential, account: str, step: Step, container: str = ""
     ) -> BlobStorage:
         profile = self._profile(connector)
-        asking = Asking(step, connector.name, connector.azure.client_id, account, container)
+        asking = self._asking(step, connector, account, container)
         access = self._access(connector, credential)
         return BlobStorage(profile, self._network(profile), access.storage_credential, account, asking)
+
+    def _asking(self, step: Step, connector: Connector, account: str = "", container: str = "") -> Asking:
+        identity = AUTH_METHODS[connector.auth_method].identity(connector)
+        return Asking(step, connector.name, identity, account, container, self._profile(connector).emulator)
 
     def _access(self, connector: Connector, credential: Credential) -> Access:
         kept = self._accesses.get(connector.uid, {}).get(credential.version)

@@ -8,6 +8,7 @@ from azure.core.credentials import AccessToken
 from azure.core.credentials_async import AsyncTokenCredential
 
 from valetkey_broker.adapters.azure.auth_method import SigningStorage
+from valetkey_broker.adapters.azure.error_advice import Identity
 from valetkey_broker.adapters.azure.errors import Asking, Step, ask
 from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS, Network
 from valetkey_broker.errors import BrokerError, Reason
@@ -46,11 +47,16 @@ class EntraAccess:
     """
 
     def __init__(
-        self, connector: Connector, credential: Credential, profile: CloudProfile, client: AsyncTokenCredential
+        self,
+        connector: Connector,
+        credential: Credential,
+        profile: CloudProfile,
+        client: AsyncTokenCredential,
+        identity: Identity,
     ) -> None:
         """`client` asks Entra, or whoever else gives out its tokens; see `entra_options`."""
         self._made_for = (connector.auth_method, connector.azure, credential.value)
-        self._asking = Asking(Step.LOG_IN, connector.name, connector.azure.client_id)
+        self._asking = Asking(Step.LOG_IN, connector.name, identity)
         self._scopes = {STORAGE_SCOPE, arm_scope(profile)}
         # One at a time: many calls at once with no token yet ask Entra once.
         self._lock = asyncio.Lock()

@@ -4,6 +4,17 @@ Sources: https://learn.microsoft.com/entra/identity-platform/reference-error-cod
 https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes
 """
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a connector is to Azure: `name` as errors say it. With `shared_key` it has an account's key, and no roles."""
+
+    name: str
+    shared_key: bool = False
+
+
 _LOG_IN = {
     "AADSTS7000215": (
         "invalid client secret. Check that you pasted the secret's value, not its id; one that was just made may need "
@@ -37,23 +48,42 @@ _ROLES = {
         "that tokens are for)"
     ),
 }
+SHARED_KEY_OFF = "KeyBasedAuthenticationNotPermitted"
+"""What storage says of keys, and of tokens signed with them, where the account does not allow shared key access."""
 _NETWORK = frozenset({"AuthorizationFailure", "IpAuthorizationFailure", "PublicAccessNotPermitted"})
 
 
-def log_in_refused(client_id: str, code: str) -> str:
+def log_in_refused(identity: Identity, code: str) -> str:
     """Returns the message for a log-in that Entra refused with `code` ("" where it gave none)."""
     known = _LOG_IN.get(code)
     said = f"{code} {known}" if known else f"{code or 'no code given'}. Look it up in Entra's error codes."
-    return f"Entra refused the log-in of service principal {client_id}: {said}"
+    return f"Entra refused the log-in of {identity.name}: {said}"
 
 
-def not_allowed(step: str, code: str, client_id: str) -> str:
-    """Returns what to do where a logged-in service principal was refused, as the end of a sentence."""
+def not_accepted(identity: Identity) -> str:
+    """Returns what to do where storage does not accept what proves `identity`, as the end of a sentence."""
+    if identity.shared_key:
+        return (
+            "the account key was not accepted. Check that it is the value of key1 or key2 (not of kerb1 or kerb2) of "
+            "this account, that it was not regenerated since, and the broker's clock."
+        )
+    return (
+        f"the token of {identity.name} was not accepted. Check that the account belongs to the connector's tenant and "
+        "cloud."
+    )
+
+
+def not_allowed(step: str, code: str, identity: Identity) -> str:
+    """Returns what to do where `identity` was refused though it is who it says, as the end of a sentence."""
     if step != "ACCOUNTS" and code in _NETWORK:
         return "the account's network rules refuse the broker. Let them admit the broker's addresses."
     if code == "AccountIsDisabled":
         return "the account is disabled."
-    return (
-        f"assign the role {_ROLES[step]} to service principal {client_id}. "
-        "A new assignment may take some minutes to work."
-    )
+    if code == SHARED_KEY_OFF:
+        return (
+            "the account does not allow shared key access, which this connector needs. Allow it (az storage account "
+            "update --allow-shared-key-access true), or register a service principal, which needs no account key."
+        )
+    if identity.shared_key:
+        return "an account key may do everything, so what refuses it is a setting of the account. Look the code up."
+    return f"assign the role {_ROLES[step]} to {identity.name}. A new assignment may take some minutes to work."

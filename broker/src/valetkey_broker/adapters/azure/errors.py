@@ -15,7 +15,7 @@ from typing import TypeVar
 import aiohttp
 from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError, ServiceRequestTimeoutError
 
-from valetkey_broker.adapters.azure.error_advice import log_in_refused, not_allowed
+from valetkey_broker.adapters.azure.error_advice import Identity, log_in_refused, not_accepted, not_allowed
 from valetkey_broker.adapters.azure.error_classification import outcome
 from valetkey_broker.errors import BrokerError, Reason, cloud_error
 
@@ -43,6 +43,7 @@ class Step(Enum):
     CONTAINER = "look at the container"
     DELEGATION_KEY = "get a user delegation key"
     PROBE = "use a token"
+    ACCOUNT_KEY = "use the account key"
 
 
 class AzureCallError(Exception):
@@ -51,13 +52,17 @@ class AzureCallError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """Who asks what of whom; `connector` is its name, `client_id` its service principal."""
+    """Who asks what of whom: `connector` is its name, `identity` who that is to Azure.
+
+    `emulator` says that the answers are Azurite's.
+    """
 
     step: Step
     connector: str
-    client_id: str
+    identity: Identity
     account: str = ""
     container: str = ""
+    emulator: bool = False
 
     def failed(
         self, reason: Reason, text: str, *, code: str = "", retry_after: float | None = None, public: str | None = None
@@ -138,6 +143,8 @@ def _in_the_settings(error: BaseException) -> str:
 
 def _answered(error: HttpResponseError, status: int, asking: Asking) -> BrokerError:
     code = _aadsts(error) if asking.step is Step.LOG_IN else _service_code(error)
+    if asking.emulator and asking.identity.shared_key and code == "AuthorizationFailure":
+        code = "AuthenticationFailed"  # Azurite's word for a signature that does not fit.
     retry_after = _retry_after(error)
     reason = outcome(status, code, asks_to_wait=retry_after is not None)
     if reason is Reason.CLOUD_THROTTLED or code in _THROTTLED:
@@ -157,7 +164,7 @@ def _log_in_refused(error: HttpResponseError, status: int, asking: Asking, code:
     if not code and not any(word in str(error.message) for word in _OAUTH_REFUSALS):
         text = f"Cannot {asking}: HTTP {status}, but no answer that Entra would give. Try again later."
         return asking.failed(Reason.CLOUD_UNAVAILABLE, text)
-    text = log_in_refused(asking.client_id, code)
+    text = log_in_refused(asking.identity, code)
     return asking.failed(Reason.CLOUD_CREDENTIAL_REJECTED, text, code=code)
 
 
@@ -165,12 +172,9 @@ def _call_refused(reason: Reason, status: int, asking: Asking, code: str) -> Bro
     if reason is Reason.RESOURCE_NOT_FOUND:
         hint = "check the names, and that they still exist."
     elif reason is Reason.CLOUD_CREDENTIAL_REJECTED:
-        hint = (
-            f"the token of service principal {asking.client_id} was not accepted. Check that the account belongs "
-            "to the connector's tenant and cloud."
-        )
+        hint = not_accepted(asking.identity)
     elif reason is Reason.CLOUD_PERMISSION_MISSING:
-        hint = not_allowed(asking.step.name, code, asking.client_id)
+        hint = not_allowed(asking.step.name, code, asking.identity)
     else:
         hint = (
             "Azure does not do that here, and another try will not change it. Look the code up in Azure's error codes."

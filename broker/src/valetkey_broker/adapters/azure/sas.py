@@ -18,7 +18,7 @@ from typing import Any
 
 from azure.storage.blob import UserDelegationKey, generate_container_sas
 
-from valetkey_broker.model import InvalidFieldError, SasRequest, Scope, ScopeKind, SignedToken, check_account
+from valetkey_broker.model import InvalidFieldError, SasRequest, Scope, ScopeKind, Secret, SignedToken, check_account
 
 # The SDK signs control characters verbatim, and a newline in one field shifts all later ones of the string to sign.
 # So each string is matched whole here once more, whatever was checked before.
@@ -44,12 +44,18 @@ class _Layout:
 class SasSigner:
     """Signs tokens of one account with one key: the `material` of every `SigningKey` of Azure."""
 
-    def __init__(self, account: str, key: str, sdk_arguments: Mapping[str, Any]) -> None:
-        """`key` is in base64; `sdk_arguments` are those by which the SDK's `generate_…_sas` takes that same key."""
+    def __init__(
+        self, account: str, key: Secret, sdk_arguments: Callable[[], Mapping[str, Any]], *, correlates: bool
+    ) -> None:
+        """`key` is in base64; `sdk_arguments` gives that same key as the SDK's `generate_…_sas` take it.
+
+        `correlates` says whether tokens of that kind of key can hold the lease id.
+        """
         self._account = check_account("account", account)
         # Computed once: what both hashes make of the key is the same for every token.
-        self._signer = hmac.new(base64.b64decode(key), digestmod=hashlib.sha256)
-        self._sdk_arguments = dict(sdk_arguments)
+        self._signer = hmac.new(base64.b64decode(key.reveal()), digestmod=hashlib.sha256)
+        self._sdk_arguments = sdk_arguments
+        self._correlates = correlates
         self._layouts: dict[_Shape, _Layout] = {}
 
     def sign(self, request: SasRequest) -> SignedToken:
@@ -67,7 +73,7 @@ class SasSigner:
         )
 
     def _layout(self, request: SasRequest) -> _Layout:
-        scope, correlated = request.scope, request.profile.correlation_id
+        scope, correlated = request.scope, request.profile.correlation_id and self._correlates
         # All that shapes a token besides its account, which is the signer's. Python's own way to an enum's value costs.
         kind: str = scope.kind._value_
         shape = (kind, scope.container, scope.path, request.permissions.sp, request.source_ip, correlated)
@@ -92,7 +98,7 @@ class SasSigner:
             protocol="https",
             correlation_id=_ID if correlated else None,
             sts_hook=signed.append,
-            **self._sdk_arguments,
+            **self._sdk_arguments(),
         )
         query, separator, signature = token.rpartition("sig=")
         once = 1 if correlated else 0
@@ -113,7 +119,12 @@ class SasSigner:
 
 def user_delegation_signer(account: str, key: UserDelegationKey) -> SasSigner:
     """Returns what signs with a user delegation key."""
-    return SasSigner(account, key.value or "", {"user_delegation_key": key})
+    return SasSigner(account, Secret(key.value or ""), lambda: {"user_delegation_key": key}, correlates=True)
+
+
+def account_key_signer(account: str, key: Secret) -> SasSigner:
+    """Returns what signs with one of the account's own keys (base64): service SAS, which know no lease id."""
+    return SasSigner(account, key, lambda: {"account_key": key.reveal()}, correlates=False)
 
 
 def sign(request: SasRequest) -> SignedToken:

@@ -1,4 +1,4 @@
-"""Blob Storage with an Entra token: listing containers, getting user delegation keys."""
+"""Blob Storage, by whatever opens it: listing containers, getting user delegation keys."""
 
 import re
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from typing import Any
 from azure.storage.blob import UserDelegationKey
 from azure.storage.blob.aio import BlobServiceClient
 
+from valetkey_broker.adapters.azure.error_advice import SHARED_KEY_OFF
 from valetkey_broker.adapters.azure.errors import Asking, ask
 from valetkey_broker.adapters.azure.listing import ListingTransport
 from valetkey_broker.adapters.azure.sas import user_delegation_signer
@@ -69,6 +70,10 @@ class BlobStorage:
         await ask(self._asking, properties)
         return self._container(name)
 
+    async def check_credential(self) -> None:
+        """Asks what kind of account this is, which whoever has its key may. Raises BrokerError."""
+        await ask(self._asking, self._client.get_account_information)
+
     async def takes_token(self, name: str) -> bool:
         """Tells whether storage accepts the SAS that is the credential, by listing one blob. Raises BrokerError.
 
@@ -84,6 +89,8 @@ class BlobStorage:
         except BrokerError as error:
             if error.reason is Reason.CLOUD_CREDENTIAL_REJECTED or error.metadata.get("azure_code") in _UNKNOWN_KEY:
                 return False
+            if error.metadata.get("azure_code") == SHARED_KEY_OFF:
+                raise
             if error.reason not in (Reason.CLOUD_PERMISSION_MISSING, Reason.RESOURCE_NOT_FOUND):
                 raise
         return True

@@ -53,6 +53,10 @@ class _AuthMethodEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     """Not set; always refused."""
     AUTH_METHOD_SERVICE_PRINCIPAL: _AuthMethod.ValueType  # 1
     """Entra service principal with a client secret or a client certificate."""
+    AUTH_METHOD_ACCOUNT_KEY: _AuthMethod.ValueType  # 2
+    """Key of a storage account, key1 or key2; `azure.storage_account` names the account."""
+    AUTH_METHOD_CONNECTION_STRING: _AuthMethod.ValueType  # 3
+    """Connection string of a storage account, as Azure shows it: its account and its key are taken from it."""
 
 class AuthMethod(_AuthMethod, metaclass=_AuthMethodEnumTypeWrapper):
     """How a connector logs in."""
@@ -61,6 +65,10 @@ AUTH_METHOD_UNSPECIFIED: AuthMethod.ValueType  # 0
 """Not set; always refused."""
 AUTH_METHOD_SERVICE_PRINCIPAL: AuthMethod.ValueType  # 1
 """Entra service principal with a client secret or a client certificate."""
+AUTH_METHOD_ACCOUNT_KEY: AuthMethod.ValueType  # 2
+"""Key of a storage account, key1 or key2; `azure.storage_account` names the account."""
+AUTH_METHOD_CONNECTION_STRING: AuthMethod.ValueType  # 3
+"""Connection string of a storage account, as Azure shows it: its account and its key are taken from it."""
 Global___AuthMethod: typing_extensions.TypeAlias = AuthMethod
 
 @typing.final
@@ -112,20 +120,28 @@ class AzureSecret(google.protobuf.message.Message):
     CLIENT_SECRET_FIELD_NUMBER: builtins.int
     CLIENT_CERTIFICATE_FIELD_NUMBER: builtins.int
     CLIENT_CERTIFICATE_PASSWORD_FIELD_NUMBER: builtins.int
+    ACCOUNT_KEY_FIELD_NUMBER: builtins.int
+    CONNECTION_STRING_FIELD_NUMBER: builtins.int
     client_secret: builtins.str
     """Client secret of the service principal; or else a certificate."""
     client_certificate: builtins.str
     """Client certificate of the service principal with its RSA key: PEM, or a PFX file in base64."""
     client_certificate_password: builtins.str
     """Password of the certificate's key; left out where it has none."""
+    account_key: builtins.str
+    """Key of the storage account, base64 of 64 bytes."""
+    connection_string: builtins.str
+    """Connection string with the storage account's key."""
     def __init__(
         self,
         *,
         client_secret: builtins.str = ...,
         client_certificate: builtins.str = ...,
         client_certificate_password: builtins.str = ...,
+        account_key: builtins.str = ...,
+        connection_string: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["client_certificate", b"client_certificate", "client_certificate_password", b"client_certificate_password", "client_secret", b"client_secret"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account_key", b"account_key", "client_certificate", b"client_certificate", "client_certificate_password", b"client_certificate_password", "client_secret", b"client_secret", "connection_string", b"connection_string"]) -> None: ...
 
 Global___AzureSecret: typing_extensions.TypeAlias = AzureSecret
 

@@ -11,6 +11,7 @@ from azure.identity.aio import CertificateCredential, ClientSecretCredential
 from valetkey_broker.adapters.azure.auth_method import Access
 from valetkey_broker.adapters.azure.client_certificate import ClientCertificate, read_client_certificate
 from valetkey_broker.adapters.azure.entra import EntraAccess, entra_options
+from valetkey_broker.adapters.azure.error_advice import Identity
 from valetkey_broker.adapters.azure.transport import Network
 from valetkey_broker.model import (
     AzureConfig,
@@ -83,8 +84,11 @@ class ServicePrincipal:
         ),
     )
 
-    def parse(self, config: AzureConfig, secrets: Mapping[str, Secret]) -> tuple[AzureConfig, CredentialValue]:
+    def parse(
+        self, config: AzureConfig, secrets: Mapping[str, Secret], profile: CloudProfile
+    ) -> tuple[AzureConfig, CredentialValue]:
         """Returns what an operator gave, checked; see ports.AuthMethod."""
+        _ = profile
         checked = replace(
             config,
             tenant_id=check_uuid("tenant_id", config.tenant_id),
@@ -116,6 +120,10 @@ class ServicePrincipal:
             return ClientCertificate(Secret(str(document["client_certificate"])), ends)
         return ClientSecret(Secret(str(document["client_secret"])))
 
+    def identity(self, connector: Connector) -> Identity:
+        """Returns the service principal."""
+        return Identity(f"service principal {connector.azure.client_id}")
+
     def access(self, connector: Connector, credential: Credential, profile: CloudProfile, network: Network) -> Access:
         """Returns the way into Azure; nothing is asked yet."""
         value, azure = _own(credential.value), connector.azure
@@ -126,7 +134,7 @@ class ServicePrincipal:
             client = CertificateCredential(azure.tenant_id, azure.client_id, certificate_data=pem, **options)
         else:
             client = ClientSecretCredential(azure.tenant_id, azure.client_id, value.client_secret.reveal(), **options)
-        return EntraAccess(connector, credential, profile, client)
+        return EntraAccess(connector, credential, profile, client, self.identity(connector))
 
 
 def _checked_secret(given: Secret) -> Secret:

@@ -6,11 +6,13 @@ The whole matrix, every write of every change, is in tests/unit/state/test_crash
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import hvac
+import hvac.exceptions
 import pytest
 import pytest_asyncio
 
-from support.crash_process import BY_NAME, Child, Watcher, check
-from support.crashes import CHANGES, CONNECTOR, GRANT, KEY, knows
+from support.crash_process import Child, Watcher, check
+from support.crashes import BY_NAME, CHANGES, CONNECTOR, GRANT, KEY, SECRET, knows
 from support.ledgers import new_name, open_ledger
 from support.postgres import Postgres, running_postgres
 from support.relay import Relay
@@ -28,6 +30,7 @@ _CUTS = [
     ("create-grant", f"/grants/{GRANT.name}", "NOT_MADE", "MADE"),
     ("update-grant", f"/grants/{GRANT.name}", "NOT_MADE", "MADE"),
     ("delete-grant", f"/grants/{GRANT.name}", "MADE", "MADE"),
+    ("rename-secret", f"/secrets/{SECRET}", "MADE", "MADE"),
 ]
 
 
@@ -42,6 +45,17 @@ async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tup
             yield bao, certificate, key, postgres
     finally:
         await bao.stop()
+
+
+def _forget_everything(admin: hvac.Client) -> None:
+    kv = admin.secrets.kv.v2
+    try:
+        uids = kv.list_secrets("shared-credentials", mount_point=MOUNT)["data"]["keys"]
+    except hvac.exceptions.InvalidPath:
+        uids = []
+    others = ("generation", f"credentials/{CONNECTOR.name}", "connectors/sharing")
+    for entry in (*others, *(each.path for each in CHANGES), *(f"shared-credentials/{uid}" for uid in uids)):
+        kv.delete_metadata_and_all_versions(entry, mount_point=MOUNT)
 
 
 @pytest.mark.parametrize("ledger", ["sqlite", "postgres"])
@@ -59,8 +73,7 @@ async def test_a_killed_process_leaves_nothing_half_done(
         await postgres.run(f"CREATE DATABASE {database}")
         url = postgres.url(database)
     admin = bao.admin()
-    for entry in ("generation", *(each.path for each in CHANGES), f"credentials/{CONNECTOR.name}"):
-        admin.secrets.kv.v2.delete_metadata_and_all_versions(entry, mount_point=MOUNT)
+    _forget_everything(admin)
     admin.adapter.close()
     async with open_ledger(url) as shared, Relay(bao.address, bao.ca_file, certificate, key) as relay:
         watchers = [Watcher(bao.settings(), shared) for _ in range(2)]

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from support.fake_store import FakeStateStore
@@ -19,6 +20,7 @@ from valetkey_broker.model import (
     Evidence,
     Grant,
     GrantedConnector,
+    NamedSecret,
     Pattern,
     Permission,
     PermissionSet,
@@ -87,6 +89,30 @@ def make_connector(
         created_at=datetime.fromtimestamp(NOW, UTC),
         created_by="key:ops",
     )
+
+
+def make_secret(name: str = "az_secret", *, uid: str | None = None, version: int = 0, account: str = "") -> NamedSecret:
+    """Returns a named secret: a service principal's."""
+    made = datetime.fromtimestamp(NOW, UTC)
+    return NamedSecret(
+        name=name,
+        uid=uid or str(uuid.uuid4()),
+        type=ConnectorType.AZURE,
+        auth_method="service-principal",
+        azure=AzureConfig(tenant_id=TENANT, client_id=CLIENT, cloud="dev", storage_account=account),
+        secret_fields=("client_secret",),
+        credential_version=version,
+        created_at=made,
+        created_by="key:ops",
+        updated_at=made,
+        updated_by="key:ops",
+    )
+
+
+def make_sharing_connector(secret: NamedSecret, name: str = "azure-blob-demo", *, uid: str | None = None) -> Connector:
+    """Returns a connector that uses a named secret."""
+    own = replace(make_connector(name, uid=uid, version=0), azure=AzureConfig("", "", ""), auth_method="")
+    return secret.used_by(own)
 
 
 async def credential_of(connector: Connector) -> Credential:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from support.core import Replica
-from support.crashes import CHANGES, Change, check_whole, knows
+from support.crashes import BY_NAME, Change, check_whole, knows
 from valetkey_broker.adapters.vault import VaultStateStore
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.ledger import SqlLedger
@@ -25,7 +25,6 @@ from valetkey_broker.settings import LedgerSettings, VaultSettings
 from valetkey_broker.state.generation import read_generation
 
 TESTS = Path(__file__).parents[1]
-BY_NAME = {change.name: change for change in CHANGES}
 _POLL_SECONDS = 0.2
 _PATIENCE_SECONDS = 60.0
 

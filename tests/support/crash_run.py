@@ -17,8 +17,8 @@ from pathlib import Path
 
 import structlog
 
-from support.crash_process import BY_NAME, Child, Watcher, check
-from support.crashes import knows
+from support.crash_process import Child, Watcher, check
+from support.crashes import BY_NAME, knows
 from support.ledgers import open_ledger
 from support.relay import Relay
 from valetkey_devstack.ca import make_ca
@@ -34,6 +34,11 @@ _NEEDS = {
     "create-grant": ("delete-grant",),
     "update-grant": ("delete-grant", "create-grant"),
     "delete-grant": ("create-grant",),
+    "create-secret": ("unregister", "delete-secret"),
+    "update-secret": ("create-secret",),
+    "rename-secret": ("create-secret",),
+    "delete-secret": ("unregister", "create-secret"),
+    "register-with-secret": ("unregister", "create-secret"),
 }
 
 

@@ -6,11 +6,19 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from support.core import PLANTED, Replica, make_api_key, make_connector, make_grant
+from support.core import (
+    PLANTED,
+    Replica,
+    make_api_key,
+    make_connector,
+    make_grant,
+    make_secret,
+    make_sharing_connector,
+)
 from support.fake_store import FakeStateStore
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
-from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.model import Secret
+from valetkey_broker.errors import BrokerError, Reason, secret_not_found
+from valetkey_broker.model import NamedSecret, Secret
 from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.generation import read_generation
 
@@ -125,6 +133,48 @@ async def _withdraw(replica: Replica) -> object:
     return await replica.repository.delete_grant(GRANT.name, "key:admin")
 
 
+async def _seal(replica: Replica) -> object:
+    return await replica.repository.create_secret(make_secret(SECRET), ClientSecret(Secret(PLANTED)))
+
+
+async def _known(replica: Replica) -> NamedSecret:
+    """Gives the secret as the command line sees it before it changes it."""
+    await replica.repository.refresh()
+    if SECRET not in replica.memory.secrets:
+        raise secret_not_found(SECRET)
+    return replica.memory.secrets[SECRET]
+
+
+async def _reseal(replica: Replica) -> object:
+    there = await _known(replica)
+    value = ClientSecret(Secret(f"{PLANTED}-{there.credential_version}"))
+    return await replica.repository.update_secret(there, there, value, verified=None)
+
+
+async def _shared(replica: Replica) -> None:
+    """One that was changed several times, and that a connector uses."""
+    await _seal(replica)
+    for _ in range(2):
+        await _reseal(replica)
+    connector = make_sharing_connector(await _known(replica), "sharing")
+    await replica.repository.create_sharing_connector(connector)
+
+
+async def _rename(replica: Replica) -> object:
+    return await replica.repository.rename_secret(await _known(replica), RENAMED, "key:ops")
+
+
+async def _discard(replica: Replica) -> object:
+    return await replica.repository.delete_secret(SECRET, "key:ops")
+
+
+async def _share(replica: Replica) -> object:
+    draft = make_sharing_connector(await _known(replica), CONNECTOR.name, uid=CONNECTOR.uid)
+    return await replica.repository.create_sharing_connector(draft)
+
+
+SECRET, RENAMED = "az_secret", "az_renamed"
+_S, _R = f"secrets/{SECRET}", f"secrets/{RENAMED}"
 _C, _K, _G = f"connectors/{CONNECTOR.name}", f"api-keys/{KEY.name}", f"grants/{GRANT.name}"
 CHANGES = (
     Change("register", _C, _nothing, _register, frozenset({Reason.CONNECTOR_EXISTS})),
@@ -135,7 +185,14 @@ CHANGES = (
     Change("create-grant", _G, _nothing, _grant, frozenset()),
     Change("update-grant", _G, _grant, _widen, frozenset()),
     Change("delete-grant", _G, _grant, _withdraw, frozenset({Reason.GRANT_NOT_FOUND}), removes=True),
+    Change("create-secret", _S, _nothing, _seal, frozenset({Reason.SECRET_EXISTS})),
+    Change("update-secret", _S, _shared, _reseal, frozenset({Reason.CONFLICT})),
+    Change("rename-secret", _R, _shared, _rename, frozenset({Reason.SECRET_NOT_FOUND, Reason.SECRET_EXISTS})),
+    Change("delete-secret", _S, _seal, _discard, frozenset({Reason.SECRET_NOT_FOUND}), removes=True),
+    Change("register-with-secret", _C, _seal, _share, frozenset({Reason.CONNECTOR_EXISTS})),
 )
+
+BY_NAME = {change.name: change for change in CHANGES}
 
 
 async def die_during(change: Change, shared: FakeStateStore, lives: int, *, effect: bool) -> bool:
@@ -173,8 +230,28 @@ async def check_whole(store: StateStore, name: str = CONNECTOR.name) -> None:
     generation, _ = await read_generation(store)
     assert not generation.intents, "a change is unfinished"
     connector = await store.read(f"connectors/{name}")
-    live = connector is not None and not connector.data.get("deleted")
+    live = connector is not None and not connector.data.get("deleted") and not connector.data.get("secret")
     newest = await store.newest(f"credentials/{name}")
     readable = [version for version in range(1, newest + 1) if await store.read(f"credentials/{name}", version)]
     assert connector is not None or not readable
+    await _check_shared(store)
     assert readable == ([connector.data["credential_version"]] if live and connector else []), "an orphan secret"
+
+
+async def _check_shared(store: StateStore) -> None:
+    """Holds named secrets against what must be true: each has its value, nothing else has, and users have theirs."""
+    secrets = await _live(store, "secrets")
+    by_uid = {data["uid"]: (data["credential_version"], data.get("previous_credential_version", 0)) for data in secrets}
+    assert len(by_uid) == len(secrets), "two names of one secret"
+    for uid in {*await store.names("shared-credentials"), *by_uid}:
+        path = f"shared-credentials/{uid}"
+        readable = {v for v in range(1, await store.newest(path) + 1) if await store.read(path, v)}
+        version, previous = by_uid.get(uid, (0, 0))
+        assert readable == {version, previous} - {0}, "a secret without its value, or a value that is nobody's"
+    for data in await _live(store, "connectors"):
+        assert data.get("secret", "") in {"", *by_uid}, "a connector whose secret is gone"
+
+
+async def _live(store: StateStore, folder: str) -> list[Mapping[str, Any]]:
+    documents = [await store.read(f"{folder}/{name}") for name in await store.names(folder)]
+    return [document.data for document in documents if document and not document.data.get("deleted")]

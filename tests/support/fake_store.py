@@ -10,7 +10,7 @@ from typing import Any
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.ports import CasMismatchError, Document
 
-_PATH = re.compile(r"[a-z0-9-]+(?:/[a-z0-9-]+)*")
+_PATH = re.compile(r"[a-z0-9_-]+(?:/[a-z0-9_-]+)*")
 
 
 class FakeStateStore:
@@ -80,7 +80,9 @@ class FakeStateStore:
         """Counts the call, lets other tasks run as a real store would, and fails where told to."""
         self.calls[method] += 1
         if path is not None and not _PATH.fullmatch(path):
-            raise ValueError("not a path of the store: expected lower-case letters, digits, hyphens and inner slashes")
+            raise ValueError(
+                "not a path of the store: expected lower-case letters, digits, hyphens, underscores and inner slashes"
+            )
         await asyncio.sleep(0)
         if self.fail_with is not None and (not self.fail_only or method in self.fail_only):
             raise self.fail_with

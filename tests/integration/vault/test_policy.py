@@ -46,6 +46,9 @@ async def bao(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OpenBao
             ("valetkey", "connectors/one"),
             ("valetkey", "credentials/one"),
             ("valetkey", "api-keys/one"),
+            ("valetkey", "secrets/one"),
+            ("valetkey", "secrets-of-others/one"),
+            ("valetkey", "shared-credentials/one"),
             ("valetkey", "grants/one"),
             ("valetkey", "grants-of-others/one"),
             ("valetkey", "generation"),
@@ -65,7 +68,7 @@ def broker(bao: OpenBao) -> Iterator[hvac.Client]:
     client.adapter.close()
 
 
-@pytest.mark.parametrize("folder", ["connectors", "credentials", "api-keys"])
+@pytest.mark.parametrize("folder", ["connectors", "credentials", "shared-credentials", "api-keys"])
 def test_documents_of_the_broker(broker: hvac.Client, folder: str) -> None:
     """The broker can do with its own documents all that the state store does."""
     kv, path = broker.secrets.kv.v2, f"{folder}/mine"
@@ -78,15 +81,16 @@ def test_documents_of_the_broker(broker: hvac.Client, folder: str) -> None:
     kv.destroy_secret_versions(path, [1, 2], mount_point="valetkey")
 
 
-def test_grants_of_the_broker(broker: hvac.Client) -> None:
-    """The broker reads, lists and writes grants; deleted ones are marked, so it needs to destroy none."""
-    kv = broker.secrets.kv.v2
-    kv.create_or_update_secret("grants/mine", {"a": 1}, cas=0, mount_point="valetkey")
-    kv.create_or_update_secret("grants/mine", {"a": 2}, cas=1, mount_point="valetkey")
-    answer = kv.read_secret_version("grants/mine", mount_point="valetkey", raise_on_deleted_version=True)
+@pytest.mark.parametrize(("folder", "name"), [("grants", "mine"), ("secrets", "az_secret")])
+def test_what_the_broker_only_marks(broker: hvac.Client, folder: str, name: str) -> None:
+    """The broker reads, lists and writes grants and named secrets; deleted ones are marked: it need destroy none."""
+    kv, path = broker.secrets.kv.v2, f"{folder}/{name}"
+    kv.create_or_update_secret(path, {"a": 1}, cas=0, mount_point="valetkey")
+    kv.create_or_update_secret(path, {"a": 2}, cas=1, mount_point="valetkey")
+    answer = kv.read_secret_version(path, mount_point="valetkey", raise_on_deleted_version=True)
     assert answer["data"]["data"] == {"a": 2}
-    assert kv.read_secret_metadata("grants/mine", mount_point="valetkey")["data"]["current_version"] == 2
-    assert "mine" in kv.list_secrets("grants", mount_point="valetkey")["data"]["keys"]
+    assert kv.read_secret_metadata(path, mount_point="valetkey")["data"]["current_version"] == 2
+    assert name in kv.list_secrets(folder, mount_point="valetkey")["data"]["keys"]
 
 
 def test_what_the_broker_looks_at_when_it_starts(broker: hvac.Client) -> None:
@@ -118,6 +122,7 @@ REFUSED = [
     ("POST", "valetkey/data/new", {"options": {"cas": 0}, "data": {"a": 2}}),
     ("GET", "valetkey/data/connectors-of-others/one", None),
     ("GET", "valetkey/data/grants-of-others/one", None),
+    ("GET", "valetkey/data/secrets-of-others/one", None),
     ("GET", "valetkey/data/generation/below", None),
     ("GET", "valetkey/data/connectors/%2e%2e/other", None),
     ("LIST", "valetkey/metadata", None),
@@ -131,6 +136,8 @@ REFUSED = [
     ("DELETE", "valetkey/data/grants/one", None),
     ("DELETE", "valetkey/metadata/grants/one", None),
     ("POST", "valetkey/destroy/grants/one", {"versions": [1]}),
+    ("POST", "valetkey/destroy/secrets/one", {"versions": [1]}),
+    ("DELETE", "valetkey/metadata/shared-credentials/one", None),
     ("POST", "valetkey/destroy/generation", {"versions": [1]}),
     ("POST", "valetkey/destroy/other", {"versions": [1]}),
     ("POST", "valetkey/config", {"cas_required": False}),

@@ -1,10 +1,11 @@
 """What `check-state` finds: everything that a dead broker, of this version or an earlier one, may have left."""
 
 from support.core import PLANTED, Replica, make_connector
-from support.crashes import CHANGES, CONNECTOR, check_whole, die_during
+from support.crashes import BY_NAME, CHANGES, CONNECTOR, SECRET, check_whole, die_during
 from support.fake_store import FakeStateStore
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.state.inspection import Finding, Inspection
+from valetkey_broker.state.inspection import Inspection
+from valetkey_broker.state.secret_inspection import Finding
 
 _PATH = f"credentials/{CONNECTOR.name}"
 _REGISTER, _UNREGISTER = CHANGES[0], CHANGES[2]
@@ -91,3 +92,47 @@ async def test_a_repair_never_deletes_a_connector() -> None:
     document = await replica.store.read(_PATH, connector.credential_version)
     assert document is not None
     assert make_connector().name == connector.name
+
+
+async def test_named_secrets_that_are_used_and_deleted_are_no_finding() -> None:
+    """The value before the one in use is kept on purpose."""
+    replica = Replica()
+    await BY_NAME["update-secret"].prepare(replica)
+    await BY_NAME["rename-secret"].make(replica)
+    await BY_NAME["create-secret"].make(replica)
+    await BY_NAME["delete-secret"].make(replica)
+    assert await _found(replica) == []
+
+
+async def test_a_value_without_its_secret_is_found_and_destroyed() -> None:
+    """What is left where somebody removed the secret's document by hand; a value that is being stored is let be."""
+    replica = Replica()
+    store, create = replica.store, BY_NAME["create-secret"]
+    await create.make(replica)
+    (uid,) = await store.names("shared-credentials")
+    del store._versions[f"secrets/{SECRET}"]
+    (found,) = await _found(replica, repair=True)
+    assert (found.path, found.what) == (
+        f"shared-credentials/{uid}",
+        "holds 1 value(s) of a named secret that is not there",
+    )
+    assert await store.read(f"shared-credentials/{uid}") is None
+    await die_during(create, store, 1, effect=True)
+    unfinished = [finding.path for finding in await _found(Replica(store, abandoned_seconds=60.0))]
+    assert unfinished == [f"secrets/{SECRET}"]
+
+
+async def test_a_secret_without_its_value_and_a_connector_without_its_secret_are_found() -> None:
+    """Only people can mend them: they are named with what to do."""
+    replica = Replica()
+    store = replica.store
+    await BY_NAME["register-with-secret"].prepare(replica)
+    await BY_NAME["register-with-secret"].make(replica)
+    (uid,) = await store.names("shared-credentials")
+    await store.destroy(f"shared-credentials/{uid}", [1])
+    (found,) = await _found(replica)
+    assert (found.path, found.repair) == (f"secrets/{SECRET}", None)
+    assert f"valetkey secret update {SECRET}" in found.remedy
+    del store._versions[f"secrets/{SECRET}"]
+    (found,) = await _found(replica)
+    assert (found.path, found.what) == (f"connectors/{CONNECTOR.name}", "the named secret that it uses is gone")

@@ -69,7 +69,7 @@ async def test_a_journal_that_does_not_reach_back_means_a_full_reading() -> None
         await GenerationWriter(store).announce("connectors/noise")
     store.calls.clear()
     await reader.repository.refresh()
-    assert store.calls["names"] == 3
+    assert store.calls["names"] == 4
     assert reader.memory.keys_by_name == {}
     assert reader.memory.keys_by_digest == {}
 
@@ -84,7 +84,7 @@ async def test_a_counter_that_goes_backwards_means_a_full_reading() -> None:
     await _overwrite(store, PATH, {"counter": 1, "journal": [[1, "connectors/connector-2"]]})
     store.calls.clear()
     await replica.repository.refresh()
-    assert store.calls["names"] == 3
+    assert store.calls["names"] == 4
     assert sorted(replica.memory.connectors) == ["connector-1", "connector-2"]
 
 

@@ -35,6 +35,9 @@ class Reason(Enum):
     LEDGER_UNAVAILABLE = auto()
     ISSUER_UNAVAILABLE = auto()
     CLOUD_REQUEST_REFUSED = auto()
+    SECRET_NOT_FOUND = auto()
+    SECRET_EXISTS = auto()
+    SECRET_IN_USE = auto()
 
 
 # What callers are told who do not run the broker: its store, its settings and its credentials are none of their

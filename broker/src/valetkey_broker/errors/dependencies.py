@@ -106,12 +106,17 @@ def vault_away_too_long(limit: float) -> BrokerError:
     return vault_unavailable(message, "stale", retry_after=10.0)
 
 
-def credential_missing(connector: str, version: int) -> BrokerError:
-    """Vault does not hold the credential that the connector names."""
+def credential_missing(connector: str, version: int, secret: str = "") -> BrokerError:
+    """Vault does not hold the credential that the connector names, or the named secret that it uses."""
+    what = f"the secret {secret}, which connector {connector} uses" if secret else f"the credential of {connector}"
+    remedy = (
+        f"give it its value again: valetkey secret update {secret}"
+        if secret
+        else "delete the connector and register it again"
+    )
     return BrokerError(
         Reason.VAULT_UNAVAILABLE,
-        f"Vault holds no version {version} of the credential of connector {connector}; delete the connector and "
-        "register it again",
+        f"Vault holds no version {version} of {what}; {remedy}",
         {"connector": connector, "cause": "not found"},
         public_message="the connector's credential is gone from the broker's store; tell those who run the broker",
     )

@@ -1,6 +1,11 @@
 """Errors about what admins and operators keep in the broker: connectors, API keys and grants."""
 
+from collections.abc import Sequence
+
 from valetkey_broker.errors.base import BrokerError, Reason
+
+# So many connectors are named; more would bury what the message says.
+_MOST_NAMED = 10
 
 
 def connector_not_found(name: str) -> BrokerError:
@@ -15,6 +20,50 @@ def connector_exists(name: str) -> BrokerError:
         f"service-connector verify {name}. To delete it would end its grants: they are not for a later one of its name"
     )
     return BrokerError(Reason.CONNECTOR_EXISTS, message, {"connector": name})
+
+
+def secret_not_found(name: str) -> BrokerError:
+    """There is no named secret of that name."""
+    message = f"no secret is named {name}; valetkey secret list shows those there are"
+    return BrokerError(Reason.SECRET_NOT_FOUND, message, {"secret": name})
+
+
+def secret_exists(name: str) -> BrokerError:
+    """The name of a new secret is taken."""
+    message = f"a secret named {name} exists already; choose another name, or change it: valetkey secret update {name}"
+    return BrokerError(Reason.SECRET_EXISTS, message, {"secret": name})
+
+
+def secret_in_use(name: str, connectors: Sequence[str]) -> BrokerError:
+    """A secret that connectors use cannot be deleted."""
+    message = (
+        f"the secret {name} is used by {_named(connectors)}; delete what uses it first, or give it another value: "
+        f"valetkey secret update {name}"
+    )
+    return BrokerError(Reason.SECRET_IN_USE, message, {"secret": name, "connectors": _named(connectors)})
+
+
+def secret_changed(name: str) -> BrokerError:
+    """A secret got another value between the look at it and its use."""
+    message = f"the secret {name} was changed just now; look at it and try again"
+    return _conflict(f"secrets/{name}", message, retry_after=1.0)
+
+
+def secret_users_changed(name: str, connectors: Sequence[str]) -> BrokerError:
+    """Connectors began to use a secret while its new value was tried with the others."""
+    message = f"{_named(connectors)} began to use the secret {name} just now; try again"
+    return _conflict(f"secrets/{name}", message, retry_after=1.0)
+
+
+def secret_not_verified(name: str, failed: Sequence[tuple[str, BrokerError]]) -> BrokerError:
+    """The new value of a secret does not work for connectors that use it; the first error stands for all."""
+    connector, error = failed[0]
+    others = f"; nor does it for {_named([each for each, _ in failed[1:]])}" if failed[1:] else ""
+    message = (
+        f"nothing was changed: with its new value the secret {name} does not work for connector {connector}: "
+        f"{error.message}{others}"
+    )
+    return error.reworded(message)
 
 
 def api_key_not_found(name: str) -> BrokerError:
@@ -75,6 +124,11 @@ def too_many_changes(path: str) -> BrokerError:
 def being_changed(path: str) -> BrokerError:
     """Somebody else's change of the object at `path`, its place in Vault, does not come to an end."""
     return _conflict(path, f"{path} is being changed by somebody else; try again", retry_after=1.0)
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
 
 
 def _conflict(path: str, message: str, *, retry_after: float | None = None) -> BrokerError:

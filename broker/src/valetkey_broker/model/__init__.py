@@ -22,7 +22,8 @@ from valetkey_broker.model.event import (
 )
 from valetkey_broker.model.grant import CONSUMER_PERMISSIONS, ConsumerRole, Grant, GrantedConnector
 from valetkey_broker.model.lease import Lease, SasRequest, SignedToken, SigningKey, TtlLimit, parse_source_ip
-from valetkey_broker.model.names import check_account, check_name, check_uuid
+from valetkey_broker.model.named_secret import NamedSecret
+from valetkey_broker.model.names import check_account, check_name, check_secret_name, check_uuid
 from valetkey_broker.model.pattern import ContainerPattern, Pattern
 from valetkey_broker.model.permission import Permission, PermissionSet
 from valetkey_broker.model.principal import Evidence, Principal, Role, Standing
@@ -57,6 +58,7 @@ __all__ = [
     "InvalidFieldError",
     "Lease",
     "LeaseFilter",
+    "NamedSecret",
     "Pattern",
     "Permission",
     "PermissionSet",
@@ -80,6 +82,7 @@ __all__ = [
     "check_name",
     "check_prefix",
     "check_principal",
+    "check_secret_name",
     "check_uuid",
     "cut",
     "details_of",

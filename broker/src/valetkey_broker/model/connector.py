@@ -40,6 +40,10 @@ class Connector:
     the credential ends, as the operator said, and `expires_skew_tolerance` how many seconds earlier it counts as ended.
     `unverified` connectors were stored without asking the cloud. `version` is that of the document in Vault, for
     check-and-set.
+
+    One that uses a named secret has that secret's uid in `secret_uid`, and takes auth method, configuration and
+    credential version from it: `NamedSecret.used_by` gives it as it works, with the secret's name in `secret` and
+    what it says itself in `own_azure`. A connector with a credential of its own has none of the three.
     """
 
     name: str
@@ -60,8 +64,16 @@ class Connector:
     expires_skew_tolerance: int | None = None
     unverified: bool = False
     version: int = 0
+    secret_uid: str = ""
+    secret: str = ""
+    own_azure: AzureConfig | None = None
 
     @property
     def way_in(self) -> Hashable:
         """What decides which resources it gets at, and as whom: what is remembered of one way in is not of another."""
         return (self.uid, self.credential_version, self.auth_method, self.azure)
+
+    @property
+    def credential_uid(self) -> str:
+        """Whose credential it uses: the uid of its secret, or its own."""
+        return self.secret_uid or self.uid

@@ -5,6 +5,7 @@ import re
 from valetkey_broker.model.errors import InvalidFieldError, shown
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_SECRET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
 # https://learn.microsoft.com/azure/storage/common/storage-account-overview#storage-account-name
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -17,6 +18,17 @@ def check_name(field: str, value: str) -> str:
     if not _NAME.fullmatch(value):
         raise InvalidFieldError(
             field, f"{shown(value)} is not a name", "1 to 63 lower-case letters, digits and inner hyphens"
+        )
+    return value
+
+
+def check_secret_name(field: str, value: str) -> str:
+    """Returns `value` if it can name a secret: as other names, with inner underscores besides, as in `az_secret`."""
+    if not _SECRET_NAME.fullmatch(value):
+        raise InvalidFieldError(
+            field,
+            f"{shown(value)} is not the name of a secret",
+            "1 to 63 lower-case letters, digits, inner hyphens and underscores",
         )
     return value
 

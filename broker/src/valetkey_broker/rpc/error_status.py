@@ -54,6 +54,9 @@ _CODES: Mapping[Reason, grpc.StatusCode] = {
     Reason.RATE_LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.LEDGER_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     Reason.ISSUER_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    Reason.SECRET_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.SECRET_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
+    Reason.SECRET_IN_USE: grpc.StatusCode.FAILED_PRECONDITION,
 }
 
 

@@ -1,5 +1,6 @@
 """The kinds of change, and how any replica brings one to its end, whatever was done of it already."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,10 +35,12 @@ class _Bury(Kind):
 
 
 class _Register(Kind):
-    """A connector comes: first the secret, as version `credential`, by whoever has it; then the connector."""
+    """A connector, or a named secret, comes: first the credential, as version `credential`, by whoever has it; then the
+    document.
+    """
 
     async def document(self, store: StateStore, intent: Intent) -> Mapping[str, Any] | None:
-        path, version = credential_path(intent.path), int(intent.details["credential"])
+        path, version = _credential_path(intent), int(intent.details["credential"])
         if await _own_secret(store, intent):
             return dict(intent.details["document"])
         try:  # So that the secret does not come after all, from a process that was only slow.
@@ -49,7 +52,7 @@ class _Register(Kind):
         return None
 
     async def lost(self, store: StateStore, intent: Intent) -> None:
-        path, version = credential_path(intent.path), int(intent.details["credential"])
+        path, version = _credential_path(intent), int(intent.details["credential"])
         secret = await store.read(path, version)
         if secret is not None and intent.wrote(secret.data):
             await store.destroy(path, [version])
@@ -64,9 +67,68 @@ class _Unregister(_Bury):
             await store.destroy(credential_path(intent.path), range(1, newest + 1))
 
 
+class _Share(Kind):
+    """A connector comes that uses the named secret in `also`: only while that is there, in version `shared`."""
+
+    async def document(self, store: StateStore, intent: Intent) -> Mapping[str, Any] | None:
+        document = dict(intent.details["document"])
+        wanted = (document["secret"], intent.details["shared"])
+        secret = await store.read(intent.also[0])
+        there = secret is not None and (secret.data.get("uid"), secret.data.get("credential_version")) == wanted
+        return document if there else None
+
+
+class _Replace(_Register):
+    """A named secret gets another value. Of those before, the last one stays, for whoever has not heard of it yet."""
+
+    async def made(self, store: StateStore, intent: Intent) -> None:
+        in_use, before = (
+            int(intent.details["credential"]),
+            int(intent.details["document"]["previous_credential_version"]),
+        )
+        if older := [version for version in range(1, in_use) if version != before]:
+            await store.destroy(_credential_path(intent), older)
+
+
+class _Rename(Kind):
+    """A named secret goes from the path in `also`, where it has version `old`, to that of the intent."""
+
+    async def document(self, store: StateStore, intent: Intent) -> Mapping[str, Any] | None:
+        as_it_was = await store.newest(intent.also[0]) == int(intent.details["old"])
+        return dict(intent.details["document"]) if as_it_was else None
+
+    async def made(self, store: StateStore, intent: Intent) -> None:
+        tombstone = intent.stamped(intent.details["tombstone"])
+        with contextlib.suppress(CasMismatchError):  # Then it was done before.
+            await store.write(intent.also[0], tombstone, expected=int(intent.details["old"]))
+
+
+class _Withdraw(Kind):
+    """A named secret goes, and with it every version of its value up to `credential`.
+
+    Whether somebody uses it, only its own process looks: cut off before the tombstone is written, it is undone.
+    """
+
+    async def made(self, store: StateStore, intent: Intent) -> None:
+        await store.destroy(_credential_path(intent), range(1, int(intent.details["credential"]) + 1))
+
+
 PUT, BURY, REGISTER, UNREGISTER = "put", "bury", "register", "unregister"
+SHARE = "register-with-secret"
+CREATE_SECRET, UPDATE_SECRET = "create-secret", "update-secret"
+RENAME_SECRET, DELETE_SECRET = "rename-secret", "delete-secret"
 _FENCE = "not "
-KINDS: Mapping[str, Kind] = {PUT: Kind(), BURY: _Bury(), REGISTER: _Register(), UNREGISTER: _Unregister()}
+KINDS: Mapping[str, Kind] = {
+    PUT: Kind(),
+    BURY: _Bury(),
+    REGISTER: _Register(),
+    UNREGISTER: _Unregister(),
+    SHARE: _Share(),
+    CREATE_SECRET: _Register(),
+    UPDATE_SECRET: _Replace(),
+    RENAME_SECRET: _Rename(),
+    DELETE_SECRET: _Withdraw(),
+}
 
 
 async def settle(store: StateStore, intent: Intent, *, ready: bool = False) -> bool:
@@ -100,13 +162,22 @@ def credential_path(path: str) -> str:
     return f"credentials/{path.partition('/')[2]}"
 
 
+def shared_credential_path(uid: str) -> str:
+    """Returns where the value of the named secret with that uid is: it stays there, whatever the secret is called."""
+    return f"shared-credentials/{uid}"
+
+
 def is_fence(data: Mapping[str, Any]) -> bool:
     """Tells whether a document only repeats the one before, so that a change cannot come any more."""
     return str(data.get(STAMP, "")).startswith(_FENCE)
 
 
+def _credential_path(intent: Intent) -> str:
+    return str(intent.details.get("credential_path") or credential_path(intent.path))
+
+
 async def _own_secret(store: StateStore, intent: Intent) -> bool:
-    secret = await store.read(credential_path(intent.path), int(intent.details["credential"]))
+    secret = await store.read(_credential_path(intent), int(intent.details["credential"]))
     return secret is not None and intent.wrote(secret.data) and "void" not in secret.data
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,23 +22,25 @@ OnSettled = Callable[[Intent, bool], Awaitable[None]]
 class Plan:
     """A change of one kind, which writes the version after `expected`; see change_kinds.py for kinds and `details`.
 
-    `first` does what only this process can do; the rest any replica can.
+    `first` does what only this process can do; the rest any replica can. `also` are the paths, beside the change's own,
+    that nobody else is to change meanwhile; whether they are as `expected` was planned on, `first` has to see.
     """
 
     kind: str
     expected: int
     first: Callable[[Intent], Awaitable[object]] | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
 
 
 class Writes:
-    """Every change of more than one write goes through here; `take_over` brings memory up to date with a path."""
+    """Every change of more than one write goes through here; `take_over` brings memory up to date with paths."""
 
     def __init__(
         self,
         store: StateStore,
         intents: Intents,
-        take_over: Callable[[str], Awaitable[None]],
+        take_over: Callable[[Iterable[str]], Awaitable[None]],
         on_settled: OnSettled | None,
     ) -> None:
         self._store = store
@@ -66,13 +68,14 @@ class Writes:
                 expected=plan.expected,
                 origin=ORIGIN.get(),
                 details=plan.details,
+                also=plan.also,
             )
             async with self._intents.opened(intent) as opened:
                 if opened:
                     made = await self._work(intent, plan.first)
                     await self._close(intent)
                     return made
-            await self._intents.wait_for(path, self.settle)
+            await self._intents.wait_for(intent.paths, self.settle)
 
     async def settle_abandoned(self) -> None:
         """Finishes or undoes what was left by writers that are gone, or could not be done with Vault away.
@@ -98,7 +101,7 @@ class Writes:
             if not claimed:
                 return False
             made = await settle(self._store, intent)
-            await self._take_over(intent.path)
+            await self._take_over(intent.paths)
             if self._on_settled is not None:
                 await self._on_settled(intent, made)
             await self._intents.close(intent)
@@ -125,7 +128,7 @@ class Writes:
                 made = await settle(self._store, intent)
             except Exception:  # noqa: BLE001 (Vault is away; the first error says more)
                 with contextlib.suppress(BrokerError):
-                    await self._take_over(intent.path)
+                    await self._take_over(intent.paths)
                 raise error from None
             if not made:
                 await self._close(intent)
@@ -134,10 +137,10 @@ class Writes:
 
     async def _close(self, intent: Intent) -> None:
         """Takes the change over and announces it. It stands, whatever happens to the news of it: while its intent is
-        open, every replica looks at its path at each poll.
+        open, every replica looks at its paths at each poll.
         """
         try:
-            await self._take_over(intent.path)
+            await self._take_over(intent.paths)
             await self._intents.close(intent)
         except BrokerError as error:
             self._log.warning(

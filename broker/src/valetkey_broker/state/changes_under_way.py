@@ -70,7 +70,8 @@ class Intents:
 
     @contextlib.asynccontextmanager
     async def opened(self, intent: Intent) -> AsyncIterator[bool]:
-        """Opens an intent, and shows that this process works on it; gives False where another is open for its path.
+        """Opens an intent, and shows that this process works on it; gives False where another is open for a path of
+        its.
 
         Does not close it: what is not closed when the context ends is abandoned.
         """
@@ -79,20 +80,21 @@ class Intents:
         ) as opened:
             yield opened
 
-    async def wait_for(self, path: str, settle: Callable[[Intent], Awaitable[bool]]) -> None:
-        """Returns once no intent is open for a path; an abandoned one is handed to `settle`. Raises CONFLICT."""
+    async def wait_for(self, paths: Sequence[str], settle: Callable[[Intent], Awaitable[bool]]) -> None:
+        """Returns once no intent is open for any of `paths`; abandoned ones are handed to `settle`. Raises CONFLICT."""
         deadline = time.monotonic() + _WAITING_SECONDS
         pauses = Backoff(0.01, 0.2)
         while True:
             generation = await self._journal.read()
-            if path not in generation.being_changed():
+            busy = generation.being_changed().intersection(paths)
+            if not busy:
                 return
             self.observe(generation)
-            left = [intent for intent in self.abandoned() if intent.path == path]
+            left = [intent for intent in self.abandoned() if busy.intersection(intent.paths)]
             if left and await settle(left[0]):
                 continue
             if time.monotonic() > deadline:
-                raise being_changed(path)
+                raise being_changed(min(busy))
             await asyncio.sleep(pauses.next())
 
     @contextlib.asynccontextmanager
@@ -102,8 +104,8 @@ class Intents:
             yield claimed
 
     async def close(self, intent: Intent) -> None:
-        """Closes an intent and announces its path, in one write."""
-        await self._journal.edit(lambda now: (now.closing(intent.id).announcing(intent.path), None))
+        """Closes an intent and announces its paths, in one write."""
+        await self._journal.edit(lambda now: (now.closing(intent.id).announcing(*intent.paths), None))
         self._seen.pop(intent.id, None)
 
     def _claim(self, generation: Generation, intent: Intent) -> tuple[Generation, bool]:
@@ -113,7 +115,7 @@ class Intents:
         return generation.opening(now.held_by(self.holder)), True
 
     def _open(self, generation: Generation, intent: Intent) -> tuple[Generation, bool]:
-        if any(raw.get("path") == intent.path and key != intent.id for key, raw in generation.intents.items()):
+        if not generation.closing(intent.id).being_changed().isdisjoint(intent.paths):
             return generation, False
         return generation.opening(intent), True
 

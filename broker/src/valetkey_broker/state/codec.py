@@ -1,5 +1,6 @@
 """Documents as Vault keeps them, to domain values and back."""
 
+import uuid
 from collections.abc import Container, Mapping
 from dataclasses import asdict, fields
 from datetime import datetime
@@ -14,6 +15,7 @@ from valetkey_broker.model import (
     ContainerPattern,
     Grant,
     GrantedConnector,
+    NamedSecret,
     Pattern,
     Permission,
     PermissionSet,
@@ -31,17 +33,21 @@ def is_tombstone(data: Mapping[str, Any]) -> bool:
 
 
 def encode_connector(connector: Connector) -> dict[str, Any]:
-    """Returns the document of a connector; it holds nothing secret."""
+    """Returns the document of a connector; it holds nothing secret.
+
+    Of one that uses a named secret it holds what the connector says itself: the rest is the secret's.
+    """
     resource = connector.resource
-    return {
+    shares = bool(connector.secret_uid)
+    document = {
         "uid": connector.uid,
         "type": connector.type.value,
-        "auth_method": connector.auth_method,
+        "auth_method": "" if shares else connector.auth_method,
         "resource_type": connector.resource_type.value,
         "resource": {"container": resource.container, "account": resource.account} if resource else None,
-        "azure": asdict(connector.azure),
-        "credential_version": connector.credential_version,
-        "previous_credential_version": connector.previous_credential_version,
+        "azure": asdict(connector.own_azure or connector.azure),
+        "credential_version": 0 if shares else connector.credential_version,
+        "previous_credential_version": 0 if shares else connector.previous_credential_version,
         "keys_not_before": connector.keys_not_before,
         "description": connector.description,
         "labels": dict(connector.labels),
@@ -51,10 +57,11 @@ def encode_connector(connector: Connector) -> dict[str, Any]:
         "created_at": connector.created_at.isoformat(),
         "created_by": connector.created_by,
     }
+    return {**document, "secret": connector.secret_uid} if shares else document
 
 
 def decode_connector(name: str, data: Mapping[str, Any], version: int, auth_methods: Container[str]) -> Connector:
-    """Returns the connector in a document of that version, which has one of `auth_methods`.
+    """Returns the connector in a document of that version, which has one of `auth_methods` or else uses a named secret.
 
     Raises KeyError, TypeError or ValueError where it is malformed. Connectors of earlier versions of the broker lack
     the fields that are read with `get`. Fields that only a later version knows are passed over, but for those that say
@@ -66,7 +73,7 @@ def decode_connector(name: str, data: Mapping[str, Any], version: int, auth_meth
         name=name,
         uid=str(data["uid"]),
         type=ConnectorType(data["type"]),
-        auth_method=_one_of(data["auth_method"], auth_methods),
+        auth_method=_one_of(data["auth_method"], ("",) if data.get("secret") else auth_methods),
         resource_type=ResourceType(data["resource_type"]),
         resource=ResourceId(ResourceId.parse(resource["container"]).container, account=resource["account"])
         if resource
@@ -83,6 +90,45 @@ def decode_connector(name: str, data: Mapping[str, Any], version: int, auth_meth
         version=version,
         created_at=_instant(data["created_at"]),
         created_by=str(data["created_by"]),
+        secret_uid=_text(data.get("secret", "")),
+    )
+
+
+def encode_secret(secret: NamedSecret) -> dict[str, Any]:
+    """Returns the document of a named secret; its value is elsewhere."""
+    return {
+        "uid": secret.uid,
+        "type": secret.type.value,
+        "auth_method": secret.auth_method,
+        "azure": asdict(secret.azure),
+        "secret_fields": list(secret.secret_fields),
+        "credential_version": secret.credential_version,
+        "created_at": secret.created_at.isoformat(),
+        "created_by": secret.created_by,
+        "updated_at": secret.updated_at.isoformat(),
+        "updated_by": secret.updated_by,
+        "previous_credential_version": secret.previous_credential_version,
+    }
+
+
+def decode_secret(name: str, data: Mapping[str, Any], auth_methods: Container[str]) -> NamedSecret:
+    """Returns the named secret in a document, which has one of `auth_methods`.
+
+    Raises KeyError, TypeError or ValueError where it is malformed.
+    """
+    return NamedSecret(
+        name=name,
+        uid=str(uuid.UUID(_text(data["uid"]))),  # It is part of a path.
+        type=ConnectorType(data["type"]),
+        auth_method=_one_of(data["auth_method"], auth_methods),
+        azure=_azure_config(data["azure"]),
+        secret_fields=tuple(_text(each) for each in _list(data["secret_fields"])),
+        credential_version=int(data["credential_version"]),
+        created_at=_instant(data["created_at"]),
+        created_by=str(data["created_by"]),
+        updated_at=_instant(data["updated_at"]),
+        updated_by=str(data["updated_by"]),
+        previous_credential_version=int(data["previous_credential_version"]),
     )
 
 

@@ -28,7 +28,7 @@ class ConnectorWrites:
 
         async def prepare() -> Plan:
             nonlocal connector
-            expected = await self._free(draft.name)
+            expected = await self.free(draft.name)
             version = await self._store.newest(credential_path(path)) + 1
             connector = replace(draft, credential_version=version, version=expected + 1)
             details = {"document": encode_connector(connector), "credential": version}
@@ -40,7 +40,7 @@ class ConnectorWrites:
             await self._store.write(credential_path(path), document, expected=connector.credential_version - 1)
 
         if not await self._writes.make(path, prepare):
-            await self._free(draft.name)
+            await self.free(draft.name)
             raise changed_by_others(path)
         return connector
 
@@ -106,7 +106,7 @@ class ConnectorWrites:
             raise changed_by_others(path)
         return connector
 
-    async def _free(self, name: str) -> int:
+    async def free(self, name: str) -> int:
         """Returns the version that a new connector of this name has to replace. Raises CONNECTOR_EXISTS."""
         document, version = await read_for_cas(self._store, _path(name))
         if _live(document):

@@ -8,6 +8,7 @@ import structlog
 from valetkey_broker.errors import BrokerError, Reason, connector_changed, credential_missing
 from valetkey_broker.model import Connector, Credential
 from valetkey_broker.ports import AuthMethod, StateStore
+from valetkey_broker.state.change_kinds import credential_path, shared_credential_path
 from valetkey_broker.state.memory import Memory
 
 _READS_AT_ONCE = 4
@@ -20,14 +21,14 @@ class Credentials:
         self._store = store
         self._memory = memory
         self._auth_methods = auth_methods
-        self._known: dict[str, Credential] = {}  # by connector uid
-        self._lost: set[tuple[str, int]] = set()  # (connector uid, version)
+        self._known: dict[str, Credential] = {}  # by Connector.credential_uid
+        self._lost: set[tuple[str, int]] = set()  # (Connector.credential_uid, version)
         self._complete_at = -1  # Memory.changes when nothing was missing
         self._reading: asyncio.Task[None] | None = None
         self._log = structlog.get_logger()
 
     def forget(self, uid: str) -> None:
-        """Forgets the credential of a connector that went away."""
+        """Forgets the credential of a connector, or a named secret, that went away."""
         self._known.pop(uid, None)
 
     def missing(self) -> Sequence[Connector]:
@@ -35,12 +36,13 @@ class Credentials:
         return [
             connector
             for connector in self._memory.connectors.values()
-            if self.known(connector) is None and (connector.uid, connector.credential_version) not in self._lost
+            if self.known(connector) is None
+            and (connector.credential_uid, connector.credential_version) not in self._lost
         ]
 
     def known(self, connector: Connector) -> Credential | None:
         """Returns the credential in use if it is in memory."""
-        known = self._known.get(connector.uid)
+        known = self._known.get(connector.credential_uid)
         return known if known is not None and known.version == connector.credential_version else None
 
     async def get(self, connector: Connector) -> Credential:
@@ -48,17 +50,17 @@ class Credentials:
         known = self.known(connector)
         if known is not None:
             return known
-        document = await self._store.read(f"credentials/{connector.name}", connector.credential_version)
+        document = await self._store.read(_path(connector), connector.credential_version)
         if document is None:
             raise await self._nothing_there(connector)
         try:
             value = self._auth_methods[connector.auth_method].decode(document.data)
         except (KeyError, TypeError, ValueError):
-            raise credential_missing(connector.name, connector.credential_version) from None
+            raise credential_missing(connector.name, connector.credential_version, connector.secret) from None
         credential = Credential(connector.credential_version, value)
         now = self._memory.connectors.get(connector.name)
         if now is not None and now.uid == connector.uid:
-            self._known[connector.uid] = credential
+            self._known[connector.credential_uid] = credential
         return credential
 
     def read_ahead(self, *, anew: bool = False) -> None:
@@ -93,7 +95,7 @@ class Credentials:
                     await self.get(connector)
                 except BrokerError as error:
                     if error.metadata.get("cause") == "not found":
-                        self._lost.add((connector.uid, connector.credential_version))
+                        self._lost.add((connector.credential_uid, connector.credential_version))
                     else:  # Vault is away, or memory is behind: the next poll begins again.
                         away = error.reason is Reason.VAULT_UNAVAILABLE
 
@@ -113,4 +115,14 @@ class Credentials:
         there = await self._store.read(f"connectors/{connector.name}")
         if there is None or there.data.get("uid") != connector.uid:
             return connector_changed(connector.name)
-        return credential_missing(connector.name, connector.credential_version)
+        if connector.secret:
+            secret = await self._store.read(f"secrets/{connector.secret}")
+            now = (secret.data.get("uid"), secret.data.get("credential_version")) if secret is not None else None
+            if now != (connector.secret_uid, connector.credential_version):
+                return connector_changed(connector.name)
+        return credential_missing(connector.name, connector.credential_version, connector.secret)
+
+
+def _path(connector: Connector) -> str:
+    shared = connector.secret_uid
+    return shared_credential_path(shared) if shared else credential_path(f"connectors/{connector.name}")

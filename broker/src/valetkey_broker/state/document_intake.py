@@ -4,27 +4,36 @@ from collections.abc import Awaitable, Callable, Container
 
 import structlog
 
-from valetkey_broker.model import ApiKey, Connector, Grant
+from valetkey_broker.model import ApiKey, Connector, Grant, NamedSecret
 from valetkey_broker.ports import Document
-from valetkey_broker.state.codec import decode_api_key, decode_connector, decode_grant, is_tombstone
+from valetkey_broker.state.codec import decode_api_key, decode_connector, decode_grant, decode_secret, is_tombstone
 from valetkey_broker.state.memory import Memory
 
+SECRETS = "secrets"
 CONNECTORS = "connectors"
 API_KEYS = "api-keys"
 GRANTS = "grants"
-FOLDERS = (CONNECTORS, API_KEYS, GRANTS)
-Kept = Connector | ApiKey | Grant
+FOLDERS = (SECRETS, CONNECTORS, API_KEYS, GRANTS)
+"""In the order in which they are taken over: connectors use secrets."""
+Kept = NamedSecret | Connector | ApiKey | Grant
 
 
 class Intake:
-    """Decodes documents and puts them into memory. `on_connector_gone` hears the uid of a connector that went away."""
+    """Decodes documents and puts them into memory. `on_connector_gone` hears the uid of a connector that went away, or
+    uses another secret now; `on_secret_gone` that of a named secret.
+    """
 
     def __init__(
-        self, memory: Memory, auth_methods: Container[str], on_connector_gone: Callable[[str], Awaitable[None]]
+        self,
+        memory: Memory,
+        auth_methods: Container[str],
+        on_connector_gone: Callable[[str], Awaitable[None]],
+        on_secret_gone: Callable[[str], None],
     ) -> None:
         self._memory = memory
         self._auth_methods = auth_methods
         self._on_connector_gone = on_connector_gone
+        self._on_secret_gone = on_secret_gone
         self._log = structlog.get_logger()
 
     def decode(self, path: str, document: Document | None) -> Kept | None:
@@ -36,6 +45,8 @@ class Intake:
             return None
         folder, _, name = path.partition("/")
         try:
+            if folder == SECRETS:
+                return decode_secret(name, document.data, self._auth_methods)
             if folder == CONNECTORS:
                 return decode_connector(name, document.data, document.version, self._auth_methods)
             if folder == API_KEYS:
@@ -50,8 +61,10 @@ class Intake:
     def known(self, path: str) -> Kept | None:
         """Returns what memory has for a path."""
         folder, _, name = path.partition("/")
+        if folder == SECRETS:
+            return self._memory.secrets.get(name)
         if folder == CONNECTORS:
-            return self._memory.connectors.get(name)
+            return self._memory.stored_connector(name)
         if folder == API_KEYS:
             known = self._memory.keys_by_name.get(name)
             return known.key if known else None
@@ -62,7 +75,8 @@ class Intake:
         return {
             f"{folder}/{name}"
             for folder, names in (
-                (CONNECTORS, self._memory.connectors),
+                (SECRETS, self._memory.secrets),
+                (CONNECTORS, self._memory.connectors.keys() | self._memory.shared.connectors()),
                 (API_KEYS, self._memory.keys_by_name),
                 (GRANTS, self._memory.grants),
             )
@@ -73,20 +87,49 @@ class Intake:
         """Makes memory hold that for a path; None: nothing."""
         folder, _, name = path.partition("/")
         before = self.known(path)
-        if isinstance(kept, Connector):
-            self._memory.put_connector(kept)
-        elif isinstance(kept, ApiKey):
-            self._memory.put_api_key(kept)
-        elif isinstance(kept, Grant):
-            self._memory.put_grant(kept)
-        elif folder == CONNECTORS:
-            self._memory.drop_connector(name)
-        elif folder == API_KEYS:
-            self._memory.drop_api_key(name)
-        elif folder == GRANTS:
-            self._memory.drop_grant(name)
-        if isinstance(before, Connector) and (not isinstance(kept, Connector) or kept.uid != before.uid):
+        if kept is None:
+            self._drop(folder, name)
+        else:
+            self._keep(kept)
+        if isinstance(before, NamedSecret) and not self._memory.shared.knows(before.uid):
+            self._on_secret_gone(before.uid)
+        if isinstance(before, Connector) and not (isinstance(kept, Connector) and _same(kept, before)):
             await self._on_connector_gone(before.uid)
+
+    def _keep(self, kept: Kept) -> None:
+        memory = self._memory
+        if isinstance(kept, NamedSecret):
+            memory.put_secret(kept)
+        elif isinstance(kept, ApiKey):
+            memory.put_api_key(kept)
+        elif isinstance(kept, Grant):
+            memory.put_grant(kept)
+        else:
+            memory.put_connector(kept)
+            if kept.name not in memory.connectors:
+                self._log.error(
+                    "a connector uses a named secret that is not in Vault; delete the connector and register it again",
+                    connector=kept.name,
+                )
+
+    def _drop(self, folder: str, name: str) -> None:
+        drops = {
+            SECRETS: self._memory.drop_secret,
+            CONNECTORS: self._memory.drop_connector,
+            API_KEYS: self._memory.drop_api_key,
+            GRANTS: self._memory.drop_grant,
+        }
+        drops[folder](name)
+
+
+def _same(one: Connector, other: Connector) -> bool:
+    """Tells whether what is remembered of one connector holds for the other."""
+    return (one.uid, one.secret_uid) == (other.uid, other.secret_uid)
+
+
+def in_order(path: str) -> int:
+    """Returns the rank of a path among those that are taken over together."""
+    return FOLDERS.index(path.partition("/")[0])
 
 
 def is_kept(path: str) -> bool:

@@ -36,12 +36,12 @@ class Generation:
 
     def being_changed(self) -> set[str]:
         """Returns the paths of the changes under way: whoever makes one may die before saying that it is made."""
-        return {path for raw in self.intents.values() if isinstance(path := raw.get("path"), str)}
+        return {path for raw in self.intents.values() for path in _paths(raw)}
 
-    def announcing(self, path: str) -> "Generation":
-        """Returns the generation after `path` changed."""
-        counter = self.counter + 1
-        return replace(self, counter=counter, journal=(*self.journal, (counter, path))[-JOURNAL_LENGTH:])
+    def announcing(self, *paths: str) -> "Generation":
+        """Returns the generation after `paths` changed."""
+        news = tuple(enumerate(paths, start=self.counter + 1))
+        return replace(self, counter=self.counter + len(news), journal=(*self.journal, *news)[-JOURNAL_LENGTH:])
 
     def opening(self, intent: Intent) -> "Generation":
         """Returns the generation with an intent, new or as it is now."""
@@ -61,6 +61,12 @@ class Generation:
 
 
 NONE = Generation(0, ())
+
+
+def _paths(raw: Mapping[str, Any]) -> list[str]:
+    """Returns the paths of an intent as it is stored, be it of a newer version or edited by hand."""
+    also = raw.get("also")
+    return [path for path in (raw.get("path"), *(also if isinstance(also, list) else ())) if isinstance(path, str)]
 
 
 async def read_generation(store: StateStore) -> tuple[Generation, int]:

@@ -1,8 +1,7 @@
 """Looks for what is half done in Vault, whoever left it, earlier versions of the broker included."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Container
 from functools import partial
 
 from valetkey_broker.model import InvalidFieldError, check_name
@@ -10,19 +9,7 @@ from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.codec import is_tombstone
 from valetkey_broker.state.generation import read_generation
 from valetkey_broker.state.repository import StateRepository
-
-# Vault keeps no more versions than max_versions says, ten by default; what is older than these is gone in any case.
-_MOST_VERSIONS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What is half done, where, and what mends it; `repair` is None where people must."""
-
-    path: str
-    what: str
-    remedy: str
-    repair: Callable[[], Awaitable[None]] | None = None
+from valetkey_broker.state.secret_inspection import Finding, SecretInspection, readable_versions
 
 
 class Inspection:
@@ -32,6 +19,7 @@ class Inspection:
         self._store = store
         self._repository = repository
         self._repaired_by = repaired_by
+        self._secrets = SecretInspection(store)
 
     async def findings(self, abandoned_seconds: float) -> AsyncIterator[Finding]:
         """Looks for changes that nobody works on, which takes `abandoned_seconds` to tell; then for orphans.
@@ -41,11 +29,14 @@ class Inspection:
         busy: set[str] = set()
         async for finding in self._unfinished(abandoned_seconds, busy):
             yield finding
+        secrets = await self._secrets.by_uid()
+        async for finding in self._secrets.findings(secrets):
+            yield finding
         connectors = await self._names("connectors")
         credentials = await self._names("credentials")
         for name in sorted(connectors | credentials):
             if f"connectors/{name}" not in busy:
-                async for finding in self._connector(name):
+                async for finding in self._connector(name, secrets):
                     yield finding
 
     async def _unfinished(self, abandoned_seconds: float, busy: set[str]) -> AsyncIterator[Finding]:
@@ -70,9 +61,18 @@ class Inspection:
         await self._repository.refresh()
         await self._repository.settle_abandoned()
 
-    async def _connector(self, name: str) -> AsyncIterator[Finding]:
+    async def _connector(self, name: str, secrets: Container[str]) -> AsyncIterator[Finding]:
         connector = await self._store.read(f"connectors/{name}")
         path = f"credentials/{name}"
+        shared = connector.data.get("secret") if connector and _live(connector) else None
+        if shared:
+            if shared not in secrets:
+                yield Finding(
+                    f"connectors/{name}",
+                    "the named secret that it uses is gone",
+                    f"delete the connector and register it again: valetkey service-connector delete {name}",
+                )
+            return
         if _live(connector):
             version = connector.data.get("credential_version") if connector else None
             if not isinstance(version, int) or await self._store.read(path, version) is None:
@@ -82,10 +82,7 @@ class Inspection:
                     f"delete the connector and register it again: valetkey service-connector delete {name}",
                 )
             return
-        newest = await self._store.newest(path)
-        versions = range(max(1, newest - _MOST_VERSIONS + 1), newest + 1)
-        readable = [version for version in versions if await self._store.read(path, version) is not None]
-        if readable:
+        if readable := await readable_versions(self._store, path):
             yield Finding(
                 path,
                 f"holds {len(readable)} secret(s) that no connector uses",

@@ -28,7 +28,8 @@ class Intent:
     """A change under way: it writes the version after `expected` at `path`, and whatever else its kind says.
 
     `details` hold what finishing takes, and never a secret. `holder` is the process that works on it, `beat` what that
-    process counts up to show that it lives. Only one intent at a time is open for a path.
+    process counts up to show that it lives. `also` are the paths, beside its own, that the change writes or relies on.
+    Only one intent at a time is open for a path, whichever of them it is.
     """
 
     id: str
@@ -39,7 +40,13 @@ class Intent:
     beat: int = 0
     origin: Origin = _NOBODY
     details: Mapping[str, Any] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
     form: int = FORM
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every path that nobody else changes while the intent is open."""
+        return (self.path, *self.also)
 
     def held_by(self, holder: str) -> "Intent":
         """Returns the intent in the hands of another process."""
@@ -78,5 +85,6 @@ def decode_intent(data: Mapping[str, Any]) -> Intent:
         beat=int(data["beat"]),
         origin=Origin(**data["origin"]),
         details=dict(data["details"]),
+        also=tuple(str(path) for path in data.get("also", ())),  # Those of earlier versions have none.
         form=int(data["form"]),
     )

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from valetkey_broker.model import ApiKey, Connector, Evidence, Grant, Principal
+from valetkey_broker.model import ApiKey, Connector, Evidence, Grant, NamedSecret, Principal
+from valetkey_broker.state.shared_secrets import SharedSecrets
 
 GrantListener = Callable[[Grant | None, Grant | None], None]
 """Hears of a grant that changed: what it was, and what it is; None for "not there"."""
@@ -19,14 +20,16 @@ class KnownKey:
 
 
 class Memory:
-    """Connectors, API keys and grants by what they are looked up by. Written by StateRepository only.
+    """Connectors, secrets, API keys and grants by what they are looked up by. Written by StateRepository only.
 
-    `changes` counts up whenever a connector, a key or a grant changes: what was decided at one count still holds at the
-    same.
+    A connector that uses a named secret is here as it works with it, and not while the secret is unknown. `changes`
+    counts up whenever a connector, a key or a grant changes: what was decided at one count still holds at the same.
     """
 
     def __init__(self) -> None:
         self.connectors: dict[str, Connector] = {}
+        self.secrets: dict[str, NamedSecret] = {}
+        self.shared = SharedSecrets()
         self.keys_by_name: dict[str, KnownKey] = {}
         self.keys_by_digest: dict[bytes, KnownKey] = {}
         self.grants: dict[str, Grant] = {}
@@ -34,15 +37,39 @@ class Memory:
         self._grant_listeners: list[GrantListener] = []
 
     def put_connector(self, connector: Connector) -> None:
-        """Adds or replaces a connector."""
-        if self.connectors.get(connector.name) != connector:
-            self.connectors[connector.name] = connector
-            self.changes += 1
+        """Adds or replaces a connector, as its document says it."""
+        self._show_connector(connector.name, self.shared.use(connector))
 
     def drop_connector(self, name: str) -> None:
         """Forgets a connector; unknown names are passed over."""
-        if self.connectors.pop(name, None) is not None:
-            self.changes += 1
+        self.shared.end_use(name)
+        self._show_connector(name, None)
+
+    def stored_connector(self, name: str) -> Connector | None:
+        """Returns a connector as its document says it, without what it takes from a named secret."""
+        return self.shared.own(name) or self.connectors.get(name)
+
+    def put_secret(self, secret: NamedSecret) -> None:
+        """Adds or replaces a named secret; whatever uses it works with it from now on."""
+        self.drop_secret(secret.name)  # It may be another one of the same name.
+        self.secrets[secret.name] = secret
+        for connector in self.shared.put(secret):
+            self._show_connector(connector.name, connector)
+
+    def drop_secret(self, name: str) -> None:
+        """Forgets a name of a secret. Connectors that use it go on: it got another name, of which news are to come."""
+        secret = self.secrets.pop(name, None)
+        if secret is not None:
+            self.shared.drop(secret)
+
+    def _show_connector(self, name: str, connector: Connector | None) -> None:
+        if self.connectors.get(name) == connector:
+            return
+        self.changes += 1
+        if connector is None:
+            del self.connectors[name]
+        else:
+            self.connectors[name] = connector
 
     def put_api_key(self, key: ApiKey) -> None:
         """Adds or replaces an API key; one that did not change stays as it is."""

@@ -8,11 +8,11 @@ from itertools import islice
 
 import structlog
 
-from valetkey_broker.model import InvalidFieldError, check_name
+from valetkey_broker.model import InvalidFieldError, check_name, check_secret_name
 from valetkey_broker.model.errors import shown
 from valetkey_broker.ports import AuthMethod, StateStore
 from valetkey_broker.state.credentials import Credentials
-from valetkey_broker.state.document_intake import FOLDERS, Intake, Kept, is_kept
+from valetkey_broker.state.document_intake import FOLDERS, SECRETS, Intake, Kept, in_order, is_kept
 from valetkey_broker.state.generation import NONE, Generation, read_generation
 from valetkey_broker.state.memory import Memory
 
@@ -47,7 +47,7 @@ class StateMirror:
             self._credentials.forget(uid)
             await on_connector_gone(uid)
 
-        self._intake = Intake(memory, auth_methods, gone)
+        self._intake = Intake(memory, auth_methods, gone, self._credentials.forget)
         self._seen = NONE
         self.loaded = False
         """Whether everything was read once."""
@@ -94,7 +94,7 @@ class StateMirror:
         if changed is None:
             await self.load()
             return
-        await self._reload(sorted(filter(is_kept, changed | generation.being_changed())))
+        await self._reload(changed | generation.being_changed())
         self._advance(generation)
 
     def _observe(self, generation: Generation) -> None:
@@ -107,7 +107,7 @@ class StateMirror:
 
     def _is_name(self, folder: str, name: str) -> bool:
         try:
-            check_name("name", name)
+            (check_secret_name if folder == SECRETS else check_name)("name", name)
         except InvalidFieldError:
             # Put there by hand: the store would not even read it, and the others must load all the same.
             self._log.error("an entry in Vault has no possible name and was ignored", folder=folder, name=shown(name))
@@ -116,7 +116,7 @@ class StateMirror:
 
     async def _reload(self, paths: Iterable[str]) -> None:
         with self._reading() as number:
-            await self._take([each async for each in self._read(paths)], number)
+            await self._take([each async for each in self._read(sorted(filter(is_kept, paths)))], number)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[int]:
@@ -144,7 +144,9 @@ class StateMirror:
                 await asyncio.sleep(min(_REST * (time.monotonic() - started), _LONGEST_REST_SECONDS))
 
     async def _take(self, read: Iterable[tuple[str, Kept | None]], number: int) -> None:
-        for count, (path, kept) in enumerate(read, start=1):
+        # What comes before what goes, and secrets before what uses them: a rename is both at once.
+        in_turn = sorted(read, key=lambda each: (each[1] is None, in_order(each[0])))
+        for count, (path, kept) in enumerate(in_turn, start=1):
             if self._taken.get(path, 0) <= number:
                 self._taken[path] = number
                 await self._intake.put(path, kept)

@@ -1,7 +1,7 @@
 """Writes what the broker keeps in Vault."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +13,11 @@ from valetkey_broker.errors import (
     changed_by_others,
     grant_exists,
     grant_not_found,
+    secret_changed,
 )
-from valetkey_broker.model import ApiKey, Connector, Credential, CredentialValue, Grant
+from valetkey_broker.model import ApiKey, Connector, Credential, CredentialValue, Grant, NamedSecret
 from valetkey_broker.ports import AuthMethod, Document, StateStore
-from valetkey_broker.state.change_kinds import BURY, PUT, is_fence
+from valetkey_broker.state.change_kinds import BURY, PUT, is_fence, shared_credential_path
 from valetkey_broker.state.change_writer import OnSettled, Plan, Writes
 from valetkey_broker.state.changes_under_way import Intents
 from valetkey_broker.state.codec import decode_api_key, decode_grant, encode_api_key, encode_grant, is_tombstone
@@ -28,6 +29,7 @@ from valetkey_broker.state.intent import STAMP, Intent
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.mirror import StateMirror
 from valetkey_broker.state.read_for_cas import read_for_cas
+from valetkey_broker.state.secret_writes import Around, SecretWrites
 
 
 class StateRepository(StateMirror):
@@ -49,12 +51,15 @@ class StateRepository(StateMirror):
         abandoned_seconds: float = 1.0,
     ) -> None:
         super().__init__(store, memory, auth_methods, on_connector_gone)
+        self._memory = memory
         self._auth_methods = auth_methods
         self.background = BackgroundWork()
         self._journal = GenerationWriter(store)
         self._intents = Intents(self._journal, abandoned_seconds)
-        self._writes = Writes(store, self._intents, self._take_over, on_settled)
+        self._writes = Writes(store, self._intents, self._reload, on_settled)
         self._connector_writes = ConnectorWrites(store, self._writes, self._announce_again)
+        around = Around(self._announce_again, self._users, self._connector_writes)
+        self._secret_writes = SecretWrites(store, self._writes, around)
 
     async def close(self) -> None:
         """Waits for the changes under way, callers or no callers. Never raises."""
@@ -92,6 +97,44 @@ class StateRepository(StateMirror):
     async def destroy_orphans(self, name: str, destroyed_by: str) -> None:
         """Destroys the secrets under a name that no connector has. Raises CONNECTOR_EXISTS where one has it by now."""
         await self._connector_writes.destroy_orphans(name, destroyed_by)
+
+    @whole
+    async def create_sharing_connector(self, draft: Connector) -> Connector:
+        """Stores a new connector that uses a named secret, as it works with it.
+
+        Raises CONNECTOR_EXISTS, SECRET_NOT_FOUND, or CONFLICT where the secret changed since the connector was drafted.
+        """
+        return await self._secret_writes.register(draft)
+
+    @whole
+    async def create_secret(self, draft: NamedSecret, value: CredentialValue) -> NamedSecret:
+        """Stores a new named secret and its value. Raises SECRET_EXISTS where the name is taken."""
+        return await self._secret_writes.create(draft, self._auth_methods[draft.auth_method].encode(value))
+
+    @whole
+    async def update_secret(
+        self, before: NamedSecret, after: NamedSecret, value: CredentialValue, *, verified: Sequence[str] | None
+    ) -> NamedSecret:
+        """Gives a named secret another value; see SecretWrites. Raises SECRET_NOT_FOUND, or CONFLICT."""
+        encoded = self._auth_methods[after.auth_method].encode(value)
+        return await self._secret_writes.update(before, after, encoded, verified)
+
+    @whole
+    async def rename_secret(self, secret: NamedSecret, new_name: str, renamed_by: str) -> NamedSecret:
+        """Gives a named secret another name; what uses it keeps it. Raises SECRET_NOT_FOUND or SECRET_EXISTS."""
+        return await self._secret_writes.rename(secret, new_name, renamed_by)
+
+    @whole
+    async def delete_secret(self, name: str, deleted_by: str) -> None:
+        """Deletes a named secret for good. Raises SECRET_NOT_FOUND, or SECRET_IN_USE while connectors use it."""
+        await self._secret_writes.delete(name, deleted_by)
+
+    async def secret_value(self, secret: NamedSecret) -> CredentialValue:
+        """Returns the value of a named secret, from Vault. Raises CONFLICT where it changed."""
+        document = await self._store.read(shared_credential_path(secret.uid), secret.credential_version)
+        if document is None:
+            raise secret_changed(secret.name)
+        return self._auth_methods[secret.auth_method].decode(document.data)
 
     @whole
     async def create_api_key(self, key: ApiKey) -> ApiKey:
@@ -213,8 +256,10 @@ class StateRepository(StateMirror):
         if not await self._writes.make(path, prepare):
             raise changed_by_others(path)
 
-    async def _take_over(self, path: str) -> None:
-        await self._reload([path])
+    async def _users(self, uid: str) -> Sequence[str]:
+        """Returns the connectors that use a named secret, as they are in Vault right now."""
+        await self.refresh()
+        return self._memory.shared.users(uid)
 
     async def _announce_again(self, path: str) -> None:
         """Announces what is written already, but perhaps by hand, or by an earlier version that died before saying so.

@@ -15,6 +15,15 @@ path "valetkey/data/credentials/*" {
   capabilities = ["create", "read", "update"]
 }
 
+# Named secrets: what connectors share. What may be told of them, and apart from it their values, by uid.
+path "valetkey/data/secrets/*" {
+  capabilities = ["create", "read", "update"]
+}
+
+path "valetkey/data/shared-credentials/*" {
+  capabilities = ["create", "read", "update"]
+}
+
 # API keys: only hashes of them are kept.
 path "valetkey/data/api-keys/*" {
   capabilities = ["create", "read", "update"]
@@ -40,6 +49,14 @@ path "valetkey/metadata/credentials/*" {
   capabilities = ["list", "read"]
 }
 
+path "valetkey/metadata/secrets/*" {
+  capabilities = ["list", "read"]
+}
+
+path "valetkey/metadata/shared-credentials/*" {
+  capabilities = ["list", "read"]
+}
+
 path "valetkey/metadata/api-keys/*" {
   capabilities = ["list", "read"]
 }
@@ -59,6 +76,10 @@ path "valetkey/destroy/connectors/*" {
 }
 
 path "valetkey/destroy/credentials/*" {
+  capabilities = ["update"]
+}
+
+path "valetkey/destroy/shared-credentials/*" {
   capabilities = ["update"]
 }
 

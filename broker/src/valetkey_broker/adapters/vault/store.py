@@ -18,7 +18,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # What is checked here is what is sent: no dots, nothing that a URL or a policy would read differently.
-_PATH = re.compile(r"[a-z0-9-]+(?:/[a-z0-9-]+)*")
+_PATH = re.compile(r"[a-z0-9_-]+(?:/[a-z0-9_-]+)*")
 # Read at the start; every broker may read it, whether it is there or not.
 _PROBE = "generation"
 # Vault says 403 to a lapsed token and to a policy that forbids. Where a fresh login did not help, it is the
@@ -106,5 +106,7 @@ class VaultStateStore:
 
 def _checked(path: str) -> str:
     if not _PATH.fullmatch(path):
-        raise ValueError("not a path of the store: expected lower-case letters, digits, hyphens and inner slashes")
+        raise ValueError(
+            "not a path of the store: expected lower-case letters, digits, hyphens, underscores and inner slashes"
+        )
     return path

@@ -110,6 +110,12 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION: Azure refuses what the broker asks for in a way that another try does not change.
     Example: {"azure_code": "FeatureNotSupportedForAccount", "step": "list containers", "connector": "azure-blob-demo"}.
     """
+    ERROR_REASON_SECRET_NOT_FOUND: _ErrorReason.ValueType  # 29
+    """NOT_FOUND: no secret of that name. Example: {"secret": "az_secret"}."""
+    ERROR_REASON_SECRET_EXISTS: _ErrorReason.ValueType  # 30
+    """ALREADY_EXISTS: the name is taken. Example: {"secret": "az_secret"}."""
+    ERROR_REASON_SECRET_IN_USE: _ErrorReason.ValueType  # 31
+    """FAILED_PRECONDITION: connectors use the secret. Example: {"secret": "az_secret", "connectors": "azure-blob-demo"}."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, for programs. The comment of each value names its status code and an example of its metadata.
@@ -197,6 +203,12 @@ ERROR_REASON_CLOUD_REQUEST_REFUSED: ErrorReason.ValueType  # 28
 """FAILED_PRECONDITION: Azure refuses what the broker asks for in a way that another try does not change.
 Example: {"azure_code": "FeatureNotSupportedForAccount", "step": "list containers", "connector": "azure-blob-demo"}.
 """
+ERROR_REASON_SECRET_NOT_FOUND: ErrorReason.ValueType  # 29
+"""NOT_FOUND: no secret of that name. Example: {"secret": "az_secret"}."""
+ERROR_REASON_SECRET_EXISTS: ErrorReason.ValueType  # 30
+"""ALREADY_EXISTS: the name is taken. Example: {"secret": "az_secret"}."""
+ERROR_REASON_SECRET_IN_USE: ErrorReason.ValueType  # 31
+"""FAILED_PRECONDITION: connectors use the secret. Example: {"secret": "az_secret", "connectors": "azure-blob-demo"}."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason
 
 @typing.final

@@ -1,0 +1,44 @@
+"""Named secrets: credentials that stand by themselves, for any number of connectors to use."""
+
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+
+from valetkey_broker.model.connector import AzureConfig, Connector, ConnectorType
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSecret:
+    """What may be told of a named secret: all but its value.
+
+    Connectors refer to it by `uid`, which a rename keeps and a later secret of the same name does not have. `azure`
+    holds what belongs to the credential, such as tenant and client; `secret_fields` names the secrets that were given.
+    `credential_version` is the KV version of the value in use; `updated_at` and `updated_by` are that version's.
+    `previous_credential_version` is that of the value before, which is kept until the next one; 0 without one.
+    """
+
+    name: str
+    uid: str
+    type: ConnectorType
+    auth_method: str
+    azure: AzureConfig
+    secret_fields: tuple[str, ...]
+    credential_version: int
+    created_at: datetime
+    created_by: str
+    updated_at: datetime
+    updated_by: str
+    previous_credential_version: int = 0
+
+    def used_by(self, connector: Connector) -> Connector:
+        """Returns a connector as it works with this secret; what it says itself narrows what the secret says."""
+        own = connector.own_azure or connector.azure
+        given = {each.name: value for each in fields(own) if (value := getattr(own, each.name))}
+        return replace(
+            connector,
+            auth_method=self.auth_method,
+            azure=replace(self.azure, **given),
+            credential_version=self.credential_version,
+            secret_uid=self.uid,
+            secret=self.name,
+            own_azure=own,
+        )

@@ -19,9 +19,6 @@ REGISTER = "service-connector register NAME --auth-method service-principal"
 
 # As on the page of ZenML's Azure artifact store, and beside it in ZenML's own help.
 ZENML = {
-    "service-connector register --type azure -i": REGISTER,
-    "service-connector register --type azure --interactive": REGISTER,
-    "service-connector register vk --type azure --auto-configure": REGISTER,
     "service-connector register vk --type azure --auth_method access-token --token=x": "ends within the hour",
     "service-connector register vk --type azure --auth-method sas-token": "hands SAS tokens out, and takes none",
     "service-connector update vk --client_secret=x": "grant update GRANT --connector NAME=ID",

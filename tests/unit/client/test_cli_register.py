@@ -9,7 +9,7 @@ from support.cli_runner import Runner
 from support.fake_broker import FakeBroker
 from valetkey.cli.auth_methods import METHODS, AuthMethod, choose
 from valetkey.cli.screen import Screen
-from valetkey.cli.secret_values import read_secrets
+from valetkey.cli.secret_values import read_given, read_missing
 from valetkey.errors import InvalidArgumentError, SettingsError
 
 SECRET = "PLANTED~secret"
@@ -93,9 +93,9 @@ def test_a_certificate_is_read_whole(screen: Screen, tmp_path: Path) -> None:
     pem, pfx = tmp_path / "a.pem", tmp_path / "a.pfx"
     pem.write_text(f"\ufeff{PEM}")
     pfx.write_bytes(b"\x30\x82\x04\xd2\x02\x01\x03")
-    read = read_secrets(AuthMethod.SERVICE_PRINCIPAL, {"client_certificate": f"@{pem}"}, screen)
+    read = read_given({"client_certificate": f"@{pem}"}, screen)
     assert read == {"client_certificate": PEM.strip()}
-    read = read_secrets(AuthMethod.SERVICE_PRINCIPAL, {"client_certificate": f"@{pfx}"}, screen)
+    read = read_given({"client_certificate": f"@{pfx}"}, screen)
     assert base64.b64decode(read["client_certificate"]) == pfx.read_bytes()
 
 
@@ -114,7 +114,7 @@ def test_a_file_that_holds_no_certificate(content: bytes, says: str, screen: Scr
     path = tmp_path / "a.pem"
     path.write_bytes(content)
     with pytest.raises(SettingsError) as caught:
-        read_secrets(AuthMethod.SERVICE_PRINCIPAL, {"client_certificate": f"@{path}"}, screen)
+        read_given({"client_certificate": f"@{path}"}, screen)
     assert f"client certificate: file {path} {says}" in caught.value.message
 
 
@@ -123,12 +123,12 @@ def test_secrets_of_the_environment(screen: Screen, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("VALETKEY_CLIENT_CERTIFICATE", PEM)
     monkeypatch.setenv("VALETKEY_CLIENT_CERTIFICATE_PASSWORD", SECRET)
     monkeypatch.setenv("VALETKEY_ACCOUNT_KEY", "a2V5")
-    assert read_secrets(AuthMethod.SERVICE_PRINCIPAL, {}, screen) == {
+    assert read_missing(AuthMethod.SERVICE_PRINCIPAL, {}, screen) == {
         "client_certificate": PEM.strip(),
         "client_certificate_password": SECRET,
     }
-    assert read_secrets(AuthMethod.ACCOUNT_KEY, {}, screen) == {"account_key": "a2V5"}
-    assert read_secrets(AuthMethod.IMPLICIT, {}, screen) == {}
+    assert read_missing(AuthMethod.ACCOUNT_KEY, {}, screen) == {"account_key": "a2V5"}
+    assert read_missing(AuthMethod.IMPLICIT, {}, screen) == {}
 
 
 def test_one_secret_alone_comes_from_standard_input(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,4 +136,4 @@ def test_one_secret_alone_comes_from_standard_input(screen: Screen, monkeypatch:
     monkeypatch.setattr("sys.stdin", Path("/dev/null").open())  # noqa: SIM115 (as long as the test)
     given = {"client_certificate": "-", "client_certificate_password": "-"}
     with pytest.raises(InvalidArgumentError, match="only one secret can come from standard input"):
-        read_secrets(AuthMethod.SERVICE_PRINCIPAL, given, screen)
+        read_given(given, screen)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from valetkey.v1 import connector_service_pb2 as pb
 from valetkey_broker.api.convert import AUTH_METHODS, CONNECTOR_TYPES, RESOURCE_TYPES
 from valetkey_broker.connectors.connector_types import ConnectorTypeDescription
+from valetkey_broker.model import CredentialField
 from valetkey_broker.ports import AuthMethod
 
 
@@ -25,6 +26,7 @@ def connector_type_messages(types: Sequence[ConnectorTypeDescription]) -> list[p
                 )
                 for resource_type, about in each.resource_types.items()
             ],
+            fields=[_field(field) for field in each.fields],
         )
         for each in types
     ]
@@ -35,10 +37,11 @@ def _auth_method(method: AuthMethod) -> pb.AuthMethodDescription:
         auth_method=AUTH_METHODS.to_proto[method.name],
         title=method.title,
         help=method.help,
-        fields=[
-            pb.FieldDescription(
-                name=field.name, secret=field.secret, required=field.required, help=field.help, example=field.example
-            )
-            for field in method.fields
-        ],
+        fields=[_field(field) for field in method.fields],
+    )
+
+
+def _field(field: CredentialField) -> pb.FieldDescription:
+    return pb.FieldDescription(
+        name=field.name, secret=field.secret, required=field.required, help=field.help, example=field.example
     )

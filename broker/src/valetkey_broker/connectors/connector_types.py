@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from valetkey_broker.model import ConnectorType, ResourceType
+from valetkey_broker.model import ConnectorType, CredentialField, ResourceType
 from valetkey_broker.ports import AuthMethod
 
 
@@ -18,13 +18,17 @@ class ResourceTypeDescription:
 
 @dataclass(frozen=True, slots=True)
 class ConnectorTypeDescription:
-    """One type, its auth methods with the usual one first, and its resource types."""
+    """One type, its auth methods with the usual one first, and its resource types.
+
+    `fields` may be given with every auth method; one of them may ask for some of them itself.
+    """
 
     type: ConnectorType
     title: str
     help: str
     auth_methods: Sequence[AuthMethod]
     resource_types: Mapping[ResourceType, ResourceTypeDescription]
+    fields: Sequence[CredentialField]
 
 
 RESOURCE_TYPES: Mapping[ResourceType, ResourceTypeDescription] = {
@@ -45,6 +49,31 @@ RESOURCE_TYPES: Mapping[ResourceType, ResourceTypeDescription] = {
 """Every resource type, a row each."""
 
 
+def _place(name: str, help_text: str, example: str) -> CredentialField:
+    return CredentialField(name, secret=False, required=False, help=help_text, example=example)
+
+
+_AZURE_PLACES = (
+    _place(
+        "storage_account",
+        "The one storage account to look in. Left out, accounts are found through Azure Resource Manager, for which "
+        "the identity needs the role Reader.",
+        "contosoml",
+    ),
+    _place(
+        "subscription_id",
+        "Subscription to look for accounts in, a UUID. Left out, all that the identity sees.",
+        "33333333-3333-4333-8333-333333333333",
+    ),
+    _place("resource_group", "Resource group to look for accounts in. Left out, all.", "ml-production"),
+    _place(
+        "cloud",
+        "Cloud profile of the broker's settings, for sovereign clouds and tests. Left out, the broker's default.",
+        "azure-public",
+    ),
+)
+
+
 def connector_types(auth_methods: Mapping[str, AuthMethod]) -> Sequence[ConnectorTypeDescription]:
     """Returns the types that connectors can have, with the auth methods of this broker."""
     return (
@@ -57,5 +86,6 @@ def connector_types(auth_methods: Mapping[str, AuthMethod]) -> Sequence[Connecto
             ),
             auth_methods=tuple(auth_methods.values()),
             resource_types=RESOURCE_TYPES,
+            fields=_AZURE_PLACES,
         ),
     )

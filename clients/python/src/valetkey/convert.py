@@ -213,10 +213,7 @@ def connector_type(message: connector_pb.ConnectorTypeDescription) -> descriptio
                 auth_method=to_word(AUTH_METHOD, method.auth_method),
                 title=method.title,
                 help=method.help,
-                fields=tuple(
-                    descriptions.FieldDescription(field.name, field.secret, field.required, field.help, field.example)
-                    for field in method.fields
-                ),
+                fields=_fields(method.fields),
             )
             for method in message.auth_methods
         ),
@@ -226,6 +223,14 @@ def connector_type(message: connector_pb.ConnectorTypeDescription) -> descriptio
             )
             for each in message.resource_types
         ),
+        fields=_fields(message.fields),
+    )
+
+
+def _fields(messages: Iterable[connector_pb.FieldDescription]) -> tuple[descriptions.FieldDescription, ...]:
+    return tuple(
+        descriptions.FieldDescription(field.name, field.secret, field.required, field.help, field.example)
+        for field in messages
     )
 
 

@@ -36,10 +36,14 @@ class ResourceTypeDescription:
 
 @dataclass(frozen=True, slots=True)
 class ConnectorTypeDescription:
-    """One type of connectors, as this broker has it; the usual auth method is the first."""
+    """One type of connectors, as this broker has it; the usual auth method is the first.
+
+    `fields` may be given with every auth method: where to look for resources.
+    """
 
     type: str
     title: str
     help: str
     auth_methods: tuple[AuthMethodDescription, ...]
     resource_types: tuple[ResourceTypeDescription, ...]
+    fields: tuple[FieldDescription, ...] = ()

@@ -21,6 +21,10 @@ _OPTIONS = {
 }
 
 
+# Not two flags of one letter each: ZenML's short form of --resource-id.
+_TWO_LETTERS = ("-ri",)
+
+
 class CommandLine:
     """One command line against the tree of commands; `arguments` are what was typed, without the program's name."""
 
@@ -104,6 +108,6 @@ def _plain(word: str) -> str:
 
 
 def _name(argument: str) -> str:
-    if argument.startswith("--"):
+    if argument.startswith("--") or argument in _TWO_LETTERS:
         return _plain(argument.partition("=")[0])
     return _plain(argument[:2])

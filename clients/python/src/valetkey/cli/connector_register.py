@@ -1,12 +1,14 @@
 """`valetkey service-connector register`: verify a new connector and store it."""
 
+import os
+import sys
 from collections.abc import Mapping
-from dataclasses import fields as fields_of
 from typing import Annotated, Any
 
 import typer
 
-from valetkey.cli.auth_methods import SECRET_FIELDS, AuthMethod, choose, option
+from valetkey.cli.auth_methods import SECRET_FIELDS, AuthMethod, check_taken, choose, option, recognised
+from valetkey.cli.connector_draft import Draft, config_of, secrets_of
 from valetkey.cli.connector_options import (
     Description,
     ExpiresAt,
@@ -17,13 +19,15 @@ from valetkey.cli.connector_options import (
 )
 from valetkey.cli.connector_views import connector_json
 from valetkey.cli.credential_values import merged, read_values
+from valetkey.cli.environment_credentials import the_offer
 from valetkey.cli.option_choices import ConnectorType, ResourceType
+from valetkey.cli.prompts import Left, Prompts
+from valetkey.cli.register_wizard import Wizard
 from valetkey.cli.resources import print_reached, reached_json
 from valetkey.cli.screen import Output, OutputFormat, Screen
-from valetkey.cli.secret_values import in_environment, read_secrets
+from valetkey.cli.secret_values import in_environment, read_given, read_missing, read_secret
 from valetkey.cli.session import client_of
 from valetkey.errors import InvalidArgumentError
-from valetkey.values import AzureConfig
 
 _LOGIN = "How it logs in"
 _PLACE = "What it serves, and where"
@@ -45,13 +49,26 @@ def register(
     context: typer.Context,
     *,
     name: Annotated[
-        str,
+        str | None,
         typer.Argument(metavar="NAME", help="1 to 63 lower-case letters, digits, inner hyphens.", show_default=False),
-    ],
-    connector_type: Annotated[ConnectorType, typer.Option("--type", help="Kind of cloud.")] = ConnectorType.AZURE,
+    ] = None,
+    connector_type: Annotated[ConnectorType, typer.Option("--type", "-t", help="Kind of cloud.")] = ConnectorType.AZURE,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", "-i", help="Ask for it step by step, and show what it reaches.")
+    ] = False,
+    auto_configure: Annotated[
+        bool, typer.Option("--auto-configure", help="Take the credential that your own environment (AZURE_…) offers.")
+    ] = False,
     auth_method: Annotated[
         AuthMethod | None,
-        _text(f"{', '.join(AuthMethod)}; recognised by what is given, if left out.", _LOGIN, "METHOD"),
+        typer.Option(
+            "--auth-method",
+            "-a",
+            metavar="METHOD",
+            help=f"{', '.join(AuthMethod)}; recognised by what is given, if left out.",
+            show_default=False,
+            rich_help_panel=_LOGIN,
+        ),
     ] = None,
     tenant_id: Annotated[str | None, _login("Entra tenant, a UUID (service-principal).")] = None,
     client_id: Annotated[
@@ -86,10 +103,18 @@ def register(
         ),
     ] = None,
     resource_type: Annotated[
-        ResourceType, typer.Option(help="Type of the resources it serves.", rich_help_panel=_PLACE)
+        ResourceType,
+        typer.Option("--resource-type", "-r", help="Type of the resources it serves.", rich_help_panel=_PLACE),
     ] = ResourceType.BLOB_CONTAINER,
     resource_id: Annotated[
-        str | None, _text("The one resource it serves, such as az://models; all it reaches if left out.")
+        str | None,
+        typer.Option(
+            "--resource-id",
+            "-ri",
+            help="The one resource it serves, such as az://models; all it reaches if left out.",
+            show_default=False,
+            rich_help_panel=_PLACE,
+        ),
     ] = None,
     storage_account: Annotated[
         str | None,
@@ -130,23 +155,30 @@ def register(
         "cloud": cloud,
     }
     options = {field: value for field, value in given.items() if value is not None}
+    if name is None and not interactive:
+        raise InvalidArgumentError("NAME is not given; expected a name for the connector, or -i to be asked")
+    if interactive and no_verify:
+        raise InvalidArgumentError("--no-verify: --interactive shows what is reached, and so verifies; leave one out")
     with client_of(context, screen) as client:
-        noted = read_values(values, screen) if values is not None else {}
-        said = merged(options, noted)
-        method = choose(auth_method, said, in_environment(SECRET_FIELDS))
-        secrets = read_secrets(method, _secret_ones(options), screen, noted=_secret_ones(noted))
-        with screen.busy(f"Storing {name}" if no_verify else f"Verifying {name}: logging in, listing, getting a key"):
-            created = client.create_connector(
-                name,
-                type=connector_type.value,
-                auth_method=method.value,
+        said, method = _said(options, values, auth_method, screen, auto_configure=auto_configure)
+        if interactive:
+            place = (name, connector_type.value, resource_type.value, resource_id)
+            draft = _asked(Wizard(Prompts(screen), client, said, method, notes), *place)
+        else:
+            method = method or choose(None, said, in_environment(SECRET_FIELDS))
+            draft = Draft(
+                name=name or "",
+                connector_type=connector_type.value,
+                auth_method=choose(method, said),
                 resource_type=resource_type.value,
                 resource_id=resource_id,
-                azure=_azure({field: value for field, value in said.items() if field not in SECRET_FIELDS}),
-                secrets=secrets,
-                verify=not no_verify,
-                **notes,
+                config=config_of(said),
+                secrets=read_missing(method, secrets_of(said), screen),
+                notes=notes,
             )
+        what = "Storing" if no_verify else "Verifying: logging in, listing, getting a key, and storing"
+        with screen.busy(f"{what} {draft.name}"):
+            created = client.create_connector(draft.name, **draft.arguments(), **draft.notes, verify=not no_verify)
     for warning in created.warnings:
         screen.warn(warning)
     if screen.as_json:
@@ -154,25 +186,52 @@ def register(
         screen.json({"connector": connector_json(created.connector), **reached_json(created.resources), **told})
         return
     if no_verify:
-        screen.line(f"Registered service connector `{name}`, unverified.")
-        screen.note(f"see whether it works with: valetkey service-connector verify {name}")
+        screen.line(f"Registered service connector `{draft.name}`, unverified.")
+        screen.note(f"see whether it works with: valetkey service-connector verify {draft.name}")
         return
-    screen.line(f"Successfully registered service connector `{name}` with access to the following resources:")
-    print_reached(screen, name, created.connector.resource_type, created.resources)
+    screen.line(f"Successfully registered service connector `{draft.name}` with access to the following resources:")
+    print_reached(screen, draft.name, created.connector.resource_type, created.resources)
 
 
-def _secret_ones(fields: Mapping[str, str]) -> dict[str, str]:
-    return {field: value for field, value in fields.items() if field in SECRET_FIELDS}
+def _said(
+    options: Mapping[str, str],
+    values: str | None,
+    auth_method: AuthMethod | None,
+    screen: Screen,
+    *,
+    auto_configure: bool,
+) -> tuple[dict[str, str], AuthMethod | None]:
+    """Returns what options, --values and the environment give, secrets included, and the auth method, if it is said.
+
+    Raises InvalidArgumentError or SettingsError for what cannot be used.
+    """
+    noted = read_values(values, screen) if values is not None else {}
+    said = merged(options, noted)
+    if auto_configure:
+        offer = the_offer(os.environ, auth_method)
+        given = {name: value for name, value in said.items() if name in offer.fields or name in secrets_of(said)}
+        if given:
+            raise InvalidArgumentError(f"{option(next(iter(given)))} is given besides --auto-configure; leave one out")
+        screen.note(f"--auto-configure takes {offer}")
+        for name, value in offer.fields.items():
+            is_file = value.startswith("@") and name == "client_certificate"
+            said[name] = read_secret(name, value, screen) if is_file else value
+        return said, offer.auth_method
+    method = auth_method or recognised(said)
+    if method is not None:
+        check_taken(method, said)
+    return said | read_given(secrets_of(options), screen), method
+
+
+def _asked(wizard: Wizard, name: str | None, connector_type: str, resource_type: str, resource_id: str | None) -> Draft:
+    try:
+        return wizard.run(name, connector_type, resource_type, resource_id)
+    except (Left, KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("\nLeft; nothing was stored.\n")
+        raise typer.Abort from None
 
 
 def _one(option_name: str, value: str | None, alias: str, other: str | None) -> str | None:
     if value is not None and other is not None:
         raise InvalidArgumentError(f"{option_name} and {alias} are the same; expected one of them")
     return other if value is None else value
-
-
-def _azure(given: Mapping[str, str]) -> AzureConfig:
-    known = {field.name for field in fields_of(AzureConfig)}
-    if unknown := [field for field in given if field not in known]:
-        raise InvalidArgumentError(f"{option(unknown[0])}: is not known to this version of the client; leave it out")
-    return AzureConfig(**{"tenant_id": "", "client_id": "", **given})

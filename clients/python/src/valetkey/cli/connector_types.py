@@ -10,7 +10,12 @@ from valetkey.cli.auth_methods import AuthMethod, option
 from valetkey.cli.option_choices import ConnectorType, ResourceType
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of
-from valetkey.descriptions import AuthMethodDescription, ConnectorTypeDescription, ResourceTypeDescription
+from valetkey.descriptions import (
+    AuthMethodDescription,
+    ConnectorTypeDescription,
+    FieldDescription,
+    ResourceTypeDescription,
+)
 from valetkey.errors import NotFoundError
 
 
@@ -73,6 +78,7 @@ def describe_type(
                 "help": found.help,
                 "auth_methods": [asdict(method) for method in methods],
                 "resource_types": [asdict(each) for each in resources],
+                "fields": [asdict(field) for field in found.fields],
             }
         )
         return
@@ -109,20 +115,28 @@ def _show(
         screen.line("")
         screen.heading(f"{method.title} (auth method {method.auth_method})")
         screen.text(method.help)
-        screen.table(
-            ["OPTION", "", "WHAT IT IS", "EXAMPLE"],
-            [
-                [
-                    option(field.name),
-                    ("secret, " if field.secret else "") + ("required" if field.required else "optional"),
-                    field.help,
-                    field.example,
-                ]
-                for field in method.fields
-            ],
-        )
+        _show_fields(screen, method.fields)
+    if methods:
+        screen.line("")
+        screen.heading("With every auth method: where to look")
+        _show_fields(screen, described.fields)
     for each in resources:
         screen.line("")
         screen.heading(f"{each.title} (resource type {each.resource_type})")
         screen.text(each.help)
         screen.text(f"Resource ids: {', '.join(each.id_examples)}")
+
+
+def _show_fields(screen: Screen, fields: Sequence[FieldDescription]) -> None:
+    screen.table(
+        ["OPTION", "", "WHAT IT IS", "EXAMPLE"],
+        [
+            [
+                option(field.name),
+                ("secret, " if field.secret else "") + ("required" if field.required else "optional"),
+                field.help,
+                field.example,
+            ]
+            for field in fields
+        ],
+    )

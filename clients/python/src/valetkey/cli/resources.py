@@ -1,7 +1,7 @@
 """Resources as rows and as JSON."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from rich.text import Text
@@ -68,6 +68,17 @@ def print_reached(screen: Screen, connector: str, resource_type: str, resources:
         screen.note(f"{more}; `valetkey service-connector list-resources --connector {connector}` lists all")
 
 
+def print_numbered(say: Callable[[str], None], resources: Resources, limit: int) -> None:
+    """Prints resources with numbers to choose them by, at most `limit`, and how many more there are."""
+    ambiguous = _ambiguous(resources)
+    for number, resource in enumerate(resources[:limit], 1):
+        say(f"  {number}. {_name(resource, ambiguous)}")
+    if more := max(len(resources) - limit, 0) + resources.left_out:
+        say(f"  … and {more} more, to be chosen by their id")
+    for each in resources.account_errors:
+        say(f"  {each.account or 'some accounts'}: {each.error}")
+
+
 def print_entries(screen: Screen, entries: list[ConnectorResources]) -> None:
     """Prints what several connectors reach; one that fails shows its error in its own row."""
     ambiguous = _ambiguous(resource for entry in entries for resource in entry.resources)
@@ -96,11 +107,11 @@ def _error(entry: ConnectorResources) -> Text:
 
 def _names(resources: Iterable[Resource], ambiguous: set[str]) -> str:
     # Two accounts may have containers of one name; then only the URL tells them apart.
-    shown = "\n".join(
-        f"{resource.resource_id} ({resource.url})" if resource.resource_id in ambiguous else resource.resource_id
-        for resource in resources
-    )
-    return shown or _NONE
+    return "\n".join(_name(resource, ambiguous) for resource in resources) or _NONE
+
+
+def _name(resource: Resource, ambiguous: set[str]) -> str:
+    return f"{resource.resource_id} ({resource.url})" if resource.resource_id in ambiguous else resource.resource_id
 
 
 def _ambiguous(resources: Iterable[Resource]) -> set[str]:

@@ -59,6 +59,10 @@ class Screen:
         """Prints a heading to standard output."""
         self._out.print(Text(printable(text), style="bold"), soft_wrap=True)
 
+    def step(self, text: str) -> None:
+        """Prints the heading of a step to standard error."""
+        self._err.print(Text(f"\n{printable(text)}", style="bold"), soft_wrap=True)
+
     def text(self, text: str) -> None:
         """Prints a paragraph to standard output, wrapped between words at a terminal."""
         self._out.print(Text(printable(text)))

@@ -48,26 +48,30 @@ def read_secret(field: str, given: str | None, screen: Screen) -> str:
     return secret
 
 
-def read_secrets(
-    method: AuthMethod, given: Mapping[str, str], screen: Screen, *, noted: Mapping[str, str] | None = None
-) -> dict[str, str]:
-    """Returns the secrets of an auth method by field: those given, else the one it needs, by the environment or asked.
+def read_given(given: Mapping[str, str], screen: Screen) -> dict[str, str]:
+    """Returns the secrets that options stand for, by field; see `read_secret`.
 
-    `given` are options, to be read; `noted` are secrets themselves, of a values file. Raises InvalidArgumentError or
-    SettingsError where they cannot be had.
+    Raises InvalidArgumentError where two of them are to come from one pipe.
     """
     piped = [option(field) for field, value in given.items() if value == "-"]
     if len(piped) > 1 and not sys.stdin.isatty():
         raise InvalidArgumentError(f"{' and '.join(piped)}: only one secret can come from standard input")
-    taken = METHODS[method]
-    known = dict(noted or {})
-    wanted: dict[str, str | None] = dict(given)
-    if taken.secrets and not any(field in given or field in known for field in taken.secrets):
-        wanted[next(iter(in_environment(taken.secrets)), taken.secrets[0])] = None
+    return {field: read_secret(field, value, screen) for field, value in given.items()}
+
+
+def read_missing(method: AuthMethod, known: Mapping[str, str], screen: Screen) -> dict[str, str]:
+    """Returns the secrets of an auth method: those known, and the one it still needs, by the environment or asked.
+
+    Raises SettingsError where it cannot be had.
+    """
+    secrets, needed = dict(known), METHODS[method].secrets
+    if needed and not any(field in known for field in needed):
+        field = next(iter(in_environment(needed)), needed[0])
+        secrets[field] = read_secret(field, None, screen)
     password = f"{_CERTIFICATE}_password"
-    if _CERTIFICATE in {**wanted, **known} and password not in {**wanted, **known} and in_environment([password]):
-        wanted[password] = None
-    return known | {field: read_secret(field, value, screen) for field, value in wanted.items()}
+    if _CERTIFICATE in secrets and password not in secrets and in_environment([password]):
+        secrets[password] = read_secret(password, None, screen)
+    return secrets
 
 
 def _from_environment_or_prompt(field: str, screen: Screen) -> str:

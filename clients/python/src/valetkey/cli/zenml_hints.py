@@ -57,11 +57,7 @@ _COMMANDS = {
     ("secret", "update"): _RENEW,
     ("secret", "delete"): "a credential goes with its connector: valetkey service-connector delete NAME",
 }
-_INTERACTIVE = "there is no interactive mode yet; type: " + _REGISTER
 _OPTIONS = {
-    "-i": _INTERACTIVE,
-    "--interactive": _INTERACTIVE,
-    "--auto-configure": ("the broker takes no credential from the machine it is asked from; type: " + _REGISTER),
     "--expiration-seconds": "how long tokens live, a grant says: valetkey grant create … --max-ttl 1h",
     "--populate": "a connector is always made from what its options say; leave it out",
 }

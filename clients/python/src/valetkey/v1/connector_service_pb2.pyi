@@ -702,6 +702,7 @@ class ConnectorTypeDescription(google.protobuf.message.Message):
     HELP_FIELD_NUMBER: builtins.int
     AUTH_METHODS_FIELD_NUMBER: builtins.int
     RESOURCE_TYPES_FIELD_NUMBER: builtins.int
+    FIELDS_FIELD_NUMBER: builtins.int
     type: Global___ConnectorType.ValueType
     """The type."""
     title: builtins.str
@@ -716,6 +717,10 @@ class ConnectorTypeDescription(google.protobuf.message.Message):
     def resource_types(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ResourceTypeDescription]:
         """What its connectors give access to."""
 
+    @property
+    def fields(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___FieldDescription]:
+        """What may be said with every auth method: where to look for resources. An auth method may ask for one of them itself."""
+
     def __init__(
         self,
         *,
@@ -724,8 +729,9 @@ class ConnectorTypeDescription(google.protobuf.message.Message):
         help: builtins.str = ...,
         auth_methods: collections.abc.Iterable[Global___AuthMethodDescription] | None = ...,
         resource_types: collections.abc.Iterable[Global___ResourceTypeDescription] | None = ...,
+        fields: collections.abc.Iterable[Global___FieldDescription] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["auth_methods", b"auth_methods", "help", b"help", "resource_types", b"resource_types", "title", b"title", "type", b"type"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["auth_methods", b"auth_methods", "fields", b"fields", "help", b"help", "resource_types", b"resource_types", "title", b"title", "type", b"type"]) -> None: ...
 
 Global___ConnectorTypeDescription: typing_extensions.TypeAlias = ConnectorTypeDescription
 

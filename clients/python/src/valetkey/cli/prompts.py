@@ -1,0 +1,81 @@
+"""Questions to a person at a terminal: asked on standard error, answered on standard input."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from valetkey.cli.screen import Screen, printable
+from valetkey.errors import InvalidArgumentError, ValetKeyError
+
+
+class Left(Exception):  # noqa: N818 (no error: somebody went away)
+    """The person left the questions, by Ctrl-D."""
+
+
+class Prompts:
+    """Asks until the answer can be used."""
+
+    def __init__(self, screen: Screen) -> None:
+        """Raises InvalidArgumentError where there is nobody to ask."""
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise InvalidArgumentError("--interactive: there is no terminal to ask at; give it all by options")
+        self.screen = screen
+
+    def say(self, text: str) -> None:
+        """Explains something."""
+        sys.stderr.write(f"{printable(text)}\n")
+
+    def heading(self, text: str) -> None:
+        """Begins a step."""
+        self.screen.step(text)
+
+    def ask(self, question: str, *, default: str = "", check: Callable[[str], None] | None = None) -> str:
+        """Returns a line that `check` lets pass, stripped; empty where Enter is pressed and there is no default."""
+        while True:
+            given = self._line(f"{question}{f' [{default}]' if default else ''}: ") or default
+            try:
+                if check is not None:
+                    check(given)
+            except ValetKeyError as error:
+                self.say(error.message)
+                continue
+            return given
+
+    def required(self, question: str, *, check: Callable[[str], None] | None = None) -> str:
+        """Returns a line that is not empty."""
+
+        def checked(given: str) -> None:
+            if not given:
+                raise InvalidArgumentError("that is needed; Ctrl-C leaves, and nothing is stored")
+            if check is not None:
+                check(given)
+
+        return self.ask(question, check=checked)
+
+    def choose(self, question: str, words: Sequence[str], *, default: str = "") -> str:
+        """Returns one of the words, answered by its number or itself."""
+        chosen: list[str] = []
+
+        def checked(given: str) -> None:
+            plain = given.replace("_", "-").lower()
+            if plain.isdecimal() and 0 < int(plain) <= len(words):
+                chosen[:] = [words[int(plain) - 1]]
+            elif plain in words:
+                chosen[:] = [plain]
+            else:
+                raise InvalidArgumentError(f"expected a number from 1 to {len(words)}, or the word itself")
+
+        self.ask(question, default=default, check=checked)
+        return chosen[0]
+
+    def yes(self, question: str, *, default: bool) -> bool:
+        """Returns whether the answer is yes."""
+        given = self._line(f"{question} [{'Y/n' if default else 'y/N'}] ").lower()
+        return given in ("y", "yes") if given else default
+
+    def _line(self, prompt: str) -> str:
+        sys.stderr.write(printable(prompt))
+        sys.stderr.flush()
+        line = sys.stdin.readline()
+        if not line:
+            raise Left
+        return line.strip()

@@ -50,6 +50,7 @@ class Failure:
     bare: bool = False
     garbage: bool = False
     delay: float = 0.0
+    checks: list[errors_pb.Check] = field(default_factory=list)
 
     def status(self) -> bytes:
         """Returns the bytes of `grpc-status-details-bin`."""
@@ -64,6 +65,8 @@ class Failure:
             detail.retry_delay.FromTimedelta(self.retry_delay)
         status = errors_pb.ErrorStatus(code=self.code.value[0], message=self.message)
         status.details.add().Pack(detail)
+        if self.checks:
+            status.details.add().Pack(errors_pb.Checklist(checks=self.checks))
         return status.SerializeToString()
 
 
@@ -91,6 +94,11 @@ def connector(name: str, resource_id: str = "") -> connector_pb.Connector:
     )
     message.meta.create_time.FromDatetime(NOW)
     return message
+
+
+def check(step: str, outcome: str = "ok", **more: str) -> errors_pb.Check:
+    """Returns a line of a checklist."""
+    return errors_pb.Check(step=step, outcome=errors_pb.CheckOutcome.Value(f"CHECK_OUTCOME_{outcome.upper()}"), **more)
 
 
 def entry(name: str, *resources: common_pb.Resource, error: str = "") -> resource_pb.ConnectorResources:
@@ -156,6 +164,7 @@ class FakeBroker(
         self.reached = [resource("demo-models"), resource("demo-zenmlartifactstore")]
         self.left_out = 0
         self.warnings: list[str] = []
+        self.checks: list[errors_pb.Check] = []
         self.entries = [entry("azure-blob-demo", *self.reached)]
         self.page_size = 2
         # Called once, by the next call that was let in, before it is answered.
@@ -195,6 +204,7 @@ class FakeBroker(
             resources=self.reached,
             left_out=self.left_out,
             warnings=self.warnings,
+            checks=self.checks,
         )
 
     def GetConnector(
@@ -228,7 +238,7 @@ class FakeBroker(
     ) -> connector_pb.VerifyConnectorResponse:
         self._enter("VerifyConnector", request, context)
         self._known(request.name, context)
-        return connector_pb.VerifyConnectorResponse(resources=self.reached, left_out=self.left_out)
+        return connector_pb.VerifyConnectorResponse(resources=self.reached, left_out=self.left_out, checks=self.checks)
 
     def CheckConnector(
         self, request: connector_pb.CheckConnectorRequest, context: grpc.ServicerContext

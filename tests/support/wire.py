@@ -72,7 +72,8 @@ def _assert_alike(envelope: errors_pb2.ErrorStatus, detail: errors_pb2.ErrorDeta
     reason = errors_pb2.ErrorReason.Name(detail.reason).removeprefix("ERROR_REASON_")
     assert (info.domain, info.reason) == ("valetkey", "INTERNAL" if reason == "UNSPECIFIED" else reason)
     assert dict(info.metadata) in (dict(detail.metadata), {})
-    assert len(envelope.details) == 2 + detail.HasField("retry_delay")
+    verified = bool(envelope.details) and envelope.details[-1].Is(errors_pb2.Checklist.DESCRIPTOR)
+    assert len(envelope.details) == 2 + detail.HasField("retry_delay") + verified
     if detail.HasField("retry_delay"):
         assert envelope.details[2].Unpack(delay)
         assert delay.retry_delay == detail.retry_delay

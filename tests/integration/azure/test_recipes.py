@@ -156,8 +156,8 @@ async def test_an_auth_method_is_a_module_and_a_row(azure: AzureStack, monkeypat
         azure=AzureConfig(TENANT, CLIENT, "", storage_account=ML),
         secrets={"token": token_of_entra},
     )
-    _, reach = await registry.create(new, created_by="key:ops")
-    assert [container.name for container in reach.containers] == ["demo-datasets", OWN]
+    _, proof = await registry.create(new, created_by="key:ops")
+    assert [container.name for container in proof.reach.containers] == ["demo-datasets", OWN]
 
     other = Replica(replica.store)
     await other.repository.load()

@@ -20,8 +20,9 @@ from valetkey.v1 import errors_pb2
 from valetkey.v1.connector_service_pb2 import VerifyConnectorRequest
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.model import Connector, Credential
+from valetkey_broker.model import Check, CheckOutcome, Connector, Credential
 from valetkey_broker.ports import AccountSearch
+from valetkey_broker.rpc.check_messages import checklist
 from valetkey_broker.rpc.error_status import to_status
 
 PROTO = Path(__file__).parents[3] / "proto" / "valetkey" / "v1" / "errors.proto"
@@ -86,6 +87,7 @@ def test_no_status_outgrows_its_trailer(character: str, metadata: dict[str, str]
     """Clients lose a trailer beyond 8 KiB, code, reason and all: as gRPC encodes it, none gets there."""
     sent = {name: value.replace("{c}", character) for name, value in metadata.items()}
     error = BrokerError(Reason.CLOUD_UNAVAILABLE, character * 5_000, sent, retry_after=1.0)
+    error.checks = [Check("step", CheckOutcome.FAILED, character * 900, character * 500, "one", "demo")] * 50
     _, message, trailer = to_status(error, "r" * 64, None)
     encoded = [quote(message, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")]
     encoded += [base64.b64encode(value).decode() if isinstance(value, bytes) else value for _, value in trailer]
@@ -104,7 +106,7 @@ async def test_google_rpc_details(stocked: Broker) -> None:
     status = Status.FromString(trailers["grpc-status-details-bin"])
     assert (status.code, status.message) == (caught.value.code().value[0], caught.value.details())
     info, delay = ErrorInfo(), RetryInfo()
-    assert [detail.Unpack(info) or detail.Unpack(delay) for detail in status.details] == [False, True, True]
+    assert [detail.Unpack(info) or detail.Unpack(delay) for detail in status.details[:3]] == [False, True, True]
     assert info == ErrorInfo(reason="CLOUD_THROTTLED", domain="valetkey", metadata={"step": "log in to Entra"})
     assert delay.retry_delay.ToMilliseconds() == 2500
 
@@ -178,3 +180,28 @@ async def test_ledger_that_cannot_record(tmp_path: Path) -> None:
     assert told.short == (grpc.StatusCode.UNAVAILABLE, "LEDGER_UNAVAILABLE")
     assert told.retry_after
     assert "sig=" not in str(told.error)
+
+
+async def test_a_failed_verification_brings_its_checklist(stocked: Broker) -> None:
+    """Lines and their remedies arrive beside the typed error; what failed is kept where not all fit."""
+    stocked.cloud.fail("signing_key", BrokerError(Reason.CLOUD_PERMISSION_MISSING, "no key", mend="paste this"))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stocked.connectors.VerifyConnector(VERIFY, metadata=bearer(OPERATOR_KEY))
+    trailers: dict[str, Any] = dict(tuple(caught.value.trailing_metadata() or ()))
+    status, checklist = Status.FromString(trailers["grpc-status-details-bin"]), errors_pb2.Checklist()
+    assert status.details[-1].Unpack(checklist)
+    failed = [(check.step, check.message, check.mend) for check in checklist.checks if check.outcome == 2]
+    assert failed
+    assert set(failed) == {("get a signing key", "no key", "paste this")}
+
+
+def test_what_failed_is_the_last_to_be_left_out() -> None:
+    """A checklist of hundreds of accounts still says what is wrong."""
+    checks = [Check("list containers", CheckOutcome.OK, "x" * 60, "", f"account{n}") for n in range(500)]
+    checks.insert(250, Check("get a signing key", CheckOutcome.FAILED, "no", "paste this", "sick"))
+    cut = checklist(checks, 2_000)
+    assert cut is not None
+    assert cut.ByteSize() < 2_000
+    assert 5 < len(cut.checks) < 50
+    assert cut.checks[-1].account == "sick"
+    assert checklist(checks, 50) is None

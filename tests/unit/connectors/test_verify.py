@@ -1,5 +1,7 @@
 """Verification: every step is tried, the failing one is named, and one bad account does not spoil the others."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from support.core import NOW, PROFILE, FakeClock, credential_of, make_connector
@@ -8,7 +10,7 @@ from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_result import Reach, own_container
 from valetkey_broker.connectors.verify import pinned, verify
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.model import Connector, Container, Credential, ResourceId, SigningKey
+from valetkey_broker.model import Check, CheckOutcome, Connector, Container, Credential, ResourceId, SigningKey
 
 
 class PartlyClosedCloud(FakeCloud):
@@ -178,3 +180,48 @@ def test_a_pinned_connector_knows_its_account() -> None:
     """A container that turns up later in another account changes nothing."""
     connector = pinned(make_connector(resource="demo"), _container("one", "demo"))
     assert connector.resource == ResourceId("demo", account="one")
+
+
+def _lines(checks: Sequence[Check]) -> list[tuple[str, str, str]]:
+    return [(check.step, check.account, check.outcome.value) for check in checks]
+
+
+async def test_the_checklist_of_a_connector_that_works() -> None:
+    """Each step has a line, in order, with the account that it is about."""
+    proof = await verify(CloudClient(_cloud(), credential_of, 1), FakeClock(), make_connector())
+    assert _lines(proof.checks) == [
+        ("log in", "", "ok"),
+        ("find storage accounts", "", "ok"),
+        ("list containers", "one", "ok"),
+        ("list containers", "two", "ok"),
+        ("get a signing key", "one", "ok"),
+        ("get a signing key", "two", "ok"),
+        ("use a token", "one", "ok"),
+        ("use a token", "two", "ok"),
+    ]
+    assert [check.message for check in proof.checks[1:4]] == ["2 found", "2 found", "1 found"]
+
+
+async def test_what_a_failure_left_untried_is_told() -> None:
+    """The error has the lines: what held, what failed and how to mend it, and what was not come to."""
+    cloud = _cloud()
+    error = BrokerError(Reason.CLOUD_PERMISSION_MISSING, "No key: assign X.", mend="assign X.\naz role …")
+    cloud.fail("signing_key", error)
+    with pytest.raises(BrokerError) as caught:
+        await verify(CloudClient(cloud, credential_of, 1), FakeClock(), make_connector(resource="demo", account="one"))
+    checks = caught.value.checks
+    assert _lines(checks) == [
+        ("log in", "", "ok"),
+        ("look at the container", "one", "ok"),
+        ("get a signing key", "one", "failed"),
+        ("use a token", "", "not tried"),
+    ]
+    assert (checks[2].message, checks[2].mend) == ("No key", "assign X.\naz role …")
+    assert checks[3].message == "`get a signing key` failed"
+
+
+async def test_a_sick_account_has_its_line_beside_the_others() -> None:
+    """A connector that works in part says so, and what is wrong with the rest."""
+    proof = await verify(CloudClient(_cloud("one"), credential_of, 1), FakeClock(), make_connector())
+    (failed,) = [check for check in proof.checks if check.outcome is CheckOutcome.FAILED]
+    assert (failed.step, failed.account, failed.message) == ("get a signing key", "one", "no key for you")

@@ -23,6 +23,7 @@ from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.registry import ConnectorRegistry, Wanted
 from valetkey_broker.model import AzureConfig, Secret
 from valetkey_broker.rpc.call_recorder import Recorder
+from valetkey_broker.rpc.check_messages import check_messages
 from valetkey_broker.rpc.current_call import caller, current_call
 
 
@@ -40,7 +41,8 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
     ) -> pb.CreateConnectorResponse:
         """Verifies and stores a connector."""
         _ = context
-        connector, reach = await self._registry.create(_new_connector(request), created_by=caller().name)
+        connector, proof = await self._registry.create(_new_connector(request), created_by=caller().name)
+        reach = proof.reach
         shown, left_out = shown_resources(reach.containers)
         return pb.CreateConnectorResponse(
             connector=connector_message(connector),
@@ -48,6 +50,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
             account_errors=account_error_messages(reach.errors),
             left_out=left_out,
             warnings=await self._registry.warnings(connector),
+            checks=check_messages(proof.checks),
         )
 
     async def GetConnector(  # noqa: N802
@@ -96,14 +99,17 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
         Verifying changes nothing, except where keys turn out to be dead: dropping them is put on record.
         """
         _ = context
-        proof = await self._registry.verify(request.name)
+        proof = await self._registry.verify(request.name, request.resource_id)
         if proof.keys_revoked:
             drop = partial(self._registry.drop_signing_keys, request.name)
             await self._recorder.change(current_call.get(), f"connectors/{request.name}", {}, drop)
         reach = proof.reach
         shown, left_out = shown_resources(reach.containers)
         return pb.VerifyConnectorResponse(
-            resources=shown, account_errors=account_error_messages(reach.errors), left_out=left_out
+            resources=shown,
+            account_errors=account_error_messages(reach.errors),
+            left_out=left_out,
+            checks=check_messages(proof.checks),
         )
 
     async def DropSigningKeys(  # noqa: N802

@@ -61,7 +61,7 @@ METHODS: Methods = {
     "/valetkey.v1.ConnectorService/GetConnector": Method(_VIEWER),
     "/valetkey.v1.ConnectorService/ListConnectors": Method(_VIEWER),
     "/valetkey.v1.ConnectorService/DeleteConnector": Method(_OPERATOR, change=_named("connectors")),
-    "/valetkey.v1.ConnectorService/VerifyConnector": Method(_OPERATOR),
+    "/valetkey.v1.ConnectorService/VerifyConnector": Method(_OPERATOR, asked=_asked),
     "/valetkey.v1.ConnectorService/DropSigningKeys": Method(_OPERATOR, change=_named("connectors")),
     # Uses a credential that is stored nowhere, and changes nothing.
     "/valetkey.v1.ConnectorService/CheckConnector": Method(_OPERATOR, asked=_asked_of_candidate),

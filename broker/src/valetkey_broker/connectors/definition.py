@@ -109,6 +109,18 @@ class Definitions:
         config, value = method.parse(config, secrets, self._profiles[cloud])
         return config, resource, value
 
+    def narrowed(self, connector: Connector, resource_id: str) -> Connector:
+        """Returns the connector as one that serves `resource_id` only. Raises InvalidFieldError where it does not."""
+        config, resource = self._resource(resource_id, connector.azure)
+        if resource is None:
+            return connector
+        own = connector.resource
+        if own is None:
+            return replace(connector, azure=config, resource=resource)
+        if resource.container != own.container or resource.account not in (None, own.account):
+            raise InvalidFieldError("resource_id", "is not what the connector serves", str(own))
+        return connector
+
     def _resource(self, resource_id: str, config: AzureConfig) -> tuple[AzureConfig, ResourceId | None]:
         """Returns the configuration with the account that a full URL names, and the one resource to serve."""
         if not resource_id:

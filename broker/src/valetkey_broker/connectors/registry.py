@@ -97,18 +97,18 @@ class ConnectorRegistry:
         )
         self._signing_keys = signing_keys
 
-    async def create(self, new: NewConnector, *, created_by: str) -> tuple[Connector, Reach]:
+    async def create(self, new: NewConnector, *, created_by: str) -> tuple[Connector, Proof]:
         """Verifies a new connector and stores it; stores nothing where verification fails.
 
-        Returns it with what it reaches; one that is not to be verified reaches nothing yet. Raises InvalidFieldError,
-        CONNECTOR_EXISTS, or what `verify` raises.
+        Returns it with what it reaches and what was checked; one that is not to be verified reaches nothing yet. Raises
+        InvalidFieldError, CONNECTOR_EXISTS, or what `verify` raises.
         """
         draft, value = self._definitions.draft(new, created_by)
         if draft.name in self._memory.connectors:  # Saves a slow verification; the write itself decides.
             raise connector_exists(draft.name)
         if new.no_verify:
             draft = replace(pinned_unseen(draft), unverified=True)
-            return await self._repository.create_connector(draft, value), Reach(())
+            return await self._repository.create_connector(draft, value), Proof(Reach(()))
         try:
             proof = await self._verified(draft, Credential(0, value))
         finally:
@@ -117,7 +117,7 @@ class ConnectorRegistry:
             draft = pinned(draft, proof.reach.containers[0])
         if proof.keys_revoked:
             draft = replace(draft, keys_not_before=int(self._clock()))
-        return await self._repository.create_connector(draft, value), proof.reach
+        return await self._repository.create_connector(draft, value), proof
 
     async def warnings(self, connector: Connector) -> Sequence[str]:
         """Returns what those should know who look after a stored connector."""
@@ -162,13 +162,14 @@ class ConnectorRegistry:
         """Deletes a connector and its credential. Raises CONNECTOR_NOT_FOUND."""
         await self._repository.delete_connector(check_name("name", name), deleted_by)
 
-    async def verify(self, name: str) -> Proof:
+    async def verify(self, name: str, resource_id: str = "") -> Proof:
         """Logs in anew with a stored connector, and returns what it reaches with tokens of a fresh key.
 
-        `keys_revoked` tells too where storage no longer accepts a key that tokens are signed with now: the keys are to
-        be dropped, which is a change, and so not done here.
+        With `resource_id`, that container is the only one that is looked at. `keys_revoked` tells too where storage no
+        longer accepts a key that tokens are signed with now: the keys are to be dropped, which is a change, and so not
+        done here.
         """
-        connector = self.get(name)
+        connector = self._definitions.narrowed(self.get(name), resource_id)
         proof = await self._verified(connector, await self._repository.credential(connector))
         return replace(proof, keys_revoked=proof.keys_revoked or await self._has_dead_key(connector, proof.reach))
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from valetkey_broker.concurrency.gather_outcomes import outcomes
+from valetkey_broker.connectors.checklist import Checklist, VerifyStep
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_result import AccountError, Reach, own_container
 from valetkey_broker.errors import BrokerError, Reason, token_refused
-from valetkey_broker.model import Connector, Container, ResourceId
+from valetkey_broker.model import Check, Connector, Container, ResourceId, SigningKey
 from valetkey_broker.ports import Clock
 
 T = TypeVar("T")
@@ -19,45 +20,75 @@ _SKEW_SECONDS = 900.0
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a connector gives tokens for; with `keys_revoked`, storage takes only keys that begin now or later."""
+    """What a connector gives tokens for, and the lines of what was checked.
+
+    With `keys_revoked`, storage takes only keys that begin now or later.
+    """
 
     reach: Reach
     keys_revoked: bool = False
+    checks: Sequence[Check] = ()
 
 
 async def verify(questions: CloudClient, clock: Clock, connector: Connector) -> Proof:
     """Returns the containers that the connector can give tokens for, with the errors of single accounts.
 
     A connector whose account is known asks only that one, and one that serves a single container there lists nothing:
-    rights on that container are enough. Raises BrokerError of the first step that failed, where nothing is left.
+    rights on that container are enough. Raises BrokerError of the first step that failed, where nothing is left; it
+    has the `checks` too.
     """
-    now = clock()
-    await questions.log_in(connector)
     own = connector.resource
     account = (own.account if own is not None else None) or connector.azure.storage_account
+    alone = own is not None and bool(account)
+    looking = [VerifyStep.CONTAINER] if alone else [VerifyStep.ACCOUNTS, VerifyStep.CONTAINERS]
+    checks = Checklist([VerifyStep.LOG_IN, *looking, VerifyStep.KEY, VerifyStep.TOKEN])
+    try:
+        proof = await _verified(questions, clock, connector, account, checks)
+    except BrokerError as error:
+        error.checks = checks.lines()
+        raise
+    return replace(proof, checks=checks.lines())
+
+
+async def _verified(
+    questions: CloudClient, clock: Clock, connector: Connector, account: str, checks: Checklist
+) -> Proof:
+    now = clock()
+    with checks.step(VerifyStep.LOG_IN):
+        await questions.log_in(connector)
+    own = connector.resource
     if own is not None and account:
-        reach = Reach([await _checked(questions, connector, account, own)])
+        with checks.step(VerifyStep.CONTAINER, account, own.container):
+            reach = Reach([await _checked(questions, connector, account, own)])
     else:
-        reach = await _listed(questions, connector)
+        reach = await _listed(questions, connector, checks)
         if own is not None:
-            reach = Reach([own_container(connector, reach, name_others=True)])
+            with checks.step(VerifyStep.CONTAINER, "", own.container) as line:
+                reach = Reach([own_container(connector, reach, name_others=True)])
+                line.message = f"it is in storage account {reach.containers[0].account}"
     one_of = {container.account: container for container in reach.containers}
     accounts = sorted(one_of)
     if not accounts and account:
         accounts = [account]  # An empty account is still worth a key.
 
-    async def works(account: str, starts: float) -> bool:
-        fresh = await questions.signing_key(connector, account, starts=starts, expires=now + _KEY_SECONDS)
-        one = one_of.get(account)
-        return one is None or await questions.accepts(connector, one, fresh)
+    async def key(account: str, starts: float) -> SigningKey:
+        return await questions.signing_key(connector, account, starts=starts, expires=now + _KEY_SECONDS)
 
     async def revoked(account: str) -> bool:
         """Proves the account with a fresh key; tells whether only one works that begins after a revocation."""
-        if await works(account, max(now - _SKEW_SECONDS, connector.keys_not_before)):
+        with checks.step(VerifyStep.KEY, account):
+            fresh = await key(account, max(now - _SKEW_SECONDS, connector.keys_not_before))
+        one = one_of.get(account)
+        if one is None:
+            checks.not_tried(VerifyStep.TOKEN, "the account has no container", account)
             return False
-        if not await works(account, now):
-            raise token_refused(connector.name, account)
-        return True
+        with checks.step(VerifyStep.TOKEN, account, one.name) as line:
+            if await questions.accepts(connector, one, fresh):
+                return False
+            if not await questions.accepts(connector, one, await key(account, now)):
+                raise token_refused(connector.name, account)
+            line.message = "the account's keys were revoked a short while ago: tokens are signed with new ones"
+            return True
 
     keys_revoked, without_key = await _each(accounts, revoked)
     refused = {each.account for each in without_key}
@@ -83,9 +114,23 @@ async def _checked(questions: CloudClient, connector: Connector, account: str, o
         return own_container(connector, Reach(others), name_others=True)  # Says what there is instead.
 
 
-async def _listed(questions: CloudClient, connector: Connector) -> Reach:
-    search = await questions.accounts(connector)
-    found, errors = await _each(search.accounts, lambda account: questions.containers(connector, account))
+async def _listed(questions: CloudClient, connector: Connector, checks: Checklist) -> Reach:
+    with checks.step(VerifyStep.ACCOUNTS) as line:
+        search = await questions.accounts(connector)
+        line.message = f"{len(search.accounts)} found"
+        if connector.azure.storage_account:
+            line.message = "the connector names it"
+        elif search.errors:
+            line.warning, line.mend = True, search.errors[0].mend
+            line.message += f"; not everywhere could be looked: {search.errors[0].message}"
+
+    async def listed(account: str) -> Sequence[Container]:
+        with checks.step(VerifyStep.CONTAINERS, account) as line:
+            containers = await questions.containers(connector, account)
+            line.message = f"{len(containers)} found"
+            return containers
+
+    found, errors = await _each(search.accounts, listed)
     elsewhere = [AccountError("", error) for error in search.errors]
     return Reach([container for containers in found for container in containers], [*elsewhere, *errors]).require_any()
 

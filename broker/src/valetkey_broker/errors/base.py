@@ -1,7 +1,9 @@
 """What an error of the broker consists of: a reason for programs, a message for people; causes stay inside."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
+
+from valetkey_broker.model import Check
 
 
 class Reason(Enum):
@@ -59,8 +61,9 @@ class BrokerError(Exception):
     `message` and `metadata` are for those who run the broker: its log, and callers with the role admin or operator.
     Everybody else is told `public()`. For some reasons that differs by itself (Vault, credentials in the cloud);
     where a message of another reason names a setting, or a remedy that only an operator has, `public_message` says
-    what to tell callers instead. `retry_after` is in seconds. Chain the cause with `from`: it reaches the log by its
-    type only.
+    what to tell callers instead. `mend` is what those who run the broker can do about it, where that is more than fits
+    the sentence: a command to paste, say. `checks` are the lines of a verification that failed, for the same people.
+    `retry_after` is in seconds. Chain the cause with `from`: it reaches the log by its type only.
     """
 
     def __init__(
@@ -71,19 +74,20 @@ class BrokerError(Exception):
         *,
         retry_after: float | None = None,
         public_message: str | None = None,
+        mend: str = "",
     ) -> None:
         self.reason = reason
         self.message = message
         self.metadata = dict(metadata or {})
         self.retry_after = retry_after
         self.public_message = _PUBLIC_MESSAGES.get(reason) if public_message is None else public_message
+        self.mend = mend
+        self.checks: Sequence[Check] = ()
         super().__init__(message)
 
     def reworded(self, message: str) -> "BrokerError":
         """Returns the same error with another message for those who run the broker."""
-        return BrokerError(
-            self.reason, message, self.metadata, retry_after=self.retry_after, public_message=self.public_message
-        )
+        return self._copy(message, self.retry_after)
 
     def public(self) -> "BrokerError":
         """Returns the error as callers without a role in running the broker are told it: reason and delay stay."""
@@ -94,9 +98,19 @@ class BrokerError(Exception):
 
     def again_in(self, seconds: float | None) -> "BrokerError":
         """Returns the same error for somebody else, with another delay."""
-        return BrokerError(
-            self.reason, self.message, self.metadata, retry_after=seconds, public_message=self.public_message
+        return self._copy(self.message, seconds)
+
+    def _copy(self, message: str, retry_after: float | None) -> "BrokerError":
+        error = BrokerError(
+            self.reason,
+            message,
+            self.metadata,
+            retry_after=retry_after,
+            public_message=self.public_message,
+            mend=self.mend,
         )
+        error.checks = self.checks
+        return error
 
 
 class ConfigurationError(Exception):

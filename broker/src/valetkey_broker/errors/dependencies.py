@@ -35,13 +35,17 @@ def cloud_error(
     azure_code: str = "",
     retry_after: float | None = None,
     public_message: str | None = None,
+    mend: str = "",
 ) -> BrokerError:
-    """The cloud refused a step, or did not answer; `reason` is one of CLOUD_REASONS. `retry_after` is in seconds."""
+    """The cloud refused a step, or did not answer; `reason` is one of CLOUD_REASONS. `retry_after` is in seconds.
+
+    `mend` is what an operator can do about it, as in BrokerError.
+    """
     if reason not in CLOUD_REASONS:
         raise ValueError(f"{reason.name} is no reason of the cloud's")
     fields = {"step": step, "azure_code": azure_code, "account": account, "connector": connector}
     metadata = {name: value for name, value in fields.items() if value}
-    return BrokerError(reason, message, metadata, retry_after=retry_after, public_message=public_message)
+    return BrokerError(reason, message, metadata, retry_after=retry_after, public_message=public_message, mend=mend)
 
 
 def cloud_timeout(connector: str, seconds: float) -> BrokerError:

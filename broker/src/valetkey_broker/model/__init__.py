@@ -2,6 +2,7 @@
 
 from valetkey_broker.model.api_key import ApiKey, api_key_digest, new_api_key
 from valetkey_broker.model.call_info import CallInfo
+from valetkey_broker.model.check import Check, CheckOutcome
 from valetkey_broker.model.cloud import CloudProfile
 from valetkey_broker.model.connector import AzureConfig, Connector, ConnectorType
 from valetkey_broker.model.credential import Credential, CredentialField, CredentialValue
@@ -39,6 +40,8 @@ __all__ = [
     "ApiKey",
     "AzureConfig",
     "CallInfo",
+    "Check",
+    "CheckOutcome",
     "CloudProfile",
     "Connector",
     "ConnectorType",

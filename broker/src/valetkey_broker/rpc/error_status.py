@@ -12,6 +12,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from valetkey.v1 import errors_pb2
 from valetkey_broker.errors import BrokerError, Reason, deadline_exceeded, invalid_field, method_unknown
 from valetkey_broker.model import InvalidFieldError, Principal, Role
+from valetkey_broker.rpc.check_messages import checklist
 
 # A status travels in trailing metadata, of which clients take 8 KiB by default: of a longer one they tell nothing but
 # RESOURCE_EXHAUSTED, now and then up to 16 KiB and always beyond. What does not fit is cut, the least needed first.
@@ -121,6 +122,10 @@ def to_status(
         envelope = _envelope(code, message, details)
         if sum(map(_cost, message)) + len(envelope) * 4 // 3 <= _MOST_TRAILER_BYTES:
             break
+    if error is not None and error.checks:
+        room = (_MOST_TRAILER_BYTES - sum(map(_cost, message))) * 3 // 4 - len(envelope)
+        if lines := checklist(error.checks, room):
+            envelope = _envelope(code, message, [*details, lines])
     return code, message, (("grpc-status-details-bin", envelope), ("x-request-id", request_id))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from valetkey.api_keys import api_key_sha256, generate_api_key
+    from valetkey.checks import Check
     from valetkey.client import Client
     from valetkey.descriptions import ConnectorTypeDescription
     from valetkey.errors import (
@@ -76,6 +77,7 @@ _HOMES = {
     "AzureConfig": "values",
     "Connector": "values",
     "AccountError": "values",
+    "Check": "checks",
     "ConnectorResources": "values",
     "Resources": "values",
     "CreatedConnector": "values",
@@ -112,6 +114,7 @@ __all__ = [
     "AzureConfig",
     "BrokerTlsError",
     "BrokerUnreachableError",
+    "Check",
     "Client",
     "ConflictError",
     "ConnectionLostError",

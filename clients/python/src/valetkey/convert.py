@@ -8,6 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from valetkey import descriptions, values
+from valetkey.checks import checks_of
 from valetkey.errors import InvalidArgumentError, from_detail
 from valetkey.v1 import api_key_service_pb2 as api_key_pb
 from valetkey.v1 import common_pb2 as common_pb
@@ -160,17 +161,21 @@ def resource(message: common_pb.Resource) -> values.Resource:
 
 
 def resources(
-    messages: Iterable[common_pb.Resource], account_errors: Iterable[errors_pb.AccountError] = (), left_out: int = 0
+    messages: Iterable[common_pb.Resource],
+    account_errors: Iterable[errors_pb.AccountError] = (),
+    left_out: int = 0,
+    checks: Iterable[errors_pb.Check] = (),
 ) -> values.Resources:
     """Returns resources in the broker's order, with the errors of accounts that could not be looked through.
 
-    `left_out` is how many the broker did not show.
+    `left_out` is how many the broker did not show, `checks` what it checked.
     """
     found = values.Resources(resource(message) for message in messages)
     found.account_errors = tuple(
         values.AccountError(each.account, from_detail(each.error, each.message)) for each in account_errors
     )
     found.left_out = left_out
+    found.checks = checks_of(checks)
     return found
 
 

@@ -8,6 +8,7 @@ from typing import cast
 import grpc
 from google.protobuf.message import DecodeError
 
+from valetkey.checks import Check, checks_of
 from valetkey.v1 import errors_pb2
 
 # How gRPC tells that the network, or a proxy on the way, ended a call: a broker never says so.
@@ -28,7 +29,8 @@ class ValetKeyError(Exception):
 
     `reason` is the name of a `valetkey.v1.ErrorReason` without its prefix, such as `CONNECTOR_NOT_FOUND`, and
     empty where the broker gave none; `code` is the name of the gRPC status code, empty where none came back;
-    `request_id` finds the call in the broker's log; `retry_delay` says how long to wait before the next try.
+    `request_id` finds the call in the broker's log; `retry_delay` says how long to wait before the next try. `checks`
+    are the lines of what was checked, where verifying a connector failed.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class ValetKeyError(Exception):
         self.metadata = dict(metadata or {})
         self.request_id = request_id
         self.retry_delay = retry_delay
+        self.checks: tuple[Check, ...] = ()
         super().__init__(message)
 
 
@@ -140,8 +143,11 @@ def from_rpc_error(error: grpc.RpcError, endpoint: str, timeout: float) -> Valet
     call = cast("grpc.Call", error)  # what a stub raises is both
     code = call.code().name
     text = call.details() or ""
-    if detail := _detail(call):
-        return from_detail(detail, text, code)
+    if told := _told(call):
+        detail, checks = told
+        found = from_detail(detail, text, code)
+        found.checks = checks
+        return found
     if code == "UNAVAILABLE":
         return _unreachable(text, endpoint)
     if code == "CANCELLED" or (code in ("UNKNOWN", "INTERNAL") and _CUT.search(text)):
@@ -167,15 +173,16 @@ def from_detail(detail: errors_pb2.ErrorDetail, message: str, code: str = "") ->
     )
 
 
-def _detail(call: grpc.Call) -> errors_pb2.ErrorDetail | None:
-    detail = errors_pb2.ErrorDetail()
+def _told(call: grpc.Call) -> tuple[errors_pb2.ErrorDetail, tuple[Check, ...]] | None:
+    detail, checklist = errors_pb2.ErrorDetail(), errors_pb2.Checklist()
     for key, value in call.trailing_metadata() or ():
         if key != _DETAILS_KEY or not isinstance(value, bytes):
             continue
         try:
             status = errors_pb2.ErrorStatus.FromString(value)
             if status.details and status.details[0].Unpack(detail):
-                return detail
+                any(more.Unpack(checklist) for more in status.details[1:])
+                return detail, checks_of(checklist.checks)
         except DecodeError:
             # Not ours, or broken on the way: the status code and message still tell something.
             return None

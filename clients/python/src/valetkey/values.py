@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from valetkey.checks import Check
 from valetkey.errors import ValetKeyError
 
 
@@ -29,10 +30,12 @@ class Resources(tuple[Resource, ...]):  # noqa: SLOT001 (it has attributes of it
     """Resources in the broker's order; `account_errors` says which accounts could not be looked through, and why.
 
     `left_out` is how many more there are, where the broker shows the first ones only: `list_resources` returns all.
+    `checks` are the lines of what was checked, where a connector was registered or verified.
     """
 
     account_errors: tuple[AccountError, ...] = ()
     left_out: int = 0
+    checks: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

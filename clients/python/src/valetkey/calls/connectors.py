@@ -60,7 +60,7 @@ class ConnectorCalls(Calls):
             no_verify=not verify,
         )
         answer = self._call(self._connectors.CreateConnector, request)
-        reached = convert.resources(answer.resources, answer.account_errors, answer.left_out)
+        reached = convert.resources(answer.resources, answer.account_errors, answer.left_out, answer.checks)
         return values.CreatedConnector(convert.connector(answer.connector), reached, tuple(answer.warnings))
 
     def get_connector(self, name: str) -> values.Connector:
@@ -99,12 +99,15 @@ class ConnectorCalls(Calls):
         """Deletes a connector and every version of its credential."""
         self._call(self._connectors.DeleteConnector, connector_pb.DeleteConnectorRequest(name=name))
 
-    def verify_connector(self, name: str) -> values.Resources:
-        """Logs in with a stored connector and returns what it reaches now, proved by a token of a fresh key."""
-        answer = self._call(
-            self._connectors.VerifyConnector, connector_pb.VerifyConnectorRequest(name=name), repeatable=True
-        )
-        return convert.resources(answer.resources, answer.account_errors, answer.left_out)
+    def verify_connector(self, name: str, *, resource_id: str | None = None) -> values.Resources:
+        """Logs in with a stored connector and returns what it reaches now, proved by a token of a fresh key.
+
+        `resource_id` narrows that to one container. The answer's `checks` tell all that was looked at; those of the
+        error do, where verifying fails.
+        """
+        request = connector_pb.VerifyConnectorRequest(name=name, resource_id=resource_id or "")
+        answer = self._call(self._connectors.VerifyConnector, request, repeatable=True)
+        return convert.resources(answer.resources, answer.account_errors, answer.left_out, answer.checks)
 
     def drop_signing_keys(self, name: str) -> datetime:
         """Has the broker fetch new signing keys, as after their revocation in Azure; tokens that are out stay.

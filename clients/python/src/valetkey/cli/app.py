@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from valetkey.channel import client_version
 from valetkey.cli import api_keys, audit, connectors, failures, grants, leases, tokens
+from valetkey.cli.check_views import print_checks
 from valetkey.cli.command_line import CommandLine
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import Session
@@ -153,6 +154,8 @@ def _run(arguments: Sequence[str], screen: Screen) -> int:
         answer = root.main(args=list(arguments), prog_name="valetkey", standalone_mode=False)
     except ValetKeyError as error:
         message = _in_words_of_the_line(error, line)
+        if error.checks and not screen.as_json:
+            print_checks(screen, error.checks, aside=True)
         screen.error(message, failures.facts(error), failures.as_json(error) | {"message": message})
         return failures.exit_code(error)
     except _UsageError as error:

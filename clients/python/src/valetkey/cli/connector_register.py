@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from valetkey.cli.auth_methods import SECRET_FIELDS, AuthMethod, check_taken, choose, option, recognised
+from valetkey.cli.check_views import checks_json, print_checks
 from valetkey.cli.connector_draft import Draft, config_of, secrets_of
 from valetkey.cli.connector_options import (
     Description,
@@ -182,7 +183,7 @@ def register(
     for warning in created.warnings:
         screen.warn(warning)
     if screen.as_json:
-        told = {"warnings": list(created.warnings)}
+        told = {"warnings": list(created.warnings), "checks": checks_json(created.resources.checks)}
         screen.json({"connector": connector_json(created.connector), **reached_json(created.resources), **told})
         return
     if no_verify:
@@ -191,6 +192,7 @@ def register(
         return
     screen.line(f"Successfully registered service connector `{draft.name}` with access to the following resources:")
     print_reached(screen, draft.name, created.connector.resource_type, created.resources)
+    print_checks(screen, created.resources.checks)
 
 
 def _said(

@@ -9,9 +9,10 @@ from valetkey.cli.auth_methods import AuthMethod
 from valetkey.cli.connector_options import parse_labels
 from valetkey.cli.connector_register import register
 from valetkey.cli.connector_types import describe_type, list_types
+from valetkey.cli.connector_verify import verify
 from valetkey.cli.connector_views import connector_json, print_connector, print_connectors
 from valetkey.cli.option_choices import ConnectorType, ResourceType
-from valetkey.cli.resources import entry_json, print_entries, print_reached, reached_json
+from valetkey.cli.resources import entry_json, print_entries
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import utc
@@ -29,6 +30,7 @@ def _text(help_text: str) -> Any:
 app.command()(register)
 app.command()(list_types)
 app.command()(describe_type)
+app.command()(verify)
 
 
 @app.command("list")
@@ -94,19 +96,6 @@ def delete(
     else:
         screen.line(f"Deleted service connector `{name}`.")
         screen.note(consequences.REMOVED)
-
-
-@app.command()
-def verify(context: typer.Context, name: Name, output: Output = OutputFormat.TABLE) -> None:
-    """Log in with a stored connector and show what it reaches now."""
-    screen = Screen(as_json=output is OutputFormat.JSON)
-    with client_of(context, screen) as client, screen.busy(f"Verifying {name}"):
-        resources = client.verify_connector(name)
-    if screen.as_json:
-        screen.json({"connector": name, **reached_json(resources)})
-        return
-    screen.line(f"Service connector `{name}` works, with access to the following resources:")
-    print_reached(screen, name, resources[0].resource_type if resources else "", resources)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from typing import Any
 
 from valetkey import errors
+from valetkey.cli.check_views import checks_json
 
 REFUSED = 1
 USAGE = 2
@@ -54,6 +55,8 @@ def as_json(error: errors.ValetKeyError) -> dict[str, Any]:
         "request_id": error.request_id,
     }
     shown: dict[str, Any] = {key: value for key, value in found.items() if value}
+    if error.checks:
+        shown["checks"] = checks_json(error.checks)
     if error.retry_delay is not None:
         shown["retry_delay_seconds"] = error.retry_delay.total_seconds()
     return shown

@@ -67,10 +67,18 @@ class Screen:
         """Prints a paragraph to standard output, wrapped between words at a terminal."""
         self._out.print(Text(printable(text)))
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, rules: bool = True) -> None:
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[str | Text]],
+        *,
+        rules: bool = True,
+        aside: bool = False,
+    ) -> None:
         """Prints a table to standard output, with rules between the rows unless told otherwise.
 
-        Where it would have to break words, such as names, each row is printed as lines of its own instead.
+        With `aside`, it goes to standard error. Where it would have to break words, such as names, each row is printed
+        as lines of its own instead.
         """
         shown = [[Text(printable(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows]
         table = Table(box=box.HEAVY_EDGE, show_lines=rules)
@@ -82,15 +90,16 @@ class Screen:
             width += longest + 3  # a blank on both sides, and a line
         for row in shown:
             table.add_row(*row)
-        if width <= self._out.width:
-            self._out.print(table)
+        out = self._err if aside else self._out
+        if width <= out.width:
+            out.print(table)
             return
         for row in shown:
             for column, cell in zip(columns, row, strict=True):
                 if cell.plain:
-                    self._out.print(Text(f"{column}: ", style="bold") + cell, soft_wrap=True)
+                    out.print(Text(f"{column}: ", style="bold") + cell, soft_wrap=True)
             if rules:
-                self._out.print()
+                out.print()
 
     def properties(self, rows: Iterable[tuple[str, str]]) -> None:
         """Prints names and values as a table of two columns, leaving out what has no value."""

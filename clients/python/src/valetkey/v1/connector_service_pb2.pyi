@@ -339,6 +339,7 @@ class CreateConnectorResponse(google.protobuf.message.Message):
     RESOURCES_FIELD_NUMBER: builtins.int
     ACCOUNT_ERRORS_FIELD_NUMBER: builtins.int
     LEFT_OUT_FIELD_NUMBER: builtins.int
+    CHECKS_FIELD_NUMBER: builtins.int
     WARNINGS_FIELD_NUMBER: builtins.int
     left_out: builtins.int
     """How many resources were left out; there are 5,000 at most above, and ListResources shows all."""
@@ -355,6 +356,10 @@ class CreateConnectorResponse(google.protobuf.message.Message):
         """Accounts that could not be looked through, and why."""
 
     @property
+    def checks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[valetkey.v1.errors_pb2.Check]:
+        """What was checked, in order."""
+
+    @property
     def warnings(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """What should be known of it: that its credential ends soon."""
 
@@ -365,10 +370,11 @@ class CreateConnectorResponse(google.protobuf.message.Message):
         resources: collections.abc.Iterable[valetkey.v1.common_pb2.Resource] | None = ...,
         account_errors: collections.abc.Iterable[valetkey.v1.errors_pb2.AccountError] | None = ...,
         left_out: builtins.int = ...,
+        checks: collections.abc.Iterable[valetkey.v1.errors_pb2.Check] | None = ...,
         warnings: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["connector", b"connector"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["account_errors", b"account_errors", "connector", b"connector", "left_out", b"left_out", "resources", b"resources", "warnings", b"warnings"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account_errors", b"account_errors", "checks", b"checks", "connector", b"connector", "left_out", b"left_out", "resources", b"resources", "warnings", b"warnings"]) -> None: ...
 
 Global___CreateConnectorResponse: typing_extensions.TypeAlias = CreateConnectorResponse
 
@@ -523,19 +529,23 @@ Global___DeleteConnectorResponse: typing_extensions.TypeAlias = DeleteConnectorR
 
 @typing.final
 class VerifyConnectorRequest(google.protobuf.message.Message):
-    """Names a connector."""
+    """Names a connector, and says what is to be proved of it."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     NAME_FIELD_NUMBER: builtins.int
+    RESOURCE_ID_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name of the connector."""
+    resource_id: builtins.str
+    """The one container to look at, as in IssueTokenRequest; all that the connector reaches if left out."""
     def __init__(
         self,
         *,
         name: builtins.str = ...,
+        resource_id: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "resource_id", b"resource_id"]) -> None: ...
 
 Global___VerifyConnectorRequest: typing_extensions.TypeAlias = VerifyConnectorRequest
 
@@ -548,6 +558,7 @@ class VerifyConnectorResponse(google.protobuf.message.Message):
     RESOURCES_FIELD_NUMBER: builtins.int
     ACCOUNT_ERRORS_FIELD_NUMBER: builtins.int
     LEFT_OUT_FIELD_NUMBER: builtins.int
+    CHECKS_FIELD_NUMBER: builtins.int
     left_out: builtins.int
     """How many resources were left out."""
     @property
@@ -558,14 +569,19 @@ class VerifyConnectorResponse(google.protobuf.message.Message):
     def account_errors(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[valetkey.v1.errors_pb2.AccountError]:
         """Accounts that could not be looked through, or give no tokens, and why."""
 
+    @property
+    def checks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[valetkey.v1.errors_pb2.Check]:
+        """What was checked, in order. Where the call fails, they are in the Checklist of its ErrorStatus."""
+
     def __init__(
         self,
         *,
         resources: collections.abc.Iterable[valetkey.v1.common_pb2.Resource] | None = ...,
         account_errors: collections.abc.Iterable[valetkey.v1.errors_pb2.AccountError] | None = ...,
         left_out: builtins.int = ...,
+        checks: collections.abc.Iterable[valetkey.v1.errors_pb2.Check] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["account_errors", b"account_errors", "left_out", b"left_out", "resources", b"resources"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account_errors", b"account_errors", "checks", b"checks", "left_out", b"left_out", "resources", b"resources"]) -> None: ...
 
 Global___VerifyConnectorResponse: typing_extensions.TypeAlias = VerifyConnectorResponse
 

@@ -211,6 +211,38 @@ ERROR_REASON_SECRET_IN_USE: ErrorReason.ValueType  # 31
 """FAILED_PRECONDITION: connectors use the secret. Example: {"secret": "az_secret", "connectors": "azure-blob-demo"}."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason
 
+class _CheckOutcome:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _CheckOutcomeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_CheckOutcome.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    CHECK_OUTCOME_UNSPECIFIED: _CheckOutcome.ValueType  # 0
+    """Not set."""
+    CHECK_OUTCOME_OK: _CheckOutcome.ValueType  # 1
+    """It holds."""
+    CHECK_OUTCOME_FAILED: _CheckOutcome.ValueType  # 2
+    """It does not."""
+    CHECK_OUTCOME_NOT_TRIED: _CheckOutcome.ValueType  # 3
+    """Something before it failed, or nobody needs it here."""
+    CHECK_OUTCOME_WARNING: _CheckOutcome.ValueType  # 4
+    """It holds today, and there is something to mend."""
+
+class CheckOutcome(_CheckOutcome, metaclass=_CheckOutcomeEnumTypeWrapper):
+    """How one check ended."""
+
+CHECK_OUTCOME_UNSPECIFIED: CheckOutcome.ValueType  # 0
+"""Not set."""
+CHECK_OUTCOME_OK: CheckOutcome.ValueType  # 1
+"""It holds."""
+CHECK_OUTCOME_FAILED: CheckOutcome.ValueType  # 2
+"""It does not."""
+CHECK_OUTCOME_NOT_TRIED: CheckOutcome.ValueType  # 3
+"""Something before it failed, or nobody needs it here."""
+CHECK_OUTCOME_WARNING: CheckOutcome.ValueType  # 4
+"""It holds today, and there is something to mend."""
+Global___CheckOutcome: typing_extensions.TypeAlias = CheckOutcome
+
 @typing.final
 class ErrorDetail(google.protobuf.message.Message):
     """What went wrong, for programs."""
@@ -280,7 +312,7 @@ class ErrorStatus(google.protobuf.message.Message):
     @property
     def details(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[google.protobuf.any_pb2.Any]:
         """One ErrorDetail, then one google.rpc.ErrorInfo with the same reason and, unless it is too long, the same metadata,
-        then a google.rpc.RetryInfo if the ErrorDetail has a retry_delay.
+        then a google.rpc.RetryInfo if the ErrorDetail has a retry_delay, then a Checklist if a connector was verified.
         """
 
     def __init__(
@@ -322,3 +354,61 @@ class AccountError(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["account", b"account", "error", b"error", "message", b"message"]) -> None: ...
 
 Global___AccountError: typing_extensions.TypeAlias = AccountError
+
+@typing.final
+class Check(google.protobuf.message.Message):
+    """One line of what verifying a connector looked at."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: builtins.int
+    ACCOUNT_FIELD_NUMBER: builtins.int
+    CONTAINER_FIELD_NUMBER: builtins.int
+    OUTCOME_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    MEND_FIELD_NUMBER: builtins.int
+    step: builtins.str
+    """What was tried, for people and programs alike, for example `get a user delegation key`."""
+    account: builtins.str
+    """Storage account that it is about; empty for all of them."""
+    container: builtins.str
+    """Container that it is about; empty for none in particular."""
+    outcome: Global___CheckOutcome.ValueType
+    """How it ended."""
+    message: builtins.str
+    """What was found, or what is wrong."""
+    mend: builtins.str
+    """What to do about it, often a command to paste; empty where there is nothing to do."""
+    def __init__(
+        self,
+        *,
+        step: builtins.str = ...,
+        account: builtins.str = ...,
+        container: builtins.str = ...,
+        outcome: Global___CheckOutcome.ValueType = ...,
+        message: builtins.str = ...,
+        mend: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account", b"account", "container", b"container", "mend", b"mend", "message", b"message", "outcome", b"outcome", "step", b"step"]) -> None: ...
+
+Global___Check: typing_extensions.TypeAlias = Check
+
+@typing.final
+class Checklist(google.protobuf.message.Message):
+    """What was checked of a connector whose verification failed: a detail of the ErrorStatus."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHECKS_FIELD_NUMBER: builtins.int
+    @property
+    def checks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Check]:
+        """The checks in order, those that failed first of all kept where they are too many for a status."""
+
+    def __init__(
+        self,
+        *,
+        checks: collections.abc.Iterable[Global___Check] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["checks", b"checks"]) -> None: ...
+
+Global___Checklist: typing_extensions.TypeAlias = Checklist

@@ -25,6 +25,7 @@ _DATA = f"POST /v1/{MOUNT}/data".encode()
 _CUTS = [
     ("register", f"/credentials/{CONNECTOR.name}", "NOT_MADE", "MADE"),
     ("unregister", f"/connectors/{CONNECTOR.name}", "MADE", "MADE"),
+    ("drop-keys", f"/connectors/{CONNECTOR.name}", "NOT_MADE", "MADE"),
     ("admit-key", f"/api-keys/{KEY.name}", "NOT_MADE", "MADE"),
     ("revoke-key", f"/api-keys/{KEY.name}", "MADE", "MADE"),
     ("create-grant", f"/grants/{GRANT.name}", "NOT_MADE", "MADE"),
@@ -77,6 +78,7 @@ async def test_a_killed_process_leaves_nothing_half_done(
     admin.adapter.close()
     async with open_ledger(url) as shared, Relay(bao.address, bao.ca_file, certificate, key) as relay:
         watchers = [Watcher(bao.settings(), shared) for _ in range(2)]
+        relay.delay = 0.05 if effect else 0.0  # A slow Vault is what news was lost by.
         child = Child(bao.settings(address=relay.url, timeout_seconds=30.0), url, tmp_path)
         try:
             for watcher in watchers:

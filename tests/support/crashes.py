@@ -110,6 +110,10 @@ async def _registered_and_gone(replica: Replica) -> None:
     await _unregister(replica)
 
 
+async def _drop_keys(replica: Replica) -> object:
+    return await replica.repository.drop_signing_keys(CONNECTOR.name, 1_800_000_000)
+
+
 async def _admit(replica: Replica) -> object:
     return await replica.repository.create_api_key(KEY)
 
@@ -180,6 +184,7 @@ CHANGES = (
     Change("register", _C, _nothing, _register, frozenset({Reason.CONNECTOR_EXISTS})),
     Change("register-anew", _C, _registered_and_gone, _register_anew, frozenset({Reason.CONNECTOR_EXISTS})),
     Change("unregister", _C, _register, _unregister, frozenset({Reason.CONNECTOR_NOT_FOUND}), removes=True),
+    Change("drop-keys", _C, _register, _drop_keys, frozenset()),
     Change("admit-key", _K, _nothing, _admit, frozenset()),
     Change("revoke-key", _K, _admit, _revoke, frozenset({Reason.API_KEY_NOT_FOUND}), removes=True),
     Change("create-grant", _G, _nothing, _grant, frozenset()),

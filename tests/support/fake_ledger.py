@@ -48,7 +48,7 @@ class FakeLedger:
         number = len(self._stored) + 1
         previous = self._stored[-1].hash if self._stored else _GENESIS
         own = hashlib.sha256(f"{previous}{number}{event}".encode()).hexdigest()
-        self._stored.append(StoredEvent(number, _WRITER, number, previous, own, event))
+        self._stored.append(StoredEvent(number, _WRITER, number, previous, own, event, form=2))
         self.recorded.append(event)
 
     async def events(self, wanted: EventFilter) -> Sequence[StoredEvent]:

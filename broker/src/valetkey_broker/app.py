@@ -36,7 +36,7 @@ from valetkey_broker.limits import Slots, Throttle
 from valetkey_broker.limits.open_files import raise_open_files
 from valetkey_broker.model import Principal
 from valetkey_broker.ports import Authenticator, Clock, Cloud, Ledger, StateStore
-from valetkey_broker.recording import Changes
+from valetkey_broker.recording import Changes, UnfinishedChanges
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.guard import Guard
 from valetkey_broker.rpc.server import RpcServer
@@ -194,6 +194,7 @@ async def running_server(
             server.set_serving(usable)
 
     recorder = Recorder(core.ledger, core.clock)
+    unfinished = UnfinishedChanges(core.ledger, core.clock, core.repository.being_changed)
     sync = StateSync(core.store, core.repository, settings.vault, on_change)
     throttle = Throttle(settings.limits, core.clock)
 
@@ -241,6 +242,7 @@ async def running_server(
     tasks = [
         asyncio.create_task(sync.run(), name="state-sync"),
         asyncio.create_task(recorder.refusals.run(), name="refusals"),
+        asyncio.create_task(unfinished.run(), name="unfinished-changes"),
         asyncio.create_task(_follow_ledger(core.ledger, server), name="ledger-health"),
     ]
     try:

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from support.core import NOW, FakeClock, Replica
-from support.crashes import CHANGES, DyingStore
+from support.crashes import CHANGES, Change, DyingStore, check_whole, knows
 from support.fake_ledger import FakeLedger, ledger_down
 from support.fake_store import FakeStateStore
 from valetkey_broker.errors import BrokerError, Reason, UnrecordedOutcomeError
@@ -176,4 +176,52 @@ async def test_what_another_process_settled_names_the_call_it_was_made_for(world
         begun.principal,
         begun.object,
     )
+    assert not await world.ledger.events(EventFilter(unfinished=True))
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+@pytest.mark.parametrize("records", [1, 2], ids=["outcome not recorded", "intent not closed"])
+async def test_a_process_that_dies_at_its_record_leaves_no_change_unfinished(
+    world: World, change: Change, records: int
+) -> None:
+    """The intent outlives the record of the outcome, so that whoever finds it completes the record."""
+    shared, dead = FakeStateStore(), asyncio.Event()
+    await change.prepare(Replica(shared))
+
+    def die(event: Event) -> None:
+        if event.kind is not EventKind.CHANGE_BEGUN:
+            dead.set()
+            if records == 1:
+                raise asyncio.CancelledError
+
+    world.ledger.before_record = die
+    begun = replace(BEGUN, object=change.path)
+    making = asyncio.create_task(world.changes.make(begun, partial(change.make, Replica(shared))))
+    await dead.wait()
+    making.cancel()
+    await asyncio.gather(making, return_exceptions=True)
+    world.ledger.before_record = lambda _event: None
+    other = Replica(shared, abandoned_seconds=0.0, also_settled=world.changes.reconciled)
+    await other.poll()
+    assert not await world.ledger.events(EventFilter(unfinished=True))
+    await check_whole(shared)
+    assert knows(other, change.path) is not change.removes
+
+
+async def test_with_the_ledger_back_a_change_gets_its_outcome(world: World) -> None:
+    """What was made while the ledger broke is completed by the very process that made it, with its next poll."""
+    granting = next(change for change in CHANGES if change.name == "create-grant")
+    replica = Replica(FakeStateStore(), also_settled=world.changes.reconciled)
+
+    async def work() -> object:
+        world.ledger.fail_with = ledger_down()
+        return await granting.make(replica)
+
+    with pytest.raises(UnrecordedOutcomeError):
+        await world.changes.make(replace(BEGUN, object=granting.path), work)
+    assert knows(replica, granting.path)
+    await replica.poll()
+    world.ledger.fail_with = None
+    await replica.poll()
+    assert [event.kind for event in world.ledger.recorded] == [EventKind.CHANGE_BEGUN, EventKind.CHANGE_RECONCILED]
     assert not await world.ledger.events(EventFilter(unfinished=True))

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from support.core import PLANTED, Replica
-from support.crashes import CHANGES, CONNECTOR, Change, check_whole, die_during, knows, repeat
+from support.crashes import BY_NAME, CHANGES, CONNECTOR, Change, check_whole, die_during, knows, repeat
 from support.fake_store import FakeStateStore
 from valetkey_broker.ports import StateStore
 from valetkey_broker.state.change_kinds import KINDS
@@ -169,7 +169,7 @@ async def test_an_intent_of_a_newer_version_is_left_alone(monkeypatch: pytest.Mo
         await replica.poll()
         await replica.poll()
         told = await repeat(CHANGES[0], replica)
-        assert await repeat(CHANGES[3], replica) is None, "other objects can be changed"
+        assert await repeat(BY_NAME["admit-key"], replica) is None, "other objects can be changed"
     assert told is not None
     assert told.name == "CONFLICT"
     assert [line["form"] for line in logs] == ["2"]

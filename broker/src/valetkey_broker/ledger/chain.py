@@ -98,7 +98,8 @@ def stored_event(row: Sequence[Any]) -> StoredEvent:
         **{name: values[name] for name in _EVENT_FIELDS},
         details=_read_details(row[-1]),
     )
-    return StoredEvent(row[0], values["writer"], values["sequence"], values["previous_hash"], values["hash"], event)
+    place = (row[0], values["writer"], values["sequence"], values["previous_hash"], values["hash"])
+    return StoredEvent(*place, event, form=values["version"])
 
 
 def _number(value: Any) -> int:

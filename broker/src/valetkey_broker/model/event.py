@@ -93,7 +93,10 @@ def check_details(details: Mapping[str, str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event with its place in the ledger and in its writer's chain; `hash` and `previous_hash` are hex."""
+    """An event with its place in the ledger and in its writer's chain; `hash` and `previous_hash` are hex.
+
+    `form` is the version of the form in which it was written.
+    """
 
     id: int
     writer: str
@@ -101,6 +104,7 @@ class StoredEvent:
     previous_hash: str
     hash: str
     event: Event
+    form: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,5 +2,6 @@
 
 from valetkey_broker.recording.changes import Changes
 from valetkey_broker.recording.refusals import Refusals
+from valetkey_broker.recording.unfinished import UnfinishedChanges
 
-__all__ = ["Changes", "Refusals"]
+__all__ = ["Changes", "Refusals", "UnfinishedChanges"]

@@ -10,6 +10,7 @@ from valetkey_broker.errors import BrokerError, Reason, begin_not_recorded, outc
 from valetkey_broker.model import Event, EventKind, InvalidFieldError
 from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.state.intent import ORIGIN, Intent, Origin
+from valetkey_broker.state.unrecorded import unrecorded
 
 T = TypeVar("T")
 
@@ -38,15 +39,19 @@ class Changes:
         UnrecordedOutcomeError where the change was made, and that could not be recorded.
         """
         await self._begin(begun)
-        token = ORIGIN.set(Origin(begun.request_id, begun.method, begun.principal))
-        try:
-            answer = await work()
-        except Exception as error:
-            await self._failed(begun, error)
-            raise
-        finally:
-            ORIGIN.reset(token)
-        await self._made(begun)
+        # What is not closed at the end, because its outcome could not be recorded or is not known, is settled anew.
+        async with unrecorded() as changes:
+            token = ORIGIN.set(Origin(begun.request_id, begun.method, begun.principal))
+            try:
+                answer = await work()
+            except Exception as error:
+                if await self._failed(begun, error):
+                    await changes.close()
+                raise
+            finally:
+                ORIGIN.reset(token)
+            await self._made(begun)
+            await changes.close()
         return answer
 
     async def reconciled(self, intent: Intent, made: bool) -> None:
@@ -54,17 +59,7 @@ class Changes:
 
         It names the call for which the change was made; whose chain it stands in tells who did it.
         """
-        await self._ledger.record(
-            Event(
-                kind=EventKind.CHANGE_RECONCILED,
-                time=self._clock(),
-                request_id=intent.origin.request_id,
-                method=intent.origin.method,
-                principal=intent.origin.principal,
-                object=intent.path,
-                reason="MADE" if made else "NOT_MADE",
-            )
-        )
+        await self._ledger.record(reconciled_event(intent.origin, intent.path, made=made, now=self._clock()))
 
     async def _begin(self, begun: Event) -> None:
         try:
@@ -79,7 +74,7 @@ class Changes:
             self._log.error("a change was made, and its outcome is not on record", **_named(begun), why=error.message)
             raise outcome_not_recorded(begun.object, error) from None
 
-    async def _failed(self, begun: Event, error: Exception) -> None:
+    async def _failed(self, begun: Event, error: Exception) -> bool:
         """Records why a change was not made, or why nobody knows. The error is the caller's, recorded or not."""
         reason = _reason(error)
         unknown = reason is None or reason in _UNKNOWN_OUTCOME
@@ -92,9 +87,24 @@ class Changes:
             self._log.error(
                 f"a change {said}, and its outcome is not on record", **_named(begun), reason=name, why=failed.message
             )
+            return False
+        return True
 
     async def _record(self, begun: Event, kind: EventKind, reason: str = "") -> None:
         await self._ledger.record(replace(begun, kind=kind, time=self._clock(), reason=reason))
+
+
+def reconciled_event(origin: Origin, path: str, *, made: bool, now: float) -> Event:
+    """Returns the record of the outcome of a change that its own process did not live to record."""
+    return Event(
+        kind=EventKind.CHANGE_RECONCILED,
+        time=now,
+        request_id=origin.request_id,
+        method=origin.method,
+        principal=origin.principal,
+        object=path,
+        reason="MADE" if made else "NOT_MADE",
+    )
 
 
 def _reason(error: Exception) -> Reason | None:

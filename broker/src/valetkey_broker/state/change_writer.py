@@ -13,6 +13,7 @@ from valetkey_broker.ports import CasMismatchError, StateStore
 from valetkey_broker.state.change_kinds import settle
 from valetkey_broker.state.changes_under_way import Intents
 from valetkey_broker.state.intent import ORIGIN, Intent
+from valetkey_broker.state.unrecorded import Unrecorded, until_recorded
 
 OnSettled = Callable[[Intent, bool], Awaitable[None]]
 """Hears of a change that another writer left and this process settled, and whether it was made."""
@@ -57,6 +58,10 @@ class Writes:
         at it. Raises what `prepare` raises; and VAULT_UNAVAILABLE where the change was not made, or, with Vault away,
         where nobody knows yet: then it is settled as soon as Vault is back.
         """
+        async with until_recorded() as changes:
+            return await self._make(path, prepare, changes)
+
+    async def _make(self, path: str, prepare: Callable[[], Awaitable[Plan | None]], changes: Unrecorded) -> bool:
         while True:
             plan = await prepare()
             if plan is None:
@@ -70,11 +75,9 @@ class Writes:
                 details=plan.details,
                 also=plan.also,
             )
-            async with self._intents.opened(intent) as opened:
-                if opened:
-                    made = await self._work(intent, plan.first)
-                    await self._close(intent)
-                    return made
+            await changes.close(intent.paths)
+            if await changes.hold(self._intents.opened(intent)):
+                return await self._work(intent, plan.first, changes)
             await self._intents.wait_for(intent.paths, self.settle)
 
     async def settle_abandoned(self) -> None:
@@ -116,13 +119,11 @@ class Writes:
         )
         return True
 
-    async def _work(self, intent: Intent, first: Callable[[Intent], Awaitable[object]] | None) -> bool:
+    async def _work(
+        self, intent: Intent, first: Callable[[Intent], Awaitable[object]] | None, changes: Unrecorded
+    ) -> bool:
         try:
-            if first is not None:
-                await first(intent)
-            return "document" not in intent.details or await settle(self._store, intent, ready=True)
-        except CasMismatchError:
-            return await settle(self._store, intent)
+            made = await self._steps(intent, first)
         except Exception as error:
             try:
                 made = await settle(self._store, intent)
@@ -131,20 +132,40 @@ class Writes:
                     await self._take_over(intent.paths)
                 raise error from None
             if not made:
-                await self._close(intent)
+                await self._settled(intent, changes)
                 raise
-            return True
+        await self._settled(intent, changes)
+        return made
 
-    async def _close(self, intent: Intent) -> None:
-        """Takes the change over and announces it. It stands, whatever happens to the news of it: while its intent is
-        open, every replica looks at its paths at each poll.
-        """
+    async def _steps(self, intent: Intent, first: Callable[[Intent], Awaitable[object]] | None) -> bool:
+        try:
+            if first is not None:
+                await first(intent)
+            return "document" not in intent.details or await settle(self._store, intent, ready=True)
+        except CasMismatchError:
+            return await settle(self._store, intent)
+
+    async def _settled(self, intent: Intent, changes: Unrecorded) -> None:
+        """Takes the change over. Its intent is closed when the call is on record."""
         try:
             await self._take_over(intent.paths)
+        except BrokerError as error:
+            self._warn(intent, error)
+        else:
+            changes.settled(intent.paths, lambda: self._close(intent))
+
+    async def _close(self, intent: Intent) -> None:
+        """Announces the change. It stands, whatever happens to the news of it: while its intent is open, every replica
+        looks at its paths at each poll.
+        """
+        try:
             await self._intents.close(intent)
         except BrokerError as error:
-            self._log.warning(
-                "a change is not announced yet; replicas look for it until it is",
-                path=intent.path,
-                reason=error.reason.name,
-            )
+            self._warn(intent, error)
+
+    def _warn(self, intent: Intent, error: BrokerError) -> None:
+        self._log.warning(
+            "a change is not announced yet; replicas look for it until it is",
+            path=intent.path,
+            reason=error.reason.name,
+        )

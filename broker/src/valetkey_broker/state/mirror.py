@@ -8,9 +8,11 @@ from itertools import islice
 
 import structlog
 
+from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.model import InvalidFieldError, check_name, check_secret_name
 from valetkey_broker.model.errors import shown
 from valetkey_broker.ports import AuthMethod, StateStore
+from valetkey_broker.state.bulk_copy import BulkCopies, BulkCopyDraft
 from valetkey_broker.state.credentials import Credentials
 from valetkey_broker.state.document_intake import FOLDERS, SECRETS, Intake, Kept, in_order, is_kept
 from valetkey_broker.state.generation import NONE, Generation, read_generation
@@ -51,18 +53,55 @@ class StateMirror:
         self._seen = NONE
         self.loaded = False
         """Whether everything was read once."""
+        self.complete = False
+        """Whether every document was read by itself: what somebody changed by hand is known, too."""
+        self._copies = BulkCopies(store)
+        self._draft: BulkCopyDraft | None = None
         self._begun = 0
         self._under_way: set[int] = set()
         self._taken: dict[str, int] = {}  # path → the reading it was taken from, while an earlier one is under way
         self._log = structlog.get_logger()
 
     async def load(self, *, gently: bool = False) -> None:
-        """Reads everything anew. Memory changes at the end, and only where something changed.
+        """Reads everything, a first time from the bulk copy. Memory changes at the end, and only where something did.
 
         `gently` leaves most of the processor to the calls that are being served; it takes longer.
         """
         generation, _ = await read_generation(self._store)
         self._observe(generation)
+        if self.loaded or not await self._load_copy(generation):
+            await self._load_each(generation, gently=gently)
+        self.loaded = True
+        self._credentials.read_ahead(anew=True)
+        self._advance(generation)
+
+    async def keep_copy(self) -> None:
+        """Writes the bulk copy that the next start takes, if the last full reading found that one is due."""
+        draft, self._draft = self._draft, None
+        if draft is not None:
+            await self._copies.write(draft)
+
+    async def _load_copy(self, generation: Generation) -> bool:
+        """Takes the bulk copy, and what changed since. Returns False where there is none that this can be done with."""
+        copy = await self._copies.read()
+        changed = generation.since(copy.counter) if copy is not None else None
+        if copy is None or changed is None:
+            return False
+        with self._reading() as number:
+            again = set(filter(is_kept, changed | generation.being_changed()))
+            known: list[tuple[str, Kept | None]] = []
+            async for some in slices(list(copy.documents.items())):
+                known += [
+                    (path, self._intake.decode(path, document))
+                    for path, document in some
+                    if path not in again and is_kept(path) and self._is_name(*path.split("/", 1))
+                ]
+            await self._take(known + [each async for each in self._read(sorted(again))], number)
+        self.complete = False
+        return True
+
+    async def _load_each(self, generation: Generation, *, gently: bool) -> None:
+        draft = BulkCopyDraft(generation.counter)
         with self._reading() as number:
             listed = await asyncio.gather(*(self._store.names(folder) for folder in FOLDERS))
             paths = [
@@ -74,14 +113,13 @@ class StateMirror:
             # Only what differs is kept until the end: memory is not to hold everything twice.
             changed = [
                 (path, kept)
-                async for path, kept in self._read(paths, gently=gently)
+                async for path, kept in self._read(paths, gently=gently, draft=draft)
                 if kept != self._intake.known(path)
             ]
             changed += [(path, None) for path in self._intake.paths().difference(paths)]
             await self._take(changed, number)
-        self.loaded = True
-        self._credentials.read_ahead(anew=True)
-        self._advance(generation)
+        self._draft = draft
+        self.complete = True
 
     async def refresh(self) -> None:
         """Reads what changed since the last time, which mostly is nothing: one small read.
@@ -130,7 +168,9 @@ class StateMirror:
             if not self._under_way:
                 self._taken.clear()
 
-    async def _read(self, paths: Iterable[str], *, gently: bool = False) -> AsyncIterator[tuple[str, Kept | None]]:
+    async def _read(
+        self, paths: Iterable[str], *, gently: bool = False, draft: BulkCopyDraft | None = None
+    ) -> AsyncIterator[tuple[str, Kept | None]]:
         left = iter(paths)
         at_once = 1 if gently else _BATCHES_AT_ONCE
         while some := [batch for _ in range(at_once) if (batch := tuple(islice(left, _BATCH)))]:
@@ -138,6 +178,8 @@ class StateMirror:
             read = await asyncio.gather(*map(self._store.read_many, some))
             for batch, documents in zip(some, read, strict=True):
                 for path, document in zip(batch, documents, strict=True):
+                    if draft is not None:
+                        draft.add(path, document)
                     yield path, self._intake.decode(path, document)
                 await asyncio.sleep(0)
             if gently:

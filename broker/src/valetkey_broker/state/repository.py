@@ -70,6 +70,10 @@ class StateRepository(StateMirror):
         """Finishes or undoes the changes that nobody works on any more. What fails is tried again the next time."""
         await self._writes.settle_abandoned()
 
+    async def being_changed(self) -> set[str]:
+        """Returns the paths of the changes that are under way now, whoever makes them."""
+        return (await self._journal.read()).being_changed()
+
     async def credentials_read(self) -> None:
         """Returns once no credential is being read ahead."""
         await self._credentials.settled()

@@ -71,11 +71,17 @@ class StateSync:
 
     async def _resync(self) -> None:
         while True:
-            await asyncio.sleep(spread(self._settings.resync_seconds))
+            try:
+                await self._repository.keep_copy()
+            except BrokerError as error:
+                self._log.info("the bulk copy for the next start was not written", reason=error.reason.name)
+            if self._repository.complete:
+                await asyncio.sleep(spread(self._settings.resync_seconds))
             try:
                 await self._repository.load(gently=True)
             except Exception as error:  # noqa: BLE001 (as above; the polling sees and says that Vault is away)
                 self._log.warning("reading everything anew failed; it is tried again", error=_told(error))
+                await asyncio.sleep(spread(self._settings.poll_seconds))
 
     async def _settle(self) -> None:
         while True:

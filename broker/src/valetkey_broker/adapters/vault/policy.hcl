@@ -39,6 +39,11 @@ path "valetkey/data/generation" {
   capabilities = ["create", "read", "update"]
 }
 
+# A copy of connectors, API keys and grants in few entries, which lets a start with thousands of them take seconds.
+path "valetkey/data/bulk-copy/*" {
+  capabilities = ["create", "read", "update"]
+}
+
 # Names (`list`) and version numbers (`read`). Metadata holds no secrets. No `update` and no
 # `delete`: version numbers stay used, so that no credential version ever means two secrets.
 path "valetkey/metadata/connectors/*" {
@@ -65,6 +70,10 @@ path "valetkey/metadata/grants/*" {
   capabilities = ["list", "read"]
 }
 
+path "valetkey/metadata/bulk-copy/*" {
+  capabilities = ["read"]
+}
+
 path "valetkey/metadata/generation" {
   capabilities = ["read"]
 }
@@ -84,6 +93,10 @@ path "valetkey/destroy/shared-credentials/*" {
 }
 
 path "valetkey/destroy/api-keys/*" {
+  capabilities = ["update"]
+}
+
+path "valetkey/destroy/bulk-copy/*" {
   capabilities = ["update"]
 }
 

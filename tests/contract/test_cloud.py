@@ -36,6 +36,7 @@ from valetkey_broker.model import (
     Permission,
     PermissionSet,
     SasRequest,
+    Scope,
     Secret,
     SigningKey,
 )
@@ -145,6 +146,26 @@ class Contract:
         key = await _key(cloud, make_connector(), make_credential(), now)
         for name in ("demo-datasets", "no-such-container"):
             assert await cloud.accepts(make_connector(), Container(ML, name, profile.container_url(ML, name)), key)
+
+    async def test_the_kind_of_an_account_is_told(self, cloud: Cloud, profile: CloudProfile) -> None:
+        """Whether there are directories is learnt from the cloud: by the search for accounts, or of one account."""
+        connector, credential = make_connector(), make_credential()
+        now = int(time.time())
+        search = await cloud.find_accounts(connector, credential)
+        assert search.hierarchical == {ML: False, LOGS: False}
+        key = await _key(cloud, connector, credential, now)
+        container = Container(ML, "demo-datasets", profile.container_url(ML, "demo-datasets"))
+        assert await cloud.hierarchical(connector, credential, container, key) is False
+
+    async def test_a_scope_inside_a_container_is_signed_as_such(self, cloud: Cloud, profile: CloudProfile) -> None:
+        """What a token is cut to stands in it."""
+        now = int(time.time())
+        key = await _key(cloud, make_connector(), make_credential(), now)
+        container = Container(ML, "demo-datasets", profile.container_url(ML, "demo-datasets"))
+        for directory, kind in ((False, "b"), (True, "d")):
+            scope = Scope.of_path(container, "a/b", directory=directory)
+            query = parse_qs(cloud.sign(replace(_request(profile, key, now), scope=scope)).sas_token)
+            assert query["sr"] == [kind]
 
     async def test_many_calls_at_once_all_succeed(self, cloud: Cloud) -> None:
         """A cold start with many callers is an ordinary thing."""

@@ -157,10 +157,10 @@ def test_url_of_another_host(live: Live, registered: Ran) -> None:
 
 def test_path_in_a_container(live: Live, registered: Ran) -> None:
     """A prefix on a flat account is refused with the reason, never widened to its container."""
-    for resource in (f"{DEMO}/models", "demo-zenmlartifactstore/models"):
+    for resource in (f"{DEMO}/models/", "demo-zenmlartifactstore/models"):
         ran = live.issue(resource=resource)
         assert (ran.code, ran.out) == (1, "")
-    assert "reason SCOPE_UNSUPPORTED" in live.issue(resource=f"{DEMO}/models").err
+    assert "reason SCOPE_UNSUPPORTED" in live.issue(resource=f"{DEMO}/models/").err
 
 
 def test_container_that_is_not_there(live: Live, registered: Ran) -> None:

@@ -143,7 +143,7 @@ def test_grant_on_a_path(stack: IdentityStack) -> None:
     """A grant with a prefix never gives the whole container; on a flat account its path is refused, not widened."""
     pod = stack.pod("paths", "trainer")
     stack.grant(stack.subject("paths", "trainer"), "--role", "deployer", "--prefix", "models")
-    assert soon(lambda: why(issue(pod, on=f"{DEMO}/models/v1"))["reason"] == "SCOPE_UNSUPPORTED", SOON)
+    assert soon(lambda: why(issue(pod, on=f"{DEMO}/models/v1/"))["reason"] == "SCOPE_UNSUPPORTED", SOON)
     for resource in (DEMO, f"{DEMO}/models-evil", f"{DEMO}/other"):
         error = why(issue(pod, on=resource))
         assert error["reason"] == "RESOURCE_DENIED", resource

@@ -237,9 +237,8 @@ async def test_hostile_paths(broker: Broker, path: str) -> None:
         ("az://demo/model", "RESOURCE_DENIED"),
         ("az://demo/MODELS", "RESOURCE_DENIED"),
         # Allowed by the grant, and refused for what the account can do; nothing wider is given instead.
-        ("az://demo/models", "SCOPE_UNSUPPORTED"),
         ("az://demo/models/", "SCOPE_UNSUPPORTED"),
-        ("az://demo/models/a", "SCOPE_UNSUPPORTED"),
+        ("az://demo/models/a/", "SCOPE_UNSUPPORTED"),
     ],
 )
 async def test_prefixes_admit_whole_segments_and_never_the_container(
@@ -253,20 +252,48 @@ async def test_prefixes_admit_whole_segments_and_never_the_container(
     assert not broker.cloud.signed
 
 
-async def test_a_grant_of_paths_says_that_it_gives_nothing_yet(broker: Broker) -> None:
-    """Whoever makes or changes one hears it then, not from those who are refused later."""
-    grant = pb.Grant(
-        name="path",
-        principals=["key:trainer"],
-        connectors=[pb.GrantedConnector(name="secret")],
-        containers=["demo"],
-        permissions=[1],
-    )
-    made = await broker.grants.CreateGrant(pb.CreateGrantRequest(grant=grant), metadata=bearer(ADMIN_KEY))
-    assert not made.warnings
-    made.grant.prefixes.append("models")
-    changed = await broker.grants.UpdateGrant(pb.UpdateGrantRequest(grant=made.grant), metadata=bearer(ADMIN_KEY))
-    assert "it lets nobody have anything" in changed.warnings[0]
+@pytest.mark.parametrize("path", ["models", "models/a", "models/a/b.x"])
+async def test_prefixes_admit_single_blobs(broker: Broker, path: str) -> None:
+    """What is signed is the blob that was asked for: neither the prefix nor the container."""
+    await broker.allow(name="path", containers=("demo",), prefixes=["models/"])
+    request = IssueTokenRequest(resource_id=f"az://demo/{path}", permissions=[1])
+    answer = await broker.tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY))
+    (signed,) = broker.cloud.signed
+    assert (signed.scope.kind.value, signed.scope.container, signed.scope.path) == ("b", "demo", path)
+    assert answer.resource.resource_id == f"az://demo/{path}"
+    assert answer.resource.url == f"https://demoaccount.blob.invalid/demo/{path}"
+
+
+async def test_directories_are_given_where_the_account_has_them(broker: Broker) -> None:
+    """On an account with hierarchical namespace a slash at the end means all below; elsewhere nothing is signed."""
+    broker.cloud.with_directories = {"demoaccount"}
+    await broker.allow(name="path", containers=("demo",), prefixes=["models"], permissions=[1, 6, 7, 8])
+    for resource_id, kind in (("az://demo/models/", "d"), ("az://demo/models/a/b/", "d"), ("az://demo/models/a", "b")):
+        permissions = [1, 7, 8] if kind == "b" else [1, 6, 7, 8]
+        request = IssueTokenRequest(resource_id=resource_id, permissions=permissions)
+        answer = await broker.tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY))
+        signed = broker.cloud.signed[-1]
+        assert (signed.scope.kind.value, signed.scope.resource_id) == (kind, resource_id)
+        assert (answer.resource.resource_id, list(answer.permissions)) == (resource_id, permissions)
+    assert broker.cloud.calls["hierarchical"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("resource_id", "permission", "cause"),
+    [
+        ("az://demo/models/a", 6, "list-of-blob"),
+        ("az://demo/models/a", 7, "flat-account"),
+        ("az://demo/models/", 1, "flat-account"),
+        ("az://demo", 8, "container"),
+    ],
+)
+async def test_what_azure_has_no_token_for(broker: Broker, resource_id: str, permission: int, cause: str) -> None:
+    """Each is refused for a reason that programs can tell, after the grant was looked at, and nothing is signed."""
+    await broker.allow(name="all", containers=("demo",), permissions=[1, 6, 7, 8])
+    request = IssueTokenRequest(resource_id=resource_id, permissions=[permission])
+    told = await failure(broker.tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY)))
+    assert (told.reason, told.metadata["cause"]) == ("SCOPE_UNSUPPORTED", cause)
+    assert not broker.cloud.signed
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,22 @@ class FakeBroker(
         self._enter("IssueToken", request, context)
         return token(request)
 
+    def IssueTokens(
+        self, request: token_pb.IssueTokensRequest, context: grpc.ServicerContext
+    ) -> token_pb.IssueTokensResponse:
+        """Answers as IssueToken would; what asks for something `denied` is refused."""
+        self._enter("IssueTokens", request, context)
+        answer = token_pb.IssueTokensResponse()
+        for number, each in enumerate(request.requests, 1):
+            if "denied" in each.resource_id:
+                error = answer.results.add().error
+                error.code, error.message = 7, f"no grant lets key:test use {each.resource_id}"
+                error.detail.reason = errors_pb.ERROR_REASON_RESOURCE_DENIED
+                error.detail.metadata["resource"] = each.resource_id
+            else:
+                answer.results.add().token.CopyFrom(token(each, number))
+        return answer
+
     def WatchToken(
         self, request: token_pb.WatchTokenRequest, context: grpc.ServicerContext
     ) -> Iterator[token_pb.WatchTokenResponse]:

@@ -17,11 +17,13 @@ from urllib.parse import urlencode
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.adapters.azure.connection_string import AccountAndKey
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import BrokerError, Reason, namespace_unknown
 from valetkey_broker.model import CloudProfile, Connector, Container, Credential, SasRequest, SignedToken, SigningKey
 from valetkey_broker.ports import AccountSearch
 
-Call = Literal["log_in", "find_accounts", "list_containers", "check_container", "signing_key", "accepts", "sign"]
+Call = Literal[
+    "log_in", "find_accounts", "list_containers", "check_container", "signing_key", "accepts", "hierarchical", "sign"
+]
 
 
 class Step(Enum):
@@ -47,9 +49,10 @@ FAKE_PROFILE = CloudProfile(
 class FakeCloud:
     """Implements `valetkey_broker.ports.Cloud`.
 
-    `containers` by account may be changed at any time. Accounts that are `sick` answer everything with that error. With
-    `secrets` given, only these log in; otherwise all do. `calls` counts by method name; `keys` holds every signing key
-    handed out.
+    `containers` by account may be changed at any time, and so may `with_directories`, the accounts with hierarchical
+    namespace, `silent`, which do not say, and `left_out_of_search`, of which only storage does. Accounts that are
+    `sick` answer everything with that error. With `secrets` given, only these log in; otherwise all do. `calls`
+    counts by method name; `keys` holds every signing key handed out.
     """
 
     def __init__(
@@ -63,6 +66,9 @@ class FakeCloud:
         self.containers = {account: set(names) for account, names in (containers or {}).items()}
         self.secrets = None if secrets is None else set(secrets)
         self.unlistable: set[str] = set()
+        self.with_directories: set[str] = set()
+        self.silent: set[str] = set()
+        self.left_out_of_search: set[str] = set()
         self.sick: dict[str, BrokerError] = {}
         self.revoked: set[object] = set()
         self.revoked_at = 0.0
@@ -118,7 +124,9 @@ class FakeCloud:
                 Step.ACCOUNTS,
                 connector,
             )
-        return AccountSearch(sorted(self.containers))
+        told = self.containers.keys() - self.silent - self.left_out_of_search
+        said = {account: account in self.with_directories for account in told}
+        return AccountSearch(sorted(self.containers), hierarchical=said)
 
     async def list_containers(self, connector: Connector, credential: Credential, account: str) -> Sequence[Container]:
         await self._begin("list_containers", account)
@@ -171,6 +179,15 @@ class FakeCloud:
         await self._begin("accepts", container.account)
         return key.material not in self.revoked and key.starts >= self.revoked_at
 
+    async def hierarchical(
+        self, connector: Connector, credential: Credential, container: Container, key: SigningKey
+    ) -> bool:
+        await self._begin("hierarchical", container.account)
+        self._check(connector, credential)
+        if container.account in self.silent:
+            raise namespace_unknown(connector.name, "look at the storage account", container.account)
+        return container.account in self.with_directories
+
     def revoke_keys(self, at: float = 0.0) -> None:
         """Makes storage refuse every key handed out so far, and later ones that begin before `at`, as Azure does."""
         self.revoked_at = int(at)
@@ -191,6 +208,7 @@ class FakeCloud:
             "scid": request.lease_id if request.profile.correlation_id else "",
             "account": request.scope.account,
             "container": request.scope.container,
+            "path": request.scope.path,
             "key": str(request.key.material),
             "sig": f"fake-signature-of-{request.lease_id}",
         }

@@ -29,6 +29,7 @@ from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.issuer import Issuer
+from valetkey_broker.issuing.scopes import Scopes
 from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.issuing.token_stream import TokenWatcher
 from valetkey_broker.ledger import SqlLedger
@@ -139,6 +140,7 @@ async def open_core(
             memory=memory,
             policy=policy,
             chooser=ConnectorChooser(profiles, reach),
+            scopes=Scopes(reach, keys),
             keys=keys,
             cloud=cloud,
             ledger=ledger,
@@ -155,7 +157,7 @@ async def open_core(
             api_keys=ApiKeyAdmin(repository, memory, clock),
             policy=policy,
             grants=GrantAdmin(repository, memory, clock, issuing.max_ttl_seconds, settings.authn.vouchers()),
-            explainer=Explainer(policy, clock, issuing.default_ttl_seconds, issuing.max_ttl_seconds),
+            explainer=Explainer(policy, clock, issuing, reach.hierarchical),
             keys=keys,
             reach=reach,
             issuer=issuer,

@@ -178,10 +178,14 @@ class AuthMethod(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AccountSearch:
-    """The storage accounts that were found, and the errors of those places that could not be looked through."""
+    """The storage accounts that were found, and the errors of those places that could not be looked through.
+
+    `hierarchical` tells of accounts by name whether they have a hierarchical namespace, where the search says so.
+    """
 
     accounts: Sequence[str]
     errors: Sequence[BrokerError] = ()
+    hierarchical: Mapping[str, bool] = field(default_factory=dict)
 
 
 class Cloud(Protocol):
@@ -220,6 +224,15 @@ class Cloud(Protocol):
 
     async def accepts(self, connector: Connector, container: Container, key: SigningKey) -> bool:
         """Tells whether storage accepts a token for `container` that `key` signs, by using one."""
+        ...
+
+    async def hierarchical(
+        self, connector: Connector, credential: Credential, container: Container, key: SigningKey
+    ) -> bool:
+        """Tells whether the account of `container`, for which `key` signs, has a hierarchical namespace.
+
+        Raises CLOUD_REQUEST_REFUSED where it does not say.
+        """
         ...
 
     def sign(self, request: SasRequest) -> SignedToken:

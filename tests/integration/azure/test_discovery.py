@@ -146,4 +146,4 @@ async def test_hundreds_of_accounts_are_found_by_name_and_kind(
     monkeypatch.setattr(account_pages._Short, "body", noted)
     search = await azure.cloud.find_accounts(make_connector(), make_credential())
     assert list(search.accounts) == sorted([LOGS, ML, *(f"account{number:03}" for number in range(200))])
-    assert handed == {"name", "kind"}
+    assert handed == {"name", "kind", "properties"}

@@ -1,27 +1,23 @@
-"""The recipes of CONTRIBUTING.md hold: an auth method and a kind of scope are added by rows of tables."""
+"""A recipe of CONTRIBUTING.md holds: an auth method is added by a module and a row."""
 
 import ssl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any, cast
 
 import aiohttp
 import pytest
 from azure.core.credentials import AccessToken
-from azure.core.exceptions import HttpResponseError
 from azure.core.pipeline.transport import AioHttpTransport
-from azure.storage.blob import generate_blob_sas
-from azure.storage.blob.aio import BlobClient, ContainerClient
+from azure.storage.blob.aio import ContainerClient
 
 from support.azure_stack import CLIENT, ML, PLANTED, TENANT, AzureStack
 from support.core import Replica
-from valetkey_broker.adapters.azure import AUTH_METHODS, sas
+from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_method import Access, SigningStorage
 from valetkey_broker.adapters.azure.entra import STORAGE_SCOPE
 from valetkey_broker.adapters.azure.error_advice import Identity
-from valetkey_broker.adapters.azure.sas import account_key_signer
 from valetkey_broker.adapters.azure.transport import Network
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.definition import NewConnector
@@ -41,7 +37,6 @@ from valetkey_broker.model import (
     ResourceType,
     SasRequest,
     Scope,
-    ScopeKind,
     Secret,
     SigningKey,
 )
@@ -173,29 +168,3 @@ async def test_an_auth_method_is_a_module_and_a_row(azure: AzureStack, monkeypat
         blob = await client.upload_blob("by-token", b"weights", overwrite=True)
         assert await (await blob.download_blob()).readall() == b"weights"
     assert token_of_entra.reveal() not in repr((connector, credential, key, token))
-
-
-def _blob_sas(scope: Scope, **arguments: Any) -> str:
-    return generate_blob_sas(scope.account, scope.container, scope.path, **arguments)
-
-
-async def test_a_kind_of_scope_is_signed_by_a_row(azure: AzureStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kind that only this test can sign lets its bearer have that blob, and no other."""
-    monkeypatch.setitem(cast("dict[ScopeKind, object]", sas._SDK), ScopeKind.BLOB, _blob_sas)
-    now = int(time.time())
-    signing = SigningKey(ML, now - 900, now + 3600, account_key_signer(ML, azure.azurite.accounts[ML]))
-    url = azure.profile.container_url(ML, OWN)
-    scope = Scope(ScopeKind.BLOB, ResourceType.BLOB_CONTAINER, ML, OWN, "models/one", f"{url}/models/one")
-    token = azure.cloud.sign(_request(azure, signing, scope, now)).sas_token
-    assert "sr=b" in token
-
-    async def write(name: str) -> None:
-        async with BlobClient(
-            azure.profile.blob_url(ML), OWN, name, credential=token, transport=_transport(azure), retry_total=0
-        ) as client:
-            await client.upload_blob(b"weights", overwrite=True)
-
-    await write("models/one")
-    with pytest.raises(HttpResponseError) as caught:
-        await write("models/two")
-    assert caught.value.status_code == HTTPStatus.FORBIDDEN

@@ -134,7 +134,7 @@ async def test_ttl_at_its_bounds(stocked: Broker, ttl: int) -> None:
         ([], "none given"),
         ([0], "not given"),
         ([1, 0], "not given"),
-        ([7], "unknown value 7"),
+        ([9], "unknown value 9"),
         ([-1], "unknown value -1"),
     ],
     ids=["empty", "unspecified", "one unspecified", "unknown", "negative"],
@@ -207,9 +207,10 @@ async def test_connector_that_was_deleted(stocked: Broker) -> None:
 
 async def test_prefix_is_never_widened(stocked: Broker) -> None:
     """A token for a path is refused with the reason; nothing is signed for the container instead."""
-    told = await refused(stocked, resource_id="az://demo/some/path")
+    request = IssueTokenRequest(resource_id="az://demo/some/path/", permissions=[1])
+    told = await failure(stocked.tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY)))
     assert told.short == (grpc.StatusCode.FAILED_PRECONDITION, "SCOPE_UNSUPPORTED")
-    assert told.metadata == {"resource": "az://demo/some/path"}
+    assert told.metadata == {"resource": "az://demo/some/path/", "cause": "flat-account", "account": "demoaccount"}
     assert not stocked.cloud.signed
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from support.core import NOW, PROFILES, FakeClock, make_connector, make_grant, principal
-from valetkey_broker.authz.explain import Explainer, Explanation, Question
+from valetkey_broker.authz.explain import Explainer, Explanation
+from valetkey_broker.authz.nearest import Question
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
@@ -18,6 +19,7 @@ from valetkey_broker.model import (
     Role,
     TtlLimit,
 )
+from valetkey_broker.settings import IssuingSettings
 from valetkey_broker.state.memory import Memory
 
 TTL = 900
@@ -29,7 +31,9 @@ class World:
         self.memory = Memory()
         self.clock = FakeClock()
         self.policy = Policy(self.memory, self.clock, PROFILES)
-        self.explainer = Explainer(self.policy, self.clock, TTL, MAX_TTL)
+        self.hierarchical: bool | None = None
+        settings = IssuingSettings(default_ttl_seconds=TTL, max_ttl_seconds=MAX_TTL)
+        self.explainer = Explainer(self.policy, self.clock, settings, lambda _connector, _account: self.hierarchical)
         self.connector = make_connector()
         self.memory.put_connector(self.connector)
 
@@ -83,7 +87,6 @@ def test_an_allowed_request_names_its_grant(world: World) -> None:
         ({"prefixes": ("a", "b")}, {}, "it is for the paths a, b only"),
         ({"permissions": "r"}, {"permissions": "rwd"}, "it does not include write, delete"),
         ({"expires": NOW}, {}, "it ended at 2027-01-15T08:00:00+00:00"),
-        ({}, {"resource": "az://demo/a"}, "no token can be given for a path yet"),
         (
             {"source_ip": "203.0.113.7"},
             {"source_ip": "203.0.113.8"},
@@ -215,17 +218,64 @@ def test_what_would_be_given_is_told(world: World) -> None:
 @pytest.mark.parametrize(
     ("resource", "said"),
     [
-        ("az://demo/a", "needs an account with hierarchical namespace"),
         ("https://acc.blob.elsewhere.invalid/demo", "expected https://acc.blob.dev.invalid (the cloud dev)"),
     ],
 )
 def test_what_no_grant_would_mend_is_told_in_the_words_of_issuing(world: World, resource: str, said: str) -> None:
-    """It said Allowed where `token issue` refused: for a path, for another cloud's host. Nearest is the container."""
+    """It said Allowed where `token issue` refused: for another cloud's host. Nearest is the container."""
     world.grant()
     explanation = world.explain(resource)
     assert explanation.allowance is None
     assert said in explanation.error
     assert str(explanation.nearest) == "read on az://demo with the connector azure-blob-demo, by the grant training"
+
+
+@pytest.mark.parametrize(
+    ("resource", "letters", "hierarchical", "said"),
+    [
+        ("az://demo", "rm", True, "the container az://demo"),
+        ("az://demo/a", "rw", None, "the blob az://demo/a, and nothing else"),
+        ("az://demo/a/", "rl", True, "the directory az://demo/a/ and all below it, if its account has"),
+        ("az://demo/a/", "rl", None, "nobody has asked yet"),
+        ("az://demo/a", "rm", True, "which acc is"),
+    ],
+)
+def test_a_path_is_explained_as_it_would_be_cut(
+    world: World, resource: str, letters: str, hierarchical: bool | None, said: str
+) -> None:
+    """Blob and directory look alike but for a slash: what is meant, and what it hangs on, is said."""
+    account = make_connector("one-account", storage_account="acc")
+    world.memory.put_connector(account)
+    world.grant("training", account, permissions="rwlme")
+    world.hierarchical = hierarchical
+    explanation = world.explain(resource, letters)
+    if resource == "az://demo":
+        assert "ask for az://demo/PATH/, or without" in explanation.error
+        assert str(explanation.nearest).startswith("read on az://demo ")
+    else:
+        assert explanation.allowance is not None
+        assert said in explanation.scope
+
+
+@pytest.mark.parametrize(
+    ("resource", "letters", "said", "nearest"),
+    [
+        ("az://demo/a/", "rl", "needs an account with hierarchical namespace", "read, list on az://demo "),
+        ("az://demo/a", "rl", "az://demo/a is one blob: ask without list", "read on az://demo/a "),
+        ("az://demo/a", "rm", "which acc is not: ask without", "read on az://demo/a "),
+        ("az://demo/a", "m", "which acc is not: ask without", "read, write on az://demo/a "),
+    ],
+)
+def test_what_no_token_is_for_is_explained(world: World, resource: str, letters: str, said: str, nearest: str) -> None:
+    """On a flat account there are no directories, and nothing lists a blob: the nearest is what could be had."""
+    account = make_connector("one-account", storage_account="acc")
+    world.memory.put_connector(account)
+    world.grant("training", account, permissions="rwlme")
+    world.hierarchical = False
+    explanation = world.explain(resource, letters)
+    assert explanation.allowance is None
+    assert said in explanation.error
+    assert str(explanation.nearest).startswith(nearest)
 
 
 def test_the_nearest_may_lack_attributes(world: World) -> None:

@@ -21,13 +21,16 @@ from support.core import (
 )
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger
-from valetkey_broker.authz.explain import Explainer, Explanation, Question
+from valetkey_broker.authz.explain import Explainer, Explanation
+from valetkey_broker.authz.nearest import Question
 from valetkey_broker.authz.policy import Policy
+from valetkey_broker.authz.scope_rules import hangs_on_account
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.issuer import Issuer
+from valetkey_broker.issuing.scopes import Scopes
 from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.model import Lease, Permission, PermissionSet, Principal, Role, Standing
@@ -39,7 +42,7 @@ AUDITOR = principal(Role.AUDITOR, name="key:auditor")
 NAMES = st.sampled_from(["key:test", "key:other", "key:te*"])
 CONTAINERS = st.sampled_from(["demo", "models", "ml-a", "ml-*", "*web", "$web"])
 PREFIXES = st.sampled_from(["a", "a/b", "c"])
-LETTERS = st.text("racwdl", min_size=1, max_size=6)
+LETTERS = st.text("racwdlme", min_size=1, max_size=6)
 ADDRESSES = st.sampled_from(["", "203.0.113.7", "203.0.113.1-203.0.113.9"])
 ATTRIBUTES: st.SearchStrategy[Mapping[str, str]] = st.dictionaries(
     st.sampled_from(["ns", "team"]), st.sampled_from(["x", "y-1", "y-*"]), max_size=2
@@ -62,7 +65,7 @@ GRANTS = st.lists(
 )
 RESOURCES = st.sampled_from(
     [
-        *("demo", "models", "az://ml-a", "$web", "az://demo/a", "az://demo/a/b/c", "az://demo/ab"),
+        *("demo", "models", "az://ml-a", "$web", "az://demo/a", "az://demo/a/b/c", "az://demo/ab", "az://demo/a/b/"),
         *("https://acc.blob.dev.invalid/demo", "https://acc.blob.dev.invalid/models/a"),
         *("https://acc.blob.elsewhere.invalid/demo", "https://acc.blob.core.windows.net/demo"),
         *("https://other.blob.dev.invalid/demo", "abfss://demo@acc.dfs.dev.invalid", "https://127.0.0.1:1/acc/demo"),
@@ -73,11 +76,12 @@ RESOURCES = st.sampled_from(
 class World:
     """An explainer and an issuer over one policy, and a cloud in which every container is there, in one account."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, directories: bool) -> None:
+        self.directories = directories
         self.memory = Memory()
         self.clock = FakeClock()
         self.policy = Policy(self.memory, self.clock, PROFILES)
-        self.explainer = Explainer(self.policy, self.clock, ISSUING.default_ttl_seconds, ISSUING.max_ttl_seconds)
+        self.explainer = Explainer(self.policy, self.clock, ISSUING, lambda _connector, _account: directories)
         self.connectors = [
             make_connector("multi"),
             make_connector("single", "demo", account="acc"),
@@ -100,6 +104,7 @@ class World:
         """Returns the token, or why there is none."""
         containers = ["demo", "models", "ml-a", "$web"]
         cloud = FakeCloud({"acc": containers}, profile=PROFILE)
+        cloud.with_directories = {"acc"} if self.directories else set()
         questions = CloudClient(cloud, credential_of, 20)
         keys = SigningKeys(questions=questions, clock=self.clock, key_seconds=24 * 3600, skew_seconds=900)
         reach = ReachCache(questions, self.clock, 1e6)
@@ -107,6 +112,7 @@ class World:
             memory=self.memory,
             policy=self.policy,
             chooser=ConnectorChooser(PROFILES, reach),
+            scopes=Scopes(reach, keys),
             keys=keys,
             cloud=cloud,
             ledger=FakeLedger(),
@@ -136,6 +142,7 @@ class World:
     ttl=st.sampled_from([None, 1, 900, 7200, 12 * 3600]),
     source_ip=st.sampled_from(["", "", "203.0.113.7", "203.0.113.5-203.0.113.9", "198.51.100.1"]),
     remaining=st.sampled_from([20.5, 3600, 1e6]),
+    directories=st.booleans(),
 )
 def test_an_explanation_says_what_issuing_does(
     grants: list[dict[str, Any]],
@@ -146,9 +153,11 @@ def test_an_explanation_says_what_issuing_does(
     ttl: int | None,
     source_ip: str,
     remaining: float,
+    *,
+    directories: bool,
 ) -> None:
     """Whatever the grants: allowed is what is issued, for as long, and what is called nearest is issued, too."""
-    world = World()
+    world = World(directories=directories)
     for number, fields in enumerate(grants):
         chosen = [world.connectors[which] for which in fields["connectors"]]
         rest = {name: value for name, value in fields.items() if name != "connectors"}
@@ -162,6 +171,8 @@ def test_an_explanation_says_what_issuing_does(
         # Where a connector serves more than one container, only Azure knows that it is there twice, or not at all.
         assume(lease.reason is not Reason.RESOURCE_AMBIGUOUS)
         assume(lease.reason is not Reason.RESOURCE_NOT_FOUND or request.resource.account != "other")
+        # Where the account is open, whether it has directories is, too; and it is said that it is.
+        assume("nobody has asked yet" not in explained.scope)
     assert (explained.allowance is not None) == (own.allowance is not None) == isinstance(lease, Lease)
     if not isinstance(lease, Lease):
         assert explained.error or all(finding.reasons for finding in (*explained.findings, *own.findings))
@@ -193,4 +204,6 @@ def check_nearest(world: World, explained: Explanation, request: TokenRequest, c
         connector=nearest.connector,
         source_ip=nearest.source_ip or request.source_ip,
     )
-    assert isinstance(asyncio.run(world.issue(again, asking)), Lease)
+    outcome = asyncio.run(world.issue(again, asking))
+    open_account = hangs_on_account(again.resource, again.permissions) and nearest.connector == "multi"
+    assert isinstance(outcome, Lease) or (open_account and outcome.reason is Reason.SCOPE_UNSUPPORTED)

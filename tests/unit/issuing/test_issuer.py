@@ -35,6 +35,7 @@ from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.issuer import Issuer
+from valetkey_broker.issuing.scopes import Scopes
 from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.model import (
@@ -78,6 +79,7 @@ class Issuing:
             memory=self.replica.memory,
             policy=self.policy,
             chooser=ConnectorChooser(PROFILES, self.reach),
+            scopes=Scopes(self.reach, self.keys),
             keys=self.keys,
             cloud=self.cloud,
             ledger=self.ledger,
@@ -229,15 +231,47 @@ async def test_a_refused_prefix_of_a_stranger_costs_nothing_either(issuing: Issu
     issuing.assert_untouched()
 
 
-@pytest.mark.parametrize("resource_id", ["az://demo/a", "az://demo/a/b/", "https://acc.blob.dev.invalid/demo/a"])
+@pytest.mark.parametrize("resource_id", ["az://demo/a/", "az://demo/a/b/", "https://acc.blob.dev.invalid/demo/a/"])
 async def test_a_prefix_is_refused_and_nothing_wider_is_signed(issuing: Issuing, resource_id: str) -> None:
     """On a flat account a token for a path would be one for the container: it is refused instead."""
     with pytest.raises(BrokerError, match="nothing wider is given") as caught:
         await issuing.issue(resource_id=resource_id)
     assert caught.value.reason is Reason.SCOPE_UNSUPPORTED
     assert not issuing.cloud.signed
-    assert not issuing.cloud.keys
     assert not issuing.ledger.recorded
+
+
+async def test_the_kind_of_an_account_is_asked_once(issuing: Issuing) -> None:
+    """It is learnt and remembered, not guessed: a directory is signed where there are some, and a blob asks nobody."""
+    issuing.cloud.with_directories = issuing.cloud.left_out_of_search = {"acc"}
+    await issuing.issue(resource_id="az://demo/a", permissions=PermissionSet([Permission.READ]))
+    assert issuing.cloud.calls["hierarchical"] == 0
+    for _ in range(3):
+        lease = await issuing.issue(resource_id="az://demo/a/")
+        assert lease.scope.resource_id == "az://demo/a/"
+    assert issuing.cloud.calls["hierarchical"] == 1
+
+
+async def test_the_kind_that_resource_manager_tells_is_not_asked_again(issuing: Issuing) -> None:
+    """Whoever searches for accounts learns it on the way, of flat ones and of others."""
+    await issuing.issue()
+    with pytest.raises(BrokerError, match="needs an account with hierarchical namespace, which acc is not"):
+        await issuing.issue(resource_id="az://demo/a/")
+    assert issuing.cloud.calls["hierarchical"] == 0
+    # An account may be given a hierarchical namespace, once and for good: soon it is looked at again.
+    issuing.cloud.with_directories = {"acc"}
+    issuing.clock.now += 301
+    assert (await issuing.issue(resource_id="az://demo/a/")).scope.resource_id == "az://demo/a/"
+
+
+async def test_an_account_that_does_not_say_gets_no_directory(issuing: Issuing) -> None:
+    """Where nobody knows, nothing is signed on a guess, and blobs go on."""
+    issuing.cloud.silent = {"acc"}
+    with pytest.raises(BrokerError, match="does not say") as caught:
+        await issuing.issue(resource_id="az://demo/a/")
+    assert caught.value.reason is Reason.CLOUD_REQUEST_REFUSED
+    assert not issuing.cloud.signed
+    await issuing.issue(resource_id="az://demo/a", permissions=PermissionSet([Permission.READ]))
 
 
 async def test_an_unrecorded_token_does_not_leave(issuing: Issuing) -> None:

@@ -28,6 +28,7 @@ from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.issuer import Issuer
+from valetkey_broker.issuing.scopes import Scopes
 from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.issuing.token_stream import EndReason, TokenWatcher
@@ -59,6 +60,7 @@ class World:
             memory=self.memory,
             policy=policy,
             chooser=ConnectorChooser(PROFILES, self.reach),
+            scopes=Scopes(self.reach, self.keys),
             keys=self.keys,
             cloud=self.cloud,
             ledger=self.ledger,

@@ -108,7 +108,7 @@ def _check_accepted(text: str, parsed: ResourceId) -> None:
     if parsed.account is not None:
         assert 3 <= len(parsed.account) <= 24
         assert set(parsed.account) <= set(_ALNUM)
-    assert ResourceId.parse(str(parsed)) == ResourceId(parsed.container, parsed.prefix)
+    assert ResourceId.parse(str(parsed)) == ResourceId(parsed.container, parsed.prefix, directory=parsed.directory)
 
 
 @given(_containers, _prefixes, _accounts, st.sampled_from(_SUFFIXES), st.sampled_from(("", ".z1", ".z12", ".z99")))
@@ -304,8 +304,33 @@ def test_names_at_the_edges_are_accepted(name: str) -> None:
 
 def test_hyphens_in_paths_and_trailing_slashes_are_legal() -> None:
     """`--` is forbidden in a container name only, and a folder may be written with its slash."""
-    assert ResourceId.parse("az://demo/a--b/c/") == ResourceId("demo", "a--b/c")
+    assert ResourceId.parse("az://demo/a--b/c/") == ResourceId("demo", "a--b/c", directory=True)
     assert ResourceId.parse("az://demo/") == ResourceId("demo")
+
+
+@given(_spellings)
+def test_a_slash_at_the_end_means_a_directory(text: str) -> None:
+    """In every spelling: a path is one blob, with a slash a directory, and a container stays a container."""
+    plain = ResourceId.parse(text)
+    assert not plain.directory
+    if "://" in text:
+        slashed = ResourceId.parse(f"{text}/")
+        assert (slashed.prefix, slashed.directory) == (plain.prefix, bool(plain.prefix))
+        assert str(slashed) == (f"{plain}/" if plain.prefix else str(plain))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://account.blob.core.windows.net/demo/a?snapshot=2026-01-01T00:00:00.0000000Z",
+        "az://demo/a?versionid=2026-01-01T00:00:00.0000000Z",
+        "az://demo/a?comp=x&Snapshot=2026",
+    ],
+)
+def test_snapshots_and_versions_are_refused_by_name(text: str) -> None:
+    """A token for a blob is not one for its past, and nobody is given the blob in place of its snapshot."""
+    with pytest.raises(InvalidFieldError, match="a snapshot or a version, for which no tokens are given"):
+        ResourceId.parse(text)
 
 
 def test_containers_show_their_canonical_id() -> None:

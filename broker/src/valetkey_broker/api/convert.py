@@ -168,10 +168,10 @@ def connector_message(connector: Connector) -> connector_service_pb2.Connector:
 
 
 def resource_message(container: Container, prefix: str = "") -> common_pb2.Resource:
-    """Returns a container, or a path inside it, as a message."""
+    """Returns a container, or a path inside it with all that is below, as a message."""
     return common_pb2.Resource(
         resource_type=RESOURCE_TYPES.to_proto[container.resource_type],
-        resource_id=str(ResourceId(container.name, prefix)),
+        resource_id=str(ResourceId(container.name, prefix, directory=True)),
         account=container.account,
         url=container.url,
     )

@@ -16,8 +16,9 @@ from valetkey_broker.api.convert import (
     seconds_of,
 )
 from valetkey_broker.api.paging import page
-from valetkey_broker.authz.explain import Explainer, Explanation, Question
+from valetkey_broker.authz.explain import Explainer, Explanation
 from valetkey_broker.authz.grant_admin import GrantAdmin, GrantDraft
+from valetkey_broker.authz.nearest import Question
 from valetkey_broker.model import (
     Evidence,
     GrantedConnector,
@@ -153,6 +154,7 @@ def _explanation_message(explanation: Explanation) -> pb.ExplainAccessResponse:
             for finding in explanation.findings
         ],
         nearest=str(explanation.nearest) if explanation.nearest else "",
+        scope=explanation.scope,
     )
     if allowance is not None:
         response.grant = allowance.grant.name

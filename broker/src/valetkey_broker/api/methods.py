@@ -4,10 +4,12 @@ A method without a row is refused to everybody.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from valetkey_broker.api.change_summaries import api_key_summary, connector_summary, grant_summary
 from valetkey_broker.api.convert import PERMISSIONS
+from valetkey_broker.api.token_batch import MOST_REQUESTS
 from valetkey_broker.limits import Bucket
 from valetkey_broker.model import Permission, Role
 from valetkey_broker.rpc.method import Access, Asked, Method, Methods
@@ -49,10 +51,28 @@ def _asked_of_stream(request: Any) -> Asked:
     return _asked(request.request)
 
 
+def _asked_of_many(request: Any) -> Asked:
+    """Returns what the first of many requests asks for, and of how many it is the first."""
+    if not request.requests:
+        return Asked()
+    first = _asked(request.requests[0])
+    others = len(request.requests) - 1
+    return replace(first, resource=f"{first.resource} and {others} more") if others else first
+
+
+def _how_many(request: Any) -> int:
+    # More are refused anyway.
+    return min(max(len(request.requests), 1), MOST_REQUESTS)
+
+
 METHODS: Methods = {
     # Tokens need no role, and no role gives any: grants do (authz/policy.py). The ledger says all about each of them.
     "/valetkey.v1.TokenService/IssueToken": Method(
         Access.AUTHENTICATED, bucket=Bucket.ISSUING, quiet=True, asked=_asked
+    ),
+    # Each token in it is recorded, and so is each that is refused.
+    "/valetkey.v1.TokenService/IssueTokens": Method(
+        Access.AUTHENTICATED, bucket=Bucket.ISSUING, cost=_how_many, quiet=True, asked=_asked_of_many
     ),
     "/valetkey.v1.TokenService/WatchToken": Method(Access.AUTHENTICATED, bucket=Bucket.ISSUING, asked=_asked_of_stream),
     "/valetkey.v1.ConnectorService/CreateConnector": Method(

@@ -74,7 +74,7 @@ async def _resources(
     rows: list[tuple[str, str, Container, str]] = []
     async for some in slices(reach.containers):
         rows += [
-            (container.account, str(ResourceId(container.name, scope)), container, scope)
+            (container.account, str(ResourceId(container.name, scope, directory=True)), container, scope)
             for container in some
             for scope in visible.scopes(connector, ResourceId(container.name, only.prefix if only else ""))
         ]

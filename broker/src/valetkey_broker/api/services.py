@@ -31,6 +31,7 @@ from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.service import Service
 
 _PACKAGE = "valetkey.v1"
+_ISSUE_TOKEN = f"/{_PACKAGE}.TokenService/IssueToken"
 
 SERVICE_NAMES = tuple(dict.fromkeys(path.split("/")[1] for path in METHODS if path.startswith(f"/{_PACKAGE}.")))
 """Full names of the API's own services; health and reflection are the transport's."""
@@ -59,7 +60,7 @@ def build_services(use: UseCases) -> Sequence[Service]:
         Service(
             f"{_PACKAGE}.TokenService",
             token_service_pb2_grpc.add_TokenServiceServicer_to_server,
-            TokenService(use.issuer, use.watcher, use.streams),
+            TokenService(use.issuer, use.watcher, use.streams, use.recorder, METHODS[_ISSUE_TOKEN]),
             end=use.watcher.stop,
         ),
         Service(

@@ -10,13 +10,16 @@ from valetkey.v1 import token_service_pb2 as pb
 from valetkey.v1 import token_service_pb2_grpc
 from valetkey_broker.api.convert import RESOURCE_TYPES, TTL_LIMITS, permission_numbers, permission_set, seconds_of
 from valetkey_broker.api.heartbeat import with_heartbeats
-from valetkey_broker.errors import rate_limited
+from valetkey_broker.api.token_batch import TokenBatch
+from valetkey_broker.errors import BrokerError, rate_limited
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.issuing.token_stream import EndReason, TokenWatcher
 from valetkey_broker.limits import Slots
 from valetkey_broker.model import Lease
-from valetkey_broker.rpc.current_call import call_info
+from valetkey_broker.rpc.call_recorder import Recorder
+from valetkey_broker.rpc.current_call import call_info, current_call
+from valetkey_broker.rpc.method import Method
 
 # Only requests of this many bytes at most are remembered, so that nobody fills the memory with long ones.
 _MOST_REMEMBERED_BYTES = 512
@@ -29,8 +32,13 @@ _END_REASONS = {reason: pb.WatchEndReason.Value(f"WATCH_END_REASON_{reason.name}
 class TokenService(token_service_pb2_grpc.TokenServiceServicer):
     """Hands out SAS tokens."""
 
-    def __init__(self, issuer: Issuer, watcher: TokenWatcher, streams: Slots) -> None:
+    def __init__(
+        self, issuer: Issuer, watcher: TokenWatcher, streams: Slots, recorder: Recorder, single: Method
+    ) -> None:
+        """`single` is the row of IssueToken: requests that are refused among others are put on record as its own."""
         self._issuer = issuer
+        self._recorder = recorder
+        self._single = single
         self._watcher = watcher
         self._streams = streams
 
@@ -45,6 +53,26 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
         response = pb.IssueTokenResponse()
         _fill(response, lease)
         return response
+
+    async def IssueTokens(  # noqa: N802
+        self,
+        request: pb.IssueTokensRequest,
+        context: grpc.aio.ServicerContext[pb.IssueTokensRequest, pb.IssueTokensResponse],
+    ) -> pb.IssueTokensResponse:
+        """Issues many tokens, or says of each why not."""
+        _ = context
+        info = call_info()
+        call = current_call.get()
+
+        async def issue(one: pb.IssueTokenRequest, response: pb.IssueTokenResponse) -> None:
+            # Past the memory for whole requests: a thousand of one call would push out what others ask for all day.
+            _fill(response, await self._issuer.issue(info, _parsed(one)))
+
+        async def refused(error: BrokerError, one: pb.IssueTokenRequest) -> None:
+            await self._recorder.refused(call, self._single, error, one)
+
+        batch = TokenBatch(issue, refused)
+        return pb.IssueTokensResponse(results=await batch.results(request.requests))
 
     async def WatchToken(  # noqa: N802
         self,

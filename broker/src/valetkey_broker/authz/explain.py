@@ -1,33 +1,29 @@
 """Says why a request would be allowed or not, by the same rules that decide it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from valetkey_broker.authz.grants import CompiledGrant
+from valetkey_broker.authz.nearest import Nearby, Nearest, Question, has_ended
 from valetkey_broker.authz.policy import Allowance, Policy, asked_ttl, serves
-from valetkey_broker.errors import BrokerError, Reason, resource_ambiguous, role_required, scope_unsupported
-from valetkey_broker.model import Connector, Container, Pattern, PermissionSet, Principal, ResourceId, Role
+from valetkey_broker.authz.scope_rules import check_scope, hangs_on_account
+from valetkey_broker.errors import BrokerError, Reason, resource_ambiguous, role_required
+from valetkey_broker.model import (
+    Connector,
+    Container,
+    Principal,
+    Role,
+)
 from valetkey_broker.model.errors import shown
 from valetkey_broker.ports import Clock
+from valetkey_broker.settings import IssuingSettings
 
 _MAY_ASK_FOR_OTHERS = frozenset({Role.ADMIN, Role.OPERATOR, Role.AUDITOR})
 _MOST_FINDINGS = 100
 _NAMED = 10
 # How far away from allowing something a reason is; another principal's grant is farthest.
 _OTHERS, _ATTRIBUTES, _ELSEWHERE, _LESS = 100, 20, 10, 1
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A request that might be made. `ttl` is in seconds, None for the default; `source_ip` is canonical, or empty."""
-
-    principal: Principal
-    resource: ResourceId
-    permissions: PermissionSet
-    connector: str = ""
-    ttl: int | None = None
-    source_ip: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,48 +35,39 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Nearest:
-    """A request that would be allowed: to somebody with these attributes as well, for these addresses only."""
-
-    grant: str
-    connector: str
-    resource: ResourceId
-    permissions: PermissionSet
-    attributes: Sequence[tuple[str, Pattern]] = ()
-    source_ip: str = ""
-
-    def __str__(self) -> str:
-        names = ", ".join(permission.name.lower() for permission in self.permissions.members)
-        addresses = f" for the addresses {self.source_ip}" if self.source_ip else ""
-        attributes = " and ".join(f"{name}={pattern.text}" for name, pattern in self.attributes)
-        who = f", to somebody with {attributes}" if attributes else ""
-        return (
-            f"{names} on {self.resource} with the connector {self.connector}{addresses}, by the grant {self.grant}{who}"
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Explanation:
     """The answer; `allowance` is what would be given, None for nothing. Findings are the nearest first.
 
     `error` says what keeps a request from being allowed that is no grant's matter, in the words the caller would hear.
+    `scope` says what the token would be for, and on what that still hangs.
     """
 
     allowance: Allowance | None
     error: str
     findings: Sequence[Finding]
     nearest: Nearest | None
+    scope: str
 
 
 class Explainer:
     """Answers "why?" by the decision itself. Asks nobody: neither Azure nor Vault."""
 
-    def __init__(self, policy: Policy, clock: Clock, default_ttl: int, max_ttl: int) -> None:
-        """Both are in seconds, as for issuing."""
+    def __init__(
+        self,
+        policy: Policy,
+        clock: Clock,
+        settings: IssuingSettings,
+        hierarchical: Callable[[Connector, str], bool | None] = lambda _connector, _account: None,
+    ) -> None:
+        """`hierarchical` tells of a connector's account, from memory, whether it has a hierarchical namespace.
+
+        None is for "not known".
+        """
+        self._nearby = Nearby(policy, hierarchical)
         self._policy = policy
         self._clock = clock
-        self._default_ttl = default_ttl
-        self._max_ttl = max_ttl
+        self._default_ttl = settings.default_ttl_seconds
+        self._max_ttl = settings.max_ttl_seconds
 
     def explain(self, asker: Principal, question: Question) -> Explanation:
         """Answers for the asker itself, or for others where a role lets it.
@@ -111,9 +98,11 @@ class Explainer:
         allowance, error = self._decided(question)
         nearest = None
         if allowance is None:
-            near = (self._nearest(grant, question, now) for d, _, grant, _ in found if d < _OTHERS)
+            near = (self._nearby.of(grant, question, now) for d, _, grant, _ in found if d < _OTHERS)
             nearest = next((thing for thing in near if thing is not None), None)
-        return Explanation(allowance, error, [finding for _, _, _, finding in found[:_MOST_FINDINGS]], nearest)
+        findings = [finding for _, _, _, finding in found[:_MOST_FINDINGS]]
+        scope = self._scope(question, allowance.connector) if allowance is not None else ""
+        return Explanation(allowance, error, findings, nearest, scope)
 
     def _decided(self, question: Question) -> tuple[Allowance | None, str]:
         try:
@@ -128,12 +117,27 @@ class Explainer:
         except BrokerError as error:
             # Of grants the findings say more.
             return None, "" if error.reason is Reason.RESOURCE_DENIED else error.message
-        if question.resource.prefix:
-            return None, scope_unsupported(question.resource).message
         known = {container for each in allowed if (container := self._own_container(each.connector)) is not None}
         if len(known) > 1:
             return None, resource_ambiguous(question.resource, known).message
-        return min(allowed, key=lambda a: (-a.ttl, a.grant.name)), ""
+        best = min(allowed, key=lambda a: (-a.ttl, a.grant.name))
+        try:
+            account, hierarchical = self._nearby.namespace(question.resource, best.connector)
+            check_scope(question.resource, question.permissions, account, hierarchical=hierarchical)
+        except BrokerError as error:
+            return None, error.message
+        return best, ""
+
+    def _scope(self, question: Question, connector: Connector) -> str:
+        resource = question.resource
+        if not resource.prefix:
+            return f"the container {resource}"
+        if not hangs_on_account(resource, question.permissions):
+            return f"the blob {resource}, and nothing else"
+        what = f"the directory {resource} and all below it" if resource.directory else f"the blob {resource}"
+        account, hierarchical = self._nearby.namespace(resource, connector)
+        known = f", which {account} is" if hierarchical else "; whether it is, nobody has asked yet"
+        return f"{what}, if its account has a hierarchical namespace{known}"
 
     def _own_container(self, connector: Connector) -> Container | None:
         own = connector.resource
@@ -170,16 +174,13 @@ class Explainer:
         if not grant.admits_prefix(resource.prefix):
             distance += _ELSEWHERE
             reasons.append(f"it is for the paths {_some(grant.grant.prefixes)} only")
-        elif resource.prefix:
-            distance += _LESS
-            reasons.append("no token can be given for a path yet")
         if not grant.admits_address(question.source_ip):
             distance += _LESS
             reasons.append(f"it is for the addresses {grant.grant.source_ip}, not {question.source_ip}")
         if missing := grant.missing(question.permissions):
             distance += _LESS * len(missing)
             reasons.append("it does not include " + ", ".join(permission.name.lower() for permission in missing))
-        if _has_ended(grant, now):
+        if has_ended(grant, now):
             distance += _ELSEWHERE
             reasons.append(f"it ended at {datetime.fromtimestamp(grant.expires, UTC).isoformat(timespec='seconds')}")
         return distance, reasons
@@ -213,51 +214,6 @@ class Explainer:
             clouds = _some(sorted({connector.azure.cloud for connector in serving}))
             return f"the broker's settings have no cloud {clouds}, in which its connectors are"
         return f"its connectors are in clouds where that is {_some(hosts)}, not {resource.endpoint}"
-
-    def _nearest(self, grant: CompiledGrant, question: Question, now: float) -> Nearest | None:
-        if _has_ended(grant, now):
-            return None
-        attributes = grant.lacking(question.principal.attributes)
-        source_ip = "" if grant.admits_address(question.source_ip) else grant.grant.source_ip
-        options = [
-            Nearest(grant.name, connector.name, resource, self._permissions(grant, question), attributes, source_ip)
-            for connector in self._policy.live_connectors(grant)
-            if (resource := _resource(grant, connector, question.resource)) is not None
-            and self._policy.is_at(connector, resource)
-        ]
-        # The same connector and the same container, if that can be.
-        return min(
-            options,
-            key=lambda o: (
-                o.connector != question.connector,
-                o.resource.container != question.resource.container,
-                o.connector,
-            ),
-            default=None,
-        )
-
-    def _permissions(self, grant: CompiledGrant, question: Question) -> PermissionSet:
-        missing = grant.missing(question.permissions)
-        left = [permission for permission in question.permissions.members if permission not in missing]
-        return PermissionSet(left) if left else grant.grant.permissions
-
-
-def _has_ended(grant: CompiledGrant, now: float) -> bool:
-    return grant.seconds(1, now) < 1
-
-
-def _resource(grant: CompiledGrant, connector: Connector, asked: ResourceId) -> ResourceId | None:
-    """Returns the nearest resource that a grant gives by a connector, None where it can only be named by a pattern."""
-    if connector.resource is not None:
-        container = connector.resource.container
-    elif grant.admits_container(asked.container):
-        container = asked.container
-    else:
-        container = next((pattern.text for pattern in grant.grant.containers if pattern.exact), "")
-    # No token can be given for a path yet, and a grant with paths never gives the whole container.
-    if not container or not grant.admits_container(container) or grant.grant.prefixes:
-        return None
-    return ResourceId(container)
 
 
 def _served(connector: Connector) -> str:

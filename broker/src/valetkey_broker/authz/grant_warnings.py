@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from valetkey_broker.authz.grants import CompiledGrant
-from valetkey_broker.model import Connector, Grant, too_many, voucher
+from valetkey_broker.model import OF_HIERARCHY, Connector, Grant, Permission, too_many, voucher
 
 
 def warnings_of(grant: Grant, connectors: Sequence[Connector], vouchers: Collection[str], now: float) -> Sequence[str]:
@@ -24,11 +24,13 @@ def warnings_of(grant: Grant, connectors: Sequence[Connector], vouchers: Collect
                 f"the principal {pattern.text} can be nobody: the broker's settings know no "
                 f"{by.removeprefix('oidc:')}; compare character by character, slashes at the end included"
             )
-    if grant.prefixes:
+    if grant.prefixes and grant.permissions.members == (Permission.LIST,):
         told.append(
-            "the grant has paths, for which no token can be given yet, and it never gives the whole container: until "
-            "paths are served it lets nobody have anything"
+            "the grant has paths and nothing but list, which single blobs know nothing of: on accounts without "
+            "hierarchical namespace it lets nobody have anything"
         )
+    if not grant.prefixes and not set(grant.permissions.members) - set(OF_HIERARCHY):
+        told.append("move and execute alone are for directories and blobs: no token is for a whole container")
     if all(c.resource is not None and not compiled.admits_container(c.resource.container) for c in connectors):
         served = ", ".join(sorted({str(c.resource) for c in connectors}))
         why = f"its connectors serve {served}, none of its containers" if served else "its connectors are gone"

@@ -108,7 +108,7 @@ class CompiledGrant:
 
 
 class Route:
-    """The grants that admit a request by one connector; what hangs on the time and the address is still open."""
+    """The grants that may admit a request by one connector; what hangs on path, time and address is still open."""
 
     __slots__ = ("connector", "grants", "uid")
 
@@ -117,13 +117,13 @@ class Route:
         self.uid = uid
         self.grants = grants
 
-    def best(self, ttl: int, source_ip: str, now: float) -> tuple[CompiledGrant, int] | None:
+    def best(self, prefix: str, ttl: int, source_ip: str, now: float) -> tuple[CompiledGrant, int] | None:
         """Returns the grant that lets a token live longest, of several the first by name, and the seconds."""
         best: CompiledGrant | None = None
         longest = 0
         for grant in self.grants:  # By name.
             seconds = grant.seconds(ttl, now)
-            if seconds > longest and grant.admits_address(source_ip):
+            if seconds > longest and grant.admits_prefix(prefix) and grant.admits_address(source_ip):
                 best, longest = grant, seconds
                 if seconds == ttl:
                     break
@@ -174,15 +174,16 @@ class GrantIndex:
         ]
 
     def routes(self, principal: Principal, resource: ResourceId, permissions: PermissionSet) -> Sequence[Route]:
-        """Returns the ways to a resource, by connector."""
+        """Returns the ways into the container of a resource, by connector; its path is for `Route.best` to look at."""
         attributes: object = None
         if self._with_attributes and principal.attributes:
             attributes = tuple(sorted(principal.attributes.items()))
         # All that shapes the answer is in the key; whether connectors are still there is looked up each time.
-        key = (principal.name, attributes, resource.container, resource.prefix, permissions.sp)
+        # The path is not: of a pipeline's thousand blobs each would push out what others ask for all day.
+        key = (principal.name, attributes, resource.container, permissions.sp)
         known = self._routes.get(key)
         if known is None:
-            known = self._found(principal, resource, permissions)
+            known = self._found(principal, resource.container, permissions)
             if known:  # What is refused is not remembered: refusals would push out what is allowed.
                 if len(self._routes) >= self._most_remembered:
                     self._routes.clear()
@@ -200,10 +201,10 @@ class GrantIndex:
             if around in self._by_principal:
                 yield around
 
-    def _found(self, principal: Principal, resource: ResourceId, permissions: PermissionSet) -> Sequence[Route]:
+    def _found(self, principal: Principal, container: str, permissions: PermissionSet) -> Sequence[Route]:
         by_connector: dict[tuple[str, str], list[CompiledGrant]] = {}
-        for grant in self.meaning(principal, resource.container):
-            if grant.admits_prefix(resource.prefix) and not grant.missing(permissions):
+        for grant in self.meaning(principal, container):
+            if not grant.missing(permissions):
                 for granted in grant.grant.connectors:
                     by_connector.setdefault((granted.name, granted.uid), []).append(grant)
         return [Route(name, uid, by_connector[name, uid]) for name, uid in sorted(by_connector)]

@@ -103,7 +103,7 @@ class Policy:
                 continue
             if not serves(known, resource) or not self.is_at(known, resource):
                 continue
-            best = route.best(longest, source_ip, now)
+            best = route.best(resource.prefix, longest, source_ip, now)
             if best is not None:
                 grant, seconds = best
                 limit = None

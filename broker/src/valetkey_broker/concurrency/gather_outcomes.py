@@ -12,9 +12,11 @@ B = TypeVar("B")
 _AT_ONCE = 8
 
 
-async def outcomes(things: Iterable[A], ask: Callable[[A], Awaitable[B]]) -> list[tuple[A, B | BrokerError]]:
-    """Returns what `ask` finds for each thing, or the BrokerError it raises, in order; up to 8 are asked at a time."""
-    limit = asyncio.Semaphore(_AT_ONCE)
+async def outcomes(
+    things: Iterable[A], ask: Callable[[A], Awaitable[B]], *, at_once: int = _AT_ONCE
+) -> list[tuple[A, B | BrokerError]]:
+    """Returns what `ask` finds for each thing, or the BrokerError it raises, in order, asking `at_once` at a time."""
+    limit = asyncio.Semaphore(at_once)
 
     async def bounded(thing: A) -> tuple[A, B | BrokerError]:
         async with limit:

@@ -53,6 +53,12 @@ class CloudClient:
         """Tells whether storage accepts a token that `key` signs."""
         return await self._ask(connector, lambda _credential: self._cloud.accepts(connector, container, key))
 
+    async def hierarchical(self, connector: Connector, container: Container, key: SigningKey) -> bool:
+        """Tells whether the account of `container`, for which `key` signs, has a hierarchical namespace."""
+        return await self._ask(
+            connector, lambda credential: self._cloud.hierarchical(connector, credential, container, key)
+        )
+
     async def _ask(self, connector: Connector, question: Callable[[Credential], Awaitable[T]]) -> T:
         try:
             async with asyncio.timeout(self._timeout):

@@ -13,11 +13,21 @@ _NEVER = float("-inf")
 
 @dataclass(slots=True)
 class KnownAccount:
-    """What is known of one account. `listed_at` is when it was last listed whole, in Unix seconds."""
+    """What is known of one account. `listed_at` is when it was last listed whole, in Unix seconds.
+
+    `hierarchical` tells whether it has a hierarchical namespace, as was said at `hierarchical_at`; None before that.
+    """
 
     containers: dict[str, Container] = field(default_factory=dict)
     listed_at: float = _NEVER
     error: RecentError = field(default_factory=RecentError)
+    hierarchical: bool | None = None
+    hierarchical_at: float = _NEVER
+    hierarchical_error: RecentError = field(default_factory=RecentError)
+
+    def says(self, hierarchical: bool, now: float) -> None:
+        """Takes over whether it has a hierarchical namespace."""
+        self.hierarchical, self.hierarchical_at = hierarchical, now
 
 
 @dataclass(slots=True)

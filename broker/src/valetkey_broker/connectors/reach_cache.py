@@ -9,9 +9,9 @@ from valetkey_broker.concurrency.single_flight import SingleFlight
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.known_containers import KnownContainers
 from valetkey_broker.connectors.reach_result import PASSING, AccountError, Reach, own_container
-from valetkey_broker.connectors.recent_errors import RecentError, join
+from valetkey_broker.connectors.recent_errors import Remembering, join
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.model import Connector, Container
+from valetkey_broker.model import Connector, Container, SigningKey
 from valetkey_broker.ports import Clock
 
 T = TypeVar("T")
@@ -100,6 +100,26 @@ class ReachCache:
         errors = await self._sweep(connector, _RECENT_SECONDS)
         reach = Reach(await self._of(connector).all(), errors)
         return reach.require_any() if own is None else Reach([own_container(connector, reach)])
+
+    def hierarchical(self, connector: Connector, account: str) -> bool | None:
+        """Tells whether the account has a hierarchical namespace; None where it has to be asked. No waiting, no I/O.
+
+        An account that has none may be given one, once and for good: that it has none is believed for a while only.
+        """
+        known = self._known.get(_id(connector))
+        found = known.accounts.get(account) if known is not None else None
+        if found is None or (not found.hierarchical and self._clock() - found.hierarchical_at >= self._fresh):
+            return None
+        return found.hierarchical
+
+    async def ask_hierarchical(self, connector: Connector, container: Container, key: SigningKey) -> bool:
+        """Asks the account of `container` whether it has a hierarchical namespace, and remembers the answer.
+
+        `key` signs for that account. Raises BrokerError where storage does not say.
+        """
+        key_of_flight = (*_id(connector), "hierarchical", container.account)
+        work = partial(self._ask_hierarchical, connector, container, key)
+        return cast("bool", await join(self._flights, key_of_flight, work, connector))
 
     def forget(self, connector_uid: str) -> None:
         """Drops what is known of a connector that went away."""
@@ -196,21 +216,30 @@ class ReachCache:
 
     async def _search(self, connector: Connector) -> None:
         known = self._of(connector)
-        with _Remembering(known.search_error, self._clock):
+        with Remembering(known.search_error, self._clock, _PASSING_SECONDS):
             search = await self._questions.accounts(connector)
         known.searched_at = self._clock()
         known.search_errors = [AccountError("", error) for error in search.errors]
         if not search.errors:
             await known.keep_only(search.accounts)
         for account in search.accounts:
-            known.account(account)
+            found = known.account(account)
+            if account in search.hierarchical:
+                found.says(search.hierarchical[account], known.searched_at)
         known.refresh_at = self._clock() + self._fresh
 
     async def _list(self, connector: Connector, account: str) -> None:
         known = self._of(connector)
-        with _Remembering(known.account(account).error, self._clock):
+        with Remembering(known.account(account).error, self._clock, _PASSING_SECONDS):
             containers = await self._questions.containers(connector, account)
         await known.listed(account, containers, self._clock())
+
+    async def _ask_hierarchical(self, connector: Connector, container: Container, key: SigningKey) -> bool:
+        known = self._of(connector).account(container.account)
+        with Remembering(known.hierarchical_error, self._clock, _PASSING_SECONDS):
+            said = await self._questions.hierarchical(connector, container, key)
+        known.says(said, self._clock())
+        return said
 
     async def _check(self, connector: Connector, account: str, name: str) -> Container:
         known = self._of(connector)
@@ -256,23 +285,6 @@ class ReachCache:
         key: tuple[str | int, ...] = (*_id(connector), *what)
         flight = await join(self._flights, key, partial(work, connector, *what[1:]), connector)
         return cast("T", flight)
-
-
-class _Remembering:
-    """Raises a recent error again instead of asking; notes the error of asking."""
-
-    def __init__(self, recent: RecentError, clock: Clock) -> None:
-        self._recent = recent
-        self._clock = clock
-
-    def __enter__(self) -> None:
-        self._recent.check(self._clock())
-
-    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
-        if error is not None:
-            self._recent.heard(error, self._clock(), passing_seconds=_PASSING_SECONDS)
-        else:
-            self._recent.forget()
 
 
 def _id(connector: Connector) -> _Id:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from valetkey_broker.concurrency.single_flight import FlightCancelledError, SingleFlight
 from valetkey_broker.errors import BrokerError, Reason, connector_changed
 from valetkey_broker.model import Connector
+from valetkey_broker.ports import Clock
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -66,3 +67,24 @@ class RecentError:
             return
         left = self.until - now if error.reason is Reason.CLOUD_THROTTLED else error.retry_after
         raise error.again_in(left)
+
+
+class Remembering:
+    """Raises a recent error again instead of asking; notes the error of asking.
+
+    One that the cloud is away is noted for `passing_seconds`.
+    """
+
+    def __init__(self, recent: RecentError, clock: Clock, passing_seconds: float) -> None:
+        self._recent = recent
+        self._clock = clock
+        self._passing = passing_seconds
+
+    def __enter__(self) -> None:
+        self._recent.check(self._clock())
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if error is not None:
+            self._recent.heard(error, self._clock(), passing_seconds=self._passing)
+        else:
+            self._recent.forget()

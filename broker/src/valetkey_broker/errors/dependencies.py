@@ -89,6 +89,19 @@ def token_refused(connector: str, account: str) -> BrokerError:
     )
 
 
+def namespace_unknown(connector: str, step: str, account: str) -> BrokerError:
+    """Storage does not say whether an account has a hierarchical namespace, and nothing is signed on a guess."""
+    return cloud_error(
+        Reason.CLOUD_REQUEST_REFUSED,
+        f"Storage account {account} does not say whether it has a hierarchical namespace, so no token can be given "
+        "that needs one. Ask for single blobs or the container.",
+        step=step,
+        connector=connector,
+        account=account,
+        public_message=f"storage account {account} does not say whether it has directories; ask for single blobs",
+    )
+
+
 def discovery_unsupported(connector: str, step: str, cloud: str, why: str) -> BrokerError:
     """Storage accounts cannot be looked for: the cloud, or the auth method, does not allow it. `why` goes on so."""
     return BrokerError(

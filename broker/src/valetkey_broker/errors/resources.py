@@ -98,13 +98,48 @@ def resource_ambiguous(resource: ResourceId, found: Iterable[Container]) -> Brok
     return BrokerError(Reason.RESOURCE_AMBIGUOUS, message, {"resource": str(resource), "candidates": shown})
 
 
-def scope_unsupported(resource: ResourceId) -> BrokerError:
-    """A token for a path cannot be signed on that account, and nothing wider is given in its place."""
+def directory_unsupported(resource: ResourceId, account: str) -> BrokerError:
+    """That account has no directories, and nothing wider is given in place of one."""
     message = (
-        f"a token for the path {resource} needs an account with hierarchical namespace, which this broker does not "
-        f"serve; nothing wider is given in its place. Ask for az://{resource.container}, if a grant allows all of it"
+        f"a token for the directory {resource} needs an account with hierarchical namespace, which {account} is not; "
+        f"nothing wider is given in its place. Ask for single blobs, such as {resource}NAME (`valetkey token issue` "
+        f"takes several --resource), or for az://{resource.container}, if a grant allows all of it"
     )
-    return BrokerError(Reason.SCOPE_UNSUPPORTED, message, {"resource": str(resource)})
+    return _unsupported(message, resource, "flat-account", account)
+
+
+def list_of_blob(resource: ResourceId) -> BrokerError:
+    """A single blob cannot be listed."""
+    message = (
+        f"list is a permission on containers and directories, and {resource} is one blob: ask without list, for the "
+        f"directory {resource}/ with a slash at its end, or for az://{resource.container}"
+    )
+    return _unsupported(message, resource, "list-of-blob")
+
+
+def permissions_of_paths(resource: ResourceId, permissions: Iterable[Permission]) -> BrokerError:
+    """Permissions that are given for directories and blobs only are asked for a whole container."""
+    names = ",".join(permission.name.lower() for permission in permissions)
+    message = (
+        f"{names} is given for a directory or a blob, on accounts with hierarchical namespace, and {resource} is a "
+        f"container: ask for {resource}/PATH/, or without"
+    )
+    return _unsupported(message, resource, "container")
+
+
+def permissions_of_hierarchy(resource: ResourceId, permissions: Iterable[Permission], account: str) -> BrokerError:
+    """Permissions that need a hierarchical namespace are asked on an account without."""
+    names = ",".join(permission.name.lower() for permission in permissions)
+    message = (
+        f"{names} needs an account with hierarchical namespace, which {account} is not: ask without, and move a blob "
+        "by copying it and deleting the old one"
+    )
+    return _unsupported(message, resource, "flat-account", account)
+
+
+def _unsupported(message: str, resource: ResourceId, cause: str, account: str = "") -> BrokerError:
+    metadata = {"resource": str(resource), "cause": cause, **({"account": account} if account else {})}
+    return BrokerError(Reason.SCOPE_UNSUPPORTED, message, metadata)
 
 
 def _metadata(resource: str, connector: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from valetkey_broker.authz.policy import Allowance, Policy, asked_ttl
 from valetkey_broker.errors import identity_expired, identity_revoked, issuer_unavailable
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
-from valetkey_broker.issuing.scopes import scope_of
+from valetkey_broker.issuing.scopes import Scopes
 from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.model import (
@@ -52,6 +52,7 @@ class Issuer:
         memory: Memory,
         policy: Policy,
         chooser: ConnectorChooser,
+        scopes: Scopes,
         keys: SigningKeys,
         cloud: Cloud,
         ledger: Ledger,
@@ -63,6 +64,7 @@ class Issuer:
         self._memory = memory
         self._policy = policy
         self._chooser = chooser
+        self._scopes = scopes
         self._keys = keys
         self._cloud = cloud
         self._ledger = ledger
@@ -98,9 +100,11 @@ class Issuer:
             if choice is None:
                 choice = await self._chooser.choose(call.principal, connectors, resource)
             connector, profile, container = choice
-            scope = scope_of(resource, container)
             allowance = next(a for a in allowed if a.connector is connector)
             until = int(self._clock()) + allowance.ttl
+            scope = self._scopes.known(connector, container, resource, permissions)
+            if scope is None:
+                scope = await self._scopes.find(connector, container, resource, permissions, until)
             key = self._keys.held(connector, container.account, until)
             if key is None:
                 key = await self._keys.get(connector, container.account, until)

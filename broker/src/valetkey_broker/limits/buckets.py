@@ -18,12 +18,20 @@ class TokenBuckets:
         self._clock = clock
         self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(most_keys)  # key → (tokens, at this second)
 
-    def take(self, key: str) -> float:
-        """Takes one token of `key`. Returns 0, or the seconds until there is one."""
+    def take(self, key: str, cost: int = 1) -> float:
+        """Takes `cost` tokens of `key`. Returns 0, or the seconds until there are so many.
+
+        What costs more than a bucket holds is let through by a full one, which then owes the rest.
+        """
         now = self._clock()
         tokens, at = self._buckets.get(key, (self._burst, now))
         # A clock that was set back gives nothing, and takes nothing away.
         tokens = min(self._burst, tokens + max(0.0, now - at) * self._rate)
-        wait = 0.0 if tokens >= 1.0 - _NEARLY else (1.0 - tokens) / self._rate
-        self._buckets[key] = (tokens if wait else max(0.0, tokens - 1.0), now)
+        needed = min(float(cost), self._burst)
+        wait = 0.0 if tokens >= needed - _NEARLY else (needed - tokens) / self._rate
+        self._buckets[key] = (tokens if wait else _without_dust(tokens - cost), now)
         return wait
+
+
+def _without_dust(tokens: float) -> float:
+    return 0.0 if -_NEARLY <= tokens <= 0.0 else tokens

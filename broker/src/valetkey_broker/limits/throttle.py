@@ -33,9 +33,9 @@ class Throttle:
             clock=clock,
         )
 
-    def ask(self, principal: Principal, bucket: Bucket = Bucket.ISSUING) -> None:
-        """Raises RATE_LIMITED where `principal` asks too often for what `bucket` bounds."""
-        wait = self._buckets[bucket].take(principal.name)
+    def ask(self, principal: Principal, bucket: Bucket = Bucket.ISSUING, cost: int = 1) -> None:
+        """Raises RATE_LIMITED where `principal` asks too often for what `bucket` bounds; `cost` is for how many."""
+        wait = self._buckets[bucket].take(principal.name, cost)
         if wait:
             raise rate_limited(
                 f"{principal.name} asks for tokens too often; use each token until shortly before it ends",

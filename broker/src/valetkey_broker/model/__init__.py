@@ -26,7 +26,7 @@ from valetkey_broker.model.lease import Lease, SasRequest, SignedToken, SigningK
 from valetkey_broker.model.named_secret import NamedSecret
 from valetkey_broker.model.names import check_account, check_name, check_secret_name, check_uuid
 from valetkey_broker.model.pattern import ContainerPattern, Pattern
-from valetkey_broker.model.permission import Permission, PermissionSet
+from valetkey_broker.model.permission import OF_HIERARCHY, Permission, PermissionSet
 from valetkey_broker.model.principal import Evidence, Principal, Role, Standing
 from valetkey_broker.model.principal_pattern import check_principal, principal_pattern, too_many, voucher
 from valetkey_broker.model.resource import Container, ResourceId, ResourceType, check_prefix, is_container_name
@@ -37,6 +37,7 @@ __all__ = [
     "CONSUMER_PERMISSIONS",
     "MOST_DETAILS",
     "MOST_DETAIL_CHARACTERS",
+    "OF_HIERARCHY",
     "ApiKey",
     "AzureConfig",
     "CallInfo",

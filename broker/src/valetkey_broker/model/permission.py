@@ -18,15 +18,22 @@ class Permission(Enum):
     WRITE = "w"
     DELETE = "d"
     LIST = "l"
+    MOVE = "m"
+    EXECUTE = "e"
 
 
+OF_HIERARCHY = (Permission.MOVE, Permission.EXECUTE)
+"""What only accounts with hierarchical namespace know."""
 _ORDER = tuple(Permission)
 
 
 class PermissionSet:
-    """A non-empty set of permissions that knows its `sp` string."""
+    """A non-empty set of permissions that knows its `sp` string.
 
-    __slots__ = ("members", "sp")
+    `needs_hierarchy` tells whether some of them are for accounts with hierarchical namespace only.
+    """
+
+    __slots__ = ("members", "needs_hierarchy", "sp")
 
     def __init__(self, permissions: Iterable[Permission]) -> None:
         wanted = frozenset(permissions)
@@ -36,6 +43,7 @@ class PermissionSet:
             )
         self.members = tuple(p for p in _ORDER if p in wanted)
         self.sp = "".join(p.value for p in self.members)
+        self.needs_hierarchy = not wanted.isdisjoint(OF_HIERARCHY)
 
     def __repr__(self) -> str:
         return f"PermissionSet({self.sp})"

@@ -12,7 +12,8 @@ _MAX_LENGTH = 1200
 _MAX_PATH, _MAX_SEGMENTS = 1024, 254
 # https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
 _CONTAINER = re.compile(r"\$root|\$web|\$logs|(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-# A segment of a prefix: printable ASCII that needs no escaping in a URL or a signature.
+# A segment of a path: printable ASCII that needs no escaping in a URL, so that what is signed, what stands in the URL
+# and what a grant says are the same characters (docs/adr/0010).
 _SEGMENT = re.compile(r"[A-Za-z0-9_.=@+,~!()'-]+")
 _ACCOUNT = r"(?P<account>[a-z0-9]{3,24})"
 # Accounts with a DNS zone of their own have it in their host: ACCOUNT.z12.blob.storage.azure.net
@@ -28,6 +29,7 @@ _URL = re.compile(rf"{_ACCOUNT_HOST}\.(?:blob|dfs)\.{_HOST_LABELS}/(?P<rest>.*)"
 _PATH_STYLE_URL = re.compile(
     rf"(?P<authority>(?:127\.0\.0\.1|localhost|\[::1\]):[0-9]{{1,5}})/{_ACCOUNT}/(?P<rest>.*)", re.DOTALL
 )
+_VERSION_OF_BLOB = re.compile(r"[?&](?:snapshot|versionid)=", re.IGNORECASE)
 _EXPECTED = (
     "CONTAINER, az://CONTAINER, abfs[s]://CONTAINER@ACCOUNT.dfs.core.windows.net, "
     "wasb[s]://CONTAINER@ACCOUNT.blob.core.windows.net or https://ACCOUNT.blob.core.windows.net/CONTAINER"
@@ -45,16 +47,18 @@ class ResourceType(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ResourceId:
-    """A parsed resource id.
+    """A parsed resource id: a container, one blob in it, or a directory, whose id ends in a slash.
 
-    `account` and `endpoint` are None where the id did not name them. `endpoint` is the blob endpoint without a
-    trailing slash, to be held against a cloud profile; it is never used to reach anything.
+    `prefix` is the path inside the container, without a slash at its end. `account` and `endpoint` are None where the
+    id did not name them. `endpoint` is the blob endpoint without a trailing slash, to be held against a cloud profile;
+    it is never used to reach anything.
     """
 
     container: str
     prefix: str = ""
     account: str | None = None
     endpoint: str | None = None
+    directory: bool = False
 
     @classmethod
     def parse(cls, text: str, field: str = "resource_id") -> "ResourceId":
@@ -65,7 +69,8 @@ class ResourceId:
         return _parse(text, field)
 
     def __str__(self) -> str:
-        return f"az://{self.container}/{self.prefix}" if self.prefix else f"az://{self.container}"
+        slash = "/" if self.directory else ""
+        return f"az://{self.container}/{self.prefix}{slash}" if self.prefix else f"az://{self.container}"
 
     def as_asked(self) -> str:
         """Returns the id as the caller meant it: where it named a host, that may be why nothing answers to it."""
@@ -92,29 +97,27 @@ def _parse(text: str, field: str) -> ResourceId:
     if not text:
         raise InvalidFieldError(field, "is empty", _EXPECTED)
     if "?" in text:
-        raise InvalidFieldError(
-            field, f"{shown(text)} goes on with a ?, as SAS URLs do", "an id alone: leave out everything from the ? on"
-        )
+        raise _question_mark(text, field)
     if len(text) > _MAX_LENGTH:
         raise InvalidFieldError(field, f"is {len(text)} characters long", f"at most {_MAX_LENGTH} characters")
     scheme, separator, rest = text.partition("://")
     if not separator:
         return ResourceId(_container(text, text, field))
     if scheme in ("az", "azure") or (scheme == "abfs" and "@" not in rest.partition("/")[0]):
-        name, prefix = _split(rest, text, field)
-        return ResourceId(name, prefix)
+        name, prefix, directory = _split(rest, text, field)
+        return ResourceId(name, prefix, directory=directory)
     if (at_account := _AT_ACCOUNT.get(scheme)) and (match := at_account.fullmatch(rest)):
         endpoint = f"https://{match['host']}.blob.{match['suffix']}"
-        name, prefix = _split(match["container"] + (match["path"] or ""), text, field)
-        return ResourceId(name, prefix, match["account"], endpoint)
+        name, prefix, directory = _split(match["container"] + (match["path"] or ""), text, field)
+        return ResourceId(name, prefix, match["account"], endpoint, directory)
     if scheme == "https" and (match := _URL.fullmatch(rest)):
         endpoint = f"https://{match['host']}.blob.{match['suffix']}"
-        name, prefix = _split(match["rest"], text, field)
-        return ResourceId(name, prefix, match["account"], endpoint)
+        name, prefix, directory = _split(match["rest"], text, field)
+        return ResourceId(name, prefix, match["account"], endpoint, directory)
     if scheme == "https" and (match := _PATH_STYLE_URL.fullmatch(rest)):
         endpoint = f"https://{match['authority']}/{match['account']}"
-        name, prefix = _split(match["rest"], text, field)
-        return ResourceId(name, prefix, match["account"], endpoint)
+        name, prefix, directory = _split(match["rest"], text, field)
+        return ResourceId(name, prefix, match["account"], endpoint, directory)
     raise InvalidFieldError(field, f"{shown(text)} is not a resource id", _EXPECTED)
 
 
@@ -134,12 +137,25 @@ def check_prefix(field: str, value: str) -> str:
     return _path(value, value, field)
 
 
-def _split(rest: str, text: str, field: str) -> tuple[str, str]:
+def _question_mark(text: str, field: str) -> InvalidFieldError:
+    if _VERSION_OF_BLOB.search(text):
+        return InvalidFieldError(
+            field,
+            f"{shown(text)} goes on with a snapshot or a version, for which no tokens are given",
+            "the blob itself, or its container: leave out everything from the ? on",
+        )
+    return InvalidFieldError(
+        field, f"{shown(text)} goes on with a ?, as SAS URLs do", "an id alone: leave out everything from the ? on"
+    )
+
+
+def _split(rest: str, text: str, field: str) -> tuple[str, str, bool]:
+    """Returns the container, the path in it, and whether that means a directory: a slash at its end says so."""
     name, slash, prefix = rest.partition("/")
     container = _container(name, text, field)
     if not slash or not prefix:
-        return container, ""
-    return container, _path(prefix, text, field)
+        return container, "", False
+    return container, _path(prefix, text, field), prefix.endswith("/")
 
 
 def _path(prefix: str, text: str, field: str) -> str:
@@ -156,7 +172,8 @@ def _path(prefix: str, text: str, field: str) -> str:
             raise InvalidFieldError(
                 field,
                 f"{shown(text)} has the path segment {shown(segment)}",
-                "segments of letters, digits and _.=@+,~!()'- that are neither empty nor . nor ..",
+                "segments of A-Z, a-z, 0-9 and _.=@+,~!()'- that are neither empty nor . nor ..; for what has other "
+                "names, ask for its directory or its container",
             )
     return path
 

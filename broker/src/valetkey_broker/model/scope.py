@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from valetkey_broker.model.resource import Container, ResourceType
+from valetkey_broker.model.resource import Container, ResourceId, ResourceType
 
 
 class ScopeKind(Enum):
@@ -19,9 +19,9 @@ class ScopeKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A container, or a directory or a blob in it. `path` is empty for a container.
+    """A container, or a directory or a blob in it. `path` is empty for a container, and never ends in a slash.
 
-    `url` is the full URL of what the token is for, without a signature.
+    `url` is the full URL of what the token is for, without a signature; that of a directory ends in a slash.
     """
 
     kind: ScopeKind
@@ -36,7 +36,14 @@ class Scope:
         """Returns the scope of a whole container."""
         return cls(ScopeKind.CONTAINER, container.resource_type, container.account, container.name, "", container.url)
 
+    @classmethod
+    def of_path(cls, container: Container, path: str, *, directory: bool) -> "Scope":
+        """Returns the scope of one blob, or of a directory with all that is below it."""
+        kind, slash = (ScopeKind.DIRECTORY, "/") if directory else (ScopeKind.BLOB, "")
+        url = f"{container.url}/{path}{slash}"
+        return cls(kind, container.resource_type, container.account, container.name, path, url)
+
     @property
     def resource_id(self) -> str:
-        """Canonical id: `az://CONTAINER`, or `az://CONTAINER/PATH`."""
-        return f"az://{self.container}/{self.path}" if self.path else f"az://{self.container}"
+        """Canonical id: `az://CONTAINER`, `az://CONTAINER/BLOB` or `az://CONTAINER/DIRECTORY/`."""
+        return str(ResourceId(self.container, self.path, directory=self.kind is ScopeKind.DIRECTORY))

@@ -20,6 +20,8 @@ _MOST_TRAILER_BYTES = 7 * 1024
 _MOST_MESSAGE_BYTES = 1_800
 # How long each value of the metadata may be, in characters, and whether ErrorInfo repeats the metadata.
 _STEPS = ((1_400, True), (1_400, False), (200, False), (40, False))
+# Where a call has many errors, each has so much.
+_SHORT_MESSAGE_BYTES, _SHORT_VALUE = 700, 300
 DOMAIN = "valetkey"
 
 _RUNS_THE_BROKER = frozenset({Role.ADMIN, Role.OPERATOR})
@@ -61,10 +63,10 @@ _CODES: Mapping[Reason, grpc.StatusCode] = {
 }
 
 
-def as_broker_error(error: Exception, method: str, limit: float) -> BrokerError | None:
+def as_broker_error(error: Exception, method: str, limit: float | None = None) -> BrokerError | None:
     """Returns what was raised during a call of `method` as the broker's error; None for an unexpected one.
 
-    `limit` is the broker's own deadline, in seconds.
+    `limit` is the broker's own deadline, in seconds; None for what has none of its own.
     """
     if isinstance(error, BrokerError):
         return error
@@ -73,7 +75,7 @@ def as_broker_error(error: Exception, method: str, limit: float) -> BrokerError 
     # What generated code raises where its servicer, the health service's, leaves a method out.
     if isinstance(error, NotImplementedError) and method.startswith("/grpc."):
         return method_unknown(method)
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError) and limit is not None:
         return deadline_exceeded(limit)
     return None
 
@@ -127,6 +129,19 @@ def to_status(
         if lines := checklist(error.checks, room):
             envelope = _envelope(code, message, [*details, lines])
     return code, message, (("grpc-status-details-bin", envelope), ("x-request-id", request_id))
+
+
+def short_status(
+    error: BrokerError | None, request_id: str, caller: Principal | None
+) -> tuple[grpc.StatusCode, str, errors_pb2.ErrorDetail]:
+    """Returns code, message and detail of one error among many of a call, each cut so that a thousand fit."""
+    told = None if error is None else told_to(caller, error)
+    message = (
+        _cut_to_bytes(told.message, _SHORT_MESSAGE_BYTES)
+        if told is not None
+        else f"internal error; the broker's log has it under {request_id}"
+    )
+    return code_of(error), message, detail(told, request_id, longest=_SHORT_VALUE)
 
 
 def _details(error: BrokerError | None, request_id: str, *, longest: int, twice: bool) -> list[Message]:

@@ -119,7 +119,7 @@ class Guard(grpc.GenericRpcHandler):
                     work = partial(self._work, behavior, request, context)
                     response = await self._recorder.change(call, row.change(request), row.summary(request), work)
                 else:
-                    answer = self._answer(behavior, row, incoming, context)
+                    answer = self._answer(behavior, call, row, incoming, context)
                     response = await self._deadlines.within(self._seconds(context), answer)
             except grpc.aio.AbortError:
                 raise  # The health service's own answer, already given.
@@ -190,7 +190,7 @@ class Guard(grpc.GenericRpcHandler):
             raise self._throttle.failed(evidence.peer, error) from None
         self.open_calls.authenticated(call)
         row.require_role(call.principal, call.method)
-        if row.bucket is not None:
+        if row.bucket is not None and row.cost is None:
             self._throttle.ask(call.principal, row.bucket)
         if row.change is not None:
             self._recorder.before_change()
@@ -209,10 +209,13 @@ class Guard(grpc.GenericRpcHandler):
             async with asyncio.timeout(_STRANGERS_SECONDS):
                 return await incoming.read()
 
-    async def _answer(self, behavior: Behavior, row: Method, incoming: Incoming, context: Context) -> Any:
+    async def _answer(self, behavior: Behavior, call: Call, row: Method, incoming: Incoming, context: Context) -> Any:
         if row.needs is Access.PUBLIC:
             return await behavior(await self._read_strangers(incoming, context), context)
-        return await behavior(await incoming.read(), context)
+        request = await incoming.read()
+        if row.bucket is not None and row.cost is not None and call.principal is not None:
+            self._throttle.ask(call.principal, row.bucket, row.cost(request))
+        return await behavior(request, context)
 
     def _work(self, behavior: Behavior, request: Any, context: Context) -> Coroutine[Any, Any, Any]:
         # Called only when the work is to begin: what is left of the caller's time is reckoned then.

@@ -48,6 +48,8 @@ class Method:
     """Gives, of such a request, what is short and not secret in it, for the details of the record."""
     bucket: Bucket | None = None
     """The bucket of the caller's that a call takes a token from."""
+    cost: Callable[[Any], int] | None = None
+    """Gives, of a request, how many tokens it takes from there; left out, one, before the request is read."""
     quiet: bool = False
     """Whether calls that succeed are left out of the log."""
     asked: Callable[[Any], Asked] = _nothing

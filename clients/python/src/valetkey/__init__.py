@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from valetkey.api_keys import api_key_sha256, generate_api_key
+    from valetkey.calls.tokens import TokenRequest
     from valetkey.checks import Check
     from valetkey.client import Client
     from valetkey.descriptions import ConnectorTypeDescription
@@ -91,6 +92,7 @@ _HOMES = {
     "LedgerVerification": "ledger_values",
     "Resource": "values",
     "Token": "values",
+    "TokenRequest": "calls.tokens",
 }
 
 
@@ -141,6 +143,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Token",
+    "TokenRequest",
     "UnauthenticatedError",
     "UnavailableError",
     "ValetKeyError",

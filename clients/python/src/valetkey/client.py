@@ -2,8 +2,8 @@
 
 import os
 import warnings
-from collections.abc import Generator, Iterable
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,20 +14,18 @@ from valetkey.calls.connector_types import ConnectorTypeCalls
 from valetkey.calls.connectors import ConnectorCalls
 from valetkey.calls.grants import GrantCalls
 from valetkey.calls.ledger import LedgerCalls
-from valetkey.calls.streams import StreamCalls
+from valetkey.calls.tokens import TokenCalls
 from valetkey.identity import Identity
 from valetkey.settings import load_settings
 from valetkey.v1 import api_key_service_pb2 as api_key_pb
 from valetkey.v1 import resource_service_pb2 as resource_pb
-from valetkey.v1 import token_service_pb2 as token_pb
 from valetkey.v1.api_key_service_pb2_grpc import ApiKeyServiceStub
 from valetkey.v1.resource_service_pb2_grpc import ResourceServiceStub
-from valetkey.v1.token_service_pb2_grpc import TokenServiceStub
 
 _DEFAULT_TIMEOUT = 30.0
 
 
-class Client(ConnectorCalls, ConnectorTypeCalls, GrantCalls, LedgerCalls, StreamCalls):
+class Client(TokenCalls, ConnectorCalls, ConnectorTypeCalls, GrantCalls, LedgerCalls):
     """A connection to one broker, safe to share between threads; close it, or use it as a context manager.
 
     Every method raises a ValetKeyError of the fitting kind where its call fails.
@@ -62,7 +60,6 @@ class Client(ConnectorCalls, ConnectorTypeCalls, GrantCalls, LedgerCalls, Stream
             client_key_file=client_key_file,
         )
         super().__init__(endpoint, identity, Path(ca_file) if ca_file else None, timeout, on_interruption)
-        self._tokens = TokenServiceStub(self._channel)
         self._resources = ResourceServiceStub(self._channel)
         self._api_keys = ApiKeyServiceStub(self._channel)
 
@@ -94,48 +91,6 @@ class Client(ConnectorCalls, ConnectorTypeCalls, GrantCalls, LedgerCalls, Stream
         """Closes the connection for good; calls under way are cancelled."""
         self._closed = True
         self._channel.close()
-
-    def issue_token(
-        self,
-        resource: str,
-        permissions: Iterable[str],
-        *,
-        ttl: timedelta | None = None,
-        connector: str | None = None,
-        source_ip: str | None = None,
-        purpose: str | None = None,
-    ) -> values.Token:
-        """Returns a SAS token for one resource; a grant must allow it.
-
-        `permissions` are of read, add, create, write, delete, list. `ttl` left out is the broker's default,
-        15 minutes; `connector` may be left out where only one of the caller's serves the resource;
-        `source_ip` binds the token to an IPv4 address or range; `purpose` is kept in the ledger, at most
-        200 printable characters.
-        """
-        request = _token_request(resource, permissions, ttl, connector, source_ip, purpose)
-        return convert.token(self._call(self._tokens.IssueToken, request, repeatable=True))
-
-    def watch_token(
-        self,
-        resource: str,
-        permissions: Iterable[str],
-        *,
-        ttl: timedelta | None = None,
-        connector: str | None = None,
-        source_ip: str | None = None,
-        purpose: str | None = None,
-        on_interruption: Interruption | None = None,
-    ) -> Generator[values.Token, None, None]:
-        """Yields a SAS token at once and a fresh one ahead of each expiry; `ttl` is each token's life.
-
-        The call is made when the first token is asked for, and has no deadline. Closing the generator ends it.
-        A restart of the broker, a cut of the network and the end of a token or certificate that was renewed in its
-        file are got over: a new stream begins, with a token. Such are tried for as long as the last token lives, and
-        at least 10 s; `on_interruption` is called with the error of each. Raises WatchEndedError where the broker ends
-        the stream for another reason, and the last interruption's error where it lasted too long.
-        """
-        request = _token_request(resource, permissions, ttl, connector, source_ip, purpose)
-        return self._watch(self._tokens.WatchToken, request, on_interruption)
 
     def list_resources(
         self,
@@ -189,21 +144,3 @@ class Client(ConnectorCalls, ConnectorTypeCalls, GrantCalls, LedgerCalls, Stream
     def revoke_api_key(self, name: str) -> None:
         """Revokes an API key for good."""
         self._call(self._api_keys.RevokeApiKey, api_key_pb.RevokeApiKeyRequest(name=name))
-
-
-def _token_request(
-    resource: str,
-    permissions: Iterable[str],
-    ttl: timedelta | None,
-    connector: str | None,
-    source_ip: str | None,
-    purpose: str | None,
-) -> token_pb.IssueTokenRequest:
-    return token_pb.IssueTokenRequest(
-        resource_id=resource,
-        permissions=convert.to_permissions(permissions),
-        ttl=None if ttl is None else convert.to_duration(ttl, "ttl"),
-        connector=connector or "",
-        source_ip=source_ip or "",
-        purpose=purpose or "",
-    )

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from valetkey import descriptions, values
 from valetkey.checks import checks_of
-from valetkey.errors import InvalidArgumentError, from_detail
+from valetkey.errors import InvalidArgumentError, ValetKeyError, code_name, from_detail
 from valetkey.v1 import api_key_service_pb2 as api_key_pb
 from valetkey.v1 import common_pb2 as common_pb
 from valetkey.v1 import connector_service_pb2 as connector_pb
@@ -148,6 +148,13 @@ def token(message: token_pb.IssueTokenResponse) -> values.Token:
         ttl_limited_by=to_word(TTL_LIMIT, message.ttl_limited_by),
         grant=message.grant,
     )
+
+
+def token_or_error(message: token_pb.IssueTokenResult) -> values.Token | ValetKeyError:
+    """Returns what became of one of several requests."""
+    if message.WhichOneof("result") == "token":
+        return token(message.token)
+    return from_detail(message.error.detail, message.error.message, code_name(message.error.code))
 
 
 def resource(message: common_pb.Resource) -> values.Resource:

@@ -161,6 +161,11 @@ def from_rpc_error(error: grpc.RpcError, endpoint: str, timeout: float) -> Valet
     return _BY_CODE.get(code, ValetKeyError)(text, code=code)
 
 
+def code_name(number: int) -> str:
+    """Returns the name of a gRPC status code; of one that gRPC does not know, none."""
+    return next((code.name for code in grpc.StatusCode if code.value[0] == number), "")
+
+
 def from_detail(detail: errors_pb2.ErrorDetail, message: str, code: str = "") -> ValetKeyError:
     """Returns the error that an ErrorDetail of the broker describes."""
     return _BY_CODE.get(code, ValetKeyError)(

@@ -10,7 +10,7 @@ from valetkey.errors import ValetKeyError
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One resource that a connector reaches: `az://CONTAINER`, its storage account and its full URL."""
+    """What a connector reaches or a token is for: `az://CONTAINER[/PATH]`, its storage account and its full URL."""
 
     resource_type: str
     resource_id: str
@@ -59,7 +59,7 @@ class Token:
 
     @property
     def sas_url(self) -> str:
-        """URL of the container with the token as its query: as secret as the token itself."""
+        """URL of what the token is for, with the token as its query: as secret as the token itself."""
         return f"{self.resource.url}?{self.sas_token}"
 
 
@@ -229,7 +229,8 @@ class AccessExplanation:
     """Whether a request would be allowed, by which grant, what each says, and the nearest thing that would work.
 
     A token would live for `ttl`, shorter than asked for where `ttl_limited_by` says why (see Token), and be bound to
-    `source_ip`, if any. `error_message` is what else than grants keeps it from being allowed.
+    `source_ip`, if any. `error_message` is what else than grants keeps it from being allowed. `scope` says what it is
+    for.
     """
 
     allowed: bool
@@ -240,3 +241,4 @@ class AccessExplanation:
     ttl_limited_by: str = ""
     source_ip: str = ""
     error_message: str = ""
+    scope: str = ""

@@ -11,6 +11,7 @@ from azure.core.pipeline.transport import AsyncHttpResponse
 from valetkey_broker.adapters.azure.transport import WrappingTransport
 
 _KEPT = ("name", "kind")
+_KEPT_PROPERTIES = ("isHnsEnabled",)
 _OK = 200
 
 
@@ -24,7 +25,7 @@ class AccountPages(WrappingTransport):
 
 
 class _Short(AsyncHttpResponse):
-    """An answer of which each account has only its name and its kind."""
+    """An answer of which each account has only its name, its kind, and whether its namespace is hierarchical."""
 
     def __init__(self, response: Any) -> None:
         super().__init__(response.request, None)
@@ -34,10 +35,7 @@ class _Short(AsyncHttpResponse):
         self.content_type = response.content_type
         self._said = json.loads(response.text())
         if isinstance(self._said, dict) and isinstance(self._said.get("value"), list):
-            self._said["value"] = [
-                {name: each[name] for name in _KEPT if name in each} if isinstance(each, dict) else each
-                for each in self._said["value"]
-            ]
+            self._said["value"] = [_cut(each) if isinstance(each, dict) else each for each in self._said["value"]]
 
     def body(self) -> bytes:
         """Returns what is left, as JSON."""
@@ -46,3 +44,11 @@ class _Short(AsyncHttpResponse):
     def json(self) -> Any:
         """Returns what is left."""
         return self._said
+
+
+def _cut(account: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: account[name] for name in _KEPT if name in account}
+    properties = account.get("properties")
+    if isinstance(properties, dict):
+        kept["properties"] = {name: properties[name] for name in _KEPT_PROPERTIES if name in properties}
+    return kept

@@ -38,19 +38,21 @@ async def find_accounts(
     else:
         subscriptions = await _subscriptions(credential, options, asking)
 
-    async def in_subscription(subscription: str) -> set[str]:
+    async def in_subscription(subscription: str) -> dict[str, bool | None]:
         return await _in_subscription(subscription, config.resource_group, credential, options, asking)
 
-    names: set[str] = set()
+    accounts: dict[str, bool | None] = {}
     errors: list[BrokerError] = []
     for _, found in await outcomes(subscriptions, in_subscription):
         if isinstance(found, BrokerError):
             errors.append(found)
         else:
-            names |= found
+            accounts |= found
     if errors and len(errors) == len(subscriptions):
         raise errors[0]
-    return AccountSearch(sorted(names), errors)
+    # ARM leaves out what was never set: then nothing is known.
+    hierarchical = {name: said for name, said in accounts.items() if said is not None}
+    return AccountSearch(sorted(accounts), errors, hierarchical)
 
 
 async def _subscriptions(credential: Any, options: dict[str, Any], asking: Asking) -> list[str]:
@@ -67,16 +69,17 @@ async def _subscriptions(credential: Any, options: dict[str, Any], asking: Askin
 
 async def _in_subscription(
     subscription: str, resource_group: str, credential: Any, options: dict[str, Any], asking: Asking
-) -> set[str]:
+) -> dict[str, bool | None]:
+    """Returns the names of the accounts in a subscription, each with whether its namespace is hierarchical."""
     from azure.mgmt.storage.aio import StorageManagementClient  # noqa: PLC0415 (see find_accounts)
 
-    async def names() -> set[str]:
+    async def accounts() -> dict[str, bool | None]:
         short = {**options, "transport": AccountPages(options["transport"])}
         operations = StorageManagementClient(credential, subscription, **short).storage_accounts
         pages = operations.list_by_resource_group(resource_group) if resource_group else operations.list()
-        return {str(found.name) async for found in pages if found.kind not in _WITHOUT_BLOBS}
+        return {str(each.name): each.is_hns_enabled async for each in pages if each.kind not in _WITHOUT_BLOBS}
 
-    return {name for name in await ask(asking, names) if _is_account_name(name)}
+    return {name: said for name, said in (await ask(asking, accounts)).items() if _is_account_name(name)}
 
 
 def _is_account_name(name: str) -> bool:

@@ -16,7 +16,7 @@ from valetkey_broker.adapters.azure.auth_methods import AUTH_METHODS
 from valetkey_broker.adapters.azure.errors import Asking, Step
 from valetkey_broker.adapters.azure.storage import BlobStorage
 from valetkey_broker.adapters.azure.transport import Network
-from valetkey_broker.errors import cloud_undefined, discovery_unsupported
+from valetkey_broker.errors import BrokerError, Reason, cloud_undefined, discovery_unsupported, namespace_unknown
 from valetkey_broker.model import (
     CloudProfile,
     Connector,
@@ -34,8 +34,9 @@ from valetkey_broker.ports import AccountSearch
 # Two in use during a rotation, and one for a rotation that was given up.
 _VERSIONS_KEPT = 3
 # A token that proves a key need not live long, nor may it do much.
-_PROBE = PermissionSet([Permission.LIST])
+_PROBE = PermissionSet([Permission.READ, Permission.LIST])
 _PROBE_SECONDS = 60
+_REFUSED = frozenset({Reason.CLOUD_PERMISSION_MISSING, Reason.CLOUD_CREDENTIAL_REJECTED, Reason.CLOUD_REQUEST_REFUSED})
 
 
 class AzureCloud:
@@ -96,6 +97,33 @@ class AzureCloud:
 
     async def accepts(self, connector: Connector, container: Container, key: SigningKey) -> bool:
         """Lists with a token that `key` signs. What the token may do is not in question, only whether it is one."""
+        return await self._with_token(connector, container, key, Step.PROBE).takes_token(container.name)
+
+    async def hierarchical(
+        self, connector: Connector, credential: Credential, container: Container, key: SigningKey
+    ) -> bool:
+        """Asks with the connector's own credential, and where that is not taken, as Entra's may not be, with a token.
+
+        Source: https://learn.microsoft.com/rest/api/storageservices/get-account-information
+        """
+        said = None
+        try:
+            said = await self._storage(connector, credential, container.account, Step.ACCOUNT).hierarchical()
+        except BrokerError as error:
+            if error.reason not in _REFUSED:
+                raise
+        if said is None:
+            said = await self._with_token(connector, container, key, Step.ACCOUNT).hierarchical(container.name)
+        if said is None:
+            raise namespace_unknown(connector.name, Step.ACCOUNT.value, container.account)
+        return said
+
+    def sign(self, request: SasRequest) -> SignedToken:
+        """Signs; see `sas.sign`."""
+        return sas.sign(request)
+
+    def _with_token(self, connector: Connector, container: Container, key: SigningKey, step: Step) -> BlobStorage:
+        """Returns the blob service as the bearer of a token for `container` sees it."""
         now = int(time.time())
         probe = SasRequest(
             profile=self._profile(connector),
@@ -107,15 +135,10 @@ class AzureCloud:
             lease_id=str(uuid.uuid4()),
             key=key,
         )
-        asking = self._asking(Step.PROBE, connector, container.account, container.name)
+        asking = self._asking(step, connector, container.account, container.name)
         profile = self._profile(connector)
         credential = AzureSasCredential(self.sign(probe).sas_token)
-        storage = BlobStorage(profile, self._network(profile), credential, container.account, asking)
-        return await storage.takes_token(container.name)
-
-    def sign(self, request: SasRequest) -> SignedToken:
-        """Signs; see `sas.sign`."""
-        return sas.sign(request)
+        return BlobStorage(profile, self._network(profile), credential, container.account, asking)
 
     async def forget(self, connector_uid: str) -> None:
         """Drops the log-ins of a connector; calls under way still end well."""

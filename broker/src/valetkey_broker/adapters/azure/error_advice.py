@@ -42,6 +42,7 @@ _ROLES = {
     "ACCOUNTS": '"Reader" at the subscription or resource group, or name a storage account in the connector',
     "CONTAINERS": '"Storage Blob Data Reader" (or Contributor) at the account',
     "CONTAINER": '"Storage Blob Data Reader" (or Contributor) at the container',
+    "ACCOUNT": '"Storage Blob Data Reader" (or Contributor) at the container',
     "PROBE": '"Storage Blob Data Reader" (or Contributor) at the container',
     "DELEGATION_KEY": (
         '"Storage Blob Delegator" at the account (and "Storage Blob Data Contributor" on the containers '

@@ -44,6 +44,7 @@ class Step(Enum):
     DELEGATION_KEY = "get a user delegation key"
     PROBE = "use a token"
     ACCOUNT_KEY = "use the account key"
+    ACCOUNT = "look at the storage account"
 
 
 class AzureCallError(Exception):

@@ -95,6 +95,19 @@ class BlobStorage:
                 raise
         return True
 
+    async def hierarchical(self, container: str = "") -> bool | None:
+        """Tells whether the account has a hierarchical namespace; None where it does not say. Raises BrokerError.
+
+        A SAS for a container is good enough, if that container is asked.
+        """
+
+        async def information() -> Any:
+            client = self._client.get_container_client(container) if container else self._client
+            return await client.get_account_information()
+
+        said = (await ask(self._asking, information)).get("is_hns_enabled")
+        return said if isinstance(said, bool) else None
+
     async def delegation_key(self, starts: float, expires: float) -> SigningKey:
         """Gets a key good from `starts` to `expires` (Unix seconds). Raises BrokerError."""
 

@@ -92,6 +92,7 @@ class GrantCalls(Calls):
             ttl_limited_by=convert.to_word(convert.TTL_LIMIT, answer.ttl_limited_by),
             source_ip=answer.source_ip,
             error_message=answer.error_message,
+            scope=answer.scope,
         )
 
 

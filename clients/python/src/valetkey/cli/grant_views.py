@@ -91,6 +91,7 @@ def explanation_json(found: AccessExplanation) -> dict[str, Any]:
         "ttl_limited_by": found.ttl_limited_by,
         "source_ip": found.source_ip,
         "error": found.error_message,
+        "scope": found.scope,
     }
 
 
@@ -113,6 +114,8 @@ def print_explanation(screen: Screen, found: AccessExplanation) -> None:
         why = f" ({TTL_LIMITS.get(found.ttl_limited_by, found.ttl_limited_by)})" if found.ttl_limited_by else ""
         addresses = f", from {found.source_ip} only" if found.source_ip else ""
         screen.line(f"Allowed by grant `{found.grant}`{life}{why}{addresses}.")
+        if found.scope:
+            screen.line(f"For {found.scope}.")
         return
     if found.error_message:
         screen.line(f"Not allowed: {found.error_message}.")

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18valetkey/v1/common.proto\x12\x0bvaletkey.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"o\n\x08Resource\x12\x30\n\rresource_type\x18\x01 \x01(\x0e\x32\x19.valetkey.v1.ResourceType\x12\x13\n\x0bresource_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x03 \x01(\t\x12\x0b\n\x03url\x18\x04 \x01(\t\"^\n\nObjectMeta\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x03 \x01(\t*O\n\x0cResourceType\x12\x1d\n\x19RESOURCE_TYPE_UNSPECIFIED\x10\x00\x12 \n\x1cRESOURCE_TYPE_BLOB_CONTAINER\x10\x01*\xaa\x01\n\nPermission\x12\x1a\n\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x13\n\x0fPERMISSION_READ\x10\x01\x12\x12\n\x0ePERMISSION_ADD\x10\x02\x12\x15\n\x11PERMISSION_CREATE\x10\x03\x12\x14\n\x10PERMISSION_WRITE\x10\x04\x12\x15\n\x11PERMISSION_DELETE\x10\x05\x12\x13\n\x0fPERMISSION_LIST\x10\x06*\x8e\x01\n\x08TtlLimit\x12\x19\n\x15TTL_LIMIT_UNSPECIFIED\x10\x00\x12\x1b\n\x17TTL_LIMIT_GRANT_MAX_TTL\x10\x01\x12\x17\n\x13TTL_LIMIT_GRANT_END\x10\x02\x12\x1a\n\x16TTL_LIMIT_IDENTITY_END\x10\x03\x12\x15\n\x11TTL_LIMIT_KEY_END\x10\x04*b\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_ADMIN\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x0f\n\x0bROLE_VIEWER\x10\x03\x12\x10\n\x0cROLE_AUDITOR\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18valetkey/v1/common.proto\x12\x0bvaletkey.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"o\n\x08Resource\x12\x30\n\rresource_type\x18\x01 \x01(\x0e\x32\x19.valetkey.v1.ResourceType\x12\x13\n\x0bresource_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x03 \x01(\t\x12\x0b\n\x03url\x18\x04 \x01(\t\"^\n\nObjectMeta\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x03 \x01(\t*O\n\x0cResourceType\x12\x1d\n\x19RESOURCE_TYPE_UNSPECIFIED\x10\x00\x12 \n\x1cRESOURCE_TYPE_BLOB_CONTAINER\x10\x01*\xd7\x01\n\nPermission\x12\x1a\n\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x13\n\x0fPERMISSION_READ\x10\x01\x12\x12\n\x0ePERMISSION_ADD\x10\x02\x12\x15\n\x11PERMISSION_CREATE\x10\x03\x12\x14\n\x10PERMISSION_WRITE\x10\x04\x12\x15\n\x11PERMISSION_DELETE\x10\x05\x12\x13\n\x0fPERMISSION_LIST\x10\x06\x12\x13\n\x0fPERMISSION_MOVE\x10\x07\x12\x16\n\x12PERMISSION_EXECUTE\x10\x08*\x8e\x01\n\x08TtlLimit\x12\x19\n\x15TTL_LIMIT_UNSPECIFIED\x10\x00\x12\x1b\n\x17TTL_LIMIT_GRANT_MAX_TTL\x10\x01\x12\x17\n\x13TTL_LIMIT_GRANT_END\x10\x02\x12\x1a\n\x16TTL_LIMIT_IDENTITY_END\x10\x03\x12\x15\n\x11TTL_LIMIT_KEY_END\x10\x04*b\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_ADMIN\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x0f\n\x0bROLE_VIEWER\x10\x03\x12\x10\n\x0cROLE_AUDITOR\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,11 +35,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESOURCETYPE']._serialized_start=283
   _globals['_RESOURCETYPE']._serialized_end=362
   _globals['_PERMISSION']._serialized_start=365
-  _globals['_PERMISSION']._serialized_end=535
-  _globals['_TTLLIMIT']._serialized_start=538
-  _globals['_TTLLIMIT']._serialized_end=680
-  _globals['_ROLE']._serialized_start=682
-  _globals['_ROLE']._serialized_end=780
+  _globals['_PERMISSION']._serialized_end=580
+  _globals['_TTLLIMIT']._serialized_start=583
+  _globals['_TTLLIMIT']._serialized_end=725
+  _globals['_ROLE']._serialized_start=727
+  _globals['_ROLE']._serialized_end=825
   _globals['_RESOURCE']._serialized_start=74
   _globals['_RESOURCE']._serialized_end=185
   _globals['_OBJECTMETA']._serialized_start=187

@@ -57,10 +57,18 @@ class _PermissionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     PERMISSION_DELETE: _Permission.ValueType  # 5
     """Deletes blobs (`d`)."""
     PERMISSION_LIST: _Permission.ValueType  # 6
-    """Lists the blobs of the container (`l`)."""
+    """Lists the blobs of a container or a directory (`l`); never given for a single blob."""
+    PERMISSION_MOVE: _Permission.ValueType  # 7
+    """Moves a blob, or a directory with all below it (`m`). For directories and blobs, on accounts with hierarchical
+    namespace only.
+    """
+    PERMISSION_EXECUTE: _Permission.ValueType  # 8
+    """Gets system properties and POSIX access control lists (`e`). For directories and blobs, on accounts with
+    hierarchical namespace only.
+    """
 
 class Permission(_Permission, metaclass=_PermissionEnumTypeWrapper):
-    """What a token may do inside its container. Each value is one letter of a SAS `sp` field.
+    """What a token may do. Each value is one letter of a SAS `sp` field.
     Source: https://learn.microsoft.com/rest/api/storageservices/create-user-delegation-sas#specify-permissions
     """
 
@@ -77,7 +85,15 @@ PERMISSION_WRITE: Permission.ValueType  # 4
 PERMISSION_DELETE: Permission.ValueType  # 5
 """Deletes blobs (`d`)."""
 PERMISSION_LIST: Permission.ValueType  # 6
-"""Lists the blobs of the container (`l`)."""
+"""Lists the blobs of a container or a directory (`l`); never given for a single blob."""
+PERMISSION_MOVE: Permission.ValueType  # 7
+"""Moves a blob, or a directory with all below it (`m`). For directories and blobs, on accounts with hierarchical
+namespace only.
+"""
+PERMISSION_EXECUTE: Permission.ValueType  # 8
+"""Gets system properties and POSIX access control lists (`e`). For directories and blobs, on accounts with
+hierarchical namespace only.
+"""
 Global___Permission: typing_extensions.TypeAlias = Permission
 
 class _TtlLimit:
@@ -148,8 +164,8 @@ Global___Role: typing_extensions.TypeAlias = Role
 
 @typing.final
 class Resource(google.protobuf.message.Message):
-    """One resource that a connector reaches. A container name is unique only inside its account, so the
-    account and the full URL always come with it.
+    """One resource that a connector reaches, or that a token is for. A container name is unique only inside its account,
+    so the account and the full URL always come with it.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -161,11 +177,15 @@ class Resource(google.protobuf.message.Message):
     resource_type: Global___ResourceType.ValueType
     """Type of the resource."""
     resource_id: builtins.str
-    """Canonical id, `az://CONTAINER` or `az://CONTAINER/PREFIX`."""
+    """Canonical id: `az://CONTAINER`, `az://CONTAINER/BLOB`, or `az://CONTAINER/PATH/` for a directory, or for a path
+    of a grant.
+    """
     account: builtins.str
     """Storage account, for example `contosoml`."""
     url: builtins.str
-    """Full URL of the container, for example `https://contosoml.blob.core.windows.net/models`."""
+    """Full URL, for example `https://contosoml.blob.core.windows.net/models`; of a token that of the blob or the
+    directory, in lists that of the container.
+    """
     def __init__(
         self,
         *,

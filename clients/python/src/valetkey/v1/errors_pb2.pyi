@@ -81,8 +81,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_VAULT_UNAVAILABLE: _ErrorReason.ValueType  # 18
     """UNAVAILABLE: Vault is sealed, away, or refuses the broker. Example: {"cause": "sealed"}."""
     ERROR_REASON_SCOPE_UNSUPPORTED: _ErrorReason.ValueType  # 19
-    """FAILED_PRECONDITION: the connector cannot give what was asked, such as a prefix on an account without
-    hierarchical namespace. Example: {"resource": "az://models/a"}.
+    """FAILED_PRECONDITION: Azure has no token for what was asked: a directory on an account without hierarchical
+    namespace (cause `flat-account`), list on a single blob (`list-of-blob`), move or execute on a container
+    (`container`). Nothing wider is given. Example:
+    {"resource": "az://models/a/", "cause": "flat-account", "account": "contosoml"}.
     """
     ERROR_REASON_NOT_SERVING: _ErrorReason.ValueType  # 20
     """UNAVAILABLE: the broker is starting or stopping. Example metadata: none."""
@@ -174,8 +176,10 @@ ERROR_REASON_CLOUD_UNAVAILABLE: ErrorReason.ValueType  # 17
 ERROR_REASON_VAULT_UNAVAILABLE: ErrorReason.ValueType  # 18
 """UNAVAILABLE: Vault is sealed, away, or refuses the broker. Example: {"cause": "sealed"}."""
 ERROR_REASON_SCOPE_UNSUPPORTED: ErrorReason.ValueType  # 19
-"""FAILED_PRECONDITION: the connector cannot give what was asked, such as a prefix on an account without
-hierarchical namespace. Example: {"resource": "az://models/a"}.
+"""FAILED_PRECONDITION: Azure has no token for what was asked: a directory on an account without hierarchical
+namespace (cause `flat-account`), list on a single blob (`list-of-blob`), move or execute on a container
+(`container`). Nothing wider is given. Example:
+{"resource": "az://models/a/", "cause": "flat-account", "account": "contosoml"}.
 """
 ERROR_REASON_NOT_SERVING: ErrorReason.ValueType  # 20
 """UNAVAILABLE: the broker is starting or stopping. Example metadata: none."""

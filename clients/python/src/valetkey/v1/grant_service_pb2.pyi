@@ -142,7 +142,9 @@ class Grant(google.protobuf.message.Message):
 
     @property
     def prefixes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Paths inside the containers; `models` admits `models` and `models/a`, never `models-evil`. Empty: everything."""
+        """Paths inside the containers; `models` admits the blobs `models` and `models/a` and, where the account has such,
+        the directory `models/`, never `models-evil`, nor the whole container. Empty: everything.
+        """
 
     @property
     def permissions(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[valetkey.v1.common_pb2.Permission.ValueType]:
@@ -473,6 +475,7 @@ class ExplainAccessResponse(google.protobuf.message.Message):
     TTL_LIMITED_BY_FIELD_NUMBER: builtins.int
     SOURCE_IP_FIELD_NUMBER: builtins.int
     ERROR_MESSAGE_FIELD_NUMBER: builtins.int
+    SCOPE_FIELD_NUMBER: builtins.int
     allowed: builtins.bool
     """Whether a token would be issued, as far as can be told without asking the cloud."""
     grant: builtins.str
@@ -485,6 +488,10 @@ class ExplainAccessResponse(google.protobuf.message.Message):
     """Address or range it would be bound to; none if empty."""
     error_message: builtins.str
     """What else than grants keeps it from being allowed, in the words of IssueToken, such as a host of another cloud."""
+    scope: builtins.str
+    """What the token would be for, if allowed, and on what that still hangs, for people: a directory on whether its
+    account has a hierarchical namespace.
+    """
     @property
     def findings(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___GrantFinding]:
         """Every grant that was considered, the nearest first."""
@@ -504,9 +511,10 @@ class ExplainAccessResponse(google.protobuf.message.Message):
         ttl_limited_by: valetkey.v1.common_pb2.TtlLimit.ValueType = ...,
         source_ip: builtins.str = ...,
         error_message: builtins.str = ...,
+        scope: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["ttl", b"ttl"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["allowed", b"allowed", "error_message", b"error_message", "findings", b"findings", "grant", b"grant", "nearest", b"nearest", "source_ip", b"source_ip", "ttl", b"ttl", "ttl_limited_by", b"ttl_limited_by"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["allowed", b"allowed", "error_message", b"error_message", "findings", b"findings", "grant", b"grant", "nearest", b"nearest", "scope", b"scope", "source_ip", b"source_ip", "ttl", b"ttl", "ttl_limited_by", b"ttl_limited_by"]) -> None: ...
 
 Global___ExplainAccessResponse: typing_extensions.TypeAlias = ExplainAccessResponse
 

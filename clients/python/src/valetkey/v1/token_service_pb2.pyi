@@ -14,6 +14,7 @@ import google.protobuf.timestamp_pb2
 import sys
 import typing
 import valetkey.v1.common_pb2
+import valetkey.v1.errors_pb2
 
 if sys.version_info >= (3, 10):
     import typing as typing_extensions
@@ -83,7 +84,9 @@ class IssueTokenRequest(google.protobuf.message.Message):
     SOURCE_IP_FIELD_NUMBER: builtins.int
     PURPOSE_FIELD_NUMBER: builtins.int
     resource_id: builtins.str
-    """Resource: `CONTAINER`, `az://…`, `abfs[s]://…` or `https://…`; at most 1,200 characters."""
+    """Resource: `CONTAINER`, `az://…`, `abfs[s]://…` or `https://…`; at most 1,200 characters. With a path it is one
+    blob, with a path and a slash at its end a directory, on accounts with hierarchical namespace.
+    """
     connector: builtins.str
     """Connector to use; left out, the broker takes the one among the caller's that serves the resource."""
     source_ip: builtins.str
@@ -175,6 +178,103 @@ class IssueTokenResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["connector", b"connector", "credential_version", b"credential_version", "expire_time", b"expire_time", "grant", b"grant", "lease_id", b"lease_id", "permissions", b"permissions", "resource", b"resource", "sas_token", b"sas_token", "start_time", b"start_time", "ttl_limited_by", b"ttl_limited_by"]) -> None: ...
 
 Global___IssueTokenResponse: typing_extensions.TypeAlias = IssueTokenResponse
+
+@typing.final
+class IssueTokensRequest(google.protobuf.message.Message):
+    """What the caller wants several tokens for."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: builtins.int
+    @property
+    def requests(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___IssueTokenRequest]:
+        """At least one, at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        requests: collections.abc.Iterable[Global___IssueTokenRequest] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["requests", b"requests"]) -> None: ...
+
+Global___IssueTokensRequest: typing_extensions.TypeAlias = IssueTokensRequest
+
+@typing.final
+class IssueTokensResponse(google.protobuf.message.Message):
+    """What became of each request."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: builtins.int
+    @property
+    def results(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___IssueTokenResult]:
+        """One for each request, in its order."""
+
+    def __init__(
+        self,
+        *,
+        results: collections.abc.Iterable[Global___IssueTokenResult] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["results", b"results"]) -> None: ...
+
+Global___IssueTokensResponse: typing_extensions.TypeAlias = IssueTokensResponse
+
+@typing.final
+class IssueTokenResult(google.protobuf.message.Message):
+    """What became of one request."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    @property
+    def token(self) -> Global___IssueTokenResponse:
+        """The token."""
+
+    @property
+    def error(self) -> Global___IssueTokenError:
+        """Why it was not issued."""
+
+    def __init__(
+        self,
+        *,
+        token: Global___IssueTokenResponse | None = ...,
+        error: Global___IssueTokenError | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["error", b"error", "result", b"result", "token", b"token"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "result", b"result", "token", b"token"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["token", "error"] | None: ...
+
+Global___IssueTokenResult: typing_extensions.TypeAlias = IssueTokenResult
+
+@typing.final
+class IssueTokenError(google.protobuf.message.Message):
+    """Why one of several tokens was not issued: what IssueToken would have failed with, long values cut."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    DETAIL_FIELD_NUMBER: builtins.int
+    code: builtins.int
+    """gRPC status code."""
+    message: builtins.str
+    """Message for people."""
+    @property
+    def detail(self) -> valetkey.v1.errors_pb2.ErrorDetail:
+        """Reason and metadata, for programs."""
+
+    def __init__(
+        self,
+        *,
+        code: builtins.int = ...,
+        message: builtins.str = ...,
+        detail: valetkey.v1.errors_pb2.ErrorDetail | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["detail", b"detail"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["code", b"code", "detail", b"detail", "message", b"message"]) -> None: ...
+
+Global___IssueTokenError: typing_extensions.TypeAlias = IssueTokenError
 
 @typing.final
 class WatchTokenRequest(google.protobuf.message.Message):

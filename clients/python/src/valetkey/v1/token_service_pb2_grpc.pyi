@@ -41,6 +41,22 @@ _TokenServiceIssueTokenType = typing_extensions.TypeVar(
     ],
 )
 
+_TokenServiceIssueTokensType = typing_extensions.TypeVar(
+    '_TokenServiceIssueTokensType',
+    grpc.UnaryUnaryMultiCallable[
+        valetkey.v1.token_service_pb2.IssueTokensRequest,
+        valetkey.v1.token_service_pb2.IssueTokensResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        valetkey.v1.token_service_pb2.IssueTokensRequest,
+        valetkey.v1.token_service_pb2.IssueTokensResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        valetkey.v1.token_service_pb2.IssueTokensRequest,
+        valetkey.v1.token_service_pb2.IssueTokensResponse,
+    ],
+)
+
 _TokenServiceWatchTokenType = typing_extensions.TypeVar(
     '_TokenServiceWatchTokenType',
     grpc.UnaryStreamMultiCallable[
@@ -57,7 +73,7 @@ _TokenServiceWatchTokenType = typing_extensions.TypeVar(
     ],
 )
 
-class TokenServiceStub(typing.Generic[_TokenServiceIssueTokenType, _TokenServiceWatchTokenType]):
+class TokenServiceStub(typing.Generic[_TokenServiceIssueTokenType, _TokenServiceIssueTokensType, _TokenServiceWatchTokenType]):
     """Hands out SAS tokens."""
 
     @typing.overload
@@ -65,6 +81,10 @@ class TokenServiceStub(typing.Generic[_TokenServiceIssueTokenType, _TokenService
         grpc.UnaryUnaryMultiCallable[
             valetkey.v1.token_service_pb2.IssueTokenRequest,
             valetkey.v1.token_service_pb2.IssueTokenResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            valetkey.v1.token_service_pb2.IssueTokensRequest,
+            valetkey.v1.token_service_pb2.IssueTokensResponse,
         ],
         grpc.UnaryStreamMultiCallable[
             valetkey.v1.token_service_pb2.WatchTokenRequest,
@@ -78,6 +98,10 @@ class TokenServiceStub(typing.Generic[_TokenServiceIssueTokenType, _TokenService
             valetkey.v1.token_service_pb2.IssueTokenRequest,
             valetkey.v1.token_service_pb2.IssueTokenResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            valetkey.v1.token_service_pb2.IssueTokensRequest,
+            valetkey.v1.token_service_pb2.IssueTokensResponse,
+        ],
         grpc.aio.UnaryStreamMultiCallable[
             valetkey.v1.token_service_pb2.WatchTokenRequest,
             valetkey.v1.token_service_pb2.WatchTokenResponse,
@@ -86,6 +110,11 @@ class TokenServiceStub(typing.Generic[_TokenServiceIssueTokenType, _TokenService
 
     IssueToken: _TokenServiceIssueTokenType
     """Issues one SAS token for one resource. The caller needs a grant."""
+
+    IssueTokens: _TokenServiceIssueTokensType
+    """Issues up to 1,000 tokens in one call, each as IssueToken would: authorised and recorded by itself, and counted as
+    one call against the caller's limit. One that is refused hides nothing of the others.
+    """
 
     WatchToken: _TokenServiceWatchTokenType
     """Issues a token at once and a fresh one ahead of each expiry, each one authorised and recorded anew. Ends with a
@@ -96,6 +125,10 @@ TokenServiceAsyncStub: typing_extensions.TypeAlias = TokenServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         valetkey.v1.token_service_pb2.IssueTokenRequest,
         valetkey.v1.token_service_pb2.IssueTokenResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        valetkey.v1.token_service_pb2.IssueTokensRequest,
+        valetkey.v1.token_service_pb2.IssueTokensResponse,
     ],
     grpc.aio.UnaryStreamMultiCallable[
         valetkey.v1.token_service_pb2.WatchTokenRequest,
@@ -113,6 +146,16 @@ class TokenServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[valetkey.v1.token_service_pb2.IssueTokenResponse, collections.abc.Awaitable[valetkey.v1.token_service_pb2.IssueTokenResponse]]:
         """Issues one SAS token for one resource. The caller needs a grant."""
+
+    @abc.abstractmethod
+    def IssueTokens(
+        self,
+        request: valetkey.v1.token_service_pb2.IssueTokensRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[valetkey.v1.token_service_pb2.IssueTokensResponse, collections.abc.Awaitable[valetkey.v1.token_service_pb2.IssueTokensResponse]]:
+        """Issues up to 1,000 tokens in one call, each as IssueToken would: authorised and recorded by itself, and counted as
+        one call against the caller's limit. One that is refused hides nothing of the others.
+        """
 
     @abc.abstractmethod
     def WatchToken(

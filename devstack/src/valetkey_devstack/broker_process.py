@@ -1,5 +1,6 @@
 """The stack's own broker, as a child process that an operator would start the same way."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ _SERVING = re.compile(r'"event": "serving"|\] serving *$', re.MULTILINE)
 
 async def start_broker(stack: DevStack, *, workers: int = 1) -> Child:
     """Starts `valetkey-broker serve` on the settings of `stack` and returns once every worker serves.
+
+    It finds a managed identity where App Service's programs find theirs, and so never that of this machine.
 
     Raises ConfigurationError, with the end of its log, where it does not come up.
     """
@@ -33,7 +36,8 @@ async def start_broker(stack: DevStack, *, workers: int = 1) -> Child:
         "--workers",
         str(workers),
     ]
-    return await Child.start("the broker", argv, log_file=log_file, ready=ready)
+    env = {**os.environ, **stack.control_plane.managed_identities.environment}
+    return await Child.start("the broker", argv, log_file=log_file, ready=ready, env=env)
 
 
 def _times_serving(log_file: Path) -> int:

@@ -97,6 +97,7 @@ def _welcome(stack: DevStack, secret_files: SecretFiles, exports: str, seconds: 
         "To register connectors of your own, this service principal (it exists in this stack only):\n\n"
         f"  --tenant-id {stack.tenant_id} --client-id {stack.client_id} "
         f"--client-secret @{_short(secret_files.client_secret)}\n\n"
+        "or, as the broker has a managed identity here: --auth-method implicit --implicit-source managed-identity\n\n"
         f"A consumer's key (key:demo-consumer, with a grant on it) is in {_short(secret_files.consumer_key)}.\n"
         f"{added}"
         f"Logs: {_short(stack.layout.logs)}. Ctrl-C ends everything."

@@ -17,7 +17,7 @@ from typing import Any, Self
 import tomli_w
 
 from valetkey_broker.errors import ConfigurationError
-from valetkey_broker.model import Secret
+from valetkey_broker.model import ImplicitSource, Secret
 from valetkey_devstack.azurite import Azurite, start_azurite
 from valetkey_devstack.azurite_install import Progress
 from valetkey_devstack.ca import CertificateAuthority, make_ca
@@ -155,6 +155,7 @@ class DevStack:
         tls = self.ca.issue("control-plane", self.layout.tls)
         self._open.push_async_callback(self.control_plane.stop)
         await self.control_plane.start(HOST, self.ports.control_plane, *tls)
+        await self.control_plane.managed_identities.start(HOST, 0)
 
     async def _start_openbao(self) -> None:
         self.openbao = await start_openbao(
@@ -214,6 +215,7 @@ class DevStack:
                     "ca_file": str(self.ca_file),
                     # Azurite refuses the signed field scid.
                     "correlation_id": False,
+                    "implicit_sources": list(ImplicitSource),
                     "emulator": True,
                 }
             },

@@ -61,13 +61,14 @@ async def test_from_a_certificate_to_a_blob(azure: AzureStack, tmp_path: Path, k
         created = await broker.connectors.CreateConnector(request, metadata=bearer(OPERATOR_KEY))
         (warning,) = created.warnings
         assert f"{certificate.certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, within a day" in warning
+        assert created.connector.expire_time.seconds == int(certificate.certificate.not_valid_after_utc.timestamp())
         verify = pb.VerifyConnectorRequest(name="azure-blob-demo")
         verified = await broker.connectors.VerifyConnector(verify, metadata=bearer(OPERATOR_KEY))
         assert [resource.resource_id for resource in verified.resources] == [f"az://{OWN}"]
         await move_a_blob(azure, broker, f"by-{kind}")
         stored = await broker.store.read("credentials/azure-blob-demo")
     assert stored is not None
-    assert set(stored.data) == {"client_certificate", "not_after", "change"}
+    assert set(stored.data) == {"client_certificate", "change"}
 
 
 async def test_a_certificate_that_entra_does_not_know(azure: AzureStack) -> None:

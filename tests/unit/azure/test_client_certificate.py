@@ -15,6 +15,7 @@ from support.fake_cloud import FAKE_PROFILE
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret, ServicePrincipal
 from valetkey_broker.adapters.azure.client_certificate import ClientCertificate, read_client_certificate
 from valetkey_broker.connectors.credential_warnings import credential_warnings
+from valetkey_broker.connectors.definition import end_of
 from valetkey_broker.model import AzureConfig, InvalidFieldError, Secret
 
 CERTIFICATE, PASSWORD = "client_certificate", "client_certificate_password"
@@ -151,3 +152,12 @@ def test_an_end_that_is_near_is_told(left: timedelta, said: str) -> None:
     assert len(told) == (1 if said else 0)
     assert all(said in sentence for sentence in told)
     assert credential_warnings(None, now.timestamp()) == []
+
+
+def test_the_earlier_end_counts() -> None:
+    """A connector ends with its certificate, whatever later end its operator noted down."""
+    value = read_client_certificate(GOOD.pem(), "")
+    own = GOOD.certificate.not_valid_after_utc
+    assert end_of(None, value) == end_of(own + timedelta(days=1), value) == own
+    assert end_of(own - timedelta(days=1), value) == own - timedelta(days=1)
+    assert end_of(None, ClientSecret(Secret("s"))) is None

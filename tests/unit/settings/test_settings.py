@@ -190,6 +190,7 @@ def test_variables_that_a_cluster_sets_do_no_harm(file: File, monkeypatch: pytes
         ("default_cloud = 'nowhere'", {}, "default_cloud"),
         ("", {"clouds__dev": {**_CLOUD, "authority": None}}, "clouds.dev.authority"),
         ("", {"clouds__dev": {**_CLOUD, "ca": "x"}}, "clouds.dev.ca"),
+        ("", {"clouds__dev": {**_CLOUD, "implicit_sources": ["azure-cli"]}}, "clouds.dev.implicit_sources.0"),
     ],
 )
 def test_each_mistake_names_its_setting(file: File, top: str, sections: dict[str, Any], setting: str) -> None:

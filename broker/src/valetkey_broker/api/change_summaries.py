@@ -21,6 +21,7 @@ def connector_summary(request: connector_service_pb2.CreateConnectorRequest) -> 
         "storage_account": azure.storage_account,
         "client_id": azure.client_id,
         "tenant_id": azure.tenant_id,
+        "implicit_source": azure.implicit_source,
         "resource": request.resource_id,
         "labels": _labels(request.labels),
         "credential_expires": _moment(request.expire_time) if request.HasField("expire_time") else "",

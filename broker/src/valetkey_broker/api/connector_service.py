@@ -49,7 +49,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
             resources=shown,
             account_errors=account_error_messages(reach.errors),
             left_out=left_out,
-            warnings=await self._registry.warnings(connector),
+            warnings=self._registry.warnings(connector),
             checks=check_messages(proof.checks),
         )
 

@@ -78,7 +78,7 @@ class Definitions:
             created_by=created_by,
             description=check_description(new.description),
             labels=check_labels(new.labels),
-            expires_at=check_future(new.expires_at, now),
+            expires_at=end_of(check_future(new.expires_at, now), value),
             expires_skew_tolerance=check_skew(new.expires_skew_tolerance),
         )
         return connector, value
@@ -143,6 +143,12 @@ class Definitions:
         if config.storage_account not in ("", resource.account):
             raise InvalidFieldError("resource_id", "names another account than storage_account", "one account")
         return replace(config, storage_account=resource.account), resource
+
+
+def end_of(said: datetime | None, value: CredentialValue) -> datetime | None:
+    """Returns when a credential ends: when the operator said, or earlier, where it says so itself."""
+    known = [each for each in (said, value.expires_at) if each is not None]
+    return min(known, default=None)
 
 
 def pinned_unseen(draft: Connector) -> Connector:

@@ -119,13 +119,9 @@ class ConnectorRegistry:
             draft = replace(draft, keys_not_before=int(self._clock()))
         return await self._repository.create_connector(draft, value), proof
 
-    async def warnings(self, connector: Connector) -> Sequence[str]:
-        """Returns what those should know who look after a stored connector."""
-        try:
-            credential = await self._repository.credential(connector)
-        except BrokerError:
-            return []  # The connector is there; nobody needs to hear now that Vault is not.
-        return credential_warnings(credential.value.expires_at, self._clock())
+    def warnings(self, connector: Connector) -> Sequence[str]:
+        """Returns what those should know who look after a connector."""
+        return credential_warnings(connector.expires_at, self._clock())
 
     async def check(self, new: NewConnector, *, checked_by: str) -> Reach:
         """Verifies a new connector as `create` does, and returns what it would reach; stores nothing.

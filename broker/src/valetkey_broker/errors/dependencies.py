@@ -69,6 +69,27 @@ def cloud_undefined(connector: str, cloud: str, known: str) -> BrokerError:
     )
 
 
+def implicit_not_allowed(connector: str, source: str, cloud: str) -> BrokerError:
+    """The settings no longer let connectors use what the broker itself is in Azure."""
+    return BrokerError(
+        Reason.INVALID_FIELD,
+        f"Connector {connector} uses the broker's {source}, which the settings do not allow. Name it in "
+        f"clouds.{cloud}.implicit_sources, or register the connector with another auth method.",
+        {"connector": connector, "field": "azure.implicit_source"},
+        public_message=f"connector {connector} is not allowed by the broker's settings; tell those who run the broker",
+    )
+
+
+def implicit_not_set_up(connector: str, source: str, why: str) -> BrokerError:
+    """The broker's surroundings do not offer what a connector uses; `why` goes on a sentence."""
+    return BrokerError(
+        Reason.INVALID_FIELD,
+        f"Connector {connector} uses the broker's {source}, which is not set up where the broker runs: {why}.",
+        {"connector": connector, "field": "azure.implicit_source"},
+        public_message=f"connector {connector} cannot log in where the broker runs; tell those who run the broker",
+    )
+
+
 def account_not_searched(error: BrokerError) -> BrokerError:
     """One of several accounts could not be looked through; of which accounts there are only operators are told."""
     public = error.public_message or (

@@ -3,7 +3,7 @@
 from valetkey_broker.model.api_key import ApiKey, api_key_digest, new_api_key
 from valetkey_broker.model.call_info import CallInfo
 from valetkey_broker.model.check import Check, CheckOutcome
-from valetkey_broker.model.cloud import CloudProfile
+from valetkey_broker.model.cloud import CloudProfile, ImplicitSource
 from valetkey_broker.model.connector import AzureConfig, Connector, ConnectorType
 from valetkey_broker.model.credential import Credential, CredentialField, CredentialValue
 from valetkey_broker.model.errors import InvalidFieldError
@@ -59,6 +59,7 @@ __all__ = [
     "Grant",
     "GrantedConnector",
     "Head",
+    "ImplicitSource",
     "InvalidFieldError",
     "Lease",
     "LeaseFilter",

@@ -1,6 +1,15 @@
 """Cloud profiles: every endpoint the broker talks to, defined by the operator, never by a caller."""
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ImplicitSource(StrEnum):
+    """What the broker's surroundings may prove it with."""
+
+    MANAGED_IDENTITY = "managed-identity"
+    WORKLOAD_IDENTITY = "workload-identity"
+    ENVIRONMENT = "environment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +20,7 @@ class CloudProfile:
     may be empty: then storage accounts cannot be discovered and every connector has to name its own.
     `correlation_id` says whether the storage service takes `scid` in a SAS. `proxy` is the URL of a forward proxy on
     the way there, or empty. `emulator` says that it is Azurite, which alone `UseDevelopmentStorage=true` can mean.
+    `implicit_sources` are those that connectors of auth method `implicit` may name.
     """
 
     name: str
@@ -21,6 +31,7 @@ class CloudProfile:
     correlation_id: bool = True
     proxy: str = ""
     emulator: bool = False
+    implicit_sources: tuple[ImplicitSource, ...] = ()
 
     def blob_url(self, account: str) -> str:
         """Returns the blob endpoint of `account`, without a trailing slash."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import field_validator
 
+from valetkey_broker.model import ImplicitSource
 from valetkey_broker.settings.section import Section, https_url, proxy_url
 
 
@@ -20,6 +21,8 @@ class CloudSettings(Section):
     proxy: str = ""
     # Where UseDevelopmentStorage=true may be registered, with its key that everybody knows: nowhere else.
     emulator: bool = False
+    # What the broker itself is in this cloud, any operator may use through a connector: nothing, unless it is named.
+    implicit_sources: tuple[ImplicitSource, ...] = ()
 
     @field_validator("authority", "blob_endpoint")
     @classmethod

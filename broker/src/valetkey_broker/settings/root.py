@@ -92,6 +92,7 @@ class Settings(BaseSettings):
                 correlation_id=cloud.correlation_id,
                 proxy=cloud.proxy,
                 emulator=cloud.emulator,
+                implicit_sources=cloud.implicit_sources,
             )
             for name, cloud in {**built_in, **self.clouds}.items()
         }

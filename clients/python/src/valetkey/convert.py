@@ -201,6 +201,7 @@ def connector(message: connector_pb.Connector) -> values.Connector:
             storage_account=message.azure.storage_account,
             subscription_id=message.azure.subscription_id,
             resource_group=message.azure.resource_group,
+            implicit_source=message.azure.implicit_source,
         ),
         credential_version=message.credential_version,
         uid=message.meta.uid,

@@ -73,6 +73,7 @@ class AzureConfig:
     storage_account: str = ""
     subscription_id: str = ""
     resource_group: str = ""
+    implicit_source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,17 @@ class Entra:
             "token_type": "Bearer",
             "expires_in": self.token_seconds,
             "ext_expires_in": self.token_seconds,
-            "access_token": self._sign(audience),
+            "access_token": self._sign(audience, self.client_id),
+        }
+
+    def token_of(self, client_id: str, resource: str, audiences: Collection[str]) -> dict[str, Any]:
+        """Returns a token for one of `audiences` to an identity that is known already. Raises EntraError."""
+        audience = _audience(f"{resource}/.default", audiences)
+        return {
+            "token_type": "Bearer",
+            "expires_in": self.token_seconds,
+            "expires_on": int(time.time()) + self.token_seconds,
+            "access_token": self._sign(audience, client_id),
         }
 
     def check(self, token: str, audiences: Collection[str]) -> None:
@@ -159,16 +169,16 @@ class Entra:
             f"secret value, not the client secret ID, for a secret added to app '{self.client_id}'.",
         )
 
-    def _sign(self, audience: str) -> str:
+    def _sign(self, audience: str, client_id: str) -> str:
         now = int(time.time())
-        subject = str(uuid.uuid5(uuid.UUID(self.tenant_id), self.client_id))
+        subject = str(uuid.uuid5(uuid.UUID(self.tenant_id), client_id))
         claims = {
             "aud": audience,
             "iss": self.issuer,
             "iat": now,
             "nbf": now,
             "exp": now + self.token_seconds,
-            "appid": self.client_id,
+            "appid": client_id,
             "appidacr": "1",
             "idp": self.issuer,
             "idtyp": "app",

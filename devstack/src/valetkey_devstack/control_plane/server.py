@@ -1,8 +1,10 @@
 """The stand-in as a TLS server in the caller's event loop."""
 
 import ssl
+import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import jwt
 from aiohttp import web
@@ -13,6 +15,7 @@ from valetkey_devstack.control_plane import arm, entra
 from valetkey_devstack.control_plane.client_assertions import FederatedCredential
 from valetkey_devstack.control_plane.entra_error import EntraError
 from valetkey_devstack.control_plane.faults import Faults, Step
+from valetkey_devstack.control_plane.managed_identity import ManagedIdentities
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _ACCOUNTS_PATH = "providers/Microsoft.Storage/storageAccounts"
@@ -23,7 +26,8 @@ class ControlPlane:
     """Entra and ARM for one tenant, one service principal, one subscription and its storage accounts.
 
     `requests` counts the requests by step: "token" and "arm". `page_size` is the number of storage accounts
-    ARM lists at once, `token_seconds` the lifetime of new tokens.
+    ARM lists at once, `token_seconds` the lifetime of new tokens. `managed_identities` are served once
+    they are started.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class ControlPlane:
         self._faults = Faults()
         self._runner: web.AppRunner | None = None
         self.requests = self._faults.requests
+        self.managed_identities = ManagedIdentities(self._token_of, str(uuid.uuid4()))
         for account in accounts:
             self.add_account(account)
 
@@ -70,6 +75,7 @@ class ControlPlane:
 
     async def stop(self) -> None:
         """Stops serving; a second call does nothing."""
+        await self.managed_identities.stop()
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
@@ -169,6 +175,9 @@ class ControlPlane:
             return web.json_response(self._entra.token(request.match_info["tenant"], form, audiences, self.url))
         except EntraError as error:
             return web.json_response(error.body(), status=error.status)
+
+    def _token_of(self, resource: str, client_id: str) -> dict[str, Any]:
+        return self._entra.token_of(client_id, resource, {entra.STORAGE_AUDIENCE, *self._arm_audiences()})
 
     async def _configuration(self, request: web.Request) -> web.StreamResponse:
         if request.match_info["tenant"].lower() != self._entra.tenant_id:

@@ -5,7 +5,7 @@ import binascii
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -37,6 +37,11 @@ class ClientCertificate(CredentialValue):
     pem: Secret = field(repr=False)
     not_after: datetime
 
+    @classmethod
+    def of(cls, pem: str) -> Self:
+        """Returns the certificate in what Vault keeps of one. Raises ValueError where there is none in it."""
+        return cls(Secret(pem), x509.load_pem_x509_certificate(pem.encode("ascii")).not_valid_after_utc)
+
     @property
     def expires_at(self) -> datetime:
         """When the certificate ends."""
@@ -63,7 +68,7 @@ def read_client_certificate(given: str, password: str) -> ClientCertificate:
         )
     _check_time(own)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + own.public_bytes(Encoding.PEM)
-    return ClientCertificate(Secret(pem.decode("ascii")), own.not_valid_after_utc)
+    return ClientCertificate.of(pem.decode("ascii"))
 
 
 def _check_time(certificate: x509.Certificate) -> None:

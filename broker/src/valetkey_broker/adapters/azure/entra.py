@@ -53,10 +53,11 @@ class EntraAccess:
         profile: CloudProfile,
         client: AsyncTokenCredential,
         identity: Identity,
+        step: Step = Step.LOG_IN,
     ) -> None:
         """`client` asks Entra, or whoever else gives out its tokens; see `entra_options`."""
         self._made_for = (connector.auth_method, connector.azure, credential.value)
-        self._asking = Asking(Step.LOG_IN, connector.name, identity)
+        self._asking = Asking(step, connector.name, identity)
         self._scopes = {STORAGE_SCOPE, arm_scope(profile)}
         # One at a time: many calls at once with no token yet ask Entra once.
         self._lock = asyncio.Lock()

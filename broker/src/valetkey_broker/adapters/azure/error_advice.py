@@ -15,6 +15,10 @@ class Identity:
     shared_key: bool = False
 
 
+_FEDERATION = (
+    "the application trusts no such token. Compare issuer, subject and audience of its federated credential with those "
+    "of the broker's service account."
+)
 _LOG_IN = {
     "AADSTS7000215": (
         "invalid client secret. Check that you pasted the secret's value, not its id; one that was just made may need "
@@ -28,6 +32,10 @@ _LOG_IN = {
     ),
     "AADSTS1000502": "the client certificate has expired. Make a new one, and give it to Entra and the connector.",
     "AADSTS700024": "the client assertion is not valid now. Check the broker's clock.",
+    "AADSTS700211": _FEDERATION,
+    "AADSTS700212": _FEDERATION,
+    "AADSTS700213": _FEDERATION,
+    "AADSTS70021": _FEDERATION,
     "AADSTS700016": "no such application in this tenant. Check the client id and the tenant id.",
     "AADSTS7000229": "the application has no service principal in this tenant. Have it consented to there.",
     "AADSTS7000112": "the application is disabled. Have it enabled in Entra.",
@@ -59,6 +67,18 @@ def log_in_refused(identity: Identity, code: str) -> str:
     known = _LOG_IN.get(code)
     said = f"{code} {known}" if known else f"{code or 'no code given'}. Look it up in Entra's error codes."
     return f"Entra refused the log-in of {identity.name}: {said}"
+
+
+def managed_identity_refused(identity: Identity, code: str) -> str:
+    """Returns the message for a managed identity that gets no token (`code` is Entra's, "" where it was not asked)."""
+    if code:
+        why = f"{code} {_LOG_IN.get(code, 'Look it up in the error codes of Entra.')}"
+    else:
+        why = (
+            "where the broker runs, it is not assigned. Assign it there (az vm identity assign, az webapp identity "
+            "assign), or correct the connector's client id."
+        )
+    return f"There is no token of {identity.name}: {why}"
 
 
 def not_accepted(identity: Identity) -> str:

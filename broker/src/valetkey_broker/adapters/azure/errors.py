@@ -10,12 +10,19 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from http import HTTPStatus
 from typing import TypeVar
 
 import aiohttp
 from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError, ServiceRequestTimeoutError
 
-from valetkey_broker.adapters.azure.error_advice import Identity, log_in_refused, not_accepted, not_allowed
+from valetkey_broker.adapters.azure.error_advice import (
+    Identity,
+    log_in_refused,
+    managed_identity_refused,
+    not_accepted,
+    not_allowed,
+)
 from valetkey_broker.adapters.azure.error_classification import outcome
 from valetkey_broker.errors import BrokerError, Reason, cloud_error
 
@@ -30,6 +37,9 @@ _OAUTH_REFUSALS = ("invalid_client", "unauthorized_client", "invalid_request", "
 _THROTTLED = frozenset({"AADSTS90055", "AADSTS50196"})
 _TRANSIENT = frozenset({"AADSTS90033", "AADSTS90006", "AADSTS90024", "AADSTS50196", "AADSTS90055"})
 _LONGEST_WAIT = 3600.0
+# What a machine's endpoint says while its identities are being set up:
+# https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#error-handling
+_IDENTITIES_CHANGE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 # Source: getaddrinfo(3); EAI_NODATA, which POSIX no longer has, is what glibc says of a name without addresses.
 _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
@@ -38,6 +48,7 @@ class Step(Enum):
     """What the broker was about, as people read it."""
 
     LOG_IN = "log in to Entra"
+    MANAGED_IDENTITY = "get a token of the managed identity"
     ACCOUNTS = "list storage accounts"
     CONTAINERS = "list containers"
     CONTAINER = "look at the container"
@@ -98,7 +109,8 @@ async def ask(asking: Asking, call: Callable[[], Awaitable[T]]) -> T:
         except _STUMBLES as error:
             if not last and _connection_failed(error):
                 continue
-            failure = broker_error(error, asking)
+            of_identity = asking.step is Step.MANAGED_IDENTITY
+            failure = _no_managed_identity(error, asking) if of_identity else broker_error(error, asking)
             cause = AzureCallError(_what(error))
         # Raised outside of the handler: the original would stay attached as __context__.
         raise failure from cause
@@ -117,8 +129,7 @@ def broker_error(error: Exception, asking: Asking) -> BrokerError:
     for inner in _chain(error):
         if what := _in_the_settings(inner):
             # An outage that the settings have to end: callers hear of the outage only.
-            public = f"Cannot {asking}: the connection failed; tell those who run the broker."
-            return asking.failed(Reason.CLOUD_UNAVAILABLE, f"Cannot {asking}: {what}", public=public)
+            return asking.failed(Reason.CLOUD_UNAVAILABLE, f"Cannot {asking}: {what}", public=_public(asking))
         if asking.account and _says_no_such_name(inner):
             return asking.failed(
                 Reason.RESOURCE_NOT_FOUND,
@@ -132,6 +143,27 @@ def broker_error(error: Exception, asking: Asking) -> BrokerError:
     else:
         text = f"Cannot {asking}: the answer could not be understood. Try again later."
     return asking.failed(Reason.CLOUD_UNAVAILABLE, text)
+
+
+def _no_managed_identity(error: Exception, asking: Asking) -> BrokerError:
+    answers = [inner for inner in _chain(error) if isinstance(inner, HttpResponseError) and inner.status_code]
+    if not answers:
+        text = (
+            f"Cannot {asking}: nothing answers where the broker runs. Azure's machines have managed identities, and "
+            "nobody else; elsewhere, register the connector with another auth method."
+        )
+        return asking.failed(Reason.CLOUD_UNAVAILABLE, text, public=_public(asking))
+    status = answers[0].status_code or 0
+    if status in _IDENTITIES_CHANGE or status < HTTPStatus.BAD_REQUEST:
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _answered(answers[0], status, asking)
+    text = managed_identity_refused(asking.identity, next(filter(None, map(_aadsts, answers)), ""))
+    return asking.failed(Reason.CLOUD_CREDENTIAL_REJECTED, text)
+
+
+def _public(asking: Asking) -> str:
+    return f"Cannot {asking}: the connection failed; tell those who run the broker."
 
 
 def _in_the_settings(error: BaseException) -> str:

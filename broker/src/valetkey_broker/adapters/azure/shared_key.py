@@ -43,7 +43,7 @@ def check_account_key(field: str, key: Secret) -> Secret:
 
 def check_nothing_else(auth_method: str, config: AzureConfig) -> None:
     """Makes sure that `config` names nothing that only a log-in to Entra could use. Raises InvalidFieldError."""
-    for name in ("tenant_id", "client_id", "subscription_id", "resource_group"):
+    for name in ("tenant_id", "client_id", "subscription_id", "resource_group", "implicit_source"):
         if getattr(config, name):
             raise InvalidFieldError(name, f"is of no use to the auth method {auth_method}", "it left out")
 

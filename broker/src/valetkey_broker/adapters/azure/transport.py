@@ -1,5 +1,6 @@
 """One HTTPS connection pool per cloud profile, shared by all clients of all connectors."""
 
+import ssl
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,10 +13,13 @@ from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import CloudProfile
 from valetkey_broker.settings import trusted_cas
+from valetkey_broker.settings.watched_files import WatchedFiles
 
 # What every Azure client is built with. Retries are ours (errors.py): azure-core would sleep as long as
 # Retry-After says, while a caller waits. Redirects are off, and so is the logging of bodies.
 CLIENT_OPTIONS: dict[str, Any] = {"retry_total": 0, "permit_redirects": False, "logging_enable": False}
+# On the same machine nothing takes long; and where there is no such service, its address may answer nothing at all.
+_NEIGHBOUR_SECONDS = 2.0
 _BUSY = frozenset({429, 500, 502, 503, 504})
 
 
@@ -27,26 +31,33 @@ class Network:
 
     def __init__(self, profile: CloudProfile, connect_seconds: float, read_seconds: float) -> None:
         ca_file = Path(profile.ca_file) if profile.ca_file else None
-        self.trust = trusted_cas(f"the CAs of cloud {profile.name}", f"clouds.{profile.name}.ca_file", ca_file)
+        self._trust = trusted_cas(f"the CAs of cloud {profile.name}", f"clouds.{profile.name}.ca_file", ca_file)
         self._timeouts = {"connection_timeout": connect_seconds, "read_timeout": read_seconds}
-        self.session = aiohttp.ClientSession(
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # azure-core unpacks bodies itself.
-            auto_decompress=False,
-            trust_env=False,
-            proxy=profile.proxy or None,
-        )
+        self._session = _session(profile.proxy)
+        self._neighbours: aiohttp.ClientSession | None = None
 
     def transport(self, url: str, *, busy_raises: bool = False) -> "PinnedTransport":
         """Returns a transport that reaches the host and port of `url` and nothing else.
 
         With `busy_raises`, 429 and 5xx raise HttpResponseError at once, for clients that would lose the headers.
         """
-        return PinnedTransport(url, self, busy_raises=busy_raises, **self._timeouts)
+        return PinnedTransport(url, self._session, self._trust, busy_raises=busy_raises, **self._timeouts)
+
+    def neighbour_transport(self, url: str) -> "PinnedTransport":
+        """Returns a transport to a service of the broker's own machine: without a proxy, and soon tired of waiting."""
+        if self._neighbours is None:
+            self._neighbours = _session("")
+        timeouts = {
+            **self._timeouts,
+            "connection_timeout": min(_NEIGHBOUR_SECONDS, self._timeouts["connection_timeout"]),
+        }
+        return PinnedTransport(url, self._neighbours, self._trust, busy_raises=True, **timeouts)
 
     async def close(self) -> None:
         """Closes all connections."""
-        await self.session.close()
+        await self._session.close()
+        if self._neighbours is not None:
+            await self._neighbours.close()
 
 
 class WrappingTransport(AsyncHttpTransport[Any, Any]):
@@ -77,9 +88,17 @@ class WrappingTransport(AsyncHttpTransport[Any, Any]):
 class PinnedTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core exports it lazily, as Any
     """A transport for one origin: a next-page link or a redirect to elsewhere never gets a token sent along."""
 
-    def __init__(self, url: str, network: Network, *, busy_raises: bool, **options: Any) -> None:
-        super().__init__(session=network.session, session_owner=False, **options)
-        self._trust = network.trust
+    def __init__(
+        self,
+        url: str,
+        session: aiohttp.ClientSession,
+        trust: WatchedFiles[ssl.SSLContext],
+        *,
+        busy_raises: bool,
+        **options: Any,
+    ) -> None:
+        super().__init__(session=session, session_owner=False, **options)
+        self._trust = trust
         self._origin = _origin(url)
         self._busy_raises = busy_raises
 
@@ -95,6 +114,16 @@ class PinnedTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core exp
         if self._busy_raises and response.status_code in _BUSY:
             raise HttpResponseError(response=response)
         return response
+
+
+def _session(proxy: str) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        cookie_jar=aiohttp.DummyCookieJar(),
+        # azure-core unpacks bodies itself.
+        auto_decompress=False,
+        trust_env=False,
+        proxy=proxy or None,
+    )
 
 
 def _origin(url: str) -> tuple[str, str]:

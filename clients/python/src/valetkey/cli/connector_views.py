@@ -82,6 +82,7 @@ def connector_json(connector: Connector) -> dict[str, Any]:
             "storage_account": connector.azure.storage_account,
             "subscription_id": connector.azure.subscription_id,
             "resource_group": connector.azure.resource_group,
+            "implicit_source": connector.azure.implicit_source,
         },
         "credential_version": connector.credential_version,
         "create_time": utc(connector.create_time),

@@ -57,6 +57,8 @@ class _AuthMethodEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     """Key of a storage account, key1 or key2; `azure.storage_account` names the account."""
     AUTH_METHOD_CONNECTION_STRING: _AuthMethod.ValueType  # 3
     """Connection string of a storage account, as Azure shows it: its account and its key are taken from it."""
+    AUTH_METHOD_IMPLICIT: _AuthMethod.ValueType  # 4
+    """What the broker itself is in Azure, where its settings allow that; no secret belongs to it."""
 
 class AuthMethod(_AuthMethod, metaclass=_AuthMethodEnumTypeWrapper):
     """How a connector logs in."""
@@ -69,6 +71,8 @@ AUTH_METHOD_ACCOUNT_KEY: AuthMethod.ValueType  # 2
 """Key of a storage account, key1 or key2; `azure.storage_account` names the account."""
 AUTH_METHOD_CONNECTION_STRING: AuthMethod.ValueType  # 3
 """Connection string of a storage account, as Azure shows it: its account and its key are taken from it."""
+AUTH_METHOD_IMPLICIT: AuthMethod.ValueType  # 4
+"""What the broker itself is in Azure, where its settings allow that; no secret belongs to it."""
 Global___AuthMethod: typing_extensions.TypeAlias = AuthMethod
 
 @typing.final
@@ -83,6 +87,7 @@ class AzureConfig(google.protobuf.message.Message):
     STORAGE_ACCOUNT_FIELD_NUMBER: builtins.int
     SUBSCRIPTION_ID_FIELD_NUMBER: builtins.int
     RESOURCE_GROUP_FIELD_NUMBER: builtins.int
+    IMPLICIT_SOURCE_FIELD_NUMBER: builtins.int
     tenant_id: builtins.str
     """Entra tenant, a UUID."""
     client_id: builtins.str
@@ -97,6 +102,10 @@ class AzureConfig(google.protobuf.message.Message):
     """Subscription to look in, a UUID; left out, all that the service principal sees."""
     resource_group: builtins.str
     """Resource group to look in; left out, all."""
+    implicit_source: builtins.str
+    """For AUTH_METHOD_IMPLICIT: managed-identity, workload-identity or environment. Then client_id may be left out, or name
+    the user-assigned managed identity to use.
+    """
     def __init__(
         self,
         *,
@@ -106,8 +115,9 @@ class AzureConfig(google.protobuf.message.Message):
         storage_account: builtins.str = ...,
         subscription_id: builtins.str = ...,
         resource_group: builtins.str = ...,
+        implicit_source: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["client_id", b"client_id", "cloud", b"cloud", "resource_group", b"resource_group", "storage_account", b"storage_account", "subscription_id", b"subscription_id", "tenant_id", b"tenant_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["client_id", b"client_id", "cloud", b"cloud", "implicit_source", b"implicit_source", "resource_group", b"resource_group", "storage_account", b"storage_account", "subscription_id", b"subscription_id", "tenant_id", b"tenant_id"]) -> None: ...
 
 Global___AzureConfig: typing_extensions.TypeAlias = AzureConfig
 

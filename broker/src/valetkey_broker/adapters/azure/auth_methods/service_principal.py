@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
 from azure.core.credentials_async import AsyncTokenCredential
@@ -89,6 +88,8 @@ class ServicePrincipal:
     ) -> tuple[AzureConfig, CredentialValue]:
         """Returns what an operator gave, checked; see ports.AuthMethod."""
         _ = profile
+        if config.implicit_source:
+            raise InvalidFieldError("implicit_source", f"is of no use to the auth method {self.name}", "it left out")
         checked = replace(
             config,
             tenant_id=check_uuid("tenant_id", config.tenant_id),
@@ -110,14 +111,13 @@ class ServicePrincipal:
         """Returns the document that Vault keeps; see ports.AuthMethod."""
         own = _own(value)
         if isinstance(own, ClientCertificate):
-            return {"client_certificate": own.pem.reveal(), "not_after": own.not_after.isoformat()}
+            return {"client_certificate": own.pem.reveal()}
         return {"client_secret": own.client_secret.reveal()}
 
     def decode(self, document: Mapping[str, Any]) -> CredentialValue:
         """Returns the value in a document of Vault's; see ports.AuthMethod."""
         if "client_certificate" in document:
-            ends = datetime.fromisoformat(document["not_after"])
-            return ClientCertificate(Secret(str(document["client_certificate"])), ends)
+            return ClientCertificate.of(str(document["client_certificate"]))
         return ClientSecret(Secret(str(document["client_secret"])))
 
     def identity(self, connector: Connector) -> Identity:

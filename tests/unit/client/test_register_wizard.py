@@ -11,6 +11,7 @@ from support.fake_broker import Failure, FakeBroker, connector, resource
 from support.terminal import CTRL_C, at_terminal
 from valetkey.cli import connector_register, register_wizard
 from valetkey.cli.prompts import Left, Prompts
+from valetkey.errors import SettingsError
 from valetkey.v1 import errors_pb2 as errors_pb
 
 SECRET = "PLANTED~client.secret"
@@ -73,7 +74,7 @@ class Script:
 def play(valetkey: Runner, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs `register -i` with answers, and returns what ran and the script."""
 
-    def run(answers: list[tuple[str, Any]], *arguments: str) -> tuple[Any, Script]:
+    def run(answers: list[tuple[str, Any]], *arguments: str, read: Any = None) -> tuple[Any, Script]:
         script = Script(answers)
 
         class Scripted(Prompts):
@@ -83,6 +84,9 @@ def play(valetkey: Runner, monkeypatch: pytest.MonkeyPatch) -> Any:
             def say(self, text: str) -> None:
                 script.said.append(text)
 
+            def show(self, text: str) -> None:
+                script.said.append(text)
+
             def _line(self, prompt: str) -> str:
                 return script.answer(prompt)
 
@@ -90,7 +94,7 @@ def play(valetkey: Runner, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(
             register_wizard,
             "read_secret",
-            lambda _field, given, _screen: script.answer("(not shown): ") if given == "-" else f"read {given}",
+            read or (lambda _field, given, _screen: script.answer("(not shown): ") if given == "-" else given),
         )
         return valetkey("service-connector", "register", "-i", *arguments), script
 
@@ -120,9 +124,9 @@ def test_saying_no_stores_nothing(play: Any, broker: FakeBroker) -> None:
 def test_the_command_that_it_shows_does_the_same(play: Any, valetkey: Runner, broker: FakeBroker) -> None:
     """Protects whoever goes on with a script: the command holds no secret, and registers the same."""
     _, script = play(ANSWERS)
-    (said,) = [text for text in script.said if "The same without questions" in text]
+    said = script.said[script.said.index("The same without questions:") + 1]
     assert SECRET not in said
-    words = shlex.split(said.partition("\n")[2])
+    words = shlex.split(said)
     first = broker.requests[-1]
     again = [f"{SECRET}" if word == "@FILE" else word for word in words[1:]]
     assert valetkey(*again).code == 0
@@ -202,6 +206,50 @@ def test_a_credential_of_the_environment_is_offered(
     offered = "service-principal (from AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET)"
     assert any(offered in text for text in script.said)
     assert not any(SECRET in text for text in script.said)
+
+
+@pytest.mark.parametrize(
+    ("answers", "account", "secret"),
+    [
+        (
+            [("Auth method", "account-key"), ("Storage account, such as ", "contosoml"), ("(not shown): ", SECRET)],
+            "contosoml",
+            {"account_key": SECRET},
+        ),
+        ([("Auth method", "Connection_String"), ("(not shown): ", SECRET)], "", {"connection_string": SECRET}),
+    ],
+)
+def test_a_key_is_of_one_account(
+    answers: list[tuple[str, str]], account: str, secret: dict[str, str], play: Any, broker: FakeBroker
+) -> None:
+    """Protects the auth methods with keys: nothing is asked of where else to look."""
+    ran, _ = play([*ANSWERS[:2], *answers, ("Choose another cloud? [y/N] ", "y"), ("Cloud", "dev"), *ANSWERS[8:]])
+    assert ran.code == 0, ran.err
+    sent = broker.requests[-1]
+    assert (sent.azure.storage_account, sent.azure.cloud) == (account, "dev")
+    assert {field.name: value for field, value in sent.azure_secret.ListFields()} == secret
+
+
+def test_a_file_that_is_not_there_is_asked_for_again(play: Any, broker: FakeBroker) -> None:
+    """Protects against an error that ends the wizard: a certificate's path is typed, and mistyped."""
+
+    def read(_field: str, given: str, _screen: Any) -> str:
+        if given == "@/typo.pem":
+            raise SettingsError("client certificate: there is no file /typo.pem")
+        return f"read {given}"
+
+    answers = [
+        *ANSWERS[:3],
+        ("Which of them", "client-certificate"),
+        *ANSWERS[4:6],
+        ("Path of its file: ", "/typo.pem"),
+        ("Path of its file: ", "@/right.pem"),
+        ("Is there a client certificate password? [y/N] ", ""),
+        *ANSWERS[7:],
+    ]
+    ran, script = play(answers, read=read)
+    assert (ran.code, broker.requests[-1].azure_secret.client_certificate) == (0, "read @/right.pem"), ran.err
+    assert "client certificate: there is no file /typo.pem" in script.said
 
 
 def test_no_terminal_no_wizard(valetkey: Runner, broker: FakeBroker) -> None:

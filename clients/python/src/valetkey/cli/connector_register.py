@@ -20,13 +20,13 @@ from valetkey.cli.connector_options import (
 )
 from valetkey.cli.connector_views import connector_json
 from valetkey.cli.credential_values import merged, read_values
-from valetkey.cli.environment_credentials import the_offer
+from valetkey.cli.environment_credentials import read_offer, the_offer
 from valetkey.cli.option_choices import ConnectorType, ResourceType
 from valetkey.cli.prompts import Left, Prompts
 from valetkey.cli.register_wizard import Wizard
 from valetkey.cli.resources import print_reached, reached_json
 from valetkey.cli.screen import Output, OutputFormat, Screen
-from valetkey.cli.secret_values import in_environment, read_given, read_missing, read_secret
+from valetkey.cli.secret_values import in_environment, read_given, read_missing
 from valetkey.cli.session import client_of
 from valetkey.errors import InvalidArgumentError
 
@@ -215,10 +215,7 @@ def _said(
         if given:
             raise InvalidArgumentError(f"{option(next(iter(given)))} is given besides --auto-configure; leave one out")
         screen.note(f"--auto-configure takes {offer}")
-        for name, value in offer.fields.items():
-            is_file = value.startswith("@") and name == "client_certificate"
-            said[name] = read_secret(name, value, screen) if is_file else value
-        return said, offer.auth_method
+        return said | read_offer(offer, screen), offer.auth_method
     method = auth_method or recognised(said)
     if method is not None:
         check_taken(method, said)

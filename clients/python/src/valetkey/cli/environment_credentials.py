@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from valetkey.cli.auth_methods import AuthMethod
+from valetkey.cli.screen import Screen
+from valetkey.cli.secret_values import read_secret
 from valetkey.errors import InvalidArgumentError
 
 # Each way to log in: the auth method, and the variable that holds each field. A path is of a file, given as @FILE.
@@ -48,6 +50,12 @@ def offers(environ: Mapping[str, str]) -> list[Offer]:
         }
         found.append(Offer(method, fields, sources))
     return found
+
+
+def read_offer(offer: Offer, screen: Screen) -> dict[str, str]:
+    """Returns the fields of an offer with the file read that one may stand in. Raises SettingsError."""
+    files = [name for name, variable in offer.sources.items() if variable.endswith("_PATH")]
+    return {name: read_secret(name, value, screen) if name in files else value for name, value in offer.fields.items()}
 
 
 def the_offer(environ: Mapping[str, str], wanted: AuthMethod | None) -> Offer:

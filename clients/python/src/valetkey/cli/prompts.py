@@ -1,10 +1,14 @@
 """Questions to a person at a terminal: asked on standard error, answered on standard input."""
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 
 from valetkey.cli.screen import Screen, printable
 from valetkey.errors import InvalidArgumentError, ValetKeyError
+
+_READABLE = 100
 
 
 class Left(Exception):  # noqa: N818 (no error: somebody went away)
@@ -21,7 +25,16 @@ class Prompts:
         self.screen = screen
 
     def say(self, text: str) -> None:
-        """Explains something."""
+        """Explains something, wrapped between words."""
+        width = min(shutil.get_terminal_size().columns, _READABLE)
+        hang = len(text) - len(text.lstrip()) + 3 if text.startswith(" ") else 0
+        lines = textwrap.wrap(
+            printable(text), width, subsequent_indent=" " * hang, break_long_words=False, break_on_hyphens=False
+        )
+        self.show("\n".join(lines))
+
+    def show(self, text: str) -> None:
+        """Shows a line as it is, to be copied."""
         sys.stderr.write(f"{printable(text)}\n")
 
     def heading(self, text: str) -> None:

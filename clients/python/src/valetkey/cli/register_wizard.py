@@ -2,17 +2,17 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 from valetkey.cli.auth_methods import METHODS, AuthMethod, check_taken, option
 from valetkey.cli.connector_draft import Draft, config_of, secrets_of
 from valetkey.cli.connector_types import find_method, find_type
-from valetkey.cli.environment_credentials import offers
-from valetkey.cli.prompts import Prompts
+from valetkey.cli.environment_credentials import offers, read_offer
+from valetkey.cli.prompts import Left, Prompts
 from valetkey.cli.resources import print_numbered
-from valetkey.cli.secret_values import read_secret
+from valetkey.cli.secret_values import PromptLeftError, read_secret
 from valetkey.client import Client
 from valetkey.descriptions import AuthMethodDescription, ConnectorTypeDescription, FieldDescription
 from valetkey.errors import InvalidArgumentError, NotFoundError, SettingsError, ValetKeyError
@@ -98,9 +98,9 @@ class Wizard:
 
     def _login(self, described: ConnectorTypeDescription) -> AuthMethodDescription:
         self._prompts.heading("How it logs in")
-        if self._chosen is None and not secrets_of(self._given) and self._from_environment():
-            pass
         known = [method for method in described.auth_methods if method.auth_method in set(AuthMethod)]
+        if self._chosen is None and not secrets_of(self._given):
+            self._take_from_environment([method.auth_method for method in known])
         if self._chosen is None:
             for number, method in enumerate(known, 1):
                 self._prompts.say(f"  {number}. {method.auth_method}: {method.help}")
@@ -109,24 +109,28 @@ class Wizard:
         method = find_method(described, self._chosen.value)
         check_taken(self._chosen, self._given)
         self._prompts.say(f"{method.title}. What is secret is not shown, goes to Vault, and never comes out again.")
-        self._fields = {field.name: field for field in (*described.fields, *method.fields)}
+        self._fields = {field.name: field for field in (*method.fields, *described.fields)}
         asked = self._one_of(method)
         for field in method.fields:
             if field.name in asked and field.name not in self._given:
                 self._ask(field)
         return method
 
-    def _from_environment(self) -> bool:
+    def _take_from_environment(self, known: Collection[str]) -> None:
         """Offers what lies in the environment; names where it is from, never what it is."""
         for offer in offers(os.environ):
+            if offer.auth_method not in known:
+                continue
             self._prompts.say(f"Your environment offers a credential: {offer}.")
-            if self._prompts.yes("Use it?", default=True):
-                self._chosen = offer.auth_method
-                for field, value in offer.fields.items():
-                    secret = bool(secrets_of({field: value}))
-                    self._given[field] = self._read(field, value) if secret and value.startswith("@") else value
-                return True
-        return False
+            if not self._prompts.yes("Use it?", default=True):
+                continue
+            try:
+                self._given |= read_offer(offer, self._prompts.screen)
+            except SettingsError as error:
+                self._prompts.say(error.message)
+                continue
+            self._chosen = offer.auth_method
+            return
 
     def _one_of(self, method: AuthMethodDescription) -> list[str]:
         """Returns the fields to ask for; of secrets that stand for each other the one that is chosen."""
@@ -161,6 +165,8 @@ class Wizard:
         while True:
             try:
                 given = self._secret(field, needed=needed)
+            except PromptLeftError:
+                raise Left from None
             except SettingsError as error:
                 self._prompts.say(error.message)
                 continue
@@ -180,15 +186,16 @@ class Wizard:
 
     def _places(self, described: ConnectorTypeDescription) -> None:
         unsaid = [field for field in described.fields if field.name not in self._given]
-        method = self._chosen or AuthMethod.SERVICE_PRINCIPAL
-        if method in (AuthMethod.ACCOUNT_KEY, AuthMethod.CONNECTION_STRING):
-            unsaid = [field for field in unsaid if field.name == "cloud"]  # the key is of one account
+        told, question = "It looks through all that its credential shows", "Narrow that down?"
+        if self._chosen in (AuthMethod.ACCOUNT_KEY, AuthMethod.CONNECTION_STRING):
+            unsaid = [field for field in unsaid if field.name == "cloud"]
+            told, question = "A key reaches its account and no other", "Choose another cloud?"
         self._prompts.heading("Where it looks")
         for field in described.fields:
             if field.name in self._given:
                 self._prompts.say(f"{option(field.name).removeprefix('--')}: {self._given[field.name]}")
-        self._prompts.say("It looks through all that its credential shows, in the broker's default cloud.")
-        if unsaid and self._prompts.yes("Narrow that down?", default=False):
+        self._prompts.say(f"{told}{'' if 'cloud' in self._given else ', in the default cloud of the broker'}.")
+        if unsaid and self._prompts.yes(question, default=False):
             for field in unsaid:
                 self._ask(field)
 
@@ -240,7 +247,8 @@ class Wizard:
         self._prompts.say(
             f"{draft.name} logs in by {draft.auth_method} and serves {draft.resource_id or 'all that it reaches'}."
         )
-        self._prompts.say(f"The same without questions:\n  {draft.command()}")
+        self._prompts.say("The same without questions:")
+        self._prompts.show(f"  {draft.command()}")
         if not self._prompts.yes("Register it?", default=True):
             raise InvalidArgumentError("not confirmed; nothing was stored")
 

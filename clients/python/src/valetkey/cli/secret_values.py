@@ -16,6 +16,10 @@ from valetkey.secret_files import MAX_BYTES, clean_secret, clean_text, read_byte
 _CERTIFICATE = "client_certificate"
 
 
+class PromptLeftError(SettingsError):
+    """Somebody left the hidden prompt by Ctrl-D."""
+
+
 def environment_name(field: str) -> str:
     """Returns the variable of the environment that may hold a secret field."""
     return f"VALETKEY_{field.upper()}"
@@ -102,7 +106,7 @@ def _from_prompt(field: str, screen: Screen) -> str:
     try:
         typed = getpass.getpass(f"{what.capitalize()} (not shown): ", stream=sys.stderr)
     except EOFError:
-        raise SettingsError(f"no {what}; the prompt was left without one") from None
+        raise PromptLeftError(f"no {what}; the prompt was left without one") from None
     return clean(field, typed.encode("utf-8", "surrogateescape"), "what was typed", screen)
 
 

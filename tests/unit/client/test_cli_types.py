@@ -56,3 +56,13 @@ def test_the_command_line_knows_what_the_broker_takes(name: str) -> None:
     for field in fields.values():
         assert field.help.endswith("."), field.name
         assert field.example, field.name
+
+
+@pytest.mark.parametrize("columns", [80, 90, 100, 110, 130])
+def test_a_description_is_never_cut_off(columns: int, valetkey: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects examples and borders: at no width of the terminal a table is wider than it, or loses a word."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = valetkey("service-connector", "describe-type", "azure", "-a", "service-principal").out
+    for example in ("11111111-1111-4111-8111-111111111111", "33333333-3333-4333-8333-333333333333", "@password.txt"):
+        assert example in shown
+    assert all(line.endswith(("┃", "┨", "┓", "┛")) for line in shown.splitlines() if line[:1] in "┃┠┏┗" and line)

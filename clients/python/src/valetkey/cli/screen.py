@@ -81,17 +81,14 @@ class Screen:
         as lines of its own instead.
         """
         shown = [[Text(printable(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows]
-        table = Table(box=box.HEAVY_EDGE, show_lines=rules)
-        width = 1
-        for number, column in enumerate(columns):
-            words = " ".join([column, *(row[number].plain for row in shown)]).split()
-            longest = max(map(cell_len, words))
-            table.add_column(column, overflow="fold", min_width=longest)
-            width += longest + 3  # a blank on both sides, and a line
-        for row in shown:
-            table.add_row(*row)
         out = self._err if aside else self._out
-        if width <= out.width:
+        cells = [[column, *(row[number].plain for row in shown)] for number, column in enumerate(columns)]
+        if widths := _widths(cells, out.width - 3 * len(columns) - 1):  # blanks and lines
+            table = Table(box=box.HEAVY_EDGE, show_lines=rules)
+            for column, width in zip(columns, widths, strict=True):
+                table.add_column(column, overflow="fold", width=width)
+            for row in shown:
+                table.add_row(*row)
             out.print(table)
             return
         for row in shown:
@@ -149,6 +146,26 @@ def printable(text: str) -> str:
         else ascii(character)[1:-1]
         for character in text
     )
+
+
+def _widths(columns: Sequence[Sequence[str]], available: int) -> list[int]:
+    """Returns a width for each column that breaks no word; empty where there is none.
+
+    Rich shrinks columns below what it is told that they need at least, and cuts the last ones off.
+    """
+    longest = [max((cell_len(word) for cell in cells for word in cell.split()), default=1) for cells in columns]
+    whole = [max((cell_len(line) for cell in cells for line in cell.split("\n")), default=1) for cells in columns]
+    spare = available - sum(longest)
+    if spare < 0:
+        return []
+    widths = list(longest)
+    # Those that lack least first: what they leave over is for the others.
+    lacking = sorted(range(len(columns)), key=lambda number: whole[number] - longest[number])
+    for done, number in enumerate(lacking):
+        more = min(whole[number] - longest[number], spare // (len(lacking) - done))
+        widths[number] += more
+        spare -= more
+    return widths
 
 
 def _json(value: Any, indent: int | None = None) -> str:

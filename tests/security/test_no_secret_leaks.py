@@ -30,6 +30,7 @@ from support.inproc import (
     seed_keys,
 )
 from support.leaks import (
+    ACCOUNT_KEY,
     CERTIFICATE,
     CERTIFICATE_PASSWORD,
     EXPIRED_KEY,
@@ -46,10 +47,24 @@ from valetkey.v1 import api_key_service_pb2 as keys
 from valetkey.v1 import common_pb2, errors_pb2, grant_service_pb2, resource_service_pb2, token_service_pb2
 from valetkey.v1 import connector_service_pb2 as connectors
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.model import LeaseFilter
+from valetkey_broker.model import EventFilter, LeaseFilter
 
 FAR = Timestamp(seconds=int(time.time()) + 3600)
 NAMES = ("log_in", "list_containers", "signing_key", "sign")
+
+
+CONNECTION_STRING = f"AccountName=demoaccount;AccountKey={ACCOUNT_KEY}"
+MALFORMED = (
+    ACCOUNT_KEY,
+    f"{CONNECTION_STRING}\n",
+    f"{CONNECTION_STRING};AccountKey={ACCOUNT_KEY}",
+    f"AccountName={ACCOUNT_KEY};AccountKey=demoaccount",
+    f"{ACCOUNT_KEY};AccountName=demoaccount",
+    f"{CONNECTION_STRING};BlobEndpoint=https://{ACCOUNT_KEY}@demoaccount.blob.invalid/",
+    f"{CONNECTION_STRING};EndpointSuffix={ACCOUNT_KEY}",
+    f"AccountName=demoaccount;AccountKey={ACCOUNT_KEY[:-4]}",
+    f"AccountName=demoaccount;SharedAccessSignature=sig={ACCOUNT_KEY}",
+)
 
 
 class Seen:
@@ -89,6 +104,16 @@ def by_certificate(certificate: str, password: str = "", secret: str = "") -> An
     return request
 
 
+def by_key(name: str, **secret: str) -> Any:
+    """Returns a request to register a connector with the key of an account, by `account_key` or `connection_string`."""
+    request = new_connector(name, storage_account="demoaccount", tenant_id="", client_id="")
+    request.auth_method = (
+        connectors.AUTH_METHOD_ACCOUNT_KEY if "account_key" in secret else connectors.AUTH_METHOD_CONNECTION_STRING
+    )
+    request.azure_secret.CopyFrom(connectors.AzureSecret(**secret))
+    return request
+
+
 async def drive(broker: Broker, seen: Seen) -> None:
     """Calls every RPC: as it is meant, with wrong and missing keys, and with bad input that holds secrets."""
     stubs = broker.tokens, broker.connectors, broker.resources, broker.api_keys
@@ -112,6 +137,10 @@ async def drive(broker: Broker, seen: Seen) -> None:
         (connector.CreateConnector, new_connector(), OPERATOR_KEY),
         (connector.CreateConnector, new_connector("multi", ""), OPERATOR_KEY),
         (connector.CreateConnector, by_certificate(CERTIFICATE.pem()), OPERATOR_KEY),
+        (connector.CreateConnector, by_key("keyed", account_key=ACCOUNT_KEY), OPERATOR_KEY),
+        (connector.CreateConnector, by_key("strung", connection_string=CONNECTION_STRING), OPERATOR_KEY),
+        (connector.GetConnector, connectors.GetConnectorRequest(name="keyed"), VIEWER_KEY),
+        (connector.VerifyConnector, connectors.VerifyConnectorRequest(name="strung"), OPERATOR_KEY),
         (connector.GetConnector, connectors.GetConnectorRequest(**named), VIEWER_KEY),
         (connector.ListConnectors, connectors.ListConnectorsRequest(), VIEWER_KEY),
         (connector.VerifyConnector, connectors.VerifyConnectorRequest(**named), OPERATOR_KEY),
@@ -125,7 +154,10 @@ async def drive(broker: Broker, seen: Seen) -> None:
         (tokens.IssueToken, issue, NEW_KEY),
         (api_keys.RevokeApiKey, keys.RevokeApiKeyRequest(name="new"), ADMIN_KEY),
         (connector.DeleteConnector, connectors.DeleteConnectorRequest(name="multi"), OPERATOR_KEY),
-        (connector.DeleteConnector, connectors.DeleteConnectorRequest(name="certified"), OPERATOR_KEY),
+        *(
+            (connector.DeleteConnector, connectors.DeleteConnectorRequest(name=name), OPERATOR_KEY)
+            for name in ("certified", "keyed", "strung")
+        ),
     ]
     for method, request, key in plan:
         await seen.call(method, request, key)
@@ -142,6 +174,8 @@ async def drive(broker: Broker, seen: Seen) -> None:
         by_certificate(CERTIFICATE.pem()[:1700]),
         by_certificate(CERTIFICATE.pem(), secret=SECRET),
     ]
+    refused += [by_key("keyed", account_key=text) for text in (f"{ACCOUNT_KEY}\n", ACCOUNT_KEY[:-2], f"x{ACCOUNT_KEY}")]
+    refused += [by_key("strung", connection_string=text) for text in MALFORMED]
     for request in (new_connector(), swapped, *refused):
         await seen.call(connector.CreateConnector, request, OPERATOR_KEY)
 
@@ -231,6 +265,22 @@ async def test_secrets_in_the_wrong_field(tmp_path: Path) -> None:
     assert set(seen.codes) == {grpc.StatusCode.INVALID_ARGUMENT}
     assert log.text.count("INVALID_FIELD") == 8
     assert found_in(log.text) == set()
+
+
+async def test_a_key_in_the_wrong_field(tmp_path: Path) -> None:
+    """An account's key has a shape of its own: pasted anywhere, neither the log nor the ledger keeps it."""
+    fields = ("tenant_id", "client_id", "cloud", "storage_account", "subscription_id", "resource_group")
+    strays = [new_connector(**{field: text}) for field in fields for text in (ACCOUNT_KEY, CONNECTION_STRING)]
+    strays += [new_connector(resource_id=text) for text in (ACCOUNT_KEY, CONNECTION_STRING)]
+    seen = Seen()
+    with captured_log("debug") as log:
+        async with planted(tmp_path) as (broker, _, _):
+            for request in strays:
+                await seen.call(broker.connectors.CreateConnector, request, OPERATOR_KEY)
+            events = await broker.core.ledger.events(EventFilter())
+    assert set(seen.codes) == {grpc.StatusCode.INVALID_ARGUMENT}
+    assert len(events) > len(strays)
+    assert found_in(log.text + repr(events)) == set()
 
 
 async def test_issued_tokens_are_not_logged(tmp_path: Path) -> None:

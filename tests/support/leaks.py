@@ -12,6 +12,7 @@ NEW_KEY, WRONG_KEY, EXPIRED_KEY = (make_key(letter) for letter in "NWE")
 ROLE_ID = "PLANTED-role-id-5c1f"
 SECRET_ID = "PLANTED-secret-id-9e2d"
 VAULT_TOKEN = "s.PLANTEDvaulttoken1234567890"
+ACCOUNT_KEY = base64.b64encode(b"PLANTED-key-of-a-storage-account".ljust(64, b"~")).decode()
 CERTIFICATE = make_certificate(rsa_key("planted"))
 CERTIFICATE_PASSWORD = "PLANTED-certificate-password"
 
@@ -20,6 +21,7 @@ PLANTED: Mapping[str, str] = {
     # Each line of it is as good a proof as the whole, and the lines are what a file is cut into.
     "certificate key": CERTIFICATE.key_pem().split("\n")[10],
     "certificate password": CERTIFICATE_PASSWORD,
+    "account key": ACCOUNT_KEY,
     "admin key": ADMIN_KEY,
     "operator key": OPERATOR_KEY,
     "viewer key": VIEWER_KEY,

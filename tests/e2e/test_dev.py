@@ -71,6 +71,13 @@ def test_prints_what_works(up: Dev) -> None:
     options[-1] = f"@{up.directory / 'keys' / 'client-secret'}"
     registered = valetkey("service-connector", "register", "my-own", *options)
     assert (registered.code, registered.err) == (0, "")
+    by_key = next(line.split() for line in up.out.splitlines() if line.startswith("  --storage-account"))
+    by_key[-1] = f"@{up.directory / 'keys' / 'account-key'}"
+    by_string = ("--connection-string", f"@{up.directory / 'keys' / 'connection-string'}")
+    for name, given in (("by-key", by_key), ("by-string", by_string)):
+        ran = valetkey("service-connector", "register", name, *given)
+        assert (ran.code, ran.err) == (0, "")
+        assert "az://demo-models" in ran.out
     consumer = str(up.directory / "keys" / "consumer")
     own_key = {"VALETKEY_API_KEY": "", "VALETKEY_API_KEY_FILE": consumer}
     assert valetkey(*ISSUE, **own_key).code == 0

@@ -96,17 +96,22 @@ def _run_all_commands(stack: Dev) -> dict[str, str]:
     valetkey = stack.cli()
     keys = stack.directory / "keys"
     secrets = {file.name: file.read_text().strip() for file in keys.iterdir()}
-    assert set(secrets) == {"admin", "consumer", "client-secret"}
+    assert set(secrets) == {"admin", "consumer", "client-secret", "account-key", "connection-string"}
     principal = next(line.split()[:4] for line in stack.out.splitlines() if line.startswith("  --tenant-id"))
     register = ("service-connector", "register")
     ran = [
         valetkey(*register, "from-file", *principal, "--client-secret", f"@{keys / 'client-secret'}"),
         valetkey(*register, "from-stdin", *principal, "--client-secret", "-", stdin=secrets["client-secret"]),
         valetkey(*register, "from-env", *principal, VALETKEY_CLIENT_SECRET=secrets["client-secret"]),
+        valetkey(
+            *register, "by-key", "--storage-account", "demomlstorage", "--account-key", f"@{keys / 'account-key'}"
+        ),
+        valetkey(*register, "by-string", VALETKEY_CONNECTION_STRING=secrets["connection-string"]),
+        valetkey("service-connector", "describe", "by-string"),
         valetkey("service-connector", "list-resources"),
         valetkey("service-connector", "delete", "from-stdin", "--yes"),
     ]
-    assert [each.code for each in ran] == [0] * 5
+    assert [each.code for each in ran] == [0] * len(ran)
     # The other worker learns of a change within a second.
     assert soon(lambda: valetkey("service-connector", "verify", "from-file").code == 0, 30)
     failed = [

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from valetkey_broker.model import Secret, check_account
+from valetkey_broker.model.cloud import DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY
 from valetkey_devstack.azurite_install import Progress, ensure_installed, node_program
 from valetkey_devstack.ca import CertificateAuthority
 from valetkey_devstack.child_process import Child, tls_ready
@@ -123,11 +124,13 @@ async def start_azurite(
 ) -> Azurite:
     """Installs Azurite if it is missing and starts it in `directory` with new, random account keys.
 
+    Beside `accounts` it has the account that `UseDevelopmentStorage=true` means, with the key that everybody knows.
     `port` None takes a free one. Raises ConfigurationError where it cannot be installed or does not come up.
     """
     script = await asyncio.to_thread(ensure_installed, progress)
     private_directory(directory)
     keys = {check_account("account", name): _new_key() for name in accounts}
+    keys[DEVELOPMENT_ACCOUNT] = DEVELOPMENT_KEY
     azurite = Azurite(script, directory, ca, port or free_port(), keys, log_file or directory / "azurite.log")
     await azurite.start()
     return azurite

@@ -22,6 +22,7 @@ from valetkey_devstack.directory_layout import private_directory, write_private
 from valetkey_devstack.stack import CLOUD, DevStack
 
 DEMO_CONNECTOR = "azure-blob-demo"
+DEMO_ACCOUNT = "demomlstorage"
 DEMO_RESOURCE = "az://demo-zenmlartifactstore"
 CONSUMER = "key:demo-consumer"
 _KEY_LIFE = timedelta(days=30)
@@ -34,17 +35,28 @@ class SecretFiles:
     admin_key: Path
     consumer_key: Path
     client_secret: Path
+    account_key: Path
+    connection_string: Path
 
 
 async def add_demo_data(stack: DevStack, *, connector: bool = True) -> SecretFiles:
-    """Makes the admin key and writes the service principal's secret to a file.
+    """Makes the admin key, and writes the service principal's secret and the key of DEMO_ACCOUNT to files.
 
     With `connector`, registers the demo connector, verified as any other, a key for a stack component, and grants on
     the connector's container: for that key, and for the admin's.
     """
     folder = private_directory(stack.directory / "keys")
-    files = SecretFiles(folder / "admin", folder / "consumer", folder / "client-secret")
-    write_private(files.client_secret, stack.client_secret.reveal())  # no line break, so `register` notes none
+    names = ("admin", "consumer", "client-secret", "account-key", "connection-string")
+    files = SecretFiles(*(folder / name for name in names))
+    account_key = stack.azurite.accounts[DEMO_ACCOUNT].reveal()
+    # No line breaks, so `register` notes none.
+    write_private(files.client_secret, stack.client_secret.reveal())
+    write_private(files.account_key, account_key)
+    endpoint = stack.azurite.blob_url(DEMO_ACCOUNT)
+    write_private(
+        files.connection_string,
+        f"DefaultEndpointsProtocol=https;AccountName={DEMO_ACCOUNT};AccountKey={account_key};BlobEndpoint={endpoint}",
+    )
     async with open_core(load_settings(stack.settings_file)) as core:
         await core.store.open()
         await core.repository.load()

@@ -12,7 +12,7 @@ import typer
 from valetkey_broker.errors import ConfigurationError
 from valetkey_devstack.azurite_install import ensure_installed
 from valetkey_devstack.broker_process import start_broker
-from valetkey_devstack.demo_data import DEMO_CONNECTOR, DEMO_RESOURCE, SecretFiles, add_demo_data
+from valetkey_devstack.demo_data import DEMO_ACCOUNT, DEMO_CONNECTOR, DEMO_RESOURCE, SecretFiles, add_demo_data
 from valetkey_devstack.directory_layout import write_private
 from valetkey_devstack.extra_settings import check_environment
 from valetkey_devstack.stack import DevStack
@@ -98,6 +98,9 @@ def _welcome(stack: DevStack, secret_files: SecretFiles, exports: str, seconds: 
         f"  --tenant-id {stack.tenant_id} --client-id {stack.client_id} "
         f"--client-secret @{_short(secret_files.client_secret)}\n\n"
         "or, as the broker has a managed identity here: --auth-method implicit --implicit-source managed-identity\n\n"
+        f"or the key of the storage account {DEMO_ACCOUNT}, as it is or in a connection string:\n\n"
+        f"  --storage-account {DEMO_ACCOUNT} --account-key @{_short(secret_files.account_key)}\n"
+        f"  --connection-string @{_short(secret_files.connection_string)}\n\n"
         f"A consumer's key (key:demo-consumer, with a grant on it) is in {_short(secret_files.consumer_key)}.\n"
         f"{added}"
         f"Logs: {_short(stack.layout.logs)}. Ctrl-C ends everything."

@@ -18,6 +18,7 @@ import tomli_w
 
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import ImplicitSource, Secret
+from valetkey_broker.model.cloud import DEVELOPMENT_ACCOUNT
 from valetkey_devstack.azurite import Azurite, start_azurite
 from valetkey_devstack.azurite_install import Progress
 from valetkey_devstack.ca import CertificateAuthority, make_ca
@@ -35,6 +36,9 @@ DEMO_CONTAINERS: Mapping[str, Sequence[str]] = {
     "demologs": ("demo-logs",),
 }
 """The demo containers, by storage account."""
+
+DEVELOPMENT_CONTAINER = "demo-development"
+"""The container of the account that `UseDevelopmentStorage=true` means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +179,7 @@ class DevStack:
         self._open.push_async_callback(self.azurite.stop)
         for account, names in DEMO_CONTAINERS.items():
             await self.azurite.create_containers(account, names)
+        await self.azurite.create_containers(DEVELOPMENT_ACCOUNT, (DEVELOPMENT_CONTAINER,))
 
     def _check_ports(self) -> None:
         ports = dataclasses.asdict(self.ports)

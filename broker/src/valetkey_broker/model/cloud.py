@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from valetkey_broker.model.secret import Secret
+
 
 class ImplicitSource(StrEnum):
     """What the broker's surroundings may prove it with."""
@@ -10,6 +12,12 @@ class ImplicitSource(StrEnum):
     MANAGED_IDENTITY = "managed-identity"
     WORKLOAD_IDENTITY = "workload-identity"
     ENVIRONMENT = "environment"
+
+
+# The account that an emulator has from the start, with a key that everybody knows:
+# https://learn.microsoft.com/azure/storage/common/storage-use-azurite#well-known-storage-account-and-key
+DEVELOPMENT_ACCOUNT = "devstoreaccount1"
+DEVELOPMENT_KEY = Secret("Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,11 @@ from urllib.parse import urlsplit
 
 from valetkey_broker.adapters.azure.shared_key import check_account_key
 from valetkey_broker.model import CloudProfile, CredentialValue, InvalidFieldError, Secret
+from valetkey_broker.model.cloud import DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY
 
 _FIELD = "connection_string"
 _MOST_CHARACTERS = 8192
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
-# The emulator's own account. Everybody knows its key: https://learn.microsoft.com/azure/storage/common/storage-use-azurite
-DEVELOPMENT_ACCOUNT = "devstoreaccount1"
-DEVELOPMENT_KEY = Secret("Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==")
 
 _READ = (
     "DefaultEndpointsProtocol",

@@ -30,6 +30,12 @@ EVENT_KIND = (ledger_pb.EventKind, "EVENT_KIND_")
 TTL_LIMIT = (common_pb.TtlLimit, "TTL_LIMIT_")
 WATCH_END_REASON = (token_pb.WatchEndReason, "WATCH_END_REASON_")
 
+# ZenML has them; no connector can live on them. What is said of each wherever somebody writes its name.
+NEVER_AUTH_METHODS = {
+    "access-token": "an access token ends within the hour, and gives no key to sign tokens with for longer",
+    "sas-token": "the broker hands SAS tokens out, and takes none: none can be made from another",
+}
+
 
 def choices(enum: tuple[Any, str]) -> list[str]:
     """Returns the words of an enum, in the order of the API."""
@@ -46,6 +52,8 @@ def to_number(enum: tuple[Any, str], word: str, field: str) -> Any:
     for name, number in wrapper.items():
         if number and _word(name, prefix) == word:
             return number
+    if enum is AUTH_METHOD and (why := NEVER_AUTH_METHODS.get(word)):
+        raise InvalidArgumentError(f"{field}: {word} is refused: {why}; expected one of {', '.join(choices(enum))}")
     raise InvalidArgumentError(f"{field}: {word!r} is unknown; expected one of {', '.join(choices(enum))}")
 
 

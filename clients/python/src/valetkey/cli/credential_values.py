@@ -9,16 +9,14 @@ from typing import Any
 from valetkey.cli.auth_methods import FIELDS, SECRET_FIELDS
 from valetkey.cli.screen import Screen
 from valetkey.cli.secret_values import clean, read_stdin
+from valetkey.convert import NEVER_AUTH_METHODS
 from valetkey.errors import InvalidArgumentError
 from valetkey.secret_files import read_bytes
 
 # Far above what any credential needs; keeps a wrong file from being read whole.
 MAX_BYTES = 1024 * 1024
 _ALIASES = {"account_name": "storage_account"}
-_NEVER = {
-    "sas_token": "the broker hands SAS tokens out, and takes none: none can be made from another",
-    "access_token": "an access token ends within the hour, and gives no key to sign tokens with for longer",
-}
+_NEVER = {method.replace("-", "_"): why for method, why in NEVER_AUTH_METHODS.items()}
 _EXPECTED = "expected names and values, such as {account_name: …, account_key: …}, in JSON or YAML"
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from valetkey.convert import NEVER_AUTH_METHODS
+
 _REGISTER = (
     "valetkey service-connector register NAME --auth-method service-principal --tenant-id … --client-id … "
     "--client-secret @FILE [--resource-id az://CONTAINER]"
@@ -62,11 +64,7 @@ _OPTIONS = {
     "--populate": "a connector is always made from what its options say; leave it out",
 }
 _AUTH_METHODS = {
-    "access-token": (
-        "an access token ends within the hour, and gives no key to sign tokens with for longer; give a credential that "
-        "lasts: "
-    ),
-    "sas-token": "the broker hands SAS tokens out, and takes none: none can be made from another; type: ",
+    **{method: f"{why}; give a credential that lasts: " for method, why in NEVER_AUTH_METHODS.items()},
     "service-account": "that is another cloud's; for Azure, type: ",
 }
 

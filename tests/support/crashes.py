@@ -84,6 +84,8 @@ class Change:
     make: Callable[[Replica], Awaitable[object]]
     told: frozenset[Reason]
     removes: bool = False
+    changes: bool = False
+    """Whether the object was there before, and is there after."""
 
     def __str__(self) -> str:
         return self.name
@@ -112,6 +114,31 @@ async def _registered_and_gone(replica: Replica) -> None:
 
 async def _drop_keys(replica: Replica) -> object:
     return await replica.repository.drop_signing_keys(CONNECTOR.name, 1_800_000_000)
+
+
+async def _registered_and_updated(replica: Replica) -> None:
+    """Leaves a secret of earlier, which the next update has to destroy."""
+    await _register(replica)
+    await _update_with(replica, "second")
+
+
+async def _update(replica: Replica) -> object:
+    return await _update_with(replica, PLANTED)
+
+
+async def _update_with(replica: Replica, secret: str) -> object:
+    await replica.repository.refresh()
+    there = replica.memory.connectors[CONNECTOR.name]
+    return await replica.repository.update_connector(
+        replace(there, description="updated"), ClientSecret(Secret(secret))
+    )
+
+
+async def _describe(replica: Replica) -> object:
+    """Changes what is noted down of a connector, and not its secret."""
+    await replica.repository.refresh()
+    there = replica.memory.connectors[CONNECTOR.name]
+    return await replica.repository.update_connector(replace(there, description="described"), None)
 
 
 async def _admit(replica: Replica) -> object:
@@ -183,15 +210,17 @@ _C, _K, _G = f"connectors/{CONNECTOR.name}", f"api-keys/{KEY.name}", f"grants/{G
 CHANGES = (
     Change("register", _C, _nothing, _register, frozenset({Reason.CONNECTOR_EXISTS})),
     Change("register-anew", _C, _registered_and_gone, _register_anew, frozenset({Reason.CONNECTOR_EXISTS})),
+    Change("update", _C, _registered_and_updated, _update, frozenset({Reason.CONFLICT}), changes=True),
+    Change("describe", _C, _register, _describe, frozenset({Reason.CONFLICT}), changes=True),
     Change("unregister", _C, _register, _unregister, frozenset({Reason.CONNECTOR_NOT_FOUND}), removes=True),
     Change("drop-keys", _C, _register, _drop_keys, frozenset()),
     Change("admit-key", _K, _nothing, _admit, frozenset()),
     Change("revoke-key", _K, _admit, _revoke, frozenset({Reason.API_KEY_NOT_FOUND}), removes=True),
     Change("create-grant", _G, _nothing, _grant, frozenset()),
-    Change("update-grant", _G, _grant, _widen, frozenset()),
+    Change("update-grant", _G, _grant, _widen, frozenset(), changes=True),
     Change("delete-grant", _G, _grant, _withdraw, frozenset({Reason.GRANT_NOT_FOUND}), removes=True),
     Change("create-secret", _S, _nothing, _seal, frozenset({Reason.SECRET_EXISTS})),
-    Change("update-secret", _S, _shared, _reseal, frozenset({Reason.CONFLICT})),
+    Change("update-secret", _S, _shared, _reseal, frozenset({Reason.CONFLICT}), changes=True),
     Change("rename-secret", _R, _shared, _rename, frozenset({Reason.SECRET_NOT_FOUND, Reason.SECRET_EXISTS})),
     Change("delete-secret", _S, _seal, _discard, frozenset({Reason.SECRET_NOT_FOUND}), removes=True),
     Change("register-with-secret", _C, _seal, _share, frozenset({Reason.CONNECTOR_EXISTS})),
@@ -240,7 +269,9 @@ async def check_whole(store: StateStore, name: str = CONNECTOR.name) -> None:
     readable = [version for version in range(1, newest + 1) if await store.read(f"credentials/{name}", version)]
     assert connector is not None or not readable
     await _check_shared(store)
-    assert readable == ([connector.data["credential_version"]] if live and connector else []), "an orphan secret"
+    kept = connector.data if connector is not None and live else {}
+    versions = [kept.get(each) for each in ("previous_credential_version", "credential_version")]
+    assert readable == [version for version in versions if version], "an orphan secret"
 
 
 async def _check_shared(store: StateStore) -> None:

@@ -35,11 +35,12 @@ from valetkey_broker.issuing.token_stream import TokenWatcher
 from valetkey_broker.ledger import SqlLedger
 from valetkey_broker.limits import Slots, Throttle
 from valetkey_broker.limits.open_files import raise_open_files
-from valetkey_broker.model import Principal
+from valetkey_broker.model import Connector, Principal
 from valetkey_broker.ports import Authenticator, Clock, Cloud, Ledger, StateStore
 from valetkey_broker.recording import Changes, UnfinishedChanges
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.guard import Guard
+from valetkey_broker.rpc.ledger_health import follow_ledger
 from valetkey_broker.rpc.server import RpcServer
 from valetkey_broker.rpc.tls_credentials import CertificatePort
 from valetkey_broker.settings import Settings, check_certificate
@@ -47,7 +48,6 @@ from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
 from valetkey_broker.state.sync import StateSync
 
-_LEDGER_CHECK_SECONDS = 1.0
 # Who shows no sign of life between two polls is taken for dead; but not where polls come quicker than that.
 _LEAST_ABANDONED_SECONDS = 0.8
 
@@ -101,11 +101,17 @@ async def open_core(
             reach.forget(connector_uid)
             await cloud.forget(connector_uid)
 
+        async def changed(connector: Connector) -> None:
+            keys.forget_earlier(connector)
+            reach.forget_earlier(connector)
+            await cloud.forget(connector.uid)
+
         repository = StateRepository(
             store,
             memory,
             AUTH_METHODS,
             gone,
+            on_connector_changed=changed,
             on_settled=Changes(ledger, clock).reconciled,
             abandoned_seconds=max(_LEAST_ABANDONED_SECONDS, 0.8 * settings.vault.poll_seconds),
         )
@@ -245,7 +251,7 @@ async def running_server(
         asyncio.create_task(sync.run(), name="state-sync"),
         asyncio.create_task(recorder.refusals.run(), name="refusals"),
         asyncio.create_task(unfinished.run(), name="unfinished-changes"),
-        asyncio.create_task(_follow_ledger(core.ledger, server), name="ledger-health"),
+        asyncio.create_task(follow_ledger(core.ledger, server), name="ledger-health"),
     ]
     try:
         if listen is Listen.AT_ONCE or await first_of(
@@ -259,16 +265,6 @@ async def running_server(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await recorder.close()
-
-
-async def _follow_ledger(ledger: Ledger, server: RpcServer) -> None:
-    """Lets health say within a second or so that the ledger cannot be written, and that it can again."""
-    known = True
-    while True:
-        await asyncio.sleep(_LEDGER_CHECK_SECONDS)
-        if ledger.healthy() != known:
-            known = not known
-            server.set_recording(known)
 
 
 async def serve(settings: Settings, *, stop: asyncio.Event | None = None, listen: Listen = Listen.AT_ONCE) -> None:

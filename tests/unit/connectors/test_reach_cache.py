@@ -319,3 +319,14 @@ async def test_the_work_of_a_sweep_grows_with_its_accounts() -> None:
 
     few, many = await steps(50), await steps(200)
     assert many < few * 4.4
+
+
+async def test_what_was_reached_by_another_way_in_is_not_believed(reaching: Reaching) -> None:
+    """A connector that leads elsewhere by now does not serve from what it reached before."""
+    await reaching.accounts()
+    changed = replace(_ONE, azure=replace(_ONE.azure, client_id="33333333-3333-4333-8333-333333333333"))
+    reaching.cache.forget_earlier(_ONE)
+    assert reaching.cache.known(changed, "demo") == ()
+    assert len(reaching.cache.known(_ONE, "demo")) == 2
+    reaching.cache.forget_earlier(changed)
+    assert reaching.cache.known(_ONE, "demo") == ()

@@ -105,7 +105,8 @@ async def test_a_connector_is_stored_after_it_was_verified(registry: Registry) -
     assert connector.resource == ResourceId("models", account="one")
     assert connector.azure.cloud == "dev"
     assert registry.registry.get("azure-blob-demo") == connector
-    assert registry.cloud.forgotten == [connector.uid]
+    (forgotten,) = registry.cloud.forgotten
+    assert forgotten != connector.uid
     credential = await registry.replica.repository.credential(connector)
     assert credential.value == ClientSecret(Secret(PLANTED))
 

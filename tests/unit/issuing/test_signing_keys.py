@@ -353,3 +353,20 @@ async def test_with_the_cloud_hanging_one_caller_waits_and_the_others_get_the_ke
     keys.cloud.heal()
     keys.clock.now += 31
     assert await keys.keys.get(_ONE, "acc", keys.clock.now + 3 * _HOUR) is not key
+
+
+async def test_a_connector_that_leads_elsewhere_signs_with_no_key_of_before(keys: Keys) -> None:
+    """A key belongs to the way in it was fetched by: not the next caller gets it, nor one who is late, nor lists."""
+    await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    changed = replace(_ONE, azure=replace(_ONE.azure, client_id="33333333-3333-4333-8333-333333333333"))
+    assert keys.keys.held(changed, "acc", NOW + _HOUR) is None
+    gate = keys.cloud.hold("signing_key")
+    late = asyncio.create_task(keys.keys.get(_ONE, "other", NOW + _HOUR))
+    await keys.settle()
+    keys.keys.forget_earlier(changed)
+    gate.set()
+    await late
+    assert list(keys.keys.of(_ONE)) == []
+    key = await keys.keys.get(changed, "acc", NOW + _HOUR)
+    keys.keys.forget_earlier(changed)
+    assert list(keys.keys.of(changed)) == [key]

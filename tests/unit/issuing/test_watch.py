@@ -556,3 +556,24 @@ async def test_a_stream_that_is_left(world: World, azure_hangs: bool) -> None:
         await asyncio.gather(waiting, return_exceptions=True)
     assert asyncio.all_tasks() <= before
     assert len(world.ledger.recorded) == 1
+
+
+async def test_a_new_credential_brings_a_fresh_token_at_once(world: World) -> None:
+    """What the old credential signed may end with it at any moment; but a new one that fails is no reason to hurry."""
+    stream = world.watch()
+    first = await token(stream)
+    world.memory.put_connector(replace(world.connector, credential_version=2, version=2))
+    second = await token(stream)
+    assert (first.credential_version, second.credential_version) == (1, 2)
+    assert world.clock.now == NOW
+    world.memory.put_connector(replace(world.connector, description="noted", credential_version=2, version=3))
+    waiting = asyncio.ensure_future(token(stream))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    world.cloud.fail("signing_key", Reason.CLOUD_CREDENTIAL_REJECTED)
+    world.memory.put_connector(replace(world.connector, credential_version=3, version=4))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    assert world.cloud.calls["signing_key"] == 3
+    waiting.cancel()
+    await asyncio.wait([waiting])

@@ -29,6 +29,21 @@ def connector_summary(request: connector_service_pb2.CreateConnectorRequest) -> 
     }
 
 
+def connector_update_summary(request: connector_service_pb2.UpdateConnectorRequest) -> Details:
+    """Returns what is changed of a connector, and what is taken away; of its secret, that there is a new one."""
+    azure = {field.name: str(value) for field, value in request.azure.ListFields()}
+    return {
+        "auth_method": _word(connector_service_pb2.AuthMethod, "AUTH_METHOD_", request.auth_method),
+        **azure,
+        "resource": request.resource_id,
+        "credential": "new" if request.azure_secret.ListFields() else "",
+        "labels": _labels(request.labels),
+        "credential_expires": _moment(request.expire_time) if request.HasField("expire_time") else "",
+        "removed": _list(request.remove),
+        "verified": "no" if request.no_verify else "",
+    }
+
+
 def grant_summary(request: Any) -> Details:
     """Returns who may have what by a grant that is made or changed."""
     grant = request.grant

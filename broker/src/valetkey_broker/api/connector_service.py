@@ -19,6 +19,7 @@ from valetkey_broker.api.convert import (
 )
 from valetkey_broker.api.paging import page
 from valetkey_broker.api.resource_pages import shown_resources
+from valetkey_broker.connectors.change import ConnectorChange
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.registry import ConnectorRegistry, Wanted
 from valetkey_broker.model import AzureConfig, Secret
@@ -79,6 +80,38 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
         shown, token = page(found, lambda c: c.name, request.page_size, request.page_token)
         return pb.ListConnectorsResponse(connectors=[connector_message(c) for c in shown], next_page_token=token)
 
+    async def UpdateConnector(  # noqa: N802
+        self,
+        request: pb.UpdateConnectorRequest,
+        context: grpc.aio.ServicerContext[pb.UpdateConnectorRequest, pb.UpdateConnectorResponse],
+    ) -> pb.UpdateConnectorResponse:
+        """Changes what is given of a connector."""
+        _ = context
+        change = ConnectorChange(
+            name=request.name,
+            auth_method=AUTH_METHODS.read(request.auth_method) if request.auth_method else "",
+            resource_id=request.resource_id,
+            azure={field.name: value for field, value in request.azure.ListFields()},
+            secrets=_secrets(request.azure_secret),
+            description=request.description,
+            labels=request.labels,
+            expires_at=given_instant(request, "expire_time"),
+            expires_skew_tolerance=given_seconds(request, "expires_skew_tolerance"),
+            remove=request.remove,
+            no_verify=request.no_verify,
+        )
+        connector, proof = await self._registry.update(change, caller())
+        reach = proof.reach
+        shown, left_out = shown_resources(reach.containers)
+        return pb.UpdateConnectorResponse(
+            connector=connector_message(connector),
+            resources=shown,
+            account_errors=account_error_messages(reach.errors),
+            left_out=left_out,
+            warnings=self._registry.warnings(connector),
+            checks=check_messages(proof.checks),
+        )
+
     async def DeleteConnector(  # noqa: N802
         self,
         request: pb.DeleteConnectorRequest,
@@ -96,10 +129,15 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
     ) -> pb.VerifyConnectorResponse:
         """Says what a stored connector reaches.
 
-        Verifying changes nothing, except where keys turn out to be dead: dropping them is put on record.
+        Verifying changes nothing, except where keys turn out to be dead, or the connector was never verified before:
+        that is put on record.
         """
         _ = context
+        connector = self._registry.get(request.name)
         proof = await self._registry.verify(request.name, request.resource_id)
+        if connector.unverified and not request.resource_id:
+            mark = partial(self._registry.mark_verified, connector)
+            await self._recorder.change(current_call.get(), f"connectors/{request.name}", {"verified": "yes"}, mark)
         if proof.keys_revoked:
             drop = partial(self._registry.drop_signing_keys, request.name)
             await self._recorder.change(current_call.get(), f"connectors/{request.name}", {}, drop)

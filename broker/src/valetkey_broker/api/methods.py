@@ -7,7 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from valetkey_broker.api.change_summaries import api_key_summary, connector_summary, grant_summary
+from valetkey_broker.api.change_summaries import (
+    api_key_summary,
+    connector_summary,
+    connector_update_summary,
+    grant_summary,
+)
 from valetkey_broker.api.convert import PERMISSIONS
 from valetkey_broker.api.token_batch import MOST_REQUESTS
 from valetkey_broker.limits import Bucket
@@ -80,6 +85,10 @@ METHODS: Methods = {
     ),
     "/valetkey.v1.ConnectorService/GetConnector": Method(_VIEWER),
     "/valetkey.v1.ConnectorService/ListConnectors": Method(_VIEWER),
+    # One that makes grants mean something else needs an admin besides: connectors/redirection.py.
+    "/valetkey.v1.ConnectorService/UpdateConnector": Method(
+        _OPERATOR, change=_named("connectors"), summary=connector_update_summary, asked=_asked
+    ),
     "/valetkey.v1.ConnectorService/DeleteConnector": Method(_OPERATOR, change=_named("connectors")),
     "/valetkey.v1.ConnectorService/VerifyConnector": Method(_OPERATOR, asked=_asked),
     "/valetkey.v1.ConnectorService/DropSigningKeys": Method(_OPERATOR, change=_named("connectors")),

@@ -145,17 +145,18 @@ class Definitions:
         return replace(config, storage_account=resource.account), resource
 
 
-def end_of(said: datetime | None, value: CredentialValue) -> datetime | None:
+def end_of(said: datetime | None, value: CredentialValue | None) -> datetime | None:
     """Returns when a credential ends: when the operator said, or earlier, where it says so itself."""
-    known = [each for each in (said, value.expires_at) if each is not None]
+    known = [each for each in (said, value.expires_at if value is not None else None) if each is not None]
     return min(known, default=None)
 
 
 def pinned_unseen(draft: Connector) -> Connector:
     """Returns a draft whose container need not be looked for: its account is known. Raises InvalidFieldError."""
-    own, account = draft.resource, draft.azure.storage_account
+    own = draft.resource
     if own is None:
         return draft
+    account = draft.azure.storage_account or own.account
     if not account:
         raise InvalidFieldError(
             "resource_id",

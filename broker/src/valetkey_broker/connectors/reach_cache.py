@@ -28,7 +28,7 @@ _PASSING_SECONDS = 1.0
 _STILL_FRESH = 0.9
 _NEVER = float("-inf")
 
-_Id = tuple[str, int]
+_Id = tuple[str, str]
 
 
 class ReachCache:
@@ -54,14 +54,14 @@ class ReachCache:
         self._fresh = fresh_seconds
         self._stragglers = straggler_seconds
         self._known: dict[_Id, KnownContainers] = {}
-        self._flights: SingleFlight[tuple[str | int, ...], Any] = SingleFlight("reach")
+        self._flights: SingleFlight[tuple[str, ...], Any] = SingleFlight("reach")
 
     def known(self, connector: Connector, name: str, account: str = "") -> Sequence[Container]:
         """Returns the containers of that name in memory; the hot path: no waiting, no I/O.
 
         Without an account that is none until all were asked: what others named in full must not decide for a short id.
         """
-        known = self._known.get((connector.uid, connector.credential_version))
+        known = self._known.get(_id(connector))
         if known is None:
             return ()
         if self._clock() >= known.refresh_at:
@@ -128,6 +128,11 @@ class ReachCache:
         for key in self._flights.active():
             if key[0] == connector_uid:
                 self._flights.cancel(key)
+
+    def forget_earlier(self, connector: Connector) -> None:
+        """Drops what a connector reached by another way in than it has now."""
+        for each in [each for each in self._known if each[0] == connector.uid and each != _id(connector)]:
+            del self._known[each]
 
     async def close(self) -> None:
         """Ends what is under way."""
@@ -272,7 +277,7 @@ class ReachCache:
         identity = _id(connector)
         known = self._known.get(identity)
         if known is None:
-            # Another credential may reach something else.
+            # Another way in may reach something else.
             for other in [other for other in self._known if other[0] == connector.uid]:
                 del self._known[other]
             known = self._known[identity] = KnownContainers()
@@ -282,10 +287,10 @@ class ReachCache:
         self, connector: Connector, what: tuple[str, ...], work: Callable[..., Coroutine[Any, Any, T]]
     ) -> T:
         """Returns what `work` returns for the words in `what` after the first; others who want the same wait along."""
-        key: tuple[str | int, ...] = (*_id(connector), *what)
+        key: tuple[str, ...] = (*_id(connector), *what)
         flight = await join(self._flights, key, partial(work, connector, *what[1:]), connector)
         return cast("T", flight)
 
 
 def _id(connector: Connector) -> _Id:
-    return connector.uid, connector.credential_version
+    return connector.uid, connector.way_in

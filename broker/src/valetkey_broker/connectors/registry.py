@@ -1,16 +1,19 @@
 """The use cases around connectors."""
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.concurrency.slices import slices
+from valetkey_broker.connectors.change import ConnectorChange
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.connector_types import ConnectorTypeDescription, connector_types
 from valetkey_broker.connectors.credential_warnings import credential_warnings
 from valetkey_broker.connectors.definition import Definitions, NewConnector, pinned_unseen
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.reach_result import AccountError, Reach
+from valetkey_broker.connectors.update import ConnectorUpdates
 from valetkey_broker.connectors.verify import Proof, pinned, verify
 from valetkey_broker.errors import BrokerError, connector_exists, connector_not_found
 from valetkey_broker.model import (
@@ -19,6 +22,8 @@ from valetkey_broker.model import (
     ConnectorType,
     Container,
     Credential,
+    CredentialValue,
+    Principal,
     ResourceId,
     ResourceType,
     SigningKey,
@@ -96,6 +101,14 @@ class ConnectorRegistry:
             auth_methods=auth_methods, profiles=profiles, default_cloud=default_cloud, clock=clock
         )
         self._signing_keys = signing_keys
+        self._updates = ConnectorUpdates(
+            repository=repository,
+            memory=memory,
+            definitions=self._definitions,
+            auth_methods=auth_methods,
+            clock=clock,
+            proved=self._proved,
+        )
 
     async def create(self, new: NewConnector, *, created_by: str) -> tuple[Connector, Proof]:
         """Verifies a new connector and stores it; stores nothing where verification fails.
@@ -109,15 +122,26 @@ class ConnectorRegistry:
         if new.no_verify:
             draft = replace(pinned_unseen(draft), unverified=True)
             return await self._repository.create_connector(draft, value), Proof(Reach(()))
+        draft, proof = await self._proved(draft, value)
+        return await self._repository.create_connector(draft, value), proof
+
+    async def update(self, change: ConnectorChange, caller: Principal) -> tuple[Connector, Proof]:
+        """Changes a connector; see ConnectorUpdates."""
+        return await self._updates.update(change, caller)
+
+    async def _proved(self, draft: Connector, value: CredentialValue) -> tuple[Connector, Proof]:
+        """Returns a draft that was verified, as it is to be stored, with the proof. Raises what `verify` does."""
+        # Under another uid: the clients of the connector that serves meanwhile stay, those of the draft do not.
+        trial = replace(draft, uid=str(uuid.uuid4()), credential_version=0)
         try:
-            proof = await self._verified(draft, Credential(0, value))
+            proof = await self._verified(trial, Credential(0, value))
         finally:
-            await self._cloud.forget(draft.uid)  # Clients of a draft must not outlive it.
+            await self._cloud.forget(trial.uid)
         if draft.resource is not None:
             draft = pinned(draft, proof.reach.containers[0])
         if proof.keys_revoked:
             draft = replace(draft, keys_not_before=int(self._clock()))
-        return await self._repository.create_connector(draft, value), proof
+        return replace(draft, unverified=False), proof
 
     def warnings(self, connector: Connector) -> Sequence[str]:
         """Returns what those should know who look after a connector."""
@@ -168,6 +192,10 @@ class ConnectorRegistry:
         connector = self._definitions.narrowed(self.get(name), resource_id)
         proof = await self._verified(connector, await self._repository.credential(connector))
         return replace(proof, keys_revoked=proof.keys_revoked or await self._has_dead_key(connector, proof.reach))
+
+    async def mark_verified(self, connector: Connector) -> Connector:
+        """Notes that a connector works as it is. Raises CONFLICT where it was changed since."""
+        return await self._repository.update_connector(replace(connector, unverified=False), None)
 
     async def drop_signing_keys(self, name: str) -> Connector:
         """Has every replica fetch new signing keys; tokens that are out stay. Raises CONNECTOR_NOT_FOUND."""

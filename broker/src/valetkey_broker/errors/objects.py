@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from valetkey_broker.errors.base import BrokerError, Reason
 
-# So many connectors are named; more would bury what the message says.
+# So many connectors or grants are named; more would bury what the message says.
 _MOST_NAMED = 10
 
 
@@ -64,6 +64,17 @@ def secret_not_verified(name: str, failed: Sequence[tuple[str, BrokerError]]) ->
         f"{error.message}{others}"
     )
     return error.reworded(message)
+
+
+def connector_bound(name: str, grants: Sequence[str]) -> BrokerError:
+    """The connector would lead elsewhere, and so would the grants that are bound to it; that is for admins to do."""
+    message = (
+        f"connector {name} would lead elsewhere, and with it the grants that are bound to it: "
+        f"{_named(grants)}; that needs the role admin. Or register another connector, and have an "
+        "admin give it to those who need it: valetkey grant update GRANT --connector NAME"
+    )
+    method = "/valetkey.v1.ConnectorService/UpdateConnector"
+    return BrokerError(Reason.ROLE_REQUIRED, message, {"method": method, "needs": "admin", "connector": name})
 
 
 def api_key_not_found(name: str) -> BrokerError:

@@ -22,7 +22,8 @@ _MARGIN_SECONDS = 60.0
 # With the cloud away, a key that lives so much longer is better than none.
 _LAST_SECONDS = 60.0
 
-_Id = tuple[str, int, str, int]
+# Connector uid, its way in, account, since when keys count.
+_Id = tuple[str, str, str, int]
 
 
 @dataclass(slots=True)
@@ -33,7 +34,7 @@ class _Entry:
 
 
 class SigningKeys:
-    """One key per (connector, credential version, account), anew after an operator had keys dropped.
+    """One key per connector's way in and account, anew after an operator had keys dropped.
 
     Errors are remembered for a moment only.
     """
@@ -119,6 +120,14 @@ class SigningKeys:
             self._entries.pop(identity).key = None
             self._flights.cancel(identity)
 
+    def forget_earlier(self, connector: Connector) -> None:
+        """Drops the keys of a connector that another way in was used for than it has now.
+
+        What is being fetched by it is left to those who wait, who decide anew; it is not kept.
+        """
+        for identity in [each for each in self._entries if each[0] == connector.uid and each[1] != connector.way_in]:
+            self._entries.pop(identity).key = None
+
     async def close(self) -> None:
         """Ends what is under way."""
         await self._flights.close()
@@ -147,7 +156,7 @@ class SigningKeys:
         return key is not None and key.starts <= self._clock() < key.expires - _LAST_SECONDS
 
     def _drop_others(self, identity: _Id) -> None:
-        """Drops the keys of an account that were fetched with an earlier credential, or before keys were dropped."""
+        """Drops the keys of an account that were fetched by an earlier way in, or before keys were dropped."""
         uid, _, account, _ = identity
         for other in [other for other in self._entries if (other[0], other[2]) == (uid, account)]:
             del self._entries[other]
@@ -165,4 +174,4 @@ class SigningKeys:
 
 
 def _id(connector: Connector, account: str) -> _Id:
-    return connector.uid, connector.credential_version, account, connector.keys_not_before
+    return connector.uid, connector.way_in, account, connector.keys_not_before

@@ -90,7 +90,7 @@ class TokenWatcher:
             # Reckoned before it is handed over: a caller that reads slowly does not put off its next token.
             due = self._due(lease, request)
             yield lease
-            end = await self._wait(call.principal, request, lease, due)
+            end = await self._wait(call.principal, request, lease, due, while_credential_stays=True)
             outcome = end if end is not None else await self._renewed(call, request, lease)
         self._log.info("stream ended", principal=call.principal.name, connector=lease.connector, why=outcome.name)
         yield outcome
@@ -102,8 +102,19 @@ class TokenWatcher:
         least = _LEAST_SECONDS if request.ttl is None else min(_LEAST_SECONDS, request.ttl * _EARLIEST)
         return min(now + max((lease.expires - now) * share, least), lease.expires)
 
-    async def _wait(self, principal: Principal, request: TokenRequest, lease: Lease, due: float) -> EndReason | None:
+    async def _wait(
+        self,
+        principal: Principal,
+        request: TokenRequest,
+        lease: Lease,
+        due: float,
+        *,
+        while_credential_stays: bool = False,
+    ) -> EndReason | None:
         """Waits until `due` (Unix seconds). Returns a reason to end, or None when it is time for the next token.
+
+        With `while_credential_stays` it is time, too, once the connector's credential is another than the one behind
+        the last token, which may be withdrawn in the cloud at any moment.
 
         Where the token ends with what allows it, a fresh one would end no later: it is the last one, unless
         something comes to allow more, and the stream ends with what allowed it.
@@ -120,6 +131,8 @@ class TokenWatcher:
                 if until is None:
                     return self._why_not(lease)
                 ends = until
+                if while_credential_stays and self._has_new_credential(lease):
+                    return None
             if now >= due and ends >= lease.expires + _WORTH_SECONDS:
                 return None
             await self._sleep(min((due if now < due else ends) - now, self._check_seconds))
@@ -202,6 +215,14 @@ class TokenWatcher:
             return principal.expires if error.reason is Reason.CREDENTIALS_EXPIRED else None
         of_the_same = [each.ends for each in allowed if each.connector.uid == lease.connector_uid]
         return max(of_the_same or [each.ends for each in allowed])
+
+    def _has_new_credential(self, lease: Lease) -> bool:
+        connector = self._memory.connectors.get(lease.connector)
+        return (
+            connector is not None
+            and connector.uid == lease.connector_uid
+            and connector.credential_version != lease.credential_version
+        )
 
     def _why_not(self, lease: Lease) -> EndReason:
         connector = self._memory.connectors.get(lease.connector)

@@ -1,7 +1,6 @@
 """Connectors: named ways into a cloud account."""
 
-from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
@@ -69,10 +68,13 @@ class Connector:
     secret: str = ""
     own_azure: AzureConfig | None = None
 
-    @property
-    def way_in(self) -> Hashable:
-        """What decides which resources it gets at, and as whom: what is remembered of one way in is not of another."""
-        return (self.uid, self.credential_version, self.auth_method, self.azure)
+    way_in: str = field(init=False, repr=False, compare=False)
+    """What decides which resources it gets at, and as whom: what is remembered of one way in is not of another."""
+
+    def __post_init__(self) -> None:
+        # One text made once: it is part of keys that each request is looked up by.
+        way_in = f"{self.uid} {self.credential_uid} {self.credential_version} {self.auth_method} {self.azure}"
+        object.__setattr__(self, "way_in", way_in)
 
     @property
     def credential_uid(self) -> str:

@@ -58,6 +58,29 @@ class _Register(Kind):
             await store.destroy(path, [version])
 
 
+class _Update(_Register):
+    """A connector becomes another: first its new secret, if there is one, as in `_Register`; then the connector.
+
+    Of the secrets before, the one that was in use, `keep`, stays: replicas that are a poll behind still log in with it,
+    and it is what a rotation goes back to.
+    """
+
+    async def document(self, store: StateStore, intent: Intent) -> Mapping[str, Any] | None:
+        if not intent.details["credential"]:
+            return dict(intent.details["document"])
+        return await super().document(store, intent)
+
+    async def made(self, store: StateStore, intent: Intent) -> None:
+        keep = int(intent.details["keep"])
+        older = [version for version in range(1, int(intent.details["credential"])) if version != keep]
+        if older:
+            await store.destroy(_credential_path(intent), older)
+
+    async def lost(self, store: StateStore, intent: Intent) -> None:
+        if intent.details["credential"]:
+            await super().lost(store, intent)
+
+
 class _Unregister(_Bury):
     """A connector goes, and with it every version of its secret up to `credential`."""
 
@@ -113,7 +136,7 @@ class _Withdraw(Kind):
         await store.destroy(_credential_path(intent), range(1, int(intent.details["credential"]) + 1))
 
 
-PUT, BURY, REGISTER, UNREGISTER = "put", "bury", "register", "unregister"
+PUT, BURY, REGISTER, UPDATE, UNREGISTER = "put", "bury", "register", "update", "unregister"
 SHARE = "register-with-secret"
 CREATE_SECRET, UPDATE_SECRET = "create-secret", "update-secret"
 RENAME_SECRET, DELETE_SECRET = "rename-secret", "delete-secret"
@@ -122,6 +145,7 @@ KINDS: Mapping[str, Kind] = {
     PUT: Kind(),
     BURY: _Bury(),
     REGISTER: _Register(),
+    UPDATE: _Update(),
     UNREGISTER: _Unregister(),
     SHARE: _Share(),
     CREATE_SECRET: _Register(),

@@ -1,16 +1,18 @@
-"""Creates and deletes connectors in Vault: two documents, of which none may be left without the other."""
+"""Creates, changes and deletes connectors in Vault: two documents, of which none may be left without the other."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from valetkey_broker.errors import changed_by_others, connector_exists, connector_not_found
 from valetkey_broker.model import Connector
 from valetkey_broker.ports import Document, StateStore
-from valetkey_broker.state.change_kinds import PUT, REGISTER, UNREGISTER, credential_path
+from valetkey_broker.state.change_kinds import PUT, REGISTER, UNREGISTER, UPDATE, credential_path
 from valetkey_broker.state.change_writer import Plan, Writes
 from valetkey_broker.state.codec import decode_connector, encode_connector, is_tombstone
-from valetkey_broker.state.intent import Intent
+from valetkey_broker.state.intent import STAMP, Intent
 from valetkey_broker.state.read_for_cas import read_for_cas
+from valetkey_broker.state.undone import undone_since
 
 
 class ConnectorWrites:
@@ -43,6 +45,45 @@ class ConnectorWrites:
             await self.free(draft.name)
             raise changed_by_others(path)
         return connector
+
+    async def update(self, connector: Connector, credential: Mapping[str, str] | None) -> Connector:
+        """Replaces the connector that has `connector.version`, and with `credential` its secret by a new version.
+
+        Raises CONNECTOR_NOT_FOUND, or CONFLICT where it changed.
+        """
+        path = _path(connector.name)
+        changed = connector
+
+        async def prepare() -> Plan:
+            nonlocal changed
+            document, expected = await read_for_cas(self._store, path)
+            if document is None or not _live(document):
+                raise connector_not_found(connector.name)
+            if expected != connector.version and not await undone_since(self._store, document, path, connector.version):
+                await self._announce(path)
+                raise changed_by_others(path)
+            version, keep = 0, connector.credential_version
+            changed = replace(connector, version=expected + 1)
+            if credential is not None:
+                version = await self._store.newest(credential_path(path)) + 1
+                changed = replace(changed, credential_version=version, previous_credential_version=keep)
+            details = {
+                # What only a later version of the broker knows of it stays.
+                "document": {**_plain(document), **encode_connector(changed)},
+                "credential": version,
+                "keep": keep,
+            }
+            return Plan(
+                kind=UPDATE, expected=expected, first=write_secret if credential is not None else None, details=details
+            )
+
+        async def write_secret(intent: Intent) -> None:
+            document = intent.stamped(credential or {})
+            await self._store.write(credential_path(path), document, expected=changed.credential_version - 1)
+
+        if not await self._writes.make(path, prepare):
+            raise changed_by_others(path)
+        return changed
 
     async def delete(self, name: str, deleted_by: str) -> None:
         """Deletes a connector and destroys its secrets. Raises CONNECTOR_NOT_FOUND, or CONFLICT where it changed.
@@ -94,8 +135,7 @@ class ConnectorWrites:
                 raise connector_not_found(name)
             there = decode_connector(name, document.data, expected + 1, (document.data["auth_method"],))
             connector = replace(there, keys_not_before=max(there.keys_not_before, at))
-            # What only a later version of the broker knows of it stays.
-            data = {**document.data, **encode_connector(connector)}
+            data = {**_plain(document), **encode_connector(connector)}
 
             async def write(intent: Intent) -> None:
                 await self._store.write(path, intent.stamped(data), expected=expected)
@@ -117,6 +157,11 @@ class ConnectorWrites:
 
 def _live(document: Document | None) -> bool:
     return document is not None and not is_tombstone(document.data)
+
+
+def _plain(document: Document) -> dict[str, Any]:
+    """Returns what a document says, without the mark of the change that wrote it."""
+    return {key: value for key, value in document.data.items() if key != STAMP}
 
 
 def _path(name: str) -> str:

@@ -1,6 +1,6 @@
 """What a document in Vault is to memory."""
 
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable, Container, Sequence
 
 import structlog
 
@@ -18,6 +18,10 @@ FOLDERS = (SECRETS, CONNECTORS, API_KEYS, GRANTS)
 Kept = NamedSecret | Connector | ApiKey | Grant
 
 
+OnConnectorChanged = Callable[[Connector], Awaitable[None]]
+"""Hears of a connector, as it is now, whose way into the cloud is another than it was."""
+
+
 class Intake:
     """Decodes documents and puts them into memory. `on_connector_gone` hears the uid of a connector that went away, or
     uses another secret now; `on_secret_gone` that of a named secret.
@@ -29,11 +33,13 @@ class Intake:
         auth_methods: Container[str],
         on_connector_gone: Callable[[str], Awaitable[None]],
         on_secret_gone: Callable[[str], None],
+        on_connector_changed: OnConnectorChanged | None = None,
     ) -> None:
         self._memory = memory
         self._auth_methods = auth_methods
         self._on_connector_gone = on_connector_gone
         self._on_secret_gone = on_secret_gone
+        self._on_connector_changed = on_connector_changed
         self._log = structlog.get_logger()
 
     def decode(self, path: str, document: Document | None) -> Kept | None:
@@ -87,6 +93,7 @@ class Intake:
         """Makes memory hold that for a path; None: nothing."""
         folder, _, name = path.partition("/")
         before = self.known(path)
+        working = [self._memory.connectors.get(each) for each in self._touched(folder, name, kept)]
         if kept is None:
             self._drop(folder, name)
         else:
@@ -95,6 +102,22 @@ class Intake:
             self._on_secret_gone(before.uid)
         if isinstance(before, Connector) and not (isinstance(kept, Connector) and _same(kept, before)):
             await self._on_connector_gone(before.uid)
+        for connector in working:
+            if connector is not None:
+                await self._tell(connector)
+
+    def _touched(self, folder: str, name: str, kept: Kept | None) -> Sequence[str]:
+        """Returns the names of the connectors that may work in another way from now on."""
+        if isinstance(kept, NamedSecret):
+            return self._memory.shared.users(kept.uid)
+        return (name,) if folder == CONNECTORS else ()
+
+    async def _tell(self, before: Connector) -> None:
+        now = self._memory.connectors.get(before.name)
+        if now is None or now.uid != before.uid or now.way_in == before.way_in:
+            return
+        if self._on_connector_changed is not None:
+            await self._on_connector_changed(now)
 
     def _keep(self, kept: Kept) -> None:
         memory = self._memory

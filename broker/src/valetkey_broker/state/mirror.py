@@ -14,7 +14,15 @@ from valetkey_broker.model.errors import shown
 from valetkey_broker.ports import AuthMethod, StateStore
 from valetkey_broker.state.bulk_copy import BulkCopies, BulkCopyDraft
 from valetkey_broker.state.credentials import Credentials
-from valetkey_broker.state.document_intake import FOLDERS, SECRETS, Intake, Kept, in_order, is_kept
+from valetkey_broker.state.document_intake import (
+    FOLDERS,
+    SECRETS,
+    Intake,
+    Kept,
+    OnConnectorChanged,
+    in_order,
+    is_kept,
+)
 from valetkey_broker.state.generation import NONE, Generation, read_generation
 from valetkey_broker.state.memory import Memory
 
@@ -41,7 +49,11 @@ class StateMirror:
         memory: Memory,
         auth_methods: Mapping[str, AuthMethod],
         on_connector_gone: Callable[[str], Awaitable[None]],
+        on_connector_changed: OnConnectorChanged | None = None,
     ) -> None:
+        """`on_connector_gone` hears the uid of a connector that went away; `on_connector_changed` of one whose way into
+        the cloud is another now.
+        """
         self._store = store
         self._credentials = Credentials(store, memory, auth_methods)
 
@@ -49,7 +61,7 @@ class StateMirror:
             self._credentials.forget(uid)
             await on_connector_gone(uid)
 
-        self._intake = Intake(memory, auth_methods, gone, self._credentials.forget)
+        self._intake = Intake(memory, auth_methods, gone, self._credentials.forget, on_connector_changed)
         self._seen = NONE
         self.loaded = False
         """Whether everything was read once."""

@@ -17,19 +17,20 @@ from valetkey_broker.errors import (
 )
 from valetkey_broker.model import ApiKey, Connector, Credential, CredentialValue, Grant, NamedSecret
 from valetkey_broker.ports import AuthMethod, Document, StateStore
-from valetkey_broker.state.change_kinds import BURY, PUT, is_fence, shared_credential_path
+from valetkey_broker.state.change_kinds import BURY, PUT, shared_credential_path
 from valetkey_broker.state.change_writer import OnSettled, Plan, Writes
 from valetkey_broker.state.changes_under_way import Intents
 from valetkey_broker.state.codec import decode_api_key, decode_grant, encode_api_key, encode_grant, is_tombstone
 from valetkey_broker.state.connector_writes import ConnectorWrites
-from valetkey_broker.state.document_intake import API_KEYS, GRANTS
+from valetkey_broker.state.document_intake import API_KEYS, GRANTS, OnConnectorChanged
 from valetkey_broker.state.generation import Generation
 from valetkey_broker.state.generation_writer import GenerationWriter
-from valetkey_broker.state.intent import STAMP, Intent
+from valetkey_broker.state.intent import Intent
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.mirror import StateMirror
 from valetkey_broker.state.read_for_cas import read_for_cas
 from valetkey_broker.state.secret_writes import Around, SecretWrites
+from valetkey_broker.state.undone import undone_since
 
 
 class StateRepository(StateMirror):
@@ -47,10 +48,11 @@ class StateRepository(StateMirror):
         auth_methods: Mapping[str, AuthMethod],
         on_connector_gone: Callable[[str], Awaitable[None]],
         *,
+        on_connector_changed: OnConnectorChanged | None = None,
         on_settled: OnSettled | None = None,
         abandoned_seconds: float = 1.0,
     ) -> None:
-        super().__init__(store, memory, auth_methods, on_connector_gone)
+        super().__init__(store, memory, auth_methods, on_connector_gone, on_connector_changed)
         self._memory = memory
         self._auth_methods = auth_methods
         self.background = BackgroundWork()
@@ -86,6 +88,15 @@ class StateRepository(StateMirror):
     async def create_connector(self, draft: Connector, value: CredentialValue) -> Connector:
         """Stores a new connector and its secret. Raises CONNECTOR_EXISTS where the name is taken."""
         return await self._connector_writes.create(draft, self._auth_methods[draft.auth_method].encode(value))
+
+    @whole
+    async def update_connector(self, connector: Connector, value: CredentialValue | None) -> Connector:
+        """Replaces the connector if it still has `connector.version`; with `value`, its secret gets a new version.
+
+        Returns it as it is then. Raises CONNECTOR_NOT_FOUND, or CONFLICT where somebody else changed it.
+        """
+        credential = self._auth_methods[connector.auth_method].encode(value) if value is not None else None
+        return await self._connector_writes.update(connector, credential)
 
     @whole
     async def delete_connector(self, name: str, deleted_by: str) -> None:
@@ -195,7 +206,7 @@ class StateRepository(StateMirror):
                     await self._announce_again(path)
                 raise grant_not_found(grant.name)
             version = document.version
-            if version != grant.version and not await self._undone_since(document, path, grant.version):
+            if version != grant.version and not await undone_since(self._store, document, path, grant.version):
                 await self._announce_again(path)
                 raise changed_by_others(path)
             return self._put(path, encode_grant(grant), version)
@@ -236,11 +247,6 @@ class StateRepository(StateMirror):
         if not await self._writes.make(path, prepare):
             raise taken
         return there, version
-
-    async def _undone_since(self, document: Document, path: str, version: int) -> bool:
-        """Tells whether a document says what it said in an earlier version: undoing a change counts its version up."""
-        earlier = await self._store.read(path, version) if is_fence(document.data) else None
-        return earlier is not None and {**earlier.data, STAMP: ""} == {**document.data, STAMP: ""}
 
     def _put(self, path: str, data: Mapping[str, Any], expected: int) -> Plan:
         async def write(intent: Intent) -> None:

@@ -107,7 +107,7 @@ class Connector:
 
 @dataclass(frozen=True, slots=True)
 class CreatedConnector:
-    """A connector that was just registered, what it reached while it was verified, and what should be looked after."""
+    """A connector that was just registered or changed, what it reached when verified, and what to look after."""
 
     connector: Connector
     resources: Resources

@@ -1,13 +1,14 @@
 """The calls of ConnectorService: named ways into a cloud account."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 from valetkey import convert, values
-from valetkey.calls.base import PAGE_SIZE, Calls
+from valetkey.calls.base import PAGE_SIZE, Calls, several
 from valetkey.calls.connector_types import azure_secret
+from valetkey.errors import InvalidArgumentError
 from valetkey.v1 import connector_service_pb2 as connector_pb
 from valetkey.v1.connector_service_pb2_grpc import ConnectorServiceStub
 
@@ -95,6 +96,48 @@ class ConnectorCalls(Calls):
                 return found
             request.page_token = answer.next_page_token
 
+    def update_connector(
+        self,
+        name: str,
+        *,
+        auth_method: str | None = None,
+        resource_id: str | None = None,
+        azure: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        description: str = "",
+        labels: Mapping[str, str] | None = None,
+        expire_time: datetime | None = None,
+        expires_skew_tolerance: timedelta | None = None,
+        remove: Iterable[str] = (),
+        verify: bool = True,
+    ) -> values.CreatedConnector:
+        """Changes what is given of a connector, and keeps the rest; changes nothing where verification fails.
+
+        `azure` holds fields of AzureConfig by name. `secrets` are a new credential as a whole, by the API's names;
+        without `expire_time`, no end of it is known then. `labels` are added or changed. `remove` names fields to take
+        away: those of AzureConfig, `resource_id`, `description`, `labels` or `labels.KEY`, `expire_time`,
+        `expires_skew_tolerance`. It is verified where how or where it leads is touched, unless without `verify`. Grants
+        stay; where they would come to mean something else, PermissionDeniedError is raised for all but admins. Raises
+        ConflictError where somebody else changed it meanwhile.
+        """
+        request = connector_pb.UpdateConnectorRequest(
+            name=name,
+            resource_id=resource_id or "",
+            azure=_azure(azure or {}),
+            azure_secret=azure_secret(secrets or {}),
+            description=description,
+            labels=labels,
+            expire_time=convert.given_timestamp(expire_time, "expire_time"),
+            expires_skew_tolerance=convert.given_duration(expires_skew_tolerance, "expires_skew_tolerance"),
+            remove=several(remove, "remove", '("description",)'),
+            no_verify=not verify,
+        )
+        if auth_method:
+            request.auth_method = convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
+        answer = self._call(self._connectors.UpdateConnector, request)
+        reached = convert.resources(answer.resources, answer.account_errors, answer.left_out, answer.checks)
+        return values.CreatedConnector(convert.connector(answer.connector), reached, tuple(answer.warnings))
+
     def delete_connector(self, name: str) -> None:
         """Deletes a connector and every version of its credential."""
         self._call(self._connectors.DeleteConnector, connector_pb.DeleteConnectorRequest(name=name))
@@ -117,3 +160,11 @@ class ConnectorCalls(Calls):
         answer = self._call(self._connectors.DropSigningKeys, connector_pb.DropSigningKeysRequest(name=name))
         since: datetime = answer.not_before.ToDatetime(UTC)
         return since
+
+
+def _azure(given: Mapping[str, str]) -> connector_pb.AzureConfig:
+    try:
+        return connector_pb.AzureConfig(**given)
+    except (TypeError, ValueError):
+        expected = ", ".join(field.name for field in connector_pb.AzureConfig.DESCRIPTOR.fields)
+        raise InvalidArgumentError(f"azure: holds what is not known; expected {expected}") from None

@@ -508,6 +508,142 @@ class ListConnectorsResponse(google.protobuf.message.Message):
 Global___ListConnectorsResponse: typing_extensions.TypeAlias = ListConnectorsResponse
 
 @typing.final
+class UpdateConnectorRequest(google.protobuf.message.Message):
+    """A change of a connector. What is left out stays as it is."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class LabelsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    NAME_FIELD_NUMBER: builtins.int
+    AUTH_METHOD_FIELD_NUMBER: builtins.int
+    RESOURCE_ID_FIELD_NUMBER: builtins.int
+    AZURE_FIELD_NUMBER: builtins.int
+    AZURE_SECRET_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    EXPIRES_SKEW_TOLERANCE_FIELD_NUMBER: builtins.int
+    REMOVE_FIELD_NUMBER: builtins.int
+    NO_VERIFY_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Name of the connector."""
+    auth_method: Global___AuthMethod.ValueType
+    """How it logs in from now on; what only the one before took goes."""
+    resource_id: builtins.str
+    """The one resource it serves from now on."""
+    description: builtins.str
+    """For people."""
+    no_verify: builtins.bool
+    """Stores it without asking the cloud anything, and shows it as unverified."""
+    @property
+    def azure(self) -> Global___AzureConfig:
+        """Azure configuration; fields that are not empty take the place of what was there."""
+
+    @property
+    def azure_secret(self) -> Global___AzureSecret:
+        """New long-lived secret, all that the auth method takes; write-only. The same once more makes no new version."""
+
+    @property
+    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Labels to add or to change."""
+
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the credential ends. A new secret without it leaves no end."""
+
+    @property
+    def expires_skew_tolerance(self) -> google.protobuf.duration_pb2.Duration:
+        """How much earlier than that it counts as ended."""
+
+    @property
+    def remove(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Fields to take away: of this message or of `azure` by their name, `labels` for all of them, `labels.KEY` for one."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        auth_method: Global___AuthMethod.ValueType = ...,
+        resource_id: builtins.str = ...,
+        azure: Global___AzureConfig | None = ...,
+        azure_secret: Global___AzureSecret | None = ...,
+        description: builtins.str = ...,
+        labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        expires_skew_tolerance: google.protobuf.duration_pb2.Duration | None = ...,
+        remove: collections.abc.Iterable[builtins.str] | None = ...,
+        no_verify: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["azure", b"azure", "azure_secret", b"azure_secret", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "azure", b"azure", "azure_secret", b"azure_secret", "description", b"description", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "labels", b"labels", "name", b"name", "no_verify", b"no_verify", "remove", b"remove", "resource_id", b"resource_id"]) -> None: ...
+
+Global___UpdateConnectorRequest: typing_extensions.TypeAlias = UpdateConnectorRequest
+
+@typing.final
+class UpdateConnectorResponse(google.protobuf.message.Message):
+    """A connector that was changed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CONNECTOR_FIELD_NUMBER: builtins.int
+    RESOURCES_FIELD_NUMBER: builtins.int
+    ACCOUNT_ERRORS_FIELD_NUMBER: builtins.int
+    LEFT_OUT_FIELD_NUMBER: builtins.int
+    WARNINGS_FIELD_NUMBER: builtins.int
+    CHECKS_FIELD_NUMBER: builtins.int
+    left_out: builtins.int
+    """How many resources were left out; there are 5,000 at most above, and ListResources shows all."""
+    @property
+    def connector(self) -> Global___Connector:
+        """The connector as it is now."""
+
+    @property
+    def resources(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[valetkey.v1.common_pb2.Resource]:
+        """What it reached while it was verified; nothing where nothing was verified."""
+
+    @property
+    def account_errors(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[valetkey.v1.errors_pb2.AccountError]:
+        """Accounts that could not be looked through, and why."""
+
+    @property
+    def warnings(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Sentences for whoever changed it, such as that its credential ends soon."""
+
+    @property
+    def checks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[valetkey.v1.errors_pb2.Check]:
+        """What was checked, in order."""
+
+    def __init__(
+        self,
+        *,
+        connector: Global___Connector | None = ...,
+        resources: collections.abc.Iterable[valetkey.v1.common_pb2.Resource] | None = ...,
+        account_errors: collections.abc.Iterable[valetkey.v1.errors_pb2.AccountError] | None = ...,
+        left_out: builtins.int = ...,
+        warnings: collections.abc.Iterable[builtins.str] | None = ...,
+        checks: collections.abc.Iterable[valetkey.v1.errors_pb2.Check] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["connector", b"connector"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_errors", b"account_errors", "checks", b"checks", "connector", b"connector", "left_out", b"left_out", "resources", b"resources", "warnings", b"warnings"]) -> None: ...
+
+Global___UpdateConnectorResponse: typing_extensions.TypeAlias = UpdateConnectorResponse
+
+@typing.final
 class DeleteConnectorRequest(google.protobuf.message.Message):
     """Names a connector."""
 

@@ -50,6 +50,11 @@ class ConnectorServiceStub(object):
                 request_serializer=valetkey_dot_v1_dot_connector__service__pb2.ListConnectorsRequest.SerializeToString,
                 response_deserializer=valetkey_dot_v1_dot_connector__service__pb2.ListConnectorsResponse.FromString,
                 _registered_method=True)
+        self.UpdateConnector = channel.unary_unary(
+                '/valetkey.v1.ConnectorService/UpdateConnector',
+                request_serializer=valetkey_dot_v1_dot_connector__service__pb2.UpdateConnectorRequest.SerializeToString,
+                response_deserializer=valetkey_dot_v1_dot_connector__service__pb2.UpdateConnectorResponse.FromString,
+                _registered_method=True)
         self.DeleteConnector = channel.unary_unary(
                 '/valetkey.v1.ConnectorService/DeleteConnector',
                 request_serializer=valetkey_dot_v1_dot_connector__service__pb2.DeleteConnectorRequest.SerializeToString,
@@ -97,6 +102,15 @@ class ConnectorServiceServicer(object):
 
     def ListConnectors(self, request, context):
         """Lists connectors by name. Role: viewer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateConnector(self, request, context):
+        """Changes what is given of a connector, and keeps the rest; verifies it first where that touches how or where it leads,
+        and changes nothing where verification fails. Grants stay as they are: where it would lead elsewhere, and grants are
+        bound to it, the caller needs the role admin. Role: operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,6 +170,11 @@ def add_ConnectorServiceServicer_to_server(servicer, server):
                     servicer.ListConnectors,
                     request_deserializer=valetkey_dot_v1_dot_connector__service__pb2.ListConnectorsRequest.FromString,
                     response_serializer=valetkey_dot_v1_dot_connector__service__pb2.ListConnectorsResponse.SerializeToString,
+            ),
+            'UpdateConnector': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateConnector,
+                    request_deserializer=valetkey_dot_v1_dot_connector__service__pb2.UpdateConnectorRequest.FromString,
+                    response_serializer=valetkey_dot_v1_dot_connector__service__pb2.UpdateConnectorResponse.SerializeToString,
             ),
             'DeleteConnector': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteConnector,
@@ -265,6 +284,33 @@ class ConnectorService(object):
             '/valetkey.v1.ConnectorService/ListConnectors',
             valetkey_dot_v1_dot_connector__service__pb2.ListConnectorsRequest.SerializeToString,
             valetkey_dot_v1_dot_connector__service__pb2.ListConnectorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateConnector(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valetkey.v1.ConnectorService/UpdateConnector',
+            valetkey_dot_v1_dot_connector__service__pb2.UpdateConnectorRequest.SerializeToString,
+            valetkey_dot_v1_dot_connector__service__pb2.UpdateConnectorResponse.FromString,
             options,
             channel_credentials,
             insecure,

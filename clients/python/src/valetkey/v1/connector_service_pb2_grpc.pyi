@@ -73,6 +73,22 @@ _ConnectorServiceListConnectorsType = typing_extensions.TypeVar(
     ],
 )
 
+_ConnectorServiceUpdateConnectorType = typing_extensions.TypeVar(
+    '_ConnectorServiceUpdateConnectorType',
+    grpc.UnaryUnaryMultiCallable[
+        valetkey.v1.connector_service_pb2.UpdateConnectorRequest,
+        valetkey.v1.connector_service_pb2.UpdateConnectorResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        valetkey.v1.connector_service_pb2.UpdateConnectorRequest,
+        valetkey.v1.connector_service_pb2.UpdateConnectorResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        valetkey.v1.connector_service_pb2.UpdateConnectorRequest,
+        valetkey.v1.connector_service_pb2.UpdateConnectorResponse,
+    ],
+)
+
 _ConnectorServiceDeleteConnectorType = typing_extensions.TypeVar(
     '_ConnectorServiceDeleteConnectorType',
     grpc.UnaryUnaryMultiCallable[
@@ -153,7 +169,7 @@ _ConnectorServiceListConnectorTypesType = typing_extensions.TypeVar(
     ],
 )
 
-class ConnectorServiceStub(typing.Generic[_ConnectorServiceCreateConnectorType, _ConnectorServiceGetConnectorType, _ConnectorServiceListConnectorsType, _ConnectorServiceDeleteConnectorType, _ConnectorServiceVerifyConnectorType, _ConnectorServiceDropSigningKeysType, _ConnectorServiceCheckConnectorType, _ConnectorServiceListConnectorTypesType]):
+class ConnectorServiceStub(typing.Generic[_ConnectorServiceCreateConnectorType, _ConnectorServiceGetConnectorType, _ConnectorServiceListConnectorsType, _ConnectorServiceUpdateConnectorType, _ConnectorServiceDeleteConnectorType, _ConnectorServiceVerifyConnectorType, _ConnectorServiceDropSigningKeysType, _ConnectorServiceCheckConnectorType, _ConnectorServiceListConnectorTypesType]):
     """Keeps connectors: named ways into a cloud account."""
 
     @typing.overload
@@ -169,6 +185,10 @@ class ConnectorServiceStub(typing.Generic[_ConnectorServiceCreateConnectorType, 
         grpc.UnaryUnaryMultiCallable[
             valetkey.v1.connector_service_pb2.ListConnectorsRequest,
             valetkey.v1.connector_service_pb2.ListConnectorsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            valetkey.v1.connector_service_pb2.UpdateConnectorRequest,
+            valetkey.v1.connector_service_pb2.UpdateConnectorResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             valetkey.v1.connector_service_pb2.DeleteConnectorRequest,
@@ -207,6 +227,10 @@ class ConnectorServiceStub(typing.Generic[_ConnectorServiceCreateConnectorType, 
             valetkey.v1.connector_service_pb2.ListConnectorsResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            valetkey.v1.connector_service_pb2.UpdateConnectorRequest,
+            valetkey.v1.connector_service_pb2.UpdateConnectorResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             valetkey.v1.connector_service_pb2.DeleteConnectorRequest,
             valetkey.v1.connector_service_pb2.DeleteConnectorResponse,
         ],
@@ -236,6 +260,12 @@ class ConnectorServiceStub(typing.Generic[_ConnectorServiceCreateConnectorType, 
 
     ListConnectors: _ConnectorServiceListConnectorsType
     """Lists connectors by name. Role: viewer."""
+
+    UpdateConnector: _ConnectorServiceUpdateConnectorType
+    """Changes what is given of a connector, and keeps the rest; verifies it first where that touches how or where it leads,
+    and changes nothing where verification fails. Grants stay as they are: where it would lead elsewhere, and grants are
+    bound to it, the caller needs the role admin. Role: operator.
+    """
 
     DeleteConnector: _ConnectorServiceDeleteConnectorType
     """Deletes a connector and every version of its credential. Role: operator."""
@@ -268,6 +298,10 @@ ConnectorServiceAsyncStub: typing_extensions.TypeAlias = ConnectorServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         valetkey.v1.connector_service_pb2.ListConnectorsRequest,
         valetkey.v1.connector_service_pb2.ListConnectorsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        valetkey.v1.connector_service_pb2.UpdateConnectorRequest,
+        valetkey.v1.connector_service_pb2.UpdateConnectorResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         valetkey.v1.connector_service_pb2.DeleteConnectorRequest,
@@ -317,6 +351,17 @@ class ConnectorServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[valetkey.v1.connector_service_pb2.ListConnectorsResponse, collections.abc.Awaitable[valetkey.v1.connector_service_pb2.ListConnectorsResponse]]:
         """Lists connectors by name. Role: viewer."""
+
+    @abc.abstractmethod
+    def UpdateConnector(
+        self,
+        request: valetkey.v1.connector_service_pb2.UpdateConnectorRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[valetkey.v1.connector_service_pb2.UpdateConnectorResponse, collections.abc.Awaitable[valetkey.v1.connector_service_pb2.UpdateConnectorResponse]]:
+        """Changes what is given of a connector, and keeps the rest; verifies it first where that touches how or where it leads,
+        and changes nothing where verification fails. Grants stay as they are: where it would lead elsewhere, and grants are
+        bound to it, the caller needs the role admin. Role: operator.
+        """
 
     @abc.abstractmethod
     def DeleteConnector(

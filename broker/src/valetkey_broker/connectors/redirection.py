@@ -1,0 +1,59 @@
+"""Whether a change of a connector makes the grants that are bound to it mean something else.
+
+A grant names a connector and containers, and not the account: that is the connector's. Whoever could point a connector
+that grants are bound to elsewhere could hand others what no admin gave them, or have them write where no admin sent
+them.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from valetkey_broker.model import AzureConfig, Connector, Grant
+
+# What narrows down where a connector looks: setting one of them can only take something away.
+_NARROWING = ("storage_account", "subscription_id", "resource_group")
+
+
+def leads_elsewhere(before: Connector, after: Connector) -> bool:
+    """Tells whether a connector may reach something by a change that it did not reach before.
+
+    The same account, or less of the same principal's, is not elsewhere. Which accounts a principal sees is the cloud's:
+    where no account is named, another principal leads elsewhere, and so does an account that need not lie where the
+    connector looked before.
+    """
+    if before.azure.cloud != after.azure.cloud or before.resource_type is not after.resource_type:
+        return True
+    if before.resource is not None and (
+        after.resource is None or after.resource.container != before.resource.container
+    ):
+        return True
+    account = _account(before)
+    if account:
+        return _account(after) != account
+    looked_in_one_place = before.azure.subscription_id or before.azure.resource_group
+    return (
+        bool(looked_in_one_place and _account(after))
+        or before.auth_method != after.auth_method
+        or _principal(before.azure) != _principal(after.azure)
+        or any(getattr(before.azure, name) not in ("", getattr(after.azure, name)) for name in _NARROWING)
+    )
+
+
+def bound_grants(connector: Connector, grants: Iterable[Grant], now: float) -> list[str]:
+    """Returns the names of the grants that are bound to a connector and have not ended at `now` (Unix seconds)."""
+    return sorted(
+        grant.name
+        for grant in grants
+        if any(granted.uid == connector.uid for granted in grant.connectors)
+        and (grant.expires_at is None or grant.expires_at.timestamp() > now)
+    )
+
+
+def _account(connector: Connector) -> str:
+    own = connector.resource
+    return connector.azure.storage_account or (own.account if own is not None else None) or ""
+
+
+def _principal(azure: AzureConfig) -> AzureConfig:
+    """Returns who logs in: the configuration without what narrows it down."""
+    return replace(azure, **dict.fromkeys(_NARROWING, ""))

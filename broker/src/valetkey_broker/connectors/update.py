@@ -1,0 +1,95 @@
+"""Changes connectors that are there."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+
+from valetkey_broker.connectors.change import ConnectorChange, changed
+from valetkey_broker.connectors.definition import Definitions, pinned_unseen
+from valetkey_broker.connectors.reach_result import Reach
+from valetkey_broker.connectors.redirection import bound_grants, leads_elsewhere
+from valetkey_broker.connectors.verify import Proof
+from valetkey_broker.errors import BrokerError, connector_bound, connector_not_found
+from valetkey_broker.model import Connector, CredentialValue, Principal, Role
+from valetkey_broker.ports import AuthMethod, Clock
+from valetkey_broker.state.memory import Memory
+from valetkey_broker.state.repository import StateRepository
+
+Proved = Callable[[Connector, CredentialValue], Awaitable[tuple[Connector, Proof]]]
+"""Verifies a connector that is not stored so; returns it as it is to be stored, with the proof."""
+
+# What a grant means is for those to say who make grants.
+_MAY_REDIRECT = frozenset({Role.ADMIN})
+
+
+class ConnectorUpdates:
+    """Puts a change together with what is there, verifies it, and stores it."""
+
+    def __init__(
+        self,
+        *,
+        repository: StateRepository,
+        memory: Memory,
+        definitions: Definitions,
+        auth_methods: Mapping[str, AuthMethod],
+        clock: Clock,
+        proved: Proved,
+    ) -> None:
+        self._repository = repository
+        self._memory = memory
+        self._definitions = definitions
+        self._auth_methods = auth_methods
+        self._clock = clock
+        self._proved = proved
+
+    async def update(self, change: ConnectorChange, caller: Principal) -> tuple[Connector, Proof]:
+        """Changes a connector, after having verified it where that touches how or where it leads.
+
+        Returns it as it is then, with what it reached and what was checked. Nothing is changed where verification
+        fails. Raises InvalidFieldError, CONNECTOR_NOT_FOUND, CONFLICT where somebody else changed it meanwhile,
+        ROLE_REQUIRED where grants would come to mean something else and `caller` is no admin, or what `verify` raises.
+        """
+        change.checked()
+        await self._repository.refresh()  # What is there is changed, not what was there a poll ago.
+        before = self._get(change.name)
+        value = await self._value_of(before, needed=not change.secrets)
+        after, credential = changed(
+            before,
+            value,
+            change,
+            shared=self._memory.secrets.get(before.secret) if before.secret_uid else None,
+            definitions=self._definitions,
+            auth_methods=self._auth_methods,
+            clock=self._clock,
+        )
+        self._check_redirection(before, after, caller)
+        proof = Proof(Reach(()))
+        if change.touches_the_way:
+            trial = credential or value
+            if change.no_verify or trial is None:
+                after = replace(pinned_unseen(after), unverified=True)
+            else:
+                after, proof = await self._proved(after, trial)
+        if after == before and credential is None:
+            return before, proof
+        return await self._repository.update_connector(after, credential), proof
+
+    async def _value_of(self, connector: Connector, *, needed: bool) -> CredentialValue | None:
+        try:
+            return (await self._repository.credential(connector)).value
+        except BrokerError:
+            if needed:
+                raise
+            return None  # A connector whose secret Vault lost gets another.
+
+    def _check_redirection(self, before: Connector, after: Connector, caller: Principal) -> None:
+        if caller.has_any(_MAY_REDIRECT) or not leads_elsewhere(before, after):
+            return
+        bound = bound_grants(before, self._memory.grants.values(), self._clock())
+        if bound:
+            raise connector_bound(before.name, bound)
+
+    def _get(self, name: str) -> Connector:
+        connector = self._memory.connectors.get(name)
+        if connector is None:
+            raise connector_not_found(name)
+        return connector

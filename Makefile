@@ -40,11 +40,20 @@ endef
 	@touch $@
 
 # What people use tokens with, apart from what the broker is tested with. uv because pip takes a minute for them.
-.venv-clients/.installed: requirements/clients.txt | .venv/.installed
+.venv-clients/.installed: requirements/clients.txt | .venv/.installed .venv-sdks/.installed
 	@echo "Installing clients of Blob Storage into .venv-clients, for the tests (about 200 MB):"
 	@mkdir -p build && : > build/install-clients.log
 	$(call step,build/install-clients.log,1/2 a virtual environment,test -x .venv-clients/bin/python || $(PYTHON) -m venv --without-pip .venv-clients)
 	$(call step,build/install-clients.log,2/2 the packages of requirements/clients.txt,$(BIN)/uv pip sync --compile-bytecode --python .venv-clients --require-hashes requirements/clients.txt)
+	@touch $@
+
+# The oldest and the newest SDK that the broker takes, apart from its own, to hold our tokens against.
+SDKS := oldest newest
+.venv-sdks/.installed: $(SDKS:%=requirements/sdk-%.txt) | .venv/.installed
+	@echo "Installing the oldest and the newest Azure SDK into .venv-sdks, for the tests (about 30 MB):"
+	@mkdir -p build && : > build/install-sdks.log
+	$(call step,build/install-sdks.log,1/2 virtual environments,for which in $(SDKS); do test -x .venv-sdks/$$which/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-sdks/$$which || exit 1; done)
+	$(call step,build/install-sdks.log,2/2 the packages of requirements/sdk-*.txt,for which in $(SDKS); do $(BIN)/uv pip sync --python .venv-sdks/$$which --require-hashes requirements/sdk-$$which.txt || exit 1; done)
 	@touch $@
 
 demo: install ## Runs the main job on real parts, from registering to a refused token, in about 20 s
@@ -53,7 +62,7 @@ demo: install ## Runs the main job on real parts, from registering to a refused 
 dev: install ## Leaves a stack running, made anew each time: OpenBao, Azurite, a stand-in for Entra and ARM, the broker
 	@$(BIN)/valetkey-broker dev
 
-test: install .venv-clients/.installed ## Runs all tests, in parallel, with branch coverage
+test: install .venv-clients/.installed .venv-sdks/.installed ## Runs all tests, in parallel, with branch coverage
 	@rm -f .coverage .coverage.*
 	@$(BIN)/pytest --cov --cov-report= tests
 	@$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR) | tail -n 25
@@ -117,6 +126,9 @@ lock: install ## Renews the lock files from requirements/*.in (hashes, no regist
 	  requirements/proto.in -o requirements/proto.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
 	  requirements/clients.in -o requirements/clients.txt
+	@for which in $(SDKS); do \
+	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
+	    requirements/sdk-$$which.in -o requirements/sdk-$$which.txt || exit 1; done
 
 clean: ## Removes what the targets made
-	@rm -rf .venv .venv-proto .venv-clients build .valetkey-dev .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-proto .venv-clients .venv-sdks build .valetkey-dev .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -21,7 +21,7 @@ from support.azure_stack import (
 )
 from support.listing import container_scope
 from valetkey_broker.adapters.azure.sas import user_delegation_signer
-from valetkey_broker.model import Container, Permission, PermissionSet, SasRequest
+from valetkey_broker.model import Container, Permission, PermissionSet, SasRequest, Scope
 
 OPEN, OTHER = "demo-zenmlartifactstore", "demo-datasets"
 REFUSED = (ClientAuthenticationError, HttpResponseError)
@@ -81,6 +81,26 @@ async def test_what_is_not_granted_is_refused(azure: AzureStack) -> None:
         with pytest.raises(REFUSED, match="AuthorizationPermissionMismatch"):
             await client.upload_blob("new.bin", b"")
         assert await (await client.download_blob("kept.bin")).readall() == b"weights"
+
+
+@pytest.mark.parametrize("path", ["models/one", "models", "a=1,b/!~(x)+y@z'_.bin"])
+async def test_a_token_for_a_blob_is_for_that_blob(azure: AzureStack, path: str) -> None:
+    """It writes and reads its blob; the blob beside it, one below it, and the list of both are refused."""
+    request = await _request(azure, Permission.READ, Permission.CREATE, Permission.WRITE)
+    container = Container(ML, OPEN, azure.profile.container_url(ML, OPEN))
+    blob = replace(request, scope=Scope.of_path(container, path, directory=False))
+    sas = azure.cloud.sign(blob).sas_token
+    async with _container(azure, sas) as client:
+        await client.upload_blob(path, b"weights", overwrite=True)
+        assert await (await client.download_blob(path)).readall() == b"weights"
+        for other in (f"{path}-evil", f"{path}/below", path[:-1], "another"):
+            with pytest.raises(REFUSED):
+                await client.upload_blob(other, b"", overwrite=True)
+        with pytest.raises(REFUSED):
+            _ = [each async for each in client.list_blobs()]
+    async with _container(azure, sas, OTHER) as client:
+        with pytest.raises(REFUSED):
+            await client.upload_blob(path, b"", overwrite=True)
 
 
 async def test_another_container_is_refused(azure: AzureStack) -> None:

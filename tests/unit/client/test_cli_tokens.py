@@ -85,11 +85,11 @@ def test_permissions_add_up(given: tuple[str, ...], valetkey: Runner, broker: Fa
 
 
 def test_an_option_that_counts_once_cannot_be_given_twice(valetkey: Runner, broker: FakeBroker) -> None:
-    """Protects against a token for one of two containers that were named."""
-    ran = valetkey(*ISSUE, "--resource", "az://demo-logs")
+    """Protects against a token by one of two connectors that were named."""
+    ran = valetkey(*ISSUE, "--connector", "a", "--connector", "b")
     assert (ran.code, ran.err) == (
         2,
-        "Error: --resource is given more than once, and takes one value; expected it once\n",
+        "Error: --connector is given more than once, and takes one value; expected it once\n",
     )
     glued = valetkey("token", "issue", "--resource=a", "--Resource=b", "--permissions", "read", "-o", "json")
     assert (glued.code, "--resource is given more than once" in glued.err) == (2, True)
@@ -161,3 +161,42 @@ def test_a_bare_number_is_told_to_be_seconds(valetkey: Runner, broker: FakeBroke
     assert valetkey(*ISSUE).err == ""
     created = valetkey("api-key", "create", "k", "--role", "viewer", "--ttl", "90", "-o", "json")
     assert "--ttl: 90 is taken as 90 seconds" in created.err
+
+
+MANY = ("token", "issue", "--permissions", "read", "--resource", "az://m/a", "--resource", "az://m/b")
+
+
+def test_several_resources_are_one_call(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects a script with a thousand blobs: one call, and a list in the order that was asked."""
+    ran = valetkey(*MANY, "--ttl", "15m", "-o", "json")
+    assert ran.code == 0
+    assert [each["resource_id"] for each in ran.json] == ["az://m/a", "az://m/b"]
+    (request,) = broker.requests
+    assert [(each.resource_id, each.ttl.seconds, list(each.permissions)) for each in request.requests] == [
+        ("az://m/a", 900, [1]),
+        ("az://m/b", 900, [1]),
+    ]
+    urls = valetkey(*MANY, "-o", "url").out.splitlines()
+    assert urls == [f"https://contosoml.blob.core.windows.net/m/{name}?{SAS}" for name in "ab"]
+    table = valetkey(*MANY).out
+    assert "lease-1" in table
+    assert table.splitlines()[-2:] == urls
+
+
+def test_one_of_several_that_is_refused_hides_nothing(valetkey: Runner) -> None:
+    """Protects what was issued: it is shown, and the exit code says that one is missing."""
+    ran = valetkey(*MANY, "--resource", "az://denied/c")
+    assert (ran.code, ran.out.count(SAS)) == (3, 2)
+    assert "az://denied/c: no grant lets" in ran.err
+    assert "reason RESOURCE_DENIED" in ran.err
+    ran = valetkey(*MANY, "--resource", "az://denied/c", "-o", "json")
+    assert (ran.code, ran.err) == (3, "")
+    assert [each.get("error", {}).get("reason") for each in ran.json] == [None, None, "RESOURCE_DENIED"]
+
+
+@pytest.mark.parametrize("output", ["env", "sas"])
+def test_what_is_for_one_token_is_refused_for_several(valetkey: Runner, broker: FakeBroker, output: str) -> None:
+    """Protects a shell from variables that each line overwrites; nothing is issued for nothing."""
+    ran = valetkey(*MANY, "-o", output)
+    assert (ran.code, ran.out, broker.requests) == (2, "", [])
+    assert "expected table, json or url for several" in ran.err

@@ -8,7 +8,15 @@ import pytest
 
 import valetkey
 from support.fake_broker import API_KEY, SAS, Failure, FakeBroker, connector, entry, resource
-from valetkey import AzureConfig, Client, InvalidArgumentError, generate_api_key
+from valetkey import (
+    AzureConfig,
+    Client,
+    InvalidArgumentError,
+    PermissionDeniedError,
+    Token,
+    TokenRequest,
+    generate_api_key,
+)
 from valetkey.cli import auth_methods
 from valetkey.cli import option_choices as words
 from valetkey.v1 import errors_pb2 as errors_pb
@@ -44,6 +52,20 @@ def test_a_ttl_left_out_is_the_brokers(client: Client, broker: FakeBroker) -> No
     client.issue_token("az://models", ["read"])
     client.issue_token("az://models", ["read"], ttl=timedelta(0))
     assert [request.HasField("ttl") for request in broker.requests] == [False, True]
+
+
+def test_many_tokens_in_one_call(client: Client, broker: FakeBroker) -> None:
+    """Each result is a token or the error that a call of its own would have raised, in the order of the requests."""
+    requests = [
+        TokenRequest(resource=f"az://{name}", permissions=["read"]) for name in ("models/a", "denied", "models/b")
+    ]
+    first, refused, last = client.issue_tokens(requests)
+    assert isinstance(first, Token)
+    assert isinstance(last, Token)
+    assert (first.resource.resource_id, last.resource.resource_id) == ("az://models/a", "az://models/b")
+    assert isinstance(refused, PermissionDeniedError)
+    assert (refused.reason, refused.code) == ("RESOURCE_DENIED", "PERMISSION_DENIED")
+    assert len(broker.requests) == 1
 
 
 def test_nothing_shows_its_secret(client: Client) -> None:

@@ -35,7 +35,7 @@ _UNKNOWN = "unknown"
 # Callers that need no identity, health's probers, send their message at once; who does not is not waited for long, nor
 # together with many others.
 _STRANGERS_SECONDS = 5.0
-_MOST_WAITING = 1000
+_MOST_WAITING = 200
 _MOST_WAITING_OF_ONE = 100
 
 

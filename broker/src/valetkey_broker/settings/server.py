@@ -16,7 +16,8 @@ class ServerSettings(Section):
     tls_key_file: Path
     # Caps: a caller's own, shorter deadline holds; a longer or missing one is cut to this.
     max_deadline_seconds: Seconds = 60.0
-    max_message_bytes: int = Field(default=64 * 1024, ge=1024, le=4 * 1024 * 1024)
+    # Room for 1,000 requests in one call, with ids of some 400 characters.
+    max_message_bytes: int = Field(default=512 * 1024, ge=1024, le=4 * 1024 * 1024)
     grace_seconds: Seconds = 10.0
     # Below the 240 s after which Azure's load balancers forget a silent connection.
     keepalive_seconds: float = Field(default=60.0, ge=10, lt=240)

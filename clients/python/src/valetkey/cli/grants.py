@@ -179,7 +179,10 @@ def explain(
     context: typer.Context,
     *,
     resource: Annotated[
-        str, typer.Option(help="Container, az://…, abfs(s)://…, wasb(s)://… or https://…", show_default=False)
+        str,
+        typer.Option(
+            help="Container, az://CONTAINER[/BLOB], az://CONTAINER/DIRECTORY/ or a full URL.", show_default=False
+        ),
     ],
     permissions: Annotated[
         list[str],

@@ -1,12 +1,15 @@
 """`valetkey token`: ask for SAS tokens, once or over and over."""
 
 import os
+from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
+from valetkey.calls.tokens import TokenRequest
+from valetkey.cli import failures
 from valetkey.cli.azure_environment import environment_lines, environment_that_wins
 from valetkey.cli.durations import parse_life
 from valetkey.cli.lists import PERMISSIONS, parse_permissions
@@ -14,7 +17,10 @@ from valetkey.cli.option_choices import TTL_LIMITS
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import client_of
 from valetkey.cli.times import utc
+from valetkey.errors import InvalidArgumentError, ValetKeyError
 from valetkey.values import Token
+
+_OF_ONE = ("env", "sas")
 
 app = typer.Typer(help="Issue short-lived SAS tokens.", no_args_is_help=True)
 
@@ -31,6 +37,15 @@ class TokenFormat(StrEnum):
 
 Resource = Annotated[
     str, typer.Option(help="Container, az://…, abfs(s)://…, wasb(s)://… or https://…", show_default=False)
+]
+Resources = Annotated[
+    list[str],
+    typer.Option(
+        "--resource",
+        help="Container, az://CONTAINER/BLOB, az://CONTAINER/DIRECTORY/ (with hierarchical namespace), abfs(s)://…, "
+        "wasb(s)://… or https://…; may be repeated, up to 1,000.",
+        show_default=False,
+    ),
 ]
 Permissions = Annotated[
     list[str],
@@ -58,7 +73,7 @@ Format = Annotated[
 def issue(
     context: typer.Context,
     *,
-    resource: Resource,
+    resource: Resources,
     permissions: Permissions,
     ttl: Annotated[
         str | None,
@@ -71,13 +86,35 @@ def issue(
     purpose: Purpose = None,
     output: Format = TokenFormat.TABLE,
 ) -> None:
-    """Issue one SAS token for one resource. A grant must allow it."""
+    """Issue one SAS token for one resource, or one for each of several, in one call. A grant must allow it.
+
+    Of several, those that are refused are told as errors, and the exit code is that of the first.
+    """
+    if len(resource) > 1 and output in _OF_ONE:
+        raise InvalidArgumentError(f"--output: {output} is for one token; expected table, json or url for several")
     screen = Screen(as_json=output is TokenFormat.JSON)
     words = parse_permissions(permissions)
     lifetime = None if ttl is None else parse_life(ttl, "--ttl", screen)
+    requests = [
+        TokenRequest(
+            resource=each,
+            permissions=words,
+            ttl=lifetime,
+            connector=connector,
+            source_ip=source_ip,
+            purpose=purpose,
+        )
+        for each in resource
+    ]
+    if len(requests) > 1:
+        with client_of(context, screen) as client:
+            outcomes = client.issue_tokens(requests)
+        if code := _show_many(resource, outcomes, lifetime, output, screen):
+            raise typer.Exit(code)
+        return
     with client_of(context, screen) as client:
         token = client.issue_token(
-            resource, words, ttl=lifetime, connector=connector, source_ip=source_ip, purpose=purpose
+            resource[0], words, ttl=lifetime, connector=connector, source_ip=source_ip, purpose=purpose
         )
     _say_if_shorter(token, lifetime, screen)
     if output is TokenFormat.JSON:
@@ -128,6 +165,44 @@ def watch(
             else:
                 _print(token, output, screen)
                 screen.flush()
+
+
+def _show_many(
+    asked: Sequence[str],
+    outcomes: Sequence[Token | ValetKeyError],
+    lifetime: timedelta | None,
+    output: TokenFormat,
+    screen: Screen,
+) -> int:
+    """Shows tokens, and the errors of those that were not issued; returns the exit code of the first of these."""
+    tokens = [outcome for outcome in outcomes if isinstance(outcome, Token)]
+    if shorter := next((token for token in tokens if token.ttl_limited_by), None):
+        _say_if_shorter(shorter, lifetime, screen)
+    if output is TokenFormat.JSON:
+        screen.json(
+            [
+                _json(outcome)
+                if isinstance(outcome, Token)
+                else {"resource_id": resource, "error": failures.as_json(outcome)}
+                for resource, outcome in zip(asked, outcomes, strict=True)
+            ]
+        )
+    else:
+        if output is TokenFormat.TABLE and tokens:
+            screen.table(
+                ["RESOURCE", "LEASE ID", "EXPIRES", "CONNECTOR", "GRANT"],
+                [
+                    [token.resource.resource_id, token.lease_id, utc(token.expire_time), token.connector, token.grant]
+                    for token in tokens
+                ],
+                rules=False,
+            )
+        for token in tokens:
+            screen.line(token.sas_url)
+        for resource, outcome in zip(asked, outcomes, strict=True):
+            if isinstance(outcome, ValetKeyError):
+                screen.error(f"{resource}: {outcome.message}", failures.facts(outcome), failures.as_json(outcome))
+    return next((failures.exit_code(each) for each in outcomes if isinstance(each, ValetKeyError)), 0)
 
 
 def _json(token: Token) -> dict[str, Any]:

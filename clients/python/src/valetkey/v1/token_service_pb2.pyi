@@ -188,7 +188,7 @@ class IssueTokensRequest(google.protobuf.message.Message):
     REQUESTS_FIELD_NUMBER: builtins.int
     @property
     def requests(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___IssueTokenRequest]:
-        """At least one, at most 1,000."""
+        """At least one, at most 1,000; together no larger than the broker lets a message be (512 KiB, unless set otherwise)."""
 
     def __init__(
         self,

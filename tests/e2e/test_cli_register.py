@@ -201,3 +201,29 @@ def test_bad_names(live: Live, name: str) -> None:
     assert (ran.code, ran.out) == (1, "")
     assert "NAME: " in ran.err
     assert "reason INVALID_FIELD" in ran.err
+
+
+def test_values_of_a_file_and_of_the_environment(live: Live, tmp_path: Path) -> None:
+    """Both ways reach Vault as options do, and neither shows the secret, or warns."""
+    secret = live.stack.client_secret.reveal()
+    principal = {"tenant_id": live.stack.tenant_id, "client_id": live.stack.client_id, "client_secret": secret}
+    file = tmp_path / "values.yaml"
+    file.write_text("".join(f"{name}: '{value}'\n" for name, value in principal.items()))
+    ways: list[tuple[list[str], dict[str, str]]] = [
+        (["--values", f"@{file}"], {}),
+        (["--auto-configure"], {f"AZURE_{name.upper()}": value for name, value in principal.items()}),
+    ]
+    for options, variables in ways:
+        name = unique("values")
+        ran = live.admin("service-connector", "register", name, *options, "-ri", DEMO, **variables)
+        assert (ran.code, secret in ran.out + ran.err, "Warning" in ran.err) == (0, False, False), ran
+        assert live_secrets(live, name) == [1]
+        live.delete(name)
+
+
+def test_types_as_the_broker_says_them(live: Live) -> None:
+    """What people are told of auth methods is what the running broker has."""
+    (azure,) = live.admin("service-connector", "list-types", "-o", "json").json
+    described = live.admin("service-connector", "describe-type", "azure", "-o", "json").json
+    assert described["auth_methods"] == azure["auth_methods"]
+    assert "service-principal" in [method["auth_method"] for method in azure["auth_methods"]]

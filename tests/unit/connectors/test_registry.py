@@ -418,7 +418,7 @@ async def test_a_connector_whose_fresh_tokens_are_refused_is_not_registered(regi
 
 async def test_checking_proves_as_registering_does_and_stores_nothing(registry: Registry) -> None:
     """A wizard shows what would be reached before anything is stored; what cannot be registered fails here too."""
-    reach = await registry.registry.check(registry.new(), checked_by="key:ops")
+    reach = (await registry.registry.check(registry.new(), checked_by="key:ops")).reach
     assert [container.name for container in reach.containers] == ["demo", "models", "demo"]
     assert registry.cloud.calls["signing_key"] > 0
     assert (dict(registry.replica.memory.connectors), registry.replica.store.calls["write"]) == ({}, 0)

@@ -169,10 +169,13 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
     ) -> pb.CheckConnectorResponse:
         """Says what a connector would reach, and stores nothing."""
         _ = context
-        reach = await self._registry.check(_new_connector(request.candidate), checked_by=caller().name)
-        shown, left_out = shown_resources(reach.containers)
+        proof = await self._registry.check(_new_connector(request.candidate), checked_by=caller().name)
+        shown, left_out = shown_resources(proof.reach.containers)
         return pb.CheckConnectorResponse(
-            resources=shown, account_errors=account_error_messages(reach.errors), left_out=left_out
+            resources=shown,
+            account_errors=account_error_messages(proof.reach.errors),
+            left_out=left_out,
+            checks=check_messages(proof.checks),
         )
 
     async def ListConnectorTypes(  # noqa: N802

@@ -147,8 +147,8 @@ class ConnectorRegistry:
         """Returns what those should know who look after a connector."""
         return credential_warnings(connector.expires_at, self._clock())
 
-    async def check(self, new: NewConnector, *, checked_by: str) -> Reach:
-        """Verifies a new connector as `create` does, and returns what it would reach; stores nothing.
+    async def check(self, new: NewConnector, *, checked_by: str) -> Proof:
+        """Verifies a new connector as `create` does, and returns what that shows; stores nothing.
 
         Raises InvalidFieldError, CONNECTOR_EXISTS, or what `verify` raises.
         """
@@ -156,7 +156,7 @@ class ConnectorRegistry:
         if draft.name in self._memory.connectors:
             raise connector_exists(draft.name)
         try:
-            return (await self._verified(draft, Credential(0, value))).reach
+            return await self._verified(draft, Credential(0, value))
         finally:
             await self._cloud.forget(draft.uid)
 

@@ -35,19 +35,32 @@ class ConnectorTypeCalls(Calls):
         resource_id: str | None = None,
     ) -> values.Resources:
         """Verifies a connector as `create_connector` does, returns what it would reach, and stores nothing."""
-        request = pb.CreateConnectorRequest(
-            name=name,
-            type=convert.to_number(convert.CONNECTOR_TYPE, type, "type"),
-            auth_method=convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method"),
-            resource_type=convert.to_number(convert.RESOURCE_TYPE, resource_type, "resource_type"),
-            resource_id=resource_id or "",
-            azure=pb.AzureConfig(**asdict(azure)),
-            azure_secret=azure_secret(secrets or {}),
-        )
+        request = candidate(name, azure, secrets or {}, type, auth_method, resource_type, resource_id)
         answer = self._call(
             self._connector_types.CheckConnector, pb.CheckConnectorRequest(candidate=request), repeatable=True
         )
-        return convert.resources(answer.resources, answer.account_errors, answer.left_out)
+        return convert.resources(answer.resources, answer.account_errors, answer.left_out, answer.checks)
+
+
+def candidate(
+    name: str,
+    azure: values.AzureConfig,
+    secrets: Mapping[str, str],
+    connector_type: str,
+    auth_method: str,
+    resource_type: str,
+    resource_id: str | None,
+) -> pb.CreateConnectorRequest:
+    """Returns what is to be registered, or checked before. Raises InvalidArgumentError for words that are not known."""
+    return pb.CreateConnectorRequest(
+        name=name,
+        type=convert.to_number(convert.CONNECTOR_TYPE, connector_type, "type"),
+        auth_method=convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method"),
+        resource_type=convert.to_number(convert.RESOURCE_TYPE, resource_type, "resource_type"),
+        resource_id=resource_id or "",
+        azure=pb.AzureConfig(**asdict(azure)),
+        azure_secret=azure_secret(secrets),
+    )
 
 
 def azure_secret(secrets: Mapping[str, str]) -> pb.AzureSecret:

@@ -1,13 +1,12 @@
 """The calls of ConnectorService: named ways into a cloud account."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 from valetkey import convert, values
 from valetkey.calls.base import PAGE_SIZE, Calls, several
-from valetkey.calls.connector_types import azure_secret
+from valetkey.calls.connector_types import azure_secret, candidate
 from valetkey.errors import InvalidArgumentError
 from valetkey.v1 import connector_service_pb2 as connector_pb
 from valetkey.v1.connector_service_pb2_grpc import ConnectorServiceStub
@@ -46,20 +45,16 @@ class ConnectorCalls(Calls):
         secret that the API does not know.
         """
         given = {"client_secret": client_secret} if client_secret else {}
-        request = connector_pb.CreateConnectorRequest(
-            name=name,
-            type=convert.to_number(convert.CONNECTOR_TYPE, type, "type"),
-            auth_method=convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method"),
-            resource_type=convert.to_number(convert.RESOURCE_TYPE, resource_type, "resource_type"),
-            resource_id=resource_id or "",
-            azure=connector_pb.AzureConfig(**asdict(azure)),
-            azure_secret=azure_secret({**given, **(secrets or {})}),
+        given |= secrets or {}
+        request = candidate(name, azure, given, type, auth_method, resource_type, resource_id)
+        notes = connector_pb.CreateConnectorRequest(
             description=description,
             labels=labels,
             expire_time=convert.given_timestamp(expire_time, "expire_time"),
             expires_skew_tolerance=convert.given_duration(expires_skew_tolerance, "expires_skew_tolerance"),
             no_verify=not verify,
         )
+        request.MergeFrom(notes)
         answer = self._call(self._connectors.CreateConnector, request)
         reached = convert.resources(answer.resources, answer.account_errors, answer.left_out, answer.checks)
         return values.CreatedConnector(convert.connector(answer.connector), reached, tuple(answer.warnings))

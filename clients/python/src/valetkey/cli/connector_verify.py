@@ -50,7 +50,13 @@ def verify(
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All connectors, in place of names.")] = False,
     resource_id: Annotated[
-        str | None, typer.Option(help="Only this container, such as az://models; of one connector.", show_default=False)
+        str | None,
+        typer.Option(
+            "--resource-id",
+            "-ri",
+            help="Only this container, such as az://models; of one connector.",
+            show_default=False,
+        ),
     ] = None,
     output: Output = OutputFormat.TABLE,
 ) -> None:

@@ -23,8 +23,8 @@ app = typer.Typer(help="Register, list, verify and delete service connectors.", 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the connector.", show_default=False)]
 
 
-def _text(help_text: str) -> Any:
-    return typer.Option(help=help_text, show_default=False)
+def _text(help_text: str, *names: str) -> Any:
+    return typer.Option(*names, help=help_text, show_default=False)
 
 
 app.command()(register)
@@ -37,9 +37,13 @@ app.command()(verify)
 def list_(
     context: typer.Context,
     *,
-    connector_type: Annotated[ConnectorType | None, typer.Option("--type", help="Only of this kind of cloud.")] = None,
-    auth_method: Annotated[AuthMethod | None, _text("Only those that log in so.")] = None,
-    resource_type: Annotated[ResourceType | None, _text("Only those that serve such resources.")] = None,
+    connector_type: Annotated[
+        ConnectorType | None, typer.Option("--type", "-t", help="Only of this kind of cloud.")
+    ] = None,
+    auth_method: Annotated[AuthMethod | None, _text("Only those that log in so.", "--auth-method", "-a")] = None,
+    resource_type: Annotated[
+        ResourceType | None, _text("Only those that serve such resources.", "--resource-type", "-r")
+    ] = None,
     label: Annotated[
         list[str] | None,
         typer.Option(
@@ -113,9 +117,11 @@ def drop_keys(context: typer.Context, name: Name, output: Output = OutputFormat.
 @app.command()
 def list_resources(
     context: typer.Context,
-    resource_type: Annotated[ResourceType | None, _text("Only resources of this type.")] = None,
+    resource_type: Annotated[
+        ResourceType | None, _text("Only resources of this type.", "--resource-type", "-r")
+    ] = None,
     connector: Annotated[str | None, _text("Only what this connector reaches.")] = None,
-    resource_id: Annotated[str | None, _text("Only this resource.")] = None,
+    resource_id: Annotated[str | None, _text("Only this resource.", "--resource-id", "-ri")] = None,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """List what your connectors reach. One that fails shows its error in its row; exit 1 if all fail."""

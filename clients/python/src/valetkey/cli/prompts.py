@@ -5,6 +5,8 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 
+from valetkey.checks import Check
+from valetkey.cli.check_views import print_checks
 from valetkey.cli.screen import Screen, printable
 from valetkey.errors import InvalidArgumentError, ValetKeyError
 
@@ -40,6 +42,11 @@ class Prompts:
     def heading(self, text: str) -> None:
         """Begins a step."""
         self.screen.step(text)
+
+    def checks(self, checks: Sequence[Check]) -> None:
+        """Shows what was checked, line by line."""
+        if not self.screen.as_json:
+            print_checks(self.screen, checks, aside=True)
 
     def ask(self, question: str, *, default: str = "", check: Callable[[str], None] | None = None) -> str:
         """Returns a line that `check` lets pass, stripped; empty where Enter is pressed and there is no default."""

@@ -206,10 +206,14 @@ class Wizard:
             draft = replace(draft, config=config_of(self._given), secrets=secrets_of(self._given))
             try:
                 with self._prompts.screen.busy("Logging in, listing, getting a key; nothing is stored yet"):
-                    return draft, self._client.check_connector(draft.name, **draft.arguments())
+                    reached = self._client.check_connector(draft.name, **draft.arguments())
             except ValetKeyError as error:
+                self._prompts.checks(error.checks)
                 self._prompts.say(f"That did not work: {error.message}")
                 field = self._what_to_change(error)
+            else:
+                self._prompts.checks(reached.checks)
+                return draft, reached
             if field == _RESOURCE:
                 draft = replace(draft, resource_id=self._prompts.ask("Resource, such as az://models") or None)
             else:

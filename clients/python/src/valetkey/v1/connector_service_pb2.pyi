@@ -800,6 +800,7 @@ class CheckConnectorResponse(google.protobuf.message.Message):
     RESOURCES_FIELD_NUMBER: builtins.int
     ACCOUNT_ERRORS_FIELD_NUMBER: builtins.int
     LEFT_OUT_FIELD_NUMBER: builtins.int
+    CHECKS_FIELD_NUMBER: builtins.int
     left_out: builtins.int
     """How many resources were left out."""
     @property
@@ -810,14 +811,19 @@ class CheckConnectorResponse(google.protobuf.message.Message):
     def account_errors(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[valetkey.v1.errors_pb2.AccountError]:
         """Accounts that could not be looked through, and why."""
 
+    @property
+    def checks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[valetkey.v1.errors_pb2.Check]:
+        """What was checked, in the order in which it was."""
+
     def __init__(
         self,
         *,
         resources: collections.abc.Iterable[valetkey.v1.common_pb2.Resource] | None = ...,
         account_errors: collections.abc.Iterable[valetkey.v1.errors_pb2.AccountError] | None = ...,
         left_out: builtins.int = ...,
+        checks: collections.abc.Iterable[valetkey.v1.errors_pb2.Check] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["account_errors", b"account_errors", "left_out", b"left_out", "resources", b"resources"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account_errors", b"account_errors", "checks", b"checks", "left_out", b"left_out", "resources", b"resources"]) -> None: ...
 
 Global___CheckConnectorResponse: typing_extensions.TypeAlias = CheckConnectorResponse
 

@@ -15,11 +15,9 @@ from types import FrameType
 import structlog
 
 from valetkey_broker.concurrency.backoff import Backoff
-from valetkey_broker.errors import ConfigurationError
+from valetkey_broker.errors import EXIT_CONFIGURATION, ConfigurationError
 from valetkey_broker.settings import ServerSettings
 
-# A worker that cannot start (a certificate gone bad, say) exits with this; starting it again would not help.
-EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
 _HEALTHY_AFTER_SECONDS = 30.0

@@ -19,12 +19,11 @@ from support.leaks import found_in
 from support.ledgers import open_ledger
 from valetkey.v1 import api_key_service_pb2 as pb
 from valetkey.v1 import api_key_service_pb2_grpc
-from valetkey_broker.cli import _bootstrap
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.cli.first_key import bootstrap
+from valetkey_broker.errors import EXIT_CONFIGURATION, BrokerError, Reason
 from valetkey_broker.ledger import SqlLedger
 from valetkey_broker.model import Event, EventFilter, EventKind
 from valetkey_broker.settings import load_settings
-from valetkey_broker.worker_supervisor import EXIT_CONFIGURATION
 from valetkey_devstack.openbao import MOUNT, OpenBao
 
 pytestmark = pytest.mark.xdist_group("openbao-process")
@@ -132,10 +131,10 @@ async def test_ledger_breaks_in_between(tmp_path: Path, bao: OpenBao, monkeypatc
     with monkeypatch.context() as patched:
         patched.setattr("valetkey_broker.app.SqlLedger", Breaking)
         with pytest.raises(BrokerError, match="the key admin was made and revoked again") as caught:
-            await _bootstrap(settings, "admin", timedelta(days=1))
+            await bootstrap(settings, "admin", timedelta(days=1))
     assert caught.value.reason is Reason.LEDGER_UNAVAILABLE
     assert stored_keys(bao)["admin"]["deleted"]
-    assert (await _bootstrap(settings, "admin", timedelta(days=1))).startswith("vk_")
+    assert (await bootstrap(settings, "admin", timedelta(days=1))).startswith("vk_")
     async with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
         kinds = [stored.event.kind for stored in await ledger.events(EventFilter())]
         assert kinds == [EventKind.CHANGE_BEGUN, EventKind.CHANGE_BEGUN, EventKind.ADMIN_CHANGE]
@@ -148,7 +147,7 @@ async def test_ledger_down_beforehand(tmp_path: Path, bao: OpenBao, monkeypatch:
     monkeypatch.setattr("valetkey_broker.app.SqlLedger", Breaking)
     monkeypatch.setattr(Breaking, "taken", 1)
     with pytest.raises(BrokerError, match="api-keys/admin was not changed"):
-        await _bootstrap(load_settings(write_config(tmp_path, bao.settings())), "admin", timedelta(days=1))
+        await bootstrap(load_settings(write_config(tmp_path, bao.settings())), "admin", timedelta(days=1))
     with pytest.raises(InvalidPath):
         stored_keys(bao)
 

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from support.broker_process import COMMAND, run, start, write_config
-from valetkey_broker.worker_supervisor import EXIT_CONFIGURATION
+from valetkey_broker.errors import EXIT_CONFIGURATION
 from valetkey_devstack.ca import make_ca
 
 COMMANDS = [("check-config",), ("serve",), ("serve", "--workers", "2"), ("bootstrap",)]

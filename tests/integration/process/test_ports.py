@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.broker_process import Serving, run, serving, write_config
-from valetkey_broker.worker_supervisor import EXIT_CONFIGURATION
+from valetkey_broker.errors import EXIT_CONFIGURATION
 
 WORDS = "the port is taken, perhaps by another valetkey-broker; stop that one, or choose another server.port"
 

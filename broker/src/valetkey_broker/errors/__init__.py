@@ -4,7 +4,7 @@ What an error says to people, and which metadata it gives to programs, stands he
 `proto/valetkey/v1/errors.proto` documents the reasons, and `rpc/error_status.py` gives each its status code.
 """
 
-from valetkey_broker.errors.base import BrokerError, ConfigurationError, Reason
+from valetkey_broker.errors.base import EXIT_CONFIGURATION, BrokerError, ConfigurationError, Reason
 from valetkey_broker.errors.dependencies import (
     UnrecordedOutcomeError,
     account_not_searched,
@@ -76,6 +76,7 @@ from valetkey_broker.errors.resources import (
 )
 
 __all__ = [
+    "EXIT_CONFIGURATION",
     "BrokerError",
     "ConfigurationError",
     "Reason",

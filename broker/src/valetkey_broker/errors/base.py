@@ -5,6 +5,9 @@ from enum import Enum, auto
 
 from valetkey_broker.model import Check
 
+EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
+"""With what a process ends that a ConfigurationError ends: starting it again would not help."""
+
 
 class Reason(Enum):
     """Why a call failed; the names are those of `valetkey.v1.ErrorReason` without its prefix."""

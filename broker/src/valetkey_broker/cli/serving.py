@@ -1,0 +1,54 @@
+"""`valetkey-broker serve`: one process, or a supervisor and the workers that it starts."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import uvloop
+
+from valetkey_broker.observability.logging import configure_logging
+from valetkey_broker.settings import Settings, load_settings
+from valetkey_broker.worker_supervisor import Supervisor, only_broker_on, replaces_another, watch_lifeline
+
+
+def serve_alone_or_supervise(config: Path, workers: int | None) -> None:
+    """Serves until SIGTERM or Ctrl-C; with several workers, ends the process."""
+    settings = _loaded(config)
+    count = workers or settings.server.workers
+    certificate_port = settings.authn.mtls.port if settings.authn.mtls is not None else None
+    if count > 1:
+        sys.exit(Supervisor(config, settings.server, count, certificate_port).run())
+    with only_broker_on(settings.server, certificate_port):
+        uvloop.run(_serve(settings, worker=False))
+
+
+def serve_as_worker(config: Path) -> None:
+    """Serves as one of several workers."""
+    uvloop.run(_serve(_loaded(config), worker=True))
+
+
+def _loaded(config: Path) -> Settings:
+    settings = load_settings(config)
+    configure_logging(settings.logging.format, settings.logging.level)
+    return settings
+
+
+async def _serve(settings: Settings, *, worker: bool) -> None:
+    # gRPC comes in here, in the process that serves: never in the one that starts others.
+    from valetkey_broker.app import Listen  # noqa: PLC0415
+    from valetkey_broker.app import serve as serve_app  # noqa: PLC0415
+
+    stop = asyncio.Event()
+    lifeline = watch_lifeline()
+    if lifeline is not None:
+        loop = asyncio.get_running_loop()
+
+        def supervisor_ended() -> None:
+            loop.remove_reader(lifeline)  # The end of a pipe stays readable for ever.
+            stop.set()
+
+        loop.add_reader(lifeline, supervisor_ended)
+    listen = Listen.AT_ONCE
+    if worker:
+        listen = Listen.ONCE_READY if replaces_another() else Listen.ONCE_VAULT_WAS_TRIED
+    await serve_app(settings, stop=stop, listen=listen)

@@ -71,10 +71,14 @@ def test_secrets_stay_where_they_belong(tmp_path: Path) -> None:
     assert _found(secrets, {**logs, **screen, **files, **arguments}) == []
 
     # What the parts have among themselves has its one place each.
-    (accounts,) = re.findall(rb"AZURITE_ACCOUNTS=([^\0]+)", arguments.pop("environments"))
+    environment = arguments.pop("environments")
+    (accounts,) = re.findall(rb"AZURITE_ACCOUNTS=([^\0]+)", environment)
     for account in accounts.decode().split(";"):
         own = {account.partition(":")[0]: account.partition(":")[2]}
         assert _found(own, {**logs, **screen, **files, **arguments}) == []
+    headers = {header.decode() for header in re.findall(rb"IDENTITY_HEADER=([^\0]+)", environment)}
+    assert len(headers) == 1
+    assert _found(dict.fromkeys(("identity header",), *headers), {**logs, **screen, **files, **arguments}) == []
     for name in ("secret_id", "role_id"):
         place = f"openbao/{name}"
         own = {name: files[place].decode().strip()}
@@ -96,13 +100,19 @@ def _run_all_commands(stack: Dev) -> dict[str, str]:
     valetkey = stack.cli()
     keys = stack.directory / "keys"
     secrets = {file.name: file.read_text().strip() for file in keys.iterdir()}
-    assert set(secrets) == {"admin", "consumer", "client-secret", "account-key", "connection-string"}
+    assert set(secrets) == {
+        *("admin", "consumer", "client-secret", "account-key", "connection-string", "client-certificate.pem")
+    }
+    # A line of the key is as much of a secret, and what a file is cut into.
+    secrets["client-certificate.pem"] = secrets["client-certificate.pem"].partition("PRIVATE KEY")[2].split("\n")[10]
     principal = next(line.split()[:4] for line in stack.out.splitlines() if line.startswith("  --tenant-id"))
     register = ("service-connector", "register")
     ran = [
         valetkey(*register, "from-file", *principal, "--client-secret", f"@{keys / 'client-secret'}"),
         valetkey(*register, "from-stdin", *principal, "--client-secret", "-", stdin=secrets["client-secret"]),
         valetkey(*register, "from-env", *principal, VALETKEY_CLIENT_SECRET=secrets["client-secret"]),
+        valetkey(*register, "certified", *principal, "--client-certificate", f"@{keys / 'client-certificate.pem'}"),
+        valetkey(*register, "the-brokers-own", "--implicit-source", "managed-identity"),
         valetkey(
             *register, "by-key", "--storage-account", "demomlstorage", "--account-key", f"@{keys / 'account-key'}"
         ),

@@ -18,6 +18,7 @@ from valetkey_broker.model import (
     new_api_key,
 )
 from valetkey_broker.settings import load_settings
+from valetkey_devstack.client_certificate import make_client_certificate
 from valetkey_devstack.directory_layout import private_directory, write_private
 from valetkey_devstack.stack import CLOUD, DevStack
 
@@ -37,16 +38,17 @@ class SecretFiles:
     client_secret: Path
     account_key: Path
     connection_string: Path
+    client_certificate: Path
 
 
 async def add_demo_data(stack: DevStack, *, connector: bool = True) -> SecretFiles:
-    """Makes the admin key, and writes the service principal's secret and the key of DEMO_ACCOUNT to files.
+    """Makes the admin key, and writes files: what proves the service principal, and the key of DEMO_ACCOUNT.
 
     With `connector`, registers the demo connector, verified as any other, a key for a stack component, and grants on
     the connector's container: for that key, and for the admin's.
     """
     folder = private_directory(stack.directory / "keys")
-    names = ("admin", "consumer", "client-secret", "account-key", "connection-string")
+    names = ("admin", "consumer", "client-secret", "account-key", "connection-string", "client-certificate.pem")
     files = SecretFiles(*(folder / name for name in names))
     account_key = stack.azurite.accounts[DEMO_ACCOUNT].reveal()
     # No line breaks, so `register` notes none.
@@ -57,6 +59,9 @@ async def add_demo_data(stack: DevStack, *, connector: bool = True) -> SecretFil
         files.connection_string,
         f"DefaultEndpointsProtocol=https;AccountName={DEMO_ACCOUNT};AccountKey={account_key};BlobEndpoint={endpoint}",
     )
+    certificate, pem = make_client_certificate("valetkey-broker")
+    stack.control_plane.add_certificate(certificate)
+    write_private(files.client_certificate, pem)
     async with open_core(load_settings(stack.settings_file)) as core:
         await core.store.open()
         await core.repository.load()

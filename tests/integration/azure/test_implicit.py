@@ -222,9 +222,13 @@ async def test_a_renewed_token_file_counts_at_once(
 @pytest.mark.parametrize(
     ("source", "missing", "said"),
     [
-        ("workload-identity", ["AZURE_FEDERATED_TOKEN_FILE"], "AZURE_FEDERATED_TOKEN_FILE is not set"),
-        ("workload-identity", ["AZURE_TENANT_ID", "AZURE_CLIENT_ID"], "AZURE_TENANT_ID, AZURE_CLIENT_ID is not set"),
-        ("environment", [], "AZURE_CLIENT_SECRET is not set, or AZURE_CLIENT_CERTIFICATE_PATH instead"),
+        ("workload-identity", ["AZURE_FEDERATED_TOKEN_FILE"], "environment lacks AZURE_FEDERATED_TOKEN_FILE\\."),
+        (
+            "workload-identity",
+            ["AZURE_TENANT_ID", "AZURE_CLIENT_ID"],
+            "environment lacks AZURE_TENANT_ID, AZURE_CLIENT_ID\\.",
+        ),
+        ("environment", [], "lacks AZURE_CLIENT_SECRET, or AZURE_CLIENT_CERTIFICATE_PATH instead"),
     ],
 )
 async def test_what_is_missing_is_named(

@@ -38,10 +38,10 @@ def test_no_secret_is_kept(given: AzureConfig) -> None:
     ("given", "field", "problem"),
     [
         (config(""), "implicit_source", "is not given"),
-        (config("azure-cli"), "implicit_source", "'azure-cli' is none"),
-        (config("managed-identity", TENANT), "tenant_id", "managed-identity has its own"),
+        (config("azure-cli"), "implicit_source", "'azure-cli' is not a source"),
+        (config("managed-identity", TENANT), "tenant_id", "is of no use"),
         (config("managed-identity", client_id="me"), "client_id", "is not a UUID"),
-        (config("environment", client_id=CLIENT), "client_id", "environment has its own"),
+        (config("environment", client_id=CLIENT), "client_id", "is of no use"),
         (config("workload-identity", "contoso"), "tenant_id", "is not a UUID"),
     ],
 )

@@ -1,6 +1,8 @@
 """Verification: every step is tried, the failing one is named, and one bad account does not spoil the others."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -225,3 +227,13 @@ async def test_a_sick_account_has_its_line_beside_the_others() -> None:
     proof = await verify(CloudClient(_cloud("one"), credential_of, 1), FakeClock(), make_connector())
     (failed,) = [check for check in proof.checks if check.outcome is CheckOutcome.FAILED]
     assert (failed.step, failed.account, failed.message) == ("get a signing key", "one", "no key for you")
+
+
+async def test_a_credential_that_ends_soon_is_a_warning() -> None:
+    """A cron that verifies hears a month ahead that a credential ends, while all still works."""
+    for days, outcome in ((31, CheckOutcome.OK), (1, CheckOutcome.WARNING)):
+        ends = datetime.fromtimestamp(NOW + days * 24 * 3600 + 60, UTC)
+        connector = replace(make_connector(), expires_at=ends)
+        proof = await verify(CloudClient(_cloud(), credential_of, 1), FakeClock(), connector)
+        assert proof.checks[0].outcome is outcome
+        assert ("ends on" in proof.checks[0].message) is (outcome is CheckOutcome.WARNING)

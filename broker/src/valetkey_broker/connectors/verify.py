@@ -7,6 +7,7 @@ from typing import TypeVar
 from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.connectors.checklist import Checklist, VerifyStep
 from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.connectors.credential_warnings import credential_warnings
 from valetkey_broker.connectors.reach_result import AccountError, Reach, own_container
 from valetkey_broker.errors import BrokerError, Reason, token_refused
 from valetkey_broker.model import Check, Connector, Container, ResourceId, SigningKey
@@ -54,8 +55,10 @@ async def _verified(
     questions: CloudClient, clock: Clock, connector: Connector, account: str, checks: Checklist
 ) -> Proof:
     now = clock()
-    with checks.step(VerifyStep.LOG_IN):
+    with checks.step(VerifyStep.LOG_IN) as line:
         await questions.log_in(connector)
+        if ending := credential_warnings(connector.expires_at, now):
+            line.warning, line.message = True, ending[0]
     own = connector.resource
     if own is not None and account:
         with checks.step(VerifyStep.CONTAINER, account, own.container):

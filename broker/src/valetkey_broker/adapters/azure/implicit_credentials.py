@@ -114,4 +114,4 @@ def _identity_endpoint() -> str:
 def _require(names: Sequence[str], otherwise: str = "") -> None:
     missing = [name for name in names if not os.environ.get(name)]
     if missing:
-        raise ImplicitSetupError(f"{', '.join(missing)} is not set{otherwise}")
+        raise ImplicitSetupError(f"its environment lacks {', '.join(missing)}{otherwise}")

@@ -91,7 +91,7 @@ class Implicit:
         _ = secrets
         given = config.implicit_source
         if given not in set(ImplicitSource):
-            problem = f"{shown(given)} is none" if given else "is not given"
+            problem = f"{shown(given)} is not a source" if given else "is not given"
             raise InvalidFieldError("implicit_source", problem, _SOURCES)
         source = ImplicitSource(given)
         if source not in profile.implicit_sources:
@@ -103,7 +103,7 @@ class Implicit:
             )
         for name in ("tenant_id", "client_id"):
             if getattr(config, name) and name not in _TAKES[source]:
-                raise InvalidFieldError(name, f"is given, and {source} has its own", f"no {name}")
+                raise InvalidFieldError(name, f"is of no use to the source {source}", "it left out")
         return replace(
             config,
             tenant_id=config.tenant_id and check_uuid("tenant_id", config.tenant_id),

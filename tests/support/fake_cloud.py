@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from itertools import count
@@ -18,11 +18,30 @@ from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.adapters.azure.connection_string import AccountAndKey
 from valetkey_broker.errors import BrokerError, Reason, namespace_unknown
-from valetkey_broker.model import CloudProfile, Connector, Container, Credential, SasRequest, SignedToken, SigningKey
+from valetkey_broker.model import (
+    CloudProfile,
+    Connector,
+    Container,
+    Credential,
+    SasRequest,
+    SignedToken,
+    SigningKey,
+    TokenUse,
+)
+from valetkey_broker.model.account_settings import AccountSettings
 from valetkey_broker.ports import AccountSearch
 
 Call = Literal[
-    "log_in", "find_accounts", "list_containers", "check_container", "signing_key", "accepts", "hierarchical", "sign"
+    "log_in",
+    "find_accounts",
+    "list_containers",
+    "check_container",
+    "signing_key",
+    "accepts",
+    "hierarchical",
+    "use_token",
+    "account_settings",
+    "sign",
 ]
 
 
@@ -34,6 +53,7 @@ class Step(Enum):
     CONTAINERS = "list containers"
     CONTAINER = "look at the container"
     DELEGATION_KEY = "get a user delegation key"
+    PROBE = "use a token"
     ACCOUNT_KEY = "use the account key"
 
 
@@ -51,8 +71,9 @@ class FakeCloud:
 
     `containers` by account may be changed at any time, and so may `with_directories`, the accounts with hierarchical
     namespace, `silent`, which do not say, and `left_out_of_search`, of which only storage does. Accounts that are
-    `sick` answer everything with that error. With `secrets` given, only these log in; otherwise all do. `calls`
-    counts by method name; `keys` holds every signing key handed out.
+    `sick` answer everything with that error. With `secrets` given, only these log in; otherwise all do. Where
+    it is `generous`, tokens do what they are not for. `calls` counts by method name; `keys` holds every signing key
+    handed out.
     """
 
     def __init__(
@@ -76,6 +97,11 @@ class FakeCloud:
         self.keys: list[SigningKey] = []
         self.signed: list[SasRequest] = []
         self.forgotten: list[str] = []
+        self.blobs: set[tuple[str, str, str]] = set()
+        self.settings: dict[str, AccountSettings] = {}
+        self.skew: float | None = 0.0
+        self.generous = False
+        self.tokens: dict[str, SasRequest] = {}
         self.closed = False
         self._failures: dict[str, tuple[BrokerError, int | None]] = {}
         self._delays: dict[str, float] = {}
@@ -84,7 +110,13 @@ class FakeCloud:
 
     # What a test turns.
 
-    def fail(self, call: Call, error: BrokerError | Reason, *, times: int | None = None) -> None:
+    def fail(
+        self,
+        call: Call | Literal["write", "read", "list", "delete", "outside"],
+        error: BrokerError | Reason,
+        *,
+        times: int | None = None,
+    ) -> None:
         """Makes `call` raise `error` for the next `times` calls, or until `heal`."""
         if isinstance(error, Reason):
             error = BrokerError(error, f"the fake fails {call}", {"step": call, "azure_code": "FakeFailure"})
@@ -188,6 +220,41 @@ class FakeCloud:
             raise namespace_unknown(connector.name, "look at the storage account", container.account)
         return container.account in self.with_directories
 
+    async def use_token(
+        self, connector: Connector, container: Container, token: SignedToken, use: TokenUse, blob: str
+    ) -> None:
+        await self._begin("use_token", container.account)
+        self._raise_planned(use.name.lower())
+        request = self.tokens[token.sas_token]
+        place = (container.account, container.name, blob)
+        letter = {"WRITE": "w", "READ": "r", "LIST": "l", "DELETE": "d"}.get(use.name, "-")
+        named = (request.scope.account, request.scope.container)
+        if not self.generous and (place[:2] != named or letter not in request.permissions.sp):
+            raise _error(
+                Reason.CLOUD_CREDENTIAL_REJECTED,
+                "The token was not accepted.",
+                Step.PROBE,
+                connector,
+                azure_code="AuthenticationFailed",
+                account=container.account,
+            )
+        if use in (TokenUse.READ, TokenUse.LIST) and place not in self.blobs:
+            raise _error(Reason.RESOURCE_NOT_FOUND, "It is not there.", Step.PROBE, connector)
+        if use is TokenUse.WRITE:
+            self.blobs.add(place)
+        elif use is TokenUse.DELETE:
+            self.blobs.discard(place)
+
+    async def account_settings(
+        self, connector: Connector, credential: Credential, accounts: Collection[str]
+    ) -> Mapping[str, AccountSettings]:
+        await self._begin("account_settings")
+        self._check(connector, credential)
+        return {account: self.settings[account] for account in accounts if account in self.settings}
+
+    def clock_skew(self, connector: Connector) -> float | None:
+        return self.skew
+
     def revoke_keys(self, at: float = 0.0) -> None:
         """Makes storage refuse every key handed out so far, and later ones that begin before `at`, as Azure does."""
         self.revoked_at = int(at)
@@ -213,6 +280,7 @@ class FakeCloud:
             "sig": f"fake-signature-of-{request.lease_id}",
         }
         query = urlencode({name: value for name, value in fields.items() if value})
+        self.tokens[query] = request
         return SignedToken(query, hashlib.sha256(fields["sig"].encode()).hexdigest())
 
     async def forget(self, connector_uid: str) -> None:

@@ -141,6 +141,8 @@ async def open_core(
             default_cloud=settings.default_cloud,
             clock=clock,
             timeout_seconds=issuing.cloud_timeout_seconds,
+            ledger=ledger,
+            longest_token=issuing.max_ttl_seconds + issuing.clock_skew_seconds,
         )
         issuer = Issuer(
             memory=memory,

@@ -1,6 +1,6 @@
 """What the broker needs of the outside, as Protocols; adapters/ has the real ones, tests have fakes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -24,8 +24,10 @@ from valetkey_broker.model import (
     SigningKey,
     Standing,
     StoredEvent,
+    TokenUse,
     Verification,
 )
+from valetkey_broker.model.account_settings import AccountSettings
 from valetkey_broker.model.statically_frozen import statically_frozen
 
 Clock = Callable[[], float]
@@ -233,6 +235,22 @@ class Cloud(Protocol):
 
         Raises CLOUD_REQUEST_REFUSED where it does not say.
         """
+        ...
+
+    async def use_token(
+        self, connector: Connector, container: Container, token: SignedToken, use: TokenUse, blob: str
+    ) -> None:
+        """Does one thing with a token. READ and LIST raise RESOURCE_NOT_FOUND where `blob` is not as it was written."""
+        ...
+
+    async def account_settings(
+        self, connector: Connector, credential: Credential, accounts: Collection[str]
+    ) -> Mapping[str, AccountSettings]:
+        """Returns the settings of those of `accounts` that the cloud shows to the connector."""
+        ...
+
+    def clock_skew(self, connector: Connector) -> float | None:
+        """Returns how many seconds the broker's clock is ahead of the cloud's; None where it has not answered yet."""
         ...
 
     def sign(self, request: SasRequest) -> SignedToken:

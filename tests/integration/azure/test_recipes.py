@@ -14,6 +14,7 @@ from azure.storage.blob.aio import ContainerClient
 
 from support.azure_stack import CLIENT, ML, PLANTED, TENANT, AzureStack
 from support.core import Replica
+from support.fake_ledger import FakeLedger
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_method import Access, SigningStorage
 from valetkey_broker.adapters.azure.entra import STORAGE_SCOPE
@@ -141,6 +142,7 @@ async def test_an_auth_method_is_a_module_and_a_row(azure: AzureStack, monkeypat
         default_cloud="dev",
         clock=time.time,
         timeout_seconds=20,
+        ledger=FakeLedger(),
     )
     new = NewConnector(
         name="by-token",

@@ -179,3 +179,51 @@ class Request:
 
     def __init__(self, url: str) -> None:
         self.url = url
+
+
+@pytest.mark.parametrize(
+    ("step", "container", "inside"),
+    [(Step.DELEGATION_KEY, "", ""), (Step.WRITE, "$web", "/blobServices/default/containers/\\$web")],
+)
+def test_a_missing_role_comes_with_the_line_to_paste(step: Step, container: str, inside: str) -> None:
+    """The command names who, which role and where; a shell takes it as it is."""
+    scope = f"$(az storage account show --name demoaccount --query id --output tsv){inside}"
+    asking = Asking(step, "demo", WHO, "demoaccount", container, assignee="client-1")
+    error = broker_error(_error(403, x_ms_error_code="AuthorizationPermissionMismatch"), asking)
+    role = "Storage Blob Delegator" if step is Step.DELEGATION_KEY else "Storage Blob Data Contributor"
+    todo, _, command = error.mend.partition("\n")
+    assert command == f'az role assignment create --assignee client-1 --role "{role}" --scope "{scope}"'
+    assert error.message.endswith(todo)
+
+
+def test_a_search_that_is_refused_names_where_it_looked() -> None:
+    """Reader is to be assigned where the accounts are looked for."""
+    asking = Asking(Step.ACCOUNTS, "demo", WHO, assignee="client-1", place="/subscriptions/s-1/resourceGroups/rg")
+    error = broker_error(_error(403, x_ms_error_code="AuthorizationFailed"), asking)
+    assert '--role "Reader" --scope "/subscriptions/s-1/resourceGroups/rg"' in error.mend
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("AuthorizationFailure", "network-rule add --account-name demoaccount"),
+        (
+            "KeyBasedAuthenticationNotPermitted",
+            "storage account update --name demoaccount --allow-shared-key-access",
+        ),
+        ("AccountIsDisabled", ""),
+    ],
+)
+def test_other_causes_have_other_remedies(code: str, words: str) -> None:
+    """A firewall is not mended by a role, nor is a disabled account."""
+    mend = broker_error(_error(403, x_ms_error_code=code), KEY).mend
+    assert words in mend
+    assert "role" not in mend
+    assert mend or not words
+
+
+def test_consumers_are_given_no_commands() -> None:
+    """What is to be mended at Azure is none of their business."""
+    error = broker_error(_error(403, x_ms_error_code="AuthorizationPermissionMismatch"), KEY)
+    assert error.mend
+    assert error.public().mend == ""

@@ -130,6 +130,13 @@ def test_one_container(valetkey: Runner, broker: FakeBroker) -> None:
     assert broker.requests[0].resource_id == "az://demo"
 
 
+def test_the_probe_is_asked_for(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects that nothing is written into a customer's container unless somebody said so."""
+    assert valetkey("service-connector", "verify", "a").code == 0
+    assert valetkey("service-connector", "verify", "a", "--probe-write").code == 0
+    assert [request.probe_write for request in broker.requests] == [False, True]
+
+
 def test_many_lines_leave_only_what_has_something_to_say(valetkey: Runner, broker: FakeBroker) -> None:
     """Protects what failed from being buried under hundreds of accounts that work."""
     broker.checks = [check("list containers", account=f"account{n}") for n in range(60)]

@@ -10,6 +10,7 @@ import pytest
 
 from support.core import CLIENT, NOW, OTHER_PROFILE, PLANTED, PROFILE, PROFILES, TENANT, FakeClock, Replica
 from support.fake_cloud import FakeCloud
+from support.fake_ledger import FakeLedger
 from support.fake_store import FakeStateStore
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
@@ -55,6 +56,7 @@ class Registry:
             default_cloud="dev",
             clock=FakeClock(),
             timeout_seconds=0.5,
+            ledger=FakeLedger(),
         )
 
     async def create(

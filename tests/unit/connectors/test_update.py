@@ -23,6 +23,7 @@ from support.core import (
     principal,
 )
 from support.fake_cloud import FakeCloud
+from support.fake_ledger import FakeLedger
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.connectors.change import ConnectorChange, changed
@@ -69,6 +70,7 @@ class World:
             default_cloud="dev",
             clock=FakeClock(),
             timeout_seconds=0.5,
+            ledger=FakeLedger(),
         )
 
     async def create(self, resource_id: str = "", *, noted: Mapping[str, Any] | None = None, **azure: str) -> Connector:

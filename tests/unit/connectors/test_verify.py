@@ -13,6 +13,7 @@ from valetkey_broker.connectors.reach_result import Reach, own_container
 from valetkey_broker.connectors.verify import pinned, verify
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Check, CheckOutcome, Connector, Container, Credential, ResourceId, SigningKey
+from valetkey_broker.model.account_settings import AccountSettings, PolicyAction
 
 
 class PartlyClosedCloud(FakeCloud):
@@ -52,7 +53,8 @@ async def test_all_steps_are_taken() -> None:
         "https://one.blob.dev.invalid/models",
         "https://two.blob.dev.invalid/demo",
     ]
-    assert cloud.calls == {"log_in": 1, "find_accounts": 1, "list_containers": 2, "signing_key": 2, "accepts": 2}
+    asked = {"log_in": 1, "find_accounts": 1, "list_containers": 2, "signing_key": 2, "accepts": 2}
+    assert cloud.calls == {**asked, "account_settings": 1}
     assert all(key.starts < NOW < key.expires for key in cloud.keys)
 
 
@@ -166,7 +168,7 @@ async def test_an_own_container_is_proved_without_any_listing() -> None:
     ):
         cloud.calls.clear()
         assert _urls(await _verify(cloud, connector)) == ["https://one.blob.dev.invalid/models"]
-        assert cloud.calls == {"log_in": 1, "check_container": 1, "signing_key": 1, "accepts": 1}
+        assert cloud.calls == {"log_in": 1, "check_container": 1, "signing_key": 1, "accepts": 1, "account_settings": 1}
 
 
 async def test_a_missing_own_container_may_be_in_an_account_that_is_away() -> None:
@@ -200,6 +202,9 @@ async def test_the_checklist_of_a_connector_that_works() -> None:
         ("get a signing key", "two", "ok"),
         ("use a token", "one", "ok"),
         ("use a token", "two", "ok"),
+        ("compare clocks", "", "ok"),
+        ("look at the account's settings", "one", "not tried"),
+        ("look at the account's settings", "two", "not tried"),
     ]
     assert [check.message for check in proof.checks[1:4]] == ["2 found", "2 found", "1 found"]
 
@@ -217,6 +222,8 @@ async def test_what_a_failure_left_untried_is_told() -> None:
         ("look at the container", "one", "ok"),
         ("get a signing key", "one", "failed"),
         ("use a token", "", "not tried"),
+        ("compare clocks", "", "ok"),
+        ("look at the account's settings", "one", "not tried"),
     ]
     assert (checks[2].message, checks[2].mend) == ("No key", "assign X.\naz role …")
     assert checks[3].message == "`get a signing key` failed"
@@ -237,3 +244,67 @@ async def test_a_credential_that_ends_soon_is_a_warning() -> None:
         proof = await verify(CloudClient(_cloud(), credential_of, 1), FakeClock(), connector)
         assert proof.checks[0].outcome is outcome
         assert ("ends on" in proof.checks[0].message) is (outcome is CheckOutcome.WARNING)
+
+
+@pytest.mark.parametrize(
+    ("skew", "outcome", "words"),
+    [
+        (None, "not tried", "no answer"),
+        (59.0, "ok", "less than a minute"),
+        (61.0, "warning", "61 s ahead of"),
+        (-300.0, "warning", "300 s behind"),
+        (1000.0, "failed", "1000 s ahead of"),
+    ],
+)
+async def test_a_clock_that_is_off_is_told(skew: float | None, outcome: str, words: str) -> None:
+    """Tokens begin and end by the broker's clock, and Azure holds them to its own."""
+    cloud = _cloud()
+    cloud.skew = skew
+    proof = await verify(CloudClient(cloud, credential_of, 1), FakeClock(), make_connector())
+    (line,) = [check for check in proof.checks if check.step == "compare clocks"]
+    assert (line.outcome.value, words in line.message) == (outcome, True)
+
+
+BLOCK, LOG = PolicyAction.BLOCK, PolicyAction.LOG
+
+
+@pytest.mark.parametrize(
+    ("settings", "outcome", "message", "mend"),
+    [
+        (AccountSettings(), "ok", "", ""),
+        (AccountSettings(user_bound=BLOCK), "failed", "refuses user delegation SAS", "requireUserBound"),
+        (AccountSettings(user_bound=LOG), "warning", "logs user delegation SAS", "requireUserBound"),
+        (AccountSettings(longest_sas=900, longest_sas_action=BLOCK), "failed", "refuses all of ours", "az storage"),
+        (
+            AccountSettings(longest_sas=4500, longest_sas_action=BLOCK),
+            "warning",
+            "longer than 3600 s",
+            "--max-ttl 3600s",
+        ),
+        (AccountSettings(longest_sas=4500), "warning", "logs tokens that live longer", "max_ttl_seconds = 3600"),
+        (AccountSettings(longest_sas=5000), "ok", "", ""),
+        (AccountSettings(hierarchical_namespace=False), "ok", "no hierarchical namespace", ""),
+        (AccountSettings(shared_key_access=False), "ok", "shared key access is off", ""),
+        (AccountSettings(public_network=False), "ok", "private endpoints only", ""),
+        (AccountSettings(only_named_networks=True), "ok", "its firewall names", ""),
+    ],
+)
+async def test_what_an_accounts_settings_mean(settings: AccountSettings, outcome: str, message: str, mend: str) -> None:
+    """What would be a bare 403 later is told beforehand, with what to do."""
+    cloud = _cloud()
+    cloud.settings["one"] = settings
+    connector = make_connector(resource="demo", account="one")
+    proof = await verify(CloudClient(cloud, credential_of, 1), FakeClock(), connector, longest_token=5000)
+    line = proof.checks[-1]
+    assert (line.step, line.account, line.outcome.value) == ("look at the account's settings", "one", outcome)
+    assert message in line.message
+    assert (mend in line.mend) if mend else line.mend == ""
+
+
+async def test_settings_that_cannot_be_seen_break_nothing() -> None:
+    """Reader on the account is a comfort, not a need."""
+    cloud = _cloud()
+    cloud.fail("account_settings", Reason.CLOUD_PERMISSION_MISSING)
+    proof = await verify(CloudClient(cloud, credential_of, 1), FakeClock(), make_connector())
+    assert proof.checks[-1].outcome is CheckOutcome.NOT_TRIED
+    assert "the fake fails account_settings" in proof.checks[-1].message

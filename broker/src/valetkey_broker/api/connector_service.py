@@ -22,10 +22,10 @@ from valetkey_broker.api.resource_pages import shown_resources
 from valetkey_broker.connectors.change import ConnectorChange
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.registry import ConnectorRegistry, Wanted
-from valetkey_broker.model import AzureConfig, Secret
+from valetkey_broker.model import AzureConfig, CallInfo, Secret
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.check_messages import check_messages
-from valetkey_broker.rpc.current_call import caller, current_call
+from valetkey_broker.rpc.current_call import call_info, caller, current_call
 
 
 class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
@@ -42,7 +42,9 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
     ) -> pb.CreateConnectorResponse:
         """Verifies and stores a connector."""
         _ = context
-        connector, proof = await self._registry.create(_new_connector(request), created_by=caller().name)
+        connector, proof = await self._registry.create(
+            _new_connector(request), created_by=caller().name, probe_for=_probe_for(request)
+        )
         reach = proof.reach
         shown, left_out = shown_resources(reach.containers)
         return pb.CreateConnectorResponse(
@@ -134,7 +136,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
         """
         _ = context
         connector = self._registry.get(request.name)
-        proof = await self._registry.verify(request.name, request.resource_id)
+        proof = await self._registry.verify(request.name, request.resource_id, probe_for=_probe_for(request))
         if connector.unverified and not request.resource_id:
             mark = partial(self._registry.mark_verified, connector)
             await self._recorder.change(current_call.get(), f"connectors/{request.name}", {"verified": "yes"}, mark)
@@ -214,3 +216,7 @@ def _azure_config(message: pb.AzureConfig) -> AzureConfig:
 
 def _secrets(message: pb.AzureSecret) -> Mapping[str, Secret]:
     return {field.name: Secret(value) for field, value in message.ListFields()}
+
+
+def _probe_for(request: pb.CreateConnectorRequest | pb.VerifyConnectorRequest) -> CallInfo | None:
+    return call_info() if request.probe_write else None

@@ -18,6 +18,14 @@ class VerifyStep(Enum):
     CONTAINER = "look at the container"
     KEY = "get a signing key"
     TOKEN = "use a token"  # noqa: S105 (what is tried)
+    CLOCK = "compare clocks"
+    SETTINGS = "look at the account's settings"
+    WRITE = "write a blob"
+    READ = "read it back"
+    LIST = "list it"
+    SIBLING = "be refused at another container"
+    OUTSIDE = "be refused outside of containers"
+    DELETE = "delete it"
 
 
 _ORDER = {step.value: number for number, step in enumerate(VerifyStep)}
@@ -51,9 +59,25 @@ class Checklist:
         outcome = CheckOutcome.WARNING if line.warning else CheckOutcome.OK
         self._checks.append(Check(step.value, outcome, line.message, line.mend, account, container))
 
+    def found(
+        self,
+        step: VerifyStep,
+        outcome: CheckOutcome,
+        message: str,
+        mend: str = "",
+        account: str = "",
+        container: str = "",
+    ) -> None:
+        """Writes a line for what was looked at."""
+        self._checks.append(Check(step.value, outcome, message, mend, account, container))
+
     def not_tried(self, step: VerifyStep, why: str, account: str = "", container: str = "") -> None:
         """Writes a line for what nobody needs, or what cannot be tried."""
         self._checks.append(Check(step.value, CheckOutcome.NOT_TRIED, why, "", account, container))
+
+    def failed_at(self, step: VerifyStep) -> bool:
+        """Tells whether a step failed, anywhere."""
+        return any(check.step == step.value and check.outcome is CheckOutcome.FAILED for check in self._checks)
 
     def lines(self) -> Sequence[Check]:
         """Returns all lines in order, with one for each planned step that was not come to."""

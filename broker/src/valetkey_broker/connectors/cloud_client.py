@@ -1,11 +1,12 @@
 """Asks the cloud for a stored connector, with its credential, each question bounded in time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from valetkey_broker.errors import cloud_timeout
-from valetkey_broker.model import Connector, Container, Credential, SigningKey
+from valetkey_broker.model import Connector, Container, Credential, SasRequest, SignedToken, SigningKey, TokenUse
+from valetkey_broker.model.account_settings import AccountSettings
 from valetkey_broker.ports import AccountSearch, Cloud
 
 T = TypeVar("T")
@@ -58,6 +59,26 @@ class CloudClient:
         return await self._ask(
             connector, lambda credential: self._cloud.hierarchical(connector, credential, container, key)
         )
+
+    async def use_token(
+        self, connector: Connector, container: Container, token: SignedToken, use: TokenUse, blob: str
+    ) -> None:
+        """Does one thing with a token."""
+        await self._ask(connector, lambda _credential: self._cloud.use_token(connector, container, token, use, blob))
+
+    async def settings(self, connector: Connector, accounts: Collection[str]) -> Mapping[str, AccountSettings]:
+        """Returns the settings of those of `accounts` that the cloud shows."""
+        return await self._ask(
+            connector, lambda credential: self._cloud.account_settings(connector, credential, accounts)
+        )
+
+    def sign(self, request: SasRequest) -> SignedToken:
+        """Returns a SAS."""
+        return self._cloud.sign(request)
+
+    def clock_skew(self, connector: Connector) -> float | None:
+        """Returns how many seconds the broker's clock is ahead of the cloud's; None where nobody knows."""
+        return self._cloud.clock_skew(connector)
 
     async def _ask(self, connector: Connector, question: Callable[[Credential], Awaitable[T]]) -> T:
         try:

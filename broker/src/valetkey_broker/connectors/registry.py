@@ -11,18 +11,21 @@ from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.connector_types import ConnectorTypeDescription, connector_types
 from valetkey_broker.connectors.credential_warnings import credential_warnings
 from valetkey_broker.connectors.definition import Definitions, NewConnector, pinned_unseen
+from valetkey_broker.connectors.probe import Probe
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.reach_result import AccountError, Reach
 from valetkey_broker.connectors.update import ConnectorUpdates
 from valetkey_broker.connectors.verify import Proof, pinned, verify
 from valetkey_broker.errors import BrokerError, connector_exists, connector_not_found
 from valetkey_broker.model import (
+    CallInfo,
     CloudProfile,
     Connector,
     ConnectorType,
     Container,
     Credential,
     CredentialValue,
+    InvalidFieldError,
     Principal,
     ResourceId,
     ResourceType,
@@ -30,7 +33,7 @@ from valetkey_broker.model import (
     check_name,
 )
 from valetkey_broker.model.labels import check_label_key
-from valetkey_broker.ports import AuthMethod, Clock, Cloud
+from valetkey_broker.ports import AuthMethod, Clock, Cloud, Ledger
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
 
@@ -87,8 +90,15 @@ class ConnectorRegistry:
         default_cloud: str,
         clock: Clock,
         timeout_seconds: float,
+        ledger: Ledger,
+        longest_token: int = 12 * 3600 + 900,
     ) -> None:
-        """`signing_keys` gives the keys that sign for a connector now; `timeout_seconds` is for one question to it."""
+        """`signing_keys` gives the keys that sign for a connector now; `timeout_seconds` is for one question to it.
+
+        `longest_token` is how many seconds there are at most between start and end of the broker's tokens.
+        """
+        self._ledger = ledger
+        self._longest_token = longest_token
         self._repository = repository
         self._memory = memory
         self._cloud = cloud
@@ -110,31 +120,38 @@ class ConnectorRegistry:
             proved=self._proved,
         )
 
-    async def create(self, new: NewConnector, *, created_by: str) -> tuple[Connector, Proof]:
+    async def create(
+        self, new: NewConnector, *, created_by: str, probe_for: CallInfo | None = None
+    ) -> tuple[Connector, Proof]:
         """Verifies a new connector and stores it; stores nothing where verification fails.
 
-        Returns it with what it reaches and what was checked; one that is not to be verified reaches nothing yet. Raises
-        InvalidFieldError, CONNECTOR_EXISTS, or what `verify` raises.
+        Returns it with what it reaches and what was checked; one that is not to be verified reaches nothing yet. With
+        `probe_for`, the call that asks for it, tokens are used too. Raises InvalidFieldError, CONNECTOR_EXISTS, or what
+        `verify` raises.
         """
         draft, value = self._definitions.draft(new, created_by)
         if draft.name in self._memory.connectors:  # Saves a slow verification; the write itself decides.
             raise connector_exists(draft.name)
+        if new.no_verify and probe_for:
+            raise InvalidFieldError("probe_write", "is part of verifying, which no_verify leaves out", "one of the two")
         if new.no_verify:
             draft = replace(pinned_unseen(draft), unverified=True)
             return await self._repository.create_connector(draft, value), Proof(Reach(()))
-        draft, proof = await self._proved(draft, value)
+        draft, proof = await self._proved(draft, value, probe_for)
         return await self._repository.create_connector(draft, value), proof
 
     async def update(self, change: ConnectorChange, caller: Principal) -> tuple[Connector, Proof]:
         """Changes a connector; see ConnectorUpdates."""
         return await self._updates.update(change, caller)
 
-    async def _proved(self, draft: Connector, value: CredentialValue) -> tuple[Connector, Proof]:
+    async def _proved(
+        self, draft: Connector, value: CredentialValue, probe_for: CallInfo | None = None
+    ) -> tuple[Connector, Proof]:
         """Returns a draft that was verified, as it is to be stored, with the proof. Raises what `verify` does."""
         # Under another uid: the clients of the connector that serves meanwhile stay, those of the draft do not.
         trial = replace(draft, uid=str(uuid.uuid4()), credential_version=0)
         try:
-            proof = await self._verified(trial, Credential(0, value))
+            proof = await self._verified(trial, Credential(0, value), probe_for)
         finally:
             await self._cloud.forget(trial.uid)
         if draft.resource is not None:
@@ -182,15 +199,16 @@ class ConnectorRegistry:
         """Deletes a connector and its credential. Raises CONNECTOR_NOT_FOUND."""
         await self._repository.delete_connector(check_name("name", name), deleted_by)
 
-    async def verify(self, name: str, resource_id: str = "") -> Proof:
+    async def verify(self, name: str, resource_id: str = "", *, probe_for: CallInfo | None = None) -> Proof:
         """Logs in anew with a stored connector, and returns what it reaches with tokens of a fresh key.
 
-        With `resource_id`, that container is the only one that is looked at. `keys_revoked` tells too where storage no
+        With `resource_id`, that container is the only one that is looked at; with `probe_for`, the call that asks for
+        it, tokens are used too. `keys_revoked` tells too where storage no
         longer accepts a key that tokens are signed with now: the keys are to be dropped, which is a change, and so not
         done here.
         """
         connector = self._definitions.narrowed(self.get(name), resource_id)
-        proof = await self._verified(connector, await self._repository.credential(connector))
+        proof = await self._verified(connector, await self._repository.credential(connector), probe_for)
         return replace(proof, keys_revoked=proof.keys_revoked or await self._has_dead_key(connector, proof.reach))
 
     async def mark_verified(self, connector: Connector) -> Connector:
@@ -238,8 +256,10 @@ class ConnectorRegistry:
                 return False
         return wanted.container == container.name
 
-    async def _verified(self, connector: Connector, credential: Credential) -> Proof:
+    async def _verified(self, connector: Connector, credential: Credential, probe_for: CallInfo | None = None) -> Proof:
         async def given(_connector: Connector) -> Credential:
             return credential
 
-        return await verify(CloudClient(self._cloud, given, self._timeout), self._clock, connector)
+        questions = CloudClient(self._cloud, given, self._timeout)
+        probe = Probe(probe_for, questions, self._ledger, self._profiles, self._clock) if probe_for else None
+        return await verify(questions, self._clock, connector, longest_token=self._longest_token, probe=probe)

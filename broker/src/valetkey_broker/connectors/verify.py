@@ -1,14 +1,16 @@
 """Proves that a connector works: logs in, looks at what it serves, uses a token signed with a fresh key."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from valetkey_broker.concurrency.gather_outcomes import outcomes
+from valetkey_broker.connectors.account_checks import check_clock, check_settings
 from valetkey_broker.connectors.checklist import Checklist, VerifyStep
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.credential_warnings import credential_warnings
-from valetkey_broker.connectors.reach_result import AccountError, Reach, own_container
+from valetkey_broker.connectors.probe import STEPS, Probe, sibling_of
+from valetkey_broker.connectors.reach_result import PASSING, AccountError, Reach, own_container
 from valetkey_broker.errors import BrokerError, Reason, token_refused
 from valetkey_broker.model import Check, Connector, Container, ResourceId, SigningKey
 from valetkey_broker.ports import Clock
@@ -17,6 +19,8 @@ T = TypeVar("T")
 
 _KEY_SECONDS = 3600.0
 _SKEW_SECONDS = 900.0
+# 12 hours, and 15 minutes into the past: what the settings allow if they say nothing.
+_LONGEST_TOKEN = 12 * 3600 + 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,44 +35,73 @@ class Proof:
     checks: Sequence[Check] = ()
 
 
-async def verify(questions: CloudClient, clock: Clock, connector: Connector) -> Proof:
+async def verify(
+    questions: CloudClient,
+    clock: Clock,
+    connector: Connector,
+    *,
+    longest_token: int = _LONGEST_TOKEN,
+    probe: Probe | None = None,
+) -> Proof:
     """Returns the containers that the connector can give tokens for, with the errors of single accounts.
 
     A connector whose account is known asks only that one, and one that serves a single container there lists nothing:
-    rights on that container are enough. Raises BrokerError of the first step that failed, where nothing is left; it
-    has the `checks` too.
+    rights on that container are enough. `longest_token` is how many seconds there are at most between a token's start
+    and its end; with `probe`, tokens are used too. Raises BrokerError of the first step that failed, where nothing is
+    left; it has the `checks` too.
     """
     own = connector.resource
     account = (own.account if own is not None else None) or connector.azure.storage_account
     alone = own is not None and bool(account)
     looking = [VerifyStep.CONTAINER] if alone else [VerifyStep.ACCOUNTS, VerifyStep.CONTAINERS]
-    checks = Checklist([VerifyStep.LOG_IN, *looking, VerifyStep.KEY, VerifyStep.TOKEN])
+    using = [VerifyStep.KEY, VerifyStep.TOKEN, VerifyStep.CLOCK, VerifyStep.SETTINGS]
+    checks = Checklist([VerifyStep.LOG_IN, *looking, *using, *(STEPS if probe else ())])
     try:
-        proof = await _verified(questions, clock, connector, account, checks)
+        proof = await _verified(questions, clock, connector, account, checks, probe)
     except BrokerError as error:
+        # What is set in the account, or the broker's clock, may be the cause.
+        if error.reason not in PASSING and not checks.failed_at(VerifyStep.LOG_IN):
+            await _circumstances(questions, connector, {account} if account else set(), checks, longest_token)
         error.checks = checks.lines()
         raise
+    accounts = {container.account for container in proof.reach.containers} | ({account} if account else set())
+    await _circumstances(questions, connector, accounts, checks, longest_token)
     return replace(proof, checks=checks.lines())
 
 
+async def _circumstances(
+    questions: CloudClient, connector: Connector, accounts: Collection[str], checks: Checklist, longest_token: int
+) -> None:
+    check_clock(checks, questions.clock_skew(connector))
+    if not accounts:
+        return
+    try:
+        settings = await questions.settings(connector, accounts)
+    except BrokerError as error:
+        # Nobody needs it; who may look hears more.
+        checks.not_tried(VerifyStep.SETTINGS, error.message)
+        return
+    for account in sorted(accounts):
+        if account in settings:
+            check_settings(checks, account, settings[account], longest_token)
+        else:
+            checks.not_tried(VerifyStep.SETTINGS, "Azure Resource Manager does not show it", account)
+
+
 async def _verified(
-    questions: CloudClient, clock: Clock, connector: Connector, account: str, checks: Checklist
+    questions: CloudClient,
+    clock: Clock,
+    connector: Connector,
+    account: str,
+    checks: Checklist,
+    probe: Probe | None,
 ) -> Proof:
     now = clock()
     with checks.step(VerifyStep.LOG_IN) as line:
         await questions.log_in(connector)
         if ending := credential_warnings(connector.expires_at, now):
             line.warning, line.message = True, ending[0]
-    own = connector.resource
-    if own is not None and account:
-        with checks.step(VerifyStep.CONTAINER, account, own.container):
-            reach = Reach([await _checked(questions, connector, account, own)])
-    else:
-        reach = await _listed(questions, connector, checks)
-        if own is not None:
-            with checks.step(VerifyStep.CONTAINER, "", own.container) as line:
-                reach = Reach([own_container(connector, reach, name_others=True)])
-                line.message = f"it is in storage account {reach.containers[0].account}"
+    reach = await _looked(questions, connector, account, checks)
     one_of = {container.account: container for container in reach.containers}
     accounts = sorted(one_of)
     if not accounts and account:
@@ -76,6 +109,8 @@ async def _verified(
 
     async def key(account: str, starts: float) -> SigningKey:
         return await questions.signing_key(connector, account, starts=starts, expires=now + _KEY_SECONDS)
+
+    keys: dict[str, SigningKey] = {}
 
     async def revoked(account: str) -> bool:
         """Proves the account with a fresh key; tells whether only one works that begins after a revocation."""
@@ -86,9 +121,11 @@ async def _verified(
             checks.not_tried(VerifyStep.TOKEN, "the account has no container", account)
             return False
         with checks.step(VerifyStep.TOKEN, account, one.name) as line:
+            keys[account] = fresh
             if await questions.accepts(connector, one, fresh):
                 return False
-            if not await questions.accepts(connector, one, await key(account, now)):
+            keys[account] = await key(account, now)
+            if not await questions.accepts(connector, one, keys[account]):
                 raise token_refused(connector.name, account)
             line.message = "the account's keys were revoked a short while ago: tokens are signed with new ones"
             return True
@@ -96,7 +133,48 @@ async def _verified(
     keys_revoked, without_key = await _each(accounts, revoked)
     refused = {each.account for each in without_key}
     proved = [container for container in reach.containers if container.account not in refused]
-    return Proof(Reach(proved, [*reach.errors, *without_key]).require_any(), any(keys_revoked))
+    proof = Proof(Reach(proved, [*reach.errors, *without_key]).require_any(), any(keys_revoked))
+    if probe is not None:
+        await _probe(probe, checks, connector, proof.reach.containers, keys)
+    return proof
+
+
+async def _looked(questions: CloudClient, connector: Connector, account: str, checks: Checklist) -> Reach:
+    own = connector.resource
+    if own is not None and account:
+        with checks.step(VerifyStep.CONTAINER, account, own.container):
+            reach = Reach([await _checked(questions, connector, account, own)])
+    else:
+        reach = await _listed(questions, connector, checks)
+        if own is not None:
+            with checks.step(VerifyStep.CONTAINER, "", own.container) as line:
+                reach = Reach([own_container(connector, reach, name_others=True)])
+                line.message = f"it is in storage account {reach.containers[0].account}"
+    return reach
+
+
+async def _probe(
+    probe: Probe,
+    checks: Checklist,
+    connector: Connector,
+    containers: Sequence[Container],
+    keys: Mapping[str, SigningKey],
+) -> None:
+    async def probed(one: Container) -> None:
+        await probe.run(checks, connector, one, keys[one.account], sibling_of(one, containers))
+
+    for _, outcome in await outcomes(_probed(containers), probed):
+        if isinstance(outcome, BrokerError):
+            raise outcome
+
+
+def _probed(containers: Sequence[Container]) -> Sequence[Container]:
+    """Returns one container of each account: the first that is not Azure's own."""
+    first: dict[str, Container] = {}
+    for container in containers:
+        if not container.name.startswith("$"):
+            first.setdefault(container.account, container)
+    return list(first.values())
 
 
 def pinned(connector: Connector, container: Container) -> Connector:

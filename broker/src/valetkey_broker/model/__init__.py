@@ -30,7 +30,7 @@ from valetkey_broker.model.permission import OF_HIERARCHY, Permission, Permissio
 from valetkey_broker.model.principal import Evidence, Principal, Role, Standing
 from valetkey_broker.model.principal_pattern import check_principal, principal_pattern, too_many, voucher
 from valetkey_broker.model.resource import Container, ResourceId, ResourceType, check_prefix, is_container_name
-from valetkey_broker.model.scope import Scope, ScopeKind
+from valetkey_broker.model.scope import Scope, ScopeKind, TokenUse
 from valetkey_broker.model.secret import Secret
 
 __all__ = [
@@ -79,6 +79,7 @@ __all__ = [
     "SigningKey",
     "Standing",
     "StoredEvent",
+    "TokenUse",
     "TtlLimit",
     "Verification",
     "api_key_digest",

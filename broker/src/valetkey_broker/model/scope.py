@@ -1,7 +1,7 @@
 """What a token is cut to: one value from the parsed resource to the signature."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, auto
 
 from valetkey_broker.model.resource import Container, ResourceId, ResourceType
 
@@ -15,6 +15,17 @@ class ScopeKind(Enum):
     CONTAINER = "c"
     DIRECTORY = "d"
     BLOB = "b"
+
+
+class TokenUse(Enum):
+    """What a token is tried with. A blob that is written holds its own name."""
+
+    WRITE = auto()
+    READ = auto()
+    LIST = auto()
+    DELETE = auto()
+    OUTSIDE = auto()
+    """Lists the account's containers, which no token for a container is for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,8 @@ class Arm:
         self.tenant_id = tenant_id
         self.accounts: list[StorageAccount] = []
         self.page_size = 100
+        # Beyond those that every account has, by account, in ARM's own words.
+        self.properties: dict[str, dict[str, Any]] = {}
 
     def subscriptions(self) -> dict[str, Any]:
         """Returns the list of subscriptions."""
@@ -98,5 +100,6 @@ class Arm:
                 "isHnsEnabled": False,
                 "primaryLocation": "westeurope",
                 "primaryEndpoints": {"blob": f"https://{account.name}.blob.core.windows.net/"},
+                **self.properties.get(account.name, {}),
             },
         }

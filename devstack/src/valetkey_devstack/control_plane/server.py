@@ -104,6 +104,10 @@ class ControlPlane:
         """Adds a storage account to the subscription."""
         self._arm.accounts.append(arm.StorageAccount(check_account("account", name), resource_group, kind))
 
+    def set_properties(self, account: str, **properties: Any) -> None:
+        """Sets properties of a storage account, by ARM's names, such as `allowSharedKeyAccess`."""
+        self._arm.properties.setdefault(account, {}).update(properties)
+
     def add_secret(self, secret: Secret, *, works_after: float = 0.0) -> None:
         """Adds a client secret; Entra takes it only `works_after` seconds from now."""
         self._entra.add_secret(secret, works_after)

@@ -4,6 +4,7 @@ Of 200 accounts, with everything that Azure Resource Manager says of them, that 
 """
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from azure.core.pipeline.transport import AsyncHttpResponse
@@ -21,13 +22,16 @@ class AccountPages(WrappingTransport):
     async def send(self, request: Any, **config: Any) -> Any:
         """Sends `request`. Raises what the inner transport raises, and ValueError for an answer that is not JSON."""
         response = await self._inner.send(request, **config)
-        return _Short(response) if response.status_code == _OK else response
+        return _Short(response, self.read) if response.status_code == _OK else response
+
+    def read(self, account: Mapping[str, Any]) -> None:
+        """Takes note of an account before it is cut; subclasses do."""
 
 
 class _Short(AsyncHttpResponse):
     """An answer of which each account has only its name, its kind, and whether its namespace is hierarchical."""
 
-    def __init__(self, response: Any) -> None:
+    def __init__(self, response: Any, read: Callable[[Mapping[str, Any]], None]) -> None:
         super().__init__(response.request, None)
         self.status_code = response.status_code
         self.headers = response.headers
@@ -35,6 +39,9 @@ class _Short(AsyncHttpResponse):
         self.content_type = response.content_type
         self._said = json.loads(response.text())
         if isinstance(self._said, dict) and isinstance(self._said.get("value"), list):
+            for each in self._said["value"]:
+                if isinstance(each, dict):
+                    read(each)
             self._said["value"] = [_cut(each) if isinstance(each, dict) else each for each in self._said["value"]]
 
     def body(self) -> bytes:

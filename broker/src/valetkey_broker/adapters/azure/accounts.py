@@ -1,6 +1,7 @@
 """Azure Resource Manager: which storage accounts a credential sees."""
 
 import asyncio
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -26,17 +27,8 @@ async def find_accounts(
     """
     # Heavy, and needed here only: in a thread, for an import would hold up the event loop.
     await asyncio.to_thread(import_module, "azure.mgmt.storage.aio")
-    await asyncio.to_thread(import_module, "azure.mgmt.resource.subscriptions.aio")
-    options: dict[str, Any] = {
-        "base_url": profile.arm_endpoint,
-        "credential_scopes": [arm_scope(profile)],
-        "transport": network.transport(profile.arm_endpoint),
-        **CLIENT_OPTIONS,
-    }
-    if config.subscription_id:
-        subscriptions = [config.subscription_id]
-    else:
-        subscriptions = await _subscriptions(credential, options, asking)
+    options = arm_options(profile, network)
+    subscriptions = await subscriptions_of(config, credential, options, asking)
 
     async def in_subscription(subscription: str) -> dict[str, bool | None]:
         return await _in_subscription(subscription, config.resource_group, credential, options, asking)
@@ -53,6 +45,32 @@ async def find_accounts(
     # ARM leaves out what was never set: then nothing is known.
     hierarchical = {name: said for name, said in accounts.items() if said is not None}
     return AccountSearch(sorted(accounts), errors, hierarchical)
+
+
+def arm_options(profile: CloudProfile, network: Network) -> dict[str, Any]:
+    """Returns what every client of ARM is made with."""
+    return {
+        "base_url": profile.arm_endpoint,
+        "credential_scopes": [arm_scope(profile)],
+        "transport": network.transport(profile.arm_endpoint),
+        **CLIENT_OPTIONS,
+    }
+
+
+def place_of(config: AzureConfig) -> str:
+    """Returns the scope, as roles have it, of where accounts are looked for."""
+    group = f"/resourceGroups/{config.resource_group}" if config.resource_group else ""
+    return f"/subscriptions/{config.subscription_id or 'SUBSCRIPTION_ID'}{group}"
+
+
+async def subscriptions_of(
+    config: AzureConfig, credential: Any, options: dict[str, Any], asking: Asking
+) -> Sequence[str]:
+    """Returns the subscription that `config` names, or those that ARM shows. Raises BrokerError."""
+    if config.subscription_id:
+        return [config.subscription_id]
+    await asyncio.to_thread(import_module, "azure.mgmt.resource.subscriptions.aio")
+    return await _subscriptions(credential, options, asking)
 
 
 async def _subscriptions(credential: Any, options: dict[str, Any], asking: Asking) -> list[str]:

@@ -5,16 +5,19 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from azure.core.credentials import AzureSasCredential
 
 from valetkey_broker.adapters.azure import sas
-from valetkey_broker.adapters.azure.accounts import find_accounts
+from valetkey_broker.adapters.azure.account_settings import account_settings
+from valetkey_broker.adapters.azure.accounts import find_accounts, place_of
 from valetkey_broker.adapters.azure.auth_method import Access
 from valetkey_broker.adapters.azure.auth_methods import AUTH_METHODS
 from valetkey_broker.adapters.azure.errors import Asking, Step
 from valetkey_broker.adapters.azure.storage import BlobStorage
+from valetkey_broker.adapters.azure.token_trial import TokenTrial
 from valetkey_broker.adapters.azure.transport import Network
 from valetkey_broker.errors import BrokerError, Reason, cloud_undefined, discovery_unsupported, namespace_unknown
 from valetkey_broker.model import (
@@ -28,7 +31,9 @@ from valetkey_broker.model import (
     Scope,
     SignedToken,
     SigningKey,
+    TokenUse,
 )
+from valetkey_broker.model.account_settings import AccountSettings
 from valetkey_broker.ports import AccountSearch
 
 # Two in use during a rotation, and one for a rotation that was given up.
@@ -72,12 +77,8 @@ class AzureCloud:
         """Returns the connector's own account, or those that Azure Resource Manager shows."""
         if connector.azure.storage_account:
             return AccountSearch([connector.azure.storage_account])
-        profile = self._profile(connector)
-        asking = self._asking(Step.ACCOUNTS, connector)
-        arm = self._access(connector, credential).arm_credential if profile.arm_endpoint else None
-        if arm is None:
-            why = "has no arm_endpoint" if not profile.arm_endpoint else "cannot be asked with this auth method"
-            raise discovery_unsupported(connector.name, Step.ACCOUNTS.value, profile.name, why)
+        profile, asking = self._profile(connector), self._asking(Step.ACCOUNTS, connector)
+        arm = self._arm_credential(connector, credential, Step.ACCOUNTS)
         return await find_accounts(connector.azure, profile, self._network(profile), arm, asking)
 
     async def list_containers(self, connector: Connector, credential: Credential, account: str) -> Sequence[Container]:
@@ -140,6 +141,29 @@ class AzureCloud:
         credential = AzureSasCredential(self.sign(probe).sas_token)
         return BlobStorage(profile, self._network(profile), credential, container.account, asking)
 
+    async def use_token(
+        self, connector: Connector, container: Container, token: SignedToken, use: TokenUse, blob: str
+    ) -> None:
+        """Does one thing with a token; see ports.Cloud."""
+        profile = self._profile(connector)
+        asking = self._asking(Step[use.name], connector, container.account, container.name)
+        storage = BlobStorage(
+            profile, self._network(profile), AzureSasCredential(token.sas_token), container.account, asking
+        )
+        await TokenTrial(storage.client, asking, container.name, blob).use(use)
+
+    async def account_settings(
+        self, connector: Connector, credential: Credential, accounts: Collection[str]
+    ) -> Mapping[str, AccountSettings]:
+        """Returns the settings that Azure Resource Manager shows."""
+        profile, asking = self._profile(connector), self._asking(Step.SETTINGS, connector)
+        arm = self._arm_credential(connector, credential, Step.SETTINGS)
+        return await account_settings(connector.azure, profile, self._network(profile), arm, asking, accounts)
+
+    def clock_skew(self, connector: Connector) -> float | None:
+        """Returns the skew by the last answer of the connector's cloud."""
+        return self._network(self._profile(connector)).skew.seconds
+
     async def forget(self, connector_uid: str) -> None:
         """Drops the log-ins of a connector; calls under way still end well."""
         self._accesses.pop(connector_uid, None)
@@ -160,9 +184,26 @@ class AzureCloud:
         access = self._access(connector, credential)
         return BlobStorage(profile, self._network(profile), access.storage_credential, account, asking)
 
+    def _arm_credential(self, connector: Connector, credential: Credential, step: Step) -> Any:
+        profile = self._profile(connector)
+        arm = self._access(connector, credential).arm_credential if profile.arm_endpoint else None
+        if arm is None:
+            why = "has no arm_endpoint" if not profile.arm_endpoint else "cannot be asked with this auth method"
+            raise discovery_unsupported(connector.name, step.value, profile.name, why)
+        return arm
+
     def _asking(self, step: Step, connector: Connector, account: str = "", container: str = "") -> Asking:
         identity = AUTH_METHODS[connector.auth_method].identity(connector)
-        return Asking(step, connector.name, identity, account, container, self._profile(connector).emulator)
+        return Asking(
+            step,
+            connector.name,
+            identity,
+            account,
+            container,
+            self._profile(connector).emulator,
+            assignee=connector.azure.client_id,
+            place=place_of(connector.azure),
+        )
 
     def _access(self, connector: Connector, credential: Credential) -> Access:
         kept = self._accesses.get(connector.uid, {}).get(credential.version)

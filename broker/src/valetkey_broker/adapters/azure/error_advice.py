@@ -52,6 +52,12 @@ _ROLES = {
     "CONTAINER": '"Storage Blob Data Reader" (or Contributor) at the container',
     "ACCOUNT": '"Storage Blob Data Reader" (or Contributor) at the container',
     "PROBE": '"Storage Blob Data Reader" (or Contributor) at the container',
+    "SETTINGS": '"Reader" at the storage account',
+    "WRITE": '"Storage Blob Data Contributor" at the container',
+    "READ": '"Storage Blob Data Contributor" at the container',
+    "LIST": '"Storage Blob Data Contributor" at the container',
+    "DELETE": '"Storage Blob Data Contributor" at the container',
+    "OUTSIDE": "that it needs",
     "DELEGATION_KEY": (
         '"Storage Blob Delegator" at the account (and "Storage Blob Data Contributor" on the containers '
         "that tokens are for)"
@@ -59,7 +65,8 @@ _ROLES = {
 }
 SHARED_KEY_OFF = "KeyBasedAuthenticationNotPermitted"
 """What storage says of keys, and of tokens signed with them, where the account does not allow shared key access."""
-_NETWORK = frozenset({"AuthorizationFailure", "IpAuthorizationFailure", "PublicAccessNotPermitted"})
+NETWORK = frozenset({"AuthorizationFailure", "IpAuthorizationFailure", "PublicAccessNotPermitted"})
+"""What storage says where its network rules refuse an address."""
 
 
 def log_in_refused(identity: Identity, code: str) -> str:
@@ -96,7 +103,7 @@ def not_accepted(identity: Identity) -> str:
 
 def not_allowed(step: str, code: str, identity: Identity) -> str:
     """Returns what to do where `identity` was refused though it is who it says, as the end of a sentence."""
-    if step != "ACCOUNTS" and code in _NETWORK:
+    if step != "ACCOUNTS" and code in NETWORK:
         return "the account's network rules refuse the broker. Let them admit the broker's addresses."
     if code == "AccountIsDisabled":
         return "the account is disabled."

@@ -5,10 +5,8 @@ Azure's own text never goes on, for it may echo what was sent; its codes do.
 
 import re
 import socket
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from http import HTTPStatus
 from typing import TypeVar
@@ -24,6 +22,8 @@ from valetkey_broker.adapters.azure.error_advice import (
     not_allowed,
 )
 from valetkey_broker.adapters.azure.error_classification import outcome
+from valetkey_broker.adapters.azure.mends import command
+from valetkey_broker.adapters.azure.retry_after import retry_after_of
 from valetkey_broker.errors import BrokerError, Reason, cloud_error
 
 T = TypeVar("T")
@@ -36,7 +36,6 @@ _OAUTH_REFUSALS = ("invalid_client", "unauthorized_client", "invalid_request", "
 # Entra's codes for "later": https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 _THROTTLED = frozenset({"AADSTS90055", "AADSTS50196"})
 _TRANSIENT = frozenset({"AADSTS90033", "AADSTS90006", "AADSTS90024", "AADSTS50196", "AADSTS90055"})
-_LONGEST_WAIT = 3600.0
 # What a machine's endpoint says while its identities are being set up:
 # https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#error-handling
 _IDENTITIES_CHANGE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
@@ -56,6 +55,12 @@ class Step(Enum):
     PROBE = "use a token"
     ACCOUNT_KEY = "use the account key"
     ACCOUNT = "look at the storage account"
+    SETTINGS = "look at the settings of storage accounts"
+    WRITE = "write a blob"
+    READ = "read it back"
+    LIST = "list it"
+    DELETE = "delete it"
+    OUTSIDE = "list what the token is not for"
 
 
 class AzureCallError(Exception):
@@ -66,7 +71,8 @@ class AzureCallError(Exception):
 class Asking:
     """Who asks what of whom: `connector` is its name, `identity` who that is to Azure.
 
-    `emulator` says that the answers are Azurite's.
+    `emulator` says that the answers are Azurite's. `assignee` is the client id that a role can be assigned to, `place`
+    the subscription or resource group that is looked through.
     """
 
     step: Step
@@ -75,11 +81,23 @@ class Asking:
     account: str = ""
     container: str = ""
     emulator: bool = False
+    assignee: str = ""
+    place: str = ""
 
     def failed(
-        self, reason: Reason, text: str, *, code: str = "", retry_after: float | None = None, public: str | None = None
+        self,
+        reason: Reason,
+        text: str,
+        *,
+        code: str = "",
+        retry_after: float | None = None,
+        public: str | None = None,
+        mend: str = "",
     ) -> BrokerError:
-        """Returns the error for this step; `public` is what callers are told who do not run the broker, if else."""
+        """Returns the error for this step; `public` is what callers are told who do not run the broker, if else.
+
+        `mend` is what to do: the end of `text`, and a command on a line of its own.
+        """
         return cloud_error(
             reason,
             text,
@@ -89,6 +107,7 @@ class Asking:
             azure_code=code,
             retry_after=retry_after,
             public_message=public,
+            mend=mend,
         )
 
     def __str__(self) -> str:
@@ -178,7 +197,7 @@ def _answered(error: HttpResponseError, status: int, asking: Asking) -> BrokerEr
     code = _aadsts(error) if asking.step is Step.LOG_IN else _service_code(error)
     if asking.emulator and asking.identity.shared_key and code == "AuthorizationFailure":
         code = "AuthenticationFailed"  # Azurite's word for a signature that does not fit.
-    retry_after = _retry_after(error)
+    retry_after = retry_after_of(error)
     reason = outcome(status, code, asks_to_wait=retry_after is not None)
     if reason is Reason.CLOUD_THROTTLED or code in _THROTTLED:
         wait = "" if retry_after is None else f" for {retry_after:g} s"
@@ -198,7 +217,7 @@ def _log_in_refused(error: HttpResponseError, status: int, asking: Asking, code:
         text = f"Cannot {asking}: HTTP {status}, but no answer that Entra would give. Try again later."
         return asking.failed(Reason.CLOUD_UNAVAILABLE, text)
     text = log_in_refused(asking.identity, code)
-    return asking.failed(Reason.CLOUD_CREDENTIAL_REJECTED, text, code=code)
+    return asking.failed(Reason.CLOUD_CREDENTIAL_REJECTED, text, code=code, mend=text.partition(". ")[2])
 
 
 def _call_refused(reason: Reason, status: int, asking: Asking, code: str) -> BrokerError:
@@ -212,7 +231,24 @@ def _call_refused(reason: Reason, status: int, asking: Asking, code: str) -> Bro
         hint = (
             "Azure does not do that here, and another try will not change it. Look the code up in Azure's error codes."
         )
-    return asking.failed(reason, f"Cannot {asking}: {code or f'HTTP {status}'}: {hint}", code=code)
+    text = f"Cannot {asking}: {code or f'HTTP {status}'}: {hint}"
+    return asking.failed(reason, text, code=code, mend=_mend(asking, reason, code, hint))
+
+
+def _mend(asking: Asking, reason: Reason, code: str, hint: str) -> str:
+    """Returns what to do of a hint that may begin with the cause, and the command that does it."""
+    todo = hint if hint.startswith("assign ") else hint.partition(". ")[2]
+    pasted = command(
+        asking.step.name,
+        reason,
+        code,
+        assignee=asking.assignee,
+        account=asking.account,
+        container=asking.container,
+        place=asking.place,
+        shared_key=asking.identity.shared_key,
+    )
+    return "\n".join(filter(None, (todo, pasted)))
 
 
 def _aadsts(error: HttpResponseError) -> str:
@@ -229,25 +265,6 @@ def _service_code(error: HttpResponseError) -> str:
         getattr(error.error, "code", None),
     )
     return next((code for code in candidates if isinstance(code, str) and _CODE.fullmatch(code)), "")
-
-
-def _retry_after(error: HttpResponseError) -> float | None:
-    headers = getattr(error.response, "headers", {})
-    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
-        if (seconds := _number(headers.get(name))) is not None:
-            return min(seconds / 1000, _LONGEST_WAIT)
-    value = headers.get("Retry-After")
-    seconds = _number(value)
-    if seconds is None and value:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except (ValueError, OverflowError):
-            return None
-    return None if seconds is None else min(max(seconds, 0.0), _LONGEST_WAIT)
-
-
-def _number(value: str | None) -> float | None:
-    return float(value) if value and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", value) else None
 
 
 def _says_no_such_name(error: BaseException) -> bool:

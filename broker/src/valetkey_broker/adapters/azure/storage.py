@@ -44,7 +44,7 @@ class BlobStorage:
         self._credential = credential
         self._url = url = profile.blob_url(self._account)
         # Cheap to make, and its connections are the network's: there is nothing to keep or to close.
-        self._client = BlobServiceClient(url, credential=credential, transport=network.transport(url), **CLIENT_OPTIONS)
+        self.client = BlobServiceClient(url, credential=credential, transport=network.transport(url), **CLIENT_OPTIONS)
 
     async def containers(self) -> Sequence[Container]:
         """Lists the containers of the account by name. Raises BrokerError."""
@@ -65,14 +65,14 @@ class BlobStorage:
         """Returns the container `name` if it is there, by asking for its properties. Raises BrokerError."""
 
         async def properties() -> None:
-            await self._client.get_container_client(name).get_container_properties()
+            await self.client.get_container_client(name).get_container_properties()
 
         await ask(self._asking, properties)
         return self._container(name)
 
     async def check_credential(self) -> None:
         """Asks what kind of account this is, which whoever has its key may. Raises BrokerError."""
-        await ask(self._asking, self._client.get_account_information)
+        await ask(self._asking, self.client.get_account_information)
 
     async def takes_token(self, name: str) -> bool:
         """Tells whether storage accepts the SAS that is the credential, by listing one blob. Raises BrokerError.
@@ -81,7 +81,7 @@ class BlobStorage:
         """
 
         async def first() -> None:
-            async for _ in self._client.get_container_client(name).list_blobs(results_per_page=1):
+            async for _ in self.client.get_container_client(name).list_blobs(results_per_page=1):
                 break
 
         try:
@@ -102,7 +102,7 @@ class BlobStorage:
         """
 
         async def information() -> Any:
-            client = self._client.get_container_client(container) if container else self._client
+            client = self.client.get_container_client(container) if container else self.client
             return await client.get_account_information()
 
         said = (await ask(self._asking, information)).get("is_hns_enabled")
@@ -112,7 +112,7 @@ class BlobStorage:
         """Gets a key good from `starts` to `expires` (Unix seconds). Raises BrokerError."""
 
         async def key() -> SigningKey:
-            got = await self._client.get_user_delegation_key(
+            got = await self.client.get_user_delegation_key(
                 datetime.fromtimestamp(int(starts), tz=UTC), datetime.fromtimestamp(int(expires), tz=UTC)
             )
             return _checked(self._account, got)

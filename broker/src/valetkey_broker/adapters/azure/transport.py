@@ -10,6 +10,7 @@ import aiohttp
 from azure.core.exceptions import HttpResponseError, ServiceRequestError
 from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 
+from valetkey_broker.adapters.azure.clock_skew import ClockSkew
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import CloudProfile
 from valetkey_broker.settings import trusted_cas
@@ -32,6 +33,7 @@ class Network:
     def __init__(self, profile: CloudProfile, connect_seconds: float, read_seconds: float) -> None:
         ca_file = Path(profile.ca_file) if profile.ca_file else None
         self._trust = trusted_cas(f"the CAs of cloud {profile.name}", f"clouds.{profile.name}.ca_file", ca_file)
+        self.skew = ClockSkew(profile.name)
         self._timeouts = {"connection_timeout": connect_seconds, "read_timeout": read_seconds}
         self._session = _session(profile.proxy)
         self._neighbours: aiohttp.ClientSession | None = None
@@ -41,7 +43,7 @@ class Network:
 
         With `busy_raises`, 429 and 5xx raise HttpResponseError at once, for clients that would lose the headers.
         """
-        return PinnedTransport(url, self._session, self._trust, busy_raises=busy_raises, **self._timeouts)
+        return PinnedTransport(url, self._session, self._trust, self.skew, busy_raises=busy_raises, **self._timeouts)
 
     def neighbour_transport(self, url: str) -> "PinnedTransport":
         """Returns a transport to a service of the broker's own machine: without a proxy, and soon tired of waiting."""
@@ -51,7 +53,7 @@ class Network:
             **self._timeouts,
             "connection_timeout": min(_NEIGHBOUR_SECONDS, self._timeouts["connection_timeout"]),
         }
-        return PinnedTransport(url, self._neighbours, self._trust, busy_raises=True, **timeouts)
+        return PinnedTransport(url, self._neighbours, self._trust, None, busy_raises=True, **timeouts)
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -93,12 +95,13 @@ class PinnedTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core exp
         url: str,
         session: aiohttp.ClientSession,
         trust: WatchedFiles[ssl.SSLContext],
+        skew: ClockSkew | None,
         *,
         busy_raises: bool,
         **options: Any,
     ) -> None:
         super().__init__(session=session, session_owner=False, **options)
-        self._trust = trust
+        self._trust, self._skew = trust, skew
         self._origin = _origin(url)
         self._busy_raises = busy_raises
 
@@ -110,7 +113,10 @@ class PinnedTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core exp
             trust = self._trust.current()
         except ConfigurationError:
             raise ServiceRequestError("the CA file of the cloud profile cannot be used") from None
+        asked = self._skew.clock() if self._skew is not None else 0.0
         response = await super().send(request, ssl=trust, **config)
+        if self._skew is not None:
+            self._skew.heard(response.headers.get("Date"), asked)
         if self._busy_raises and response.status_code in _BUSY:
             raise HttpResponseError(response=response)
         return response

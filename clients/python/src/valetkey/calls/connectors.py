@@ -35,14 +35,15 @@ class ConnectorCalls(Calls):
         expire_time: datetime | None = None,
         expires_skew_tolerance: timedelta | None = None,
         verify: bool = True,
+        probe_write: bool = False,
     ) -> values.CreatedConnector:
         """Verifies and stores a connector; stores nothing where verification fails.
 
         What is secret of the auth method is in `secrets`, by the API's names of the fields; for a service principal
         `client_secret` is short for it. `resource_id` is the one resource it shall serve; left out, it serves all it
         reaches. `expire_time` is when the credential ends, which counts as ended `expires_skew_tolerance` earlier;
-        nothing is refused because of it. Without `verify` it is stored untried. Raises InvalidArgumentError for a
-        secret that the API does not know.
+        nothing is refused because of it. Without `verify` it is stored untried; with `probe_write` tokens are used
+        too, as `verify_connector` does. Raises InvalidArgumentError for a secret that the API does not know.
         """
         given = {"client_secret": client_secret} if client_secret else {}
         given |= secrets or {}
@@ -53,6 +54,7 @@ class ConnectorCalls(Calls):
             expire_time=convert.given_timestamp(expire_time, "expire_time"),
             expires_skew_tolerance=convert.given_duration(expires_skew_tolerance, "expires_skew_tolerance"),
             no_verify=not verify,
+            probe_write=probe_write,
         )
         request.MergeFrom(notes)
         answer = self._call(self._connectors.CreateConnector, request)
@@ -137,14 +139,17 @@ class ConnectorCalls(Calls):
         """Deletes a connector and every version of its credential."""
         self._call(self._connectors.DeleteConnector, connector_pb.DeleteConnectorRequest(name=name))
 
-    def verify_connector(self, name: str, *, resource_id: str | None = None) -> values.Resources:
+    def verify_connector(
+        self, name: str, *, resource_id: str | None = None, probe_write: bool = False
+    ) -> values.Resources:
         """Logs in with a stored connector and returns what it reaches now, proved by a token of a fresh key.
 
-        `resource_id` narrows that to one container. The answer's `checks` tell all that was looked at; those of the
-        error do, where verifying fails.
+        `resource_id` narrows that to one container. With `probe_write` the broker also writes, reads, lists and
+        deletes a blob there, and makes sure that the same token is refused elsewhere. The answer's `checks` tell all
+        that was looked at; those of the error do, where verifying fails.
         """
-        request = connector_pb.VerifyConnectorRequest(name=name, resource_id=resource_id or "")
-        answer = self._call(self._connectors.VerifyConnector, request, repeatable=True)
+        request = connector_pb.VerifyConnectorRequest(name=name, resource_id=resource_id or "", probe_write=probe_write)
+        answer = self._call(self._connectors.VerifyConnector, request, repeatable=not probe_write)
         return convert.resources(answer.resources, answer.account_errors, answer.left_out, answer.checks)
 
     def drop_signing_keys(self, name: str) -> datetime:

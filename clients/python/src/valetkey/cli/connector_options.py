@@ -31,6 +31,14 @@ ExpiresSkewTolerance = Annotated[
 NoVerify = Annotated[
     bool, typer.Option("--no-verify", help="Store it without asking the cloud; it shows as unverified.")
 ]
+ProbeWrite = Annotated[
+    bool,
+    typer.Option(
+        "--probe-write",
+        help="Also write, read, list and delete a blob below .valetkey-probe/, with a token that stays in the broker, "
+        "and make sure that the same token is refused elsewhere.",
+    ),
+]
 
 
 def parse_labels(given: Iterable[str]) -> dict[str, str]:

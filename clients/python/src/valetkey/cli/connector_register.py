@@ -16,6 +16,7 @@ from valetkey.cli.connector_options import (
     ExpiresSkewTolerance,
     Labels,
     NoVerify,
+    ProbeWrite,
     notes_of,
 )
 from valetkey.cli.connector_views import connector_json
@@ -130,6 +131,7 @@ def register(
     expires_at: ExpiresAt = None,
     expires_skew_tolerance: ExpiresSkewTolerance = None,
     no_verify: NoVerify = False,
+    probe_write: ProbeWrite = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Verify a new connector and store it. Where verification fails, nothing is stored.
@@ -158,6 +160,10 @@ def register(
     options = {field: value for field, value in given.items() if value is not None}
     if name is None and not interactive:
         raise InvalidArgumentError("NAME is not given; expected a name for the connector, or -i to be asked")
+    if probe_write and no_verify:
+        raise InvalidArgumentError(
+            "--probe-write: is part of verifying, which --no-verify leaves out; give one of them"
+        )
     if interactive and no_verify:
         raise InvalidArgumentError("--no-verify: --interactive shows what is reached, and so verifies; leave one out")
     with client_of(context, screen) as client:
@@ -179,7 +185,9 @@ def register(
             )
         what = "Storing" if no_verify else "Verifying: logging in, listing, getting a key, and storing"
         with screen.busy(f"{what} {draft.name}"):
-            created = client.create_connector(draft.name, **draft.arguments(), **draft.notes, verify=not no_verify)
+            created = client.create_connector(
+                draft.name, **draft.arguments(), **draft.notes, verify=not no_verify, probe_write=probe_write
+            )
     for warning in created.warnings:
         screen.warn(warning)
     if screen.as_json:

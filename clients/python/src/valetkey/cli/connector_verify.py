@@ -9,6 +9,7 @@ import typer
 
 from valetkey.cli import failures
 from valetkey.cli.check_views import checks_json, print_checks, worst
+from valetkey.cli.connector_options import ProbeWrite
 from valetkey.cli.resources import print_reached, reached_json
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of
@@ -58,6 +59,7 @@ def verify(
             show_default=False,
         ),
     ] = None,
+    probe_write: ProbeWrite = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Prove that a connector works: log in, get a signing key, use a token; say what is wrong and how to mend it.
@@ -75,18 +77,18 @@ def verify(
             wanted = [connector.name for connector in client.list_connectors()]
         with screen.busy(f"Verifying {', '.join(wanted)}"):
             if len(wanted) == 1 and not everything:
-                _one(screen, client, wanted[0], resource_id)
+                _one(screen, client, wanted[0], resource_id, probe_write=probe_write)
                 return
             with ThreadPoolExecutor(_AT_A_TIME) as pool:
-                results = list(pool.map(lambda name: _result(client, name, None), wanted))
+                results = list(pool.map(lambda name: _result(client, name, None, probe_write=probe_write), wanted))
     _print(screen, results)
     codes = {result.exit_code for result in results}
     if code := next((code for code in _WORST_FIRST if code in codes), 0):
         raise typer.Exit(code)
 
 
-def _one(screen: Screen, client: Client, name: str, resource_id: str | None) -> None:
-    result = _result(client, name, resource_id)
+def _one(screen: Screen, client: Client, name: str, resource_id: str | None, *, probe_write: bool) -> None:
+    result = _result(client, name, resource_id, probe_write=probe_write)
     if result.error:
         raise result.error  # Its checks are shown with it.
     resources = result.resources
@@ -101,10 +103,10 @@ def _one(screen: Screen, client: Client, name: str, resource_id: str | None) -> 
         raise typer.Exit(result.exit_code)
 
 
-def _result(client: Client, name: str, resource_id: str | None) -> _Result:
+def _result(client: Client, name: str, resource_id: str | None, *, probe_write: bool) -> _Result:
     """Raises what is wrong with the call itself; what is wrong with the connector is the result's."""
     try:
-        return _Result(name, client.verify_connector(name, resource_id=resource_id))
+        return _Result(name, client.verify_connector(name, resource_id=resource_id, probe_write=probe_write))
     except ValetKeyError as error:
         if failures.exit_code(error) in _OURS:
             raise

@@ -282,6 +282,7 @@ class CreateConnectorRequest(google.protobuf.message.Message):
     EXPIRE_TIME_FIELD_NUMBER: builtins.int
     EXPIRES_SKEW_TOLERANCE_FIELD_NUMBER: builtins.int
     NO_VERIFY_FIELD_NUMBER: builtins.int
+    PROBE_WRITE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name: 1 to 63 lower-case letters, digits and inner hyphens."""
     type: Global___ConnectorType.ValueType
@@ -296,6 +297,8 @@ class CreateConnectorRequest(google.protobuf.message.Message):
     """For people, at most 500 printable characters."""
     no_verify: builtins.bool
     """Stores it without asking the cloud anything, and shows it as unverified."""
+    probe_write: builtins.bool
+    """Also writes, reads, lists and deletes a blob, with a token made for that; see VerifyConnectorRequest."""
     @property
     def azure(self) -> Global___AzureConfig:
         """Azure configuration."""
@@ -333,9 +336,10 @@ class CreateConnectorRequest(google.protobuf.message.Message):
         expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         expires_skew_tolerance: google.protobuf.duration_pb2.Duration | None = ...,
         no_verify: builtins.bool = ...,
+        probe_write: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["azure", b"azure", "azure_secret", b"azure_secret", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "azure", b"azure", "azure_secret", b"azure_secret", "description", b"description", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "labels", b"labels", "name", b"name", "no_verify", b"no_verify", "resource_id", b"resource_id", "resource_type", b"resource_type", "type", b"type"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "azure", b"azure", "azure_secret", b"azure_secret", "description", b"description", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "labels", b"labels", "name", b"name", "no_verify", b"no_verify", "probe_write", b"probe_write", "resource_id", b"resource_id", "resource_type", b"resource_type", "type", b"type"]) -> None: ...
 
 Global___CreateConnectorRequest: typing_extensions.TypeAlias = CreateConnectorRequest
 
@@ -681,17 +685,24 @@ class VerifyConnectorRequest(google.protobuf.message.Message):
 
     NAME_FIELD_NUMBER: builtins.int
     RESOURCE_ID_FIELD_NUMBER: builtins.int
+    PROBE_WRITE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name of the connector."""
     resource_id: builtins.str
     """The one container to look at, as in IssueTokenRequest; all that the connector reaches if left out."""
+    probe_write: builtins.bool
+    """Also writes, reads, lists and deletes a blob of a random name below `.valetkey-probe/`, in that container, in the
+    connector's own, or else in the first one of each account; and makes sure that the same token is refused elsewhere.
+    The token is on record as issued to `broker:probe` and never leaves the broker.
+    """
     def __init__(
         self,
         *,
         name: builtins.str = ...,
         resource_id: builtins.str = ...,
+        probe_write: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name", "resource_id", b"resource_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "probe_write", b"probe_write", "resource_id", b"resource_id"]) -> None: ...
 
 Global___VerifyConnectorRequest: typing_extensions.TypeAlias = VerifyConnectorRequest
 

@@ -24,6 +24,7 @@ _DATA = f"POST /v1/{MOUNT}/data".encode()
 # Where each change is cut: the write that decides what becomes of it, and with which outcome before and after it.
 _CUTS = [
     ("register", f"/credentials/{CONNECTOR.name}", "NOT_MADE", "MADE"),
+    ("update", f"/credentials/{CONNECTOR.name}", "NOT_MADE", "MADE"),
     ("unregister", f"/connectors/{CONNECTOR.name}", "MADE", "MADE"),
     ("drop-keys", f"/connectors/{CONNECTOR.name}", "NOT_MADE", "MADE"),
     ("admit-key", f"/api-keys/{KEY.name}", "NOT_MADE", "MADE"),

@@ -241,6 +241,20 @@ class FakeBroker(
             connectors=[self.connectors[name] for name in names], next_page_token=token
         )
 
+    def UpdateConnector(
+        self, request: connector_pb.UpdateConnectorRequest, context: grpc.ServicerContext
+    ) -> connector_pb.UpdateConnectorResponse:
+        self._enter("UpdateConnector", request, context)
+        self._known(request.name, context)
+        stored = self.connectors[request.name]
+        stored.azure.MergeFrom(request.azure)
+        stored.labels.update(request.labels)
+        stored.resource_id = request.resource_id or stored.resource_id
+        stored.unverified = stored.unverified or request.no_verify
+        touched = request.HasField("azure") or request.HasField("azure_secret") or request.resource_id
+        reached = self.reached if touched and not request.no_verify else []
+        return connector_pb.UpdateConnectorResponse(connector=stored, resources=reached, warnings=self.warnings)
+
     def DeleteConnector(
         self, request: connector_pb.DeleteConnectorRequest, context: grpc.ServicerContext
     ) -> connector_pb.DeleteConnectorResponse:

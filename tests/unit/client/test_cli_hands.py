@@ -21,7 +21,7 @@ REGISTER = "service-connector register NAME --auth-method service-principal"
 ZENML = {
     "service-connector register vk --type azure --auth_method access-token --token=x": "ends within the hour",
     "service-connector register vk --type azure --auth-method sas-token": "hands SAS tokens out, and takes none",
-    "service-connector update vk --client_secret=x": "grant update GRANT --connector NAME=ID",
+    "service-connector rename vk vk2": "a connector keeps its name",
     "service-connector login vk": "token issue",
     "artifact-store register az_store -f azure --path=az://c": "grant create",
     "artifact-store register az_store -f azure --path=az://c --authentication_secret=az_secret": "grant create",
@@ -35,7 +35,7 @@ ZENML = {
     "secret create az_secret --values=@file": REGISTER,
     "secret list": "service-connector list",
     "secret get az_secret": "no call gives a credential back",
-    "secret update az_secret": "delete it and register it anew",
+    "secret update az_secret": "valetkey service-connector update NAME --client-secret @FILE",
     "secret delete az_secret": "service-connector delete NAME",
     "stack register s -a az_store --set": "grant create",
     "stack set s": "grant create",

@@ -130,7 +130,7 @@ async def test_a_missing_credential_says_what_to_do() -> None:
     connector = await _create(Replica(store))
     await store.destroy("credentials/azure-blob-demo", [1])
     replica = Replica(store)
-    with pytest.raises(BrokerError, match="register it again") as caught:
+    with pytest.raises(BrokerError, match="service-connector update azure-blob-demo") as caught:
         await replica.repository.credential(connector)
     assert caught.value.reason is Reason.VAULT_UNAVAILABLE
 

@@ -1,14 +1,14 @@
 """What `check-state` finds: everything that a dead broker, of this version or an earlier one, may have left."""
 
 from support.core import PLANTED, Replica, make_connector
-from support.crashes import BY_NAME, CHANGES, CONNECTOR, SECRET, check_whole, die_during
+from support.crashes import BY_NAME, CONNECTOR, SECRET, check_whole, die_during
 from support.fake_store import FakeStateStore
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.state.inspection import Inspection
 from valetkey_broker.state.secret_inspection import Finding
 
 _PATH = f"credentials/{CONNECTOR.name}"
-_REGISTER, _UNREGISTER = CHANGES[0], CHANGES[2]
+_REGISTER, _UNREGISTER = BY_NAME["register"], BY_NAME["unregister"]
 
 
 async def _found(replica: Replica, *, repair: bool = False) -> list[Finding]:
@@ -60,7 +60,7 @@ async def test_a_connector_whose_secret_is_gone_is_found() -> None:
     await replica.store.destroy(_PATH, [1])
     (found,) = await _found(replica, repair=True)
     assert (found.path, found.repair) == (f"connectors/{CONNECTOR.name}", None)
-    assert f"valetkey service-connector delete {CONNECTOR.name}" in found.remedy
+    assert f"valetkey service-connector update {CONNECTOR.name}" in found.remedy
     assert await replica.store.newest(f"connectors/{CONNECTOR.name}") == 1
 
 

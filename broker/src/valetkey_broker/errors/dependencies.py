@@ -150,7 +150,7 @@ def credential_missing(connector: str, version: int, secret: str = "") -> Broker
     remedy = (
         f"give it its value again: valetkey secret update {secret}"
         if secret
-        else "delete the connector and register it again"
+        else f"give it its secret again: valetkey service-connector update {connector} --client-secret @FILE"
     )
     return BrokerError(
         Reason.VAULT_UNAVAILABLE,

@@ -16,8 +16,8 @@ def connector_not_found(name: str) -> BrokerError:
 def connector_exists(name: str) -> BrokerError:
     """The name of a new connector is taken."""
     message = (
-        f"a connector named {name} exists already; choose another name, or see what it reaches: valetkey "
-        f"service-connector verify {name}. To delete it would end its grants: they are not for a later one of its name"
+        f"a connector named {name} exists already; choose another name, or change that one: valetkey service-connector "
+        f"update {name}. To delete it would end its grants: they are not for a later one of its name"
     )
     return BrokerError(Reason.CONNECTOR_EXISTS, message, {"connector": name})
 

@@ -70,7 +70,7 @@ class Inspection:
                 yield Finding(
                     f"connectors/{name}",
                     "the named secret that it uses is gone",
-                    f"delete the connector and register it again: valetkey service-connector delete {name}",
+                    f"give it its secret again: valetkey service-connector update {name} --client-secret @FILE",
                 )
             return
         if _live(connector):
@@ -79,7 +79,7 @@ class Inspection:
                 yield Finding(
                     f"connectors/{name}",
                     f"its credential, version {version}, cannot be read",
-                    f"delete the connector and register it again: valetkey service-connector delete {name}",
+                    f"give it its secret again: valetkey service-connector update {name} --client-secret @FILE",
                 )
             return
         if readable := await readable_versions(self._store, path):

@@ -120,8 +120,8 @@ class ConnectorCalls(Calls):
         request = connector_pb.UpdateConnectorRequest(
             name=name,
             resource_id=resource_id or "",
-            azure=_azure(azure or {}),
-            azure_secret=azure_secret(secrets or {}),
+            azure=_azure(azure) if azure else None,
+            azure_secret=azure_secret(secrets) if secrets else None,
             description=description,
             labels=labels,
             expire_time=convert.given_timestamp(expire_time, "expire_time"),

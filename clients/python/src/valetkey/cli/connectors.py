@@ -1,4 +1,4 @@
-"""`valetkey service-connector`: register, look at, verify and delete connectors."""
+"""`valetkey service-connector`: register, look at, verify, change and delete connectors."""
 
 from typing import Annotated, Any
 
@@ -9,6 +9,7 @@ from valetkey.cli.auth_methods import AuthMethod
 from valetkey.cli.connector_options import parse_labels
 from valetkey.cli.connector_register import register
 from valetkey.cli.connector_types import describe_type, list_types
+from valetkey.cli.connector_update import update
 from valetkey.cli.connector_verify import verify
 from valetkey.cli.connector_views import connector_json, print_connector, print_connectors
 from valetkey.cli.option_choices import ConnectorType, ResourceType
@@ -17,7 +18,7 @@ from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import utc
 
-app = typer.Typer(help="Register, list, verify and delete service connectors.", no_args_is_help=True)
+app = typer.Typer(help="Register, list, verify, change and delete service connectors.", no_args_is_help=True)
 
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the connector.", show_default=False)]
@@ -28,6 +29,7 @@ def _text(help_text: str, *names: str) -> Any:
 
 
 app.command()(register)
+app.command()(update)
 app.command()(list_types)
 app.command()(describe_type)
 app.command()(verify)

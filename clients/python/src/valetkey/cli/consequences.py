@@ -1,4 +1,4 @@
-"""What goes along with something that is deleted, as far as the caller may see it."""
+"""What goes along with something that is deleted or changed, as far as the caller may see it."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -7,6 +7,7 @@ from valetkey.cli.times import utc
 from valetkey.client import Client
 from valetkey.errors import ValetKeyError
 from valetkey.ledger_values import Lease
+from valetkey.values import Connector
 
 _MOST_LEASES = 500
 _SHOWN = 5
@@ -23,6 +24,18 @@ def of_connector(client: Client, name: str) -> str:
     which = f": {_names(named)}" if named else ""
     grants_end = "no grant names it" if grants is not None and not named else f"grants that name it are void{which}"
     return f"its secret goes, its streams of tokens end; {grants_end}; {_outliving(leases)}"
+
+
+def of_change(client: Client, connector: Connector) -> str:
+    """Returns what comes to mean something else where a connector leads elsewhere; empty where nothing does."""
+    grants = _seen(client.list_grants)
+    bound = [grant for grant in grants or [] if connector.uid in {found.uid for found in grant.connectors}]
+    if grants is not None and not bound:
+        return ""
+    each = [f"{grant.name} ({_names(grant.principals)}: {_names(grant.containers)})" for grant in bound]
+    which = f": {_names(each)}" if each else ""
+    leases = _seen(lambda: client.list_leases(connector=connector.name, limit=_MOST_LEASES))
+    return f"grants that are bound to it stay, and mean what it leads to from then on{which}; {_outliving(leases)}"
 
 
 def of_grant(client: Client, name: str) -> str:

@@ -22,9 +22,10 @@ _SERVER = (
     "there is nothing to log in to: each call says who you are; set VALETKEY_ENDPOINT, VALETKEY_CA_FILE and one of "
     "VALETKEY_API_KEY, VALETKEY_TOKEN_FILE, VALETKEY_CLIENT_CERT_FILE"
 )
-_RENEW = (
-    "a connector cannot be changed yet; delete it and register it anew, then name the new one in its grants: "
-    "valetkey grant update GRANT --connector NAME=ID"
+_RENEW = "give the connector that uses it another one: valetkey service-connector update NAME --client-secret @FILE"
+_RENAME = (
+    "a connector keeps its name, which grants and the ledger know it by; note another one down with: "
+    "valetkey service-connector update NAME --description …"
 )
 
 # Of a group: what is said to each of its words, and to its own name.
@@ -46,8 +47,7 @@ _GROUPS = {
 _COMMANDS = {
     ("artifact-store", "list"): "see which containers you may use with: valetkey service-connector list-resources",
     ("artifact-store", "describe"): "see which containers you may use with: valetkey service-connector list-resources",
-    ("service-connector", "update"): _RENEW,
-    ("service-connector", "rename"): _RENEW,
+    ("service-connector", "rename"): _RENAME,
     ("service-connector", "get"): "look at one with: valetkey service-connector describe NAME",
     ("service-connector", "remove"): "delete one with: valetkey service-connector delete NAME",
     ("service-connector", "login"): (

@@ -155,6 +155,11 @@ class AuthMethod(Protocol):
         ...
 
     @property
+    def fetches_keys(self) -> bool:
+        """Whether its signing keys are the cloud's, fetched for a while; otherwise the credential signs by itself."""
+        ...
+
+    @property
     def fields(self) -> Sequence[CredentialField]:
         """Everything that is given for it, in the order in which people are asked."""
         ...

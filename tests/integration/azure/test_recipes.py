@@ -81,6 +81,7 @@ class _ByToken:
     name = "test-token"
     title = "Token"
     help = "A token that somebody else got."
+    fetches_keys = True
     fields: Sequence[CredentialField] = (
         CredentialField("token", secret=True, required=True, help="The token.", example="@token.txt"),
     )

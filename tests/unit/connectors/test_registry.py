@@ -1,6 +1,7 @@
 """ConnectorRegistry: what is refused before Azure is asked, what is stored after, and what is never stored."""
 
 import asyncio
+import base64
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -432,3 +433,43 @@ async def test_checking_proves_as_registering_does_and_stores_nothing(registry: 
     with pytest.raises(BrokerError) as taken:
         await registry.registry.check(registry.new(), checked_by="key:ops")
     assert taken.value.reason is Reason.CONNECTOR_EXISTS
+
+
+_KEY = base64.b64encode(b"the key of one".ljust(64)).decode()
+
+
+def _by_key(**change: Any) -> NewConnector:
+    new = NewConnector(
+        name="by-key",
+        type=ConnectorType.AZURE,
+        auth_method="account-key",
+        resource_type=ResourceType.BLOB_CONTAINER,
+        resource_id="",
+        azure=AzureConfig("", "", "", storage_account="one"),
+        secrets={"account_key": Secret(_KEY)},
+    )
+    return replace(new, **change)
+
+
+async def test_the_account_of_a_key_may_stand_in_a_full_url() -> None:
+    """Whoever names a container by its URL has said the account; without either, the field is named."""
+    keys = Registry(cloud=FakeCloud({"one": ["demo", "models"]}, profile=PROFILE, secrets=[_KEY]))
+    nowhere = AzureConfig("", "", "")
+    with pytest.raises(InvalidFieldError, match="storage_account"):
+        await keys.registry.create(_by_key(azure=nowhere), created_by="key:ops")
+    url = PROFILE.container_url("one", "models")
+    connector, _ = await keys.registry.create(_by_key(azure=nowhere, resource_id=url), created_by="key:ops")
+    assert (connector.azure.storage_account, connector.resource) == ("one", ResourceId("models", account="one"))
+    stored = await keys.replica.store.read("connectors/by-key")
+    assert stored is not None
+    assert _KEY not in repr(stored.data)
+
+
+async def test_an_accounts_own_key_is_not_dropped() -> None:
+    """It is the credential itself: who wants its tokens ended is told what does that, and nothing changes."""
+    keys = Registry(cloud=FakeCloud({"one": ["demo"]}, profile=PROFILE, secrets=[_KEY]))
+    connector, _ = await keys.registry.create(_by_key(), created_by="key:ops")
+    with pytest.raises(InvalidFieldError, match="regenerate this one in Azure"):
+        await keys.registry.drop_signing_keys("by-key")
+    assert keys.registry.get("by-key") == connector
+    assert not (await keys.registry.verify("by-key")).keys_revoked

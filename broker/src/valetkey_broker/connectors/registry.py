@@ -209,6 +209,8 @@ class ConnectorRegistry:
         """
         connector = self._definitions.narrowed(self.get(name), resource_id)
         proof = await self._verified(connector, await self._repository.credential(connector), probe_for)
+        if not self._auth_methods[connector.auth_method].fetches_keys:
+            return replace(proof, keys_revoked=False)  # What signs is what was proved just now.
         return replace(proof, keys_revoked=proof.keys_revoked or await self._has_dead_key(connector, proof.reach))
 
     async def mark_verified(self, connector: Connector) -> Connector:
@@ -216,7 +218,18 @@ class ConnectorRegistry:
         return await self._repository.update_connector(replace(connector, unverified=False), None)
 
     async def drop_signing_keys(self, name: str) -> Connector:
-        """Has every replica fetch new signing keys; tokens that are out stay. Raises CONNECTOR_NOT_FOUND."""
+        """Has every replica fetch new signing keys; tokens that are out stay.
+
+        Raises CONNECTOR_NOT_FOUND, or InvalidFieldError where there is nothing to fetch.
+        """
+        connector = self.get(name)
+        if not self._auth_methods[connector.auth_method].fetches_keys:
+            raise InvalidFieldError(
+                "name",
+                f"{name} signs with its storage account's own key, which is not fetched",
+                "another key in its place: regenerate this one in Azure, and give the connector the other with "
+                "`valetkey service-connector update`",
+            )
         return await self._repository.drop_signing_keys(check_name("name", name), int(self._clock()))
 
     async def _has_dead_key(self, connector: Connector, reach: Reach) -> bool:

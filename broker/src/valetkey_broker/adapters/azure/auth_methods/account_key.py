@@ -42,6 +42,7 @@ class AccountKeyMethod:
         "service SAS tokens with it; a token that leaked ends early only when that key is regenerated. For accounts "
         "where a service principal is not to be had, and that allow shared key access."
     )
+    fetches_keys = False
     fields: Sequence[CredentialField] = (
         CredentialField(
             "storage_account",

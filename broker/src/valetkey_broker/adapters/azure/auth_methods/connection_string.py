@@ -39,6 +39,7 @@ class ConnectionStringMethod:
         "A storage account's name and key as Azure shows them in one line. What is said of account keys is true of it: "
         "the broker takes the two out, and keeps them. Its endpoints have to be those of the connector's cloud."
     )
+    fetches_keys = False
     fields: Sequence[CredentialField] = (
         CredentialField(
             "connection_string",

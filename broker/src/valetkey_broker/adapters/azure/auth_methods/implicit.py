@@ -60,6 +60,7 @@ class Implicit:
         "What the broker itself is in Azure: a managed identity, a workload identity, or what its environment names. "
         "No secret is kept anywhere. The broker's settings say for each cloud which of them connectors may use."
     )
+    fetches_keys = True
     fields: Sequence[CredentialField] = (
         CredentialField(
             "implicit_source",

@@ -45,6 +45,7 @@ class ServicePrincipal:
         "An application in Entra with roles in Azure. The usual choice: what it may do is said by roles, it can find "
         "storage accounts by itself, and its tokens are signed with keys that end within days."
     )
+    fetches_keys = True
     fields: Sequence[CredentialField] = (
         CredentialField(
             "tenant_id",

@@ -136,6 +136,8 @@ async def drive(broker: Broker, seen: Seen) -> None:
     plan: list[tuple[Any, Any, str]] = [
         (connector.CreateConnector, new_connector(), OPERATOR_KEY),
         (connector.CreateConnector, new_connector("multi", ""), OPERATOR_KEY),
+        (connector.CheckConnector, check_of(new_connector("looked-at")), OPERATOR_KEY),
+        (connector.ListConnectorTypes, connectors.ListConnectorTypesRequest(), VIEWER_KEY),
         (connector.CreateConnector, by_certificate(CERTIFICATE.pem()), OPERATOR_KEY),
         (connector.CreateConnector, by_key("keyed", account_key=ACCOUNT_KEY), OPERATOR_KEY),
         (connector.CreateConnector, by_key("strung", connection_string=CONNECTION_STRING), OPERATOR_KEY),
@@ -178,6 +180,13 @@ async def drive(broker: Broker, seen: Seen) -> None:
     refused += [by_key("strung", connection_string=text) for text in MALFORMED]
     for request in (new_connector(), swapped, *refused):
         await seen.call(connector.CreateConnector, request, OPERATOR_KEY)
+    for request in (swapped, refused[0], refused[-1]):
+        await seen.call(connector.CheckConnector, check_of(request), OPERATOR_KEY)
+
+
+def check_of(request: connectors.CreateConnectorRequest) -> connectors.CheckConnectorRequest:
+    """Asks what it would reach."""
+    return connectors.CheckConnectorRequest(candidate=request)
 
 
 def forget(broker: Broker) -> None:
@@ -364,7 +373,8 @@ def test_secret_fields_are_marked() -> None:
     suspicious = ("secret", "password", "certificate", "sha256", "sas", "private", "account_key", "connection_string")
     held = [field for field in fields if field.type != field.TYPE_BOOL]  # Whether something is secret, is none.
     named = {field.full_name for field in held if any(word in field.name for word in suspicious)}
-    assert named == SECRET_FIELDS | {"valetkey.v1.CreateConnectorRequest.azure_secret"}
+    holders = {f"valetkey.v1.{change}ConnectorRequest.azure_secret" for change in ("Create", "Update")}
+    assert named == SECRET_FIELDS | holders
     answers = [message for file in files for message in file.message_types_by_name.values() if _is_answer(message.name)]
     assert {name for message in answers for name in _reached(message)} & SECRET_FIELDS == {
         "valetkey.v1.IssueTokenResponse.sas_token"

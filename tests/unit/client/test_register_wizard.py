@@ -230,6 +230,15 @@ def test_a_key_is_of_one_account(
     assert {field.name: value for field, value in sent.azure_secret.ListFields()} == secret
 
 
+def test_one_of_a_few_words_is_chosen(play: Any, broker: FakeBroker) -> None:
+    """Protects what the broker says can be only one of a few: it is chosen by its number, and nothing else passes."""
+    source = [("Implicit source: ", "magic"), ("Implicit source: ", ""), ("Implicit source: ", "2")]
+    optional = [("Client id (Enter leaves it out): ", ""), ("Tenant id (Enter leaves it out): ", "")]
+    ran, _ = play([*ANSWERS[:2], ("Auth method", "implicit"), *source, *optional, *ANSWERS[7:]])
+    assert (ran.code, broker.requests[-1].azure.implicit_source) == (0, "workload-identity"), ran.err
+    assert not broker.requests[-1].azure_secret.ListFields()
+
+
 def test_a_file_that_is_not_there_is_asked_for_again(play: Any, broker: FakeBroker) -> None:
     """Protects against an error that ends the wizard: a certificate's path is typed, and mistyped."""
 

@@ -43,5 +43,10 @@ def _auth_method(method: AuthMethod) -> pb.AuthMethodDescription:
 
 def _field(field: CredentialField) -> pb.FieldDescription:
     return pb.FieldDescription(
-        name=field.name, secret=field.secret, required=field.required, help=field.help, example=field.example
+        name=field.name,
+        secret=field.secret,
+        required=field.required,
+        help=field.help,
+        example=field.example,
+        choices=field.choices,
     )

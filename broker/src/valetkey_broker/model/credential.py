@@ -1,5 +1,6 @@
 """The long-lived secrets behind connectors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -30,7 +31,8 @@ class Credential:
 class CredentialField:
     """One thing that an operator gives for an auth method.
 
-    `name` is that of the field in the API; `secret` says whether it is kept in Vault and never shown again.
+    `name` is that of the field in the API; `secret` says whether it is kept in Vault and never shown again. `choices`
+    are the words that it can be, where it is one of a few.
     """
 
     name: str
@@ -38,3 +40,4 @@ class CredentialField:
     required: bool
     help: str
     example: str
+    choices: Sequence[str] = ()

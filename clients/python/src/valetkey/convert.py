@@ -250,7 +250,9 @@ def connector_type(message: connector_pb.ConnectorTypeDescription) -> descriptio
 
 def _fields(messages: Iterable[connector_pb.FieldDescription]) -> tuple[descriptions.FieldDescription, ...]:
     return tuple(
-        descriptions.FieldDescription(field.name, field.secret, field.required, field.help, field.example)
+        descriptions.FieldDescription(
+            field.name, field.secret, field.required, field.help, field.example, tuple(field.choices)
+        )
         for field in messages
     )
 

@@ -5,13 +5,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FieldDescription:
-    """One thing that is given for an auth method; `secret` says whether it is kept in Vault and never shown again."""
+    """One thing that is given for an auth method; `secret` says whether it is kept in Vault and never shown again.
+
+    `choices` are the words that it can be, where it is one of a few.
+    """
 
     name: str
     secret: bool
     required: bool
     help: str
     example: str
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,11 @@ class Wizard:
         needed = field.required or field.name in METHODS[self._chosen or AuthMethod.SERVICE_PRINCIPAL].secrets
         self._given.pop(field.name, None)
         label = field.name.replace("_", " ").capitalize()
+        if field.choices and needed:
+            for number, word in enumerate(field.choices, 1):
+                self._prompts.say(f"  {number}. {word}")
+            self._given[field.name] = self._prompts.choose(label, field.choices)
+            return
         if not field.secret:
             given = (
                 self._prompts.required(f"{label}, such as {field.example}")

@@ -957,6 +957,7 @@ class FieldDescription(google.protobuf.message.Message):
     REQUIRED_FIELD_NUMBER: builtins.int
     HELP_FIELD_NUMBER: builtins.int
     EXAMPLE_FIELD_NUMBER: builtins.int
+    CHOICES_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name of the field, in AzureConfig or, if it is secret, in AzureSecret."""
     secret: builtins.bool
@@ -967,6 +968,10 @@ class FieldDescription(google.protobuf.message.Message):
     """What it is, and where it is found, in a sentence or two."""
     example: builtins.str
     """What it may look like; for what is secret, how a command takes it."""
+    @property
+    def choices(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The words that it can be, where it is one of a few."""
+
     def __init__(
         self,
         *,
@@ -975,8 +980,9 @@ class FieldDescription(google.protobuf.message.Message):
         required: builtins.bool = ...,
         help: builtins.str = ...,
         example: builtins.str = ...,
+        choices: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["example", b"example", "help", b"help", "name", b"name", "required", b"required", "secret", b"secret"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["choices", b"choices", "example", b"example", "help", b"help", "name", b"name", "required", b"required", "secret", b"secret"]) -> None: ...
 
 Global___FieldDescription: typing_extensions.TypeAlias = FieldDescription
 

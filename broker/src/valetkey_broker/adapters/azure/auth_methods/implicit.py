@@ -68,6 +68,7 @@ class Implicit:
             required=True,
             help=f"What the broker's surroundings offer: {_SOURCES}. Its settings say which of them are allowed.",
             example=ImplicitSource.MANAGED_IDENTITY.value,
+            choices=tuple(source.value for source in ImplicitSource),
         ),
         CredentialField(
             "client_id",

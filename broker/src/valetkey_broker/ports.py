@@ -52,9 +52,7 @@ class Authenticator(Protocol):
     """Turns evidence into a principal; the first verifier that recognises its kind of evidence decides."""
 
     async def authenticate(self, evidence: CallEvidence) -> Principal:
-        """Returns the principal. Raises BrokerError: CREDENTIALS_MISSING, CREDENTIALS_INVALID, CREDENTIALS_EXPIRED;
-        and ISSUER_UNAVAILABLE where it cannot be told.
-        """
+        """Returns the principal. Raises BrokerError: one of CREDENTIALS_…, ISSUER_UNAVAILABLE where nobody can tell."""
         ...
 
     def standing(self, principal: Principal) -> Standing:
@@ -167,10 +165,9 @@ class AuthMethod(Protocol):
     def parse(
         self, config: AzureConfig, secrets: Mapping[str, Secret], profile: CloudProfile
     ) -> tuple[AzureConfig, CredentialValue]:
-        """Returns what an operator gave, checked and in canonical form. `secrets` are by field name.
+        """Returns what an operator gave for the cloud `profile`, checked, in canonical form; `secrets` by field name.
 
-        `profile` is the cloud that the connector is for. What `encode` returns, parsed, is the same credential. Asks
-        nobody. Raises InvalidFieldError for what is missing, malformed, or not of this method or that cloud.
+        Asks nobody. What `encode` returns, parsed, is the same credential. Raises InvalidFieldError.
         """
         ...
 

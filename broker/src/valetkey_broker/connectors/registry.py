@@ -203,9 +203,8 @@ class ConnectorRegistry:
         """Logs in anew with a stored connector, and returns what it reaches with tokens of a fresh key.
 
         With `resource_id`, that container is the only one that is looked at; with `probe_for`, the call that asks for
-        it, tokens are used too. `keys_revoked` tells too where storage no
-        longer accepts a key that tokens are signed with now: the keys are to be dropped, which is a change, and so not
-        done here.
+        it, tokens are used too. `keys_revoked` tells too where storage no longer accepts a key that tokens are signed
+        with now: the keys are to be dropped, which is a change, and so not done here.
         """
         connector = self._definitions.narrowed(self.get(name), resource_id)
         proof = await self._verified(connector, await self._repository.credential(connector), probe_for)

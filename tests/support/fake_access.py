@@ -90,6 +90,8 @@ class FakeAccess(grant_service_pb2_grpc.GrantServiceServicer, ledger_service_pb2
     def __init__(self) -> None:
         self.grants: dict[str, grant_pb.Grant] = {}
         self.warnings: list[str] = []  # of grants that are made or changed
+        # Answers in place of `explanation`, where a test needs more than one.
+        self.explain: Callable[[grant_pb.ExplainAccessRequest], grant_pb.ExplainAccessResponse] | None = None
         self.explanation = grant_pb.ExplainAccessResponse(allowed=True, grant="training")
         self.leases: list[ledger_pb.Lease] = []
         self.events: list[ledger_pb.Event] = []
@@ -149,7 +151,7 @@ class FakeAccess(grant_service_pb2_grpc.GrantServiceServicer, ledger_service_pb2
         self, request: grant_pb.ExplainAccessRequest, context: grpc.ServicerContext
     ) -> grant_pb.ExplainAccessResponse:
         self._enter("ExplainAccess", request, context)
-        return self.explanation
+        return self.explain(request) if self.explain is not None else self.explanation
 
     def ListLeases(
         self, request: ledger_pb.ListLeasesRequest, context: grpc.ServicerContext

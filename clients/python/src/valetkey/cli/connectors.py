@@ -6,6 +6,7 @@ import typer
 
 from valetkey.cli import consequences, failures
 from valetkey.cli.auth_methods import AuthMethod
+from valetkey.cli.connector_client import received, show_received, token_of
 from valetkey.cli.connector_options import parse_labels
 from valetkey.cli.connector_register import register
 from valetkey.cli.connector_types import describe_type, list_types
@@ -17,6 +18,7 @@ from valetkey.cli.resources import entry_json, print_entries
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import utc
+from valetkey.errors import InvalidArgumentError
 
 app = typer.Typer(help="Register, list, verify, change and delete service connectors.", no_args_is_help=True)
 
@@ -74,10 +76,34 @@ def list_(
 
 
 @app.command()
-def describe(context: typer.Context, name: Name, output: Output = OutputFormat.TABLE) -> None:
-    """Show one connector, without its secret."""
+def describe(
+    context: typer.Context,
+    *,
+    name: Name,
+    client_view: Annotated[
+        bool, typer.Option("--client", help="Show what a consumer would receive of it: no token, unless asked.")
+    ] = False,
+    resource_id: Annotated[str | None, _text("With --client: this container only, or a path in it.")] = None,
+    principal: Annotated[
+        str | None, _text("With --client: who would receive it, such as key:trainer; you, if left out.")
+    ] = None,
+    show_token: Annotated[
+        bool, typer.Option("--show-token", help="With --client: issue a token to you, and show it.")
+    ] = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Show one connector, without its secret; or, with --client, what a consumer would receive of it."""
     screen = Screen(as_json=output is OutputFormat.JSON)
+    if not client_view and (resource_id or principal or show_token):
+        raise InvalidArgumentError("--resource-id, --principal and --show-token go with --client; add it")
+    if principal and show_token:
+        raise InvalidArgumentError("--show-token: only you can be given a token; leave --principal out")
     with client_of(context, screen) as client:
+        if client_view:
+            found = received(client, screen, name, resource_id=resource_id, principal=principal)
+            token = token_of(client, name, found) if show_token else None
+            show_received(screen, name, found, principal or "", token)
+            return
         connector = client.get_connector(name)
     if screen.as_json:
         screen.json(connector_json(connector))

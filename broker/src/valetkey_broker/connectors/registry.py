@@ -165,17 +165,14 @@ class ConnectorRegistry:
         return credential_warnings(connector.expires_at, self._clock())
 
     async def check(self, new: NewConnector, *, checked_by: str) -> Proof:
-        """Verifies a new connector as `create` does, and returns what that shows; stores nothing.
+        """Verifies a new connector as `create` does, and returns what that shows; stores and writes nothing.
 
         Raises InvalidFieldError, CONNECTOR_EXISTS, or what `verify` raises.
         """
         draft, value = self._definitions.draft(new, checked_by)
         if draft.name in self._memory.connectors:
             raise connector_exists(draft.name)
-        try:
-            return await self._verified(draft, Credential(0, value))
-        finally:
-            await self._cloud.forget(draft.uid)
+        return (await self._proved(draft, value))[1]
 
     def types(self) -> Sequence[ConnectorTypeDescription]:
         """Returns what types connectors can have here."""

@@ -790,7 +790,7 @@ class CheckConnectorRequest(google.protobuf.message.Message):
     CANDIDATE_FIELD_NUMBER: builtins.int
     @property
     def candidate(self) -> Global___CreateConnectorRequest:
-        """As CreateConnector takes it. Its secret is used once and kept nowhere."""
+        """As CreateConnector takes it. Its secret is used once and kept nowhere; nothing is written, so there is no probe."""
 
     def __init__(
         self,

@@ -50,6 +50,7 @@ def grant_summary(request: Any) -> Details:
     return {
         "principals": _list(grant.principals),
         "attributes": _labels(grant.attributes),
+        "labels": _labels(grant.labels),
         "connectors": _list(connector.name for connector in grant.connectors),
         "containers": _list(grant.containers),
         "prefixes": _list(grant.prefixes),

@@ -206,6 +206,7 @@ def grant_message(grant: Grant) -> grant_service_pb2.Grant:
         consumer_role=role,
         source_ip=grant.source_ip,
         note=grant.note,
+        labels=dict(grant.labels),
         version=grant.version,
         meta=common_pb2.ObjectMeta(uid=grant.uid, create_time=timestamp(grant.created_at), created_by=grant.created_by),
     )

@@ -123,6 +123,7 @@ def _draft(grant: pb.Grant) -> GrantDraft:
         source_ip=grant.source_ip,
         expires_at=instant(grant.expire_time, "expire_time") if grant.HasField("expire_time") else None,
         note=grant.note,
+        labels=grant.labels,
         version=grant.version,
     )
 

@@ -3,7 +3,7 @@
 import re
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from valetkey_broker.authz.grant_warnings import warnings_of
@@ -25,6 +25,7 @@ from valetkey_broker.model import (
     principal_pattern,
 )
 from valetkey_broker.model.errors import shown
+from valetkey_broker.model.labels import check_labels
 from valetkey_broker.ports import Clock
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
@@ -55,6 +56,7 @@ class GrantDraft:
     source_ip: str
     expires_at: datetime | None
     note: str
+    labels: Mapping[str, str] = field(default_factory=dict)
     version: int = 0
 
 
@@ -136,6 +138,7 @@ class GrantAdmin:
             version=draft.version,
             created_at=now,
             created_by=created_by,
+            labels=check_labels(draft.labels),
         )
         if len(grant.note) > _MOST_NOTE or not grant.note.isprintable():
             raise InvalidFieldError(

@@ -60,3 +60,4 @@ class Grant:
     version: int
     created_at: datetime
     created_by: str
+    labels: tuple[tuple[str, str], ...] = ()

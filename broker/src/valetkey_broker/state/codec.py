@@ -83,7 +83,7 @@ def decode_connector(name: str, data: Mapping[str, Any], version: int, auth_meth
         previous_credential_version=int(data.get("previous_credential_version", 0)),
         keys_not_before=int(data.get("keys_not_before", 0)),
         description=_text(data.get("description", "")),
-        labels=tuple(sorted((_text(key), _text(value)) for key, value in dict(data.get("labels", {})).items())),
+        labels=_labels(data),
         expires_at=_instant(expires_at) if expires_at is not None else None,
         expires_skew_tolerance=_seconds(data.get("expires_skew_tolerance"), least=0),
         unverified=bool(data.get("unverified", False)),
@@ -172,6 +172,7 @@ def encode_grant(grant: Grant) -> dict[str, Any]:
         "source_ip": grant.source_ip,
         "expires_at": grant.expires_at.isoformat() if grant.expires_at else None,
         "note": grant.note,
+        "labels": dict(grant.labels),
         "created_at": grant.created_at.isoformat(),
         "created_by": grant.created_by,
     }
@@ -197,6 +198,7 @@ def decode_grant(name: str, data: Mapping[str, Any], version: int) -> Grant:
         source_ip=parse_source_ip(data["source_ip"]) if data["source_ip"] else "",
         expires_at=_instant(data["expires_at"]) if data["expires_at"] is not None else None,
         note=str(data["note"]),
+        labels=_labels(data),
         version=version,
         created_at=_instant(data["created_at"]),
         created_by=str(data["created_by"]),
@@ -224,6 +226,11 @@ def _some(value: object) -> list[Any]:
     if not _list(value):
         raise ValueError("an empty list")
     return _list(value)
+
+
+def _labels(data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Returns the labels of a document, by name; those of earlier versions have none."""
+    return tuple(sorted((_text(key), _text(value)) for key, value in dict(data.get("labels", {})).items()))
 
 
 def _text(value: object) -> str:

@@ -170,6 +170,7 @@ class GrantSpec:
     source_ip: str = ""
     expire_time: datetime | None = None
     note: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +198,7 @@ class Grant:
     create_time: datetime
     created_by: str
     warnings: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def spec(self) -> GrantSpec:
@@ -213,6 +215,7 @@ class Grant:
             source_ip=self.source_ip,
             expire_time=self.expire_time,
             note=self.note,
+            labels=self.labels,
         )
 
 

@@ -112,6 +112,7 @@ def _message(name: str, spec: values.GrantSpec, version: int = 0) -> grant_pb.Gr
         permissions=convert.to_permissions(spec.permissions),
         source_ip=spec.source_ip,
         note=spec.note,
+        labels=spec.labels,
         version=version,
     )
     if spec.consumer_role:
@@ -137,6 +138,7 @@ def _grant(message: grant_pb.Grant, warnings: Iterable[str] = ()) -> values.Gran
         source_ip=message.source_ip,
         expire_time=convert.moment(message, "expire_time"),
         note=message.note,
+        labels=dict(message.labels),
         version=message.version,
         uid=message.meta.uid,
         create_time=message.meta.create_time.ToDatetime(UTC),

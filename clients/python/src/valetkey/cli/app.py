@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from valetkey.channel import client_version
 from valetkey.cli import api_keys, audit, connectors, failures, grants, leases, tokens
+from valetkey.cli.as_code.commands import apply, export
 from valetkey.cli.check_views import print_checks
 from valetkey.cli.command_line import CommandLine
 from valetkey.cli.screen import Screen
@@ -48,6 +49,8 @@ app.add_typer(grants.app, name="grant")
 app.add_typer(leases.app, name="lease")
 app.add_typer(audit.app, name="audit")
 app.add_typer(api_keys.app, name="api-key")
+app.command()(apply)
+app.command()(export)
 
 
 def _version(wanted: bool) -> None:

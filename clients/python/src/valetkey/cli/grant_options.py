@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from valetkey.cli.connector_options import parse_labels
 from valetkey.cli.durations import parse_duration
 from valetkey.cli.lists import PERMISSIONS, parse_attributes, parse_permissions
 from valetkey.cli.option_choices import ConsumerRole
@@ -49,6 +50,12 @@ MaxTtl = Annotated[str | None, _option("Longest life of a token, such as 1h; the
 SourceIp = Annotated[str | None, _option("IPv4 address or range A-B that every token is bound to.")]
 Expires = Annotated[str | None, _option("When the grant ends: 90d, or 2026-12-31T00:00:00Z; never if left out.")]
 Note = Annotated[str | None, _option("For people; at most 500 characters.")]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label", "-l", metavar="KEY=VALUE", help="Label, such as team=ml; may be repeated.", show_default=False
+    ),
+]
 
 
 def changes_of(
@@ -64,6 +71,7 @@ def changes_of(
     source_ip: str | None,
     expires: str | None,
     note: str | None,
+    label: Sequence[str] | None,
 ) -> dict[str, Any]:
     """Returns the fields of a GrantSpec that were given; None stands for not given, an empty text for "none".
 
@@ -79,6 +87,8 @@ def changes_of(
         changes["prefixes"] = tuple(path for path in prefix if path)
     if attribute:
         changes["attributes"] = parse_attributes(pair for pair in attribute if pair)
+    if label:
+        changes["labels"] = parse_labels(pair for pair in label if pair)
     if max_ttl is not None:
         changes["max_ttl"] = None if max_ttl == "none" else parse_duration(max_ttl, "--max-ttl")
     if expires is not None:

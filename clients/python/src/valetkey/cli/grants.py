@@ -12,6 +12,7 @@ from valetkey.cli.grant_options import (
     Connectors,
     Containers,
     Expires,
+    Labels,
     MaxTtl,
     Note,
     Permissions,
@@ -55,6 +56,7 @@ def create(
     source_ip: SourceIp = None,
     expires: Expires = None,
     note: Note = None,
+    label: Labels = None,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Let principals have containers of connectors, with --permissions or those of a --role."""
@@ -73,6 +75,7 @@ def create(
         source_ip=source_ip,
         expires=expires,
         note=note,
+        label=label,
     )
     with client_of(context, screen) as client:
         grant = client.create_grant(name, GrantSpec(**changes))
@@ -116,11 +119,13 @@ def update(
     source_ip: SourceIp = None,
     expires: Expires = None,
     note: Note = None,
+    label: Labels = None,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Change what is given, keep the rest. A list that is given replaces the whole old one.
 
-    --prefix "", --attribute "", --source-ip "", --note "", --max-ttl none and --expires never take a limit away.
+    --prefix "", --attribute "", --label "", --source-ip "", --note "", --max-ttl none and --expires never take away
+    what is there.
     """
     screen = Screen(as_json=output is OutputFormat.JSON)
     changes = changes_of(
@@ -135,6 +140,7 @@ def update(
         source_ip=source_ip,
         expires=expires,
         note=note,
+        label=label,
     )
     if not changes:
         raise InvalidArgumentError("nothing to change; expected at least one option, such as --note")

@@ -106,6 +106,11 @@ class Screen:
         """Prints a remark to standard error."""
         self._remark("note", "Note: ", "cyan", text)
 
+    def progress(self, text: str) -> None:
+        """Says to a person, on standard error, what is done now; scripts hear of it at the end."""
+        if not self.as_json:
+            self._err.print(Text(printable(text), style="dim"), soft_wrap=True)
+
     def warn(self, text: str) -> None:
         """Prints a warning to standard error."""
         self._remark("warning", "Warning: ", "yellow", text)

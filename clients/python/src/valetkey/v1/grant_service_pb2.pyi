@@ -98,6 +98,22 @@ class Grant(google.protobuf.message.Message):
         ) -> None: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
+    @typing.final
+    class LabelsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     NAME_FIELD_NUMBER: builtins.int
     PRINCIPALS_FIELD_NUMBER: builtins.int
     ATTRIBUTES_FIELD_NUMBER: builtins.int
@@ -112,6 +128,7 @@ class Grant(google.protobuf.message.Message):
     NOTE_FIELD_NUMBER: builtins.int
     VERSION_FIELD_NUMBER: builtins.int
     META_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name: 1 to 63 lower-case letters, digits and inner hyphens."""
     consumer_role: Global___ConsumerRole.ValueType
@@ -162,6 +179,10 @@ class Grant(google.protobuf.message.Message):
     def meta(self) -> valetkey.v1.common_pb2.ObjectMeta:
         """Identity and origin; output only."""
 
+    @property
+    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Labels, as connectors have them: up to 32, with the rules of Kubernetes. They decide nothing."""
+
     def __init__(
         self,
         *,
@@ -179,9 +200,10 @@ class Grant(google.protobuf.message.Message):
         note: builtins.str = ...,
         version: builtins.int = ...,
         meta: valetkey.v1.common_pb2.ObjectMeta | None = ...,
+        labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["expire_time", b"expire_time", "max_ttl", b"max_ttl", "meta", b"meta"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "connectors", b"connectors", "consumer_role", b"consumer_role", "containers", b"containers", "expire_time", b"expire_time", "max_ttl", b"max_ttl", "meta", b"meta", "name", b"name", "note", b"note", "permissions", b"permissions", "prefixes", b"prefixes", "principals", b"principals", "source_ip", b"source_ip", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "connectors", b"connectors", "consumer_role", b"consumer_role", "containers", b"containers", "expire_time", b"expire_time", "labels", b"labels", "max_ttl", b"max_ttl", "meta", b"meta", "name", b"name", "note", b"note", "permissions", b"permissions", "prefixes", b"prefixes", "principals", b"principals", "source_ip", b"source_ip", "version", b"version"]) -> None: ...
 
 Global___Grant: typing_extensions.TypeAlias = Grant
 

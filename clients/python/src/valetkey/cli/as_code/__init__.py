@@ -1,0 +1,1 @@
+"""`valetkey apply` and `export`: connectors and grants as files that are kept in git."""

@@ -1,0 +1,267 @@
+"""The difference between what files say and what there is: what has to be done, field by field, before anything is."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from valetkey.cli.as_code.documents import OWNER, ConnectorDocument, Documents, GrantDocument, canonical_resource
+from valetkey.cli.durations import show_duration
+from valetkey.cli.times import utc
+from valetkey.errors import InvalidArgumentError
+from valetkey.values import Connector, Grant, GrantedConnector, GrantSpec
+
+_TO_COME = "<new>"
+# What a connector loses when a file does not name it; the rest is the broker's to fill in.
+_DECLARED = ("subscription_id", "resource_group")
+
+
+class Verb(StrEnum):
+    """What is done to an object."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field of an object, before and after, as people read it."""
+
+    field: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One thing to be done. `arguments` are those of the client's call; a secret is a reference until then."""
+
+    verb: Verb
+    kind: str
+    name: str
+    changes: Sequence[Change] = ()
+    document: ConnectorDocument | GrantDocument | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done, in the order in which it is; and how many objects are as they shall be."""
+
+    actions: Sequence[Action]
+    unchanged: int
+
+
+def make_plan(
+    documents: Documents,
+    connectors: Iterable[Connector],
+    grants: Iterable[Grant],
+    *,
+    owner: str = "",
+    prune: bool = False,
+) -> Plan:
+    """Returns the plan. Raises InvalidArgumentError where an object belongs to another owner."""
+    there = {connector.name: connector for connector in connectors}
+    given = {grant.name: grant for grant in grants}
+    uids = {name: connector.uid for name, connector in there.items()}
+    planned = [_connector(document, there.get(document.name), owner) for document in documents.connectors.values()]
+    planned += [
+        _grant(document, given.get(document.name), uids, documents, owner) for document in documents.grants.values()
+    ]
+    actions = [action for action in planned if action is not None]
+    unchanged = len(planned) - len(actions)
+    if prune:
+        # Grants first: a connector takes along what is bound to it.
+        actions += _gone("grant", given, documents.grants, owner)
+        actions += _gone("connector", there, documents.connectors, owner)
+    return Plan(actions, unchanged)
+
+
+def _gone(kind: str, there: Mapping[str, Connector | Grant], wanted: Mapping[str, Any], owner: str) -> list[Action]:
+    return [
+        Action(verb=Verb.DELETE, kind=kind, name=name, version=getattr(each, "version", 0))
+        for name, each in sorted(there.items())
+        if name not in wanted and each.labels.get(OWNER) == owner
+    ]
+
+
+def _connector(document: ConnectorDocument, there: Connector | None, owner: str) -> Action | None:
+    labels = _owned(document.labels, there.labels if there else {}, owner, f"service connector {document.name}")
+    if there is None:
+        told = {
+            "auth_method": document.auth_method.value,
+            **document.config,
+            "resource_id": document.resource_id,
+            **{key: reference.text for key, reference in document.secrets.items()},
+            "description": document.description,
+            "labels": _pairs(labels),
+            "expires_at": _time(document.expire_time),
+        }
+        return Action(
+            verb=Verb.CREATE,
+            kind="connector",
+            name=document.name,
+            document=document,
+            changes=[Change(key, "", text) for key, text in told.items() if text],
+            arguments={"labels": labels},
+        )
+    differences, arguments, remove = _differences(document, there, labels)
+    if not differences:
+        return None
+    return Action(
+        verb=Verb.UPDATE,
+        kind="connector",
+        name=document.name,
+        document=document,
+        changes=differences,
+        arguments={**arguments, "remove": tuple(remove)},
+    )
+
+
+def _differences(
+    document: ConnectorDocument, there: Connector, labels: Mapping[str, str]
+) -> tuple[list[Change], dict[str, Any], list[str]]:
+    """Returns what differs, the arguments of the update that mends it, and the fields that it takes away."""
+    if (document.connector_type, document.resource_type) != (there.type, there.resource_type):
+        raise InvalidArgumentError(
+            f"{document.place}: service connector {document.name} is of type {there.type}, for {there.resource_type}, "
+            "and cannot become another; give the new one another name"
+        )
+    found: list[Change] = []
+    arguments: dict[str, Any] = {}
+    remove: list[str] = []
+    azure: dict[str, str] = {}
+    config = asdict(there.azure)
+    for key, text in document.config.items():
+        if text.lower() != str(config.get(key, "")).lower():
+            azure[key] = text
+            found.append(Change(key, str(config.get(key, "")), text))
+    for key in _DECLARED:
+        if config[key] and key not in document.config:
+            remove.append(key)
+            found.append(Change(key, config[key], ""))
+    if document.auth_method.value != there.auth_method:
+        arguments["auth_method"] = document.auth_method.value
+        found.append(Change("auth_method", there.auth_method, document.auth_method.value))
+    # A secret cannot be compared. It is sent where what it belongs to changes.
+    if "auth_method" in arguments or {"tenant_id", "client_id"} & azure.keys():
+        arguments["secrets"] = document.secrets
+        found += [Change(key, "<secret>", reference.text) for key, reference in document.secrets.items()]
+    _one(found, arguments, remove, "resource_id", canonical_resource(there.resource_id)[0], document.resource_id, str)
+    _one(found, arguments, remove, "description", there.description, document.description, str)
+    _one(found, arguments, remove, "expire_time", there.expire_time, document.expire_time, _time)
+    _one(
+        found,
+        arguments,
+        remove,
+        "expires_skew_tolerance",
+        there.expires_skew_tolerance,
+        document.expires_skew_tolerance,
+        _span,
+    )
+    if dict(labels) != dict(there.labels):
+        arguments["labels"] = dict(labels)
+        remove += [f"labels.{key}" for key in there.labels if key not in labels]
+        found.append(Change("labels", _pairs(there.labels), _pairs(labels)))
+    if azure:
+        arguments["azure"] = azure
+    return found, arguments, remove
+
+
+def _one(
+    found: list[Change],
+    arguments: dict[str, Any],
+    remove: list[str],
+    name: str,
+    before: Any,
+    after: Any,
+    show: Callable[[Any], str],
+) -> None:
+    if (before or None) == (after or None):
+        return
+    found.append(Change(name, show(before) if before else "", show(after) if after else ""))
+    if after:
+        arguments[name] = after
+    else:
+        remove.append(name)
+
+
+def _grant(
+    document: GrantDocument, there: Grant | None, uids: Mapping[str, str], documents: Documents, owner: str
+) -> Action | None:
+    for name in document.spec.connectors:
+        if name not in uids and name not in documents.connectors:
+            raise InvalidArgumentError(
+                f"{document.place}: the grant {document.name} is for the connector {name}, which is neither there "
+                "nor in the files"
+            )
+    labels = _owned(document.spec.labels, there.labels if there else {}, owner, f"grant {document.name}")
+    bound = [GrantedConnector(str(name), uids.get(str(name), "")) for name in document.spec.connectors]
+    spec = replace(document.spec, labels=labels, connectors=bound)
+    told = _grant_texts(spec)
+    if there is None:
+        changes = [Change(key, "", text) for key, text in told.items() if text]
+        return Action(
+            verb=Verb.CREATE, kind="grant", name=document.name, document=document, changes=changes,
+            arguments={"spec": spec},
+        )  # fmt: skip
+    before = _grant_texts(there.spec)
+    changes = [Change(key, before[key], told[key]) for key in told if before[key] != told[key]]
+    if not changes:
+        return None
+    return Action(
+        verb=Verb.UPDATE,
+        kind="grant",
+        name=document.name,
+        document=document,
+        changes=changes,
+        arguments={"spec": spec},
+        version=there.version,
+    )
+
+
+def _grant_texts(spec: GrantSpec) -> dict[str, str]:
+    """Returns what a grant says, field by field, such that equal grants have equal texts."""
+    connectors = [each if isinstance(each, GrantedConnector) else GrantedConnector(each) for each in spec.connectors]
+    return {
+        "principals": ", ".join(sorted(spec.principals)),
+        "attributes": _pairs(spec.attributes),
+        # With the id: a connector that was made anew under an old name is another one, and that is to be seen.
+        "connectors": ", ".join(sorted(f"{each.name} ({each.uid or _TO_COME})" for each in connectors)),
+        "containers": ", ".join(sorted(spec.containers)),
+        "prefixes": ", ".join(sorted(spec.prefixes)),
+        "permissions": ", ".join(sorted(spec.permissions)),
+        "role": spec.consumer_role,
+        "max_ttl": _span(spec.max_ttl) if spec.max_ttl else "",
+        "source_ip": spec.source_ip,
+        "expires_at": _time(spec.expire_time),
+        "note": spec.note,
+        "labels": _pairs(spec.labels),
+    }
+
+
+def _owned(wanted: Mapping[str, str], there: Mapping[str, str], owner: str, what: str) -> dict[str, str]:
+    """Returns the labels with that of the owner. Raises InvalidArgumentError where somebody else owns it."""
+    before = there.get(OWNER, "")
+    if owner and before and before != owner:
+        raise InvalidArgumentError(
+            f"{what} is applied by the owner {before}, not by {owner}; take it out of one of the two, and remove its "
+            f"label {OWNER} if it is to move"
+        )
+    owned = owner or before
+    return {**wanted, OWNER: owned} if owned else dict(wanted)
+
+
+def _pairs(pairs: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in sorted(pairs.items()))
+
+
+def _time(moment: datetime | None) -> str:
+    return utc(moment) if moment else ""
+
+
+def _span(span: timedelta) -> str:
+    return show_duration(span)

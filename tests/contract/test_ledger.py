@@ -223,6 +223,15 @@ async def test_leases_are_issued_tokens_newest_first(ledger: Ledger) -> None:
     assert [stored.event.lease_id for stored in active] == ["lease-3", "lease-2"]
 
 
+async def test_a_token_is_found_by_the_hash_of_its_signature(ledger: Ledger) -> None:
+    """A token that turns up is matched with its record by hash and end, both."""
+    for number in range(2):
+        await ledger.record(issued(lease_id=f"lease-{number}", expires=1000 + number, signature_sha256="ab" * 32))
+    (found,) = await ledger.leases(LeaseFilter(signature_sha256="ab" * 32, expires=1001))
+    assert found.event.lease_id == "lease-1"
+    assert not await ledger.leases(LeaseFilter(signature_sha256="cd" * 32, expires=1001))
+
+
 async def test_leases_are_found_by_principal_connector_and_place(ledger: Ledger) -> None:
     """A lease is found by who has it and by the container it opens, in both accounts that have one of that name."""
     await ledger.record(issued(lease_id="a"))

@@ -26,6 +26,7 @@ from valetkey.v1 import (
 from valetkey.v1 import common_pb2 as common_pb
 from valetkey.v1 import connector_service_pb2 as connector_pb
 from valetkey.v1 import errors_pb2 as errors_pb
+from valetkey.v1 import ledger_service_pb2 as ledger_pb
 from valetkey.v1 import resource_service_pb2 as resource_pb
 from valetkey.v1 import token_service_pb2 as token_pb
 from valetkey_broker.adapters.azure import AUTH_METHODS
@@ -165,6 +166,7 @@ class FakeBroker(
         self.left_out = 0
         self.warnings: list[str] = []
         self.checks: list[errors_pb.Check] = []
+        self.diagnosis = ledger_pb.DiagnoseTokenResponse()
         self.entries = [entry("azure-blob-demo", *self.reached)]
         self.page_size = 2
         # Called once, by the next call that was let in, before it is answered.
@@ -283,6 +285,12 @@ class FakeBroker(
         return connector_pb.ListConnectorTypesResponse(
             types=connector_type_messages(connector_types(AUTH_METHODS))  # what the real broker says
         )
+
+    def DiagnoseToken(
+        self, request: ledger_pb.DiagnoseTokenRequest, context: grpc.ServicerContext
+    ) -> ledger_pb.DiagnoseTokenResponse:
+        self._enter("DiagnoseToken", request, context)
+        return self.diagnosis
 
     def CreateApiKey(
         self, request: api_key_pb.CreateApiKeyRequest, context: grpc.ServicerContext

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -23,11 +22,13 @@ from valetkey_broker.authn.trust_bundles import TrustBundles
 from valetkey_broker.authz.explain import Explainer
 from valetkey_broker.authz.grant_admin import GrantAdmin
 from valetkey_broker.authz.policy import Policy
+from valetkey_broker.concurrency.startup_objects import freeze_startup_objects
 from valetkey_broker.concurrency.wait_or_stop import first_of
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
+from valetkey_broker.issuing.diagnosis import Diagnoser
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.scopes import Scopes
 from valetkey_broker.issuing.signing_keys import SigningKeys
@@ -68,6 +69,7 @@ class Core:
     keys: SigningKeys
     reach: ReachCache
     issuer: Issuer
+    diagnoser: Diagnoser
     authenticator: Authenticator
     trust: TrustBundles | None
     ledger: Ledger
@@ -86,6 +88,7 @@ async def open_core(
     """Builds the core; nothing is connected yet. Tests hand in fakes of the ports."""
     profiles = settings.profiles()
     issuing = settings.issuing
+    longest_token = issuing.max_ttl_seconds + issuing.clock_skew_seconds
     async with contextlib.AsyncExitStack() as closing:
         store = store or VaultStateStore(settings.vault)
         closing.push_async_callback(store.close)
@@ -142,7 +145,7 @@ async def open_core(
             clock=clock,
             timeout_seconds=issuing.cloud_timeout_seconds,
             ledger=ledger,
-            longest_token=issuing.max_ttl_seconds + issuing.clock_skew_seconds,
+            longest_token=longest_token,
         )
         issuer = Issuer(
             memory=memory,
@@ -169,6 +172,7 @@ async def open_core(
             keys=keys,
             reach=reach,
             issuer=issuer,
+            diagnoser=Diagnoser(memory, ledger, questions, profiles, clock, longest_token),
             authenticator=authenticator,
             trust=trust,
             ledger=ledger,
@@ -229,6 +233,7 @@ async def running_server(
             api_keys=core.api_keys,
             grants=core.grants,
             explainer=core.explainer,
+            diagnoser=core.diagnoser,
             ledger=core.ledger,
             recorder=recorder,
             clock=core.clock,
@@ -287,12 +292,3 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None, listen
         await stop.wait()
         log.info("stopping", grace_seconds=settings.server.grace_seconds)
     log.info("stopped")
-
-
-def freeze_startup_objects() -> None:
-    """Leaves what was made until now, mostly modules, out of later garbage collections.
-
-    Going through all of it halts every call for some 75 ms, again and again under load; see docs/performance.md.
-    """
-    gc.collect()
-    gc.freeze()

@@ -41,7 +41,7 @@ RPCS: dict[str, MethodDescriptor] = {
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
-READING = ("Get", "List", "Explain", "Verify", "Check", "Watch", "ServerReflectionInfo")
+READING = ("Get", "List", "Explain", "Diagnose", "Verify", "Check", "Watch", "ServerReflectionInfo")
 # The issuer writes a record of its own for each token.
 ISSUING = {
     "/valetkey.v1.TokenService/IssueToken",

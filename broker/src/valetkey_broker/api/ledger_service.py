@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from valetkey.v1 import ledger_service_pb2 as pb
 from valetkey.v1 import ledger_service_pb2_grpc
-from valetkey_broker.api.convert import EVENT_KINDS
+from valetkey_broker.api.convert import EVENT_KINDS, PERMISSIONS
 from valetkey_broker.api.ledger_messages import (
     FIRST_SECOND,
     LAST_SECOND,
@@ -17,21 +17,25 @@ from valetkey_broker.api.ledger_messages import (
     head_message,
     lease_message,
 )
+from valetkey_broker.issuing.diagnosis import Diagnoser, TokenQuestion
 from valetkey_broker.model import EventFilter, Head, InvalidFieldError, LeaseFilter, ResourceId
 from valetkey_broker.ports import Clock, Ledger
+from valetkey_broker.rpc.current_call import caller
 
 _DEFAULT_PAGE = 100
 _MOST = 1000
 _SHA256_BYTES = 32
+_MOST_URL = 2048
 _FIRST_ID, _LAST_ID = -(2**63), 2**63 - 1
 
 
 class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
     """Reads the ledger."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, diagnoser: Diagnoser) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._diagnoser = diagnoser
 
     async def ListLeases(  # noqa: N802 (gRPC's naming)
         self,
@@ -108,6 +112,37 @@ class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
             problem=found.problem,
             broken_id=found.broken_id,
             heads=[head_message(head) for head in found.heads],
+        )
+
+    async def DiagnoseToken(  # noqa: N802
+        self,
+        request: pb.DiagnoseTokenRequest,
+        context: grpc.aio.ServicerContext[pb.DiagnoseTokenRequest, pb.DiagnoseTokenResponse],
+    ) -> pb.DiagnoseTokenResponse:
+        """Says what may explain that storage refuses a token."""
+        _ = context
+        if len(request.signature_sha256) not in (0, _SHA256_BYTES):
+            raise InvalidFieldError("signature_sha256", "is no SHA-256", f"{_SHA256_BYTES} bytes")
+        if "?" in request.url or len(request.url) > _MOST_URL:
+            raise InvalidFieldError("url", "has a query, or is too long", "the URL without anything from the ? on")
+        found = await self._diagnoser.diagnose(
+            caller(),
+            TokenQuestion(
+                lease_id=_plain(request.lease_id, "lease_id"),
+                signature_sha256=request.signature_sha256.hex(),
+                expires=int(_seconds(request.expire_time, "expire_time")) if request.HasField("expire_time") else None,
+                url=_plain(request.url, "url"),
+                operation=PERMISSIONS.read(request.operation) if request.operation else None,
+            ),
+        )
+        return pb.DiagnoseTokenResponse(
+            known=found.lease is not None,
+            lease=lease_message(found.lease) if found.lease is not None else None,
+            findings=[
+                pb.TokenFinding(cause=each.cause, message=each.message, mend=each.mend, decides=each.decides)
+                for each in found.findings
+            ],
+            storage_known=found.storage_known,
         )
 
 

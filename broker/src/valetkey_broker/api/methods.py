@@ -108,6 +108,8 @@ METHODS: Methods = {
     "/valetkey.v1.LedgerService/ListLeases": Method(_READS_GRANTS_AND_LEASES, asked=_asked),
     "/valetkey.v1.LedgerService/ListEvents": Method(_AUDITOR, asked=_asked),
     "/valetkey.v1.LedgerService/VerifyLedger": Method(_AUDITOR),
+    # Everybody may ask of their own tokens; issuing/diagnosis.py holds who may ask of those of others.
+    "/valetkey.v1.LedgerService/DiagnoseToken": Method(Access.AUTHENTICATED),
     "/valetkey.v1.ApiKeyService/CreateApiKey": Method(_ADMIN, change=_named("api-keys"), summary=api_key_summary),
     "/valetkey.v1.ApiKeyService/ListApiKeys": Method(_ADMIN),
     "/valetkey.v1.ApiKeyService/RevokeApiKey": Method(_ADMIN, change=_named("api-keys")),

@@ -23,6 +23,7 @@ from valetkey_broker.authz.explain import Explainer
 from valetkey_broker.authz.grant_admin import GrantAdmin
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.connectors.registry import ConnectorRegistry
+from valetkey_broker.issuing.diagnosis import Diagnoser
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.token_stream import TokenWatcher
 from valetkey_broker.limits import Slots
@@ -49,6 +50,7 @@ class UseCases:
     api_keys: ApiKeyAdmin
     grants: GrantAdmin
     explainer: Explainer
+    diagnoser: Diagnoser
     ledger: Ledger
     recorder: Recorder
     clock: Clock
@@ -86,6 +88,6 @@ def build_services(use: UseCases) -> Sequence[Service]:
         Service(
             f"{_PACKAGE}.LedgerService",
             ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server,
-            LedgerService(use.ledger, use.clock),
+            LedgerService(use.ledger, use.clock, use.diagnoser),
         ),
     )

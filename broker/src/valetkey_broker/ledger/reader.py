@@ -56,11 +56,15 @@ def read_leases(database: Database, wanted: LeaseFilter) -> Sequence[StoredEvent
         (_e.connector, wanted.connector),
         (_e.account, wanted.account),
         (_e.container, wanted.container),
+        (_e.signature_sha256, wanted.signature_sha256),
     ):
         if value:
             conditions.append(column == value)
     if wanted.before_id is not None:
         conditions.append(_e.id < wanted.before_id)
+    if wanted.expires is not None:
+        # Of the tokens that end in one second there are few; no index is on signatures.
+        conditions.append(_e.expires == wanted.expires)
     if wanted.active_at is not None:
         conditions.append(_e.expires > int(wanted.active_at))
     query = select(events).where(*conditions).order_by(_e.id.desc()).limit(wanted.limit)

@@ -154,11 +154,13 @@ class LeaseFilter:
     """Which leases are wanted; empty strings stand for "any". `before_id` pages downwards from the newest.
 
     `container` is a container's name and `account` its account, either may be empty. With `active_at` (Unix seconds)
-    only those that end later.
+    only those that end later; with `signature_sha256` (hex) and `expires`, which belong together, only that token.
     """
 
     before_id: int | None = None
     active_at: float | None = None
+    signature_sha256: str = ""
+    expires: int | None = None
     principal: str = ""
     connector: str = ""
     container: str = ""

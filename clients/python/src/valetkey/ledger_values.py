@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from valetkey.sas import Finding
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
@@ -75,3 +77,15 @@ class LedgerVerification:
     problem: str
     broken_id: int
     heads: tuple[LedgerHead, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenDiagnosis:
+    """What the broker knows of a token: its record, if the caller may see it, and what may explain a refusal.
+
+    `storage_known` tells whether the URL's host is one of the broker's clouds.
+    """
+
+    lease: Lease | None
+    findings: tuple[Finding, ...]
+    storage_known: bool

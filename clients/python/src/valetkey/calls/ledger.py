@@ -7,6 +7,7 @@ from functools import cached_property
 from valetkey import convert, ledger_values
 from valetkey.calls.base import PAGE_SIZE, Calls
 from valetkey.errors import InvalidArgumentError
+from valetkey.sas import Finding
 from valetkey.v1 import ledger_service_pb2 as ledger_pb
 from valetkey.v1.ledger_service_pb2_grpc import LedgerServiceStub
 
@@ -105,6 +106,32 @@ class LedgerCalls(Calls):
                 break  # 0: nothing more now
             request.after_id = answer.next_after_id
         return found[:limit]
+
+    def diagnose_token(
+        self,
+        *,
+        lease_id: str = "",
+        signature_sha256: bytes = b"",
+        expire_time: datetime | None = None,
+        url: str = "",
+        operation: str | None = None,
+    ) -> ledger_values.TokenDiagnosis:
+        """Says what the broker knows of a token that would explain a refusal by storage.
+
+        The token is named by its lease, or by the hash of its signature and its end; neither token nor signature is
+        sent. `url` is what it was used with, without its query; `operation` is a permission, such as `read`.
+        """
+        request = ledger_pb.DiagnoseTokenRequest(lease_id=lease_id, signature_sha256=signature_sha256, url=url)
+        if expire_time is not None:
+            request.expire_time.CopyFrom(convert.to_timestamp(expire_time, "expire_time"))
+        if operation:
+            (request.operation,) = convert.to_permissions((operation,))
+        answer = self._call(self._ledger.DiagnoseToken, request, repeatable=True)
+        return ledger_values.TokenDiagnosis(
+            lease=_lease(answer.lease) if answer.known else None,
+            findings=tuple(Finding(each.cause, each.message, each.mend, each.decides) for each in answer.findings),
+            storage_known=answer.storage_known,
+        )
 
     def verify_ledger(self, anchors: Iterable[ledger_values.LedgerHead] = ()) -> ledger_values.LedgerVerification:
         """Has the broker check the chains of the whole ledger.

@@ -16,6 +16,7 @@ from valetkey.cli import api_keys, audit, connectors, failures, grants, leases, 
 from valetkey.cli.as_code.commands import apply, export
 from valetkey.cli.check_views import print_checks
 from valetkey.cli.command_line import CommandLine
+from valetkey.cli.doctor import doctor
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import Session
 from valetkey.cli.zenml_hints import zenml_hint
@@ -48,6 +49,7 @@ app.add_typer(tokens.app, name="token")
 app.add_typer(grants.app, name="grant")
 app.add_typer(leases.app, name="lease")
 app.add_typer(audit.app, name="audit")
+app.command()(doctor)
 app.add_typer(api_keys.app, name="api-key")
 app.command()(apply)
 app.command()(export)

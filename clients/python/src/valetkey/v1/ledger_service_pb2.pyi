@@ -518,3 +518,105 @@ class VerifyLedgerResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["broken_id", b"broken_id", "heads", b"heads", "intact", b"intact", "problem", b"problem", "records", b"records"]) -> None: ...
 
 Global___VerifyLedgerResponse: typing_extensions.TypeAlias = VerifyLedgerResponse
+
+@typing.final
+class DiagnoseTokenRequest(google.protobuf.message.Message):
+    """Names a token by its lease, or by the hash of its signature and its end."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LEASE_ID_FIELD_NUMBER: builtins.int
+    SIGNATURE_SHA256_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    URL_FIELD_NUMBER: builtins.int
+    OPERATION_FIELD_NUMBER: builtins.int
+    lease_id: builtins.str
+    """Lease; the `scid` of a token, where it has one."""
+    signature_sha256: builtins.bytes
+    """SHA-256 of the signature as it stands in the token after URL decoding."""
+    url: builtins.str
+    """URL that the token was used with, without its query; optional."""
+    operation: valetkey.v1.common_pb2.Permission.ValueType
+    """What was tried with it; optional."""
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the token ends, its `se`; needed with `signature_sha256`."""
+
+    def __init__(
+        self,
+        *,
+        lease_id: builtins.str = ...,
+        signature_sha256: builtins.bytes = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        url: builtins.str = ...,
+        operation: valetkey.v1.common_pb2.Permission.ValueType = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expire_time", b"expire_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "lease_id", b"lease_id", "operation", b"operation", "signature_sha256", b"signature_sha256", "url", b"url"]) -> None: ...
+
+Global___DiagnoseTokenRequest: typing_extensions.TypeAlias = DiagnoseTokenRequest
+
+@typing.final
+class DiagnoseTokenResponse(google.protobuf.message.Message):
+    """What the broker knows."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    KNOWN_FIELD_NUMBER: builtins.int
+    LEASE_FIELD_NUMBER: builtins.int
+    FINDINGS_FIELD_NUMBER: builtins.int
+    STORAGE_KNOWN_FIELD_NUMBER: builtins.int
+    known: builtins.bool
+    """Whether such a token is on record, and the caller may hear of it."""
+    storage_known: builtins.bool
+    """Whether the host of `url` is one of the broker's clouds: whoever holds the token may show it there."""
+    @property
+    def lease(self) -> Global___Lease:
+        """The token's record, where it is known."""
+
+    @property
+    def findings(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___TokenFinding]:
+        """What may explain a refusal, the likeliest first; empty where all is well as far as the broker knows."""
+
+    def __init__(
+        self,
+        *,
+        known: builtins.bool = ...,
+        lease: Global___Lease | None = ...,
+        findings: collections.abc.Iterable[Global___TokenFinding] | None = ...,
+        storage_known: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["lease", b"lease"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["findings", b"findings", "known", b"known", "lease", b"lease", "storage_known", b"storage_known"]) -> None: ...
+
+Global___DiagnoseTokenResponse: typing_extensions.TypeAlias = DiagnoseTokenResponse
+
+@typing.final
+class TokenFinding(google.protobuf.message.Message):
+    """One thing that may explain a refusal."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CAUSE_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    MEND_FIELD_NUMBER: builtins.int
+    DECIDES_FIELD_NUMBER: builtins.int
+    cause: builtins.str
+    """Cause, for programs, for example `expired`."""
+    message: builtins.str
+    """The same in a sentence."""
+    mend: builtins.str
+    """What to do about it."""
+    decides: builtins.bool
+    """Whether this alone makes storage refuse the token."""
+    def __init__(
+        self,
+        *,
+        cause: builtins.str = ...,
+        message: builtins.str = ...,
+        mend: builtins.str = ...,
+        decides: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cause", b"cause", "decides", b"decides", "mend", b"mend", "message", b"message"]) -> None: ...
+
+Global___TokenFinding: typing_extensions.TypeAlias = TokenFinding

@@ -50,6 +50,11 @@ class LedgerServiceStub(object):
                 request_serializer=valetkey_dot_v1_dot_ledger__service__pb2.VerifyLedgerRequest.SerializeToString,
                 response_deserializer=valetkey_dot_v1_dot_ledger__service__pb2.VerifyLedgerResponse.FromString,
                 _registered_method=True)
+        self.DiagnoseToken = channel.unary_unary(
+                '/valetkey.v1.LedgerService/DiagnoseToken',
+                request_serializer=valetkey_dot_v1_dot_ledger__service__pb2.DiagnoseTokenRequest.SerializeToString,
+                response_deserializer=valetkey_dot_v1_dot_ledger__service__pb2.DiagnoseTokenResponse.FromString,
+                _registered_method=True)
 
 
 class LedgerServiceServicer(object):
@@ -77,6 +82,14 @@ class LedgerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DiagnoseToken(self, request, context):
+        """Says what the broker knows of one issued token that would explain a refusal by storage. The caller's own tokens;
+        those of all for admin, operator and auditor. Takes no token and no signature, and follows no URL.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LedgerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +107,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.VerifyLedger,
                     request_deserializer=valetkey_dot_v1_dot_ledger__service__pb2.VerifyLedgerRequest.FromString,
                     response_serializer=valetkey_dot_v1_dot_ledger__service__pb2.VerifyLedgerResponse.SerializeToString,
+            ),
+            'DiagnoseToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiagnoseToken,
+                    request_deserializer=valetkey_dot_v1_dot_ledger__service__pb2.DiagnoseTokenRequest.FromString,
+                    response_serializer=valetkey_dot_v1_dot_ledger__service__pb2.DiagnoseTokenResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +196,33 @@ class LedgerService(object):
             '/valetkey.v1.LedgerService/VerifyLedger',
             valetkey_dot_v1_dot_ledger__service__pb2.VerifyLedgerRequest.SerializeToString,
             valetkey_dot_v1_dot_ledger__service__pb2.VerifyLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiagnoseToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valetkey.v1.LedgerService/DiagnoseToken',
+            valetkey_dot_v1_dot_ledger__service__pb2.DiagnoseTokenRequest.SerializeToString,
+            valetkey_dot_v1_dot_ledger__service__pb2.DiagnoseTokenResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -73,7 +73,23 @@ _LedgerServiceVerifyLedgerType = typing_extensions.TypeVar(
     ],
 )
 
-class LedgerServiceStub(typing.Generic[_LedgerServiceListLeasesType, _LedgerServiceListEventsType, _LedgerServiceVerifyLedgerType]):
+_LedgerServiceDiagnoseTokenType = typing_extensions.TypeVar(
+    '_LedgerServiceDiagnoseTokenType',
+    grpc.UnaryUnaryMultiCallable[
+        valetkey.v1.ledger_service_pb2.DiagnoseTokenRequest,
+        valetkey.v1.ledger_service_pb2.DiagnoseTokenResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        valetkey.v1.ledger_service_pb2.DiagnoseTokenRequest,
+        valetkey.v1.ledger_service_pb2.DiagnoseTokenResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        valetkey.v1.ledger_service_pb2.DiagnoseTokenRequest,
+        valetkey.v1.ledger_service_pb2.DiagnoseTokenResponse,
+    ],
+)
+
+class LedgerServiceStub(typing.Generic[_LedgerServiceListLeasesType, _LedgerServiceListEventsType, _LedgerServiceVerifyLedgerType, _LedgerServiceDiagnoseTokenType]):
     """Reads the ledger."""
 
     @typing.overload
@@ -89,6 +105,10 @@ class LedgerServiceStub(typing.Generic[_LedgerServiceListLeasesType, _LedgerServ
         grpc.UnaryUnaryMultiCallable[
             valetkey.v1.ledger_service_pb2.VerifyLedgerRequest,
             valetkey.v1.ledger_service_pb2.VerifyLedgerResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            valetkey.v1.ledger_service_pb2.DiagnoseTokenRequest,
+            valetkey.v1.ledger_service_pb2.DiagnoseTokenResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -106,6 +126,10 @@ class LedgerServiceStub(typing.Generic[_LedgerServiceListLeasesType, _LedgerServ
             valetkey.v1.ledger_service_pb2.VerifyLedgerRequest,
             valetkey.v1.ledger_service_pb2.VerifyLedgerResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            valetkey.v1.ledger_service_pb2.DiagnoseTokenRequest,
+            valetkey.v1.ledger_service_pb2.DiagnoseTokenResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     ListLeases: _LedgerServiceListLeasesType
@@ -116,6 +140,11 @@ class LedgerServiceStub(typing.Generic[_LedgerServiceListLeasesType, _LedgerServ
 
     VerifyLedger: _LedgerServiceVerifyLedgerType
     """Checks the chains of the whole ledger. Role: auditor."""
+
+    DiagnoseToken: _LedgerServiceDiagnoseTokenType
+    """Says what the broker knows of one issued token that would explain a refusal by storage. The caller's own tokens;
+    those of all for admin, operator and auditor. Takes no token and no signature, and follows no URL.
+    """
 
 LedgerServiceAsyncStub: typing_extensions.TypeAlias = LedgerServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -129,6 +158,10 @@ LedgerServiceAsyncStub: typing_extensions.TypeAlias = LedgerServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         valetkey.v1.ledger_service_pb2.VerifyLedgerRequest,
         valetkey.v1.ledger_service_pb2.VerifyLedgerResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        valetkey.v1.ledger_service_pb2.DiagnoseTokenRequest,
+        valetkey.v1.ledger_service_pb2.DiagnoseTokenResponse,
     ],
 ]
 
@@ -158,5 +191,15 @@ class LedgerServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[valetkey.v1.ledger_service_pb2.VerifyLedgerResponse, collections.abc.Awaitable[valetkey.v1.ledger_service_pb2.VerifyLedgerResponse]]:
         """Checks the chains of the whole ledger. Role: auditor."""
+
+    @abc.abstractmethod
+    def DiagnoseToken(
+        self,
+        request: valetkey.v1.ledger_service_pb2.DiagnoseTokenRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[valetkey.v1.ledger_service_pb2.DiagnoseTokenResponse, collections.abc.Awaitable[valetkey.v1.ledger_service_pb2.DiagnoseTokenResponse]]:
+        """Says what the broker knows of one issued token that would explain a refusal by storage. The caller's own tokens;
+        those of all for admin, operator and auditor. Takes no token and no signature, and follows no URL.
+        """
 
 def add_LedgerServiceServicer_to_server(servicer: LedgerServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

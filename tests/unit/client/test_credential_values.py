@@ -111,12 +111,24 @@ def test_register_from_text_and_standard_input(valetkey: Runner, broker: FakeBro
     assert [request.azure_secret.client_secret for request in broker.requests] == [SECRET, SECRET]
 
 
+def test_a_certificate_stands_in_a_file_as_it_is(valetkey: Runner, broker: FakeBroker, tmp_path: Path) -> None:
+    """Protects the one value of several lines."""
+    pem = "-----BEGIN PRIVATE KEY-----\nPLANTED\n-----END PRIVATE KEY-----"
+    path = tmp_path / "values.yaml"
+    lines = "".join(f"  {line}\n" for line in pem.splitlines())
+    path.write_text(f"tenant_id: t-1\nclient_id: c-1\nclient_certificate: |\n{lines}")
+    assert valetkey(*REGISTER, "--values", f"@{path}").code == 0
+    assert broker.requests[-1].azure_secret.client_certificate == pem
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["--values", "@"], "--values: @ names no file; expected @FILE"),
         (["--values", "@/nowhere"], "--values: there is no file /nowhere"),
         (["--values", "@/"], "/ is a directory"),
+        (["--values", "@/proc/self/mem"], "--values: /proc/self/mem cannot be read: "),
+        (["--values", "-", "--client-secret", "-"], "only one of them can come from standard input"),
         (["--values", "@/dev/zero"], "holds over 1048576 bytes"),
         (["--values", "{tenant_id: a, client_id: b}", "--tenant-id", "c"], "tenant_id is given in --values and by an"),
         (["--values", "{account_key: a, client_secret: b}"], "one connector has one auth method"),

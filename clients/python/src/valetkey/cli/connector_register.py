@@ -215,6 +215,9 @@ def _said(
 
     Raises InvalidArgumentError or SettingsError for what cannot be used.
     """
+    piped = [option(name) for name, value in secrets_of(options).items() if value == "-"]
+    if values == "-" and piped:
+        raise InvalidArgumentError(f"--values and {piped[0]}: only one of them can come from standard input")
     noted = read_values(values, screen) if values is not None else {}
     said = merged(options, noted)
     if auto_configure:

@@ -415,7 +415,7 @@ def test_what_is_stored_can_be_given_again(name: str) -> None:
 
 async def test_another_auth_method_takes_the_place_of_the_one_before(world: World) -> None:
     """What only the old one took goes, the account stays, and the secret of the new one has to be given."""
-    await world.create("az://models", storage_account="one")
+    await world.create("az://models")
     with pytest.raises(InvalidFieldError, match="account_key"):
         await world.update(auth_method="account-key")
     change = ConnectorChange(

@@ -176,6 +176,9 @@ def _azure(
     gone = _AZURE.intersection(change.remove)
     if auth_method != before.auth_method:
         gone |= _plain_fields(auth_methods, before.auth_method) - _plain_fields(auth_methods, auth_method) - _PLACE
+    own = before.resource
+    if auth_method != before.auth_method and own is not None and own.account and not change.resource_id:
+        given = {"storage_account": own.account, **given}  # It was found; the new one may not be able to look.
     if change.resource_id and "storage_account" not in given and ResourceId.parse(change.resource_id).account:
         gone |= {"storage_account"}  # A full URL says the account.
     return AzureConfig(**{**asdict(before.azure), **dict.fromkeys(gone, ""), **given})

@@ -73,6 +73,7 @@ async def on_record(directory: Path) -> tuple[list[StoredEvent], Verification]:
         return list(await ledger.events(EventFilter(limit=MANY))), await ledger.verify()
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("call", "kind", "codes"),
     [

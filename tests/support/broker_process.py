@@ -76,7 +76,7 @@ def run(*arguments: str | Path, env: Mapping[str, str] | None = None) -> subproc
         timeout=_PATIENCE_SECONDS,
         check=False,
         stdin=subprocess.DEVNULL,
-        env={**os.environ, **(env or {})},
+        env=children.unmeasured({**os.environ, **(env or {})}),
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support.children import start
+from support.children import start, unmeasured
 from support.cli_runner import Ran
 from support.stack import RunningStack, running_stack
 
@@ -41,7 +41,7 @@ class Cli:
         """Runs one command line; `more` are further variables of its environment."""
         process = subprocess.Popen(
             [VALETKEY, *arguments],
-            env=_unmeasured(user_environment({**self.environment, "PYTHONFAULTHANDLER": "1", **more})),
+            env=unmeasured(user_environment({**self.environment, "PYTHONFAULTHANDLER": "1", **more})),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -65,7 +65,7 @@ class Cli:
         """Starts one and does not wait for it."""
         return start(
             [VALETKEY, *arguments],
-            env=_unmeasured(user_environment(self.environment)),
+            env=unmeasured(user_environment(self.environment)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -180,14 +180,6 @@ def user_environment(variables: Mapping[str, str] | None = None) -> dict[str, st
         and name not in ("COLUMNS", "XDG_CONFIG_HOME")
     }
     return {**kept, **(variables or {})}
-
-
-def _unmeasured(environment: dict[str, str]) -> dict[str, str]:
-    """Returns it without what has a program measure its coverage: of 0.8 s that a command takes, that takes 0.3 s.
-
-    The command line's own tests run it in their own process, where it is measured.
-    """
-    return {name: value for name, value in environment.items() if not name.startswith("COVERAGE_PROCESS")}
 
 
 def unique(prefix: str) -> str:

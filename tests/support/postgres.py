@@ -1,7 +1,9 @@
 """A real PostgreSQL for tests, on a Unix socket in a directory of its own; it ends with the process that started it."""
 
 import asyncio
+import atexit
 import contextlib
+import functools
 import os
 import pwd
 import shutil
@@ -35,11 +37,9 @@ class Postgres:
         return f"postgresql://tester@/{database}?host={self.directory}"
 
     async def initialise(self) -> None:
-        """Makes the data directory."""
-        command = [_program("initdb"), "-D", self.data, "-U", "tester", "-A", "trust", "--no-sync", "-E", "UTF8"]
-        await asyncio.to_thread(
-            subprocess.run, _as_ordinary_user([*command, "--locale=C"]), check=True, capture_output=True, cwd="/"
-        )
+        """Makes the data directory: a copy of one, which takes a fraction of what initdb takes."""
+        command = _as_ordinary_user(["cp", "-R", "-p", await asyncio.to_thread(_new_data), self.data])
+        await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, cwd="/")
 
     async def start(self) -> None:
         """Starts the server; again after `stop` or `kill`, on the same data."""
@@ -95,22 +95,37 @@ class Postgres:
         return (await asyncio.to_thread(subprocess.run, command, check=False)).returncode == 0
 
 
+@functools.cache
+def _new_data() -> Path:
+    """Returns the data directory of a server that was never started, made once for this process."""
+    directory = _directory_of_its_own(tempfile.mkdtemp(prefix="vkpg-new-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    data = directory / "data"
+    command = [_program("initdb"), "-D", data, "-U", "tester", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]
+    subprocess.run(_as_ordinary_user(command), check=True, capture_output=True, cwd="/")
+    return data
+
+
 @contextlib.asynccontextmanager
 async def running_postgres() -> AsyncIterator[Postgres]:
     """Gives a fresh server; ends it and removes its data afterwards."""
     # Not tmp_path: the path of a socket has about 100 characters, and pytest's directories are root's alone.
     with tempfile.TemporaryDirectory(prefix="vkpg-", ignore_cleanup_errors=True) as name:
-        directory = Path(name)
-        if os.geteuid() == 0:
-            user = _ordinary_user()
-            os.chown(directory, user.pw_uid, user.pw_gid)
-        server = Postgres(directory)
+        server = Postgres(_directory_of_its_own(name))
         await server.initialise()
         try:
             await server.start()
             yield server
         finally:
             server.kill()  # Stopping would first write out what is thrown away next.
+
+
+def _directory_of_its_own(name: str) -> Path:
+    """Returns a directory as PostgreSQL wants it: of the user that it runs as."""
+    if os.geteuid() == 0:
+        user = _ordinary_user()
+        os.chown(name, user.pw_uid, user.pw_gid)
+    return Path(name)
 
 
 def _program(name: str) -> str:

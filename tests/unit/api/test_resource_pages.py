@@ -31,6 +31,7 @@ def all_pages(entries: list[pb.ConnectorResources], size: int = 0) -> list[list[
             return pages
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("longer", ["", "x" * 1000], ids=["short", "long"])
 def test_a_large_account_never_outgrows_a_message(longer: str) -> None:
     """24,000 containers are 5 MB, or 50: each page fits, and together they are all that there is."""

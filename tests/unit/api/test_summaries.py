@@ -78,6 +78,7 @@ _number = st.integers(-(2**31), 2**31 - 1)
 _seconds = st.integers(-(2**63), 2**63 - 1)
 
 
+@pytest.mark.no_cover
 @given(st.lists(_number, max_size=80), _seconds, st.text(max_size=50), st.lists(st.text(max_size=30), max_size=80))
 def test_nonsense_makes_a_summary_too(numbers: list[int], seconds: int, text: str, texts: list[str]) -> None:
     """A change is recorded before anybody looks at what it holds: nothing of it may stand in the way."""

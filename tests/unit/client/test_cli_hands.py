@@ -8,6 +8,7 @@ from datetime import timedelta
 import grpc
 import pytest
 
+from support.children import unmeasured
 from support.cli_runner import Runner
 from support.fake_access import NOW, grant, lease
 from support.fake_broker import API_KEY, Failure, FakeBroker, connector, entry, resource
@@ -102,7 +103,7 @@ def test_tab_completes(shell: str) -> None:
         [*COMMAND, "--show-completion", shell],
         capture_output=True,
         text=True,
-        env={**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
+        env=unmeasured({**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}),
         check=False,
     )
     assert "_VALETKEY_COMPLETE" in script.stdout, script
@@ -111,14 +112,16 @@ def test_tab_completes(shell: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env={
-            **os.environ,
-            "_VALETKEY_COMPLETE": f"complete_{shell}",
-            "COMP_WORDS": "valetkey service-connector desc",
-            "COMP_CWORD": "2",
-            "_TYPER_COMPLETE_ARGS": "valetkey service-connector desc",
-            "_TYPER_COMPLETE_FISH_ACTION": "get-args",
-        },
+        env=unmeasured(
+            {
+                **os.environ,
+                "_VALETKEY_COMPLETE": f"complete_{shell}",
+                "COMP_WORDS": "valetkey service-connector desc",
+                "COMP_CWORD": "2",
+                "_TYPER_COMPLETE_ARGS": "valetkey service-connector desc",
+                "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+            }
+        ),
     )
     assert "describe" in asked.stdout, asked
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -129,6 +130,7 @@ class World:
             await reach.close()
 
 
+@pytest.mark.no_cover
 @settings(max_examples=400)
 @given(
     grants=GRANTS,

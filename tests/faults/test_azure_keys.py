@@ -92,3 +92,11 @@ async def test_a_key_that_is_another_accounts(azure: AzureStack) -> None:
     with pytest.raises(BrokerError) as caught:
         await azure.cloud.log_in(make_key_connector(), make_key_credential(other))
     assert caught.value.reason is Reason.CLOUD_CREDENTIAL_REJECTED
+
+
+async def test_a_key_does_not_open_resource_manager(azure: AzureStack) -> None:
+    """What only Resource Manager knows is told as not to be had, and nobody is asked for it."""
+    connector, credential = make_key_connector(), make_key_credential(azure.azurite.accounts[ML])
+    with pytest.raises(BrokerError, match="is not asked: an account's key opens its storage alone"):
+        await azure.cloud.account_settings(connector, credential, [ML])
+    assert azure.control_plane.requests["arm"] == 0

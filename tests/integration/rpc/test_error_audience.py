@@ -24,21 +24,28 @@ from support.wire import Failure, Log, eventually, failure
 from valetkey.v1.connector_service_pb2 import VerifyConnectorRequest
 from valetkey.v1.resource_service_pb2 import ListResourcesRequest
 from valetkey.v1.token_service_pb2 import IssueTokenRequest, WatchTokenRequest
-from valetkey_broker.adapters.azure.error_advice import log_in_refused, not_allowed
+from valetkey_broker.adapters.azure.error_advice import Identity, log_in_refused, not_allowed
 from valetkey_broker.adapters.vault.errors import unavailable
-from valetkey_broker.errors import BrokerError, Reason, cloud_undefined, discovery_unsupported
+from valetkey_broker.errors import (
+    BrokerError,
+    Reason,
+    cloud_undefined,
+    discovery_unsupported,
+    resource_manager_not_asked,
+)
 
 CLIENT_ID = "22222222-2222-4222-8222-222222222222"
+WHO = Identity(f"service principal {CLIENT_ID}")
 WANTED = IssueTokenRequest(resource_id="demo", permissions=[1])
 STORE_AWAY = "the broker cannot reach its own store right now; try again"
 REFUSED = BrokerError(
     Reason.CLOUD_CREDENTIAL_REJECTED,
-    log_in_refused(CLIENT_ID, "AADSTS7000215"),
+    log_in_refused(WHO, "AADSTS7000215"),
     {"step": "log in to Entra", "azure_code": "AADSTS7000215", "connector": "azure-blob-demo"},
 )
 NOT_ALLOWED = BrokerError(
     Reason.CLOUD_PERMISSION_MISSING,
-    not_allowed("DELEGATION_KEY", "AuthorizationPermissionMismatch", CLIENT_ID),
+    not_allowed("DELEGATION_KEY", "AuthorizationPermissionMismatch", WHO),
     {"step": "get a user delegation key", "connector": "azure-blob-demo", "account": "demoaccount"},
 )
 VAULT_AWAY = unavailable("untrusted certificate", "reading", "compare vault.address and vault.ca_file")
@@ -176,8 +183,9 @@ async def test_any_error_can_have_words_of_its_own_for_callers(stocked: Broker) 
     [
         cloud_undefined("azure-blob-demo", "gone", "azure-public"),
         discovery_unsupported("azure-blob-demo", "list storage accounts", "dev", "has no arm_endpoint"),
+        resource_manager_not_asked("azure-blob-demo", "look at the account's settings", "dev has no arm_endpoint"),
     ],
-    ids=["cloud", "discovery"],
+    ids=["cloud", "discovery", "account settings"],
 )
 def test_settings_of_clouds_are_the_operators(error: BrokerError) -> None:
     """What [clouds] says, or does not, is told to those who can change it."""

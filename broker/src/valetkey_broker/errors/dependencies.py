@@ -133,6 +133,16 @@ def discovery_unsupported(connector: str, step: str, cloud: str, why: str) -> Br
     )
 
 
+def resource_manager_not_asked(connector: str, step: str, why: str) -> BrokerError:
+    """What only Azure Resource Manager knows of an account cannot be had; `why` is a sentence without its end."""
+    return BrokerError(
+        Reason.INVALID_FIELD,
+        f"Azure Resource Manager, which knows them, is not asked: {why}",
+        {"step": step, "connector": connector},
+        public_message=f"connector {connector} cannot tell how its storage accounts are set",
+    )
+
+
 def vault_unavailable(message: str, cause: str, *, retry_after: float | None = None) -> BrokerError:
     """Vault is away, or refuses the broker; `cause` is one word or two for programs, `retry_after` is in seconds."""
     return BrokerError(Reason.VAULT_UNAVAILABLE, message, {"cause": cause}, retry_after=retry_after)

@@ -19,7 +19,14 @@ from valetkey_broker.adapters.azure.errors import Asking, Step
 from valetkey_broker.adapters.azure.storage import BlobStorage
 from valetkey_broker.adapters.azure.token_trial import TokenTrial
 from valetkey_broker.adapters.azure.transport import Network
-from valetkey_broker.errors import BrokerError, Reason, cloud_undefined, discovery_unsupported, namespace_unknown
+from valetkey_broker.errors import (
+    BrokerError,
+    Reason,
+    cloud_undefined,
+    discovery_unsupported,
+    namespace_unknown,
+    resource_manager_not_asked,
+)
 from valetkey_broker.model import (
     CloudProfile,
     Connector,
@@ -188,7 +195,11 @@ class AzureCloud:
         profile = self._profile(connector)
         arm = self._access(connector, credential).arm_credential if profile.arm_endpoint else None
         if arm is None:
-            why = "has no arm_endpoint" if not profile.arm_endpoint else "cannot be asked with this auth method"
+            if step is not Step.ACCOUNTS:
+                lacking = f"cloud {profile.name} has no arm_endpoint"
+                why = "an account's key opens its storage alone" if profile.arm_endpoint else lacking
+                raise resource_manager_not_asked(connector.name, step.value, why)
+            why = "cannot be asked with this auth method" if profile.arm_endpoint else "has no arm_endpoint"
             raise discovery_unsupported(connector.name, step.value, profile.name, why)
         return arm
 

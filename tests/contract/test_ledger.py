@@ -248,6 +248,22 @@ async def test_leases_are_found_by_principal_connector_and_place(ledger: Ledger)
     assert await found(container="model") == []
 
 
+async def test_leases_are_found_by_what_is_inside_a_container(ledger: Ledger) -> None:
+    """A blob is found by its own path and by the directories it is in, character by character; `_` is no wildcard."""
+    url = "https://demoaccount.blob.core.windows.net/models"
+    for path in ("/v_1/a", "/v_1/b", "/v_1/", "/vx1/a", "/v_1", ""):
+        await ledger.record(issued(lease_id=path or "container", resource=f"{url}{path}"))
+
+    async def found(path: str) -> list[str]:
+        return [each.event.lease_id for each in await ledger.leases(LeaseFilter(container="models", path=path))]
+
+    assert await found("v_1/a") == ["/v_1/a"]
+    assert await found("v_1") == ["/v_1"]
+    assert await found("v_1/") == ["/v_1/", "/v_1/b", "/v_1/a"]
+    assert await found("v_") == await found("%") == []
+    assert len(await found("")) == 6
+
+
 async def test_whole_ledger_verifies_and_shows_its_head(ledger: Ledger) -> None:
     """The chain of an untouched ledger holds, and its head can be noted outside and held against it later."""
     assert (await ledger.verify()).intact

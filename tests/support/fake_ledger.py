@@ -124,4 +124,10 @@ def _wanted_lease(event: Event, wanted: LeaseFilter) -> bool:
         and wanted.connector in ("", event.connector)
         and wanted.account in ("", (url.hostname or "").partition(".")[0])
         and wanted.container in ("", url.path.strip("/").partition("/")[0])
+        and _is_at(url.path, wanted)
     )
+
+
+def _is_at(path: str, wanted: LeaseFilter) -> bool:
+    place = f"/{wanted.container}/{wanted.path}"
+    return not wanted.path or (path.startswith(place) if wanted.path.endswith("/") else path == place)

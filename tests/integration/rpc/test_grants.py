@@ -251,8 +251,8 @@ async def test_lists_show_paths_where_only_these_are_granted(broker: Broker) -> 
     answer = await broker.resources.ListResources(ListResourcesRequest(), metadata=bearer(CONSUMER_KEY))
     (row,) = answer.connectors
     assert [(resource.resource_id, resource.account) for resource in row.resources] == [
-        ("az://models/a", "demoaccount"),
-        ("az://models/b", "demoaccount"),
-        ("az://models/a", "otheraccount"),
-        ("az://models/b", "otheraccount"),
+        ("az://models/a/", "demoaccount"),
+        ("az://models/b/", "demoaccount"),
+        ("az://models/a/", "otheraccount"),
+        ("az://models/b/", "otheraccount"),
     ]

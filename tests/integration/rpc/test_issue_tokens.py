@@ -10,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from support.inproc import AUDITOR_KEY, CONSUMER_KEY, OPERATOR_KEY, Broker, bearer, new_connector, running_broker
 from support.wire import failure
-from valetkey.v1 import errors_pb2, ledger_service_pb2
+from valetkey.v1 import errors_pb2, ledger_service_pb2, resource_service_pb2
 from valetkey.v1 import token_service_pb2 as pb
 from valetkey_broker.api.token_batch import MOST_REQUESTS
 
@@ -97,7 +97,7 @@ async def test_each_is_recorded(broker: Broker) -> None:
     leases = await broker.ledger.ListLeases(
         ledger_service_pb2.ListLeasesRequest(resource_id="az://demo/models/a"), metadata=bearer(OPERATOR_KEY)
     )
-    assert "https://demoaccount.blob.invalid/demo/models/a" in {lease.resource for lease in leases.leases}
+    assert [lease.resource for lease in leases.leases] == ["https://demoaccount.blob.invalid/demo/models/a"]
 
 
 @pytest.mark.parametrize("count", [0, MOST_REQUESTS + 1])
@@ -170,3 +170,22 @@ async def test_callers_are_authenticated_and_admitted_as_for_one(broker: Broker)
     answer = await broker.tokens.IssueTokens(request, metadata=bearer(AUDITOR_KEY))
     assert answer.results[0].error.detail.reason == errors_pb2.ERROR_REASON_RESOURCE_DENIED
     assert not broker.cloud.signed
+
+
+async def test_streams_and_lists_know_paths(broker: Broker) -> None:
+    """A stream brings tokens for its blob, and a list shows a grant's paths as what they are: all that is below."""
+    stream = broker.tokens.WatchToken(
+        pb.WatchTokenRequest(request=_ask("az://demo/models/a")), metadata=bearer(CONSUMER_KEY)
+    )
+    first = await stream.read()
+    stream.cancel()
+    assert first.token.resource.resource_id == "az://demo/models/a"
+    for only in ("", "az://demo/models/a", "az://demo/models/v1/"):
+        answer = await broker.resources.ListResources(
+            resource_service_pb2.ListResourcesRequest(resource_id=only), metadata=bearer(CONSUMER_KEY)
+        )
+        assert [each.resource_id for entry in answer.connectors for each in entry.resources] == ["az://demo/models/"]
+    nothing = await broker.resources.ListResources(
+        resource_service_pb2.ListResourcesRequest(resource_id="az://demo/models-evil"), metadata=bearer(CONSUMER_KEY)
+    )
+    assert not nothing.connectors

@@ -103,3 +103,27 @@ def test_a_key_in_use_is_not_forgotten() -> None:
         buckets.take(f"{random.Random(number).random()}")  # noqa: S311 (names, no secret)
         if not number % 50:
             assert buckets.take("busy") > 0
+
+
+@given(rate=RATES, burst=BURSTS, costs=st.lists(st.tuples(st.floats(0, 100), st.integers(1, 120)), max_size=60))
+def test_many_at_once_cost_as_many(rate: float, burst: int, costs: list[tuple[float, int]]) -> None:
+    """Whoever asks for many gets no more over time than who asks one by one; only a full bucket may be overdrawn."""
+    clock = FakeClock(0.0)
+    buckets = TokenBuckets(per_second=rate, burst=burst, clock=clock)
+    given_, most = 0, 0
+    for wait, cost in costs:
+        clock.now += wait
+        if not buckets.take("a", cost):
+            given_, most = given_ + cost, max(most, cost)
+            assert given_ <= burst + clock.now * rate + max(0, most - burst) + 1e-3
+
+
+def test_a_full_bucket_lets_through_what_it_cannot_hold() -> None:
+    """A call for more than the burst would never come through otherwise; it is paid for before the next one."""
+    clock = FakeClock(0.0)
+    buckets = TokenBuckets(per_second=1.0, burst=10, clock=clock)
+    assert not buckets.take("a", 100)
+    assert buckets.take("a") == pytest.approx(91.0)
+    clock.now += 91.0
+    assert not buckets.take("a")
+    assert buckets.take("a", 100) == pytest.approx(10.0)

@@ -54,6 +54,7 @@ class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
                 connector=_plain(request.connector, "connector"),
                 container=resource.container if resource else "",
                 account=(resource.account or "") if resource else "",
+                path=_path(resource) if resource else "",
                 limit=limit + 1,
             )
         )
@@ -144,6 +145,10 @@ class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
             ],
             storage_known=found.storage_known,
         )
+
+
+def _path(resource: ResourceId) -> str:
+    return f"{resource.prefix}/" if resource.directory else resource.prefix
 
 
 def _page_size(size: int) -> int:

@@ -60,6 +60,12 @@ def read_leases(database: Database, wanted: LeaseFilter) -> Sequence[StoredEvent
     ):
         if value:
             conditions.append(column == value)
+    if wanted.path:
+        # What stands before it is the container's URL, of whatever host.
+        place = f"/{wanted.container}/{wanted.path}"
+        below = wanted.path.endswith("/")
+        matches = _e.resource.contains if below else _e.resource.endswith
+        conditions.append(matches(place, autoescape=True))
     if wanted.before_id is not None:
         conditions.append(_e.id < wanted.before_id)
     if wanted.expires is not None:

@@ -153,8 +153,9 @@ class EventFilter:
 class LeaseFilter:
     """Which leases are wanted; empty strings stand for "any". `before_id` pages downwards from the newest.
 
-    `container` is a container's name and `account` its account, either may be empty. With `active_at` (Unix seconds)
-    only those that end later; with `signature_sha256` (hex) and `expires`, which belong together, only that token.
+    `container` is a container's name and `account` its account, either may be empty; `path`, in that container, is one
+    blob, or ends in a slash and stands for a directory and all that is below it. With `active_at` (Unix seconds) only
+    those that end later; with `signature_sha256` (hex) and `expires`, which belong together, only that token.
     """
 
     before_id: int | None = None
@@ -165,4 +166,5 @@ class LeaseFilter:
     connector: str = ""
     container: str = ""
     account: str = ""
+    path: str = ""
     limit: int = 100

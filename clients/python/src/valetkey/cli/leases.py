@@ -27,7 +27,11 @@ def list_(
     ] = None,
     connector: Annotated[str | None, typer.Option(help="Only of this connector.", show_default=False)] = None,
     resource: Annotated[
-        str | None, typer.Option(help="Only of this resource, such as az://models.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Only of this container, blob or directory, such as az://models or az://models/v1/.",
+            show_default=False,
+        ),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most so many; all if left out.", show_default=False)

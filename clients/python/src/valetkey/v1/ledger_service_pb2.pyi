@@ -307,7 +307,7 @@ class ListLeasesRequest(google.protobuf.message.Message):
     connector: builtins.str
     """Only of this connector."""
     resource_id: builtins.str
-    """Only of this resource, as in IssueTokenRequest."""
+    """Only of this resource, as in IssueTokenRequest: a container with all in it, one blob, or a directory with all below."""
     page_size: builtins.int
     """At most so many; 100 if left out, 1,000 at most."""
     page_token: builtins.str

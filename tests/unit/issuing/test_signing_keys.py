@@ -10,9 +10,11 @@ from structlog.testing import capture_logs
 
 from support.core import NOW, PROFILE, FakeClock, credential_of, make_connector
 from support.fake_cloud import FakeCloud
+from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.issuing.signing_keys import SigningKeys
+from valetkey_broker.model import Connector, Credential, Secret
 
 _HOUR = 3600.0
 _DAY = 24 * _HOUR
@@ -370,3 +372,22 @@ async def test_a_connector_that_leads_elsewhere_signs_with_no_key_of_before(keys
     key = await keys.keys.get(changed, "acc", NOW + _HOUR)
     keys.keys.forget_earlier(changed)
     assert list(keys.keys.of(changed)) == [key]
+
+
+async def test_an_accounts_own_key_is_fetched_once_and_never_renewed() -> None:
+    """It has no end: a week on it signs as on the first day, and a credential in a new version is another key."""
+    clock, cloud = FakeClock(), FakeCloud({"acc": ["demo"]}, profile=PROFILE)
+
+    async def of_account(connector: Connector) -> Credential:
+        return Credential(connector.credential_version, AccountKey(Secret("the key")))
+
+    keys = SigningKeys(
+        questions=CloudClient(cloud, of_account, 0.3), clock=clock, key_seconds=int(_DAY), skew_seconds=900
+    )
+    first = await keys.get(_ONE, "acc", NOW + _HOUR)
+    clock.now += 7 * _DAY
+    assert keys.held(_ONE, "acc", clock.now + 7 * _DAY) is first
+    await asyncio.sleep(0)
+    assert cloud.calls["signing_key"] == 1
+    assert await keys.get(replace(_ONE, credential_version=2), "acc", clock.now + _HOUR) is not first
+    await keys.close()

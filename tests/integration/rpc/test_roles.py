@@ -24,9 +24,12 @@ EXPECTED = {
     "ConnectorService/CreateConnector": {"admin", "operator"},
     "ConnectorService/GetConnector": {"admin", "operator", "viewer"},
     "ConnectorService/ListConnectors": {"admin", "operator", "viewer"},
+    "ConnectorService/UpdateConnector": {"admin", "operator"},
     "ConnectorService/DeleteConnector": {"admin", "operator"},
     "ConnectorService/VerifyConnector": {"admin", "operator"},
     "ConnectorService/DropSigningKeys": {"admin", "operator"},
+    "ConnectorService/CheckConnector": {"admin", "operator"},
+    "ConnectorService/ListConnectorTypes": EVERYBODY,
     "ResourceService/ListResources": EVERYBODY,
     "ApiKeyService/CreateApiKey": {"admin"},
     "ApiKeyService/ListApiKeys": {"admin"},
@@ -40,6 +43,7 @@ EXPECTED = {
     "LedgerService/ListLeases": {"admin", "operator", "auditor"},
     "LedgerService/ListEvents": {"admin", "auditor"},
     "LedgerService/VerifyLedger": {"admin", "auditor"},
+    "LedgerService/DiagnoseToken": EVERYBODY,
 }
 OURS = sorted(method for method in METHODS if method.startswith("/valetkey.v1."))
 

@@ -11,9 +11,14 @@ from valetkey.v1 import api_key_service_pb2 as keys_pb
 from valetkey.v1 import common_pb2
 from valetkey.v1 import connector_service_pb2 as connectors_pb
 from valetkey.v1 import grant_service_pb2 as grants_pb
-from valetkey_broker.api.change_summaries import api_key_summary, connector_summary, grant_summary
+from valetkey_broker.api.change_summaries import (
+    api_key_summary,
+    connector_summary,
+    connector_update_summary,
+    grant_summary,
+)
 from valetkey_broker.api.methods import METHODS
-from valetkey_broker.model import details_of
+from valetkey_broker.model import check_details, details_of
 
 
 def test_a_new_key() -> None:
@@ -74,6 +79,35 @@ def test_a_connector() -> None:
     }
 
 
+def test_a_change_of_a_connector() -> None:
+    """What it is to be from now on, and what goes; of a new secret that there is one, and no more."""
+    request = connectors_pb.UpdateConnectorRequest(
+        name="x",
+        auth_method=connectors_pb.AUTH_METHOD_ACCOUNT_KEY,
+        resource_id="az://models",
+        azure=connectors_pb.AzureConfig(storage_account="contosoml"),
+        azure_secret=connectors_pb.AzureSecret(account_key="PLANTED"),
+        labels={"team": "ml"},
+        remove=["description", "labels.old"],
+        no_verify=True,
+    )
+    assert details_of(**connector_update_summary(request)) == {
+        "auth_method": "account-key",
+        "storage_account": "contosoml",
+        "resource": "az://models",
+        "credential": "new",
+        "labels": "team=ml",
+        "removed": "description, labels.old",
+        "verified": "no",
+    }
+    everything = connectors_pb.AzureConfig()
+    for field in everything.DESCRIPTOR.fields:
+        setattr(everything, field.name, "x")
+    request.azure.CopyFrom(everything)
+    request.expire_time.seconds = 1
+    check_details(details_of(**connector_update_summary(request)))
+
+
 _number = st.integers(-(2**31), 2**31 - 1)
 _seconds = st.integers(-(2**63), 2**63 - 1)
 
@@ -93,6 +127,9 @@ def test_nonsense_makes_a_summary_too(numbers: list[int], seconds: int, text: st
         grant_summary(grants_pb.CreateGrantRequest(grant=grant)),
         api_key_summary(key),
         connector_summary(connector),
+        connector_update_summary(
+            connectors_pb.UpdateConnectorRequest(auth_method=connector.auth_method, remove=texts, expire_time=moment)
+        ),
     ):
         assert all(len(value) <= 500 for value in details_of(**made).values())
 

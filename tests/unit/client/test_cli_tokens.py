@@ -91,8 +91,8 @@ def test_an_option_that_counts_once_cannot_be_given_twice(valetkey: Runner, brok
         2,
         "Error: --connector is given more than once, and takes one value; expected it once\n",
     )
-    glued = valetkey("token", "issue", "--resource=a", "--Resource=b", "--permissions", "read", "-o", "json")
-    assert (glued.code, "--resource is given more than once" in glued.err) == (2, True)
+    glued = valetkey(*ISSUE, "--purpose=a", "--Purpose=b", "-o", "json")
+    assert (glued.code, "--purpose is given more than once" in glued.err) == (2, True)
     assert broker.requests == []
 
 

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import math
 import time
+import uuid
 from dataclasses import replace
 from urllib.parse import parse_qs
 
@@ -39,6 +40,7 @@ from valetkey_broker.model import (
     Scope,
     Secret,
     SigningKey,
+    TokenUse,
 )
 from valetkey_broker.ports import Cloud
 
@@ -166,6 +168,33 @@ class Contract:
             scope = Scope.of_path(container, "a/b", directory=directory)
             query = parse_qs(cloud.sign(replace(_request(profile, key, now), scope=scope)).sas_token)
             assert query["sr"] == [kind]
+
+    async def test_a_token_does_what_it_is_for_and_nothing_else(self, cloud: Cloud, profile: CloudProfile) -> None:
+        """A blob goes in and out; another container, and what is outside of containers, refuse the same token."""
+        now = int(time.time())
+        connector, blob = make_connector(), f".valetkey-probe/{uuid.uuid4()}"
+        key = await _key(cloud, connector, make_credential(), now)
+        permissions = PermissionSet([Permission.READ, Permission.WRITE, Permission.DELETE, Permission.LIST])
+        token = cloud.sign(replace(_request(profile, key, now), permissions=permissions))
+        own, other = (Container(ML, name, profile.container_url(ML, name)) for name in CONTAINERS[ML])
+        for use in (TokenUse.WRITE, TokenUse.READ, TokenUse.LIST):
+            await cloud.use_token(connector, own, token, use, blob)
+        for container, use in ((other, TokenUse.LIST), (own, TokenUse.OUTSIDE)):
+            with pytest.raises(BrokerError) as refused:
+                await cloud.use_token(connector, container, token, use, blob)
+            assert refused.value.reason in (Reason.CLOUD_CREDENTIAL_REJECTED, Reason.CLOUD_PERMISSION_MISSING)
+        await cloud.use_token(connector, own, token, TokenUse.DELETE, blob)
+        for use in (TokenUse.READ, TokenUse.LIST):
+            with pytest.raises(BrokerError) as gone:
+                await cloud.use_token(connector, own, token, use, blob)
+            assert gone.value.reason is Reason.RESOURCE_NOT_FOUND
+
+    async def test_an_answer_tells_the_time(self, cloud: Cloud) -> None:
+        """Whoever has asked knows how far the clocks are apart."""
+        await cloud.log_in(make_connector(), make_credential())
+        skew = cloud.clock_skew(make_connector())
+        assert skew is not None
+        assert abs(skew) < 60
 
     async def test_many_calls_at_once_all_succeed(self, cloud: Cloud) -> None:
         """A cold start with many callers is an ordinary thing."""

@@ -82,6 +82,16 @@ def test_no_error_repeats_what_was_given(text: str) -> None:
     assert "MARK" not in str(caught.value)
 
 
+def test_a_token_that_differs_from_its_record_was_altered() -> None:
+    """A letter that somebody added, or a later end, breaks the signature; the order of letters does not matter."""
+    end = datetime(2026, 5, 1, 12, 15, tzinfo=UTC)
+    parsed = Sas.parse(sas())
+    assert parsed.altered(("list", "read"), end) is None
+    for found in (parsed.altered(("read",), end), parsed.altered(("read", "list"), NOW)):
+        assert found is not None
+        assert (found.cause, found.decides) == ("altered", True)
+
+
 def test_the_signature_never_shows() -> None:
     """Neither a repr nor a finding has it."""
     parsed = Sas.parse(sas())

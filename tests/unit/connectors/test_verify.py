@@ -308,3 +308,6 @@ async def test_settings_that_cannot_be_seen_break_nothing() -> None:
     proof = await verify(CloudClient(cloud, credential_of, 1), FakeClock(), make_connector())
     assert proof.checks[-1].outcome is CheckOutcome.NOT_TRIED
     assert "the fake fails account_settings" in proof.checks[-1].message
+    cloud.fail("account_settings", Reason.INVALID_FIELD)
+    proof = await verify(CloudClient(cloud, credential_of, 1), FakeClock(), make_connector())
+    assert proof.checks[-1].message.startswith("this connector cannot ask Azure Resource Manager")

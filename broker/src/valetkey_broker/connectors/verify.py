@@ -79,7 +79,9 @@ async def _circumstances(
         settings = await questions.settings(connector, accounts)
     except BrokerError as error:
         # Nobody needs it; who may look hears more.
-        checks.not_tried(VerifyStep.SETTINGS, error.message)
+        unable = error.reason is Reason.INVALID_FIELD
+        why = "this connector cannot ask Azure Resource Manager, which has them" if unable else error.message
+        checks.not_tried(VerifyStep.SETTINGS, why)
         return
     for account in sorted(accounts):
         if account in settings:

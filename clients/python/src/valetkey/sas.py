@@ -3,7 +3,7 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlsplit
@@ -91,6 +91,14 @@ class Sas:
     def allows(self, operation: str) -> bool:
         """Tells whether the token has the permission for an operation such as `read`."""
         return _LETTERS[operation] in self.fields.get("sp", "")
+
+    def altered(self, permissions: Iterable[str], expires: datetime) -> Finding | None:
+        """Returns what to say where the token tells other than its record does; None where both agree."""
+        recorded = {_LETTERS.get(word, "?") for word in permissions}
+        if recorded == set(self.fields.get("sp", "")) and self.time("se") == expires:
+            return None
+        message = "the token says other than its record: it was altered, which breaks its signature"
+        return Finding("altered", message, "Use the token as it was issued, or ask for a new one.", decides=True)
 
     def findings(self, now: datetime, operation: str | None) -> Sequence[Finding]:
         """Returns what the token itself says against its use now, the likeliest first."""

@@ -70,6 +70,9 @@ def doctor(
             answer = _storage(context, sas, known)
     if known:
         findings += known.findings
+    if sas and known and known.lease:
+        altered = sas.altered(known.lease.permissions, known.lease.expire_time)
+        findings = [altered, *findings] if altered else findings
     if sas and answer:
         findings = [*_skew(answer), *findings]
         said = finding_of(answer, sas, emulator=is_emulator(_resource(sas, known)))

@@ -47,11 +47,15 @@ async def bootstrap(settings: Settings, name: str, life: timedelta) -> str:
         await core.ledger.open()
         begun = begun_change(core.clock(), "valetkey-broker bootstrap", BOOTSTRAP, f"api-keys/{name}")
         begun = replace(begun, details={"roles": Role.ADMIN.value, "life": f"{life.total_seconds():.0f}s"})
+        make, revoke = core.api_keys.bootstrap, core.api_keys.revoke
         try:
-            _, secret = await Changes(core.ledger, core.clock).make(begun, partial(core.api_keys.bootstrap, name, life))
+            _, secret = await Changes(core.ledger, core.clock).make(
+                begun,
+                partial(make, name, life),
+                # Nobody has seen its secret then, and an admin key stands in the way of the next try.
+                undo=partial(revoke, name, revoked_by=BOOTSTRAP),
+            )
         except UnrecordedOutcomeError as error:
-            # Nobody has seen its secret, and an admin key stands in the way of the next try.
-            await core.api_keys.revoke(name, revoked_by=BOOTSTRAP)
             raise error.reworded(f"the key {name} was made and revoked again, for {error.message}") from None
         return secret.reveal()
 

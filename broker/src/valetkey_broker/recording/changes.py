@@ -6,7 +6,13 @@ from typing import TypeVar
 
 import structlog
 
-from valetkey_broker.errors import BrokerError, Reason, begin_not_recorded, outcome_not_recorded
+from valetkey_broker.errors import (
+    BrokerError,
+    Reason,
+    UnrecordedOutcomeError,
+    begin_not_recorded,
+    outcome_not_recorded,
+)
 from valetkey_broker.model import Event, EventKind, InvalidFieldError
 from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.state.intent import ORIGIN, Intent, Origin
@@ -32,11 +38,13 @@ class Changes:
         self._clock = clock
         self._log = structlog.get_logger()
 
-    async def make(self, begun: Event, work: Callable[[], Awaitable[T]]) -> T:
+    async def make(
+        self, begun: Event, work: Callable[[], Awaitable[T]], undo: Callable[[], Awaitable[object]] | None = None
+    ) -> T:
         """Makes the change that `begun`, a CHANGE_BEGUN, announces. Returns and raises what `work` does.
 
         Raises LEDGER_UNAVAILABLE where `begun` could not be recorded: then `work` was not called. Raises
-        UnrecordedOutcomeError where the change was made, and that could not be recorded.
+        UnrecordedOutcomeError where the change was made, and that could not be recorded; `undo` takes it back before.
         """
         await self._begin(begun)
         # What is not closed at the end, because its outcome could not be recorded or is not known, is settled anew.
@@ -50,7 +58,14 @@ class Changes:
                 raise
             finally:
                 ORIGIN.reset(token)
-            await self._made(begun)
+            try:
+                await self._made(begun)
+            except UnrecordedOutcomeError:
+                if undo is not None:
+                    # Here, where its intent is ours: anybody else would have to record its outcome first.
+                    await undo()
+                    await changes.close()
+                raise
             await changes.close()
         return answer
 

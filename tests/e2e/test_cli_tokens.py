@@ -190,7 +190,7 @@ def test_bad_ttls(live: Live, registered: Ran, ttl: str, code: int, says: str) -
     assert "expected" in ran.err
 
 
-@pytest.mark.parametrize("permissions", ["", "execute", "read,racwdl"])
+@pytest.mark.parametrize("permissions", ["", "obey", "read,racwdl"])
 def test_bad_permissions(live: Live, registered: Ran, permissions: str) -> None:
     """Unknown or no permissions are refused with the list of those there are."""
     ran = live.issue(permissions=permissions)

@@ -21,7 +21,8 @@ from valetkey_broker.model import (
     parse_source_ip,
 )
 
-_AZURE_ORDER = "racwdl"
+# Source: https://learn.microsoft.com/rest/api/storageservices/create-user-delegation-sas#specify-permissions
+_AZURE_ORDER = "racwdxyltmeopi"
 
 
 @given(st.lists(st.sampled_from(Permission), min_size=1))

@@ -134,6 +134,27 @@ async def test_consumer_asks_for_a_connector_of_others(five: Broker) -> None:
     assert told[0].message.replace("c-1", "nobody") == told[1].message
 
 
+async def test_the_cloud_is_asked_anew_for_people_only(five: Broker) -> None:
+    """Viewers see at once what changed, on the first page; a consumer's loop never keeps the cloud busy."""
+    await five.allow()
+    asking = {"connector": "b", "page_size": 1}
+    await five.resources.ListResources(ListResourcesRequest(**asking), metadata=bearer(VIEWER_KEY))
+    asked = five.cloud.calls["list_containers"]
+    first = await five.resources.ListResources(
+        ListResourcesRequest(**asking, refresh=True), metadata=bearer(VIEWER_KEY)
+    )
+    accounts = len(five.cloud.containers)
+    assert five.cloud.calls["list_containers"] == asked + accounts
+    following = ListResourcesRequest(**asking, refresh=True, page_token=first.next_page_token)
+    assert (await five.resources.ListResources(following, metadata=bearer(VIEWER_KEY))).connectors
+    told = await failure(
+        five.resources.ListResources(ListResourcesRequest(refresh=True), metadata=bearer(CONSUMER_KEY))
+    )
+    assert told.short == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED")
+    assert "two seconds" in told.message
+    assert five.cloud.calls["list_containers"] == asked + accounts
+
+
 async def test_one_failing_connector_does_not_hide_the_others(broker: Broker) -> None:
     """The failing one shows its error in its own row, with reason, words and the call's request id."""
     await broker.connectors.CreateConnector(new_connector("good", ""), metadata=bearer(OPERATOR_KEY))

@@ -216,6 +216,14 @@ def test_one_failing_connector_does_not_hide_the_others(valetkey: Runner, broker
     assert good["connector_id"] == "uid-of-azure-blob-demo"
 
 
+def test_list_resources_asks_anew_only_when_told(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects the cloud from being asked at each listing."""
+    assert valetkey("service-connector", "list-resources").code == 0
+    assert not broker.requests[-1].refresh
+    assert valetkey("service-connector", "list-resources", "--refresh").code == 0
+    assert broker.requests[-1].refresh
+
+
 def test_list_resources_fails_when_all_fail(valetkey: Runner, broker: FakeBroker) -> None:
     """Protects scripts that look at the exit code; nothing to list is no failure."""
     broker.entries = [entry("broken", error="no")]

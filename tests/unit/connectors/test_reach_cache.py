@@ -277,6 +277,36 @@ async def test_a_listing_stands_for_two_seconds(reaching: Reaching) -> None:
         assert reaching.listings == sweeps
 
 
+async def test_whoever_asks_anew_is_not_told_what_is_in_memory(reaching: Reaching) -> None:
+    """A container made a moment ago is there at once, one that went away is not; at the same time, one question."""
+    single = make_connector("single", "demo", account="acc")
+    await reaching.cache.reach(_ONE)
+    await reaching.cache.reach(single)
+    reaching.cloud.containers = {"acc": {"demo", "fresh"}, "third": {"x"}}
+    reaches = await asyncio.gather(*(reaching.cache.reach(_ONE, anew=True) for _ in range(5)))
+    for reach in reaches:
+        assert [(each.account, each.name) for each in reach.containers] == [
+            ("acc", "demo"),
+            ("acc", "fresh"),
+            ("third", "x"),
+        ]
+    assert reaching.listings == 2
+    reaching.cloud.containers["acc"].discard("demo")
+    with pytest.raises(BrokerError) as caught:
+        await reaching.cache.reach(single, anew=True)
+    assert caught.value.reason is Reason.RESOURCE_NOT_FOUND
+
+
+async def test_asking_anew_keeps_to_what_azure_said(reaching: Reaching) -> None:
+    """Whoever refreshes in a loop does not talk to an Azure that wants to be left in peace."""
+    reaching.cloud.fail("find_accounts", BrokerError(Reason.CLOUD_THROTTLED, "later", retry_after=20))
+    for _ in range(3):
+        with pytest.raises(BrokerError) as caught:
+            await reaching.cache.reach(_ONE, anew=True)
+        assert caught.value.reason is Reason.CLOUD_THROTTLED
+    assert reaching.listings == 1
+
+
 async def test_another_credential_may_reach_something_else(reaching: Reaching) -> None:
     """What one version of a credential reached is not believed of the next."""
     await reaching.accounts()

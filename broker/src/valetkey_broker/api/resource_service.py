@@ -14,7 +14,7 @@ from valetkey_broker.api.resource_pages import MOST_RESOURCES, Place, place_of, 
 from valetkey_broker.authz.policy import Policy, Visible, serves
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.connectors.registry import ConnectorReach, ConnectorRegistry
-from valetkey_broker.errors import account_not_searched
+from valetkey_broker.errors import account_not_searched, role_required
 from valetkey_broker.model import Container, ResourceId, Role, check_name
 from valetkey_broker.rpc.current_call import caller, current_call
 from valetkey_broker.rpc.error_status import detail, told_to
@@ -22,6 +22,8 @@ from valetkey_broker.rpc.error_status import detail, told_to
 _PLACE = itemgetter(0, 1)  # The order of pages: account, resource id.
 # Consumers learn that something is missing, not of which accounts there are.
 _MAY_SEE_ACCOUNTS = (Role.ADMIN, Role.OPERATOR, Role.VIEWER)
+# Consumers are many, and run in loops: the cloud answers them all at once every two seconds.
+_MAY_REFRESH = _MAY_SEE_ACCOUNTS
 
 
 class ResourceService(resource_service_pb2_grpc.ResourceServiceServicer):
@@ -38,6 +40,13 @@ class ResourceService(resource_service_pb2_grpc.ResourceServiceServicer):
     ) -> pb.ListResourcesResponse:
         """Lists what the caller's connectors reach."""
         _ = context
+        if request.refresh and not caller().has_any(_MAY_REFRESH):
+            raise role_required(
+                f"{caller().name} may not have the cloud asked anew; it needs the role admin or operator or viewer. "
+                "Leave refresh out: what is listed is two seconds old at most",
+                method="/valetkey.v1.ResourceService/ListResources",
+                needs="admin or operator or viewer",
+            )
         if request.connector:
             check_name("connector", request.connector)
         only = ResourceId.parse(request.resource_id) if request.resource_id else None
@@ -52,10 +61,14 @@ class ResourceService(resource_service_pb2_grpc.ResourceServiceServicer):
             connectors = [connector for connector in connectors if connector.resource_type is wanted]
         if only is not None:  # A connector for another container is not asked at all, nor one that is not for it.
             connectors = [c for c in connectors if serves(c, only) and visible.scopes(c, only)]
-        reached = await self._registry.reach(
-            connectors, only, lambda connector, container: bool(visible.scopes(connector, ResourceId(container.name)))
-        )
         after = place_of(request.page_token)
+        reached = await self._registry.reach(
+            connectors,
+            only,
+            lambda connector, container: bool(visible.scopes(connector, ResourceId(container.name))),
+            # Later pages go on with what the first one found.
+            anew=request.refresh and after is None,
+        )
         entries = [_message(reach, await _resources(reach, visible, only, after)) for reach in reached]
         shown, token = resource_page(entries, request.page_size, request.page_token)
         return pb.ListResourcesResponse(connectors=shown, next_page_token=token)

@@ -88,16 +88,18 @@ class ReachCache:
         errors = await self._sweep(connector, _ASK_AGAIN_SECONDS, enough=name)
         return Reach(self.known(connector, name), errors)
 
-    async def reach(self, connector: Connector) -> Reach:
+    async def reach(self, connector: Connector, *, anew: bool = False) -> Reach:
         """Returns all that the connector serves, as it is or was at most two seconds ago.
 
-        Raises BrokerError where nothing at all could be told.
+        `anew` asks the cloud whatever is in memory, but for what it wants not to be asked yet. Raises BrokerError where
+        nothing at all could be told.
         """
+        max_age = 0.0 if anew else _RECENT_SECONDS
         own = connector.resource
         if own is not None and own.account is not None:
-            checked = await self._checked(connector, own.account, own.container, max_age=_RECENT_SECONDS)
+            checked = await self._checked(connector, own.account, own.container, max_age=max_age)
             return Reach([own_container(connector, checked)])
-        errors = await self._sweep(connector, _RECENT_SECONDS)
+        errors = await self._sweep(connector, max_age)
         reach = Reach(await self._of(connector).all(), errors)
         return reach.require_any() if own is None else Reach([own_container(connector, reach)])
 

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.concurrency.slices import slices
@@ -241,13 +242,15 @@ class ConnectorRegistry:
         connectors: Sequence[Connector],
         only: ResourceId | None,
         may_see: Callable[[Connector, Container], bool] = lambda _connector, _container: True,
+        *,
+        anew: bool = False,
     ) -> Sequence[ConnectorReach]:
         """Says what each of `connectors` reaches, or reached a moment ago; one that fails does not hide the others.
 
-        What `may_see` refuses shows up nowhere, errors included.
+        What `may_see` refuses shows up nowhere, errors included. `anew` takes nothing from memory.
         """
         reached: list[ConnectorReach] = []
-        for connector, answer in await outcomes(connectors, self._reach.reach):
+        for connector, answer in await outcomes(connectors, partial(self._reach.reach, anew=anew)):
             if isinstance(answer, BrokerError):
                 reached.append(ConnectorReach(connector, (), error=answer))
                 continue

@@ -98,9 +98,16 @@ class Client(TokenCalls, ConnectorCalls, ConnectorTypeCalls, GrantCalls, LedgerC
         resource_type: str | None = None,
         connector: str | None = None,
         resource_id: str | None = None,
+        refresh: bool = False,
     ) -> list[values.ConnectorResources]:
-        """Returns what each of the caller's connectors reaches; one that fails has its error in its entry."""
-        request = resource_pb.ListResourcesRequest(connector=connector or "", resource_id=resource_id or "")
+        """Returns what each of the caller's connectors reaches; one that fails has its error in its entry.
+
+        With `refresh`, the broker asks the cloud now instead of taking what it said in the last two seconds. Raises
+        PermissionDeniedError for callers who have none of the roles admin, operator and viewer.
+        """
+        request = resource_pb.ListResourcesRequest(
+            connector=connector or "", resource_id=resource_id or "", refresh=refresh
+        )
         if resource_type:
             request.resource_type = convert.to_number(convert.RESOURCE_TYPE, resource_type, "resource_type")
         entries: dict[tuple[str, str], resource_pb.ConnectorResources] = {}

@@ -150,6 +150,9 @@ def list_resources(
     ] = None,
     connector: Annotated[str | None, _text("Only what this connector reaches.")] = None,
     resource_id: Annotated[str | None, _text("Only this resource.", "--resource-id", "-ri")] = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask the cloud now, past what it said a moment ago (viewer and above).")
+    ] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """List what your connectors reach. One that fails shows its error in its row; exit 1 if all fail."""
@@ -159,6 +162,7 @@ def list_resources(
             resource_type=resource_type.value if resource_type else None,
             connector=connector,
             resource_id=resource_id,
+            refresh=refresh,
         )
     if resource_id and not any(entry.resources for entry in entries):
         screen.note(f"nothing found for {resource_id if '://' in resource_id else f'az://{resource_id}'}")

@@ -27,7 +27,7 @@ from valetkey.v1 import connector_service_pb2 as valetkey_dot_v1_dot_connector__
 from valetkey.v1 import errors_pb2 as valetkey_dot_v1_dot_errors__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"valetkey/v1/resource_service.proto\x12\x0bvaletkey.v1\x1a\x18valetkey/v1/common.proto\x1a#valetkey/v1/connector_service.proto\x1a\x18valetkey/v1/errors.proto\"\x97\x01\n\x14ListResourcesRequest\x12\x30\n\rresource_type\x18\x01 \x01(\x0e\x32\x19.valetkey.v1.ResourceType\x12\x11\n\tconnector\x18\x02 \x01(\t\x12\x13\n\x0bresource_id\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"e\n\x15ListResourcesResponse\x12\x33\n\nconnectors\x18\x01 \x03(\x0b\x32\x1f.valetkey.v1.ConnectorResources\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd5\x02\n\x12\x43onnectorResources\x12\x15\n\rconnector_uid\x18\x01 \x01(\t\x12\x11\n\tconnector\x18\x02 \x01(\t\x12\x32\n\x0e\x63onnector_type\x18\x03 \x01(\x0e\x32\x1a.valetkey.v1.ConnectorType\x12\x30\n\rresource_type\x18\x04 \x01(\x0e\x32\x19.valetkey.v1.ResourceType\x12(\n\tresources\x18\x05 \x03(\x0b\x32\x15.valetkey.v1.Resource\x12\'\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x18.valetkey.v1.ErrorDetail\x12\x15\n\rerror_message\x18\x07 \x01(\t\x12\x31\n\x0e\x61\x63\x63ount_errors\x18\x08 \x03(\x0b\x32\x19.valetkey.v1.AccountError\x12\x12\n\nincomplete\x18\t \x01(\x08\x32i\n\x0fResourceService\x12V\n\rListResources\x12!.valetkey.v1.ListResourcesRequest\x1a\".valetkey.v1.ListResourcesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"valetkey/v1/resource_service.proto\x12\x0bvaletkey.v1\x1a\x18valetkey/v1/common.proto\x1a#valetkey/v1/connector_service.proto\x1a\x18valetkey/v1/errors.proto\"\xa8\x01\n\x14ListResourcesRequest\x12\x30\n\rresource_type\x18\x01 \x01(\x0e\x32\x19.valetkey.v1.ResourceType\x12\x11\n\tconnector\x18\x02 \x01(\t\x12\x13\n\x0bresource_id\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12\x0f\n\x07refresh\x18\x06 \x01(\x08\"e\n\x15ListResourcesResponse\x12\x33\n\nconnectors\x18\x01 \x03(\x0b\x32\x1f.valetkey.v1.ConnectorResources\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd5\x02\n\x12\x43onnectorResources\x12\x15\n\rconnector_uid\x18\x01 \x01(\t\x12\x11\n\tconnector\x18\x02 \x01(\t\x12\x32\n\x0e\x63onnector_type\x18\x03 \x01(\x0e\x32\x1a.valetkey.v1.ConnectorType\x12\x30\n\rresource_type\x18\x04 \x01(\x0e\x32\x19.valetkey.v1.ResourceType\x12(\n\tresources\x18\x05 \x03(\x0b\x32\x15.valetkey.v1.Resource\x12\'\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x18.valetkey.v1.ErrorDetail\x12\x15\n\rerror_message\x18\x07 \x01(\t\x12\x31\n\x0e\x61\x63\x63ount_errors\x18\x08 \x03(\x0b\x32\x19.valetkey.v1.AccountError\x12\x12\n\nincomplete\x18\t \x01(\x08\x32i\n\x0fResourceService\x12V\n\rListResources\x12!.valetkey.v1.ListResourcesRequest\x1a\".valetkey.v1.ListResourcesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,11 +35,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'valetkey.v1.resource_servic
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LISTRESOURCESREQUEST']._serialized_start=141
-  _globals['_LISTRESOURCESREQUEST']._serialized_end=292
-  _globals['_LISTRESOURCESRESPONSE']._serialized_start=294
-  _globals['_LISTRESOURCESRESPONSE']._serialized_end=395
-  _globals['_CONNECTORRESOURCES']._serialized_start=398
-  _globals['_CONNECTORRESOURCES']._serialized_end=739
-  _globals['_RESOURCESERVICE']._serialized_start=741
-  _globals['_RESOURCESERVICE']._serialized_end=846
+  _globals['_LISTRESOURCESREQUEST']._serialized_end=309
+  _globals['_LISTRESOURCESRESPONSE']._serialized_start=311
+  _globals['_LISTRESOURCESRESPONSE']._serialized_end=412
+  _globals['_CONNECTORRESOURCES']._serialized_start=415
+  _globals['_CONNECTORRESOURCES']._serialized_end=756
+  _globals['_RESOURCESERVICE']._serialized_start=758
+  _globals['_RESOURCESERVICE']._serialized_end=863
 # @@protoc_insertion_point(module_scope)

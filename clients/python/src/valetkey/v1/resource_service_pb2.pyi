@@ -32,6 +32,7 @@ class ListResourcesRequest(google.protobuf.message.Message):
     RESOURCE_ID_FIELD_NUMBER: builtins.int
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    REFRESH_FIELD_NUMBER: builtins.int
     resource_type: valetkey.v1.common_pb2.ResourceType.ValueType
     """Type of the resources; all if left out."""
     connector: builtins.str
@@ -42,6 +43,10 @@ class ListResourcesRequest(google.protobuf.message.Message):
     """Most resources in one answer; 5,000 if left out or larger. An answer also ends before it grows too large to send."""
     page_token: builtins.str
     """next_page_token of the answer before; the first page if left out."""
+    refresh: builtins.bool
+    """Whether the cloud is asked now, instead of taking what it said in the last two seconds. Role: admin, operator or
+    viewer; all others are refused with ROLE_REQUIRED. With a page_token it does nothing: the first page asked.
+    """
     def __init__(
         self,
         *,
@@ -50,8 +55,9 @@ class ListResourcesRequest(google.protobuf.message.Message):
         resource_id: builtins.str = ...,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
+        refresh: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["connector", b"connector", "page_size", b"page_size", "page_token", b"page_token", "resource_id", b"resource_id", "resource_type", b"resource_type"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["connector", b"connector", "page_size", b"page_size", "page_token", b"page_token", "refresh", b"refresh", "resource_id", b"resource_id", "resource_type", b"resource_type"]) -> None: ...
 
 Global___ListResourcesRequest: typing_extensions.TypeAlias = ListResourcesRequest
 

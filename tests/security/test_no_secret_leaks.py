@@ -44,7 +44,14 @@ from support.leaks import (
 from support.talkative import Talkative, TalkativeStore
 from support.wire import captured_log
 from valetkey.v1 import api_key_service_pb2 as keys
-from valetkey.v1 import common_pb2, errors_pb2, grant_service_pb2, resource_service_pb2, token_service_pb2
+from valetkey.v1 import (
+    common_pb2,
+    errors_pb2,
+    grant_service_pb2,
+    resource_service_pb2,
+    secret_service_pb2,
+    token_service_pb2,
+)
 from valetkey.v1 import connector_service_pb2 as connectors
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import EventFilter, LeaseFilter
@@ -114,6 +121,32 @@ def by_key(name: str, **secret: str) -> Any:
     return request
 
 
+def of_named_secrets(broker: Broker) -> list[tuple[Any, Any, str]]:
+    """Returns the calls of SecretService, and of a connector that shares a secret."""
+    secrets, plain = broker.secrets, new_connector()
+    create = secret_service_pb2.CreateSecretRequest(
+        name="az_secret",
+        type=plain.type,
+        auth_method=plain.auth_method,
+        azure=plain.azure,
+        azure_secret=plain.azure_secret,
+        verify=True,
+    )
+    sharing = new_connector("sharing", authentication_secret="az_secret")
+    update = secret_service_pb2.UpdateSecretRequest(name="az_secret", azure_secret=plain.azure_secret)
+    named = {"name": "az_secret"}
+    return [
+        (secrets.CreateSecret, create, OPERATOR_KEY),
+        (broker.connectors.CreateConnector, sharing, OPERATOR_KEY),
+        (secrets.GetSecret, secret_service_pb2.GetSecretRequest(**named), VIEWER_KEY),
+        (secrets.ListSecrets, secret_service_pb2.ListSecretsRequest(), VIEWER_KEY),
+        (secrets.UpdateSecret, update, OPERATOR_KEY),
+        (secrets.UpdateSecret, secret_service_pb2.UpdateSecretRequest(**named), OPERATOR_KEY),
+        (secrets.DeleteSecret, secret_service_pb2.DeleteSecretRequest(**named), OPERATOR_KEY),
+        (secrets.RenameSecret, secret_service_pb2.RenameSecretRequest(**named, new_name="az_new"), OPERATOR_KEY),
+    ]
+
+
 async def drive(broker: Broker, seen: Seen) -> None:
     """Calls every RPC: as it is meant, with wrong and missing keys, and with bad input that holds secrets."""
     stubs = broker.tokens, broker.connectors, broker.resources, broker.api_keys
@@ -152,6 +185,7 @@ async def drive(broker: Broker, seen: Seen) -> None:
         (broker.grants.ExplainAccess, question, ADMIN_KEY),
         (api_keys.CreateApiKey, create, ADMIN_KEY),
         (api_keys.ListApiKeys, keys.ListApiKeysRequest(), ADMIN_KEY),
+        *of_named_secrets(broker),
         (tokens.IssueToken, issue, CONSUMER_KEY),
         (tokens.IssueToken, issue, NEW_KEY),
         (api_keys.RevokeApiKey, keys.RevokeApiKeyRequest(name="new"), ADMIN_KEY),
@@ -160,6 +194,9 @@ async def drive(broker: Broker, seen: Seen) -> None:
             (connector.DeleteConnector, connectors.DeleteConnectorRequest(name=name), OPERATOR_KEY)
             for name in ("certified", "keyed", "strung")
         ),
+        (connector.DeleteConnector, connectors.DeleteConnectorRequest(name="certified"), OPERATOR_KEY),
+        (connector.DeleteConnector, connectors.DeleteConnectorRequest(name="sharing"), OPERATOR_KEY),
+        (broker.secrets.DeleteSecret, secret_service_pb2.DeleteSecretRequest(name="az_new"), OPERATOR_KEY),
     ]
     for method, request, key in plan:
         await seen.call(method, request, key)
@@ -365,16 +402,31 @@ SECRET_FIELDS = {
 }
 
 
+NAMES_OF_SECRETS = {
+    "valetkey.v1.Connector.authentication_secret",
+    "valetkey.v1.CreateConnectorRequest.authentication_secret",
+    "valetkey.v1.NamedSecret.secret_fields",
+    # What may be told of a secret: NamedSecret, in which the search below finds nothing secret.
+    *(f"valetkey.v1.{call}SecretResponse.secret" for call in ("Create", "Get", "Update", "Rename")),
+    "valetkey.v1.ListSecretsResponse.secrets",
+}
+
+
 def test_secret_fields_are_marked() -> None:
     """Fields that hold a secret are `debug_redact`, for tools that honour it, and no answer has a long-lived one."""
-    files = [module.DESCRIPTOR for module in (keys, common_pb2, connectors, resource_service_pb2, token_service_pb2)]
+    modules = (keys, common_pb2, connectors, resource_service_pb2, secret_service_pb2, token_service_pb2)
+    files = [module.DESCRIPTOR for module in modules]
     fields = [field for file in files for message in file.message_types_by_name.values() for field in message.fields]
     assert {field.full_name for field in fields if field.GetOptions().debug_redact} == SECRET_FIELDS
     suspicious = ("secret", "password", "certificate", "sha256", "sas", "private", "account_key", "connection_string")
     held = [field for field in fields if field.type != field.TYPE_BOOL]  # Whether something is secret, is none.
     named = {field.full_name for field in held if any(word in field.name for word in suspicious)}
-    holders = {f"valetkey.v1.{change}ConnectorRequest.azure_secret" for change in ("Create", "Update")}
-    assert named == SECRET_FIELDS | holders
+    holders = {
+        f"valetkey.v1.{change}{what}Request.azure_secret"
+        for change in ("Create", "Update")
+        for what in ("Connector", "Secret")
+    }
+    assert named == SECRET_FIELDS | holders | NAMES_OF_SECRETS
     answers = [message for file in files for message in file.message_types_by_name.values() if _is_answer(message.name)]
     assert {name for message in answers for name in _reached(message)} & SECRET_FIELDS == {
         "valetkey.v1.IssueTokenResponse.sas_token"

@@ -14,6 +14,7 @@ import grpc
 from google.protobuf.message import Message
 
 from support.fake_access import NOW, FakeAccess
+from support.fake_secrets import FakeSecrets
 from valetkey.v1 import api_key_service_pb2 as api_key_pb
 from valetkey.v1 import (
     api_key_service_pb2_grpc,
@@ -21,6 +22,7 @@ from valetkey.v1 import (
     grant_service_pb2_grpc,
     ledger_service_pb2_grpc,
     resource_service_pb2_grpc,
+    secret_service_pb2_grpc,
     token_service_pb2_grpc,
 )
 from valetkey.v1 import common_pb2 as common_pb
@@ -28,6 +30,7 @@ from valetkey.v1 import connector_service_pb2 as connector_pb
 from valetkey.v1 import errors_pb2 as errors_pb
 from valetkey.v1 import ledger_service_pb2 as ledger_pb
 from valetkey.v1 import resource_service_pb2 as resource_pb
+from valetkey.v1 import secret_service_pb2 as secret_pb
 from valetkey.v1 import token_service_pb2 as token_pb
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.api.connector_types import connector_type_messages
@@ -138,6 +141,7 @@ def token(request: token_pb.IssueTokenRequest, number: int = 1) -> token_pb.Issu
 
 class FakeBroker(
     FakeAccess,
+    FakeSecrets,
     token_service_pb2_grpc.TokenServiceServicer,
     resource_service_pb2_grpc.ResourceServiceServicer,
     connector_service_pb2_grpc.ConnectorServiceServicer,
@@ -162,6 +166,7 @@ class FakeBroker(
         self.failures: dict[str, Failure] = {}
         self.connectors: dict[str, connector_pb.Connector] = {}
         self.api_keys: dict[str, api_key_pb.ApiKey] = {}
+        self.secrets: dict[str, secret_pb.NamedSecret] = {}
         self.reached = [resource("demo-models"), resource("demo-zenmlartifactstore")]
         self.left_out = 0
         self.warnings: list[str] = []
@@ -215,6 +220,7 @@ class FakeBroker(
         for noted in ("expire_time", "expires_skew_tolerance"):
             if request.HasField(noted):
                 getattr(stored, noted).CopyFrom(getattr(request, noted))
+        stored.authentication_secret = request.authentication_secret
         stored.description, stored.unverified = request.description, request.no_verify
         self.connectors[request.name] = stored
         return connector_pb.CreateConnectorResponse(
@@ -391,6 +397,7 @@ def running_fake_broker(
     api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server(broker, server)
     grant_service_pb2_grpc.add_GrantServiceServicer_to_server(broker, server)
     ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server(broker, server)
+    secret_service_pb2_grpc.add_SecretServiceServicer_to_server(broker, server)
     server.start()
     try:
         yield broker

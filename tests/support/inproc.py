@@ -24,6 +24,7 @@ from valetkey.v1 import (
     grant_service_pb2_grpc,
     ledger_service_pb2_grpc,
     resource_service_pb2_grpc,
+    secret_service_pb2_grpc,
     token_service_pb2_grpc,
 )
 from valetkey_broker.app import Core, open_core, running_server
@@ -122,6 +123,7 @@ class Broker:
         self.api_keys = api_key_service_pb2_grpc.ApiKeyServiceStub(self.channel)
         self.grants = grant_service_pb2_grpc.GrantServiceStub(self.channel)
         self.ledger = ledger_service_pb2_grpc.LedgerServiceStub(self.channel)
+        self.secrets = secret_service_pb2_grpc.SecretServiceStub(self.channel)
         self.health = health_pb2_grpc.HealthStub(self.channel)
 
     async def allow(
@@ -162,8 +164,19 @@ def bearer(key: str) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {key}"),)
 
 
-def new_connector(name: str = "azure-blob-demo", resource_id: str = "az://demo", **azure: str) -> Any:
-    """Returns a request to register a connector."""
+def new_connector(
+    name: str = "azure-blob-demo", resource_id: str = "az://demo", *, authentication_secret: str = "", **azure: str
+) -> Any:
+    """Returns a request to register a connector: with a secret of its own, or with a named one."""
+    if authentication_secret:
+        return connector_service_pb2.CreateConnectorRequest(
+            name=name,
+            type=connector_service_pb2.CONNECTOR_TYPE_AZURE,
+            resource_type=1,
+            resource_id=resource_id,
+            azure=connector_service_pb2.AzureConfig(**azure),
+            authentication_secret=authentication_secret,
+        )
     return connector_service_pb2.CreateConnectorRequest(
         name=name,
         type=connector_service_pb2.CONNECTOR_TYPE_AZURE,

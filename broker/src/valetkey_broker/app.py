@@ -27,6 +27,7 @@ from valetkey_broker.concurrency.wait_or_stop import first_of
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry
+from valetkey_broker.connectors.secrets import SecretRegistry
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.diagnosis import Diagnoser
 from valetkey_broker.issuing.issuer import Issuer
@@ -229,6 +230,7 @@ async def running_server(
             ),
             streams=Slots(settings.limits.streams),
             registry=core.registry,
+            secrets=SecretRegistry(core.repository, core.memory, core.registry, AUTH_METHODS, core.clock),
             policy=core.policy,
             api_keys=core.api_keys,
             grants=core.grants,

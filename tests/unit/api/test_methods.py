@@ -16,6 +16,7 @@ from valetkey.v1 import (
     grant_service_pb2,
     ledger_service_pb2,
     resource_service_pb2,
+    secret_service_pb2,
     token_service_pb2,
 )
 from valetkey_broker.api.methods import METHODS
@@ -31,6 +32,7 @@ FILES = (
     grant_service_pb2,
     ledger_service_pb2,
     resource_service_pb2,
+    secret_service_pb2,
     token_service_pb2,
     health_pb2,
     reflection_pb2,
@@ -49,7 +51,12 @@ ISSUING = {
     "/valetkey.v1.TokenService/WatchToken",
 }
 CHANGES = sorted(name for name, row in METHODS.items() if row.change is not None)
-FOLDERS = {"ConnectorService": "connectors", "ApiKeyService": "api-keys", "GrantService": "grants"}
+FOLDERS = {
+    "ConnectorService": "connectors",
+    "ApiKeyService": "api-keys",
+    "GrantService": "grants",
+    "SecretService": "secrets",
+}
 
 
 def request_of(name: str) -> Any:

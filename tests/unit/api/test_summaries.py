@@ -11,11 +11,14 @@ from valetkey.v1 import api_key_service_pb2 as keys_pb
 from valetkey.v1 import common_pb2
 from valetkey.v1 import connector_service_pb2 as connectors_pb
 from valetkey.v1 import grant_service_pb2 as grants_pb
+from valetkey.v1 import secret_service_pb2 as secrets_pb
 from valetkey_broker.api.change_summaries import (
     api_key_summary,
     connector_summary,
     connector_update_summary,
     grant_summary,
+    renamed_secret_summary,
+    secret_summary,
 )
 from valetkey_broker.api.methods import METHODS
 from valetkey_broker.model import check_details, details_of
@@ -139,3 +142,26 @@ def test_only_changes_have_summaries() -> None:
     for name, row in METHODS.items():
         if row.change is None:
             assert row.summary(None) == {}, name
+
+
+def test_a_named_secret() -> None:
+    """How connectors log in with it, and which of its fields were given: never what they hold."""
+    request = secrets_pb.UpdateSecretRequest(
+        name="az_secret",
+        auth_method=connectors_pb.AUTH_METHOD_SERVICE_PRINCIPAL,
+        azure=connectors_pb.AzureConfig(tenant_id="t", storage_account="demoaccount"),
+        azure_secret=connectors_pb.AzureSecret(client_secret="PLANTED"),
+        remove_fields=["client_id"],
+        no_verify=True,
+    )
+    assert details_of(**secret_summary(request)) == {
+        "auth_method": "service-principal",
+        "storage_account": "demoaccount",
+        "tenant_id": "t",
+        "fields": "client_secret",
+        "removed": "client_id",
+        "verified": "no",
+    }
+    assert details_of(**secret_summary(secrets_pb.CreateSecretRequest(name="x"))) == {}
+    renaming = secrets_pb.RenameSecretRequest(name="az_secret", new_name="az_new")
+    assert details_of(**renamed_secret_summary(renaming)) == {"new_name": "az_new"}

@@ -18,7 +18,8 @@ from valetkey_broker.adapters.azure.auth_methods.service_principal import Client
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.reach_cache import ReachCache
-from valetkey_broker.connectors.registry import ConnectorRegistry, Wanted
+from valetkey_broker.connectors.registry import ConnectorRegistry
+from valetkey_broker.connectors.wanted import Wanted
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
     AzureConfig,

@@ -26,6 +26,7 @@ def connector_summary(request: connector_service_pb2.CreateConnectorRequest) -> 
         "labels": _labels(request.labels),
         "credential_expires": _moment(request.expire_time) if request.HasField("expire_time") else "",
         "verified": "no" if request.no_verify else "",
+        "shares": request.authentication_secret,
     }
 
 
@@ -42,6 +43,25 @@ def connector_update_summary(request: connector_service_pb2.UpdateConnectorReque
         "removed": _list(request.remove),
         "verified": "no" if request.no_verify else "",
     }
+
+
+def secret_summary(request: Any) -> Details:
+    """Returns how connectors log in with a secret that is stored or changed; of its value, which fields were given."""
+    azure = request.azure
+    return {
+        "auth_method": _word(connector_service_pb2.AuthMethod, "AUTH_METHOD_", request.auth_method),
+        "storage_account": azure.storage_account,
+        "client_id": azure.client_id,
+        "tenant_id": azure.tenant_id,
+        "fields": _list(field.name for field, _ in request.azure_secret.ListFields()),
+        "removed": _list(getattr(request, "remove_fields", ())),
+        "verified": "no" if getattr(request, "no_verify", False) else "",
+    }
+
+
+def renamed_secret_summary(request: Any) -> Details:
+    """Returns how a secret is called from then on."""
+    return {"new_name": request.new_name}
 
 
 def grant_summary(request: Any) -> Details:

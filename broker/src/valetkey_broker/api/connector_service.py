@@ -1,6 +1,5 @@
 """ConnectorService: message to domain, one use case, domain to message."""
 
-from collections.abc import Mapping
 from functools import partial
 
 import grpc.aio
@@ -13,16 +12,19 @@ from valetkey_broker.api.convert import (
     AUTH_METHODS,
     CONNECTOR_TYPES,
     RESOURCE_TYPES,
+    azure_config,
     connector_message,
     given_instant,
     given_seconds,
+    given_secrets,
 )
 from valetkey_broker.api.paging import page
 from valetkey_broker.api.resource_pages import shown_resources
 from valetkey_broker.connectors.change import ConnectorChange
 from valetkey_broker.connectors.definition import NewConnector
-from valetkey_broker.connectors.registry import ConnectorRegistry, Wanted
-from valetkey_broker.model import AzureConfig, CallInfo, Secret
+from valetkey_broker.connectors.registry import ConnectorRegistry
+from valetkey_broker.connectors.wanted import Wanted
+from valetkey_broker.model import CallInfo
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.check_messages import check_messages
 from valetkey_broker.rpc.current_call import call_info, caller, current_call
@@ -94,7 +96,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
             auth_method=AUTH_METHODS.read(request.auth_method) if request.auth_method else "",
             resource_id=request.resource_id,
             azure={field.name: value for field, value in request.azure.ListFields()},
-            secrets=_secrets(request.azure_secret),
+            secrets=given_secrets(request.azure_secret),
             description=request.description,
             labels=request.labels,
             expires_at=given_instant(request, "expire_time"),
@@ -194,28 +196,24 @@ def _new_connector(request: pb.CreateConnectorRequest) -> NewConnector:
     return NewConnector(
         name=request.name,
         type=CONNECTOR_TYPES.read(request.type),
-        auth_method=AUTH_METHODS.read(request.auth_method),
+        auth_method=_auth_method(request),
         resource_type=RESOURCE_TYPES.read(request.resource_type),
         resource_id=request.resource_id,
-        azure=_azure_config(request.azure),
-        secrets=_secrets(request.azure_secret),
+        azure=azure_config(request.azure),
+        secrets=given_secrets(request.azure_secret),
         description=request.description,
         labels=request.labels,
         expires_at=given_instant(request, "expire_time"),
         expires_skew_tolerance=given_seconds(request, "expires_skew_tolerance"),
         no_verify=request.no_verify,
+        authentication_secret=request.authentication_secret,
     )
 
 
-# By name, so that what an auth method adds to either message needs nothing here.
-
-
-def _azure_config(message: pb.AzureConfig) -> AzureConfig:
-    return AzureConfig(**{field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields})
-
-
-def _secrets(message: pb.AzureSecret) -> Mapping[str, Secret]:
-    return {field.name: Secret(value) for field, value in message.ListFields()}
+def _auth_method(request: pb.CreateConnectorRequest) -> str:
+    """Returns the auth method; a named secret says it where the request does not."""
+    said_by_secret = request.authentication_secret and not request.auth_method
+    return "" if said_by_secret else AUTH_METHODS.read(request.auth_method)
 
 
 def _probe_for(request: pb.CreateConnectorRequest | pb.VerifyConnectorRequest) -> CallInfo | None:

@@ -18,6 +18,7 @@ from valetkey.v1 import (
 )
 from valetkey_broker.model import (
     ApiKey,
+    AzureConfig,
     Connector,
     ConnectorType,
     ConsumerRole,
@@ -30,6 +31,7 @@ from valetkey_broker.model import (
     ResourceId,
     ResourceType,
     Role,
+    Secret,
     TtlLimit,
 )
 
@@ -143,6 +145,16 @@ def given_seconds(message: Any, field: str) -> int | None:
     return seconds_of(getattr(message, field), field) if message.HasField(field) else None
 
 
+def azure_config(message: connector_service_pb2.AzureConfig) -> AzureConfig:
+    """Returns a configuration as it was given. By name, so that what an auth method adds needs nothing here."""
+    return AzureConfig(**{field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields})
+
+
+def given_secrets(message: connector_service_pb2.AzureSecret) -> Mapping[str, Secret]:
+    """Returns the secret fields that are given, by name."""
+    return {field.name: Secret(value) for field, value in message.ListFields()}
+
+
 def connector_message(connector: Connector) -> connector_service_pb2.Connector:
     """Returns a connector as a message; there is nothing secret in either."""
     message = connector_service_pb2.Connector(
@@ -159,6 +171,7 @@ def connector_message(connector: Connector) -> connector_service_pb2.Connector:
         description=connector.description,
         labels=dict(connector.labels),
         unverified=connector.unverified,
+        authentication_secret=connector.secret,
     )
     if connector.expires_at is not None:
         message.expire_time.CopyFrom(timestamp(connector.expires_at))

@@ -12,6 +12,8 @@ from valetkey_broker.api.change_summaries import (
     connector_summary,
     connector_update_summary,
     grant_summary,
+    renamed_secret_summary,
+    secret_summary,
 )
 from valetkey_broker.api.convert import PERMISSIONS
 from valetkey_broker.api.token_batch import MOST_REQUESTS
@@ -96,6 +98,15 @@ METHODS: Methods = {
     "/valetkey.v1.ConnectorService/CheckConnector": Method(_OPERATOR, asked=_asked_of_candidate),
     # Says what the documentation says; forms and wizards of everybody are made from it.
     "/valetkey.v1.ConnectorService/ListConnectorTypes": Method(Access.AUTHENTICATED),
+    "/valetkey.v1.SecretService/CreateSecret": Method(_OPERATOR, change=_named("secrets"), summary=secret_summary),
+    # Which secrets there are, and who uses them. What they hold, no method tells anybody.
+    "/valetkey.v1.SecretService/GetSecret": Method(_VIEWER),
+    "/valetkey.v1.SecretService/ListSecrets": Method(_VIEWER),
+    "/valetkey.v1.SecretService/UpdateSecret": Method(_OPERATOR, change=_named("secrets"), summary=secret_summary),
+    "/valetkey.v1.SecretService/RenameSecret": Method(
+        _OPERATOR, change=_named("secrets"), summary=renamed_secret_summary
+    ),
+    "/valetkey.v1.SecretService/DeleteSecret": Method(_OPERATOR, change=_named("secrets")),
     # Shows those without a role what their grants let them use, which may be nothing.
     "/valetkey.v1.ResourceService/ListResources": Method(Access.AUTHENTICATED, asked=_asked),
     "/valetkey.v1.GrantService/CreateGrant": Method(_ADMIN, change=_grant, summary=grant_summary),

@@ -5,7 +5,7 @@ import binascii
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from valetkey_broker.model import InvalidFieldError, check_name
+from valetkey_broker.model import InvalidFieldError, check_secret_name
 
 T = TypeVar("T")
 
@@ -26,7 +26,8 @@ def page(items: Sequence[T], name: Callable[[T], str], size: int, token: str) ->
 
 def _decoded(token: str) -> str:
     try:
-        return check_name("page_token", base64.b64decode(token, altchars=b"-_", validate=True).decode("ascii"))
+        # Which takes every name that anything has.
+        return check_secret_name("page_token", base64.b64decode(token, altchars=b"-_", validate=True).decode("ascii"))
     except (binascii.Error, ValueError):
         raise InvalidFieldError(
             "page_token", "was not made by this broker", "next_page_token of the page before"

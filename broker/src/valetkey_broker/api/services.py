@@ -9,6 +9,7 @@ from valetkey.v1 import (
     grant_service_pb2_grpc,
     ledger_service_pb2_grpc,
     resource_service_pb2_grpc,
+    secret_service_pb2_grpc,
     token_service_pb2_grpc,
 )
 from valetkey_broker.api.api_key_service import ApiKeyService
@@ -17,12 +18,14 @@ from valetkey_broker.api.grant_service import GrantService
 from valetkey_broker.api.ledger_service import LedgerService
 from valetkey_broker.api.methods import METHODS
 from valetkey_broker.api.resource_service import ResourceService
+from valetkey_broker.api.secret_service import SecretService
 from valetkey_broker.api.token_service import TokenService
 from valetkey_broker.authn.api_key_admin import ApiKeyAdmin
 from valetkey_broker.authz.explain import Explainer
 from valetkey_broker.authz.grant_admin import GrantAdmin
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.connectors.registry import ConnectorRegistry
+from valetkey_broker.connectors.secrets import SecretRegistry
 from valetkey_broker.issuing.diagnosis import Diagnoser
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.token_stream import TokenWatcher
@@ -46,6 +49,7 @@ class UseCases:
     watcher: TokenWatcher
     streams: Slots
     registry: ConnectorRegistry
+    secrets: SecretRegistry
     policy: Policy
     api_keys: ApiKeyAdmin
     grants: GrantAdmin
@@ -69,6 +73,11 @@ def build_services(use: UseCases) -> Sequence[Service]:
             f"{_PACKAGE}.ConnectorService",
             connector_service_pb2_grpc.add_ConnectorServiceServicer_to_server,
             ConnectorService(use.registry, use.recorder),
+        ),
+        Service(
+            f"{_PACKAGE}.SecretService",
+            secret_service_pb2_grpc.add_SecretServiceServicer_to_server,
+            SecretService(use.secrets, use.registry, use.recorder),
         ),
         Service(
             f"{_PACKAGE}.ResourceService",

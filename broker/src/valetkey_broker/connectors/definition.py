@@ -2,8 +2,9 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from valetkey_broker.model import (
     AzureConfig,
@@ -12,6 +13,7 @@ from valetkey_broker.model import (
     ConnectorType,
     CredentialValue,
     InvalidFieldError,
+    NamedSecret,
     ResourceId,
     ResourceType,
     Secret,
@@ -23,10 +25,14 @@ from valetkey_broker.model.labels import check_description, check_future, check_
 from valetkey_broker.model.names import check_resource_group
 from valetkey_broker.ports import AuthMethod, Clock
 
+# What a connector may say itself where a named secret does not: in which part of what it leads to it looks.
+_NARROWS = ("storage_account", "subscription_id", "resource_group")
+
 
 @dataclass(frozen=True, slots=True)
 class NewConnector:
-    """What an operator asks to register, not yet validated. `secrets` are by field of the auth method.
+    """What an operator asks to register, not yet validated. `secrets` are by field of the auth method; or else
+    `authentication_secret` names what it is to use.
 
     `expires_skew_tolerance` is in seconds. With `no_verify` it is stored without asking the cloud.
     """
@@ -43,6 +49,7 @@ class NewConnector:
     expires_at: datetime | None = None
     expires_skew_tolerance: int | None = None
     no_verify: bool = False
+    authentication_secret: str = ""
 
 
 class Definitions:
@@ -64,8 +71,40 @@ class Definitions:
     def draft(self, new: NewConnector, created_by: str) -> tuple[Connector, CredentialValue]:
         """Returns the connector that is asked for, not stored yet, and its credential. Raises InvalidFieldError."""
         config, resource, value = self.way(new.auth_method, new.resource_id, new.azure, new.secrets)
+        return self._connector(new, config, resource, created_by, value), value
+
+    def sharing(self, new: NewConnector, secret: NamedSecret, created_by: str) -> Connector:
+        """Returns the connector that is asked for, as it works with a named secret. Raises InvalidFieldError."""
+        if new.auth_method not in ("", secret.auth_method):
+            raise InvalidFieldError("auth_method", f"is not that of the secret {secret.name}", secret.auth_method)
+        if new.secrets:
+            raise InvalidFieldError(
+                min(new.secrets), "is given besides authentication_secret", "a secret of its own, or a named one"
+            )
+        own = {each.name: getattr(new.azure, each.name) for each in fields(AzureConfig)}
+        for name, value in own.items():
+            said = getattr(secret.azure, name)
+            if value and value != said and (said or name not in _NARROWS):
+                raise InvalidFieldError(
+                    name, f"is not what the secret {secret.name} says", said or "it to be left out here"
+                )
+        config, resource = self._resource(new.resource_id, self._checked(replace(secret.azure, **_given(own))))
+        # What the secret says too follows the secret.
+        own = {n: v if v != getattr(secret.azure, n) else "" for n, v in asdict(config).items()}
+        return secret.used_by(self._connector(new, AzureConfig(**own), resource, created_by, secret_uid=secret.uid))
+
+    def _connector(
+        self,
+        new: NewConnector,
+        config: AzureConfig,
+        resource: ResourceId | None,
+        created_by: str,
+        value: CredentialValue | None = None,
+        *,
+        secret_uid: str = "",
+    ) -> Connector:
         now = datetime.fromtimestamp(self._clock(), UTC)
-        connector = Connector(
+        return Connector(
             name=check_name("name", new.name),
             uid=str(uuid.uuid4()),
             type=new.type,
@@ -78,10 +117,11 @@ class Definitions:
             created_by=created_by,
             description=check_description(new.description),
             labels=check_labels(new.labels),
+            # Of a named secret's value the secret tells when it ends.
             expires_at=end_of(check_future(new.expires_at, now), value),
             expires_skew_tolerance=check_skew(new.expires_skew_tolerance),
+            secret_uid=secret_uid,
         )
-        return connector, value
 
     def way(
         self, auth_method: str, resource_id: str, azure: AzureConfig, secrets: Mapping[str, Secret]
@@ -97,13 +137,7 @@ class Definitions:
         for name in secrets:
             if name not in taken:
                 raise InvalidFieldError(name, f"is nothing that {method.name} takes", ", ".join(taken) or "no secret")
-        config = replace(
-            azure,
-            cloud=cloud,
-            storage_account=azure.storage_account and check_account("storage_account", azure.storage_account),
-            subscription_id=azure.subscription_id and check_uuid("subscription_id", azure.subscription_id),
-            resource_group=azure.resource_group and check_resource_group("resource_group", azure.resource_group),
-        )
+        config = self._checked(replace(azure, cloud=cloud))
         # First: an account that the full URL of a resource names need not be given once more.
         config, resource = self._resource(resource_id, config)
         config, value = method.parse(config, secrets, self._profiles[cloud])
@@ -120,6 +154,14 @@ class Definitions:
         if resource.container != own.container or resource.account not in (None, own.account):
             raise InvalidFieldError("resource_id", "is not what the connector serves", str(own))
         return connector
+
+    def _checked(self, azure: AzureConfig) -> AzureConfig:
+        return replace(
+            azure,
+            storage_account=azure.storage_account and check_account("storage_account", azure.storage_account),
+            subscription_id=azure.subscription_id and check_uuid("subscription_id", azure.subscription_id),
+            resource_group=azure.resource_group and check_resource_group("resource_group", azure.resource_group),
+        )
 
     def _resource(self, resource_id: str, config: AzureConfig) -> tuple[AzureConfig, ResourceId | None]:
         """Returns the configuration with the account that a full URL names, and the one resource to serve."""
@@ -149,6 +191,10 @@ def end_of(said: datetime | None, value: CredentialValue | None) -> datetime | N
     """Returns when a credential ends: when the operator said, or earlier, where it says so itself."""
     known = [each for each in (said, value.expires_at if value is not None else None) if each is not None]
     return min(known, default=None)
+
+
+def _given(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: value for name, value in values.items() if value}
 
 
 def pinned_unseen(draft: Connector) -> Connector:

@@ -8,10 +8,27 @@ them.
 from collections.abc import Iterable
 from dataclasses import replace
 
-from valetkey_broker.model import AzureConfig, Connector, Grant
+from valetkey_broker.errors import connector_bound
+from valetkey_broker.model import AzureConfig, Connector, Grant, Principal, Role
+from valetkey_broker.state.memory import Memory
 
 # What narrows down where a connector looks: setting one of them can only take something away.
 _NARROWING = ("storage_account", "subscription_id", "resource_group")
+
+# What a grant means is for those to say who make grants.
+_MAY_REDIRECT = frozenset({Role.ADMIN})
+
+
+def check_redirection(memory: Memory, before: Connector, after: Connector, caller: Principal, now: float) -> None:
+    """Raises ROLE_REQUIRED where a change would have grants mean something else, and `caller` is no admin.
+
+    `now` is in Unix seconds.
+    """
+    if caller.has_any(_MAY_REDIRECT) or not leads_elsewhere(before, after):
+        return
+    bound = bound_grants(before, memory.grants.values(), now)
+    if bound:
+        raise connector_bound(before.name, bound)
 
 
 def leads_elsewhere(before: Connector, after: Connector) -> bool:

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from valetkey_broker.concurrency.gather_outcomes import outcomes
@@ -17,21 +17,21 @@ from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.reach_result import AccountError, Reach
 from valetkey_broker.connectors.update import ConnectorUpdates
 from valetkey_broker.connectors.verify import Proof, pinned, verify
-from valetkey_broker.errors import BrokerError, connector_exists, connector_not_found
+from valetkey_broker.connectors.wanted import Wanted
+from valetkey_broker.errors import BrokerError, connector_exists, connector_not_found, secret_not_found
 from valetkey_broker.model import (
     CallInfo,
     CloudProfile,
     Connector,
-    ConnectorType,
     Container,
     Credential,
     CredentialValue,
     InvalidFieldError,
     Principal,
     ResourceId,
-    ResourceType,
     SigningKey,
     check_name,
+    check_secret_name,
 )
 from valetkey_broker.model.labels import check_label_key
 from valetkey_broker.ports import AuthMethod, Clock, Cloud, Ledger
@@ -47,29 +47,6 @@ class ConnectorReach:
     containers: Sequence[Container]
     errors: Sequence[AccountError] = ()
     error: BrokerError | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """Which connectors are to be listed; what is None or empty narrows nothing down.
-
-    Of `labels` all must be there; one with an empty value may have any.
-    """
-
-    type: ConnectorType | None = None
-    auth_method: str = ""
-    resource_type: ResourceType | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-    def admits(self, connector: Connector) -> bool:
-        """Tells whether a connector is among them."""
-        labels = dict(connector.labels)
-        return (
-            self.type in (None, connector.type)
-            and self.auth_method in ("", connector.auth_method)
-            and self.resource_type in (None, connector.resource_type)
-            and all(key in labels and value in ("", labels[key]) for key, value in self.labels.items())
-        )
 
 
 _ALL = Wanted()
@@ -121,6 +98,11 @@ class ConnectorRegistry:
             proved=self._proved,
         )
 
+    @property
+    def definitions(self) -> Definitions:
+        """The rules of what may be said of a connector, and of its credential."""
+        return self._definitions
+
     async def create(
         self, new: NewConnector, *, created_by: str, probe_for: CallInfo | None = None
     ) -> tuple[Connector, Proof]:
@@ -130,16 +112,16 @@ class ConnectorRegistry:
         `probe_for`, the call that asks for it, tokens are used too. Raises InvalidFieldError, CONNECTOR_EXISTS, or what
         `verify` raises.
         """
-        draft, value = self._definitions.draft(new, created_by)
+        draft, value = await self._draft(new, created_by)
         if draft.name in self._memory.connectors:  # Saves a slow verification; the write itself decides.
             raise connector_exists(draft.name)
         if new.no_verify and probe_for:
             raise InvalidFieldError("probe_write", "is part of verifying, which no_verify leaves out", "one of the two")
         if new.no_verify:
             draft = replace(pinned_unseen(draft), unverified=True)
-            return await self._repository.create_connector(draft, value), Proof(Reach(()))
+            return await self._store(draft, value), Proof(Reach(()))
         draft, proof = await self._proved(draft, value, probe_for)
-        return await self._repository.create_connector(draft, value), proof
+        return await self._store(draft, value), proof
 
     async def update(self, change: ConnectorChange, caller: Principal) -> tuple[Connector, Proof]:
         """Changes a connector; see ConnectorUpdates."""
@@ -170,7 +152,7 @@ class ConnectorRegistry:
 
         Raises InvalidFieldError, CONNECTOR_EXISTS, or what `verify` raises.
         """
-        draft, value = self._definitions.draft(new, checked_by)
+        draft, value = await self._draft(new, checked_by)
         if draft.name in self._memory.connectors:
             raise connector_exists(draft.name)
         return (await self._proved(draft, value))[1]
@@ -229,6 +211,32 @@ class ConnectorRegistry:
             )
         return await self._repository.drop_signing_keys(check_name("name", name), int(self._clock()))
 
+    async def try_out(self, connector: Connector, value: CredentialValue) -> Proof:
+        """Verifies a connector with a credential that it does not have yet; nothing of it is remembered."""
+        _, proof = await self._proved(connector, value)
+        return proof
+
+    async def try_log_in(self, draft: Connector, value: CredentialValue) -> None:
+        """Logs in with a credential that no connector has yet; nothing of it is remembered."""
+        try:
+            await self._questions(Credential(0, value)).log_in(draft)
+        finally:
+            await self._cloud.forget(draft.uid)
+
+    async def _draft(self, new: NewConnector, created_by: str) -> tuple[Connector, CredentialValue]:
+        name = new.authentication_secret
+        if not name:
+            return self._definitions.draft(new, created_by)
+        secret = self._memory.secrets.get(check_secret_name("authentication_secret", name))
+        if secret is None:
+            raise secret_not_found(name)
+        return self._definitions.sharing(new, secret, created_by), await self._repository.secret_value(secret)
+
+    async def _store(self, draft: Connector, value: CredentialValue) -> Connector:
+        if draft.secret_uid:
+            return await self._repository.create_sharing_connector(draft)
+        return await self._repository.create_connector(draft, value)
+
     async def _has_dead_key(self, connector: Connector, reach: Reach) -> bool:
         questions = CloudClient(self._cloud, self._repository.credential, self._timeout)
         for key in self._signing_keys(connector):
@@ -269,9 +277,12 @@ class ConnectorRegistry:
         return wanted.container == container.name
 
     async def _verified(self, connector: Connector, credential: Credential, probe_for: CallInfo | None = None) -> Proof:
+        questions = self._questions(credential)
+        probe = Probe(probe_for, questions, self._ledger, self._profiles, self._clock) if probe_for else None
+        return await verify(questions, self._clock, connector, longest_token=self._longest_token, probe=probe)
+
+    def _questions(self, credential: Credential) -> CloudClient:
         async def given(_connector: Connector) -> Credential:
             return credential
 
-        questions = CloudClient(self._cloud, given, self._timeout)
-        probe = Probe(probe_for, questions, self._ledger, self._profiles, self._clock) if probe_for else None
-        return await verify(questions, self._clock, connector, longest_token=self._longest_token, probe=probe)
+        return CloudClient(self._cloud, given, self._timeout)

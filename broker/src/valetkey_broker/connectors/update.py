@@ -6,19 +6,16 @@ from dataclasses import replace
 from valetkey_broker.connectors.change import ConnectorChange, changed
 from valetkey_broker.connectors.definition import Definitions, pinned_unseen
 from valetkey_broker.connectors.reach_result import Reach
-from valetkey_broker.connectors.redirection import bound_grants, leads_elsewhere
+from valetkey_broker.connectors.redirection import check_redirection
 from valetkey_broker.connectors.verify import Proof
-from valetkey_broker.errors import BrokerError, connector_bound, connector_not_found
-from valetkey_broker.model import Connector, CredentialValue, Principal, Role
+from valetkey_broker.errors import BrokerError, connector_not_found
+from valetkey_broker.model import Connector, CredentialValue, Principal
 from valetkey_broker.ports import AuthMethod, Clock
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
 
 Proved = Callable[[Connector, CredentialValue], Awaitable[tuple[Connector, Proof]]]
 """Verifies a connector that is not stored so; returns it as it is to be stored, with the proof."""
-
-# What a grant means is for those to say who make grants.
-_MAY_REDIRECT = frozenset({Role.ADMIN})
 
 
 class ConnectorUpdates:
@@ -61,7 +58,7 @@ class ConnectorUpdates:
             auth_methods=self._auth_methods,
             clock=self._clock,
         )
-        self._check_redirection(before, after, caller)
+        check_redirection(self._memory, before, after, caller, self._clock())
         proof = Proof(Reach(()))
         if change.touches_the_way:
             trial = credential or value
@@ -80,13 +77,6 @@ class ConnectorUpdates:
             if needed:
                 raise
             return None  # A connector whose secret Vault lost gets another.
-
-    def _check_redirection(self, before: Connector, after: Connector, caller: Principal) -> None:
-        if caller.has_any(_MAY_REDIRECT) or not leads_elsewhere(before, after):
-            return
-        bound = bound_grants(before, self._memory.grants.values(), self._clock())
-        if bound:
-            raise connector_bound(before.name, bound)
 
     def _get(self, name: str) -> Connector:
         connector = self._memory.connectors.get(name)

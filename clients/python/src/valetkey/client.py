@@ -14,6 +14,7 @@ from valetkey.calls.connector_types import ConnectorTypeCalls
 from valetkey.calls.connectors import ConnectorCalls
 from valetkey.calls.grants import GrantCalls
 from valetkey.calls.ledger import LedgerCalls
+from valetkey.calls.secrets import SecretCalls
 from valetkey.calls.tokens import TokenCalls
 from valetkey.identity import Identity
 from valetkey.settings import load_settings
@@ -25,7 +26,7 @@ from valetkey.v1.resource_service_pb2_grpc import ResourceServiceStub
 _DEFAULT_TIMEOUT = 30.0
 
 
-class Client(TokenCalls, ConnectorCalls, ConnectorTypeCalls, GrantCalls, LedgerCalls):
+class Client(TokenCalls, ConnectorCalls, ConnectorTypeCalls, GrantCalls, LedgerCalls, SecretCalls):
     """A connection to one broker, safe to share between threads; close it, or use it as a context manager.
 
     Every method raises a ValetKeyError of the fitting kind where its call fails.

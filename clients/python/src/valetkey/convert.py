@@ -194,6 +194,19 @@ def resources(
     return found
 
 
+def azure_config(message: connector_pb.AzureConfig) -> values.AzureConfig:
+    """Returns the configuration of a connector or of a named secret."""
+    return values.AzureConfig(
+        tenant_id=message.tenant_id,
+        client_id=message.client_id,
+        cloud=message.cloud,
+        storage_account=message.storage_account,
+        subscription_id=message.subscription_id,
+        resource_group=message.resource_group,
+        implicit_source=message.implicit_source,
+    )
+
+
 def connector(message: connector_pb.Connector) -> values.Connector:
     """Returns one connector."""
     return values.Connector(
@@ -202,15 +215,7 @@ def connector(message: connector_pb.Connector) -> values.Connector:
         auth_method=to_word(AUTH_METHOD, message.auth_method),
         resource_type=to_word(RESOURCE_TYPE, message.resource_type),
         resource_id=message.resource_id,
-        azure=values.AzureConfig(
-            tenant_id=message.azure.tenant_id,
-            client_id=message.azure.client_id,
-            cloud=message.azure.cloud,
-            storage_account=message.azure.storage_account,
-            subscription_id=message.azure.subscription_id,
-            resource_group=message.azure.resource_group,
-            implicit_source=message.azure.implicit_source,
-        ),
+        azure=azure_config(message.azure),
         credential_version=message.credential_version,
         uid=message.meta.uid,
         create_time=message.meta.create_time.ToDatetime(UTC),
@@ -220,6 +225,7 @@ def connector(message: connector_pb.Connector) -> values.Connector:
         expire_time=moment(message, "expire_time"),
         expires_skew_tolerance=span(message, "expires_skew_tolerance"),
         unverified=message.unverified,
+        authentication_secret=message.authentication_secret,
     )
 
 

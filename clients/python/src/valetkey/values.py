@@ -82,6 +82,7 @@ class Connector:
 
     `expire_time` is when its credential ends, as whoever registered it said, and counts as ended
     `expires_skew_tolerance` earlier. `unverified` ones were stored without having been tried.
+    `authentication_secret` is the named secret that it uses, empty where it has a credential of its own.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Connector:
     expire_time: datetime | None = None
     expires_skew_tolerance: timedelta | None = None
     unverified: bool = False
+    authentication_secret: str = ""
 
     def expired(self, now: datetime) -> bool:
         """Tells whether its credential counts as ended."""

@@ -44,21 +44,27 @@ class ConnectorTypeCalls(Calls):
 
 def candidate(
     name: str,
-    azure: values.AzureConfig,
+    azure: values.AzureConfig | None,
     secrets: Mapping[str, str],
     connector_type: str,
     auth_method: str,
     resource_type: str,
     resource_id: str | None,
 ) -> pb.CreateConnectorRequest:
-    """Returns what is to be registered, or checked before. Raises InvalidArgumentError for words that are not known."""
+    """Returns what is to be registered, or checked before. Raises InvalidArgumentError for words that are not known.
+
+    Without an auth method, a named secret says it.
+    """
+    method = pb.AUTH_METHOD_UNSPECIFIED
+    if auth_method:
+        method = convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
     return pb.CreateConnectorRequest(
         name=name,
         type=convert.to_number(convert.CONNECTOR_TYPE, connector_type, "type"),
-        auth_method=convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method"),
+        auth_method=method,
         resource_type=convert.to_number(convert.RESOURCE_TYPE, resource_type, "resource_type"),
         resource_id=resource_id or "",
-        azure=pb.AzureConfig(**asdict(azure)),
+        azure=pb.AzureConfig(**asdict(azure)) if azure is not None else None,
         azure_secret=azure_secret(secrets),
     )
 

@@ -23,11 +23,12 @@ class ConnectorCalls(Calls):
         self,
         name: str,
         *,
-        azure: values.AzureConfig,
+        azure: values.AzureConfig | None = None,
         client_secret: str = "",
         secrets: Mapping[str, str] | None = None,
         type: str = "azure",  # noqa: A002 (the API's word)
-        auth_method: str = "service-principal",
+        auth_method: str | None = None,
+        authentication_secret: str = "",
         resource_type: str = "blob-container",
         resource_id: str | None = None,
         description: str = "",
@@ -40,14 +41,17 @@ class ConnectorCalls(Calls):
         """Verifies and stores a connector; stores nothing where verification fails.
 
         What is secret of the auth method is in `secrets`, by the API's names of the fields; for a service principal
-        `client_secret` is short for it. `resource_id` is the one resource it shall serve; left out, it serves all it
-        reaches. `expire_time` is when the credential ends, which counts as ended `expires_skew_tolerance` earlier;
-        nothing is refused because of it. Without `verify` it is stored untried; with `probe_write` tokens are used
-        too, as `verify_connector` does. Raises InvalidArgumentError for a secret that the API does not know.
+        `client_secret` is short for it. Or else `authentication_secret` names a secret to use, which says the auth
+        method and most of `azure`; without either, the auth method is `service-principal`. `resource_id` is the one
+        resource it shall serve; left out, it serves all it reaches. `expire_time` is when the credential ends, which
+        counts as ended `expires_skew_tolerance` earlier; nothing is refused because of it. Without `verify` it is
+        stored untried; with `probe_write` tokens are used too, as `verify_connector` does. Raises InvalidArgumentError
+        for a secret that the API does not know.
         """
         given = {"client_secret": client_secret} if client_secret else {}
+        method = auth_method or ("" if authentication_secret else "service-principal")
         given |= secrets or {}
-        request = candidate(name, azure, given, type, auth_method, resource_type, resource_id)
+        request = candidate(name, azure, given, type, method, resource_type, resource_id)
         notes = connector_pb.CreateConnectorRequest(
             description=description,
             labels=labels,
@@ -55,6 +59,7 @@ class ConnectorCalls(Calls):
             expires_skew_tolerance=convert.given_duration(expires_skew_tolerance, "expires_skew_tolerance"),
             no_verify=not verify,
             probe_write=probe_write,
+            authentication_secret=authentication_secret,
         )
         request.MergeFrom(notes)
         answer = self._call(self._connectors.CreateConnector, request)

@@ -12,7 +12,7 @@ import typer
 from typer.main import get_command
 
 from valetkey.channel import client_version
-from valetkey.cli import api_keys, audit, connectors, failures, grants, leases, tokens
+from valetkey.cli import api_keys, audit, connectors, failures, grants, leases, secrets, tokens
 from valetkey.cli.as_code.commands import apply, export
 from valetkey.cli.check_views import print_checks
 from valetkey.cli.command_line import CommandLine
@@ -45,6 +45,7 @@ app = typer.Typer(
     context_settings={"token_normalize_func": _hyphens, "help_option_names": ["--help", "-h"]},
 )
 app.add_typer(connectors.app, name="service-connector")
+app.add_typer(secrets.app, name="secret")
 app.add_typer(tokens.app, name="token")
 app.add_typer(grants.app, name="grant")
 app.add_typer(leases.app, name="lease")

@@ -13,32 +13,38 @@ from valetkey.values import AzureConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What `register` sends. `config` and `secrets` are by the API's names of the fields, `notes` by the client's."""
+    """What `register` sends. `config` and `secrets` are by the API's names of the fields, `notes` by the client's.
+
+    The auth method is left out where `authentication_secret` names a secret that says it.
+    """
 
     name: str
     connector_type: str
-    auth_method: AuthMethod
+    auth_method: AuthMethod | None
     resource_type: str
     resource_id: str | None
     config: Mapping[str, str]
     secrets: Mapping[str, str] = field(repr=False)
     notes: Mapping[str, Any] = field(default_factory=dict)
+    authentication_secret: str = ""
 
     def arguments(self) -> dict[str, Any]:
         """Returns the arguments of `Client.create_connector` and `check_connector` but the name and the notes."""
+        named = {"authentication_secret": self.authentication_secret} if self.authentication_secret else {}
         return {
+            **named,
             "type": self.connector_type,
-            "auth_method": self.auth_method.value,
+            "auth_method": self.auth_method.value if self.auth_method else None,
             "resource_type": self.resource_type,
             "resource_id": self.resource_id,
-            "azure": _azure(self.config),
+            "azure": azure_of(self.config),
             "secrets": self.secrets,
         }
 
     def command(self) -> str:
         """Returns the command line that registers it, with @FILE in place of each secret."""
         words = ["valetkey", "service-connector", "register", self.name, "--type", self.connector_type]
-        words += ["--auth-method", self.auth_method.value]
+        words += ["--auth-method", self.auth_method.value] if self.auth_method else []
         for name, value in self.config.items():
             words += [option(name), value]
         words += [word for name in self.secrets for word in (option(name), "@FILE")]
@@ -70,7 +76,8 @@ def config_of(given: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in given.items() if name not in SECRET_FIELDS}
 
 
-def _azure(given: Mapping[str, str]) -> AzureConfig:
+def azure_of(given: Mapping[str, str]) -> AzureConfig:
+    """Returns the configuration in fields. Raises InvalidArgumentError for one that this client does not know."""
     known = {each.name for each in fields(AzureConfig)}
     if unknown := [name for name in given if name not in known]:
         raise InvalidArgumentError(f"{option(unknown[0])}: is not known to this version of the client; leave it out")

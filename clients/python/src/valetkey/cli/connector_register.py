@@ -96,6 +96,9 @@ def register(
             "What the broker's own environment offers: managed-identity, workload-identity or environment (implicit)."
         ),
     ] = None,
+    authentication_secret: Annotated[
+        str | None, _login("Instead of these, the name of a secret to use: see valetkey secret create.")
+    ] = None,
     values: Annotated[
         str | None,
         _text(
@@ -168,19 +171,23 @@ def register(
         raise InvalidArgumentError("--no-verify: --interactive shows what is reached, and so verifies; leave one out")
     with client_of(context, screen) as client:
         said, method = _said(options, values, auth_method, screen, auto_configure=auto_configure)
+        if authentication_secret is not None:
+            _check_nothing_besides(said, interactive=interactive, auto_configure=auto_configure)
         if interactive:
             place = (name, connector_type.value, resource_type.value, resource_id)
             draft = _asked(Wizard(Prompts(screen), client, said, method, notes), *place)
         else:
-            method = method or choose(None, said, in_environment(SECRET_FIELDS))
+            if authentication_secret is None:
+                method = choose(method or choose(None, said, in_environment(SECRET_FIELDS)), said)
             draft = Draft(
                 name=name or "",
                 connector_type=connector_type.value,
-                auth_method=choose(method, said),
+                auth_method=method,
+                authentication_secret=authentication_secret or "",
                 resource_type=resource_type.value,
                 resource_id=resource_id,
                 config=config_of(said),
-                secrets=read_missing(method, secrets_of(said), screen),
+                secrets=read_missing(method, secrets_of(said), screen) if method and not authentication_secret else {},
                 notes=notes,
             )
         what = "Storing" if no_verify else "Verifying: logging in, listing, getting a key, and storing"
@@ -201,6 +208,16 @@ def register(
     screen.line(f"Successfully registered service connector `{draft.name}` with access to the following resources:")
     print_reached(screen, draft.name, created.connector.resource_type, created.resources)
     print_checks(screen, created.resources.checks)
+
+
+def _check_nothing_besides(said: Mapping[str, str], *, interactive: bool, auto_configure: bool) -> None:
+    """Raises InvalidArgumentError for what gives a connector a secret of its own, besides a named one."""
+    asking = {"--interactive": interactive, "--auto-configure": auto_configure}
+    besides = [*map(option, secrets_of(said)), *(name for name, given in asking.items() if given)]
+    if besides:
+        raise InvalidArgumentError(
+            f"--authentication-secret and {' and '.join(besides)}: expected a secret of its own, or a named one"
+        )
 
 
 def _said(

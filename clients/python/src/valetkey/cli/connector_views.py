@@ -54,6 +54,7 @@ def print_connector(screen: Screen, connector: Connector) -> None:
             ("state", state(connector)),
             ("type", connector.type),
             ("auth method", connector.auth_method),
+            ("secret", connector.authentication_secret),
             ("resource type", connector.resource_type),
             ("resource name", connector.resource_id or "<all it reaches>"),
             *azure,
@@ -92,6 +93,7 @@ def connector_json(connector: Connector) -> dict[str, Any]:
         "expire_time": utc(connector.expire_time) if connector.expire_time else None,
         "expires_skew_tolerance": _seconds(connector.expires_skew_tolerance),
         "unverified": connector.unverified,
+        "authentication_secret": connector.authentication_secret,
         "state": state(connector),
     }
 

@@ -44,6 +44,13 @@ def parse_duration(text: str, option: str) -> timedelta:
         ) from None
 
 
+def show_age(span: timedelta) -> str:
+    """Returns how long ago something was, in its largest unit, such as `12d`."""
+    seconds = max(0, int(span.total_seconds()))
+    unit = next((unit for unit, length in _UNITS.items() if seconds >= length), "s")
+    return f"{seconds // _UNITS[unit]}{unit}"
+
+
 def show_duration(span: timedelta) -> str:
     """Returns a duration to the second as people write it, such as `1h30m`."""
     left = int(span.total_seconds())

@@ -17,7 +17,10 @@ _ARTIFACT_STORE = (
     "Valet Key keeps no artifact stores, and has no flavor for zenml yet; let a component reach the container with: "
     "valetkey grant create …, and get a token for it with: " + _TOKEN
 )
-_SECRET = "a connector's credential lies in Vault, and is given when the connector is registered: " + _REGISTER
+_NO_VALUE = (
+    "no call gives a value back, to nobody: the broker uses it, and hands out short-lived tokens; see its kind, age "
+    "and who uses it with: valetkey secret describe NAME; give it another value with: valetkey secret update NAME"
+)
 _SERVER = (
     "there is nothing to log in to: each call says who you are; set VALETKEY_ENDPOINT, VALETKEY_CA_FILE and one of "
     "VALETKEY_API_KEY, VALETKEY_TOKEN_FILE, VALETKEY_CLIENT_CERT_FILE"
@@ -31,7 +34,6 @@ _RENAME = (
 # Of a group: what is said to each of its words, and to its own name.
 _GROUPS = {
     "artifact-store": _ARTIFACT_STORE,
-    "secret": _SECRET,
     "stack": _STACK_COMPONENT + "orchestrator, step-operator or deployer",
     "orchestrator": _STACK_COMPONENT + "orchestrator",
     "step-operator": _STACK_COMPONENT + "step-operator",
@@ -54,10 +56,12 @@ _COMMANDS = {
         "the credential never leaves the broker; get a short-lived token with: " + _TOKEN + " -o env"
     ),
     ("service-connector", "connect"): "let somebody use a connector with: valetkey grant create NAME --principal …",
-    ("secret", "list"): "see the connectors that hold credentials with: valetkey service-connector list",
-    ("secret", "get"): "no call gives a credential back; see where it is used with: valetkey service-connector list",
-    ("secret", "update"): _RENEW,
-    ("secret", "delete"): "a credential goes with its connector: valetkey service-connector delete NAME",
+    ("secret", "get"): _NO_VALUE,
+    ("secret", "export"): _NO_VALUE,
+    ("secret", "register"): "store one with: valetkey secret create NAME …",
+    ("secret", "remove"): "delete one with: valetkey secret delete NAME",
+    ("secret", "backup"): "secrets lie in Vault; back that up with its own means",
+    ("secret", "restore"): "secrets lie in Vault; restore that with its own means",
 }
 _OPTIONS = {
     "--expiration-seconds": "how long tokens live, a grant says: valetkey grant create … --max-ttl 1h",

@@ -190,6 +190,7 @@ class Connector(google.protobuf.message.Message):
     EXPIRE_TIME_FIELD_NUMBER: builtins.int
     EXPIRES_SKEW_TOLERANCE_FIELD_NUMBER: builtins.int
     UNVERIFIED_FIELD_NUMBER: builtins.int
+    AUTHENTICATION_SECRET_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name: 1 to 63 lower-case letters, digits and inner hyphens."""
     type: Global___ConnectorType.ValueType
@@ -206,6 +207,10 @@ class Connector(google.protobuf.message.Message):
     """For people."""
     unverified: builtins.bool
     """Whether it was stored without having been verified, and has not been since."""
+    authentication_secret: builtins.str
+    """Name of the secret that it uses, which others may use too: what is said above of how it logs in, the secret says.
+    Empty for a connector with a credential of its own.
+    """
     @property
     def azure(self) -> Global___AzureConfig:
         """Azure configuration."""
@@ -242,9 +247,10 @@ class Connector(google.protobuf.message.Message):
         expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         expires_skew_tolerance: google.protobuf.duration_pb2.Duration | None = ...,
         unverified: builtins.bool = ...,
+        authentication_secret: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["azure", b"azure", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "meta", b"meta"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "azure", b"azure", "credential_version", b"credential_version", "description", b"description", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "labels", b"labels", "meta", b"meta", "name", b"name", "resource_id", b"resource_id", "resource_type", b"resource_type", "type", b"type", "unverified", b"unverified"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "authentication_secret", b"authentication_secret", "azure", b"azure", "credential_version", b"credential_version", "description", b"description", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "labels", b"labels", "meta", b"meta", "name", b"name", "resource_id", b"resource_id", "resource_type", b"resource_type", "type", b"type", "unverified", b"unverified"]) -> None: ...
 
 Global___Connector: typing_extensions.TypeAlias = Connector
 
@@ -282,6 +288,7 @@ class CreateConnectorRequest(google.protobuf.message.Message):
     EXPIRE_TIME_FIELD_NUMBER: builtins.int
     EXPIRES_SKEW_TOLERANCE_FIELD_NUMBER: builtins.int
     NO_VERIFY_FIELD_NUMBER: builtins.int
+    AUTHENTICATION_SECRET_FIELD_NUMBER: builtins.int
     PROBE_WRITE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name: 1 to 63 lower-case letters, digits and inner hyphens."""
@@ -297,6 +304,10 @@ class CreateConnectorRequest(google.protobuf.message.Message):
     """For people, at most 500 printable characters."""
     no_verify: builtins.bool
     """Stores it without asking the cloud anything, and shows it as unverified."""
+    authentication_secret: builtins.str
+    """Name of a secret to use instead of a credential of its own. Then `azure_secret` is empty, `auth_method` may be left
+    out, and `azure` at most narrows down what the secret leads to.
+    """
     probe_write: builtins.bool
     """Also writes, reads, lists and deletes a blob, with a token made for that; see VerifyConnectorRequest."""
     @property
@@ -336,10 +347,11 @@ class CreateConnectorRequest(google.protobuf.message.Message):
         expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         expires_skew_tolerance: google.protobuf.duration_pb2.Duration | None = ...,
         no_verify: builtins.bool = ...,
+        authentication_secret: builtins.str = ...,
         probe_write: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["azure", b"azure", "azure_secret", b"azure_secret", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "azure", b"azure", "azure_secret", b"azure_secret", "description", b"description", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "labels", b"labels", "name", b"name", "no_verify", b"no_verify", "probe_write", b"probe_write", "resource_id", b"resource_id", "resource_type", b"resource_type", "type", b"type"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "authentication_secret", b"authentication_secret", "azure", b"azure", "azure_secret", b"azure_secret", "description", b"description", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "labels", b"labels", "name", b"name", "no_verify", b"no_verify", "probe_write", b"probe_write", "resource_id", b"resource_id", "resource_type", b"resource_type", "type", b"type"]) -> None: ...
 
 Global___CreateConnectorRequest: typing_extensions.TypeAlias = CreateConnectorRequest
 

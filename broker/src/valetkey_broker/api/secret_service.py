@@ -1,0 +1,128 @@
+"""SecretService: message to domain, one use case, domain to message. No value ever goes into an answer."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+
+import grpc.aio
+
+from valetkey.v1 import common_pb2, connector_service_pb2, secret_service_pb2_grpc
+from valetkey.v1 import secret_service_pb2 as pb
+from valetkey_broker.api.convert import AUTH_METHODS, CONNECTOR_TYPES, azure_config, given_secrets, timestamp
+from valetkey_broker.api.paging import page
+from valetkey_broker.connectors.registry import ConnectorRegistry
+from valetkey_broker.connectors.secrets import NewSecret, SecretChange, SecretRegistry
+from valetkey_broker.model import NamedSecret
+from valetkey_broker.rpc.call_recorder import Recorder
+from valetkey_broker.rpc.current_call import caller, current_call
+
+_MOST_CONNECTORS = 1_000
+# In a list, where there may be many secrets.
+_FEW_CONNECTORS = 10
+
+
+class SecretService(secret_service_pb2_grpc.SecretServiceServicer):
+    """Keeps named secrets."""
+
+    def __init__(self, secrets: SecretRegistry, registry: ConnectorRegistry, recorder: Recorder) -> None:
+        self._secrets = secrets
+        self._registry = registry
+        self._recorder = recorder
+
+    async def CreateSecret(  # noqa: N802 (gRPC's naming)
+        self,
+        request: pb.CreateSecretRequest,
+        context: grpc.aio.ServicerContext[pb.CreateSecretRequest, pb.CreateSecretResponse],
+    ) -> pb.CreateSecretResponse:
+        """Stores a secret."""
+        _ = context
+        new = NewSecret(
+            name=request.name,
+            type=CONNECTOR_TYPES.read(request.type),
+            auth_method=AUTH_METHODS.read(request.auth_method),
+            azure=azure_config(request.azure),
+            secrets=given_secrets(request.azure_secret),
+            verify=request.verify,
+        )
+        secret = await self._secrets.create(new, created_by=caller().name)
+        return pb.CreateSecretResponse(secret=self._message(secret))
+
+    async def GetSecret(  # noqa: N802
+        self, request: pb.GetSecretRequest, context: grpc.aio.ServicerContext[pb.GetSecretRequest, pb.GetSecretResponse]
+    ) -> pb.GetSecretResponse:
+        """Tells of one secret."""
+        _ = context
+        return pb.GetSecretResponse(secret=self._message(self._secrets.get(request.name)))
+
+    async def ListSecrets(  # noqa: N802
+        self,
+        request: pb.ListSecretsRequest,
+        context: grpc.aio.ServicerContext[pb.ListSecretsRequest, pb.ListSecretsResponse],
+    ) -> pb.ListSecretsResponse:
+        """Lists secrets by name."""
+        _ = context
+        shown, token = page(self._secrets.all(), lambda secret: secret.name, request.page_size, request.page_token)
+        messages = [self._message(secret, most=_FEW_CONNECTORS) for secret in shown]
+        return pb.ListSecretsResponse(secrets=messages, next_page_token=token)
+
+    async def UpdateSecret(  # noqa: N802
+        self,
+        request: pb.UpdateSecretRequest,
+        context: grpc.aio.ServicerContext[pb.UpdateSecretRequest, pb.UpdateSecretResponse],
+    ) -> pb.UpdateSecretResponse:
+        """Gives a secret another value.
+
+        Where keys of a connector turn out to be dead, dropping them is a change of that connector, and on record so.
+        """
+        _ = context
+        change = SecretChange(
+            name=request.name,
+            auth_method=AUTH_METHODS.read(request.auth_method) if request.auth_method else "",
+            azure=azure_config(request.azure),
+            secrets=given_secrets(request.azure_secret),
+            remove=request.remove_fields,
+            no_verify=request.no_verify,
+        )
+        changed = await self._secrets.update(change, caller())
+        for name in changed.keys_revoked:
+            drop = partial(self._registry.drop_signing_keys, name)
+            await self._recorder.change(current_call.get(), f"connectors/{name}", {}, drop)
+        return pb.UpdateSecretResponse(secret=self._message(changed.secret), verified=changed.verified)
+
+    async def RenameSecret(  # noqa: N802
+        self,
+        request: pb.RenameSecretRequest,
+        context: grpc.aio.ServicerContext[pb.RenameSecretRequest, pb.RenameSecretResponse],
+    ) -> pb.RenameSecretResponse:
+        """Gives a secret another name."""
+        _ = context
+        secret = await self._secrets.rename(request.name, request.new_name, renamed_by=caller().name)
+        return pb.RenameSecretResponse(secret=self._message(secret))
+
+    async def DeleteSecret(  # noqa: N802
+        self,
+        request: pb.DeleteSecretRequest,
+        context: grpc.aio.ServicerContext[pb.DeleteSecretRequest, pb.DeleteSecretResponse],
+    ) -> pb.DeleteSecretResponse:
+        """Deletes a secret that nobody uses."""
+        _ = context
+        await self._secrets.delete(request.name, deleted_by=caller().name)
+        return pb.DeleteSecretResponse()
+
+    def _message(self, secret: NamedSecret, most: int = _MOST_CONNECTORS) -> pb.NamedSecret:
+        users: Sequence[str] = self._secrets.users(secret)
+        return pb.NamedSecret(
+            name=secret.name,
+            type=CONNECTOR_TYPES.to_proto[secret.type],
+            auth_method=AUTH_METHODS.to_proto[secret.auth_method],
+            azure=connector_service_pb2.AzureConfig(**asdict(secret.azure)),
+            secret_fields=secret.secret_fields,
+            credential_version=secret.credential_version,
+            meta=common_pb2.ObjectMeta(
+                uid=secret.uid, create_time=timestamp(secret.created_at), created_by=secret.created_by
+            ),
+            update_time=timestamp(secret.updated_at),
+            updated_by=secret.updated_by,
+            connectors=users[:most],
+            connector_count=len(users),
+        )

@@ -1,0 +1,246 @@
+"""The use cases around named secrets, which connectors share."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+
+from valetkey_broker.concurrency.gather_outcomes import outcomes
+from valetkey_broker.connectors.redirection import check_redirection
+from valetkey_broker.connectors.registry import ConnectorRegistry
+from valetkey_broker.errors import BrokerError, secret_exists, secret_not_found, secret_not_verified
+from valetkey_broker.model import (
+    AzureConfig,
+    Connector,
+    ConnectorType,
+    CredentialValue,
+    InvalidFieldError,
+    NamedSecret,
+    Principal,
+    ResourceType,
+    Secret,
+    check_secret_name,
+)
+from valetkey_broker.ports import AuthMethod, Clock
+from valetkey_broker.state.memory import Memory
+from valetkey_broker.state.repository import StateRepository
+
+_OF_CONNECTORS = ("subscription_id", "resource_group")
+
+
+@dataclass(frozen=True, slots=True)
+class NewSecret:
+    """What an operator asks to store, not yet validated. `secrets` are by field of the auth method.
+
+    With `verify` the credential has to log in first.
+    """
+
+    name: str
+    type: ConnectorType
+    auth_method: str
+    azure: AzureConfig
+    secrets: Mapping[str, Secret]
+    verify: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SecretChange:
+    """What is to be different of a secret; what is empty stays. `remove` names fields of `azure`."""
+
+    name: str
+    auth_method: str
+    azure: AzureConfig
+    secrets: Mapping[str, Secret]
+    remove: Sequence[str] = ()
+    no_verify: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedSecret:
+    """A secret with its new value, the connectors that were verified with it, and those of them whose signing keys are
+    to be dropped: storage takes only keys that begin after a revocation.
+    """
+
+    secret: NamedSecret
+    verified: Sequence[str]
+    keys_revoked: Sequence[str]
+
+
+class SecretRegistry:
+    """Stores, shows, changes and deletes named secrets."""
+
+    def __init__(
+        self,
+        repository: StateRepository,
+        memory: Memory,
+        registry: ConnectorRegistry,
+        auth_methods: Mapping[str, AuthMethod],
+        clock: Clock,
+    ) -> None:
+        """`registry` verifies what uses a secret."""
+        self._repository = repository
+        self._memory = memory
+        self._registry = registry
+        self._auth_methods = auth_methods
+        self._clock = clock
+
+    async def create(self, new: NewSecret, *, created_by: str) -> NamedSecret:
+        """Stores a secret. Raises InvalidFieldError, SECRET_EXISTS, or what logging in raises."""
+        azure, value = self._checked(new.auth_method, new.azure, new.secrets)
+        now = self._now()
+        draft = NamedSecret(
+            name=check_secret_name("name", new.name),
+            uid=str(uuid.uuid4()),
+            type=new.type,
+            auth_method=new.auth_method,
+            azure=azure,
+            secret_fields=self._held(new.auth_method, value),
+            credential_version=0,
+            created_at=now,
+            created_by=created_by,
+            updated_at=now,
+            updated_by=created_by,
+        )
+        if draft.name in self._memory.secrets:
+            raise secret_exists(draft.name)
+        if new.verify:
+            await self._log_in(draft, value)
+        return await self._repository.create_secret(draft, value)
+
+    def get(self, name: str) -> NamedSecret:
+        """Returns a secret. Raises SECRET_NOT_FOUND."""
+        secret = self._memory.secrets.get(check_secret_name("name", name))
+        if secret is None:
+            raise secret_not_found(name)
+        return secret
+
+    def all(self) -> Sequence[NamedSecret]:
+        """Returns all secrets by name."""
+        return [self._memory.secrets[name] for name in sorted(self._memory.secrets)]
+
+    def users(self, secret: NamedSecret) -> Sequence[str]:
+        """Returns the names of the connectors that use a secret, sorted."""
+        return self._memory.shared.users(secret.uid)
+
+    async def update(self, change: SecretChange, caller: Principal) -> ChangedSecret:
+        """Gives a secret another value, once every connector that uses it was verified with it.
+
+        Raises InvalidFieldError, SECRET_NOT_FOUND, what `verify` raises for one of the connectors, CONFLICT where
+        somebody else changed it meanwhile, or ROLE_REQUIRED where grants would come to mean something else and `caller`
+        is no admin.
+        """
+        await self._repository.refresh()  # What is there is changed, not what was there a poll ago.
+        before = self.get(change.name)
+        method = change.auth_method or before.auth_method
+        azure, value = self._checked(method, self._merged(before, change), await self._secrets(before, change, method))
+        after = replace(
+            before,
+            auth_method=method,
+            azure=azure,
+            secret_fields=self._held(method, value),
+            updated_at=self._now(),
+            updated_by=caller.name,
+        )
+        for connector in self._using(after):
+            check_redirection(self._memory, self._memory.connectors[connector.name], connector, caller, self._clock())
+        if change.no_verify:
+            stored = await self._repository.update_secret(before, after, value, verified=None)
+            return ChangedSecret(stored, (), ())
+        verified, keys_revoked = await self._verified(after, value)
+        stored = await self._repository.update_secret(before, after, value, verified=verified)
+        return ChangedSecret(stored, verified, keys_revoked)
+
+    async def rename(self, name: str, new_name: str, *, renamed_by: str) -> NamedSecret:
+        """Gives a secret another name. Raises InvalidFieldError, SECRET_NOT_FOUND or SECRET_EXISTS."""
+        secret = self.get(name)
+        if check_secret_name("new_name", new_name) == name:
+            raise InvalidFieldError("new_name", "is the name that the secret has", "another one")
+        return await self._repository.rename_secret(secret, new_name, renamed_by)
+
+    async def delete(self, name: str, *, deleted_by: str) -> None:
+        """Deletes a secret. Raises SECRET_NOT_FOUND or SECRET_IN_USE."""
+        await self._repository.delete_secret(check_secret_name("name", name), deleted_by)
+
+    async def _verified(self, secret: NamedSecret, value: CredentialValue) -> tuple[Sequence[str], Sequence[str]]:
+        """Tries a value with every connector that uses the secret, up to 8 at a time.
+
+        Returns their names, and the names of those whose signing keys were revoked. Raises the first error of all.
+        """
+        users = self._using(secret)
+        tried = await outcomes(users, lambda connector: self._registry.try_out(connector, value))
+        failed = [(connector.name, proof) for connector, proof in tried if isinstance(proof, BrokerError)]
+        if failed:
+            raise secret_not_verified(secret.name, failed)
+        revoked = [each.name for each, proof in tried if not isinstance(proof, BrokerError) and proof.keys_revoked]
+        return [each.name for each in users], revoked
+
+    def _using(self, secret: NamedSecret) -> Sequence[Connector]:
+        """Returns the connectors that use a secret, as they would work with it, by name."""
+        known = self._memory.connectors
+        return [secret.used_by(known[name]) for name in self.users(secret) if name in known]
+
+    def _checked(
+        self, auth_method: str, azure: AzureConfig, secrets: Mapping[str, Secret]
+    ) -> tuple[AzureConfig, CredentialValue]:
+        for name in _OF_CONNECTORS:
+            if getattr(azure, name):
+                raise InvalidFieldError(
+                    name, "is nothing that a secret has", "it at the connectors that use the secret"
+                )
+        config, _, value = self._registry.definitions.way(auth_method, "", azure, secrets)
+        return config, value
+
+    def _merged(self, before: NamedSecret, change: SecretChange) -> AzureConfig:
+        """Returns the configuration after a change. Of another auth method's, only what leads somewhere stays."""
+        known = [each.name for each in fields(AzureConfig)]
+        kept = asdict(before.azure)
+        if change.auth_method not in ("", before.auth_method):
+            kept = {**dict.fromkeys(known, ""), "cloud": kept["cloud"], "storage_account": kept["storage_account"]}
+        method = self._auth_methods.get(change.auth_method or before.auth_method)
+        if change.secrets and method is not None and all(field.secret for field in method.fields):
+            kept["storage_account"] = ""  # Such a credential says itself which account it is of.
+        for name in change.remove:
+            if name not in known:
+                raise InvalidFieldError("remove_fields", "names what no secret has", ", ".join(known))
+            kept[name] = ""
+        given = {name: value for name, value in asdict(change.azure).items() if value}
+        return AzureConfig(**{**kept, **given})
+
+    async def _secrets(self, before: NamedSecret, change: SecretChange, method: str) -> Mapping[str, Secret]:
+        """Returns the secret fields after a change: those that are given, or else those there are."""
+        if change.secrets or method != before.auth_method:
+            return change.secrets
+        if change.azure.cloud not in ("", before.azure.cloud):
+            raise InvalidFieldError(
+                "cloud", "is another one, and a stored secret is sent to no other cloud", "the same"
+            )
+        stored = await self._repository.secret_value(before)
+        encoded = self._auth_methods[method].encode(stored)
+        return {name: Secret(encoded[name]) for name in self._held(method, stored)}
+
+    def _held(self, auth_method: str, value: CredentialValue) -> tuple[str, ...]:
+        """Returns the names of the secret fields that make up a value."""
+        method = self._auth_methods[auth_method]
+        encoded = method.encode(value)
+        return tuple(each.name for each in method.fields if each.secret and each.name in encoded)
+
+    async def _log_in(self, secret: NamedSecret, value: CredentialValue) -> None:
+        connector = secret.used_by(
+            Connector(
+                name=secret.name,
+                uid=secret.uid,
+                type=secret.type,
+                auth_method="",
+                resource_type=ResourceType.BLOB_CONTAINER,
+                resource=None,
+                azure=AzureConfig("", "", ""),
+                credential_version=0,
+                created_at=secret.created_at,
+                created_by=secret.created_by,
+            )
+        )
+
+        await self._registry.try_log_in(connector, value)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)

@@ -1,0 +1,29 @@
+"""Which connectors a list is to have."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from valetkey_broker.model import Connector, ConnectorType, ResourceType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which connectors are to be listed; what is None or empty narrows nothing down.
+
+    Of `labels` all must be there; one with an empty value may have any.
+    """
+
+    type: ConnectorType | None = None
+    auth_method: str = ""
+    resource_type: ResourceType | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def admits(self, connector: Connector) -> bool:
+        """Tells whether a connector is among them."""
+        labels = dict(connector.labels)
+        return (
+            self.type in (None, connector.type)
+            and self.auth_method in ("", connector.auth_method)
+            and self.resource_type in (None, connector.resource_type)
+            and all(key in labels and value in ("", labels[key]) for key, value in self.labels.items())
+        )

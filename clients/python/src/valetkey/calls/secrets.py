@@ -1,0 +1,115 @@
+"""The calls of SecretService: credentials that connectors share. A value goes in, and none comes out."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import UTC
+from functools import cached_property
+
+from valetkey import convert, named_secrets, values
+from valetkey.calls.base import PAGE_SIZE, Calls, several
+from valetkey.calls.connector_types import azure_secret
+from valetkey.v1 import connector_service_pb2 as connector_pb
+from valetkey.v1 import secret_service_pb2 as pb
+from valetkey.v1.secret_service_pb2_grpc import SecretServiceStub
+
+
+class SecretCalls(Calls):
+    """Stores, shows, changes and deletes named secrets."""
+
+    @cached_property
+    def _secrets(self) -> SecretServiceStub:
+        return SecretServiceStub(self._channel)
+
+    def create_secret(
+        self,
+        name: str,
+        *,
+        azure: values.AzureConfig,
+        secrets: Mapping[str, str],
+        type: str = "azure",  # noqa: A002 (the API's word)
+        auth_method: str = "service-principal",
+        verify: bool = False,
+    ) -> named_secrets.NamedSecret:
+        """Stores a secret for connectors to use. `secrets` are by the API's names of the fields.
+
+        With `verify` the broker logs in with it first. Raises InvalidArgumentError for a field that is not known.
+        """
+        request = pb.CreateSecretRequest(
+            name=name,
+            type=convert.to_number(convert.CONNECTOR_TYPE, type, "type"),
+            auth_method=convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method"),
+            azure=connector_pb.AzureConfig(**asdict(azure)),
+            azure_secret=azure_secret(secrets),
+            verify=verify,
+        )
+        return _secret(self._call(self._secrets.CreateSecret, request).secret)
+
+    def get_secret(self, name: str) -> named_secrets.NamedSecret:
+        """Returns what may be told of one secret, and which connectors use it."""
+        answer = self._call(self._secrets.GetSecret, pb.GetSecretRequest(name=name), repeatable=True)
+        return _secret(answer.secret)
+
+    def list_secrets(self) -> list[named_secrets.NamedSecret]:
+        """Returns all secrets, by name."""
+        found: list[named_secrets.NamedSecret] = []
+        request = pb.ListSecretsRequest(page_size=PAGE_SIZE)
+        while True:
+            answer = self._call(self._secrets.ListSecrets, request, repeatable=True)
+            found += map(_secret, answer.secrets)
+            if not answer.next_page_token:
+                return found
+            request.page_token = answer.next_page_token
+
+    def update_secret(
+        self,
+        name: str,
+        *,
+        azure: values.AzureConfig | None = None,
+        secrets: Mapping[str, str] | None = None,
+        auth_method: str | None = None,
+        remove: Iterable[str] = (),
+        verify: bool = True,
+    ) -> named_secrets.UpdatedSecret:
+        """Gives a secret another value, for every connector that uses it; what is not given stays.
+
+        Every one of them is verified with it first, unless `verify` is false; where one fails, nothing is changed.
+        `remove` names fields of `azure` to take away.
+        """
+        request = pb.UpdateSecretRequest(
+            name=name,
+            azure=connector_pb.AzureConfig(**asdict(azure)) if azure is not None else None,
+            azure_secret=azure_secret(secrets or {}),
+            remove_fields=several(remove, "remove", "['storage_account']"),
+            no_verify=not verify,
+        )
+        if auth_method:
+            request.auth_method = convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
+        answer = self._call(self._secrets.UpdateSecret, request)
+        return named_secrets.UpdatedSecret(_secret(answer.secret), tuple(answer.verified))
+
+    def rename_secret(self, name: str, new_name: str) -> named_secrets.NamedSecret:
+        """Gives a secret another name; the connectors that use it go on using it."""
+        request = pb.RenameSecretRequest(name=name, new_name=new_name)
+        return _secret(self._call(self._secrets.RenameSecret, request).secret)
+
+    def delete_secret(self, name: str) -> None:
+        """Deletes a secret for good; the broker refuses that while connectors use it."""
+        self._call(self._secrets.DeleteSecret, pb.DeleteSecretRequest(name=name))
+
+
+def _secret(message: pb.NamedSecret) -> named_secrets.NamedSecret:
+    return named_secrets.NamedSecret(
+        name=message.name,
+        type=convert.to_word(convert.CONNECTOR_TYPE, message.type),
+        auth_method=convert.to_word(convert.AUTH_METHOD, message.auth_method),
+        azure=convert.azure_config(message.azure),
+        secret_fields=tuple(message.secret_fields),
+        credential_version=message.credential_version,
+        uid=message.meta.uid,
+        create_time=message.meta.create_time.ToDatetime(UTC),
+        created_by=message.meta.created_by,
+        update_time=message.update_time.ToDatetime(UTC),
+        updated_by=message.updated_by,
+        connectors=tuple(message.connectors),
+        connector_count=message.connector_count,
+    )

@@ -199,7 +199,9 @@ _GOOD_GRANT = encode_grant(make_grant("bad", make_connector()))
         *(
             ("grants/bad", {key: value for key, value in _GOOD_GRANT.items() if key != left_out})
             for left_out in _GOOD_GRANT
+            if left_out != "labels"  # Grants of earlier versions have none.
         ),
+        ("grants/bad", {**_GOOD_GRANT, "labels": {"team": 1}}),
         ("grants/bad", {**_GOOD_GRANT, "principals": []}),
         ("grants/bad", {**_GOOD_GRANT, "principals": "key:a"}),
         ("grants/bad", {**_GOOD_GRANT, "principals": ["*"]}),

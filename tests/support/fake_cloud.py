@@ -71,9 +71,9 @@ class FakeCloud:
 
     `containers` by account may be changed at any time, and so may `with_directories`, the accounts with hierarchical
     namespace, `silent`, which do not say, and `left_out_of_search`, of which only storage does. Accounts that are
-    `sick` answer everything with that error. With `secrets` given, only these log in; otherwise all do. Where
-    it is `generous`, tokens do what they are not for. `calls` counts by method name; `keys` holds every signing key
-    handed out.
+    `sick` answer everything with that error; `search_errors` stand beside what a search finds. With `secrets` given,
+    only these log in; otherwise all do. Where it is `generous`, tokens do what they are not for. `calls` counts by
+    method name; `keys` holds every signing key handed out.
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class FakeCloud:
         self.silent: set[str] = set()
         self.left_out_of_search: set[str] = set()
         self.sick: dict[str, BrokerError] = {}
+        self.search_errors: list[BrokerError] = []
         self.revoked: set[object] = set()
         self.revoked_at = 0.0
         self.calls: Counter[str] = Counter()
@@ -158,7 +159,7 @@ class FakeCloud:
             )
         told = self.containers.keys() - self.silent - self.left_out_of_search
         said = {account: account in self.with_directories for account in told}
-        return AccountSearch(sorted(self.containers), hierarchical=said)
+        return AccountSearch(sorted(self.containers), [self._again(each) for each in self.search_errors], said)
 
     async def list_containers(self, connector: Connector, credential: Credential, account: str) -> Sequence[Container]:
         await self._begin("list_containers", account)

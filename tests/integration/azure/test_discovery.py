@@ -1,6 +1,8 @@
 """Finding storage accounts and containers: the real SDKs on the control-plane stand-in and real Azurite."""
 
+import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -19,7 +21,7 @@ from valetkey_broker.adapters.azure import AzureCloud, account_pages
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.model import Connector, Credential
+from valetkey_broker.model import Connector, Container, Credential
 
 
 async def _accounts(azure: AzureStack, connector: Connector) -> list[str]:
@@ -147,3 +149,70 @@ async def test_hundreds_of_accounts_are_found_by_name_and_kind(
     search = await azure.cloud.find_accounts(make_connector(), make_credential())
     assert list(search.accounts) == sorted([LOGS, ML, *(f"account{number:03}" for number in range(200))])
     assert handed == {"name", "kind", "properties"}
+
+
+CLOSED, FORBIDDEN, BUSY = (f"44444444-4444-4444-4444-{number:012}" for number in range(3))
+
+
+async def test_a_subscription_that_refuses_stands_beside_the_others(azure: AzureStack) -> None:
+    """Each names itself and its mend; the accounts of the others are found, and a wait that was named is passed on."""
+    azure.control_plane.add_refusing_subscription(CLOSED, 403, "DisallowedOperation")
+    azure.control_plane.add_refusing_subscription(FORBIDDEN, 403, "AuthorizationFailed")
+    azure.control_plane.add_refusing_subscription(BUSY, 429, "TooManyRequests", retry_after=7)
+    search = await azure.cloud.find_accounts(make_connector(), make_credential())
+    assert list(search.accounts) == sorted([LOGS, ML])
+    closed, forbidden, busy = search.errors
+    assert (closed.reason, forbidden.reason) == (Reason.CLOUD_PERMISSION_MISSING,) * 2
+    assert f"subscription {CLOSED}: DisallowedOperation" in closed.message
+    assert "role" not in f"{closed.message} {closed.mend}"
+    assert f'--scope "/subscriptions/{FORBIDDEN}"' in forbidden.mend
+    assert (busy.reason, busy.retry_after) == (Reason.CLOUD_THROTTLED, 7)
+    assert BUSY in busy.message
+
+
+@pytest.mark.parametrize("narrowed", [False, True], ids=["subscriptions", "accounts"])
+async def test_pages_of_arm_that_lead_in_a_circle_end(azure: AzureStack, narrowed: bool) -> None:
+    """A next link to a page that was there before is an error that says so, after that one page."""
+    connector = make_connector(subscription_id=SUBSCRIPTION if narrowed else "")
+    loop = f"{azure.control_plane.url}/subscriptions?api-version=2022-12-01&$skiptoken=again"
+    azure.control_plane.fail("arm", 200, body=json.dumps({"value": [], "nextLink": loop}))
+    with pytest.raises(BrokerError, match="leads back to a page that was there before") as caught:
+        await azure.cloud.find_accounts(connector, make_credential())
+    assert caught.value.reason is Reason.CLOUD_UNAVAILABLE
+    assert azure.control_plane.requests["arm"] == 2
+
+
+async def test_hundreds_of_accounts_are_listed_a_few_at_a_time(azure: AzureStack) -> None:
+    """200 accounts of 50 containers, through the SDKs: eight listings at once at most, and nothing is missing."""
+    names = [f"c{number:02}" for number in range(50)]
+    accounts = [f"account{number:03}" for number in range(200)]
+    for account in accounts:
+        azure.control_plane.add_account(account)
+    containers = "".join(f"<Container><Name>{name}</Name></Container>" for name in names)
+    page = f"<EnumerationResults><Containers>{containers}</Containers><NextMarker /></EnumerationResults>"
+    azure.proxy.answer(lambda request: request.path.startswith("/account"), 200, page, "application/xml")
+    cloud, busy, most = azure.cloud, 0, 0
+    ask = cloud.list_containers
+
+    async def counted(connector: Connector, credential: Credential, account: str) -> Sequence[Container]:
+        nonlocal busy, most
+        busy += 1
+        most = max(most, busy)
+        try:
+            return await ask(connector, credential, account)
+        finally:
+            busy -= 1
+
+    cloud.list_containers = counted  # type: ignore[method-assign]
+
+    async def given(_connector: Connector) -> Credential:
+        return make_credential()
+
+    cache = ReachCache(CloudClient(cloud, given, 60), time.time, 300)
+    reach = await cache.reach(make_connector())
+    await cache.close()
+    assert not reach.errors
+    found = {(each.account, each.name) for each in reach.containers if each.account in set(accounts)}
+    assert found == {(account, name) for account in accounts for name in names}
+    assert len(reach.containers) == 10_000 + 3
+    assert 1 < most <= 8

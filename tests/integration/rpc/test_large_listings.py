@@ -1,6 +1,7 @@
 """Accounts with tens of thousands of containers: nothing vanishes, and nobody else has to wait for them."""
 
 import asyncio
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,21 @@ async def test_verifying_a_large_connector_says_what_it_leaves_out(large: Broker
     answer = await large.connectors.VerifyConnector(request, metadata=bearer(OPERATOR_KEY))
     assert len(answer.resources) == 5000
     assert len(answer.resources) + answer.left_out == len(MANY)
+
+
+async def test_hundreds_of_accounts_in_one_listing_take_little_memory(broker: Broker, tmp_path: Path) -> None:
+    """200 accounts of 50 containers, asked anew: all of them, two kilobytes each at most, client included."""
+    names = {f"container-{number:02}" for number in range(50)}
+    broker.cloud.containers = {f"account{number:03}": set(names) for number in range(200)}
+    request = new_connector("many", "")
+    created = await broker.connectors.CreateConnector(request, metadata=bearer(OPERATOR_KEY))
+    assert len(created.resources) + created.left_out == 10_000
+    with Client(broker.endpoint, api_key=ADMIN_KEY, ca_file=tmp_path / "ca.pem") as client:
+        tracemalloc.start()
+        try:
+            (row,) = await asyncio.to_thread(client.list_resources, refresh=True)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert len(row.resources) == 10_000
+    assert peak < 10_000 * 2048, peak

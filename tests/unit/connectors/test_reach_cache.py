@@ -307,6 +307,17 @@ async def test_asking_anew_keeps_to_what_azure_said(reaching: Reaching) -> None:
     assert reaching.listings == 1
 
 
+async def test_a_throttled_subscription_is_left_in_peace(reaching: Reaching) -> None:
+    """Where one of several asks to wait, nobody looks for accounts until then; those found serve meanwhile."""
+    reaching.cloud.search_errors = [BrokerError(Reason.CLOUD_THROTTLED, "later", retry_after=20)]
+    for passed, searches, left in ((0, 1, 20), (19, 1, 1), (20, 2, 20)):
+        reaching.clock.now = NOW + passed
+        reach = await reaching.cache.reach(_ONE, anew=True)
+        assert len(reach.containers) == 3
+        assert [each.error.retry_after for each in reach.errors] == [left]
+        assert reaching.listings == searches
+
+
 async def test_another_credential_may_reach_something_else(reaching: Reaching) -> None:
     """What one version of a credential reached is not believed of the next."""
     await reaching.accounts()

@@ -227,6 +227,8 @@ class ReachCache:
             search = await self._questions.accounts(connector)
         known.searched_at = self._clock()
         known.search_errors = [AccountError("", error) for error in search.errors]
+        for error in (each for each in search.errors if each.reason is Reason.CLOUD_THROTTLED):
+            known.search_error.heard(error, known.searched_at)  # Whoever searches again waits as long as it says.
         if not search.errors:
             await known.keep_only(search.accounts)
         for account in search.accounts:

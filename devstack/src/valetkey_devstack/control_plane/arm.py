@@ -20,9 +20,10 @@ PLANNED = {
 class ArmError(Exception):
     """An answer other than a result, in ARM's shape."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
         self.status = status
         self.code = code
+        self.headers = headers or {}
         super().__init__(message)
 
     def body(self) -> dict[str, Any]:
@@ -40,7 +41,7 @@ class StorageAccount:
 
 
 class Arm:
-    """One subscription with storage accounts, listed in pages of `page_size`."""
+    """One subscription with storage accounts, listed in pages of `page_size`, and others that refuse."""
 
     def __init__(self, subscription_id: str, tenant_id: str) -> None:
         self.subscription_id = subscription_id
@@ -49,24 +50,31 @@ class Arm:
         self.page_size = 100
         # Beyond those that every account has, by account, in ARM's own words.
         self.properties: dict[str, dict[str, Any]] = {}
+        # Subscriptions beside the own one, which are seen and refuse to be looked through.
+        self.refusing: dict[str, ArmError] = {}
 
     def subscriptions(self) -> dict[str, Any]:
         """Returns the list of subscriptions."""
-        subscription = {
-            "id": f"/subscriptions/{self.subscription_id}",
-            "subscriptionId": self.subscription_id,
+        shown = [self._subscription(each) for each in (self.subscription_id, *self.refusing)]
+        return {"value": shown, "count": {"type": "Total", "value": len(shown)}}
+
+    def _subscription(self, subscription_id: str) -> dict[str, Any]:
+        return {
+            "id": f"/subscriptions/{subscription_id}",
+            "subscriptionId": subscription_id,
             "tenantId": self.tenant_id,
             "displayName": "Valet Key",
             "state": "Enabled",
             "authorizationSource": "RoleBased",
             "managedByTenants": [],
         }
-        return {"value": [subscription], "count": {"type": "Total", "value": 1}}
 
     def storage_accounts(self, request: web.Request, url: str) -> dict[str, Any]:
         """Returns one page of the storage accounts of a subscription or of a resource group in it."""
         subscription = request.match_info["subscription"]
         group = request.match_info.get("group")
+        if (refusal := self.refusing.get(subscription.lower())) is not None:
+            raise refusal
         if subscription.lower() != self.subscription_id:
             text = f"The subscription '{subscription}' could not be found."
             raise ArmError(404, "SubscriptionNotFound", text)

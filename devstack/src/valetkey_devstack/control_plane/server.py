@@ -108,6 +108,14 @@ class ControlPlane:
         """Sets properties of a storage account, by ARM's names, such as `allowSharedKeyAccess`."""
         self._arm.properties.setdefault(account, {}).update(properties)
 
+    def add_refusing_subscription(
+        self, subscription_id: str, status: int, code: str, *, retry_after: int | None = None
+    ) -> None:
+        """Adds a subscription that the service principal sees, and that answers with an error of ARM's."""
+        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        error = arm.ArmError(status, code, "This subscription was told to refuse.", headers)
+        self._arm.refusing[check_uuid("subscription_id", subscription_id)] = error
+
     def add_secret(self, secret: Secret, *, works_after: float = 0.0) -> None:
         """Adds a client secret; Entra takes it only `works_after` seconds from now."""
         self._entra.add_secret(secret, works_after)
@@ -221,7 +229,7 @@ class ControlPlane:
                 self._check(request)
                 return await handler(request)
             except arm.ArmError as error:
-                return web.json_response(error.body(), status=error.status)
+                return web.json_response(error.body(), status=error.status, headers=error.headers)
 
         return guarded
 

@@ -9,19 +9,19 @@ from typing import Any
 
 from azure.core.pipeline.transport import AsyncHttpResponse
 
-from valetkey_broker.adapters.azure.transport import WrappingTransport
+from valetkey_broker.adapters.azure.transport import BoundedPages
 
 _KEPT = ("name", "kind")
 _KEPT_PROPERTIES = ("isHnsEnabled",)
 _OK = 200
 
 
-class AccountPages(WrappingTransport):
+class AccountPages(BoundedPages):
     """A transport for lists of accounts; what is no such list passes as it is."""
 
     async def send(self, request: Any, **config: Any) -> Any:
-        """Sends `request`. Raises what the inner transport raises, and ValueError for an answer that is not JSON."""
-        response = await self._inner.send(request, **config)
+        """Sends `request`. Raises ValueError for an answer that is not JSON, or not the page of a list with an end."""
+        response = await super().send(request, **config)
         return _Short(response, self.read) if response.status_code == _OK else response
 
     def read(self, account: Mapping[str, Any]) -> None:

@@ -36,16 +36,16 @@ async def account_settings(
     options = arm_options(profile, network)
     found: dict[str, AccountSettings] = {}
     for subscription in await subscriptions_of(config, credential, options, asking):
-        pages = _SettingsPages(options["transport"], accounts)
 
-        async def read(subscription: str = subscription, pages: _SettingsPages = pages) -> None:
+        async def read(subscription: str = subscription) -> Mapping[str, AccountSettings]:
+            pages = _SettingsPages(options["transport"], accounts)
             client = StorageManagementClient(credential, subscription, **{**options, "transport": pages})
             operations, group = client.storage_accounts, config.resource_group
             async for _ in operations.list_by_resource_group(group) if group else operations.list():
                 pass  # The transport has read it.
+            return pages.found
 
-        await ask(asking, read)
-        found.update(pages.found)
+        found.update(await ask(asking, read))
         if len(found) == len(accounts):
             break
     return found

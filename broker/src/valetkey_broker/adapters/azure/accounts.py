@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 from valetkey_broker.adapters.azure.account_pages import AccountPages
 from valetkey_broker.adapters.azure.entra import arm_scope
 from valetkey_broker.adapters.azure.errors import Asking, ask
-from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS, Network
+from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS, BoundedPages, Network
 from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import AzureConfig, CloudProfile, InvalidFieldError, check_account, check_uuid
@@ -31,7 +32,11 @@ async def find_accounts(
     subscriptions = await subscriptions_of(config, credential, options, asking)
 
     async def in_subscription(subscription: str) -> dict[str, bool | None]:
-        return await _in_subscription(subscription, config.resource_group, credential, options, asking)
+        place = place_of(replace(config, subscription_id=subscription))
+        # Where there are several, people have to hear which one it was.
+        among = subscription if len(subscriptions) > 1 else ""
+        there = replace(asking, place=place, subscription=among)
+        return await _in_subscription(subscription, config.resource_group, credential, options, there)
 
     accounts: dict[str, bool | None] = {}
     errors: list[BrokerError] = []
@@ -77,7 +82,7 @@ async def _subscriptions(credential: Any, options: dict[str, Any], asking: Askin
     from azure.mgmt.resource.subscriptions.aio import SubscriptionClient  # noqa: PLC0415 (see find_accounts)
 
     async def ids() -> list[str]:
-        client = SubscriptionClient(credential, **options)
+        client = SubscriptionClient(credential, **{**options, "transport": BoundedPages(options["transport"])})
         return [
             check_uuid("subscription_id", str(found.subscription_id)) async for found in client.subscriptions.list()
         ]

@@ -65,6 +65,8 @@ _ROLES = {
 }
 SHARED_KEY_OFF = "KeyBasedAuthenticationNotPermitted"
 """What storage says of keys, and of tokens signed with them, where the account does not allow shared key access."""
+SUBSCRIPTION_CLOSED = "DisallowedOperation"
+"""What Azure Resource Manager says of subscriptions that may not have any resources, whoever asks."""
 NETWORK = frozenset({"AuthorizationFailure", "IpAuthorizationFailure", "PublicAccessNotPermitted"})
 """What storage says where its network rules refuse an address."""
 
@@ -105,6 +107,11 @@ def not_allowed(step: str, code: str, identity: Identity) -> str:
     """Returns what to do where `identity` was refused though it is who it says, as the end of a sentence."""
     if step != "ACCOUNTS" and code in NETWORK:
         return "the account's network rules refuse the broker. Let them admit the broker's addresses."
+    if code == SUBSCRIPTION_CLOSED:
+        return (
+            "Azure does not let this kind of subscription be used for that. Name another subscription, or a storage "
+            "account, in the connector."
+        )
     if code == "AccountIsDisabled":
         return "the account is disabled."
     if code == SHARED_KEY_OFF:

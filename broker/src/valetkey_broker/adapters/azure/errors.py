@@ -24,6 +24,7 @@ from valetkey_broker.adapters.azure.error_advice import (
 from valetkey_broker.adapters.azure.error_classification import outcome
 from valetkey_broker.adapters.azure.mends import command
 from valetkey_broker.adapters.azure.retry_after import retry_after_of
+from valetkey_broker.adapters.azure.transport import EndlessListError
 from valetkey_broker.errors import BrokerError, Reason, cloud_error
 
 T = TypeVar("T")
@@ -72,7 +73,7 @@ class Asking:
     """Who asks what of whom: `connector` is its name, `identity` who that is to Azure.
 
     `emulator` says that the answers are Azurite's. `assignee` is the client id that a role can be assigned to, `place`
-    the subscription or resource group that is looked through.
+    the subscription or resource group that is looked through, `subscription` the one of several.
     """
 
     step: Step
@@ -83,6 +84,7 @@ class Asking:
     emulator: bool = False
     assignee: str = ""
     place: str = ""
+    subscription: str = ""
 
     def failed(
         self,
@@ -112,6 +114,7 @@ class Asking:
 
     def __str__(self) -> str:
         what = f"{self.step.value} {self.container}" if self.container else self.step.value
+        what = f"{what} of subscription {self.subscription}" if self.subscription else what
         return f"{what} at storage account {self.account}" if self.account else what
 
 
@@ -160,7 +163,8 @@ def broker_error(error: Exception, asking: Asking) -> BrokerError:
     elif isinstance(error, ServiceRequestError | aiohttp.ClientError | OSError):
         text = f"Cannot {asking}: the connection failed. Try again later."
     else:
-        text = f"Cannot {asking}: the answer could not be understood. Try again later."
+        why = str(error) if isinstance(error, EndlessListError) else "the answer could not be understood"
+        text = f"Cannot {asking}: {why}. Try again later."
     return asking.failed(Reason.CLOUD_UNAVAILABLE, text)
 
 

@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 from azure.core.pipeline.transport import AsyncHttpResponse, AsyncHttpTransport
 from azure.core.utils import case_insensitive_dict
 
-from valetkey_broker.adapters.azure.transport import WrappingTransport
+from valetkey_broker.adapters.azure.transport import EndlessListError, WrappingTransport
 
 # So much of a page is read before the others are let in: some 30 containers as Azure describes them, and never more
 # than 500 of the shortest that there can be.
@@ -126,12 +126,12 @@ class ListingTransport(WrappingTransport):
 
     def _take(self, page: PageReader) -> None:
         if page.marker in self._markers:
-            raise ValueError("the listing leads back to a page that was there before")
+            raise EndlessListError("the listing leads back to a page that was there before")
         if page.marker:
             self._markers.add(page.marker)
         self.names += page.names
         if len(self._markers) >= _MOST_PAGES or len(self.names) > _MOST_NAMES:
-            raise ValueError("the listing has too many pages or containers")
+            raise EndlessListError("the listing has too many pages or containers")
 
 
 class _Rest(AsyncHttpResponse):

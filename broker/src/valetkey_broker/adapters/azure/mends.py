@@ -1,6 +1,6 @@
 """What to do about a refusal, as those who run the broker can paste it into a shell."""
 
-from valetkey_broker.adapters.azure.error_advice import NETWORK, SHARED_KEY_OFF
+from valetkey_broker.adapters.azure.error_advice import NETWORK, SHARED_KEY_OFF, SUBSCRIPTION_CLOSED
 from valetkey_broker.errors import Reason
 
 _ROLES = {
@@ -31,7 +31,7 @@ def command(
         return f"az storage account update --name {account} --allow-shared-key-access true"
     if code in NETWORK and step != "ACCOUNTS":
         return f"az storage account network-rule add --account-name {account} --ip-address ADDRESS_OF_THE_BROKER"
-    if shared_key or step not in _ROLES or code == "AccountIsDisabled":
+    if shared_key or step not in _ROLES or code in ("AccountIsDisabled", SUBSCRIPTION_CLOSED):
         return ""
     scope = _account_scope(account) if account else place
     if container and step in _ABOUT_CONTAINERS:

@@ -22,6 +22,7 @@ CLIENT_OPTIONS: dict[str, Any] = {"retry_total": 0, "permit_redirects": False, "
 # On the same machine nothing takes long; and where there is no such service, its address may answer nothing at all.
 _NEIGHBOUR_SECONDS = 2.0
 _BUSY = frozenset({429, 500, 502, 503, 504})
+_OK = 200
 
 
 class Network:
@@ -85,6 +86,33 @@ class WrappingTransport(AsyncHttpTransport[Any, Any]):
         traceback: TracebackType | None = None,
     ) -> None:
         return None
+
+
+class EndlessListError(ValueError):
+    """Pages of a list that lead back to one that was there, or go on without an end; its words may be shown."""
+
+
+class BoundedPages(WrappingTransport):
+    """A transport for the pages of one list: one that leads in a circle, or nowhere, ends.
+
+    The SDKs follow links for as long as there are any.
+    """
+
+    def __init__(self, inner: AsyncHttpTransport[Any, Any], most: int = 1_000) -> None:
+        super().__init__(inner)
+        self._had: set[str] = set()
+        self._most = most
+
+    async def send(self, request: Any, **config: Any) -> Any:
+        """Sends `request`. Raises EndlessListError for a page that was answered before, and for one too many."""
+        if request.url in self._had:
+            raise EndlessListError("the list leads back to a page that was there before")
+        if len(self._had) >= self._most:
+            raise EndlessListError("the list has too many pages")
+        response = await self._inner.send(request, **config)
+        if response.status_code == _OK:  # Others may be asked for again, with another token say.
+            self._had.add(request.url)
+        return response
 
 
 class PinnedTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core exports it lazily, as Any

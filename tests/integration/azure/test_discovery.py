@@ -170,6 +170,18 @@ async def test_a_subscription_that_refuses_stands_beside_the_others(azure: Azure
     assert BUSY in busy.message
 
 
+async def test_a_subscription_that_refuses_hides_no_settings_of_the_others(azure: AzureStack) -> None:
+    """Settings are shown where they can be; where no subscription tells any, the refusal is."""
+    azure.control_plane.set_properties(ML, allowSharedKeyAccess=False)
+    azure.control_plane.add_refusing_subscription(CLOSED, 403, "DisallowedOperation")
+    connector, credential = make_connector(), make_credential()
+    settings = await azure.cloud.account_settings(connector, credential, [ML, "elsewhere"])
+    assert list(settings) == [ML]
+    with pytest.raises(BrokerError) as caught:
+        await azure.cloud.account_settings(connector, credential, ["elsewhere"])
+    assert caught.value.metadata["azure_code"] == "DisallowedOperation"
+
+
 @pytest.mark.parametrize("narrowed", [False, True], ids=["subscriptions", "accounts"])
 async def test_pages_of_arm_that_lead_in_a_circle_end(azure: AzureStack, narrowed: bool) -> None:
     """A next link to a page that was there before is an error that says so, after that one page."""

@@ -15,6 +15,7 @@ from valetkey_broker.adapters.azure.account_pages import AccountPages
 from valetkey_broker.adapters.azure.accounts import arm_options, subscriptions_of
 from valetkey_broker.adapters.azure.errors import Asking, ask
 from valetkey_broker.adapters.azure.transport import Network
+from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import AzureConfig, CloudProfile
 from valetkey_broker.model.account_settings import AccountSettings, PolicyAction
 
@@ -29,12 +30,16 @@ async def account_settings(
     asking: Asking,
     accounts: Collection[str],
 ) -> Mapping[str, AccountSettings]:
-    """Returns the settings of those of `accounts` that ARM shows. Raises BrokerError."""
+    """Returns the settings of those of `accounts` that ARM shows.
+
+    Raises BrokerError of a subscription that could not be looked through, where nothing was found.
+    """
     await asyncio.to_thread(import_module, "azure.mgmt.storage.aio")
     from azure.mgmt.storage.aio import StorageManagementClient  # noqa: PLC0415 (heavy: imported in a thread, above)
 
     options = arm_options(profile, network)
     found: dict[str, AccountSettings] = {}
+    errors: list[BrokerError] = []
     for subscription in await subscriptions_of(config, credential, options, asking):
 
         async def read(subscription: str = subscription) -> Mapping[str, AccountSettings]:
@@ -45,9 +50,14 @@ async def account_settings(
                 pass  # The transport has read it.
             return pages.found
 
-        found.update(await ask(asking, read))
+        try:
+            found.update(await ask(asking, read))
+        except BrokerError as error:
+            errors.append(error)  # The accounts may be in another.
         if len(found) == len(accounts):
             break
+    if errors and not found:
+        raise errors[0]
     return found
 
 

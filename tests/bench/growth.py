@@ -34,8 +34,8 @@ from valetkey_broker.app import open_core, running_server
 from valetkey_broker.model import Secret, api_key_digest
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_broker.settings import VaultSettings
-from valetkey_broker.state.bulk_copy import _LEAST_DOCUMENTS, INDEX
 from valetkey_broker.state.codec import encode_api_key, encode_grant
+from valetkey_broker.state.startup_snapshot import _LEAST_DOCUMENTS, INDEX
 from valetkey_devstack.ca import make_ca
 from valetkey_devstack.free_ports import free_port
 from valetkey_devstack.openbao import start_openbao

@@ -21,7 +21,7 @@ from support.crash_process import Child, Watcher, check
 from support.crashes import BY_NAME, knows
 from support.ledgers import open_ledger
 from support.relay import Relay
-from valetkey_broker.recording import UnfinishedChanges
+from valetkey_broker.recording import MissingOutcomes
 from valetkey_devstack.ca import make_ca
 from valetkey_devstack.openbao import start_openbao
 
@@ -70,7 +70,7 @@ async def _run(arguments: argparse.Namespace, directory: Path) -> int:
                 sys.stdout.flush()
             # Those that died before they wrote anything are waited for, in a broker; here all of them are dead.
             for _ in range(2):
-                await UnfinishedChanges(ledger, time.time, watchers[0].being_changed, watched_seconds=0.0).look()
+                await MissingOutcomes(ledger, time.time, watchers[0].being_changed, watched_seconds=0.0).look()
             unfinished = await watchers[0].unfinished()
             intact = (await ledger.verify()).intact
             for watcher in watchers:

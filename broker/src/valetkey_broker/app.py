@@ -22,8 +22,8 @@ from valetkey_broker.authn.trust_bundles import TrustBundles
 from valetkey_broker.authz.explain import Explainer
 from valetkey_broker.authz.grant_admin import GrantAdmin
 from valetkey_broker.authz.policy import Policy
+from valetkey_broker.concurrency.first_of import first_of
 from valetkey_broker.concurrency.startup_objects import freeze_startup_objects
-from valetkey_broker.concurrency.wait_or_stop import first_of
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry
@@ -39,7 +39,7 @@ from valetkey_broker.limits import Slots, Throttle
 from valetkey_broker.limits.open_files import raise_open_files
 from valetkey_broker.model import Connector, Principal
 from valetkey_broker.ports import Authenticator, Clock, Cloud, Ledger, StateStore
-from valetkey_broker.recording import Changes, UnfinishedChanges
+from valetkey_broker.recording import Changes, MissingOutcomes
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.guard import Guard
 from valetkey_broker.rpc.ledger_health import follow_ledger
@@ -209,7 +209,7 @@ async def running_server(
             server.set_serving(usable)
 
     recorder = Recorder(core.ledger, core.clock)
-    unfinished = UnfinishedChanges(core.ledger, core.clock, core.repository.being_changed)
+    unfinished = MissingOutcomes(core.ledger, core.clock, core.repository.being_changed)
     sync = StateSync(core.store, core.repository, settings.vault, on_change)
     throttle = Throttle(settings.limits, core.clock)
 

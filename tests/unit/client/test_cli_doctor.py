@@ -8,7 +8,7 @@ import pytest
 from support.cli_runner import Runner
 from support.fake_broker import FakeBroker
 from valetkey.cli import doctor
-from valetkey.storage_answer import StorageAnswer
+from valetkey.storage_probe import StorageAnswer
 from valetkey.v1 import ledger_service_pb2 as pb
 
 SIG = "PLANTEDsignatureAAAAAAAAAAAAAAAAAAAAAAAAAAA%3D"
@@ -27,7 +27,7 @@ def storage(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         asked.append(arguments)
         return StorageAnswer(200)
 
-    monkeypatch.setattr(doctor, "ask_storage", answer)
+    monkeypatch.setattr(doctor, "probe_storage", answer)
     return asked
 
 

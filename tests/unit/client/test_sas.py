@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from valetkey.errors import InvalidArgumentError
 from valetkey.sas import Sas
-from valetkey.storage_answer import StorageAnswer, finding_of
+from valetkey.storage_probe import StorageAnswer, finding_of
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SIG = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%3D"

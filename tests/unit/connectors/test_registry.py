@@ -16,10 +16,10 @@ from support.fake_store import FakeStateStore
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.connectors.connector_filter import ConnectorFilter
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry
-from valetkey_broker.connectors.wanted import Wanted
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
     AzureConfig,
@@ -226,7 +226,7 @@ async def test_a_list_can_be_narrowed_down(registry: Registry) -> None:
     await registry.create("c")
 
     def names(**wanted: Any) -> str:
-        return "".join(connector.name for connector in registry.registry.all(Wanted(**wanted)))
+        return "".join(connector.name for connector in registry.registry.all(ConnectorFilter(**wanted)))
 
     assert names() == "abc"
     assert names(type=ConnectorType.AZURE, auth_method="service-principal") == "abc"

@@ -21,9 +21,9 @@ from valetkey_broker.api.convert import (
 from valetkey_broker.api.paging import page
 from valetkey_broker.api.resource_pages import shown_resources
 from valetkey_broker.connectors.change import ConnectorChange
+from valetkey_broker.connectors.connector_filter import ConnectorFilter
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.registry import ConnectorRegistry
-from valetkey_broker.connectors.wanted import Wanted
 from valetkey_broker.model import CallInfo
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.check_messages import check_messages
@@ -74,7 +74,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
     ) -> pb.ListConnectorsResponse:
         """Lists connectors by name."""
         _ = context
-        wanted = Wanted(
+        wanted = ConnectorFilter(
             type=CONNECTOR_TYPES.read(request.type) if request.type else None,
             auth_method=AUTH_METHODS.read(request.auth_method) if request.auth_method else "",
             resource_type=RESOURCE_TYPES.read(request.resource_type) if request.resource_type else None,

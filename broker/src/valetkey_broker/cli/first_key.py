@@ -14,7 +14,7 @@ import typer
 import uvloop
 
 from valetkey_broker.authn.api_key_admin import BOOTSTRAP
-from valetkey_broker.cli.begun_change import begun_change
+from valetkey_broker.cli.change_begun_event import change_begun_event
 from valetkey_broker.errors import ConfigurationError, UnrecordedOutcomeError
 from valetkey_broker.model import Role
 from valetkey_broker.observability.logging import configure_logging
@@ -45,7 +45,7 @@ async def bootstrap(settings: Settings, name: str, life: timedelta) -> str:
         await core.store.open()
         await core.repository.load()
         await core.ledger.open()
-        begun = begun_change(core.clock(), "valetkey-broker bootstrap", BOOTSTRAP, f"api-keys/{name}")
+        begun = change_begun_event(core.clock(), "valetkey-broker bootstrap", BOOTSTRAP, f"api-keys/{name}")
         begun = replace(begun, details={"roles": Role.ADMIN.value, "life": f"{life.total_seconds():.0f}s"})
         make, revoke = core.api_keys.bootstrap, core.api_keys.revoke
         try:

@@ -7,7 +7,7 @@ import typer
 import uvloop
 
 from valetkey_broker.app import open_core
-from valetkey_broker.cli.begun_change import begun_change
+from valetkey_broker.cli.change_begun_event import change_begun_event
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_broker.recording import Changes
 from valetkey_broker.settings import Settings, load_settings
@@ -34,7 +34,9 @@ async def _check(settings: Settings, *, repair: bool) -> int:
         async for finding in inspection.findings(2 * settings.vault.poll_seconds + 1.0):
             typer.echo(f"{finding.path}: {finding.what}")
             if repair and finding.repair is not None:
-                begun = begun_change(core.clock(), "valetkey-broker check-state --repair", CHECK_STATE, finding.path)
+                begun = change_begun_event(
+                    core.clock(), "valetkey-broker check-state --repair", CHECK_STATE, finding.path
+                )
                 await Changes(core.ledger, core.clock).make(begun, finding.repair)
                 typer.echo("  repaired")
             else:

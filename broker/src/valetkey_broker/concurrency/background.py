@@ -1,4 +1,4 @@
-"""Changes that are under way: none is cut in two by a caller's end."""
+"""Work that goes on to its end when the caller who waits for it hangs up."""
 
 import asyncio
 import functools

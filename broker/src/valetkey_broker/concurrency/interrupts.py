@@ -1,4 +1,4 @@
-"""Ctrl-C while nothing has begun yet that would have to be cleaned up."""
+"""Ends a command at once on Ctrl-C while it has nothing yet to clean up."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""What an operator says of a connector that is there, put together with what is known of it. Asks nobody."""
+"""Merges the fields that an update gives with the stored connector: pure, asks nobody."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace

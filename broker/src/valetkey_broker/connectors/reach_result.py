@@ -1,4 +1,4 @@
-"""What a connector reaches, account by account: what is known stays, and errors stand beside it."""
+"""What a connector reaches, account by account, and the errors of the accounts that could not be told."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What many callers want of one connector at once: asked once for all of them, and errors that hold for a moment."""
+"""Asks once for all who want the same of a connector at the same time, and keeps an error for a moment."""
 
 from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass

@@ -9,6 +9,7 @@ from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.connectors.change import ConnectorChange
 from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.connectors.connector_filter import ConnectorFilter
 from valetkey_broker.connectors.connector_types import ConnectorTypeDescription, connector_types
 from valetkey_broker.connectors.credential_warnings import credential_warnings
 from valetkey_broker.connectors.definition import Definitions, NewConnector, pinned_unseen
@@ -17,7 +18,6 @@ from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.reach_result import AccountError, Reach
 from valetkey_broker.connectors.update import ConnectorUpdates
 from valetkey_broker.connectors.verify import Proof, pinned, verify
-from valetkey_broker.connectors.wanted import Wanted
 from valetkey_broker.errors import BrokerError, connector_exists, connector_not_found, secret_not_found
 from valetkey_broker.model import (
     CallInfo,
@@ -49,7 +49,7 @@ class ConnectorReach:
     error: BrokerError | None = None
 
 
-_ALL = Wanted()
+_ALL = ConnectorFilter()
 
 
 class ConnectorRegistry:
@@ -168,12 +168,12 @@ class ConnectorRegistry:
             raise connector_not_found(name)
         return connector
 
-    def all(self, wanted: Wanted = _ALL) -> Sequence[Connector]:
+    def all(self, wanted: ConnectorFilter = _ALL) -> Sequence[Connector]:
         """Returns the connectors that are wanted, by name. Raises InvalidFieldError where no label can be called so."""
         for key in wanted.labels:
             check_label_key(key)
         known = self._memory.connectors
-        return [known[name] for name in sorted(known) if wanted.admits(known[name])]
+        return [known[name] for name in sorted(known) if wanted.matches(known[name])]
 
     async def delete(self, name: str, *, deleted_by: str) -> None:
         """Deletes a connector and its credential. Raises CONNECTOR_NOT_FOUND."""

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 
 from valetkey_broker.concurrency.gather_outcomes import outcomes
-from valetkey_broker.connectors.redirection import check_redirection
+from valetkey_broker.connectors.bound_grants import check_bound_grants
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.errors import BrokerError, secret_exists, secret_not_found, secret_not_verified
 from valetkey_broker.model import (
@@ -120,7 +120,7 @@ class SecretRegistry:
 
     def users(self, secret: NamedSecret) -> Sequence[str]:
         """Returns the names of the connectors that use a secret, sorted."""
-        return self._memory.shared.users(secret.uid)
+        return self._memory.named_secrets.users(secret.uid)
 
     async def update(self, change: SecretChange, caller: Principal) -> ChangedSecret:
         """Gives a secret another value, once every connector that uses it was verified with it.
@@ -142,7 +142,7 @@ class SecretRegistry:
             updated_by=caller.name,
         )
         for connector in self._using(after):
-            check_redirection(self._memory, self._memory.connectors[connector.name], connector, caller, self._clock())
+            check_bound_grants(self._memory, self._memory.connectors[connector.name], connector, caller, self._clock())
         if change.no_verify:
             stored = await self._repository.update_secret(before, after, value, verified=None)
             return ChangedSecret(stored, (), ())

@@ -1,12 +1,12 @@
-"""Changes connectors that are there."""
+"""The use case of UpdateConnector: merges, checks what grants would come to mean, verifies, stores."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
+from valetkey_broker.connectors.bound_grants import check_bound_grants
 from valetkey_broker.connectors.change import ConnectorChange, changed
 from valetkey_broker.connectors.definition import Definitions, pinned_unseen
 from valetkey_broker.connectors.reach_result import Reach
-from valetkey_broker.connectors.redirection import check_redirection
 from valetkey_broker.connectors.verify import Proof
 from valetkey_broker.errors import BrokerError, connector_not_found
 from valetkey_broker.model import Connector, CredentialValue, Principal
@@ -58,7 +58,7 @@ class ConnectorUpdates:
             auth_methods=self._auth_methods,
             clock=self._clock,
         )
-        check_redirection(self._memory, before, after, caller, self._clock())
+        check_bound_grants(self._memory, before, after, caller, self._clock())
         proof = Proof(Reach(()))
         if change.touches_the_way:
             trial = credential or value

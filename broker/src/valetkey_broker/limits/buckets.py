@@ -1,4 +1,4 @@
-"""Token buckets, one a key: so many calls at once, and so many a second from then on."""
+"""Token buckets, one for each key: so many calls at once, and so many a second from then on."""
 
 from cachetools import LRUCache
 

@@ -1,4 +1,4 @@
-"""Which addresses count as one."""
+"""The network of an address: addresses of one network count as one caller."""
 
 import ipaddress
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""Slots: so many of a thing at once, a key."""
+"""Slots: how many of a thing there may be at once for each key."""
 
 import contextlib
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What is signed, with what, and what comes out."""
+"""A request to sign, the key that signs it, and the lease that comes of it."""
 
 import ipaddress
 from dataclasses import dataclass, field

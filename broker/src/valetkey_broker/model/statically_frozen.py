@@ -1,4 +1,4 @@
-"""How values are declared that every call makes anew."""
+"""A decorator for dataclasses that are frozen for the type checker only, and cheaper to make."""
 
 from dataclasses import dataclass, field
 from typing import TypeVar, dataclass_transform

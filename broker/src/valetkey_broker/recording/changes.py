@@ -16,7 +16,7 @@ from valetkey_broker.errors import (
 from valetkey_broker.model import Event, EventKind, InvalidFieldError
 from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.state.intent import ORIGIN, Intent, Origin
-from valetkey_broker.state.unrecorded import unrecorded
+from valetkey_broker.state.open_intents import intents_of_call
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class Changes:
         """
         await self._begin(begun)
         # What is not closed at the end, because its outcome could not be recorded or is not known, is settled anew.
-        async with unrecorded() as changes:
+        async with intents_of_call() as changes:
             token = ORIGIN.set(Origin(begun.request_id, begun.method, begun.principal))
             try:
                 answer = await work()

@@ -13,7 +13,7 @@ from valetkey_broker.ports import CasMismatchError, StateStore
 from valetkey_broker.state.change_kinds import settle
 from valetkey_broker.state.changes_under_way import Intents
 from valetkey_broker.state.intent import ORIGIN, Intent
-from valetkey_broker.state.unrecorded import Unrecorded, until_recorded
+from valetkey_broker.state.open_intents import OpenIntents, intents_at_hand
 
 OnSettled = Callable[[Intent, bool], Awaitable[None]]
 """Hears of a change that another writer left and this process settled, and whether it was made."""
@@ -58,10 +58,10 @@ class Writes:
         at it. Raises what `prepare` raises; and VAULT_UNAVAILABLE where the change was not made, or, with Vault away,
         where nobody knows yet: then it is settled as soon as Vault is back.
         """
-        async with until_recorded() as changes:
+        async with intents_at_hand() as changes:
             return await self._make(path, prepare, changes)
 
-    async def _make(self, path: str, prepare: Callable[[], Awaitable[Plan | None]], changes: Unrecorded) -> bool:
+    async def _make(self, path: str, prepare: Callable[[], Awaitable[Plan | None]], changes: OpenIntents) -> bool:
         while True:
             plan = await prepare()
             if plan is None:
@@ -120,7 +120,7 @@ class Writes:
         return True
 
     async def _work(
-        self, intent: Intent, first: Callable[[Intent], Awaitable[object]] | None, changes: Unrecorded
+        self, intent: Intent, first: Callable[[Intent], Awaitable[object]] | None, changes: OpenIntents
     ) -> bool:
         try:
             made = await self._steps(intent, first)
@@ -145,7 +145,7 @@ class Writes:
         except CasMismatchError:
             return await settle(self._store, intent)
 
-    async def _settled(self, intent: Intent, changes: Unrecorded) -> None:
+    async def _settled(self, intent: Intent, changes: OpenIntents) -> None:
         """Takes the change over. Its intent is closed when the call is on record."""
         try:
             await self._take_over(intent.paths)

@@ -12,7 +12,7 @@ from valetkey_broker.state.change_writer import Plan, Writes
 from valetkey_broker.state.codec import decode_connector, encode_connector, is_tombstone
 from valetkey_broker.state.intent import STAMP, Intent
 from valetkey_broker.state.read_for_cas import read_for_cas
-from valetkey_broker.state.undone import undone_since
+from valetkey_broker.state.unchanged_since import unchanged_since
 
 
 class ConnectorWrites:
@@ -59,7 +59,9 @@ class ConnectorWrites:
             document, expected = await read_for_cas(self._store, path)
             if document is None or not _live(document):
                 raise connector_not_found(connector.name)
-            if expected != connector.version and not await undone_since(self._store, document, path, connector.version):
+            if expected != connector.version and not await unchanged_since(
+                self._store, document, path, connector.version
+            ):
                 await self._announce(path)
                 raise changed_by_others(path)
             version, keep = 0, connector.credential_version

@@ -1,4 +1,4 @@
-"""What a document in Vault is to memory."""
+"""Decodes the documents of Vault, and keeps the copy of them in memory in step."""
 
 from collections.abc import Awaitable, Callable, Container, Sequence
 
@@ -82,7 +82,7 @@ class Intake:
             f"{folder}/{name}"
             for folder, names in (
                 (SECRETS, self._memory.secrets),
-                (CONNECTORS, self._memory.connectors.keys() | self._memory.shared.connectors()),
+                (CONNECTORS, self._memory.connectors.keys() | self._memory.named_secrets.connectors()),
                 (API_KEYS, self._memory.keys_by_name),
                 (GRANTS, self._memory.grants),
             )
@@ -98,7 +98,7 @@ class Intake:
             self._drop(folder, name)
         else:
             self._keep(kept)
-        if isinstance(before, NamedSecret) and not self._memory.shared.knows(before.uid):
+        if isinstance(before, NamedSecret) and not self._memory.named_secrets.knows(before.uid):
             self._on_secret_gone(before.uid)
         if isinstance(before, Connector) and not (isinstance(kept, Connector) and _same(kept, before)):
             await self._on_connector_gone(before.uid)
@@ -109,7 +109,7 @@ class Intake:
     def _touched(self, folder: str, name: str, kept: Kept | None) -> Sequence[str]:
         """Returns the names of the connectors that may work in another way from now on."""
         if isinstance(kept, NamedSecret):
-            return self._memory.shared.users(kept.uid)
+            return self._memory.named_secrets.users(kept.uid)
         return (name,) if folder == CONNECTORS else ()
 
     async def _tell(self, before: Connector) -> None:

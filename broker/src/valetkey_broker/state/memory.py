@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from valetkey_broker.model import ApiKey, Connector, Evidence, Grant, NamedSecret, Principal
-from valetkey_broker.state.shared_secrets import SharedSecrets
+from valetkey_broker.state.named_secret_join import NamedSecretJoin
 
 GrantListener = Callable[[Grant | None, Grant | None], None]
 """Hears of a grant that changed: what it was, and what it is; None for "not there"."""
@@ -29,7 +29,7 @@ class Memory:
     def __init__(self) -> None:
         self.connectors: dict[str, Connector] = {}
         self.secrets: dict[str, NamedSecret] = {}
-        self.shared = SharedSecrets()
+        self.named_secrets = NamedSecretJoin()
         self.keys_by_name: dict[str, KnownKey] = {}
         self.keys_by_digest: dict[bytes, KnownKey] = {}
         self.grants: dict[str, Grant] = {}
@@ -38,29 +38,29 @@ class Memory:
 
     def put_connector(self, connector: Connector) -> None:
         """Adds or replaces a connector, as its document says it."""
-        self._show_connector(connector.name, self.shared.use(connector))
+        self._show_connector(connector.name, self.named_secrets.use(connector))
 
     def drop_connector(self, name: str) -> None:
         """Forgets a connector; unknown names are passed over."""
-        self.shared.end_use(name)
+        self.named_secrets.end_use(name)
         self._show_connector(name, None)
 
     def stored_connector(self, name: str) -> Connector | None:
         """Returns a connector as its document says it, without what it takes from a named secret."""
-        return self.shared.own(name) or self.connectors.get(name)
+        return self.named_secrets.own(name) or self.connectors.get(name)
 
     def put_secret(self, secret: NamedSecret) -> None:
         """Adds or replaces a named secret; whatever uses it works with it from now on."""
         self.drop_secret(secret.name)  # It may be another one of the same name.
         self.secrets[secret.name] = secret
-        for connector in self.shared.put(secret):
+        for connector in self.named_secrets.put(secret):
             self._show_connector(connector.name, connector)
 
     def drop_secret(self, name: str) -> None:
         """Forgets a name of a secret. Connectors that use it go on: it got another name, of which news are to come."""
         secret = self.secrets.pop(name, None)
         if secret is not None:
-            self.shared.drop(secret)
+            self.named_secrets.drop(secret)
 
     def _show_connector(self, name: str, connector: Connector | None) -> None:
         if self.connectors.get(name) == connector:

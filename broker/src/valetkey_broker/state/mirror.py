@@ -12,7 +12,6 @@ from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.model import InvalidFieldError, check_name, check_secret_name
 from valetkey_broker.model.errors import shown
 from valetkey_broker.ports import AuthMethod, StateStore
-from valetkey_broker.state.bulk_copy import BulkCopies, BulkCopyDraft
 from valetkey_broker.state.credentials import Credentials
 from valetkey_broker.state.document_intake import (
     FOLDERS,
@@ -25,6 +24,7 @@ from valetkey_broker.state.document_intake import (
 )
 from valetkey_broker.state.generation import NONE, Generation, read_generation
 from valetkey_broker.state.memory import Memory
+from valetkey_broker.state.startup_snapshot import SnapshotDraft, Snapshots
 
 # How many documents are read in one go, and how many such goes there are at the same time.
 _BATCH = 20
@@ -67,35 +67,35 @@ class StateMirror:
         """Whether everything was read once."""
         self.complete = False
         """Whether every document was read by itself: what somebody changed by hand is known, too."""
-        self._copies = BulkCopies(store)
-        self._draft: BulkCopyDraft | None = None
+        self._snapshots = Snapshots(store)
+        self._draft: SnapshotDraft | None = None
         self._begun = 0
         self._under_way: set[int] = set()
         self._taken: dict[str, int] = {}  # path → the reading it was taken from, while an earlier one is under way
         self._log = structlog.get_logger()
 
     async def load(self, *, gently: bool = False) -> None:
-        """Reads everything, a first time from the bulk copy. Memory changes at the end, and only where something did.
+        """Reads everything, a first time from the snapshot. Memory changes at the end, and only where something did.
 
         `gently` leaves most of the processor to the calls that are being served; it takes longer.
         """
         generation, _ = await read_generation(self._store)
         self._observe(generation)
-        if self.loaded or not await self._load_copy(generation):
+        if self.loaded or not await self._load_snapshot(generation):
             await self._load_each(generation, gently=gently)
         self.loaded = True
         self._credentials.read_ahead(anew=True)
         self._advance(generation)
 
-    async def keep_copy(self) -> None:
-        """Writes the bulk copy that the next start takes, if the last full reading found that one is due."""
+    async def keep_snapshot(self) -> None:
+        """Writes the snapshot that the next start takes, if the last full reading found that one is due."""
         draft, self._draft = self._draft, None
         if draft is not None:
-            await self._copies.write(draft)
+            await self._snapshots.write(draft)
 
-    async def _load_copy(self, generation: Generation) -> bool:
-        """Takes the bulk copy, and what changed since. Returns False where there is none that this can be done with."""
-        copy = await self._copies.read()
+    async def _load_snapshot(self, generation: Generation) -> bool:
+        """Takes the snapshot, and what changed since. Returns False where there is none that this can be done with."""
+        copy = await self._snapshots.read()
         changed = generation.since(copy.counter) if copy is not None else None
         if copy is None or changed is None:
             return False
@@ -113,7 +113,7 @@ class StateMirror:
         return True
 
     async def _load_each(self, generation: Generation, *, gently: bool) -> None:
-        draft = BulkCopyDraft(generation.counter)
+        draft = SnapshotDraft(generation.counter)
         with self._reading() as number:
             listed = await asyncio.gather(*(self._store.names(folder) for folder in FOLDERS))
             paths = [
@@ -181,7 +181,7 @@ class StateMirror:
                 self._taken.clear()
 
     async def _read(
-        self, paths: Iterable[str], *, gently: bool = False, draft: BulkCopyDraft | None = None
+        self, paths: Iterable[str], *, gently: bool = False, draft: SnapshotDraft | None = None
     ) -> AsyncIterator[tuple[str, Kept | None]]:
         left = iter(paths)
         at_once = 1 if gently else _BATCHES_AT_ONCE

@@ -1,4 +1,4 @@
-"""Looks at one document before it is written."""
+"""Reads a document together with the version that a check-and-set write has to expect."""
 
 from valetkey_broker.ports import Document, StateStore
 

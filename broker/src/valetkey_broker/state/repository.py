@@ -30,7 +30,7 @@ from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.mirror import StateMirror
 from valetkey_broker.state.read_for_cas import read_for_cas
 from valetkey_broker.state.secret_writes import Around, SecretWrites
-from valetkey_broker.state.undone import undone_since
+from valetkey_broker.state.unchanged_since import unchanged_since
 
 
 class StateRepository(StateMirror):
@@ -206,7 +206,7 @@ class StateRepository(StateMirror):
                     await self._announce_again(path)
                 raise grant_not_found(grant.name)
             version = document.version
-            if version != grant.version and not await undone_since(self._store, document, path, grant.version):
+            if version != grant.version and not await unchanged_since(self._store, document, path, grant.version):
                 await self._announce_again(path)
                 raise changed_by_others(path)
             return self._put(path, encode_grant(grant), version)
@@ -269,7 +269,7 @@ class StateRepository(StateMirror):
     async def _users(self, uid: str) -> Sequence[str]:
         """Returns the connectors that use a named secret, as they are in Vault right now."""
         await self.refresh()
-        return self._memory.shared.users(uid)
+        return self._memory.named_secrets.users(uid)
 
     async def _announce_again(self, path: str) -> None:
         """Announces what is written already, but perhaps by hand, or by an earlier version that died before saying so.

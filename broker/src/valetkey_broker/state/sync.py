@@ -72,9 +72,9 @@ class StateSync:
     async def _resync(self) -> None:
         while True:
             try:
-                await self._repository.keep_copy()
+                await self._repository.keep_snapshot()
             except BrokerError as error:
-                self._log.info("the bulk copy for the next start was not written", reason=error.reason.name)
+                self._log.info("the snapshot for the next start was not written", reason=error.reason.name)
             if self._repository.complete:
                 await asyncio.sleep(spread(self._settings.resync_seconds))
             try:

@@ -1,4 +1,4 @@
-"""Which version of a file stands there: tells files that others rotate from those that stayed."""
+"""Tells by time, size and inode whether a file was replaced since it was read."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -14,6 +14,7 @@ from typing import TypeVar
 import aiohttp
 from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError, ServiceRequestTimeoutError
 
+from valetkey_broker.adapters.azure.az_commands import command
 from valetkey_broker.adapters.azure.error_advice import (
     Identity,
     log_in_refused,
@@ -22,7 +23,6 @@ from valetkey_broker.adapters.azure.error_advice import (
     not_allowed,
 )
 from valetkey_broker.adapters.azure.error_classification import outcome
-from valetkey_broker.adapters.azure.mends import command
 from valetkey_broker.adapters.azure.retry_after import retry_after_of
 from valetkey_broker.adapters.azure.transport import EndlessListError
 from valetkey_broker.errors import BrokerError, Reason, cloud_error

@@ -1,4 +1,4 @@
-"""Reads what an issuer publishes as input, which it is."""
+"""Reads the JSON documents that an issuer publishes, trusting nothing in them."""
 
 import json
 from typing import Any

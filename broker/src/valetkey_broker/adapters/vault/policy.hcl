@@ -40,7 +40,7 @@ path "valetkey/data/generation" {
 }
 
 # A copy of connectors, API keys and grants in few entries, which lets a start with thousands of them take seconds.
-path "valetkey/data/bulk-copy/*" {
+path "valetkey/data/snapshot/*" {
   capabilities = ["create", "read", "update"]
 }
 
@@ -70,7 +70,7 @@ path "valetkey/metadata/grants/*" {
   capabilities = ["list", "read"]
 }
 
-path "valetkey/metadata/bulk-copy/*" {
+path "valetkey/metadata/snapshot/*" {
   capabilities = ["read"]
 }
 
@@ -96,7 +96,7 @@ path "valetkey/destroy/api-keys/*" {
   capabilities = ["update"]
 }
 
-path "valetkey/destroy/bulk-copy/*" {
+path "valetkey/destroy/snapshot/*" {
   capabilities = ["update"]
 }
 

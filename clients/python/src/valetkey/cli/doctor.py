@@ -19,7 +19,7 @@ from valetkey.ledger_values import TokenDiagnosis
 from valetkey.sas import Finding, Sas
 from valetkey.secret_files import read_bytes
 from valetkey.settings import load_settings
-from valetkey.storage_answer import StorageAnswer, ask_storage, finding_of, is_emulator
+from valetkey.storage_probe import StorageAnswer, finding_of, is_emulator, probe_storage
 
 _MOST_BYTES = 8192
 _SKEW_SECONDS = 60
@@ -129,7 +129,7 @@ def _storage(context: typer.Context, sas: Sas, known: TokenDiagnosis) -> Storage
         return None
     session: Session = context.obj
     settings = load_settings(endpoint=session.endpoint, ca_file=session.ca_file, config_file=session.config)
-    return ask_storage(sas, resource, settings.ca_file)
+    return probe_storage(sas, resource, settings.ca_file)
 
 
 def _resource(sas: Sas, known: TokenDiagnosis | None) -> str:

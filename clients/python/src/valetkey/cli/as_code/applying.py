@@ -12,7 +12,7 @@ from valetkey.values import AzureConfig, GrantedConnector, GrantSpec
 
 
 @dataclass
-class Account:
+class ApplyResult:
     """What came of a plan: what was done, what failed and why, and what was not tried any more."""
 
     done: list[Action] = field(default_factory=list)
@@ -24,19 +24,19 @@ class Account:
 
 def carry_out(
     client: Client, plan: Plan, secrets: Mapping[str, Mapping[str, str]], tell: Callable[[str], None]
-) -> Account:
+) -> ApplyResult:
     """Does it, until the first failure. `secrets` are those of connectors, by name; `tell` hears of each step."""
-    account = Account()
+    result = ApplyResult()
     actions = list(plan.actions)
     for number, action in enumerate(actions):
         tell(f"{action.verb} {action.kind} {action.name} ({number + 1} of {len(actions)})")
         try:
-            account.warnings += _do(client, action, secrets.get(action.name, {}))
+            result.warnings += _do(client, action, secrets.get(action.name, {}))
         except ValetKeyError as error:
-            account.failed, account.error, account.left = action, error, actions[number + 1 :]
+            result.failed, result.error, result.left = action, error, actions[number + 1 :]
             break
-        account.done.append(action)
-    return account
+        result.done.append(action)
+    return result
 
 
 def read_secrets(plan: Plan) -> dict[str, dict[str, str]]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from valetkey.cli import failures
-from valetkey.cli.as_code.applying import Account, carry_out, read_secrets
+from valetkey.cli.as_code.applying import ApplyResult, carry_out, read_secrets
 from valetkey.cli.as_code.documents import read_documents
 from valetkey.cli.as_code.exporting import exported
 from valetkey.cli.as_code.plan import Action, Plan, Verb, make_plan
@@ -67,8 +67,8 @@ def apply(
             raise typer.Exit(failures.REFUSED if dry_run and plan.actions else 0)
         secrets = read_secrets(plan)
         confirm(screen, f"apply {len(plan.actions)} change(s)", _told(plan), yes=yes)
-        account = carry_out(client, plan, secrets, screen.progress)
-    _finish(screen, plan, account)
+        result = carry_out(client, plan, secrets, screen.progress)
+    _finish(screen, plan, result)
 
 
 def export(context: typer.Context) -> None:
@@ -144,28 +144,28 @@ def _told(plan: Plan) -> str:
     return f"with {', '.join(deleted)} goes their credential, for good, and every grant for them gives nothing more"
 
 
-def _finish(screen: Screen, plan: Plan, account: Account) -> None:
-    for warning in account.warnings:
+def _finish(screen: Screen, plan: Plan, result: ApplyResult) -> None:
+    for warning in result.warnings:
         screen.warn(warning)
     if screen.as_json:
         screen.json(
             {
                 **_plan_json(plan),
-                "done": [_name_json(action) for action in account.done],
-                "failed": _name_json(account.failed) if account.failed else None,
-                "not_tried": [_name_json(action) for action in account.left],
+                "done": [_name_json(action) for action in result.done],
+                "failed": _name_json(result.failed) if result.failed else None,
+                "not_tried": [_name_json(action) for action in result.left],
             }
         )
     else:
-        screen.line(f"Done: {len(account.done)} of {len(plan.actions)}.")
-    if account.failed is None or account.error is None:
+        screen.line(f"Done: {len(result.done)} of {len(plan.actions)}.")
+    if result.failed is None or result.error is None:
         return
-    left = ", ".join(f"{_KINDS[action.kind]} {action.name}" for action in account.left) or "nothing"
+    left = ", ".join(f"{_KINDS[action.kind]} {action.name}" for action in result.left) or "nothing"
     screen.note(
-        f"{account.failed.verb} {_KINDS[account.failed.kind]} {account.failed.name} failed; not tried any more: "
+        f"{result.failed.verb} {_KINDS[result.failed.kind]} {result.failed.name} failed; not tried any more: "
         f"{left}. What was done stays; mend the cause and apply again"
     )
-    raise account.error
+    raise result.error
 
 
 def _plan_json(plan: Plan) -> dict[str, Any]:

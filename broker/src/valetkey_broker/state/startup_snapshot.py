@@ -1,4 +1,4 @@
-"""A copy of all documents in a few large entries of Vault, so that a start need not read each by itself.
+"""A snapshot of all documents, kept in a few large entries of Vault, so that a start need not read each by itself.
 
 Reading ten thousand documents one by one keeps Vault busy for ten seconds and more. The copy says which generation it
 is of: a start takes it, and reads what changed since. It is nothing but a short cut: where it is missing, too old,
@@ -16,7 +16,7 @@ from typing import Any
 from valetkey_broker.ports import CasMismatchError, Document, StateStore
 from valetkey_broker.state.read_for_cas import read_for_cas
 
-FOLDER = "bulk-copy"
+FOLDER = "snapshot"
 INDEX = f"{FOLDER}/index"
 _FORM = 1
 # Below this, reading them all takes no time worth speaking of.
@@ -29,14 +29,14 @@ _OLD_VERSIONS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class BulkCopy:
+class Snapshot:
     """All documents as they were at a generation or later, by path."""
 
     counter: int
     documents: Mapping[str, Document] = field(repr=False)
 
 
-class BulkCopyDraft:
+class SnapshotDraft:
     """Takes documents while they are read, as text: thousands of them as objects would be many times as large."""
 
     def __init__(self, counter: int) -> None:
@@ -71,13 +71,13 @@ class BulkCopyDraft:
         self._characters = 0
 
 
-class BulkCopies:
+class Snapshots:
     """Reads and writes the copy. Methods raise BrokerError with VAULT_UNAVAILABLE where Vault does not do its part."""
 
     def __init__(self, store: StateStore) -> None:
         self._store = store
 
-    async def read(self) -> BulkCopy | None:
+    async def read(self) -> Snapshot | None:
         """Returns the copy; None where there is none that fits together."""
         index = await self._store.read(INDEX)
         if index is None or index.data.get("form") != _FORM:
@@ -93,14 +93,14 @@ class BulkCopies:
                 await asyncio.sleep(0)
         except (KeyError, TypeError, ValueError):
             return None
-        return BulkCopy(counter, documents)
+        return Snapshot(counter, documents)
 
-    async def write(self, draft: BulkCopyDraft) -> bool:
+    async def write(self, draft: SnapshotDraft) -> bool:
         """Writes a copy where there is none that does as well; tells whether it did."""
         digest = draft.finish()
         before, version = await read_for_cas(self._store, INDEX)
         known: Mapping[str, Any] = before.data if before is not None else {}
-        if draft.documents < _LEAST_DOCUMENTS or _does(known, draft.counter, digest):
+        if draft.documents < _LEAST_DOCUMENTS or _is_recent_enough(known, draft.counter, digest):
             return False
         identity = str(uuid.uuid4())
         for number, text in enumerate(draft.parts):
@@ -136,8 +136,8 @@ def _versions_before(version: int) -> Sequence[int]:
     return range(max(1, version - _OLD_VERSIONS), version)
 
 
-def _does(known: Mapping[str, Any], counter: int, digest: str) -> bool:
-    """Tells whether the copy of an index does for a start now: what changed since is then read by itself.
+def _is_recent_enough(known: Mapping[str, Any], counter: int, digest: str) -> bool:
+    """Tells whether a start could still take the snapshot of an index: few changes are read by themselves.
 
     What was changed by hand moves no counter. It is looked for by the digest.
     """

@@ -7,7 +7,7 @@ import pytest
 from support.core import NOW, FakeClock
 from support.fake_ledger import FakeLedger
 from valetkey_broker.model import Event, EventFilter, EventKind
-from valetkey_broker.recording import UnfinishedChanges
+from valetkey_broker.recording import MissingOutcomes
 
 BEGUN = Event(
     kind=EventKind.CHANGE_BEGUN,
@@ -29,8 +29,8 @@ class World:
     async def under_way(self) -> set[str]:
         return self.intents
 
-    def looking(self, watched_seconds: float) -> UnfinishedChanges:
-        return UnfinishedChanges(self.ledger, FakeClock(), self.under_way, watched_seconds=watched_seconds)
+    def looking(self, watched_seconds: float) -> MissingOutcomes:
+        return MissingOutcomes(self.ledger, FakeClock(), self.under_way, watched_seconds=watched_seconds)
 
     async def unfinished(self) -> int:
         return len(await self.ledger.events(EventFilter(unfinished=True)))

@@ -1,4 +1,4 @@
-"""Changes that were begun on record and then never were: their process died before it wrote anything to Vault."""
+"""Records "not made" for changes that were begun, and have neither an outcome on record nor an open intent."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ _PAUSE_SECONDS = 60.0
 _WATCHED_SECONDS = 900.0
 
 
-class UnfinishedChanges:
+class MissingOutcomes:
     """Gives the changes that were not made the outcome which their own process did not live to record.
 
     A change opens its intent before it writes, and closes it after its outcome is on record. So one that is on record

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from valetkey_broker.model import Connector, NamedSecret
 
 
-class SharedSecrets:
+class NamedSecretJoin:
     """Joins connectors with the named secrets that they refer to by uid, in whatever order both come to be known."""
 
     def __init__(self) -> None:

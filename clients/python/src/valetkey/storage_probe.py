@@ -1,4 +1,4 @@
-"""Shows a token to storage once, with a question that changes nothing, and reads what the refusal means."""
+"""Tries a token at storage once, with a request that changes nothing, and explains the answer."""
 
 import ssl
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def is_emulator(url: str) -> bool:
     return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
 
 
-def ask_storage(sas: Sas, resource_url: str, ca_file: Path | None) -> StorageAnswer:
+def probe_storage(sas: Sas, resource_url: str, ca_file: Path | None) -> StorageAnswer:
     """Asks once: lists one blob where the token may, otherwise whether a blob is there. Follows no redirect.
 
     `resource_url` is what the token is for, at a host that the broker named. Never raises what would show the token.

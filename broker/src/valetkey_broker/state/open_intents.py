@@ -1,4 +1,4 @@
-"""Changes that are made, and not on record yet: their intents stay open until they are."""
+"""The intents that a call opened: they stay open until the ledger has the outcome of its change."""
 
 import contextlib
 import contextvars
@@ -9,8 +9,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Unrecorded:
-    """The intents of one call. Where its process dies before it recorded an outcome, whoever settles them does that."""
+class OpenIntents:
+    """The intents of one call. If its process dies before the outcome is on record, whoever settles them records it."""
 
     def __init__(self) -> None:
         self._held = contextlib.AsyncExitStack()
@@ -35,29 +35,29 @@ class Unrecorded:
         await self._held.aclose()
 
 
-_UNRECORDED: contextvars.ContextVar[Unrecorded | None] = contextvars.ContextVar("unrecorded", default=None)
+_INTENTS: contextvars.ContextVar[OpenIntents | None] = contextvars.ContextVar("open_intents", default=None)
 
 
 @contextlib.asynccontextmanager
-async def unrecorded() -> AsyncIterator[Unrecorded]:
+async def intents_of_call() -> AsyncIterator[OpenIntents]:
     """Has the changes made in this context wait for a `close`, which follows the record of their outcome."""
-    changes = Unrecorded()
-    token = _UNRECORDED.set(changes)
+    changes = OpenIntents()
+    token = _INTENTS.set(changes)
     try:
         yield changes
     finally:
-        _UNRECORDED.reset(token)
+        _INTENTS.reset(token)
         await changes.release()
 
 
 @contextlib.asynccontextmanager
-async def until_recorded() -> AsyncIterator[Unrecorded]:
+async def intents_at_hand() -> AsyncIterator[OpenIntents]:
     """Gives the changes of the call at hand; those that nobody records are closed when the context ends."""
-    around = _UNRECORDED.get()
+    around = _INTENTS.get()
     if around is not None:
         yield around
         return
-    own = Unrecorded()
+    own = OpenIntents()
     try:
         yield own
     finally:

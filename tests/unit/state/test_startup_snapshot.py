@@ -1,4 +1,4 @@
-"""The bulk copy that a start takes instead of reading each document: right, or not taken."""
+"""The snapshot that a start takes instead of reading each document: right, or not taken."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,9 +11,9 @@ from support.fake_store import FakeStateStore
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.model import Connector, Secret
 from valetkey_broker.ports import Document
-from valetkey_broker.state import bulk_copy
-from valetkey_broker.state.bulk_copy import INDEX
+from valetkey_broker.state import startup_snapshot
 from valetkey_broker.state.codec import encode_grant
+from valetkey_broker.state.startup_snapshot import INDEX
 
 _GRANTS = 12
 
@@ -33,8 +33,8 @@ class CountingStore(FakeStateStore):
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy is worth its while for few documents, and is of several parts."""
-    monkeypatch.setattr(bulk_copy, "_LEAST_DOCUMENTS", 5)
-    monkeypatch.setattr(bulk_copy, "_PART_CHARACTERS", 1000)
+    monkeypatch.setattr(startup_snapshot, "_LEAST_DOCUMENTS", 5)
+    monkeypatch.setattr(startup_snapshot, "_PART_CHARACTERS", 1000)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ async def _copied(store: FakeStateStore) -> None:
     replica = Replica(store)
     replica.repository.loaded = True  # As one that serves: it reads each document.
     await replica.repository.load()
-    await replica.repository.keep_copy()
+    await replica.repository.keep_snapshot()
 
 
 async def _started(store: CountingStore) -> tuple[Replica, list[str]]:
@@ -68,7 +68,7 @@ async def _started(store: CountingStore) -> tuple[Replica, list[str]]:
     store.read_paths.clear()
     replica = Replica(store)
     await replica.repository.load()
-    return replica, [path for path in store.read_paths if not path.startswith(bulk_copy.FOLDER)]
+    return replica, [path for path in store.read_paths if not path.startswith(startup_snapshot.FOLDER)]
 
 
 async def _same_as_read_one_by_one(replica: Replica, store: FakeStateStore) -> bool:
@@ -140,8 +140,8 @@ async def test_what_is_being_changed_is_read(store: CountingStore) -> None:
         {INDEX: {"form": 2}},
         {INDEX: {"form": 1, "id": "x", "parts": 1, "counter": 1}},
         {INDEX: {"form": 1}},
-        {f"{bulk_copy.FOLDER}/part-1": {"id": "another writer's", "documents": "[]"}},
-        {f"{bulk_copy.FOLDER}/part-1": {"documents": 3}},
+        {f"{startup_snapshot.FOLDER}/part-1": {"id": "another writer's", "documents": "[]"}},
+        {f"{startup_snapshot.FOLDER}/part-1": {"documents": 3}},
     ],
     ids=["newer form", "id of other parts", "nothing in it", "half written", "malformed"],
 )
@@ -191,7 +191,7 @@ async def test_old_copies_are_destroyed(store: CountingStore) -> None:
     for number in range(16):
         await writer.repository.create_api_key(make_api_key(f"key-{number}"))
     await _copied(store)
-    part = f"{bulk_copy.FOLDER}/part-0"
+    part = f"{startup_snapshot.FOLDER}/part-0"
     assert await store.newest(part) == 2
     assert await store.read(part, 1) is None
     assert await store.read(part, 2) is not None
@@ -199,7 +199,7 @@ async def test_old_copies_are_destroyed(store: CountingStore) -> None:
 
 async def test_few_documents_have_no_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Most installations are small: for them there is nothing to win."""
-    monkeypatch.setattr(bulk_copy, "_LEAST_DOCUMENTS", 200)
+    monkeypatch.setattr(startup_snapshot, "_LEAST_DOCUMENTS", 200)
     store = FakeStateStore()
     await _register(Replica(store))
     await _copied(store)

@@ -1,4 +1,4 @@
-"""Which connectors a list is to have."""
+"""A filter for lists of connectors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from valetkey_broker.model import Connector, ConnectorType, ResourceType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class ConnectorFilter:
     """Which connectors are to be listed; what is None or empty narrows nothing down.
 
     Of `labels` all must be there; one with an empty value may have any.
@@ -18,7 +18,7 @@ class Wanted:
     resource_type: ResourceType | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
-    def admits(self, connector: Connector) -> bool:
+    def matches(self, connector: Connector) -> bool:
         """Tells whether a connector is among them."""
         labels = dict(connector.labels)
         return (

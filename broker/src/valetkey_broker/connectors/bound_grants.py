@@ -19,7 +19,7 @@ _NARROWING = ("storage_account", "subscription_id", "resource_group")
 _MAY_REDIRECT = frozenset({Role.ADMIN})
 
 
-def check_redirection(memory: Memory, before: Connector, after: Connector, caller: Principal, now: float) -> None:
+def check_bound_grants(memory: Memory, before: Connector, after: Connector, caller: Principal, now: float) -> None:
     """Raises ROLE_REQUIRED where a change would have grants mean something else, and `caller` is no admin.
 
     `now` is in Unix seconds.

@@ -1,4 +1,4 @@
-"""Waits for the first of several events."""
+"""Waits for the first of two events."""
 
 import asyncio
 

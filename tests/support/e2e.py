@@ -48,7 +48,7 @@ class Cli:
             text=True,
         )
         try:
-            out, err = process.communicate(stdin, timeout=60)
+            out, err = process.communicate(stdin, timeout=120)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGABRT)  # It then shows where it stands.
             out, err = process.communicate()

@@ -47,7 +47,7 @@ class Child:
         ready: Probe,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        ready_within: float = 30.0,
+        ready_within: float = 90.0,
     ) -> Self:
         """Starts `argv` with its output appended to `log_file` and returns once `ready` says so.
 

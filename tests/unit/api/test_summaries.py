@@ -23,6 +23,8 @@ from valetkey_broker.api.change_summaries import (
 from valetkey_broker.api.methods import METHODS
 from valetkey_broker.model import check_details, details_of
 
+TENANT, CLIENT = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+
 
 def test_a_new_key() -> None:
     """Roles and end of a key are on record: who was made an administrator, and until when."""
@@ -64,7 +66,7 @@ def test_a_connector() -> None:
         name="x",
         auth_method=connectors_pb.AUTH_METHOD_SERVICE_PRINCIPAL,
         resource_id="az://models",
-        azure=connectors_pb.AzureConfig(tenant_id="t", client_id="i", storage_account="contosoml"),
+        azure=connectors_pb.AzureConfig(tenant_id=TENANT, client_id=CLIENT, storage_account="contosoml"),
         azure_secret=connectors_pb.AzureSecret(client_secret="PLANTED"),
         labels={"team": "ml"},
         expire_time=Timestamp(seconds=1_790_000_000),
@@ -72,8 +74,8 @@ def test_a_connector() -> None:
     )
     assert details_of(**connector_summary(request)) == {
         "auth_method": "service-principal",
-        "tenant_id": "t",
-        "client_id": "i",
+        "tenant_id": TENANT,
+        "client_id": CLIENT,
         "storage_account": "contosoml",
         "resource": "az://models",
         "labels": "team=ml",
@@ -149,7 +151,7 @@ def test_a_named_secret() -> None:
     request = secrets_pb.UpdateSecretRequest(
         name="az_secret",
         auth_method=connectors_pb.AUTH_METHOD_SERVICE_PRINCIPAL,
-        azure=connectors_pb.AzureConfig(tenant_id="t", storage_account="demoaccount"),
+        azure=connectors_pb.AzureConfig(tenant_id=TENANT, storage_account="demoaccount"),
         azure_secret=connectors_pb.AzureSecret(client_secret="PLANTED"),
         remove_fields=["client_id"],
         no_verify=True,
@@ -157,7 +159,7 @@ def test_a_named_secret() -> None:
     assert details_of(**secret_summary(request)) == {
         "auth_method": "service-principal",
         "storage_account": "demoaccount",
-        "tenant_id": "t",
+        "tenant_id": TENANT,
         "fields": "client_secret",
         "removed": "client_id",
         "verified": "no",
@@ -165,3 +167,22 @@ def test_a_named_secret() -> None:
     assert details_of(**secret_summary(secrets_pb.CreateSecretRequest(name="x"))) == {}
     renaming = secrets_pb.RenameSecretRequest(name="az_secret", new_name="az_new")
     assert details_of(**renamed_secret_summary(renaming)) == {"new_name": "az_new"}
+
+
+def test_what_cannot_be_an_id_is_not_repeated() -> None:
+    """Somebody pastes a secret into the wrong field: the record is for good, and has the length of it alone."""
+    request = connectors_pb.CreateConnectorRequest(
+        azure=connectors_pb.AzureConfig(tenant_id=TENANT, client_id="PLANTEDs3cr3t", storage_account="PLANTED")
+    )
+    told = details_of(**connector_summary(request))
+    assert (told["client_id"], told["storage_account"]) == ("13 characters", "7 characters")
+
+
+def test_a_secret_behind_a_prefix_is_not_recorded() -> None:
+    """What stands in front of it in a record does not hide a key from what looks for keys."""
+    key, secret = "A" * 86 + "==", "abc8Q~" + "x" * 34
+    create = METHODS["/valetkey.v1.ConnectorService/CreateConnector"].change
+    assert create is not None
+    assert key not in create(connectors_pb.CreateConnectorRequest(name=key))
+    removed = connector_update_summary(connectors_pb.UpdateConnectorRequest(remove=[f"labels.{secret}", "description"]))
+    assert removed["removed"] == "labels.***, description"

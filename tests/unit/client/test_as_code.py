@@ -167,9 +167,15 @@ def test_owners_do_not_take_from_each_other() -> None:
 
 
 def test_what_is_exported_changes_nothing_when_applied() -> None:
-    """And holds no secret, only where one would be read from."""
+    """It holds no secret: whoever makes the connector elsewhere has to say where that is, and is told so."""
+    shared = replace(CONNECTOR, name="sharing", authentication_secret="az_secret")
+    text = exported(
+        [CONNECTOR, shared], [replace(GRANT, expire_time=datetime(2027, 1, 1, tzinfo=UTC), consumer_role="")]
+    )
+    assert make_plan(documents(text), [CONNECTOR, shared], [GRANT]).actions[0].kind == "grant"
+    with pytest.raises(InvalidArgumentError, match="takes client_secret or client_certificate; expected @FILE"):
+        make_plan(documents(text), [shared], [])
     text = exported([CONNECTOR], [replace(GRANT, expire_time=datetime(2027, 1, 1, tzinfo=UTC), consumer_role="")])
-    assert "client_secret: '@azure-blob.client_secret'" in text
     grant = replace(GRANT, expire_time=datetime(2027, 1, 1, tzinfo=UTC))
     assert make_plan(documents(text), [CONNECTOR], [grant]).actions == []
 
@@ -211,3 +217,14 @@ def test_a_grant_for_a_connector_that_is_nowhere_is_refused() -> None:
     """Before anything is done: half of the files applied would be worse."""
     with pytest.raises(InvalidArgumentError, match="which is neither there nor in the files"):
         make_plan(documents(FILE.replace("connectors: [azure-blob]", "connectors: [azure-blb]")), [CONNECTOR], [])
+
+
+def test_a_connector_uses_a_named_secret() -> None:
+    """It says how to log in; a connector is not moved from one to another, for its grants would go unseen."""
+    text = "connectors: [{name: azure-blob, authentication_secret: az_secret, resource_id: models}]"
+    (made,) = make_plan(documents(text), [], []).actions
+    assert changed(made)["authentication_secret"] == ("", "az_secret")
+    with pytest.raises(InvalidArgumentError, match="uses a secret of its own, and cannot be moved to another"):
+        make_plan(documents(text), [CONNECTOR], [])
+    with pytest.raises(InvalidArgumentError, match="account_key is given, and authentication_secret"):
+        documents(text.replace("resource_id: models", "account_key: $KEY"))

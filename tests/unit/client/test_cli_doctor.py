@@ -8,6 +8,8 @@ import pytest
 from support.cli_runner import Runner
 from support.fake_broker import FakeBroker
 from valetkey.cli import doctor
+from valetkey.cli.doctor import _ordered
+from valetkey.sas import Finding
 from valetkey.storage_probe import StorageAnswer
 from valetkey.v1 import ledger_service_pb2 as pb
 
@@ -104,3 +106,10 @@ def test_what_makes_no_sense_is_not_sent(valetkey: Runner, broker: FakeBroker, w
     """Protects from an answer to another question."""
     ran = valetkey("doctor", *words)
     assert (ran.code, broker.requests) == (2, [])
+
+
+def test_what_the_token_says_itself_is_the_cause() -> None:
+    """An expired token is refused by storage with a word on its signature: nobody is to drop keys because of that."""
+    expired, guessed = Finding("expired", "it ended", "", True), Finding("signature", "not accepted", "", True)
+    assert [each.cause for each in _ordered([expired, guessed], None)] == ["expired", "signature"]
+    assert _ordered([Finding("address", "bound", ""), guessed], None)[0].cause == "signature"

@@ -362,9 +362,10 @@ _IN_GROUP = _with(_FREE, resource_group="ml")
 @pytest.mark.parametrize(
     ("before", "after", "elsewhere"),
     [
-        (_FREE, _with(_FREE, storage_account="one"), False),
+        (_FREE, _with(_FREE, storage_account="one"), True),
         (_FREE, _with(_FREE, subscription_id=_OTHER_ID, resource_group="ml"), False),
-        (_FREE, replace(_FREE, resource=ResourceId("models", account="one")), False),
+        (_FREE, replace(_FREE, resource=ResourceId("models", account="one")), True),
+        (_FREE, replace(_FREE, resource=ResourceId("models")), False),
         (_FREE, _with(_FREE, client_id=_OTHER_ID), True),
         (_FREE, _with(_FREE, tenant_id=_OTHER_ID, storage_account="one"), True),
         (_FREE, replace(_FREE, auth_method="implicit"), True),
@@ -431,3 +432,46 @@ async def test_another_auth_method_takes_the_place_of_the_one_before(world: Worl
         secret=PLANTED, auth_method="service-principal", azure={"tenant_id": TENANT, "client_id": CLIENT}
     )
     assert await world.secret() == PLANTED
+
+
+_STEPS: list[dict[str, str]] = [
+    {"storage_account": "one"},
+    {"storage_account": "two"},
+    {"storage_account": ""},
+    {"subscription_id": _OTHER_ID},
+    {"subscription_id": ""},
+    {"resource_group": "ml"},
+    {"client_id": _OTHER_ID},
+]
+
+
+@pytest.mark.parametrize(
+    "start",
+    [_FREE, _PINNED, _IN_GROUP, _with(_FREE, subscription_id=_OTHER_ID)],
+    ids=["free", "pinned", "in a group", "in a subscription"],
+)
+def test_no_chain_of_steps_leads_where_one_step_may_not(start: Connector) -> None:
+    """Three updates that an operator may make, one after the other, reach nothing that one of them could not."""
+    steps = [lambda c, step=step: _with(c, **step) for step in _STEPS]
+    steps.append(lambda c: replace(c, auth_method="account-key"))
+    steps.append(lambda c: replace(c, resource=ResourceId("models")))
+    reached = [start]
+    for _ in range(3):
+        reached = [after for c in reached for step in steps if not leads_elsewhere(c, after := step(c))]
+    assert reached
+    assert not [each for each in reached if leads_elsewhere(start, each)]
+
+
+async def test_a_grant_made_while_an_update_is_verified_counts(world: World) -> None:
+    """What is checked before the cloud is asked may not hold any more when it has answered."""
+    connector = await world.create(storage_account="one")
+    log_in = world.cloud.log_in
+
+    async def grants_meanwhile(*arguments: Any) -> None:
+        await _grant(world, connector)
+        await log_in(*arguments)
+
+    world.cloud.log_in = grants_meanwhile  # type: ignore[method-assign]
+    with pytest.raises(BrokerError, match="needs the role admin"):
+        await world.update(azure={"storage_account": "two"})
+    assert world.registry.get(connector.name).azure.storage_account == "one"

@@ -1,5 +1,6 @@
 """What a change is about, in a few words for its record. Of requests as they came: nothing in them has been checked."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import islice
@@ -8,9 +9,12 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from valetkey.v1 import common_pb2, connector_service_pb2, grant_service_pb2
+from valetkey_broker.observability.redaction import scrub
 
 Details = Mapping[str, str]
 _MOST_WORDS = 50
+_UUID = re.compile(r"[0-9a-fA-F-]{36}")
+_SHAPES = {"storage_account": re.compile(r"[a-z0-9]{3,24}"), "client_id": _UUID, "tenant_id": _UUID}
 
 
 def connector_summary(request: connector_service_pb2.CreateConnectorRequest) -> Details:
@@ -18,9 +22,7 @@ def connector_summary(request: connector_service_pb2.CreateConnectorRequest) -> 
     azure = request.azure
     return {
         "auth_method": _word(connector_service_pb2.AuthMethod, "AUTH_METHOD_", request.auth_method),
-        "storage_account": azure.storage_account,
-        "client_id": azure.client_id,
-        "tenant_id": azure.tenant_id,
+        **_ids(azure),
         "implicit_source": azure.implicit_source,
         "resource": request.resource_id,
         "labels": _labels(request.labels),
@@ -33,6 +35,7 @@ def connector_summary(request: connector_service_pb2.CreateConnectorRequest) -> 
 def connector_update_summary(request: connector_service_pb2.UpdateConnectorRequest) -> Details:
     """Returns what is changed of a connector, and what is taken away; of its secret, that there is a new one."""
     azure = {field.name: str(value) for field, value in request.azure.ListFields()}
+    azure |= _ids(request.azure)
     return {
         "auth_method": _word(connector_service_pb2.AuthMethod, "AUTH_METHOD_", request.auth_method),
         **azure,
@@ -40,7 +43,7 @@ def connector_update_summary(request: connector_service_pb2.UpdateConnectorReque
         "credential": "new" if request.azure_secret.ListFields() else "",
         "labels": _labels(request.labels),
         "credential_expires": _moment(request.expire_time) if request.HasField("expire_time") else "",
-        "removed": _list(request.remove),
+        "removed": _list(map(_field, request.remove)),
         "verified": "no" if request.no_verify else "",
     }
 
@@ -50,11 +53,9 @@ def secret_summary(request: Any) -> Details:
     azure = request.azure
     return {
         "auth_method": _word(connector_service_pb2.AuthMethod, "AUTH_METHOD_", request.auth_method),
-        "storage_account": azure.storage_account,
-        "client_id": azure.client_id,
-        "tenant_id": azure.tenant_id,
+        **_ids(azure),
         "fields": _list(field.name for field, _ in request.azure_secret.ListFields()),
-        "removed": _list(getattr(request, "remove_fields", ())),
+        "removed": _list(map(_field, getattr(request, "remove_fields", ()))),
         "verified": "no" if getattr(request, "no_verify", False) else "",
     }
 
@@ -88,6 +89,20 @@ def api_key_summary(request: Any) -> Details:
         "roles": _words(common_pb2.Role, "ROLE_", request.roles),
         "expires": _moment(request.expire_time) if request.HasField("expire_time") else "",
     }
+
+
+def _ids(azure: Any) -> Details:
+    """Returns what a principal and an account are called by; of what cannot be that, the length: it may be a secret."""
+    return {
+        name: value if shape.fullmatch(value) else f"{len(value)} characters"
+        for name, shape in _SHAPES.items()
+        if (value := getattr(azure, name))
+    }
+
+
+def _field(text: str) -> str:
+    """Returns the name of a field that is taken away; what stands behind a dot is looked through by itself."""
+    return ".".join(scrub(part) for part in text.split(".", 1))
 
 
 def _list(values: Iterable[str]) -> str:

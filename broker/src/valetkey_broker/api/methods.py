@@ -19,6 +19,7 @@ from valetkey_broker.api.convert import PERMISSIONS
 from valetkey_broker.api.token_batch import MOST_REQUESTS
 from valetkey_broker.limits import Bucket
 from valetkey_broker.model import Permission, Role
+from valetkey_broker.observability.redaction import scrub
 from valetkey_broker.rpc.method import Access, Asked, Method, Methods
 
 _ADMIN = frozenset({Role.ADMIN})
@@ -32,11 +33,11 @@ _PERMISSIONS_BY_NUMBER = {number: permission for permission, number in PERMISSIO
 
 def _named(folder: str) -> Callable[[Any], str]:
     """Gives the object that a request names itself."""
-    return lambda request: f"{folder}/{request.name}"
+    return lambda request: f"{folder}/{scrub(request.name)}"  # Before anything stands in front of it.
 
 
 def _grant(request: Any) -> str:
-    return f"grants/{request.grant.name}"
+    return f"grants/{scrub(request.grant.name)}"
 
 
 def _asked(request: Any) -> Asked:

@@ -13,7 +13,7 @@ from valetkey_broker.model import AzureConfig, Connector, Grant, Principal, Role
 from valetkey_broker.state.memory import Memory
 
 # What narrows down where a connector looks: setting one of them can only take something away.
-_NARROWING = ("storage_account", "subscription_id", "resource_group")
+_NARROWING = ("subscription_id", "resource_group")
 
 # What a grant means is for those to say who make grants.
 _MAY_REDIRECT = frozenset({Role.ADMIN})
@@ -35,8 +35,8 @@ def leads_elsewhere(before: Connector, after: Connector) -> bool:
     """Tells whether a connector may reach something by a change that it did not reach before.
 
     The same account, or less of the same principal's, is not elsewhere. Which accounts a principal sees is the cloud's:
-    where no account is named, another principal leads elsewhere, and so does an account that need not lie where the
-    connector looked before.
+    where no account is named, another principal leads elsewhere. So does naming an account where none was: nothing says
+    that it is one which the connector reached, and another credential for it would then pass for no more than that.
     """
     if before.azure.cloud != after.azure.cloud or before.resource_type is not after.resource_type:
         return True
@@ -47,9 +47,8 @@ def leads_elsewhere(before: Connector, after: Connector) -> bool:
     account = _account(before)
     if account:
         return _account(after) != account
-    looked_in_one_place = before.azure.subscription_id or before.azure.resource_group
     return (
-        bool(looked_in_one_place and _account(after))
+        bool(_account(after))
         or before.auth_method != after.auth_method
         or _principal(before.azure) != _principal(after.azure)
         or any(getattr(before.azure, name) not in ("", getattr(after.azure, name)) for name in _NARROWING)
@@ -73,4 +72,4 @@ def _account(connector: Connector) -> str:
 
 def _principal(azure: AzureConfig) -> AzureConfig:
     """Returns who logs in: the configuration without what narrows it down."""
-    return replace(azure, **dict.fromkeys(_NARROWING, ""))
+    return replace(azure, storage_account="", **dict.fromkeys(_NARROWING, ""))

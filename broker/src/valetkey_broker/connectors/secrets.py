@@ -141,14 +141,19 @@ class SecretRegistry:
             updated_at=self._now(),
             updated_by=caller.name,
         )
-        for connector in self._using(after):
-            check_bound_grants(self._memory, self._memory.connectors[connector.name], connector, caller, self._clock())
+        self._check_grants(after, caller)
         if change.no_verify:
             stored = await self._repository.update_secret(before, after, value, verified=None)
             return ChangedSecret(stored, (), ())
         verified, keys_revoked = await self._verified(after, value)
+        await self._repository.refresh()  # Asking the cloud takes a while, and grants are made meanwhile.
+        self._check_grants(after, caller)
         stored = await self._repository.update_secret(before, after, value, verified=verified)
         return ChangedSecret(stored, verified, keys_revoked)
+
+    def _check_grants(self, after: NamedSecret, caller: Principal) -> None:
+        for connector in self._using(after):
+            check_bound_grants(self._memory, self._memory.connectors[connector.name], connector, caller, self._clock())
 
     async def rename(self, name: str, new_name: str, *, renamed_by: str) -> NamedSecret:
         """Gives a secret another name. Raises InvalidFieldError, SECRET_NOT_FOUND or SECRET_EXISTS."""

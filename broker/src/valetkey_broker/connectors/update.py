@@ -58,7 +58,8 @@ class ConnectorUpdates:
             auth_methods=self._auth_methods,
             clock=self._clock,
         )
-        check_bound_grants(self._memory, before, after, caller, self._clock())
+        asked = after
+        check_bound_grants(self._memory, before, asked, caller, self._clock())
         proof = Proof(Reach(()))
         if change.touches_the_way:
             trial = credential or value
@@ -66,6 +67,9 @@ class ConnectorUpdates:
                 after = replace(pinned_unseen(after), unverified=True)
             else:
                 after, proof = await self._proved(after, trial)
+                # Asking the cloud takes a while, and grants are made meanwhile.
+                await self._repository.refresh()
+                check_bound_grants(self._memory, before, asked, caller, self._clock())
         if after == before and credential is None:
             return before, proof
         return await self._repository.update_connector(after, credential), proof

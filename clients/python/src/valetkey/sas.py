@@ -150,14 +150,14 @@ class Sas:
         found = []
         if self.scheme == "http" and self.fields.get("spr", "https,http") == "https":
             found.append(Finding("protocol", "the token is for https, and the URL says http", "Use https://.", True))
-        if operation and not self.allows(operation):
+        if operation == "list" and self.fields.get("sr") == "b":
+            message = "the token is for one blob, and listing is of containers"
+            found.append(Finding("scope", message, "Ask for a token for the container.", True))
+        elif operation and not self.allows(operation):
             message = f"the token has the permissions {self.fields.get('sp', '')!r}, which do not hold {operation}"
             found.append(
                 Finding("permission", message, "Ask for one with that permission; a grant must allow it.", True)
             )
-        if operation == "list" and self.fields.get("sr") == "b":
-            message = "the token is for one blob, and listing is of containers"
-            found.append(Finding("scope", message, "Ask for a token for the container.", True))
         if address := self.fields.get("sip"):
             message = f"the token works from {address} only, as storage sees the address"
             found.append(Finding("address", message, "Ask for one for the address that you call from."))

@@ -205,7 +205,8 @@ def _misplaced(error: Exception, line: CommandLine) -> str:
 def _in_words_of_the_line(error: ValetKeyError, line: CommandLine) -> str:
     """Returns the error's message with the option that was typed in place of the API's name for it."""
     field = error.metadata.get("field", "") or error.message.partition(": ")[0]
-    if not isinstance(error, InvalidArgumentError) or not error.message.startswith(f"{field}: "):
+    # The place in a file, `team.yaml, line 2`, is no field.
+    if not isinstance(error, InvalidArgumentError) or " " in field or not error.message.startswith(f"{field}: "):
         return error.message
     return line.option_of(field.rpartition(".")[2]) + error.message.removeprefix(field)
 

@@ -51,6 +51,8 @@ def parse_labels(given: Iterable[str]) -> dict[str, str]:
         key, _, value = text.partition("=")
         if not key:
             raise InvalidArgumentError(f"--label: {text!r} is no label; expected one such as team=ml")
+        if key.startswith("valetkey/"):
+            raise InvalidArgumentError(f"--label: {key!r} is valetkey's own; apply --owner sets the owner")
         if key in found:
             raise InvalidArgumentError(f"--label: {key!r} is given twice; expected one value for each")
         found[key] = value

@@ -23,7 +23,9 @@ def of_connector(client: Client, name: str) -> str:
     leases = _seen(lambda: client.list_leases(connector=name, limit=_MOST_LEASES))
     which = f": {_names(named)}" if named else ""
     grants_end = "no grant names it" if grants is not None and not named else f"grants that name it are void{which}"
-    return f"its secret goes, its streams of tokens end; {grants_end}; {_outliving(leases)}"
+    shared = connector.authentication_secret if connector else ""
+    secret = f"the named secret {shared} stays" if shared else "its secret goes"
+    return f"{secret}, its streams of tokens end; {grants_end}; {_outliving(leases)}"
 
 
 def of_change(client: Client, connector: Connector) -> str:

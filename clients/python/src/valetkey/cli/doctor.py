@@ -1,5 +1,6 @@
 """`valetkey doctor`: why does storage refuse this token?"""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -80,6 +81,8 @@ def doctor(
     _show(screen, sas, known, answer, _ordered(findings, answer))
     if any(finding.decides for finding in findings):
         raise typer.Exit(failures.REFUSED)
+    if lease is not None and (known is None or known.lease is None):
+        raise typer.Exit(failures.NOT_FOUND)
 
 
 def _text(given: str) -> str:
@@ -149,7 +152,9 @@ def _skew(answer: StorageAnswer) -> Sequence[Finding]:
 
 def _ordered(findings: Sequence[Finding], answer: StorageAnswer | None) -> Sequence[Finding]:
     """Returns the findings, the likeliest cause first; the same cause, found twice, stands once."""
-    first = {finding.cause: finding for finding in reversed(findings)}
+    first: dict[str, Finding] = {}
+    for finding in findings:  # What the token says itself comes before what storage makes of it.
+        first.setdefault(finding.cause, finding)
     taken = answer is not None and answer.accepted
     # What storage took is not altered, revoked or out of its time.
     rank = ("permission", "scope", "protocol") if taken else ()
@@ -209,7 +214,7 @@ def _token(sas: Sas | None) -> dict[str, str]:
         return {}
     times = {name: sas.time(field) for name, field in (("valid_from", "st"), ("expires", "se"), ("key_expires", "ske"))}
     return {
-        "url": sas.url,
+        "url": re.sub(r"//[^/@]*@", "//", sas.url),  # A password has no place there, and none on a screen.
         "scope": sas.scope,
         "permissions": sas.fields.get("sp", ""),
         **{name: utc(time) for name, time in times.items() if time},

@@ -84,7 +84,8 @@ def _connector(client: Client, action: Action, secrets: Mapping[str, str]) -> Se
     created = client.create_connector(
         document.name,
         type=document.connector_type,
-        auth_method=document.auth_method.value,
+        auth_method=document.auth_method.value if document.auth_method else "",
+        authentication_secret=document.authentication_secret,
         resource_type=document.resource_type,
         resource_id=document.resource_id or None,
         azure=AzureConfig(**{"tenant_id": "", "client_id": "", **document.config}),

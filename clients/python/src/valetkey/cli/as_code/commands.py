@@ -19,6 +19,7 @@ from valetkey.cli.session import client_of, confirm
 from valetkey.client import Client
 from valetkey.errors import InvalidArgumentError, SettingsError
 from valetkey.secret_files import read_bytes
+from valetkey.values import Grant
 
 _SIGNS = {Verb.CREATE: "+", Verb.UPDATE: "~", Verb.DELETE: "-"}
 _KINDS = {"connector": "service connector", "grant": "grant"}
@@ -98,21 +99,31 @@ def _read(given: Sequence[str]) -> list[Value]:
 
 
 def _without_own_access(client: Client, plan: Plan, screen: Screen) -> Plan:
-    """Returns the plan without the deletion of grants that the caller itself lives by."""
+    """Returns the plan without the deletion of grants that the caller itself lives by, and of their connectors."""
+    if not any(action.verb is Verb.DELETE for action in plan.actions):
+        return plan
+    grants = client.list_grants()
     kept: list[Action] = []
     for action in plan.actions:
-        if action.verb is Verb.DELETE and action.kind == "grant" and _is_own(client, action.name):
+        by_connector = action.kind == "connector"
+        own = action.verb is Verb.DELETE and any(
+            _is_own(client, grant)
+            for grant in grants
+            if (action.name in [each.name for each in grant.connectors] if by_connector else grant.name == action.name)
+        )
+        if own:
+            what = "is what a grant lets you use" if by_connector else "lets you use what it is for"
+            group = "service-connector" if by_connector else "grant"
             screen.warn(
-                f"grant {action.name} lets you use what it is for, and is left; "
-                f"delete it by itself if that is meant: valetkey grant delete {action.name}"
+                f"{_KINDS[action.kind]} {action.name} {what}, and is left; "
+                f"delete it by itself if that is meant: valetkey {group} delete {action.name}"
             )
         else:
             kept.append(action)
     return Plan(kept, plan.unchanged)
 
 
-def _is_own(client: Client, name: str) -> bool:
-    grant = client.get_grant(name)
+def _is_own(client: Client, grant: Grant) -> bool:
     container = grant.containers[0].replace("*", "x")
     path = f"/{grant.prefixes[0]}/x" if grant.prefixes else ""
     explained = client.explain_access(
@@ -121,7 +132,7 @@ def _is_own(client: Client, name: str) -> bool:
         connector=grant.connectors[0].name,
         source_ip=grant.source_ip or None,
     )
-    return any(finding.allows for finding in explained.findings if finding.grant == name)
+    return any(finding.allows for finding in explained.findings if finding.grant == grant.name)
 
 
 def _print(screen: Screen, plan: Plan) -> None:

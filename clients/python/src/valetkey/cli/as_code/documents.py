@@ -10,19 +10,31 @@ from pathlib import Path
 from typing import Any
 
 from valetkey import convert
+from valetkey.cli.as_code.resource_ids import canonical_resource
 from valetkey.cli.as_code.yaml_reading import Place, Value
 from valetkey.cli.auth_methods import FIELDS, SECRET_FIELDS, AuthMethod, check_taken, recognised
 from valetkey.cli.durations import parse_duration
 from valetkey.cli.lists import parse_permissions
+from valetkey.cli.screen import Screen
+from valetkey.cli.secret_values import clean
 from valetkey.errors import InvalidArgumentError, SettingsError
-from valetkey.secret_files import clean_secret, read_secret_file
+from valetkey.secret_files import read_bytes
 from valetkey.values import GrantSpec
 
 OWNER = "valetkey/owner"
 """The label that says who applied an object: `--prune` removes nothing that lacks it."""
 _ALIASES = {"account_name": "storage_account"}
 _NOTES = ("description", "labels", "expires_at", "expires_skew_tolerance")
-_CONNECTOR = ("name", "type", "auth_method", "resource_type", "resource_id", *FIELDS, *_NOTES)
+_CONNECTOR = (
+    "name",
+    "type",
+    "auth_method",
+    "authentication_secret",
+    "resource_type",
+    "resource_id",
+    *FIELDS,
+    *_NOTES,
+)
 _GRANT = (
     "name",
     "principals",
@@ -51,25 +63,30 @@ class SecretReference:
 
     def read(self) -> str:
         """Returns the secret. Raises SettingsError where it cannot be had; the error shows nothing of it."""
+        screen = Screen(as_json=True)
         if self.text.startswith("@"):
             path = Path(self.place.file).parent / self.text[1:]
-            return read_secret_file(path, self.field)[0]
+            return clean(self.field, read_bytes(path, f"{self.place}: {self.field}"), f"file {path}", screen)
         match = _VARIABLE.fullmatch(self.text)
         name = (match[1] or match[2]) if match else ""
         value = os.environ.get(name)
         if not value:
             raise SettingsError(f"{self.place}: {self.field}: {name} is not set in the environment")
-        return clean_secret(value.encode("utf-8", "surrogateescape"), self.field, name)[0]
+        return clean(self.field, value.encode("utf-8", "surrogateescape"), name, screen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectorDocument:
-    """A connector that shall be there. `config` has the API's names; what is not given is left to the broker."""
+    """A connector that shall be there. `config` has the API's names; what is not given is left to the broker.
+
+    One that uses a named secret, `authentication_secret`, has no auth method of its own.
+    """
 
     place: Place
     name: str
     connector_type: str
-    auth_method: AuthMethod
+    auth_method: AuthMethod | None
+    authentication_secret: str
     resource_type: str
     resource_id: str
     config: Mapping[str, str]
@@ -132,9 +149,13 @@ def _connector(value: Value) -> ConnectorDocument:
         key: each.text(key).strip() for key, each in fields.items() if key not in ("labels", *_NOTES) and key != "name"
     }
     given = {key: text for key, text in texts.items() if key in FIELDS and text}
-    method = _auth_method(fields, given, value)
+    shared = texts.get("authentication_secret", "")
+    method = None if shared else _auth_method(fields, given, value)
+    if shared and (own := [key for key in ("auth_method", *SECRET_FIELDS) if key in fields]):
+        raise value.error(f"{own[0]} is given, and authentication_secret, which says how to log in; leave one out")
     try:
-        check_taken(method, given, name={key: key for key in given})
+        if method is not None:
+            check_taken(method, given, name={key: key for key in given})
     except InvalidArgumentError as error:
         raise value.error(error.message) from None
     expires = fields.get("expires_at")
@@ -148,6 +169,7 @@ def _connector(value: Value) -> ConnectorDocument:
         name=name,
         connector_type=texts.get("type", "azure"),
         auth_method=method,
+        authentication_secret=shared,
         resource_type=texts.get("resource_type", "blob-container"),
         resource_id=resource_id,
         config=config,
@@ -221,20 +243,6 @@ def _grant(value: Value) -> GrantDocument:
             labels=_labels(fields),
         ),
     )
-
-
-def canonical_resource(text: str) -> tuple[str, str]:
-    """Returns a container's id as the broker writes it, `az://CONTAINER`, and the account that a full URL names."""
-    scheme, _, rest = text.partition("://")
-    if not rest:
-        return (f"az://{text.strip('/')}" if text else ""), ""
-    if scheme == "https":
-        host, _, path = rest.partition("/")
-        return f"az://{path.strip('/')}", host.partition(".")[0]
-    if scheme in ("abfs", "abfss", "wasb", "wasbs") and "@" in rest:
-        container, _, host = rest.partition("@")
-        return f"az://{container}", host.partition(".")[0]
-    return f"az://{rest.strip('/')}", ""
 
 
 def _known(value: Value, what: str, names: Collection[str]) -> dict[str, Value]:

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from valetkey.cli.as_code.documents import OWNER
-from valetkey.cli.auth_methods import METHODS, AuthMethod
 from valetkey.cli.durations import show_duration
 from valetkey.cli.times import utc
 from valetkey.values import Connector, Grant
 
 _HEAD = """\
 # Connectors and grants, for: valetkey apply -f FILE
-# Secrets are never shown. In their place are names of files, which are read only where a connector has to be made.
+# Secrets are never shown, and left out here. Where a connector has to be made, add its own, by reference:
+# client_secret, client_certificate, account_key or connection_string: "@FILE" or $NAME.
 """
 
 
@@ -27,17 +27,16 @@ def exported(connectors: Iterable[Connector], grants: Iterable[Grant]) -> str:
 
 
 def _connector(connector: Connector) -> dict[str, Any]:
-    known = connector.auth_method in list(AuthMethod)
-    secret = METHODS[AuthMethod(connector.auth_method)].secrets[:1] if known else ()
+    shared = connector.authentication_secret
     azure = connector.azure
     return _without_empty(
         {
             "name": connector.name,
-            "auth_method": connector.auth_method,
-            "tenant_id": azure.tenant_id,
-            "client_id": azure.client_id,
-            "implicit_source": azure.implicit_source,
-            **{field: f"@{connector.name}.{field}" for field in secret},
+            "auth_method": "" if shared else connector.auth_method,
+            "authentication_secret": shared,
+            "tenant_id": "" if shared else azure.tenant_id,
+            "client_id": "" if shared else azure.client_id,
+            "implicit_source": "" if shared else azure.implicit_source,
             "cloud": azure.cloud,
             "storage_account": azure.storage_account,
             "subscription_id": azure.subscription_id,

@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from valetkey.cli.as_code.documents import OWNER, ConnectorDocument, Documents, GrantDocument, canonical_resource
+from valetkey.cli.as_code.documents import OWNER, ConnectorDocument, Documents, GrantDocument
+from valetkey.cli.as_code.resource_ids import canonical_resource
+from valetkey.cli.auth_methods import METHODS
 from valetkey.cli.durations import show_duration
 from valetkey.cli.times import utc
 from valetkey.errors import InvalidArgumentError
@@ -91,8 +93,15 @@ def _gone(kind: str, there: Mapping[str, Connector | Grant], wanted: Mapping[str
 def _connector(document: ConnectorDocument, there: Connector | None, owner: str) -> Action | None:
     labels = _owned(document.labels, there.labels if there else {}, owner, f"service connector {document.name}")
     if there is None:
+        needed = METHODS[document.auth_method].secrets if document.auth_method else ()
+        if needed and not any(key in document.secrets for key in needed):
+            raise InvalidArgumentError(
+                f"{document.place}: service connector {document.name} is not there, and to make it takes "
+                f"{' or '.join(needed)}; expected @FILE or $NAME"
+            )
         told = {
-            "auth_method": document.auth_method.value,
+            "auth_method": document.auth_method.value if document.auth_method else "",
+            "authentication_secret": document.authentication_secret,
             **document.config,
             "resource_id": document.resource_id,
             **{key: reference.text for key, reference in document.secrets.items()},
@@ -125,11 +134,7 @@ def _differences(
     document: ConnectorDocument, there: Connector, labels: Mapping[str, str]
 ) -> tuple[list[Change], dict[str, Any], list[str]]:
     """Returns what differs, the arguments of the update that mends it, and the fields that it takes away."""
-    if (document.connector_type, document.resource_type) != (there.type, there.resource_type):
-        raise InvalidArgumentError(
-            f"{document.place}: service connector {document.name} is of type {there.type}, for {there.resource_type}, "
-            "and cannot become another; give the new one another name"
-        )
+    _check_kind(document, there)
     found: list[Change] = []
     arguments: dict[str, Any] = {}
     remove: list[str] = []
@@ -143,7 +148,7 @@ def _differences(
         if config[key] and key not in document.config:
             remove.append(key)
             found.append(Change(key, config[key], ""))
-    if document.auth_method.value != there.auth_method:
+    if document.auth_method is not None and document.auth_method.value != there.auth_method:
         arguments["auth_method"] = document.auth_method.value
         found.append(Change("auth_method", there.auth_method, document.auth_method.value))
     # A secret cannot be compared. It is sent where what it belongs to changes.
@@ -169,6 +174,21 @@ def _differences(
     if azure:
         arguments["azure"] = azure
     return found, arguments, remove
+
+
+def _check_kind(document: ConnectorDocument, there: Connector) -> None:
+    """Raises InvalidArgumentError where the connector would have to be another one."""
+    if (document.connector_type, document.resource_type) != (there.type, there.resource_type):
+        raise InvalidArgumentError(
+            f"{document.place}: service connector {document.name} is of type {there.type}, for {there.resource_type}, "
+            "and cannot become another; give the new one another name"
+        )
+    if document.authentication_secret != there.authentication_secret:
+        raise InvalidArgumentError(
+            f"{document.place}: service connector {document.name} uses "
+            f"{there.authentication_secret or 'a secret of its own'}, and cannot be moved to another; delete it, and "
+            "apply again: that ends its grants"
+        )
 
 
 def _one(

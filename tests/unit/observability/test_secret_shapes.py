@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import valetkey_broker
+from valetkey_broker.model.cloud import DEVELOPMENT_KEY
 from valetkey_broker.observability.redaction import scrub
 
 ALNUM = string.ascii_letters + string.digits
@@ -206,7 +207,8 @@ def test_our_own_messages_are_shown_whole() -> None:
             continue
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                assert scrub(node.value) == node.value, file
+                # The one key in the code is no message, and known to everybody.
+                assert node.value == DEVELOPMENT_KEY.reveal() or scrub(node.value) == node.value, file
 
 
 @pytest.mark.parametrize(

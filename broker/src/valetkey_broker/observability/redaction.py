@@ -20,7 +20,7 @@ _IS = r"""(?:["']?\s*=\s*["']?|%(?:25)*3[dD])"""
 # name=value, in URLs, forms, connection strings and command lines. Groups are kept.
 _ASSIGNED = re.compile(
     r"(sig" + _IS + r")[^&\s\"']+"
-    r"|((?:account|shared[_-]?access|access)[_-]?key" + _IS + r")[^;&\s\"']+"
+    r"|((?:account|shared[_-]?access|access)[_-]?key" + _IS + r")(?!…)[^;&\s\"']+"
     r"|((?:client[_-]?(?:secret|assertion)|secret[_-]?id|(?:access|refresh|id)[_-]?token|api[_-]?key"
     r"|pass(?:word|wd|phrase)|pwd)" + _IS + r")[^;&\s\"']+",
     re.IGNORECASE,

@@ -46,7 +46,8 @@ def test_what_the_event_loop_reports(run: Callable[[Any], None]) -> None:
 
 def test_records_of_libraries() -> None:
     """A library's line loses what looks like a key, a header or a token, its exception's text, and all it debugs."""
-    keys = [secret for name, secret in PLANTED.items() if name.endswith("key")]
+    # One line out of the middle of a private key has no shape that it could be known by.
+    keys = [secret for name, secret in PLANTED.items() if name.endswith("key") and name != "certificate key"]
     with captured_log("debug") as log:
         for logger in map(logging.getLogger, ("azure.core.pipeline", "urllib3.connectionpool", "hvac", "grpc")):
             logger.warning("GET /x?sv=1&sig=abc%%2Bdef authorization=Bearer %s token %s", keys[0], VAULT_TOKEN)

@@ -33,7 +33,7 @@ def at_terminal(
         start_new_session=True,
     )
     os.close(follower)
-    killer = threading.Timer(60, process.kill)
+    killer = threading.Timer(150, process.kill)
     killer.start()
     shown = b""
     read = 0

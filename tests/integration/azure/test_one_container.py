@@ -76,4 +76,5 @@ async def test_registering_issuing_and_using_list_nothing(azure: AzureStack, tmp
         blob = await client.upload_blob(f"by-{named_by}", b"weights", overwrite=True)
         assert await (await blob.download_blob()).readall() == b"weights"
     assert azure.proxy.seen["GET userdelegationkey"] + azure.proxy.seen["POST userdelegationkey"] >= 1
-    assert azure.control_plane.requests["arm"] == 0
+    # Registering and verifying look up the account's settings, where they may; nothing else is asked of ARM.
+    assert azure.control_plane.requests["arm"] <= 4

@@ -53,21 +53,22 @@ def test_what_is_taken(assertions: ClientAssertions) -> None:
         assertions.check({"client_assertion": sound, "client_assertion_type": TYPE}, URL)
 
 
+# Made when they are used: their times are those of then.
 REFUSED = {
-    "no JWT": ("nonsense", 50027),
-    "another key": (by_certificate(rsa_key("other")), 700027),
-    "unknown thumbprint": (by_certificate(header={"x5t#S256": "AAAA"}), 700027),
-    "no thumbprint": (by_certificate(header={"typ": "JWT"}), 700027),
-    "no signature": (jwt.encode({"iss": CLIENT, "sub": CLIENT, "aud": URL}, "", algorithm="none"), 700027),
-    "expired": (by_certificate(exp=int(time.time()) - 1), 700024),
-    "not yet": (by_certificate(nbf=int(time.time()) + 600), 700024),
-    "for another endpoint": (by_certificate(aud="https://elsewhere.invalid"), 700023),
-    "of another application": (by_certificate(sub="another"), 700021),
-    "unknown issuer": (federated(iss="https://elsewhere.invalid"), 700211),
-    "unknown subject": (federated(sub="system:serviceaccount:ml:trainer"), 700213),
-    "unknown audience": (federated(aud="https://elsewhere.invalid"), 700212),
-    "forged token": (federated(rsa_key("other")), 700027),
-    "old token": (federated(exp=int(time.time()) - 1), 700024),
+    "no JWT": (lambda: "nonsense", 50027),
+    "another key": (lambda: by_certificate(rsa_key("other")), 700027),
+    "unknown thumbprint": (lambda: by_certificate(header={"x5t#S256": "AAAA"}), 700027),
+    "no thumbprint": (lambda: by_certificate(header={"typ": "JWT"}), 700027),
+    "no signature": (lambda: jwt.encode({"iss": CLIENT, "sub": CLIENT, "aud": URL}, "", algorithm="none"), 700027),
+    "expired": (lambda: by_certificate(exp=int(time.time()) - 1), 700024),
+    "not yet": (lambda: by_certificate(nbf=int(time.time()) + 600), 700024),
+    "for another endpoint": (lambda: by_certificate(aud="https://elsewhere.invalid"), 700023),
+    "of another application": (lambda: by_certificate(sub="another"), 700021),
+    "unknown issuer": (lambda: federated(iss="https://elsewhere.invalid"), 700211),
+    "unknown subject": (lambda: federated(sub="system:serviceaccount:ml:trainer"), 700213),
+    "unknown audience": (lambda: federated(aud="https://elsewhere.invalid"), 700212),
+    "forged token": (lambda: federated(rsa_key("other")), 700027),
+    "old token": (lambda: federated(exp=int(time.time()) - 1), 700024),
 }
 
 
@@ -76,7 +77,7 @@ def test_what_is_refused(assertions: ClientAssertions, kind: str) -> None:
     """A test that logs in by an assertion proves something only if wrong ones do not get through."""
     assertion, code = REFUSED[kind]
     with pytest.raises(EntraError) as caught:
-        assertions.check({"client_assertion": assertion, "client_assertion_type": TYPE}, URL)
+        assertions.check({"client_assertion": assertion(), "client_assertion_type": TYPE}, URL)
     assert caught.value.code == code
     with pytest.raises(EntraError):
         assertions.check({"client_assertion": by_certificate(), "client_assertion_type": "else"}, URL)

@@ -1,6 +1,7 @@
 """ConnectorService: message to domain, one use case, domain to message."""
 
 from functools import partial
+from typing import Any
 
 import grpc.aio
 
@@ -24,6 +25,7 @@ from valetkey_broker.connectors.change import ConnectorChange
 from valetkey_broker.connectors.connector_filter import ConnectorFilter
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.registry import ConnectorRegistry
+from valetkey_broker.connectors.verify import Proof
 from valetkey_broker.model import CallInfo
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.check_messages import check_messages
@@ -47,15 +49,8 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
         connector, proof = await self._registry.create(
             _new_connector(request), created_by=caller().name, probe_for=_probe_for(request)
         )
-        reach = proof.reach
-        shown, left_out = shown_resources(reach.containers)
         return pb.CreateConnectorResponse(
-            connector=connector_message(connector),
-            resources=shown,
-            account_errors=account_error_messages(reach.errors),
-            left_out=left_out,
-            warnings=self._registry.warnings(connector),
-            checks=check_messages(proof.checks),
+            connector=connector_message(connector), warnings=self._registry.warnings(connector), **_found(proof)
         )
 
     async def GetConnector(  # noqa: N802
@@ -105,15 +100,8 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
             no_verify=request.no_verify,
         )
         connector, proof = await self._registry.update(change, caller())
-        reach = proof.reach
-        shown, left_out = shown_resources(reach.containers)
         return pb.UpdateConnectorResponse(
-            connector=connector_message(connector),
-            resources=shown,
-            account_errors=account_error_messages(reach.errors),
-            left_out=left_out,
-            warnings=self._registry.warnings(connector),
-            checks=check_messages(proof.checks),
+            connector=connector_message(connector), warnings=self._registry.warnings(connector), **_found(proof)
         )
 
     async def DeleteConnector(  # noqa: N802
@@ -145,14 +133,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
         if proof.keys_revoked:
             drop = partial(self._registry.drop_signing_keys, request.name)
             await self._recorder.change(current_call.get(), f"connectors/{request.name}", {}, drop)
-        reach = proof.reach
-        shown, left_out = shown_resources(reach.containers)
-        return pb.VerifyConnectorResponse(
-            resources=shown,
-            account_errors=account_error_messages(reach.errors),
-            left_out=left_out,
-            checks=check_messages(proof.checks),
-        )
+        return pb.VerifyConnectorResponse(**_found(proof))
 
     async def DropSigningKeys(  # noqa: N802
         self,
@@ -174,13 +155,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
         """Says what a connector would reach, and stores nothing."""
         _ = context
         proof = await self._registry.check(_new_connector(request.candidate), checked_by=caller().name)
-        shown, left_out = shown_resources(proof.reach.containers)
-        return pb.CheckConnectorResponse(
-            resources=shown,
-            account_errors=account_error_messages(proof.reach.errors),
-            left_out=left_out,
-            checks=check_messages(proof.checks),
-        )
+        return pb.CheckConnectorResponse(**_found(proof))
 
     async def ListConnectorTypes(  # noqa: N802
         self,
@@ -190,6 +165,17 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
         """Describes the types of connectors."""
         _ = request, context
         return pb.ListConnectorTypesResponse(types=connector_type_messages(self._registry.types()))
+
+
+def _found(proof: Proof) -> dict[str, Any]:
+    """Returns what all answers say of a verification, by field."""
+    shown, left_out = shown_resources(proof.reach.containers)
+    return {
+        "resources": shown,
+        "account_errors": account_error_messages(proof.reach.errors),
+        "left_out": left_out,
+        "checks": check_messages(proof.checks),
+    }
 
 
 def _new_connector(request: pb.CreateConnectorRequest) -> NewConnector:

@@ -7,8 +7,8 @@ from valetkey_broker.model import CheckOutcome
 from valetkey_broker.model.account_settings import AccountSettings, PolicyAction
 
 _WARN_SECONDS = 60.0
-# By so much tokens begin in the past: a clock that is ahead by more makes tokens that are not valid yet.
-_BACKDATED_SECONDS = 900
+BACKDATED_SECONDS = 900
+"""By so much tokens begin in the past: a clock that is ahead by more makes tokens that are not valid yet."""
 _RANK = (CheckOutcome.OK, CheckOutcome.WARNING, CheckOutcome.FAILED)
 
 _Finding = tuple[CheckOutcome, str, str]
@@ -23,7 +23,7 @@ def check_clock(checks: Checklist, skew: float | None) -> None:
         checks.found(VerifyStep.CLOCK, CheckOutcome.OK, "less than a minute apart")
         return
     where = "ahead of" if skew > 0 else "behind"
-    outcome = CheckOutcome.FAILED if abs(skew) > _BACKDATED_SECONDS else CheckOutcome.WARNING
+    outcome = CheckOutcome.FAILED if abs(skew) > BACKDATED_SECONDS else CheckOutcome.WARNING
     what = (
         "tokens are not valid yet, or end too early" if outcome is CheckOutcome.FAILED else "tokens are shifted by it"
     )
@@ -62,7 +62,7 @@ def _expiration(account: str, settings: AccountSettings, longest_token: int) -> 
     if most is None or most >= longest_token:
         return ()
     does = "refuses" if settings.longest_sas_action is PolicyAction.BLOCK else "logs"
-    left = most - _BACKDATED_SECONDS
+    left = most - BACKDATED_SECONDS
     if left <= 0:
         blocked = CheckOutcome.FAILED if does == "refuses" else CheckOutcome.WARNING
         mend = f"az storage account update --name {account} --sas-expiration-period 0.12:15:00"

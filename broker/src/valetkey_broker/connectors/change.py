@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 
-from valetkey_broker.connectors.definition import Definitions, end_of
+from valetkey_broker.connectors.definition import Definitions, end_of, secrets_in
 from valetkey_broker.model import (
     AzureConfig,
     Connector,
@@ -155,7 +155,9 @@ def _way(
 ) -> tuple[Connector, CredentialValue]:
     auth_method = change.auth_method or before.auth_method
     azure = _azure(before, change, auth_method, auth_methods)
-    stored = _stored(auth_methods[before.auth_method], value) if auth_method == before.auth_method else {}
+    stored: Mapping[str, Secret] = {}
+    if value is not None and auth_method == before.auth_method:
+        stored = secrets_in(auth_methods[auth_method], value)
     resource_id = change.resource_id
     if not resource_id and before.resource is not None and "resource_id" not in change.remove:
         resource_id = before.resource.container
@@ -188,14 +190,6 @@ def _plain_fields(auth_methods: Mapping[str, AuthMethod], name: str) -> frozense
     """Returns the fields of `AzureConfig` that belong to an auth method."""
     method = auth_methods.get(name)
     return _AZURE.intersection(each.name for each in method.fields if not each.secret) if method else frozenset()
-
-
-def _stored(method: AuthMethod, value: CredentialValue | None) -> Mapping[str, Secret]:
-    """Returns the secrets of a credential as somebody would give them."""
-    if value is None:
-        return {}
-    taken = {each.name for each in method.fields if each.secret}
-    return {name: Secret(text) for name, text in method.encode(value).items() if name in taken and text}
 
 
 def _kept(

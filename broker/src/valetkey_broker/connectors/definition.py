@@ -193,6 +193,12 @@ def end_of(said: datetime | None, value: CredentialValue | None) -> datetime | N
     return min(known, default=None)
 
 
+def secrets_in(method: AuthMethod, value: CredentialValue) -> Mapping[str, Secret]:
+    """Returns the secret fields that make up a credential, by name, as somebody would give them."""
+    encoded = method.encode(value)
+    return {each.name: Secret(encoded[each.name]) for each in method.fields if each.secret and encoded.get(each.name)}
+
+
 def _given(values: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: value for name, value in values.items() if value}
 

@@ -10,7 +10,7 @@ import structlog
 
 from valetkey_broker.connectors.checklist import Checklist, VerifyStep
 from valetkey_broker.connectors.cloud_client import CloudClient
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import CLOUD_REFUSALS, BrokerError, Reason
 from valetkey_broker.model import (
     CallInfo,
     CheckOutcome,
@@ -47,8 +47,6 @@ STEPS = (
 _PERMISSIONS = PermissionSet([Permission.READ, Permission.WRITE, Permission.DELETE, Permission.LIST])
 _SECONDS = 300
 _BACKDATED_SECONDS = 60
-# Storage may refuse in any of these ways; it would pass on nothing else.
-_REFUSALS = frozenset({Reason.CLOUD_CREDENTIAL_REJECTED, Reason.CLOUD_PERMISSION_MISSING, Reason.CLOUD_REQUEST_REFUSED})
 _log = structlog.get_logger()
 # Nobody else holds on to a task whose caller has hung up.
 _under_way: set[asyncio.Task[None]] = set()
@@ -92,7 +90,7 @@ class Probe:
             except BrokerError as error:
                 if step is VerifyStep.WRITE:
                     # What storage refused left nothing; a write without an answer may have been done.
-                    written = error.reason not in _REFUSALS
+                    written = error.reason not in CLOUD_REFUSALS
                     break
         await self._refused(checks, VerifyStep.SIBLING, connector, sibling, token, TokenUse.LIST, blob)
         await self._refused(checks, VerifyStep.OUTSIDE, connector, container, token, TokenUse.OUTSIDE, blob)
@@ -133,7 +131,7 @@ class Probe:
         try:
             await self.questions.use_token(connector, container, token, use, blob)
         except BrokerError as error:
-            if error.reason in _REFUSALS:
+            if error.reason in CLOUD_REFUSALS:
                 checks.found(step, CheckOutcome.OK, error.metadata.get("azure_code", ""), "", *where)
                 return
             if not _was_let_in(error, use):

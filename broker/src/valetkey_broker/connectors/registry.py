@@ -17,7 +17,7 @@ from valetkey_broker.connectors.probe import Probe
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.reach_result import AccountError, Reach
 from valetkey_broker.connectors.update import ConnectorUpdates
-from valetkey_broker.connectors.verify import Proof, pinned, verify
+from valetkey_broker.connectors.verify import LONGEST_TOKEN, Proof, pinned, verify
 from valetkey_broker.errors import BrokerError, connector_exists, connector_not_found, secret_not_found
 from valetkey_broker.model import (
     CallInfo,
@@ -69,7 +69,7 @@ class ConnectorRegistry:
         clock: Clock,
         timeout_seconds: float,
         ledger: Ledger,
-        longest_token: int = 12 * 3600 + 900,
+        longest_token: int = LONGEST_TOKEN,
     ) -> None:
         """`signing_keys` gives the keys that sign for a connector now; `timeout_seconds` is for one question to it.
 
@@ -113,8 +113,6 @@ class ConnectorRegistry:
         `verify` raises.
         """
         draft, value = await self._draft(new, created_by)
-        if draft.name in self._memory.connectors:  # Saves a slow verification; the write itself decides.
-            raise connector_exists(draft.name)
         if new.no_verify and probe_for:
             raise InvalidFieldError("probe_write", "is part of verifying, which no_verify leaves out", "one of the two")
         if new.no_verify:
@@ -153,8 +151,6 @@ class ConnectorRegistry:
         Raises InvalidFieldError, CONNECTOR_EXISTS, or what `verify` raises.
         """
         draft, value = await self._draft(new, checked_by)
-        if draft.name in self._memory.connectors:
-            raise connector_exists(draft.name)
         return (await self._proved(draft, value))[1]
 
     def types(self) -> Sequence[ConnectorTypeDescription]:
@@ -224,10 +220,18 @@ class ConnectorRegistry:
             await self._cloud.forget(draft.uid)
 
     async def _draft(self, new: NewConnector, created_by: str) -> tuple[Connector, CredentialValue]:
-        name = new.authentication_secret
-        if not name:
-            return self._definitions.draft(new, created_by)
-        secret = self._memory.secrets.get(check_secret_name("authentication_secret", name))
+        """Returns what is to be registered, and its credential; raises CONNECTOR_EXISTS where the name is taken."""
+        if new.authentication_secret:
+            draft, value = await self._sharing_draft(new, created_by)
+        else:
+            draft, value = self._definitions.draft(new, created_by)
+        if draft.name in self._memory.connectors:  # Saves a slow verification; the write itself decides.
+            raise connector_exists(draft.name)
+        return draft, value
+
+    async def _sharing_draft(self, new: NewConnector, created_by: str) -> tuple[Connector, CredentialValue]:
+        name = check_secret_name("authentication_secret", new.authentication_secret)
+        secret = self._memory.secrets.get(name)
         if secret is None:
             raise secret_not_found(name)
         return self._definitions.sharing(new, secret, created_by), await self._repository.secret_value(secret)

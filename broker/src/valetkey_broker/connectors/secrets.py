@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.connectors.bound_grants import check_bound_grants
+from valetkey_broker.connectors.definition import secrets_in
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.errors import BrokerError, secret_exists, secret_not_found, secret_not_verified
 from valetkey_broker.model import (
@@ -220,14 +221,11 @@ class SecretRegistry:
                 "cloud", "is another one, and a stored secret is sent to no other cloud", "the same"
             )
         stored = await self._repository.secret_value(before)
-        encoded = self._auth_methods[method].encode(stored)
-        return {name: Secret(encoded[name]) for name in self._held(method, stored)}
+        return secrets_in(self._auth_methods[method], stored)
 
     def _held(self, auth_method: str, value: CredentialValue) -> tuple[str, ...]:
         """Returns the names of the secret fields that make up a value."""
-        method = self._auth_methods[auth_method]
-        encoded = method.encode(value)
-        return tuple(each.name for each in method.fields if each.secret and each.name in encoded)
+        return tuple(secrets_in(self._auth_methods[auth_method], value))
 
     async def _log_in(self, secret: NamedSecret, value: CredentialValue) -> None:
         connector = secret.used_by(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from valetkey_broker.concurrency.gather_outcomes import outcomes
-from valetkey_broker.connectors.account_checks import check_clock, check_settings
+from valetkey_broker.connectors.account_checks import BACKDATED_SECONDS, check_clock, check_settings
 from valetkey_broker.connectors.checklist import Checklist, VerifyStep
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.credential_warnings import credential_warnings
@@ -18,9 +18,8 @@ from valetkey_broker.ports import Clock
 T = TypeVar("T")
 
 _KEY_SECONDS = 3600.0
-_SKEW_SECONDS = 900.0
-# 12 hours, and 15 minutes into the past: what the settings allow if they say nothing.
-_LONGEST_TOKEN = 12 * 3600 + 900
+LONGEST_TOKEN = 12 * 3600 + BACKDATED_SECONDS
+"""Seconds from start to end of a token at most, if the settings say nothing: 12 hours, and 15 minutes in the past."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ async def verify(
     clock: Clock,
     connector: Connector,
     *,
-    longest_token: int = _LONGEST_TOKEN,
+    longest_token: int = LONGEST_TOKEN,
     probe: Probe | None = None,
 ) -> Proof:
     """Returns the containers that the connector can give tokens for, with the errors of single accounts.
@@ -117,7 +116,7 @@ async def _verified(
     async def revoked(account: str) -> bool:
         """Proves the account with a fresh key; tells whether only one works that begins after a revocation."""
         with checks.step(VerifyStep.KEY, account):
-            fresh = await key(account, max(now - _SKEW_SECONDS, connector.keys_not_before))
+            fresh = await key(account, max(now - BACKDATED_SECONDS, connector.keys_not_before))
         one = one_of.get(account)
         if one is None:
             checks.not_tried(VerifyStep.TOKEN, "the account has no container", account)

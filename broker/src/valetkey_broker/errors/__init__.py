@@ -6,6 +6,7 @@ What an error says to people, and which metadata it gives to programs, stands he
 
 from valetkey_broker.errors.base import EXIT_CONFIGURATION, BrokerError, ConfigurationError, Reason
 from valetkey_broker.errors.dependencies import (
+    CLOUD_REFUSALS,
     UnrecordedOutcomeError,
     account_not_searched,
     begin_not_recorded,
@@ -77,6 +78,7 @@ from valetkey_broker.errors.resources import (
 )
 
 __all__ = [
+    "CLOUD_REFUSALS",
     "EXIT_CONFIGURATION",
     "BrokerError",
     "ConfigurationError",

@@ -14,6 +14,12 @@ CLOUD_REASONS = frozenset(
 )
 
 
+CLOUD_REFUSALS = frozenset(
+    {Reason.CLOUD_CREDENTIAL_REJECTED, Reason.CLOUD_PERMISSION_MISSING, Reason.CLOUD_REQUEST_REFUSED}
+)
+"""With these the cloud answered, and said no."""
+
+
 class UnrecordedOutcomeError(BrokerError):
     """A change was made; that it was begun is on record, that it was made is not."""
 

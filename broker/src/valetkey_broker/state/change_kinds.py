@@ -59,10 +59,11 @@ class _Register(Kind):
 
 
 class _Update(_Register):
-    """A connector becomes another: first its new secret, if there is one, as in `_Register`; then the connector.
+    """A connector, or a named secret, changes: first its new credential, if there is one, as in `_Register`; then the
+    document.
 
-    Of the secrets before, the one that was in use, `keep`, stays: replicas that are a poll behind still log in with it,
-    and it is what a rotation goes back to.
+    Of the credentials before, the one that was in use, `keep`, stays: replicas that are a poll behind still log in with
+    it, and it is what a rotation goes back to.
     """
 
     async def document(self, store: StateStore, intent: Intent) -> Mapping[str, Any] | None:
@@ -85,9 +86,7 @@ class _Unregister(_Bury):
     """A connector goes, and with it every version of its secret up to `credential`."""
 
     async def made(self, store: StateStore, intent: Intent) -> None:
-        newest = int(intent.details["credential"])
-        if newest:
-            await store.destroy(credential_path(intent.path), range(1, newest + 1))
+        await _destroy_credential(store, intent)
 
 
 class _Share(Kind):
@@ -99,18 +98,6 @@ class _Share(Kind):
         secret = await store.read(intent.also[0])
         there = secret is not None and (secret.data.get("uid"), secret.data.get("credential_version")) == wanted
         return document if there else None
-
-
-class _Replace(_Register):
-    """A named secret gets another value. Of those before, the last one stays, for whoever has not heard of it yet."""
-
-    async def made(self, store: StateStore, intent: Intent) -> None:
-        in_use, before = (
-            int(intent.details["credential"]),
-            int(intent.details["document"]["previous_credential_version"]),
-        )
-        if older := [version for version in range(1, in_use) if version != before]:
-            await store.destroy(_credential_path(intent), older)
 
 
 class _Rename(Kind):
@@ -133,7 +120,7 @@ class _Withdraw(Kind):
     """
 
     async def made(self, store: StateStore, intent: Intent) -> None:
-        await store.destroy(_credential_path(intent), range(1, int(intent.details["credential"]) + 1))
+        await _destroy_credential(store, intent)
 
 
 PUT, BURY, REGISTER, UPDATE, UNREGISTER = "put", "bury", "register", "update", "unregister"
@@ -149,7 +136,7 @@ KINDS: Mapping[str, Kind] = {
     UNREGISTER: _Unregister(),
     SHARE: _Share(),
     CREATE_SECRET: _Register(),
-    UPDATE_SECRET: _Replace(),
+    UPDATE_SECRET: _Update(),
     RENAME_SECRET: _Rename(),
     DELETE_SECRET: _Withdraw(),
 }
@@ -198,6 +185,11 @@ def is_fence(data: Mapping[str, Any]) -> bool:
 
 def _credential_path(intent: Intent) -> str:
     return str(intent.details.get("credential_path") or credential_path(intent.path))
+
+
+async def _destroy_credential(store: StateStore, intent: Intent) -> None:
+    if newest := int(intent.details["credential"]):
+        await store.destroy(_credential_path(intent), range(1, newest + 1))
 
 
 async def _own_secret(store: StateStore, intent: Intent) -> bool:

@@ -1,6 +1,6 @@
 """Creates, changes and deletes connectors in Vault: two documents, of which none may be left without the other."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from valetkey_broker.state.change_kinds import PUT, REGISTER, UNREGISTER, UPDATE
 from valetkey_broker.state.change_writer import Plan, Writes
 from valetkey_broker.state.codec import decode_connector, encode_connector, is_tombstone
 from valetkey_broker.state.intent import STAMP, Intent
+from valetkey_broker.state.live_documents import Announce, version_of_free
 from valetkey_broker.state.read_for_cas import read_for_cas
 from valetkey_broker.state.unchanged_since import unchanged_since
 
@@ -18,7 +19,7 @@ from valetkey_broker.state.unchanged_since import unchanged_since
 class ConnectorWrites:
     """What StateRepository does for connectors. `announce` takes over and announces a path that was written before."""
 
-    def __init__(self, store: StateStore, writes: Writes, announce: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(self, store: StateStore, writes: Writes, announce: Announce) -> None:
         self._store = store
         self._writes = writes
         self._announce = announce
@@ -150,11 +151,7 @@ class ConnectorWrites:
 
     async def free(self, name: str) -> int:
         """Returns the version that a new connector of this name has to replace. Raises CONNECTOR_EXISTS."""
-        document, version = await read_for_cas(self._store, _path(name))
-        if _live(document):
-            await self._announce(_path(name))
-            raise connector_exists(name)
-        return version
+        return await version_of_free(self._store, _path(name), self._announce, connector_exists(name))
 
 
 def _live(document: Document | None) -> bool:

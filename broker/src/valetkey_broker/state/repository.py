@@ -26,6 +26,7 @@ from valetkey_broker.state.document_intake import API_KEYS, GRANTS, OnConnectorC
 from valetkey_broker.state.generation import Generation
 from valetkey_broker.state.generation_writer import GenerationWriter
 from valetkey_broker.state.intent import Intent
+from valetkey_broker.state.live_documents import read_live
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.mirror import StateMirror
 from valetkey_broker.state.read_for_cas import read_for_cas
@@ -200,11 +201,7 @@ class StateRepository(StateMirror):
 
         async def prepare() -> Plan:
             nonlocal version
-            document = await self._store.read(path)
-            if document is None or is_tombstone(document.data):
-                if document is not None:
-                    await self._announce_again(path)
-                raise grant_not_found(grant.name)
+            document = await read_live(self._store, path, self._announce_again, grant_not_found(grant.name))
             version = document.version
             if version != grant.version and not await unchanged_since(self._store, document, path, grant.version):
                 await self._announce_again(path)
@@ -256,11 +253,7 @@ class StateRepository(StateMirror):
 
     async def _bury(self, path: str, by: str, unknown: BrokerError) -> None:
         async def prepare() -> Plan:
-            document = await self._store.read(path)
-            if document is None or is_tombstone(document.data):
-                if document is not None:
-                    await self._announce_again(path)
-                raise unknown
+            document = await read_live(self._store, path, self._announce_again, unknown)
             return Plan(kind=BURY, expected=document.version, details={"document": {"deleted": True, "deleted_by": by}})
 
         if not await self._writes.make(path, prepare):

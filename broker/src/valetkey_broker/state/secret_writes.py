@@ -25,19 +25,18 @@ from valetkey_broker.state.change_kinds import (
     shared_credential_path,
 )
 from valetkey_broker.state.change_writer import Plan, Writes
-from valetkey_broker.state.codec import encode_connector, encode_secret, is_tombstone
+from valetkey_broker.state.codec import encode_connector, encode_secret
 from valetkey_broker.state.connector_writes import ConnectorWrites
 from valetkey_broker.state.document_intake import SECRETS
 from valetkey_broker.state.intent import Intent
-from valetkey_broker.state.read_for_cas import read_for_cas
+from valetkey_broker.state.live_documents import Announce, read_live, version_of_free
 
 
 @dataclass(frozen=True, slots=True)
 class Around:
     """What SecretWrites needs of the rest of the state."""
 
-    announce: Callable[[str], Awaitable[None]]
-    """Takes over and announces a path that was written before."""
+    announce: Announce
     users: Callable[[str], Awaitable[Sequence[str]]]
     """Gives the names of the connectors that use the secret with a uid, everything taken over that is in Vault."""
     connectors: ConnectorWrites
@@ -88,7 +87,12 @@ class SecretWrites:
                 raise secret_changed(before.name)
             version = await self._store.newest(credential_path) + 1
             secret = replace(after, credential_version=version, previous_credential_version=before.credential_version)
-            details = {"document": encode_secret(secret), "credential": version, "credential_path": credential_path}
+            details = {
+                "document": encode_secret(secret),
+                "credential": version,
+                "keep": before.credential_version,
+                "credential_path": credential_path,
+            }
             return Plan(kind=UPDATE_SECRET, expected=document.version, first=write_value, details=details)
 
         async def write_value(intent: Intent) -> None:
@@ -181,20 +185,10 @@ class SecretWrites:
         return connector
 
     async def _there(self, name: str) -> Document:
-        document = await self._store.read(_path(name))
-        if document is None or is_tombstone(document.data):
-            if document is not None:
-                await self._around.announce(_path(name))
-            raise secret_not_found(name)
-        return document
+        return await read_live(self._store, _path(name), self._around.announce, secret_not_found(name))
 
     async def _free(self, name: str) -> int:
-        """Returns the version that a new secret of this name has to replace. Raises SECRET_EXISTS."""
-        document, version = await read_for_cas(self._store, _path(name))
-        if document is not None and not is_tombstone(document.data):
-            await self._around.announce(_path(name))
-            raise secret_exists(name)
-        return version
+        return await version_of_free(self._store, _path(name), self._around.announce, secret_exists(name))
 
 
 def _path(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from azure.core.pipeline.transport import AsyncHttpTransport
 
 from valetkey_broker.adapters.azure.account_pages import AccountPages
-from valetkey_broker.adapters.azure.accounts import arm_options, subscriptions_of
+from valetkey_broker.adapters.azure.accounts import accounts_in, arm_options, subscriptions_of
 from valetkey_broker.adapters.azure.errors import Asking, ask
 from valetkey_broker.adapters.azure.transport import Network
 from valetkey_broker.errors import BrokerError
@@ -35,8 +35,6 @@ async def account_settings(
     Raises BrokerError of a subscription that could not be looked through, where nothing was found.
     """
     await asyncio.to_thread(import_module, "azure.mgmt.storage.aio")
-    from azure.mgmt.storage.aio import StorageManagementClient  # noqa: PLC0415 (heavy: imported in a thread, above)
-
     options = arm_options(profile, network)
     found: dict[str, AccountSettings] = {}
     errors: list[BrokerError] = []
@@ -44,9 +42,7 @@ async def account_settings(
 
         async def read(subscription: str = subscription) -> Mapping[str, AccountSettings]:
             pages = _SettingsPages(options["transport"], accounts)
-            client = StorageManagementClient(credential, subscription, **{**options, "transport": pages})
-            operations, group = client.storage_accounts, config.resource_group
-            async for _ in operations.list_by_resource_group(group) if group else operations.list():
+            async for _ in accounts_in(subscription, config.resource_group, credential, options, pages):
                 pass  # The transport has read it.
             return pages.found
 

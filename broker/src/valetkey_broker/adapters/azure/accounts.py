@@ -1,7 +1,7 @@
 """Azure Resource Manager: which storage accounts a credential sees."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -90,17 +90,28 @@ async def _subscriptions(credential: Any, options: dict[str, Any], asking: Askin
     return await ask(asking, ids)
 
 
+def accounts_in(
+    subscription: str, resource_group: str, credential: Any, options: dict[str, Any], pages: AccountPages
+) -> AsyncIterable[Any]:
+    """Lists the accounts of a subscription, or of a resource group in it, read by way of `pages`."""
+    from azure.mgmt.storage.aio import StorageManagementClient  # noqa: PLC0415 (see find_accounts)
+
+    operations = StorageManagementClient(credential, subscription, **{**options, "transport": pages}).storage_accounts
+    listed: AsyncIterable[Any] = (
+        operations.list_by_resource_group(resource_group) if resource_group else operations.list()
+    )
+    return listed
+
+
 async def _in_subscription(
     subscription: str, resource_group: str, credential: Any, options: dict[str, Any], asking: Asking
 ) -> dict[str, bool | None]:
     """Returns the names of the accounts in a subscription, each with whether its namespace is hierarchical."""
-    from azure.mgmt.storage.aio import StorageManagementClient  # noqa: PLC0415 (see find_accounts)
 
     async def accounts() -> dict[str, bool | None]:
-        short = {**options, "transport": AccountPages(options["transport"])}
-        operations = StorageManagementClient(credential, subscription, **short).storage_accounts
-        pages = operations.list_by_resource_group(resource_group) if resource_group else operations.list()
-        return {str(each.name): each.is_hns_enabled async for each in pages if each.kind not in _WITHOUT_BLOBS}
+        pages = AccountPages(options["transport"])
+        listed = accounts_in(subscription, resource_group, credential, options, pages)
+        return {str(each.name): each.is_hns_enabled async for each in listed if each.kind not in _WITHOUT_BLOBS}
 
     return {name: said for name, said in (await ask(asking, accounts)).items() if _is_account_name(name)}
 

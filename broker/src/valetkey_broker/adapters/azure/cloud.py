@@ -20,8 +20,8 @@ from valetkey_broker.adapters.azure.storage import BlobStorage
 from valetkey_broker.adapters.azure.token_trial import TokenTrial
 from valetkey_broker.adapters.azure.transport import Network
 from valetkey_broker.errors import (
+    CLOUD_REFUSALS,
     BrokerError,
-    Reason,
     cloud_undefined,
     discovery_unsupported,
     namespace_unknown,
@@ -48,7 +48,6 @@ _VERSIONS_KEPT = 3
 # A token that proves a key need not live long, nor may it do much.
 _PROBE = PermissionSet([Permission.READ, Permission.LIST])
 _PROBE_SECONDS = 60
-_REFUSED = frozenset({Reason.CLOUD_PERMISSION_MISSING, Reason.CLOUD_CREDENTIAL_REJECTED, Reason.CLOUD_REQUEST_REFUSED})
 
 
 class AzureCloud:
@@ -118,7 +117,7 @@ class AzureCloud:
         try:
             said = await self._storage(connector, credential, container.account, Step.ACCOUNT).hierarchical()
         except BrokerError as error:
-            if error.reason not in _REFUSED:
+            if error.reason not in CLOUD_REFUSALS:
                 raise
         if said is None:
             said = await self._with_token(connector, container, key, Step.ACCOUNT).hierarchical(container.name)
@@ -144,20 +143,19 @@ class AzureCloud:
             key=key,
         )
         asking = self._asking(step, connector, container.account, container.name)
-        profile = self._profile(connector)
-        credential = AzureSasCredential(self.sign(probe).sas_token)
-        return BlobStorage(profile, self._network(profile), credential, container.account, asking)
+        return self._bearer(self.sign(probe), asking, connector)
+
+    def _bearer(self, token: SignedToken, asking: Asking, connector: Connector) -> BlobStorage:
+        """Returns the blob service of the account in `asking` as whoever has a token sees it."""
+        profile, credential = self._profile(connector), AzureSasCredential(token.sas_token)
+        return BlobStorage(profile, self._network(profile), credential, asking.account, asking)
 
     async def use_token(
         self, connector: Connector, container: Container, token: SignedToken, use: TokenUse, blob: str
     ) -> None:
         """Does one thing with a token; see ports.Cloud."""
-        profile = self._profile(connector)
         asking = self._asking(Step[use.name], connector, container.account, container.name)
-        storage = BlobStorage(
-            profile, self._network(profile), AzureSasCredential(token.sas_token), container.account, asking
-        )
-        await TokenTrial(storage.client, asking, container.name, blob).use(use)
+        await TokenTrial(self._bearer(token, asking, connector).client, asking, container.name, blob).use(use)
 
     async def account_settings(
         self, connector: Connector, credential: Credential, accounts: Collection[str]

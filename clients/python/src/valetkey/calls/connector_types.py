@@ -3,12 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
+from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from valetkey import convert, descriptions, values
 from valetkey.calls.base import Calls
 from valetkey.errors import InvalidArgumentError
 from valetkey.v1 import connector_service_pb2 as pb
 from valetkey.v1.connector_service_pb2_grpc import ConnectorServiceStub
+
+M = TypeVar("M", bound=Message)
 
 
 class ConnectorTypeCalls(Calls):
@@ -39,7 +44,7 @@ class ConnectorTypeCalls(Calls):
         answer = self._call(
             self._connector_types.CheckConnector, pb.CheckConnectorRequest(candidate=request), repeatable=True
         )
-        return convert.resources(answer.resources, answer.account_errors, answer.left_out, answer.checks)
+        return reached(answer)
 
 
 def candidate(
@@ -74,8 +79,26 @@ def azure_secret(secrets: Mapping[str, str]) -> pb.AzureSecret:
 
     Raises InvalidArgumentError, without showing any, for one that the API does not know.
     """
+    return of_fields(pb.AzureSecret, secrets, "secrets")
+
+
+def of_fields(kind: type[M], given: Mapping[str, str], what: str) -> M:
+    """Returns a message with the fields given, which errors call `what`.
+
+    Raises InvalidArgumentError, without showing any value, for one that the API does not know.
+    """
     try:
-        return pb.AzureSecret(**secrets)
+        return kind(**given)
     except (TypeError, ValueError):
-        expected = ", ".join(field.name for field in pb.AzureSecret.DESCRIPTOR.fields)
-        raise InvalidArgumentError(f"secrets: holds what is not known; expected {expected}") from None
+        expected = ", ".join(field.name for field in kind.DESCRIPTOR.fields)
+        raise InvalidArgumentError(f"{what}: holds what is not known; expected {expected}") from None
+
+
+def reached(
+    answer: pb.CreateConnectorResponse
+    | pb.UpdateConnectorResponse
+    | pb.VerifyConnectorResponse
+    | pb.CheckConnectorResponse,
+) -> values.Resources:
+    """Returns what a connector reached while it was verified, and what was checked."""
+    return convert.resources(answer.resources, answer.account_errors, answer.left_out, answer.checks)

@@ -6,8 +6,7 @@ from functools import cached_property
 
 from valetkey import convert, values
 from valetkey.calls.base import PAGE_SIZE, Calls, several
-from valetkey.calls.connector_types import azure_secret, candidate
-from valetkey.errors import InvalidArgumentError
+from valetkey.calls.connector_types import azure_secret, candidate, of_fields, reached
 from valetkey.v1 import connector_service_pb2 as connector_pb
 from valetkey.v1.connector_service_pb2_grpc import ConnectorServiceStub
 
@@ -63,8 +62,7 @@ class ConnectorCalls(Calls):
         )
         request.MergeFrom(notes)
         answer = self._call(self._connectors.CreateConnector, request)
-        reached = convert.resources(answer.resources, answer.account_errors, answer.left_out, answer.checks)
-        return values.CreatedConnector(convert.connector(answer.connector), reached, tuple(answer.warnings))
+        return _created(answer)
 
     def get_connector(self, name: str) -> values.Connector:
         """Returns one connector."""
@@ -125,7 +123,7 @@ class ConnectorCalls(Calls):
         request = connector_pb.UpdateConnectorRequest(
             name=name,
             resource_id=resource_id or "",
-            azure=_azure(azure) if azure else None,
+            azure=of_fields(connector_pb.AzureConfig, azure, "azure") if azure else None,
             azure_secret=azure_secret(secrets) if secrets else None,
             description=description,
             labels=labels,
@@ -137,8 +135,7 @@ class ConnectorCalls(Calls):
         if auth_method:
             request.auth_method = convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
         answer = self._call(self._connectors.UpdateConnector, request)
-        reached = convert.resources(answer.resources, answer.account_errors, answer.left_out, answer.checks)
-        return values.CreatedConnector(convert.connector(answer.connector), reached, tuple(answer.warnings))
+        return _created(answer)
 
     def delete_connector(self, name: str) -> None:
         """Deletes a connector and every version of its credential."""
@@ -155,7 +152,7 @@ class ConnectorCalls(Calls):
         """
         request = connector_pb.VerifyConnectorRequest(name=name, resource_id=resource_id or "", probe_write=probe_write)
         answer = self._call(self._connectors.VerifyConnector, request, repeatable=not probe_write)
-        return convert.resources(answer.resources, answer.account_errors, answer.left_out, answer.checks)
+        return reached(answer)
 
     def drop_signing_keys(self, name: str) -> datetime:
         """Has the broker fetch new signing keys, as after their revocation in Azure; tokens that are out stay.
@@ -167,9 +164,7 @@ class ConnectorCalls(Calls):
         return since
 
 
-def _azure(given: Mapping[str, str]) -> connector_pb.AzureConfig:
-    try:
-        return connector_pb.AzureConfig(**given)
-    except (TypeError, ValueError):
-        expected = ", ".join(field.name for field in connector_pb.AzureConfig.DESCRIPTOR.fields)
-        raise InvalidArgumentError(f"azure: holds what is not known; expected {expected}") from None
+def _created(
+    answer: connector_pb.CreateConnectorResponse | connector_pb.UpdateConnectorResponse,
+) -> values.CreatedConnector:
+    return values.CreatedConnector(convert.connector(answer.connector), reached(answer), tuple(answer.warnings))

@@ -60,6 +60,8 @@ SECRET_FIELDS = tuple(
 _OWN_FIELDS = tuple(dict.fromkeys(field for taken in METHODS.values() for field in taken.fields))
 FIELDS = (*_OWN_FIELDS, "storage_account", "subscription_id", "resource_group", "cloud")
 """All fields of a credential and of where to look, by the API's names."""
+ALIASES = {"account_name": "storage_account"}
+"""ZenML's words for some of them."""
 
 
 def option(field: str) -> str:

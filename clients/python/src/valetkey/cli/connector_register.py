@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from valetkey.cli.auth_methods import SECRET_FIELDS, AuthMethod, check_taken, choose, option, recognised
-from valetkey.cli.check_views import checks_json, print_checks
+from valetkey.cli.check_views import print_checks
 from valetkey.cli.connector_draft import Draft, config_of, secrets_of
 from valetkey.cli.connector_options import (
     Description,
@@ -19,13 +19,14 @@ from valetkey.cli.connector_options import (
     ProbeWrite,
     notes_of,
 )
-from valetkey.cli.connector_views import connector_json
+from valetkey.cli.connector_views import created_json
+from valetkey.cli.credential_options import given_options
 from valetkey.cli.credential_values import merged, read_values
 from valetkey.cli.environment_credentials import read_offer, the_offer
 from valetkey.cli.option_choices import ConnectorType, ResourceType
 from valetkey.cli.prompts import Left, Prompts
 from valetkey.cli.register_wizard import Wizard
-from valetkey.cli.resources import print_reached, reached_json
+from valetkey.cli.resources import print_reached
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.secret_values import in_environment, read_given, read_missing
 from valetkey.cli.session import client_of
@@ -146,21 +147,21 @@ def register(
     notes = notes_of(
         description=description, label=label, expires_at=expires_at, expires_skew_tolerance=expires_skew_tolerance
     )
-    given = {
-        "tenant_id": tenant_id,
-        "client_id": client_id,
-        "client_secret": client_secret,
-        "client_certificate": client_certificate,
-        "client_certificate_password": client_certificate_password,
-        "account_key": account_key,
-        "connection_string": connection_string,
-        "implicit_source": implicit_source,
-        "storage_account": _one("--storage-account", storage_account, "--account-name", account_name),
-        "subscription_id": subscription_id,
-        "resource_group": resource_group,
-        "cloud": cloud,
-    }
-    options = {field: value for field, value in given.items() if value is not None}
+    options = given_options(
+        tenant_id=tenant_id,
+        client_id=client_id,
+        client_secret=client_secret,
+        client_certificate=client_certificate,
+        client_certificate_password=client_certificate_password,
+        account_key=account_key,
+        connection_string=connection_string,
+        implicit_source=implicit_source,
+        storage_account=storage_account,
+        account_name=account_name,
+        subscription_id=subscription_id,
+        resource_group=resource_group,
+        cloud=cloud,
+    )
     if name is None and not interactive:
         raise InvalidArgumentError("NAME is not given; expected a name for the connector, or -i to be asked")
     if probe_write and no_verify:
@@ -198,8 +199,7 @@ def register(
     for warning in created.warnings:
         screen.warn(warning)
     if screen.as_json:
-        told = {"warnings": list(created.warnings), "checks": checks_json(created.resources.checks)}
-        screen.json({"connector": connector_json(created.connector), **reached_json(created.resources), **told})
+        screen.json(created_json(created))
         return
     if no_verify:
         screen.line(f"Registered service connector `{draft.name}`, unverified.")
@@ -256,9 +256,3 @@ def _asked(wizard: Wizard, name: str | None, connector_type: str, resource_type:
     except (Left, KeyboardInterrupt, typer.Abort):
         sys.stderr.write("\nLeft; nothing was stored.\n")
         raise typer.Abort from None
-
-
-def _one(option_name: str, value: str | None, alias: str, other: str | None) -> str | None:
-    if value is not None and other is not None:
-        raise InvalidArgumentError(f"{option_name} and {alias} are the same; expected one of them")
-    return other if value is None else value

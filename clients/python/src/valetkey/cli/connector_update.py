@@ -6,13 +6,14 @@ from typing import Annotated, Any
 import typer
 
 from valetkey.cli import consequences
-from valetkey.cli.auth_methods import SECRET_FIELDS, AuthMethod
-from valetkey.cli.check_views import checks_json, print_checks
+from valetkey.cli.auth_methods import ALIASES, SECRET_FIELDS, AuthMethod
+from valetkey.cli.check_views import print_checks
 from valetkey.cli.connector_draft import secrets_of
 from valetkey.cli.connector_options import Description, ExpiresAt, ExpiresSkewTolerance, NoVerify, notes_of
-from valetkey.cli.connector_views import connector_json
+from valetkey.cli.connector_views import connector_json, created_json
+from valetkey.cli.credential_options import given_options
 from valetkey.cli.credential_values import merged, read_values
-from valetkey.cli.resources import print_reached, reached_json
+from valetkey.cli.resources import print_reached
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.secret_values import read_given
 from valetkey.cli.session import client_of, confirm
@@ -24,7 +25,7 @@ _LOGIN = "How it logs in from now on"
 _PLACE = "What it serves from now on, and where"
 _FOLLOW = "every broker that reaches Vault uses it within 5 s; grants stay, and tokens that are out live on"
 # Words of the options, where the API has others.
-_REMOVE = {"label": "labels", "expires_at": "expire_time", "account_name": "storage_account"}
+_REMOVE = {"label": "labels", "expires_at": "expire_time", **ALIASES}
 
 
 def _text(help_text: str, panel: str, metavar: str | None = None) -> Any:
@@ -104,21 +105,21 @@ def update(
     notes = notes_of(
         description=description, label=kept, expires_at=expires_at, expires_skew_tolerance=expires_skew_tolerance
     )
-    given = {
-        "tenant_id": tenant_id,
-        "client_id": client_id,
-        "client_secret": client_secret,
-        "client_certificate": client_certificate,
-        "client_certificate_password": client_certificate_password,
-        "account_key": account_key,
-        "connection_string": connection_string,
-        "implicit_source": implicit_source,
-        "storage_account": _one(storage_account, account_name),
-        "subscription_id": subscription_id,
-        "resource_group": resource_group,
-        "cloud": cloud,
-    }
-    options = {field: value for field, value in given.items() if value is not None}
+    options = given_options(
+        tenant_id=tenant_id,
+        client_id=client_id,
+        client_secret=client_secret,
+        client_certificate=client_certificate,
+        client_certificate_password=client_certificate_password,
+        account_key=account_key,
+        connection_string=connection_string,
+        implicit_source=implicit_source,
+        storage_account=storage_account,
+        account_name=account_name,
+        subscription_id=subscription_id,
+        resource_group=resource_group,
+        cloud=cloud,
+    )
     gone = [*_removed(remove or ()), *(f"labels.{each}" for each in label or () if "=" not in each)]
     said = merged(options, read_values(values, screen) if values is not None else {})
     if not (said or notes or gone or auth_method or resource_id):
@@ -174,19 +175,12 @@ def _removed(given: Iterable[str]) -> Iterable[str]:
         yield f"{_REMOVE.get(field, field)}{dot}{key}"
 
 
-def _one(value: str | None, other: str | None) -> str | None:
-    if value is not None and other is not None:
-        raise InvalidArgumentError("--storage-account and --account-name are the same; expected one of them")
-    return other if value is None else value
-
-
 def _show(screen: Screen, changed: CreatedConnector) -> None:
     for warning in changed.warnings:
         screen.warn(warning)
     connector, resources = changed.connector, changed.resources
     if screen.as_json:
-        told = {"warnings": list(changed.warnings), "checks": checks_json(resources.checks)}
-        screen.json({"connector": connector_json(connector), **reached_json(resources), **told})
+        screen.json(created_json(changed))
         return
     if resources or resources.account_errors or resources.checks:
         screen.line(

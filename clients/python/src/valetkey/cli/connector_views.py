@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from valetkey.cli.check_views import checks_json
 from valetkey.cli.durations import show_duration
+from valetkey.cli.resources import reached_json
 from valetkey.cli.screen import Screen
 from valetkey.cli.times import utc
-from valetkey.values import Connector
+from valetkey.values import Connector, CreatedConnector
 
 
 def state(connector: Connector) -> str:
@@ -65,6 +67,12 @@ def print_connector(screen: Screen, connector: Connector) -> None:
             ("created by", connector.created_by),
         ]
     )
+
+
+def created_json(created: CreatedConnector) -> dict[str, Any]:
+    """Returns a connector that was registered or changed, what it reaches, and what was checked."""
+    told = {"warnings": list(created.warnings), "checks": checks_json(created.resources.checks)}
+    return {"connector": connector_json(created.connector), **reached_json(created.resources), **told}
 
 
 def connector_json(connector: Connector) -> dict[str, Any]:

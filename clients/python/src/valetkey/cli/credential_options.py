@@ -1,4 +1,4 @@
-"""The options that give a credential, as the commands of named secrets take them."""
+"""The options that give a credential: the commands of named secrets take them, and connectors' have the same."""
 
 from typing import Annotated, Any
 
@@ -46,5 +46,7 @@ def given_options(**options: str | None) -> dict[str, str]:
     if account is not None and alias is not None:
         raise InvalidArgumentError("--storage-account and --account-name are the same; expected one of them")
     return {
-        field: value for field, value in {**options, "storage_account": account or alias}.items() if value is not None
+        field: value
+        for field, value in {**options, "storage_account": alias if account is None else account}.items()
+        if value is not None
     }

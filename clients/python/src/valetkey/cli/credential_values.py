@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from valetkey.cli.auth_methods import FIELDS, SECRET_FIELDS
+from valetkey.cli.auth_methods import ALIASES, FIELDS, SECRET_FIELDS
 from valetkey.cli.screen import Screen
 from valetkey.cli.secret_values import clean, read_stdin
 from valetkey.convert import NEVER_AUTH_METHODS
@@ -15,7 +15,6 @@ from valetkey.secret_files import read_bytes
 
 # Far above what any credential needs; keeps a wrong file from being read whole.
 MAX_BYTES = 1024 * 1024
-_ALIASES = {"account_name": "storage_account"}
 _NEVER = {method.replace("-", "_"): why for method, why in NEVER_AUTH_METHODS.items()}
 _EXPECTED = "expected names and values, such as {account_name: …, account_key: …}, in JSON or YAML"
 
@@ -85,12 +84,12 @@ def _field(name: Any, where: str) -> str:
     if not isinstance(name, str):
         raise InvalidArgumentError(f"{where} holds {_kind(name)} as a name; {_EXPECTED}")
     plain = name.strip().replace("-", "_").lower()
-    field = _ALIASES.get(plain, plain)
+    field = ALIASES.get(plain, plain)
     if field in FIELDS:
         return field
     if field in _NEVER:
         raise InvalidArgumentError(f"{where}: {field} is not taken: {_NEVER[field]}")
-    known = (*FIELDS, *_ALIASES)
+    known = (*FIELDS, *ALIASES)
     # The name may be a value that slipped into its place: only what is near to a name of ours is repeated.
     near = difflib.get_close_matches(plain, known, 1, cutoff=0.8)
     raise InvalidArgumentError(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from valetkey.cli.auth_methods import SECRET_FIELDS, AuthMethod, check_taken, choose, recognised
+from valetkey.cli.auth_methods import ALIASES, SECRET_FIELDS, AuthMethod, check_taken, choose, recognised
 from valetkey.cli.connector_draft import azure_of, config_of, secrets_of
 from valetkey.cli.credential_options import (
     AccountKey,
@@ -253,4 +253,4 @@ def _field(text: str) -> str:
         raise InvalidArgumentError(
             f"--remove {text}: is the secret itself; give another value instead, or delete what uses it and the secret"
         )
-    return "storage_account" if field == "account_name" else field
+    return ALIASES.get(field, field)

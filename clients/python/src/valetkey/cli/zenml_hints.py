@@ -25,7 +25,6 @@ _SERVER = (
     "there is nothing to log in to: each call says who you are; set VALETKEY_ENDPOINT, VALETKEY_CA_FILE and one of "
     "VALETKEY_API_KEY, VALETKEY_TOKEN_FILE, VALETKEY_CLIENT_CERT_FILE"
 )
-_RENEW = "give the connector that uses it another one: valetkey service-connector update NAME --client-secret @FILE"
 _RENAME = (
     "a connector keeps its name, which grants and the ledger know it by; note another one down with: "
     "valetkey service-connector update NAME --description …"

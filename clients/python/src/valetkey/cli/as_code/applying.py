@@ -6,9 +6,10 @@ from typing import Any
 
 from valetkey.cli.as_code.documents import ConnectorDocument, SecretReference
 from valetkey.cli.as_code.plan import Action, Plan, Verb
+from valetkey.cli.connector_draft import azure_of
 from valetkey.client import Client
 from valetkey.errors import ConflictError, ValetKeyError
-from valetkey.values import AzureConfig, GrantedConnector, GrantSpec
+from valetkey.values import GrantedConnector, GrantSpec
 
 
 @dataclass
@@ -88,7 +89,7 @@ def _connector(client: Client, action: Action, secrets: Mapping[str, str]) -> Se
         authentication_secret=document.authentication_secret,
         resource_type=document.resource_type,
         resource_id=document.resource_id or None,
-        azure=AzureConfig(**{"tenant_id": "", "client_id": "", **document.config}),
+        azure=azure_of(document.config),
         secrets=secrets,
         description=document.description,
         labels=action.arguments["labels"],

@@ -12,7 +12,7 @@ from typing import Any
 from valetkey import convert
 from valetkey.cli.as_code.resource_ids import canonical_resource
 from valetkey.cli.as_code.yaml_reading import Place, Value
-from valetkey.cli.auth_methods import FIELDS, SECRET_FIELDS, AuthMethod, check_taken, recognised
+from valetkey.cli.auth_methods import ALIASES, FIELDS, SECRET_FIELDS, AuthMethod, check_taken, recognised
 from valetkey.cli.durations import parse_duration
 from valetkey.cli.lists import parse_permissions
 from valetkey.cli.screen import Screen
@@ -23,7 +23,6 @@ from valetkey.values import GrantSpec
 
 OWNER = "valetkey/owner"
 """The label that says who applied an object: `--prune` removes nothing that lacks it."""
-_ALIASES = {"account_name": "storage_account"}
 _NOTES = ("description", "labels", "expires_at", "expires_skew_tolerance")
 _CONNECTOR = (
     "name",
@@ -249,7 +248,7 @@ def _known(value: Value, what: str, names: Collection[str]) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for given, each in value.names(what).items():
         name = given.replace("-", "_")
-        name = _ALIASES.get(name, name)
+        name = ALIASES.get(name, name)
         if name not in names:
             near = difflib.get_close_matches(name, names, 1)
             expected = f"did you mean {near[0]}?" if near else f"expected {', '.join(names)}"

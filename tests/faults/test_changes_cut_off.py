@@ -181,7 +181,7 @@ async def test_a_broker_killed_before_vault_was_written(world: World) -> None:
 
 
 async def test_a_ledger_lost_in_between(parts: Parts, tmp_path: Path) -> None:
-    """PostgreSQL dies while Vault is written: the admin hears that the change was made and is half on record; it is."""
+    """PostgreSQL dies while Vault is written: the admin hears what is known, and the rest is recorded afterwards."""
     name = new_name()
     await parts.postgres.run(f"CREATE DATABASE {name}")
     world = World(parts, tmp_path, parts.postgres.url(name))
@@ -196,7 +196,9 @@ async def test_a_ledger_lost_in_between(parts: Parts, tmp_path: Path) -> None:
         assert (told.reason, told.metadata["change"]) == ("LEDGER_UNAVAILABLE", "made")
         assert "its outcome is not" in told.message
         await broker.logged("the ledger can be written again")
-        assert await world.names(broker) == ["admin", "fresh"]
-        assert await world.unfinished(broker) == ["api-keys/fresh"]
         assert broker.events("a change was made, and its outcome is not on record")
-    assert await world.of_fresh() == [EventKind.CHANGE_BEGUN]
+        (line,) = await broker.logged("settled a change that its writer left")
+        assert (line["path"], line["outcome"]) == ("api-keys/fresh", "made")
+        assert await world.names(broker) == ["admin", "fresh"]
+        assert await world.unfinished(broker) == []
+    assert await world.of_fresh() == [EventKind.CHANGE_BEGUN, EventKind.CHANGE_RECONCILED]

@@ -184,6 +184,19 @@ async def test_a_copy_is_written_again_only_when_it_is_due(store: CountingStore)
     assert await store.newest(INDEX) == version + 2
 
 
+async def test_many_documents_that_came_by_hand_make_it_due(store: CountingStore) -> None:
+    """As when documents were put back from a backup: changes that were announced besides do not hide them."""
+    version = await store.newest(INDEX)
+    writer = Replica(store)
+    await writer.repository.load()
+    grant = encode_grant(writer.memory.grants["grant-4"])
+    for number in range(20):
+        await store.write(f"grants/by-hand-{number}", {**grant, "name": f"by-hand-{number}"}, expected=0)
+    await writer.repository.delete_grant("grant-3", "key:admin")
+    await _copied(store)
+    assert await store.newest(INDEX) == version + 1
+
+
 async def test_old_copies_are_destroyed(store: CountingStore) -> None:
     """Vault keeps versions; each would be as large as all documents together."""
     writer = Replica(store)

@@ -100,7 +100,7 @@ class Snapshots:
         digest = draft.finish()
         before, version = await read_for_cas(self._store, INDEX)
         known: Mapping[str, Any] = before.data if before is not None else {}
-        if draft.documents < _LEAST_DOCUMENTS or _is_recent_enough(known, draft.counter, digest):
+        if draft.documents < _LEAST_DOCUMENTS or _is_recent_enough(known, draft, digest):
             return False
         identity = str(uuid.uuid4())
         for number, text in enumerate(draft.parts):
@@ -111,6 +111,7 @@ class Snapshots:
             "parts": len(draft.parts),
             "counter": draft.counter,
             "digest": digest,
+            "documents": draft.documents,
         }
         try:
             await self._store.write(INDEX, index, expected=version)
@@ -136,15 +137,19 @@ def _versions_before(version: int) -> Sequence[int]:
     return range(max(1, version - _OLD_VERSIONS), version)
 
 
-def _is_recent_enough(known: Mapping[str, Any], counter: int, digest: str) -> bool:
+def _is_recent_enough(known: Mapping[str, Any], draft: SnapshotDraft, digest: str) -> bool:
     """Tells whether a start could still take the snapshot of an index: few changes are read by themselves.
 
-    What was changed by hand moves no counter. It is looked for by the digest.
+    What was changed by hand moves no counter. It is looked for by the digest, or, where changes were announced besides,
+    by how many documents there are.
     """
-    ahead = counter - known["counter"] if isinstance(known.get("counter"), int) else -1
+    ahead = draft.counter - known["counter"] if isinstance(known.get("counter"), int) else -1
     if known.get("form") != _FORM or not 0 <= ahead < _RENEWED_AFTER_CHANGES:
         return False
-    return ahead > 0 or known.get("digest") == digest
+    if ahead == 0:
+        return known.get("digest") == digest
+    had = known.get("documents")
+    return isinstance(had, int) and abs(draft.documents - had) <= _RENEWED_AFTER_CHANGES
 
 
 def _object(data: Any) -> Mapping[str, Any]:

@@ -59,7 +59,7 @@ SDKS := oldest newest
 demo: install ## Runs the main job on real parts, from registering to a refused token, in about 20 s
 	@$(BIN)/python -m valetkey_devstack
 
-dev: install ## Leaves a stack running, made anew each time: OpenBao, Azurite, a stand-in for Entra and ARM, the broker
+dev: install ## Leaves a stack running, made anew each time: OpenBao, Azurite, a stand-in for Entra, Graph and ARM, the broker
 	@$(BIN)/valetkey-broker dev
 
 test: install .venv-clients/.installed .venv-sdks/.installed ## Runs all tests, in parallel, with branch coverage

@@ -2,24 +2,31 @@
 
 import asyncio
 import base64
+import contextlib
+import os
 import secrets
+import signal
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import Secret, check_account
 from valetkey_broker.model.cloud import DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY
 from valetkey_devstack.azurite_install import Progress, ensure_installed, node_program
 from valetkey_devstack.ca import CertificateAuthority
 from valetkey_devstack.child_process import Child, tls_ready
-from valetkey_devstack.directory_layout import private_directory
+from valetkey_devstack.directory_layout import private_directory, write_private
 from valetkey_devstack.free_ports import HOST, free_port
 
 # Azure's own account keys are this long.
 _KEY_BYTES = 64
+_TAKES_KEYS = Path(__file__).with_name("azurite_keys.js")
+_NEW_KEYS_WITHIN = 10.0
+_KEYS = ("key1", "key2")
 
 
 class Azurite:
-    """A running Azurite with its accounts. `accounts` maps the name of each to its key."""
+    """A running Azurite with its accounts. `accounts` maps the name of each to its first key, `second_keys` to key2."""
 
     def __init__(
         self,
@@ -35,6 +42,10 @@ class Azurite:
         self.port = port
         self.ca_file = ca.ca_file
         self.accounts = dict(accounts)
+        # The account that everybody knows has one key.
+        self.second_keys = {name: new_key() for name in accounts if name != DEVELOPMENT_ACCOUNT}
+        self._accounts_file = directory / "accounts.new"
+        self._regenerating = asyncio.Lock()
         self._script = script
         self._certificate, self._key = ca.issue("azurite", directory)
         self._child: Child | None = None
@@ -58,21 +69,21 @@ class Azurite:
 
         Raises ConfigurationError where it does not come up.
         """
-        argv: list[str | Path] = [node_program(), self._script]
+        argv: list[str | Path] = [node_program(), "--require", _TAKES_KEYS, self._script]
         argv += ["--blobHost", HOST, "--blobPort", str(self.port), "--location", self.directory]
         argv += ["--cert", self._certificate, "--key", self._key, "--oauth", "basic", "--disableTelemetry"]
         # New clients send an API version that it has not heard of yet; what it serves is the same in these.
         argv += ["--skipApiVersionCheck"]
         # Silent: its access log would hold the signature of every SAS.
         argv += ["--silent"]
-        keys = ";".join(f"{name}:{key.reveal()}" for name, key in self.accounts.items())
         self._child = await Child.start(
             "Azurite",
             argv,
             log_file=self.log_file,
             ready=tls_ready(self.port, self.ca_file),
             env={
-                "AZURITE_ACCOUNTS": keys,
+                "AZURITE_ACCOUNTS": self._accounts_text(),
+                "VALETKEY_ACCOUNTS_FILE": str(self._accounts_file),
                 "HOME": str(self.directory),
                 # It fetches what is copied from itself, by the URL that the client gave.
                 "NODE_EXTRA_CA_CERTS": str(self.ca_file),
@@ -91,6 +102,35 @@ class Azurite:
         if self._child:
             self._child.kill()
             self._child = None
+
+    def keys(self, account: str) -> Mapping[str, Secret]:
+        """Returns the keys of `account` by Azure's names for them."""
+        both = (self.accounts[account], self.second_keys.get(account))
+        return {name: key for name, key in zip(_KEYS, both, strict=True) if key is not None}
+
+    async def regenerate(self, account: str, name: str) -> None:
+        """Gives `account` another `key1` or `key2`; returns once Azurite refuses the old one.
+
+        Raises LookupError where there is no such key, and ConfigurationError where Azurite does not take it.
+        """
+        async with self._regenerating:
+            _ = self.keys(account)[name]
+            (self.accounts if name == _KEYS[0] else self.second_keys)[account] = new_key()
+            if self._child is None:
+                return  # It starts with them.
+            await asyncio.to_thread(write_private, self._accounts_file, self._accounts_text())
+            os.kill(self._child.pid, signal.SIGHUP)
+            try:
+                async with asyncio.timeout(_NEW_KEYS_WITHIN):
+                    while self._accounts_file.exists():  # noqa: ASYNC110 (another process removes it)
+                        await asyncio.sleep(0.005)
+            except TimeoutError:
+                with contextlib.suppress(OSError):
+                    self._accounts_file.unlink()
+                raise ConfigurationError(f"Azurite did not take new keys within {_NEW_KEYS_WITHIN:g} s") from None
+
+    def _accounts_text(self) -> str:
+        return ";".join(":".join([name, *(key.reveal() for key in self.keys(name).values())]) for name in self.accounts)
 
     async def create_containers(self, account: str, names: Iterable[str]) -> None:
         """Creates containers with the account key; those that exist already stay as they are."""
@@ -129,12 +169,13 @@ async def start_azurite(
     """
     script = await asyncio.to_thread(ensure_installed, progress)
     private_directory(directory)
-    keys = {check_account("account", name): _new_key() for name in accounts}
+    keys = {check_account("account", name): new_key() for name in accounts}
     keys[DEVELOPMENT_ACCOUNT] = DEVELOPMENT_KEY
     azurite = Azurite(script, directory, ca, port or free_port(), keys, log_file or directory / "azurite.log")
     await azurite.start()
     return azurite
 
 
-def _new_key() -> Secret:
+def new_key() -> Secret:
+    """Returns a random account key."""
     return Secret(base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode("ascii"))

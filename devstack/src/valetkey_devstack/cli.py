@@ -27,7 +27,7 @@ def dev(
     openbao_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of OpenBao; 0 takes a free one.")] = 0,
     azurite_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of Azurite; 0 takes a free one.")] = 0,
     control_plane_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of the stand-in for Entra and ARM; 0 takes a free one.")
+        int, typer.Option(min=0, max=65535, help="Port of the stand-in for Entra, Graph and ARM; 0 takes a free one.")
     ] = 0,
     workers: Annotated[int, typer.Option(min=1, max=8, help="Workers of the broker.")] = 1,
     extra_settings: Annotated[
@@ -41,7 +41,7 @@ def dev(
     ] = None,
     prepare: Annotated[bool, typer.Option("--prepare", help="Only install what the stack needs, then end.")] = False,
 ) -> None:
-    """Runs a whole stack on this machine: OpenBao, Azurite, a stand-in for Entra and ARM, a broker, demo data."""
+    """Runs a whole stack on this machine: OpenBao, Azurite, a stand-in for Entra, Graph and ARM, a broker, data."""
     if prepare:
         prepare_stack()
         return

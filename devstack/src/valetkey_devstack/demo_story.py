@@ -114,7 +114,7 @@ def main() -> None:
 
 
 async def _demo(stack: DevStack) -> None:
-    _chapter("1. A stack comes up: OpenBao, Azurite, a stand-in for Entra and ARM, and the broker")
+    _chapter("1. A stack comes up: OpenBao, Azurite, a stand-in for Entra, Graph and ARM, and the broker")
     async with stack:
         secret_files = await add_demo_data(stack, connector=False)
         broker = await start_broker(stack)

@@ -36,7 +36,7 @@ async def run_dev(stack: DevStack, *, workers: int) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     began = time.monotonic()
-    _say(f"Starting OpenBao, Azurite and a stand-in for Entra and ARM in {_short(stack.directory)} …")
+    _say(f"Starting OpenBao, Azurite and a stand-in for Entra, Graph and ARM in {_short(stack.directory)} …")
     running = asyncio.create_task(_run(stack, workers, began, stopping))
     stop_asked = asyncio.create_task(stopping.wait())
     # Ctrl-C while it starts must end what has started, too.

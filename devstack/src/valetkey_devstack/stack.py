@@ -150,6 +150,7 @@ class DevStack:
         if failures:
             # One explanation is enough: what else failed did so because the first one cancelled it.
             raise failures[0] from None
+        self.control_plane.account_keys.holder = self.azurite
         self._write_settings()
 
     async def _start_control_plane(self) -> None:
@@ -216,6 +217,7 @@ class DevStack:
                 CLOUD: {
                     "authority": self.control_plane.url,
                     "arm_endpoint": self.control_plane.url,
+                    "graph_endpoint": self.control_plane.graph_url,
                     "blob_endpoint": self.azurite.blob_endpoint,
                     "ca_file": str(self.ca_file),
                     # Azurite refuses the signed field scid.

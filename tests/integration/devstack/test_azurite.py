@@ -66,6 +66,24 @@ async def test_serves_its_accounts_over_tls(azurite: Azurite) -> None:
     assert await _containers(azurite, "demologs") == ["demo-logs"]
 
 
+async def test_a_regenerated_key_counts_at_once_and_the_other_stays(azurite: Azurite) -> None:
+    """Azurite itself refuses the old key from then on, without a restart; what key2 opens stays open."""
+    await azurite.create_containers("demologs", ["demo-logs"])
+    pid, old, second = azurite.pid, azurite.accounts["demologs"], azurite.second_keys["demologs"]
+    await azurite.regenerate("demologs", "key1")
+    assert azurite.pid == pid
+    assert azurite.accounts["demologs"] != old
+    assert await _containers(azurite, "demologs") == ["demo-logs"]
+    async with _service(azurite, "demologs", old.reveal()) as service:
+        with pytest.raises(ClientAuthenticationError):
+            await service.get_account_information()
+    async with _service(azurite, "demologs", second.reveal()) as service:
+        assert [each.name async for each in service.list_containers()] == ["demo-logs"]
+    with pytest.raises(LookupError):
+        await azurite.regenerate("demologs", "key3")
+    assert list(azurite.directory.glob("accounts*")) == []
+
+
 async def test_takes_clients_newer_than_itself(azurite: Azurite) -> None:
     """A client that speaks an API version from after Azurite's release is served: people install the newest."""
     await azurite.create_containers("demologs", ["demo-logs"])

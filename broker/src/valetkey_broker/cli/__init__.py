@@ -127,7 +127,7 @@ def check_state(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 )
 def dev(context: typer.Context) -> None:
-    """Runs a whole stack on this machine: OpenBao, Azurite, a stand-in for Entra and ARM, a broker, demo data."""
+    """Runs a whole stack on this machine: OpenBao, Azurite, a stand-in for Entra, Graph and ARM, a broker, data."""
     try:
         with interrupts_end_at_once():
             command = import_module(_DEVSTACK_COMMAND)

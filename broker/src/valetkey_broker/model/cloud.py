@@ -25,7 +25,8 @@ class CloudProfile:
     """One Azure cloud, or an emulator of it.
 
     `blob_endpoint` is a template with `{account}`; account names are checked before they are put in. `arm_endpoint`
-    may be empty: then storage accounts cannot be discovered and every connector has to name its own.
+    may be empty: then storage accounts cannot be discovered and every connector has to name its own; so may
+    `graph_endpoint`, Microsoft Graph: then no secret of an application can be made.
     `correlation_id` says whether the storage service takes `scid` in a SAS. `proxy` is the URL of a forward proxy on
     the way there, or empty. `emulator` says that it is Azurite, which alone `UseDevelopmentStorage=true` can mean.
     `implicit_sources` are those that connectors of auth method `implicit` may name.
@@ -40,6 +41,7 @@ class CloudProfile:
     proxy: str = ""
     emulator: bool = False
     implicit_sources: tuple[ImplicitSource, ...] = ()
+    graph_endpoint: str = ""
 
     def blob_url(self, account: str) -> str:
         """Returns the blob endpoint of `account`, without a trailing slash."""

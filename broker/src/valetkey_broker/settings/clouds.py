@@ -14,6 +14,7 @@ class CloudSettings(Section):
 
     authority: str
     arm_endpoint: str = ""
+    graph_endpoint: str = ""
     blob_endpoint: str
     ca_file: Path | None = None
     correlation_id: bool = True
@@ -29,7 +30,7 @@ class CloudSettings(Section):
     def _https(cls, value: str) -> str:
         return https_url(value)
 
-    @field_validator("arm_endpoint")
+    @field_validator("arm_endpoint", "graph_endpoint")
     @classmethod
     def _https_or_none(cls, value: str) -> str:
         return https_url(value) if value else ""
@@ -47,21 +48,25 @@ class CloudSettings(Section):
         return value
 
 
-# Source: https://learn.microsoft.com/azure/storage/common/storage-endpoints (sovereign clouds have their own pages)
+# Source: https://learn.microsoft.com/azure/storage/common/storage-endpoints (other clouds have their own pages), and of
+# Graph https://learn.microsoft.com/graph/deployments (US Government is its L4; for L5, an operator makes a profile).
 BUILT_IN_CLOUDS: dict[str, dict[str, Any]] = {
     "azure-public": {
         "authority": "https://login.microsoftonline.com",
         "arm_endpoint": "https://management.azure.com",
+        "graph_endpoint": "https://graph.microsoft.com",
         "blob_endpoint": "https://{account}.blob.core.windows.net",
     },
     "azure-us-government": {
         "authority": "https://login.microsoftonline.us",
         "arm_endpoint": "https://management.usgovcloudapi.net",
+        "graph_endpoint": "https://graph.microsoft.us",
         "blob_endpoint": "https://{account}.blob.core.usgovcloudapi.net",
     },
     "azure-china": {
         "authority": "https://login.chinacloudapi.cn",
         "arm_endpoint": "https://management.chinacloudapi.cn",
+        "graph_endpoint": "https://microsoftgraph.chinacloudapi.cn",
         "blob_endpoint": "https://{account}.blob.core.chinacloudapi.cn",
     },
 }

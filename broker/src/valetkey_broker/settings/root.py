@@ -87,6 +87,7 @@ class Settings(BaseSettings):
                 name=name,
                 authority=cloud.authority,
                 arm_endpoint=cloud.arm_endpoint,
+                graph_endpoint=cloud.graph_endpoint,
                 blob_endpoint=cloud.blob_endpoint,
                 ca_file=str(cloud.ca_file) if cloud.ca_file else None,
                 correlation_id=cloud.correlation_id,

@@ -1,4 +1,5 @@
-"""A stand-in for Azure's control plane, which has no part that runs offline: Entra's token endpoint and ARM.
+"""A stand-in for Azure's control plane, which has no part that runs offline: Entra's token endpoint,
+Graph and ARM.
 
 It checks what Entra and Azure Resource Manager check and answers with their codes and shapes; it can be told
 to fail. For development and tests only: it knows no users and its tokens open nothing but the dev stack.

@@ -4,12 +4,10 @@ Source: https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-cre
 https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 """
 
-import hmac
 import json
 import time
 import uuid
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import jwt
@@ -18,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from valetkey_broker.model import Secret
 from valetkey_devstack.control_plane.client_assertions import ClientAssertions
 from valetkey_devstack.control_plane.entra_error import EntraError
+from valetkey_devstack.control_plane.passwords import Passwords
 
 STORAGE_AUDIENCE = "https://storage.azure.com"
 _LIFETIME = 3599
@@ -32,22 +31,21 @@ PLANNED = {
 }
 
 
-@dataclass(slots=True)
-class _KnownSecret:
-    value: Secret
-    works_from: float
-    expired: bool = False
-
-
 class Entra:
-    """Issues tokens to one service principal and checks them."""
+    """Issues tokens to one service principal and checks them.
+
+    `roles` are the application permissions that it was granted, by audience: a token has those of the time it was made.
+    `ahead` is how many seconds Entra's clock is before this machine's.
+    """
 
     def __init__(self, tenant_id: str, client_id: str, client_secret: Secret) -> None:
         self.tenant_id = tenant_id
         self.client_id = client_id
         self.token_seconds = _LIFETIME
         self.assertions = ClientAssertions(client_id)
-        self._secrets = [_KnownSecret(client_secret, 0.0)]
+        self.roles: dict[str, set[str]] = {}
+        self.ahead = 0.0
+        self.passwords = Passwords(client_id, client_secret, self.now)
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
     @property
@@ -55,17 +53,9 @@ class Entra:
         """The issuer of v1.0 access tokens, which is what storage and ARM get."""
         return f"https://sts.windows.net/{self.tenant_id}/"
 
-    def add_secret(self, secret: Secret, works_after: float) -> None:
-        """Adds a client secret that works `works_after` seconds from now."""
-        self._secrets.append(_KnownSecret(secret, time.monotonic() + works_after))
-
-    def expire_secret(self, secret: Secret) -> None:
-        """Lets a client secret expire. Raises LookupError where there is no such secret."""
-        self._find(secret).expired = True
-
-    def remove_secret(self, secret: Secret) -> None:
-        """Removes a client secret. Raises LookupError where there is no such secret."""
-        self._secrets.remove(self._find(secret))
+    def now(self) -> float:
+        """Returns Unix seconds as Entra sees them."""
+        return time.time() + self.ahead
 
     def token(self, tenant: str, form: Mapping[str, str], audiences: Collection[str], url: str) -> dict[str, Any]:
         """Returns the token answer, for one of `audiences`, served at `url`. Raises EntraError as Entra would."""
@@ -94,7 +84,7 @@ class Entra:
         if form.get("client_assertion"):
             self.assertions.check(form, f"{url}/{tenant}/oauth2/v2.0/token")
         else:
-            self._check_secret(form.get("client_secret", ""))
+            self.passwords.check(form.get("client_secret", ""))
         audience = _audience(form["scope"], audiences)
         return {
             "token_type": "Bearer",
@@ -109,19 +99,24 @@ class Entra:
         return {
             "token_type": "Bearer",
             "expires_in": self.token_seconds,
-            "expires_on": int(time.time()) + self.token_seconds,
+            "expires_on": int(self.now()) + self.token_seconds,
             "access_token": self._sign(audience, client_id),
         }
 
-    def check(self, token: str, audiences: Collection[str]) -> None:
-        """Raises jwt.InvalidTokenError where `token` is not ours, not for `audiences`, or has expired."""
-        jwt.decode(
+    def check(self, token: str, audiences: Collection[str]) -> dict[str, Any]:
+        """Returns what `token` says.
+
+        Raises jwt.InvalidTokenError where it is not ours, not for `audiences`, or has expired.
+        """
+        return jwt.decode(
             token,
             self._key.public_key(),
             algorithms=["RS256"],
             audience=list(audiences),
             issuer=self.issuer,
             options={"require": ["exp", "iss", "aud"]},
+            # By Entra's clock, which PyJWT cannot be told.
+            leeway=abs(self.ahead),
         )
 
     def keys(self) -> dict[str, Any]:
@@ -144,35 +139,10 @@ class Entra:
             "token_endpoint_auth_methods_supported": ["client_secret_post"],
         }
 
-    def _find(self, secret: Secret) -> _KnownSecret:
-        for known in self._secrets:
-            if known.value == secret:
-                return known
-        raise LookupError("no such client secret")
-
-    def _check_secret(self, presented: str) -> None:
-        if not presented:
-            text = "'client_assertion', 'client_secret' or 'request' is required for 'client_credentials'."
-            raise EntraError(401, "invalid_client", 7000216, text)
-        for known in self._secrets:
-            if hmac.compare_digest(known.value.reveal().encode(), presented.encode()):
-                if known.expired:
-                    text = f"The provided client secret keys for app '{self.client_id}' are expired."
-                    raise EntraError(401, "invalid_client", 7000222, text)
-                if time.monotonic() >= known.works_from:
-                    return
-        raise EntraError(
-            401,
-            "invalid_client",
-            7000215,
-            "Invalid client secret provided. Ensure the secret being sent in the request is the client "
-            f"secret value, not the client secret ID, for a secret added to app '{self.client_id}'.",
-        )
-
     def _sign(self, audience: str, client_id: str) -> str:
-        now = int(time.time())
+        now = int(self.now())
         subject = str(uuid.uuid5(uuid.UUID(self.tenant_id), client_id))
-        claims = {
+        claims: dict[str, Any] = {
             "aud": audience,
             "iss": self.issuer,
             "iat": now,
@@ -188,6 +158,8 @@ class Entra:
             "uti": uuid.uuid4().hex,
             "ver": "1.0",
         }
+        if roles := self.roles.get(audience):
+            claims["roles"] = sorted(roles)
         return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": _KEY_ID})
 
 

@@ -2,32 +2,35 @@
 
 import ssl
 import uuid
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
-import jwt
 from aiohttp import web
 from cryptography import x509
 
 from valetkey_broker.model import Secret, check_account, check_uuid
-from valetkey_devstack.control_plane import arm, entra
+from valetkey_devstack.control_plane import arm, entra, graph
+from valetkey_devstack.control_plane.arm_keys import ArmKeys
+from valetkey_devstack.control_plane.arm_routes import ArmRoutes
 from valetkey_devstack.control_plane.client_assertions import FederatedCredential
 from valetkey_devstack.control_plane.entra_error import EntraError
 from valetkey_devstack.control_plane.faults import Faults, Step
+from valetkey_devstack.control_plane.graph_routes import GraphRoutes
 from valetkey_devstack.control_plane.managed_identity import ManagedIdentities
 
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_ACCOUNTS_PATH = "providers/Microsoft.Storage/storageAccounts"
 _PUBLIC_ARM = "https://management.azure.com"
+_PUBLIC_GRAPH = "https://graph.microsoft.com"
 
 
 class ControlPlane:
-    """Entra and ARM for one tenant, one service principal, one subscription and its storage accounts.
+    """Entra, Graph and ARM for one tenant, one service principal, one subscription and its storage accounts.
 
-    `requests` counts the requests by step: "token" and "arm". `page_size` is the number of storage accounts
-    ARM lists at once, `token_seconds` the lifetime of new tokens. `managed_identities` are served once
-    they are started.
+    `requests` counts the requests by step. `page_size` is the number of storage accounts ARM lists at once,
+    `token_seconds` the lifetime of new tokens. `managed_identities` are served once they are started. `graph` is the
+    application and `passwords` its secrets; `graph_roles` are its permissions there. `account_keys.holder` is the
+    storage whose keys ARM tells.
     """
 
     def __init__(
@@ -41,6 +44,10 @@ class ControlPlane:
         self.url = ""
         self._entra = entra.Entra(check_uuid("tenant_id", tenant_id), check_uuid("client_id", client_id), client_secret)
         self._arm = arm.Arm(check_uuid("subscription_id", subscription_id), self._entra.tenant_id)
+        self.passwords = self._entra.passwords
+        self.graph = graph.Graph(self._entra.client_id, self.passwords)
+        self.graph_roles = {graph.OWNED_BY}
+        self.account_keys = ArmKeys(self._arm, self._entra.now)
         self._faults = Faults()
         self._runner: web.AppRunner | None = None
         self.requests = self._faults.requests
@@ -53,16 +60,13 @@ class ControlPlane:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(cert_file, key_file)
         app = web.Application()
+        app.on_response_prepare.append(self._date)
         app.router.add_post("/{tenant}/oauth2/v2.0/token", self._token)
         app.router.add_get("/{tenant}/v2.0/.well-known/openid-configuration", self._configuration)
         app.router.add_get("/{tenant}/discovery/v2.0/keys", self._keys)
         app.router.add_get("/common/discovery/instance", self._instance)
-        subscription = "/subscriptions/{subscription}"
-        app.router.add_get("/subscriptions", self._guarded(self._subscriptions))
-        app.router.add_get(f"{subscription}/{_ACCOUNTS_PATH}", self._guarded(self._storage_accounts))
-        app.router.add_get(
-            f"{subscription}/resourceGroups/{{group}}/{_ACCOUNTS_PATH}", self._guarded(self._storage_accounts)
-        )
+        ArmRoutes(self._entra, self._arm, self.account_keys, self._faults, self._arm_audiences).add_to(app.router)
+        GraphRoutes(self._entra, self.graph, self._faults, self._graph_audiences).add_to(app.router)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, ssl_context=tls)
@@ -72,6 +76,7 @@ class ControlPlane:
             await self.stop()
             raise
         self.url = f"https://{host}:{self._runner.addresses[0][1]}"
+        self._entra.roles = dict.fromkeys(self._graph_audiences(), self.graph_roles)
 
     async def stop(self) -> None:
         """Stops serving; a second call does nothing."""
@@ -80,7 +85,21 @@ class ControlPlane:
         if runner is not None:
             await runner.cleanup()
 
+    @property
+    def graph_url(self) -> str:
+        """Where Graph is."""
+        return f"{self.url}{graph.PATH}"
+
     # The world it stands for.
+
+    @property
+    def ahead(self) -> float:
+        """How many seconds Azure's clock is before this machine's."""
+        return self._entra.ahead
+
+    @ahead.setter
+    def ahead(self, value: float) -> None:
+        self._entra.ahead = value
 
     @property
     def page_size(self) -> int:
@@ -118,15 +137,15 @@ class ControlPlane:
 
     def add_secret(self, secret: Secret, *, works_after: float = 0.0) -> None:
         """Adds a client secret; Entra takes it only `works_after` seconds from now."""
-        self._entra.add_secret(secret, works_after)
+        self.passwords.add(secret, None, works_after=works_after)
 
     def expire_secret(self, secret: Secret) -> None:
         """Lets a client secret expire: AADSTS7000222. Raises LookupError where there is no such secret."""
-        self._entra.expire_secret(secret)
+        self.passwords.expire(secret)
 
     def remove_secret(self, secret: Secret) -> None:
         """Removes a client secret: AADSTS7000215. Raises LookupError where there is no such secret."""
-        self._entra.remove_secret(secret)
+        self.passwords.remove(self.passwords.find(secret))
 
     def add_certificate(self, certificate: x509.Certificate) -> None:
         """Uploads a client certificate to the application."""
@@ -166,6 +185,10 @@ class ControlPlane:
         """Answers rightly, but `seconds` late."""
         self._faults.plan(step, None, delay=seconds, times=times)
 
+    def lose(self, step: Step, *, times: int | None = None, after: float = 0.0) -> None:
+        """Does what is asked, and cuts the connection `after` seconds instead of answering."""
+        self._faults.plan(step, 0, times=times, delay=after, done=True)
+
     def heal(self) -> None:
         """Ends all failures."""
         self._faults.clear()
@@ -182,14 +205,14 @@ class ControlPlane:
             return web.json_response(planned.body(), status=status, headers=headers)
         posted = await request.post()
         form = {name: value for name, value in posted.items() if isinstance(value, str)}
-        audiences = {entra.STORAGE_AUDIENCE, *self._arm_audiences()}
+        audiences = self._audiences()
         try:
             return web.json_response(self._entra.token(request.match_info["tenant"], form, audiences, self.url))
         except EntraError as error:
             return web.json_response(error.body(), status=error.status)
 
     def _token_of(self, resource: str, client_id: str) -> dict[str, Any]:
-        return self._entra.token_of(client_id, resource, {entra.STORAGE_AUDIENCE, *self._arm_audiences()})
+        return self._entra.token_of(client_id, resource, self._audiences())
 
     async def _configuration(self, request: web.Request) -> web.StreamResponse:
         if request.match_info["tenant"].lower() != self._entra.tenant_id:
@@ -210,49 +233,14 @@ class ControlPlane:
             }
         )
 
-    # ARM.
-
     def _arm_audiences(self) -> set[str]:
         return {self.url, _PUBLIC_ARM}
 
-    def _guarded(self, handler: _Handler) -> _Handler:
-        async def guarded(request: web.Request) -> web.StreamResponse:
-            met = await self._faults.meet("arm", request)
-            if isinstance(met, web.StreamResponse):
-                return met
-            try:
-                if met is not None:
-                    status, headers = met
-                    code, text = arm.PLANNED.get(status, arm.PLANNED[503])
-                    body = arm.ArmError(status, code, text).body()
-                    return web.json_response(body, status=status, headers=headers)
-                self._check(request)
-                return await handler(request)
-            except arm.ArmError as error:
-                return web.json_response(error.body(), status=error.status, headers=error.headers)
+    def _graph_audiences(self) -> set[str]:
+        return {self.graph_url, _PUBLIC_GRAPH}
 
-        return guarded
+    def _audiences(self) -> set[str]:
+        return {entra.STORAGE_AUDIENCE, *self._arm_audiences(), *self._graph_audiences()}
 
-    def _check(self, request: web.Request) -> None:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            text = "Authentication failed. The 'Authorization' header is missing or invalid."
-            raise arm.ArmError(401, "AuthenticationFailed", text)
-        try:
-            self._entra.check(token, self._arm_audiences())
-        except jwt.ExpiredSignatureError:
-            raise arm.ArmError(401, "ExpiredAuthenticationToken", "The access token has expired.") from None
-        except jwt.InvalidAudienceError:
-            text = "The access token has been obtained for wrong audience or resource."
-            raise arm.ArmError(401, "InvalidAuthenticationTokenAudience", text) from None
-        except jwt.InvalidTokenError:
-            raise arm.ArmError(401, "InvalidAuthenticationToken", "The access token is invalid.") from None
-        if "api-version" not in request.query:
-            text = "The api-version query parameter (?api-version=) is required for all requests."
-            raise arm.ArmError(400, "MissingApiVersionParameter", text)
-
-    async def _subscriptions(self, _request: web.Request) -> web.StreamResponse:
-        return web.json_response(self._arm.subscriptions())
-
-    async def _storage_accounts(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response(self._arm.storage_accounts(request, self.url))
+    async def _date(self, _request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Date"] = formatdate(self._entra.now(), usegmt=True)

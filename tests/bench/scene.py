@@ -18,6 +18,7 @@ from valetkey_broker.adapters.azure.sas import user_delegation_signer
 from valetkey_broker.authz.grant_admin import GrantDraft
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.model import (
+    BLOB_CONTAINER,
     AzureConfig,
     CloudProfile,
     Connector,
@@ -26,7 +27,6 @@ from valetkey_broker.model import (
     Container,
     Credential,
     GrantedConnector,
-    ResourceType,
     Secret,
     SigningKey,
 )
@@ -151,7 +151,7 @@ def new_connector() -> NewConnector:
         name=CONNECTOR,
         type=ConnectorType.AZURE,
         auth_method="service-principal",
-        resource_type=ResourceType.BLOB_CONTAINER,
+        resource_type=BLOB_CONTAINER,
         resource_id=f"az://{CONTAINER}",
         azure=AzureConfig(tenant_id=TENANT, client_id=CLIENT, cloud="", storage_account=ACCOUNT),
         secrets={"client_secret": Secret(SECRET)},

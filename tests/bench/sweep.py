@@ -18,7 +18,7 @@ from valetkey_broker.adapters.azure.error_advice import Identity
 from valetkey_broker.adapters.azure.errors import Asking, Step
 from valetkey_broker.adapters.azure.storage import BlobStorage
 from valetkey_broker.connectors.known_containers import KnownContainers
-from valetkey_broker.model import CloudProfile
+from valetkey_broker.model import CloudProfile, Container
 
 CONTAINERS = 25_000
 MOST_TIMES = 3.0
@@ -94,7 +94,8 @@ class Sweeper:
             storage = BlobStorage(
                 self._profile, pages, None, "manyofthem", Asking(Step.CONTAINERS, "many", Identity("nobody"))
             )
-            await known.listed("manyofthem", await storage.containers(), time.time())
+            found = [Container.of(self._profile, "manyofthem", name) for name in await storage.names()]
+            await known.listed("manyofthem", found, time.time())
             if len(known.by_name) != CONTAINERS:
                 raise BenchError(f"a sweep found {len(known.by_name)} containers")
             self._count += 1

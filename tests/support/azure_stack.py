@@ -17,12 +17,12 @@ from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.adapters.azure.connection_string import AccountAndKey
 from valetkey_broker.model import (
+    BLOB_CONTAINER,
     AzureConfig,
     CloudProfile,
     Connector,
     ConnectorType,
     Credential,
-    ResourceType,
     Secret,
 )
 from valetkey_devstack.azurite import Azurite, start_azurite
@@ -53,7 +53,7 @@ def make_connector(
         uid=str(uuid.uuid4()),
         type=ConnectorType.AZURE,
         auth_method="service-principal",
-        resource_type=ResourceType.BLOB_CONTAINER,
+        resource_type=BLOB_CONTAINER,
         resource=None,
         azure=AzureConfig(tenant_id, client_id, cloud, storage_account, subscription_id, resource_group),
         credential_version=1,

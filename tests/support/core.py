@@ -9,6 +9,7 @@ from support.fake_store import FakeStateStore
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.model import (
+    BLOB_CONTAINER,
     ApiKey,
     AzureConfig,
     CallInfo,
@@ -26,7 +27,6 @@ from valetkey_broker.model import (
     PermissionSet,
     Principal,
     ResourceId,
-    ResourceType,
     Role,
     Secret,
     api_key_digest,
@@ -82,7 +82,7 @@ def make_connector(
         uid=uid or str(uuid.uuid4()),
         type=ConnectorType.AZURE,
         auth_method="service-principal",
-        resource_type=ResourceType.BLOB_CONTAINER,
+        resource_type=BLOB_CONTAINER,
         resource=ResourceId(resource, account=account) if resource else None,
         azure=AzureConfig(tenant_id=TENANT, client_id=CLIENT, cloud=cloud, storage_account=storage_account),
         credential_version=version,

@@ -19,6 +19,7 @@ from valetkey_broker.adapters.azure.auth_methods.service_principal import Client
 from valetkey_broker.adapters.azure.connection_string import AccountAndKey
 from valetkey_broker.errors import BrokerError, Reason, namespace_unknown
 from valetkey_broker.model import (
+    BLOB_CONTAINER,
     CloudProfile,
     Connector,
     Container,
@@ -69,11 +70,12 @@ FAKE_PROFILE = CloudProfile(
 class FakeCloud:
     """Implements `valetkey_broker.ports.Cloud`.
 
-    `containers` by account may be changed at any time, and so may `with_directories`, the accounts with hierarchical
-    namespace, `silent`, which do not say, and `left_out_of_search`, of which only storage does. Accounts that are
-    `sick` answer everything with that error; `search_errors` stand beside what a search finds. With `secrets` given,
-    only these log in; otherwise all do. Where it is `generous`, tokens do what they are not for. `calls` counts by
-    method name; `keys` holds every signing key handed out.
+    `containers` by account may be changed at any time, `others`, which has the same of other resource types by their
+    names, too, and so may `with_directories`, the accounts with hierarchical namespace, `silent`, which do not say, and
+    `left_out_of_search`, of which only storage does. Accounts that are `sick` answer everything with that error;
+    `search_errors` stand beside what a search finds. With `secrets` given, only these log in; otherwise all do. Where
+    it is `generous`, tokens do what they are not for. `calls` counts by method name; `keys` holds every signing key
+    handed out.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class FakeCloud:
     ) -> None:
         self.profile = profile
         self.containers = {account: set(names) for account, names in (containers or {}).items()}
+        self.others: dict[str, dict[str, set[str]]] = {}
         self.secrets = None if secrets is None else set(secrets)
         self.unlistable: set[str] = set()
         self.with_directories: set[str] = set()
@@ -175,12 +178,13 @@ class FakeCloud:
                 azure_code="AuthorizationPermissionMismatch",
                 account=account,
             )
-        return [self._container(account, name) for name in sorted(self.containers[account])]
+        names = sorted(self._of_type(connector).get(account, ()))
+        return [self._container(connector, account, name) for name in names]
 
     async def check_container(self, connector: Connector, credential: Credential, account: str, name: str) -> Container:
         await self._begin("check_container", account)
         self._check(connector, credential)
-        if name not in self.containers.get(account, ()):
+        if name not in self._of_type(connector).get(account, ()):
             raise _error(
                 Reason.RESOURCE_NOT_FOUND,
                 f"There is no container {name} at storage account {account}.",
@@ -189,7 +193,7 @@ class FakeCloud:
                 azure_code="ContainerNotFound",
                 account=account,
             )
-        return self._container(account, name)
+        return self._container(connector, account, name)
 
     async def signing_key(
         self, connector: Connector, credential: Credential, account: str, *, starts: float, expires: float
@@ -300,8 +304,12 @@ class FakeCloud:
         if account in self.sick:
             raise self._again(self.sick[account])
 
-    def _container(self, account: str, name: str) -> Container:
-        return Container(account, name, self.profile.container_url(account, name))
+    def _of_type(self, connector: Connector) -> Mapping[str, set[str]]:
+        assert connector.resource_type is not None, "a connector of several types is asked type by type"
+        return self.containers if connector.resource_type == BLOB_CONTAINER else self.others[connector.resource_type]
+
+    def _container(self, connector: Connector, account: str, name: str) -> Container:
+        return Container.of(self.profile, account, name, connector.resource_type or BLOB_CONTAINER)
 
     def _raise_planned(self, call: Call) -> None:
         planned = self._failures.get(call)

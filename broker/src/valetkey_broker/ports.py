@@ -193,7 +193,7 @@ class AccountSearch:
 
 
 class Cloud(Protocol):
-    """An Azure cloud, seen through one connector at a time.
+    """An Azure cloud, seen through one connector at a time: for lists, of a single resource type (`Connector.by_type`).
 
     Raises BrokerError: CLOUD_CREDENTIAL_REJECTED, CLOUD_PERMISSION_MISSING, CLOUD_REQUEST_REFUSED, CLOUD_THROTTLED
     (with retry_after), CLOUD_UNAVAILABLE, RESOURCE_NOT_FOUND, or INVALID_FIELD where the connector's cloud profile is

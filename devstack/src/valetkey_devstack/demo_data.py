@@ -9,12 +9,12 @@ from valetkey_broker.app import Core, open_core
 from valetkey_broker.authz.grant_admin import GrantDraft
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.model import (
+    BLOB_CONTAINER,
     AzureConfig,
     ConnectorType,
     ConsumerRole,
     GrantedConnector,
     ResourceId,
-    ResourceType,
     new_api_key,
 )
 from valetkey_broker.settings import load_settings
@@ -81,7 +81,7 @@ async def _register_demo(core: Core, stack: DevStack) -> None:
         name=DEMO_CONNECTOR,
         type=ConnectorType.AZURE,
         auth_method="service-principal",
-        resource_type=ResourceType.BLOB_CONTAINER,
+        resource_type=BLOB_CONTAINER,
         resource_id=DEMO_RESOURCE,
         azure=AzureConfig(tenant_id=stack.tenant_id, client_id=stack.client_id, cloud=CLOUD),
         secrets={"client_secret": stack.client_secret},

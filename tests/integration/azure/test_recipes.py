@@ -25,6 +25,7 @@ from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.model import (
+    BLOB_CONTAINER,
     AzureConfig,
     CloudProfile,
     Connector,
@@ -35,7 +36,6 @@ from valetkey_broker.model import (
     CredentialValue,
     Permission,
     PermissionSet,
-    ResourceType,
     SasRequest,
     Scope,
     Secret,
@@ -149,7 +149,7 @@ async def test_an_auth_method_is_a_module_and_a_row(azure: AzureStack, monkeypat
         name="by-token",
         type=ConnectorType.AZURE,
         auth_method=_ByToken.name,
-        resource_type=ResourceType.BLOB_CONTAINER,
+        resource_type=BLOB_CONTAINER,
         resource_id="",
         azure=AzureConfig(TENANT, CLIENT, "", storage_account=ML),
         secrets={"token": token_of_entra},

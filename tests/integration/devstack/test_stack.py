@@ -17,7 +17,7 @@ from valetkey_broker.adapters.azure import AzureCloud
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.adapters.vault import VaultStateStore
 from valetkey_broker.errors import ConfigurationError
-from valetkey_broker.model import AzureConfig, Connector, ConnectorType, Credential, ResourceType
+from valetkey_broker.model import BLOB_CONTAINER, AzureConfig, Connector, ConnectorType, Credential
 from valetkey_broker.settings import load_settings
 from valetkey_devstack.free_ports import is_free
 from valetkey_devstack.stack import CLOUD, DEMO_CONTAINERS, DevStack, Ports
@@ -56,7 +56,7 @@ async def _reached(stack: DevStack) -> list[str]:
         uid="00000000-0000-0000-0000-000000000001",
         type=ConnectorType.AZURE,
         auth_method="service-principal",
-        resource_type=ResourceType.BLOB_CONTAINER,
+        resource_type=BLOB_CONTAINER,
         resource=None,
         azure=AzureConfig(stack.tenant_id, stack.client_id, settings.default_cloud, "", "", ""),
         credential_version=1,

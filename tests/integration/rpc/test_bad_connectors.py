@@ -101,7 +101,7 @@ async def test_bad_fields(broker: Broker, field: str, fields: dict[str, Any]) ->
     assert told.metadata["field"] == field
 
 
-@pytest.mark.parametrize("field", ["name", "type", "auth_method", "resource_type", "azure", "azure_secret"])
+@pytest.mark.parametrize("field", ["name", "type", "auth_method", "azure", "azure_secret"])
 async def test_left_out_fields(broker: Broker, field: str) -> None:
     """What is needed and missing is named."""
     request = new_connector()

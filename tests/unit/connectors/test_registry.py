@@ -22,6 +22,7 @@ from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
+    BLOB_CONTAINER,
     AzureConfig,
     Connector,
     ConnectorType,
@@ -29,7 +30,6 @@ from valetkey_broker.model import (
     Credential,
     InvalidFieldError,
     ResourceId,
-    ResourceType,
     Secret,
     SigningKey,
 )
@@ -87,7 +87,7 @@ class Registry:
             name=name,
             type=ConnectorType.AZURE,
             auth_method="service-principal",
-            resource_type=ResourceType.BLOB_CONTAINER,
+            resource_type=BLOB_CONTAINER,
             resource_id=resource_id,
             azure=AzureConfig(**given),
             secrets={"client_secret": Secret(secret)},
@@ -231,7 +231,7 @@ async def test_a_list_can_be_narrowed_down(registry: Registry) -> None:
     assert names() == "abc"
     assert names(type=ConnectorType.AZURE, auth_method="service-principal") == "abc"
     assert names(auth_method="another") == ""
-    assert names(resource_type=ResourceType.BLOB_CONTAINER, labels={"team": "ml"}) == "ab"
+    assert names(resource_type=BLOB_CONTAINER, labels={"team": "ml"}) == "ab"
     assert names(labels={"team": "ml", "stage": ""}) == "a"
     assert names(labels={"team": "other"}) == ""
     with pytest.raises(InvalidFieldError, match="labels"):
@@ -444,7 +444,7 @@ def _by_key(**change: Any) -> NewConnector:
         name="by-key",
         type=ConnectorType.AZURE,
         auth_method="account-key",
-        resource_type=ResourceType.BLOB_CONTAINER,
+        resource_type=BLOB_CONTAINER,
         resource_id="",
         azure=AzureConfig("", "", "", storage_account="one"),
         secrets={"account_key": Secret(_KEY)},

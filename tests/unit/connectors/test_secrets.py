@@ -16,12 +16,12 @@ from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.secrets import ChangedSecret, NewSecret, SecretChange, SecretRegistry
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
+    BLOB_CONTAINER,
     AzureConfig,
     Connector,
     ConnectorType,
     InvalidFieldError,
     NamedSecret,
-    ResourceType,
     Role,
     Secret,
 )
@@ -79,7 +79,7 @@ class Secrets:
             name,
             ConnectorType.AZURE,
             auth_method,
-            ResourceType.BLOB_CONTAINER,
+            BLOB_CONTAINER,
             resource_id,
             azure,
             secrets or {},

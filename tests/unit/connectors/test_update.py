@@ -35,13 +35,13 @@ from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.verify import Proof
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
+    BLOB_CONTAINER,
     AzureConfig,
     Connector,
     ConnectorType,
     InvalidFieldError,
     NamedSecret,
     ResourceId,
-    ResourceType,
     Role,
     Secret,
 )
@@ -78,7 +78,7 @@ class World:
             name="azure-blob-demo",
             type=ConnectorType.AZURE,
             auth_method="service-principal",
-            resource_type=ResourceType.BLOB_CONTAINER,
+            resource_type=BLOB_CONTAINER,
             resource_id=resource_id,
             azure=AzureConfig(**{"tenant_id": TENANT, "client_id": CLIENT, "cloud": "", **azure}),
             secrets={"client_secret": Secret(PLANTED)},

@@ -89,6 +89,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
         change = ConnectorChange(
             name=request.name,
             auth_method=AUTH_METHODS.read(request.auth_method) if request.auth_method else "",
+            resource_type=RESOURCE_TYPES.read(request.resource_type) if request.resource_type else "",
             resource_id=request.resource_id,
             azure={field.name: value for field, value in request.azure.ListFields()},
             secrets=given_secrets(request.azure_secret),
@@ -183,7 +184,7 @@ def _new_connector(request: pb.CreateConnectorRequest) -> NewConnector:
         name=request.name,
         type=CONNECTOR_TYPES.read(request.type),
         auth_method=_auth_method(request),
-        resource_type=RESOURCE_TYPES.read(request.resource_type),
+        resource_type=RESOURCE_TYPES.read(request.resource_type) if request.resource_type else None,
         resource_id=request.resource_id,
         azure=azure_config(request.azure),
         secrets=given_secrets(request.azure_secret),

@@ -19,12 +19,12 @@ def connector_type_messages(types: Sequence[ConnectorTypeDescription]) -> list[p
             auth_methods=[_auth_method(method) for method in each.auth_methods],
             resource_types=[
                 pb.ResourceTypeDescription(
-                    resource_type=RESOURCE_TYPES.to_proto[resource_type],
+                    resource_type=RESOURCE_TYPES.to_proto[about.name],
                     title=about.title,
                     help=about.help,
                     id_examples=about.id_examples,
                 )
-                for resource_type, about in each.resource_types.items()
+                for about in each.resource_types
             ],
             fields=[_field(field) for field in each.fields],
         )

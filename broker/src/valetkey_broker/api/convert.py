@@ -28,8 +28,6 @@ from valetkey_broker.model import (
     InvalidFieldError,
     Permission,
     PermissionSet,
-    ResourceId,
-    ResourceType,
     Role,
     Secret,
     TtlLimit,
@@ -76,7 +74,7 @@ def _word(name: str) -> str:
 
 PERMISSIONS = _of_enum(Permission, common_pb2.Permission, "PERMISSION", "permissions")
 ROLES = _of_enum(Role, common_pb2.Role, "ROLE", "roles")
-RESOURCE_TYPES = _of_enum(ResourceType, common_pb2.ResourceType, "RESOURCE_TYPE", "resource_type")
+RESOURCE_TYPES = _of_names(common_pb2.ResourceType, "RESOURCE_TYPE", "resource_type")
 CONNECTOR_TYPES = _of_enum(ConnectorType, connector_service_pb2.ConnectorType, "CONNECTOR_TYPE", "type")
 AUTH_METHODS = _of_names(connector_service_pb2.AuthMethod, "AUTH_METHOD", "auth_method")
 CONSUMER_ROLES = _of_enum(ConsumerRole, grant_service_pb2.ConsumerRole, "CONSUMER_ROLE", "consumer_role")
@@ -161,7 +159,7 @@ def connector_message(connector: Connector) -> connector_service_pb2.Connector:
         name=connector.name,
         type=CONNECTOR_TYPES.to_proto[connector.type],
         auth_method=AUTH_METHODS.to_proto[connector.auth_method],
-        resource_type=RESOURCE_TYPES.to_proto[connector.resource_type],
+        resource_types=map(RESOURCE_TYPES.to_proto.__getitem__, connector.resource_types),
         resource_id=str(connector.resource) if connector.resource else "",
         azure=connector_service_pb2.AzureConfig(**asdict(connector.azure)),
         credential_version=connector.credential_version,
@@ -173,6 +171,8 @@ def connector_message(connector: Connector) -> connector_service_pb2.Connector:
         unverified=connector.unverified,
         authentication_secret=connector.secret,
     )
+    if connector.resource_type is not None:
+        message.resource_type = RESOURCE_TYPES.to_proto[connector.resource_type]
     if connector.expires_at is not None:
         message.expire_time.CopyFrom(timestamp(connector.expires_at))
     if connector.expires_skew_tolerance is not None:
@@ -184,7 +184,7 @@ def resource_message(container: Container, prefix: str = "") -> common_pb2.Resou
     """Returns a container, or a path inside it with all that is below, as a message."""
     return common_pb2.Resource(
         resource_type=RESOURCE_TYPES.to_proto[container.resource_type],
-        resource_id=str(ResourceId(container.name, prefix, directory=True)),
+        resource_id=str(container.inside(prefix)),
         account=container.account,
         url=container.url,
     )

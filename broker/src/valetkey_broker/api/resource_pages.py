@@ -14,7 +14,8 @@ MOST_RESOURCES = 5000
 _MOST_BYTES = 2 * 1024 * 1024
 _OVERHEAD_BYTES = 8
 
-Place = tuple[str, str, str]  # connector, account, resource id
+Entry = tuple[str, int]  # connector, number of the resource type
+Place = tuple[str, int, str, str]  # and account, resource id
 
 
 def resource_page(
@@ -30,20 +31,20 @@ def resource_page(
     last = place_of(token)
     left, room = min(size or MOST_RESOURCES, MOST_RESOURCES), _MOST_BYTES
     page: list[pb.ConnectorResources] = []
-    for entry in sorted(entries, key=lambda entry: entry.connector):
-        began = last is not None and entry.connector == last[0]
-        if last is not None and entry.connector < last[0]:
+    for entry in sorted(entries, key=entry_of):
+        began = last is not None and entry_of(entry) == last[:2]
+        if last is not None and entry_of(entry) < last[:2]:
             continue
         rest = sorted(entry.resources, key=_place_in_entry)
         if began and last is not None:
-            rest = [resource for resource in rest if _place_in_entry(resource) > last[1:]]
+            rest = [resource for resource in rest if _place_in_entry(resource) > last[2:]]
             if not rest:
                 continue
         fitting, left, room = _fitting(rest, left, room)
         if rest and not fitting:
             return page, _encoded(last)
         page.append(_part(entry, fitting, began=began))
-        last = (entry.connector, *(_place_in_entry(fitting[-1]) if fitting else ("", "")))
+        last = (*entry_of(entry), *(_place_in_entry(fitting[-1]) if fitting else ("", "")))
         if len(fitting) < len(rest):
             return page, _encoded(last)
     return page, ""
@@ -54,12 +55,18 @@ def place_of(token: str) -> Place | None:
     if not token:
         return None
     try:
-        connector, account, resource_id = base64.b64decode(token, altchars=b"-_", validate=True).decode().split("\0")
+        parts = base64.b64decode(token, altchars=b"-_", validate=True).decode().split("\0")
+        connector, resource_type, account, resource_id = parts
+        return connector, int(resource_type), account, resource_id
     except (binascii.Error, ValueError):
         raise InvalidFieldError(
             "page_token", "was not made by this broker", "next_page_token of the page before"
         ) from None
-    return connector, account, resource_id
+
+
+def entry_of(entry: pb.ConnectorResources) -> Entry:
+    """Returns what tells an entry from the others, in their order."""
+    return entry.connector, entry.resource_type
 
 
 def bounded(resources: Sequence[common_pb2.Resource]) -> tuple[Sequence[common_pb2.Resource], int]:
@@ -111,4 +118,4 @@ def _place_in_entry(resource: common_pb2.Resource) -> tuple[str, str]:
 
 
 def _encoded(place: Place | None) -> str:
-    return base64.urlsafe_b64encode("\0".join(place or ("", "", "")).encode()).decode("ascii")
+    return base64.urlsafe_b64encode("\0".join(map(str, place or ("", 0, "", ""))).encode()).decode("ascii")

@@ -15,7 +15,7 @@ from valetkey_broker.authz.policy import Policy, Visible, serves
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.connectors.registry import ConnectorReach, ConnectorRegistry
 from valetkey_broker.errors import account_not_searched, role_required
-from valetkey_broker.model import Container, ResourceId, Role, check_name
+from valetkey_broker.model import Connector, Container, ResourceId, Role, check_name
 from valetkey_broker.rpc.current_call import caller, current_call
 from valetkey_broker.rpc.error_status import detail, told_to
 
@@ -54,18 +54,20 @@ class ResourceService(resource_service_pb2_grpc.ResourceServiceServicer):
         connectors = [
             connector
             for connector in visible.connectors(request.connector)
-            if connector.resource is None or visible.scopes(connector, ResourceId(connector.resource.container))
+            if connector.resource is None or visible.scopes(connector, connector.resource)
         ]
+        # One entry for each type of a connector: one that cannot be listed does not hide the others.
+        connectors = [each for connector in connectors for each in connector.by_type()]
         if request.resource_type:
             wanted = RESOURCE_TYPES.read(request.resource_type)
-            connectors = [connector for connector in connectors if connector.resource_type is wanted]
+            connectors = [connector for connector in connectors if connector.resource_type == wanted]
         if only is not None:  # A connector for another container is not asked at all, nor one that is not for it.
             connectors = [c for c in connectors if serves(c, only) and visible.scopes(c, only)]
         after = place_of(request.page_token)
         reached = await self._registry.reach(
             connectors,
             only,
-            lambda connector, container: bool(visible.scopes(connector, ResourceId(container.name))),
+            lambda connector, container: bool(visible.scopes(connector, container.inside())),
             # Later pages go on with what the first one found.
             anew=request.refresh and after is None,
         )
@@ -82,21 +84,28 @@ async def _resources(
     Messages are dear, so that no others are made; and whoever else is served gets a turn after some of them.
     """
     connector = reach.connector
-    if after is not None and connector.name < after[0]:
+    entry = connector.name, _number(connector)
+    if after is not None and entry < after[:2]:
         return []  # Earlier pages had it.
     rows: list[tuple[str, str, Container, str]] = []
     async for some in slices(reach.containers):
         rows += [
-            (container.account, str(ResourceId(container.name, scope, directory=True)), container, scope)
+            (container.account, str(container.inside(scope)), container, scope)
             for container in some
-            for scope in visible.scopes(connector, ResourceId(container.name, only.prefix if only else ""))
+            for scope in visible.scopes(connector, container.inside(only.prefix if only else ""))
         ]
     rows.sort(key=_PLACE)
-    start = bisect_right(rows, after[1:], key=_PLACE) if after is not None and connector.name == after[0] else 0
+    start = bisect_right(rows, after[2:], key=_PLACE) if after is not None and entry == after[:2] else 0
     resources: list[common_pb2.Resource] = []
     async for few in slices(rows[start : start + MOST_RESOURCES + 1]):
         resources += [resource_message(container, scope) for _, _, container, scope in few]
     return resources
+
+
+def _number(connector: Connector) -> common_pb2.ResourceType.ValueType:
+    """Returns the number of the one type of a connector that is looked at type by type."""
+    number: common_pb2.ResourceType.ValueType = RESOURCE_TYPES.to_proto[connector.resource_types[0]]
+    return number
 
 
 def _message(reach: ConnectorReach, resources: Sequence[common_pb2.Resource]) -> pb.ConnectorResources:
@@ -105,7 +114,7 @@ def _message(reach: ConnectorReach, resources: Sequence[common_pb2.Resource]) ->
         connector_uid=connector.uid,
         connector=connector.name,
         connector_type=CONNECTOR_TYPES.to_proto[connector.type],
-        resource_type=RESOURCE_TYPES.to_proto[connector.resource_type],
+        resource_type=_number(connector),
         resources=resources,
     )
     sees_accounts = caller().has_any(_MAY_SEE_ACCOUNTS)

@@ -10,9 +10,11 @@ from valetkey_broker.authz.policy import Allowance, Policy, asked_ttl, serves
 from valetkey_broker.authz.scope_rules import check_scope, hangs_on_account
 from valetkey_broker.errors import BrokerError, Reason, resource_ambiguous, role_required
 from valetkey_broker.model import (
+    RESOURCE_TYPES,
     Connector,
     Container,
     Principal,
+    ResourceId,
     Role,
 )
 from valetkey_broker.model.errors import shown
@@ -131,7 +133,7 @@ class Explainer:
     def _scope(self, question: Question, connector: Connector) -> str:
         resource = question.resource
         if not resource.prefix:
-            return f"the container {resource}"
+            return f"the {RESOURCE_TYPES[resource.type].noun} {resource}"
         if not hangs_on_account(resource, question.permissions):
             return f"the blob {resource}, and nothing else"
         what = f"the directory {resource} and all below it" if resource.directory else f"the blob {resource}"
@@ -143,12 +145,12 @@ class Explainer:
         own = connector.resource
         if own is None or own.account is None:
             return None
-        url = f"{self._policy.endpoint(connector, own.account)}/{own.container}"
-        return Container(own.account, own.container, url)
+        url = f"{self._policy.endpoint(connector, own.account, own.type)}/{own.container}"
+        return Container(own.account, own.container, url, own.type)
 
     def _is_about(self, grant: CompiledGrant, question: Question) -> bool:
         """Tells whether a grant of others is worth showing: it is about this container."""
-        return grant.admits_container(question.resource.container)
+        return grant.admits_container(question.resource.key)
 
     def _reasons(
         self, grant: CompiledGrant, question: Question, now: float, *, for_all: bool
@@ -167,10 +169,10 @@ class Explainer:
         if error := self._connector_error(grant, question, for_all=for_all):
             distance += _ELSEWHERE
             reasons.append(error)
-        if not grant.admits_container(resource.container):
+        if not grant.admits_container(resource.key):
             distance += _ELSEWHERE
             containers = _some([pattern.text for pattern in grant.grant.containers])
-            reasons.append(f"it is for the containers {containers}, not {resource.container}")
+            reasons.append(f"it is for the containers {containers}, not {resource.key}")
         if not grant.admits_prefix(resource.prefix):
             distance += _ELSEWHERE
             reasons.append(f"it is for the paths {_some(grant.grant.prefixes)} only")
@@ -196,8 +198,8 @@ class Explainer:
         if not any(serves(connector, question.resource) for connector in live):
             # A connector may serve what the grant does not give; then its container and account are not the asker's
             # business.
-            if for_all or all(c.resource is None or grant.admits_container(c.resource.container) for c in live):
-                return f"its connectors serve {_some([_served(c) for c in live])} only"
+            if for_all or all(c.resource is None or grant.admits_container(c.resource.key) for c in live):
+                return f"its connectors serve {_some([_served(c, question.resource) for c in live])} only"
             return "none of its connectors serves it"
         return self._host_error([c for c in live if serves(c, question.resource)], grant, question, for_all=for_all)
 
@@ -207,17 +209,21 @@ class Explainer:
         resource = question.resource
         if any(self._policy.is_at(connector, resource) for connector in serving):
             return ""
-        if not for_all and not grant.admits_container(resource.container):
+        if not for_all and not grant.admits_container(resource.key):
             return "none of its connectors serves it"
-        hosts = sorted({self._policy.endpoint(connector, resource.account or "") for connector in serving} - {""})
+        hosts = sorted(
+            {self._policy.endpoint(connector, resource.account or "", resource.type) for connector in serving} - {""}
+        )
         if resource.endpoint is None or not hosts:
             clouds = _some(sorted({connector.azure.cloud for connector in serving}))
             return f"the broker's settings have no cloud {clouds}, in which its connectors are"
         return f"its connectors are in clouds where that is {_some(hosts)}, not {resource.endpoint}"
 
 
-def _served(connector: Connector) -> str:
+def _served(connector: Connector, asked: ResourceId) -> str:
     own = connector.resource
+    if own is None and asked.type not in connector.resource_types:
+        return f"resources of the type {connector.resource_type}"
     if own is None:
         return f"the account {connector.azure.storage_account}"
     return f"{own} of the account {own.account}" if own.account else str(own)

@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from valetkey_broker.authz.grant_warnings import warnings_of
 from valetkey_broker.errors import grant_changed, grant_not_found
 from valetkey_broker.model import (
+    BLOB_CONTAINER,
     CONSUMER_PERMISSIONS,
+    RESOURCE_TYPES,
     ConsumerRole,
     ContainerPattern,
     Grant,
@@ -195,15 +197,23 @@ def _unique(field: str, values: Sequence[str], *, least: int = 1) -> Sequence[st
 def _container(text: str) -> ContainerPattern:
     pattern = ContainerPattern(text, "containers")
     if pattern.exact:
-        if ResourceId.parse(text, "containers") != ResourceId(text):
+        named = ResourceId.parse(text, "containers")
+        if named != named.whole or named.key != text:
             raise InvalidFieldError("containers", f"{shown(text)} is not a container's name", "a name such as models")
-    elif not _CONTAINER_PATTERN.fullmatch(text):
+    elif not _CONTAINER_PATTERN.fullmatch(text) and not _of_other_type(text):
         raise InvalidFieldError(
             "containers",
             f"{shown(text)} cannot match a container",
             "lower-case letters, digits, hyphens and *; $web, $logs and $root in full, without *",
         )
     return pattern
+
+
+def _of_other_type(pattern: str) -> bool:
+    """Tells whether a pattern names the scheme of a resource type other than containers, which need none."""
+    scheme, separator, _ = pattern.partition("://")
+    others = {each.scheme for each in RESOURCE_TYPES.values() if each.name != BLOB_CONTAINER}
+    return bool(separator) and scheme in others
 
 
 def _attributes(attributes: Mapping[str, str]) -> Iterable[tuple[str, Pattern]]:

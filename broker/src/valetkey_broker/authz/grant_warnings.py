@@ -31,7 +31,7 @@ def warnings_of(grant: Grant, connectors: Sequence[Connector], vouchers: Collect
         )
     if not grant.prefixes and not set(grant.permissions.members) - set(OF_HIERARCHY):
         told.append("move and execute alone are for directories and blobs: no token is for a whole container")
-    if all(c.resource is not None and not compiled.admits_container(c.resource.container) for c in connectors):
+    if all(c.resource is not None and not compiled.admits_container(c.resource.key) for c in connectors):
         served = ", ".join(sorted({str(c.resource) for c in connectors}))
         why = f"its connectors serve {served}, none of its containers" if served else "its connectors are gone"
         told.append(f"{why}: it lets nobody have anything")

@@ -180,10 +180,10 @@ class GrantIndex:
             attributes = tuple(sorted(principal.attributes.items()))
         # All that shapes the answer is in the key; whether connectors are still there is looked up each time.
         # The path is not: of a pipeline's thousand blobs each would push out what others ask for all day.
-        key = (principal.name, attributes, resource.container, permissions.sp)
+        key = (principal.name, attributes, resource.key, permissions.sp)
         known = self._routes.get(key)
         if known is None:
-            known = self._found(principal, resource.container, permissions)
+            known = self._found(principal, resource.key, permissions)
             if known:  # What is refused is not remembered: refusals would push out what is allowed.
                 if len(self._routes) >= self._most_remembered:
                     self._routes.clear()

@@ -63,7 +63,7 @@ class Nearby:
         """Returns the account that is meant, empty where that is open, and whether its namespace is hierarchical."""
         own = connector.resource.account if connector.resource is not None else None
         account = resource.account or own or connector.azure.storage_account
-        return account, self._hierarchical(connector, account) if account else None
+        return account, self._hierarchical(connector.serving(resource.type), account) if account else None
 
     def of(self, grant: CompiledGrant, question: Question, now: float) -> Nearest | None:
         """Returns the nearest request that the grant allows at `now` (Unix seconds); None where there is none."""
@@ -83,7 +83,7 @@ class Nearby:
             options,
             key=lambda o: (
                 o.connector != question.connector,
-                o.resource.container != question.resource.container,
+                o.resource.key != question.resource.key,
                 o.resource.prefix != question.resource.prefix,
                 o.connector,
             ),
@@ -119,17 +119,21 @@ def has_ended(grant: CompiledGrant, now: float) -> bool:
 def _resources(grant: CompiledGrant, connector: Connector, asked: ResourceId) -> Iterator[ResourceId]:
     """Gives the resources that a grant gives by a connector, the nearest first; none that only a pattern names."""
     if connector.resource is not None:
-        container = connector.resource.container
-    elif grant.admits_container(asked.container):
-        container = asked.container
+        one = connector.resource
+    elif grant.admits_container(asked.key) and asked.type in connector.resource_types:
+        one = asked
     else:
-        container = next((pattern.text for pattern in grant.grant.containers if pattern.exact), "")
-    if not container or not grant.admits_container(container):
+        exact = (ResourceId.parse(pattern.text) for pattern in grant.grant.containers if pattern.exact)
+        served = next((each for each in exact if each.type in connector.resource_types), None)
+        if served is None:
+            return
+        one = served
+    if not grant.admits_container(one.key):
         return
-    if asked.prefix and grant.admits_prefix(asked.prefix) and container == asked.container:
+    if asked.prefix and grant.admits_prefix(asked.prefix) and one.key == asked.key:
         yield replace(asked, account=None, endpoint=None)
     # A grant with paths never gives the whole container.
     if grant.grant.prefixes:
-        yield ResourceId(container, grant.grant.prefixes[0], directory=True)
+        yield replace(one.whole, prefix=grant.grant.prefixes[0], directory=True)
     else:
-        yield ResourceId(container)
+        yield one.whole

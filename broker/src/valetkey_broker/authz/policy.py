@@ -15,6 +15,7 @@ from valetkey_broker.errors import (
     resource_denied,
 )
 from valetkey_broker.model import (
+    RESOURCE_TYPES,
     CloudProfile,
     Connector,
     Evidence,
@@ -120,10 +121,10 @@ class Policy:
         within = self._ttl_within_identity or principal.evidence is Evidence.API_KEY
         return principal.expires if within else math.inf
 
-    def endpoint(self, connector: Connector, account: str) -> str:
-        """Returns the blob endpoint of an account in a connector's cloud; empty where the settings lack that cloud."""
+    def endpoint(self, connector: Connector, account: str, resource_type: str) -> str:
+        """Returns the endpoint of an account in a connector's cloud; empty where the settings lack that cloud."""
         profile = self._profiles.get(connector.azure.cloud)
-        return profile.blob_url(account) if profile is not None else ""
+        return RESOURCE_TYPES[resource_type].endpoint(profile, account) if profile is not None else ""
 
     def is_at(self, connector: Connector, resource: ResourceId) -> bool:
         """Tells whether the host that a resource id names, if any, is one of the connector's cloud, which is known."""
@@ -131,7 +132,7 @@ class Policy:
             return False
         if resource.endpoint is None or resource.account is None:
             return True
-        return self.endpoint(connector, resource.account) in ("", resource.endpoint)
+        return self.endpoint(connector, resource.account, resource.type) in ("", resource.endpoint)
 
     def live_connectors(self, grant: CompiledGrant) -> Sequence[Connector]:
         """Returns the connectors that a grant was given for and that are still there, by name."""
@@ -149,7 +150,7 @@ class Policy:
         now = self._clock()
         served: list[tuple[CompiledGrant, Sequence[Connector]]] = [
             (grant, connectors)
-            for grant in self.index.meaning(principal, resource.container)
+            for grant in self.index.meaning(principal, resource.key)
             if grant.seconds(1, now) == 1
             and grant.admits_prefix(resource.prefix)
             and (
@@ -161,7 +162,9 @@ class Policy:
         near = [grant for grant, connectors in served if any(self.is_at(c, resource) for c in connectors)]
         if served and not near:
             elsewhere = {c.name: c for _, connectors in served for c in connectors}
-            there = {(c.azure.cloud, self.endpoint(c, resource.account or "")) for c in elsewhere.values()}
+            there = {
+                (c.azure.cloud, self.endpoint(c, resource.account or "", resource.type)) for c in elsewhere.values()
+            }
             known = sorted((cloud, endpoint) for cloud, endpoint in there if endpoint)
             if resource.endpoint is None or not known:
                 return resource_denied(principal, resource, connector, permissions.members)
@@ -214,7 +217,7 @@ class Visible:
             return _WHOLE
         prefixes: set[str] = set()
         for grant, uids in self._grants:
-            if connector.uid in uids and grant.admits_container(resource.container):
+            if connector.uid in uids and grant.admits_container(resource.key):
                 if not grant.grant.prefixes:
                     return _WHOLE
                 prefixes.update(p for p in grant.grant.prefixes if not resource.prefix or inside(resource.prefix, p))
@@ -222,7 +225,9 @@ class Visible:
 
 
 def serves(connector: Connector, resource: ResourceId) -> bool:
-    """Tells whether a connector can be meant: one may be for a single container, or for a single account."""
+    """Tells whether a connector can be meant: one may be for a single type, container or account."""
+    if connector.resource_type != resource.type and connector.resource_type is not None:
+        return False
     own = connector.resource
     if own is None:
         return resource.account is None or connector.azure.storage_account in ("", resource.account)

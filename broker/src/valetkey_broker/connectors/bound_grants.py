@@ -38,11 +38,9 @@ def leads_elsewhere(before: Connector, after: Connector) -> bool:
     where no account is named, another principal leads elsewhere. So does naming an account where none was: nothing says
     that it is one which the connector reached, and another credential for it would then pass for no more than that.
     """
-    if before.azure.cloud != after.azure.cloud or before.resource_type is not after.resource_type:
+    if before.azure.cloud != after.azure.cloud or not set(after.resource_types) <= set(before.resource_types):
         return True
-    if before.resource is not None and (
-        after.resource is None or after.resource.container != before.resource.container
-    ):
+    if before.resource is not None and (after.resource is None or after.resource.key != before.resource.key):
         return True
     account = _account(before)
     if account:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 
-from valetkey_broker.connectors.definition import Definitions, end_of, secrets_in
+from valetkey_broker.connectors.definition import Definitions, end_of, secrets_in, type_of
 from valetkey_broker.model import (
     AzureConfig,
     Connector,
@@ -23,7 +23,8 @@ _LABEL = "labels."
 _AZURE = frozenset(each.name for each in fields(AzureConfig))
 # Where to look, which is no auth method's alone.
 _PLACE = frozenset({"cloud", "storage_account", "subscription_id", "resource_group"})
-_REMOVABLE = _AZURE | {"resource_id", "description", "labels", "expire_time", "expires_skew_tolerance"}
+_SERVED = frozenset({"resource_type", "resource_id"})
+_REMOVABLE = _AZURE | _SERVED | {"description", "labels", "expire_time", "expires_skew_tolerance"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class ConnectorChange:
 
     name: str
     auth_method: str = ""
+    resource_type: str = ""
     resource_id: str = ""
     azure: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict)
@@ -45,14 +47,15 @@ class ConnectorChange:
     @property
     def touches_the_way(self) -> bool:
         """Tells whether it says anything about how or where the connector leads, be it the same as before."""
-        named = _AZURE | {"resource_id"}
-        given = self.auth_method or self.resource_id or self.azure or self.secrets
+        named = _AZURE | _SERVED
+        given = self.auth_method or self.resource_type or self.resource_id or self.azure or self.secrets
         return bool(given) or any(name in named for name in self.remove)
 
     def checked(self) -> "ConnectorChange":
         """Returns itself if what it names can be named so. Raises InvalidFieldError."""
         check_name("name", self.name)
         noted = {
+            "resource_type": self.resource_type,
             "resource_id": self.resource_id,
             "description": self.description,
             "expire_time": self.expires_at,
@@ -136,7 +139,7 @@ def _narrowed(
     own = before.own_azure or before.azure
     said = replace(before, azure=own)
     wanted = shared.used_by(replace(said, own_azure=_azure(said, change, before.auth_method, auth_methods)))
-    rest = replace(change, azure={}, remove=[name for name in change.remove if name == "resource_id"])
+    rest = replace(change, azure={}, remove=[name for name in change.remove if name in _SERVED])
     after, _ = _way(replace(before, azure=wanted.azure), value, rest, definitions, auth_methods)
     if after.azure.cloud != before.azure.cloud:
         raise InvalidFieldError("cloud", "is another one, and a stored secret is sent to no other cloud", "the same")
@@ -160,15 +163,30 @@ def _way(
         stored = secrets_in(auth_methods[auth_method], value)
     resource_id = change.resource_id
     if not resource_id and before.resource is not None and "resource_id" not in change.remove:
-        resource_id = before.resource.container
+        resource_id = str(before.resource)
     config, resource, given = definitions.way(auth_method, resource_id, azure, change.secrets or stored)
     if stored and not change.secrets and config.cloud != before.azure.cloud:
         raise InvalidFieldError(
             "cloud", "is another one, and a stored secret is sent to no other cloud", "the secret beside it"
         )
     return replace(
-        before, auth_method=auth_method, azure=config, resource=_kept(before, config, resource, change)
+        before,
+        auth_method=auth_method,
+        azure=config,
+        resource_type=_type(before, resource, change),
+        resource=_kept(before, config, resource, change),
     ), given
+
+
+def _type(before: Connector, resource: ResourceId | None, change: ConnectorChange) -> str | None:
+    """Returns the resource type, None for all of them."""
+    if "resource_type" not in change.remove:
+        return type_of(change.resource_type or before.resource_type, resource)
+    if resource is not None:
+        raise InvalidFieldError(
+            "remove", f"resource_type is that of {resource}", "resource_id beside it, or neither of them"
+        )
+    return None
 
 
 def _azure(

@@ -3,17 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from valetkey_broker.model import ConnectorType, CredentialField, ResourceType
+from valetkey_broker.model import RESOURCE_TYPES, ConnectorType, CredentialField, ResourceType
 from valetkey_broker.ports import AuthMethod
-
-
-@dataclass(frozen=True, slots=True)
-class ResourceTypeDescription:
-    """What a connector gives access to; `id_examples` begin with the canonical form of its ids."""
-
-    title: str
-    help: str
-    id_examples: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +18,8 @@ class ConnectorTypeDescription:
     title: str
     help: str
     auth_methods: Sequence[AuthMethod]
-    resource_types: Mapping[ResourceType, ResourceTypeDescription]
+    resource_types: Sequence[ResourceType]
     fields: Sequence[CredentialField]
-
-
-RESOURCE_TYPES: Mapping[ResourceType, ResourceTypeDescription] = {
-    ResourceType.BLOB_CONTAINER: ResourceTypeDescription(
-        title="Blob container",
-        help=(
-            "A container of Azure Blob Storage. Callers get SAS tokens for it, with the permissions and the life that "
-            "their grants say."
-        ),
-        id_examples=(
-            "az://CONTAINER",
-            "CONTAINER",
-            "abfss://CONTAINER@ACCOUNT.dfs.core.windows.net",
-            "https://ACCOUNT.blob.core.windows.net/CONTAINER",
-        ),
-    ),
-}
-"""Every resource type, a row each."""
 
 
 def _place(name: str, help_text: str, example: str) -> CredentialField:
@@ -85,7 +58,7 @@ def connector_types(auth_methods: Mapping[str, AuthMethod]) -> Sequence[Connecto
                 "short-lived and for one resource each."
             ),
             auth_methods=tuple(auth_methods.values()),
-            resource_types=RESOURCE_TYPES,
+            resource_types=tuple(RESOURCE_TYPES.values()),
             fields=_AZURE_PLACES,
         ),
     )

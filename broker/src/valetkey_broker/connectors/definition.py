@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from valetkey_broker.model import (
+    RESOURCE_TYPES,
     AzureConfig,
     CloudProfile,
     Connector,
@@ -15,7 +16,6 @@ from valetkey_broker.model import (
     InvalidFieldError,
     NamedSecret,
     ResourceId,
-    ResourceType,
     Secret,
     check_account,
     check_name,
@@ -32,7 +32,8 @@ _NARROWS = ("storage_account", "subscription_id", "resource_group")
 @dataclass(frozen=True, slots=True)
 class NewConnector:
     """What an operator asks to register, not yet validated. `secrets` are by field of the auth method; or else
-    `authentication_secret` names what it is to use.
+    `authentication_secret` names what it is to use. `resource_type` None is for all types, or that of the
+    `resource_id`.
 
     `expires_skew_tolerance` is in seconds. With `no_verify` it is stored without asking the cloud.
     """
@@ -40,7 +41,7 @@ class NewConnector:
     name: str
     type: ConnectorType
     auth_method: str
-    resource_type: ResourceType
+    resource_type: str | None
     resource_id: str
     azure: AzureConfig
     secrets: Mapping[str, Secret]
@@ -109,7 +110,7 @@ class Definitions:
             uid=str(uuid.uuid4()),
             type=new.type,
             auth_method=new.auth_method,
-            resource_type=new.resource_type,
+            resource_type=type_of(new.resource_type, resource),
             resource=resource,
             azure=config,
             credential_version=0,
@@ -148,10 +149,13 @@ class Definitions:
         config, resource = self._resource(resource_id, connector.azure)
         if resource is None:
             return connector
+        if resource.type not in connector.resource_types:
+            problem = f"is a {resource.type}, which the connector does not serve"
+            raise InvalidFieldError("resource_id", problem, f"a {connector.resource_type}")
         own = connector.resource
         if own is None:
-            return replace(connector, azure=config, resource=resource)
-        if resource.container != own.container or resource.account not in (None, own.account):
+            return replace(connector, azure=config, resource=resource, resource_type=resource.type)
+        if resource.key != own.key or resource.account not in (None, own.account):
             raise InvalidFieldError("resource_id", "is not what the connector serves", str(own))
         return connector
 
@@ -176,15 +180,30 @@ class Definitions:
             )
         if resource.account is None:
             return config, resource
-        if resource.endpoint != self._profiles[config.cloud].blob_url(resource.account):
+        profile, of_type = self._profiles[config.cloud], RESOURCE_TYPES[resource.type]
+        if resource.endpoint != of_type.endpoint(profile, resource.account):
             raise InvalidFieldError(
                 "resource_id",
                 f"its host is not of the cloud {config.cloud}",
-                self._profiles[config.cloud].container_url("ACCOUNT", resource.container),
+                f"{of_type.endpoint(profile, 'ACCOUNT')}/{resource.container}",
             )
         if config.storage_account not in ("", resource.account):
             raise InvalidFieldError("resource_id", "names another account than storage_account", "one account")
         return replace(config, storage_account=resource.account), resource
+
+
+def type_of(said: str | None, resource: ResourceId | None) -> str | None:
+    """Returns the resource type of a connector, None for all of them: that of its one resource, which may say it.
+
+    Raises InvalidFieldError for one of another type than is `said`.
+    """
+    if resource is None:
+        return said
+    if said not in (None, resource.type):
+        raise InvalidFieldError(
+            "resource_type", f"is {said}, and {resource} is a {resource.type}", f"{resource.type}, or nothing"
+        )
+    return resource.type
 
 
 def end_of(said: datetime | None, value: CredentialValue | None) -> datetime | None:
@@ -215,4 +234,4 @@ def pinned_unseen(draft: Connector) -> Connector:
             "is a container whose storage account is not known, and nobody is to be asked",
             "the container's full URL, or a storage_account beside it; or let it be verified",
         )
-    return replace(draft, resource=ResourceId(own.container, account=account))
+    return replace(draft, resource=replace(own.whole, account=account))

@@ -28,13 +28,14 @@ _PASSING_SECONDS = 1.0
 _STILL_FRESH = 0.9
 _NEVER = float("-inf")
 
-_Id = tuple[str, str]
+_Id = tuple[str, str, str]
 
 
 class ReachCache:
     """Containers by connector and account: read on demand, one question at a time, renewed behind the callers' backs.
 
-    What an account answers does not hide what another does. Errors are remembered for a moment, too.
+    Each is of a single resource type (`Connector.by_type`). What an account answers does not hide what another does.
+    Errors are remembered for a moment, too.
     """
 
     def __init__(
@@ -61,8 +62,7 @@ class ReachCache:
 
         Without an account that is none until all were asked: what others named in full must not decide for a short id.
         """
-        known = self._known.get(_id(connector))
-        if known is None:
+        if (known := self._known.get(_id(connector))) is None:
             return ()
         if self._clock() >= known.refresh_at:
             known.refresh_at = self._clock() + _ASK_AGAIN_SECONDS
@@ -80,8 +80,7 @@ class ReachCache:
         BrokerError where nothing at all could be asked.
         """
         account = account or connector.azure.storage_account
-        found = self.known(connector, name, account)
-        if found:
+        if found := self.known(connector, name, account):
             return Reach(found)
         if account:
             return await self._checked(connector, account, name)
@@ -133,7 +132,7 @@ class ReachCache:
 
     def forget_earlier(self, connector: Connector) -> None:
         """Drops what a connector reached by another way in than it has now."""
-        for each in [each for each in self._known if each[0] == connector.uid and each != _id(connector)]:
+        for each in [each for each in self._known if each[0] == connector.uid and each[1] != connector.way_in]:
             del self._known[each]
 
     async def close(self) -> None:
@@ -282,7 +281,7 @@ class ReachCache:
         known = self._known.get(identity)
         if known is None:
             # Another way in may reach something else.
-            for other in [other for other in self._known if other[0] == connector.uid]:
+            for other in [each for each in self._known if each[0] == connector.uid and each[1] != connector.way_in]:
                 del self._known[other]
             known = self._known[identity] = KnownContainers()
         return known
@@ -297,4 +296,4 @@ class ReachCache:
 
 
 def _id(connector: Connector) -> _Id:
-    return connector.uid, connector.way_in
+    return connector.uid, connector.way_in, connector.resource_type or ""

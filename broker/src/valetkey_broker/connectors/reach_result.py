@@ -55,7 +55,7 @@ def own_container(connector: Connector, reach: Reach, *, name_others: bool = Fal
     wanted = connector.resource
     if wanted is None:
         raise AssertionError("a connector that serves all it reaches has no container of its own")
-    found = [c for c in reach.containers if c.name == wanted.container and wanted.account in (None, c.account)]
+    found = [c for c in reach.containers if c.key == wanted.key and wanted.account in (None, c.account)]
     if len(found) > 1:
         raise resource_ambiguous(wanted, found)
     if found:

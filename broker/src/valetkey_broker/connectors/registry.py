@@ -20,6 +20,7 @@ from valetkey_broker.connectors.update import ConnectorUpdates
 from valetkey_broker.connectors.verify import LONGEST_TOKEN, Proof, pinned, verify
 from valetkey_broker.errors import BrokerError, connector_exists, connector_not_found, secret_not_found
 from valetkey_broker.model import (
+    RESOURCE_TYPES,
     CallInfo,
     CloudProfile,
     Connector,
@@ -259,7 +260,8 @@ class ConnectorRegistry:
     ) -> Sequence[ConnectorReach]:
         """Says what each of `connectors` reaches, or reached a moment ago; one that fails does not hide the others.
 
-        What `may_see` refuses shows up nowhere, errors included. `anew` takes nothing from memory.
+        Each is of a single resource type (`Connector.by_type`). What `may_see` refuses shows up nowhere, errors
+        included. `anew` takes nothing from memory.
         """
         reached: list[ConnectorReach] = []
         for connector, answer in await outcomes(connectors, partial(self._reach.reach, anew=anew)):
@@ -276,9 +278,9 @@ class ConnectorRegistry:
     def _means(self, wanted: ResourceId, connector: Connector, container: Container) -> bool:
         if wanted.endpoint is not None:
             profile = self._profiles.get(connector.azure.cloud)
-            if profile is None or profile.blob_url(container.account) != wanted.endpoint:
+            if profile is None or RESOURCE_TYPES[wanted.type].endpoint(profile, container.account) != wanted.endpoint:
                 return False
-        return wanted.container == container.name
+        return wanted.key == container.key
 
     async def _verified(self, connector: Connector, credential: Credential, probe_for: CallInfo | None = None) -> Proof:
         questions = self._questions(credential)

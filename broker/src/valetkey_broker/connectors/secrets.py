@@ -18,7 +18,6 @@ from valetkey_broker.model import (
     InvalidFieldError,
     NamedSecret,
     Principal,
-    ResourceType,
     Secret,
     check_secret_name,
 )
@@ -234,7 +233,7 @@ class SecretRegistry:
                 uid=secret.uid,
                 type=secret.type,
                 auth_method="",
-                resource_type=ResourceType.BLOB_CONTAINER,
+                resource_type=None,
                 resource=None,
                 azure=AzureConfig("", "", ""),
                 credential_version=0,

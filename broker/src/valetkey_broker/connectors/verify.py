@@ -11,13 +11,13 @@ from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.credential_warnings import credential_warnings
 from valetkey_broker.connectors.probe import STEPS, Probe, sibling_of
 from valetkey_broker.connectors.reach_result import PASSING, AccountError, Reach, own_container
-from valetkey_broker.errors import BrokerError, Reason, token_refused
+from valetkey_broker.connectors.token_proof import TokenProof
+from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Check, Connector, Container, ResourceId, SigningKey
 from valetkey_broker.ports import Clock
 
 T = TypeVar("T")
 
-_KEY_SECONDS = 3600.0
 LONGEST_TOKEN = 12 * 3600 + BACKDATED_SECONDS
 """Seconds from start to end of a token at most, if the settings say nothing: 12 hours, and 15 minutes in the past."""
 
@@ -103,40 +103,18 @@ async def _verified(
         if ending := credential_warnings(connector.expires_at, now):
             line.warning, line.message = True, ending[0]
     reach = await _looked(questions, connector, account, checks)
-    one_of = {container.account: container for container in reach.containers}
-    accounts = sorted(one_of)
-    if not accounts and account:
-        accounts = [account]  # An empty account is still worth a key.
-
-    async def key(account: str, starts: float) -> SigningKey:
-        return await questions.signing_key(connector, account, starts=starts, expires=now + _KEY_SECONDS)
-
-    keys: dict[str, SigningKey] = {}
-
-    async def revoked(account: str) -> bool:
-        """Proves the account with a fresh key; tells whether only one works that begins after a revocation."""
-        with checks.step(VerifyStep.KEY, account):
-            fresh = await key(account, max(now - BACKDATED_SECONDS, connector.keys_not_before))
-        one = one_of.get(account)
-        if one is None:
-            checks.not_tried(VerifyStep.TOKEN, "the account has no container", account)
-            return False
-        with checks.step(VerifyStep.TOKEN, account, one.name) as line:
-            keys[account] = fresh
-            if await questions.accepts(connector, one, fresh):
-                return False
-            keys[account] = await key(account, now)
-            if not await questions.accepts(connector, one, keys[account]):
-                raise token_refused(connector.name, account)
-            line.message = "the account's keys were revoked a short while ago: tokens are signed with new ones"
-            return True
-
-    keys_revoked, without_key = await _each(accounts, revoked)
+    by_account: dict[str, list[Container]] = {}
+    for container in reach.containers:
+        by_account.setdefault(container.account, []).append(container)
+    # An empty account is still worth a key.
+    accounts = sorted(by_account) or [account] * bool(account)
+    tokens = TokenProof(questions, connector, checks, now)
+    keys_revoked, without_key = await _each(accounts, lambda each: tokens.of_account(each, by_account.get(each, ())))
     refused = {each.account for each in without_key}
-    proved = [container for container in reach.containers if container.account not in refused]
-    proof = Proof(Reach(proved, [*reach.errors, *without_key]).require_any(), any(keys_revoked))
+    proved = [each for each in reach.containers if each.account not in refused and tokens.holds_for(each)]
+    proof = Proof(Reach(proved, [*reach.errors, *without_key, *tokens.errors()]).require_any(), any(keys_revoked))
     if probe is not None:
-        await _probe(probe, checks, connector, proof.reach.containers, keys)
+        await _probe(probe, checks, connector, proof.reach.containers, tokens.keys)
     return proof
 
 
@@ -170,17 +148,17 @@ async def _probe(
 
 
 def _probed(containers: Sequence[Container]) -> Sequence[Container]:
-    """Returns one container of each account: the first that is not Azure's own."""
-    first: dict[str, Container] = {}
+    """Returns one container of each account and type: the first that is not Azure's own."""
+    first: dict[tuple[str, str], Container] = {}
     for container in containers:
         if not container.name.startswith("$"):
-            first.setdefault(container.account, container)
+            first.setdefault((container.account, container.resource_type), container)
     return list(first.values())
 
 
 def pinned(connector: Connector, container: Container) -> Connector:
     """Returns a single-instance connector with the account of its container written down."""
-    return replace(connector, resource=ResourceId(container.name, account=container.account))
+    return replace(connector, resource=replace(container.inside(), account=container.account, directory=False))
 
 
 async def _checked(questions: CloudClient, connector: Connector, account: str, own: ResourceId) -> Container:
@@ -206,13 +184,27 @@ async def _listed(questions: CloudClient, connector: Connector, checks: Checklis
             line.warning, line.mend = True, search.errors[0].mend
             line.message += f"; not everywhere could be looked: {search.errors[0].message}"
 
-    async def listed(account: str) -> Sequence[Container]:
-        with checks.step(VerifyStep.CONTAINERS, account) as line:
-            containers = await questions.containers(connector, account)
-            line.message = f"{len(containers)} found"
-            return containers
+    by_type = connector.by_type()
 
+    async def listed(account: str) -> Sequence[Container]:
+        found: list[Container] = []
+        failures: list[BrokerError] = []
+        for each in by_type:
+            try:
+                with checks.step(VerifyStep.CONTAINERS, account) as line:
+                    some = await questions.containers(each, account)
+                    line.message = f"{len(some)} found{f': {each.resource_type}' if len(by_type) > 1 else ''}"
+                found += some
+            except BrokerError as error:
+                failures.append(error)
+        if failures and not found:
+            raise failures[0]
+        unlisted.extend(AccountError(account, error) for error in failures)
+        return found
+
+    unlisted: list[AccountError] = []
     found, errors = await _each(search.accounts, listed)
+    errors = [*errors, *unlisted]
     elsewhere = [AccountError("", error) for error in search.errors]
     return Reach([container for containers in found for container in containers], [*elsewhere, *errors]).require_any()
 

@@ -25,7 +25,7 @@ def resource_denied(
         words = ",".join(permission.name.lower() for permission in permissions) or "read,list"
         message += (
             f". No role stands in for a grant, but you may make one: valetkey grant create NAME --principal "
-            f"{quote(principal.name)} --connector {connector or 'CONNECTOR'} --container {quote(resource.container)} "
+            f"{quote(principal.name)} --connector {connector or 'CONNECTOR'} --container {quote(resource.key)} "
             f"--permissions {words}"
         )
     return BrokerError(Reason.RESOURCE_DENIED, message, _metadata(resource.as_asked(), connector))
@@ -103,7 +103,7 @@ def directory_unsupported(resource: ResourceId, account: str) -> BrokerError:
     message = (
         f"a token for the directory {resource} needs an account with hierarchical namespace, which {account} is not; "
         f"nothing wider is given in its place. Ask for single blobs, such as {resource}NAME (`valetkey token issue` "
-        f"takes several --resource), or for az://{resource.container}, if a grant allows all of it"
+        f"takes several --resource), or for {resource.whole}, if a grant allows all of it"
     )
     return _unsupported(message, resource, "flat-account", account)
 
@@ -112,7 +112,7 @@ def list_of_blob(resource: ResourceId) -> BrokerError:
     """A single blob cannot be listed."""
     message = (
         f"list is a permission on containers and directories, and {resource} is one blob: ask without list, for the "
-        f"directory {resource}/ with a slash at its end, or for az://{resource.container}"
+        f"directory {resource}/ with a slash at its end, or for {resource.whole}"
     )
     return _unsupported(message, resource, "list-of-blob")
 

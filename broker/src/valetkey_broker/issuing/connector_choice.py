@@ -7,7 +7,7 @@ from functools import lru_cache
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.reach_result import AccountError, Reach, not_found, worst
 from valetkey_broker.errors import BrokerError, resource_ambiguous, resource_denied
-from valetkey_broker.model import CloudProfile, Connector, Container, Principal, ResourceId
+from valetkey_broker.model import RESOURCE_TYPES, CloudProfile, Connector, Container, Principal, ResourceId
 
 Choice = tuple[Connector, CloudProfile, Container]
 
@@ -34,7 +34,7 @@ class ConnectorChooser:
         if own is not None:
             containers = _own(own, profile, resource)
         else:
-            containers = self._reach.known(connector, resource.container, resource.account or "")
+            containers = self._reach.known(connector.serving(resource.type), resource.container, resource.account or "")
         if len(containers) != 1 or not _matches(resource, containers[0], profile):
             return None
         return connector, profile, containers[0]
@@ -70,14 +70,16 @@ class ConnectorChooser:
         profile = self._profiles.get(connector.azure.cloud)
         if profile is None or resource.endpoint is None or resource.account is None:
             return profile
-        return profile if resource.endpoint == profile.blob_url(resource.account) else None
+        return (
+            profile if resource.endpoint == RESOURCE_TYPES[resource.type].endpoint(profile, resource.account) else None
+        )
 
     async def _found(self, connector: Connector, profile: CloudProfile, resource: ResourceId) -> Reach | BrokerError:
         own = connector.resource
         if own is not None:
             return Reach(_own(own, profile, resource))
         try:
-            return await self._reach.find(connector, resource.container, resource.account or "")
+            return await self._reach.find(connector.serving(resource.type), resource.container, resource.account or "")
         except BrokerError as error:
             return error
 
@@ -95,15 +97,17 @@ class ConnectorChooser:
 
 def _own(own: ResourceId, profile: CloudProfile, resource: ResourceId) -> Sequence[Container]:
     """Returns the container of a single-instance connector where it is the one that is asked for."""
-    if own.container != resource.container or own.account is None:
+    if own.key != resource.key or own.account is None:
         return ()
-    return (_container(profile, own.account, own.container),)
+    return (_container(profile, own.account, own.container, own.type),)
 
 
 @lru_cache(maxsize=4096)  # pure, and a connector's own container is always the same
-def _container(profile: CloudProfile, account: str, name: str) -> Container:
-    return Container(account, name, profile.container_url(account, name))
+def _container(profile: CloudProfile, account: str, name: str, resource_type: str) -> Container:
+    return Container.of(profile, account, name, resource_type)
 
 
 def _matches(resource: ResourceId, container: Container, profile: CloudProfile) -> bool:
-    return resource.endpoint is None or resource.endpoint == profile.blob_url(container.account)
+    if resource.endpoint is None:
+        return True
+    return resource.endpoint == RESOURCE_TYPES[resource.type].endpoint(profile, container.account)

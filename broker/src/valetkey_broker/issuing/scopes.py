@@ -26,7 +26,7 @@ class Scopes:
             return _whole(container)
         hierarchical = None
         if hangs_on_account(resource, permissions):
-            hierarchical = self._reach.hierarchical(connector, container.account)
+            hierarchical = self._reach.hierarchical(connector.serving(resource.type), container.account)
         check_scope(resource, permissions, container.account, hierarchical=hierarchical)
         if hierarchical is None and hangs_on_account(resource, permissions):
             return None
@@ -46,7 +46,7 @@ class Scopes:
         ports.Cloud.
         """
         key = await self._keys.get(connector, container.account, until)
-        hierarchical = await self._reach.ask_hierarchical(connector, container, key)
+        hierarchical = await self._reach.ask_hierarchical(connector.serving(resource.type), container, key)
         check_scope(resource, permissions, container.account, hierarchical=hierarchical)
         return _inside(container, resource)
 

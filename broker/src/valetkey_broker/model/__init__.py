@@ -1,6 +1,7 @@
 """Domain values: immutable, validated where they are made, free of I/O. Imports nothing else of the broker."""
 
 from valetkey_broker.model.api_key import ApiKey, api_key_digest, new_api_key
+from valetkey_broker.model.blob_container import BLOB_CONTAINER, check_prefix, is_container_name
 from valetkey_broker.model.call_info import CallInfo
 from valetkey_broker.model.check import Check, CheckOutcome
 from valetkey_broker.model.cloud import CloudProfile, ImplicitSource
@@ -29,15 +30,18 @@ from valetkey_broker.model.pattern import ContainerPattern, Pattern
 from valetkey_broker.model.permission import OF_HIERARCHY, Permission, PermissionSet
 from valetkey_broker.model.principal import Evidence, Principal, Role, Standing
 from valetkey_broker.model.principal_pattern import check_principal, principal_pattern, too_many, voucher
-from valetkey_broker.model.resource import Container, ResourceId, ResourceType, check_prefix, is_container_name
+from valetkey_broker.model.resource import RESOURCE_TYPES, Container, ResourceId
+from valetkey_broker.model.resource_type import ParsedId, ResourceType
 from valetkey_broker.model.scope import Scope, ScopeKind, TokenUse
 from valetkey_broker.model.secret import Secret
 
 __all__ = [
+    "BLOB_CONTAINER",
     "CONSUMER_PERMISSIONS",
     "MOST_DETAILS",
     "MOST_DETAIL_CHARACTERS",
     "OF_HIERARCHY",
+    "RESOURCE_TYPES",
     "ApiKey",
     "AzureConfig",
     "CallInfo",
@@ -64,6 +68,7 @@ __all__ = [
     "Lease",
     "LeaseFilter",
     "NamedSecret",
+    "ParsedId",
     "Pattern",
     "Permission",
     "PermissionSet",

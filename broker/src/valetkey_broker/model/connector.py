@@ -1,10 +1,10 @@
 """Connectors: named ways into a cloud account."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 
-from valetkey_broker.model.resource import ResourceId, ResourceType
+from valetkey_broker.model.resource import RESOURCE_TYPES, ResourceId
 
 
 class ConnectorType(Enum):
@@ -30,6 +30,7 @@ class AzureConfig:
 class Connector:
     """A named way into a cloud account.
 
+    `resource_type` is the name of the one type of resources it serves; None makes it multi-type: it serves all types.
     `resource` is the one container a single-instance connector serves, always with its account; None makes the
     connector multi-instance: it serves all it reaches. `uid` is not inherited by a later connector of the same name.
     `auth_method` is the name of an auth method (`ports.AuthMethod`). `credential_version` is the KV version of the
@@ -50,7 +51,7 @@ class Connector:
     uid: str
     type: ConnectorType
     auth_method: str
-    resource_type: ResourceType
+    resource_type: str | None
     resource: ResourceId | None
     azure: AzureConfig
     credential_version: int
@@ -71,6 +72,8 @@ class Connector:
     way_in: str = field(init=False, repr=False, compare=False)
     """What decides which resources it gets at, and as whom: what is remembered of one way in is not of another."""
 
+    _by_type: dict[str, "Connector"] = field(init=False, repr=False, compare=False, default_factory=dict)
+
     def __post_init__(self) -> None:
         # One text made once: it is part of keys that each request is looked up by.
         way_in = f"{self.uid} {self.credential_uid} {self.credential_version} {self.auth_method} {self.azure}"
@@ -80,3 +83,22 @@ class Connector:
     def credential_uid(self) -> str:
         """Whose credential it uses: the uid of its secret, or its own."""
         return self.secret_uid or self.uid
+
+    @property
+    def resource_types(self) -> tuple[str, ...]:
+        """The types of resources it serves, by name: one, or all that there are."""
+        return tuple(RESOURCE_TYPES) if self.resource_type is None else (self.resource_type,)
+
+    def serving(self, resource_type: str) -> "Connector":
+        """Returns it as one that serves only that type, which it does: the same way in, and less to be reached."""
+        if resource_type == self.resource_type:
+            return self
+        # Made once: requests for tokens come by here.
+        found = self._by_type.get(resource_type)
+        if found is None:
+            found = self._by_type[resource_type] = replace(self, resource_type=resource_type)
+        return found
+
+    def by_type(self) -> tuple["Connector", ...]:
+        """Returns it as connectors of a single type: itself, or one for each type it serves."""
+        return tuple(map(self.serving, self.resource_types))

@@ -1,57 +1,26 @@
 """Resource ids: parsed once, at the edge; what is authorised is the parsed value, and so is what is signed."""
 
-import re
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
-from valetkey_broker.model.errors import InvalidFieldError, shown
+from valetkey_broker.model.blob_container import BLOB_CONTAINER, BlobContainer
+from valetkey_broker.model.cloud import CloudProfile
+from valetkey_broker.model.resource_type import ResourceType
 
-_MAX_LENGTH = 1200
-# What a blob's name may have, and so a path at most; from the same page.
-_MAX_PATH, _MAX_SEGMENTS = 1024, 254
-# https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
-_CONTAINER = re.compile(r"\$root|\$web|\$logs|(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-# A segment of a path: printable ASCII that needs no escaping in a URL, so that what is signed, what stands in the URL
-# and what a grant says are the same characters (docs/adr/0010).
-_SEGMENT = re.compile(r"[A-Za-z0-9_.=@+,~!()'-]+")
-_ACCOUNT = r"(?P<account>[a-z0-9]{3,24})"
-# Accounts with a DNS zone of their own have it in their host: ACCOUNT.z12.blob.storage.azure.net
-_ACCOUNT_HOST = rf"(?P<host>{_ACCOUNT}(?:\.z[0-9]{{1,2}})?)"
-_HOST_LABELS = r"(?P<suffix>[a-z0-9-]+(?:\.[a-z0-9-]+)+)"
-_ABFS = re.compile(rf"(?P<container>[^@/]+)@{_ACCOUNT_HOST}\.dfs\.{_HOST_LABELS}(?P<path>/.*)?", re.DOTALL)
-_WASB = re.compile(rf"(?P<container>[^@/]+)@{_ACCOUNT_HOST}\.blob\.{_HOST_LABELS}(?P<path>/.*)?", re.DOTALL)
-# How Hadoop writes ids that name their account; without it, abfs:// is short as az:// is.
-_AT_ACCOUNT = {"abfs": _ABFS, "abfss": _ABFS, "wasb": _WASB, "wasbs": _WASB}
-# The portal shows the dfs host of accounts with hierarchical namespace.
-_URL = re.compile(rf"{_ACCOUNT_HOST}\.(?:blob|dfs)\.{_HOST_LABELS}/(?P<rest>.*)", re.DOTALL)
-# Emulators such as Azurite put the account into the path: https://127.0.0.1:10000/ACCOUNT/CONTAINER
-_PATH_STYLE_URL = re.compile(
-    rf"(?P<authority>(?:127\.0\.0\.1|localhost|\[::1\]):[0-9]{{1,5}})/{_ACCOUNT}/(?P<rest>.*)", re.DOTALL
-)
-_VERSION_OF_BLOB = re.compile(r"[?&](?:snapshot|versionid)=", re.IGNORECASE)
-_EXPECTED = (
-    "CONTAINER, az://CONTAINER, abfs[s]://CONTAINER@ACCOUNT.dfs.core.windows.net, "
-    "wasb[s]://CONTAINER@ACCOUNT.blob.core.windows.net or https://ACCOUNT.blob.core.windows.net/CONTAINER"
-)
-_CONTAINER_EXPECTED = (
-    "a container name of 3 to 63 lower-case letters, digits and single inner hyphens, as Azure's naming rules say"
-)
+_TYPES: Sequence[ResourceType] = (BlobContainer(),)
 
-
-class ResourceType(Enum):
-    """What a connector gives access to; the value is what commands and tables show."""
-
-    BLOB_CONTAINER = "blob-container"
+RESOURCE_TYPES: Mapping[str, ResourceType] = {each.name: each for each in _TYPES}
+"""Every resource type by its name, which is the one in the API in lower case: `RESOURCE_TYPE_BLOB_CONTAINER`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceId:
     """A parsed resource id: a container, one blob in it, or a directory, whose id ends in a slash.
 
-    `prefix` is the path inside the container, without a slash at its end. `account` and `endpoint` are None where the
-    id did not name them. `endpoint` is the blob endpoint without a trailing slash, to be held against a cloud profile;
-    it is never used to reach anything.
+    `container` is the resource's name in its account, whatever its `type`. `prefix` is the path inside it, without a
+    slash at its end. `account` and `endpoint` are None where the id did not name them. `endpoint` is that of the
+    account, without a trailing slash, to be held against a cloud profile; it is never used to reach anything.
     """
 
     container: str
@@ -59,6 +28,13 @@ class ResourceId:
     account: str | None = None
     endpoint: str | None = None
     directory: bool = False
+    type: str = BLOB_CONTAINER
+
+    key: str = field(init=False, repr=False, compare=False)
+    """What grants call it: a container by its name, all else with the scheme of its type, so that none means two."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", _key(self.type, self.container))
 
     @classmethod
     def parse(cls, text: str, field: str = "resource_id") -> "ResourceId":
@@ -66,119 +42,60 @@ class ResourceId:
 
         Raises InvalidFieldError where any part, down to the last character, breaks Azure's rules.
         """
-        return _parse(text, field)
+        return _parsed(text, field)
 
     def __str__(self) -> str:
         slash = "/" if self.directory else ""
-        return f"az://{self.container}/{self.prefix}{slash}" if self.prefix else f"az://{self.container}"
+        whole = f"{RESOURCE_TYPES[self.type].scheme}://{self.container}"
+        return f"{whole}/{self.prefix}{slash}" if self.prefix else whole
+
+    @property
+    def whole(self) -> "ResourceId":
+        """The container itself, wherever its account is; of itself, where it names no path."""
+        return ResourceId(self.container, type=self.type)
 
     def as_asked(self) -> str:
         """Returns the id as the caller meant it: where it named a host, that may be why nothing answers to it."""
-        return str(self) if self.endpoint is None else f"{self.endpoint}/{str(self).removeprefix('az://')}"
+        return str(self) if self.endpoint is None else f"{self.endpoint}/{str(self).partition('://')[2]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container that exists in an account."""
+    """A container that exists in an account, or what stands for one in another resource type."""
 
     account: str
     name: str
     url: str
-    resource_type: ResourceType = ResourceType.BLOB_CONTAINER
+    resource_type: str = BLOB_CONTAINER
+
+    @classmethod
+    def of(cls, profile: CloudProfile, account: str, name: str, resource_type: str = BLOB_CONTAINER) -> "Container":
+        """Returns one by its place in a cloud."""
+        endpoint = RESOURCE_TYPES[resource_type].endpoint(profile, account)
+        return cls(account, name, f"{endpoint}/{name}", resource_type)
 
     @property
     def resource_id(self) -> str:
         """Canonical id, `az://NAME`."""
-        return f"az://{self.name}"
+        return str(self.inside())
+
+    @property
+    def key(self) -> str:
+        """What grants call it; see `ResourceId.key`."""
+        return _key(self.resource_type, self.name)
+
+    def inside(self, path: str = "") -> ResourceId:
+        """Returns its id, or that of a path in it with all that is below."""
+        return ResourceId(self.name, path, directory=True, type=self.resource_type)
+
+
+def _key(resource_type: str, name: str) -> str:
+    return name if resource_type == BLOB_CONTAINER else f"{RESOURCE_TYPES[resource_type].scheme}://{name}"
 
 
 @lru_cache(maxsize=4096)  # pure, and callers ask for the same few containers all day
-def _parse(text: str, field: str) -> ResourceId:
-    if not text:
-        raise InvalidFieldError(field, "is empty", _EXPECTED)
-    if "?" in text:
-        raise _question_mark(text, field)
-    if len(text) > _MAX_LENGTH:
-        raise InvalidFieldError(field, f"is {len(text)} characters long", f"at most {_MAX_LENGTH} characters")
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        return ResourceId(_container(text, text, field))
-    if scheme in ("az", "azure") or (scheme == "abfs" and "@" not in rest.partition("/")[0]):
-        name, prefix, directory = _split(rest, text, field)
-        return ResourceId(name, prefix, directory=directory)
-    if (at_account := _AT_ACCOUNT.get(scheme)) and (match := at_account.fullmatch(rest)):
-        endpoint = f"https://{match['host']}.blob.{match['suffix']}"
-        name, prefix, directory = _split(match["container"] + (match["path"] or ""), text, field)
-        return ResourceId(name, prefix, match["account"], endpoint, directory)
-    if scheme == "https" and (match := _URL.fullmatch(rest)):
-        endpoint = f"https://{match['host']}.blob.{match['suffix']}"
-        name, prefix, directory = _split(match["rest"], text, field)
-        return ResourceId(name, prefix, match["account"], endpoint, directory)
-    if scheme == "https" and (match := _PATH_STYLE_URL.fullmatch(rest)):
-        endpoint = f"https://{match['authority']}/{match['account']}"
-        name, prefix, directory = _split(match["rest"], text, field)
-        return ResourceId(name, prefix, match["account"], endpoint, directory)
-    raise InvalidFieldError(field, f"{shown(text)} is not a resource id", _EXPECTED)
-
-
-def is_container_name(name: str) -> bool:
-    """Tells whether a container can have that name by Azure's rules."""
-    return _CONTAINER.fullmatch(name) is not None
-
-
-def check_prefix(field: str, value: str) -> str:
-    """Returns a path inside a container, without a trailing slash, under the rules that resource ids follow.
-
-    Raises InvalidFieldError for one that is empty, begins with a slash, has empty segments, `.`, `..`, or characters
-    that would need escaping.
-    """
-    if not value:
-        raise InvalidFieldError(field, "is empty", f"a path of 1 to {_MAX_PATH} characters")
-    return _path(value, value, field)
-
-
-def _question_mark(text: str, field: str) -> InvalidFieldError:
-    if _VERSION_OF_BLOB.search(text):
-        return InvalidFieldError(
-            field,
-            f"{shown(text)} goes on with a snapshot or a version, for which no tokens are given",
-            "the blob itself, or its container: leave out everything from the ? on",
-        )
-    return InvalidFieldError(
-        field, f"{shown(text)} goes on with a ?, as SAS URLs do", "an id alone: leave out everything from the ? on"
-    )
-
-
-def _split(rest: str, text: str, field: str) -> tuple[str, str, bool]:
-    """Returns the container, the path in it, and whether that means a directory: a slash at its end says so."""
-    name, slash, prefix = rest.partition("/")
-    container = _container(name, text, field)
-    if not slash or not prefix:
-        return container, "", False
-    return container, _path(prefix, text, field), prefix.endswith("/")
-
-
-def _path(prefix: str, text: str, field: str) -> str:
-    path = prefix.removesuffix("/")
-    segments = path.split("/")
-    if len(path) > _MAX_PATH or len(segments) > _MAX_SEGMENTS:
-        raise InvalidFieldError(
-            field,
-            f"has a path of {len(path)} characters and {len(segments)} segments",
-            f"at most {_MAX_PATH} characters and {_MAX_SEGMENTS} segments, as Azure has it for the names of blobs",
-        )
-    for segment in segments:
-        if segment in (".", "..") or not _SEGMENT.fullmatch(segment):
-            raise InvalidFieldError(
-                field,
-                f"{shown(text)} has the path segment {shown(segment)}",
-                "segments of A-Z, a-z, 0-9 and _.=@+,~!()'- that are neither empty nor . nor ..; for what has other "
-                "names, ask for its directory or its container",
-            )
-    return path
-
-
-def _container(name: str, text: str, field: str) -> str:
-    if not _CONTAINER.fullmatch(name):
-        raise InvalidFieldError(field, f"{shown(text)} names no container", _CONTAINER_EXPECTED)
-    return name
+def _parsed(text: str, field_name: str) -> ResourceId:
+    others = (each for each in RESOURCE_TYPES.values() if each.name != BLOB_CONTAINER and each.claims(text))
+    of_type = next(others, RESOURCE_TYPES[BLOB_CONTAINER])
+    said = of_type.parse(text, field_name)
+    return ResourceId(said.name, said.path, said.account, said.endpoint, said.directory, of_type.name)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from valetkey_broker.model.resource import Container, ResourceId, ResourceType
+from valetkey_broker.model.resource import Container, ResourceId
 
 
 class ScopeKind(Enum):
@@ -36,7 +36,7 @@ class Scope:
     """
 
     kind: ScopeKind
-    resource_type: ResourceType
+    resource_type: str
     account: str
     container: str
     path: str
@@ -56,5 +56,6 @@ class Scope:
 
     @property
     def resource_id(self) -> str:
-        """Canonical id: `az://CONTAINER`, `az://CONTAINER/BLOB` or `az://CONTAINER/DIRECTORY/`."""
-        return str(ResourceId(self.container, self.path, directory=self.kind is ScopeKind.DIRECTORY))
+        """Canonical id, of containers `az://CONTAINER`, `az://CONTAINER/BLOB` or `az://CONTAINER/DIRECTORY/`."""
+        directory = self.kind is ScopeKind.DIRECTORY
+        return str(ResourceId(self.container, self.path, directory=directory, type=self.resource_type))

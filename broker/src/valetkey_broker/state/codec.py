@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from valetkey_broker.model import (
+    RESOURCE_TYPES,
     ApiKey,
     AzureConfig,
     Connector,
@@ -20,7 +21,6 @@ from valetkey_broker.model import (
     Permission,
     PermissionSet,
     ResourceId,
-    ResourceType,
     Role,
     check_prefix,
     parse_source_ip,
@@ -43,7 +43,7 @@ def encode_connector(connector: Connector) -> dict[str, Any]:
         "uid": connector.uid,
         "type": connector.type.value,
         "auth_method": "" if shares else connector.auth_method,
-        "resource_type": connector.resource_type.value,
+        "resource_type": connector.resource_type,
         "resource": {"container": resource.container, "account": resource.account} if resource else None,
         "azure": asdict(connector.own_azure or connector.azure),
         "credential_version": 0 if shares else connector.credential_version,
@@ -67,17 +67,17 @@ def decode_connector(name: str, data: Mapping[str, Any], version: int, auth_meth
     the fields that are read with `get`. Fields that only a later version knows are passed over, but for those that say
     where it leads: leaving such a thing out could lead elsewhere.
     """
-    resource = data["resource"]
+    resource, resource_type = data["resource"], data["resource_type"]
+    if resource_type is not None:  # None stands for all that there are.
+        resource_type = _one_of(resource_type, RESOURCE_TYPES)
     expires_at = data.get("expires_at")
     return Connector(
         name=name,
         uid=str(data["uid"]),
         type=ConnectorType(data["type"]),
         auth_method=_one_of(data["auth_method"], ("",) if data.get("secret") else auth_methods),
-        resource_type=ResourceType(data["resource_type"]),
-        resource=ResourceId(ResourceId.parse(resource["container"]).container, account=resource["account"])
-        if resource
-        else None,
+        resource_type=resource_type,
+        resource=_resource(resource, resource_type) if resource else None,
         azure=_azure_config(data["azure"]),
         credential_version=int(data["credential_version"]),
         previous_credential_version=int(data.get("previous_credential_version", 0)),
@@ -208,6 +208,15 @@ def decode_grant(name: str, data: Mapping[str, Any], version: int) -> Grant:
 def _azure_config(data: Mapping[str, Any]) -> AzureConfig:
     known = {field.name for field in fields(AzureConfig)}
     return AzureConfig(**{name: value for name, value in data.items() if name in known or value})
+
+
+def _resource(data: Mapping[str, Any], resource_type: str | None) -> ResourceId:
+    """Returns the one resource of a connector, by its type's naming rules."""
+    if resource_type is None:
+        raise ValueError("one resource, and no type of it")
+    of_type = RESOURCE_TYPES[resource_type]
+    parsed = of_type.parse(f"{of_type.scheme}://{_text(data['container'])}", "resource")
+    return ResourceId(parsed.name, account=data["account"], type=resource_type)
 
 
 def _one_of(value: object, known: Container[str]) -> str:

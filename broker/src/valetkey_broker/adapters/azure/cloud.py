@@ -10,15 +10,16 @@ from typing import Any
 
 from azure.core.credentials import AzureSasCredential
 
-from valetkey_broker.adapters.azure import sas
 from valetkey_broker.adapters.azure.account_settings import account_settings
 from valetkey_broker.adapters.azure.accounts import find_accounts, place_of
 from valetkey_broker.adapters.azure.auth_method import Access
 from valetkey_broker.adapters.azure.auth_methods import AUTH_METHODS
 from valetkey_broker.adapters.azure.errors import Asking, Step
+from valetkey_broker.adapters.azure.resource_type import StorageService
+from valetkey_broker.adapters.azure.resource_types import AZURE_RESOURCE_TYPES, AzureResourceType
 from valetkey_broker.adapters.azure.storage import BlobStorage
-from valetkey_broker.adapters.azure.token_trial import TokenTrial
 from valetkey_broker.adapters.azure.transport import Network
+from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.errors import (
     CLOUD_REFUSALS,
     BrokerError,
@@ -89,11 +90,19 @@ class AzureCloud:
 
     async def list_containers(self, connector: Connector, credential: Credential, account: str) -> Sequence[Container]:
         """Lists the containers of one account, by name."""
-        return await self._storage(connector, credential, account, Step.CONTAINERS).containers()
+        of_type = self._type(connector)
+        storage = self._service(connector, credential, account, Step.CONTAINERS)
+        profile = self._profile(connector)
+        found: list[Container] = []
+        async for some in slices(await storage.names()):
+            found += [Container.of(profile, account, name, of_type.name) for name in some]
+        return found
 
     async def check_container(self, connector: Connector, credential: Credential, account: str, name: str) -> Container:
         """Returns the container if it is there, asking for nothing but that one."""
-        return await self._storage(connector, credential, account, Step.CONTAINER, name).container(name)
+        of_type = self._type(connector)
+        await self._service(connector, credential, account, Step.CONTAINER, name).check(name)
+        return Container.of(self._profile(connector), account, name, of_type.name)
 
     async def signing_key(
         self, connector: Connector, credential: Credential, account: str, *, starts: float, expires: float
@@ -104,7 +113,8 @@ class AzureCloud:
 
     async def accepts(self, connector: Connector, container: Container, key: SigningKey) -> bool:
         """Lists with a token that `key` signs. What the token may do is not in question, only whether it is one."""
-        return await self._with_token(connector, container, key, Step.PROBE).takes_token(container.name)
+        token, asking = self._proving(connector, container, key, Step.PROBE)
+        return await self._opened(connector, container.resource_type, token, asking).takes_token(container.name)
 
     async def hierarchical(
         self, connector: Connector, credential: Credential, container: Container, key: SigningKey
@@ -120,17 +130,20 @@ class AzureCloud:
             if error.reason not in CLOUD_REFUSALS:
                 raise
         if said is None:
-            said = await self._with_token(connector, container, key, Step.ACCOUNT).hierarchical(container.name)
+            token, asking = self._proving(connector, container, key, Step.ACCOUNT)
+            said = await self._blobs(connector, token, asking).hierarchical(container.name)
         if said is None:
             raise namespace_unknown(connector.name, Step.ACCOUNT.value, container.account)
         return said
 
     def sign(self, request: SasRequest) -> SignedToken:
-        """Signs; see `sas.sign`."""
-        return sas.sign(request)
+        """Signs as the resource type has it; see `sas.sign`."""
+        return AZURE_RESOURCE_TYPES[request.scope.resource_type].sign(request)
 
-    def _with_token(self, connector: Connector, container: Container, key: SigningKey, step: Step) -> BlobStorage:
-        """Returns the blob service as the bearer of a token for `container` sees it."""
+    def _proving(
+        self, connector: Connector, container: Container, key: SigningKey, step: Step
+    ) -> tuple[AzureSasCredential, Asking]:
+        """Returns a token for `container`, as Azure's clients take one, and what is asked with it."""
         now = int(time.time())
         probe = SasRequest(
             profile=self._profile(connector),
@@ -143,19 +156,16 @@ class AzureCloud:
             key=key,
         )
         asking = self._asking(step, connector, container.account, container.name)
-        return self._bearer(self.sign(probe), asking, connector)
-
-    def _bearer(self, token: SignedToken, asking: Asking, connector: Connector) -> BlobStorage:
-        """Returns the blob service of the account in `asking` as whoever has a token sees it."""
-        profile, credential = self._profile(connector), AzureSasCredential(token.sas_token)
-        return BlobStorage(profile, self._network(profile), credential, asking.account, asking)
+        return AzureSasCredential(self.sign(probe).sas_token), asking
 
     async def use_token(
         self, connector: Connector, container: Container, token: SignedToken, use: TokenUse, blob: str
     ) -> None:
         """Does one thing with a token; see ports.Cloud."""
         asking = self._asking(Step[use.name], connector, container.account, container.name)
-        await TokenTrial(self._bearer(token, asking, connector).client, asking, container.name, blob).use(use)
+        credential = AzureSasCredential(token.sas_token)
+        service = self._opened(connector, container.resource_type, credential, asking)
+        await service.use_token(container.name, use, blob)
 
     async def account_settings(
         self, connector: Connector, credential: Credential, accounts: Collection[str]
@@ -181,13 +191,32 @@ class AzureCloud:
             with contextlib.suppress(OSError):
                 await network.close()
 
-    def _storage(
-        self, connector: Connector, credential: Credential, account: str, step: Step, container: str = ""
-    ) -> BlobStorage:
+    def _storage(self, connector: Connector, credential: Credential, account: str, step: Step) -> BlobStorage:
+        """Returns the blob service, of which what is the account's own is asked, whatever the connector serves."""
+        asking = self._asking(step, connector, account)
+        return self._blobs(connector, self._access(connector, credential).storage_credential, asking)
+
+    def _blobs(self, connector: Connector, credential: Any, asking: Asking) -> BlobStorage:
         profile = self._profile(connector)
-        asking = self._asking(step, connector, account, container)
-        access = self._access(connector, credential)
-        return BlobStorage(profile, self._network(profile), access.storage_credential, account, asking)
+        return BlobStorage(profile, self._network(profile), credential, asking.account, asking)
+
+    def _service(
+        self, connector: Connector, credential: Credential, account: str, step: Step, name: str = ""
+    ) -> StorageService:
+        """Returns the service that has what the connector serves."""
+        asking = self._asking(step, connector, account, name)
+        opened_by = self._access(connector, credential).storage_credential
+        return self._opened(connector, self._type(connector).name, opened_by, asking)
+
+    def _opened(self, connector: Connector, resource_type: str, credential: Any, asking: Asking) -> StorageService:
+        profile = self._profile(connector)
+        service = AZURE_RESOURCE_TYPES[resource_type].service
+        return service(profile, self._network(profile), credential, asking.account, asking)
+
+    def _type(self, connector: Connector) -> AzureResourceType:
+        if connector.resource_type is None:
+            raise AssertionError("a connector of several resource types is asked type by type")
+        return AZURE_RESOURCE_TYPES[connector.resource_type]
 
     def _arm_credential(self, connector: Connector, credential: Credential, step: Step) -> Any:
         profile = self._profile(connector)

@@ -12,10 +12,11 @@ from valetkey_broker.adapters.azure.error_advice import SHARED_KEY_OFF
 from valetkey_broker.adapters.azure.errors import Asking, ask
 from valetkey_broker.adapters.azure.listing import ListingTransport
 from valetkey_broker.adapters.azure.sas import user_delegation_signer
+from valetkey_broker.adapters.azure.token_trial import TokenTrial
 from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS, Network
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.model import CloudProfile, Container, SigningKey, check_account, is_container_name
+from valetkey_broker.model import CloudProfile, SigningKey, TokenUse, check_account, is_container_name
 
 # What of a key is signed into a SAS or appears in it: one line of plain characters, no more.
 _PLAIN = re.compile(r"[A-Za-z0-9:+/=_.-]{1,512}")
@@ -46,29 +47,28 @@ class BlobStorage:
         # Cheap to make, and its connections are the network's: there is nothing to keep or to close.
         self.client = BlobServiceClient(url, credential=credential, transport=network.transport(url), **CLIENT_OPTIONS)
 
-    async def containers(self) -> Sequence[Container]:
-        """Lists the containers of the account by name. Raises BrokerError."""
+    async def names(self) -> Sequence[str]:
+        """Lists the containers of the account. Raises BrokerError."""
 
-        async def names() -> list[str]:
+        async def listed() -> list[str]:
             transport = ListingTransport(self._network.transport(self._url))
             client = BlobServiceClient(self._url, credential=self._credential, transport=transport, **CLIENT_OPTIONS)
             async for _ in client.list_containers().by_page():
                 pass  # The transport has read it.
             return transport.names
 
-        found = []
-        async for some in slices(sorted(await ask(self._asking, names))):
-            found += [self._container(name) for name in some if is_container_name(name)]
+        found: list[str] = []
+        async for some in slices(sorted(await ask(self._asking, listed))):
+            found += filter(is_container_name, some)
         return found
 
-    async def container(self, name: str) -> Container:
-        """Returns the container `name` if it is there, by asking for its properties. Raises BrokerError."""
+    async def check(self, name: str) -> None:
+        """Looks for the container `name` by asking for its properties. Raises BrokerError."""
 
         async def properties() -> None:
             await self.client.get_container_client(name).get_container_properties()
 
         await ask(self._asking, properties)
-        return self._container(name)
 
     async def check_credential(self) -> None:
         """Asks what kind of account this is, which whoever has its key may. Raises BrokerError."""
@@ -119,8 +119,9 @@ class BlobStorage:
 
         return await ask(self._asking, key)
 
-    def _container(self, name: str) -> Container:
-        return Container(self._account, name, self._profile.container_url(self._account, name))
+    async def use_token(self, name: str, use: TokenUse, what: str) -> None:
+        """Does one thing with the SAS that is the credential, to the blob `what` of a container. Raises BrokerError."""
+        await TokenTrial(self.client, self._asking, name, what).use(use)
 
 
 def _checked(account: str, key: UserDelegationKey) -> SigningKey:

@@ -25,7 +25,7 @@ class _ResourceType:
 class _ResourceTypeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ResourceType.ValueType], builtins.type):
     DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
     RESOURCE_TYPE_UNSPECIFIED: _ResourceType.ValueType  # 0
-    """Not set; refused in requests that need a type."""
+    """Not set: all types, or that of the resource beside it."""
     RESOURCE_TYPE_BLOB_CONTAINER: _ResourceType.ValueType  # 1
     """A container of Azure Blob Storage (ZenML: `blob-container`)."""
 
@@ -33,7 +33,7 @@ class ResourceType(_ResourceType, metaclass=_ResourceTypeEnumTypeWrapper):
     """Type of a resource, in ZenML's sense: what a connector gives access to."""
 
 RESOURCE_TYPE_UNSPECIFIED: ResourceType.ValueType  # 0
-"""Not set; refused in requests that need a type."""
+"""Not set: all types, or that of the resource beside it."""
 RESOURCE_TYPE_BLOB_CONTAINER: ResourceType.ValueType  # 1
 """A container of Azure Blob Storage (ZenML: `blob-container`)."""
 Global___ResourceType: typing_extensions.TypeAlias = ResourceType

@@ -191,6 +191,7 @@ class Connector(google.protobuf.message.Message):
     EXPIRES_SKEW_TOLERANCE_FIELD_NUMBER: builtins.int
     UNVERIFIED_FIELD_NUMBER: builtins.int
     AUTHENTICATION_SECRET_FIELD_NUMBER: builtins.int
+    RESOURCE_TYPES_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name: 1 to 63 lower-case letters, digits and inner hyphens."""
     type: Global___ConnectorType.ValueType
@@ -198,7 +199,7 @@ class Connector(google.protobuf.message.Message):
     auth_method: Global___AuthMethod.ValueType
     """How it logs in."""
     resource_type: valetkey.v1.common_pb2.ResourceType.ValueType
-    """Type of the resources it serves."""
+    """Type of the resources it serves; not set for a multi-type connector, which serves all types of its kind of cloud."""
     resource_id: builtins.str
     """Canonical id of the one resource it serves; empty for a connector that serves all it reaches."""
     credential_version: builtins.int
@@ -231,6 +232,10 @@ class Connector(google.protobuf.message.Message):
     def expires_skew_tolerance(self) -> google.protobuf.duration_pb2.Duration:
         """How much earlier than that it counts as ended."""
 
+    @property
+    def resource_types(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[valetkey.v1.common_pb2.ResourceType.ValueType]:
+        """Types of the resources it serves: the one in `resource_type`, or all that there are for its kind of cloud."""
+
     def __init__(
         self,
         *,
@@ -248,9 +253,10 @@ class Connector(google.protobuf.message.Message):
         expires_skew_tolerance: google.protobuf.duration_pb2.Duration | None = ...,
         unverified: builtins.bool = ...,
         authentication_secret: builtins.str = ...,
+        resource_types: collections.abc.Iterable[valetkey.v1.common_pb2.ResourceType.ValueType] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["azure", b"azure", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "meta", b"meta"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "authentication_secret", b"authentication_secret", "azure", b"azure", "credential_version", b"credential_version", "description", b"description", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "labels", b"labels", "meta", b"meta", "name", b"name", "resource_id", b"resource_id", "resource_type", b"resource_type", "type", b"type", "unverified", b"unverified"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "authentication_secret", b"authentication_secret", "azure", b"azure", "credential_version", b"credential_version", "description", b"description", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "labels", b"labels", "meta", b"meta", "name", b"name", "resource_id", b"resource_id", "resource_type", b"resource_type", "resource_types", b"resource_types", "type", b"type", "unverified", b"unverified"]) -> None: ...
 
 Global___Connector: typing_extensions.TypeAlias = Connector
 
@@ -297,7 +303,7 @@ class CreateConnectorRequest(google.protobuf.message.Message):
     auth_method: Global___AuthMethod.ValueType
     """How it logs in."""
     resource_type: valetkey.v1.common_pb2.ResourceType.ValueType
-    """Type of the resources it serves."""
+    """Type of the resources it serves; left out, all types of its kind of cloud, or that of the one resource it serves."""
     resource_id: builtins.str
     """The one resource it serves; empty for all it reaches."""
     description: builtins.str
@@ -480,7 +486,7 @@ class ListConnectorsRequest(google.protobuf.message.Message):
     auth_method: Global___AuthMethod.ValueType
     """Only those that log in so."""
     resource_type: valetkey.v1.common_pb2.ResourceType.ValueType
-    """Only those that serve resources of this type."""
+    """Only those that serve resources of this type, multi-type ones included."""
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Only those that have all of these labels; an empty value stands for any."""
@@ -556,6 +562,7 @@ class UpdateConnectorRequest(google.protobuf.message.Message):
     EXPIRES_SKEW_TOLERANCE_FIELD_NUMBER: builtins.int
     REMOVE_FIELD_NUMBER: builtins.int
     NO_VERIFY_FIELD_NUMBER: builtins.int
+    RESOURCE_TYPE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name of the connector."""
     auth_method: Global___AuthMethod.ValueType
@@ -566,6 +573,8 @@ class UpdateConnectorRequest(google.protobuf.message.Message):
     """For people."""
     no_verify: builtins.bool
     """Stores it without asking the cloud anything, and shows it as unverified."""
+    resource_type: valetkey.v1.common_pb2.ResourceType.ValueType
+    """The one type of resources it serves from now on; with `resource_type` in `remove`, all types."""
     @property
     def azure(self) -> Global___AzureConfig:
         """Azure configuration; fields that are not empty take the place of what was there."""
@@ -604,9 +613,10 @@ class UpdateConnectorRequest(google.protobuf.message.Message):
         expires_skew_tolerance: google.protobuf.duration_pb2.Duration | None = ...,
         remove: collections.abc.Iterable[builtins.str] | None = ...,
         no_verify: builtins.bool = ...,
+        resource_type: valetkey.v1.common_pb2.ResourceType.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["azure", b"azure", "azure_secret", b"azure_secret", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "azure", b"azure", "azure_secret", b"azure_secret", "description", b"description", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "labels", b"labels", "name", b"name", "no_verify", b"no_verify", "remove", b"remove", "resource_id", b"resource_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "azure", b"azure", "azure_secret", b"azure_secret", "description", b"description", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "labels", b"labels", "name", b"name", "no_verify", b"no_verify", "remove", b"remove", "resource_id", b"resource_id", "resource_type", b"resource_type"]) -> None: ...
 
 Global___UpdateConnectorRequest: typing_extensions.TypeAlias = UpdateConnectorRequest
 

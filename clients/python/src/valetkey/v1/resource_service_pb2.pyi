@@ -73,7 +73,7 @@ class ListResourcesResponse(google.protobuf.message.Message):
     """For the next page; empty on the last."""
     @property
     def connectors(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ConnectorResources]:
-        """One entry a connector, by name. One that did not fit goes on in the next answer, without its errors."""
+        """One entry a connector and resource type that it serves, by name. One that did not fit goes on in the next answer, without its errors."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ Global___ListResourcesResponse: typing_extensions.TypeAlias = ListResourcesRespo
 
 @typing.final
 class ConnectorResources(google.protobuf.message.Message):
-    """What one connector reaches, or why that cannot be said."""
+    """What one connector reaches of one resource type, or why that cannot be said."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

@@ -18,30 +18,12 @@ from pathlib import Path
 import structlog
 
 from support.crash_process import Child, Watcher, check
-from support.crashes import BY_NAME, knows
+from support.crashes import BY_NAME, clear, knows
 from support.ledgers import open_ledger
 from support.relay import Relay
 from valetkey_broker.recording import MissingOutcomes
 from valetkey_devstack.ca import make_ca
 from valetkey_devstack.openbao import start_openbao
-
-# What each change needs to be there before, so that it has something to do.
-_NEEDS = {
-    "register": ("unregister",),
-    "register-anew": ("unregister",),
-    "unregister": ("register",),
-    "drop-keys": ("register",),
-    "admit-key": ("revoke-key",),
-    "revoke-key": ("admit-key",),
-    "create-grant": ("delete-grant",),
-    "update-grant": ("delete-grant", "create-grant"),
-    "delete-grant": ("create-grant",),
-    "create-secret": ("unregister", "delete-secret"),
-    "update-secret": ("create-secret",),
-    "rename-secret": ("create-secret",),
-    "delete-secret": ("unregister", "create-secret"),
-    "register-with-secret": ("unregister", "create-secret"),
-}
 
 
 async def _run(arguments: argparse.Namespace, directory: Path) -> int:
@@ -93,8 +75,8 @@ async def _kill(name: str, watchers: list[Watcher], child: Child, longest: float
     """Kills `child` amid a change; returns what became of it, and after how many seconds all was settled and known."""
     change = BY_NAME[name]
     try:
-        for need in _NEEDS[name]:
-            await watchers[0].make(BY_NAME[need], f"need-{time.monotonic_ns()}")
+        await clear(watchers[0].replica)
+        await change.prepare(watchers[0].replica)
         await child.ready()
         child.begin(change)
         await asyncio.sleep(random.uniform(0.0, longest))  # noqa: S311 (as above)

@@ -229,6 +229,20 @@ CHANGES = (
 BY_NAME = {change.name: change for change in CHANGES}
 
 
+async def clear(replica: Replica) -> None:
+    """Takes away what the changes above make and change, so that each can be prepared once more."""
+    await replica.repository.refresh()
+    memory, repository = replica.memory, replica.repository
+    for name in {GRANT.name}.intersection(memory.grants):
+        await repository.delete_grant(name, "key:ops")
+    for name in {CONNECTOR.name, "sharing"}.intersection(memory.connectors):
+        await repository.delete_connector(name, "key:ops")
+    for name in {SECRET, RENAMED}.intersection(memory.secrets):
+        await repository.delete_secret(name, "key:ops")
+    for name in {KEY.name}.intersection(memory.keys_by_name):
+        await repository.revoke_api_key(name, "key:ops")
+
+
 async def die_during(change: Change, shared: FakeStateStore, lives: int, *, effect: bool) -> bool:
     """Makes a change in a process that dies amid it. Returns False where it was through before."""
     store = DyingStore(shared, lives, effect=effect)

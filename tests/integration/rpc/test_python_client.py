@@ -92,7 +92,7 @@ async def test_a_swallowed_stream_is_noticed_by_the_brokers_silence(
         with network_before(broker.endpoint) as network:
             client = Client(network.endpoint, api_key=CONSUMER_KEY, ca_file=tmp_path / "ca.pem")
             thread = seen.run(seen.watch, client)
-            await eventually(lambda: client._heartbeats, seconds=60)  # before the first, silence means nothing
+            await eventually(lambda: client._caller.heartbeats, seconds=60)  # before the first, silence means nothing
             network.mute = True
             await eventually(lambda: bool(seen.interruptions), seconds=60)
             network.mute = False

@@ -14,7 +14,7 @@ from support.fake_access import NOW, grant
 from support.fake_broker import API_KEY, Failure, FakeBroker, connector
 from support.network import Network, network_before
 from support.stopwatch import ends_within
-from valetkey import Client, channel, connection
+from valetkey import Client, channel, held_channels
 from valetkey.calls import retries
 from valetkey.v1 import errors_pb2 as errors_pb
 
@@ -157,7 +157,10 @@ def test_a_cut_is_told_as_one(code: str, text: str, client: Client, broker: Fake
     broker.failures["DeleteConnector"] = Failure(grpc.StatusCode[code], text, bare=True)
     with pytest.raises(valetkey.ConnectionLostError) as caught:
         client.delete_connector("c")
-    assert (caught.value.code, str(caught.value).startswith(f"the connection to the broker at {client._endpoint}")) == (
+    assert (
+        caught.value.code,
+        str(caught.value).startswith(f"the connection to the broker at {client._caller.terms.endpoint}"),
+    ) == (
         "UNAVAILABLE",
         True,
     )
@@ -176,8 +179,8 @@ def test_a_connection_that_rested_is_not_trusted(
     broker: FakeBroker, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Protects the first call after minutes of rest, each time; Azure's load balancers forget after 240 s."""
-    assert connection.REST_SECONDS < 240
-    monkeypatch.setattr(connection, "REST_SECONDS", 1.0)
+    assert held_channels.REST_SECONDS < 240
+    monkeypatch.setattr(held_channels, "REST_SECONDS", 1.0)
     network.forget_after = 2.0
     with Client(network.endpoint, api_key=API_KEY, ca_file=broker.ca_file, timeout=20) as client:
         client.list_grants()

@@ -16,6 +16,7 @@ from support.fake_broker import API_KEY, Failure, FakeBroker, running_fake_broke
 from support.network import Network, network_before
 from support.watch_steps import HEARTBEAT, end, step
 from valetkey import Client
+from valetkey.callers.interruptions import Interruption
 from valetkey.calls import retries, streams
 from valetkey.v1 import errors_pb2 as errors_pb
 
@@ -35,7 +36,7 @@ def client(broker: FakeBroker, network: Network) -> Iterator[Client]:
         yield connected
 
 
-def collect(client: Client, found: list[str], on_interruption: streams.Interruption | None = None) -> None:
+def collect(client: Client, found: list[str], on_interruption: Interruption | None = None) -> None:
     """Appends the leases of a stream as they come."""
     for token in client.watch_token("az://models", ["read"], on_interruption=on_interruption):
         found.append(token.lease_id)  # noqa: PERF401 (what came before the end counts)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from valetkey.api_keys import api_key_sha256, generate_api_key
+    from valetkey.async_client import AsyncClient
     from valetkey.calls.tokens import TokenRequest
     from valetkey.checks import Check
     from valetkey.client import Client
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "api_key_sha256": "api_keys",
     "generate_api_key": "api_keys",
+    "AsyncClient": "async_client",
     "Client": "client",
     "ConnectorTypeDescription": "descriptions",
     "AlreadyExistsError": "errors",
@@ -113,6 +115,7 @@ __all__ = [
     "AccountError",
     "AlreadyExistsError",
     "ApiKey",
+    "AsyncClient",
     "AzureConfig",
     "BrokerTlsError",
     "BrokerUnreachableError",

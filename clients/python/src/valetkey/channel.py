@@ -1,6 +1,5 @@
 """The connection to the broker: always TLS, with the caller's API key or certificate."""
 
-import importlib.metadata
 import ipaddress
 import re
 import ssl
@@ -55,21 +54,33 @@ def open_channel(endpoint: str, identity: Identity, ca_file: Path | None) -> grp
 
     Raises SettingsError where the CA file or the client certificate cannot be used.
     """
+    credentials = channel_credentials(identity, ca_file)
+    return grpc.secure_channel(f"dns:///{endpoint}", credentials, options=channel_options(endpoint))
+
+
+def channel_credentials(identity: Identity, ca_file: Path | None) -> grpc.ChannelCredentials:
+    """Returns whom to trust and what to show, as it stands in the files now.
+
+    Raises SettingsError where the CA file or the client certificate cannot be used.
+    """
     roots = read_ca_file(ca_file) if ca_file else None
     certificate, key = identity.key_pair() or (None, None)
     credentials = grpc.ssl_channel_credentials(roots, key, certificate)
     if identity.api_key is not None:
         bearer = grpc.access_token_call_credentials(identity.api_key)
         credentials = grpc.composite_channel_credentials(credentials, bearer)
-    return grpc.secure_channel(f"dns:///{endpoint}", credentials, options=_options(endpoint))
+    return credentials
 
 
 def client_version() -> str:
     """Returns the version of this distribution."""
+    import importlib.metadata  # noqa: PLC0415 (takes as long as half of this client)
+
     return importlib.metadata.version("valetkey")
 
 
-def _options(endpoint: str) -> list[tuple[str, str | int]]:
+def channel_options(endpoint: str) -> list[tuple[str, str | int]]:
+    """Returns how a channel to `HOST:PORT` behaves."""
     options: list[tuple[str, str | int]] = [
         ("grpc.primary_user_agent", f"valetkey/{client_version()}"),
         # A channel that takes the place of another one must not take over its connection.

@@ -2,35 +2,69 @@
 
 import os
 import warnings
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Generator, Iterable
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from valetkey import convert, values
-from valetkey.calls.base import PAGE_SIZE, Interruption, several
-from valetkey.calls.connector_types import ConnectorTypeCalls
-from valetkey.calls.connectors import ConnectorCalls
-from valetkey.calls.grants import GrantCalls
-from valetkey.calls.ledger import LedgerCalls
-from valetkey.calls.secrets import SecretCalls
-from valetkey.calls.tokens import TokenCalls
+from valetkey.callers.base import Terms
+from valetkey.callers.blocking import BlockingCaller
+from valetkey.callers.interruptions import Interruption
+from valetkey.callers.methods import blocking
+from valetkey.calls import groups
 from valetkey.identity import Identity
-from valetkey.settings import load_settings
-from valetkey.v1 import api_key_service_pb2 as api_key_pb
-from valetkey.v1 import resource_service_pb2 as resource_pb
-from valetkey.v1.api_key_service_pb2_grpc import ApiKeyServiceStub
-from valetkey.v1.resource_service_pb2_grpc import ResourceServiceStub
 
-_DEFAULT_TIMEOUT = 30.0
+if TYPE_CHECKING:
+    from valetkey.values import Token
+
+DEFAULT_TIMEOUT = 30.0
 
 
-class Client(TokenCalls, ConnectorCalls, ConnectorTypeCalls, GrantCalls, LedgerCalls, SecretCalls):
+class Client:
     """A connection to one broker, safe to share between threads; close it, or use it as a context manager.
 
     Every method raises a ValetKeyError of the fitting kind where its call fails.
     """
+
+    # One line a call, as in AsyncClient; what it asks, takes and returns is in `valetkey.calls`.
+    issue_token = blocking(groups.tokens.issue_token)
+    issue_tokens = blocking(groups.tokens.issue_tokens)
+
+    create_connector = blocking(groups.connectors.create_connector)
+    get_connector = blocking(groups.connectors.get_connector)
+    list_connectors = blocking(groups.connectors.list_connectors)
+    update_connector = blocking(groups.connectors.update_connector)
+    delete_connector = blocking(groups.connectors.delete_connector)
+    verify_connector = blocking(groups.connectors.verify_connector)
+    drop_signing_keys = blocking(groups.connectors.drop_signing_keys)
+    check_connector = blocking(groups.connector_types.check_connector)
+    list_connector_types = blocking(groups.connector_types.list_connector_types)
+
+    create_secret = blocking(groups.secrets.create_secret)
+    get_secret = blocking(groups.secrets.get_secret)
+    list_secrets = blocking(groups.secrets.list_secrets)
+    update_secret = blocking(groups.secrets.update_secret)
+    rename_secret = blocking(groups.secrets.rename_secret)
+    delete_secret = blocking(groups.secrets.delete_secret)
+
+    list_resources = blocking(groups.resources.list_resources)
+
+    create_grant = blocking(groups.grants.create_grant)
+    get_grant = blocking(groups.grants.get_grant)
+    list_grants = blocking(groups.grants.list_grants)
+    update_grant = blocking(groups.grants.update_grant)
+    delete_grant = blocking(groups.grants.delete_grant)
+    explain_access = blocking(groups.grants.explain_access)
+
+    list_leases = blocking(groups.ledger.list_leases)
+    list_events = blocking(groups.ledger.list_events)
+    diagnose_token = blocking(groups.ledger.diagnose_token)
+    verify_ledger = blocking(groups.ledger.verify_ledger)
+
+    create_api_key = blocking(groups.api_keys.create_api_key)
+    list_api_keys = blocking(groups.api_keys.list_api_keys)
+    revoke_api_key = blocking(groups.api_keys.revoke_api_key)
 
     def __init__(
         self,
@@ -42,7 +76,7 @@ class Client(TokenCalls, ConnectorCalls, ConnectorTypeCalls, GrantCalls, LedgerC
         client_cert_file: str | os.PathLike[str] | None = None,
         client_key_file: str | os.PathLike[str] | None = None,
         ca_file: str | os.PathLike[str] | None = None,
-        timeout: float = _DEFAULT_TIMEOUT,
+        timeout: float = DEFAULT_TIMEOUT,
         on_interruption: Interruption | None = None,
     ) -> None:
         """Prepares a connection to `HOST:PORT`; the first call makes it.
@@ -60,25 +94,27 @@ class Client(TokenCalls, ConnectorCalls, ConnectorTypeCalls, GrantCalls, LedgerC
             client_cert_file=client_cert_file,
             client_key_file=client_key_file,
         )
-        super().__init__(endpoint, identity, Path(ca_file) if ca_file else None, timeout, on_interruption)
-        self._resources = ResourceServiceStub(self._channel)
-        self._api_keys = ApiKeyServiceStub(self._channel)
+        self._caller = BlockingCaller(
+            Terms(endpoint, identity, Path(ca_file) if ca_file else None, timeout, on_interruption)
+        )
 
     @classmethod
     def from_settings(
-        cls, *, config_file: str | os.PathLike[str] | None = None, timeout: float = _DEFAULT_TIMEOUT
+        cls, *, config_file: str | os.PathLike[str] | None = None, timeout: float = DEFAULT_TIMEOUT
     ) -> Self:
         """Returns a client for what the environment and the config file say; see `load_settings`.
 
         Raises SettingsError where something is missing or unusable.
         """
+        from valetkey.settings import load_settings  # noqa: PLC0415 (who names all in the call needs no TOML)
+
         settings = load_settings(config_file=config_file)
         for warning in settings.warnings:
             warnings.warn(warning, stacklevel=2)
         return cls(settings.endpoint, ca_file=settings.ca_file, timeout=timeout, **settings.identity.arguments())
 
     def __repr__(self) -> str:
-        return f"Client({self._endpoint!r})"
+        return f"Client({self._caller.terms.endpoint!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -90,65 +126,32 @@ class Client(TokenCalls, ConnectorCalls, ConnectorTypeCalls, GrantCalls, LedgerC
 
     def close(self) -> None:
         """Closes the connection for good; calls under way are cancelled."""
-        self._closed = True
-        self._channel.close()
+        self._caller.close()
 
-    def list_resources(
+    def watch_token(
         self,
+        resource: str,
+        permissions: Iterable[str],
         *,
-        resource_type: str | None = None,
+        ttl: timedelta | None = None,
         connector: str | None = None,
-        resource_id: str | None = None,
-        refresh: bool = False,
-    ) -> list[values.ConnectorResources]:
-        """Returns what each of the caller's connectors reaches; one that fails has its error in its entry.
+        source_ip: str | None = None,
+        purpose: str | None = None,
+        on_interruption: Interruption | None = None,
+    ) -> "Generator[Token, None, None]":
+        """Yields a SAS token at once and a fresh one ahead of each expiry; `ttl` is each token's life.
 
-        With `refresh`, the broker asks the cloud now instead of taking what it said in the last two seconds. Raises
-        PermissionDeniedError for callers who have none of the roles admin, operator and viewer.
+        The call is made when the first token is asked for, and has no deadline. Closing the generator ends it.
+        A restart of the broker, a cut of the network and the end of a token or certificate that was renewed in its
+        file are got over: a new stream begins, with a token. Such are tried for as long as the last token lives, and
+        at least 10 s; `on_interruption` is called with the error of each. Raises WatchEndedError where the broker ends
+        the stream for another reason, and the last interruption's error where it lasted too long.
         """
-        request = resource_pb.ListResourcesRequest(
-            connector=connector or "", resource_id=resource_id or "", refresh=refresh
+        from valetkey.callers.blocking_streams import watch  # noqa: PLC0415 (loads what most calls do without)
+        from valetkey.calls.streams import watch_request  # noqa: PLC0415
+
+        return watch(
+            self._caller,
+            watch_request(resource, permissions, ttl, connector, source_ip, purpose),
+            on_interruption,
         )
-        if resource_type:
-            request.resource_type = convert.to_number(convert.RESOURCE_TYPE, resource_type, "resource_type")
-        entries: dict[tuple[str, str], resource_pb.ConnectorResources] = {}
-        while True:
-            answer = self._call(self._resources.ListResources, request, repeatable=True)
-            for entry in answer.connectors:
-                # One that a page ends in goes on with the next.
-                known = entries.setdefault((entry.connector, entry.connector_uid), resource_pb.ConnectorResources())
-                known.MergeFrom(entry)
-            if not answer.next_page_token:
-                return [convert.connector_resources(entry) for entry in entries.values()]
-            request.page_token = answer.next_page_token
-
-    def create_api_key(
-        self, name: str, *, roles: Iterable[str] = (), key_sha256: bytes, expire_time: datetime
-    ) -> values.ApiKey:
-        """Admits a key made with `generate_api_key`, of which only `api_key_sha256` is sent.
-
-        `roles` are of admin, operator, viewer, auditor; a stack component has none and lives by grants to
-        `key:NAME`.
-        """
-        request = api_key_pb.CreateApiKeyRequest(
-            name=name,
-            roles=[convert.to_number(convert.ROLE, word, "roles") for word in several(roles, "roles", '("viewer",)')],
-            expire_time=convert.to_timestamp(expire_time, "expire_time"),
-            key_sha256=key_sha256,
-        )
-        return convert.api_key(self._call(self._api_keys.CreateApiKey, request).api_key)
-
-    def list_api_keys(self) -> list[values.ApiKey]:
-        """Returns all API keys, by name."""
-        found: list[values.ApiKey] = []
-        page = ""
-        while True:
-            request = api_key_pb.ListApiKeysRequest(page_size=PAGE_SIZE, page_token=page)
-            answer = self._call(self._api_keys.ListApiKeys, request, repeatable=True)
-            found += map(convert.api_key, answer.api_keys)
-            if not (page := answer.next_page_token):
-                return found
-
-    def revoke_api_key(self, name: str) -> None:
-        """Revokes an API key for good."""
-        self._call(self._api_keys.RevokeApiKey, api_key_pb.RevokeApiKeyRequest(name=name))

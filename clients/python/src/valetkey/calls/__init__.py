@@ -1,1 +1,1 @@
-"""Groups of the client's calls, one file each."""
+"""What each call asks and how its answer is read, one file a group: no I/O, and the same for both clients."""

@@ -1,92 +1,58 @@
-"""What all calls share: a channel, an identity, a deadline, and errors of our own."""
+"""What every call is made of: requests that go out, and answers that come back, in whichever way they travel.
 
-import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any, TypeVar
+A call is a generator: it yields requests and is sent their answers, and what it returns is the call's result. So it
+does not know whether a thread or a task waits for the answers.
+"""
 
-import grpc
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
 
-from valetkey.calls.retries import Retries
-from valetkey.channel import parse_endpoint
-from valetkey.connection import Connection
-from valetkey.errors import (
-    BrokerUnreachableError,
-    ConnectionLostError,
-    InvalidArgumentError,
-    UnauthenticatedError,
-    ValetKeyError,
-    from_rpc_error,
-)
-from valetkey.identity import Identity
+from google.protobuf.message import Message
 
-Request = TypeVar("Request")
-Response = TypeVar("Response")
+from valetkey.errors import InvalidArgumentError
+
 Item = TypeVar("Item")
-
-# Told of an error that is got over by another try.
-Interruption = Callable[[ValetKeyError], None]
+Result = TypeVar("Result")
+Answer = TypeVar("Answer", bound=Message)
 
 PAGE_SIZE = 500
-_MAX_TIMEOUT = 3600.0
 
 
-class Calls:
-    """Makes calls to one broker."""
+@dataclass(frozen=True, slots=True)
+class Rpc:
+    """One request to be made. `repeatable` tells that doing it twice does no harm."""
 
-    def __init__(
-        self,
-        endpoint: str,
-        identity: Identity,
-        ca_file: Path | None,
-        timeout: float,
-        on_interruption: Interruption | None = None,
-    ) -> None:
-        """Raises SettingsError or InvalidArgumentError where one of the arguments cannot be used."""
-        if not 0 < timeout <= _MAX_TIMEOUT:
-            raise InvalidArgumentError(f"timeout: {timeout:g} s is out of range; expected over 0 and up to 3600 s")
-        self._endpoint = parse_endpoint(endpoint)
-        self._timeout = timeout
-        self._closed = False
-        # Until the broker has answered: another worker of it may not know a key yet that was made just now.
-        self._new_key = identity.is_api_key
-        self._identity = identity
-        self._on_interruption = on_interruption
-        self._channel: Any = Connection(self._endpoint, identity, ca_file)
+    request: Message
+    answer: type[Message]
+    repeatable: bool = False
 
-    def _call(self, method: Callable[..., Response], request: Request, *, repeatable: bool = False) -> Response:
-        """Makes a call, and makes it again where that is safe; `repeatable` tells that doing it twice does no harm."""
-        retries = Retries(self._timeout, repeatable=repeatable, new_key=self._new_key)
-        while True:
-            self._check_open()
-            credentials = self._identity.call_credentials()
-            try:
-                answer = method(request, timeout=retries.seconds_left, credentials=credentials)
-            except grpc.RpcError as error:
-                failed = self._error(error)
-                if self._closed or (pause := retries.pause(failed)) is None:
-                    self._new_key = self._new_key and not failed.request_id
-                    # The cause is left out: gRPC's own text repeats what the error says.
-                    raise failed from None
-            else:
-                self._new_key = False
-                return answer
-            if self._on_interruption:
-                self._on_interruption(failed)
-            time.sleep(pause)
+    @property
+    def path(self) -> str:
+        """The method's full name, as gRPC wants it."""
+        return path_of(self.answer)
 
-    def _error(self, error: grpc.RpcError) -> ValetKeyError:
-        found = from_rpc_error(error, self._endpoint, self._timeout)
-        if isinstance(found, (BrokerUnreachableError, ConnectionLostError)) and (
-            why := self._identity.certificate_error()
-        ):
-            # Nothing else tells it: a broker ends such a handshake without a word.
-            return UnauthenticatedError(f"cannot connect to the broker at {self._endpoint}: {why}", code=found.code)
-        return found
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ValetKeyError("this client is closed; expected calls before close(), or make a new Client")
+Asking: TypeAlias = Generator[Rpc, Any, Result]
+
+
+def ask(request: Message, answer: type[Answer], *, repeatable: bool = False) -> Asking[Answer]:
+    """Makes one request of a call, which yields from it, and returns the answer.
+
+    Which method that is, the type of the answer tells: each has its own. `repeatable` is for what may be done twice: a
+    read, or a token, of which a second one is a lease more.
+    """
+    found: Answer = yield Rpc(request, answer, repeatable)
+    return found
+
+
+def path_of(answer: type[Message]) -> str:
+    """Returns the full name of the method that answers with a type. Raises LookupError where there is none."""
+    for service in answer.DESCRIPTOR.file.services_by_name.values():
+        for method in service.methods:
+            if method.output_type.full_name == answer.DESCRIPTOR.full_name:
+                return f"/{service.full_name}/{method.name}"
+    raise LookupError(f"no method answers with {answer.DESCRIPTOR.full_name}")
 
 
 def several(values: Iterable[Item], field: str, example: str) -> list[Item]:

@@ -2,49 +2,38 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import cached_property
 from typing import TypeVar
 
 from google.protobuf.message import Message
 
 from valetkey import convert, descriptions, values
-from valetkey.calls.base import Calls
+from valetkey.calls.base import Asking, ask
 from valetkey.errors import InvalidArgumentError
 from valetkey.v1 import connector_service_pb2 as pb
-from valetkey.v1.connector_service_pb2_grpc import ConnectorServiceStub
 
 M = TypeVar("M", bound=Message)
 
 
-class ConnectorTypeCalls(Calls):
-    """Describes types of connectors, and checks connectors that are not registered yet."""
+def list_connector_types() -> Asking[list[descriptions.ConnectorTypeDescription]]:
+    """Returns the types of connectors that this broker has, with what each auth method takes."""
+    answer = yield from ask(pb.ListConnectorTypesRequest(), pb.ListConnectorTypesResponse, repeatable=True)
+    return [convert.connector_type(each) for each in answer.types]
 
-    @cached_property
-    def _connector_types(self) -> ConnectorServiceStub:
-        return ConnectorServiceStub(self._channel)
 
-    def list_connector_types(self) -> list[descriptions.ConnectorTypeDescription]:
-        """Returns the types of connectors that this broker has, with what each auth method takes."""
-        answer = self._call(self._connector_types.ListConnectorTypes, pb.ListConnectorTypesRequest(), repeatable=True)
-        return [convert.connector_type(each) for each in answer.types]
-
-    def check_connector(
-        self,
-        name: str,
-        *,
-        azure: values.AzureConfig,
-        secrets: Mapping[str, str] | None = None,
-        type: str = "azure",  # noqa: A002 (the API's word)
-        auth_method: str = "service-principal",
-        resource_type: str = "blob-container",
-        resource_id: str | None = None,
-    ) -> values.Resources:
-        """Verifies a connector as `create_connector` does, returns what it would reach, and stores nothing."""
-        request = candidate(name, azure, secrets or {}, type, auth_method, resource_type, resource_id)
-        answer = self._call(
-            self._connector_types.CheckConnector, pb.CheckConnectorRequest(candidate=request), repeatable=True
-        )
-        return reached(answer)
+def check_connector(
+    name: str,
+    *,
+    azure: values.AzureConfig,
+    secrets: Mapping[str, str] | None = None,
+    type: str = "azure",  # noqa: A002 (the API's word)
+    auth_method: str = "service-principal",
+    resource_type: str = "blob-container",
+    resource_id: str | None = None,
+) -> Asking[values.Resources]:
+    """Verifies a connector as `create_connector` does, returns what it would reach, and stores nothing."""
+    request = candidate(name, azure, secrets or {}, type, auth_method, resource_type, resource_id)
+    answer = yield from ask(pb.CheckConnectorRequest(candidate=request), pb.CheckConnectorResponse, repeatable=True)
+    return reached(answer)
 
 
 def candidate(

@@ -2,98 +2,94 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, timedelta
-from functools import cached_property
 
 from valetkey import convert, values
-from valetkey.calls.base import PAGE_SIZE, Calls, several
+from valetkey.calls.base import PAGE_SIZE, Asking, ask, several
 from valetkey.v1 import grant_service_pb2 as grant_pb
-from valetkey.v1.grant_service_pb2_grpc import GrantServiceStub
 
 
-class GrantCalls(Calls):
-    """Creates, reads, changes, deletes and explains grants."""
+def create_grant(name: str, spec: values.GrantSpec) -> Asking[values.Grant]:
+    """Stores a new grant; each connector in it must exist, and that one alone is meant from now on.
 
-    @cached_property
-    def _grants(self) -> GrantServiceStub:
-        return GrantServiceStub(self._channel)
+    `warnings` of the answer say where it gives more than it seems to, or nothing to anybody.
+    """
+    request = grant_pb.CreateGrantRequest(grant=_message(name, spec))
+    answer = yield from ask(request, grant_pb.CreateGrantResponse)
+    return _grant(answer.grant, answer.warnings)
 
-    def create_grant(self, name: str, spec: values.GrantSpec) -> values.Grant:
-        """Stores a new grant; each connector in it must exist, and that one alone is meant from now on.
 
-        `warnings` of the answer say where it gives more than it seems to, or nothing to anybody.
-        """
-        request = grant_pb.CreateGrantRequest(grant=_message(name, spec))
-        answer = self._call(self._grants.CreateGrant, request)
-        return _grant(answer.grant, answer.warnings)
+def get_grant(name: str) -> Asking[values.Grant]:
+    """Returns one grant."""
+    return _grant(
+        (yield from ask(grant_pb.GetGrantRequest(name=name), grant_pb.GetGrantResponse, repeatable=True)).grant
+    )
 
-    def get_grant(self, name: str) -> values.Grant:
-        """Returns one grant."""
-        return _grant(self._call(self._grants.GetGrant, grant_pb.GetGrantRequest(name=name), repeatable=True).grant)
 
-    def list_grants(self) -> list[values.Grant]:
-        """Returns all grants, by name."""
-        found: list[values.Grant] = []
-        page = ""
-        while True:
-            request = grant_pb.ListGrantsRequest(page_size=PAGE_SIZE, page_token=page)
-            answer = self._call(self._grants.ListGrants, request, repeatable=True)
-            found += map(_grant, answer.grants)
-            if not (page := answer.next_page_token):
-                return found
+def list_grants() -> Asking[list[values.Grant]]:
+    """Returns all grants, by name."""
+    found: list[values.Grant] = []
+    page = ""
+    while True:
+        request = grant_pb.ListGrantsRequest(page_size=PAGE_SIZE, page_token=page)
+        answer = yield from ask(request, grant_pb.ListGrantsResponse, repeatable=True)
+        found += map(_grant, answer.grants)
+        if not (page := answer.next_page_token):
+            return found
 
-    def update_grant(self, name: str, spec: values.GrantSpec, *, version: int) -> values.Grant:
-        """Replaces a grant if it still has the `version` that was read.
 
-        Raises ConflictError where somebody else changed it in between: read it again.
-        """
-        request = grant_pb.UpdateGrantRequest(grant=_message(name, spec, version))
-        answer = self._call(self._grants.UpdateGrant, request)
-        return _grant(answer.grant, answer.warnings)
+def update_grant(name: str, spec: values.GrantSpec, *, version: int) -> Asking[values.Grant]:
+    """Replaces a grant if it still has the `version` that was read.
 
-    def delete_grant(self, name: str) -> None:
-        """Deletes a grant; streams that lived by it end within seconds, tokens at their own expiry."""
-        self._call(self._grants.DeleteGrant, grant_pb.DeleteGrantRequest(name=name))
+    Raises ConflictError where somebody else changed it in between: read it again.
+    """
+    request = grant_pb.UpdateGrantRequest(grant=_message(name, spec, version))
+    answer = yield from ask(request, grant_pb.UpdateGrantResponse)
+    return _grant(answer.grant, answer.warnings)
 
-    def explain_access(
-        self,
-        resource: str,
-        permissions: Iterable[str],
-        *,
-        principal: str | None = None,
-        attributes: Mapping[str, str] | None = None,
-        connector: str | None = None,
-        ttl: timedelta | None = None,
-        source_ip: str | None = None,
-    ) -> values.AccessExplanation:
-        """Says whether a request would be allowed, and why or why not; issues nothing.
 
-        `principal` left out is the caller, with its own attributes; for others the caller needs a role.
-        """
-        request = grant_pb.ExplainAccessRequest(
-            principal=principal or "",
-            attributes=attributes or {},
-            resource_id=resource,
-            permissions=convert.to_permissions(permissions),
-            connector=connector or "",
-            source_ip=source_ip or "",
-        )
-        if ttl is not None:
-            request.ttl.CopyFrom(convert.to_duration(ttl, "ttl"))
-        answer = self._call(self._grants.ExplainAccess, request, repeatable=True)
-        return values.AccessExplanation(
-            allowed=answer.allowed,
-            grant=answer.grant,
-            findings=tuple(
-                values.GrantFinding(finding.grant, finding.allows, tuple(finding.reasons))
-                for finding in answer.findings
-            ),
-            nearest=answer.nearest,
-            ttl=convert.span(answer, "ttl"),
-            ttl_limited_by=convert.to_word(convert.TTL_LIMIT, answer.ttl_limited_by),
-            source_ip=answer.source_ip,
-            error_message=answer.error_message,
-            scope=answer.scope,
-        )
+def delete_grant(name: str) -> Asking[None]:
+    """Deletes a grant; streams that lived by it end within seconds, tokens at their own expiry."""
+    yield from ask(grant_pb.DeleteGrantRequest(name=name), grant_pb.DeleteGrantResponse)
+
+
+def explain_access(
+    resource: str,
+    permissions: Iterable[str],
+    *,
+    principal: str | None = None,
+    attributes: Mapping[str, str] | None = None,
+    connector: str | None = None,
+    ttl: timedelta | None = None,
+    source_ip: str | None = None,
+) -> Asking[values.AccessExplanation]:
+    """Says whether a request would be allowed, and why or why not; issues nothing.
+
+    `principal` left out is the caller, with its own attributes; for others the caller needs a role.
+    """
+    request = grant_pb.ExplainAccessRequest(
+        principal=principal or "",
+        attributes=attributes or {},
+        resource_id=resource,
+        permissions=convert.to_permissions(permissions),
+        connector=connector or "",
+        source_ip=source_ip or "",
+    )
+    if ttl is not None:
+        request.ttl.CopyFrom(convert.to_duration(ttl, "ttl"))
+    answer = yield from ask(request, grant_pb.ExplainAccessResponse, repeatable=True)
+    return values.AccessExplanation(
+        allowed=answer.allowed,
+        grant=answer.grant,
+        findings=tuple(
+            values.GrantFinding(finding.grant, finding.allows, tuple(finding.reasons)) for finding in answer.findings
+        ),
+        nearest=answer.nearest,
+        ttl=convert.span(answer, "ttl"),
+        ttl_limited_by=convert.to_word(convert.TTL_LIMIT, answer.ttl_limited_by),
+        source_ip=answer.source_ip,
+        error_message=answer.error_message,
+        scope=answer.scope,
+    )
 
 
 def _message(name: str, spec: values.GrantSpec, version: int = 0) -> grant_pb.Grant:

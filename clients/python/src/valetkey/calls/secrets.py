@@ -3,98 +3,92 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC
-from functools import cached_property
 
 from valetkey import convert, named_secrets, values
-from valetkey.calls.base import PAGE_SIZE, Calls, several
+from valetkey.calls.base import PAGE_SIZE, Asking, ask, several
 from valetkey.calls.connector_types import azure_secret
 from valetkey.v1 import connector_service_pb2 as connector_pb
 from valetkey.v1 import secret_service_pb2 as pb
-from valetkey.v1.secret_service_pb2_grpc import SecretServiceStub
 
 
-class SecretCalls(Calls):
-    """Stores, shows, changes and deletes named secrets."""
+def create_secret(
+    name: str,
+    *,
+    azure: values.AzureConfig,
+    secrets: Mapping[str, str],
+    type: str = "azure",  # noqa: A002 (the API's word)
+    auth_method: str = "service-principal",
+    verify: bool = False,
+) -> Asking[named_secrets.NamedSecret]:
+    """Stores a secret for connectors to use. `secrets` are by the API's names of the fields.
 
-    @cached_property
-    def _secrets(self) -> SecretServiceStub:
-        return SecretServiceStub(self._channel)
+    With `verify` the broker logs in with it first. Raises InvalidArgumentError for a field that is not known.
+    """
+    request = pb.CreateSecretRequest(
+        name=name,
+        type=convert.to_number(convert.CONNECTOR_TYPE, type, "type"),
+        auth_method=convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method"),
+        azure=connector_pb.AzureConfig(**asdict(azure)),
+        azure_secret=azure_secret(secrets),
+        verify=verify,
+    )
+    return _secret((yield from ask(request, pb.CreateSecretResponse)).secret)
 
-    def create_secret(
-        self,
-        name: str,
-        *,
-        azure: values.AzureConfig,
-        secrets: Mapping[str, str],
-        type: str = "azure",  # noqa: A002 (the API's word)
-        auth_method: str = "service-principal",
-        verify: bool = False,
-    ) -> named_secrets.NamedSecret:
-        """Stores a secret for connectors to use. `secrets` are by the API's names of the fields.
 
-        With `verify` the broker logs in with it first. Raises InvalidArgumentError for a field that is not known.
-        """
-        request = pb.CreateSecretRequest(
-            name=name,
-            type=convert.to_number(convert.CONNECTOR_TYPE, type, "type"),
-            auth_method=convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method"),
-            azure=connector_pb.AzureConfig(**asdict(azure)),
-            azure_secret=azure_secret(secrets),
-            verify=verify,
-        )
-        return _secret(self._call(self._secrets.CreateSecret, request).secret)
+def get_secret(name: str) -> Asking[named_secrets.NamedSecret]:
+    """Returns what may be told of one secret, and which connectors use it."""
+    answer = yield from ask(pb.GetSecretRequest(name=name), pb.GetSecretResponse, repeatable=True)
+    return _secret(answer.secret)
 
-    def get_secret(self, name: str) -> named_secrets.NamedSecret:
-        """Returns what may be told of one secret, and which connectors use it."""
-        answer = self._call(self._secrets.GetSecret, pb.GetSecretRequest(name=name), repeatable=True)
-        return _secret(answer.secret)
 
-    def list_secrets(self) -> list[named_secrets.NamedSecret]:
-        """Returns all secrets, by name."""
-        found: list[named_secrets.NamedSecret] = []
-        request = pb.ListSecretsRequest(page_size=PAGE_SIZE)
-        while True:
-            answer = self._call(self._secrets.ListSecrets, request, repeatable=True)
-            found += map(_secret, answer.secrets)
-            if not answer.next_page_token:
-                return found
-            request.page_token = answer.next_page_token
+def list_secrets() -> Asking[list[named_secrets.NamedSecret]]:
+    """Returns all secrets, by name."""
+    found: list[named_secrets.NamedSecret] = []
+    request = pb.ListSecretsRequest(page_size=PAGE_SIZE)
+    while True:
+        answer = yield from ask(request, pb.ListSecretsResponse, repeatable=True)
+        found += map(_secret, answer.secrets)
+        if not answer.next_page_token:
+            return found
+        request.page_token = answer.next_page_token
 
-    def update_secret(
-        self,
-        name: str,
-        *,
-        azure: values.AzureConfig | None = None,
-        secrets: Mapping[str, str] | None = None,
-        auth_method: str | None = None,
-        remove: Iterable[str] = (),
-        verify: bool = True,
-    ) -> named_secrets.UpdatedSecret:
-        """Gives a secret another value, for every connector that uses it; what is not given stays.
 
-        Every one of them is verified with it first, unless `verify` is false; where one fails, nothing is changed.
-        `remove` names fields of `azure` to take away.
-        """
-        request = pb.UpdateSecretRequest(
-            name=name,
-            azure=connector_pb.AzureConfig(**asdict(azure)) if azure is not None else None,
-            azure_secret=azure_secret(secrets or {}),
-            remove_fields=several(remove, "remove", "['storage_account']"),
-            no_verify=not verify,
-        )
-        if auth_method:
-            request.auth_method = convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
-        answer = self._call(self._secrets.UpdateSecret, request)
-        return named_secrets.UpdatedSecret(_secret(answer.secret), tuple(answer.verified))
+def update_secret(
+    name: str,
+    *,
+    azure: values.AzureConfig | None = None,
+    secrets: Mapping[str, str] | None = None,
+    auth_method: str | None = None,
+    remove: Iterable[str] = (),
+    verify: bool = True,
+) -> Asking[named_secrets.UpdatedSecret]:
+    """Gives a secret another value, for every connector that uses it; what is not given stays.
 
-    def rename_secret(self, name: str, new_name: str) -> named_secrets.NamedSecret:
-        """Gives a secret another name; the connectors that use it go on using it."""
-        request = pb.RenameSecretRequest(name=name, new_name=new_name)
-        return _secret(self._call(self._secrets.RenameSecret, request).secret)
+    Every one of them is verified with it first, unless `verify` is false; where one fails, nothing is changed.
+    `remove` names fields of `azure` to take away.
+    """
+    request = pb.UpdateSecretRequest(
+        name=name,
+        azure=connector_pb.AzureConfig(**asdict(azure)) if azure is not None else None,
+        azure_secret=azure_secret(secrets or {}),
+        remove_fields=several(remove, "remove", "['storage_account']"),
+        no_verify=not verify,
+    )
+    if auth_method:
+        request.auth_method = convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
+    answer = yield from ask(request, pb.UpdateSecretResponse)
+    return named_secrets.UpdatedSecret(_secret(answer.secret), tuple(answer.verified))
 
-    def delete_secret(self, name: str) -> None:
-        """Deletes a secret for good; the broker refuses that while connectors use it."""
-        self._call(self._secrets.DeleteSecret, pb.DeleteSecretRequest(name=name))
+
+def rename_secret(name: str, new_name: str) -> Asking[named_secrets.NamedSecret]:
+    """Gives a secret another name; the connectors that use it go on using it."""
+    request = pb.RenameSecretRequest(name=name, new_name=new_name)
+    return _secret((yield from ask(request, pb.RenameSecretResponse)).secret)
+
+
+def delete_secret(name: str) -> Asking[None]:
+    """Deletes a secret for good; the broker refuses that while connectors use it."""
+    yield from ask(pb.DeleteSecretRequest(name=name), pb.DeleteSecretResponse)
 
 
 def _secret(message: pb.NamedSecret) -> named_secrets.NamedSecret:

@@ -1,0 +1,156 @@
+"""The asynchronous client: one method per call of the API, plain values in and out."""
+
+import os
+import warnings
+from collections.abc import AsyncGenerator, Iterable
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from valetkey.callers.asynchronous import AsyncCaller
+from valetkey.callers.base import Terms
+from valetkey.callers.interruptions import Interruption
+from valetkey.callers.methods import asynchronous
+from valetkey.calls import groups
+from valetkey.client import DEFAULT_TIMEOUT
+from valetkey.identity import Identity
+
+if TYPE_CHECKING:
+    from valetkey.values import Token
+
+
+class AsyncClient:
+    """A connection to one broker for the tasks of one event loop; close it, or use it as an async context manager.
+
+    Every method raises a ValetKeyError of the fitting kind where its call fails.
+    """
+
+    # One line a call, as in Client; what it asks, takes and returns is in `valetkey.calls`.
+    issue_token = asynchronous(groups.tokens.issue_token)
+    issue_tokens = asynchronous(groups.tokens.issue_tokens)
+
+    create_connector = asynchronous(groups.connectors.create_connector)
+    get_connector = asynchronous(groups.connectors.get_connector)
+    list_connectors = asynchronous(groups.connectors.list_connectors)
+    update_connector = asynchronous(groups.connectors.update_connector)
+    delete_connector = asynchronous(groups.connectors.delete_connector)
+    verify_connector = asynchronous(groups.connectors.verify_connector)
+    drop_signing_keys = asynchronous(groups.connectors.drop_signing_keys)
+    check_connector = asynchronous(groups.connector_types.check_connector)
+    list_connector_types = asynchronous(groups.connector_types.list_connector_types)
+
+    create_secret = asynchronous(groups.secrets.create_secret)
+    get_secret = asynchronous(groups.secrets.get_secret)
+    list_secrets = asynchronous(groups.secrets.list_secrets)
+    update_secret = asynchronous(groups.secrets.update_secret)
+    rename_secret = asynchronous(groups.secrets.rename_secret)
+    delete_secret = asynchronous(groups.secrets.delete_secret)
+
+    list_resources = asynchronous(groups.resources.list_resources)
+
+    create_grant = asynchronous(groups.grants.create_grant)
+    get_grant = asynchronous(groups.grants.get_grant)
+    list_grants = asynchronous(groups.grants.list_grants)
+    update_grant = asynchronous(groups.grants.update_grant)
+    delete_grant = asynchronous(groups.grants.delete_grant)
+    explain_access = asynchronous(groups.grants.explain_access)
+
+    list_leases = asynchronous(groups.ledger.list_leases)
+    list_events = asynchronous(groups.ledger.list_events)
+    diagnose_token = asynchronous(groups.ledger.diagnose_token)
+    verify_ledger = asynchronous(groups.ledger.verify_ledger)
+
+    create_api_key = asynchronous(groups.api_keys.create_api_key)
+    list_api_keys = asynchronous(groups.api_keys.list_api_keys)
+    revoke_api_key = asynchronous(groups.api_keys.revoke_api_key)
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        api_key: str | None = None,
+        api_key_file: str | os.PathLike[str] | None = None,
+        token_file: str | os.PathLike[str] | None = None,
+        client_cert_file: str | os.PathLike[str] | None = None,
+        client_key_file: str | os.PathLike[str] | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        on_interruption: Interruption | None = None,
+    ) -> None:
+        """Prepares a connection to `HOST:PORT`; the first call makes it.
+
+        The identity is exactly one of: `api_key`, or `api_key_file` that holds it; `token_file`, which holds a JWT;
+        `client_cert_file` and `client_key_file`, in PEM form. `ca_file` holds the CA certificates to trust, in PEM
+        form; left out, the well-known ones. Files are read again when they change, for they rotate. `timeout` is each
+        call's deadline in seconds, all its tries together; `on_interruption` is called with each error that another
+        try is to get over. Raises SettingsError or InvalidArgumentError where one of them cannot be used.
+        """
+        identity = Identity.of(
+            api_key=api_key,
+            api_key_file=api_key_file,
+            token_file=token_file,
+            client_cert_file=client_cert_file,
+            client_key_file=client_key_file,
+        )
+        self._caller = AsyncCaller(
+            Terms(endpoint, identity, Path(ca_file) if ca_file else None, timeout, on_interruption)
+        )
+
+    @classmethod
+    def from_settings(
+        cls, *, config_file: str | os.PathLike[str] | None = None, timeout: float = DEFAULT_TIMEOUT
+    ) -> Self:
+        """Returns a client for what the environment and the config file say; see `load_settings`.
+
+        Raises SettingsError where something is missing or unusable.
+        """
+        from valetkey.settings import load_settings  # noqa: PLC0415 (who names all in the call needs no TOML)
+
+        settings = load_settings(config_file=config_file)
+        for warning in settings.warnings:
+            warnings.warn(warning, stacklevel=2)
+        return cls(settings.endpoint, ca_file=settings.ca_file, timeout=timeout, **settings.identity.arguments())
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self._caller.terms.endpoint!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connection for good; calls under way are cancelled."""
+        await self._caller.close()
+
+    def watch_token(
+        self,
+        resource: str,
+        permissions: Iterable[str],
+        *,
+        ttl: timedelta | None = None,
+        connector: str | None = None,
+        source_ip: str | None = None,
+        purpose: str | None = None,
+        on_interruption: Interruption | None = None,
+    ) -> "AsyncGenerator[Token, None]":
+        """Yields a SAS token at once and a fresh one ahead of each expiry; `ttl` is each token's life.
+
+        The call is made when the first token is asked for, and has no deadline. Closing the generator ends it.
+        A restart of the broker, a cut of the network and the end of a token or certificate that was renewed in its
+        file are got over: a new stream begins, with a token. Such are tried for as long as the last token lives, and
+        at least 10 s; `on_interruption` is called with the error of each. Raises WatchEndedError where the broker ends
+        the stream for another reason, and the last interruption's error where it lasted too long.
+        """
+        from valetkey.callers.async_streams import watch  # noqa: PLC0415 (loads what most calls do without)
+        from valetkey.calls.streams import watch_request  # noqa: PLC0415
+
+        return watch(
+            self._caller,
+            watch_request(resource, permissions, ttl, connector, source_ip, purpose),
+            on_interruption,
+        )

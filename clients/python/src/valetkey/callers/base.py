@@ -1,0 +1,70 @@
+"""What both ways to make calls know: where the broker is, who asks, how long a call may take, whether it is open."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from valetkey.callers.interruptions import Interruption
+from valetkey.channel import parse_endpoint
+from valetkey.errors import (
+    BrokerUnreachableError,
+    ConnectionLostError,
+    InvalidArgumentError,
+    UnauthenticatedError,
+    ValetKeyError,
+    from_rpc_error,
+)
+from valetkey.identity import Identity
+
+_MAX_TIMEOUT = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a client was made with. `timeout` is that of a call with all its tries, in seconds."""
+
+    endpoint: str
+    identity: Identity
+    ca_file: Path | None
+    timeout: float
+    on_interruption: Interruption | None = None
+
+    def __post_init__(self) -> None:
+        """Raises SettingsError or InvalidArgumentError where one of them cannot be used."""
+        if not 0 < self.timeout <= _MAX_TIMEOUT:
+            raise InvalidArgumentError(f"timeout: {self.timeout:g} s is out of range; expected over 0 and up to 3600 s")
+        object.__setattr__(self, "endpoint", parse_endpoint(self.endpoint))
+
+
+class Caller:
+    """The state of a client that is no connection."""
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self.closed = False
+        # Until the broker has answered: another worker of it may not know a key yet that was made just now.
+        self.new_key = terms.identity.is_api_key
+        # Older brokers send no signs of life; their silence means nothing.
+        self.heartbeats = False
+
+    def error(self, error: grpc.RpcError) -> ValetKeyError:
+        """Returns the error of ours for one of gRPC's."""
+        terms = self.terms
+        found = from_rpc_error(error, terms.endpoint, terms.timeout)
+        if isinstance(found, (BrokerUnreachableError, ConnectionLostError)) and (
+            why := terms.identity.certificate_error()
+        ):
+            # Nothing else tells it: a broker ends such a handshake without a word.
+            return UnauthenticatedError(f"cannot connect to the broker at {terms.endpoint}: {why}", code=found.code)
+        return found
+
+    def check_open(self) -> None:
+        """Raises ValetKeyError once the client is closed."""
+        if self.closed:
+            raise ValetKeyError("this client is closed; expected calls before close(), or make a new one")
+
+    def tell(self, interruption: ValetKeyError, listener: Interruption | None = None) -> None:
+        """Tells who wants to know of what is got over; `listener` is the call's own."""
+        if hear := listener or self.terms.on_interruption:
+            hear(interruption)

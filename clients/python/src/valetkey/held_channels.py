@@ -1,0 +1,80 @@
+"""Which channel of a client is in use, and which ones only wait for their last call."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from valetkey.errors import SettingsError
+from valetkey.file_stamps import stamps
+
+# Load balancers and NATs forget a silent connection without a word, Azure's after 240 s; what is sent then is lost.
+# gRPC's own limit on idleness (grpc.client_idle_timeout_ms) takes effect once in a channel's life (grpcio 1.85.1).
+REST_SECONDS = 180.0
+
+Channel = TypeVar("Channel")
+
+
+@dataclass(slots=True, eq=False)
+class Held(Generic[Channel]):
+    """A channel, how many calls are under way on it, and when the last one began or ended."""
+
+    channel: Channel
+    calls: int = 0
+    retired: bool = False
+    used: float = field(default_factory=time.monotonic)
+
+
+class HeldChannels(Generic[Channel]):
+    """The channel in use, made anew when the files that it was made from change; safe to share between threads.
+
+    A connection that rested for long is not used again: something on the way may have forgotten it.
+
+    gRPC reads certificates once, when a channel is made, and others rotate them: SPIFFE's live for an hour. So each
+    call looks at the files first. If they changed, it goes over a new channel, and the old one is closed when its last
+    call has ended. What cannot be used, such as a new certificate beside the old key, leaves the old channel in use.
+    """
+
+    def __init__(self, files: list[Path], open_channel: Callable[[], Channel]) -> None:
+        """Raises what `open_channel` raises: SettingsError where a file cannot be used."""
+        self._files = files
+        self._open = open_channel
+        self._lock = threading.Lock()
+        self._stamps = stamps(files)
+        self._held = Held(open_channel())
+
+    @property
+    def channel(self) -> Channel:
+        """The channel in use."""
+        return self._held.channel
+
+    def take(self) -> tuple[Held[Channel], Channel | None]:
+        """Returns the channel for one call, to be given back, and one that is to be closed now, if any."""
+        retired = None
+        with self._lock:
+            # Looked at before the files are read: what changes in between shows the next time.
+            now = stamps(self._files)
+            rested = not self._held.calls and time.monotonic() - self._held.used > REST_SECONDS
+            if (rested or now != self._stamps) and (fresh := self._reopened()) is not None:
+                self._stamps = now
+                retired, self._held = self._held, Held(fresh)
+                retired.retired = True
+            held = self._held
+            held.calls += 1
+            held.used = time.monotonic()
+        return held, retired.channel if retired and not retired.calls else None
+
+    def give_back(self, held: Held[Channel]) -> Channel | None:
+        """Notes that a call is over. Returns its channel where that is to be closed now."""
+        with self._lock:
+            held.calls -= 1
+            held.used = time.monotonic()
+            return held.channel if held.retired and not held.calls else None
+
+    def _reopened(self) -> Channel | None:
+        try:
+            return self._open()
+        except SettingsError:
+            return None

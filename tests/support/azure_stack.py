@@ -129,6 +129,7 @@ async def azure(azurite: RunningAzurite, tmp_path_factory: pytest.TempPathFactor
             name="dev",
             authority=control_plane.url,
             arm_endpoint=control_plane.url,
+            graph_endpoint=control_plane.graph_url,
             blob_endpoint=f"{proxy.url}/{{account}}",
             ca_file=str(azurite.server.ca_file),
             correlation_id=False,

@@ -149,6 +149,34 @@ def resource_manager_not_asked(connector: str, step: str, why: str) -> BrokerErr
     )
 
 
+def graph_not_asked(connector: str, step: str, why: str) -> BrokerError:
+    """Microsoft Graph, which makes secrets of applications, cannot be asked; `why` is a sentence without its end."""
+    return BrokerError(
+        Reason.INVALID_FIELD,
+        f"Microsoft Graph, which makes them, cannot be asked through connector {connector}: {why}",
+        {"step": step, "connector": connector, "field": "by"},
+        public_message=f"connector {connector} cannot make secrets",
+    )
+
+
+def account_not_seen(connector: str, step: str, account: str) -> BrokerError:
+    """Azure Resource Manager shows a connector no storage account of that name."""
+    return cloud_error(
+        Reason.RESOURCE_NOT_FOUND,
+        f"Connector {connector} sees no storage account {account}. Assign the role Reader at the account to its "
+        "identity, or name another connector.",
+        step=step,
+        connector=connector,
+        account=account,
+    )
+
+
+def answer_without_credential(connector: str, step: str) -> BrokerError:
+    """Azure answered, and what it was asked for is not in the answer: whether it was made, nobody knows."""
+    text = f"Cannot {step}: the answer could not be understood. Try again later."
+    return cloud_error(Reason.CLOUD_UNAVAILABLE, text, step=step, connector=connector)
+
+
 def vault_unavailable(message: str, cause: str, *, retry_after: float | None = None) -> BrokerError:
     """Vault is away, or refuses the broker; `cause` is one word or two for programs, `retry_after` is in seconds."""
     return BrokerError(Reason.VAULT_UNAVAILABLE, message, {"cause": cause}, retry_after=retry_after)

@@ -57,7 +57,7 @@ class Passwords:
         self.works_after = 0.0
         self.listed_after = 0.0
         self.every_second_try = False
-        self.add(first, "by hand")
+        self.add(first, "by hand").works_from = 0.0
 
     def add(
         self, value: Secret, display_name: str | None, *, works_after: float = 0.0, ends: datetime | None = None

@@ -2,5 +2,6 @@
 
 from valetkey_broker.adapters.azure.auth_methods import AUTH_METHODS
 from valetkey_broker.adapters.azure.cloud import AzureCloud
+from valetkey_broker.adapters.azure.credential_maker import AzureCredentialMaker
 
-__all__ = ["AUTH_METHODS", "AzureCloud"]
+__all__ = ["AUTH_METHODS", "AzureCloud", "AzureCredentialMaker"]

@@ -6,6 +6,8 @@ from valetkey_broker.errors import Reason
 _ROLES = {
     "ACCOUNTS": "Reader",
     "SETTINGS": "Reader",
+    "ACCOUNT_KEYS": "Storage Account Key Operator Service Role",
+    "REGENERATE_KEY": "Storage Account Key Operator Service Role",
     "CONTAINERS": "Storage Blob Data Reader",
     "CONTAINER": "Storage Blob Data Reader",
     "PROBE": "Storage Blob Data Reader",
@@ -15,6 +17,10 @@ _ROLES = {
     "LIST": "Storage Blob Data Contributor",
     "DELETE": "Storage Blob Data Contributor",
 }
+_OF_GRAPH = frozenset({"APPLICATION", "ADD_TO_APPLICATION", "TAKE_FROM_APPLICATION"})
+# Microsoft Graph, and its permission Application.ReadWrite.OwnedBy:
+# https://learn.microsoft.com/graph/permissions-reference#applicationreadwriteownedby
+_GRAPH, _OWNED_BY = "00000003-0000-0000-c000-000000000000", "18a4783c-866b-4cc7-a460-3d5e5662c884"
 _ABOUT_CONTAINERS = frozenset({"CONTAINER", "PROBE", "WRITE", "READ", "LIST", "DELETE"})
 
 
@@ -27,6 +33,8 @@ def command(
     """
     if reason is not Reason.CLOUD_PERMISSION_MISSING:
         return ""
+    if step in _OF_GRAPH:
+        return _may_make_secrets(assignee) if assignee else ""
     if code == SHARED_KEY_OFF:
         return f"az storage account update --name {account} --allow-shared-key-access true"
     if code in NETWORK and step != "ACCOUNTS":
@@ -39,6 +47,15 @@ def command(
         scope += "/blobServices/default/containers/" + container.replace("$", "\\$")
     who = assignee or "CLIENT_ID_OF_THE_IDENTITY"
     return f'az role assignment create --assignee {who} --role "{_ROLES[step]}" --scope "{scope}"'
+
+
+def _may_make_secrets(application: str) -> str:
+    own = f"$(az ad sp show --id {application} --query id --output tsv)"
+    return (
+        f"az ad app permission add --id {application} --api {_GRAPH} --api-permissions {_OWNED_BY}=Role\n"
+        f"az ad app permission admin-consent --id {application}\n"
+        f'az ad app owner add --id {application} --owner-object-id "{own}"'
+    )
 
 
 def _account_scope(account: str) -> str:

@@ -230,6 +230,14 @@ class AzureCloud:
             raise discovery_unsupported(connector.name, step.value, profile.name, why)
         return arm
 
+    def way(
+        self, connector: Connector, credential: Credential, step: Step, account: str = ""
+    ) -> tuple[CloudProfile, Network, Any | None, Asking]:
+        """Returns the connector's cloud, the way there, what gets tokens of Entra (or None), and who asks."""
+        profile = self._profile(connector)
+        entra = self._access(connector, credential).arm_credential
+        return profile, self._network(profile), entra, self._asking(step, connector, account)
+
     def _asking(self, step: Step, connector: Connector, account: str = "", container: str = "") -> Asking:
         identity = AUTH_METHODS[connector.auth_method].identity(connector)
         return Asking(

@@ -42,8 +42,8 @@ def entra_options(profile: CloudProfile, network: Network) -> dict[str, Any]:
 class EntraAccess:
     """The way into Azure by tokens of Entra (see auth_method.Access), as Azure's clients want a credential.
 
-    Tokens stay in memory and are renewed in time. Only tokens for storage and ARM are got: a storage endpoint may
-    ask for another audience in its challenge, and does not get it.
+    Tokens stay in memory and are renewed in time. Only tokens for storage, ARM and Graph are got: a storage endpoint
+    may ask for another audience in its challenge, and does not get it.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class EntraAccess:
         """`client` asks Entra, or whoever else gives out its tokens; see `entra_options`."""
         self._made_for = (connector.auth_method, connector.azure, credential.value)
         self._asking = Asking(step, connector.name, identity)
-        self._scopes = {STORAGE_SCOPE, arm_scope(profile)}
+        self._scopes = {STORAGE_SCOPE, arm_scope(profile), f"{profile.graph_endpoint}/.default"}
         # One at a time: many calls at once with no token yet ask Entra once.
         self._lock = asyncio.Lock()
         self._client = client

@@ -46,7 +46,10 @@ _LOG_IN = {
     "AADSTS500011": "the tenant does not know the service asked for. Check arm_endpoint of the cloud profile.",
     "AADSTS53003": "a Conditional Access policy blocks it. Let the policy admit the broker's addresses.",
 }
+_OF_GRAPH = frozenset({"APPLICATION", "ADD_TO_APPLICATION", "TAKE_FROM_APPLICATION"})
 _ROLES = {
+    "ACCOUNT_KEYS": '"Storage Account Key Operator Service Role" at the storage account',
+    "REGENERATE_KEY": '"Storage Account Key Operator Service Role" at the storage account',
     "ACCOUNTS": '"Reader" at the subscription or resource group, or name a storage account in the connector',
     "CONTAINERS": '"Storage Blob Data Reader" (or Contributor) at the account',
     "CONTAINER": '"Storage Blob Data Reader" (or Contributor) at the container',
@@ -103,7 +106,7 @@ def not_accepted(identity: Identity) -> str:
     )
 
 
-def not_allowed(step: str, code: str, identity: Identity) -> str:
+def not_allowed(step: str, code: str, identity: Identity) -> str:  # noqa: PLR0911 (a table in words)
     """Returns what to do where `identity` was refused though it is who it says, as the end of a sentence."""
     if step != "ACCOUNTS" and code in NETWORK:
         return "the account's network rules refuse the broker. Let them admit the broker's addresses."
@@ -121,4 +124,10 @@ def not_allowed(step: str, code: str, identity: Identity) -> str:
         )
     if identity.shared_key:
         return "an account key may do everything, so what refuses it is a setting of the account. Look the code up."
+    if step in _OF_GRAPH:
+        return (
+            f"grant the permission Application.ReadWrite.OwnedBy of Microsoft Graph to {identity.name}, with an "
+            "admin's consent, and make it an owner of the application. Application.ReadWrite.All is not needed. What "
+            "was granted just now may take some minutes to work."
+        )
     return f"assign the role {_ROLES[step]} to {identity.name}. A new assignment may take some minutes to work."

@@ -17,6 +17,8 @@ _BY_CODE: Mapping[str, Reason] = {
     "InternalError": Reason.CLOUD_UNAVAILABLE,
     "AccountBeingCreated": Reason.CLOUD_UNAVAILABLE,
     "ContainerBeingDeleted": Reason.CLOUD_UNAVAILABLE,
+    # Of Graph: two changed one object at once.
+    "Directory_ConcurrencyViolation": Reason.CLOUD_UNAVAILABLE,
     # The token was not accepted.
     "AuthenticationFailed": Reason.CLOUD_CREDENTIAL_REJECTED,
     "InvalidAuthenticationInfo": Reason.CLOUD_CREDENTIAL_REJECTED,

@@ -32,7 +32,7 @@ T = TypeVar("T")
 # Rubbish for an answer makes the libraries stumble in many ways; what they are handed here is theirs alone.
 _STUMBLES = (AzureError, aiohttp.ClientError, OSError, ValueError, TypeError, LookupError, AttributeError)
 _AADSTS = re.compile(r"\bAADSTS([0-9]{4,8})\b")
-_CODE = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _OAUTH_REFUSALS = ("invalid_client", "unauthorized_client", "invalid_request", "invalid_scope", "access_denied")
 # Entra's codes for "later": https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 _THROTTLED = frozenset({"AADSTS90055", "AADSTS50196"})
@@ -62,6 +62,14 @@ class Step(Enum):
     LIST = "list it"
     DELETE = "delete it"
     OUTSIDE = "list what the token is not for"
+    APPLICATION = "look at the application's secrets"
+    ADD_TO_APPLICATION = "add a secret to the application"
+    TAKE_FROM_APPLICATION = "remove a secret of the application"
+    ACCOUNT_KEYS = "list the account's keys"
+    REGENERATE_KEY = "regenerate a key of the account"
+
+
+_OF_ARM = frozenset({Step.ACCOUNT_KEYS, Step.REGENERATE_KEY})
 
 
 class AzureCallError(Exception):
@@ -118,12 +126,12 @@ class Asking:
         return f"{what} at storage account {self.account}" if self.account else what
 
 
-async def ask(asking: Asking, call: Callable[[], Awaitable[T]]) -> T:
-    """Runs `call` and once again if the connection failed; answers of any status are final.
+async def ask(asking: Asking, call: Callable[[], Awaitable[T]], *, once: bool = False) -> T:
+    """Runs `call`, and unless `once` once again if the connection failed; answers of any status are final.
 
     Raises BrokerError, whose cause and context hold nothing of Azure's exception but type and status.
     """
-    for last in (False, True):
+    for last in (True,) if once else (False, True):
         try:
             return await call()
         except BrokerError:
@@ -152,7 +160,7 @@ def broker_error(error: Exception, asking: Asking) -> BrokerError:
         if what := _in_the_settings(inner):
             # An outage that the settings have to end: callers hear of the outage only.
             return asking.failed(Reason.CLOUD_UNAVAILABLE, f"Cannot {asking}: {what}", public=_public(asking))
-        if asking.account and _says_no_such_name(inner):
+        if asking.account and asking.step not in _OF_ARM and _says_no_such_name(inner):
             return asking.failed(
                 Reason.RESOURCE_NOT_FOUND,
                 f"Cannot {asking}: its name is not in DNS. Check the account's name and that it still exists.",

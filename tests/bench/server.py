@@ -14,9 +14,10 @@ import uvloop
 from bench.scene import LocalKeyCloud, Place, filled_store, new_connector, new_grant, server_settings
 from bench.sweep import Sweeper
 from valetkey.v1 import token_service_pb2, token_service_pb2_grpc
-from valetkey_broker.app import Listen, open_core, running_server
+from valetkey_broker.app import open_core, running_server
 from valetkey_broker.concurrency.startup_objects import freeze_startup_objects
 from valetkey_broker.observability.logging import configure_logging
+from valetkey_broker.rpc.listening import Listen
 from valetkey_broker.rpc.server import server_options
 from valetkey_broker.rpc.server_certificate import ServerCertificate
 from valetkey_broker.rpc.tls_credentials import server_credentials

@@ -18,13 +18,14 @@ from support.core import (
 from support.fake_store import FakeStateStore
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.errors import BrokerError, Reason, secret_not_found
-from valetkey_broker.model import NamedSecret, Secret
+from valetkey_broker.model import ApiKey, EarlierDigest, NamedSecret, Secret
 from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.generation import read_generation
 
 # The same in every process: a grant names the connector by its uid.
 CONNECTOR = make_connector("azure-blob-demo", uid="55555555-5555-4555-8555-555555555555", version=0)
 KEY = make_api_key("trainer")
+_NEW_DIGEST = b"n" * 32
 GRANT = make_grant("training", CONNECTOR)
 
 
@@ -145,6 +146,16 @@ async def _admit(replica: Replica) -> object:
     return await replica.repository.create_api_key(KEY)
 
 
+async def _rotate(replica: Replica) -> object:
+    """Rotates a key as the command line does: the very same secret again changes nothing."""
+    return await replica.repository.rotate_api_key(KEY.name, _with_new_secret)
+
+
+def _with_new_secret(key: ApiKey) -> ApiKey | None:
+    earlier = (EarlierDigest(key.digest, key.expires_at),)
+    return None if key.digest == _NEW_DIGEST else replace(key, digest=_NEW_DIGEST, earlier=earlier)
+
+
 async def _revoke(replica: Replica) -> object:
     return await replica.repository.revoke_api_key(KEY.name, "key:admin")
 
@@ -215,6 +226,7 @@ CHANGES = (
     Change("unregister", _C, _register, _unregister, frozenset({Reason.CONNECTOR_NOT_FOUND}), removes=True),
     Change("drop-keys", _C, _register, _drop_keys, frozenset()),
     Change("admit-key", _K, _nothing, _admit, frozenset()),
+    Change("rotate-key", _K, _admit, _rotate, frozenset(), changes=True),
     Change("revoke-key", _K, _admit, _revoke, frozenset({Reason.API_KEY_NOT_FOUND}), removes=True),
     Change("create-grant", _G, _nothing, _grant, frozenset()),
     Change("update-grant", _G, _grant, _widen, frozenset(), changes=True),

@@ -318,6 +318,17 @@ class FakeBroker(
         names, token = self._page(sorted(self.api_keys), request.page_token)
         return api_key_pb.ListApiKeysResponse(api_keys=[self.api_keys[name] for name in names], next_page_token=token)
 
+    def RotateApiKey(
+        self, request: api_key_pb.RotateApiKeyRequest, context: grpc.ServicerContext
+    ) -> api_key_pb.RotateApiKeyResponse:
+        self._enter("RotateApiKey", request, context)
+        key = self.api_keys[request.name]
+        key.rotate_time.FromDatetime(NOW)
+        key.rotated_by = "key:admin"
+        if request.overlap.seconds:
+            key.overlap_end_time.FromDatetime(NOW + request.overlap.ToTimedelta())
+        return api_key_pb.RotateApiKeyResponse(api_key=key)
+
     def RevokeApiKey(
         self, request: api_key_pb.RevokeApiKeyRequest, context: grpc.ServicerContext
     ) -> api_key_pb.RevokeApiKeyResponse:

@@ -2,29 +2,24 @@
 
 import asyncio
 import contextlib
-import signal
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from enum import Enum, auto
 
-import structlog
-
-from valetkey_broker import __version__
 from valetkey_broker.adapters.azure import AUTH_METHODS, AzureCloud
 from valetkey_broker.adapters.oidc import key_source
 from valetkey_broker.adapters.vault import VaultStateStore
 from valetkey_broker.api.methods import METHODS
 from valetkey_broker.api.services import UseCases, build_services
 from valetkey_broker.authn.api_key_admin import ApiKeyAdmin
-from valetkey_broker.authn.authenticator import build_authenticator
+from valetkey_broker.authn.authenticator import CompositeAuthenticator, build_authenticator
 from valetkey_broker.authn.trust_bundles import TrustBundles
 from valetkey_broker.authz.explain import Explainer
 from valetkey_broker.authz.grant_admin import GrantAdmin
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.concurrency.first_of import first_of
-from valetkey_broker.concurrency.startup_objects import freeze_startup_objects
 from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.connectors.health import ConnectorHealth
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.secrets import SecretRegistry
@@ -36,13 +31,13 @@ from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.issuing.token_stream import TokenWatcher
 from valetkey_broker.ledger import SqlLedger
 from valetkey_broker.limits import Slots, Throttle
-from valetkey_broker.limits.open_files import raise_open_files
 from valetkey_broker.model import Connector, Principal
-from valetkey_broker.ports import Authenticator, Clock, Cloud, Ledger, StateStore
+from valetkey_broker.ports import Clock, Cloud, Ledger, StateStore
 from valetkey_broker.recording import Changes, MissingOutcomes
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.guard import Guard
 from valetkey_broker.rpc.ledger_health import follow_ledger
+from valetkey_broker.rpc.listening import Listen
 from valetkey_broker.rpc.server import RpcServer
 from valetkey_broker.rpc.tls_credentials import CertificatePort
 from valetkey_broker.settings import Settings, check_certificate
@@ -63,6 +58,7 @@ class Core:
     memory: Memory
     repository: StateRepository
     registry: ConnectorRegistry
+    health: ConnectorHealth
     api_keys: ApiKeyAdmin
     policy: Policy
     grants: GrantAdmin
@@ -71,7 +67,7 @@ class Core:
     reach: ReachCache
     issuer: Issuer
     diagnoser: Diagnoser
-    authenticator: Authenticator
+    authenticator: CompositeAuthenticator
     trust: TrustBundles | None
     ledger: Ledger
     clock: Clock
@@ -120,7 +116,8 @@ async def open_core(
             abandoned_seconds=max(_LEAST_ABANDONED_SECONDS, 0.8 * settings.vault.poll_seconds),
         )
         closing.push_async_callback(repository.close)
-        questions = CloudClient(cloud, repository.credential, issuing.cloud_timeout_seconds)
+        health = ConnectorHealth(AUTH_METHODS, clock)
+        questions = CloudClient(cloud, repository.credential, issuing.cloud_timeout_seconds, health)
         keys = SigningKeys(
             questions=questions,
             clock=clock,
@@ -166,6 +163,7 @@ async def open_core(
             memory=memory,
             repository=repository,
             registry=registry,
+            health=health,
             api_keys=ApiKeyAdmin(repository, memory, clock),
             policy=policy,
             grants=GrantAdmin(repository, memory, clock, issuing.max_ttl_seconds, settings.authn.vouchers()),
@@ -179,19 +177,6 @@ async def open_core(
             ledger=ledger,
             clock=clock,
         )
-
-
-class Listen(Enum):
-    """When a server takes its place on the port. Health can answer from then on, and so can a call fail.
-
-    A broker of one process does it at once: nobody else is there. Of several workers each first tries Vault, so that
-    none takes callers away from those that are quicker; and one that replaces another waits until it has read
-    everything: the others serve meanwhile, perhaps from memory, with Vault away.
-    """
-
-    AT_ONCE = auto()
-    ONCE_VAULT_WAS_TRIED = auto()
-    ONCE_READY = auto()
 
 
 @contextlib.asynccontextmanager
@@ -225,11 +210,13 @@ async def running_server(
                 policy=core.policy,
                 memory=core.memory,
                 standing=core.authenticator.standing,
+                refreshed=core.authenticator.refreshed,
                 admit=admit,
                 clock=core.clock,
             ),
             streams=Slots(settings.limits.streams),
             registry=core.registry,
+            health=core.health,
             secrets=SecretRegistry(core.repository, core.memory, core.registry, AUTH_METHODS, core.clock),
             policy=core.policy,
             api_keys=core.api_keys,
@@ -274,23 +261,3 @@ async def running_server(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await recorder.close()
-
-
-async def serve(settings: Settings, *, stop: asyncio.Event | None = None, listen: Listen = Listen.AT_ONCE) -> None:
-    """Serves until SIGTERM, SIGINT or `stop`. Raises ConfigurationError where it cannot start."""
-    stop = stop or asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    # Files that others rotate are followed anyway; the signal that asks for it must only not end the broker.
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)
-    raise_open_files()
-    log = structlog.get_logger()
-    async with open_core(settings) as core, running_server(settings, core, listen=listen, stop=stop) as server:
-        loop.add_signal_handler(signal.SIGHUP, server.reread)
-        freeze_startup_objects()
-        if not stop.is_set():
-            log.info("listening", host=settings.server.host, port=settings.server.port, version=__version__)
-        await stop.wait()
-        log.info("stopping", grace_seconds=settings.server.grace_seconds)
-    log.info("stopped")

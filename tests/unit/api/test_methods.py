@@ -125,7 +125,7 @@ def test_only_calls_with_nothing_to_tell_are_quiet() -> None:
 def test_only_admins_change_grants_and_keys() -> None:
     """An operator who could grant would be an admin."""
     for name, row in METHODS.items():
-        if name.endswith(("CreateGrant", "UpdateGrant", "DeleteGrant", "CreateApiKey", "RevokeApiKey")):
+        if name.endswith(("CreateGrant", "UpdateGrant", "DeleteGrant", "CreateApiKey", "RotateApiKey", "RevokeApiKey")):
             assert row.needs == frozenset({Role.ADMIN})
 
 

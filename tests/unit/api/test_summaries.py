@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from valetkey.v1 import connector_service_pb2 as connectors_pb
 from valetkey.v1 import grant_service_pb2 as grants_pb
 from valetkey.v1 import secret_service_pb2 as secrets_pb
 from valetkey_broker.api.change_summaries import (
+    api_key_rotation_summary,
     api_key_summary,
     connector_summary,
     connector_update_summary,
@@ -33,6 +35,9 @@ def test_a_new_key() -> None:
     )
     assert details_of(**api_key_summary(request)) == {"roles": "admin, auditor", "expires": "2026-09-21T14:13:20Z"}
     assert details_of(**api_key_summary(keys_pb.CreateApiKeyRequest(name="x"))) == {}
+    rotation = keys_pb.RotateApiKeyRequest(overlap=Duration(), expire_time=request.expire_time, key_sha256=b"PLANTED")
+    assert details_of(**api_key_rotation_summary(rotation)) == {"overlap": "0s", "expires": "2026-09-21T14:13:20Z"}
+    assert details_of(**api_key_rotation_summary(keys_pb.RotateApiKeyRequest(name="x"))) == {}
 
 
 @pytest.mark.parametrize("message", [grants_pb.CreateGrantRequest, grants_pb.UpdateGrantRequest])

@@ -109,3 +109,56 @@ def test_a_key_without_a_role_is_a_stack_components(valetkey: Runner, broker: Fa
     assert list(broker.requests[0].roles) == []
     assert "gets what grants say: valetkey grant create … --principal key:trainer" in ran.err
     assert valetkey("api-key", "create", "x", "--connector", "a").code == 2
+
+
+def test_rotating_a_key(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects the new secret, which the broker gets the hash of, and what people see of the old one's end."""
+    valetkey(*CREATE)
+    ran = valetkey("api-key", "rotate", "trainer", "--overlap", "2h")
+    key = ran.out.splitlines()[-1]
+    request = broker.requests[-1]
+    assert request.key_sha256 == hashlib.sha256(key.encode()).digest()
+    assert (request.overlap.seconds, request.HasField("expire_time")) == (7200, False)
+    assert re.search(r"key of before\W+good until 2026-", ran.out)
+    (listed,) = valetkey("api-key", "list", "-o", "json").json
+    assert (listed["rotated_by"], listed["overlap_end_time"][:10]) == ("key:admin", listed["rotate_time"][:10])
+    ended = valetkey("api-key", "rotate", "trainer", "--overlap", "0s", "--ttl", "30d", "-o", "json").json
+    request = broker.requests[-1]
+    assert request.key_sha256 == hashlib.sha256(ended["api_key"].encode()).digest()
+    assert request.HasField("overlap"), "left out, the broker would not know that it is meant"
+    left = request.expire_time.ToDatetime(UTC) - datetime.now(UTC)
+    assert timedelta(days=29, hours=23) < left <= timedelta(days=30)
+
+
+def test_rotating_the_key_in_a_file(valetkey: Runner, broker: FakeBroker, tmp_path: Path) -> None:
+    """Protects whoever reads the file: it holds the old key or the new one, never half, and none that was refused."""
+    path = tmp_path / "key"
+    valetkey(*CREATE, "--out", str(path))
+    old = path.read_bytes()
+    rotate = ("api-key", "rotate", "trainer", "--replace", str(path))
+    broker.failures["RotateApiKey"] = Failure(grpc.StatusCode.INVALID_ARGUMENT, "no")
+    assert valetkey(*rotate).code == 1
+    assert (path.read_bytes(), list(tmp_path.glob("*.new"))) == (old, [])
+    del broker.failures["RotateApiKey"]
+    ran = valetkey(*rotate)
+    assert (ran.code, "vk_" in ran.out + ran.err) == (0, False)
+    assert path.read_bytes() != old
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert broker.requests[-1].key_sha256 == hashlib.sha256(path.read_bytes().strip()).digest()
+    for wrong in (("--replace", str(tmp_path / "none")), ("--replace", str(path), "--out", str(tmp_path / "x"))):
+        assert valetkey("api-key", "rotate", "trainer", *wrong).code == 2
+
+
+def test_a_rotation_whose_end_nobody_knows(valetkey: Runner, broker: FakeBroker, tmp_path: Path) -> None:
+    """Protects an admin who rotates the only admin key: the new one is shown, or kept, though no answer came."""
+    valetkey(*CREATE)
+    broker.failures["RotateApiKey"] = Failure(grpc.StatusCode.DEADLINE_EXCEEDED, "late")
+    ran = valetkey("api-key", "rotate", "trainer")
+    assert ran.code == 5
+    assert re.fullmatch(r"vk_[A-Za-z0-9_-]{43}", ran.out.splitlines()[-1])
+    path = tmp_path / "key"
+    path.write_text("old")
+    ran = valetkey("api-key", "rotate", "trainer", "--replace", str(path))
+    assert (ran.code, path.read_text()) == (5, "old")
+    assert f"it is kept in {path}.new" in " ".join(ran.err.split())
+    assert (tmp_path / "key.new").read_text().startswith("vk_")

@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from support.cli_runner import Runner
+from support.fake_access import NOW
 from support.fake_broker import Failure, FakeBroker, connector, entry, resource
 from valetkey.v1 import errors_pb2 as errors_pb
 
@@ -297,3 +298,27 @@ def test_a_connector_that_reaches_nothing_says_so(valetkey: Runner, broker: Fake
     """Protects a plain listing from cells that look as if something had been lost."""
     broker.entries = [entry("a")]
     assert "│ (none) " in valetkey("service-connector", "list-resources").out
+
+
+def test_a_connector_whose_credential_is_refused(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects whoever looks why jobs fail: the list says which connector, and the connector what mends it."""
+    sick, well = connector("sick"), connector("well")
+    sick.health.message, sick.health.mend = "Entra refused it", "valetkey service-connector update sick …"
+    sick.health.reason = errors_pb.ERROR_REASON_CLOUD_CREDENTIAL_REJECTED
+    well.health.healthy = True
+    for each in (sick, well):
+        each.health.since_time.FromDatetime(NOW)
+    broker.connectors = {"sick": sick, "well": well, "idle": connector("idle")}
+    shown = {each["name"]: each for each in valetkey("service-connector", "list", "-o", "json").json}
+    assert {name: each["state"] for name, each in shown.items()} == {"sick": "unhealthy", "well": "", "idle": ""}
+    assert shown["sick"]["health"] == {
+        "healthy": False,
+        "since_time": shown["well"]["health"]["since_time"],
+        "reason": "CLOUD_CREDENTIAL_REJECTED",
+        "message": "Entra refused it",
+        "mend": "valetkey service-connector update sick …",
+    }
+    assert shown["idle"]["health"] is None
+    described = valetkey("service-connector", "describe", "sick").out
+    assert "refused by the cloud since" in described
+    assert "mend it with" in described

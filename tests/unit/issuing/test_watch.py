@@ -52,6 +52,7 @@ class World:
         self.standing = Standing.GOOD
         self.closed_to: BrokerError | None = None
         self.admitted = 0
+        self.ends = float("inf")
         policy = Policy(self.memory, self.clock)
         questions = CloudClient(self.cloud, credential_of, 20)
         self.keys = SigningKeys(questions=questions, clock=self.clock, key_seconds=24 * 3600, skew_seconds=900)
@@ -76,6 +77,7 @@ class World:
             admit=self._admit,
             clock=self.clock,
             check_seconds=0.002,
+            refreshed=lambda caller: replace(caller, expires=min(caller.expires, self.ends)),
         )
         self.connector = make_connector()
         self.memory.put_connector(self.connector)
@@ -577,3 +579,16 @@ async def test_a_new_credential_brings_a_fresh_token_at_once(world: World) -> No
     assert world.cloud.calls["signing_key"] == 3
     waiting.cancel()
     await asyncio.wait([waiting])
+
+
+async def test_a_stream_ends_with_the_overlap_of_its_rotated_key(world: World) -> None:
+    """A key that is rotated ends earlier than it said: no token of its stream outlives it, and the reason says why."""
+    stream = world.watch()
+    await token(stream)
+    world.ends = NOW + 1000
+    world.clock.now += 760
+    last = await token(stream)
+    assert last.expires == NOW + 1000
+    waiting = asyncio.create_task(end(stream))
+    world.clock.now = NOW + 1000
+    assert await waiting is EndReason.IDENTITY_EXPIRED

@@ -91,6 +91,14 @@ def api_key_summary(request: Any) -> Details:
     }
 
 
+def api_key_rotation_summary(request: Any) -> Details:
+    """Returns how long what a key was before stays good, and until when the key lives."""
+    return {
+        "overlap": f"{request.overlap.seconds}s" if request.HasField("overlap") else "",
+        "expires": _moment(request.expire_time) if request.HasField("expire_time") else "",
+    }
+
+
 def _ids(azure: Any) -> Details:
     """Returns what a principal and an account are called by; of what cannot be that, the length: it may be a secret."""
     return {

@@ -24,9 +24,10 @@ from valetkey_broker.api.resource_pages import shown_resources
 from valetkey_broker.connectors.change import ConnectorChange
 from valetkey_broker.connectors.connector_filter import ConnectorFilter
 from valetkey_broker.connectors.definition import NewConnector
+from valetkey_broker.connectors.health import ConnectorHealth
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.verify import Proof
-from valetkey_broker.model import CallInfo
+from valetkey_broker.model import CallInfo, Connector
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.check_messages import check_messages
 from valetkey_broker.rpc.current_call import call_info, caller, current_call
@@ -35,8 +36,9 @@ from valetkey_broker.rpc.current_call import call_info, caller, current_call
 class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
     """Keeps connectors."""
 
-    def __init__(self, registry: ConnectorRegistry, recorder: Recorder) -> None:
+    def __init__(self, registry: ConnectorRegistry, health: ConnectorHealth, recorder: Recorder) -> None:
         self._registry = registry
+        self._health = health
         self._recorder = recorder
 
     async def CreateConnector(  # noqa: N802 (gRPC's naming)
@@ -50,7 +52,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
             _new_connector(request), created_by=caller().name, probe_for=_probe_for(request)
         )
         return pb.CreateConnectorResponse(
-            connector=connector_message(connector), warnings=self._registry.warnings(connector), **_found(proof)
+            connector=self._message(connector), warnings=self._registry.warnings(connector), **_found(proof)
         )
 
     async def GetConnector(  # noqa: N802
@@ -60,7 +62,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
     ) -> pb.GetConnectorResponse:
         """Shows one connector."""
         _ = context
-        return pb.GetConnectorResponse(connector=connector_message(self._registry.get(request.name)))
+        return pb.GetConnectorResponse(connector=self._message(self._registry.get(request.name)))
 
     async def ListConnectors(  # noqa: N802
         self,
@@ -77,7 +79,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
         )
         found = self._registry.all(wanted)
         shown, token = page(found, lambda c: c.name, request.page_size, request.page_token)
-        return pb.ListConnectorsResponse(connectors=[connector_message(c) for c in shown], next_page_token=token)
+        return pb.ListConnectorsResponse(connectors=[self._message(c) for c in shown], next_page_token=token)
 
     async def UpdateConnector(  # noqa: N802
         self,
@@ -102,7 +104,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
         )
         connector, proof = await self._registry.update(change, caller())
         return pb.UpdateConnectorResponse(
-            connector=connector_message(connector), warnings=self._registry.warnings(connector), **_found(proof)
+            connector=self._message(connector), warnings=self._registry.warnings(connector), **_found(proof)
         )
 
     async def DeleteConnector(  # noqa: N802
@@ -127,7 +129,8 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
         """
         _ = context
         connector = self._registry.get(request.name)
-        proof = await self._registry.verify(request.name, request.resource_id, probe_for=_probe_for(request))
+        proving = self._registry.verify(request.name, request.resource_id, probe_for=_probe_for(request))
+        proof = await self._health.following(connector, proving)
         if connector.unverified and not request.resource_id:
             mark = partial(self._registry.mark_verified, connector)
             await self._recorder.change(current_call.get(), f"connectors/{request.name}", {"verified": "yes"}, mark)
@@ -166,6 +169,9 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
         """Describes the types of connectors."""
         _ = request, context
         return pb.ListConnectorTypesResponse(types=connector_type_messages(self._registry.types()))
+
+    def _message(self, connector: Connector) -> pb.Connector:
+        return connector_message(connector, self._health.of(connector))
 
 
 def _found(proof: Proof) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from valetkey.v1 import (
     api_key_service_pb2,
     common_pb2,
     connector_service_pb2,
+    errors_pb2,
     grant_service_pb2,
     ledger_service_pb2,
 )
@@ -32,6 +33,7 @@ from valetkey_broker.model import (
     Secret,
     TtlLimit,
 )
+from valetkey_broker.model.health import Health
 
 M = TypeVar("M", bound=Hashable)
 E = TypeVar("E", bound=Enum)
@@ -153,8 +155,8 @@ def given_secrets(message: connector_service_pb2.AzureSecret) -> Mapping[str, Se
     return {field.name: Secret(value) for field, value in message.ListFields()}
 
 
-def connector_message(connector: Connector) -> connector_service_pb2.Connector:
-    """Returns a connector as a message; there is nothing secret in either."""
+def connector_message(connector: Connector, health: Health | None) -> connector_service_pb2.Connector:
+    """Returns a connector as a message, with what is known of its health; there is nothing secret in either."""
     message = connector_service_pb2.Connector(
         name=connector.name,
         type=CONNECTOR_TYPES.to_proto[connector.type],
@@ -177,6 +179,12 @@ def connector_message(connector: Connector) -> connector_service_pb2.Connector:
         message.expire_time.CopyFrom(timestamp(connector.expires_at))
     if connector.expires_skew_tolerance is not None:
         message.expires_skew_tolerance.seconds = connector.expires_skew_tolerance
+    if health is not None:
+        message.health.healthy = health.healthy
+        message.health.since_time.FromNanoseconds(int(health.since * 1e9))
+        if health.reason:
+            message.health.reason = errors_pb2.ErrorReason.Value(f"ERROR_REASON_{health.reason}")
+        message.health.message, message.health.mend = health.message, health.mend
     return message
 
 
@@ -195,14 +203,20 @@ def resource_messages(containers: Sequence[Container]) -> list[common_pb2.Resour
     return [resource_message(container) for container in containers]
 
 
-def api_key_message(key: ApiKey) -> api_key_service_pb2.ApiKey:
-    """Returns an API key as a message, without its hash."""
-    return api_key_service_pb2.ApiKey(
+def api_key_message(key: ApiKey, now: datetime) -> api_key_service_pb2.ApiKey:
+    """Returns an API key as a message, without its hashes, of which those of before count that are good at `now`."""
+    message = api_key_service_pb2.ApiKey(
         name=key.name,
         roles=sorted(ROLES.to_proto[role] for role in key.roles),
         expire_time=timestamp(key.expires_at),
         meta=common_pb2.ObjectMeta(uid=key.uid, create_time=timestamp(key.created_at), created_by=key.created_by),
+        rotated_by=key.rotated_by,
     )
+    if key.rotated_at is not None:
+        message.rotate_time.CopyFrom(timestamp(key.rotated_at))
+    if (overlap_ends := key.overlap_ends(now)) is not None:
+        message.overlap_end_time.CopyFrom(timestamp(overlap_ends))
+    return message
 
 
 def grant_message(grant: Grant) -> grant_service_pb2.Grant:

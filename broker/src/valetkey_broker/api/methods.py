@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from valetkey_broker.api.change_summaries import (
+    api_key_rotation_summary,
     api_key_summary,
     connector_summary,
     connector_update_summary,
@@ -124,6 +125,9 @@ METHODS: Methods = {
     "/valetkey.v1.LedgerService/DiagnoseToken": Method(Access.AUTHENTICATED),
     "/valetkey.v1.ApiKeyService/CreateApiKey": Method(_ADMIN, change=_named("api-keys"), summary=api_key_summary),
     "/valetkey.v1.ApiKeyService/ListApiKeys": Method(_ADMIN),
+    "/valetkey.v1.ApiKeyService/RotateApiKey": Method(
+        _ADMIN, change=_named("api-keys"), summary=api_key_rotation_summary
+    ),
     "/valetkey.v1.ApiKeyService/RevokeApiKey": Method(_ADMIN, change=_named("api-keys")),
     # Load balancers and Kubernetes probes carry no credentials; the answer is one enum, every few seconds.
     "/grpc.health.v1.Health/Check": Method(Access.PUBLIC, quiet=True),

@@ -24,6 +24,7 @@ from valetkey_broker.authn.api_key_admin import ApiKeyAdmin
 from valetkey_broker.authz.explain import Explainer
 from valetkey_broker.authz.grant_admin import GrantAdmin
 from valetkey_broker.authz.policy import Policy
+from valetkey_broker.connectors.health import ConnectorHealth
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.secrets import SecretRegistry
 from valetkey_broker.issuing.diagnosis import Diagnoser
@@ -49,6 +50,7 @@ class UseCases:
     watcher: TokenWatcher
     streams: Slots
     registry: ConnectorRegistry
+    health: ConnectorHealth
     secrets: SecretRegistry
     policy: Policy
     api_keys: ApiKeyAdmin
@@ -72,7 +74,7 @@ def build_services(use: UseCases) -> Sequence[Service]:
         Service(
             f"{_PACKAGE}.ConnectorService",
             connector_service_pb2_grpc.add_ConnectorServiceServicer_to_server,
-            ConnectorService(use.registry, use.recorder),
+            ConnectorService(use.registry, use.health, use.recorder),
         ),
         Service(
             f"{_PACKAGE}.SecretService",
@@ -87,7 +89,7 @@ def build_services(use: UseCases) -> Sequence[Service]:
         Service(
             f"{_PACKAGE}.ApiKeyService",
             api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server,
-            ApiKeyService(use.api_keys),
+            ApiKeyService(use.api_keys, use.clock),
         ),
         Service(
             f"{_PACKAGE}.GrantService",

@@ -1,6 +1,6 @@
 """Authenticates callers by API key."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from cachetools import LRUCache
@@ -14,6 +14,13 @@ from valetkey_broker.state.memory import KnownKey, Memory
 PREFIX = "vk_"
 _UID = "key-uid"
 _MOST_PRINCIPALS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPrincipal(Principal):
+    """A principal that keeps the SHA-256 of its key: of the secrets that a key had, each ends at its own time."""
+
+    digest: bytes = field(kw_only=True, repr=False, compare=False)
 
 
 class ApiKeyVerifier:
@@ -32,23 +39,42 @@ class ApiKeyVerifier:
         if digest is None or known is None:
             raise credentials_invalid("the API key is unknown or revoked; check it, or ask an admin for a new one")
         if known.expires <= self._clock():
-            raise credentials_expired("API key", known.expires, "ask an admin for a new one")
+            mend = "it was rotated: use the new one" if known.replaced else "ask an admin for a new one"
+            raise credentials_expired("API key", known.expires, mend)
         made = self._principals.get(digest)
         # Whatever changes a key makes a new KnownKey.
         if made is None or made[0] is not known:
-            made = (known, self._principal(known))
+            made = (known, self._principal(known, digest))
             self._principals[digest] = made
         return made[1]
 
     def still_valid(self, principal: Principal) -> bool:
         """Tells whether the key that made `principal` is still admitted; a new key of the same name is another one."""
-        known = self._memory.keys_by_name.get(principal.name.removeprefix("key:"))
-        return known is not None and known.key.uid == principal.attributes.get(_UID)
+        known = self._known(principal)
+        return known is not None and known.expires > self._clock()
 
-    def _principal(self, known: KnownKey) -> Principal:
+    def refreshed(self, principal: Principal) -> Principal:
+        """Returns a principal with the end that its key has now, which a rotation brings forward."""
+        known = self._known(principal)
+        return (
+            principal
+            if known is None or known.expires >= principal.expires
+            else replace(principal, expires=known.expires)
+        )
+
+    def _known(self, principal: Principal) -> KnownKey | None:
+        if not isinstance(principal, KeyPrincipal):
+            return None
+        known = self._memory.keys_by_digest.get(principal.digest)
+        return known if known is not None and known.key.uid == principal.attributes.get(_UID) else None
+
+    def _principal(self, known: KnownKey, digest: bytes) -> Principal:
         principal = known.principal
-        return replace(
-            principal,
+        return KeyPrincipal(
+            name=principal.name,
             roles=principal.roles | self._roles.of(principal.name),
+            evidence=principal.evidence,
+            expires=principal.expires,
             attributes=MappingProxyType({**principal.attributes, _UID: known.key.uid}),
+            digest=digest,
         )

@@ -65,6 +65,10 @@ class CompositeAuthenticator:
         good = verifier is not None and verifier.still_valid(principal)
         return Standing.GOOD if good else Standing.ENDED
 
+    def refreshed(self, principal: Principal) -> Principal:
+        """Returns a principal with the end that it has by now: that of a key which was rotated came nearer."""
+        return self._api_keys.refreshed(principal) if principal.evidence is Evidence.API_KEY else principal
+
     async def close(self) -> None:
         """Ends what is under way."""
         if self._oidc is not None:

@@ -35,8 +35,8 @@ def _loaded(config: Path) -> Settings:
 
 async def _serve(settings: Settings, *, worker: bool) -> None:
     # gRPC comes in here, in the process that serves: never in the one that starts others.
-    from valetkey_broker.app import Listen  # noqa: PLC0415
-    from valetkey_broker.app import serve as serve_app  # noqa: PLC0415
+    from valetkey_broker.cli.one_process import serve  # noqa: PLC0415
+    from valetkey_broker.rpc.listening import Listen  # noqa: PLC0415
 
     stop = asyncio.Event()
     lifeline = watch_lifeline()
@@ -51,4 +51,4 @@ async def _serve(settings: Settings, *, worker: bool) -> None:
     listen = Listen.AT_ONCE
     if worker:
         listen = Listen.ONCE_READY if replaces_another() else Listen.ONCE_VAULT_WAS_TRIED
-    await serve_app(settings, stop=stop, listen=listen)
+    await serve(settings, stop=stop, listen=listen)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 from enum import Enum
 
 import structlog
@@ -60,8 +61,9 @@ class TokenWatcher:
         admit: Callable[[Principal], None],
         clock: Clock,
         check_seconds: float = _CHECK_SECONDS,
+        refreshed: Callable[[Principal], Principal] = lambda principal: principal,
     ) -> None:
-        """`standing` tells whether a caller could authenticate again now.
+        """`standing` tells whether a caller could authenticate again now; `refreshed` gives it the end it has by now.
 
         `admit` raises BrokerError where a call of the principal would not be let in now; first tokens are calls.
         """
@@ -72,6 +74,7 @@ class TokenWatcher:
         self._admit = admit
         self._clock = clock
         self._check_seconds = check_seconds
+        self._refreshed = refreshed
         self._stopping = asyncio.Event()
         self._log = structlog.get_logger()
 
@@ -91,6 +94,7 @@ class TokenWatcher:
             due = self._due(lease, request)
             yield lease
             end = await self._wait(call.principal, request, lease, due, while_credential_stays=True)
+            call = replace(call, principal=self._refreshed(call.principal))
             outcome = end if end is not None else await self._renewed(call, request, lease)
         self._log.info("stream ended", principal=call.principal.name, connector=lease.connector, why=outcome.name)
         yield outcome
@@ -191,7 +195,7 @@ class TokenWatcher:
     def _gone(self, principal: Principal) -> EndReason | None:
         if self._stopping.is_set():
             return EndReason.SHUTDOWN
-        if principal.expires <= self._clock():
+        if self._refreshed(principal).expires <= self._clock():
             return EndReason.IDENTITY_EXPIRED
         # UNKNOWN is not ENDED: while the issuer cannot be reached the stream stays open, and gets no new token.
         return EndReason.IDENTITY_REVOKED if self._standing(principal) is Standing.ENDED else None

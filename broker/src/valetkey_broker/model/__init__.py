@@ -1,6 +1,6 @@
 """Domain values: immutable, validated where they are made, free of I/O. Imports nothing else of the broker."""
 
-from valetkey_broker.model.api_key import ApiKey, api_key_digest, new_api_key
+from valetkey_broker.model.api_key import ApiKey, EarlierDigest, api_key_digest, new_api_key
 from valetkey_broker.model.blob_container import BLOB_CONTAINER, check_prefix, is_container_name
 from valetkey_broker.model.call_info import CallInfo
 from valetkey_broker.model.check import Check, CheckOutcome
@@ -56,6 +56,7 @@ __all__ = [
     "Credential",
     "CredentialField",
     "CredentialValue",
+    "EarlierDigest",
     "Event",
     "EventFilter",
     "EventKind",

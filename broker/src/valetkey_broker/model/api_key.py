@@ -5,7 +5,7 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from valetkey_broker.model.principal import Role
 from valetkey_broker.model.secret import Secret
@@ -15,8 +15,20 @@ _KEY = re.compile(r"vk_[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierDigest:
+    """The SHA-256 of a secret that a key had before, and when that ends."""
+
+    digest: bytes
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key as Vault keeps it: of its secret only the SHA-256."""
+    """An API key as Vault keeps it: of its secret only the SHA-256.
+
+    `earlier` are the secrets that it had before, the latest first; each ends by itself. `rotated_at` and `rotated_by`
+    are those of the secret that it has now, None and empty where that is its first.
+    """
 
     name: str
     uid: str
@@ -25,6 +37,18 @@ class ApiKey:
     expires_at: datetime
     created_at: datetime
     created_by: str
+    earlier: tuple[EarlierDigest, ...] = ()
+    rotated_at: datetime | None = None
+    rotated_by: str = ""
+
+    @property
+    def life(self) -> timedelta:
+        """How long it was given last."""
+        return self.expires_at - (self.rotated_at or self.created_at)
+
+    def overlap_ends(self, now: datetime) -> datetime | None:
+        """Returns when the last of the secrets before ends; None where none is good at `now`."""
+        return max((each.ends_at for each in self.earlier if each.ends_at > now), default=None)
 
 
 def new_api_key() -> Secret:

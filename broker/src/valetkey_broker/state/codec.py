@@ -14,6 +14,7 @@ from valetkey_broker.model import (
     ConnectorType,
     ConsumerRole,
     ContainerPattern,
+    EarlierDigest,
     Grant,
     GrantedConnector,
     NamedSecret,
@@ -141,11 +142,18 @@ def encode_api_key(key: ApiKey) -> dict[str, Any]:
         "expires_at": key.expires_at.isoformat(),
         "created_at": key.created_at.isoformat(),
         "created_by": key.created_by,
+        "earlier": [{"sha256": each.digest.hex(), "ends_at": each.ends_at.isoformat()} for each in key.earlier],
+        "rotated_at": key.rotated_at.isoformat() if key.rotated_at else None,
+        "rotated_by": key.rotated_by,
     }
 
 
 def decode_api_key(name: str, data: Mapping[str, Any]) -> ApiKey:
-    """Returns the API key in a document. Raises KeyError, TypeError or ValueError where it is malformed."""
+    """Returns the API key in a document. Raises KeyError, TypeError or ValueError where it is malformed.
+
+    Those of earlier versions of the broker were never rotated, and lack what is read with `get`.
+    """
+    rotated_at = data.get("rotated_at")
     return ApiKey(
         name=name,
         uid=str(data["uid"]),
@@ -154,6 +162,12 @@ def decode_api_key(name: str, data: Mapping[str, Any]) -> ApiKey:
         expires_at=_instant(data["expires_at"]),
         created_at=_instant(data["created_at"]),
         created_by=str(data["created_by"]),
+        earlier=tuple(
+            EarlierDigest(bytes.fromhex(each["sha256"]), _instant(each["ends_at"]))
+            for each in _list(data.get("earlier", []))
+        ),
+        rotated_at=_instant(rotated_at) if rotated_at is not None else None,
+        rotated_by=_text(data.get("rotated_by", "")),
     )
 
 

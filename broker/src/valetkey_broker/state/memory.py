@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from valetkey_broker.model import ApiKey, Connector, Evidence, Grant, NamedSecret, Principal
 from valetkey_broker.state.named_secret_join import NamedSecretJoin
@@ -12,11 +13,21 @@ GrantListener = Callable[[Grant | None, Grant | None], None]
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """An API key with the principal it makes, made once and not at every call. `expires` is in Unix seconds."""
+    """One secret of an API key with the principal it makes, made once and not at every call.
+
+    `expires` is in Unix seconds; `replaced` says that the key has another secret by now.
+    """
 
     key: ApiKey
     principal: Principal
     expires: float
+    replaced: bool = False
+
+
+def _known(key: ApiKey, ends_at: datetime, *, replaced: bool = False) -> KnownKey:
+    expires = ends_at.timestamp()
+    principal = Principal(f"key:{key.name}", key.roles, Evidence.API_KEY, expires)
+    return KnownKey(key, principal, expires, replaced)
 
 
 class Memory:
@@ -77,10 +88,9 @@ class Memory:
         if before is not None and before.key == key:
             return
         self.drop_api_key(key.name)
-        expires = key.expires_at.timestamp()
-        known = KnownKey(key, Principal(f"key:{key.name}", key.roles, Evidence.API_KEY, expires), expires)
-        self.keys_by_name[key.name] = known
-        self.keys_by_digest[key.digest] = known
+        for each in key.earlier:
+            self.keys_by_digest[each.digest] = _known(key, each.ends_at, replaced=True)
+        self.keys_by_name[key.name] = self.keys_by_digest[key.digest] = _known(key, key.expires_at)
         self.changes += 1
 
     def drop_api_key(self, name: str) -> None:
@@ -89,8 +99,10 @@ class Memory:
         if known is None:
             return
         self.changes += 1
-        if self.keys_by_digest.get(known.key.digest) is known:
-            del self.keys_by_digest[known.key.digest]
+        for digest in (known.key.digest, *(each.digest for each in known.key.earlier)):
+            there = self.keys_by_digest.get(digest)
+            if there is not None and there.key is known.key:
+                del self.keys_by_digest[digest]
 
     def put_grant(self, grant: Grant) -> None:
         """Adds or replaces a grant; one that did not change is no news to anybody."""

@@ -17,6 +17,7 @@ from valetkey_broker.errors import (
 )
 from valetkey_broker.model import ApiKey, Connector, Credential, CredentialValue, Grant, NamedSecret
 from valetkey_broker.ports import AuthMethod, Document, StateStore
+from valetkey_broker.state.api_key_writes import ApiKeyWrites
 from valetkey_broker.state.change_kinds import BURY, PUT, shared_credential_path
 from valetkey_broker.state.change_writer import OnSettled, Plan, Writes
 from valetkey_broker.state.changes_under_way import Intents
@@ -61,6 +62,7 @@ class StateRepository(StateMirror):
         self._intents = Intents(self._journal, abandoned_seconds)
         self._writes = Writes(store, self._intents, self._reload, on_settled)
         self._connector_writes = ConnectorWrites(store, self._writes, self._announce_again)
+        self._api_key_writes = ApiKeyWrites(store, self._writes, self._announce_again)
         around = Around(self._announce_again, self._users, self._connector_writes)
         self._secret_writes = SecretWrites(store, self._writes, around)
 
@@ -167,6 +169,14 @@ class StateRepository(StateMirror):
 
         there, _ = await self._create(f"{API_KEYS}/{key.name}", encode_api_key(key), api_key_exists(key.name), same)
         return there or key
+
+    @whole
+    async def rotate_api_key(self, name: str, rotated: Callable[[ApiKey], ApiKey | None]) -> ApiKey:
+        """Replaces an API key by what `rotated` makes of it; None where it is so already. Raises API_KEY_NOT_FOUND.
+
+        Raises also CONFLICT where somebody else changed it meanwhile, and what `rotated` raises.
+        """
+        return await self._api_key_writes.rotate(name, rotated)
 
     @whole
     async def revoke_api_key(self, name: str, revoked_by: str) -> None:

@@ -63,6 +63,7 @@ class AsyncClient:
 
     create_api_key = asynchronous(groups.api_keys.create_api_key)
     list_api_keys = asynchronous(groups.api_keys.list_api_keys)
+    rotate_api_key = asynchronous(groups.api_keys.rotate_api_key)
     revoke_api_key = asynchronous(groups.api_keys.revoke_api_key)
 
     def __init__(

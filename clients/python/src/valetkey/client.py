@@ -64,6 +64,7 @@ class Client:
 
     create_api_key = blocking(groups.api_keys.create_api_key)
     list_api_keys = blocking(groups.api_keys.list_api_keys)
+    rotate_api_key = blocking(groups.api_keys.rotate_api_key)
     revoke_api_key = blocking(groups.api_keys.revoke_api_key)
 
     def __init__(

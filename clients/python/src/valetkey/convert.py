@@ -9,8 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from valetkey import descriptions, values
 from valetkey.checks import checks_of
-from valetkey.errors import InvalidArgumentError, ValetKeyError, code_name, from_detail
-from valetkey.v1 import api_key_service_pb2 as api_key_pb
+from valetkey.errors import InvalidArgumentError, ValetKeyError, code_name, from_detail, reason_name
 from valetkey.v1 import common_pb2 as common_pb
 from valetkey.v1 import connector_service_pb2 as connector_pb
 from valetkey.v1 import errors_pb2 as errors_pb
@@ -226,6 +225,17 @@ def connector(message: connector_pb.Connector) -> values.Connector:
         expires_skew_tolerance=span(message, "expires_skew_tolerance"),
         unverified=message.unverified,
         authentication_secret=message.authentication_secret,
+        health=_health(message.health) if message.HasField("health") else None,
+    )
+
+
+def _health(message: connector_pb.ConnectorHealth) -> values.ConnectorHealth:
+    return values.ConnectorHealth(
+        healthy=message.healthy,
+        since_time=message.since_time.ToDatetime(UTC),
+        reason=reason_name(message.reason),
+        message=message.message,
+        mend=message.mend,
     )
 
 
@@ -274,18 +284,6 @@ def connector_resources(message: resource_pb.ConnectorResources) -> values.Conne
         resources=resources(message.resources, message.account_errors),
         error=from_detail(message.error, message.error_message or "failed") if failed else None,
         incomplete=message.incomplete or bool(message.account_errors),
-    )
-
-
-def api_key(message: api_key_pb.ApiKey) -> values.ApiKey:
-    """Returns one API key."""
-    return values.ApiKey(
-        name=message.name,
-        roles=tuple(to_word(ROLE, number) for number in message.roles),
-        expire_time=message.expire_time.ToDatetime(UTC),
-        uid=message.meta.uid,
-        create_time=message.meta.create_time.ToDatetime(UTC),
-        created_by=message.meta.created_by,
     )
 
 

@@ -170,7 +170,7 @@ def from_detail(detail: errors_pb2.ErrorDetail, message: str, code: str = "") ->
     """Returns the error that an ErrorDetail of the broker describes."""
     return _BY_CODE.get(code, ValetKeyError)(
         message,
-        reason=_reason(detail.reason),
+        reason=reason_name(detail.reason),
         code=code,
         metadata=detail.metadata,
         request_id=detail.request_id,
@@ -194,7 +194,8 @@ def _told(call: grpc.Call) -> tuple[errors_pb2.ErrorDetail, tuple[Check, ...]] |
     return None
 
 
-def _reason(number: int) -> str:
+def reason_name(number: int) -> str:
+    """Returns the name of an ErrorReason without its prefix, empty for the unspecified one."""
     if number == errors_pb2.ERROR_REASON_UNSPECIFIED:
         return ""
     try:

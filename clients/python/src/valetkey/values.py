@@ -77,12 +77,28 @@ class AzureConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectorHealth:
+    """Whether the cloud takes a connector's credential, since when, as far as the answering replica has heard.
+
+    Where it is refused, `reason` is that of an error, `message` says what the cloud said, and `mend` is the command
+    that mends it, or what to do.
+    """
+
+    healthy: bool
+    since_time: datetime
+    reason: str = ""
+    message: str = ""
+    mend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Connector:
     """A registered connector, without its secret. `resource_id` is empty where it serves all it reaches.
 
     `expire_time` is when its credential ends, as whoever registered it said, and counts as ended
     `expires_skew_tolerance` earlier. `unverified` ones were stored without having been tried.
-    `authentication_secret` is the named secret that it uses, empty where it has a credential of its own.
+    `authentication_secret` is the named secret that it uses, empty where it has a credential of its own. `health` is
+    None where the answering replica has not used its credential yet.
     """
 
     name: str
@@ -101,6 +117,7 @@ class Connector:
     expires_skew_tolerance: timedelta | None = None
     unverified: bool = False
     authentication_secret: str = ""
+    health: ConnectorHealth | None = field(default=None, compare=False)
 
     def expired(self, now: datetime) -> bool:
         """Tells whether its credential counts as ended."""
@@ -134,7 +151,11 @@ class ConnectorResources:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key as the broker knows it: nothing of its secret. Its principal is `key:NAME`."""
+    """An API key as the broker knows it: nothing of its secret. Its principal is `key:NAME`.
+
+    `overlap_end_time` is when the last of the secrets that it had before ends, None where none of them is good.
+    `rotate_time` and `rotated_by` are those of the secret that it has now, None and empty where that is its first.
+    """
 
     name: str
     roles: tuple[str, ...]
@@ -142,6 +163,9 @@ class ApiKey:
     uid: str
     create_time: datetime
     created_by: str
+    overlap_end_time: datetime | None = None
+    rotate_time: datetime | None = None
+    rotated_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

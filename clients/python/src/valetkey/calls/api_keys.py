@@ -1,7 +1,7 @@
 """The calls of ApiKeyService: keys of callers, of which only the hash is sent."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from valetkey import convert, values
 from valetkey.calls.base import PAGE_SIZE, Asking, ask, several
@@ -23,7 +23,7 @@ def create_api_key(
         key_sha256=key_sha256,
     )
     answer = yield from ask(request, pb.CreateApiKeyResponse)
-    return convert.api_key(answer.api_key)
+    return _api_key(answer.api_key)
 
 
 def list_api_keys() -> Asking[list[values.ApiKey]]:
@@ -32,12 +32,41 @@ def list_api_keys() -> Asking[list[values.ApiKey]]:
     request = pb.ListApiKeysRequest(page_size=PAGE_SIZE)
     while True:
         answer = yield from ask(request, pb.ListApiKeysResponse, repeatable=True)
-        found += map(convert.api_key, answer.api_keys)
+        found += map(_api_key, answer.api_keys)
         if not answer.next_page_token:
             return found
         request.page_token = answer.next_page_token
 
 
+def rotate_api_key(
+    name: str, *, key_sha256: bytes, overlap: timedelta, expire_time: datetime | None = None
+) -> Asking[values.ApiKey]:
+    """Gives a key another secret, made with `generate_api_key`; name, roles, grants and principal stay.
+
+    What it was before stays good for `overlap`, zero ends it now. Without `expire_time` the key lives as long again
+    as it was given last. The same hash again changes nothing, so the call may be made again.
+    """
+    request = pb.RotateApiKeyRequest(name=name, key_sha256=key_sha256, overlap=convert.to_duration(overlap, "overlap"))
+    if expire_time is not None:
+        request.expire_time.CopyFrom(convert.to_timestamp(expire_time, "expire_time"))
+    answer = yield from ask(request, pb.RotateApiKeyResponse, repeatable=True)
+    return _api_key(answer.api_key)
+
+
 def revoke_api_key(name: str) -> Asking[None]:
     """Revokes an API key for good."""
     yield from ask(pb.RevokeApiKeyRequest(name=name), pb.RevokeApiKeyResponse)
+
+
+def _api_key(message: pb.ApiKey) -> values.ApiKey:
+    return values.ApiKey(
+        name=message.name,
+        roles=tuple(convert.to_word(convert.ROLE, number) for number in message.roles),
+        expire_time=message.expire_time.ToDatetime(UTC),
+        uid=message.meta.uid,
+        create_time=message.meta.create_time.ToDatetime(UTC),
+        created_by=message.meta.created_by,
+        overlap_end_time=convert.moment(message, "overlap_end_time"),
+        rotate_time=convert.moment(message, "rotate_time"),
+        rotated_by=message.rotated_by,
+    )

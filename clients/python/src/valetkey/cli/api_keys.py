@@ -1,6 +1,7 @@
-"""`valetkey api-key`: admit, list and revoke API keys."""
+"""`valetkey api-key`: admit, list, rotate and revoke API keys."""
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,11 +15,10 @@ from valetkey.cli.option_choices import Role
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import utc
-from valetkey.client import Client
 from valetkey.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError, ValetKeyError
 from valetkey.values import ApiKey
 
-app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
+app = typer.Typer(help="Create, list, rotate and revoke API keys.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the key.", show_default=False)]
 
@@ -48,8 +48,17 @@ def create(
     with client_of(context, screen) as client:
         key = generate_api_key()
         if out:
-            _write_new(out, key)
-        created = _admit(client, name, roles=role or [], key=key, expire_time=expire_time, out=out)
+            _write_new("--out", out, key)
+
+        def admit() -> ApiKey:
+            return client.create_api_key(
+                name,
+                roles=[each.value for each in role or []],
+                key_sha256=api_key_sha256(key),
+                expire_time=expire_time,
+            )
+
+        created = _with_file(admit, out, screen)
     if screen.as_json:
         screen.json({**_json(created), **({"api_key_file": str(out)} if out else {"api_key": key})})
         return
@@ -65,8 +74,73 @@ def create(
     if not created.roles:
         screen.note(f"it has no role and gets what grants say: valetkey grant create … --principal key:{created.name}")
     if not out:
-        screen.note("the key is shown this once; nobody, the broker included, can show it again")
-        screen.line(key)
+        _show_once(screen, key)
+
+
+@app.command()
+def rotate(
+    context: typer.Context,
+    *,
+    name: Name,
+    overlap: Annotated[
+        str, typer.Option(help="How long the key of before stays good, such as 1h or 2d; 0s ends it now.")
+    ] = "1h",
+    ttl: Annotated[
+        str | None,
+        typer.Option(
+            help="How long the key lives from now on; at most 366d. As long again as it was given last, if left out.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the key into this new file, mode 0600, instead of printing it.", show_default=False),
+    ] = None,
+    replace: Annotated[
+        Path | None,
+        typer.Option(
+            help="Put the key into this file, mode 0600, in place of the one in it, once the broker has admitted it.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Give a key another secret, made here: same name, roles and grants. What it was before ends after the overlap.
+
+    Hand the new key to whoever uses it while both are good; then the old one ends by itself, on every replica, and so
+    do calls and streams of tokens with it. Rotated again meanwhile, nothing of before outlives the new overlap.
+    """
+    screen = Screen(as_json=output is OutputFormat.JSON)
+    span = parse_life(overlap, "--overlap", screen)
+    expire_time = _expiry(ttl, screen) if ttl is not None else None
+    if out and replace:
+        raise InvalidArgumentError("--out and --replace: expected one of the two")
+    with client_of(context, screen) as client:
+        key = generate_api_key()
+        file = _written(out, replace, key)
+
+        def change() -> ApiKey:
+            return client.rotate_api_key(name, key_sha256=api_key_sha256(key), overlap=span, expire_time=expire_time)
+
+        rotated = _with_file(change, file, screen, key)
+        if replace and file:
+            file = _put_in_place(file, replace)
+    if screen.as_json:
+        screen.json({**_json(rotated), **({"api_key_file": str(file)} if file else {"api_key": key})})
+        return
+    before = rotated.overlap_end_time
+    screen.properties(
+        [
+            ("name", rotated.name),
+            ("roles", ", ".join(rotated.roles)),
+            ("principal", f"key:{rotated.name}"),
+            ("expires", utc(rotated.expire_time)),
+            ("key of before", f"good until {utc(before)}" if before else "ended"),
+            ("file", str(file or "")),
+        ]
+    )
+    if not file:
+        _show_once(screen, key)
 
 
 @app.command("list")
@@ -78,8 +152,9 @@ def list_(context: typer.Context, output: Output = OutputFormat.TABLE) -> None:
     if screen.as_json:
         screen.json([_json(key) for key in keys])
         return
+    rotated = any(key.rotate_time for key in keys)  # Most keys never are: then nobody needs the columns.
     screen.table(
-        ["NAME", "ROLES", "EXPIRES", "CREATED", "CREATED BY"],
+        ["NAME", "ROLES", "EXPIRES", "CREATED", "CREATED BY", *(["ROTATED", "KEY OF BEFORE ENDS"] if rotated else [])],
         [
             [
                 key.name,
@@ -87,6 +162,7 @@ def list_(context: typer.Context, output: Output = OutputFormat.TABLE) -> None:
                 utc(key.expire_time),
                 utc(key.create_time),
                 key.created_by,
+                *([_moment(key.rotate_time), _moment(key.overlap_end_time)] if rotated else []),
             ]
             for key in keys
         ],
@@ -119,43 +195,66 @@ def _expiry(ttl: str, screen: Screen) -> datetime:
         raise InvalidArgumentError(f"--ttl: {ttl} ends after the year 9999; expected at most 366d") from None
 
 
-def _admit(
-    client: Client,
-    name: str,
-    *,
-    roles: list[Role],
-    key: str,
-    expire_time: datetime,
-    out: Path | None,
-) -> ApiKey:
+def _with_file(change: Callable[[], ApiKey], file: Path | None, screen: Screen, key: str = "") -> ApiKey:
+    """Makes a change; where it fails takes the key's file away. `key` is to be shown if nobody knows how it ended."""
     try:
-        return client.create_api_key(
-            name,
-            roles=[role.value for role in roles],
-            key_sha256=api_key_sha256(key),
-            expire_time=expire_time,
-        )
+        return change()
     except ValetKeyError as error:
-        # After no answer the broker may have admitted the key all the same: then the file is worth keeping.
-        if out and not isinstance(error, (UnavailableError, DeadlineExceededError)):
-            out.unlink(missing_ok=True)
+        # After no answer the broker may have admitted the key all the same: then it is worth keeping.
+        if not isinstance(error, (UnavailableError, DeadlineExceededError)):
+            if file:
+                file.unlink(missing_ok=True)
+        elif file:
+            screen.note(f"whether the broker has the new key is not known; it is kept in {file}")
+        elif key and not screen.as_json:
+            screen.note("whether the broker has the new key is not known; keep it until `api-key list` tells")
+            screen.line(key)
         raise
 
 
-def _write_new(path: Path, key: str) -> None:
+def _show_once(screen: Screen, key: str) -> None:
+    screen.note("the key is shown this once; nobody, the broker included, can show it again")
+    screen.line(key)
+
+
+def _written(out: Path | None, replace: Path | None, key: str) -> Path | None:
+    """Returns the new file that the key is in until the broker has admitted it, None where it is to be shown."""
+    if out:
+        _write_new("--out", out, key)
+        return out
+    if replace is None:
+        return None
+    if not replace.is_file():
+        raise InvalidArgumentError(f"--replace: {replace} is no file; expected one that holds a key, or --out")
+    beside = replace.with_name(f"{replace.name}.new")
+    _write_new("--replace", beside, key)
+    return beside
+
+
+def _put_in_place(new: Path, file: Path) -> Path:
+    try:
+        new.replace(file)
+    except OSError as error:
+        raise InvalidArgumentError(
+            f"--replace: {file} cannot be replaced: {error.strerror}; the broker has the new key, which is in {new}"
+        ) from None
+    return file
+
+
+def _write_new(option: str, path: Path, key: str) -> None:
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise InvalidArgumentError(f"--out: {path} exists; expected the name of a new file") from None
+        raise InvalidArgumentError(f"{option}: {path} exists; expected the name of a new file") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
-        raise InvalidArgumentError(f"--out: {path} cannot be written: {reason}") from None
+        raise InvalidArgumentError(f"{option}: {path} cannot be written: {reason}") from None
     try:
         with os.fdopen(file, "w", encoding="ascii") as opened:
             opened.write(f"{key}\n")
     except OSError as error:
         path.unlink(missing_ok=True)
-        raise InvalidArgumentError(f"--out: {path} cannot be written: {error.strerror}") from None
+        raise InvalidArgumentError(f"{option}: {path} cannot be written: {error.strerror}") from None
 
 
 def _json(key: ApiKey) -> dict[str, Any]:
@@ -166,4 +265,10 @@ def _json(key: ApiKey) -> dict[str, Any]:
         "expire_time": utc(key.expire_time),
         "create_time": utc(key.create_time),
         "created_by": key.created_by,
+        **({"rotate_time": utc(key.rotate_time), "rotated_by": key.rotated_by} if key.rotate_time else {}),
+        **({"overlap_end_time": utc(key.overlap_end_time)} if key.overlap_end_time else {}),
     }
+
+
+def _moment(moment: datetime | None) -> str:
+    return utc(moment) if moment else ""

@@ -1,6 +1,7 @@
 """Connectors as people and scripts see them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,12 +10,16 @@ from valetkey.cli.durations import show_duration
 from valetkey.cli.resources import reached_json
 from valetkey.cli.screen import Screen
 from valetkey.cli.times import utc
-from valetkey.values import Connector, CreatedConnector
+from valetkey.values import Connector, ConnectorHealth, CreatedConnector
 
 
 def state(connector: Connector) -> str:
-    """Returns what is out of the ordinary with a connector: `unverified`, `expired`; empty where nothing is."""
-    words = {"unverified": connector.unverified, "expired": connector.expired(datetime.now(UTC))}
+    """Returns what is out of the ordinary with a connector: `unverified`, `expired`, `unhealthy`; empty for nothing."""
+    words = {
+        "unverified": connector.unverified,
+        "expired": connector.expired(datetime.now(UTC)),
+        "unhealthy": connector.health is not None and not connector.health.healthy,
+    }
     return ", ".join(word for word, holds in words.items() if holds)
 
 
@@ -65,8 +70,20 @@ def print_connector(screen: Screen, connector: Connector) -> None:
             ("expires skew tolerance", show_duration(skew) if skew is not None else ""),
             ("created", utc(connector.create_time)),
             ("created by", connector.created_by),
+            *_health(connector.health),
         ]
     )
+
+
+def _health(health: ConnectorHealth | None) -> Sequence[tuple[str, str]]:
+    if health is None:
+        return []
+    word = "accepted" if health.healthy else "refused"
+    return [
+        ("credential", f"{word} by the cloud since {utc(health.since_time)}"),
+        ("refused because", health.message),
+        ("mend it with", health.mend),
+    ]
 
 
 def created_json(created: CreatedConnector) -> dict[str, Any]:
@@ -77,6 +94,7 @@ def created_json(created: CreatedConnector) -> dict[str, Any]:
 
 def connector_json(connector: Connector) -> dict[str, Any]:
     """Returns a connector as a JSON object; there is no secret in it."""
+    health = connector.health
     return {
         "name": connector.name,
         "id": connector.uid,
@@ -103,6 +121,7 @@ def connector_json(connector: Connector) -> dict[str, Any]:
         "unverified": connector.unverified,
         "authentication_secret": connector.authentication_secret,
         "state": state(connector),
+        "health": health and {**asdict(health), "since_time": utc(health.since_time)},
     }
 
 

@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from valetkey.v1 import common_pb2 as valetkey_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!valetkey/v1/api_key_service.proto\x12\x0bvaletkey.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18valetkey/v1/common.proto\"\x90\x01\n\x06\x41piKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12 \n\x05roles\x18\x02 \x03(\x0e\x32\x11.valetkey.v1.Role\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x04meta\x18\x04 \x01(\x0b\x32\x17.valetkey.v1.ObjectMeta\"\x8f\x01\n\x13\x43reateApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12 \n\x05roles\x18\x02 \x03(\x0e\x32\x11.valetkey.v1.Role\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\nkey_sha256\x18\x04 \x01(\x0c\x42\x03\x80\x01\x01\"<\n\x14\x43reateApiKeyResponse\x12$\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x13.valetkey.v1.ApiKey\";\n\x12ListApiKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x13ListApiKeysResponse\x12%\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x13.valetkey.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x13RevokeApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x16\n\x14RevokeApiKeyResponse2\x8b\x02\n\rApiKeyService\x12S\n\x0c\x43reateApiKey\x12 .valetkey.v1.CreateApiKeyRequest\x1a!.valetkey.v1.CreateApiKeyResponse\x12P\n\x0bListApiKeys\x12\x1f.valetkey.v1.ListApiKeysRequest\x1a .valetkey.v1.ListApiKeysResponse\x12S\n\x0cRevokeApiKey\x12 .valetkey.v1.RevokeApiKeyRequest\x1a!.valetkey.v1.RevokeApiKeyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!valetkey/v1/api_key_service.proto\x12\x0bvaletkey.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18valetkey/v1/common.proto\"\x8b\x02\n\x06\x41piKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12 \n\x05roles\x18\x02 \x03(\x0e\x32\x11.valetkey.v1.Role\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x04meta\x18\x04 \x01(\x0b\x32\x17.valetkey.v1.ObjectMeta\x12\x34\n\x10overlap_end_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brotate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrotated_by\x18\x07 \x01(\t\"\x8f\x01\n\x13\x43reateApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12 \n\x05roles\x18\x02 \x03(\x0e\x32\x11.valetkey.v1.Role\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\nkey_sha256\x18\x04 \x01(\x0c\x42\x03\x80\x01\x01\"<\n\x14\x43reateApiKeyResponse\x12$\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x13.valetkey.v1.ApiKey\";\n\x12ListApiKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x13ListApiKeysResponse\x12%\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x13.valetkey.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x99\x01\n\x13RotateApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\nkey_sha256\x18\x02 \x01(\x0c\x42\x03\x80\x01\x01\x12*\n\x07overlap\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x14RotateApiKeyResponse\x12$\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x13.valetkey.v1.ApiKey\"#\n\x13RevokeApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x16\n\x14RevokeApiKeyResponse2\xe0\x02\n\rApiKeyService\x12S\n\x0c\x43reateApiKey\x12 .valetkey.v1.CreateApiKeyRequest\x1a!.valetkey.v1.CreateApiKeyResponse\x12P\n\x0bListApiKeys\x12\x1f.valetkey.v1.ListApiKeysRequest\x1a .valetkey.v1.ListApiKeysResponse\x12S\n\x0cRotateApiKey\x12 .valetkey.v1.RotateApiKeyRequest\x1a!.valetkey.v1.RotateApiKeyResponse\x12S\n\x0cRevokeApiKey\x12 .valetkey.v1.RevokeApiKeyRequest\x1a!.valetkey.v1.RevokeApiKeyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,20 +36,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATEAPIKEYREQUEST'].fields_by_name['key_sha256']._loaded_options = None
   _globals['_CREATEAPIKEYREQUEST'].fields_by_name['key_sha256']._serialized_options = b'\200\001\001'
-  _globals['_APIKEY']._serialized_start=110
-  _globals['_APIKEY']._serialized_end=254
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=257
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=400
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=402
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=462
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=464
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=523
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=525
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=610
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=612
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=647
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=649
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=671
-  _globals['_APIKEYSERVICE']._serialized_start=674
-  _globals['_APIKEYSERVICE']._serialized_end=941
+  _globals['_ROTATEAPIKEYREQUEST'].fields_by_name['key_sha256']._loaded_options = None
+  _globals['_ROTATEAPIKEYREQUEST'].fields_by_name['key_sha256']._serialized_options = b'\200\001\001'
+  _globals['_APIKEY']._serialized_start=142
+  _globals['_APIKEY']._serialized_end=409
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=412
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=555
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=557
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=617
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=619
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=678
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=680
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=765
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=768
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=921
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_start=923
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_end=983
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=985
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1020
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=1022
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=1044
+  _globals['_APIKEYSERVICE']._serialized_start=1047
+  _globals['_APIKEYSERVICE']._serialized_end=1399
 # @@protoc_insertion_point(module_scope)

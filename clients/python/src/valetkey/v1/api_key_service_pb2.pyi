@@ -6,6 +6,7 @@ Keeps the API keys of callers."""
 import builtins
 import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
@@ -30,8 +31,13 @@ class ApiKey(google.protobuf.message.Message):
     ROLES_FIELD_NUMBER: builtins.int
     EXPIRE_TIME_FIELD_NUMBER: builtins.int
     META_FIELD_NUMBER: builtins.int
+    OVERLAP_END_TIME_FIELD_NUMBER: builtins.int
+    ROTATE_TIME_FIELD_NUMBER: builtins.int
+    ROTATED_BY_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name: 1 to 63 lower-case letters, digits and inner hyphens. The principal is `key:NAME`."""
+    rotated_by: builtins.str
+    """Principal that gave it that secret."""
     @property
     def roles(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[valetkey.v1.common_pb2.Role.ValueType]:
         """Roles of its holder; none for a stack component, which lives by grants."""
@@ -44,6 +50,14 @@ class ApiKey(google.protobuf.message.Message):
     def meta(self) -> valetkey.v1.common_pb2.ObjectMeta:
         """Identity and origin."""
 
+    @property
+    def overlap_end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the last of the secrets that it had before ends; not set where none of them is good any more."""
+
+    @property
+    def rotate_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it got the secret that it has; not set where that is still its first."""
+
     def __init__(
         self,
         *,
@@ -51,9 +65,12 @@ class ApiKey(google.protobuf.message.Message):
         roles: collections.abc.Iterable[valetkey.v1.common_pb2.Role.ValueType] | None = ...,
         expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         meta: valetkey.v1.common_pb2.ObjectMeta | None = ...,
+        overlap_end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        rotate_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        rotated_by: builtins.str = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["expire_time", b"expire_time", "meta", b"meta"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "meta", b"meta", "name", b"name", "roles", b"roles"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["expire_time", b"expire_time", "meta", b"meta", "overlap_end_time", b"overlap_end_time", "rotate_time", b"rotate_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "meta", b"meta", "name", b"name", "overlap_end_time", b"overlap_end_time", "roles", b"roles", "rotate_time", b"rotate_time", "rotated_by", b"rotated_by"]) -> None: ...
 
 Global___ApiKey: typing_extensions.TypeAlias = ApiKey
 
@@ -158,6 +175,62 @@ class ListApiKeysResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["api_keys", b"api_keys", "next_page_token", b"next_page_token"]) -> None: ...
 
 Global___ListApiKeysResponse: typing_extensions.TypeAlias = ListApiKeysResponse
+
+@typing.final
+class RotateApiKeyRequest(google.protobuf.message.Message):
+    """A key's next secret."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    KEY_SHA256_FIELD_NUMBER: builtins.int
+    OVERLAP_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Name of the key."""
+    key_sha256: builtins.bytes
+    """SHA-256 of the whole key as it will be presented; 32 bytes."""
+    @property
+    def overlap(self) -> google.protobuf.duration_pb2.Duration:
+        """How long what it was before stays good, but never longer than it would have been; 0 ends it now."""
+
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the key ends: in the future, at most 366 days ahead. Left out, it lives as long again as it was given last."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        key_sha256: builtins.bytes = ...,
+        overlap: google.protobuf.duration_pb2.Duration | None = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expire_time", b"expire_time", "overlap", b"overlap"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "key_sha256", b"key_sha256", "name", b"name", "overlap", b"overlap"]) -> None: ...
+
+Global___RotateApiKeyRequest: typing_extensions.TypeAlias = RotateApiKeyRequest
+
+@typing.final
+class RotateApiKeyResponse(google.protobuf.message.Message):
+    """The key as it is now."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    API_KEY_FIELD_NUMBER: builtins.int
+    @property
+    def api_key(self) -> Global___ApiKey:
+        """The key."""
+
+    def __init__(
+        self,
+        *,
+        api_key: Global___ApiKey | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["api_key", b"api_key"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["api_key", b"api_key"]) -> None: ...
+
+Global___RotateApiKeyResponse: typing_extensions.TypeAlias = RotateApiKeyResponse
 
 @typing.final
 class RevokeApiKeyRequest(google.protobuf.message.Message):

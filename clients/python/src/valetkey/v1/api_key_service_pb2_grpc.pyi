@@ -57,6 +57,22 @@ _ApiKeyServiceListApiKeysType = typing_extensions.TypeVar(
     ],
 )
 
+_ApiKeyServiceRotateApiKeyType = typing_extensions.TypeVar(
+    '_ApiKeyServiceRotateApiKeyType',
+    grpc.UnaryUnaryMultiCallable[
+        valetkey.v1.api_key_service_pb2.RotateApiKeyRequest,
+        valetkey.v1.api_key_service_pb2.RotateApiKeyResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        valetkey.v1.api_key_service_pb2.RotateApiKeyRequest,
+        valetkey.v1.api_key_service_pb2.RotateApiKeyResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        valetkey.v1.api_key_service_pb2.RotateApiKeyRequest,
+        valetkey.v1.api_key_service_pb2.RotateApiKeyResponse,
+    ],
+)
+
 _ApiKeyServiceRevokeApiKeyType = typing_extensions.TypeVar(
     '_ApiKeyServiceRevokeApiKeyType',
     grpc.UnaryUnaryMultiCallable[
@@ -73,7 +89,7 @@ _ApiKeyServiceRevokeApiKeyType = typing_extensions.TypeVar(
     ],
 )
 
-class ApiKeyServiceStub(typing.Generic[_ApiKeyServiceCreateApiKeyType, _ApiKeyServiceListApiKeysType, _ApiKeyServiceRevokeApiKeyType]):
+class ApiKeyServiceStub(typing.Generic[_ApiKeyServiceCreateApiKeyType, _ApiKeyServiceListApiKeysType, _ApiKeyServiceRotateApiKeyType, _ApiKeyServiceRevokeApiKeyType]):
     """Keeps API keys. A key's secret is made where it will be used and never crosses this service: only its
     SHA-256 does.
     """
@@ -87,6 +103,10 @@ class ApiKeyServiceStub(typing.Generic[_ApiKeyServiceCreateApiKeyType, _ApiKeySe
         grpc.UnaryUnaryMultiCallable[
             valetkey.v1.api_key_service_pb2.ListApiKeysRequest,
             valetkey.v1.api_key_service_pb2.ListApiKeysResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            valetkey.v1.api_key_service_pb2.RotateApiKeyRequest,
+            valetkey.v1.api_key_service_pb2.RotateApiKeyResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             valetkey.v1.api_key_service_pb2.RevokeApiKeyRequest,
@@ -105,6 +125,10 @@ class ApiKeyServiceStub(typing.Generic[_ApiKeyServiceCreateApiKeyType, _ApiKeySe
             valetkey.v1.api_key_service_pb2.ListApiKeysResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            valetkey.v1.api_key_service_pb2.RotateApiKeyRequest,
+            valetkey.v1.api_key_service_pb2.RotateApiKeyResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             valetkey.v1.api_key_service_pb2.RevokeApiKeyRequest,
             valetkey.v1.api_key_service_pb2.RevokeApiKeyResponse,
         ],
@@ -116,8 +140,13 @@ class ApiKeyServiceStub(typing.Generic[_ApiKeyServiceCreateApiKeyType, _ApiKeySe
     ListApiKeys: _ApiKeyServiceListApiKeysType
     """Lists keys by name, without their hashes. Role: admin."""
 
+    RotateApiKey: _ApiKeyServiceRotateApiKeyType
+    """Gives a key another secret; roles, grants and principal stay. What it had before ends after an overlap, by itself.
+    The same again changes nothing. Role: admin.
+    """
+
     RevokeApiKey: _ApiKeyServiceRevokeApiKeyType
-    """Revokes a key for good. Other replicas follow within their polling interval. Role: admin."""
+    """Revokes a key for good, with all that it was before. Other replicas follow within their polling interval. Role: admin."""
 
 ApiKeyServiceAsyncStub: typing_extensions.TypeAlias = ApiKeyServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -127,6 +156,10 @@ ApiKeyServiceAsyncStub: typing_extensions.TypeAlias = ApiKeyServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         valetkey.v1.api_key_service_pb2.ListApiKeysRequest,
         valetkey.v1.api_key_service_pb2.ListApiKeysResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        valetkey.v1.api_key_service_pb2.RotateApiKeyRequest,
+        valetkey.v1.api_key_service_pb2.RotateApiKeyResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         valetkey.v1.api_key_service_pb2.RevokeApiKeyRequest,
@@ -156,11 +189,21 @@ class ApiKeyServiceServicer(metaclass=abc.ABCMeta):
         """Lists keys by name, without their hashes. Role: admin."""
 
     @abc.abstractmethod
+    def RotateApiKey(
+        self,
+        request: valetkey.v1.api_key_service_pb2.RotateApiKeyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[valetkey.v1.api_key_service_pb2.RotateApiKeyResponse, collections.abc.Awaitable[valetkey.v1.api_key_service_pb2.RotateApiKeyResponse]]:
+        """Gives a key another secret; roles, grants and principal stay. What it had before ends after an overlap, by itself.
+        The same again changes nothing. Role: admin.
+        """
+
+    @abc.abstractmethod
     def RevokeApiKey(
         self,
         request: valetkey.v1.api_key_service_pb2.RevokeApiKeyRequest,
         context: _ServicerContext,
     ) -> typing.Union[valetkey.v1.api_key_service_pb2.RevokeApiKeyResponse, collections.abc.Awaitable[valetkey.v1.api_key_service_pb2.RevokeApiKeyResponse]]:
-        """Revokes a key for good. Other replicas follow within their polling interval. Role: admin."""
+        """Revokes a key for good, with all that it was before. Other replicas follow within their polling interval. Role: admin."""
 
 def add_ApiKeyServiceServicer_to_server(servicer: ApiKeyServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -191,6 +191,7 @@ class Connector(google.protobuf.message.Message):
     EXPIRES_SKEW_TOLERANCE_FIELD_NUMBER: builtins.int
     UNVERIFIED_FIELD_NUMBER: builtins.int
     AUTHENTICATION_SECRET_FIELD_NUMBER: builtins.int
+    HEALTH_FIELD_NUMBER: builtins.int
     RESOURCE_TYPES_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name: 1 to 63 lower-case letters, digits and inner hyphens."""
@@ -233,6 +234,12 @@ class Connector(google.protobuf.message.Message):
         """How much earlier than that it counts as ended."""
 
     @property
+    def health(self) -> Global___ConnectorHealth:
+        """How the cloud took its credential when the answering replica last used it; not set where that replica has not used
+        the credential that the connector has now.
+        """
+
+    @property
     def resource_types(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[valetkey.v1.common_pb2.ResourceType.ValueType]:
         """Types of the resources it serves: the one in `resource_type`, or all that there are for its kind of cloud."""
 
@@ -253,12 +260,50 @@ class Connector(google.protobuf.message.Message):
         expires_skew_tolerance: google.protobuf.duration_pb2.Duration | None = ...,
         unverified: builtins.bool = ...,
         authentication_secret: builtins.str = ...,
+        health: Global___ConnectorHealth | None = ...,
         resource_types: collections.abc.Iterable[valetkey.v1.common_pb2.ResourceType.ValueType] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["azure", b"azure", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "meta", b"meta"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "authentication_secret", b"authentication_secret", "azure", b"azure", "credential_version", b"credential_version", "description", b"description", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "labels", b"labels", "meta", b"meta", "name", b"name", "resource_id", b"resource_id", "resource_type", b"resource_type", "resource_types", b"resource_types", "type", b"type", "unverified", b"unverified"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["azure", b"azure", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "health", b"health", "meta", b"meta"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "authentication_secret", b"authentication_secret", "azure", b"azure", "credential_version", b"credential_version", "description", b"description", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "health", b"health", "labels", b"labels", "meta", b"meta", "name", b"name", "resource_id", b"resource_id", "resource_type", b"resource_type", "resource_types", b"resource_types", "type", b"type", "unverified", b"unverified"]) -> None: ...
 
 Global___Connector: typing_extensions.TypeAlias = Connector
+
+@typing.final
+class ConnectorHealth(google.protobuf.message.Message):
+    """Whether a connector's credential is taken by its cloud, as far as one replica of the broker has heard."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HEALTHY_FIELD_NUMBER: builtins.int
+    SINCE_TIME_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    MEND_FIELD_NUMBER: builtins.int
+    healthy: builtins.bool
+    """Whether it was taken; false where it was refused."""
+    reason: valetkey.v1.errors_pb2.ErrorReason.ValueType
+    """Why it is refused."""
+    message: builtins.str
+    """The same in a sentence, with what the cloud said."""
+    mend: builtins.str
+    """The command that mends it, or what to do where no command does."""
+    @property
+    def since_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Since when that is so."""
+
+    def __init__(
+        self,
+        *,
+        healthy: builtins.bool = ...,
+        since_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        reason: valetkey.v1.errors_pb2.ErrorReason.ValueType = ...,
+        message: builtins.str = ...,
+        mend: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["since_time", b"since_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["healthy", b"healthy", "mend", b"mend", "message", b"message", "reason", b"reason", "since_time", b"since_time"]) -> None: ...
+
+Global___ConnectorHealth: typing_extensions.TypeAlias = ConnectorHealth
 
 @typing.final
 class CreateConnectorRequest(google.protobuf.message.Message):

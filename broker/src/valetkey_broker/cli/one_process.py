@@ -1,0 +1,33 @@
+"""Serves in this process, until somebody ends it."""
+
+import asyncio
+import signal
+
+import structlog
+
+from valetkey_broker import __version__
+from valetkey_broker.app import open_core, running_server
+from valetkey_broker.concurrency.startup_objects import freeze_startup_objects
+from valetkey_broker.limits.open_files import raise_open_files
+from valetkey_broker.rpc.listening import Listen
+from valetkey_broker.settings import Settings
+
+
+async def serve(settings: Settings, *, stop: asyncio.Event | None = None, listen: Listen = Listen.AT_ONCE) -> None:
+    """Serves until SIGTERM, SIGINT or `stop`. Raises ConfigurationError where it cannot start."""
+    stop = stop or asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    # Files that others rotate are followed anyway; the signal that asks for it must only not end the broker.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    raise_open_files()
+    log = structlog.get_logger()
+    async with open_core(settings) as core, running_server(settings, core, listen=listen, stop=stop) as server:
+        loop.add_signal_handler(signal.SIGHUP, server.reread)
+        freeze_startup_objects()
+        if not stop.is_set():
+            log.info("listening", host=settings.server.host, port=settings.server.port, version=__version__)
+        await stop.wait()
+        log.info("stopping", grace_seconds=settings.server.grace_seconds)
+    log.info("stopped")

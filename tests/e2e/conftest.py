@@ -22,7 +22,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 @pytest.fixture(scope="session")
 def registered(live: Live) -> Ran:
     """What the issue's own command said when it registered `azure-blob-demo`; its container is granted to the admin."""
-    ran = live.admin.done(
+    ran = live.admin.installed.done(
         *("service-connector", "register", CONNECTOR, "--type", "azure", "--auth-method", "service-principal"),
         *(*live.principal(), "--client-secret", f"@{live.secret_files.client_secret}"),
         *("--resource-type", "blob-container", "--resource-id", DEMO),

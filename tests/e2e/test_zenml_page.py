@@ -31,7 +31,7 @@ def columns(table: str) -> list[str]:
 def test_register_prints_what_it_reaches(live: Live, resource_id: str) -> None:
     """`service-connector register` as the page has it: underscores, equals signs, the secret on the command line."""
     name, secret = unique("page"), live.stack.client_secret.reveal()
-    ran = live.admin.done(
+    ran = live.admin.installed.done(
         *typed(
             live,
             "service-connector register {NAME} --type azure --auth-method service-principal --tenant_id={TENANT} "

@@ -18,11 +18,14 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from support import children
+from support.warm import WarmCommand, run_installed
 from valetkey_broker.settings import VaultSettings
 from valetkey_devstack.ca import make_ca
 from valetkey_devstack.free_ports import free_port
 
 COMMAND = str(Path(sys.executable).with_name("valetkey-broker"))
+# Alembic and the driver of PostgreSQL come in when a ledger is opened.
+WARM_BROKER = WarmCommand("valetkey_broker.__main__:main", "valetkey_broker.*", "alembic.command", "psycopg")
 _PATIENCE_SECONDS = 60.0
 Sections = dict[str, dict[str, Any]]
 
@@ -67,24 +70,20 @@ def _toml(value: Any) -> str:
     return json.dumps(str(value) if isinstance(value, Path) else value)
 
 
-def run(*arguments: str | Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs a command of `valetkey-broker` to its end."""
-    return subprocess.run(
-        [COMMAND, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=_PATIENCE_SECONDS,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        env=children.unmeasured({**os.environ, **(env or {})}),
-    )
+def run(
+    *arguments: str | Path, env: Mapping[str, str] | None = None, installed: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command of `valetkey-broker` to its end; with `installed`, as pip has made it."""
+    environment = children.unmeasured({**os.environ, **(env or {})})
+    runner = run_installed if installed else WARM_BROKER.run
+    return runner([COMMAND, *arguments], environment=environment, patience=_PATIENCE_SECONDS)
 
 
 @dataclass
 class Serving:
     """A `valetkey-broker serve` that was started; it may have ended."""
 
-    process: subprocess.Popen[bytes]
+    process: children.Process
     config: Path
     port: int
     out: Path
@@ -151,26 +150,26 @@ class Serving:
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def start(config: Path, *arguments: str) -> Serving:
-    """Starts `serve`; the caller ends it."""
+def start(config: Path, *arguments: str, installed: bool = False) -> Serving:
+    """Starts `serve`, with `installed` as pip has made it; the caller ends it."""
     number = len(list(config.parent.glob("serve-*.out")))
     out, err = (config.parent / f"serve-{number}.{kind}" for kind in ("out", "err"))
-    with out.open("wb") as stdout, err.open("wb") as stderr:
-        process = children.start(
-            [COMMAND, "serve", "--config", str(config), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,
-        )
+    argv = [COMMAND, "serve", "--config", str(config), *arguments]
+    process: children.Process
+    with out.open("wb") as stdout, err.open("wb") as stderr, Path(os.devnull).open("rb") as nothing:
+        if installed:
+            process = children.start(argv, stdin=nothing, stdout=stdout, stderr=stderr, start_new_session=True)
+        else:
+            files = [file.fileno() for file in (nothing, stdout, stderr)]
+            process = WARM_BROKER.start(argv, environment=os.environ, files=files, new_session=True)
     port = next(line for line in config.read_text().splitlines() if line.startswith("port = "))
     return Serving(process, config, int(port.removeprefix("port = ")), out, err)
 
 
 @contextlib.contextmanager
-def serving(config: Path, *arguments: str) -> Iterator[Serving]:
+def serving(config: Path, *arguments: str, installed: bool = False) -> Iterator[Serving]:
     """Runs `serve` while the context lasts, and leaves none of its processes behind."""
-    broker = start(config, *arguments)
+    broker = start(config, *arguments, installed=installed)
     try:
         yield broker
     finally:

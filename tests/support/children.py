@@ -9,9 +9,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -22,7 +22,30 @@ from valetkey_devstack.child_process import tied_to_this_process
 _IGNORED_IN_THE_BACKGROUND = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 # Source: prctl(2), <linux/prctl.h>
 _PR_SET_CHILD_SUBREAPER = 36
-_started: list[subprocess.Popen[Any]] = []
+
+
+class Process(Protocol):
+    """A process of which this one is the parent, as subprocess.Popen is one."""
+
+    @property
+    def args(self) -> Any: ...
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, number: int, /) -> None: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+_started: list[Process] = []
+_last_steps: list[Callable[[], None]] = []
 
 
 def start(argv: Sequence[str | Path], **options: Any) -> subprocess.Popen[Any]:
@@ -32,8 +55,18 @@ def start(argv: Sequence[str | Path], **options: Any) -> subprocess.Popen[Any]:
     ended with it, too; what a fixture starts, the fixture has to end.
     """
     process = subprocess.Popen(tied_to_this_process(argv), **options)
-    _started.append(process)
+    adopt(process)
     return process
+
+
+def adopt(process: Process) -> None:
+    """Has a process that was started in another way end as those do that `start` has started."""
+    _started.append(process)
+
+
+def at_end(step: Callable[[], None]) -> None:
+    """Has `step` end, with the last test of this process, what tests share without a fixture."""
+    _last_steps.append(step)
 
 
 def unmeasured(environment: Mapping[str, str]) -> dict[str, str]:
@@ -77,6 +110,8 @@ def _nothing_is_left_running() -> Iterator[None]:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     yield
     _end(_started)
+    while _last_steps:
+        _last_steps.pop()()
     left = {}
     for pid in descendants(os.getpid()):
         left[pid] = read_process(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace")
@@ -85,7 +120,7 @@ def _nothing_is_left_running() -> Iterator[None]:
     assert not left, f"left running: {left}"
 
 
-def _end(processes: Iterable[subprocess.Popen[Any]]) -> list[str]:
+def _end(processes: Iterable[Process]) -> list[str]:
     """Kills those that run, with what they have started as leaders of a group; returns their command lines."""
     left = []
     for process in processes:

@@ -68,7 +68,7 @@ class Dev:
         )
         lines = (line.partition("=")[::2] for line in done.stdout.splitlines())
         exported = {name: value for name, value in lines if name.startswith("VALETKEY_")}
-        return Cli({**exported, "HOME": str(self.directory)})
+        return Cli({**exported, "HOME": str(self.directory)}, is_installed=True)
 
 
 @contextmanager

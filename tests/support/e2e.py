@@ -2,19 +2,19 @@
 
 import itertools
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from support.children import start, unmeasured
 from support.cli_runner import Ran
 from support.stack import RunningStack, running_stack
+from support.warm import WarmCommand, run_installed
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
@@ -28,32 +28,29 @@ BIN = Path(sys.executable).parent
 VALETKEY, BROKER = BIN / "valetkey", BIN / "valetkey-broker"
 DEMO = "az://demo-zenmlartifactstore"
 CONNECTOR = "azure-blob-demo"
+WARM_VALETKEY = WarmCommand("valetkey.cli:main", "valetkey.*", GRPC_VERBOSITY="NONE")
 _numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
 class Cli:
-    """The command `valetkey` with the environment a user has exported."""
+    """The command `valetkey` with the environment a user has exported; `installed` is the one that pip has made."""
 
     environment: Mapping[str, str]
+    is_installed: bool = False
+
+    @property
+    def installed(self) -> "Cli":
+        """The same, as it starts for a user: half a second each time, most of it imports."""
+        return replace(self, is_installed=True)
 
     def __call__(self, *arguments: str | Path, stdin: str = "", **more: str) -> Ran:
         """Runs one command line; `more` are further variables of its environment."""
-        process = subprocess.Popen(
-            [VALETKEY, *arguments],
-            env=unmeasured(user_environment({**self.environment, "PYTHONFAULTHANDLER": "1", **more})),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        environment = unmeasured(user_environment({**self.environment, **more}))
+        ran = (run_installed if self.is_installed else WARM_VALETKEY.run)(
+            [VALETKEY, *arguments], environment=environment, stdin=stdin
         )
-        try:
-            out, err = process.communicate(stdin, timeout=120)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGABRT)  # It then shows where it stands.
-            out, err = process.communicate()
-            raise AssertionError(f"valetkey {' '.join(map(str, arguments))} hangs:\n{out}\n{err}") from None
-        return Ran(process.returncode, out, err)
+        return Ran(ran.returncode, ran.stdout, ran.stderr)
 
     def done(self, *arguments: str | Path, stdin: str = "", **more: str) -> Ran:
         """Runs one that has to succeed."""

@@ -199,7 +199,8 @@ def identity_stack(folder: Path, workers: int = 2) -> Iterator[IdentityStack]:
         )
         with dev(folder / "stack", "--with", str(settings), "--workers", str(workers)) as running:
             running.wait_until_ready()
-            yield IdentityStack(running, outside, folder, port, running.cli(), ca, partner_ca)
+            admin = Cli(running.cli().environment)
+            yield IdentityStack(running, outside, folder, port, admin, ca, partner_ca)
 
 
 @asynccontextmanager

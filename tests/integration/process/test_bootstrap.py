@@ -61,7 +61,7 @@ def shown_by(pids: list[int]) -> list[bytes]:
 async def test_key_is_printed_once_and_works(tmp_path: Path, bao: OpenBao) -> None:
     """Standard output is the key and nothing else; Vault has its hash; the key opens the broker; there is no second."""
     config = write_config(tmp_path, bao.settings(), logging={"level": "debug"})
-    ran = run("bootstrap", "--config", config)
+    ran = run("bootstrap", "--config", config, installed=True)
     assert ran.returncode == 0, ran.stderr
     assert re.fullmatch(r"vk_[A-Za-z0-9_-]{43}\n", ran.stdout)
     key = ran.stdout.strip()
@@ -196,7 +196,7 @@ async def test_processes_show_no_secrets(tmp_path: Path, bao: OpenBao) -> None:
         "admin key": key,
         "root token": bao.root_token.reveal(),
     }
-    with serving(config, "--workers", "2") as broker:
+    with serving(config, "--workers", "2", installed=True) as broker:
         await broker.logged("serving", 2)
         async with broker.channel() as channel:
             stub = api_key_service_pb2_grpc.ApiKeyServiceStub(channel)

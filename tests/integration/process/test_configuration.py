@@ -26,7 +26,7 @@ def refused(ran: subprocess.CompletedProcess[str], *expected: str) -> None:
 def test_check_config_ok(tmp_path: Path) -> None:
     """Good settings are said to be good, with what they mean, and nothing is started."""
     config = write_config(tmp_path)
-    ran = run("check-config", "--config", config)
+    ran = run("check-config", "--config", config, installed=True)
     assert ran.returncode == 0
     assert ran.stderr == ""
     assert f"{config}: ok" in ran.stdout

@@ -40,7 +40,7 @@ async def answered(broker: Serving) -> bool:
 async def test_signal_ends_it(tmp_path: Path, bao: OpenBao, workers: int, number: signal.Signals) -> None:
     """SIGTERM and Ctrl-C end a broker that serves: exit 0, within the grace period, everything said and closed."""
     config = write_config(tmp_path, bao.settings(), server={"grace_seconds": 45})
-    with serving(config, "--workers", str(workers)) as broker:
+    with serving(config, "--workers", str(workers), installed=number is signal.SIGTERM) as broker:
         await broker.logged("serving", workers)
         await broker.logged("listening", workers)
         assert await broker.healthy()

@@ -91,6 +91,7 @@ def connector(name: str, resource_id: str = "") -> connector_pb.Connector:
         type=connector_pb.CONNECTOR_TYPE_AZURE,
         auth_method=connector_pb.AUTH_METHOD_SERVICE_PRINCIPAL,
         resource_type=common_pb.RESOURCE_TYPE_BLOB_CONTAINER,
+        resource_types=[common_pb.RESOURCE_TYPE_BLOB_CONTAINER],
         resource_id=resource_id,
         azure=connector_pb.AzureConfig(tenant_id="t-1", client_id="c-1", cloud="dev"),
         credential_version=1,
@@ -220,6 +221,8 @@ class FakeBroker(
         for noted in ("expire_time", "expires_skew_tolerance"):
             if request.HasField(noted):
                 getattr(stored, noted).CopyFrom(getattr(request, noted))
+        if not request.resource_type and not request.resource_id:
+            stored.ClearField("resource_type")
         stored.authentication_secret = request.authentication_secret
         stored.description, stored.unverified = request.description, request.no_verify
         self.connectors[request.name] = stored
@@ -258,6 +261,9 @@ class FakeBroker(
         stored.azure.MergeFrom(request.azure)
         stored.labels.update(request.labels)
         stored.resource_id = request.resource_id or stored.resource_id
+        stored.resource_type = request.resource_type or stored.resource_type
+        if "resource_type" in request.remove:
+            stored.ClearField("resource_type")
         stored.unverified = stored.unverified or request.no_verify
         touched = request.HasField("azure") or request.HasField("azure_secret") or request.resource_id
         reached = self.reached if touched and not request.no_verify else []

@@ -1,4 +1,4 @@
-"""A recipe of CONTRIBUTING.md holds: an auth method is added by a module and a row."""
+"""Recipes of CONTRIBUTING.md hold: an auth method is added by a module and a row, a resource type by two of each."""
 
 import ssl
 import time
@@ -15,10 +15,13 @@ from azure.storage.blob.aio import ContainerClient
 from support.azure_stack import CLIENT, ML, PLANTED, TENANT, AzureStack
 from support.core import Replica
 from support.fake_ledger import FakeLedger
+from support.second_type import SHELF, add_second_type
+from valetkey.v1.common_pb2 import ResourceType
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_method import Access, SigningStorage
 from valetkey_broker.adapters.azure.entra import STORAGE_SCOPE
 from valetkey_broker.adapters.azure.error_advice import Identity
+from valetkey_broker.adapters.azure.resource_types import AZURE_RESOURCE_TYPES
 from valetkey_broker.adapters.azure.transport import Network
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.definition import NewConnector
@@ -26,6 +29,7 @@ from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.model import (
     BLOB_CONTAINER,
+    RESOURCE_TYPES,
     AzureConfig,
     CloudProfile,
     Connector,
@@ -127,12 +131,8 @@ def _transport(azure: AzureStack) -> AioHttpTransport:
     return AioHttpTransport(use_env_settings=False, connection_verify=azure.profile.ca_file)
 
 
-async def test_an_auth_method_is_a_module_and_a_row(azure: AzureStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that only this test has is registered, stored, loaded by another replica, and signs what storage takes."""
-    monkeypatch.setitem(cast("dict[str, object]", AUTH_METHODS), _ByToken.name, _ByToken())
-    token_of_entra = await _entra_token(azure)
-    replica = Replica()
-    registry = ConnectorRegistry(
+def _registry(replica: Replica, azure: AzureStack) -> ConnectorRegistry:
+    return ConnectorRegistry(
         repository=replica.repository,
         memory=replica.memory,
         cloud=azure.cloud,
@@ -145,6 +145,14 @@ async def test_an_auth_method_is_a_module_and_a_row(azure: AzureStack, monkeypat
         timeout_seconds=20,
         ledger=FakeLedger(),
     )
+
+
+async def test_an_auth_method_is_a_module_and_a_row(azure: AzureStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that only this test has is registered, stored, loaded by another replica, and signs what storage takes."""
+    monkeypatch.setitem(cast("dict[str, object]", AUTH_METHODS), _ByToken.name, _ByToken())
+    token_of_entra = await _entra_token(azure)
+    replica = Replica()
+    registry = _registry(replica, azure)
     new = NewConnector(
         name="by-token",
         type=ConnectorType.AZURE,
@@ -171,3 +179,57 @@ async def test_an_auth_method_is_a_module_and_a_row(azure: AzureStack, monkeypat
         blob = await client.upload_blob("by-token", b"weights", overwrite=True)
         assert await (await blob.download_blob()).readall() == b"weights"
     assert token_of_entra.reveal() not in repr((connector, credential, key, token))
+
+
+async def test_a_resource_type_is_a_row_in_each_table(azure: AzureStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that only this test has is found, proved and stored, and its tokens are what storage takes."""
+    add_second_type(monkeypatch)
+    replica = Replica()
+    registry = _registry(replica, azure)
+    new = NewConnector(
+        name="every-type",
+        type=ConnectorType.AZURE,
+        auth_method="service-principal",
+        resource_type=None,
+        resource_id="",
+        azure=AzureConfig(TENANT, CLIENT, ""),
+        secrets={"client_secret": PLANTED},
+    )
+    _, proof = await registry.create(new, created_by="key:ops")
+    found = {container.resource_id for container in proof.reach.containers}
+    assert found == {"az://demo-datasets", f"az://{OWN}", "az://demo-logs"} | {
+        "shelf://demo-datasets",
+        f"shelf://{OWN}",
+        "shelf://demo-logs",
+    }
+    assert {check.outcome.name for check in proof.checks if check.step == "use a token"} == {"OK"}
+
+    other = Replica(replica.store)
+    await other.repository.load()
+    connector = other.memory.connectors["every-type"]
+    assert connector.resource_types == (BLOB_CONTAINER, SHELF)
+    one = _registry(other, azure).definitions.narrowed(connector, f"shelf://{OWN}")
+    assert (one.resource_type, str(one.resource)) == (SHELF, f"shelf://{OWN}")
+    credential = await other.repository.credential(connector)
+    now = int(time.time())
+    key = await azure.cloud.signing_key(connector, credential, ML, starts=now - 900, expires=now + 3600)
+    shelf = await azure.cloud.check_container(connector.serving(SHELF), credential, ML, OWN)
+    scope = Scope.of_container(shelf)
+    assert (scope.resource_type, scope.resource_id) == (SHELF, f"shelf://{OWN}")
+    assert await azure.cloud.accepts(connector, shelf, key)
+    token = azure.cloud.sign(_request(azure, key, scope, now))
+    async with ContainerClient(
+        azure.profile.blob_url(ML), OWN, credential=token.sas_token, transport=_transport(azure), retry_total=0
+    ) as client:
+        blob = await client.upload_blob("on-a-shelf", b"weights", overwrite=True)
+        assert await (await blob.download_blob()).readall() == b"weights"
+
+
+def test_both_tables_and_the_api_have_the_same_resource_types() -> None:
+    """A row that is missing in one of them would be a type that can be asked for and not be given."""
+    words = {name.removeprefix("RESOURCE_TYPE_").lower().replace("_", "-") for name in ResourceType.keys()[1:]}
+    assert RESOURCE_TYPES.keys() == AZURE_RESOURCE_TYPES.keys() == words
+    schemes = [each.scheme for each in RESOURCE_TYPES.values()]
+    assert len(set(schemes)) == len(schemes)
+    for name, each in RESOURCE_TYPES.items():
+        assert each.name == name == AZURE_RESOURCE_TYPES[name].name

@@ -91,6 +91,24 @@ def test_what_is_missing_is_made_connectors_first() -> None:
         read_secrets(plan)
 
 
+def test_a_resource_type_is_said_or_left() -> None:
+    """A file that names no type makes a connector for all of them, and leaves that of one that is there."""
+    of_type = documents(FILE.replace("    resource_id: models\n", "    resource_type: blob-container\n"))
+    there = replace(CONNECTOR, resource_type="", resource_id="", resource_types=("blob-container",))
+    (narrowed,) = make_plan(of_type, [there], [GRANT]).actions
+    assert changed(narrowed) == {"resource_type": ("all", "blob-container")}
+    assert narrowed.arguments["resource_type"] == "blob-container"
+    every = documents(FILE.replace("    resource_id: models\n", ""))
+    assert every.connectors["azure-blob"].resource_type == ""
+    assert make_plan(every, [replace(CONNECTOR, resource_id="")], [GRANT]).actions == []
+    for connector in (there, replace(there, resource_type="blob-container")):
+        again = documents(exported([connector], []))
+        assert again.connectors["azure-blob"].resource_type == connector.resource_type
+        assert make_plan(again, [connector], []).actions == []
+    with pytest.raises(InvalidArgumentError, match=r"resource_type: queue is not known; expected blob-container"):
+        documents("connectors: [{name: x, auth_method: implicit, resource_type: queue}]")
+
+
 def test_each_difference_is_shown_and_mended() -> None:
     """Fields that changed, came, and went: also those that people would not miss in a file, such as a limit."""
     there = replace(

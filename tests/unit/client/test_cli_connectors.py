@@ -217,6 +217,30 @@ def test_one_failing_connector_does_not_hide_the_others(valetkey: Runner, broker
     assert good["connector_id"] == "uid-of-azure-blob-demo"
 
 
+def test_connectors_for_all_resource_types(valetkey: Runner, broker: FakeBroker, secret_file: Path) -> None:
+    """Protects ZenML's multi-type connectors: registered without --resource-type, shown with a row for each type."""
+    shelf = resource("shelf-a")
+    shelf.resource_type, shelf.resource_id = 99, "shelf://shelf-a"  # type: ignore[assignment]
+    broker.reached = [resource("models"), shelf]
+    words = ("--tenant-id", "t-1", "--client-id", "c-1", "--client-secret", f"@{secret_file}")
+    ran = valetkey("service-connector", "register", "every", "--type", "azure", *words)
+    assert broker.requests[-1].resource_type == 0
+    assert "blob-container │ az://models" in ran.out
+    assert "unknown-99     │ shelf://shelf-a" in ran.out
+    assert "unknown-99     │ shelf://shelf-a" in valetkey("service-connector", "verify", "every").out
+    broker.connectors["every"].resource_types.append(99)  # type: ignore[arg-type]
+    table = valetkey("service-connector", "list").out
+    assert "RESOURCE TYPES" in table
+    assert "unknown-99" in table
+    assert "blob-container, unknown-99 (all there are)" in valetkey("service-connector", "describe", "every").out
+    (shown,) = valetkey("service-connector", "list", "-o", "json").json
+    assert (shown["resource_type"], shown["resource_types"]) == ("", ["blob-container", "unknown-99"])
+    assert valetkey("service-connector", "update", "every", "-r", "blob_container").code == 0
+    assert broker.requests[-1].resource_type == 1
+    assert valetkey("service-connector", "update", "every", "--remove", "resource-type").code == 0
+    assert list(broker.requests[-1].remove) == ["resource_type"]
+
+
 def test_list_resources_asks_anew_only_when_told(valetkey: Runner, broker: FakeBroker) -> None:
     """Protects the cloud from being asked at each listing."""
     assert valetkey("service-connector", "list-resources").code == 0

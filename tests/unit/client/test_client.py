@@ -123,7 +123,7 @@ def test_a_connector_is_registered_shown_and_deleted(client: Client, broker: Fak
         "s-1",
         "rg",
     )
-    assert (sent.type, sent.auth_method, sent.resource_type) == (1, 1, 1)
+    assert (sent.type, sent.auth_method, sent.resource_type) == (1, 1, 0)  # Its resource says the type.
     assert created.connector == client.get_connector("demo")
     assert created.connector.auth_method == "service-principal"
     assert [found.resource_id for found in created.resources] == ["az://demo-models", "az://demo-zenmlartifactstore"]
@@ -159,6 +159,25 @@ def test_what_is_noted_down_of_a_connector_goes_there_and_back(client: Client, b
     assert (broker.requests[-1].type, broker.requests[-1].auth_method, broker.requests[-1].resource_type) == (1, 1, 1)
     with pytest.raises(valetkey.InvalidArgumentError, match="auth_method"):
         client.list_connectors(auth_method="magic")
+
+
+def test_which_resource_types_a_connector_serves(client: Client, broker: FakeBroker) -> None:
+    """Protects multi-type connectors, and those of brokers that know none: they say the one type alone."""
+    azure = AzureConfig("t-1", "c-1")
+    every = client.create_connector("every", azure=azure, client_secret="s3cret").connector
+    assert (every.resource_type, every.resource_types) == ("", ("blob-container",))
+    one = client.create_connector("one", azure=azure, client_secret="s3cret", resource_type="blob-container").connector
+    assert broker.requests[-1].resource_type == 1
+    assert (one.resource_type, one.resource_types) == ("blob-container", ("blob-container",))
+    broker.connectors["one"].ClearField("resource_types")
+    assert client.get_connector("one") == one
+    assert client.update_connector("every", resource_type="blob-container").connector.resource_type == "blob-container"
+    assert client.update_connector("every", remove=["resource_type"]).connector.resource_type == ""
+    for call in (client.update_connector, client.create_connector):
+        with pytest.raises(
+            valetkey.InvalidArgumentError, match="resource_type: 'queue' is unknown; expected one of blob"
+        ):
+            call("every", resource_type="queue")
 
 
 def test_lists_follow_every_page(client: Client, broker: FakeBroker) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from support.cli_runner import Runner
 from support.fake_broker import Failure, FakeBroker, connector, resource
+from support.second_type import add_second_type
 from support.terminal import CTRL_C, at_terminal
 from valetkey.cli import connector_register, register_wizard
 from valetkey.cli.prompts import Left, Prompts
@@ -101,6 +102,21 @@ def play(valetkey: Runner, monkeypatch: pytest.MonkeyPatch) -> Any:
     for name in ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_KEY"):
         monkeypatch.delenv(name, raising=False)
     return run
+
+
+@pytest.mark.parametrize(("typed", "sent", "shown"), [("", 0, False), ("blob-container", 1, True), ("2", 1, True)])
+def test_the_wizard_asks_which_of_several_types(
+    typed: str, sent: int, shown: bool, play: Any, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects multi-type connectors: all types, unless the person chooses one of those that the broker has."""
+    add_second_type(monkeypatch)
+    answers = [*ANSWERS[:2], ("Resource type [all]: ", typed), *ANSWERS[2:-2], ("Resource: ", ""), ANSWERS[-1]]
+    ran, script = play(answers)
+    assert ran.code == 0
+    assert broker.requests[-1].resource_type == sent
+    assert "  3. unknown-99: A shelf that only a test has." in script.said
+    command = script.said[script.said.index("The same without questions:") + 1]
+    assert ("--resource-type blob-container" in command) is shown
 
 
 @pytest.mark.parametrize("leaving", [KeyboardInterrupt, Left])

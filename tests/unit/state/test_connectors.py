@@ -93,6 +93,16 @@ async def test_where_a_connector_leads_is_never_half_understood() -> None:
     """What a later version narrows it by is not left out: such a connector is not believed."""
     azure = {**asdict(make_connector().azure), "directory": "only/here"}
     assert (await _edited({"azure": azure})).memory.connectors == {}
+    resource = {"container": "demo", "account": "one"}
+    for served in ({"resource_type": "queue"}, {"resource_type": None, "resource": resource}, {"resource_type": ["x"]}):
+        assert (await _edited(served)).memory.connectors == {}
+
+
+async def test_what_a_connector_serves_survives() -> None:
+    """A document of before there were multi-type connectors is for its one type; one that names none is for all."""
+    for served in ("blob-container", None):
+        (connector,) = (await _edited({"resource_type": served})).memory.connectors.values()
+        assert (connector.resource_type, connector.resource_types) == (served, ("blob-container",))
 
 
 async def test_the_connector_document_holds_no_secret() -> None:

@@ -225,6 +225,10 @@ def connector(message: connector_pb.Connector) -> values.Connector:
         expires_skew_tolerance=span(message, "expires_skew_tolerance"),
         unverified=message.unverified,
         authentication_secret=message.authentication_secret,
+        # Brokers before there were multi-type connectors say the one type only.
+        resource_types=tuple(
+            to_word(RESOURCE_TYPE, number) for number in message.resource_types or [message.resource_type] if number
+        ),
         health=_health(message.health) if message.HasField("health") else None,
     )
 

@@ -95,6 +95,7 @@ class ConnectorHealth:
 class Connector:
     """A registered connector, without its secret. `resource_id` is empty where it serves all it reaches.
 
+    `resource_types` are the types of what it serves; `resource_type` is the one it is for, empty for a multi-type one.
     `expire_time` is when its credential ends, as whoever registered it said, and counts as ended
     `expires_skew_tolerance` earlier. `unverified` ones were stored without having been tried.
     `authentication_secret` is the named secret that it uses, empty where it has a credential of its own. `health` is
@@ -118,6 +119,7 @@ class Connector:
     unverified: bool = False
     authentication_secret: str = ""
     health: ConnectorHealth | None = field(default=None, compare=False)
+    resource_types: tuple[str, ...] = ()
 
     def expired(self, now: datetime) -> bool:
         """Tells whether its credential counts as ended."""
@@ -135,7 +137,7 @@ class CreatedConnector:
 
 @dataclass(frozen=True, slots=True)
 class ConnectorResources:
-    """What one connector reaches, or the error that keeps the broker from saying so.
+    """What one connector reaches of one resource type, or the error that keeps the broker from saying so.
 
     `incomplete` says that some of it could not be told; those with a role learn of which accounts.
     """

@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from valetkey import convert, descriptions, values
 from valetkey.calls.base import Asking, ask
 from valetkey.errors import InvalidArgumentError
+from valetkey.v1 import common_pb2 as common_pb
 from valetkey.v1 import connector_service_pb2 as pb
 
 M = TypeVar("M", bound=Message)
@@ -27,7 +28,7 @@ def check_connector(
     secrets: Mapping[str, str] | None = None,
     type: str = "azure",  # noqa: A002 (the API's word)
     auth_method: str = "service-principal",
-    resource_type: str = "blob-container",
+    resource_type: str | None = None,
     resource_id: str | None = None,
 ) -> Asking[values.Resources]:
     """Verifies a connector as `create_connector` does, returns what it would reach, and stores nothing."""
@@ -42,21 +43,25 @@ def candidate(
     secrets: Mapping[str, str],
     connector_type: str,
     auth_method: str,
-    resource_type: str,
+    resource_type: str | None,
     resource_id: str | None,
 ) -> pb.CreateConnectorRequest:
     """Returns what is to be registered, or checked before. Raises InvalidArgumentError for words that are not known.
 
-    Without an auth method, a named secret says it.
+    Without an auth method, a named secret says it; without a resource type, it is for all of them, or for that of the
+    resource.
     """
     method = pb.AUTH_METHOD_UNSPECIFIED
     if auth_method:
         method = convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
+    of_type = common_pb.RESOURCE_TYPE_UNSPECIFIED
+    if resource_type:
+        of_type = convert.to_number(convert.RESOURCE_TYPE, resource_type, "resource_type")
     return pb.CreateConnectorRequest(
         name=name,
         type=convert.to_number(convert.CONNECTOR_TYPE, connector_type, "type"),
         auth_method=method,
-        resource_type=convert.to_number(convert.RESOURCE_TYPE, resource_type, "resource_type"),
+        resource_type=of_type,
         resource_id=resource_id or "",
         azure=pb.AzureConfig(**asdict(azure)) if azure is not None else None,
         azure_secret=azure_secret(secrets),

@@ -18,7 +18,7 @@ def create_connector(
     type: str = "azure",  # noqa: A002 (the API's word)
     auth_method: str | None = None,
     authentication_secret: str = "",
-    resource_type: str = "blob-container",
+    resource_type: str | None = None,
     resource_id: str | None = None,
     description: str = "",
     labels: Mapping[str, str] | None = None,
@@ -31,11 +31,12 @@ def create_connector(
 
     What is secret of the auth method is in `secrets`, by the API's names of the fields; for a service principal
     `client_secret` is short for it. Or else `authentication_secret` names a secret to use, which says the auth
-    method and most of `azure`; without either, the auth method is `service-principal`. `resource_id` is the one
-    resource it shall serve; left out, it serves all it reaches. `expire_time` is when the credential ends, which
-    counts as ended `expires_skew_tolerance` earlier; nothing is refused because of it. Without `verify` it is
-    stored untried; with `probe_write` tokens are used too, as `verify_connector` does. Raises InvalidArgumentError
-    for a secret that the API does not know.
+    method and most of `azure`; without either, the auth method is `service-principal`. `resource_type` is the one
+    type of resources it shall serve, `resource_id` the one resource, which says its type too; without either, it
+    serves all types, and all it reaches. `expire_time` is when the credential ends, which counts as ended
+    `expires_skew_tolerance` earlier; nothing is refused because of it. Without `verify` it is stored untried; with
+    `probe_write` tokens are used too, as `verify_connector` does. Raises InvalidArgumentError for a secret that the
+    API does not know.
     """
     given = {"client_secret": client_secret} if client_secret else {}
     method = auth_method or ("" if authentication_secret else "service-principal")
@@ -94,6 +95,7 @@ def update_connector(
     name: str,
     *,
     auth_method: str | None = None,
+    resource_type: str | None = None,
     resource_id: str | None = None,
     azure: Mapping[str, str] | None = None,
     secrets: Mapping[str, str] | None = None,
@@ -108,10 +110,10 @@ def update_connector(
 
     `azure` holds fields of AzureConfig by name. `secrets` are a new credential as a whole, by the API's names;
     without `expire_time`, no end of it is known then. `labels` are added or changed. `remove` names fields to take
-    away: those of AzureConfig, `resource_id`, `description`, `labels` or `labels.KEY`, `expire_time`,
-    `expires_skew_tolerance`. It is verified where how or where it leads is touched, unless without `verify`. Grants
-    stay; where they would come to mean something else, PermissionDeniedError is raised for all but admins. Raises
-    ConflictError where somebody else changed it meanwhile.
+    away: those of AzureConfig, `resource_type` (it serves all types then), `resource_id`, `description`, `labels` or
+    `labels.KEY`, `expire_time`, `expires_skew_tolerance`. It is verified where how or where it leads is touched,
+    unless without `verify`. Grants stay; where they would come to mean something else, PermissionDeniedError is raised
+    for all but admins. Raises ConflictError where somebody else changed it meanwhile.
     """
     request = connector_pb.UpdateConnectorRequest(
         name=name,
@@ -127,6 +129,8 @@ def update_connector(
     )
     if auth_method:
         request.auth_method = convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
+    if resource_type:
+        request.resource_type = convert.to_number(convert.RESOURCE_TYPE, resource_type, "resource_type")
     answer = yield from ask(request, connector_pb.UpdateConnectorResponse)
     return _created(answer)
 

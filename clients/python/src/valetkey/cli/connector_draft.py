@@ -15,13 +15,14 @@ from valetkey.values import AzureConfig
 class Draft:
     """What `register` sends. `config` and `secrets` are by the API's names of the fields, `notes` by the client's.
 
-    The auth method is left out where `authentication_secret` names a secret that says it.
+    Without a resource type it is for all of them, or for that of its resource. The auth method is left out where
+    `authentication_secret` names a secret that says it.
     """
 
     name: str
     connector_type: str
     auth_method: AuthMethod | None
-    resource_type: str
+    resource_type: str | None
     resource_id: str | None
     config: Mapping[str, str]
     secrets: Mapping[str, str] = field(repr=False)
@@ -48,7 +49,7 @@ class Draft:
         for name, value in self.config.items():
             words += [option(name), value]
         words += [word for name in self.secrets for word in (option(name), "@FILE")]
-        words += ["--resource-type", self.resource_type]
+        words += ["--resource-type", self.resource_type] if self.resource_type else []
         if self.resource_id:
             words += ["--resource-id", self.resource_id]
         return shlex.join(words + self._notes())

@@ -109,9 +109,15 @@ def register(
         ),
     ] = None,
     resource_type: Annotated[
-        ResourceType,
-        typer.Option("--resource-type", "-r", help="Type of the resources it serves.", rich_help_panel=_PLACE),
-    ] = ResourceType.BLOB_CONTAINER,
+        ResourceType | None,
+        typer.Option(
+            "--resource-type",
+            "-r",
+            help="Type of the resources it serves; all types if left out, or that of the --resource-id.",
+            show_default=False,
+            rich_help_panel=_PLACE,
+        ),
+    ] = None,
     resource_id: Annotated[
         str | None,
         typer.Option(
@@ -175,7 +181,7 @@ def register(
         if authentication_secret is not None:
             _check_nothing_besides(said, interactive=interactive, auto_configure=auto_configure)
         if interactive:
-            place = (name, connector_type.value, resource_type.value, resource_id)
+            place = (name, connector_type.value, resource_type and resource_type.value, resource_id)
             draft = _asked(Wizard(Prompts(screen), client, said, method, notes), *place)
         else:
             if authentication_secret is None:
@@ -185,7 +191,7 @@ def register(
                 connector_type=connector_type.value,
                 auth_method=method,
                 authentication_secret=authentication_secret or "",
-                resource_type=resource_type.value,
+                resource_type=resource_type and resource_type.value,
                 resource_id=resource_id,
                 config=config_of(said),
                 secrets=read_missing(method, secrets_of(said), screen) if method and not authentication_secret else {},
@@ -206,7 +212,7 @@ def register(
         screen.note(f"see whether it works with: valetkey service-connector verify {draft.name}")
         return
     screen.line(f"Successfully registered service connector `{draft.name}` with access to the following resources:")
-    print_reached(screen, draft.name, created.connector.resource_type, created.resources)
+    print_reached(screen, draft.name, created.resources, created.connector.resource_types)
     print_checks(screen, created.resources.checks)
 
 
@@ -250,7 +256,9 @@ def _said(
     return said | read_given(secrets_of(options), screen), method
 
 
-def _asked(wizard: Wizard, name: str | None, connector_type: str, resource_type: str, resource_id: str | None) -> Draft:
+def _asked(
+    wizard: Wizard, name: str | None, connector_type: str, resource_type: str | None, resource_id: str | None
+) -> Draft:
     try:
         return wizard.run(name, connector_type, resource_type, resource_id)
     except (Left, KeyboardInterrupt, typer.Abort):

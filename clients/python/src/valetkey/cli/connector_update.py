@@ -13,6 +13,7 @@ from valetkey.cli.connector_options import Description, ExpiresAt, ExpiresSkewTo
 from valetkey.cli.connector_views import connector_json, created_json
 from valetkey.cli.credential_options import given_options
 from valetkey.cli.credential_values import merged, read_values
+from valetkey.cli.option_choices import ResourceType
 from valetkey.cli.resources import print_reached
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.secret_values import read_given
@@ -54,6 +55,16 @@ def update(
     connection_string: _Secret = None,
     implicit_source: _Plain = None,
     values: Annotated[str | None, _text("These as names and values in JSON or YAML.", _LOGIN, "@FILE|-")] = None,
+    resource_type: Annotated[
+        ResourceType | None,
+        typer.Option(
+            "--resource-type",
+            "-r",
+            help="The one type of resources it serves; all types with --remove resource-type.",
+            show_default=False,
+            rich_help_panel=_PLACE,
+        ),
+    ] = None,
     resource_id: Annotated[
         str | None,
         typer.Option(
@@ -122,12 +133,13 @@ def update(
     )
     gone = [*_removed(remove or ()), *(f"labels.{each}" for each in label or () if "=" not in each)]
     said = merged(options, read_values(values, screen) if values is not None else {})
-    if not (said or notes or gone or auth_method or resource_id):
+    if not (said or notes or gone or auth_method or resource_type or resource_id):
         raise InvalidArgumentError("nothing to change; expected at least one option, such as --label")
     said |= read_given(secrets_of(options), screen)
     changes = {
         **notes,
         "auth_method": auth_method.value if auth_method else None,
+        "resource_type": resource_type.value if resource_type else None,
         "resource_id": resource_id,
         "azure": {field: value for field, value in said.items() if field not in SECRET_FIELDS},
         "secrets": secrets_of(said),
@@ -153,14 +165,20 @@ def _ask(screen: Screen, client: Client, name: str, changes: Mapping[str, Any], 
 def _differences(before: Connector, changes: Mapping[str, Any]) -> Iterable[str]:
     """Gives what changes of how and where a connector leads, but for its secret."""
     resource_id = changes["resource_id"]
-    now = {**connector_json(before)["azure"], "auth_method": before.auth_method, "resource_id": before.resource_id}
-    asked = {**changes["azure"], "auth_method": changes["auth_method"], "resource_id": changes["resource_id"]}
+    now = {**connector_json(before)["azure"], "auth_method": before.auth_method, **_served(before)}
+    same = ("auth_method", "resource_type", "resource_id")
+    asked = {**changes["azure"], **{field: changes[field] for field in same}}
     asked = {field: value for field, value in asked.items() if value} | dict.fromkeys(changes["remove"], "")
     if resource_id and "://" not in resource_id:
         asked["resource_id"] = f"az://{resource_id}"
     for field, value in asked.items():
         if field in now and (now[field] or "") != value:
-            yield f"{field.replace('_', ' ')} becomes {value or 'none'}, it was {now[field] or 'none'}"
+            none = "all" if field == "resource_type" else "none"
+            yield f"{field.replace('_', ' ')} becomes {value or none}, it was {now[field] or none}"
+
+
+def _served(connector: Connector) -> Mapping[str, str]:
+    return {"resource_type": connector.resource_type, "resource_id": connector.resource_id}
 
 
 def _removed(given: Iterable[str]) -> Iterable[str]:
@@ -186,7 +204,7 @@ def _show(screen: Screen, changed: CreatedConnector) -> None:
         screen.line(
             f"Successfully updated service connector `{connector.name}` with access to the following resources:"
         )
-        print_reached(screen, connector.name, connector.resource_type, resources)
+        print_reached(screen, connector.name, resources, connector.resource_types)
         print_checks(screen, resources.checks)
         screen.note(_FOLLOW)
         return

@@ -97,7 +97,7 @@ def _one(screen: Screen, client: Client, name: str, resource_id: str | None, *, 
     else:
         how = "does not work as it should" if result.word == "failed" else "works"
         screen.line(f"Service connector `{name}` {how}, with access to the following resources:")
-        print_reached(screen, name, resources[0].resource_type if resources else "", resources)
+        print_reached(screen, name, resources)
         print_checks(screen, resources.checks)
     if result.exit_code:
         raise typer.Exit(result.exit_code)

@@ -27,12 +27,17 @@ def _labels(connector: Connector) -> str:
     return ", ".join(f"{key}={value}" if value else key for key, value in sorted(connector.labels.items()))
 
 
+def _types(connector: Connector) -> str:
+    types = ", ".join(connector.resource_types)
+    return types if connector.resource_type else f"{types} (all there are)"
+
+
 _COLUMNS: Sequence[tuple[str, Callable[[Connector], str]]] = (
     ("NAME", lambda connector: connector.name),
     ("ID", lambda connector: connector.uid),
     ("TYPE", lambda connector: connector.type),
     ("AUTH METHOD", lambda connector: connector.auth_method),
-    ("RESOURCE TYPE", lambda connector: connector.resource_type),
+    ("RESOURCE TYPES", lambda connector: "\n".join(connector.resource_types)),
     ("RESOURCE NAME", lambda connector: connector.resource_id or "<all it reaches>"),
     ("LABELS", _labels),
     ("STATE", state),
@@ -62,7 +67,7 @@ def print_connector(screen: Screen, connector: Connector) -> None:
             ("type", connector.type),
             ("auth method", connector.auth_method),
             ("secret", connector.authentication_secret),
-            ("resource type", connector.resource_type),
+            ("resource types", _types(connector)),
             ("resource name", connector.resource_id or "<all it reaches>"),
             *azure,
             ("credential version", str(connector.credential_version)),
@@ -101,6 +106,7 @@ def connector_json(connector: Connector) -> dict[str, Any]:
         "type": connector.type,
         "auth_method": connector.auth_method,
         "resource_type": connector.resource_type,
+        "resource_types": list(connector.resource_types),
         "resource_id": connector.resource_id,
         "azure": {
             "tenant_id": connector.azure.tenant_id,

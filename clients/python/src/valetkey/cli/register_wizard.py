@@ -21,6 +21,7 @@ from valetkey.values import Resource, Resources
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SHOWN = 30
 _RESOURCE = "resource_id"
+_ALL_TYPES = "all"
 
 
 class Wizard:
@@ -45,7 +46,7 @@ class Wizard:
         self._notes = dict(notes)
         self._fields: dict[str, FieldDescription] = {}
 
-    def run(self, name: str | None, connector_type: str, resource_type: str, resource_id: str | None) -> Draft:
+    def run(self, name: str | None, connector_type: str, resource_type: str | None, resource_id: str | None) -> Draft:
         """Returns the connector as the person confirmed it.
 
         Raises prompts.Left or KeyboardInterrupt where they left, and ValetKeyError where the broker cannot be asked.
@@ -54,9 +55,7 @@ class Wizard:
         name = self._name(name)
         self._prompts.heading("What it is for")
         self._prompts.say(f"{described.title}: {described.help}")
-        for each in described.resource_types:
-            if each.resource_type == resource_type:
-                self._prompts.say(f"It serves resources of the type {resource_type}. {each.help}")
+        resource_type = self._type(described, resource_type, resource_id)
         method = self._login(described)
         self._places(described)
         draft = Draft(
@@ -74,6 +73,22 @@ class Wizard:
             draft = replace(draft, resource_id=self._resource(reached))
         self._confirm(draft)
         return draft
+
+    def _type(
+        self, described: ConnectorTypeDescription, resource_type: str | None, resource_id: str | None
+    ) -> str | None:
+        """Returns the one type of resources that it is for; None for all of them, or where its resource says it."""
+        types = {each.resource_type: each for each in described.resource_types}
+        if resource_type is None and resource_id is None and len(types) > 1:
+            self._prompts.say(f"  1. {_ALL_TYPES}: each of them, and those that the broker learns later")
+            for number, each in enumerate(types.values(), 2):
+                self._prompts.say(f"  {number}. {each.resource_type}: {each.help}")
+            chosen = self._prompts.choose("Resource type", [_ALL_TYPES, *types], default=_ALL_TYPES)
+            return None if chosen == _ALL_TYPES else chosen
+        for each in types.values():
+            if resource_type == each.resource_type or len(types) == 1:
+                self._prompts.say(f"It serves resources of the type {each.resource_type}. {each.help}")
+        return resource_type
 
     def _name(self, name: str | None) -> str:
         def check(given: str) -> None:

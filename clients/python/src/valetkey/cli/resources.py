@@ -1,7 +1,7 @@
 """Resources as rows and as JSON."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rich.text import Text
@@ -59,9 +59,15 @@ def _warn_of_accounts(screen: Screen, resources: Resources, connector: str) -> N
         screen.warn(f"{where}: {each.error}")
 
 
-def print_reached(screen: Screen, connector: str, resource_type: str, resources: Resources) -> None:
-    """Prints what a connector was just proved to reach: resource type, resource names, and what is missing there."""
-    screen.table(["RESOURCE TYPE", "RESOURCE NAMES"], [[resource_type, _names(resources, _ambiguous(resources))]])
+def print_reached(screen: Screen, connector: str, resources: Resources, resource_types: Sequence[str] = ()) -> None:
+    """Prints what a connector was just proved to reach, a row for each type, and what is missing there.
+
+    Of `resource_types` each has a row, also where nothing was found of it.
+    """
+    ambiguous = _ambiguous(resources)
+    types = dict.fromkeys([*resource_types, *(each.resource_type for each in resources)]) or [""]
+    rows = [[of, _names((each for each in resources if each.resource_type == of), ambiguous)] for of in types]
+    screen.table(["RESOURCE TYPE", "RESOURCE NAMES"], rows)
     _warn_of_accounts(screen, resources, connector)
     if resources.left_out:
         more = f"{resources.left_out} more are not shown"

@@ -87,7 +87,7 @@ def _connector(client: Client, action: Action, secrets: Mapping[str, str]) -> Se
         type=document.connector_type,
         auth_method=document.auth_method.value if document.auth_method else "",
         authentication_secret=document.authentication_secret,
-        resource_type=document.resource_type,
+        resource_type=document.resource_type or None,
         resource_id=document.resource_id or None,
         azure=azure_of(document.config),
         secrets=secrets,

@@ -127,7 +127,7 @@ def _is_own(client: Client, grant: Grant) -> bool:
     container = grant.containers[0].replace("*", "x")
     path = f"/{grant.prefixes[0]}/x" if grant.prefixes else ""
     explained = client.explain_access(
-        f"az://{container}{path}",
+        f"{container if '://' in container else f'az://{container}'}{path}",
         [word for word in grant.permissions if not path or word != "list"] or grant.permissions,
         connector=grant.connectors[0].name,
         source_ip=grant.source_ip or None,

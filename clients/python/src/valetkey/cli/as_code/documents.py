@@ -78,7 +78,8 @@ class SecretReference:
 class ConnectorDocument:
     """A connector that shall be there. `config` has the API's names; what is not given is left to the broker.
 
-    One that uses a named secret, `authentication_secret`, has no auth method of its own.
+    Without a resource type it is made for all of them; one that is there keeps what it has. One that uses a named
+    secret, `authentication_secret`, has no auth method of its own.
     """
 
     place: Place
@@ -169,7 +170,7 @@ def _connector(value: Value) -> ConnectorDocument:
         connector_type=texts.get("type", "azure"),
         auth_method=method,
         authentication_secret=shared,
-        resource_type=texts.get("resource_type", "blob-container"),
+        resource_type=_word(fields, "resource_type", convert.choices(convert.RESOURCE_TYPE)),
         resource_id=resource_id,
         config=config,
         secrets={key: _reference(key, fields[key], text) for key, text in given.items() if key in SECRET_FIELDS},
@@ -182,10 +183,7 @@ def _connector(value: Value) -> ConnectorDocument:
 
 def _auth_method(fields: Mapping[str, Value], given: Mapping[str, str], value: Value) -> AuthMethod:
     if "auth_method" in fields:
-        text = fields["auth_method"].text("auth_method")
-        if text not in list(AuthMethod):
-            raise fields["auth_method"].error(f"auth_method: {text} is not known; expected {', '.join(AuthMethod)}")
-        return AuthMethod(text)
+        return AuthMethod(_word(fields, "auth_method", list(AuthMethod)))
     try:
         method = recognised(given)
     except InvalidArgumentError as error:
@@ -193,6 +191,14 @@ def _auth_method(fields: Mapping[str, Value], given: Mapping[str, str], value: V
     if method is None:
         raise value.error("nothing says how the connector logs in; expected auth_method, or the fields of one")
     return method
+
+
+def _word(fields: Mapping[str, Value], key: str, known: Collection[str]) -> str:
+    """Returns one of the words that are known, empty where none is given."""
+    text = fields[key].text(key).strip() if key in fields else ""
+    if key in fields and text not in known:
+        raise fields[key].error(f"{key}: {text} is not known; expected {', '.join(filter(None, known))}")
+    return text
 
 
 def _reference(key: str, value: Value, text: str) -> SecretReference:
@@ -211,12 +217,9 @@ def _grant(value: Value) -> GrantDocument:
         if needed not in fields or not fields[needed].texts(needed):
             raise value.error(f"the grant {name} has no {needed}")
     permissions = fields["permissions"].texts("permissions") if "permissions" in fields else ()
-    role = fields["role"].text("role") if "role" in fields else ""
+    role = _word(fields, "role", ["", *convert.choices(convert.CONSUMER_ROLE)])
     if bool(permissions) == bool(role):
         raise value.error(f"the grant {name} needs either permissions or a role")
-    if role and role not in convert.choices(convert.CONSUMER_ROLE):
-        known = ", ".join(convert.choices(convert.CONSUMER_ROLE))
-        raise fields["role"].error(f"role: {role} is not known; expected {known}")
     try:
         words = tuple(parse_permissions(permissions)) if permissions else ()
     except InvalidArgumentError as error:

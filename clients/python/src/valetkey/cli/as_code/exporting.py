@@ -41,6 +41,7 @@ def _connector(connector: Connector) -> dict[str, Any]:
             "storage_account": azure.storage_account,
             "subscription_id": azure.subscription_id,
             "resource_group": azure.resource_group,
+            "resource_type": connector.resource_type,
             "resource_id": connector.resource_id,
             "description": connector.description,
             "labels": _labels(connector.labels),

@@ -103,6 +103,7 @@ def _connector(document: ConnectorDocument, there: Connector | None, owner: str)
             "auth_method": document.auth_method.value if document.auth_method else "",
             "authentication_secret": document.authentication_secret,
             **document.config,
+            "resource_type": document.resource_type,
             "resource_id": document.resource_id,
             **{key: reference.text for key, reference in document.secrets.items()},
             "description": document.description,
@@ -155,6 +156,9 @@ def _differences(
     if "auth_method" in arguments or {"tenant_id", "client_id"} & azure.keys():
         arguments["secrets"] = document.secrets
         found += [Change(key, "<secret>", reference.text) for key, reference in document.secrets.items()]
+    if document.resource_type and document.resource_type != there.resource_type:
+        arguments["resource_type"] = document.resource_type
+        found.append(Change("resource_type", there.resource_type or "all", document.resource_type))
     _one(found, arguments, remove, "resource_id", canonical_resource(there.resource_id)[0], document.resource_id, str)
     _one(found, arguments, remove, "description", there.description, document.description, str)
     _one(found, arguments, remove, "expire_time", there.expire_time, document.expire_time, _time)
@@ -178,10 +182,10 @@ def _differences(
 
 def _check_kind(document: ConnectorDocument, there: Connector) -> None:
     """Raises InvalidArgumentError where the connector would have to be another one."""
-    if (document.connector_type, document.resource_type) != (there.type, there.resource_type):
+    if document.connector_type != there.type:
         raise InvalidArgumentError(
-            f"{document.place}: service connector {document.name} is of type {there.type}, for {there.resource_type}, "
-            "and cannot become another; give the new one another name"
+            f"{document.place}: service connector {document.name} is of type {there.type}, and cannot become another; "
+            "give the new one another name"
         )
     if document.authentication_secret != there.authentication_secret:
         raise InvalidArgumentError(

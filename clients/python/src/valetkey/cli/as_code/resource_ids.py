@@ -12,4 +12,6 @@ def canonical_resource(text: str) -> tuple[str, str]:
     if scheme in ("abfs", "abfss", "wasb", "wasbs") and "@" in rest:
         container, _, host = rest.partition("@")
         return f"az://{container}", host.partition(".")[0]
-    return f"az://{rest.strip('/')}", ""
+    # Other types of resources have schemes of their own.
+    known = scheme in ("az", "azure", "abfs")
+    return f"{'az' if known else scheme}://{rest.strip('/')}", ""

@@ -25,7 +25,7 @@ from valetkey_devstack.free_ports import free_port
 
 COMMAND = str(Path(sys.executable).with_name("valetkey-broker"))
 # Alembic and the driver of PostgreSQL come in when a ledger is opened.
-WARM_BROKER = WarmCommand("valetkey_broker.__main__:main", "valetkey_broker.*", "alembic.command", "psycopg")
+WARM_BROKER = WarmCommand("support.warm_broker:main", "valetkey_broker.*", "alembic.command", "psycopg")
 _PATIENCE_SECONDS = 60.0
 Sections = dict[str, dict[str, Any]]
 

@@ -15,58 +15,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from support import children
+from support.forked import ForkedProcess
 from support.warm_server import LENGTH
 
 _TESTS = Path(__file__).parents[1]
-
-
-class WarmProcess:
-    """A process that was forked for us; it is a child of this one. As subprocess.Popen, as far as tests use that."""
-
-    def __init__(self, pid: int, args: Sequence[str]) -> None:
-        self.pid = pid
-        self.args = args
-        self.returncode: int | None = None
-        self._waiting = threading.Lock()
-
-    def poll(self) -> int | None:
-        """Returns the exit code, negative for a signal; None while it runs."""
-        return self._ask(os.WNOHANG)
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Waits for its end. Raises subprocess.TimeoutExpired after `timeout` seconds."""
-        if timeout is not None:
-            deadline = time.monotonic() + timeout
-            while self.poll() is None:
-                if time.monotonic() > deadline:
-                    raise subprocess.TimeoutExpired(self.args, timeout)
-                time.sleep(0.005)
-        code = self._ask(0)
-        assert code is not None
-        return code
-
-    def send_signal(self, number: int) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, number)
-
-    def terminate(self) -> None:
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
-
-    def _ask(self, options: int) -> int | None:
-        with self._waiting:
-            if self.returncode is None:
-                pid, status = os.waitpid(self.pid, options)
-                if pid:
-                    self.returncode = os.waitstatus_to_exitcode(status)
-            return self.returncode
 
 
 class WarmCommand:
@@ -85,7 +41,7 @@ class WarmCommand:
         environment: Mapping[str, str],
         files: Sequence[int],
         new_session: bool = False,
-    ) -> WarmProcess:
+    ) -> ForkedProcess:
         """Starts it with `files` as standard input, output and error. It ends with the test, as children.start's."""
         words = list(map(str, argv))
         request = {
@@ -102,7 +58,7 @@ class WarmCommand:
             control.sendall(body)
             answer = control.recv(LENGTH.size, socket.MSG_WAITALL)
         assert answer, f"the process that forks {words[0]} has ended"
-        process = WarmProcess(LENGTH.unpack(answer)[0], words)
+        process = ForkedProcess(LENGTH.unpack(answer)[0], words)
         children.adopt(process)
         return process
 

@@ -20,6 +20,7 @@ from valetkey.v1 import (
     api_key_service_pb2_grpc,
     connector_service_pb2_grpc,
     grant_service_pb2_grpc,
+    identity_service_pb2_grpc,
     ledger_service_pb2_grpc,
     resource_service_pb2_grpc,
     secret_service_pb2_grpc,
@@ -28,6 +29,7 @@ from valetkey.v1 import (
 from valetkey.v1 import common_pb2 as common_pb
 from valetkey.v1 import connector_service_pb2 as connector_pb
 from valetkey.v1 import errors_pb2 as errors_pb
+from valetkey.v1 import identity_service_pb2 as identity_pb
 from valetkey.v1 import ledger_service_pb2 as ledger_pb
 from valetkey.v1 import resource_service_pb2 as resource_pb
 from valetkey.v1 import secret_service_pb2 as secret_pb
@@ -147,6 +149,7 @@ class FakeBroker(
     resource_service_pb2_grpc.ResourceServiceServicer,
     connector_service_pb2_grpc.ConnectorServiceServicer,
     api_key_service_pb2_grpc.ApiKeyServiceServicer,
+    identity_service_pb2_grpc.IdentityServiceServicer,
 ):
     """Answers every RPC. `requests` holds what was let in, `metadata` the last call's; `failures` go by method.
 
@@ -173,6 +176,7 @@ class FakeBroker(
         self.warnings: list[str] = []
         self.checks: list[errors_pb.Check] = []
         self.diagnosis = ledger_pb.DiagnoseTokenResponse()
+        self.caller = identity_pb.WhoAmIResponse(principal="key:trainer")
         self.entries = [entry("azure-blob-demo", *self.reached)]
         self.page_size = 2
         # Called once, by the next call that was let in, before it is answered.
@@ -304,6 +308,10 @@ class FakeBroker(
         self._enter("DiagnoseToken", request, context)
         return self.diagnosis
 
+    def WhoAmI(self, request: identity_pb.WhoAmIRequest, context: grpc.ServicerContext) -> identity_pb.WhoAmIResponse:
+        self._enter("WhoAmI", request, context)
+        return self.caller
+
     def CreateApiKey(
         self, request: api_key_pb.CreateApiKeyRequest, context: grpc.ServicerContext
     ) -> api_key_pb.CreateApiKeyResponse:
@@ -412,6 +420,7 @@ def running_fake_broker(
     resource_service_pb2_grpc.add_ResourceServiceServicer_to_server(broker, server)
     connector_service_pb2_grpc.add_ConnectorServiceServicer_to_server(broker, server)
     api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server(broker, server)
+    identity_service_pb2_grpc.add_IdentityServiceServicer_to_server(broker, server)
     grant_service_pb2_grpc.add_GrantServiceServicer_to_server(broker, server)
     ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server(broker, server)
     secret_service_pb2_grpc.add_SecretServiceServicer_to_server(broker, server)

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,12 @@ async def test_a_restart_of_the_broker_costs_callers_nothing(tmp_path: Path) -> 
         await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
         await broker.allow()
         client = Client(broker.endpoint, api_key=CONSUMER_KEY, ca_file=tmp_path / "ca.pem")
+        caller = await asyncio.to_thread(client.who_am_i)
+        assert (caller.principal, caller.roles, caller.authentication) == ("key:trainer", (), "api-key")
+        assert caller.expire_time == datetime(2999, 1, 1, tzinfo=UTC)
+        token = await asyncio.to_thread(client.issue_token, "az://demo", ["read"], ttl=timedelta(minutes=5))
+        assert token.answer_time is not None  # the broker's clock, by which a token's life is reckoned
+        assert timedelta(minutes=4, seconds=50) < token.expires_at - token.answer_time <= timedelta(minutes=5)
         threads = [seen.run(seen.issue, client) for _ in range(CALLERS)] + [seen.run(seen.watch, client)]
         await eventually(lambda: len(seen.leases) > 4 * CALLERS and bool(seen.watched), seconds=60)
     await asyncio.sleep(2)

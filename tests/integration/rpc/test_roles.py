@@ -37,6 +37,7 @@ EXPECTED = {
     "SecretService/RenameSecret": {"admin", "operator"},
     "SecretService/DeleteSecret": {"admin", "operator"},
     "ResourceService/ListResources": EVERYBODY,
+    "IdentityService/WhoAmI": EVERYBODY,
     "ApiKeyService/CreateApiKey": {"admin"},
     "ApiKeyService/ListApiKeys": {"admin"},
     "ApiKeyService/RevokeApiKey": {"admin"},

@@ -14,6 +14,7 @@ from valetkey.v1 import (
     common_pb2,
     connector_service_pb2,
     grant_service_pb2,
+    identity_service_pb2,
     ledger_service_pb2,
     resource_service_pb2,
     secret_service_pb2,
@@ -30,6 +31,7 @@ FILES = (
     api_key_service_pb2,
     connector_service_pb2,
     grant_service_pb2,
+    identity_service_pb2,
     ledger_service_pb2,
     resource_service_pb2,
     secret_service_pb2,
@@ -43,7 +45,7 @@ RPCS: dict[str, MethodDescriptor] = {
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
-READING = ("Get", "List", "Explain", "Diagnose", "Verify", "Check", "Watch", "ServerReflectionInfo")
+READING = ("Get", "List", "Explain", "Diagnose", "Verify", "Check", "Watch", "WhoAmI", "ServerReflectionInfo")
 # The issuer writes a record of its own for each token.
 ISSUING = {
     "/valetkey.v1.TokenService/IssueToken",

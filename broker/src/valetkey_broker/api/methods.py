@@ -123,6 +123,8 @@ METHODS: Methods = {
     "/valetkey.v1.LedgerService/VerifyLedger": Method(_AUDITOR),
     # Everybody may ask of their own tokens; issuing/diagnosis.py holds who may ask of those of others.
     "/valetkey.v1.LedgerService/DiagnoseToken": Method(Access.AUTHENTICATED),
+    # Says of callers what their own proof says.
+    "/valetkey.v1.IdentityService/WhoAmI": Method(Access.AUTHENTICATED),
     "/valetkey.v1.ApiKeyService/CreateApiKey": Method(_ADMIN, change=_named("api-keys"), summary=api_key_summary),
     "/valetkey.v1.ApiKeyService/ListApiKeys": Method(_ADMIN),
     "/valetkey.v1.ApiKeyService/RotateApiKey": Method(

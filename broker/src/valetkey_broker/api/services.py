@@ -7,6 +7,7 @@ from valetkey.v1 import (
     api_key_service_pb2_grpc,
     connector_service_pb2_grpc,
     grant_service_pb2_grpc,
+    identity_service_pb2_grpc,
     ledger_service_pb2_grpc,
     resource_service_pb2_grpc,
     secret_service_pb2_grpc,
@@ -15,6 +16,7 @@ from valetkey.v1 import (
 from valetkey_broker.api.api_key_service import ApiKeyService
 from valetkey_broker.api.connector_service import ConnectorService
 from valetkey_broker.api.grant_service import GrantService
+from valetkey_broker.api.identity_service import IdentityService
 from valetkey_broker.api.ledger_service import LedgerService
 from valetkey_broker.api.methods import METHODS
 from valetkey_broker.api.resource_service import ResourceService
@@ -68,7 +70,7 @@ def build_services(use: UseCases) -> Sequence[Service]:
         Service(
             f"{_PACKAGE}.TokenService",
             token_service_pb2_grpc.add_TokenServiceServicer_to_server,
-            TokenService(use.issuer, use.watcher, use.streams, use.recorder, METHODS[_ISSUE_TOKEN]),
+            TokenService(use.issuer, use.watcher, use.streams, use.recorder, METHODS[_ISSUE_TOKEN], use.clock),
             end=use.watcher.stop,
         ),
         Service(
@@ -90,6 +92,11 @@ def build_services(use: UseCases) -> Sequence[Service]:
             f"{_PACKAGE}.ApiKeyService",
             api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server,
             ApiKeyService(use.api_keys, use.clock),
+        ),
+        Service(
+            f"{_PACKAGE}.IdentityService",
+            identity_service_pb2_grpc.add_IdentityServiceServicer_to_server,
+            IdentityService(),
         ),
         Service(
             f"{_PACKAGE}.GrantService",

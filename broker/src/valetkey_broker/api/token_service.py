@@ -17,6 +17,7 @@ from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.issuing.token_stream import EndReason, TokenWatcher
 from valetkey_broker.limits import Slots
 from valetkey_broker.model import Lease
+from valetkey_broker.ports import Clock
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.current_call import call_info, current_call
 from valetkey_broker.rpc.method import Method
@@ -33,9 +34,10 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
     """Hands out SAS tokens."""
 
     def __init__(
-        self, issuer: Issuer, watcher: TokenWatcher, streams: Slots, recorder: Recorder, single: Method
+        self, issuer: Issuer, watcher: TokenWatcher, streams: Slots, recorder: Recorder, single: Method, clock: Clock
     ) -> None:
         """`single` is the row of IssueToken: requests that are refused among others are put on record as its own."""
+        self._clock = clock
         self._issuer = issuer
         self._recorder = recorder
         self._single = single
@@ -51,7 +53,7 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
         _ = context
         lease = await self._issuer.issue(call_info(), wanted(request))
         response = pb.IssueTokenResponse()
-        _fill(response, lease)
+        self._fill(response, lease)
         return response
 
     async def IssueTokens(  # noqa: N802
@@ -66,7 +68,7 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
 
         async def issue(one: pb.IssueTokenRequest, response: pb.IssueTokenResponse) -> None:
             # Past the memory for whole requests: a thousand of one call would push out what others ask for all day.
-            _fill(response, await self._issuer.issue(info, _parsed(one)))
+            self._fill(response, await self._issuer.issue(info, _parsed(one)))
 
         async def refused(error: BrokerError, one: pb.IssueTokenRequest) -> None:
             await self._recorder.refused(call, self._single, error, one)
@@ -98,11 +100,17 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
                     if item is None:
                         response.heartbeat.SetInParent()
                     elif isinstance(item, Lease):
-                        _fill(response.token, item)
+                        self._fill(response.token, item)
                     else:
                         response.end.reason = _END_REASONS[item]
                         response.end.message = item.value
                     yield response
+
+    def _fill(self, response: pb.IssueTokenResponse, lease: Lease) -> None:
+        _fill(response, lease)
+        now = self._clock()
+        response.answer_time.seconds = int(now)
+        response.answer_time.nanos = int(now % 1 * 1e9)
 
 
 def _heartbeat_seconds(request: pb.WatchTokenRequest) -> float | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from valetkey.api_keys import api_key_sha256, generate_api_key
     from valetkey.async_client import AsyncClient
+    from valetkey.caller_identity import CallerIdentity
     from valetkey.calls.tokens import TokenRequest
     from valetkey.checks import Check
     from valetkey.client import Client
@@ -81,6 +82,7 @@ _HOMES = {
     "Connector": "values",
     "AccountError": "values",
     "Check": "checks",
+    "CallerIdentity": "caller_identity",
     "ConnectorResources": "values",
     "Resources": "values",
     "CreatedConnector": "values",
@@ -119,6 +121,7 @@ __all__ = [
     "AzureConfig",
     "BrokerTlsError",
     "BrokerUnreachableError",
+    "CallerIdentity",
     "Check",
     "Client",
     "ConflictError",

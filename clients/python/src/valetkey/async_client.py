@@ -49,6 +49,8 @@ class AsyncClient:
 
     list_resources = asynchronous(groups.resources.list_resources)
 
+    who_am_i = asynchronous(groups.identity.who_am_i)
+
     create_grant = asynchronous(groups.grants.create_grant)
     get_grant = asynchronous(groups.grants.get_grant)
     list_grants = asynchronous(groups.grants.list_grants)

@@ -50,6 +50,8 @@ class Client:
 
     list_resources = blocking(groups.resources.list_resources)
 
+    who_am_i = blocking(groups.identity.who_am_i)
+
     create_grant = blocking(groups.grants.create_grant)
     get_grant = blocking(groups.grants.get_grant)
     list_grants = blocking(groups.grants.list_grants)

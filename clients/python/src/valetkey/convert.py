@@ -154,6 +154,7 @@ def token(message: token_pb.IssueTokenResponse) -> values.Token:
         sas_token=message.sas_token,
         ttl_limited_by=to_word(TTL_LIMIT, message.ttl_limited_by),
         grant=message.grant,
+        answer_time=moment(message, "answer_time"),
     )
 
 

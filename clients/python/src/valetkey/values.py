@@ -44,6 +44,7 @@ class Token:
 
     `grant` is the name of the grant that allowed it. `ttl_limited_by` says why it lives shorter than asked for, or
     than the broker's default: `grant-max-ttl`, `grant-end`, `identity-end` or `key-end`; empty where it does not.
+    `answer_time` is what the broker's clock said as it answered, None from brokers that do not say it.
     """
 
     lease_id: str
@@ -56,6 +57,22 @@ class Token:
     sas_token: str = field(repr=False)
     grant: str = ""
     ttl_limited_by: str = ""
+    answer_time: datetime | None = None
+
+    @property
+    def sas(self) -> str:
+        """The token, without a leading `?`: short for `sas_token`."""
+        return self.sas_token
+
+    @property
+    def url(self) -> str:
+        """URL of what the token is for, without the token."""
+        return self.resource.url
+
+    @property
+    def expires_at(self) -> datetime:
+        """When it ends, by the broker's clock: short for `expire_time`."""
+        return self.expire_time
 
     @property
     def sas_url(self) -> str:

@@ -19,6 +19,7 @@ from valetkey.cli.command_line import CommandLine
 from valetkey.cli.doctor import doctor
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import Session
+from valetkey.cli.whoami import whoami
 from valetkey.cli.zenml_hints import zenml_hint
 from valetkey.errors import InvalidArgumentError, ValetKeyError
 
@@ -51,6 +52,7 @@ app.add_typer(grants.app, name="grant")
 app.add_typer(leases.app, name="lease")
 app.add_typer(audit.app, name="audit")
 app.command()(doctor)
+app.command()(whoami)
 app.add_typer(api_keys.app, name="api-key")
 app.command()(apply)
 app.command()(export)

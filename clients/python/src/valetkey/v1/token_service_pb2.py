@@ -28,7 +28,7 @@ from valetkey.v1 import common_pb2 as valetkey_dot_v1_dot_common__pb2
 from valetkey.v1 import errors_pb2 as valetkey_dot_v1_dot_errors__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fvaletkey/v1/token_service.proto\x12\x0bvaletkey.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18valetkey/v1/common.proto\x1a\x18valetkey/v1/errors.proto\"\xb5\x01\n\x11IssueTokenRequest\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12,\n\x0bpermissions\x18\x02 \x03(\x0e\x32\x17.valetkey.v1.Permission\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tconnector\x18\x04 \x01(\t\x12\x11\n\tsource_ip\x18\x05 \x01(\t\x12\x0f\n\x07purpose\x18\x06 \x01(\t\"\xe3\x02\n\x12IssueTokenResponse\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x16\n\tsas_token\x18\x02 \x01(\tB\x03\x80\x01\x01\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x08resource\x18\x05 \x01(\x0b\x32\x15.valetkey.v1.Resource\x12,\n\x0bpermissions\x18\x06 \x03(\x0e\x32\x17.valetkey.v1.Permission\x12\x11\n\tconnector\x18\x07 \x01(\t\x12\x1a\n\x12\x63redential_version\x18\x08 \x01(\x05\x12\r\n\x05grant\x18\t \x01(\t\x12-\n\x0ettl_limited_by\x18\n \x01(\x0e\x32\x15.valetkey.v1.TtlLimit\"F\n\x12IssueTokensRequest\x12\x30\n\x08requests\x18\x01 \x03(\x0b\x32\x1e.valetkey.v1.IssueTokenRequest\"E\n\x13IssueTokensResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.valetkey.v1.IssueTokenResult\"}\n\x10IssueTokenResult\x12\x30\n\x05token\x18\x01 \x01(\x0b\x32\x1f.valetkey.v1.IssueTokenResponseH\x00\x12-\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1c.valetkey.v1.IssueTokenErrorH\x00\x42\x08\n\x06result\"Z\n\x0fIssueTokenError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12(\n\x06\x64\x65tail\x18\x03 \x01(\x0b\x32\x18.valetkey.v1.ErrorDetail\"{\n\x11WatchTokenRequest\x12/\n\x07request\x18\x01 \x01(\x0b\x32\x1e.valetkey.v1.IssueTokenRequest\x12\x35\n\x12heartbeat_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa4\x01\n\x12WatchTokenResponse\x12\x30\n\x05token\x18\x01 \x01(\x0b\x32\x1f.valetkey.v1.IssueTokenResponseH\x00\x12$\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x15.valetkey.v1.WatchEndH\x00\x12+\n\theartbeat\x18\x03 \x01(\x0b\x32\x16.valetkey.v1.HeartbeatH\x00\x42\t\n\x07message\"\x0b\n\tHeartbeat\"H\n\x08WatchEnd\x12+\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.valetkey.v1.WatchEndReason\x12\x0f\n\x07message\x18\x02 \x01(\t*\xb0\x02\n\x0eWatchEndReason\x12 \n\x1cWATCH_END_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1bWATCH_END_REASON_GRANT_GONE\x10\x01\x12#\n\x1fWATCH_END_REASON_CONNECTOR_GONE\x10\x02\x12%\n!WATCH_END_REASON_IDENTITY_REVOKED\x10\x03\x12%\n!WATCH_END_REASON_IDENTITY_EXPIRED\x10\x04\x12\x1d\n\x19WATCH_END_REASON_SHUTDOWN\x10\x05\x12 \n\x1cWATCH_END_REASON_UNAVAILABLE\x10\x06\x12\'\n#WATCH_END_REASON_ISSUER_UNAVAILABLE\x10\x07\x32\x80\x02\n\x0cTokenService\x12M\n\nIssueToken\x12\x1e.valetkey.v1.IssueTokenRequest\x1a\x1f.valetkey.v1.IssueTokenResponse\x12P\n\x0bIssueTokens\x12\x1f.valetkey.v1.IssueTokensRequest\x1a .valetkey.v1.IssueTokensResponse\x12O\n\nWatchToken\x12\x1e.valetkey.v1.WatchTokenRequest\x1a\x1f.valetkey.v1.WatchTokenResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fvaletkey/v1/token_service.proto\x12\x0bvaletkey.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18valetkey/v1/common.proto\x1a\x18valetkey/v1/errors.proto\"\xb5\x01\n\x11IssueTokenRequest\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12,\n\x0bpermissions\x18\x02 \x03(\x0e\x32\x17.valetkey.v1.Permission\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tconnector\x18\x04 \x01(\t\x12\x11\n\tsource_ip\x18\x05 \x01(\t\x12\x0f\n\x07purpose\x18\x06 \x01(\t\"\x94\x03\n\x12IssueTokenResponse\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x16\n\tsas_token\x18\x02 \x01(\tB\x03\x80\x01\x01\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x08resource\x18\x05 \x01(\x0b\x32\x15.valetkey.v1.Resource\x12,\n\x0bpermissions\x18\x06 \x03(\x0e\x32\x17.valetkey.v1.Permission\x12\x11\n\tconnector\x18\x07 \x01(\t\x12\x1a\n\x12\x63redential_version\x18\x08 \x01(\x05\x12\r\n\x05grant\x18\t \x01(\t\x12-\n\x0ettl_limited_by\x18\n \x01(\x0e\x32\x15.valetkey.v1.TtlLimit\x12/\n\x0b\x61nswer_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x12IssueTokensRequest\x12\x30\n\x08requests\x18\x01 \x03(\x0b\x32\x1e.valetkey.v1.IssueTokenRequest\"E\n\x13IssueTokensResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.valetkey.v1.IssueTokenResult\"}\n\x10IssueTokenResult\x12\x30\n\x05token\x18\x01 \x01(\x0b\x32\x1f.valetkey.v1.IssueTokenResponseH\x00\x12-\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1c.valetkey.v1.IssueTokenErrorH\x00\x42\x08\n\x06result\"Z\n\x0fIssueTokenError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12(\n\x06\x64\x65tail\x18\x03 \x01(\x0b\x32\x18.valetkey.v1.ErrorDetail\"{\n\x11WatchTokenRequest\x12/\n\x07request\x18\x01 \x01(\x0b\x32\x1e.valetkey.v1.IssueTokenRequest\x12\x35\n\x12heartbeat_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa4\x01\n\x12WatchTokenResponse\x12\x30\n\x05token\x18\x01 \x01(\x0b\x32\x1f.valetkey.v1.IssueTokenResponseH\x00\x12$\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x15.valetkey.v1.WatchEndH\x00\x12+\n\theartbeat\x18\x03 \x01(\x0b\x32\x16.valetkey.v1.HeartbeatH\x00\x42\t\n\x07message\"\x0b\n\tHeartbeat\"H\n\x08WatchEnd\x12+\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.valetkey.v1.WatchEndReason\x12\x0f\n\x07message\x18\x02 \x01(\t*\xb0\x02\n\x0eWatchEndReason\x12 \n\x1cWATCH_END_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1bWATCH_END_REASON_GRANT_GONE\x10\x01\x12#\n\x1fWATCH_END_REASON_CONNECTOR_GONE\x10\x02\x12%\n!WATCH_END_REASON_IDENTITY_REVOKED\x10\x03\x12%\n!WATCH_END_REASON_IDENTITY_EXPIRED\x10\x04\x12\x1d\n\x19WATCH_END_REASON_SHUTDOWN\x10\x05\x12 \n\x1cWATCH_END_REASON_UNAVAILABLE\x10\x06\x12\'\n#WATCH_END_REASON_ISSUER_UNAVAILABLE\x10\x07\x32\x80\x02\n\x0cTokenService\x12M\n\nIssueToken\x12\x1e.valetkey.v1.IssueTokenRequest\x1a\x1f.valetkey.v1.IssueTokenResponse\x12P\n\x0bIssueTokens\x12\x1f.valetkey.v1.IssueTokensRequest\x1a .valetkey.v1.IssueTokensResponse\x12O\n\nWatchToken\x12\x1e.valetkey.v1.WatchTokenRequest\x1a\x1f.valetkey.v1.WatchTokenResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,28 +37,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ISSUETOKENRESPONSE'].fields_by_name['sas_token']._loaded_options = None
   _globals['_ISSUETOKENRESPONSE'].fields_by_name['sas_token']._serialized_options = b'\200\001\001'
-  _globals['_WATCHENDREASON']._serialized_start=1449
-  _globals['_WATCHENDREASON']._serialized_end=1753
+  _globals['_WATCHENDREASON']._serialized_start=1498
+  _globals['_WATCHENDREASON']._serialized_end=1802
   _globals['_ISSUETOKENREQUEST']._serialized_start=166
   _globals['_ISSUETOKENREQUEST']._serialized_end=347
   _globals['_ISSUETOKENRESPONSE']._serialized_start=350
-  _globals['_ISSUETOKENRESPONSE']._serialized_end=705
-  _globals['_ISSUETOKENSREQUEST']._serialized_start=707
-  _globals['_ISSUETOKENSREQUEST']._serialized_end=777
-  _globals['_ISSUETOKENSRESPONSE']._serialized_start=779
-  _globals['_ISSUETOKENSRESPONSE']._serialized_end=848
-  _globals['_ISSUETOKENRESULT']._serialized_start=850
-  _globals['_ISSUETOKENRESULT']._serialized_end=975
-  _globals['_ISSUETOKENERROR']._serialized_start=977
-  _globals['_ISSUETOKENERROR']._serialized_end=1067
-  _globals['_WATCHTOKENREQUEST']._serialized_start=1069
-  _globals['_WATCHTOKENREQUEST']._serialized_end=1192
-  _globals['_WATCHTOKENRESPONSE']._serialized_start=1195
-  _globals['_WATCHTOKENRESPONSE']._serialized_end=1359
-  _globals['_HEARTBEAT']._serialized_start=1361
-  _globals['_HEARTBEAT']._serialized_end=1372
-  _globals['_WATCHEND']._serialized_start=1374
-  _globals['_WATCHEND']._serialized_end=1446
-  _globals['_TOKENSERVICE']._serialized_start=1756
-  _globals['_TOKENSERVICE']._serialized_end=2012
+  _globals['_ISSUETOKENRESPONSE']._serialized_end=754
+  _globals['_ISSUETOKENSREQUEST']._serialized_start=756
+  _globals['_ISSUETOKENSREQUEST']._serialized_end=826
+  _globals['_ISSUETOKENSRESPONSE']._serialized_start=828
+  _globals['_ISSUETOKENSRESPONSE']._serialized_end=897
+  _globals['_ISSUETOKENRESULT']._serialized_start=899
+  _globals['_ISSUETOKENRESULT']._serialized_end=1024
+  _globals['_ISSUETOKENERROR']._serialized_start=1026
+  _globals['_ISSUETOKENERROR']._serialized_end=1116
+  _globals['_WATCHTOKENREQUEST']._serialized_start=1118
+  _globals['_WATCHTOKENREQUEST']._serialized_end=1241
+  _globals['_WATCHTOKENRESPONSE']._serialized_start=1244
+  _globals['_WATCHTOKENRESPONSE']._serialized_end=1408
+  _globals['_HEARTBEAT']._serialized_start=1410
+  _globals['_HEARTBEAT']._serialized_end=1421
+  _globals['_WATCHEND']._serialized_start=1423
+  _globals['_WATCHEND']._serialized_end=1495
+  _globals['_TOKENSERVICE']._serialized_start=1805
+  _globals['_TOKENSERVICE']._serialized_end=2061
 # @@protoc_insertion_point(module_scope)

@@ -132,6 +132,7 @@ class IssueTokenResponse(google.protobuf.message.Message):
     CREDENTIAL_VERSION_FIELD_NUMBER: builtins.int
     GRANT_FIELD_NUMBER: builtins.int
     TTL_LIMITED_BY_FIELD_NUMBER: builtins.int
+    ANSWER_TIME_FIELD_NUMBER: builtins.int
     lease_id: builtins.str
     """Identity of this issue; stands in the broker's records."""
     sas_token: builtins.str
@@ -160,6 +161,10 @@ class IssueTokenResponse(google.protobuf.message.Message):
     def permissions(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[valetkey.v1.common_pb2.Permission.ValueType]:
         """Permissions of the token, in the order Azure writes them."""
 
+    @property
+    def answer_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """What the broker's clock said as it answered: how long the token lives from now on is told without the caller's clock."""
+
     def __init__(
         self,
         *,
@@ -173,9 +178,10 @@ class IssueTokenResponse(google.protobuf.message.Message):
         credential_version: builtins.int = ...,
         grant: builtins.str = ...,
         ttl_limited_by: valetkey.v1.common_pb2.TtlLimit.ValueType = ...,
+        answer_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["expire_time", b"expire_time", "resource", b"resource", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connector", b"connector", "credential_version", b"credential_version", "expire_time", b"expire_time", "grant", b"grant", "lease_id", b"lease_id", "permissions", b"permissions", "resource", b"resource", "sas_token", b"sas_token", "start_time", b"start_time", "ttl_limited_by", b"ttl_limited_by"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["answer_time", b"answer_time", "expire_time", b"expire_time", "resource", b"resource", "start_time", b"start_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["answer_time", b"answer_time", "connector", b"connector", "credential_version", b"credential_version", "expire_time", b"expire_time", "grant", b"grant", "lease_id", b"lease_id", "permissions", b"permissions", "resource", b"resource", "sas_token", b"sas_token", "start_time", b"start_time", "ttl_limited_by", b"ttl_limited_by"]) -> None: ...
 
 Global___IssueTokenResponse: typing_extensions.TypeAlias = IssueTokenResponse
 

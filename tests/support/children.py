@@ -64,6 +64,12 @@ def adopt(process: Process) -> None:
     _started.append(process)
 
 
+def take_in_orphans() -> None:
+    """Has children of children come to this process when their parents end, and not to init (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 def at_end(step: Callable[[], None]) -> None:
     """Has `step` end, with the last test of this process, what tests share without a fixture."""
     _last_steps.append(step)
@@ -105,9 +111,7 @@ def pytest_runtest_call() -> Iterator[None]:
 def _nothing_is_left_running() -> Iterator[None]:
     """Fails the last test of this process where any process below it, or left by one of those, outlives them all."""
     heed_signals()
-    if sys.platform == "linux":
-        # Children of children come to this process when their parents end, and not to init.
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    take_in_orphans()
     yield
     _end(_started)
     while _last_steps:

@@ -1,12 +1,12 @@
 """Processes that make changes in a real Vault, on record in a real ledger, and are killed; and replicas that watch.
 
-`python -m support.crash_process SETTINGS` makes the changes whose names it reads from standard input, one a line.
+A child makes the changes whose names it reads from standard input, one a line.
 """
 
 import asyncio
 import json
+import os
 import random
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -16,6 +16,7 @@ from typing import Any
 
 from support.core import Replica
 from support.crashes import BY_NAME, Change, check_whole, knows
+from support.warm import WarmCommand
 from valetkey_broker.adapters.vault import VaultStateStore
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.ledger import SqlLedger
@@ -24,7 +25,7 @@ from valetkey_broker.recording import Changes
 from valetkey_broker.settings import LedgerSettings, VaultSettings
 from valetkey_broker.state.generation import read_generation
 
-TESTS = Path(__file__).parents[1]
+_WARM = WarmCommand("support.crash_process:main", "valetkey_broker.*", "psycopg")
 _POLL_SECONDS = 0.2
 _PATIENCE_SECONDS = 60.0
 
@@ -125,14 +126,16 @@ class Child:
         settings = directory / f"crash-{time.monotonic_ns()}.json"
         values = {"vault": vault.model_dump(mode="json", exclude_none=True), "ledger": ledger_url}
         settings.write_text(json.dumps(values))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "support.crash_process", str(settings)],
-            cwd=TESTS,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
-        )
+        commands, self._commands = os.pipe()
+        answers, told = os.pipe()
+        self._answers = os.fdopen(answers, encoding="utf-8")
+        try:
+            self._process = _WARM.start(
+                ["crash_process", settings], environment=os.environ, files=[commands, told, sys.__stderr__.fileno()]
+            )
+        finally:
+            os.close(commands)
+            os.close(told)
 
     async def ready(self) -> None:
         """Waits until it can make changes."""
@@ -140,9 +143,7 @@ class Child:
 
     def begin(self, change: Change) -> None:
         """Has it make a change."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{change.name}\n")
-        self._process.stdin.flush()
+        os.write(self._commands, f"{change.name}\n".encode())
 
     async def told(self) -> str:
         """Waits for the end of a change; returns what its caller was told."""
@@ -152,14 +153,13 @@ class Child:
         """Kills it, as nothing that runs can prevent."""
         self._process.kill()
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        if not self._answers.closed:
+            self._answers.close()
+            os.close(self._commands)
 
     async def _line(self) -> str:
-        assert self._process.stdout is not None
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            return (await asyncio.to_thread(self._process.stdout.readline)).strip()
+            return (await asyncio.to_thread(self._answers.readline)).strip()
 
 
 async def check(watchers: list[Watcher], change: Change) -> float:
@@ -194,7 +194,8 @@ async def _serve(name: str, values: dict[str, Any]) -> None:
     await ledger.close()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Makes the changes whose names come from standard input."""
     import structlog
 
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))

@@ -71,6 +71,7 @@ class WarmCommand:
     def _running(self) -> socket.socket:
         """Starts the process that forks, once, and returns the way to it."""
         if self._server is None:
+            children.take_in_orphans()  # What it forks becomes a child of this process.
             ours, its = socket.socketpair()
             with its:
                 module = [sys.executable, "-m", "support.warm_server", str(its.fileno()), *self._server_arguments]

@@ -14,6 +14,12 @@ _UUID = "0f9d7c52-6a3e-4a53-9d53-0f3a4f4f6c11"
 _CONTROLS = ("\0", "\n", "\r\n", " ", "\u2028", "\u200b")
 
 
+def test_a_uuid_that_is_not_given() -> None:
+    """Whoever left it out is told so, and reads no '' that they did not write."""
+    with pytest.raises(InvalidFieldError, match="tenant_id: is not given; expected a UUID such as 0"):
+        check_uuid("tenant_id", "")
+
+
 @pytest.mark.parametrize("name", ["a", "7", "a-b", "a--b", "azure-blob-demo", "a" * 63])
 def test_names_at_the_edges(name: str) -> None:
     """1 to 63 characters with inner hyphens can name a connector or a key."""

@@ -26,7 +26,7 @@ def resource_denied(
         message += (
             f". No role stands in for a grant, but you may make one: valetkey grant create NAME --principal "
             f"{quote(principal.name)} --connector {connector or 'CONNECTOR'} --container {quote(resource.key)} "
-            f"--permissions {words}"
+            f"{f'--prefix {quote(resource.prefix)} ' if resource.prefix else ''}--permissions {words}"
         )
     return BrokerError(Reason.RESOURCE_DENIED, message, _metadata(resource.as_asked(), connector))
 

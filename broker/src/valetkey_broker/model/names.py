@@ -46,9 +46,8 @@ def check_uuid(field: str, value: str) -> str:
     """Returns `value` in lower case if it is a UUID with hyphens."""
     lowered = value.lower()
     if not _UUID.fullmatch(lowered):
-        raise InvalidFieldError(
-            field, f"{shown(value)} is not a UUID", "a UUID such as 00000000-0000-0000-0000-000000000000"
-        )
+        problem = f"{shown(value)} is not a UUID" if value else "is not given"
+        raise InvalidFieldError(field, problem, "a UUID such as 00000000-0000-0000-0000-000000000000")
     return lowered
 
 

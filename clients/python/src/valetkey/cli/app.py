@@ -1,6 +1,7 @@
 """The whole command line: global options, groups of commands, and the one place where errors become exit codes."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -210,7 +211,10 @@ def _in_words_of_the_line(error: ValetKeyError, line: CommandLine) -> str:
     # The place in a file, `team.yaml, line 2`, is no field.
     if not isinstance(error, InvalidArgumentError) or " " in field or not error.message.startswith(f"{field}: "):
         return error.message
-    return line.option_of(field.rpartition(".")[2]) + error.message.removeprefix(field)
+    said = error.message.removeprefix(field)
+    if field == "remove":  # It names other fields.
+        said = re.sub(r"\b[a-z]+(?:_[a-z]+)+\b", lambda word: line.option_of(word[0]).removeprefix("--"), said)
+    return line.option_of(field.rpartition(".")[2]) + said
 
 
 def _check_text(arguments: Sequence[str]) -> None:

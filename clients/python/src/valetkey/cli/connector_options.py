@@ -44,13 +44,16 @@ ProbeWrite = Annotated[
 def parse_labels(given: Iterable[str]) -> dict[str, str]:
     """Returns labels by name, with an empty value where none is given.
 
-    Raises InvalidArgumentError where one has no name, or comes twice.
+    Raises InvalidArgumentError where one has no name, comes twice, or is several.
     """
     found: dict[str, str] = {}
     for text in given:
         key, _, value = text.partition("=")
         if not key:
             raise InvalidArgumentError(f"--label: {text!r} is no label; expected one such as team=ml")
+        if "," in text:
+            each = " ".join(f"-l {part.strip()}" for part in text.split(","))
+            raise InvalidArgumentError(f"--label: {text!r} would be one label; expected one for each: {each}")
         if key.startswith("valetkey/"):
             raise InvalidArgumentError(f"--label: {key!r} is valetkey's own; apply --owner sets the owner")
         if key in found:

@@ -24,6 +24,11 @@ from valetkey.values import Connector, CreatedConnector
 
 _LOGIN = "How it logs in from now on"
 _PLACE = "What it serves from now on, and where"
+_KEEPS_ITS_OWN = (
+    "--authentication-secret: a connector keeps the secret that it was registered with, its own or a named one; give "
+    "that one another value (here by --client-secret and the like, a named one with `valetkey secret update`), or "
+    "register another connector with the one you mean, and give it the grants of this one"
+)
 _FOLLOW = "every broker that reaches Vault uses it within 5 s; grants stay, and tokens that are out live on"
 # Words of the options, where the API has others.
 _REMOVE = {"label": "labels", "expires_at": "expire_time", **ALIASES}
@@ -77,6 +82,7 @@ def update(
     ] = None,
     storage_account: _Where = None,
     account_name: Annotated[str | None, typer.Option(hidden=True)] = None,
+    authentication_secret: Annotated[str | None, typer.Option(hidden=True)] = None,
     subscription_id: _Where = None,
     resource_group: _Where = None,
     cloud: _Where = None,
@@ -146,6 +152,8 @@ def update(
         "remove": gone,
         "verify": not no_verify,
     }
+    if authentication_secret is not None:
+        raise InvalidArgumentError(_KEEPS_ITS_OWN)
     with client_of(context, screen) as client:
         _ask(screen, client, name, changes, yes=yes)
         with screen.busy(f"Changing {name}"):

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from valetkey.cli.times import utc
 from valetkey.client import Client
-from valetkey.errors import ValetKeyError
+from valetkey.errors import NotFoundError, ValetKeyError
 from valetkey.ledger_values import Lease
 from valetkey.values import Connector
 
@@ -15,8 +15,8 @@ Found = TypeVar("Found")
 
 
 def of_connector(client: Client, name: str) -> str:
-    """Returns what dies with a connector."""
-    connector = _seen(lambda: client.get_connector(name))
+    """Returns what dies with a connector. Raises NotFoundError where there is none."""
+    connector = _there(lambda: client.get_connector(name))
     grants = _seen(client.list_grants)
     uid = connector.uid if connector else ""
     named = [grant.name for grant in grants or [] if uid in {found.uid for found in grant.connectors}]
@@ -41,8 +41,8 @@ def of_change(client: Client, connector: Connector) -> str:
 
 
 def of_grant(client: Client, name: str) -> str:
-    """Returns what dies with a grant."""
-    grant = _seen(lambda: client.get_grant(name))
+    """Returns what dies with a grant. Raises NotFoundError where there is none."""
+    grant = _there(lambda: client.get_grant(name))
     leases = _seen(lambda: client.list_leases(limit=_MOST_LEASES))
     live = None if leases is None else [lease for lease in leases if lease.grant == name]
     who = f" of {_names(grant.principals)}" if grant else ""
@@ -50,14 +50,33 @@ def of_grant(client: Client, name: str) -> str:
 
 
 def of_api_key(client: Client, name: str) -> str:
-    """Returns what dies with an API key."""
+    """Returns what dies with an API key. Raises NotFoundError where there is none."""
     principal = f"key:{name}"
+    keys = _seen(client.list_api_keys)
+    if keys is not None and name not in [key.name for key in keys]:
+        raise NotFoundError(f"there is no API key {name}; `valetkey api-key list` shows which there are")
     leases = _seen(lambda: client.list_leases(principal=principal, limit=_MOST_LEASES))
     named = [grant.name for grant in _seen(client.list_grants) or [] if principal in grant.principals]
     stay = (
         f"; grants that name {principal} stay, and count for a new key of this name: {_names(named)}" if named else ""
     )
     return f"calls with it are refused and its streams of tokens end; {_outliving(leases)}{stay}"
+
+
+def of_secret(client: Client, name: str) -> str:
+    """Returns what goes with a named secret. Raises NotFoundError where there is none."""
+    _there(lambda: client.get_secret(name))
+    return "every version of its value goes, for good"
+
+
+def _there(ask: Callable[[], Found]) -> Found | None:
+    """Returns what is to go, None where the caller may not see it. Raises NotFoundError: nobody is asked in vain."""
+    try:
+        return ask()
+    except NotFoundError:
+        raise
+    except ValetKeyError:
+        return None
 
 
 def _seen(ask: Callable[[], Found]) -> Found | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from valetkey.cli.auth_methods import ALIASES, FIELDS, SECRET_FIELDS
 from valetkey.cli.screen import Screen
-from valetkey.cli.secret_values import clean, read_stdin
+from valetkey.cli.secret_values import check_no_file, clean, read_stdin
 from valetkey.convert import NEVER_AUTH_METHODS
 from valetkey.errors import InvalidArgumentError
 from valetkey.secret_files import read_bytes
@@ -32,6 +32,7 @@ def read_values(given: str, screen: Screen, *, what: str = "--values") -> dict[s
             raise InvalidArgumentError(f"{what}: @ names no file; expected @FILE, - or the values themselves")
         data, source = read_bytes(Path(given[1:]), what, MAX_BYTES), f"file {given[1:]}"
     else:
+        check_no_file(given, what)
         data, source = given.encode(), "the text given"
     fields = parse_values(data, source, what=what)
     values = {field: clean(field, text.encode(), f"{what}, {source}", screen) for field, text in fields.items()}

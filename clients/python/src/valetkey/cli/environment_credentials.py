@@ -83,6 +83,11 @@ def the_offer(environ: Mapping[str, str], wanted: AuthMethod | None) -> Offer:
 
 def _missing(environ: Mapping[str, str], wanted: AuthMethod | None) -> str:
     ways = [needed for method, needed in _WAYS if wanted in (None, method)]
+    if not ways:
+        return (
+            ", for which there is nothing to give: it is what the broker's own surroundings prove; "
+            f"leave --auto-configure out: --auth-method {wanted} --implicit-source managed-identity"
+        )
     begun = [needed for needed in ways if any(environ.get(variable) for variable in needed.values())]
     parts = [
         f"{' and '.join(v for v in needed.values() if environ.get(v))} set, but not "

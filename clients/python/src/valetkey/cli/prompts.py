@@ -11,6 +11,7 @@ from valetkey.cli.screen import Screen, printable
 from valetkey.errors import InvalidArgumentError, ValetKeyError
 
 _READABLE = 100
+_ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
 
 
 class Left(Exception):  # noqa: N818 (no error: somebody went away)
@@ -89,8 +90,13 @@ class Prompts:
 
     def yes(self, question: str, *, default: bool) -> bool:
         """Returns whether the answer is yes."""
-        given = self._line(f"{question} [{'Y/n' if default else 'y/N'}] ").lower()
-        return given in ("y", "yes") if given else default
+        while True:
+            given = self._line(f"{question} [{'Y/n' if default else 'y/N'}] ").lower()
+            if given in _ANSWERS:
+                return _ANSWERS[given]
+            if not given:
+                return default
+            self.say("expected y or n, or Enter for the one in capitals")
 
     def _line(self, prompt: str) -> str:
         sys.stderr.write(printable(prompt))

@@ -44,12 +44,26 @@ def read_secret(field: str, given: str | None, screen: Screen) -> str:
     if given.startswith("@"):
         path = Path(given[1:])
         return clean(field, read_bytes(path, _what(field)), f"file {path}", screen, str(path))
+    check_no_file(given, option(field))
     secret = clean(field, given.encode(), "the value given", screen)
     screen.warn(
         f"{option(field)} on the command line: other users of this machine can see it in the process list; "
         f"@FILE, - (standard input), {environment_name(field)} or the prompt keep it out"
     )
     return secret
+
+
+def check_no_file(given: str, what: str) -> None:
+    """Raises InvalidArgumentError for the path of a file in place of what it holds: an @ was forgotten."""
+    try:
+        meant = Path(given).is_file()
+    except (OSError, ValueError):  # What cannot be a path is none.
+        return
+    if meant:
+        # Not shown: it may be a secret all the same.
+        raise InvalidArgumentError(
+            f"{what}: there is a file of that name; to read it, expected @FILE, with @ before it"
+        )
 
 
 def read_given(given: Mapping[str, str], screen: Screen) -> dict[str, str]:

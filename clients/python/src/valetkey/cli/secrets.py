@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from valetkey.cli import consequences
 from valetkey.cli.auth_methods import ALIASES, SECRET_FIELDS, AuthMethod, check_taken, choose, recognised
 from valetkey.cli.connector_draft import azure_of, config_of, secrets_of
 from valetkey.cli.credential_options import (
@@ -233,7 +234,7 @@ def delete(
     """Delete a secret for good; refused while connectors use it. Asks first; --yes says yes."""
     screen = Screen(as_json=output is OutputFormat.JSON)
     with client_of(context, screen) as client:
-        confirm(screen, f"delete secret {name}", "every version of its value goes, for good", yes=yes)
+        confirm(screen, f"delete secret {name}", consequences.of_secret(client, name), yes=yes)
         client.delete_secret(name)
     if screen.as_json:
         screen.json({"deleted": name})

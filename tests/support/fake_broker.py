@@ -19,6 +19,7 @@ from valetkey.v1 import api_key_service_pb2 as api_key_pb
 from valetkey.v1 import (
     api_key_service_pb2_grpc,
     connector_service_pb2_grpc,
+    expiry_service_pb2_grpc,
     grant_service_pb2_grpc,
     identity_service_pb2_grpc,
     ledger_service_pb2_grpc,
@@ -29,6 +30,7 @@ from valetkey.v1 import (
 from valetkey.v1 import common_pb2 as common_pb
 from valetkey.v1 import connector_service_pb2 as connector_pb
 from valetkey.v1 import errors_pb2 as errors_pb
+from valetkey.v1 import expiry_service_pb2 as expiry_pb
 from valetkey.v1 import identity_service_pb2 as identity_pb
 from valetkey.v1 import ledger_service_pb2 as ledger_pb
 from valetkey.v1 import resource_service_pb2 as resource_pb
@@ -150,6 +152,7 @@ class FakeBroker(
     connector_service_pb2_grpc.ConnectorServiceServicer,
     api_key_service_pb2_grpc.ApiKeyServiceServicer,
     identity_service_pb2_grpc.IdentityServiceServicer,
+    expiry_service_pb2_grpc.ExpiryServiceServicer,
 ):
     """Answers every RPC. `requests` holds what was let in, `metadata` the last call's; `failures` go by method.
 
@@ -169,6 +172,8 @@ class FakeBroker(
         self.metadata: dict[str, Any] = {}
         self.failures: dict[str, Failure] = {}
         self.connectors: dict[str, connector_pb.Connector] = {}
+        self.endings: list[expiry_pb.Ending] = []
+        self.others: list[expiry_pb.Ending] = []
         self.api_keys: dict[str, api_key_pb.ApiKey] = {}
         self.secrets: dict[str, secret_pb.NamedSecret] = {}
         self.reached = [resource("demo-models"), resource("demo-zenmlartifactstore")]
@@ -312,6 +317,13 @@ class FakeBroker(
         self._enter("WhoAmI", request, context)
         return self.caller
 
+    def ListExpiring(
+        self, request: expiry_pb.ListExpiringRequest, context: grpc.ServicerContext
+    ) -> expiry_pb.ListExpiringResponse:
+        self._enter("ListExpiring", request, context)
+        others = [] if request.HasField("within") else self.others
+        return expiry_pb.ListExpiringResponse(endings=[*self.endings, *others])
+
     def CreateApiKey(
         self, request: api_key_pb.CreateApiKeyRequest, context: grpc.ServicerContext
     ) -> api_key_pb.CreateApiKeyResponse:
@@ -421,6 +433,7 @@ def running_fake_broker(
     connector_service_pb2_grpc.add_ConnectorServiceServicer_to_server(broker, server)
     api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server(broker, server)
     identity_service_pb2_grpc.add_IdentityServiceServicer_to_server(broker, server)
+    expiry_service_pb2_grpc.add_ExpiryServiceServicer_to_server(broker, server)
     grant_service_pb2_grpc.add_GrantServiceServicer_to_server(broker, server)
     ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server(broker, server)
     secret_service_pb2_grpc.add_SecretServiceServicer_to_server(broker, server)

@@ -20,6 +20,7 @@ from valetkey.v1 import (
     connector_service_pb2,
     connector_service_pb2_grpc,
     errors_pb2,
+    expiry_service_pb2_grpc,
     grant_service_pb2,
     grant_service_pb2_grpc,
     ledger_service_pb2_grpc,
@@ -124,6 +125,7 @@ class Broker:
         self.grants = grant_service_pb2_grpc.GrantServiceStub(self.channel)
         self.ledger = ledger_service_pb2_grpc.LedgerServiceStub(self.channel)
         self.secrets = secret_service_pb2_grpc.SecretServiceStub(self.channel)
+        self.expiry = expiry_service_pb2_grpc.ExpiryServiceStub(self.channel)
         self.health = health_pb2_grpc.HealthStub(self.channel)
 
     async def allow(

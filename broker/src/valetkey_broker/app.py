@@ -23,6 +23,8 @@ from valetkey_broker.connectors.health import ConnectorHealth
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.secrets import SecretRegistry
+from valetkey_broker.expiry.daily import DailyWarning
+from valetkey_broker.expiry.parts import build_endings
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.diagnosis import Diagnoser
 from valetkey_broker.issuing.issuer import Issuer
@@ -202,6 +204,7 @@ async def running_server(
         sync.require_usable()
         throttle.ask(principal)
 
+    endings = build_endings(settings, core.store, core.repository, core.memory, AUTH_METHODS, core.clock)
     services = build_services(
         UseCases(
             issuer=core.issuer,
@@ -217,6 +220,7 @@ async def running_server(
             streams=Slots(settings.limits.streams),
             registry=core.registry,
             health=core.health,
+            endings=endings,
             secrets=SecretRegistry(core.repository, core.memory, core.registry, AUTH_METHODS, core.clock),
             policy=core.policy,
             api_keys=core.api_keys,
@@ -228,6 +232,7 @@ async def running_server(
             clock=core.clock,
         )
     )
+    daily = DailyWarning(endings, settings.expiry.warn_days)
     guard = Guard(
         methods=METHODS,
         authenticator=core.authenticator,
@@ -248,6 +253,7 @@ async def running_server(
         asyncio.create_task(recorder.refusals.run(), name="refusals"),
         asyncio.create_task(unfinished.run(), name="unfinished-changes"),
         asyncio.create_task(follow_ledger(core.ledger, server), name="ledger-health"),
+        asyncio.create_task(daily.run(sync.ready.wait), name="daily-warning"),
     ]
     try:
         if listen is Listen.AT_ONCE or await first_of(

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from structlog.testing import capture_logs
 
 from support.connect_proxy import ConnectProxy
 from support.openbao import login_life, running_openbao, store_on, token_of
+from valetkey_broker.adapters.vault import broker_policy
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_devstack.ca import make_ca
 from valetkey_devstack.openbao import ROLE, OpenBao
@@ -241,3 +243,26 @@ async def test_environment_is_not_asked(bao: OpenBao, tmp_path: Path, monkeypatc
     async with store_on(bao) as store:
         await store.open()
         assert "from-the" not in token_of(store)
+
+
+async def test_the_end_of_its_own_secret_id(bao: OpenBao) -> None:
+    """The broker can say in time when it will not get in any more, by the secret id in its file."""
+    path = f"/v1/auth/approle/role/{ROLE}/secret-id"
+    before = bao.secret_id_file.read_text()
+    admin = bao.admin()
+    try:
+        async with store_on(bao) as store:
+            await store.open()
+            assert await store.secret_id_end() is None, "it never ends"
+            bao.secret_id_file.write_text(admin.adapter.post(path, json={"ttl": "1h"})["data"]["secret_id"])
+            end = await store.secret_id_end()
+            assert end is not None
+            assert timedelta(minutes=55) < end - datetime.now(UTC) <= timedelta(hours=1)
+            admin.sys.create_or_update_policy(ROLE, 'path "auth/token/renew-self" { capabilities = ["update"] }')
+            with pytest.raises(BrokerError) as caught:
+                await store.secret_id_end()
+            assert caught.value.metadata["cause"] == "denied"
+    finally:
+        admin.sys.create_or_update_policy(ROLE, broker_policy("valetkey"))
+        bao.secret_id_file.write_text(before)
+        admin.adapter.close()

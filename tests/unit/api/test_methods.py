@@ -13,6 +13,7 @@ from valetkey.v1 import (
     api_key_service_pb2,
     common_pb2,
     connector_service_pb2,
+    expiry_service_pb2,
     grant_service_pb2,
     identity_service_pb2,
     ledger_service_pb2,
@@ -30,6 +31,7 @@ from valetkey_broker.rpc.method import FOR_NOBODY, Access, Asked
 FILES = (
     api_key_service_pb2,
     connector_service_pb2,
+    expiry_service_pb2,
     grant_service_pb2,
     identity_service_pb2,
     ledger_service_pb2,

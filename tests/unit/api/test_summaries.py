@@ -160,6 +160,7 @@ def test_a_named_secret() -> None:
         azure_secret=connectors_pb.AzureSecret(client_secret="PLANTED"),
         remove_fields=["client_id"],
         no_verify=True,
+        expire_time=Timestamp(seconds=1_790_000_000),
     )
     assert details_of(**secret_summary(request)) == {
         "auth_method": "service-principal",
@@ -168,6 +169,7 @@ def test_a_named_secret() -> None:
         "fields": "client_secret",
         "removed": "client_id",
         "verified": "no",
+        "credential_expires": "2026-09-21T14:13:20Z",
     }
     assert details_of(**secret_summary(secrets_pb.CreateSecretRequest(name="x"))) == {}
     renaming = secrets_pb.RenameSecretRequest(name="az_secret", new_name="az_new")

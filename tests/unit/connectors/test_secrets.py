@@ -1,10 +1,14 @@
 """SecretRegistry: a named secret is checked before it is stored, and tried with all its users before it changes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from support.core import CLIENT, PLANTED, PROFILE, PROFILES, TENANT, FakeClock, Replica, make_grant, principal
+from support.core import CLIENT, NOW, PLANTED, PROFILE, PROFILES, TENANT, FakeClock, Replica, make_grant, principal
+from support.entra_certificates import make_certificate
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger
 from valetkey_broker.adapters.azure import AUTH_METHODS
@@ -285,3 +289,44 @@ async def test_rename_and_delete(secrets: Secrets) -> None:
     await secrets.connectors.delete("azure-blob-demo", deleted_by="key:ops")
     await secrets.registry.delete("az_new", deleted_by="key:ops")
     assert secrets.registry.all() == []
+
+
+async def test_the_end_of_a_value(secrets: Secrets) -> None:
+    """What an operator notes stays until there is another value; a new one has no end unless one is said."""
+    said, later = (datetime.fromtimestamp(NOW + days * 86400, UTC) for days in (10, 20))
+    new = NewSecret(
+        "az_secret",
+        ConnectorType.AZURE,
+        "service-principal",
+        AzureConfig(TENANT, CLIENT, ""),
+        {"client_secret": Secret(PLANTED)},
+    )
+    created = await secrets.registry.create(replace(new, expires_at=said), created_by="key:ops")
+    assert created.expires_at == said
+
+    async def changed(**values: Any) -> datetime | None:
+        change = SecretChange("az_secret", "", _NOTHING, values.pop("secrets", {}), no_verify=True, **values)
+        return (await secrets.registry.update(change, principal(Role.ADMIN))).secret.expires_at
+
+    assert await changed(remove=["storage_account"]) == said
+    assert await changed(expires_at=later) == later
+    late = Replica(secrets.replica.store)
+    await late.repository.load()
+    assert late.memory.secrets["az_secret"].expires_at == later
+    assert await changed(secrets={"client_secret": Secret(_NEW)}) is None
+    with pytest.raises(InvalidFieldError, match="expire_time"):
+        await changed(expires_at=datetime.fromtimestamp(NOW - 1, UTC))
+
+
+async def test_a_certificate_in_a_secret_tells_its_end(secrets: Secrets) -> None:
+    """Nobody has to note what the certificate says; what ends earlier counts."""
+    made = make_certificate()
+    new = NewSecret(
+        "az_cert",
+        ConnectorType.AZURE,
+        "service-principal",
+        AzureConfig(TENANT, CLIENT, ""),
+        {"client_certificate": Secret(made.pem())},
+    )
+    created = await secrets.registry.create(new, created_by="key:ops")
+    assert created.expires_at == made.certificate.not_valid_after_utc

@@ -56,6 +56,7 @@ def secret_summary(request: Any) -> Details:
         **_ids(azure),
         "fields": _list(field.name for field, _ in request.azure_secret.ListFields()),
         "removed": _list(map(_field, getattr(request, "remove_fields", ()))),
+        "credential_expires": _moment(request.expire_time) if request.HasField("expire_time") else "",
         "verified": "no" if getattr(request, "no_verify", False) else "",
     }
 

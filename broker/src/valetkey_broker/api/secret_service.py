@@ -8,7 +8,14 @@ import grpc.aio
 
 from valetkey.v1 import common_pb2, connector_service_pb2, secret_service_pb2_grpc
 from valetkey.v1 import secret_service_pb2 as pb
-from valetkey_broker.api.convert import AUTH_METHODS, CONNECTOR_TYPES, azure_config, given_secrets, timestamp
+from valetkey_broker.api.convert import (
+    AUTH_METHODS,
+    CONNECTOR_TYPES,
+    azure_config,
+    given_instant,
+    given_secrets,
+    timestamp,
+)
 from valetkey_broker.api.paging import page
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.secrets import NewSecret, SecretChange, SecretRegistry
@@ -43,6 +50,7 @@ class SecretService(secret_service_pb2_grpc.SecretServiceServicer):
             azure=azure_config(request.azure),
             secrets=given_secrets(request.azure_secret),
             verify=request.verify,
+            expires_at=given_instant(request, "expire_time"),
         )
         secret = await self._secrets.create(new, created_by=caller().name)
         return pb.CreateSecretResponse(secret=self._message(secret))
@@ -82,6 +90,7 @@ class SecretService(secret_service_pb2_grpc.SecretServiceServicer):
             secrets=given_secrets(request.azure_secret),
             remove=request.remove_fields,
             no_verify=request.no_verify,
+            expires_at=given_instant(request, "expire_time"),
         )
         changed = await self._secrets.update(change, caller())
         for name in changed.keys_revoked:
@@ -111,7 +120,7 @@ class SecretService(secret_service_pb2_grpc.SecretServiceServicer):
 
     def _message(self, secret: NamedSecret, most: int = _MOST_CONNECTORS) -> pb.NamedSecret:
         users: Sequence[str] = self._secrets.users(secret)
-        return pb.NamedSecret(
+        message = pb.NamedSecret(
             name=secret.name,
             type=CONNECTOR_TYPES.to_proto[secret.type],
             auth_method=AUTH_METHODS.to_proto[secret.auth_method],
@@ -126,3 +135,6 @@ class SecretService(secret_service_pb2_grpc.SecretServiceServicer):
             connectors=users[:most],
             connector_count=len(users),
         )
+        if secret.expires_at is not None:
+            message.expire_time.CopyFrom(timestamp(secret.expires_at))
+        return message

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from valetkey.v1 import (
     api_key_service_pb2_grpc,
     connector_service_pb2_grpc,
+    expiry_service_pb2_grpc,
     grant_service_pb2_grpc,
     identity_service_pb2_grpc,
     ledger_service_pb2_grpc,
@@ -15,6 +16,7 @@ from valetkey.v1 import (
 )
 from valetkey_broker.api.api_key_service import ApiKeyService
 from valetkey_broker.api.connector_service import ConnectorService
+from valetkey_broker.api.expiry_service import ExpiryService
 from valetkey_broker.api.grant_service import GrantService
 from valetkey_broker.api.identity_service import IdentityService
 from valetkey_broker.api.ledger_service import LedgerService
@@ -29,6 +31,7 @@ from valetkey_broker.authz.policy import Policy
 from valetkey_broker.connectors.health import ConnectorHealth
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.secrets import SecretRegistry
+from valetkey_broker.expiry.endings import Endings
 from valetkey_broker.issuing.diagnosis import Diagnoser
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.token_stream import TokenWatcher
@@ -53,6 +56,7 @@ class UseCases:
     streams: Slots
     registry: ConnectorRegistry
     health: ConnectorHealth
+    endings: Endings
     secrets: SecretRegistry
     policy: Policy
     api_keys: ApiKeyAdmin
@@ -107,5 +111,10 @@ def build_services(use: UseCases) -> Sequence[Service]:
             f"{_PACKAGE}.LedgerService",
             ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server,
             LedgerService(use.ledger, use.clock, use.diagnoser),
+        ),
+        Service(
+            f"{_PACKAGE}.ExpiryService",
+            expiry_service_pb2_grpc.add_ExpiryServiceServicer_to_server,
+            ExpiryService(use.endings),
         ),
     )

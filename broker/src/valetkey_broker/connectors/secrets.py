@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.connectors.bound_grants import check_bound_grants
-from valetkey_broker.connectors.definition import secrets_in
+from valetkey_broker.connectors.definition import end_of, secrets_in
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.errors import BrokerError, secret_exists, secret_not_found, secret_not_verified
 from valetkey_broker.model import (
@@ -21,6 +21,7 @@ from valetkey_broker.model import (
     Secret,
     check_secret_name,
 )
+from valetkey_broker.model.labels import check_future
 from valetkey_broker.ports import AuthMethod, Clock
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
@@ -41,6 +42,7 @@ class NewSecret:
     azure: AzureConfig
     secrets: Mapping[str, Secret]
     verify: bool = False
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class SecretChange:
     secrets: Mapping[str, Secret]
     remove: Sequence[str] = ()
     no_verify: bool = False
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ class SecretRegistry:
             created_by=created_by,
             updated_at=now,
             updated_by=created_by,
+            expires_at=end_of(check_future(new.expires_at, now), value),
         )
         if draft.name in self._memory.secrets:
             raise secret_exists(draft.name)
@@ -140,6 +144,7 @@ class SecretRegistry:
             secret_fields=self._held(method, value),
             updated_at=self._now(),
             updated_by=caller.name,
+            expires_at=self._end(before, change, method, value),
         )
         self._check_grants(after, caller)
         if change.no_verify:
@@ -150,6 +155,12 @@ class SecretRegistry:
         self._check_grants(after, caller)
         stored = await self._repository.update_secret(before, after, value, verified=verified)
         return ChangedSecret(stored, verified, keys_revoked)
+
+    def _end(self, before: NamedSecret, change: SecretChange, method: str, value: CredentialValue) -> datetime | None:
+        """Returns when the value ends. What was said of the one before holds for no other."""
+        new = bool(change.secrets) or method != before.auth_method
+        said = check_future(change.expires_at, self._now()) or (None if new else before.expires_at)
+        return end_of(said, value)
 
     def _check_grants(self, after: NamedSecret, caller: Principal) -> None:
         for connector in self._using(after):

@@ -14,6 +14,7 @@ class NamedSecret:
     holds what belongs to the credential, such as tenant and client; `secret_fields` names the secrets that were given.
     `credential_version` is the KV version of the value in use; `updated_at` and `updated_by` are that version's.
     `previous_credential_version` is that of the value before, which is kept until the next one; 0 without one.
+    `expires_at` is when the value ends, as the operator said, or earlier where it says so itself.
     """
 
     name: str
@@ -28,6 +29,7 @@ class NamedSecret:
     updated_at: datetime
     updated_by: str
     previous_credential_version: int = 0
+    expires_at: datetime | None = None
 
     def used_by(self, connector: Connector) -> Connector:
         """Returns a connector as it works with this secret; what it says itself narrows what the secret says."""

@@ -10,6 +10,7 @@ from valetkey_broker.model import CloudProfile
 from valetkey_broker.settings.authn import AuthnSettings
 from valetkey_broker.settings.clouds import BUILT_IN_CLOUDS, CloudSettings
 from valetkey_broker.settings.errors import open_to_others
+from valetkey_broker.settings.expiry import ExpirySettings
 from valetkey_broker.settings.issuing import IssuingSettings
 from valetkey_broker.settings.ledger import LedgerSettings
 from valetkey_broker.settings.limits import LimitsSettings
@@ -37,6 +38,7 @@ class Settings(BaseSettings):
     ledger: LedgerSettings = LedgerSettings()
     limits: LimitsSettings = LimitsSettings()
     logging: LoggingSettings = LoggingSettings()
+    expiry: ExpirySettings = ExpirySettings()
     authn: AuthnSettings = AuthnSettings()
     clouds: dict[str, CloudSettings] = {}
     default_cloud: str = "azure-public"

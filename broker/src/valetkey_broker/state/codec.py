@@ -109,14 +109,16 @@ def encode_secret(secret: NamedSecret) -> dict[str, Any]:
         "updated_at": secret.updated_at.isoformat(),
         "updated_by": secret.updated_by,
         "previous_credential_version": secret.previous_credential_version,
+        "expires_at": secret.expires_at.isoformat() if secret.expires_at else None,
     }
 
 
 def decode_secret(name: str, data: Mapping[str, Any], auth_methods: Container[str]) -> NamedSecret:
     """Returns the named secret in a document, which has one of `auth_methods`.
 
-    Raises KeyError, TypeError or ValueError where it is malformed.
+    Raises KeyError, TypeError or ValueError where it is malformed. Those of earlier versions have no end.
     """
+    expires_at = data.get("expires_at")
     return NamedSecret(
         name=name,
         uid=str(uuid.UUID(_text(data["uid"]))),  # It is part of a path.
@@ -130,6 +132,7 @@ def decode_secret(name: str, data: Mapping[str, Any], auth_methods: Container[st
         updated_at=_instant(data["updated_at"]),
         updated_by=str(data["updated_by"]),
         previous_credential_version=int(data["previous_credential_version"]),
+        expires_at=_instant(expires_at) if expires_at is not None else None,
     )
 
 

@@ -9,7 +9,7 @@ from itertools import islice
 import structlog
 
 from valetkey_broker.concurrency.slices import slices
-from valetkey_broker.model import InvalidFieldError, check_name, check_secret_name
+from valetkey_broker.model import Connector, Credential, InvalidFieldError, check_name, check_secret_name
 from valetkey_broker.model.errors import shown
 from valetkey_broker.ports import AuthMethod, StateStore
 from valetkey_broker.state.credentials import Credentials
@@ -86,6 +86,10 @@ class StateMirror:
         self.loaded = True
         self._credentials.read_ahead(anew=True)
         self._advance(generation)
+
+    def known_credential(self, connector: Connector) -> Credential | None:
+        """Returns the credential in use by `connector` if it is in memory."""
+        return self._credentials.known(connector)
 
     async def keep_snapshot(self) -> None:
         """Writes the snapshot that the next start takes, if the last full reading found that one is due."""

@@ -63,6 +63,7 @@ class AsyncClient:
     diagnose_token = asynchronous(groups.ledger.diagnose_token)
     verify_ledger = asynchronous(groups.ledger.verify_ledger)
 
+    list_expiring = asynchronous(groups.expiry.list_expiring)
     create_api_key = asynchronous(groups.api_keys.create_api_key)
     list_api_keys = asynchronous(groups.api_keys.list_api_keys)
     rotate_api_key = asynchronous(groups.api_keys.rotate_api_key)

@@ -64,6 +64,7 @@ class Client:
     diagnose_token = blocking(groups.ledger.diagnose_token)
     verify_ledger = blocking(groups.ledger.verify_ledger)
 
+    list_expiring = blocking(groups.expiry.list_expiring)
     create_api_key = blocking(groups.api_keys.create_api_key)
     list_api_keys = blocking(groups.api_keys.list_api_keys)
     rotate_api_key = blocking(groups.api_keys.rotate_api_key)

@@ -11,7 +11,8 @@ class NamedSecret:
     """A named secret, without its value.
 
     `secret_fields` names what was given for it; `connectors` are those that use it, by name, and there may be more of
-    them than that: `connector_count`. `update_time` is since when its value is in use.
+    them than that: `connector_count`. `update_time` is since when its value is in use, `expire_time` when that ends,
+    None where nobody said.
     """
 
     name: str
@@ -27,6 +28,7 @@ class NamedSecret:
     updated_by: str
     connectors: tuple[str, ...]
     connector_count: int
+    expire_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import files
 
 _RULE = re.compile(r'path "([^"]+)" \{\s*capabilities = \[([^\]]*)\]')
+# Good to have: without it the broker cannot say when its own login ends.
+_OPTIONAL = "auth/approle/"
 # Stands for a name where a rule ends in an asterisk.
 _ANY_NAME = "any-name"
 
@@ -19,7 +21,9 @@ def needed(mount: str) -> Mapping[str, frozenset[str]]:
     """Returns what the broker has to be able to do, by path; one name stands for all names of a folder."""
     rules = _RULE.findall(broker_policy(mount))
     return {
-        path.replace("*", _ANY_NAME): frozenset(re.findall(r"[a-z]+", capabilities)) for path, capabilities in rules
+        path.replace("*", _ANY_NAME): frozenset(re.findall(r"[a-z]+", capabilities))
+        for path, capabilities in rules
+        if not path.startswith(_OPTIONAL)
     }
 
 

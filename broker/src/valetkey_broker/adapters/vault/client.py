@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import hvac
@@ -66,6 +67,7 @@ class VaultClient:
             allow_redirects=False,
         )
         self._kv = self._hvac.secrets.kv.v2
+        self._role = ""
 
     def use(self, token: Token) -> None:
         """Makes the calls that begin from now on with `token`."""
@@ -80,7 +82,21 @@ class VaultClient:
         answer = self._hvac.auth.approle.login(
             role_id.reveal(), secret_id.reveal(), use_token=False, mount_point=self._settings.approle_mount
         )
+        self._role = str(((answer.get("auth") or {}).get("metadata") or {}).get("role_name", ""))
         return _token(answer)
+
+    def secret_id_end(self) -> datetime | None:
+        """Returns when the secret id in the file ends, None where it never does. Vault has to let the broker look."""
+        secret_id = self._ids.current()[1]
+        answer = self._hvac.auth.approle.read_secret_id(
+            self._role, secret_id.reveal(), mount_point=self._settings.approle_mount
+        )
+        said = str(_data(answer).get("expiration_time", ""))
+        try:
+            end = datetime.fromisoformat(said)
+        except ValueError:
+            raise UnexpectedAnswerError(_UNEXPECTED) from None
+        return end if end.year > 1 else None  # 0001-01-01 stands for never.
 
     def renew(self) -> Token:
         """Renews the token in use."""

@@ -109,6 +109,12 @@ path "auth/token/revoke-self" {
   capabilities = ["update"]
 }
 
+# When the broker's own secret id ends, so that it can say so in time. Only who has a secret id can ask for it. Not
+# needed for anything else; where AppRole is mounted elsewhere, change the path.
+path "auth/approle/role/+/secret-id/lookup" {
+  capabilities = ["update"]
+}
+
 # What the broker looks at when it starts, to say what is wrong before that hurts: what this very policy lets it do,
 # and whether the engine deletes old versions by their age, which would take credentials in use away.
 path "sys/capabilities-self" {

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
 from valetkey_broker.adapters.vault.blocking_calls import THREADS, Calls
@@ -77,6 +78,11 @@ class VaultStateStore:
     async def destroy(self, path: str, versions: Sequence[int]) -> None:
         """Destroys versions for good; see ports.StateStore."""
         await self._call("destroying", self._client.destroy, _checked(path), versions)
+
+    async def secret_id_end(self) -> datetime | None:
+        """Returns when the broker's own secret id ends, None where it never does. Raises VAULT_UNAVAILABLE."""
+        await self._login.ensure()
+        return await self._calls.run("looking at the login", self._client.secret_id_end)
 
     async def close(self) -> None:
         """Gives the login back and closes the connections. Never raises; may be called again."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from datetime import UTC
+from datetime import UTC, datetime
 
 from valetkey import convert, named_secrets, values
 from valetkey.calls.base import PAGE_SIZE, Asking, ask, several
@@ -19,10 +19,12 @@ def create_secret(
     type: str = "azure",  # noqa: A002 (the API's word)
     auth_method: str = "service-principal",
     verify: bool = False,
+    expire_time: datetime | None = None,
 ) -> Asking[named_secrets.NamedSecret]:
     """Stores a secret for connectors to use. `secrets` are by the API's names of the fields.
 
-    With `verify` the broker logs in with it first. Raises InvalidArgumentError for a field that is not known.
+    `expire_time` is when the value ends. With `verify` the broker logs in with it first. Raises InvalidArgumentError
+    for a field that is not known.
     """
     request = pb.CreateSecretRequest(
         name=name,
@@ -31,6 +33,7 @@ def create_secret(
         azure=connector_pb.AzureConfig(**asdict(azure)),
         azure_secret=azure_secret(secrets),
         verify=verify,
+        expire_time=convert.given_timestamp(expire_time, "expire_time"),
     )
     return _secret((yield from ask(request, pb.CreateSecretResponse)).secret)
 
@@ -61,11 +64,12 @@ def update_secret(
     auth_method: str | None = None,
     remove: Iterable[str] = (),
     verify: bool = True,
+    expire_time: datetime | None = None,
 ) -> Asking[named_secrets.UpdatedSecret]:
     """Gives a secret another value, for every connector that uses it; what is not given stays.
 
     Every one of them is verified with it first, unless `verify` is false; where one fails, nothing is changed.
-    `remove` names fields of `azure` to take away.
+    `remove` names fields of `azure` to take away. Without `expire_time`, no end of a new value is known.
     """
     request = pb.UpdateSecretRequest(
         name=name,
@@ -73,6 +77,7 @@ def update_secret(
         azure_secret=azure_secret(secrets or {}),
         remove_fields=several(remove, "remove", "['storage_account']"),
         no_verify=not verify,
+        expire_time=convert.given_timestamp(expire_time, "expire_time"),
     )
     if auth_method:
         request.auth_method = convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
@@ -106,4 +111,5 @@ def _secret(message: pb.NamedSecret) -> named_secrets.NamedSecret:
         updated_by=message.updated_by,
         connectors=tuple(message.connectors),
         connector_count=message.connector_count,
+        expire_time=convert.moment(message, "expire_time"),
     )

@@ -18,6 +18,7 @@ from valetkey.cli.as_code.commands import apply, export
 from valetkey.cli.check_views import print_checks
 from valetkey.cli.command_line import CommandLine
 from valetkey.cli.doctor import doctor
+from valetkey.cli.expiring import expiring
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import Session
 from valetkey.cli.whoami import whoami
@@ -55,6 +56,7 @@ app.add_typer(audit.app, name="audit")
 app.command()(doctor)
 app.command()(whoami)
 app.add_typer(api_keys.app, name="api-key")
+app.command()(expiring)
 app.command()(apply)
 app.command()(export)
 

@@ -10,6 +10,7 @@ USAGE = 2
 NOT_PERMITTED = 3
 NOT_FOUND = 4
 UNAVAILABLE = 5
+ENDING = 6
 INTERRUPTED = 130
 
 _CODES: tuple[tuple[type[errors.ValetKeyError], int], ...] = (

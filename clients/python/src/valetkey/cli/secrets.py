@@ -8,6 +8,7 @@ import typer
 from valetkey.cli import consequences
 from valetkey.cli.auth_methods import ALIASES, SECRET_FIELDS, AuthMethod, check_taken, choose, recognised
 from valetkey.cli.connector_draft import azure_of, config_of, secrets_of
+from valetkey.cli.connector_options import ExpiresAt
 from valetkey.cli.credential_options import (
     AccountKey,
     AccountName,
@@ -30,6 +31,7 @@ from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.secret_values import in_environment, read_given, read_missing
 from valetkey.cli.secret_views import print_secret, print_secrets, secret_json
 from valetkey.cli.session import client_of, confirm
+from valetkey.cli.times import parse_moment
 from valetkey.errors import InvalidArgumentError
 
 app = typer.Typer(
@@ -66,6 +68,7 @@ def create(
     storage_account: StorageAccount = None,
     account_name: AccountName = None,
     cloud: Cloud = None,
+    expires_at: ExpiresAt = None,
     verify: Annotated[bool, typer.Option("--verify", help="Log in with it before it is stored.")] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
@@ -99,6 +102,7 @@ def create(
             azure=azure_of(config_of(said)),
             secrets=secrets,
             verify=verify,
+            expire_time=parse_moment(expires_at, "--expires-at", ago=False) if expires_at else None,
         )
     if screen.as_json:
         screen.json(secret_json(stored))
@@ -155,6 +159,7 @@ def update(
             "--remove", "-r", "--remove-keys", help="Field to take away, such as account-name.", show_default=False
         ),
     ] = None,
+    expires_at: ExpiresAt = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not verify the connectors that use it.")] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
@@ -182,7 +187,7 @@ def update(
         there = AuthMethod(client.get_secret(name).auth_method)
         method = auth_method or recognised(said) or there
         check_taken(method, said)
-        asked = not said and not remove
+        asked = not said and not remove and not expires_at
         secrets = (
             read_missing(method, secrets_of(said), screen) if secrets_of(said) or asked or method is not there else {}
         )
@@ -194,6 +199,7 @@ def update(
                 auth_method=method.value if method is not there else None,
                 remove=[_field(each) for each in remove or ()],
                 verify=not no_verify,
+                expire_time=parse_moment(expires_at, "--expires-at", ago=False) if expires_at else None,
             )
     if screen.as_json:
         screen.json({"secret": secret_json(updated.secret), "verified": list(updated.verified)})

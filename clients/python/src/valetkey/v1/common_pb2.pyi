@@ -141,7 +141,7 @@ class _RoleEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeW
     ROLE_OPERATOR: _Role.ValueType  # 2
     """Registers, verifies and deletes connectors; sees grants and leases; no changes to grants."""
     ROLE_VIEWER: _Role.ValueType  # 3
-    """Sees connectors and the resources they reach."""
+    """Sees connectors, the resources they reach, and what ends when."""
     ROLE_AUDITOR: _Role.ValueType  # 4
     """Reads the ledger and the grants."""
 
@@ -157,7 +157,7 @@ ROLE_ADMIN: Role.ValueType  # 1
 ROLE_OPERATOR: Role.ValueType  # 2
 """Registers, verifies and deletes connectors; sees grants and leases; no changes to grants."""
 ROLE_VIEWER: Role.ValueType  # 3
-"""Sees connectors and the resources they reach."""
+"""Sees connectors, the resources they reach, and what ends when."""
 ROLE_AUDITOR: Role.ValueType  # 4
 """Reads the ledger and the grants."""
 Global___Role: typing_extensions.TypeAlias = Role

@@ -38,6 +38,7 @@ class NamedSecret(google.protobuf.message.Message):
     UPDATED_BY_FIELD_NUMBER: builtins.int
     CONNECTORS_FIELD_NUMBER: builtins.int
     CONNECTOR_COUNT_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name: 1 to 63 lower-case letters, digits, inner hyphens and underscores."""
     type: valetkey.v1.connector_service_pb2.ConnectorType.ValueType
@@ -70,6 +71,10 @@ class NamedSecret(google.protobuf.message.Message):
     def connectors(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Names of the connectors that use it, sorted; at most 1,000."""
 
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the value ends, as the operator said, or a certificate says itself; not set where nobody knows."""
+
     def __init__(
         self,
         *,
@@ -84,9 +89,10 @@ class NamedSecret(google.protobuf.message.Message):
         updated_by: builtins.str = ...,
         connectors: collections.abc.Iterable[builtins.str] | None = ...,
         connector_count: builtins.int = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["azure", b"azure", "meta", b"meta", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "azure", b"azure", "connector_count", b"connector_count", "connectors", b"connectors", "credential_version", b"credential_version", "meta", b"meta", "name", b"name", "secret_fields", b"secret_fields", "type", b"type", "update_time", b"update_time", "updated_by", b"updated_by"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["azure", b"azure", "expire_time", b"expire_time", "meta", b"meta", "update_time", b"update_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "azure", b"azure", "connector_count", b"connector_count", "connectors", b"connectors", "credential_version", b"credential_version", "expire_time", b"expire_time", "meta", b"meta", "name", b"name", "secret_fields", b"secret_fields", "type", b"type", "update_time", b"update_time", "updated_by", b"updated_by"]) -> None: ...
 
 Global___NamedSecret: typing_extensions.TypeAlias = NamedSecret
 
@@ -102,6 +108,7 @@ class CreateSecretRequest(google.protobuf.message.Message):
     AZURE_FIELD_NUMBER: builtins.int
     AZURE_SECRET_FIELD_NUMBER: builtins.int
     VERIFY_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name: 1 to 63 lower-case letters, digits, inner hyphens and underscores."""
     type: valetkey.v1.connector_service_pb2.ConnectorType.ValueType
@@ -118,6 +125,10 @@ class CreateSecretRequest(google.protobuf.message.Message):
     def azure_secret(self) -> valetkey.v1.connector_service_pb2.AzureSecret:
         """The value; write-only."""
 
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the value ends, in the future; nothing is refused because of it."""
+
     def __init__(
         self,
         *,
@@ -127,9 +138,10 @@ class CreateSecretRequest(google.protobuf.message.Message):
         azure: valetkey.v1.connector_service_pb2.AzureConfig | None = ...,
         azure_secret: valetkey.v1.connector_service_pb2.AzureSecret | None = ...,
         verify: builtins.bool = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["azure", b"azure", "azure_secret", b"azure_secret"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "azure", b"azure", "azure_secret", b"azure_secret", "name", b"name", "type", b"type", "verify", b"verify"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["azure", b"azure", "azure_secret", b"azure_secret", "expire_time", b"expire_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "azure", b"azure", "azure_secret", b"azure_secret", "expire_time", b"expire_time", "name", b"name", "type", b"type", "verify", b"verify"]) -> None: ...
 
 Global___CreateSecretRequest: typing_extensions.TypeAlias = CreateSecretRequest
 
@@ -251,6 +263,7 @@ class UpdateSecretRequest(google.protobuf.message.Message):
     AZURE_SECRET_FIELD_NUMBER: builtins.int
     REMOVE_FIELDS_FIELD_NUMBER: builtins.int
     NO_VERIFY_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name of the secret."""
     auth_method: valetkey.v1.connector_service_pb2.AuthMethod.ValueType
@@ -269,6 +282,10 @@ class UpdateSecretRequest(google.protobuf.message.Message):
     def remove_fields(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Names of fields of `azure` to take away."""
 
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the value ends. A new value without it leaves no end, but for that of a certificate."""
+
     def __init__(
         self,
         *,
@@ -278,9 +295,10 @@ class UpdateSecretRequest(google.protobuf.message.Message):
         azure_secret: valetkey.v1.connector_service_pb2.AzureSecret | None = ...,
         remove_fields: collections.abc.Iterable[builtins.str] | None = ...,
         no_verify: builtins.bool = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["azure", b"azure", "azure_secret", b"azure_secret"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "azure", b"azure", "azure_secret", b"azure_secret", "name", b"name", "no_verify", b"no_verify", "remove_fields", b"remove_fields"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["azure", b"azure", "azure_secret", b"azure_secret", "expire_time", b"expire_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "azure", b"azure", "azure_secret", b"azure_secret", "expire_time", b"expire_time", "name", b"name", "no_verify", b"no_verify", "remove_fields", b"remove_fields"]) -> None: ...
 
 Global___UpdateSecretRequest: typing_extensions.TypeAlias = UpdateSecretRequest
 

@@ -1,0 +1,81 @@
+"""`valetkey expiring`: what ends soon, and what mends it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from valetkey.cli import failures
+from valetkey.cli.durations import parse_duration, show_age, show_duration
+from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.session import client_of
+from valetkey.cli.times import utc
+from valetkey.endings import Ending
+from valetkey.errors import InvalidArgumentError
+
+
+def expiring(
+    context: typer.Context,
+    *,
+    within: Annotated[str, typer.Option(help="What ends within this time, or has ended, such as 14d.")] = "14d",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show all that can end, also later, and where nobody knows when.")
+    ] = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """List what ends soon: credentials, API keys, certificates, the broker's way into Vault; with what mends each.
+
+    Exit code 0: nothing ends within that time; 6: something does, or has.
+    """
+    screen = Screen(as_json=output is OutputFormat.JSON)
+    span = parse_duration(within, "--within")
+    if span < timedelta():
+        raise InvalidArgumentError(f"--within: {within} lies in the past; expected 0s or more, such as 14d")
+    with client_of(context, screen) as client:
+        soon = client.list_expiring(span)
+        shown = client.list_expiring() if everything else soon
+    if screen.as_json:
+        screen.json([_json(each, soon) for each in shown])
+    elif shown:
+        _print(screen, shown)
+    if not soon:
+        screen.note(f"nothing ends within {show_duration(span)}")
+    else:
+        raise typer.Exit(failures.ENDING)
+
+
+def _print(screen: Screen, endings: list[Ending]) -> None:
+    now = datetime.now(UTC)
+    screen.table(
+        ["KIND", "NAME", "ENDS", "IN", "KNOWN BY", "MEND IT WITH"],
+        [
+            [
+                each.kind,
+                each.name,
+                utc(each.end_time) if each.end_time else "unknown",
+                _left(each.end_time, now),
+                each.known_by,
+                each.mend,
+            ]
+            for each in endings
+        ],
+    )
+
+
+def _left(end: datetime | None, now: datetime) -> str:
+    if end is None:
+        return ""
+    return show_age(end - now) if end > now else f"ended {show_age(now - end)} ago"
+
+
+def _json(ending: Ending, soon: list[Ending]) -> dict[str, Any]:
+    left = ending.end_time and int((ending.end_time - datetime.now(UTC)).total_seconds())
+    return {
+        "kind": ending.kind,
+        "name": ending.name,
+        "end_time": utc(ending.end_time) if ending.end_time else None,
+        "seconds_left": left,
+        "soon": ending in soon,
+        "known_by": ending.known_by,
+        "mend": ending.mend,
+    }

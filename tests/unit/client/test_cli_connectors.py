@@ -228,6 +228,12 @@ def test_connectors_for_all_resource_types(valetkey: Runner, broker: FakeBroker,
     assert "blob-container │ az://models" in ran.out
     assert "unknown-99     │ shelf://shelf-a" in ran.out
     assert "unknown-99     │ shelf://shelf-a" in valetkey("service-connector", "verify", "every").out
+    shelves = entry("azure-blob-demo", shelf)
+    shelves.resource_type = 99  # type: ignore[assignment]
+    broker.entries.append(shelves)
+    blobs, listed = valetkey("service-connector", "list-resources", "-o", "json").json
+    assert (blobs["resource_type"], listed["resource_type"]) == ("blob-container", "unknown-99")
+    assert [each["resource_id"] for each in listed["resources"]] == ["shelf://shelf-a"]
     broker.connectors["every"].resource_types.append(99)  # type: ignore[arg-type]
     table = valetkey("service-connector", "list").out
     assert "RESOURCE TYPES" in table

@@ -12,7 +12,9 @@ def list_resources(
     resource_id: str | None = None,
     refresh: bool = False,
 ) -> Asking[list[values.ConnectorResources]]:
-    """Returns what each of the caller's connectors reaches; one that fails has its error in its entry.
+    """Returns what each of the caller's connectors reaches, an entry for each resource type that it serves.
+
+    One that fails has its error in its entry.
 
     With `refresh`, the broker asks the cloud now instead of taking what it said in the last two seconds. Raises
     PermissionDeniedError for callers who have none of the roles admin, operator and viewer.
@@ -20,12 +22,14 @@ def list_resources(
     request = pb.ListResourcesRequest(connector=connector or "", resource_id=resource_id or "", refresh=refresh)
     if resource_type:
         request.resource_type = convert.to_number(convert.RESOURCE_TYPE, resource_type, "resource_type")
-    entries: dict[tuple[str, str], pb.ConnectorResources] = {}
+    entries: dict[tuple[str, str, int], pb.ConnectorResources] = {}
     while True:
         answer = yield from ask(request, pb.ListResourcesResponse, repeatable=True)
         for entry in answer.connectors:
             # One that a page ends in goes on with the next.
-            known = entries.setdefault((entry.connector, entry.connector_uid), pb.ConnectorResources())
+            known = entries.setdefault(
+                (entry.connector, entry.connector_uid, entry.resource_type), pb.ConnectorResources()
+            )
             known.MergeFrom(entry)
         if not answer.next_page_token:
             return [convert.connector_resources(entry) for entry in entries.values()]

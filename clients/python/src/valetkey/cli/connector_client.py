@@ -69,9 +69,11 @@ def token_of(client: Client, connector: str, found: Sequence[Received]) -> Token
 def _reached(client: Client, screen: Screen, connector: str) -> Sequence[str]:
     entries = client.list_resources(connector=connector)
     found = [each for entry in entries for each in entry.resources]
-    for entry in entries:
-        if entry.error:
-            raise entry.error
+    failed = [entry.error for entry in entries if entry.error]
+    if failed and not found:
+        raise failed[0]
+    for error in failed:
+        screen.warn(str(error))
     if len(found) > _MOST_RESOURCES:
         screen.note(f"{len(found) - _MOST_RESOURCES} more containers are not shown; name one with --resource-id")
     return [_named(each, found) for each in found[:_MOST_RESOURCES]]

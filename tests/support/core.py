@@ -22,12 +22,15 @@ from valetkey_broker.model import (
     Grant,
     GrantedConnector,
     NamedSecret,
+    NewWay,
     Pattern,
     Permission,
     PermissionSet,
     Principal,
     ResourceId,
     Role,
+    Rotation,
+    RotationState,
     Secret,
     api_key_digest,
 )
@@ -106,6 +109,23 @@ def make_secret(name: str = "az_secret", *, uid: str | None = None, version: int
         created_by="key:ops",
         updated_at=made,
         updated_by="key:ops",
+    )
+
+
+def make_rotation(of: str, *, uid: str = "", source: str = "given") -> Rotation:
+    """Returns a rotation of the object at `of` that begins: to another secret of a service principal."""
+    begun = datetime.fromtimestamp(NOW, UTC)
+    return Rotation(
+        id=str(uuid.uuid4()),
+        object=of,
+        object_uid=uid,
+        source=source,
+        state=RotationState.PROVING,
+        started_at=begun,
+        started_by="key:ops",
+        updated_at=begun,
+        way=NewWay("service-principal"),
+        from_version=1,
     )
 
 

@@ -12,13 +12,14 @@ from support.core import (
     make_api_key,
     make_connector,
     make_grant,
+    make_rotation,
     make_secret,
     make_sharing_connector,
 )
 from support.fake_store import FakeStateStore
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
-from valetkey_broker.errors import BrokerError, Reason, secret_not_found
-from valetkey_broker.model import ApiKey, EarlierDigest, NamedSecret, Secret
+from valetkey_broker.errors import BrokerError, Reason, rotation_under_way, secret_not_found
+from valetkey_broker.model import ApiKey, EarlierDigest, NamedSecret, Rotation, RotationState, Secret
 from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.generation import read_generation
 
@@ -215,6 +216,25 @@ async def _share(replica: Replica) -> object:
     return await replica.repository.create_sharing_connector(draft)
 
 
+async def _begin_rotation(replica: Replica) -> object:
+    """Begins the second rotation of a connector: the first one is over, and its credential gone."""
+    candidate = {"client_secret": PLANTED}
+    return await replica.repository.rotations.begin(
+        make_rotation(f"connectors/{CONNECTOR.name}"), candidate, _under_way
+    )
+
+
+async def _rotated_before(replica: Replica) -> None:
+    await _register(replica)
+    rotations = replica.repository.rotations
+    begun = await rotations.begin(make_rotation(f"connectors/{CONNECTOR.name}"), {"client_secret": "first"}, _under_way)
+    await rotations.write(replace(begun, state=RotationState.FAILED))
+
+
+def _under_way(rotation: Rotation) -> BrokerError:
+    return rotation_under_way(rotation.object, rotation.state.value, rotation.started_at, rotation.started_by)
+
+
 SECRET, RENAMED = "az_secret", "az_renamed"
 _S, _R = f"secrets/{SECRET}", f"secrets/{RENAMED}"
 _C, _K, _G = f"connectors/{CONNECTOR.name}", f"api-keys/{KEY.name}", f"grants/{GRANT.name}"
@@ -235,6 +255,14 @@ CHANGES = (
     Change("update-secret", _S, _shared, _reseal, frozenset({Reason.CONFLICT}), changes=True),
     Change("rename-secret", _R, _shared, _rename, frozenset({Reason.SECRET_NOT_FOUND, Reason.SECRET_EXISTS})),
     Change("delete-secret", _S, _seal, _discard, frozenset({Reason.SECRET_NOT_FOUND}), removes=True),
+    Change(
+        "begin-rotation",
+        f"rotations/{CONNECTOR.name}",
+        _rotated_before,
+        _begin_rotation,
+        frozenset({Reason.ROTATION_UNDER_WAY}),
+        changes=True,
+    ),
     Change("register-with-secret", _C, _seal, _share, frozenset({Reason.CONNECTOR_EXISTS})),
 )
 
@@ -295,9 +323,23 @@ async def check_whole(store: StateStore, name: str = CONNECTOR.name) -> None:
     readable = [version for version in range(1, newest + 1) if await store.read(f"credentials/{name}", version)]
     assert connector is not None or not readable
     await _check_shared(store)
+    await _check_rotations(store)
     kept = connector.data if connector is not None and live else {}
     versions = [kept.get(each) for each in ("previous_credential_version", "credential_version")]
     assert readable == [version for version in versions if version], "an orphan secret"
+
+
+async def _check_rotations(store: StateStore) -> None:
+    """Holds rotations against what must be true: one that is not over has its credential, and nothing else has one."""
+    for name in await store.names("rotation-credentials"):
+        path = f"rotation-credentials/{name}"
+        readable = [v for v in range(1, await store.newest(path) + 1) if await store.read(path, v)]
+        document = await store.read(f"rotations/{name}")
+        if document is not None and document.data.get("deleted"):
+            document = None  # It was undone before it began.
+        ended = document is None or RotationState(document.data["state"]).ended
+        assert not readable or (document is not None and readable in ([], [document.data["candidate"]]))
+        assert readable or ended, "a rotation without its credential"
 
 
 async def _check_shared(store: StateStore) -> None:

@@ -19,6 +19,7 @@ from valetkey.v1 import (
     api_key_service_pb2_grpc,
     connector_service_pb2,
     connector_service_pb2_grpc,
+    credential_service_pb2_grpc,
     errors_pb2,
     expiry_service_pb2_grpc,
     grant_service_pb2,
@@ -124,6 +125,7 @@ class Broker:
         self.api_keys = api_key_service_pb2_grpc.ApiKeyServiceStub(self.channel)
         self.grants = grant_service_pb2_grpc.GrantServiceStub(self.channel)
         self.ledger = ledger_service_pb2_grpc.LedgerServiceStub(self.channel)
+        self.credentials = credential_service_pb2_grpc.CredentialServiceStub(self.channel)
         self.secrets = secret_service_pb2_grpc.SecretServiceStub(self.channel)
         self.expiry = expiry_service_pb2_grpc.ExpiryServiceStub(self.channel)
         self.health = health_pb2_grpc.HealthStub(self.channel)

@@ -22,7 +22,7 @@ from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.health import ConnectorHealth
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry
-from valetkey_broker.connectors.secrets import SecretRegistry
+from valetkey_broker.connectors.rotation_wiring import build_rotating
 from valetkey_broker.expiry.daily import DailyWarning
 from valetkey_broker.expiry.parts import build_endings
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
@@ -126,6 +126,7 @@ async def open_core(
             key_seconds=issuing.delegation_key_seconds,
             skew_seconds=issuing.clock_skew_seconds,
             shortest_share=issuing.min_ttl_share,
+            auth_methods=AUTH_METHODS,
         )
         closing.push_async_callback(keys.close)
         reach = ReachCache(questions, clock, issuing.discovery_seconds)
@@ -205,6 +206,7 @@ async def running_server(
         throttle.ask(principal)
 
     endings = build_endings(settings, core.store, core.repository, core.memory, AUTH_METHODS, core.clock)
+    rotating = build_rotating(core, AUTH_METHODS, Changes(core.ledger, core.clock).make)
     services = build_services(
         UseCases(
             issuer=core.issuer,
@@ -216,12 +218,14 @@ async def running_server(
                 refreshed=core.authenticator.refreshed,
                 admit=admit,
                 clock=core.clock,
+                auth_methods=AUTH_METHODS,
             ),
             streams=Slots(settings.limits.streams),
             registry=core.registry,
             health=core.health,
             endings=endings,
-            secrets=SecretRegistry(core.repository, core.memory, core.registry, AUTH_METHODS, core.clock),
+            secrets=rotating.secrets,
+            rotations=rotating.rotations,
             policy=core.policy,
             api_keys=core.api_keys,
             grants=core.grants,
@@ -254,6 +258,7 @@ async def running_server(
         asyncio.create_task(unfinished.run(), name="unfinished-changes"),
         asyncio.create_task(follow_ledger(core.ledger, server), name="ledger-health"),
         asyncio.create_task(daily.run(sync.ready.wait), name="daily-warning"),
+        asyncio.create_task(rotating.runner.run(), name="rotations"),
     ]
     try:
         if listen is Listen.AT_ONCE or await first_of(

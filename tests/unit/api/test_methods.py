@@ -13,6 +13,7 @@ from valetkey.v1 import (
     api_key_service_pb2,
     common_pb2,
     connector_service_pb2,
+    credential_service_pb2,
     expiry_service_pb2,
     grant_service_pb2,
     identity_service_pb2,
@@ -31,6 +32,7 @@ from valetkey_broker.rpc.method import FOR_NOBODY, Access, Asked
 FILES = (
     api_key_service_pb2,
     connector_service_pb2,
+    credential_service_pb2,
     expiry_service_pb2,
     grant_service_pb2,
     identity_service_pb2,
@@ -60,6 +62,7 @@ FOLDERS = {
     "ApiKeyService": "api-keys",
     "GrantService": "grants",
     "SecretService": "secrets",
+    "CredentialService": "rotations",
 }
 
 

@@ -22,6 +22,7 @@ from support.core import (
 )
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger
+from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.authz.explain import Explainer, Explanation
 from valetkey_broker.authz.nearest import Question
 from valetkey_broker.authz.policy import Policy
@@ -107,7 +108,9 @@ class World:
         cloud = FakeCloud({"acc": containers}, profile=PROFILE)
         cloud.with_directories = {"acc"} if self.directories else set()
         questions = CloudClient(cloud, credential_of, 20)
-        keys = SigningKeys(questions=questions, clock=self.clock, key_seconds=24 * 3600, skew_seconds=900)
+        keys = SigningKeys(
+            questions=questions, clock=self.clock, key_seconds=24 * 3600, skew_seconds=900, auth_methods=AUTH_METHODS
+        )
         reach = ReachCache(questions, self.clock, 1e6)
         issuer = Issuer(
             memory=self.memory,

@@ -26,6 +26,7 @@ from support.core import (
 )
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger, ledger_down
+from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.authn.api_key_verifier import ApiKeyVerifier
 from valetkey_broker.authn.roles import RoleBindings
@@ -73,6 +74,7 @@ class Issuing:
             clock=self.clock,
             key_seconds=24 * 3600,
             skew_seconds=900,
+            auth_methods=AUTH_METHODS,
         )
         self.reach = ReachCache(CloudClient(self.cloud, credential, 1), self.clock, 300)
         self.issuer = Issuer(

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from support.core import NOW, PROFILE, FakeClock, credential_of, make_connector
 from support.fake_cloud import FakeCloud
+from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.errors import BrokerError, Reason
@@ -32,6 +33,7 @@ class Keys:
             clock=self.clock,
             key_seconds=int(key_seconds),
             skew_seconds=900,
+            auth_methods=AUTH_METHODS,
         )
 
     @property
@@ -312,6 +314,7 @@ async def test_tokens_as_long_as_the_key_do_not_ask_for_a_key_each(keys: Keys) -
         key_seconds=int(_DAY),
         skew_seconds=900,
         shortest_share=0.5,
+        auth_methods=AUTH_METHODS,
     )
     key = await lenient.get(_ONE, "acc", NOW + _DAY)
     for passed in range(10):
@@ -374,6 +377,19 @@ async def test_a_connector_that_leads_elsewhere_signs_with_no_key_of_before(keys
     assert list(keys.keys.of(changed)) == [key]
 
 
+async def test_another_secret_of_the_same_principal_signs_with_the_same_key(keys: Keys) -> None:
+    """Azure gave the key to the principal; what went wrong with the secret before is no reason not to ask again."""
+    key = await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    keys.cloud.fail("signing_key", Reason.CLOUD_CREDENTIAL_REJECTED)
+    with pytest.raises(BrokerError):
+        await keys.keys.get(_ONE, "other", NOW + _HOUR)
+    keys.cloud.heal()
+    rotated = replace(_ONE, credential_version=2)
+    keys.keys.forget_earlier(rotated)
+    assert keys.keys.held(rotated, "acc", NOW + _HOUR) is key
+    await keys.keys.get(rotated, "other", NOW + _HOUR)
+
+
 async def test_an_accounts_own_key_is_fetched_once_and_never_renewed() -> None:
     """It has no end: a week on it signs as on the first day, and a credential in a new version is another key."""
     clock, cloud = FakeClock(), FakeCloud({"acc": ["demo"]}, profile=PROFILE)
@@ -382,12 +398,17 @@ async def test_an_accounts_own_key_is_fetched_once_and_never_renewed() -> None:
         return Credential(connector.credential_version, AccountKey(Secret("the key")))
 
     keys = SigningKeys(
-        questions=CloudClient(cloud, of_account, 0.3), clock=clock, key_seconds=int(_DAY), skew_seconds=900
+        questions=CloudClient(cloud, of_account, 0.3),
+        clock=clock,
+        key_seconds=int(_DAY),
+        skew_seconds=900,
+        auth_methods=AUTH_METHODS,
     )
-    first = await keys.get(_ONE, "acc", NOW + _HOUR)
+    one = replace(_ONE, auth_method="account-key")
+    first = await keys.get(one, "acc", NOW + _HOUR)
     clock.now += 7 * _DAY
-    assert keys.held(_ONE, "acc", clock.now + 7 * _DAY) is first
+    assert keys.held(one, "acc", clock.now + 7 * _DAY) is first
     await asyncio.sleep(0)
     assert cloud.calls["signing_key"] == 1
-    assert await keys.get(replace(_ONE, credential_version=2), "acc", clock.now + _HOUR) is not first
+    assert await keys.get(replace(one, credential_version=2), "acc", clock.now + _HOUR) is not first
     await keys.close()

@@ -22,6 +22,7 @@ from support.core import (
 )
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger, ledger_down
+from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
@@ -55,7 +56,9 @@ class World:
         self.ends = float("inf")
         policy = Policy(self.memory, self.clock)
         questions = CloudClient(self.cloud, credential_of, 20)
-        self.keys = SigningKeys(questions=questions, clock=self.clock, key_seconds=24 * 3600, skew_seconds=900)
+        self.keys = SigningKeys(
+            questions=questions, clock=self.clock, key_seconds=24 * 3600, skew_seconds=900, auth_methods=AUTH_METHODS
+        )
         self.reach = ReachCache(questions, self.clock, 1e6)
         issuer = Issuer(
             memory=self.memory,
@@ -70,6 +73,7 @@ class World:
             standing=lambda _caller: self.standing,
         )
         self.watcher = TokenWatcher(
+            auth_methods=AUTH_METHODS,
             issuer=issuer,
             policy=policy,
             memory=self.memory,
@@ -560,15 +564,17 @@ async def test_a_stream_that_is_left(world: World, azure_hangs: bool) -> None:
     assert len(world.ledger.recorded) == 1
 
 
-async def test_a_new_credential_brings_a_fresh_token_at_once(world: World) -> None:
-    """What the old credential signed may end with it at any moment; but a new one that fails is no reason to hurry."""
+async def test_another_signer_brings_a_fresh_token_at_once(world: World) -> None:
+    """What the principal before signed may end with it at any moment; but one that fails is no reason to hurry."""
     stream = world.watch()
     first = await token(stream)
-    world.memory.put_connector(replace(world.connector, credential_version=2, version=2))
+    azure = replace(world.connector.azure, client_id="33333333-3333-4333-8333-333333333333")
+    other = replace(world.connector, azure=azure, credential_version=2, version=2)
+    world.memory.put_connector(other)
     second = await token(stream)
     assert (first.credential_version, second.credential_version) == (1, 2)
     assert world.clock.now == NOW
-    world.memory.put_connector(replace(world.connector, description="noted", credential_version=2, version=3))
+    world.memory.put_connector(replace(other, description="noted", version=3))
     waiting = asyncio.ensure_future(token(stream))
     await asyncio.sleep(0.05)
     assert not waiting.done()
@@ -592,3 +598,15 @@ async def test_a_stream_ends_with_the_overlap_of_its_rotated_key(world: World) -
     waiting = asyncio.create_task(end(stream))
     world.clock.now = NOW + 1000
     assert await waiting is EndReason.IDENTITY_EXPIRED
+
+
+async def test_another_secret_of_the_same_principal_leaves_streams_alone(world: World) -> None:
+    """What it signed stays good whichever of its secrets is withdrawn: nobody is sent a token for nothing."""
+    stream = world.watch()
+    await token(stream)
+    world.memory.put_connector(replace(world.connector, credential_version=2, version=2))
+    waiting = asyncio.ensure_future(token(stream))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)

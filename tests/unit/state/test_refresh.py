@@ -13,6 +13,7 @@ from valetkey_broker.adapters.azure.auth_methods.service_principal import Client
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Secret
 from valetkey_broker.state.codec import encode_grant
+from valetkey_broker.state.document_intake import FOLDERS
 from valetkey_broker.state.generation import JOURNAL_LENGTH, PATH, Generation, read_generation
 from valetkey_broker.state.generation_writer import GenerationWriter
 
@@ -69,7 +70,7 @@ async def test_a_journal_that_does_not_reach_back_means_a_full_reading() -> None
         await GenerationWriter(store).announce("connectors/noise")
     store.calls.clear()
     await reader.repository.refresh()
-    assert store.calls["names"] == 4
+    assert store.calls["names"] == len(FOLDERS)
     assert reader.memory.keys_by_name == {}
     assert reader.memory.keys_by_digest == {}
 
@@ -84,7 +85,7 @@ async def test_a_counter_that_goes_backwards_means_a_full_reading() -> None:
     await _overwrite(store, PATH, {"counter": 1, "journal": [[1, "connectors/connector-2"]]})
     store.calls.clear()
     await replica.repository.refresh()
-    assert store.calls["names"] == 4
+    assert store.calls["names"] == len(FOLDERS)
     assert sorted(replica.memory.connectors) == ["connector-1", "connector-2"]
 
 

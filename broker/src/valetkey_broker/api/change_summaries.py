@@ -61,6 +61,12 @@ def secret_summary(request: Any) -> Details:
     }
 
 
+def rotation_summary(request: Any) -> Details:
+    """Returns how something is to log in from now on; of the new credential, which fields were given."""
+    ends = _moment(request.expire_time) if request.HasField("expire_time") else ""
+    return {**secret_summary(request), "credential_expires": ends}
+
+
 def renamed_secret_summary(request: Any) -> Details:
     """Returns how a secret is called from then on."""
     return {"new_name": request.new_name}

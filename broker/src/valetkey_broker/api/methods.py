@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from valetkey.v1 import credential_service_pb2
 from valetkey_broker.api.change_summaries import (
     api_key_rotation_summary,
     api_key_summary,
@@ -14,12 +15,13 @@ from valetkey_broker.api.change_summaries import (
     connector_update_summary,
     grant_summary,
     renamed_secret_summary,
+    rotation_summary,
     secret_summary,
 )
 from valetkey_broker.api.convert import PERMISSIONS
 from valetkey_broker.api.token_batch import MOST_REQUESTS
 from valetkey_broker.limits import Bucket
-from valetkey_broker.model import Permission, Role
+from valetkey_broker.model import Permission, Role, rotation_path
 from valetkey_broker.observability.redaction import scrub
 from valetkey_broker.rpc.method import Access, Asked, Method, Methods
 
@@ -35,6 +37,11 @@ _PERMISSIONS_BY_NUMBER = {number: permission for permission, number in PERMISSIO
 def _named(folder: str) -> Callable[[Any], str]:
     """Gives the object that a request names itself."""
     return lambda request: f"{folder}/{scrub(request.name)}"  # Before anything stands in front of it.
+
+
+def _rotation(request: Any) -> str:
+    is_secret = request.holder == credential_service_pb2.CREDENTIAL_HOLDER_SECRET
+    return rotation_path(f"{'secrets' if is_secret else 'connectors'}/{scrub(request.name)}")
 
 
 def _grant(request: Any) -> str:
@@ -109,6 +116,12 @@ METHODS: Methods = {
         _OPERATOR, change=_named("secrets"), summary=renamed_secret_summary
     ),
     "/valetkey.v1.SecretService/DeleteSecret": Method(_OPERATOR, change=_named("secrets")),
+    # One that makes grants mean something else needs an admin besides, as UpdateConnector does.
+    "/valetkey.v1.CredentialService/RotateCredential": Method(_OPERATOR, change=_rotation, summary=rotation_summary),
+    "/valetkey.v1.CredentialService/GetRotation": Method(_VIEWER),
+    "/valetkey.v1.CredentialService/AbortRotation": Method(_OPERATOR, change=_rotation),
+    "/valetkey.v1.CredentialService/RollbackCredential": Method(_OPERATOR, change=_rotation),
+    "/valetkey.v1.CredentialService/ListCredentialVersions": Method(_VIEWER),
     # Shows those without a role what their grants let them use, which may be nothing.
     "/valetkey.v1.ResourceService/ListResources": Method(Access.AUTHENTICATED, asked=_asked),
     "/valetkey.v1.GrantService/CreateGrant": Method(_ADMIN, change=_grant, summary=grant_summary),

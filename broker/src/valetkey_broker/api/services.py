@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from valetkey.v1 import (
     api_key_service_pb2_grpc,
     connector_service_pb2_grpc,
+    credential_service_pb2_grpc,
     expiry_service_pb2_grpc,
     grant_service_pb2_grpc,
     identity_service_pb2_grpc,
@@ -16,6 +17,7 @@ from valetkey.v1 import (
 )
 from valetkey_broker.api.api_key_service import ApiKeyService
 from valetkey_broker.api.connector_service import ConnectorService
+from valetkey_broker.api.credential_service import CredentialService
 from valetkey_broker.api.expiry_service import ExpiryService
 from valetkey_broker.api.grant_service import GrantService
 from valetkey_broker.api.identity_service import IdentityService
@@ -30,6 +32,7 @@ from valetkey_broker.authz.grant_admin import GrantAdmin
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.connectors.health import ConnectorHealth
 from valetkey_broker.connectors.registry import ConnectorRegistry
+from valetkey_broker.connectors.rotations import Rotations
 from valetkey_broker.connectors.secrets import SecretRegistry
 from valetkey_broker.expiry.endings import Endings
 from valetkey_broker.issuing.diagnosis import Diagnoser
@@ -58,6 +61,7 @@ class UseCases:
     health: ConnectorHealth
     endings: Endings
     secrets: SecretRegistry
+    rotations: Rotations
     policy: Policy
     api_keys: ApiKeyAdmin
     grants: GrantAdmin
@@ -86,6 +90,11 @@ def build_services(use: UseCases) -> Sequence[Service]:
             f"{_PACKAGE}.SecretService",
             secret_service_pb2_grpc.add_SecretServiceServicer_to_server,
             SecretService(use.secrets, use.registry, use.recorder),
+        ),
+        Service(
+            f"{_PACKAGE}.CredentialService",
+            credential_service_pb2_grpc.add_CredentialServiceServicer_to_server,
+            CredentialService(use.rotations),
         ),
         Service(
             f"{_PACKAGE}.ResourceService",

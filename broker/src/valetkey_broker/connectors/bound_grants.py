@@ -24,7 +24,17 @@ def check_bound_grants(memory: Memory, before: Connector, after: Connector, call
 
     `now` is in Unix seconds.
     """
-    if caller.has_any(_MAY_REDIRECT) or not leads_elsewhere(before, after):
+    check_bound(memory, before, after, now, may_redirect=may_redirect(caller))
+
+
+def may_redirect(caller: Principal) -> bool:
+    """Tells whether `caller` may have grants mean something else."""
+    return caller.has_any(_MAY_REDIRECT)
+
+
+def check_bound(memory: Memory, before: Connector, after: Connector, now: float, *, may_redirect: bool) -> None:
+    """As `check_bound_grants`, for a change whose caller is not here any more."""
+    if may_redirect or not leads_elsewhere(before, after):
         return
     bound = bound_grants(before, memory.grants.values(), now)
     if bound:

@@ -84,6 +84,13 @@ class KnownContainers:
                 for name in names:
                     self._drop(gone, name)
 
+    def forget_errors(self) -> None:
+        """Lets the next one ask, whatever went wrong: the credential that it went wrong with is replaced."""
+        self.search_error.forget()
+        for known in self.accounts.values():
+            known.error.forget()
+            known.hierarchical_error.forget()
+
     async def all(self) -> list[Container]:
         """Returns the containers by account and name."""
         found = []

@@ -131,9 +131,10 @@ class ReachCache:
                 self._flights.cancel(key)
 
     def forget_earlier(self, connector: Connector) -> None:
-        """Drops what a connector reached by another way in than it has now."""
-        for each in [each for each in self._known if each[0] == connector.uid and each[1] != connector.way_in]:
-            del self._known[each]
+        """Drops what a connector reached as another principal, and what went wrong with an earlier credential."""
+        for each in [each for each in self._known if each[0] == connector.uid]:
+            known = self._known[each] if each[1] == connector.principal_way else self._known.pop(each)
+            known.forget_errors()
 
     async def close(self) -> None:
         """Ends what is under way."""
@@ -296,4 +297,4 @@ class ReachCache:
 
 
 def _id(connector: Connector) -> _Id:
-    return connector.uid, connector.way_in, connector.resource_type or ""
+    return connector.uid, connector.principal_way, connector.resource_type or ""

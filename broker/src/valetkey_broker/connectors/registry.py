@@ -96,7 +96,7 @@ class ConnectorRegistry:
             definitions=self._definitions,
             auth_methods=auth_methods,
             clock=clock,
-            proved=self._proved,
+            proved=self.proved,
         )
 
     @property
@@ -119,14 +119,14 @@ class ConnectorRegistry:
         if new.no_verify:
             draft = replace(pinned_unseen(draft), unverified=True)
             return await self._store(draft, value), Proof(Reach(()))
-        draft, proof = await self._proved(draft, value, probe_for)
+        draft, proof = await self.proved(draft, value, probe_for)
         return await self._store(draft, value), proof
 
     async def update(self, change: ConnectorChange, caller: Principal) -> tuple[Connector, Proof]:
         """Changes a connector; see ConnectorUpdates."""
         return await self._updates.update(change, caller)
 
-    async def _proved(
+    async def proved(
         self, draft: Connector, value: CredentialValue, probe_for: CallInfo | None = None
     ) -> tuple[Connector, Proof]:
         """Returns a draft that was verified, as it is to be stored, with the proof. Raises what `verify` does."""
@@ -152,7 +152,7 @@ class ConnectorRegistry:
         Raises InvalidFieldError, CONNECTOR_EXISTS, or what `verify` raises.
         """
         draft, value = await self._draft(new, checked_by)
-        return (await self._proved(draft, value))[1]
+        return (await self.proved(draft, value))[1]
 
     def types(self) -> Sequence[ConnectorTypeDescription]:
         """Returns what types connectors can have here."""
@@ -210,7 +210,7 @@ class ConnectorRegistry:
 
     async def try_out(self, connector: Connector, value: CredentialValue) -> Proof:
         """Verifies a connector with a credential that it does not have yet; nothing of it is remembered."""
-        _, proof = await self._proved(connector, value)
+        _, proof = await self.proved(connector, value)
         return proof
 
     async def try_log_in(self, draft: Connector, value: CredentialValue) -> None:

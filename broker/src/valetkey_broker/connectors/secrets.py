@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 
 from valetkey_broker.concurrency.gather_outcomes import outcomes
-from valetkey_broker.connectors.bound_grants import check_bound_grants
+from valetkey_broker.connectors.bound_grants import check_bound, may_redirect
 from valetkey_broker.connectors.definition import end_of, secrets_in
 from valetkey_broker.connectors.registry import ConnectorRegistry
-from valetkey_broker.errors import BrokerError, secret_exists, secret_not_found, secret_not_verified
+from valetkey_broker.errors import BrokerError, rotation_under_way, secret_exists, secret_not_found, secret_not_verified
 from valetkey_broker.model import (
     AzureConfig,
     Connector,
@@ -135,6 +135,23 @@ class SecretRegistry:
         """
         await self._repository.refresh()  # What is there is changed, not what was there a poll ago.
         before = self.get(change.name)
+        self._refuse_amid_rotation(before)
+        after, value = await self.drafted(change, before, caller.name)
+        may = may_redirect(caller)
+        self.check_grants(after, may_redirect=may)
+        if change.no_verify:
+            stored = await self._repository.update_secret(before, after, value, verified=None)
+            return ChangedSecret(stored, (), ())
+        verified, keys_revoked = await self._verified(after, value)
+        await self._repository.refresh()  # Asking the cloud takes a while, and grants are made meanwhile.
+        self.check_grants(after, may_redirect=may)
+        stored = await self._repository.update_secret(before, after, value, verified=verified)
+        return ChangedSecret(stored, verified, keys_revoked)
+
+    async def drafted(
+        self, change: SecretChange, before: NamedSecret, changed_by: str
+    ) -> tuple[NamedSecret, CredentialValue]:
+        """Returns a secret as it is to be, and its value. Raises InvalidFieldError, or what reading the value does."""
         method = change.auth_method or before.auth_method
         azure, value = self._checked(method, self._merged(before, change), await self._secrets(before, change, method))
         after = replace(
@@ -143,18 +160,11 @@ class SecretRegistry:
             azure=azure,
             secret_fields=self._held(method, value),
             updated_at=self._now(),
-            updated_by=caller.name,
+            updated_by=changed_by,
             expires_at=self._end(before, change, method, value),
+            rotation="",
         )
-        self._check_grants(after, caller)
-        if change.no_verify:
-            stored = await self._repository.update_secret(before, after, value, verified=None)
-            return ChangedSecret(stored, (), ())
-        verified, keys_revoked = await self._verified(after, value)
-        await self._repository.refresh()  # Asking the cloud takes a while, and grants are made meanwhile.
-        self._check_grants(after, caller)
-        stored = await self._repository.update_secret(before, after, value, verified=verified)
-        return ChangedSecret(stored, verified, keys_revoked)
+        return after, value
 
     def _end(self, before: NamedSecret, change: SecretChange, method: str, value: CredentialValue) -> datetime | None:
         """Returns when the value ends. What was said of the one before holds for no other."""
@@ -162,9 +172,25 @@ class SecretRegistry:
         said = check_future(change.expires_at, self._now()) or (None if new else before.expires_at)
         return end_of(said, value)
 
-    def _check_grants(self, after: NamedSecret, caller: Principal) -> None:
+    async def proved(self, after: NamedSecret, value: CredentialValue) -> tuple[Sequence[str], Sequence[str]]:
+        """Tries a value with every connector that uses the secret, or just logs in where none does.
+
+        Returns the names of those connectors, and of those whose signing keys were revoked. Raises the first error.
+        """
+        verified, keys_revoked = await self._verified(after, value)
+        if not verified:
+            await self._log_in(after, value)
+        return verified, keys_revoked
+
+    def check_grants(self, after: NamedSecret, *, may_redirect: bool) -> None:
+        """Raises ROLE_REQUIRED where a change would have grants mean something else, and the caller is no admin."""
         for connector in self._using(after):
-            check_bound_grants(self._memory, self._memory.connectors[connector.name], connector, caller, self._clock())
+            before = self._memory.connectors[connector.name]
+            check_bound(self._memory, before, connector, self._clock(), may_redirect=may_redirect)
+
+    def _refuse_amid_rotation(self, secret: NamedSecret) -> None:
+        if (there := self._memory.rotation_of(f"secrets/{secret.name}")) is not None:
+            raise rotation_under_way(there.object, there.state.value, there.started_at, there.started_by)
 
     async def rename(self, name: str, new_name: str, *, renamed_by: str) -> NamedSecret:
         """Gives a secret another name. Raises InvalidFieldError, SECRET_NOT_FOUND or SECRET_EXISTS."""

@@ -2,14 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from valetkey_broker.connectors.bound_grants import check_bound_grants
 from valetkey_broker.connectors.change import ConnectorChange, changed
 from valetkey_broker.connectors.definition import Definitions, pinned_unseen
 from valetkey_broker.connectors.reach_result import Reach
 from valetkey_broker.connectors.verify import Proof
-from valetkey_broker.errors import BrokerError, connector_not_found
-from valetkey_broker.model import Connector, CredentialValue, Principal
+from valetkey_broker.errors import BrokerError, connector_not_found, rotation_under_way
+from valetkey_broker.model import Connector, CredentialOrigin, CredentialValue, Principal
 from valetkey_broker.ports import AuthMethod, Clock
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
@@ -48,6 +49,9 @@ class ConnectorUpdates:
         change.checked()
         await self._repository.refresh()  # What is there is changed, not what was there a poll ago.
         before = self._get(change.name)
+        there = self._memory.rotation_of(f"connectors/{change.name}") if change.touches_the_way else None
+        if there is not None:
+            raise rotation_under_way(there.object, there.state.value, there.started_at, there.started_by)
         value = await self._value_of(before, needed=not change.secrets)
         after, credential = changed(
             before,
@@ -72,6 +76,9 @@ class ConnectorUpdates:
                 check_bound_grants(self._memory, before, asked, caller, self._clock())
         if after == before and credential is None:
             return before, proof
+        if credential is not None:
+            now = datetime.fromtimestamp(self._clock(), UTC)
+            after = replace(after, origin=CredentialOrigin(now, caller.name))
         return await self._repository.update_connector(after, credential), proof
 
     async def _value_of(self, connector: Connector, *, needed: bool) -> CredentialValue | None:

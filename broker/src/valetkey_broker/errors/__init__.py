@@ -79,6 +79,16 @@ from valetkey_broker.errors.resources import (
     resource_not_found,
     resource_not_reached,
 )
+from valetkey_broker.errors.rotations import (
+    candidate_lost,
+    credential_given_is_in_use,
+    credential_replaced_meanwhile,
+    no_previous_credential,
+    rotation_not_found,
+    rotation_past_abort,
+    rotation_under_way,
+    use_secret_rotation,
+)
 
 __all__ = [
     "CLOUD_REFUSALS",
@@ -97,6 +107,7 @@ __all__ = [
     "begin_not_recorded",
     "being_changed",
     "broker_stopping",
+    "candidate_lost",
     "change_refused_unrecorded",
     "changed_by_others",
     "cloud_error",
@@ -107,7 +118,9 @@ __all__ = [
     "connector_denied",
     "connector_exists",
     "connector_not_found",
+    "credential_given_is_in_use",
     "credential_missing",
+    "credential_replaced_meanwhile",
     "credentials_expired",
     "credentials_invalid",
     "credentials_missing",
@@ -129,6 +142,7 @@ __all__ = [
     "list_of_blob",
     "method_unknown",
     "namespace_unknown",
+    "no_previous_credential",
     "not_serving",
     "outcome_not_recorded",
     "permissions_denied",
@@ -141,6 +155,9 @@ __all__ = [
     "resource_not_found",
     "resource_not_reached",
     "role_required",
+    "rotation_not_found",
+    "rotation_past_abort",
+    "rotation_under_way",
     "secret_changed",
     "secret_exists",
     "secret_in_use",
@@ -149,6 +166,7 @@ __all__ = [
     "secret_users_changed",
     "token_refused",
     "too_many_changes",
+    "use_secret_rotation",
     "vault_away_too_long",
     "vault_unavailable",
 ]

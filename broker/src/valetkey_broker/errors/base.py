@@ -43,6 +43,9 @@ class Reason(Enum):
     SECRET_NOT_FOUND = auto()
     SECRET_EXISTS = auto()
     SECRET_IN_USE = auto()
+    ROTATION_UNDER_WAY = auto()
+    ROTATION_NOT_FOUND = auto()
+    NO_PREVIOUS_CREDENTIAL = auto()
 
 
 # What callers are told who do not run the broker: its store, its settings and its credentials are none of their

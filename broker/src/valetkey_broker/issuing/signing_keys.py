@@ -1,7 +1,7 @@
 """Keeps signing keys: fetched once for hours, renewed in the background, never twice at a time."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -11,8 +11,9 @@ from valetkey_broker.concurrency.single_flight import SingleFlight
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.recent_errors import RecentError, join
 from valetkey_broker.errors import BrokerError
+from valetkey_broker.issuing.signers import signer_of
 from valetkey_broker.model import Connector, SigningKey
-from valetkey_broker.ports import Clock
+from valetkey_broker.ports import AuthMethod, Clock
 
 _AZURE_MAX_SECONDS = 7 * 24 * 3600  # https://learn.microsoft.com/rest/api/storageservices/get-user-delegation-key
 _RENEW_AFTER_SHARE = 0.5
@@ -22,7 +23,7 @@ _MARGIN_SECONDS = 60.0
 # With the cloud away, a key that lives so much longer is better than none.
 _LAST_SECONDS = 60.0
 
-# Connector uid, its way in, account, since when keys count.
+# Connector uid, its signer, account, since when keys count.
 _Id = tuple[str, str, str, int]
 
 
@@ -34,7 +35,7 @@ class _Entry:
 
 
 class SigningKeys:
-    """One key per connector's way in and account, anew after an operator had keys dropped.
+    """One key per connector's signer and account, anew after an operator had keys dropped.
 
     Errors are remembered for a moment only.
     """
@@ -47,8 +48,10 @@ class SigningKeys:
         key_seconds: int,
         skew_seconds: int,
         shortest_share: float = 1.0,
+        auth_methods: Mapping[str, AuthMethod],
     ) -> None:
         """`shortest_share` is the part of its time that a token must at least get from a key that ends early."""
+        self._auth_methods = auth_methods
         self._questions = questions
         self._clock = clock
         self._key_seconds = key_seconds
@@ -63,7 +66,7 @@ class SigningKeys:
 
         Starts the key's renewal when that is due. The hot path: no waiting, no I/O.
         """
-        identity = _id(connector, account)
+        identity = self._id(connector, account)
         entry = self._entries.get(identity)
         if entry is None or entry.key is None:
             return None
@@ -86,7 +89,7 @@ class SigningKeys:
         key = self.held(connector, account, until)
         if key is not None:
             return key
-        identity = _id(connector, account)
+        identity = self._id(connector, account)
         entry = self._entries.get(identity)
         if entry is None:
             self._drop_others(identity)
@@ -110,7 +113,7 @@ class SigningKeys:
         return [
             entry.key
             for identity, entry in self._entries.items()
-            if entry.key is not None and identity == _id(connector, entry.key.account)
+            if entry.key is not None and identity == self._id(connector, entry.key.account)
         ]
 
     def forget(self, connector_uid: str) -> None:
@@ -121,12 +124,16 @@ class SigningKeys:
             self._flights.cancel(identity)
 
     def forget_earlier(self, connector: Connector) -> None:
-        """Drops the keys of a connector that another way in was used for than it has now.
+        """Drops the keys of a connector that another signed with than does now.
 
         What is being fetched by it is left to those who wait, who decide anew; it is not kept.
         """
-        for identity in [each for each in self._entries if each[0] == connector.uid and each[1] != connector.way_in]:
+        signer = signer_of(connector, self._auth_methods)
+        for identity in [each for each in self._entries if each[0] == connector.uid and each[1] != signer]:
             self._entries.pop(identity).key = None
+        for identity, entry in self._entries.items():
+            if identity[0] == connector.uid:
+                entry.recent.forget()  # It went wrong with a credential that is replaced.
 
     async def close(self) -> None:
         """Ends what is under way."""
@@ -156,7 +163,7 @@ class SigningKeys:
         return key is not None and key.starts <= self._clock() < key.expires - _LAST_SECONDS
 
     def _drop_others(self, identity: _Id) -> None:
-        """Drops the keys of an account that were fetched by an earlier way in, or before keys were dropped."""
+        """Drops the keys of an account that an earlier signer had, or that were fetched before keys were dropped."""
         uid, _, account, _ = identity
         for other in [other for other in self._entries if (other[0], other[2]) == (uid, account)]:
             del self._entries[other]
@@ -172,6 +179,5 @@ class SigningKeys:
                 seconds=_BACKGROUND_RETRY_SECONDS,
             )
 
-
-def _id(connector: Connector, account: str) -> _Id:
-    return connector.uid, connector.way_in, account, connector.keys_not_before
+    def _id(self, connector: Connector, account: str) -> _Id:
+        return connector.uid, signer_of(connector, self._auth_methods), account, connector.keys_not_before

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
 from enum import Enum
 
@@ -13,9 +13,10 @@ from valetkey_broker.authz.policy import Policy
 from valetkey_broker.concurrency.backoff import Backoff
 from valetkey_broker.errors import BrokerError, Reason, issuer_unavailable
 from valetkey_broker.issuing.issuer import Issuer
+from valetkey_broker.issuing.signers import signer_of
 from valetkey_broker.issuing.token_request import TokenRequest
-from valetkey_broker.model import CallInfo, Lease, Principal, Standing
-from valetkey_broker.ports import Clock
+from valetkey_broker.model import CallInfo, Connector, Lease, Principal, Standing
+from valetkey_broker.ports import AuthMethod, Clock
 from valetkey_broker.state.memory import Memory
 
 # A stream looks this often whether it may go on; replicas hear of changes about as often.
@@ -60,6 +61,7 @@ class TokenWatcher:
         standing: Callable[[Principal], Standing],
         admit: Callable[[Principal], None],
         clock: Clock,
+        auth_methods: Mapping[str, AuthMethod],
         check_seconds: float = _CHECK_SECONDS,
         refreshed: Callable[[Principal], Principal] = lambda principal: principal,
     ) -> None:
@@ -73,6 +75,7 @@ class TokenWatcher:
         self._standing = standing
         self._admit = admit
         self._clock = clock
+        self._auth_methods = auth_methods
         self._check_seconds = check_seconds
         self._refreshed = refreshed
         self._stopping = asyncio.Event()
@@ -91,9 +94,9 @@ class TokenWatcher:
         while isinstance(outcome, Lease):
             lease = outcome
             # Reckoned before it is handed over: a caller that reads slowly does not put off its next token.
-            due = self._due(lease, request)
+            due, signer = self._due(lease, request), self._signer(lease)
             yield lease
-            end = await self._wait(call.principal, request, lease, due, while_credential_stays=True)
+            end = await self._wait(call.principal, request, lease, due, while_signed_by=signer)
             call = replace(call, principal=self._refreshed(call.principal))
             outcome = end if end is not None else await self._renewed(call, request, lease)
         self._log.info("stream ended", principal=call.principal.name, connector=lease.connector, why=outcome.name)
@@ -113,12 +116,12 @@ class TokenWatcher:
         lease: Lease,
         due: float,
         *,
-        while_credential_stays: bool = False,
+        while_signed_by: str | None = None,
     ) -> EndReason | None:
         """Waits until `due` (Unix seconds). Returns a reason to end, or None when it is time for the next token.
 
-        With `while_credential_stays` it is time, too, once the connector's credential is another than the one behind
-        the last token, which may be withdrawn in the cloud at any moment.
+        With `while_signed_by` it is time, too, once another signs for the connector than signed the last token, which
+        may be withdrawn in the cloud at any moment.
 
         Where the token ends with what allows it, a fresh one would end no later: it is the last one, unless
         something comes to allow more, and the stream ends with what allowed it.
@@ -135,7 +138,7 @@ class TokenWatcher:
                 if until is None:
                     return self._why_not(lease)
                 ends = until
-                if while_credential_stays and self._has_new_credential(lease):
+                if while_signed_by is not None and self._has_new_signer(lease, while_signed_by):
                     return None
             if now >= due and ends >= lease.expires + _WORTH_SECONDS:
                 return None
@@ -220,18 +223,26 @@ class TokenWatcher:
         of_the_same = [each.ends for each in allowed if each.connector.uid == lease.connector_uid]
         return max(of_the_same or [each.ends for each in allowed])
 
-    def _has_new_credential(self, lease: Lease) -> bool:
-        connector = self._memory.connectors.get(lease.connector)
+    def _signer(self, lease: Lease) -> str:
+        """Returns who signed a token; empty where nobody can tell: the connector has another credential by now."""
+        connector = self._connector(lease)
+        same = connector is not None and connector.credential_version == lease.credential_version
+        return signer_of(connector, self._auth_methods) if connector is not None and same else ""
+
+    def _has_new_signer(self, lease: Lease, signer: str) -> bool:
+        connector = self._connector(lease)
         return (
             connector is not None
-            and connector.uid == lease.connector_uid
             and connector.credential_version != lease.credential_version
+            and signer_of(connector, self._auth_methods) != signer
         )
 
-    def _why_not(self, lease: Lease) -> EndReason:
+    def _connector(self, lease: Lease) -> Connector | None:
         connector = self._memory.connectors.get(lease.connector)
-        gone = connector is None or connector.uid != lease.connector_uid
-        return EndReason.CONNECTOR_GONE if gone else EndReason.GRANT_GONE
+        return connector if connector is not None and connector.uid == lease.connector_uid else None
+
+    def _why_not(self, lease: Lease) -> EndReason:
+        return EndReason.CONNECTOR_GONE if self._connector(lease) is None else EndReason.GRANT_GONE
 
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -5,7 +5,7 @@ from valetkey_broker.model.blob_container import BLOB_CONTAINER, check_prefix, i
 from valetkey_broker.model.call_info import CallInfo
 from valetkey_broker.model.check import Check, CheckOutcome
 from valetkey_broker.model.cloud import CloudProfile, ImplicitSource
-from valetkey_broker.model.connector import AzureConfig, Connector, ConnectorType
+from valetkey_broker.model.connector import AzureConfig, Connector, ConnectorType, CredentialOrigin, PreviousWay
 from valetkey_broker.model.credential import Credential, CredentialField, CredentialValue
 from valetkey_broker.model.errors import InvalidFieldError
 from valetkey_broker.model.event import (
@@ -32,6 +32,7 @@ from valetkey_broker.model.principal import Evidence, Principal, Role, Standing
 from valetkey_broker.model.principal_pattern import check_principal, principal_pattern, too_many, voucher
 from valetkey_broker.model.resource import RESOURCE_TYPES, Container, ResourceId
 from valetkey_broker.model.resource_type import ParsedId, ResourceType
+from valetkey_broker.model.rotation import NewWay, Rotation, RotationState, rotated_object, rotation_path
 from valetkey_broker.model.scope import Scope, ScopeKind, TokenUse
 from valetkey_broker.model.secret import Secret
 
@@ -55,6 +56,7 @@ __all__ = [
     "ContainerPattern",
     "Credential",
     "CredentialField",
+    "CredentialOrigin",
     "CredentialValue",
     "EarlierDigest",
     "Event",
@@ -69,14 +71,18 @@ __all__ = [
     "Lease",
     "LeaseFilter",
     "NamedSecret",
+    "NewWay",
     "ParsedId",
     "Pattern",
     "Permission",
     "PermissionSet",
+    "PreviousWay",
     "Principal",
     "ResourceId",
     "ResourceType",
     "Role",
+    "Rotation",
+    "RotationState",
     "SasRequest",
     "Scope",
     "ScopeKind",
@@ -102,6 +108,8 @@ __all__ = [
     "new_api_key",
     "parse_source_ip",
     "principal_pattern",
+    "rotated_object",
+    "rotation_path",
     "too_many",
     "voucher",
 ]

@@ -27,6 +27,25 @@ class AzureConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialOrigin:
+    """Since when a credential is in use, who gave it, and by which rotation (its id), if by one."""
+
+    since: datetime
+    given_by: str
+    rotation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousWay:
+    """How a connector, or a named secret, logged in with the credential version before, which is kept."""
+
+    auth_method: str
+    azure: AzureConfig
+    expires_at: datetime | None = None
+    origin: CredentialOrigin | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Connector:
     """A named way into a cloud account.
 
@@ -37,8 +56,9 @@ class Connector:
     credential in use. `keys_not_before` (Unix seconds) is when an operator last had all signing keys dropped: none that
     began earlier signs anything.
 
-    `previous_credential_version` is the one before, which is kept as well, 0 where there is none. `expires_at` is when
-    the credential ends, as the operator said, and `expires_skew_tolerance` how many seconds earlier it counts as ended.
+    `previous_credential_version` is the one before, which is kept as well, 0 where there is none; `previous` says how
+    it logs in, and `origin` where the one in use comes from, as far as that was noted down. `expires_at` is when the
+    credential ends, as the operator said, and `expires_skew_tolerance` how many seconds earlier it counts as ended.
     `unverified` connectors were stored without asking the cloud. `version` is that of the document in Vault, for
     check-and-set.
 
@@ -68,16 +88,22 @@ class Connector:
     secret_uid: str = ""
     secret: str = ""
     own_azure: AzureConfig | None = None
+    origin: CredentialOrigin | None = None
+    previous: PreviousWay | None = None
 
     way_in: str = field(init=False, repr=False, compare=False)
     """What decides which resources it gets at, and as whom: what is remembered of one way in is not of another."""
 
+    principal_way: str = field(init=False, repr=False, compare=False)
+    """The same, whichever version of the credential proves it."""
+
     _by_type: dict[str, "Connector"] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        # One text made once: it is part of keys that each request is looked up by.
-        way_in = f"{self.uid} {self.credential_uid} {self.credential_version} {self.auth_method} {self.azure}"
-        object.__setattr__(self, "way_in", way_in)
+        # Texts made once: they are part of keys that each request is looked up by.
+        principal_way = f"{self.uid} {self.credential_uid} {self.auth_method} {self.azure}"
+        object.__setattr__(self, "principal_way", principal_way)
+        object.__setattr__(self, "way_in", f"{principal_way} {self.credential_version}")
 
     @property
     def credential_uid(self) -> str:

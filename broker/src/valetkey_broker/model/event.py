@@ -19,6 +19,8 @@ class EventKind(Enum):
     CHANGE_BEGUN = "change-begun"
     CHANGE_FAILED = "change-failed"
     CHANGE_RECONCILED = "change-reconciled"
+    ROTATION = "rotation"
+    """A step of a rotation."""
     UNKNOWN = "unknown"
     """As which a kind is read that this broker does not know; none is recorded as this."""
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
-from valetkey_broker.model.connector import AzureConfig, Connector, ConnectorType
+from valetkey_broker.model.connector import AzureConfig, Connector, ConnectorType, PreviousWay
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,8 @@ class NamedSecret:
     `credential_version` is the KV version of the value in use; `updated_at` and `updated_by` are that version's.
     `previous_credential_version` is that of the value before, which is kept until the next one; 0 without one.
     `expires_at` is when the value ends, as the operator said, or earlier where it says so itself.
+    `rotation` is the id of the rotation that gave the value in use, if one did; `previous` says how the one before
+    logs in.
     """
 
     name: str
@@ -30,6 +32,8 @@ class NamedSecret:
     updated_by: str
     previous_credential_version: int = 0
     expires_at: datetime | None = None
+    rotation: str = ""
+    previous: PreviousWay | None = None
 
     def used_by(self, connector: Connector) -> Connector:
         """Returns a connector as it works with this secret; what it says itself narrows what the secret says."""

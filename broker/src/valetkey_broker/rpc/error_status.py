@@ -60,6 +60,9 @@ _CODES: Mapping[Reason, grpc.StatusCode] = {
     Reason.SECRET_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Reason.SECRET_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
     Reason.SECRET_IN_USE: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.ROTATION_UNDER_WAY: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.ROTATION_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.NO_PREVIOUS_CREDENTIAL: grpc.StatusCode.FAILED_PRECONDITION,
 }
 
 

@@ -60,7 +60,7 @@ class _Register(Kind):
 
 class _Update(_Register):
     """A connector, or a named secret, changes: first its new credential, if there is one, as in `_Register`; then the
-    document.
+    document. So does a rotation that begins, with the credential that it is to prove.
 
     Of the credentials before, the one that was in use, `keep`, stays: replicas that are a poll behind still log in with
     it, and it is what a rotation goes back to.
@@ -127,6 +127,7 @@ PUT, BURY, REGISTER, UPDATE, UNREGISTER = "put", "bury", "register", "update", "
 SHARE = "register-with-secret"
 CREATE_SECRET, UPDATE_SECRET = "create-secret", "update-secret"
 RENAME_SECRET, DELETE_SECRET = "rename-secret", "delete-secret"
+BEGIN_ROTATION = "begin-rotation"
 _FENCE = "not "
 KINDS: Mapping[str, Kind] = {
     PUT: Kind(),
@@ -139,6 +140,7 @@ KINDS: Mapping[str, Kind] = {
     UPDATE_SECRET: _Update(),
     RENAME_SECRET: _Rename(),
     DELETE_SECRET: _Withdraw(),
+    BEGIN_ROTATION: _Update(),
 }
 
 

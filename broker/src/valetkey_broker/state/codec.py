@@ -2,14 +2,12 @@
 
 import uuid
 from collections.abc import Container, Mapping
-from dataclasses import asdict, fields
-from datetime import datetime
+from dataclasses import asdict
 from typing import Any
 
 from valetkey_broker.model import (
     RESOURCE_TYPES,
     ApiKey,
-    AzureConfig,
     Connector,
     ConnectorType,
     ConsumerRole,
@@ -25,6 +23,14 @@ from valetkey_broker.model import (
     Role,
     check_prefix,
     parse_source_ip,
+)
+from valetkey_broker.state.rotation_codec import (
+    azure_config,
+    decode_origin,
+    decode_previous,
+    encode_origin,
+    encode_previous,
+    instant,
 )
 
 
@@ -58,6 +64,9 @@ def encode_connector(connector: Connector) -> dict[str, Any]:
         "created_at": connector.created_at.isoformat(),
         "created_by": connector.created_by,
     }
+    if not shares:  # Of a named secret's value the secret tells these.
+        document["origin"] = encode_origin(connector.origin)
+        document["previous"] = encode_previous(connector.previous)
     return {**document, "secret": connector.secret_uid} if shares else document
 
 
@@ -79,19 +88,21 @@ def decode_connector(name: str, data: Mapping[str, Any], version: int, auth_meth
         auth_method=_one_of(data["auth_method"], ("",) if data.get("secret") else auth_methods),
         resource_type=resource_type,
         resource=_resource(resource, resource_type) if resource else None,
-        azure=_azure_config(data["azure"]),
+        azure=azure_config(data["azure"]),
         credential_version=int(data["credential_version"]),
         previous_credential_version=int(data.get("previous_credential_version", 0)),
         keys_not_before=int(data.get("keys_not_before", 0)),
         description=_text(data.get("description", "")),
         labels=_labels(data),
-        expires_at=_instant(expires_at) if expires_at is not None else None,
+        expires_at=instant(expires_at) if expires_at is not None else None,
         expires_skew_tolerance=_seconds(data.get("expires_skew_tolerance"), least=0),
         unverified=bool(data.get("unverified", False)),
         version=version,
-        created_at=_instant(data["created_at"]),
+        created_at=instant(data["created_at"]),
         created_by=str(data["created_by"]),
         secret_uid=_text(data.get("secret", "")),
+        origin=decode_origin(data.get("origin")),
+        previous=decode_previous(data.get("previous")),
     )
 
 
@@ -110,6 +121,8 @@ def encode_secret(secret: NamedSecret) -> dict[str, Any]:
         "updated_by": secret.updated_by,
         "previous_credential_version": secret.previous_credential_version,
         "expires_at": secret.expires_at.isoformat() if secret.expires_at else None,
+        "rotation": secret.rotation,
+        "previous": encode_previous(secret.previous),
     }
 
 
@@ -124,15 +137,17 @@ def decode_secret(name: str, data: Mapping[str, Any], auth_methods: Container[st
         uid=str(uuid.UUID(_text(data["uid"]))),  # It is part of a path.
         type=ConnectorType(data["type"]),
         auth_method=_one_of(data["auth_method"], auth_methods),
-        azure=_azure_config(data["azure"]),
+        azure=azure_config(data["azure"]),
         secret_fields=tuple(_text(each) for each in _list(data["secret_fields"])),
         credential_version=int(data["credential_version"]),
-        created_at=_instant(data["created_at"]),
+        created_at=instant(data["created_at"]),
         created_by=str(data["created_by"]),
-        updated_at=_instant(data["updated_at"]),
+        updated_at=instant(data["updated_at"]),
         updated_by=str(data["updated_by"]),
         previous_credential_version=int(data["previous_credential_version"]),
-        expires_at=_instant(expires_at) if expires_at is not None else None,
+        expires_at=instant(expires_at) if expires_at is not None else None,
+        rotation=_text(data.get("rotation", "")),
+        previous=decode_previous(data.get("previous")),
     )
 
 
@@ -162,14 +177,14 @@ def decode_api_key(name: str, data: Mapping[str, Any]) -> ApiKey:
         uid=str(data["uid"]),
         digest=bytes.fromhex(data["sha256"]),
         roles=frozenset(Role(role) for role in data["roles"]),
-        expires_at=_instant(data["expires_at"]),
-        created_at=_instant(data["created_at"]),
+        expires_at=instant(data["expires_at"]),
+        created_at=instant(data["created_at"]),
         created_by=str(data["created_by"]),
         earlier=tuple(
-            EarlierDigest(bytes.fromhex(each["sha256"]), _instant(each["ends_at"]))
+            EarlierDigest(bytes.fromhex(each["sha256"]), instant(each["ends_at"]))
             for each in _list(data.get("earlier", []))
         ),
-        rotated_at=_instant(rotated_at) if rotated_at is not None else None,
+        rotated_at=instant(rotated_at) if rotated_at is not None else None,
         rotated_by=_text(data.get("rotated_by", "")),
     )
 
@@ -213,18 +228,13 @@ def decode_grant(name: str, data: Mapping[str, Any], version: int) -> Grant:
         consumer_role=ConsumerRole(data["consumer_role"]) if data["consumer_role"] else None,
         max_ttl=_seconds(data["max_ttl"]),
         source_ip=parse_source_ip(data["source_ip"]) if data["source_ip"] else "",
-        expires_at=_instant(data["expires_at"]) if data["expires_at"] is not None else None,
+        expires_at=instant(data["expires_at"]) if data["expires_at"] is not None else None,
         note=str(data["note"]),
         labels=_labels(data),
         version=version,
-        created_at=_instant(data["created_at"]),
+        created_at=instant(data["created_at"]),
         created_by=str(data["created_by"]),
     )
-
-
-def _azure_config(data: Mapping[str, Any]) -> AzureConfig:
-    known = {field.name for field in fields(AzureConfig)}
-    return AzureConfig(**{name: value for name, value in data.items() if name in known or value})
 
 
 def _resource(data: Mapping[str, Any], resource_type: str | None) -> ResourceId:
@@ -271,10 +281,3 @@ def _seconds(value: object, *, least: int = 1) -> int | None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError("not a number of seconds")
     return value
-
-
-def _instant(text: str) -> datetime:
-    when = datetime.fromisoformat(text)
-    if when.tzinfo is None:  # Which instant that is would hang on the machine, and comparing it would fail later.
-        raise ValueError("a time without its zone")
-    return when

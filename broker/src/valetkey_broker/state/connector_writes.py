@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from valetkey_broker.errors import changed_by_others, connector_exists, connector_not_found
-from valetkey_broker.model import Connector
+from valetkey_broker.model import Connector, PreviousWay
 from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.change_kinds import PUT, REGISTER, UNREGISTER, UPDATE, credential_path
 from valetkey_broker.state.change_writer import Plan, Writes
@@ -69,7 +69,12 @@ class ConnectorWrites:
             changed = replace(connector, version=expected + 1)
             if credential is not None:
                 version = await self._store.newest(credential_path(path)) + 1
-                changed = replace(changed, credential_version=version, previous_credential_version=keep)
+                changed = replace(
+                    changed,
+                    credential_version=version,
+                    previous_credential_version=keep,
+                    previous=_way_of(connector.name, document),
+                )
             details = {
                 # What only a later version of the broker knows of it stays.
                 "document": {**_plain(document), **encode_connector(changed)},
@@ -156,6 +161,12 @@ class ConnectorWrites:
 
 def _live(document: Document | None) -> bool:
     return document is not None and not is_tombstone(document.data)
+
+
+def _way_of(name: str, document: Document) -> PreviousWay:
+    """Returns how the connector in a document logs in."""
+    there = decode_connector(name, document.data, document.version, (document.data["auth_method"],))
+    return PreviousWay(there.auth_method, there.azure, there.expires_at, there.origin)
 
 
 def _plain(document: Document) -> dict[str, Any]:

@@ -4,18 +4,20 @@ from collections.abc import Awaitable, Callable, Container, Sequence
 
 import structlog
 
-from valetkey_broker.model import ApiKey, Connector, Grant, NamedSecret
+from valetkey_broker.model import ApiKey, Connector, Grant, NamedSecret, Rotation
 from valetkey_broker.ports import Document
 from valetkey_broker.state.codec import decode_api_key, decode_connector, decode_grant, decode_secret, is_tombstone
 from valetkey_broker.state.memory import Memory
+from valetkey_broker.state.rotation_codec import decode_rotation
 
 SECRETS = "secrets"
 CONNECTORS = "connectors"
 API_KEYS = "api-keys"
 GRANTS = "grants"
-FOLDERS = (SECRETS, CONNECTORS, API_KEYS, GRANTS)
+ROTATIONS = "rotations"
+FOLDERS = (SECRETS, CONNECTORS, API_KEYS, GRANTS, ROTATIONS)
 """In the order in which they are taken over: connectors use secrets."""
-Kept = NamedSecret | Connector | ApiKey | Grant
+Kept = NamedSecret | Connector | ApiKey | Grant | Rotation
 
 
 OnConnectorChanged = Callable[[Connector], Awaitable[None]]
@@ -51,18 +53,23 @@ class Intake:
             return None
         folder, _, name = path.partition("/")
         try:
-            if folder == SECRETS:
-                return decode_secret(name, document.data, self._auth_methods)
-            if folder == CONNECTORS:
-                return decode_connector(name, document.data, document.version, self._auth_methods)
-            if folder == API_KEYS:
-                return decode_api_key(name, document.data)
-            return decode_grant(name, document.data, document.version)
+            return self._decoded(folder, name, document)
         except (KeyError, TypeError, ValueError) as error:
             self._log.error(
                 "a document in Vault is malformed and was ignored", path=path, error_type=type(error).__qualname__
             )
             return None
+
+    def _decoded(self, folder: str, name: str, document: Document) -> Kept:
+        if folder == SECRETS:
+            return decode_secret(name, document.data, self._auth_methods)
+        if folder == CONNECTORS:
+            return decode_connector(name, document.data, document.version, self._auth_methods)
+        if folder == API_KEYS:
+            return decode_api_key(name, document.data)
+        if folder == ROTATIONS:
+            return decode_rotation(f"{folder}/{name}", document.data, document.version)
+        return decode_grant(name, document.data, document.version)
 
     def known(self, path: str) -> Kept | None:
         """Returns what memory has for a path."""
@@ -74,11 +81,13 @@ class Intake:
         if folder == API_KEYS:
             known = self._memory.keys_by_name.get(name)
             return known.key if known else None
+        if folder == ROTATIONS:
+            return self._memory.rotations.get(path)
         return self._memory.grants.get(name)
 
     def paths(self) -> set[str]:
         """Returns the paths of all that memory has."""
-        return {
+        return self._memory.rotations.keys() | {
             f"{folder}/{name}"
             for folder, names in (
                 (SECRETS, self._memory.secrets),
@@ -96,6 +105,8 @@ class Intake:
         working = [self._memory.connectors.get(each) for each in self._touched(folder, name, kept)]
         if kept is None:
             self._drop(folder, name)
+        elif isinstance(kept, Rotation):
+            self._memory.put_rotation(kept)
         else:
             self._keep(kept)
         if isinstance(before, NamedSecret) and not self._memory.named_secrets.knows(before.uid):
@@ -119,7 +130,7 @@ class Intake:
         if self._on_connector_changed is not None:
             await self._on_connector_changed(now)
 
-    def _keep(self, kept: Kept) -> None:
+    def _keep(self, kept: NamedSecret | Connector | ApiKey | Grant) -> None:
         memory = self._memory
         if isinstance(kept, NamedSecret):
             memory.put_secret(kept)
@@ -141,6 +152,7 @@ class Intake:
             CONNECTORS: self._memory.drop_connector,
             API_KEYS: self._memory.drop_api_key,
             GRANTS: self._memory.drop_grant,
+            ROTATIONS: self._memory.drop_rotation,
         }
         drops[folder](name)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from valetkey_broker.model import ApiKey, Connector, Evidence, Grant, NamedSecret, Principal
+from valetkey_broker.model import ApiKey, Connector, Evidence, Grant, NamedSecret, Principal, Rotation, rotation_path
 from valetkey_broker.state.named_secret_join import NamedSecretJoin
 
 GrantListener = Callable[[Grant | None, Grant | None], None]
@@ -44,6 +44,8 @@ class Memory:
         self.keys_by_name: dict[str, KnownKey] = {}
         self.keys_by_digest: dict[bytes, KnownKey] = {}
         self.grants: dict[str, Grant] = {}
+        self.rotations: dict[str, Rotation] = {}
+        """By path: the last rotation of each object that ever had one, as far as this process heard of it."""
         self.changes = 0
         self._grant_listeners: list[GrantListener] = []
 
@@ -116,6 +118,19 @@ class Memory:
         before = self.grants.pop(name, None)
         if before is not None:
             self._tell(before, None)
+
+    def put_rotation(self, rotation: Rotation) -> None:
+        """Adds or replaces a rotation."""
+        self.rotations[rotation.path] = rotation
+
+    def drop_rotation(self, name: str) -> None:
+        """Forgets a rotation by the last part of its path; unknown ones are passed over."""
+        self.rotations.pop(f"rotations/{name}", None)
+
+    def rotation_of(self, object_path: str) -> Rotation | None:
+        """Returns the rotation under way of the object at `connectors/NAME` or `secrets/NAME`, as far as is known."""
+        rotation = self.rotations.get(rotation_path(object_path))
+        return rotation if rotation is not None and not rotation.state.ended else None
 
     def watch_grants(self, listener: GrantListener) -> None:
         """Calls `listener` with every grant there is, and from now on with each change, as it happens."""

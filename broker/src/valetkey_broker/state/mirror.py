@@ -9,12 +9,20 @@ from itertools import islice
 import structlog
 
 from valetkey_broker.concurrency.slices import slices
-from valetkey_broker.model import Connector, Credential, InvalidFieldError, check_name, check_secret_name
+from valetkey_broker.model import (
+    Connector,
+    Credential,
+    InvalidFieldError,
+    check_name,
+    check_secret_name,
+    rotated_object,
+)
 from valetkey_broker.model.errors import shown
 from valetkey_broker.ports import AuthMethod, StateStore
 from valetkey_broker.state.credentials import Credentials
 from valetkey_broker.state.document_intake import (
     FOLDERS,
+    ROTATIONS,
     SECRETS,
     Intake,
     Kept,
@@ -161,7 +169,10 @@ class StateMirror:
 
     def _is_name(self, folder: str, name: str) -> bool:
         try:
-            (check_secret_name if folder == SECRETS else check_name)("name", name)
+            of, _, called = (
+                rotated_object(f"{folder}/{name}") if folder == ROTATIONS else f"{folder}/{name}"
+            ).partition("/")
+            (check_secret_name if of == SECRETS else check_name)("name", called)
         except InvalidFieldError:
             # Put there by hand: the store would not even read it, and the others must load all the same.
             self._log.error("an entry in Vault has no possible name and was ignored", folder=folder, name=shown(name))

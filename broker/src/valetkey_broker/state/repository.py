@@ -18,7 +18,7 @@ from valetkey_broker.errors import (
 from valetkey_broker.model import ApiKey, Connector, Credential, CredentialValue, Grant, NamedSecret
 from valetkey_broker.ports import AuthMethod, Document, StateStore
 from valetkey_broker.state.api_key_writes import ApiKeyWrites
-from valetkey_broker.state.change_kinds import BURY, PUT, shared_credential_path
+from valetkey_broker.state.change_kinds import BURY, PUT, credential_path, shared_credential_path
 from valetkey_broker.state.change_writer import OnSettled, Plan, Writes
 from valetkey_broker.state.changes_under_way import Intents
 from valetkey_broker.state.codec import decode_api_key, decode_grant, encode_api_key, encode_grant, is_tombstone
@@ -31,6 +31,7 @@ from valetkey_broker.state.live_documents import read_live
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.mirror import StateMirror
 from valetkey_broker.state.read_for_cas import read_for_cas
+from valetkey_broker.state.rotation_store import RotationStore
 from valetkey_broker.state.secret_writes import Around, SecretWrites
 from valetkey_broker.state.unchanged_since import unchanged_since
 
@@ -65,6 +66,7 @@ class StateRepository(StateMirror):
         self._api_key_writes = ApiKeyWrites(store, self._writes, self._announce_again)
         around = Around(self._announce_again, self._users, self._connector_writes)
         self._secret_writes = SecretWrites(store, self._writes, around)
+        self.rotations = RotationStore(store, memory, self._writes)
 
     async def close(self) -> None:
         """Waits for the changes under way, callers or no callers. Never raises."""
@@ -146,6 +148,13 @@ class StateRepository(StateMirror):
     async def delete_secret(self, name: str, deleted_by: str) -> None:
         """Deletes a named secret for good. Raises SECRET_NOT_FOUND, or SECRET_IN_USE while connectors use it."""
         await self._secret_writes.delete(name, deleted_by)
+
+    async def previous_value(self, of: Connector | NamedSecret) -> CredentialValue | None:
+        """Returns the credential before the one in use, from Vault; None where none is kept."""
+        is_secret = isinstance(of, NamedSecret)
+        path = shared_credential_path(of.uid) if is_secret else credential_path(f"connectors/{of.name}")
+        kept = await self._store.read(path, of.previous_credential_version) if of.previous else None
+        return self._auth_methods[of.previous.auth_method].decode(kept.data) if kept and of.previous else None
 
     async def secret_value(self, secret: NamedSecret) -> CredentialValue:
         """Returns the value of a named secret, from Vault. Raises CONFLICT where it changed."""

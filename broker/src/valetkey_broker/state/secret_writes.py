@@ -14,7 +14,7 @@ from valetkey_broker.errors import (
     secret_not_found,
     secret_users_changed,
 )
-from valetkey_broker.model import Connector, NamedSecret
+from valetkey_broker.model import Connector, CredentialOrigin, NamedSecret, PreviousWay
 from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.change_kinds import (
     CREATE_SECRET,
@@ -86,7 +86,13 @@ class SecretWrites:
                 await self._around.announce(path)
                 raise secret_changed(before.name)
             version = await self._store.newest(credential_path) + 1
-            secret = replace(after, credential_version=version, previous_credential_version=before.credential_version)
+            origin = CredentialOrigin(before.updated_at, before.updated_by, before.rotation)
+            secret = replace(
+                after,
+                credential_version=version,
+                previous_credential_version=before.credential_version,
+                previous=PreviousWay(before.auth_method, before.azure, before.expires_at, origin),
+            )
             details = {
                 "document": encode_secret(secret),
                 "credential": version,

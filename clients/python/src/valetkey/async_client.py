@@ -47,6 +47,12 @@ class AsyncClient:
     rename_secret = asynchronous(groups.secrets.rename_secret)
     delete_secret = asynchronous(groups.secrets.delete_secret)
 
+    rotate_credential = asynchronous(groups.credentials.rotate_credential)
+    get_rotation = asynchronous(groups.credentials.get_rotation)
+    abort_rotation = asynchronous(groups.credentials.abort_rotation)
+    rollback_credential = asynchronous(groups.credentials.rollback_credential)
+    list_credential_versions = asynchronous(groups.credentials.list_credential_versions)
+
     list_resources = asynchronous(groups.resources.list_resources)
 
     who_am_i = asynchronous(groups.identity.who_am_i)

@@ -48,6 +48,12 @@ class Client:
     rename_secret = blocking(groups.secrets.rename_secret)
     delete_secret = blocking(groups.secrets.delete_secret)
 
+    rotate_credential = blocking(groups.credentials.rotate_credential)
+    get_rotation = blocking(groups.credentials.get_rotation)
+    abort_rotation = blocking(groups.credentials.abort_rotation)
+    rollback_credential = blocking(groups.credentials.rollback_credential)
+    list_credential_versions = blocking(groups.credentials.list_credential_versions)
+
     list_resources = blocking(groups.resources.list_resources)
 
     who_am_i = blocking(groups.identity.who_am_i)

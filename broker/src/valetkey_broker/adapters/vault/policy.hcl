@@ -24,6 +24,16 @@ path "valetkey/data/shared-credentials/*" {
   capabilities = ["create", "read", "update"]
 }
 
+# Rotations: how a connector or a named secret comes to another credential, step by step, and apart from it the
+# credential that is not in use yet.
+path "valetkey/data/rotations/*" {
+  capabilities = ["create", "read", "update"]
+}
+
+path "valetkey/data/rotation-credentials/*" {
+  capabilities = ["create", "read", "update"]
+}
+
 # API keys: only hashes of them are kept.
 path "valetkey/data/api-keys/*" {
   capabilities = ["create", "read", "update"]
@@ -62,6 +72,14 @@ path "valetkey/metadata/shared-credentials/*" {
   capabilities = ["list", "read"]
 }
 
+path "valetkey/metadata/rotations/*" {
+  capabilities = ["list", "read"]
+}
+
+path "valetkey/metadata/rotation-credentials/*" {
+  capabilities = ["list", "read"]
+}
+
 path "valetkey/metadata/api-keys/*" {
   capabilities = ["list", "read"]
 }
@@ -89,6 +107,10 @@ path "valetkey/destroy/credentials/*" {
 }
 
 path "valetkey/destroy/shared-credentials/*" {
+  capabilities = ["update"]
+}
+
+path "valetkey/destroy/rotation-credentials/*" {
   capabilities = ["update"]
 }
 

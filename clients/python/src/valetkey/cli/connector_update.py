@@ -164,13 +164,13 @@ def update(
 def _ask(screen: Screen, client: Client, name: str, changes: Mapping[str, Any], *, yes: bool) -> None:
     """Shows what grants come to mean where the connector leads elsewhere, and asks."""
     before = client.get_connector(name)
-    differences = list(_differences(before, changes))
-    bound = consequences.of_change(client, before) if differences else ""
+    differing = list(differences(before, changes))
+    bound = consequences.of_change(client, before) if differing else ""
     if bound:
-        confirm(screen, f"update service connector {name}", f"{'; '.join(differences)}; {bound}", yes=yes)
+        confirm(screen, f"update service connector {name}", f"{'; '.join(differing)}; {bound}", yes=yes)
 
 
-def _differences(before: Connector, changes: Mapping[str, Any]) -> Iterable[str]:
+def differences(before: Connector, changes: Mapping[str, Any]) -> Iterable[str]:
     """Gives what changes of how and where a connector leads, but for its secret."""
     resource_id = changes["resource_id"]
     now = {**connector_json(before)["azure"], "auth_method": before.auth_method, **_served(before)}

@@ -15,6 +15,7 @@ from valetkey.cli.connector_verify import verify
 from valetkey.cli.connector_views import connector_json, print_connector, print_connectors
 from valetkey.cli.option_choices import ConnectorType, ResourceType
 from valetkey.cli.resources import entry_json, print_entries
+from valetkey.cli.rotation import list_versions_of, rollback_of, rotate_connector
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import utc
@@ -35,6 +36,9 @@ app.command()(update)
 app.command()(list_types)
 app.command()(describe_type)
 app.command()(verify)
+app.command("rotate")(rotate_connector)
+app.command("rollback")(rollback_of("connector"))
+app.command("list-versions")(list_versions_of("connector"))
 
 
 @app.command("list")

@@ -44,6 +44,7 @@ class EventKind(StrEnum):
     CHANGE_FAILED = "change-failed"
     UNKNOWN = "unknown"
     CHANGE_RECONCILED = "change-reconciled"
+    ROTATION = "rotation"
 
 
 # Why a token lives shorter than was asked for, by the API's words; a newer broker's unknown one shows as itself.

@@ -27,6 +27,7 @@ from valetkey.cli.credential_options import (
 )
 from valetkey.cli.credential_values import merged, read_values
 from valetkey.cli.option_choices import ConnectorType
+from valetkey.cli.rotation import list_versions_of, rollback_of, rotate_secret
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.secret_values import in_environment, read_given, read_missing
 from valetkey.cli.secret_views import print_secret, print_secrets, secret_json
@@ -38,6 +39,10 @@ app = typer.Typer(
     help="Store, list, change and delete named secrets: credentials that several connectors may use.",
     no_args_is_help=True,
 )
+
+app.command("rotate")(rotate_secret)
+app.command("rollback")(rollback_of("secret"))
+app.command("list-versions")(list_versions_of("secret"))
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the secret.", show_default=False)]
 

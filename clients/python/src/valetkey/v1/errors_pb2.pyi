@@ -118,6 +118,17 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """ALREADY_EXISTS: the name is taken. Example: {"secret": "az_secret"}."""
     ERROR_REASON_SECRET_IN_USE: _ErrorReason.ValueType  # 31
     """FAILED_PRECONDITION: connectors use the secret. Example: {"secret": "az_secret", "connectors": "azure-blob-demo"}."""
+    ERROR_REASON_ROTATION_UNDER_WAY: _ErrorReason.ValueType  # 32
+    """FAILED_PRECONDITION: a rotation of that object is under way, begun by somebody else perhaps; or it is past the point
+    where it can be aborted. Example:
+    {"object": "connectors/x", "started_by": "key:ops", "started_at": "2026-05-01T12:00:00Z", "state": "proving"}.
+    """
+    ERROR_REASON_ROTATION_NOT_FOUND: _ErrorReason.ValueType  # 33
+    """NOT_FOUND: that object was never rotated, or no rotation of it is under way. Example: {"object": "connectors/x"}."""
+    ERROR_REASON_NO_PREVIOUS_CREDENTIAL: _ErrorReason.ValueType  # 34
+    """FAILED_PRECONDITION: the version to go back to is not kept; `kept` is the one that is, 0 for none. Example:
+    {"object": "connectors/x", "kept": "0"}.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, for programs. The comment of each value names its status code and an example of its metadata.
@@ -213,6 +224,17 @@ ERROR_REASON_SECRET_EXISTS: ErrorReason.ValueType  # 30
 """ALREADY_EXISTS: the name is taken. Example: {"secret": "az_secret"}."""
 ERROR_REASON_SECRET_IN_USE: ErrorReason.ValueType  # 31
 """FAILED_PRECONDITION: connectors use the secret. Example: {"secret": "az_secret", "connectors": "azure-blob-demo"}."""
+ERROR_REASON_ROTATION_UNDER_WAY: ErrorReason.ValueType  # 32
+"""FAILED_PRECONDITION: a rotation of that object is under way, begun by somebody else perhaps; or it is past the point
+where it can be aborted. Example:
+{"object": "connectors/x", "started_by": "key:ops", "started_at": "2026-05-01T12:00:00Z", "state": "proving"}.
+"""
+ERROR_REASON_ROTATION_NOT_FOUND: ErrorReason.ValueType  # 33
+"""NOT_FOUND: that object was never rotated, or no rotation of it is under way. Example: {"object": "connectors/x"}."""
+ERROR_REASON_NO_PREVIOUS_CREDENTIAL: ErrorReason.ValueType  # 34
+"""FAILED_PRECONDITION: the version to go back to is not kept; `kept` is the one that is, 0 for none. Example:
+{"object": "connectors/x", "kept": "0"}.
+"""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason
 
 class _CheckOutcome:

@@ -52,6 +52,11 @@ class _EventKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enum
     """A change whose own process died, or lost Vault, was brought to its end by another; the reason is MADE or NOT_MADE. It
     has the request id, method and object of the CHANGE_BEGUN, and stands in the chain of whoever did it.
     """
+    EVENT_KIND_ROTATION: _EventKind.ValueType  # 10
+    """A rotation of a credential goes on to another step, which `details` name as `state`, or was taken up again by another
+    process (`what`: resumed). It has the request id and method of the call that began it; its switch is a change of
+    the connector, or of the secret, besides.
+    """
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """What happened."""
@@ -79,6 +84,11 @@ EVENT_KIND_UNKNOWN: EventKind.ValueType  # 8
 EVENT_KIND_CHANGE_RECONCILED: EventKind.ValueType  # 9
 """A change whose own process died, or lost Vault, was brought to its end by another; the reason is MADE or NOT_MADE. It
 has the request id, method and object of the CHANGE_BEGUN, and stands in the chain of whoever did it.
+"""
+EVENT_KIND_ROTATION: EventKind.ValueType  # 10
+"""A rotation of a credential goes on to another step, which `details` name as `state`, or was taken up again by another
+process (`what`: resumed). It has the request id and method of the call that began it; its switch is a change of
+the connector, or of the secret, besides.
 """
 Global___EventKind: typing_extensions.TypeAlias = EventKind
 

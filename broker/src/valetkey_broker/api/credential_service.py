@@ -1,0 +1,129 @@
+"""CredentialService: message to domain, one use case, domain to message. No credential ever goes into an answer."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc.aio
+
+from valetkey.v1 import credential_service_pb2 as pb
+from valetkey.v1 import credential_service_pb2_grpc
+from valetkey_broker.api.convert import AUTH_METHODS, given_instant, given_seconds, given_secrets, timestamp
+from valetkey_broker.connectors.rotations import CredentialVersion, Rotations, Wanted
+from valetkey_broker.model import InvalidFieldError, Rotation, RotationState
+from valetkey_broker.rpc.current_call import call_info, caller
+
+_FOLDERS = {pb.CREDENTIAL_HOLDER_CONNECTOR: "connectors", pb.CREDENTIAL_HOLDER_SECRET: "secrets"}
+_HOLDERS = {folder: holder for holder, folder in _FOLDERS.items()}
+_MOST_CONNECTORS = 1_000
+
+
+class CredentialService(credential_service_pb2_grpc.CredentialServiceServicer):
+    """Rotates credentials."""
+
+    def __init__(self, rotations: Rotations) -> None:
+        self._rotations = rotations
+
+    async def RotateCredential(  # noqa: N802 (gRPC's naming)
+        self,
+        request: pb.RotateCredentialRequest,
+        context: grpc.aio.ServicerContext[pb.RotateCredentialRequest, pb.RotateCredentialResponse],
+    ) -> pb.RotateCredentialResponse:
+        """Begins a rotation."""
+        _ = context
+        wanted = Wanted(
+            auth_method=AUTH_METHODS.read(request.auth_method) if request.auth_method else "",
+            azure={field.name: value for field, value in request.azure.ListFields()},
+            secrets=given_secrets(request.azure_secret),
+            expires_at=given_instant(request, "expire_time"),
+            remove=request.remove_fields,
+            prove_seconds=given_seconds(request, "prove_for"),
+        )
+        rotation = await self._rotations.rotate(_object(request), wanted, call_info())
+        return pb.RotateCredentialResponse(rotation=self._message(rotation))
+
+    async def GetRotation(  # noqa: N802
+        self,
+        request: pb.GetRotationRequest,
+        context: grpc.aio.ServicerContext[pb.GetRotationRequest, pb.GetRotationResponse],
+    ) -> pb.GetRotationResponse:
+        """Shows a rotation."""
+        _ = context
+        return pb.GetRotationResponse(rotation=self._message(await self._rotations.get(_object(request))))
+
+    async def AbortRotation(  # noqa: N802
+        self,
+        request: pb.AbortRotationRequest,
+        context: grpc.aio.ServicerContext[pb.AbortRotationRequest, pb.AbortRotationResponse],
+    ) -> pb.AbortRotationResponse:
+        """Has a rotation taken back."""
+        _ = context
+        rotation = await self._rotations.abort(_object(request), caller().name)
+        return pb.AbortRotationResponse(rotation=self._message(rotation))
+
+    async def RollbackCredential(  # noqa: N802
+        self,
+        request: pb.RollbackCredentialRequest,
+        context: grpc.aio.ServicerContext[pb.RollbackCredentialRequest, pb.RollbackCredentialResponse],
+    ) -> pb.RollbackCredentialResponse:
+        """Begins a rotation back."""
+        _ = context
+        prove_seconds = given_seconds(request, "prove_for")
+        rotation = await self._rotations.rollback(_object(request), request.version, prove_seconds, call_info())
+        return pb.RollbackCredentialResponse(rotation=self._message(rotation))
+
+    async def ListCredentialVersions(  # noqa: N802
+        self,
+        request: pb.ListCredentialVersionsRequest,
+        context: grpc.aio.ServicerContext[pb.ListCredentialVersionsRequest, pb.ListCredentialVersionsResponse],
+    ) -> pb.ListCredentialVersionsResponse:
+        """Lists the versions that are kept."""
+        _ = context
+        versions = self._rotations.versions(_object(request))
+        return pb.ListCredentialVersionsResponse(versions=map(_version, versions))
+
+    def _message(self, rotation: Rotation) -> pb.Rotation:
+        message = pb.Rotation(
+            id=rotation.id,
+            name=rotation.name,
+            holder=_HOLDERS[rotation.object.partition("/")[0]],
+            source=rotation.source,
+            state=pb.RotationState.Value(f"ROTATION_STATE_{rotation.state.name}"),
+            start_time=timestamp(rotation.started_at),
+            started_by=rotation.started_by,
+            update_time=timestamp(rotation.updated_at),
+            auth_method=AUTH_METHODS.to_proto[rotation.way.auth_method],
+            from_version=rotation.from_version,
+            to_version=rotation.to_version,
+            tries=rotation.tries,
+            reason=rotation.reason,
+            message=rotation.message,
+            connectors=self._rotations.users(rotation)[:_MOST_CONNECTORS],
+        )
+        message.prove_for.seconds = rotation.prove_seconds
+        message.spent.seconds = int(rotation.spent_seconds)
+        if rotation.state is RotationState.WAITING:
+            message.wait_until.CopyFrom(timestamp(datetime.fromtimestamp(rotation.wait_until, UTC)))
+        return message
+
+
+def _object(request: Any) -> str:
+    """Returns the path of what a request is about. Raises InvalidFieldError."""
+    folder = _FOLDERS.get(request.holder)
+    if folder is None:
+        raise InvalidFieldError("holder", "is not given, or not known", "connector, secret")
+    return f"{folder}/{request.name}"
+
+
+def _version(version: CredentialVersion) -> pb.CredentialVersion:
+    message = pb.CredentialVersion(
+        version=version.version,
+        in_use=version.in_use,
+        auth_method=AUTH_METHODS.to_proto[version.auth_method],
+        given_by=version.given_by,
+        rotation=version.rotation,
+    )
+    if version.since is not None:
+        message.since.CopyFrom(timestamp(version.since))
+    if version.expires_at is not None:
+        message.expire_time.CopyFrom(timestamp(version.expires_at))
+    return message

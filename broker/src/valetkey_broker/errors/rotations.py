@@ -1,0 +1,89 @@
+"""Errors about rotations of credentials."""
+
+from datetime import datetime
+
+from valetkey_broker.errors.base import BrokerError, Reason
+
+
+def rotation_under_way(object_path: str, state: str, since: datetime, by: str) -> BrokerError:
+    """The object at `object_path` is being given another credential already."""
+    when = _moment(since)
+    message = (
+        f"a rotation of {_called(object_path)} is under way: begun by {by} at {when}, now {state}. Wait for its end "
+        f"({_command(object_path)} --status), or stop it ({_command(object_path)} --abort)"
+    )
+    metadata = {"object": object_path, "started_by": by, "started_at": when, "state": state}
+    return BrokerError(Reason.ROTATION_UNDER_WAY, message, metadata)
+
+
+def rotation_past_abort(object_path: str, state: str, since: datetime, by: str) -> BrokerError:
+    """The rotation cannot be aborted any more: the new credential is in use, or just about to be."""
+    message = (
+        f"the rotation of {_called(object_path)} is {state}, which is past the point where it can be aborted; wait for "
+        f"its end, then go back with {_command(object_path, 'rollback')}"
+    )
+    metadata = {"object": object_path, "started_by": by, "started_at": _moment(since), "state": state}
+    return BrokerError(Reason.ROTATION_UNDER_WAY, message, metadata)
+
+
+def rotation_not_found(object_path: str, ended_as: str = "") -> BrokerError:
+    """There is no rotation of that object, or none that is under way; `ended_as` says how the last one ended."""
+    if ended_as:
+        message = f"no rotation of {_called(object_path)} is under way; the last one ended as {ended_as}"
+    else:
+        message = f"{_called(object_path)} was never rotated; begin with {_command(object_path)}"
+    return BrokerError(Reason.ROTATION_NOT_FOUND, message, {"object": object_path})
+
+
+def no_previous_credential(object_path: str, kept: int, wanted: int = 0) -> BrokerError:
+    """The version that is to be gone back to is not kept; `kept` is the one that is, 0 for none."""
+    there = f"only version {kept} is kept beside the one in use" if kept else "none is kept beside the one in use"
+    what = f"version {wanted} of the credential of" if wanted else "an earlier credential of"
+    message = (
+        f"there is no going back to {what} {_called(object_path)}: {there}; {_command(object_path, 'list-versions')} "
+        "shows what there is"
+    )
+    return BrokerError(Reason.NO_PREVIOUS_CREDENTIAL, message, {"object": object_path, "kept": str(kept)})
+
+
+def use_secret_rotation(connector: str, secret: str) -> BrokerError:
+    """A connector that uses a named secret has no credential of its own to rotate."""
+    message = (
+        f"connector {connector} uses the secret {secret}, which others may use too; rotate that, and all that use it "
+        f"follow: valetkey secret rotate {secret}"
+    )
+    return BrokerError(Reason.INVALID_FIELD, message, {"field": "connector", "expected": f"secret {secret}"})
+
+
+def credential_given_is_in_use(object_path: str) -> BrokerError:
+    """What is given as the new credential is the one in use."""
+    message = f"the credential that is given for {_called(object_path)} is the one in use; give a new one"
+    return BrokerError(Reason.INVALID_FIELD, message, {"field": "azure_secret", "expected": "another credential"})
+
+
+def credential_replaced_meanwhile(object_path: str) -> BrokerError:
+    """The object got another credential from somebody else while a rotation was proving its own."""
+    message = (
+        f"{_called(object_path)} got another credential meanwhile, or is another by now; look at it and begin again"
+    )
+    return BrokerError(Reason.CONFLICT, message, {"object": object_path})
+
+
+def candidate_lost(object_path: str) -> BrokerError:
+    """The credential that was to be proved is not in Vault any more."""
+    message = f"the new credential of {_called(object_path)} is not in Vault any more; begin again"
+    return BrokerError(Reason.CONFLICT, message, {"object": object_path})
+
+
+def _called(object_path: str) -> str:
+    folder, _, name = object_path.partition("/")
+    return f"{'secret' if folder == 'secrets' else 'connector'} {name}"
+
+
+def _command(object_path: str, verb: str = "rotate") -> str:
+    folder, _, name = object_path.partition("/")
+    return f"valetkey {'secret' if folder == 'secrets' else 'service-connector'} {verb} {name}"
+
+
+def _moment(when: datetime) -> str:
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,122 @@
+"""Keeps rotations in Vault: their documents, which are their locks too, and the credentials that are not in use yet."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from valetkey_broker.errors import BrokerError, changed_by_others
+from valetkey_broker.model import Rotation
+from valetkey_broker.ports import CasMismatchError, StateStore
+from valetkey_broker.state.change_kinds import BEGIN_ROTATION
+from valetkey_broker.state.change_writer import Plan, Writes
+from valetkey_broker.state.intent import STAMP, Intent
+from valetkey_broker.state.memory import Memory
+from valetkey_broker.state.read_for_cas import read_for_cas
+from valetkey_broker.state.rotation_codec import decode_rotation, encode_rotation
+
+
+class LostRotation(Exception):  # noqa: N818 (no error: what somebody else does from now on)
+    """Somebody else wrote the rotation: it has another holder, was aborted, or is over."""
+
+
+class RotationStore:
+    """The one writer of rotations. All methods raise VAULT_UNAVAILABLE where Vault does not do its part.
+
+    Only the beginning is a change of two writes, and so an intent; every later step is one check-and-set. What a step
+    does elsewhere, such as giving a connector its new credential, is a change of its own.
+    """
+
+    def __init__(self, store: StateStore, memory: Memory, writes: Writes) -> None:
+        self._store = store
+        self._memory = memory
+        self._writes = writes
+
+    async def read(self, path: str) -> Rotation | None:
+        """Returns the rotation at a path as it is now; None where there is none, or one that nobody can read."""
+        document = await self._store.read(path)
+        if document is None:
+            return None
+        try:
+            rotation = decode_rotation(path, document.data, document.version)
+        except (KeyError, TypeError, ValueError):
+            return None  # Edited by hand: the next one takes its place.
+        self._memory.put_rotation(rotation)
+        return rotation
+
+    async def begin(
+        self, draft: Rotation, candidate: Mapping[str, str] | None, under_way: Callable[[Rotation], BrokerError]
+    ) -> Rotation:
+        """Stores a rotation with the credential that it is to prove, if it has one by now.
+
+        Raises what `under_way` makes of one that is there and not over, or CONFLICT where another began just now.
+        """
+        path, begun = draft.path, draft
+
+        async def prepare() -> Plan:
+            nonlocal begun
+            document, expected = await read_for_cas(self._store, path)
+            if document is not None:
+                there = await self.read(path)
+                if there is not None and not there.state.ended:
+                    raise under_way(there)
+            version = await self._store.newest(draft.candidate_path) + 1 if candidate is not None else 0
+            begun = replace(draft, candidate=version, version=expected + 1)
+            details = {
+                "document": encode_rotation(begun),
+                "credential": version,
+                "keep": 0,
+                "credential_path": draft.candidate_path,
+            }
+            return Plan(
+                kind=BEGIN_ROTATION,
+                expected=expected,
+                first=write_candidate if candidate is not None else None,
+                details=details,
+            )
+
+        async def write_candidate(intent: Intent) -> None:
+            await self._store.write(draft.candidate_path, intent.stamped(candidate or {}), expected=begun.candidate - 1)
+
+        if not await self._writes.make(path, prepare):
+            there = await self.read(path)
+            raise under_way(there) if there is not None and not there.state.ended else changed_by_others(path)
+        return begun
+
+    async def write(self, rotation: Rotation) -> Rotation:
+        """Writes the next version of a rotation and returns it. Raises LostRotation where somebody else did."""
+        try:
+            version = await self._store.write(rotation.path, encode_rotation(rotation), expected=rotation.version)
+        except CasMismatchError:
+            raise LostRotation from None
+        written = replace(rotation, version=version)
+        self._memory.put_rotation(written)
+        return written
+
+    async def candidate(self, rotation: Rotation) -> Mapping[str, Any] | None:
+        """Returns the credential that is to be proved, as its auth method encodes it; None where there is none."""
+        document = await self._store.read(rotation.candidate_path, rotation.candidate) if rotation.candidate else None
+        if document is None or "void" in document.data:
+            return None
+        return {name: value for name, value in document.data.items() if name != STAMP}
+
+    async def next_candidate(self, rotation: Rotation) -> int:
+        """Returns the version that a candidate would have which is written next."""
+        return await self._store.newest(rotation.candidate_path) + 1
+
+    async def keep_candidate(self, rotation: Rotation, candidate: Mapping[str, str]) -> None:
+        """Stores the credential that is to be proved as version `rotation.candidate`, which was noted before.
+
+        May be called again. Raises LostRotation where somebody else has stored one.
+        """
+        try:
+            await self._store.write(rotation.candidate_path, candidate, expected=rotation.candidate - 1)
+        except CasMismatchError:
+            raise LostRotation from None
+
+    async def destroy_candidate(self, rotation: Rotation) -> None:
+        """Destroys the credential that was to be proved, and those of earlier rotations. May be called again.
+
+        None of a later rotation, whoever is so slow as to call it then.
+        """
+        if rotation.candidate:
+            await self._store.destroy(rotation.candidate_path, range(1, rotation.candidate + 1))

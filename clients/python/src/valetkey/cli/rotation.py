@@ -1,0 +1,263 @@
+"""`rotate`, `rollback` and `list-versions`, of connectors and of named secrets alike."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from valetkey.cli import consequences
+from valetkey.cli.auth_methods import ALIASES, SECRET_FIELDS, AuthMethod, check_taken, recognised
+from valetkey.cli.connector_draft import config_of, secrets_of
+from valetkey.cli.connector_update import differences
+from valetkey.cli.credential_options import (
+    AccountKey,
+    AccountName,
+    ClientCertificate,
+    ClientCertificatePassword,
+    ClientId,
+    ClientSecret,
+    Cloud,
+    ConnectionString,
+    ImplicitSource,
+    Method,
+    StorageAccount,
+    TenantId,
+    Values,
+    given_options,
+)
+from valetkey.cli.credential_values import merged, read_values
+from valetkey.cli.durations import parse_duration
+from valetkey.cli.rotation_progress import follow, look
+from valetkey.cli.rotation_views import print_versions, version_json
+from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.secret_values import read_given, read_missing
+from valetkey.cli.session import client_of, confirm
+from valetkey.cli.times import parse_moment
+from valetkey.client import Client
+from valetkey.errors import InvalidArgumentError
+from valetkey.values import Connector
+
+_CONNECTOR, _SECRET = "connector", "secret"
+
+Status = Annotated[bool, typer.Option("--status", help="Show where the rotation stands, or how the last one ended.")]
+Abort = Annotated[bool, typer.Option("--abort", help="Take the rotation back, if it has not come to the switch.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Begin it, and do not follow it to its end.")]
+ProveFor = Annotated[
+    str | None,
+    typer.Option(help="How long it is tried until it works, such as 10m; 0s: once.", show_default=False),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where there is no terminal.")]
+Ends = Annotated[
+    str | None,
+    typer.Option(help="When the new credential ends: 2027-06-01T00:00:00Z, or 365d.", show_default=False),
+]
+
+
+def _name(holder: str) -> Any:
+    return typer.Argument(metavar="NAME", help=f"Name of the {holder}.", show_default=False)
+
+
+def rotate_connector(
+    context: typer.Context,
+    *,
+    name: Annotated[str, _name(_CONNECTOR)],
+    auth_method: Method = None,
+    tenant_id: TenantId = None,
+    client_id: ClientId = None,
+    client_secret: ClientSecret = None,
+    client_certificate: ClientCertificate = None,
+    client_certificate_password: ClientCertificatePassword = None,
+    account_key: AccountKey = None,
+    connection_string: ConnectionString = None,
+    implicit_source: ImplicitSource = None,
+    values: Values = None,
+    storage_account: StorageAccount = None,
+    account_name: AccountName = None,
+    cloud: Cloud = None,
+    expires_at: Ends = None,
+    prove_for: ProveFor = None,
+    no_wait: NoWait = False,
+    status: Status = False,
+    abort: Abort = False,
+    yes: Yes = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Give a connector another credential while it is in use: it is proved first, and the one before is kept.
+
+    What is secret is given as @FILE, or as - for standard input. Left out, it is taken from the environment, else asked
+    for without showing it. Any auth method will do. Grants, streams and tokens that are out go on.
+    """
+    options = given_options(
+        tenant_id=tenant_id,
+        client_id=client_id,
+        client_secret=client_secret,
+        client_certificate=client_certificate,
+        client_certificate_password=client_certificate_password,
+        account_key=account_key,
+        connection_string=connection_string,
+        implicit_source=implicit_source,
+        storage_account=storage_account,
+        account_name=account_name,
+        cloud=cloud,
+    )
+    screen = Screen(as_json=output is OutputFormat.JSON)
+    with client_of(context, screen) as client:
+        if status or abort:
+            look(
+                screen,
+                client,
+                name,
+                _CONNECTOR,
+                abort=abort,
+                others=bool(options or values or auth_method or (status and abort)),
+            )
+            return
+        before = client.get_connector(name)
+        if before.authentication_secret:
+            raise InvalidArgumentError(
+                f"connector {name} uses the secret {before.authentication_secret}; expected: valetkey secret rotate "
+                f"{before.authentication_secret}, and all that use it follow"
+            )
+        there = AuthMethod(before.auth_method)
+        wanted = {**_wanted(screen, options, values, auth_method, there), **_ending(expires_at)}
+        _ask(screen, client, before, wanted, yes=yes)
+        begun = client.rotate_credential(name, **wanted, **_proving(prove_for))
+        follow(screen, client, begun, wait=not no_wait)
+
+
+def rotate_secret(
+    context: typer.Context,
+    *,
+    name: Annotated[str, _name(_SECRET)],
+    auth_method: Method = None,
+    tenant_id: TenantId = None,
+    client_id: ClientId = None,
+    client_secret: ClientSecret = None,
+    client_certificate: ClientCertificate = None,
+    client_certificate_password: ClientCertificatePassword = None,
+    account_key: AccountKey = None,
+    connection_string: ConnectionString = None,
+    implicit_source: ImplicitSource = None,
+    values: Values = None,
+    storage_account: StorageAccount = None,
+    account_name: AccountName = None,
+    cloud: Cloud = None,
+    expires_at: Ends = None,
+    prove_for: ProveFor = None,
+    no_wait: NoWait = False,
+    status: Status = False,
+    abort: Abort = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Give a secret another value while it is in use: it is proved with every connector that uses it, and all follow.
+
+    What is secret is given as @FILE, or as - for standard input. Left out, it is taken from the environment, else asked
+    for without showing it. The value before is kept.
+    """
+    options = given_options(
+        tenant_id=tenant_id,
+        client_id=client_id,
+        client_secret=client_secret,
+        client_certificate=client_certificate,
+        client_certificate_password=client_certificate_password,
+        account_key=account_key,
+        connection_string=connection_string,
+        implicit_source=implicit_source,
+        storage_account=storage_account,
+        account_name=account_name,
+        cloud=cloud,
+    )
+    screen = Screen(as_json=output is OutputFormat.JSON)
+    with client_of(context, screen) as client:
+        if status or abort:
+            look(
+                screen,
+                client,
+                name,
+                _SECRET,
+                abort=abort,
+                others=bool(options or values or auth_method or (status and abort)),
+            )
+            return
+        there = AuthMethod(client.get_secret(name).auth_method)
+        wanted = {**_wanted(screen, options, values, auth_method, there), **_ending(expires_at)}
+        begun = client.rotate_credential(name, holder=_SECRET, **wanted, **_proving(prove_for))
+        follow(screen, client, begun, wait=not no_wait)
+
+
+def rollback_of(holder: str) -> Callable[..., None]:
+    """Returns the command `rollback` for connectors or for secrets."""
+
+    def rollback(
+        context: typer.Context,
+        *,
+        name: Annotated[str, _name(holder)],
+        version: Annotated[
+            int, typer.Option(help="Version to go back to; the one before, if left out.", show_default=False)
+        ] = 0,
+        prove_for: ProveFor = None,
+        no_wait: NoWait = False,
+        output: Output = OutputFormat.TABLE,
+    ) -> None:
+        screen = Screen(as_json=output is OutputFormat.JSON)
+        with client_of(context, screen) as client:
+            begun = client.rollback_credential(name, holder=holder, version=version, **_proving(prove_for))
+            follow(screen, client, begun, wait=not no_wait)
+
+    rollback.__doc__ = (
+        f"Give a {holder} the credential back that it had before: it is proved as any other, and becomes a new version."
+    )
+    return rollback
+
+
+def list_versions_of(holder: str) -> Callable[..., None]:
+    """Returns the command `list-versions` for connectors or for secrets."""
+
+    def list_versions(
+        context: typer.Context, name: Annotated[str, _name(holder)], output: Output = OutputFormat.TABLE
+    ) -> None:
+        screen = Screen(as_json=output is OutputFormat.JSON)
+        with client_of(context, screen) as client:
+            versions = client.list_credential_versions(name, holder=holder)
+        if screen.as_json:
+            screen.json([version_json(version) for version in versions])
+        else:
+            print_versions(screen, versions)
+
+    list_versions.__doc__ = (
+        f"List the versions of a {holder}'s credential that are kept: the one in use, the one before."
+    )
+    return list_versions
+
+
+def _wanted(
+    screen: Screen, options: Mapping[str, str], values: str | None, chosen: AuthMethod | None, there: AuthMethod
+) -> dict[str, Any]:
+    """Returns what is given for a rotation, as the client takes it; asks for the secret where it is not given."""
+    noted = read_values(values, screen) if values is not None else {}
+    said = merged({**options, **read_given(secrets_of(options), screen)}, noted)
+    method = chosen or recognised(said) or there
+    check_taken(method, said)
+    config = {ALIASES.get(field, field): value for field, value in config_of(said).items()}
+    return {
+        "auth_method": method.value if method is not there else None,
+        "azure": {field: value for field, value in config.items() if field not in SECRET_FIELDS},
+        "secrets": read_missing(method, secrets_of(said), screen),
+    }
+
+
+def _ask(screen: Screen, client: Client, before: Connector, wanted: Mapping[str, Any], *, yes: bool) -> None:
+    """Shows what grants come to mean where the connector leads elsewhere, and asks."""
+    changes = {"resource_id": None, "remove": (), **wanted}
+    differing = list(differences(before, changes))
+    bound = consequences.of_change(client, before) if differing else ""
+    if bound:
+        confirm(screen, f"rotate service connector {before.name}", f"{'; '.join(differing)}; {bound}", yes=yes)
+
+
+def _ending(given: str | None) -> dict[str, Any]:
+    return {} if given is None else {"expire_time": parse_moment(given, "--expires-at", ago=False)}
+
+
+def _proving(given: str | None) -> dict[str, Any]:
+    return {} if given is None else {"prove_for": parse_duration(given, "--prove-for")}

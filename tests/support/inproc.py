@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from support.fake_cloud import FAKE_PROFILE, FakeCloud
 from support.fake_store import FakeStateStore
+from support.ledgers import provide_tables
 from valetkey.v1 import (
     api_key_service_pb2_grpc,
     connector_service_pb2,
@@ -77,6 +78,7 @@ def make_settings(directory: Path, **sections: dict[str, Any]) -> Settings:
         "ledger": {"url": f"sqlite:///{directory / 'ledger.db'}"},
         "limits": {},
     }
+    provide_tables(directory / "ledger.db")
     merged: dict[str, Any] = {name: {**values, **sections.get(name, {})} for name, values in defaults.items()}
     return Settings(default_cloud="dev", **merged)
 

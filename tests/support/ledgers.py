@@ -2,17 +2,38 @@
 
 import asyncio
 import contextlib
+import functools
 import itertools
+import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 from valetkey_broker.ledger import SqlLedger
-from valetkey_broker.model import Event, EventKind
+from valetkey_broker.ledger.database import Database
+from valetkey_broker.model import Event, EventKind, Secret
 from valetkey_broker.settings import LedgerSettings
 
 _names = itertools.count(1)
+
+
+def provide_tables(file: Path) -> None:
+    """Puts an empty ledger there, its tables made: Alembic takes 40 ms for them, and the disk three times as long."""
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_bytes(_empty_ledger())
+
+
+@functools.cache
+def _empty_ledger() -> bytes:
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "ledger.db"
+        database = Database(lambda: Secret(f"sqlite:///{file}"), 60.0)
+        database.migrate()
+        database.close()
+        return file.read_bytes()
 
 
 def issued(**fields: Any) -> Event:

@@ -75,15 +75,15 @@ async def on_record(directory: Path) -> tuple[list[StoredEvent], Verification]:
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize(
-    ("call", "kind", "codes"),
+    ("call", "kind", "codes", "many"),
     [
-        (denied, EventKind.DENIED, {"PERMISSION_DENIED", "RESOURCE_EXHAUSTED"}),
-        (guessed, EventKind.AUTHENTICATION_FAILED, {"UNAUTHENTICATED", "RESOURCE_EXHAUSTED"}),
-        (without_role, EventKind.DENIED, {"PERMISSION_DENIED"}),
+        (denied, EventKind.DENIED, {"PERMISSION_DENIED", "RESOURCE_EXHAUSTED"}, MANY),
+        (guessed, EventKind.AUTHENTICATION_FAILED, {"UNAUTHENTICATED", "RESOURCE_EXHAUSTED"}, MANY // 4),
+        (without_role, EventKind.DENIED, {"PERMISSION_DENIED"}, MANY // 4),
     ],
     ids=["denied tokens", "guessed keys", "changes without a role"],
 )
-async def test_ten_thousand_refusals(tmp_path: Path, call: Call, kind: EventKind, codes: set[str]) -> None:
+async def test_thousands_of_refusals(tmp_path: Path, call: Call, kind: EventKind, codes: set[str], many: int) -> None:
     """All are refused and counted, on some dozens of records; others are served meanwhile, in time."""
     # However slow the machine is, the burst is faster than this; who is served meanwhile asks ten times a second.
     limits = {"issue_burst": 100, "issue_per_second": 20.0}
@@ -91,7 +91,7 @@ async def test_ten_thousand_refusals(tmp_path: Path, call: Call, kind: EventKind
         await broker.ready()
         await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
         await broker.allow("key:eyes")
-        bursting = asyncio.create_task(burst(broker, call))
+        bursting = asyncio.create_task(burst(broker, call, many))
         slowest, served = 0.0, 0
         while not bursting.done():
             began = time.monotonic()
@@ -101,13 +101,13 @@ async def test_ten_thousand_refusals(tmp_path: Path, call: Call, kind: EventKind
             served += 1
             await asyncio.sleep(0.1)
         told = await bursting
-        assert told.total() == MANY
+        assert told.total() == many
         assert set(told) == codes
         assert served > 1
         assert slowest < 30
     events, verification = await on_record(tmp_path)
     refusals = [stored.event for stored in events if stored.event.kind is kind]
-    assert sum(event.count for event in refusals) == MANY
+    assert sum(event.count for event in refusals) == many
     assert len(refusals) < 150
     assert verification.intact
 

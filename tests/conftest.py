@@ -1,10 +1,13 @@
 """Fixtures that every test may ask for."""
 
 import logging
+import os
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
 
+from support import children
 from support.children import _nothing_is_left_running, pytest_runtest_call
 from support.stack import dev_stack
 
@@ -23,6 +26,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if (noted := vars(item).get("_nodeid")) is not None:
             item._id = item._id.parse(noted)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[object]:
+    """Measures no coverage of an `unmeasured` test, of its fixtures, nor of the programs that they start."""
+    plugin = item.config.pluginmanager.get_plugin("_cov")
+    controller = plugin.cov_controller if plugin is not None else None
+    if controller is None or item.get_closest_marker("unmeasured") is None:
+        return (yield)
+    asked = {name: value for name, value in os.environ.items() if name not in children.unmeasured(os.environ)}
+    controller.pause()
+    for name in asked:
+        del os.environ[name]
+    try:
+        return (yield)
+    finally:
+        os.environ.update(asked)
+        controller.resume()
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from support.e2e import DEMO, Live, unique
+
+pytestmark = [pytest.mark.xdist_group("e2e-live"), pytest.mark.unmeasured]
 
 
 def files(live: Live, directory: Path, name: str, **changes: str) -> Path:

@@ -7,6 +7,8 @@ import pytest
 from support.cli_runner import Ran
 from support.e2e import CONNECTOR, DEMO, Live, unique
 
+pytestmark = [pytest.mark.xdist_group("e2e-live"), pytest.mark.unmeasured]
+
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 

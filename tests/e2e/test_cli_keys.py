@@ -5,8 +5,12 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from support.cli_runner import Ran
 from support.e2e import BROKER, CONNECTOR, DEMO, Cli, Live, soon, unique
+
+pytestmark = [pytest.mark.xdist_group("e2e-live"), pytest.mark.unmeasured]
 
 ISSUE = ("token", "issue", "--resource", DEMO, "--permissions", "read")
 

@@ -7,6 +7,8 @@ import pytest
 from support.cli_runner import Ran
 from support.e2e import DEMO, Live, unique
 
+pytestmark = [pytest.mark.xdist_group("e2e-live"), pytest.mark.unmeasured]
+
 
 def live_secrets(live: Live, name: str) -> list[int]:
     """Returns the versions of the credential of `name` that Vault still holds."""

@@ -11,6 +11,8 @@ import pytest
 from support.cli_runner import Ran
 from support.e2e import CONNECTOR, DEMO, VALETKEY, Live, refused, user_environment
 
+pytestmark = [pytest.mark.xdist_group("e2e-live"), pytest.mark.unmeasured]
+
 WRITE = "read,list,create,write,delete"
 
 

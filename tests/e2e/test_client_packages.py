@@ -13,6 +13,8 @@ import pytest
 
 from support.e2e import Live, unique, user_environment
 
+pytestmark = [pytest.mark.xdist_group("e2e-live"), pytest.mark.unmeasured]
+
 HERE = Path(__file__).parent
 PYTHON = HERE.parents[1] / ".venv-clients" / "bin" / "python"
 SCRIPTS = sorted(HERE.glob("client_packages/use_*.py"))

@@ -12,7 +12,7 @@ from support.oidc import Signer, claims, forge
 from support.spiffe import DOMAIN, SpiffeCa
 from support.tokens import SOON, eventually, issue, why
 
-pytestmark = pytest.mark.xdist_group("e2e-identities")
+pytestmark = [pytest.mark.xdist_group("e2e-identities"), pytest.mark.unmeasured]
 MODELS = "az://demo-models"
 
 

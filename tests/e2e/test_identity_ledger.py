@@ -16,7 +16,7 @@ from support.identity_stack import IdentityStack
 from support.spiffe import DOMAIN
 from support.tokens import SOON, eventually, issue, why
 
-pytestmark = pytest.mark.xdist_group("e2e-identity-ledger")
+pytestmark = [pytest.mark.xdist_group("e2e-identity-ledger"), pytest.mark.unmeasured]
 ISSUE = "/valetkey.v1.TokenService/IssueToken"
 
 

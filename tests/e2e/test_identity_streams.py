@@ -11,7 +11,7 @@ from support.oidc import Signer
 from support.spiffe import DOMAIN
 from support.tokens import SOON, issue, watching
 
-pytestmark = pytest.mark.xdist_group("e2e-identity-ledger")
+pytestmark = [pytest.mark.xdist_group("e2e-identity-ledger"), pytest.mark.unmeasured]
 # What the client makes of an end that asking again would not change.
 REFUSED = 3
 

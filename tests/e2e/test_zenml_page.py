@@ -11,6 +11,8 @@ import pytest
 from support.e2e import DEMO, Live, unique
 from valetkey_devstack.demo_data import DEMO_ACCOUNT
 
+pytestmark = [pytest.mark.xdist_group("e2e-live"), pytest.mark.unmeasured]
+
 CONTAINER = DEMO.removeprefix("az://")
 
 

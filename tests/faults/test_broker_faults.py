@@ -11,7 +11,7 @@ from support.cli_runner import Ran
 from support.e2e import BROKER, DEMO, Live, live_stack, soon, unique, user_environment
 
 # These break the stack they run on; it is theirs alone.
-pytestmark = pytest.mark.xdist_group("broker-faults")
+pytestmark = [pytest.mark.xdist_group("broker-faults"), pytest.mark.unmeasured]
 
 MENDED_WITHIN = 60.0
 

@@ -26,6 +26,8 @@ from valetkey.v1 import grant_service_pb2 as pb
 from valetkey.v1.resource_service_pb2 import ListResourcesRequest
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
 
+pytestmark = pytest.mark.unmeasured
+
 DENIED = (grpc.StatusCode.PERMISSION_DENIED, "RESOURCE_DENIED")
 
 

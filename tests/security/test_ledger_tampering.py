@@ -19,6 +19,8 @@ from valetkey_broker.ledger.chain import GENESIS, extend, hash_of
 from valetkey_broker.ledger.schema import events
 from valetkey_broker.model import Event, EventFilter, EventKind, Head, LeaseFilter, Verification
 
+pytestmark = pytest.mark.unmeasured
+
 RECORDS = 6
 DOCS = Path(__file__).parents[2] / "docs/ledger.md"
 

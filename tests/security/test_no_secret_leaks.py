@@ -56,6 +56,8 @@ from valetkey.v1 import connector_service_pb2 as connectors
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import EventFilter, LeaseFilter
 
+pytestmark = pytest.mark.unmeasured
+
 FAR = Timestamp(seconds=int(time.time()) + 3600)
 NAMES = ("log_in", "list_containers", "signing_key", "sign")
 

@@ -22,6 +22,8 @@ from support.wire import eventually, failure
 from valetkey.v1 import api_key_service_pb2
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
 
+pytestmark = pytest.mark.unmeasured
+
 REQUEST = IssueTokenRequest(resource_id="demo", permissions=[1])
 MISSING = (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_MISSING")
 INVALID = (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_INVALID")

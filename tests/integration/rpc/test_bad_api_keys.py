@@ -14,6 +14,8 @@ from support.wire import Failure, as_failure, failure
 from valetkey.v1 import api_key_service_pb2 as pb
 from valetkey.v1 import common_pb2
 
+pytestmark = pytest.mark.unmeasured
+
 INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
 DAY = 24 * 3600
 DIGEST = hashlib.sha256(make_key("N").encode()).digest()

@@ -14,6 +14,8 @@ from valetkey.v1 import connector_service_pb2 as pb
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
 from valetkey_broker.errors import BrokerError, Reason
 
+pytestmark = pytest.mark.unmeasured
+
 INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
 ACCOUNTS_THAT_ARE_NONE = [
     "evil.example.com",

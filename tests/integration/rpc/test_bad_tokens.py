@@ -14,6 +14,8 @@ from valetkey.v1 import connector_service_pb2
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
 from valetkey_broker.model import CloudProfile
 
+pytestmark = pytest.mark.unmeasured
+
 INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
 DENIED = (grpc.StatusCode.PERMISSION_DENIED, "RESOURCE_DENIED")
 ISSUE = "/valetkey.v1.TokenService/IssueToken"

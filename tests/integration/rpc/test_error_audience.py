@@ -34,6 +34,8 @@ from valetkey_broker.errors import (
     resource_manager_not_asked,
 )
 
+pytestmark = pytest.mark.unmeasured
+
 CLIENT_ID = "22222222-2222-4222-8222-222222222222"
 WHO = Identity(f"service principal {CLIENT_ID}")
 WANTED = IssueTokenRequest(resource_id="demo", permissions=[1])

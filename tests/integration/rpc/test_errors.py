@@ -25,6 +25,8 @@ from valetkey_broker.ports import AccountSearch
 from valetkey_broker.rpc.check_messages import checklist
 from valetkey_broker.rpc.error_status import to_status
 
+pytestmark = pytest.mark.unmeasured
+
 PROTO = Path(__file__).parents[3] / "proto" / "valetkey" / "v1" / "errors.proto"
 _VALUE = re.compile(r"((?:  // .*\n)+)  ERROR_REASON_([A-Z_]+) = \d+;")
 _EXAMPLE = re.compile(r"Example: (\{.+?\})\.|Example metadata: none[.;]")

@@ -13,6 +13,8 @@ from valetkey.v1 import connector_service_pb2 as connectors
 from valetkey_broker.api import resource_service
 from valetkey_broker.concurrency.slices import SLICE
 
+pytestmark = pytest.mark.unmeasured
+
 MANY = [f"container-{number:05}" for number in range(24_000)]
 
 

@@ -30,6 +30,8 @@ from valetkey.v1 import ledger_service_pb2 as pb
 from valetkey.v1.token_service_pb2 import IssueTokenRequest, IssueTokenResponse
 from valetkey_broker.model import Event, EventKind
 
+pytestmark = pytest.mark.unmeasured
+
 INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
 
 

@@ -13,6 +13,8 @@ from valetkey.v1 import connector_service_pb2 as connectors
 from valetkey.v1.resource_service_pb2 import ListResourcesRequest
 from valetkey_broker.errors import BrokerError, Reason
 
+pytestmark = pytest.mark.unmeasured
+
 NAMES = ["azure-blob-demo", "b", "c-1", "c-2", "d"]
 
 

@@ -41,6 +41,8 @@ from valetkey_broker.model import Event, EventFilter, EventKind
 from valetkey_broker.observability.redaction import scrub
 from valetkey_broker.rpc import call_recorder
 
+pytestmark = pytest.mark.unmeasured
+
 UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, "LEDGER_UNAVAILABLE")
 EXPIRED_KEY, FRESH_KEY = make_key("E"), make_key("F")
 

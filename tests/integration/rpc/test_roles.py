@@ -8,6 +8,8 @@ from support.wire import failure
 from valetkey_broker.api.methods import METHODS
 from valetkey_broker.rpc.method import Access
 
+pytestmark = pytest.mark.unmeasured
+
 KEYS = {
     "admin": ADMIN_KEY,
     "operator": OPERATOR_KEY,

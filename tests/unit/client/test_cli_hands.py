@@ -1,8 +1,6 @@
 """What people's fingers type: ZenML's words, options in the wrong place, Tab; and terminals of every width."""
 
 import os
-import subprocess
-import sys
 from datetime import timedelta
 
 import grpc
@@ -10,12 +8,12 @@ import pytest
 
 from support.children import unmeasured
 from support.cli_runner import Runner
+from support.e2e import WARM_VALETKEY
 from support.fake_access import NOW, grant, lease
 from support.fake_broker import API_KEY, Failure, FakeBroker, connector, entry, resource
 from valetkey.v1 import api_key_service_pb2 as api_key_pb
 from valetkey.v1 import errors_pb2 as errors_pb
 
-COMMAND = [sys.executable, "-c", "from valetkey.cli import main; main()"]
 REGISTER = "service-connector register NAME --auth-method service-principal"
 
 # As on the page of ZenML's Azure artifact store, and beside it in ZenML's own help.
@@ -94,29 +92,21 @@ def test_the_version_has_a_short_form(bare: Runner) -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_tab_completes(shell: str) -> None:
     """Protects completion: the script that is installed, and what it asks for."""
-    script = subprocess.run(
-        [*COMMAND, "--show-completion", shell],
-        capture_output=True,
-        text=True,
-        env=unmeasured({**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}),
-        check=False,
+    script = WARM_VALETKEY.run(
+        ["valetkey", "--show-completion", shell],
+        environment={**unmeasured(os.environ), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
     )
     assert "_VALETKEY_COMPLETE" in script.stdout, script
-    asked = subprocess.run(
-        COMMAND,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=unmeasured(
-            {
-                **os.environ,
-                "_VALETKEY_COMPLETE": f"complete_{shell}",
-                "COMP_WORDS": "valetkey service-connector desc",
-                "COMP_CWORD": "2",
-                "_TYPER_COMPLETE_ARGS": "valetkey service-connector desc",
-                "_TYPER_COMPLETE_FISH_ACTION": "get-args",
-            }
-        ),
+    asked = WARM_VALETKEY.run(
+        ["valetkey"],
+        environment={
+            **unmeasured(os.environ),
+            "_VALETKEY_COMPLETE": f"complete_{shell}",
+            "COMP_WORDS": "valetkey service-connector desc",
+            "COMP_CWORD": "2",
+            "_TYPER_COMPLETE_ARGS": "valetkey service-connector desc",
+            "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        },
     )
     assert "describe" in asked.stdout, asked
 

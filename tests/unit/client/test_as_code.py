@@ -91,6 +91,12 @@ def test_what_is_missing_is_made_connectors_first() -> None:
         read_secrets(plan)
 
 
+def test_what_was_exported_is_no_difference() -> None:
+    """An end that was given as 30d has parts of a second, which no file has."""
+    there = replace(CONNECTOR, expire_time=datetime(2027, 6, 1, 12, 0, 0, 123456, tzinfo=UTC))
+    assert make_plan(documents(exported([there], [GRANT])), [there], [GRANT]).actions == []
+
+
 def test_a_resource_type_is_said_or_left() -> None:
     """A file that names no type makes a connector for all of them, and leaves that of one that is there."""
     of_type = documents(FILE.replace("    resource_id: models\n", "    resource_type: blob-container\n"))

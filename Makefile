@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The tests start a PostgreSQL of their own; only its programs are needed.
 HAVE_POSTGRES := { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } > /dev/null 2>&1
 
-.PHONY: help install demo dev test lint format bench growth crash proto proto-check proto-baseline lock clean
+.PHONY: help install demo dev test lint format bench clients-table growth crash proto proto-check proto-baseline lock clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -84,6 +84,9 @@ bench: install ## Measures IssueToken against a bare gRPC echo: each kind of cal
 	   test "$$(id -u)" = 0 && command -v apt-get && apt-get update && apt-get install -y --no-install-recommends nghttp2-client; \
 	 } > build/install-bench.log 2>&1 || { echo "bench needs h2load: apt-get install nghttp2-client"; exit 1; }
 	@PYTHONPATH=tests $(BIN)/python -m bench
+
+clients-table: install .venv-clients/.installed ## Runs eight clients through `valetkey proxy` across many tokens, and its throughput (six minutes)
+	@PYTHONPATH=tests $(BIN)/python -m bench.clients_table
 
 growth: install ## Measures start, news, tokens and memory with 10, 1,000 and 10,000 documents in Vault (five minutes)
 	@PYTHONPATH=tests $(BIN)/python -m bench.growth

@@ -18,7 +18,9 @@ from valetkey.cli.as_code.commands import apply, export
 from valetkey.cli.check_views import print_checks
 from valetkey.cli.command_line import CommandLine
 from valetkey.cli.doctor import doctor
+from valetkey.cli.exec_command import exec_
 from valetkey.cli.expiring import expiring
+from valetkey.cli.proxy_command import proxy
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import Session
 from valetkey.cli.whoami import whoami
@@ -55,6 +57,9 @@ app.add_typer(leases.app, name="lease")
 app.add_typer(audit.app, name="audit")
 app.command()(doctor)
 app.command()(whoami)
+app.command()(proxy)
+# What follows the command is the command's, whatever it looks like.
+app.command("exec", context_settings={"allow_interspersed_args": False})(exec_)
 app.add_typer(api_keys.app, name="api-key")
 app.command()(expiring)
 app.command()(apply)

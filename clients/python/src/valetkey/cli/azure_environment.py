@@ -1,14 +1,10 @@
-"""A token as variables of a shell: those that Azure's tools read, and those that would win over it."""
+"""Variables of the environment that would win over a token."""
 
-import shlex
 from collections.abc import Mapping
-
-from valetkey.cli.times import utc
-from valetkey.values import Token
 
 # A key, a connection string or a bearer token that was left over wins over a SAS token in at least one of the Azure
 # CLI, adlfs, and what builds on object_store (obstore, polars, delta-rs). So does another SAS, and another place.
-_WINNING = (
+WINNING = (
     "AZURE_STORAGE_ACCESS_KEY",
     "AZURE_STORAGE_ACCOUNT_KEY",
     "AZURE_STORAGE_AUTH_MODE",
@@ -24,22 +20,6 @@ _WINNING = (
 )
 _LOGIN = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID")
 _PROOF = ("AZURE_CLIENT_SECRET", "AZURE_FEDERATED_TOKEN_FILE")
-
-
-def environment_lines(token: Token) -> list[str]:
-    """Returns what `eval` takes: what each tool reads, and an end to what would win over it."""
-    container = token.resource.resource_id.removeprefix("az://").partition("/")[0]
-    values = {
-        "AZURE_STORAGE_ACCOUNT": token.resource.account,  # the Azure CLI
-        "AZURE_STORAGE_ACCOUNT_NAME": token.resource.account,  # adlfs, obstore, polars
-        "AZURE_STORAGE_ENDPOINT": token.resource.url.partition(f"/{container}")[0],  # obstore, polars
-        "AZURE_STORAGE_SAS_TOKEN": token.sas_token,
-        "VALETKEY_TOKEN_EXPIRES": utc(token.expire_time),
-    }
-    return [
-        f"unset {' '.join(_WINNING)}",
-        *(f"export {name}={shlex.quote(value)}" for name, value in values.items()),
-    ]
 
 
 def environment_that_wins(environ: Mapping[str, str]) -> str:

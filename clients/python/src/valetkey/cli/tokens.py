@@ -10,17 +10,18 @@ import typer
 
 from valetkey.calls.tokens import TokenRequest
 from valetkey.cli import failures
-from valetkey.cli.azure_environment import environment_lines, environment_that_wins
+from valetkey.cli.azure_environment import environment_that_wins
 from valetkey.cli.durations import parse_life
 from valetkey.cli.lists import PERMISSIONS, parse_permissions
 from valetkey.cli.option_choices import TTL_LIMITS
+from valetkey.cli.pasting import FORMS, Access
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import client_of
 from valetkey.cli.times import utc
 from valetkey.errors import InvalidArgumentError, ValetKeyError
 from valetkey.values import Token
 
-_OF_ONE = ("env", "sas")
+_OF_ONE = ("sas", *FORMS)
 
 app = typer.Typer(help="Issue short-lived SAS tokens.", no_args_is_help=True)
 
@@ -33,6 +34,10 @@ class TokenFormat(StrEnum):
     ENV = "env"
     URL = "url"
     SAS = "sas"
+    AZCOPY = "azcopy"
+    RCLONE = "rclone"
+    DUCKDB = "duckdb"
+    CURL = "curl"
 
 
 Resource = Annotated[
@@ -65,7 +70,11 @@ Purpose = Annotated[
 ]
 Format = Annotated[
     TokenFormat,
-    typer.Option("--output", "-o", help="How to show it: env is for a shell, url and sas are the bare values."),
+    typer.Option(
+        "--output",
+        "-o",
+        help="How to show it: env is for a shell, url and sas are bare values; a tool's name: what that takes.",
+    ),
 ]
 
 
@@ -223,6 +232,11 @@ def _json(token: Token) -> dict[str, Any]:
     }
 
 
+def _access(token: Token) -> Access:
+    resource = token.resource
+    return Access.of(resource.url, resource.account, resource.resource_id, token.sas_token, token.permissions)
+
+
 def _say_if_shorter(token: Token, asked: timedelta | None, screen: Screen) -> None:
     """Notes why a token ends earlier than was asked for; who asked for nothing misses nothing."""
     if asked is not None and token.ttl_limited_by:
@@ -232,9 +246,15 @@ def _say_if_shorter(token: Token, asked: timedelta | None, screen: Screen) -> No
 
 def _print(token: Token, output: TokenFormat, screen: Screen) -> None:
     match output:
-        case TokenFormat.ENV:
-            for line in environment_lines(token):
+        case TokenFormat.AZCOPY | TokenFormat.RCLONE | TokenFormat.DUCKDB | TokenFormat.CURL:
+            for line in FORMS[output](_access(token)):
                 screen.line(line)
+            if output is TokenFormat.AZCOPY:
+                screen.note("azcopy takes the token on its command line only, where users of this machine can see it")
+        case TokenFormat.ENV:
+            for line in _access(token).env():
+                screen.line(line)
+            screen.line(f"export VALETKEY_TOKEN_EXPIRES={utc(token.expire_time)}")
             if others := environment_that_wins(os.environ):
                 screen.warn(others)
         case TokenFormat.URL:

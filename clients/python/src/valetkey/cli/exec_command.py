@@ -1,0 +1,100 @@
+"""`valetkey exec`: runs a command whose environment leads it to storage, for as long as it takes."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from valetkey.cli import proxy_options as options
+from valetkey.cli.azure_environment import environment_that_wins
+from valetkey.cli.pasting import Access
+from valetkey.cli.screen import Screen
+from valetkey.cli.session import client_of
+from valetkey.cli.times import utc
+from valetkey.errors import InvalidArgumentError
+
+# As shells have them.
+NOT_EXECUTABLE, NOT_FOUND, BY_SIGNAL = 126, 127, 128
+_FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
+
+
+def exec_(
+    context: typer.Context,
+    *,
+    command: Annotated[
+        list[str], typer.Argument(metavar="-- COMMAND...", help="What to run, behind --.", show_default=False)
+    ],
+    resource: options.Resource,
+    permissions: options.Permissions = options.DEFAULT_PERMISSIONS,
+    ttl: options.Ttl = None,
+    connector: options.Connector = None,
+    purpose: options.Purpose = None,
+    no_proxy: Annotated[
+        bool, typer.Option("--no-proxy", help="Give it one token itself, which ends; for short commands.")
+    ] = False,
+    storage_ca_file: options.StorageCaFile = None,
+) -> None:
+    """Run a command that reaches one resource by variables such as AZURE_STORAGE_SAS_TOKEN, for as long as it runs.
+
+    They lead to a proxy on this machine that renews, and that ends with the command. Signals go on to it, and its exit
+    code is this command's; 127 where it is not found, 126 where it cannot be run, 128 and the signal's number where one
+    ended it.
+    """
+    screen = Screen(as_json=False)
+    wanted = options.Wanted(resource=resource, permissions=permissions, ttl=ttl, connector=connector, purpose=purpose)
+    if no_proxy and storage_ca_file is not None:
+        raise InvalidArgumentError("--storage-ca-file: is of the proxy; expected none with --no-proxy")
+
+    async def through_proxy() -> int:
+        running = options.running_proxy(context, screen, wanted, port=0, storage_ca_file=storage_ca_file)
+        async with running as (_, access):
+            return await _run(screen, command, access)
+
+    async def directly() -> int:
+        with client_of(context, screen) as client:
+            token = client.issue_token(**wanted.arguments(screen))  # type: ignore[arg-type]
+        found = token.resource
+        screen.note(f"the token ends at {utc(token.expire_time)}, and nothing renews it")
+        access = Access.of(found.url, found.account, found.resource_id, token.sas_token, token.permissions)
+        return await _run(screen, command, access)
+
+    raise typer.Exit(asyncio.run(directly() if no_proxy else through_proxy()))
+
+
+def environment(access: Access, environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns the environment of a command: what leads it to storage, and nothing that would win over that."""
+    kept = {name: value for name, value in environ.items() if name not in access.unset()}
+    if access.through_proxy:
+        kept |= options.without_proxies(environ)
+    return kept | access.variables()
+
+
+async def _run(screen: Screen, command: list[str], access: Access) -> int:
+    if others := environment_that_wins(os.environ):
+        screen.warn(others)
+    try:
+        process = await asyncio.create_subprocess_exec(*command, env=environment(access, os.environ))
+    except (FileNotFoundError, NotADirectoryError):
+        screen.error(f"{command[0]}: there is no such command", "", {})
+        return NOT_FOUND
+    except OSError as error:
+        screen.error(f"{command[0]}: cannot be run: {error.strerror}", "", {})
+        return NOT_EXECUTABLE
+    loop = asyncio.get_running_loop()
+    for number in _FORWARDED:
+        loop.add_signal_handler(number, _forward, process, number)
+    code = await process.wait()
+    return BY_SIGNAL - code if code < 0 else code
+
+
+def _forward(process: asyncio.subprocess.Process, number: int) -> None:
+    # A terminal sends what its keys mean to the command as well: twice would be once too often.
+    of_the_keyboard = number in (signal.SIGINT, signal.SIGQUIT)
+    if of_the_keyboard and sys.stdin is not None and sys.stdin.isatty():
+        return
+    if process.returncode is None:
+        process.send_signal(number)

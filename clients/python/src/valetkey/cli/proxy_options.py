@@ -1,0 +1,146 @@
+"""What `valetkey proxy` and `valetkey exec` share: their options, and a proxy that runs by them."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from ssl import SSLError
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import parse_qs
+
+import typer
+
+from valetkey.cli.durations import parse_life
+from valetkey.cli.lists import PERMISSIONS, parse_permissions
+from valetkey.cli.pasting import Access
+from valetkey.cli.screen import Screen
+from valetkey.cli.session import client_of
+from valetkey.errors import SettingsError, ValetKeyError
+
+if TYPE_CHECKING:
+    from valetkey.proxy import SigningProxy
+
+Resource = Annotated[
+    str,
+    typer.Option(help="Container, az://CONTAINER/PATH, abfs(s)://…, wasb(s)://… or https://…", show_default=False),
+]
+Permissions = Annotated[
+    list[str],
+    typer.Option(help=f"Comma-separated, or repeated: {', '.join(PERMISSIONS)}.", metavar="LIST"),
+]
+Ttl = Annotated[
+    str | None,
+    typer.Option(help="How long each token lives; the broker's default if left out.", show_default=False),
+]
+Connector = Annotated[
+    str | None,
+    typer.Option(help="Connector to use; needed where several serve the resource.", show_default=False),
+]
+Purpose = Annotated[
+    str | None,
+    typer.Option(help="What it is for, kept in the ledger; at most 200 characters.", show_default=False),
+]
+StorageCaFile = Annotated[
+    str | None,
+    typer.Option(help="CA certificates to trust storage by, PEM, besides the system's.", show_default=False),
+]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 for a free one.")]
+
+# What people want of a proxy that they name no permissions for: to look, and to read.
+DEFAULT_PERMISSIONS = ["read,list"]
+# Variables by which tools reach everything but this machine.
+_NO_PROXY = ("NO_PROXY", "no_proxy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What tokens are asked for with."""
+
+    resource: str
+    permissions: Sequence[str]
+    ttl: str | None
+    connector: str | None
+    purpose: str | None
+
+    def arguments(self, screen: Screen) -> dict[str, object]:
+        """Returns them as the client takes them. Raises InvalidArgumentError for what is no value."""
+        life: timedelta | None = None if self.ttl is None else parse_life(self.ttl, "--ttl", screen)
+        return {
+            "resource": self.resource,
+            "permissions": parse_permissions(self.permissions),
+            "ttl": life,
+            "connector": self.connector,
+            "purpose": self.purpose,
+        }
+
+
+@asynccontextmanager
+async def running_proxy(
+    context: typer.Context, screen: Screen, wanted: Wanted, *, port: int, storage_ca_file: str | None
+) -> "AsyncIterator[tuple[SigningProxy, Access]]":
+    """Runs a proxy while the block runs. Raises a ValetKeyError where it cannot begin."""
+    try:
+        from valetkey.proxy import SigningProxy, trust  # noqa: PLC0415 (an extra)
+        from valetkey.proxy.watched_tokens import WatchedTokens  # noqa: PLC0415 (its protocol is the proxy's)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("aiohttp", "yarl", "multidict"):
+            raise
+        raise SettingsError(
+            'the proxy is not installed; install valetkey[proxy], for example with: pip install "valetkey[cli,proxy]"'
+        ) from None
+    asked = wanted.arguments(screen)
+    try:
+        tls = trust(None if storage_ca_file is None else Path(storage_ca_file))
+    except OSError as error:
+        why = "it holds no certificate" if isinstance(error, SSLError) else error.strerror
+        raise SettingsError(
+            f"--storage-ca-file: {storage_ca_file} cannot be used: {why}; expected CA certificates, PEM"
+        ) from None
+
+    def tell(error: ValetKeyError) -> None:
+        if not tokens.closed:
+            screen.note(f"{error.message.removesuffix('; try again')}; trying again")
+
+    with client_of(context, screen) as client:
+        tokens = WatchedTokens(
+            lambda: client.watch_token(**asked, on_interruption=tell),  # type: ignore[arg-type]
+            lambda: client.issue_token(**asked),  # type: ignore[arg-type]
+        )
+        async with tokens:
+            try:
+                async with SigningProxy(tokens, port=port, tls=tls) as proxy:
+                    yield proxy, _access(proxy, parse_permissions(wanted.permissions))
+            except OSError as error:
+                if error.filename is None and error.errno is not None and not isinstance(error, ConnectionError):
+                    raise SettingsError(
+                        f"--port: cannot listen on 127.0.0.1:{port}: {os.strerror(error.errno)}; expected a free port"
+                    ) from None
+                raise
+
+
+def without_proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns variables that keep tools from asking a company's proxy for this machine; none where there is none."""
+    if not any(environ.get(name) for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")):
+        return {}
+    told = next((environ[name] for name in _NO_PROXY if environ.get(name)), "")
+    return dict.fromkeys(_NO_PROXY, ",".join(filter(None, (told, "127.0.0.1,localhost"))))
+
+
+def stop_signals() -> asyncio.Event:
+    """Returns what is set by SIGTERM, SIGINT or SIGHUP."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    return stopped
+
+
+def _access(proxy: "SigningProxy", permissions: Sequence[str]) -> Access:
+    fields = parse_qs(proxy.first.sas)
+    sas = proxy.key.sas(fields.get("sp", ["rl"])[0], fields.get("sv", ["2025-07-05"])[0])
+    place = proxy.place
+    endpoint = f"http://127.0.0.1:{proxy.port}/{place.account}"
+    return Access(place.account, place.container, endpoint, sas, tuple(permissions), place.path, through_proxy=True)

@@ -1,0 +1,284 @@
+"""The proxy: plain HTTP on loopback for tools, TLS to storage, and the current token in between."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from valetkey.errors import PermissionDeniedError, UnauthenticatedError, ValetKeyError, WatchEndedError
+from valetkey.proxy.admission import Admitted, LocalKey, admit
+from valetkey.proxy.batch import MOST_BYTES, signed_batch
+from valetkey.proxy.bodies import Body, Budget
+from valetkey.proxy.masking import Mask
+from valetkey.proxy.place import Place
+from valetkey.proxy.refusals import Refusal
+from valetkey.proxy.tokens import StorageToken, TokenHolder
+
+HOST = "127.0.0.1"
+DRAIN_SECONDS = 30.0
+_CONNECT_SECONDS = 15.0
+# Storage gives up by itself before that; so do tools.
+_SILENCE_SECONDS = 120.0
+# A tool that reads no further for so long has gone, whatever its socket says.
+STALLED_SECONDS = 120.0
+_MOST_AT_ONCE = 256
+_BUFFER_BYTES = 256 * 1024
+_LINE_BYTES = 32 * 1024
+# Those that a fresh token may mend; Azurite says AuthorizationFailure where Azure says AuthenticationFailed.
+_MENDABLE = ("AuthenticationFailed", "AuthorizationFailure", "")
+# Where a fresh token did not help, further ones would be nothing but leases.
+_NO_USE_SECONDS = 30.0
+_REDIRECTS = (301, 302, 303, 307, 308)
+_SENT_AS_GIVEN = ("Content-Type", "User-Agent", "Accept", "Accept-Encoding")
+
+
+@dataclass(slots=True)
+class Counts:
+    """What went through so far; `failures` are answers of 400 and above but 404, 409 and 412, which are answers."""
+
+    requests: int = 0
+    refused: int = 0
+    tokens: int = 0
+    renewed_after_403: int = 0
+    failures: int = 0
+    _last: str = field(default="", repr=False)
+
+    def used(self, token: StorageToken) -> None:
+        """Counts a token the first time that it is used."""
+        if token.sas != self._last:
+            self._last = token.sas
+            self.tokens += 1
+
+    def answered(self, status: int) -> None:
+        """Counts an answer of storage."""
+        self.failures += status >= 400 and status not in (404, 409, 412)  # noqa: PLR2004 (HTTP's errors)
+
+
+class SigningProxy:
+    """Serves while it is entered. `place` and `port` say what and where; `key` is what tools have to show."""
+
+    def __init__(
+        self,
+        tokens: TokenHolder,
+        *,
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+        key: LocalKey | None = None,
+        stalled_seconds: float = STALLED_SECONDS,
+    ) -> None:
+        self.key = key or LocalKey()
+        self.counts = Counts()
+        self.port = port
+        self.place: Place
+        self.first: StorageToken
+        self._tokens = tokens
+        self._tls = tls or trust()
+        self._budget = Budget()
+        self._stalled_seconds = stalled_seconds
+        self._no_use_until = 0.0
+        self._local: frozenset[str] = frozenset()
+
+    async def __aenter__(self) -> Self:
+        """Gets the first token, and listens then. Raises a ValetKeyError without one, OSError without the port."""
+        self.first = await self._tokens.current()
+        self.place = Place.of(self.first.url)
+        self._session = aiohttp.ClientSession(
+            auto_decompress=False,
+            # Neither a .netrc nor cookies: nothing but the token speaks for who asks.
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            connector=aiohttp.TCPConnector(ssl=self._tls, limit=_MOST_AT_ONCE),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=_CONNECT_SECONDS, connect=None, sock_read=_SILENCE_SECONDS
+            ),
+            read_bufsize=_BUFFER_BYTES,
+            max_line_size=_LINE_BYTES,
+            max_field_size=_LINE_BYTES,
+        )
+        # What the server would say of a request holds the request: nothing is said.
+        quiet = logging.getLogger("valetkey.proxy.http")
+        quiet.setLevel(logging.CRITICAL + 1)
+        server = web.Server(
+            self._handle,
+            auto_decompress=False,
+            read_bufsize=_BUFFER_BYTES,
+            max_line_size=_LINE_BYTES,
+            max_field_size=_LINE_BYTES,
+            logger=quiet,
+            access_log=None,
+        )
+        self._runner = web.ServerRunner(server, shutdown_timeout=DRAIN_SECONDS)
+        try:
+            await self._runner.setup()
+            await web.TCPSite(self._runner, HOST, self.port, backlog=1024).start()
+        except BaseException:
+            await self._session.close()
+            raise
+        self.port = self._runner.addresses[0][1]
+        self._local = frozenset((f"{HOST}:{self.port}", f"localhost:{self.port}"))
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """Takes no more connections, and gives what is under way 30 s to end."""
+        await self._runner.cleanup()
+        await self._session.close()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.counts.requests += 1
+        try:
+            admitted = admit(
+                request.method, request.raw_path, request.headers, place=self.place, key=self.key, local=self._local
+            )
+            return await self._forward(request, admitted)
+        except Refusal as refusal:
+            self.counts.refused += 1
+            return refusal.answer()
+        except ValetKeyError as error:
+            return _without_token(error).answer()
+        except TimeoutError:
+            return Refusal(504, "OperationTimedOut", "Storage did not answer in time.").answer()
+        except aiohttp.ClientError as error:
+            if request.transport is None:  # The tool has gone.
+                raise ConnectionResetError from None
+            why = "its certificate is not trusted: see --storage-ca-file" if _untrusted(error) else type(error).__name__
+            return Refusal(502, "StorageUnreachable", f"Storage cannot be reached: {why}.").answer()
+
+    async def _forward(self, request: web.BaseRequest, admitted: Admitted) -> web.StreamResponse:
+        token = await self._tokens.current()
+        await _continue(request)
+        if admitted.is_batch:
+            whole = await _read(request)
+        body = Body(request.content, request.content_length, self._budget) if _has_body(request) else None
+
+        mask = Mask()
+
+        def data(used: StorageToken) -> Any:
+            mask.add(used.sas)
+            if admitted.is_batch:
+                kind = request.headers.get("Content-Type", "")
+                return signed_batch(whole, kind, admitted.place, self.key, used.sas)
+            return body
+
+        try:
+            answer = await self._send(request.method, admitted, token, data(token))
+            if answer.status == 403 and self._mendable(answer, body):  # noqa: PLR2004 (Forbidden)
+                answer.close()
+                await answer.wait_for_close()
+                if body is not None and body.consumed:  # It grew too large meanwhile.
+                    raise Refusal(503, "ServerBusy", "The token ended as the request was sent; send it again.")
+                token = await self._tokens.renew(token)
+                self.counts.renewed_after_403 += 1
+                answer = await self._send(request.method, admitted, token, data(token))
+                if answer.status == 403:  # noqa: PLR2004 (Forbidden)
+                    self._no_use_until = monotonic() + _NO_USE_SECONDS
+            async with answer:
+                self.counts.answered(answer.status)
+                return await self._answer(request, admitted, answer, mask)
+        finally:
+            if body is not None:
+                body.drop()
+
+    async def _send(self, method: str, admitted: Admitted, token: StorageToken, data: Any) -> aiohttp.ClientResponse:
+        self.counts.used(token)
+        headers = admitted.signed_headers(token.sas)
+        if isinstance(data, bytes) or admitted.answers_of_storage:
+            headers.popall("Accept-Encoding", None)  # What is to be looked through may not come packed.
+        if isinstance(data, bytes):
+            headers.popall("Content-Length", None)
+        return await self._session.request(
+            method,
+            # As it is: one byte that is escaped otherwise may be another blob.
+            URL(admitted.url(token.sas), encoded=True),
+            headers=headers,
+            data=data,
+            skip_auto_headers=_SENT_AS_GIVEN,
+            allow_redirects=False,
+        )
+
+    def _mendable(self, answer: aiohttp.ClientResponse, body: Body | None) -> bool:
+        sendable = body is None or not body.consumed
+        return sendable and answer.headers.get("x-ms-error-code", "") in _MENDABLE and monotonic() > self._no_use_until
+
+    async def _answer(
+        self, request: web.BaseRequest, admitted: Admitted, answer: aiohttp.ClientResponse, mask: Mask
+    ) -> web.StreamResponse:
+        if answer.status in _REDIRECTS:
+            raise Refusal(502, "RedirectNotFollowed", "Storage sends elsewhere, where this proxy does not follow.")
+        response = web.StreamResponse(
+            status=answer.status, reason=answer.reason, headers=mask.headers(answer.headers.copy())
+        )
+        await response.prepare(request)
+        chunks: AsyncIterator[bytes] = answer.content.iter_any()
+        if answer.status >= 300 or admitted.answers_of_storage:  # noqa: PLR2004 (no success)
+            chunks = mask.stream(chunks)
+        try:
+            async for chunk in chunks:
+                async with asyncio.timeout(self._stalled_seconds):
+                    await response.write(chunk)
+            await response.write_eof()
+        except (aiohttp.ClientError, TimeoutError):
+            # An answer that breaks off must not look like one that has ended.
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError from None
+        return response
+
+
+def trust(ca_file: Path | None = None) -> ssl.SSLContext:
+    """Returns whom to trust as storage: the system's CAs, and those of a file in PEM. Raises OSError for no such."""
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    return context
+
+
+def _has_body(request: web.BaseRequest) -> bool:
+    return request.body_exists and request.content_length != 0
+
+
+async def _continue(request: web.BaseRequest) -> None:
+    """Asks for the body that a tool keeps back until it is wanted."""
+    expected = request.headers.get("Expect", "")
+    if not expected or request.version < aiohttp.HttpVersion11:
+        return
+    if expected.lower() != "100-continue":
+        raise Refusal(417, "InvalidHeaderValue", "Expect is something else than 100-continue.")
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # The answer has not begun.
+
+
+async def _read(request: web.BaseRequest) -> bytes:
+    found = bytearray()
+    async for chunk in request.content.iter_any():
+        found += chunk
+        if len(found) > MOST_BYTES:
+            raise Refusal(413, "RequestBodyTooLarge", f"The batch is larger than {MOST_BYTES} bytes.")
+    return bytes(found)
+
+
+def _without_token(error: ValetKeyError) -> Refusal:
+    """Returns what a tool is told where there is no token: worth another try, or not."""
+    final = isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or (
+        isinstance(error, WatchEndedError) and error.final
+    )
+    if final:
+        return Refusal(403, "AuthorizationFailure", f"There is no token: {error.message}.")
+    return Refusal(503, "ServerBusy", f"There is no token for now: {error.message}.")
+
+
+def _untrusted(error: aiohttp.ClientError) -> bool:
+    return isinstance(error, aiohttp.ClientConnectorCertificateError)

@@ -97,6 +97,7 @@ def test_second_one_in_the_same_directory(up: Dev, tmp_path: Path) -> None:
     assert up.cli()(*ISSUE).code == 0
 
 
+@pytest.mark.unmeasured  # What is killed saves no coverage.
 @pytest.mark.parametrize("workers", [1, 2])
 def test_no_orphan_after_sigkill(tmp_path: Path, workers: int) -> None:
     """After `kill -9` of the command no process below it lives on: not OpenBao, not Azurite, no broker, no worker."""

@@ -71,7 +71,7 @@ def test_auto_configure_has_nothing_for_the_brokers_own_identity(valetkey: Runne
 
 def test_a_connector_keeps_its_secret(valetkey: Runner, broker: FakeBroker) -> None:
     """Protects those who look for register's option at update: it says what to do instead."""
-    ran = valetkey("service-connector", "update", "a", "-l", "x=y", "--authentication-secret", "az_secret")
+    ran = valetkey("service-connector", "update", "a", "--authentication-secret", "az_secret")
     assert ran.code == 2
     assert "--authentication-secret: a connector keeps the secret that it was registered with" in ran.err
     assert broker.requests == []

@@ -282,7 +282,7 @@ class ReachCache:
         known = self._known.get(identity)
         if known is None:
             # Another way in may reach something else.
-            for other in [each for each in self._known if each[0] == connector.uid and each[1] != connector.way_in]:
+            for other in [each for each in self._known if each[0] == identity[0] and each[1] != identity[1]]:
                 del self._known[other]
             known = self._known[identity] = KnownContainers()
         return known

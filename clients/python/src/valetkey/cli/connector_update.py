@@ -117,6 +117,8 @@ def update(
     A new secret is given whole, and takes the place of the old one; nothing is taken from the environment. Grants stay.
     Where they would come to mean something else, what changes is shown first, and --yes says yes: it needs an admin.
     """
+    if authentication_secret is not None:
+        raise InvalidArgumentError(_KEEPS_ITS_OWN)
     screen = Screen(as_json=output is OutputFormat.JSON)
     kept = [each for each in label or () if "=" in each]
     notes = notes_of(
@@ -152,8 +154,6 @@ def update(
         "remove": gone,
         "verify": not no_verify,
     }
-    if authentication_secret is not None:
-        raise InvalidArgumentError(_KEEPS_ITS_OWN)
     with client_of(context, screen) as client:
         _ask(screen, client, name, changes, yes=yes)
         with screen.busy(f"Changing {name}"):

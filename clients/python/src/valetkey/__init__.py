@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from valetkey.api_keys import api_key_sha256, generate_api_key
     from valetkey.async_client import AsyncClient
+    from valetkey.async_token_source import AsyncTokenSource
     from valetkey.caller_identity import CallerIdentity
     from valetkey.calls.tokens import TokenRequest
     from valetkey.checks import Check
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from valetkey.identity import Identity
     from valetkey.ledger_values import Event, Lease, LedgerHead, LedgerVerification
     from valetkey.settings import Settings, load_settings
+    from valetkey.token_source import TokenSource
     from valetkey.values import (
         AccessExplanation,
         AccountError,
@@ -56,6 +58,8 @@ _HOMES = {
     "api_key_sha256": "api_keys",
     "generate_api_key": "api_keys",
     "AsyncClient": "async_client",
+    "AsyncTokenSource": "async_token_source",
+    "TokenSource": "token_source",
     "Client": "client",
     "ConnectorTypeDescription": "descriptions",
     "AlreadyExistsError": "errors",
@@ -118,6 +122,7 @@ __all__ = [
     "AlreadyExistsError",
     "ApiKey",
     "AsyncClient",
+    "AsyncTokenSource",
     "AzureConfig",
     "BrokerTlsError",
     "BrokerUnreachableError",
@@ -150,6 +155,7 @@ __all__ = [
     "SettingsError",
     "Token",
     "TokenRequest",
+    "TokenSource",
     "UnauthenticatedError",
     "UnavailableError",
     "ValetKeyError",

@@ -75,6 +75,19 @@ class Identity:
             client_key_file=Path(client_key_file) if client_key_file else None,
         )
 
+    def __str__(self) -> str:
+        """Says who asks without a secret, and otherwise for each identity."""
+        if self.api_key is not None:
+            return f"the API key with the SHA-256 {hashlib.sha256(self.api_key.encode()).hexdigest()[:12]}…"
+        what, path = (
+            ("API key", self.api_key_file)
+            if self.api_key_file
+            else ("token", self.token_file)
+            if self.token_file
+            else ("certificate", self.client_cert_file)
+        )
+        return f"the {what} in {path}"
+
     def arguments(self) -> dict[str, Any]:
         """Returns the identity as the arguments that `Client` takes."""
         return {

@@ -1,0 +1,118 @@
+"""One try for tokens, by a stream or by a call, in a thread of its own; what comes of it goes into an inbox."""
+
+import threading
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+import grpc
+
+from valetkey import convert, values
+from valetkey.callers.blocking import BlockingCaller
+from valetkey.calls import streams
+from valetkey.calls.base import path_of
+from valetkey.errors import ValetKeyError
+from valetkey.renewal.held import now
+from valetkey.v1 import token_service_pb2 as token_pb
+
+# How long a stream may take for its first token, as a share of a call's time: proxies that hold answers back until
+# the end are found out while those who wait still do.
+_PATIENCE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What an attempt says: a token or nothing but a sign of life."""
+
+    attempt: "Attempt"
+    token: values.Token | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt is over: with an error, or, a call, with its token."""
+
+    attempt: "Attempt"
+    error: ValetKeyError | None
+
+
+class Attempt:
+    """A stream or a call under way. Times are of the clock `now`."""
+
+    def __init__(
+        self, caller: BlockingCaller, request: token_pb.IssueTokenRequest, inbox: "SimpleQueue[Any]", *, by_call: bool
+    ) -> None:
+        """Begins it. Raises SettingsError where the identity's file cannot be used."""
+        self.by_call = by_call
+        self.asked = self.last_heard = now()
+        self.tokens = 0
+        self.shown = caller.terms.identity.fingerprint()
+        self._caller = caller
+        self._inbox = inbox
+        credentials = caller.terms.identity.call_credentials()
+        target = self._call if by_call else self._follow
+        self._call_under_way: Any = None
+        self._over = False
+        self._thread = threading.Thread(target=target, args=(request, credentials), name="valetkey-token", daemon=True)
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Ends it; what it still says counts for nothing."""
+        self._over = True
+        if self._call_under_way is not None:
+            self._call_under_way.cancel()
+
+    def join(self, seconds: float) -> None:
+        """Waits for its thread."""
+        self._thread.join(seconds)
+
+    @property
+    def deadline(self) -> float:
+        """Until when something has to be heard."""
+        if self.by_call:
+            return float("inf")  # the call has a deadline of its own
+        if not self.tokens:
+            return self.asked + self._caller.terms.timeout * _PATIENCE
+        return self.last_heard + streams.longest_silence() if self._caller.heartbeats else float("inf")
+
+    def _call(self, request: token_pb.IssueTokenRequest, credentials: Any) -> None:
+        method = self._caller.connection.unary_unary(
+            path_of(token_pb.IssueTokenResponse),
+            request_serializer=token_pb.IssueTokenRequest.SerializeToString,
+            response_deserializer=token_pb.IssueTokenResponse.FromString,
+        )
+        try:
+            answer = method(request, timeout=self._caller.terms.timeout, credentials=credentials)
+        except (grpc.RpcError, ValueError) as error:
+            self._inbox.put(Ended(self, self._error(error)))
+        else:
+            self._inbox.put(Heard(self, convert.token(answer)))
+            self._inbox.put(Ended(self, None))
+
+    def _follow(self, request: token_pb.IssueTokenRequest, credentials: Any) -> None:
+        message = token_pb.WatchTokenRequest(request=request)
+        message.heartbeat_interval.seconds = streams.HEARTBEAT_SECONDS
+        method = self._caller.connection.unary_stream(
+            path_of(token_pb.WatchTokenResponse),
+            request_serializer=token_pb.WatchTokenRequest.SerializeToString,
+            response_deserializer=token_pb.WatchTokenResponse.FromString,
+        )
+        error: ValetKeyError
+        try:
+            stream = self._call_under_way = method(message, credentials=credentials)
+            if self._over:
+                stream.cancel()
+            for answer in stream:
+                self._caller.heartbeats = self._caller.heartbeats or answer.HasField("heartbeat")
+                self._inbox.put(Heard(self, streams.token_in(answer)))
+            error = streams.ended_without_a_word()
+        except ValetKeyError as said:
+            error = said
+        except (grpc.RpcError, ValueError) as failed:
+            error = self._error(failed)
+        self._inbox.put(Ended(self, error))
+
+    def _error(self, error: Exception) -> ValetKeyError:
+        if isinstance(error, grpc.RpcError):
+            return self._caller.error(error)
+        return ValetKeyError("this token source is closed", code="CANCELLED")  # gRPC's word for a closed channel

@@ -1,0 +1,259 @@
+"""One scope's current token, kept fresh by one thread for everybody in this process who uses it."""
+
+import copy
+import logging
+import os
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from valetkey.callers.base import Terms
+from valetkey.callers.blocking import BlockingCaller
+from valetkey.errors import (
+    ConnectionLostError,
+    DeadlineExceededError,
+    ValetKeyError,
+)
+from valetkey.renewal.attempts import Attempt, Ended, Heard
+from valetkey.renewal.held import Held, now
+from valetkey.renewal.pacing import Pacing
+from valetkey.v1 import token_service_pb2 as token_pb
+
+_log = logging.getLogger("valetkey")
+# A broker brings the next token at 60 to 75 % of a life; when it has not come by then, it is asked for anew.
+_LATE = 0.85
+# A token that ends with the caller's identity is asked for anew once that was renewed in its file: looked at so often.
+_RENEWED_FROM, _RENEWED_EACH = 0.6, 0.05
+# Such tokens are the last ones that what allows them allows.
+_LAST_ONES = ("grant-end", "identity-end")
+_JOIN_SECONDS = 5.0
+
+
+class Feed:
+    """Keeps a token. Its state is written by its thread alone; `changed` tells those who wait.
+
+    The inbox and the lock may be used by whatever runs inside of them, as collections of garbage do: the queue is made
+    for that, and the lock is reentrant.
+    """
+
+    def __init__(self, terms: Terms, request: token_pb.IssueTokenRequest, seed: Held | None = None) -> None:
+        self.terms = terms
+        self.pid = os.getpid()
+        self.users: set[object] = set()
+        self.stopped = False
+        self.held = seed
+        self._error: ValetKeyError | None = None
+        self._told = 0  # how many times those who waited were told of an error
+        self._request = request
+        self._inbox: SimpleQueue[Any] = SimpleQueue()
+        self._changed = threading.Condition(threading.RLock())
+        self._thread: threading.Thread | None = None
+        # From here on it is the thread's.
+        self._pacing = Pacing(new_key=terms.identity.is_api_key)
+        self._caller: BlockingCaller | None = None
+        self._attempt: Attempt | None = None
+        self._due: float | None = None
+        self._last_try = 0.0
+        self._logged = ""
+
+    def current(self) -> Held:
+        """Returns a token that is good, at once where there is one. Raises what keeps it from coming."""
+        held = self.held
+        return held if held is not None and held.good() else self._wait("", lambda held: held.good())
+
+    def newer(self, lease_id: str) -> Held:
+        """Returns a token that is good and not the one named; all who ask at once get the same one."""
+        return self._wait(lease_id, lambda held: held.good() and held.token.lease_id != lease_id)
+
+    def stop(self) -> None:
+        """Ends it, without waiting; may be called from anywhere, also while garbage is collected."""
+        self.stopped = True
+        self._inbox.put(None)
+        with self._changed:
+            self._changed.notify_all()
+
+    def join(self) -> None:
+        """Waits until nothing of it runs any more."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(_JOIN_SECONDS)
+
+    def _wait(self, lease_id: str, wanted: Callable[[Held], bool]) -> Held:
+        end = now() + self.terms.timeout
+        with self._changed:
+            self._start()
+            told = self._told
+            if self.held is None or not wanted(self.held):
+                self._inbox.put(lease_id)
+            while self.held is None or not wanted(self.held):
+                if self.stopped:
+                    raise ValetKeyError("this token source is closed; expected use before close()")
+                if self._told != told and self._error is not None:
+                    raise self._for_callers(self._error) from None
+                if not self._changed.wait(end - now()) and now() >= end:
+                    raise self._for_callers(self._error or self._too_late()) from None
+            return self.held
+
+    def _start(self) -> None:
+        if self._thread is None and not self.stopped:
+            self._thread = threading.Thread(target=self._run, name="valetkey-feed", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        if self.held is not None:
+            self._due = self._pacing.renewal(self.held)  # inherited by a fork
+        try:
+            while not self.stopped:
+                self._one_event()
+        finally:
+            self._end_attempt()
+            if self._caller is not None:
+                self._caller.close()
+
+    def _one_event(self) -> None:
+        """Waits for something to happen, or for the time to do something, and does it."""
+        next_time = self._next_time()
+        try:
+            event = self._inbox.get(timeout=None if next_time is None else max(next_time - now(), 0.0))
+        except Empty:
+            self._on_time()
+            return
+        match event:
+            case str():
+                self._on_want(event)
+            case Heard() if event.attempt is self._attempt:
+                self._on_heard(event.attempt, event)
+            case Ended() if event.attempt is self._attempt:
+                self._on_ended(event.attempt, event.error)
+
+    def _next_time(self) -> float | None:
+        if self._attempt is None:
+            return self._due
+        times = [self._attempt.deadline]
+        if not self._attempt.by_call and self.held is not None and self._attempt.tokens:
+            times.append(self._renewal_limit(self.held))
+        return min(times) if min(times) != float("inf") else None
+
+    def _renewal_limit(self, held: Held) -> float:
+        """Returns until when a stream has to bring the next token."""
+        if held.token.ttl_limited_by not in _LAST_ONES:
+            return held.at(_LATE)
+        if held.token.ttl_limited_by == "identity-end" and self._attempt and self._attempt.shown is not None:
+            return max(held.at(_RENEWED_FROM), self._last_try + max(held.life * _RENEWED_EACH, 1.0))
+        return float("inf")
+
+    def _on_time(self) -> None:
+        attempt = self._attempt
+        if attempt is None:
+            self._try()
+        elif now() >= attempt.deadline:
+            waited = now() - attempt.last_heard
+            self._on_ended(
+                attempt,
+                ConnectionLostError(
+                    f"the connection to the broker at {self.terms.endpoint} was lost: nothing came for {waited:.0f} s",
+                    code="UNAVAILABLE",
+                ),
+            )
+        elif self.held is not None and self.held.token.ttl_limited_by == "identity-end":
+            self._last_try = now()
+            if self.terms.identity.fingerprint() not in (attempt.shown, None):
+                self._try()
+        else:
+            self._try()
+
+    def _on_want(self, lease_id: str) -> None:
+        held = self.held
+        if held is not None and held.good() and held.token.lease_id != lease_id:
+            with self._changed:
+                self._changed.notify_all()
+        elif self._attempt is None:
+            earliest = self._pacing.earliest(self._error, self._last_try)
+            self._due = earliest if self._due is None else min(self._due, max(earliest, now()))
+        elif self._attempt.tokens:
+            self._try()  # a stream that will bring the next one later, and that is too late
+
+    def _on_heard(self, attempt: Attempt, event: Heard) -> None:
+        came = now()
+        # Later ones of a stream were made just now.
+        asked = came if attempt.tokens else attempt.asked
+        attempt.last_heard = came
+        if event.token is None:
+            return
+        attempt.tokens += 1
+        try:
+            held = Held.of(event.token, asked)
+        except ValetKeyError as error:
+            self._on_ended(attempt, error)
+            return
+        self._pacing.succeeded()
+        if self._logged:
+            _log.warning("tokens for %s are renewed again", event.token.resource.resource_id)
+            self._logged = ""
+        with self._changed:
+            self.held, self._error = held, None
+            self._changed.notify_all()
+
+    def _on_ended(self, attempt: Attempt, error: ValetKeyError | None) -> None:
+        self._end_attempt()
+        if error is None:
+            self._due = self._pacing.renewal(self.held) if self.held else None
+            return
+        if not attempt.by_call:
+            self._pacing.stream_ended(error, now() - attempt.asked, attempt.tokens)
+            if self._pacing.by_calls and attempt.tokens and self.held is not None and self.held.good():
+                self._due = self._pacing.renewal(self.held)
+                return
+        if error.reason == "IDENTITY_EXPIRED" and self.terms.identity.fingerprint() not in (attempt.shown, None):
+            self._due = now()
+            return
+        self._on_failed(error)
+
+    def _on_failed(self, error: ValetKeyError) -> None:
+        self._due, tell = self._pacing.failed(error, self.held)
+        if tell and self.held is not None and self.held.good() and error.message != self._logged:
+            self._logged = error.message
+            _log.warning(
+                "the token for %s lives for %.0f s more and cannot be renewed: %s",
+                self.held.token.resource.resource_id,
+                self.held.ends - now(),
+                error.message,
+            )
+        with self._changed:
+            self._error = error
+            if tell:
+                self._told += 1
+                self._changed.notify_all()
+
+    def _try(self) -> None:
+        """Begins an attempt, in place of one that is under way."""
+        self._end_attempt()
+        self._due, self._last_try = None, now()
+        try:
+            if self._caller is None:
+                self._caller = BlockingCaller(self.terms)
+            self._attempt = Attempt(self._caller, self._request, self._inbox, by_call=self._pacing.by_calls)
+        except ValetKeyError as error:
+            self._on_failed(error)
+
+    def _end_attempt(self) -> None:
+        if self._attempt is not None:
+            self._attempt.cancel()
+            self._attempt = None
+
+    def _too_late(self) -> ValetKeyError:
+        return DeadlineExceededError(
+            f"no token came from the broker at {self.terms.endpoint} within {self.terms.timeout:g} s; "
+            "try again, or allow more time",
+            code="DEADLINE_EXCEEDED",
+        )
+
+    def _for_callers(self, error: ValetKeyError) -> ValetKeyError:
+        """Returns a copy for one caller of many, which says what became of the token there was."""
+        found = copy.copy(error)
+        found.__traceback__ = None
+        if self.held is not None and not self.held.good():
+            resource = self.held.token.resource.resource_id
+            found.message = f"the last token for {resource} is over, and there is no new one: {error.message}"
+            found.args = (found.message,)
+        return found

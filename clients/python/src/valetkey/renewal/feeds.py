@@ -1,0 +1,67 @@
+"""Which feeds there are in this process: everybody who wants the same as the same caller shares one."""
+
+import atexit
+import os
+import threading
+from contextlib import AbstractContextManager
+from typing import Any
+
+from valetkey.callers.base import Terms
+from valetkey.renewal.feed import Feed
+from valetkey.renewal.held import Held
+from valetkey.v1 import token_service_pb2 as token_pb
+
+_Key = tuple[Terms, bytes]
+
+_feeds: dict[_Key, Feed] = {}
+# Reentrant: a source that is collected as garbage is taken from its feed by whatever thread happens to run.
+_lock = threading.RLock()
+
+
+def guard() -> AbstractContextManager[Any]:
+    """Returns the lock that is held while users come and go."""
+    return _lock
+
+
+def join(terms: Terms, request: token_pb.IssueTokenRequest, user: object, seed: Held | None = None) -> Feed:
+    """Returns the feed of a scope, with one user more; makes it where there is none."""
+    key = (terms, request.SerializeToString(deterministic=True))
+    while True:
+        with _lock:
+            feed = _feeds.get(key)
+            if feed is None or feed.stopped:
+                feed = _feeds[key] = Feed(terms, request, seed)
+            feed.users.add(user)
+            # A collection of garbage in between may have taken its last user away.
+            if not feed.stopped:
+                return feed
+
+
+def leave(feed: Feed, user: object) -> None:
+    """Takes a user from a feed, and ends it with its last one."""
+    if feed.pid != os.getpid():
+        return  # the parent's, whose threads did not come along
+    with _lock:
+        feed.users.discard(user)
+        if not feed.users:
+            feed.stop()
+            for key in [key for key, each in _feeds.items() if each is feed]:
+                del _feeds[key]
+
+
+def _after_fork() -> None:
+    """Starts anew in a child: it has neither its parent's threads nor whoever held the lock."""
+    global _lock  # noqa: PLW0603 (the old one may be held for ever)
+    _lock = threading.RLock()
+    _feeds.clear()
+
+
+def _at_exit() -> None:
+    for feed in list(_feeds.values()):
+        feed.stop()
+        feed.join()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)

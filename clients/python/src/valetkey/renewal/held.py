@@ -1,0 +1,60 @@
+"""A token, and how long it lives on, by the broker's clock and a clock of this machine that nobody sets."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from valetkey.errors import InvalidArgumentError
+from valetkey.values import Token
+
+# What is left of a token when it is handed out no more: a request that begins with it has to end with it.
+_LEAST_SECONDS, _LEAST_SHARE = 5.0, 0.1
+
+
+def now() -> float:
+    """Returns seconds of a clock that goes on while the machine sleeps, as tokens do; where there is one."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A token that came; `born` and `ends` are of the clock `now`."""
+
+    token: Token
+    born: float
+    ends: float
+
+    @classmethod
+    def of(cls, token: Token, asked: float) -> "Held":
+        """Returns a token that was asked for at `asked`: no earlier it was made, so no earlier it ends.
+
+        Raises InvalidArgumentError for one that ended before it was here.
+        """
+        # Brokers of before `answer_time` leave no choice but this machine's own clock.
+        life = (token.expire_time - (token.answer_time or datetime.now(UTC))).total_seconds()
+        held = cls(token, asked, asked + life)
+        if not held.good():
+            took = now() - asked
+            raise InvalidArgumentError(
+                f"ttl: a token for {token.resource.resource_id} that lives {life:.3g} s is of no use where the answer "
+                f"took {took:.3g} s; expected a ttl of some minutes, which grant and broker allow"
+            )
+        return held
+
+    @property
+    def life(self) -> float:
+        """How long it lives in all, in seconds."""
+        return self.ends - self.born
+
+    @property
+    def useful_until(self) -> float:
+        """Until when it is handed out."""
+        return self.ends - min(_LEAST_SECONDS, self.life * _LEAST_SHARE)
+
+    def good(self) -> bool:
+        """Tells whether it can be handed out."""
+        return now() < self.useful_until
+
+    def at(self, share: float) -> float:
+        """Returns when a share of its life is over."""
+        return self.born + share * self.life

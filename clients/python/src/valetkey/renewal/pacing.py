@@ -1,0 +1,103 @@
+"""When the next try for a token is due, and by which way: a stream, or calls where streams do not last. No I/O."""
+
+import random
+
+from valetkey.calls import retries
+from valetkey.errors import (
+    BrokerUnreachableError,
+    DeadlineExceededError,
+    UnavailableError,
+    ValetKeyError,
+    WatchEndedError,
+)
+from valetkey.renewal.held import Held, now
+
+# When a call is made for the next token, as a share of a token's life: as brokers do it in streams.
+_EARLIEST, _LATEST = 0.6, 0.75
+# A stream that lived so long was no flash in the pan; after so many that did not, calls take over for a while.
+_STEADY, _MOST_CUTS, _CALLS_SECONDS = 30.0, 3, 300.0
+_FIRST_PAUSE, _LONGEST_PAUSE, _LONGEST_PAUSE_OF_REFUSED = 0.2, 15.0, 60.0
+_FIRST_PAUSE_OF_REFUSED = 1.0
+# A key that was just made reaches the broker's other workers within a second.
+_NEW_KEY_PAUSE = 1.2
+
+
+def passes(error: ValetKeyError) -> bool:
+    """Tells whether an error may pass by itself within seconds."""
+    if isinstance(error, WatchEndedError):
+        return error.interrupted or error.reason in ("UNAVAILABLE", "ISSUER_UNAVAILABLE")
+    return isinstance(error, (UnavailableError, DeadlineExceededError))
+
+
+class Pacing:
+    """Decides after each try. `new_key` tells that the caller's API key may be too new for all workers to know it."""
+
+    def __init__(self, *, new_key: bool) -> None:
+        self._new_key = new_key
+        self._tries = 0
+        self._began: float | None = None
+        self._cuts = 0
+        self._calls_until = 0.0
+
+    @property
+    def by_calls(self) -> bool:
+        """Whether the next token is asked for with a call."""
+        return now() < self._calls_until
+
+    def succeeded(self) -> None:
+        """Notes that a token came."""
+        self._tries, self._began, self._new_key = 0, None, False
+
+    def stream_ended(self, error: ValetKeyError, lived: float, tokens: int) -> None:
+        """Notes how a stream ended, which lived for some seconds and brought some tokens."""
+        if error.code == "UNIMPLEMENTED":
+            self._calls_until = float("inf")
+        elif error.metadata.get("limit") == "streams":
+            self._calls_until = now() + _CALLS_SECONDS
+        elif lived >= _STEADY and tokens:
+            self._cuts = 0
+        elif passes(error) and not isinstance(error, BrokerUnreachableError) and not _stops(error):
+            self._cuts += 1
+            if self._cuts >= _MOST_CUTS:
+                self._cuts, self._calls_until = 0, now() + _CALLS_SECONDS
+
+    def failed(self, error: ValetKeyError, held: Held | None) -> tuple[float | None, bool]:
+        """Returns when the next try is due, None for when somebody asks, and whether those who wait are to be told."""
+        if error.reason == "CREDENTIALS_INVALID" and self._new_key:
+            self._new_key = False
+            return now() + _NEW_KEY_PAUSE, False
+        self._tries += 1
+        self._began = now() if self._began is None else self._began
+        pause = self._pause(error)
+        tell = not passes(error) or now() + pause > self._began + retries.WINDOW
+        if tell:
+            self._began = None
+        if held is None or not held.good():
+            return (None if tell else now() + pause), tell
+        # While the old token lives nobody waits; towards its end it is tried more often.
+        left = held.useful_until - now()
+        return now() + min(pause, max(left / 4, _FIRST_PAUSE)), tell
+
+    def renewal(self, held: Held) -> float:
+        """Returns when to make the call for the next token."""
+        return held.at(random.uniform(_EARLIEST, _LATEST))  # noqa: S311 (jitter)
+
+    def earliest(self, error: ValetKeyError | None, last_try: float) -> float:
+        """Returns when somebody who asks may have the next try, after one that failed."""
+        if error is None:
+            return now()
+        return last_try + (_FIRST_PAUSE if passes(error) else _FIRST_PAUSE_OF_REFUSED)
+
+    def _pause(self, error: ValetKeyError) -> float:
+        first, longest = _FIRST_PAUSE, _LONGEST_PAUSE
+        if not passes(error):
+            first, longest = _FIRST_PAUSE_OF_REFUSED, _LONGEST_PAUSE_OF_REFUSED
+        elif isinstance(error, BrokerUnreachableError):
+            longest = 2.0  # a broker that is back is to be found
+        pause = min(first * 2.0 ** min(self._tries - 1, 10), longest) * random.uniform(0.5, 1)  # noqa: S311 (jitter)
+        asked = error.retry_delay.total_seconds() if error.retry_delay is not None else 0.0
+        return max(pause, asked)
+
+
+def _stops(error: ValetKeyError) -> bool:
+    return error.reason in ("SHUTDOWN", "NOT_SERVING")

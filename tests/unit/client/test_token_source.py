@@ -1,0 +1,318 @@
+"""`TokenSource`: a current token, whatever happens in between. Each test is one thing that happens."""
+
+import gc
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+import valetkey
+from support.stopwatch import ends_within
+from valetkey import TokenSource
+from valetkey.calls import retries
+from valetkey.renewal import attempts
+from valetkey.testing import FakeBroker
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeBroker]:
+    with FakeBroker(ttl=timedelta(minutes=15)) as running:
+        yield running
+
+
+def threads() -> list[str]:
+    """Returns what runs of sources."""
+    return [each.name for each in threading.enumerate() if each.name.startswith("valetkey")]
+
+
+def until(source: TokenSource, seconds: float) -> set[str]:
+    """Returns the leases that are current in the next seconds; fails where there is none at any time."""
+    end, found = time.monotonic() + seconds, set()
+    while time.monotonic() < end:
+        found.add(source.current().lease_id)
+        time.sleep(0.02)
+    return found
+
+
+def refused(source: TokenSource, seconds: float = 20) -> valetkey.ValetKeyError:
+    """Returns the error that a source comes to raise."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            source.current()
+        except valetkey.ValetKeyError as error:
+            return error
+        time.sleep(0.05)
+    raise AssertionError("no error came")
+
+
+def comes_back(source: TokenSource) -> None:
+    """Waits until there is a token again: gRPC itself looks for a server only every few seconds."""
+    assert eventually(lambda: current_or_none(source) is not None)
+
+
+def current_or_none(source: TokenSource) -> valetkey.Token | None:
+    try:
+        return source.current()
+    except valetkey.UnavailableError:
+        return None
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
+    """Waits until something holds; tells whether it came to that."""
+    end = time.monotonic() + seconds
+    while not (found := holds()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return found
+
+
+def test_a_token_is_current_for_ever(fake: FakeBroker) -> None:
+    """Protects long jobs: tokens are renewed ahead of their end, over one stream, and none is given that is over."""
+    with fake.token_source("az://models/runs", ttl=2 * SECOND) as source:
+        token = source.current()
+        assert (token.url, token.sas) == ("https://contoso.blob.core.windows.net/models/runs", token.sas_token)
+        assert token.expires_at == token.expire_time
+        assert len(until(source, 3)) >= 3
+        assert fake.calls == ["WatchToken"]
+    with pytest.raises(valetkey.ValetKeyError, match="this token source is closed"):
+        source.current()
+    assert threads() == []
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_a_clock_that_is_off_is_harmless(minutes: int, fake: FakeBroker) -> None:
+    """Protects machines whose clock is wrong: a life is reckoned by the broker's clock alone."""
+    fake.clock_offset = timedelta(minutes=minutes)
+    with fake.token_source("az://models", ttl=2 * SECOND) as source:
+        assert 2 <= len(until(source, 2)) <= 4
+        assert fake.calls == ["WatchToken"]
+
+
+def test_a_thousand_threads_at_once_are_one_call(fake: FakeBroker) -> None:
+    """Protects the broker from its users' threads, at the first token and at a refused one alike."""
+    fake.delay = 0.5
+    with fake.token_source("az://models") as source, ThreadPoolExecutor(1000) as pool:
+        (first,) = set(pool.map(lambda _: source.current(), range(1000)))
+        (second,) = set(pool.map(lambda _: source.renew(first), range(1000)))
+    assert first.lease_id != second.lease_id
+    assert len(fake.calls) == 2
+
+
+def test_sources_of_one_scope_share_a_stream(fake: FakeBroker) -> None:
+    """Protects the broker's slots for streams; another scope is another stream, and the last user ends one."""
+    one, two, other = (fake.token_source(name) for name in ("az://a", "az://a", "az://b"))
+    assert (one.current(), other.current().lease_id) == (two.current(), "fake-lease-2")
+    one.close()
+    assert two.current().lease_id == "fake-lease-1"
+    two.close()
+    other.close()
+    assert (fake.calls, threads()) == (["WatchToken", "WatchToken"], [])
+
+
+def test_collected_without_close(fake: FakeBroker) -> None:
+    """Protects programs that forget: with the last source goes its stream, and with it its threads."""
+    source = fake.token_source("az://models")
+    source.current()
+    assert threads()
+    del source
+    gc.collect()
+    assert eventually(lambda: threads() == [])
+
+
+def test_a_rotation_brings_a_token_at_once(fake: FakeBroker) -> None:
+    """Protects against a token of a credential that is about to be withdrawn."""
+    with fake.token_source("az://models") as source:
+        first = source.current()
+        fake.rotate()
+        assert eventually(lambda: source.current() != first)
+        assert source.current().credential_version == 2
+
+
+def test_a_broker_that_is_away_at_first_use(fake: FakeBroker) -> None:
+    """Protects whoever starts a job: the endpoint and the cause are said in seconds, and later it works."""
+    fake.stop()
+    source = fake.token_source("az://models")
+    with ends_within(), pytest.raises(valetkey.BrokerUnreachableError) as caught:
+        source.current()
+    assert fake.endpoint in str(caught.value)
+    assert "refused" in str(caught.value)
+    fake.start()
+    comes_back(source)
+    source.close()
+
+
+def test_a_broker_that_restarts_is_not_noticed(fake: FakeBroker) -> None:
+    """Protects running jobs from an upgrade of the broker: the old token is served meanwhile."""
+    with fake.token_source("az://models", ttl=6 * SECOND) as source:
+        first = source.current().lease_id
+        fake.stop()
+        assert until(source, 1) == {first}
+        fake.start()
+        assert len(until(source, 5)) >= 2
+
+
+def test_a_broker_that_is_away_for_longer_than_a_token_lives(fake: FakeBroker) -> None:
+    """Protects against a 403 by storage that explains nothing: an error says why, and ends with the outage."""
+    with fake.token_source("az://models", ttl=2 * SECOND) as source:
+        source.current()
+        fake.stop()
+        error = refused(source)
+        assert isinstance(error, valetkey.BrokerUnreachableError)
+        assert str(error).startswith("the last token for az://models is over, and there is no new one: cannot reach")
+        assert fake.endpoint in str(error)
+        fake.start()
+        comes_back(source)
+
+
+def test_a_stream_that_is_cut_again_and_again(fake: FakeBroker) -> None:
+    """Protects users behind proxies that let no stream live: calls take over, and no token is asked for needlessly."""
+    with fake.token_source("az://models", ttl=3 * SECOND) as source:
+        deadline = time.monotonic() + 30
+        while "IssueToken" not in fake.calls and time.monotonic() < deadline:
+            source.current()
+            fake.cut()
+            time.sleep(0.1)
+        before = len(fake.calls)
+        assert fake.calls[:4] == ["WatchToken", "WatchToken", "WatchToken", "IssueToken"]
+        assert len(until(source, 3)) >= 2
+        assert set(fake.calls[before:]) == {"IssueToken"}
+
+
+def test_a_stream_that_brings_nothing(fake: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects users behind proxies that keep a stream's answers until it ends: a call is made instead."""
+    monkeypatch.setattr(attempts, "_PATIENCE", 0.02)
+    fake.hold_back = True
+    with fake.token_source("az://models", timeout=10) as source:
+        comes_back(source)
+        assert "IssueToken" in fake.calls
+
+
+def test_a_grant_that_goes_in_mid_run(fake: FakeBroker, caplog: pytest.LogCaptureFixture) -> None:
+    """Protects against silence: the token is served while it lives, a warning comes at once, the reason at the end."""
+    with fake.token_source("az://models", ttl=6 * SECOND) as source:
+        first = source.current()
+        fake.refuse("az://models", "no grant lets key:fake use az://models")
+        assert eventually(lambda: "cannot be renewed: no grant lets key:fake" in caplog.text)
+        assert source.peek() == first
+        error = refused(source)
+        assert isinstance(error, valetkey.PermissionDeniedError)
+        assert (error.reason, error.request_id) == ("RESOURCE_DENIED", "fake-request")
+        assert str(error).endswith("no grant lets key:fake use az://models")
+        fake.allow()
+        assert source.current()
+
+
+def test_a_ttl_that_is_shorter_than_a_round_trip(fake: FakeBroker) -> None:
+    """Protects against tokens that are over before they come: what to change is said at once."""
+    fake.delay = 1.2
+    too_short = pytest.raises(valetkey.InvalidArgumentError, match=r"lives 1 s is of no use where the answer took \d")
+    with fake.token_source("az://models", ttl=SECOND) as source, too_short:
+        source.current()
+
+
+def test_a_wrong_ca_is_named(fake: FakeBroker) -> None:
+    """Protects from gRPC's "deadline exceeded", which is what many hear of a certificate that is not trusted."""
+    with (
+        FakeBroker() as other,
+        fake.token_source("az://models", ca_file=other.ca_file) as source,
+        ends_within(),
+        pytest.raises(valetkey.BrokerTlsError, match=r"not signed by a CA.* check the CA file"),
+    ):
+        source.current()
+
+
+def test_a_token_file_that_is_missing_empty_or_rotated(fake: FakeBroker, tmp_path: Path) -> None:
+    """Protects pods: their token's file comes late, is written anew each hour, and is not always whole."""
+    path = tmp_path / "token"
+    with fake.token_source("az://models", api_key_file=None, token_file=path, ttl=2 * SECOND) as source:
+        with pytest.raises(valetkey.SettingsError, match=f"there is no file {path}"):
+            source.current()
+        path.write_text("")
+        with pytest.raises(valetkey.SettingsError, match=f"{path}.* empty"):
+            source.current()
+        path.write_text(fake.api_key)
+        first = source.current()
+        path.unlink()
+        fake.cut()
+        assert source.current() == first
+        fake.api_key = "vk_" + "G" * 43
+        path.write_text(fake.api_key)
+        assert len(until(source, 2)) >= 2
+
+
+def test_what_it_shows_and_how_it_travels(fake: FakeBroker, tmp_path: Path) -> None:
+    """Protects signatures from logs and pickles, and libraries that take two of the same repr for the same."""
+    with fake.token_source("az://models", ("read",), ttl=60 * SECOND) as source:
+        token = source.current()
+        travelled = pickle.dumps(source)
+        assert (token.sas.encode() in travelled, b"sig" in travelled) == (False, False)
+        with pickle.loads(travelled) as again:  # noqa: S301 (its own)
+            assert again.current() == token
+            assert repr(again) == repr(source)
+        for word in ("az://models", "'read'", "60", fake.endpoint, str(fake.api_key_file)):
+            assert word in repr(source)
+        assert "sig" not in repr(source)
+    shown = repr(fake.token_source("az://models", api_key_file=None, api_key=fake.api_key))
+    assert ("with the SHA-256 " in shown, fake.api_key in shown) == (True, False)
+    with pytest.raises(pickle.PicklingError, match="expected api_key_file"):
+        pickle.dumps(fake.token_source("az://models", api_key_file=None, api_key=fake.api_key))
+    with pytest.raises(valetkey.InvalidArgumentError, match="is one string"):
+        fake.token_source("az://models", "read")
+
+
+PROGRAM = """
+import multiprocessing, os, sys
+import valetkey
+
+def lease(source):
+    return source.current().lease_id
+
+if __name__ == "__main__":
+    source = valetkey.TokenSource("az://models", ["read"])
+    first = lease(source)
+    child = os.fork()
+    if not child:
+        served = lease(source) == first and source.renew(source.current()).lease_id != first
+        source.close()
+        os._exit(0 if served else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert source.renew(source.current()).lease_id != first
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(lease, (source,))
+    print("good")
+"""
+
+
+def test_forked_and_spawned_after_use(fake: FakeBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects data loaders: a forked child serves the token it has and renews by itself, and so does its parent."""
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    for name, value in fake.environ().items():
+        monkeypatch.setenv(name, value)
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "good\n"), done.stderr
+
+
+async def test_tasks_share_it_all(fake: FakeBroker) -> None:
+    """Protects asynchronous programs: the same source, stream and errors, and a hundred tasks are one call."""
+    import asyncio
+
+    async with valetkey.AsyncTokenSource(
+        "az://models", ["read"], endpoint=fake.endpoint, ca_file=fake.ca_file, api_key_file=fake.api_key_file
+    ) as source:
+        (first,) = set(await asyncio.gather(*(source.current() for _ in range(100))))
+        (second,) = set(await asyncio.gather(*(source.renew(first) for _ in range(100))))
+        assert (first == second, await source.current()) == (False, second)
+        assert repr(source).startswith("AsyncTokenSource('az://models', ('read',)")
+        assert isinstance(pickle.loads(pickle.dumps(source)), valetkey.AsyncTokenSource)  # noqa: S301
+    assert fake.calls == ["WatchToken", "WatchToken"]
+    assert retries.WINDOW < 10  # what keeps these tests short

@@ -1,0 +1,99 @@
+"""The same for the asynchronous clients of Azure's libraries, with an AsyncTokenSource; they want aiohttp."""
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from azure.core.credentials import AzureSasCredential
+from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
+
+from valetkey.async_token_source import AsyncTokenSource
+from valetkey.azure.signing import Body, may_be_mended, place, sign
+
+if TYPE_CHECKING:
+    from azure.storage.blob.aio import ContainerClient
+
+_CONNECT_SECONDS, _READ_SECONDS = 20, 60
+
+
+class AsyncSasCredential(AzureSasCredential):
+    """A credential whose signature is the current token's, empty while there is none: the transport waits for it."""
+
+    def __init__(self, source: AsyncTokenSource) -> None:
+        """Asks for no token yet."""
+        self._source = source
+
+    @property
+    def signature(self) -> str:
+        """The current token if there is a good one."""
+        token = self._source.peek()
+        return token.sas if token is not None else ""
+
+    def __repr__(self) -> str:
+        return f"AsyncSasCredential({self._source!r})"
+
+
+class AsyncSigningTransport(AsyncHttpTransport[Any, Any]):
+    """Sends each attempt with the current token, once more with a fresh one where storage refuses that."""
+
+    def __init__(self, source: AsyncTokenSource, transport: AsyncHttpTransport[Any, Any]) -> None:
+        self._source = source
+        self._transport = transport
+
+    async def send(self, request: Any, **kwargs: Any) -> Any:
+        """Sends a request, signed. Raises a ValetKeyError where there is no token."""
+        token, body = await self._source.current(), Body(request)
+        sign(request, token)
+        response = await self._transport.send(request, **kwargs)
+        if not (may_be_mended(response) and body.again):
+            return response
+        fresh = await self._source.renew(token)
+        if hasattr(response, "close"):
+            await response.close()
+        body.rewind()
+        sign(request, fresh)
+        return await self._transport.send(request, **kwargs)
+
+    async def open(self) -> None:
+        """Opens what is below."""
+        await self._transport.open()
+
+    async def close(self) -> None:
+        """Closes what is below; the source goes on."""
+        await self._transport.close()
+
+    async def sleep(self, duration: float) -> None:
+        """Waits between two attempts."""
+        await self._transport.sleep(duration)
+
+    async def __aenter__(self) -> Self:
+        await self._transport.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self._transport.__aexit__(kind, error, traceback)
+
+
+def options(source: AsyncTokenSource, **transport: Any) -> dict[str, Any]:
+    """Returns the keyword arguments for an asynchronous client: credential and transport.
+
+    `transport` are the arguments of azure-core's AioHttpTransport, such as `connection_verify=CA_FILE`.
+    """
+    given = {"connection_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS} | transport
+    below = AioHttpTransport(**given)
+    return {"credential": AsyncSasCredential(source), "transport": AsyncSigningTransport(source, below)}
+
+
+async def container_client(source: AsyncTokenSource, **transport: Any) -> "ContainerClient":
+    """Returns a client for the container of a source's token; asks for the token. `transport` is as for `options`."""
+    from azure.storage.blob.aio import ContainerClient  # noqa: PLC0415 (-file-datalake does without)
+
+    account_url, container = place(await source.current())
+    return ContainerClient(account_url, container, **options(source, **transport))
+
+
+__all__ = ["AsyncSasCredential", "AsyncSigningTransport", "container_client", "options"]

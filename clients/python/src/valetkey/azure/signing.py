@@ -1,0 +1,67 @@
+"""What is done to each request before it goes out, and which refusals a fresh token may mend. No I/O."""
+
+from typing import Any
+
+from valetkey.azure.sas_query import same_host, with_sas, within, without_sas
+from valetkey.values import Token
+
+_SOURCES = ("x-ms-copy-source", "x-ms-rename-source")
+# Storage says them of a token that is over, or signed by a key that was withdrawn. Of a permission that is missing it
+# says AuthorizationPermissionMismatch: a fresh token has the same ones.
+_MENDED = ("AuthenticationFailed", "AuthorizationFailure", "InvalidAuthenticationInfo")
+_REFUSED = (401, 403)
+
+
+def sign(request: Any, token: Token) -> None:
+    """Puts a token in place of every SAS of a request: into its URL, and into what it copies or renames.
+
+    What leads to another account goes out without any: it is no business of whoever is there.
+    """
+    request.url = with_sas(request.url, token.sas) if same_host(request.url, token.url) else without_sas(request.url)
+    for name in _SOURCES:
+        source = request.headers.get(name)
+        if not source:
+            continue
+        # Renaming names its source by its path alone.
+        url = source if "://" in source else "/".join(request.url.split("/", 3)[:3]) + source
+        if within(url, token.url):
+            request.headers[name] = with_sas(source, token.sas)
+
+
+def place(token: Token) -> tuple[str, str]:
+    """Returns the URL of the account and the name of the container that a token is for."""
+    container = token.resource.resource_id.removeprefix("az://").partition("/")[0]
+    scheme, _, rest = token.url.partition("://")
+    host, *path = rest.split("/")
+    # Emulators on an address have the account in front of the path.
+    account = "" if host.startswith(f"{token.resource.account}.") or path[:1] == [container] else f"/{path[0]}"
+    return f"{scheme}://{host}{account}", container
+
+
+def may_be_mended(response: Any) -> bool:
+    """Tells whether a refusal may be due to the token's age."""
+    if response.status_code not in _REFUSED:
+        return False
+    return response.headers.get("x-ms-error-code", "") in _MENDED
+
+
+class Body:
+    """A request's body, which can be sent twice where it is no stream, or one that goes back."""
+
+    def __init__(self, request: Any) -> None:
+        body: Any = getattr(request, "body", None)
+        self._seek: Any = None
+        self._start = 0
+        self.again = body is None or isinstance(body, (bytes, str))
+        tell, seek = getattr(body, "tell", None), getattr(body, "seek", None)
+        if tell and seek:
+            try:
+                self._start, self._seek = tell(), seek
+                self.again = True
+            except (OSError, ValueError):  # a pipe
+                self.again = False
+
+    def rewind(self) -> None:
+        """Goes back to where it began."""
+        if self._seek is not None:
+            self._seek(self._start)

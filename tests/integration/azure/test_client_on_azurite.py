@@ -1,0 +1,87 @@
+"""Azure's own clients with renewing tokens, against the real Azurite, past the end of many tokens."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from azure.core.exceptions import HttpResponseError
+
+import valetkey
+from support.azure_stack import ML, AzureStack, make_connector, make_credential
+from support.listing import container_scope
+from valetkey.azure import aio, container_client
+from valetkey.testing import FakeBroker
+from valetkey.v1 import token_service_pb2 as token_pb
+from valetkey_broker.model import Permission, PermissionSet, SasRequest
+
+CONTAINER = "demo-zenmlartifactstore"
+LIFE = timedelta(seconds=3)
+WORDS = ["read", "add", "create", "write", "delete", "list"]
+
+
+async def _signer(azure: AzureStack) -> Callable[[token_pb.IssueTokenRequest, datetime, datetime], str]:
+    """Returns what signs tokens that this Azurite knows."""
+    now = int(time.time())
+    key = await azure.cloud.signing_key(make_connector(), make_credential(), ML, starts=now - 900, expires=now + 3600)
+    wanted = SasRequest(
+        azure.profile, container_scope(azure.profile, ML, CONTAINER), PermissionSet(Permission), now, now, "", "l", key
+    )
+
+    def sign(request: token_pb.IssueTokenRequest, start: datetime, end: datetime) -> str:
+        _ = request
+        times = {"starts": max(int(start.timestamp()), now - 900), "expires": int(end.timestamp())}
+        return azure.cloud.sign(replace(wanted, **times)).sas_token
+
+    return sign
+
+
+def _work(source: valetkey.TokenSource, azure: AzureStack) -> int:
+    """Writes, reads, lists and deletes for several lives of a token; returns how many it used."""
+    used = set()
+    with container_client(source, connection_verify=azure.profile.ca_file) as container:
+        end = time.monotonic() + 3 * LIFE.total_seconds()
+        while time.monotonic() < end:
+            used.add(source.current().lease_id)
+            container.upload_blob("long/a.bin", b"w" * 8192, overwrite=True)
+            assert container.download_blob("long/a.bin").readall() == b"w" * 8192
+            assert {blob.name for blob in container.list_blobs(name_starts_with="long/")} >= {"long/a.bin"}
+            container.delete_blob("long/a.bin")
+            time.sleep(0.3)
+    return len(used)
+
+
+async def test_a_job_outlives_its_tokens(azure: AzureStack) -> None:
+    """Protects long jobs: written, read, listed and deleted over many lives of a token without a failure."""
+    sign = await _signer(azure)
+    with FakeBroker(account=ML, url=azure.profile.blob_url(ML), sign=sign, ttl=LIFE) as broker:
+        with broker.token_source(f"az://{CONTAINER}", WORDS) as source:
+            assert await asyncio.to_thread(_work, source, azure) >= 3
+        assert broker.calls == ["WatchToken"]
+
+
+async def test_a_token_that_storage_refuses_is_replaced(azure: AzureStack) -> None:
+    """Protects jobs from a key that was revoked: the refusal is mended by one fresh token, for tasks alike."""
+    good = await _signer(azure)
+    count = 0
+
+    def sign(request: token_pb.IssueTokenRequest, start: datetime, end: datetime) -> str:
+        nonlocal count
+        count += 1
+        token = good(request, start, end)
+        return token if count > 1 else token.replace("sig=", "sig=AAAA")
+
+    known = {"api_key_file", "ca_file", "endpoint"}
+    with FakeBroker(account=ML, url=azure.profile.blob_url(ML), sign=sign) as broker:
+        where = {name: getattr(broker, name) for name in known}
+        async with valetkey.AsyncTokenSource(f"az://{CONTAINER}", WORDS, **where) as source:
+            container = await aio.container_client(
+                source, connection_verify=azure.profile.ca_file, use_env_settings=False
+            )
+            async with container:
+                await container.upload_blob("mended.bin", b"weights", overwrite=True)
+                with pytest.raises(HttpResponseError):
+                    await container.get_blob_client("missing.bin").get_blob_properties()
+        assert len(broker.calls) == 2

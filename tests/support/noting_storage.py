@@ -1,0 +1,64 @@
+"""A storage that takes everything, writes down what it is asked, and refuses on demand."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class NotingStorage(ThreadingHTTPServer):
+    """Answers with `refusals` first, each a status and an error code, and calls `between` with each of them."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.refusals: list[tuple[int, str]] = []
+        self.between: Callable[[], object] = lambda: None
+
+    @property
+    def url(self) -> str:
+        """The URL of its account."""
+        return f"http://127.0.0.1:{self.server_address[1]}/contoso"
+
+    def signatures(self) -> list[list[str]]:
+        """Returns the signatures of each request."""
+        return [[part for part in path.split("&") if part.startswith("sig=")] for _, path, _, _ in self.seen]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def _answer(self) -> None:
+        server: Any = self.server
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        server.seen.append((self.command, self.path.replace("?", "&"), dict(self.headers), body))
+        copies = self.headers.get("x-ms-copy-source") or self.command == "DELETE"
+        status, code = server.refusals.pop(0) if server.refusals else (202 if copies else 201, "")
+        if code:
+            server.between()
+        self.send_response(status)
+        if code:
+            self.send_header("x-ms-error-code", code)
+        self.send_header("x-ms-copy-id", "1")
+        self.send_header("x-ms-copy-status", "success")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_PUT = do_GET = do_HEAD = do_DELETE = _answer  # noqa: N815 (http.server's naming)
+
+    def log_message(self, *arguments: Any) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def running_noting_storage() -> Iterator[NotingStorage]:
+    """Serves until the block ends."""
+    with NotingStorage() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()

@@ -31,7 +31,7 @@ async def test_operators_see_that_a_credential_is_refused(stocked: Broker) -> No
     health = listed.health
     assert (health.healthy, health.message) == (False, "expired")
     assert errors_pb2.ErrorReason.Name(health.reason) == "ERROR_REASON_CLOUD_CREDENTIAL_REJECTED"
-    assert health.mend == "valetkey service-connector update azure-blob-demo --client-secret @FILE"
+    assert health.mend == "valetkey service-connector rotate azure-blob-demo --client-secret @FILE"
     stocked.cloud.heal()
     verify = connector_service_pb2.VerifyConnectorRequest(name="azure-blob-demo")
     await stocked.connectors.VerifyConnector(verify, metadata=bearer(OPERATOR_KEY))

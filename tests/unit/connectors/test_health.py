@@ -59,7 +59,7 @@ async def test_a_refusal_and_the_first_success_after_it(followed: Followed) -> N
         unhealthy = followed.health.of(CONNECTOR)
         followed.cloud.heal()
         await followed.key()
-    mend = "valetkey service-connector update azure-blob-demo --client-secret @FILE"
+    mend = "valetkey service-connector rotate azure-blob-demo --client-secret @FILE"
     assert unhealthy == Health(
         healthy=False, since=NOW, reason="CLOUD_CREDENTIAL_REJECTED", message="refused", mend=mend
     )
@@ -112,7 +112,7 @@ async def test_what_is_not_asked_with_the_credential_proves_nothing(followed: Fo
     await followed.key(BY_KEY)
     unhealthy = followed.health.of(BY_KEY)
     assert unhealthy is not None
-    assert unhealthy.mend == "valetkey service-connector update by-key --account-key @FILE"
+    assert unhealthy.mend == "valetkey service-connector rotate by-key --account-key @FILE"
     followed.cloud.heal()
     await followed.questions.containers(BY_KEY, "acc")
     assert followed.health.of(BY_KEY) == Health(healthy=True, since=NOW)
@@ -132,12 +132,12 @@ async def test_a_new_credential_begins_anew(followed: Followed) -> None:
 @pytest.mark.parametrize(
     ("connector", "code", "mend"),
     [
-        (CONNECTOR, "AADSTS700027", "valetkey service-connector update azure-blob-demo --client-certificate @FILE"),
-        (replace(CONNECTOR, secret="az_team"), "", "valetkey secret update az_team --client_secret=@FILE"),
+        (CONNECTOR, "AADSTS700027", "valetkey service-connector rotate azure-blob-demo --client-certificate @FILE"),
+        (replace(CONNECTOR, secret="az_team"), "", "valetkey secret rotate az_team --client-secret @FILE"),
         (
             replace(BY_KEY, auth_method="connection-string"),
             "",
-            "valetkey service-connector update by-key --connection-string @FILE",
+            "valetkey service-connector rotate by-key --connection-string @FILE",
         ),
         (replace(CONNECTOR, auth_method="implicit"), "", "see Entra"),
     ],

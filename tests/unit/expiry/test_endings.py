@@ -100,7 +100,7 @@ def test_connectors(
         "blob",
         None if ends is None else at(ends),
         known_by,
-        f"valetkey service-connector update blob {mend}",
+        f"valetkey service-connector {'update' if ends is None else 'rotate'} blob {mend}",
     )
 
 
@@ -114,9 +114,9 @@ def test_what_never_ends_is_not_listed(stored: Stored, auth_method: str) -> None
 @pytest.mark.parametrize(
     ("said", "itself", "fields", "ends", "mend"),
     [
-        (10, None, ("client_secret",), 10, "valetkey secret update az_team --client_secret=@FILE --expires-at DATE"),
-        (9, None, ("client_certificate",), 9, "valetkey secret update az_team --client_certificate=@FILE"),
-        (None, 9, ("client_certificate",), 9, "valetkey secret update az_team --client_certificate=@FILE"),
+        (10, None, ("client_secret",), 10, "valetkey secret rotate az_team --client-secret @FILE --expires-at DATE"),
+        (9, None, ("client_certificate",), 9, "valetkey secret rotate az_team --client-certificate @FILE"),
+        (None, 9, ("client_certificate",), 9, "valetkey secret rotate az_team --client-certificate @FILE"),
         (None, None, ("client_secret",), None, "valetkey secret update az_team --expires-at DATE"),
     ],
     ids=["noted", "a certificate's", "of an earlier version", "nobody knows"],

@@ -22,9 +22,9 @@ def new_credential_command(
     name = next((each for each in secrets if each.endswith("certificate") and of_certificate), secrets[0])
     if connector.secret:
         return secret_command(connector.secret, name)
-    return f"valetkey service-connector update {connector.name} --{name.replace('_', '-')} @FILE"
+    return f"valetkey service-connector rotate {connector.name} --{name.replace('_', '-')} @FILE"
 
 
 def secret_command(secret: str, field: str) -> str:
     """Returns the command that gives a named secret a new value of one field."""
-    return f"valetkey secret update {secret} --{field}=@FILE"
+    return f"valetkey secret rotate {secret} --{field.replace('_', '-')} @FILE"

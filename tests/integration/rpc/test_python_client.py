@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -12,11 +13,12 @@ from support.fake_store import FakeStateStore
 from support.inproc import CONSUMER_KEY, OPERATOR_KEY, bearer, new_connector, running_broker, seed_keys
 from support.network import network_before
 from support.wire import eventually
-from valetkey import Client, ValetKeyError
+from valetkey import Client, TokenSource, ValetKeyError
 from valetkey.calls import streams
 from valetkey_devstack.free_ports import free_port
 
 CALLERS = 4
+T = TypeVar("T")
 
 
 class Seen:
@@ -25,6 +27,7 @@ class Seen:
     def __init__(self) -> None:
         self.leases: list[str] = []
         self.watched: list[str] = []
+        self.sourced: list[str] = []
         self.interruptions: list[str] = []
         self.errors: list[BaseException] = []
         self.over = threading.Event()
@@ -34,12 +37,17 @@ class Seen:
         while not self.over.wait(0.02):
             self.leases.append(client.issue_token("az://demo", ["read"]).lease_id)
 
+    def ask(self, source: TokenSource) -> None:
+        """Uses a source's token all the time."""
+        while not self.over.wait(0.02):
+            self.sourced.append(source.current().lease_id)
+
     def watch(self, client: Client) -> None:
         """Follows a stream."""
         for token in client.watch_token("az://demo", ["read"], on_interruption=self._interrupted):
             self.watched.append(token.lease_id)
 
-    def run(self, job: Callable[[Client], None], client: Client) -> threading.Thread:
+    def run(self, job: Callable[[T], None], client: T) -> threading.Thread:
         """Starts a thread; its error is kept."""
 
         def safely() -> None:
@@ -66,19 +74,35 @@ async def test_a_restart_of_the_broker_costs_callers_nothing(tmp_path: Path) -> 
         await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
         await broker.allow()
         client = Client(broker.endpoint, api_key=CONSUMER_KEY, ca_file=tmp_path / "ca.pem")
+        key_file = tmp_path / "consumer.key"
+        key_file.write_text(CONSUMER_KEY)
         caller = await asyncio.to_thread(client.who_am_i)
         assert (caller.principal, caller.roles, caller.authentication) == ("key:trainer", (), "api-key")
         assert caller.expire_time == datetime(2999, 1, 1, tzinfo=UTC)
         token = await asyncio.to_thread(client.issue_token, "az://demo", ["read"], ttl=timedelta(minutes=5))
         assert token.answer_time is not None  # the broker's clock, by which a token's life is reckoned
         assert timedelta(minutes=4, seconds=50) < token.expires_at - token.answer_time <= timedelta(minutes=5)
-        threads = [seen.run(seen.issue, client) for _ in range(CALLERS)] + [seen.run(seen.watch, client)]
+        source = TokenSource(
+            *("az://demo", ["read"]),
+            endpoint=broker.endpoint,
+            api_key_file=key_file,
+            ca_file=tmp_path / "ca.pem",
+            ttl=timedelta(seconds=20),
+        )
+        threads = (
+            [seen.run(seen.ask, source)]
+            + [seen.run(seen.issue, client) for _ in range(CALLERS)]
+            + [seen.run(seen.watch, client)]
+        )
         await eventually(lambda: len(seen.leases) > 4 * CALLERS and bool(seen.watched), seconds=60)
+        await eventually(lambda: bool(seen.sourced), seconds=60)
     await asyncio.sleep(2)
     before = len(seen.leases)
     async with running_broker(tmp_path, store=store, server=server) as broker:
         await eventually(lambda: len(seen.leases) > before + 4 * CALLERS and len(seen.watched) > 1, seconds=60)
+        await eventually(lambda: len(set(seen.sourced)) > 1, seconds=60)
         seen.over.set()
+        source.close()
         client.close()
         await asyncio.gather(*(asyncio.to_thread(thread.join, 30) for thread in threads))
     assert seen.errors == []

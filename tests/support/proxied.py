@@ -57,6 +57,7 @@ class Proxied:
         self.process.send_signal(signal.SIGTERM)
         out, err = self.process.communicate(timeout=60)
         assert self.process.returncode == 0, out + err
+        assert "sig=" not in err  # It logs none, of whichever token.
         match = _ENDS.search(err)
         assert match, err
         self.counts = {name: int(count) for name, count in match.groupdict().items()}

@@ -56,7 +56,7 @@ def exec_(
 
     async def directly() -> int:
         with client_of(context, screen) as client:
-            token = client.issue_token(**wanted.arguments(screen))  # type: ignore[arg-type]
+            token = client.issue_token(**wanted.arguments(screen))
         found = token.resource
         screen.note(f"the token ends at {utc(token.expire_time)}, and nothing renews it")
         access = Access.of(found.url, found.account, found.resource_id, token.sas_token, token.permissions)

@@ -4,22 +4,23 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from ssl import SSLError
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import parse_qs
 
 import typer
 
-from valetkey.cli.durations import parse_life
+from valetkey.async_token_source import AsyncTokenSource
+from valetkey.cli.durations import parse_duration, parse_life
 from valetkey.cli.lists import PERMISSIONS, parse_permissions
 from valetkey.cli.pasting import Access
 from valetkey.cli.screen import Screen
-from valetkey.cli.session import client_of
-from valetkey.errors import SettingsError, ValetKeyError
+from valetkey.cli.session import Session, settings_of
+from valetkey.errors import SettingsError
 
 if TYPE_CHECKING:
     from valetkey.proxy import SigningProxy
@@ -66,7 +67,7 @@ class Wanted:
     connector: str | None
     purpose: str | None
 
-    def arguments(self, screen: Screen) -> dict[str, object]:
+    def arguments(self, screen: Screen) -> dict[str, Any]:
         """Returns them as the client takes them. Raises InvalidArgumentError for what is no value."""
         life: timedelta | None = None if self.ttl is None else parse_life(self.ttl, "--ttl", screen)
         return {
@@ -85,14 +86,12 @@ async def running_proxy(
     """Runs a proxy while the block runs. Raises a ValetKeyError where it cannot begin."""
     try:
         from valetkey.proxy import SigningProxy, trust  # noqa: PLC0415 (an extra)
-        from valetkey.proxy.watched_tokens import WatchedTokens  # noqa: PLC0415 (its protocol is the proxy's)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("aiohttp", "yarl", "multidict"):
             raise
         raise SettingsError(
             'the proxy is not installed; install valetkey[proxy], for example with: pip install "valetkey[cli,proxy]"'
         ) from None
-    asked = wanted.arguments(screen)
     try:
         tls = trust(None if storage_ca_file is None else Path(storage_ca_file))
     except OSError as error:
@@ -100,26 +99,24 @@ async def running_proxy(
         raise SettingsError(
             f"--storage-ca-file: {storage_ca_file} cannot be used: {why}; expected CA certificates, PEM"
         ) from None
-
-    def tell(error: ValetKeyError) -> None:
-        if not tokens.closed:
-            screen.note(f"{error.message.removesuffix('; try again')}; trying again")
-
-    with client_of(context, screen) as client:
-        tokens = WatchedTokens(
-            lambda: client.watch_token(**asked, on_interruption=tell),  # type: ignore[arg-type]
-            lambda: client.issue_token(**asked),  # type: ignore[arg-type]
-        )
-        async with tokens:
-            try:
-                async with SigningProxy(tokens, port=port, tls=tls) as proxy:
-                    yield proxy, _access(proxy, parse_permissions(wanted.permissions))
-            except OSError as error:
-                if error.filename is None and error.errno is not None and not isinstance(error, ConnectionError):
-                    raise SettingsError(
-                        f"--port: cannot listen on 127.0.0.1:{port}: {os.strerror(error.errno)}; expected a free port"
-                    ) from None
-                raise
+    settings = settings_of(context, screen)
+    session: Session = context.obj
+    source = AsyncTokenSource(
+        **wanted.arguments(screen),
+        endpoint=settings.endpoint,
+        ca_file=settings.ca_file,
+        timeout=parse_duration(session.timeout, "--timeout").total_seconds(),
+        **settings.identity.arguments(),
+    )
+    async with AsyncExitStack() as stack:
+        tokens = await stack.enter_async_context(source)
+        try:
+            proxy = await stack.enter_async_context(SigningProxy(tokens, port=port, tls=tls))
+        except OSError as error:
+            raise SettingsError(
+                f"--port: cannot listen on 127.0.0.1:{port}: {os.strerror(error.errno or 0)}; expected a free port"
+            ) from None
+        yield proxy, _access(proxy, parse_permissions(wanted.permissions))
 
 
 def without_proxies(environ: Mapping[str, str]) -> dict[str, str]:

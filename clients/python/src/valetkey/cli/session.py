@@ -11,7 +11,7 @@ from valetkey.cli.durations import parse_duration
 from valetkey.cli.screen import Screen
 from valetkey.client import Client
 from valetkey.errors import InvalidArgumentError, ValetKeyError
-from valetkey.settings import load_settings
+from valetkey.settings import Settings, load_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,25 @@ def client_of(context: typer.Context, screen: Screen) -> AbstractContextManager[
     Closing a channel can hang in gRPC, if very seldom (its issue 20026), and a command that has its answer is to show
     it and end. Raises SettingsError or InvalidArgumentError where they do not make one.
     """
+    settings = settings_of(context, screen)
+    session: Session = context.obj
+    timeout = parse_duration(session.timeout, "--timeout").total_seconds()
+    return nullcontext(
+        Client(
+            settings.endpoint,
+            ca_file=settings.ca_file,
+            timeout=timeout,
+            on_interruption=_teller(screen),
+            **settings.identity.arguments(),
+        )
+    )
+
+
+def settings_of(context: typer.Context, screen: Screen) -> Settings:
+    """Returns what the global options, the environment and the config file say, and warns of what is unwise in it.
+
+    Raises SettingsError where it cannot be used.
+    """
     session: Session = context.obj
     if session.api_key:
         screen.warn(
@@ -53,16 +72,7 @@ def client_of(context: typer.Context, screen: Screen) -> AbstractContextManager[
     )
     for warning in settings.warnings:
         screen.warn(warning)
-    timeout = parse_duration(session.timeout, "--timeout").total_seconds()
-    return nullcontext(
-        Client(
-            settings.endpoint,
-            ca_file=settings.ca_file,
-            timeout=timeout,
-            on_interruption=_teller(screen),
-            **settings.identity.arguments(),
-        )
-    )
+    return settings
 
 
 def _teller(screen: Screen) -> Callable[[ValetKeyError], None]:

@@ -18,7 +18,9 @@ from support.stopwatch import ends_within
 from valetkey import TokenSource
 from valetkey.calls import retries
 from valetkey.renewal import attempts
-from valetkey.testing import FakeBroker
+from valetkey.testing import FakeBroker, fake_broker
+from valetkey.v1 import common_pb2 as common_pb
+from valetkey.v1 import token_service_pb2 as token_pb
 
 SECOND = timedelta(seconds=1)
 
@@ -194,6 +196,37 @@ def test_a_stream_that_brings_nothing(fake: FakeBroker, monkeypatch: pytest.Monk
     with fake.token_source("az://models", timeout=10) as source:
         comes_back(source)
         assert "IssueToken" in fake.calls
+
+
+def test_a_stream_that_is_late(fake: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects against a broker that lives and forgets: the next token is asked for before the last one ends."""
+    monkeypatch.setattr(fake_broker, "_RENEWED_AT", 100.0)
+    with fake.token_source("az://models", ttl=3 * SECOND) as source:
+        assert len(until(source, 4)) >= 2
+        assert set(fake.calls) == {"WatchToken"}
+
+
+class EndsWithIdentity(FakeBroker):
+    """A broker whose tokens end with the caller's identity, and are the last ones of their streams."""
+
+    def _token(self, request: token_pb.IssueTokenRequest) -> token_pb.IssueTokenResponse:
+        answer = super()._token(request)
+        answer.ttl_limited_by = common_pb.TTL_LIMIT_IDENTITY_END
+        return answer
+
+
+def test_an_identity_that_ends_and_is_renewed_in_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects pods: a fresh token in the file begins another stream, before the old one takes the last token along."""
+    monkeypatch.setattr(fake_broker, "_RENEWED_AT", 100.0)
+    path = tmp_path / "token"
+    with EndsWithIdentity() as fake:
+        path.write_text(fake.api_key)
+        with fake.token_source("az://models", api_key_file=None, token_file=path, ttl=6 * SECOND) as source:
+            first = source.current()
+            fake.api_key = "vk_" + "H" * 43
+            path.write_text(fake.api_key)
+            assert eventually(lambda: source.current() != first)
+        assert fake.calls == ["WatchToken", "WatchToken"]
 
 
 def test_a_grant_that_goes_in_mid_run(fake: FakeBroker, caplog: pytest.LogCaptureFixture) -> None:

@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The tests start a PostgreSQL of their own; only its programs are needed.
 HAVE_POSTGRES := { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } > /dev/null 2>&1
 
-.PHONY: help install demo dev test lint format bench clients-table growth crash proto proto-check proto-baseline lock clean
+.PHONY: help install demo dev test lint format bench clients-table growth crash rotation-load proto proto-check proto-baseline lock clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -93,6 +93,9 @@ growth: install ## Measures start, news, tokens and memory with 10, 1,000 and 10
 
 crash: install ## Kills processes at 100 random moments of changes, on a real Vault, and looks what is left (five minutes)
 	@PYTHONPATH=tests $(BIN)/python -m support.crash_run
+
+rotation-load: install ## Rotates to every kind of credential under load, and says what consumers saw (one minute)
+	@$(BIN)/python -m valetkey_devstack.rotation_story
 
 .venv-proto/.installed: requirements/proto.txt
 	@mkdir -p build

@@ -43,6 +43,8 @@ def test_demo_tells_the_main_job(tmp_path: Path) -> None:
         "read back  models/v1.txt: the same bytes",
         "delete the blob          → 403 AuthorizationPermissionMismatch",
         "read another container   → 403 ",
+        "meanwhile ops rotates the client secret",
+        "0 failed, longest gap",
         "read with the old token  → 403 ",
         "nothing is left running",
     )

@@ -46,6 +46,7 @@ from support.wire import captured_log
 from valetkey.v1 import api_key_service_pb2 as keys
 from valetkey.v1 import (
     common_pb2,
+    credential_service_pb2,
     errors_pb2,
     grant_service_pb2,
     resource_service_pb2,
@@ -136,12 +137,20 @@ def of_named_secrets(broker: Broker) -> list[tuple[Any, Any, str]]:
     )
     sharing = new_connector("sharing", authentication_secret="az_secret")
     update = secret_service_pb2.UpdateSecretRequest(name="az_secret", azure_secret=plain.azure_secret)
+    holder = credential_service_pb2.CREDENTIAL_HOLDER_SECRET
+    # To the value that is in use, which is refused.
+    rotate = credential_service_pb2.RotateCredentialRequest(
+        name="az_secret", holder=holder, azure_secret=plain.azure_secret
+    )
+    rotation = credential_service_pb2.GetRotationRequest(name="az_secret", holder=holder)
     named = {"name": "az_secret"}
     return [
         (secrets.CreateSecret, create, OPERATOR_KEY),
         (broker.connectors.CreateConnector, sharing, OPERATOR_KEY),
         (secrets.GetSecret, secret_service_pb2.GetSecretRequest(**named), VIEWER_KEY),
         (secrets.ListSecrets, secret_service_pb2.ListSecretsRequest(), VIEWER_KEY),
+        (broker.credentials.RotateCredential, rotate, OPERATOR_KEY),
+        (broker.credentials.GetRotation, rotation, VIEWER_KEY),
         (secrets.UpdateSecret, update, OPERATOR_KEY),
         (secrets.UpdateSecret, secret_service_pb2.UpdateSecretRequest(**named), OPERATOR_KEY),
         (secrets.DeleteSecret, secret_service_pb2.DeleteSecretRequest(**named), OPERATOR_KEY),
@@ -400,6 +409,7 @@ SECRET_FIELDS = {
     "valetkey.v1.AzureSecret.account_key",
     "valetkey.v1.AzureSecret.connection_string",
     "valetkey.v1.CreateApiKeyRequest.key_sha256",
+    "valetkey.v1.RotateApiKeyRequest.key_sha256",
     "valetkey.v1.IssueTokenResponse.sas_token",
 }
 
@@ -416,7 +426,15 @@ NAMES_OF_SECRETS = {
 
 def test_secret_fields_are_marked() -> None:
     """Fields that hold a secret are `debug_redact`, for tools that honour it, and no answer has a long-lived one."""
-    modules = (keys, common_pb2, connectors, resource_service_pb2, secret_service_pb2, token_service_pb2)
+    modules = (
+        keys,
+        common_pb2,
+        connectors,
+        credential_service_pb2,
+        resource_service_pb2,
+        secret_service_pb2,
+        token_service_pb2,
+    )
     files = [module.DESCRIPTOR for module in modules]
     fields = [field for file in files for message in file.message_types_by_name.values() for field in message.fields]
     assert {field.full_name for field in fields if field.GetOptions().debug_redact} == SECRET_FIELDS

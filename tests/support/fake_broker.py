@@ -14,11 +14,13 @@ import grpc
 from google.protobuf.message import Message
 
 from support.fake_access import NOW, FakeAccess
+from support.fake_credentials import FakeCredentials
 from support.fake_secrets import FakeSecrets
 from valetkey.v1 import api_key_service_pb2 as api_key_pb
 from valetkey.v1 import (
     api_key_service_pb2_grpc,
     connector_service_pb2_grpc,
+    credential_service_pb2_grpc,
     expiry_service_pb2_grpc,
     grant_service_pb2_grpc,
     identity_service_pb2_grpc,
@@ -29,6 +31,7 @@ from valetkey.v1 import (
 )
 from valetkey.v1 import common_pb2 as common_pb
 from valetkey.v1 import connector_service_pb2 as connector_pb
+from valetkey.v1 import credential_service_pb2 as credential_pb
 from valetkey.v1 import errors_pb2 as errors_pb
 from valetkey.v1 import expiry_service_pb2 as expiry_pb
 from valetkey.v1 import identity_service_pb2 as identity_pb
@@ -146,6 +149,7 @@ def token(request: token_pb.IssueTokenRequest, number: int = 1) -> token_pb.Issu
 
 class FakeBroker(
     FakeAccess,
+    FakeCredentials,
     FakeSecrets,
     token_service_pb2_grpc.TokenServiceServicer,
     resource_service_pb2_grpc.ResourceServiceServicer,
@@ -176,6 +180,7 @@ class FakeBroker(
         self.others: list[expiry_pb.Ending] = []
         self.api_keys: dict[str, api_key_pb.ApiKey] = {}
         self.secrets: dict[str, secret_pb.NamedSecret] = {}
+        self.rotations: list[credential_pb.Rotation] = []
         self.reached = [resource("demo-models"), resource("demo-zenmlartifactstore")]
         self.left_out = 0
         self.warnings: list[str] = []
@@ -436,6 +441,7 @@ def running_fake_broker(
     expiry_service_pb2_grpc.add_ExpiryServiceServicer_to_server(broker, server)
     grant_service_pb2_grpc.add_GrantServiceServicer_to_server(broker, server)
     ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server(broker, server)
+    credential_service_pb2_grpc.add_CredentialServiceServicer_to_server(broker, server)
     secret_service_pb2_grpc.add_SecretServiceServicer_to_server(broker, server)
     server.start()
     try:

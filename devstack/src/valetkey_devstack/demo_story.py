@@ -13,21 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
-from azure.core.pipeline.transport import RequestsTransport
-from azure.storage.blob import ContainerClient
 
 from valetkey_broker.errors import BrokerError, ConfigurationError
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_devstack.broker_process import start_broker
 from valetkey_devstack.demo_data import DEMO_CONNECTOR, DEMO_RESOURCE, SecretFiles, add_demo_data
+from valetkey_devstack.demo_storage import DemoFailedError, Storage
+from valetkey_devstack.rotation_load import load_on, new_secret
 from valetkey_devstack.stack import DevStack
 
 _SHORT_TTL_SECONDS = 8
-
-
-class DemoFailedError(Exception):
-    """A step did not go as it must; the text says how."""
+_LATE_SECONDS = 1.5
 
 
 class Story:
@@ -67,35 +63,6 @@ class Story:
 
     def _brief(self, argument: str) -> str:
         return argument.replace(str(self._stack.directory) + "/", "")
-
-
-class Storage:
-    """A container as azure-storage-blob sees it with a SAS: what a stack component does with the token."""
-
-    def __init__(self, stack: DevStack, url: str, sas_token: str) -> None:
-        self._client = ContainerClient.from_container_url(
-            f"{url}?{sas_token}",
-            transport=RequestsTransport(use_env_settings=False, connection_verify=str(stack.ca_file)),
-            retry_total=0,
-        )
-
-    def write(self, name: str, text: str) -> None:
-        self._client.upload_blob(name, text, overwrite=True)
-
-    def read(self, name: str) -> str:
-        return self._client.download_blob(name, encoding="utf-8").readall()
-
-    def delete(self, name: str) -> None:
-        self._client.delete_blob(name)
-
-    def refused(self, action: str, *arguments: str) -> str:
-        """Returns the storage service's error code. Raises DemoFailedError where it lets the action pass."""
-        try:
-            getattr(self, action)(*arguments)
-        except (HttpResponseError, ClientAuthenticationError) as error:
-            response: Any = error.response
-            return f"{error.status_code} {response.headers.get('x-ms-error-code')}"
-        raise DemoFailedError(f"the storage service allowed {action}, which the token does not")
 
 
 def main() -> None:
@@ -166,6 +133,7 @@ def _tell(stack: DevStack, story: Story, secret_files: SecretFiles) -> None:
     typer.echo(f"  delete the blob          → {container.refused('delete', 'models/v1.txt')}")
     other = Storage(stack, token["url"].replace("demo-zenmlartifactstore", "demo-models"), token["sas_token"])
     typer.echo(f"  read another container   → {other.refused('read', 'models/v1.txt')}")
+    typer.echo(f"  … meanwhile ops rotates the client secret: {_rotated(stack, story, secret_files)} …")
     wait = max(0.0, expires - time.time() + 1.0)
     typer.echo(f"  … the {_SHORT_TTL_SECONDS} s of this token pass ({wait:.0f} s to go) …")
     time.sleep(wait)
@@ -173,6 +141,19 @@ def _tell(stack: DevStack, story: Story, secret_files: SecretFiles) -> None:
 
     _chapter("7. And it is all on record")
     story.run("audit", "tail", "-n", "1")
+
+
+def _rotated(stack: DevStack, story: Story, secret_files: SecretFiles) -> str:
+    """Rotates to a secret that Entra knows late, while consumers go on; returns what they saw of it."""
+    secret = new_secret(stack, stack.directory / "keys" / "new-secret", works_after=_LATE_SECONDS)
+    with load_on(stack, secret_files, "models/v1.txt", "trained weights") as load:
+        load.rounds(3)
+        story.run("service-connector", "rotate", DEMO_CONNECTOR, "--client-secret", f"@{secret}", shown=False)
+        load.rounds(3)
+    seen = load.seen
+    if seen.failures:
+        raise DemoFailedError(f"consumers noticed the rotation: {seen.failures[0]}")
+    return f"{seen.rounds} tokens and reads, 0 failed, longest gap {seen.longest_gap:.1f} s"
 
 
 def _chapter(title: str) -> None:

@@ -248,7 +248,7 @@ def _wanted(
 
 def _ask(screen: Screen, client: Client, before: Connector, wanted: Mapping[str, Any], *, yes: bool) -> None:
     """Shows what grants come to mean where the connector leads elsewhere, and asks."""
-    changes = {"resource_id": None, "remove": (), **wanted}
+    changes = {"resource_type": None, "resource_id": None, "remove": (), **wanted}
     differing = list(differences(before, changes))
     bound = consequences.of_change(client, before) if differing else ""
     if bound:

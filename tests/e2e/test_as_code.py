@@ -16,7 +16,8 @@ def files(live: Live, directory: Path, name: str, **changes: str) -> Path:
     grant = {"principals": "[key:nobody]", "containers": "[demo-*]", "permissions": "[read, list]", **changes}
     lines = [
         "connectors:",
-        f"  - {{name: {name}, tenant_id: {tenant}, client_id: {client}, client_secret: '@secret.txt'}}",
+        f"  - {{name: {name}, tenant_id: {tenant}, client_id: {client}, client_secret: '@secret.txt',",
+        "     rotate_every: 90d}",
         "grants:",
         f"  - name: {name}",
         f"    connectors: [{name}]",
@@ -48,6 +49,10 @@ def test_apply_export_and_prune(live: Live, tmp_path: Path) -> None:
     assert [(each["action"], each["kind"], set(each["fields"])) for each in changed["changes"]] == [
         ("update", "grant", {"permissions", "note"})
     ]
+    assert live.admin.done("service-connector", "describe", name, "-o", "json").json["rotation_schedule"] == {
+        "every": 90 * 86_400,
+        "by": "",
+    }
     exported = tmp_path / "exported.yaml"
     exported.write_text(live.admin.done("export").out)
     assert live.admin.done("apply", "-f", exported, "--dry-run", "-o", "json").json["changes"] == []

@@ -14,6 +14,7 @@ from itertools import count
 from typing import Literal
 from urllib.parse import urlencode
 
+from support.fake_maker import FakeMaker
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.adapters.azure.connection_string import AccountAndKey
@@ -25,12 +26,14 @@ from valetkey_broker.model import (
     Container,
     Credential,
     SasRequest,
+    Secret,
     SignedToken,
     SigningKey,
     TokenUse,
 )
 from valetkey_broker.model.account_settings import AccountSettings
 from valetkey_broker.ports import AccountSearch
+from valetkey_broker.ports.credential_maker import CredentialMaker
 
 Call = Literal[
     "log_in",
@@ -86,6 +89,7 @@ class FakeCloud:
         secrets: Iterable[str] | None = None,
     ) -> None:
         self.profile = profile
+        self.maker: CredentialMaker = FakeMaker("", Secret("no application of the fake's"))
         self.containers = {account: set(names) for account, names in (containers or {}).items()}
         self.others: dict[str, dict[str, set[str]]] = {}
         self.secrets = None if secrets is None else set(secrets)

@@ -1,18 +1,17 @@
 """One broker process as far as rotations go: a replica of the state, a registry, and what works on rotations."""
 
 import asyncio
-from collections.abc import Mapping
 
 from support.core import CLIENT, NOW, PLANTED, PROFILE, PROFILES, TENANT, FakeClock, Replica, principal
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger
+from support.fake_maker import FakeMaker
 from support.fake_store import FakeStateStore
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry
-from valetkey_broker.connectors.rotation_run import CredentialSource
 from valetkey_broker.connectors.rotation_wiring import Rotating, build_rotating
 from valetkey_broker.connectors.rotations import Wanted
 from valetkey_broker.model import (
@@ -26,6 +25,7 @@ from valetkey_broker.model import (
     Rotation,
     Secret,
 )
+from valetkey_broker.ports.credential_maker import CredentialMaker
 from valetkey_broker.recording import Changes
 
 NAME = "azure-blob-demo"
@@ -51,11 +51,13 @@ class RotatingReplica:
         *,
         abandoned_seconds: float = 0.0,
         beat_seconds: float = 5.0,
-        sources: Mapping[str, CredentialSource] | None = None,
+        maker: CredentialMaker | None = None,
     ) -> None:
         self.cloud = cloud or FakeCloud(
             {"one": ["demo", "models"], "two": ["demo"]}, profile=PROFILE, secrets=[PLANTED, NEW]
         )
+        if maker is not None or cloud is None:
+            self.cloud.maker = maker or FakeMaker(CLIENT, Secret(PLANTED))
         self.ledger = ledger or FakeLedger()
         self.clock = FakeClock(NOW)
         self.changes = Changes(self.ledger, self.clock)
@@ -79,12 +81,15 @@ class RotatingReplica:
             self,
             AUTH_METHODS,
             self.changes.make,
-            sources=sources,
+            grace_seconds=0.0,
+            settle_seconds=0.0,
             beat_seconds=beat_seconds,
             abandoned_seconds=abandoned_seconds,
             between_seconds=0.0,
             first_pause_seconds=0.01,
         )
+
+        self.automatic = self.rotating.automatic
 
     async def begin(self, wanted: Wanted | None = None, *, of: str = PATH, caller: Principal = OPERATOR) -> Rotation:
         """Begins a rotation, to the secret NEW if nothing else is said."""

@@ -224,8 +224,7 @@ async def running_server(
             registry=core.registry,
             health=core.health,
             endings=endings,
-            secrets=rotating.secrets,
-            rotations=rotating.rotations,
+            rotating=rotating,
             policy=core.policy,
             api_keys=core.api_keys,
             grants=core.grants,
@@ -258,7 +257,7 @@ async def running_server(
         asyncio.create_task(unfinished.run(), name="unfinished-changes"),
         asyncio.create_task(follow_ledger(core.ledger, server), name="ledger-health"),
         asyncio.create_task(daily.run(sync.ready.wait), name="daily-warning"),
-        asyncio.create_task(rotating.runner.run(), name="rotations"),
+        asyncio.create_task(rotating.run(), name="rotations"),
     ]
     try:
         if listen is Listen.AT_ONCE or await first_of(

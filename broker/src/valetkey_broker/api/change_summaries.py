@@ -64,7 +64,13 @@ def secret_summary(request: Any) -> Details:
 def rotation_summary(request: Any) -> Details:
     """Returns how something is to log in from now on; of the new credential, which fields were given."""
     ends = _moment(request.expire_time) if request.HasField("expire_time") else ""
-    return {**secret_summary(request), "credential_expires": ends}
+    by_itself = {"auto": "yes", "by": request.by, "at_once": "yes" if request.at_once else ""} if request.auto else {}
+    return {**secret_summary(request), "credential_expires": ends, **by_itself}
+
+
+def schedule_summary(request: Any) -> Details:
+    """Returns how often something is to get another credential by itself."""
+    return {"every_seconds": str(request.schedule.every.seconds), "by": request.schedule.by}
 
 
 def renamed_secret_summary(request: Any) -> Details:

@@ -185,6 +185,9 @@ def connector_message(connector: Connector, health: Health | None) -> connector_
         if health.reason:
             message.health.reason = errors_pb2.ErrorReason.Value(f"ERROR_REASON_{health.reason}")
         message.health.message, message.health.mend = health.message, health.mend
+    if connector.rotation_schedule is not None:
+        message.rotation_schedule.every.seconds = connector.rotation_schedule.every_seconds
+        message.rotation_schedule.by = connector.rotation_schedule.by
     return message
 
 

@@ -7,9 +7,18 @@ import grpc.aio
 
 from valetkey.v1 import credential_service_pb2 as pb
 from valetkey.v1 import credential_service_pb2_grpc
-from valetkey_broker.api.convert import AUTH_METHODS, given_instant, given_seconds, given_secrets, timestamp
+from valetkey_broker.api.convert import (
+    AUTH_METHODS,
+    connector_message,
+    given_instant,
+    given_seconds,
+    given_secrets,
+    timestamp,
+)
+from valetkey_broker.connectors.automatic_rotations import Automatic, AutomaticRotations
+from valetkey_broker.connectors.rotation_schedule import RotationSchedules
 from valetkey_broker.connectors.rotations import CredentialVersion, Rotations, Wanted
-from valetkey_broker.model import InvalidFieldError, Rotation, RotationState
+from valetkey_broker.model import InvalidFieldError, Rotation, RotationSchedule, RotationState
 from valetkey_broker.rpc.current_call import call_info, caller
 
 _FOLDERS = {pb.CREDENTIAL_HOLDER_CONNECTOR: "connectors", pb.CREDENTIAL_HOLDER_SECRET: "secrets"}
@@ -20,8 +29,10 @@ _MOST_CONNECTORS = 1_000
 class CredentialService(credential_service_pb2_grpc.CredentialServiceServicer):
     """Rotates credentials."""
 
-    def __init__(self, rotations: Rotations) -> None:
+    def __init__(self, rotations: Rotations, automatic: AutomaticRotations, schedules: RotationSchedules) -> None:
         self._rotations = rotations
+        self._automatic = automatic
+        self._schedules = schedules
 
     async def RotateCredential(  # noqa: N802 (gRPC's naming)
         self,
@@ -30,6 +41,10 @@ class CredentialService(credential_service_pb2_grpc.CredentialServiceServicer):
     ) -> pb.RotateCredentialResponse:
         """Begins a rotation."""
         _ = context
+        if request.auto:
+            return pb.RotateCredentialResponse(rotation=self._message(await self._by_itself(request)))
+        if request.by or request.at_once:
+            raise InvalidFieldError("auto", "is not set", "it, beside by or at_once")
         wanted = Wanted(
             auth_method=AUTH_METHODS.read(request.auth_method) if request.auth_method else "",
             azure={field.name: value for field, value in request.azure.ListFields()},
@@ -40,6 +55,28 @@ class CredentialService(credential_service_pb2_grpc.CredentialServiceServicer):
         )
         rotation = await self._rotations.rotate(_object(request), wanted, call_info())
         return pb.RotateCredentialResponse(rotation=self._message(rotation))
+
+    async def _by_itself(self, request: pb.RotateCredentialRequest) -> Rotation:
+        for given in ("auth_method", "azure", "azure_secret", "expire_time", "remove_fields"):
+            if any(field.name == given for field, _ in request.ListFields()):
+                raise InvalidFieldError(given, "is given beside auto", "one or the other")
+        prove_seconds = given_seconds(request, "prove_for")
+        wanted = Automatic(by=request.by, at_once=request.at_once, prove_seconds=prove_seconds)
+        return await self._automatic.rotate(_object(request), wanted, call_info())
+
+    async def SetRotationSchedule(  # noqa: N802
+        self,
+        request: pb.SetRotationScheduleRequest,
+        context: grpc.aio.ServicerContext[pb.SetRotationScheduleRequest, pb.SetRotationScheduleResponse],
+    ) -> pb.SetRotationScheduleResponse:
+        """Sets how often a credential is rotated by itself."""
+        _ = context
+        schedule = None
+        if request.HasField("schedule"):
+            every = given_seconds(request.schedule, "every")
+            schedule = RotationSchedule(every or 0, request.schedule.by)
+        connector = await self._schedules.set(request.name, schedule)
+        return pb.SetRotationScheduleResponse(connector=connector_message(connector, None))
 
     async def GetRotation(  # noqa: N802
         self,

@@ -16,6 +16,7 @@ from valetkey_broker.api.change_summaries import (
     grant_summary,
     renamed_secret_summary,
     rotation_summary,
+    schedule_summary,
     secret_summary,
 )
 from valetkey_broker.api.convert import PERMISSIONS
@@ -121,6 +122,10 @@ METHODS: Methods = {
     "/valetkey.v1.CredentialService/GetRotation": Method(_VIEWER),
     "/valetkey.v1.CredentialService/AbortRotation": Method(_OPERATOR, change=_rotation),
     "/valetkey.v1.CredentialService/RollbackCredential": Method(_OPERATOR, change=_rotation),
+    # Asks the provider whether it would make one, and changes nothing there.
+    "/valetkey.v1.CredentialService/SetRotationSchedule": Method(
+        _OPERATOR, change=_named("connectors"), summary=schedule_summary
+    ),
     "/valetkey.v1.CredentialService/ListCredentialVersions": Method(_VIEWER),
     # Shows those without a role what their grants let them use, which may be nothing.
     "/valetkey.v1.ResourceService/ListResources": Method(Access.AUTHENTICATED, asked=_asked),

@@ -32,8 +32,7 @@ from valetkey_broker.authz.grant_admin import GrantAdmin
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.connectors.health import ConnectorHealth
 from valetkey_broker.connectors.registry import ConnectorRegistry
-from valetkey_broker.connectors.rotations import Rotations
-from valetkey_broker.connectors.secrets import SecretRegistry
+from valetkey_broker.connectors.rotation_wiring import Rotating
 from valetkey_broker.expiry.endings import Endings
 from valetkey_broker.issuing.diagnosis import Diagnoser
 from valetkey_broker.issuing.issuer import Issuer
@@ -60,8 +59,7 @@ class UseCases:
     registry: ConnectorRegistry
     health: ConnectorHealth
     endings: Endings
-    secrets: SecretRegistry
-    rotations: Rotations
+    rotating: Rotating
     policy: Policy
     api_keys: ApiKeyAdmin
     grants: GrantAdmin
@@ -89,12 +87,12 @@ def build_services(use: UseCases) -> Sequence[Service]:
         Service(
             f"{_PACKAGE}.SecretService",
             secret_service_pb2_grpc.add_SecretServiceServicer_to_server,
-            SecretService(use.secrets, use.registry, use.recorder),
+            SecretService(use.rotating.secrets, use.registry, use.recorder),
         ),
         Service(
             f"{_PACKAGE}.CredentialService",
             credential_service_pb2_grpc.add_CredentialServiceServicer_to_server,
-            CredentialService(use.rotations),
+            CredentialService(use.rotating.rotations, use.rotating.automatic, use.rotating.schedules),
         ),
         Service(
             f"{_PACKAGE}.ResourceService",

@@ -91,6 +91,9 @@ class Machine:
                 await self._undo(run, error)
 
     async def _obtain(self, run: Run) -> None:
+        if await self.store.candidate(run.rotation) is not None:  # It was stored, and nothing more.
+            await run.enter(RotationState.PROVING, tries=0, spent_seconds=0.0, reason="", message="")
+            return
         source = self.sources[run.rotation.source]
         value = await self._patiently(run, lambda: source.obtain(run))
         if not run.rotation.candidate:

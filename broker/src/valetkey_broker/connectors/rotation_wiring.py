@@ -1,17 +1,23 @@
 """Puts together what rotates credentials."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY, AccountKeySource
+from valetkey_broker.connectors.automatic_rotations import AutomaticRotations
+from valetkey_broker.connectors.made_secrets import GRAPH, ApplicationSecretSource
 from valetkey_broker.connectors.registry import ConnectorRegistry
+from valetkey_broker.connectors.rotated_object import Objects
 from valetkey_broker.connectors.rotation_run import CredentialSource, GivenSource, Recorded
 from valetkey_broker.connectors.rotation_runner import RotationRunner
+from valetkey_broker.connectors.rotation_schedule import RotationSchedules
 from valetkey_broker.connectors.rotation_steps import Machine
 from valetkey_broker.connectors.rotation_targets import ConnectorTarget, Rotated, SecretTarget
 from valetkey_broker.connectors.rotations import GIVEN, ROLLBACK, Rotations
 from valetkey_broker.connectors.secrets import SecretRegistry
-from valetkey_broker.ports import AuthMethod, Clock, Ledger
+from valetkey_broker.ports import AuthMethod, Clock, Cloud, Ledger
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
 
@@ -21,8 +27,16 @@ class Rotating:
     """The use cases, what works on what they begin, and the named secrets, which are rotated too."""
 
     rotations: Rotations
+    automatic: AutomaticRotations
+    schedules: RotationSchedules
     runner: RotationRunner
     secrets: SecretRegistry
+
+    async def run(self) -> None:
+        """Works on rotations, and begins those that are due, until cancelled."""
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self.runner.run(), name="rotation-runner")
+            both.create_task(self.schedules.run(), name="rotation-schedules")
 
 
 class Parts(Protocol):
@@ -44,6 +58,11 @@ class Parts(Protocol):
         ...
 
     @property
+    def cloud(self) -> Cloud:
+        """What credentials are tried on."""
+        ...
+
+    @property
     def ledger(self) -> Ledger:
         """What steps are recorded in."""
         ...
@@ -59,16 +78,19 @@ def build_rotating(
     auth_methods: Mapping[str, AuthMethod],
     recorded: Recorded,
     *,
-    sources: Mapping[str, CredentialSource] | None = None,
+    grace_seconds: float = 15.0,
+    settle_seconds: float = 20.0,
     poll_seconds: float = 2.0,
     beat_seconds: float = 2.0,
     abandoned_seconds: float = 8.0,
     between_seconds: float = 1.0,
     first_pause_seconds: float = 1.0,
 ) -> Rotating:
-    """`sources` are those of credentials that nobody gives. `between_seconds` lie between two log-ins of a proof,
-    `first_pause_seconds` between the first two tries; those after that lie further apart.
+    """Of a credential that the cloud makes, the old one stays good for `grace_seconds`, and what was made may be
+    listed `settle_seconds` late. `between_seconds` lie between two log-ins of a proof, `first_pause_seconds` between
+    the first two tries; those after that lie further apart.
     """
+    maker = parts.cloud.maker
     repository, memory, clock = parts.repository, parts.memory, parts.clock
     secrets = SecretRegistry(repository, memory, parts.registry, auth_methods, clock)
     shared = Rotated(
@@ -81,10 +103,14 @@ def build_rotating(
         between_seconds=between_seconds,
     )
     connectors, named = ConnectorTarget(shared), SecretTarget(shared, secrets)
-    given = GivenSource()
+    given, objects = GivenSource(), Objects(repository, memory, auth_methods)
+    made: Mapping[str, CredentialSource] = {
+        GRAPH: ApplicationSecretSource(maker, parts.cloud, objects, grace_seconds, settle_seconds),
+        ACCOUNT_KEY: AccountKeySource(maker, parts.cloud, parts.ledger, objects, grace_seconds),
+    }
     machine = Machine(
         store=repository.rotations,
-        sources={GIVEN: given, ROLLBACK: given, **(sources or {})},
+        sources={GIVEN: given, ROLLBACK: given, **made},
         targets={"connectors": connectors, "secrets": named},
         auth_methods=auth_methods,
         recorded=recorded,
@@ -108,4 +134,6 @@ def build_rotating(
         auth_methods=auth_methods,
         clock=clock,
     )
-    return Rotating(rotations, runner, secrets)
+    automatic = AutomaticRotations(rotations, objects, maker, clock)
+    schedules = RotationSchedules(repository, memory, automatic, clock, recorded)
+    return Rotating(rotations, automatic, schedules, runner, secrets)

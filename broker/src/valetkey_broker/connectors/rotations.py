@@ -105,7 +105,7 @@ class Rotations:
         if not wanted.secrets and method in ("", there.auth_method) and not wanted.azure:
             raise InvalidFieldError("azure_secret", "is not given", "the new credential")
         way = NewWay(method, {k: v for k, v in wanted.azure.items() if v}, wanted.expires_at, tuple(wanted.remove))
-        draft = self._draft(there, GIVEN, way, call, _prove_seconds(wanted.prove_seconds, PROVE_SECONDS))
+        draft = self.draft(there, GIVEN, way, call, wanted.prove_seconds)
         return await self.begin(draft, await self._value(draft, there, wanted.secrets))
 
     async def rollback(self, object_path: str, version: int, prove_seconds: int | None, call: CallInfo) -> Rotation:
@@ -119,7 +119,7 @@ class Rotations:
         if value is None or there.previous is None or version not in (0, kept):
             raise no_previous_credential(object_path, kept, version)
         way = _way_back(there.azure, there.previous)
-        draft = self._draft(there, ROLLBACK, way, call, _prove_seconds(prove_seconds, 0))
+        draft = self.draft(there, ROLLBACK, way, call, _prove_seconds(prove_seconds, 0))
         secrets = secrets_in(self._auth_methods[way.auth_method], value)
         return await self.begin(draft, await self._value(draft, there, secrets))
 
@@ -221,15 +221,20 @@ class Rotations:
         self, draft: Rotation, there: Connector | NamedSecret, secrets: Mapping[str, Secret]
     ) -> CredentialValue:
         """Returns what is given as a credential. Raises all that can be known before anybody is asked."""
-        if (under_way := self._memory.rotation_of(draft.object)) is not None:
-            raise _under_way(under_way)
+        self.check_free(draft.object)
         if isinstance(there, Connector):
             return await self._connectors.checked(draft, there, secrets)
         return await self._secrets.checked(draft, there, secrets)
 
-    def _draft(
-        self, there: Connector | NamedSecret, source: str, way: NewWay, call: CallInfo, prove_seconds: int
+    def check_free(self, object_path: str) -> None:
+        """Raises ROTATION_UNDER_WAY where a rotation is known that is not over."""
+        if (under_way := self._memory.rotation_of(object_path)) is not None:
+            raise _under_way(under_way)
+
+    def draft(
+        self, there: Connector | NamedSecret, source: str, way: NewWay, call: CallInfo, prove_seconds: int | None
     ) -> Rotation:
+        """Returns a rotation for `begin`; without `prove_seconds`, for the usual time. Raises InvalidFieldError."""
         now = self._now()
         folder = "connectors" if isinstance(there, Connector) else "secrets"
         return Rotation(
@@ -246,7 +251,7 @@ class Rotations:
             may_redirect=may_redirect(call.principal),
             way=way,
             from_version=there.credential_version,
-            prove_seconds=prove_seconds,
+            prove_seconds=_prove_seconds(prove_seconds, PROVE_SECONDS),
         )
 
     def _now(self) -> datetime:

@@ -29,6 +29,12 @@ from valetkey_broker.errors.dependencies import (
     vault_away_too_long,
     vault_unavailable,
 )
+from valetkey_broker.errors.made_credentials import (
+    account_key_in_use,
+    account_key_not_regenerated,
+    cannot_rotate_by_itself,
+    secret_not_removed_yet,
+)
 from valetkey_broker.errors.objects import (
     admin_key_exists,
     api_key_exists,
@@ -97,6 +103,8 @@ __all__ = [
     "ConfigurationError",
     "Reason",
     "UnrecordedOutcomeError",
+    "account_key_in_use",
+    "account_key_not_regenerated",
     "account_not_searched",
     "account_not_seen",
     "address_denied",
@@ -108,6 +116,7 @@ __all__ = [
     "being_changed",
     "broker_stopping",
     "candidate_lost",
+    "cannot_rotate_by_itself",
     "change_refused_unrecorded",
     "changed_by_others",
     "cloud_error",
@@ -162,6 +171,7 @@ __all__ = [
     "secret_exists",
     "secret_in_use",
     "secret_not_found",
+    "secret_not_removed_yet",
     "secret_not_verified",
     "secret_users_changed",
     "token_refused",

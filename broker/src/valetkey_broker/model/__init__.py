@@ -5,7 +5,14 @@ from valetkey_broker.model.blob_container import BLOB_CONTAINER, check_prefix, i
 from valetkey_broker.model.call_info import CallInfo
 from valetkey_broker.model.check import Check, CheckOutcome
 from valetkey_broker.model.cloud import CloudProfile, ImplicitSource
-from valetkey_broker.model.connector import AzureConfig, Connector, ConnectorType, CredentialOrigin, PreviousWay
+from valetkey_broker.model.connector import (
+    AzureConfig,
+    Connector,
+    ConnectorType,
+    CredentialOrigin,
+    PreviousWay,
+    RotationSchedule,
+)
 from valetkey_broker.model.credential import Credential, CredentialField, CredentialValue
 from valetkey_broker.model.errors import InvalidFieldError
 from valetkey_broker.model.event import (
@@ -82,6 +89,7 @@ __all__ = [
     "ResourceType",
     "Role",
     "Rotation",
+    "RotationSchedule",
     "RotationState",
     "SasRequest",
     "Scope",

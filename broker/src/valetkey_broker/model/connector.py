@@ -46,6 +46,14 @@ class PreviousWay:
 
 
 @dataclass(frozen=True, slots=True)
+class RotationSchedule:
+    """How often a credential is rotated by itself, and by the rights of which connector; empty: by its own."""
+
+    every_seconds: int
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Connector:
     """A named way into a cloud account.
 
@@ -90,6 +98,7 @@ class Connector:
     own_azure: AzureConfig | None = None
     origin: CredentialOrigin | None = None
     previous: PreviousWay | None = None
+    rotation_schedule: RotationSchedule | None = None
 
     way_in: str = field(init=False, repr=False, compare=False)
     """What decides which resources it gets at, and as whom: what is remembered of one way in is not of another."""
@@ -124,6 +133,10 @@ class Connector:
         if found is None:
             found = self._by_type[resource_type] = replace(self, resource_type=resource_type)
         return found
+
+    def scheduled(self, schedule: RotationSchedule | None) -> "Connector":
+        """Returns it with another schedule of rotations, or without one."""
+        return replace(self, rotation_schedule=schedule)
 
     def by_type(self) -> tuple["Connector", ...]:
         """Returns it as connectors of a single type: itself, or one for each type it serves."""

@@ -29,6 +29,9 @@ from valetkey_broker.model import (
 )
 from valetkey_broker.model.account_settings import AccountSettings
 from valetkey_broker.model.statically_frozen import statically_frozen
+from valetkey_broker.ports.credential_maker import CredentialMaker
+from valetkey_broker.ports.key_source import KeySource as KeySource
+from valetkey_broker.ports.key_source import KeySourceError as KeySourceError
 
 Clock = Callable[[], float]
 """Returns Unix seconds; `time.time` outside of tests."""
@@ -60,22 +63,6 @@ class Authenticator(Protocol):
 
         UNKNOWN where `authenticate` would raise ISSUER_UNAVAILABLE.
         """
-        ...
-
-
-class KeySourceError(Exception):
-    """An issuer's keys cannot be had; the text is for the log and holds nothing secret."""
-
-
-class KeySource(Protocol):
-    """Where the public keys of one issuer come from."""
-
-    async def fetch(self) -> Mapping[str, Any]:
-        """Returns the issuer's JWKS as it stands now, in bounded time. Raises KeySourceError."""
-        ...
-
-    async def close(self) -> None:
-        """Closes what is held. Never raises."""
         ...
 
 
@@ -200,6 +187,11 @@ class Cloud(Protocol):
     gone or accounts cannot be discovered; `metadata["step"]` names the failing step and `metadata["azure_code"]`
     Azure's own code where there is one.
     """
+
+    @property
+    def maker(self) -> CredentialMaker:
+        """What makes credentials there."""
+        ...
 
     async def log_in(self, connector: Connector, credential: Credential) -> None:
         """Proves the credential good, whatever is remembered of earlier log-ins."""

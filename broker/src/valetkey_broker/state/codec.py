@@ -21,6 +21,7 @@ from valetkey_broker.model import (
     PermissionSet,
     ResourceId,
     Role,
+    RotationSchedule,
     check_prefix,
     parse_source_ip,
 )
@@ -61,6 +62,7 @@ def encode_connector(connector: Connector) -> dict[str, Any]:
         "expires_at": connector.expires_at.isoformat() if connector.expires_at else None,
         "expires_skew_tolerance": connector.expires_skew_tolerance,
         "unverified": connector.unverified,
+        "rotation_schedule": asdict(connector.rotation_schedule) if connector.rotation_schedule else None,
         "created_at": connector.created_at.isoformat(),
         "created_by": connector.created_by,
     }
@@ -103,6 +105,7 @@ def decode_connector(name: str, data: Mapping[str, Any], version: int, auth_meth
         secret_uid=_text(data.get("secret", "")),
         origin=decode_origin(data.get("origin")),
         previous=decode_previous(data.get("previous")),
+        rotation_schedule=_schedule(data.get("rotation_schedule")),
     )
 
 
@@ -244,6 +247,10 @@ def _resource(data: Mapping[str, Any], resource_type: str | None) -> ResourceId:
     of_type = RESOURCE_TYPES[resource_type]
     parsed = of_type.parse(f"{of_type.scheme}://{_text(data['container'])}", "resource")
     return ResourceId(parsed.name, account=data["account"], type=resource_type)
+
+
+def _schedule(data: Mapping[str, Any] | None) -> RotationSchedule | None:
+    return RotationSchedule(int(data["every_seconds"]), _text(data["by"])) if data is not None else None
 
 
 def _one_of(value: object, known: Container[str]) -> str:

@@ -48,6 +48,8 @@ class AsyncClient:
     delete_secret = asynchronous(groups.secrets.delete_secret)
 
     rotate_credential = asynchronous(groups.credentials.rotate_credential)
+    rotate_by_itself = asynchronous(groups.credentials.rotate_by_itself)
+    set_rotation_schedule = asynchronous(groups.credentials.set_rotation_schedule)
     get_rotation = asynchronous(groups.credentials.get_rotation)
     abort_rotation = asynchronous(groups.credentials.abort_rotation)
     rollback_credential = asynchronous(groups.credentials.rollback_credential)

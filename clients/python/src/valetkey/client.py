@@ -49,6 +49,8 @@ class Client:
     delete_secret = blocking(groups.secrets.delete_secret)
 
     rotate_credential = blocking(groups.credentials.rotate_credential)
+    rotate_by_itself = blocking(groups.credentials.rotate_by_itself)
+    set_rotation_schedule = blocking(groups.credentials.set_rotation_schedule)
     get_rotation = blocking(groups.credentials.get_rotation)
     abort_rotation = blocking(groups.credentials.abort_rotation)
     rollback_credential = blocking(groups.credentials.rollback_credential)

@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from valetkey import descriptions, values
 from valetkey.checks import checks_of
 from valetkey.errors import InvalidArgumentError, ValetKeyError, code_name, from_detail, reason_name
+from valetkey.rotations import schedule_of
 from valetkey.v1 import common_pb2 as common_pb
 from valetkey.v1 import connector_service_pb2 as connector_pb
 from valetkey.v1 import errors_pb2 as errors_pb
@@ -231,6 +232,7 @@ def connector(message: connector_pb.Connector) -> values.Connector:
             to_word(RESOURCE_TYPE, number) for number in message.resource_types or [message.resource_type] if number
         ),
         health=_health(message.health) if message.HasField("health") else None,
+        rotation_schedule=schedule_of(message.rotation_schedule),
     )
 
 

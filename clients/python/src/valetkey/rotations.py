@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 ENDED = frozenset({"done", "failed", "aborted"})
 """The states after which nothing follows."""
@@ -39,6 +40,19 @@ class Rotation:
     def ended(self) -> bool:
         """Whether it is over."""
         return self.state in ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class RotationSchedule:
+    """How often a credential is rotated by itself, and by the rights of which connector; empty: by its own."""
+
+    every: timedelta
+    by: str = ""
+
+
+def schedule_of(message: Any) -> RotationSchedule | None:
+    """Returns the schedule in a message of the API's; None where there is none."""
+    return RotationSchedule(message.every.ToTimedelta(), message.by) if message.HasField("every") else None
 
 
 @dataclass(frozen=True, slots=True)

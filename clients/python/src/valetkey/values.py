@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from valetkey.checks import Check
 from valetkey.errors import ValetKeyError
+from valetkey.rotations import RotationSchedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +116,9 @@ class Connector:
     `resource_types` are the types of what it serves; `resource_type` is the one it is for, empty for a multi-type one.
     `expire_time` is when its credential ends, as whoever registered it said, and counts as ended
     `expires_skew_tolerance` earlier. `unverified` ones were stored without having been tried.
-    `authentication_secret` is the named secret that it uses, empty where it has a credential of its own. `health` is
-    None where the answering replica has not used its credential yet.
+    `authentication_secret` is the named secret that it uses, empty where it has a credential of its own, which
+    `rotation_schedule` has rotated by itself. `health` is None where the answering replica has not used its credential
+    yet.
     """
 
     name: str
@@ -137,6 +139,7 @@ class Connector:
     authentication_secret: str = ""
     health: ConnectorHealth | None = field(default=None, compare=False)
     resource_types: tuple[str, ...] = ()
+    rotation_schedule: RotationSchedule | None = None
 
     def expired(self, now: datetime) -> bool:
         """Tells whether its credential counts as ended."""

@@ -57,7 +57,7 @@ class Passwords:
         self.works_after = 0.0
         self.listed_after = 0.0
         self.every_second_try = False
-        self.add(first, "by hand").works_from = 0.0
+        self.add(first, "by hand")
 
     def add(
         self, value: Secret, display_name: str | None, *, works_after: float = 0.0, ends: datetime | None = None
@@ -65,7 +65,8 @@ class Passwords:
         """Adds a secret that works `works_after` seconds from now."""
         now = self._clock()
         starts = datetime.fromtimestamp(now, UTC)
-        password = Password(value, display_name, starts, ends or starts + _YEARS, works_from=now + works_after)
+        works_from = now + works_after if works_after else 0.0
+        password = Password(value, display_name, starts, ends or starts + _YEARS, works_from=works_from)
         self._all.append(password)
         return password
 

@@ -14,6 +14,7 @@ from valetkey_broker.adapters.azure.account_settings import account_settings
 from valetkey_broker.adapters.azure.accounts import find_accounts, place_of
 from valetkey_broker.adapters.azure.auth_method import Access
 from valetkey_broker.adapters.azure.auth_methods import AUTH_METHODS
+from valetkey_broker.adapters.azure.credential_maker import AzureCredentialMaker
 from valetkey_broker.adapters.azure.errors import Asking, Step
 from valetkey_broker.adapters.azure.resource_type import StorageService
 from valetkey_broker.adapters.azure.resource_types import AZURE_RESOURCE_TYPES, AzureResourceType
@@ -69,6 +70,7 @@ class AzureCloud:
         self._timeouts = (connect_seconds, read_seconds)
         self._networks: dict[str, Network] = {}
         self._accesses: dict[str, dict[int, Access]] = {}
+        self.maker = AzureCredentialMaker(self)
         # azure-identity logs the text of a failed log-in as a warning, and that text is Entra's: it may echo what
         # was sent. What went wrong is in the errors raised here.
         for name in ("azure", "msal"):

@@ -3,22 +3,33 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any, Protocol
 
 from valetkey_broker.adapters.azure import account_keys, application_passwords
-from valetkey_broker.adapters.azure.cloud import AzureCloud
 from valetkey_broker.adapters.azure.errors import Asking, Step
 from valetkey_broker.adapters.azure.rest import Rest
+from valetkey_broker.adapters.azure.transport import Network
 from valetkey_broker.errors import answer_without_credential, graph_not_asked, resource_manager_not_asked
-from valetkey_broker.model import Connector, Credential, Secret
+from valetkey_broker.model import CloudProfile, Connector, Credential, Secret
 from valetkey_broker.ports.credential_maker import ApplicationPassword, NewPassword
 
 _ONLY_KEYS = "an account's key opens its storage alone; name a connector with a service principal"
 
 
+class Ways(Protocol):
+    """Knows the way into Azure of each connector."""
+
+    def way(
+        self, connector: Connector, credential: Credential, step: Step, account: str = ""
+    ) -> tuple[CloudProfile, Network, Any | None, Asking]:
+        """Returns the connector's cloud, the way there, what gets tokens of Entra (or None), and who asks."""
+        ...
+
+
 class AzureCredentialMaker:
     """Makes credentials by way of a cloud's connections and log-ins."""
 
-    def __init__(self, cloud: AzureCloud) -> None:
+    def __init__(self, cloud: Ways) -> None:
         self._cloud = cloud
 
     async def passwords(self, by: Connector, credential: Credential, client_id: str) -> Sequence[ApplicationPassword]:

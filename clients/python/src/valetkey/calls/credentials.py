@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from valetkey import convert
+from valetkey import convert, values
 from valetkey.calls.base import Asking, ask, several
 from valetkey.calls.connector_types import azure_secret, of_fields
-from valetkey.rotations import CredentialVersion, Rotation
+from valetkey.rotations import CredentialVersion, Rotation, RotationSchedule
 from valetkey.v1 import connector_service_pb2 as connector_pb
 from valetkey.v1 import credential_service_pb2 as pb
 
@@ -47,6 +47,36 @@ def rotate_credential(
     if auth_method:
         request.auth_method = convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
     return _rotation((yield from ask(request, pb.RotateCredentialResponse)).rotation)
+
+
+def rotate_by_itself(
+    name: str, *, holder: str = "connector", by: str = "", at_once: bool = False, prove_for: timedelta | None = None
+) -> Asking[Rotation]:
+    """Begins a rotation to a credential that the broker has made, and returns at once.
+
+    That is a secret of the service principal, by its own rights or those of the connector `by`; or the account's other
+    key, by those of `by`: with `at_once` the old key is regenerated without waiting for the end of what it signed.
+    Raises PermissionDeniedError or FailedPreconditionError, with what to grant, where Azure does not let it.
+    """
+    proving = convert.given_duration(prove_for, "prove_for")
+    request = pb.RotateCredentialRequest(
+        name=name, holder=_holder(holder), auto=True, by=by, at_once=at_once, prove_for=proving
+    )
+    return _rotation((yield from ask(request, pb.RotateCredentialResponse)).rotation)
+
+
+def set_rotation_schedule(name: str, schedule: RotationSchedule | None) -> Asking[values.Connector]:
+    """Sets how often the credential of a connector is rotated by itself; None ends that. Returns the connector.
+
+    Refused where `rotate_by_itself` would be.
+    """
+    given = None
+    if schedule is not None:
+        every = convert.given_duration(schedule.every, "every")
+        given = connector_pb.RotationSchedule(every=every, by=schedule.by)
+    request = pb.SetRotationScheduleRequest(name=name, schedule=given)
+    answer = yield from ask(request, pb.SetRotationScheduleResponse)
+    return convert.connector(answer.connector)
 
 
 def get_rotation(name: str, *, holder: str = "connector") -> Asking[Rotation]:

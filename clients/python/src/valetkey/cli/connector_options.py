@@ -1,13 +1,19 @@
 """The options that say what is noted down of a connector; `register` and `update` share them."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from valetkey.cli.durations import parse_duration
+from valetkey.cli.screen import Screen
 from valetkey.cli.times import parse_moment
-from valetkey.errors import InvalidArgumentError
+from valetkey.errors import InvalidArgumentError, ValetKeyError
+from valetkey.rotations import RotationSchedule
+from valetkey.values import Connector
+
+if TYPE_CHECKING:
+    from valetkey.client import Client
 
 _NOTED = "What is noted down of it"
 
@@ -27,6 +33,20 @@ ExpiresAt = Annotated[
 ]
 ExpiresSkewTolerance = Annotated[
     str | None, _option(help_text="How much earlier it counts as ended: 1d, or plain seconds.")
+]
+RotateEvery = Annotated[
+    str | None,
+    _option(
+        help_text="Have the broker rotate the credential by itself, that long after the last time: 30d; 0 ends that. "
+        "It makes secrets of service principals, and takes account keys in turn."
+    ),
+]
+RotateBy = Annotated[
+    str | None,
+    _option(
+        help_text="Connector whose service principal makes them, where its own does not; needed for an account key.",
+        metavar="CONNECTOR",
+    ),
 ]
 NoVerify = Annotated[
     bool, typer.Option("--no-verify", help="Store it without asking the cloud; it shows as unverified.")
@@ -62,6 +82,18 @@ def parse_labels(given: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def parse_schedule(every: str | None, by: str | None) -> RotationSchedule | None:
+    """Returns the schedule that --rotate-every and --rotate-by say; None where neither is given.
+
+    One of no duration stands for none. Raises InvalidArgumentError.
+    """
+    if every is None:
+        if by is not None:
+            raise InvalidArgumentError("--rotate-by is given without --rotate-every; expected both")
+        return None
+    return RotationSchedule(parse_duration(every, "--rotate-every"), by or "")
+
+
 def notes_of(
     *,
     description: str | None,
@@ -81,3 +113,14 @@ def notes_of(
     if expires_skew_tolerance is not None:
         found["expires_skew_tolerance"] = parse_duration(expires_skew_tolerance, "--expires-skew-tolerance")
     return found
+
+
+def schedule(client: "Client", screen: Screen, connector: Connector, wanted: RotationSchedule | None) -> Connector:
+    """Returns a connector once it has the schedule that is wanted, if one is. Raises ValetKeyError."""
+    if wanted is None:
+        return connector
+    try:
+        return client.set_rotation_schedule(connector.name, wanted if wanted.every else None)
+    except ValetKeyError:
+        screen.warn(f"{connector.name} is stored; that it is rotated by itself, is not:")
+        raise

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +18,11 @@ from valetkey.cli.connector_options import (
     Labels,
     NoVerify,
     ProbeWrite,
+    RotateBy,
+    RotateEvery,
     notes_of,
+    parse_schedule,
+    schedule,
 )
 from valetkey.cli.connector_views import created_json
 from valetkey.cli.credential_options import given_options
@@ -140,6 +145,8 @@ def register(
     label: Labels = None,
     expires_at: ExpiresAt = None,
     expires_skew_tolerance: ExpiresSkewTolerance = None,
+    rotate_every: RotateEvery = None,
+    rotate_by: RotateBy = None,
     no_verify: NoVerify = False,
     probe_write: ProbeWrite = False,
     output: Output = OutputFormat.TABLE,
@@ -153,6 +160,7 @@ def register(
     notes = notes_of(
         description=description, label=label, expires_at=expires_at, expires_skew_tolerance=expires_skew_tolerance
     )
+    wanted = parse_schedule(rotate_every, rotate_by)
     options = given_options(
         tenant_id=tenant_id,
         client_id=client_id,
@@ -202,6 +210,7 @@ def register(
             created = client.create_connector(
                 draft.name, **draft.arguments(), **draft.notes, verify=not no_verify, probe_write=probe_write
             )
+            created = replace(created, connector=schedule(client, screen, created.connector, wanted))
     for warning in created.warnings:
         screen.warn(warning)
     if screen.as_json:

@@ -1,6 +1,7 @@
 """`valetkey service-connector update`: change what is given of a connector, and keep the rest."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -9,7 +10,17 @@ from valetkey.cli import consequences
 from valetkey.cli.auth_methods import ALIASES, SECRET_FIELDS, AuthMethod
 from valetkey.cli.check_views import print_checks
 from valetkey.cli.connector_draft import secrets_of
-from valetkey.cli.connector_options import Description, ExpiresAt, ExpiresSkewTolerance, NoVerify, notes_of
+from valetkey.cli.connector_options import (
+    Description,
+    ExpiresAt,
+    ExpiresSkewTolerance,
+    NoVerify,
+    RotateBy,
+    RotateEvery,
+    notes_of,
+    parse_schedule,
+    schedule,
+)
 from valetkey.cli.connector_views import connector_json, created_json
 from valetkey.cli.credential_options import given_options
 from valetkey.cli.credential_values import merged, read_values
@@ -20,7 +31,7 @@ from valetkey.cli.secret_values import read_given
 from valetkey.cli.session import client_of, confirm
 from valetkey.client import Client
 from valetkey.errors import InvalidArgumentError
-from valetkey.values import Connector, CreatedConnector
+from valetkey.values import Connector, CreatedConnector, Resources
 
 _LOGIN = "How it logs in from now on"
 _PLACE = "What it serves from now on, and where"
@@ -99,6 +110,8 @@ def update(
     ] = None,
     expires_at: ExpiresAt = None,
     expires_skew_tolerance: ExpiresSkewTolerance = None,
+    rotate_every: RotateEvery = None,
+    rotate_by: RotateBy = None,
     remove: Annotated[
         list[str] | None,
         typer.Option(
@@ -124,6 +137,7 @@ def update(
     notes = notes_of(
         description=description, label=kept, expires_at=expires_at, expires_skew_tolerance=expires_skew_tolerance
     )
+    wanted = parse_schedule(rotate_every, rotate_by)
     options = given_options(
         tenant_id=tenant_id,
         client_id=client_id,
@@ -141,7 +155,8 @@ def update(
     )
     gone = [*_removed(remove or ()), *(f"labels.{each}" for each in label or () if "=" not in each)]
     said = merged(options, read_values(values, screen) if values is not None else {})
-    if not (said or notes or gone or auth_method or resource_type or resource_id):
+    asked = bool(said or notes or gone or auth_method or resource_type or resource_id)
+    if not (asked or wanted):
         raise InvalidArgumentError("nothing to change; expected at least one option, such as --label")
     said |= read_given(secrets_of(options), screen)
     changes = {
@@ -157,8 +172,13 @@ def update(
     with client_of(context, screen) as client:
         _ask(screen, client, name, changes, yes=yes)
         with screen.busy(f"Changing {name}"):
-            changed = client.update_connector(name, **changes)
+            changed = client.update_connector(name, **changes) if asked else _as_it_is(client, name)
+            changed = replace(changed, connector=schedule(client, screen, changed.connector, wanted))
     _show(screen, changed)
+
+
+def _as_it_is(client: Client, name: str) -> CreatedConnector:
+    return CreatedConnector(client.get_connector(name), Resources())
 
 
 def _ask(screen: Screen, client: Client, name: str, changes: Mapping[str, Any], *, yes: bool) -> None:

@@ -32,6 +32,13 @@ def _types(connector: Connector) -> str:
     return types if connector.resource_type else f"{types} (all there are)"
 
 
+def _schedule(connector: Connector) -> str:
+    schedule = connector.rotation_schedule
+    if schedule is None:
+        return ""
+    return show_duration(schedule.every) + (f", by {schedule.by}" if schedule.by else "")
+
+
 _COLUMNS: Sequence[tuple[str, Callable[[Connector], str]]] = (
     ("NAME", lambda connector: connector.name),
     ("ID", lambda connector: connector.uid),
@@ -41,10 +48,11 @@ _COLUMNS: Sequence[tuple[str, Callable[[Connector], str]]] = (
     ("RESOURCE NAME", lambda connector: connector.resource_id or "<all it reaches>"),
     ("LABELS", _labels),
     ("STATE", state),
+    ("ROTATED EVERY", _schedule),
     ("CREATED", lambda connector: utc(connector.create_time)),
 )
 # Most connectors have none of it: then nobody needs the column.
-_SELDOM = ("LABELS", "STATE")
+_SELDOM = ("LABELS", "STATE", "ROTATED EVERY")
 
 
 def print_connectors(screen: Screen, connectors: Sequence[Connector]) -> None:
@@ -73,6 +81,7 @@ def print_connector(screen: Screen, connector: Connector) -> None:
             ("credential version", str(connector.credential_version)),
             ("credential expires", utc(ends) if ends else ""),
             ("expires skew tolerance", show_duration(skew) if skew is not None else ""),
+            ("rotated every", _schedule(connector)),
             ("created", utc(connector.create_time)),
             ("created by", connector.created_by),
             *_health(connector.health),
@@ -126,9 +135,15 @@ def connector_json(connector: Connector) -> dict[str, Any]:
         "expires_skew_tolerance": _seconds(connector.expires_skew_tolerance),
         "unverified": connector.unverified,
         "authentication_secret": connector.authentication_secret,
+        "rotation_schedule": _schedule_json(connector),
         "state": state(connector),
         "health": health and {**asdict(health), "since_time": utc(health.since_time)},
     }
+
+
+def _schedule_json(connector: Connector) -> dict[str, Any] | None:
+    schedule = connector.rotation_schedule
+    return {"every": _seconds(schedule.every), "by": schedule.by} if schedule is not None else None
 
 
 def _seconds(span: timedelta | None) -> int | None:

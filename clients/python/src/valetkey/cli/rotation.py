@@ -8,6 +8,7 @@ import typer
 from valetkey.cli import consequences
 from valetkey.cli.auth_methods import ALIASES, SECRET_FIELDS, AuthMethod, check_taken, recognised
 from valetkey.cli.connector_draft import config_of, secrets_of
+from valetkey.cli.connector_options import RotateBy, RotateEvery, parse_schedule
 from valetkey.cli.connector_update import differences
 from valetkey.cli.credential_options import (
     AccountKey,
@@ -26,7 +27,7 @@ from valetkey.cli.credential_options import (
     given_options,
 )
 from valetkey.cli.credential_values import merged, read_values
-from valetkey.cli.durations import parse_duration
+from valetkey.cli.rotation_by_itself import AtOnce, Auto, By, begin_by_itself, proving
 from valetkey.cli.rotation_progress import follow, look
 from valetkey.cli.rotation_views import print_versions, version_json
 from valetkey.cli.screen import Output, OutputFormat, Screen
@@ -75,6 +76,11 @@ def rotate_connector(
     account_name: AccountName = None,
     cloud: Cloud = None,
     expires_at: Ends = None,
+    auto: Auto = False,
+    by: By = None,
+    now: AtOnce = False,
+    rotate_every: RotateEvery = None,
+    rotate_by: RotateBy = None,
     prove_for: ProveFor = None,
     no_wait: NoWait = False,
     status: Status = False,
@@ -85,7 +91,8 @@ def rotate_connector(
     """Give a connector another credential while it is in use: it is proved first, and the one before is kept.
 
     What is secret is given as @FILE, or as - for standard input. Left out, it is taken from the environment, else asked
-    for without showing it. Any auth method will do. Grants, streams and tokens that are out go on.
+    for without showing it. Any auth method will do. Grants, streams and tokens that are out go on. With --auto the
+    broker has Azure make the new one, and removes there what it made before.
     """
     options = given_options(
         tenant_id=tenant_id,
@@ -112,6 +119,17 @@ def rotate_connector(
                 others=bool(options or values or auth_method or (status and abort)),
             )
             return
+        given = bool(options or values or auth_method or expires_at)
+        asked: dict[str, Any] = {
+            "auto": auto,
+            "by": by,
+            "at_once": now,
+            "schedule": parse_schedule(rotate_every, rotate_by),
+        }
+        if begin_by_itself(
+            screen, client, name, _CONNECTOR, **asked, others=given, prove_for=prove_for, wait=not no_wait
+        ):
+            return
         before = client.get_connector(name)
         if before.authentication_secret:
             raise InvalidArgumentError(
@@ -121,7 +139,7 @@ def rotate_connector(
         there = AuthMethod(before.auth_method)
         wanted = {**_wanted(screen, options, values, auth_method, there), **_ending(expires_at)}
         _ask(screen, client, before, wanted, yes=yes)
-        begun = client.rotate_credential(name, **wanted, **_proving(prove_for))
+        begun = client.rotate_credential(name, **wanted, **proving(prove_for))
         follow(screen, client, begun, wait=not no_wait)
 
 
@@ -143,6 +161,9 @@ def rotate_secret(
     account_name: AccountName = None,
     cloud: Cloud = None,
     expires_at: Ends = None,
+    auto: Auto = False,
+    by: By = None,
+    now: AtOnce = False,
     prove_for: ProveFor = None,
     no_wait: NoWait = False,
     status: Status = False,
@@ -152,7 +173,8 @@ def rotate_secret(
     """Give a secret another value while it is in use: it is proved with every connector that uses it, and all follow.
 
     What is secret is given as @FILE, or as - for standard input. Left out, it is taken from the environment, else asked
-    for without showing it. The value before is kept.
+    for without showing it. The value before is kept. With --auto the broker has Azure make the new one, and removes
+    there what it made before.
     """
     options = given_options(
         tenant_id=tenant_id,
@@ -179,9 +201,13 @@ def rotate_secret(
                 others=bool(options or values or auth_method or (status and abort)),
             )
             return
+        given = bool(options or values or auth_method or expires_at)
+        asked: dict[str, Any] = {"auto": auto, "by": by, "at_once": now, "schedule": None}
+        if begin_by_itself(screen, client, name, _SECRET, **asked, others=given, prove_for=prove_for, wait=not no_wait):
+            return
         there = AuthMethod(client.get_secret(name).auth_method)
         wanted = {**_wanted(screen, options, values, auth_method, there), **_ending(expires_at)}
-        begun = client.rotate_credential(name, holder=_SECRET, **wanted, **_proving(prove_for))
+        begun = client.rotate_credential(name, holder=_SECRET, **wanted, **proving(prove_for))
         follow(screen, client, begun, wait=not no_wait)
 
 
@@ -201,7 +227,7 @@ def rollback_of(holder: str) -> Callable[..., None]:
     ) -> None:
         screen = Screen(as_json=output is OutputFormat.JSON)
         with client_of(context, screen) as client:
-            begun = client.rollback_credential(name, holder=holder, version=version, **_proving(prove_for))
+            begun = client.rollback_credential(name, holder=holder, version=version, **proving(prove_for))
             follow(screen, client, begun, wait=not no_wait)
 
     rollback.__doc__ = (
@@ -257,7 +283,3 @@ def _ask(screen: Screen, client: Client, before: Connector, wanted: Mapping[str,
 
 def _ending(given: str | None) -> dict[str, Any]:
     return {} if given is None else {"expire_time": parse_moment(given, "--expires-at", ago=False)}
-
-
-def _proving(given: str | None) -> dict[str, Any]:
-    return {} if given is None else {"prove_for": parse_duration(given, "--prove-for")}

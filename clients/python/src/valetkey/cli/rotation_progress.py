@@ -1,6 +1,7 @@
 """Looks at rotations, and follows them to their end."""
 
 import time
+from datetime import timedelta
 
 import typer
 
@@ -11,6 +12,8 @@ from valetkey.errors import FailedPreconditionError, InvalidArgumentError, Unava
 from valetkey.rotations import Rotation
 
 _POLL_SECONDS = 0.5
+# One that waits for the end of leases waits for longer than anybody looks on; one that waits for replicas does not.
+_LONG = timedelta(minutes=1)
 
 
 def look(screen: Screen, client: Client, name: str, holder: str, *, abort: bool, others: bool) -> None:
@@ -26,7 +29,7 @@ def look(screen: Screen, client: Client, name: str, holder: str, *, abort: bool,
 def follow(screen: Screen, client: Client, rotation: Rotation, *, wait: bool, aborting: bool = False) -> None:
     """Shows how a rotation goes on until it is over, or waits for longer than anybody would look on."""
     shown = ""
-    while wait and not rotation.ended and rotation.state != "waiting":
+    while wait and not rotation.ended and not _waits_long(rotation):
         if (now := told(rotation)) != shown:
             screen.progress(now)
             shown = now
@@ -44,6 +47,10 @@ def follow(screen: Screen, client: Client, rotation: Rotation, *, wait: bool, ab
         raise FailedPreconditionError(f"the credential in use stays: the rotation {rotation.state}: {why}")
     if not screen.as_json:
         print_outcome(screen, rotation)
+
+
+def _waits_long(rotation: Rotation) -> bool:
+    return rotation.wait_until is not None and rotation.wait_until - rotation.update_time > _LONG
 
 
 def show(screen: Screen, rotation: Rotation) -> None:

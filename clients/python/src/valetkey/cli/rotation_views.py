@@ -59,6 +59,8 @@ def print_outcome(screen: Screen, rotation: Rotation) -> None:
             f"Rotated {what}: version {rotation.to_version} ({rotation.auth_method}) is in use, version "
             f"{rotation.from_version} is kept."
         )
+        if rotation.message:
+            screen.note(rotation.message)
         if is_secret and rotation.connectors:
             screen.line(f"Used by: {', '.join(rotation.connectors)}.")
     elif rotation.state == "aborted":

@@ -191,6 +191,7 @@ class Connector(google.protobuf.message.Message):
     EXPIRES_SKEW_TOLERANCE_FIELD_NUMBER: builtins.int
     UNVERIFIED_FIELD_NUMBER: builtins.int
     AUTHENTICATION_SECRET_FIELD_NUMBER: builtins.int
+    ROTATION_SCHEDULE_FIELD_NUMBER: builtins.int
     HEALTH_FIELD_NUMBER: builtins.int
     RESOURCE_TYPES_FIELD_NUMBER: builtins.int
     name: builtins.str
@@ -234,6 +235,10 @@ class Connector(google.protobuf.message.Message):
         """How much earlier than that it counts as ended."""
 
     @property
+    def rotation_schedule(self) -> Global___RotationSchedule:
+        """How often its credential is rotated by itself; not set where it is not. CredentialService sets it."""
+
+    @property
     def health(self) -> Global___ConnectorHealth:
         """How the cloud took its credential when the answering replica last used it; not set where that replica has not used
         the credential that the connector has now.
@@ -260,11 +265,12 @@ class Connector(google.protobuf.message.Message):
         expires_skew_tolerance: google.protobuf.duration_pb2.Duration | None = ...,
         unverified: builtins.bool = ...,
         authentication_secret: builtins.str = ...,
+        rotation_schedule: Global___RotationSchedule | None = ...,
         health: Global___ConnectorHealth | None = ...,
         resource_types: collections.abc.Iterable[valetkey.v1.common_pb2.ResourceType.ValueType] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["azure", b"azure", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "health", b"health", "meta", b"meta"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "authentication_secret", b"authentication_secret", "azure", b"azure", "credential_version", b"credential_version", "description", b"description", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "health", b"health", "labels", b"labels", "meta", b"meta", "name", b"name", "resource_id", b"resource_id", "resource_type", b"resource_type", "resource_types", b"resource_types", "type", b"type", "unverified", b"unverified"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["azure", b"azure", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "health", b"health", "meta", b"meta", "rotation_schedule", b"rotation_schedule"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "authentication_secret", b"authentication_secret", "azure", b"azure", "credential_version", b"credential_version", "description", b"description", "expire_time", b"expire_time", "expires_skew_tolerance", b"expires_skew_tolerance", "health", b"health", "labels", b"labels", "meta", b"meta", "name", b"name", "resource_id", b"resource_id", "resource_type", b"resource_type", "resource_types", b"resource_types", "rotation_schedule", b"rotation_schedule", "type", b"type", "unverified", b"unverified"]) -> None: ...
 
 Global___Connector: typing_extensions.TypeAlias = Connector
 
@@ -304,6 +310,33 @@ class ConnectorHealth(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["healthy", b"healthy", "mend", b"mend", "message", b"message", "reason", b"reason", "since_time", b"since_time"]) -> None: ...
 
 Global___ConnectorHealth: typing_extensions.TypeAlias = ConnectorHealth
+
+@typing.final
+class RotationSchedule(google.protobuf.message.Message):
+    """How often a credential is rotated by itself: made anew at its provider, and the old one removed there."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVERY_FIELD_NUMBER: builtins.int
+    BY_FIELD_NUMBER: builtins.int
+    by: builtins.str
+    """Name of the connector whose rights at the provider are used; empty for those of the rotated one. For an account key
+    it is needed.
+    """
+    @property
+    def every(self) -> google.protobuf.duration_pb2.Duration:
+        """How long after the last one; 1 minute to 365 days."""
+
+    def __init__(
+        self,
+        *,
+        every: google.protobuf.duration_pb2.Duration | None = ...,
+        by: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["every", b"every"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["by", b"by", "every", b"every"]) -> None: ...
+
+Global___RotationSchedule: typing_extensions.TypeAlias = RotationSchedule
 
 @typing.final
 class CreateConnectorRequest(google.protobuf.message.Message):

@@ -129,7 +129,9 @@ class Rotation(google.protobuf.message.Message):
     holder: Global___CredentialHolder.ValueType
     """What that is."""
     source: builtins.str
-    """Where the new credential comes from: `given`, `rollback`."""
+    """Where the new credential comes from: `given`, `rollback`; or, made by itself, `graph` (a secret of an application)
+    or `account-key`.
+    """
     state: Global___RotationState.ValueType
     """Where it stands."""
     started_by: builtins.str
@@ -211,12 +213,25 @@ class RotateCredentialRequest(google.protobuf.message.Message):
     EXPIRE_TIME_FIELD_NUMBER: builtins.int
     REMOVE_FIELDS_FIELD_NUMBER: builtins.int
     PROVE_FOR_FIELD_NUMBER: builtins.int
+    AUTO_FIELD_NUMBER: builtins.int
+    BY_FIELD_NUMBER: builtins.int
+    AT_ONCE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name of the connector, or of the secret."""
     holder: Global___CredentialHolder.ValueType
     """Which of the two."""
     auth_method: valetkey.v1.connector_service_pb2.AuthMethod.ValueType
     """Another way to log in; what only the one before took goes."""
+    auto: builtins.bool
+    """Has the provider make the new credential, instead of its being given, and removes the old one there if the broker
+    made it. Then of the fields above only `name`, `holder` and `prove_for` are set.
+    """
+    by: builtins.str
+    """With `auto`: name of the connector whose rights at the provider are used; empty for those of the rotated one. For an
+    account key it is needed.
+    """
+    at_once: builtins.bool
+    """With `auto`, of an account key: regenerates the old key at once, without waiting for the end of what it signed."""
     @property
     def azure(self) -> valetkey.v1.connector_service_pb2.AzureConfig:
         """What belongs to the new credential and is not secret; fields that are not empty take the place of what was there."""
@@ -248,9 +263,12 @@ class RotateCredentialRequest(google.protobuf.message.Message):
         expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         remove_fields: collections.abc.Iterable[builtins.str] | None = ...,
         prove_for: google.protobuf.duration_pb2.Duration | None = ...,
+        auto: builtins.bool = ...,
+        by: builtins.str = ...,
+        at_once: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["azure", b"azure", "azure_secret", b"azure_secret", "expire_time", b"expire_time", "prove_for", b"prove_for"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "azure", b"azure", "azure_secret", b"azure_secret", "expire_time", b"expire_time", "holder", b"holder", "name", b"name", "prove_for", b"prove_for", "remove_fields", b"remove_fields"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["at_once", b"at_once", "auth_method", b"auth_method", "auto", b"auto", "azure", b"azure", "azure_secret", b"azure_secret", "by", b"by", "expire_time", b"expire_time", "holder", b"holder", "name", b"name", "prove_for", b"prove_for", "remove_fields", b"remove_fields"]) -> None: ...
 
 Global___RotateCredentialRequest: typing_extensions.TypeAlias = RotateCredentialRequest
 
@@ -503,3 +521,49 @@ class CredentialVersion(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "expire_time", b"expire_time", "given_by", b"given_by", "in_use", b"in_use", "rotation", b"rotation", "since", b"since", "version", b"version"]) -> None: ...
 
 Global___CredentialVersion: typing_extensions.TypeAlias = CredentialVersion
+
+@typing.final
+class SetRotationScheduleRequest(google.protobuf.message.Message):
+    """Says how often a credential is rotated by itself."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    SCHEDULE_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Name of the connector, which has a credential of its own."""
+    @property
+    def schedule(self) -> valetkey.v1.connector_service_pb2.RotationSchedule:
+        """The schedule; left out, it is not rotated by itself any more."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        schedule: valetkey.v1.connector_service_pb2.RotationSchedule | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["schedule", b"schedule"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "schedule", b"schedule"]) -> None: ...
+
+Global___SetRotationScheduleRequest: typing_extensions.TypeAlias = SetRotationScheduleRequest
+
+@typing.final
+class SetRotationScheduleResponse(google.protobuf.message.Message):
+    """A connector with its schedule."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CONNECTOR_FIELD_NUMBER: builtins.int
+    @property
+    def connector(self) -> valetkey.v1.connector_service_pb2.Connector:
+        """The connector."""
+
+    def __init__(
+        self,
+        *,
+        connector: valetkey.v1.connector_service_pb2.Connector | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["connector", b"connector"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["connector", b"connector"]) -> None: ...
+
+Global___SetRotationScheduleResponse: typing_extensions.TypeAlias = SetRotationScheduleResponse

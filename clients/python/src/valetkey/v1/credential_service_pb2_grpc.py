@@ -56,6 +56,11 @@ class CredentialServiceStub(object):
                 request_serializer=valetkey_dot_v1_dot_credential__service__pb2.RollbackCredentialRequest.SerializeToString,
                 response_deserializer=valetkey_dot_v1_dot_credential__service__pb2.RollbackCredentialResponse.FromString,
                 _registered_method=True)
+        self.SetRotationSchedule = channel.unary_unary(
+                '/valetkey.v1.CredentialService/SetRotationSchedule',
+                request_serializer=valetkey_dot_v1_dot_credential__service__pb2.SetRotationScheduleRequest.SerializeToString,
+                response_deserializer=valetkey_dot_v1_dot_credential__service__pb2.SetRotationScheduleResponse.FromString,
+                _registered_method=True)
         self.ListCredentialVersions = channel.unary_unary(
                 '/valetkey.v1.CredentialService/ListCredentialVersions',
                 request_serializer=valetkey_dot_v1_dot_credential__service__pb2.ListCredentialVersionsRequest.SerializeToString,
@@ -99,6 +104,13 @@ class CredentialServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetRotationSchedule(self, request, context):
+        """Sets how often the credential of a connector is rotated by itself, or that it is not. Role: operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListCredentialVersions(self, request, context):
         """Lists the versions of a credential that are kept. Role: viewer.
         """
@@ -128,6 +140,11 @@ def add_CredentialServiceServicer_to_server(servicer, server):
                     servicer.RollbackCredential,
                     request_deserializer=valetkey_dot_v1_dot_credential__service__pb2.RollbackCredentialRequest.FromString,
                     response_serializer=valetkey_dot_v1_dot_credential__service__pb2.RollbackCredentialResponse.SerializeToString,
+            ),
+            'SetRotationSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRotationSchedule,
+                    request_deserializer=valetkey_dot_v1_dot_credential__service__pb2.SetRotationScheduleRequest.FromString,
+                    response_serializer=valetkey_dot_v1_dot_credential__service__pb2.SetRotationScheduleResponse.SerializeToString,
             ),
             'ListCredentialVersions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCredentialVersions,
@@ -245,6 +262,33 @@ class CredentialService(object):
             '/valetkey.v1.CredentialService/RollbackCredential',
             valetkey_dot_v1_dot_credential__service__pb2.RollbackCredentialRequest.SerializeToString,
             valetkey_dot_v1_dot_credential__service__pb2.RollbackCredentialResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRotationSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valetkey.v1.CredentialService/SetRotationSchedule',
+            valetkey_dot_v1_dot_credential__service__pb2.SetRotationScheduleRequest.SerializeToString,
+            valetkey_dot_v1_dot_credential__service__pb2.SetRotationScheduleResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -89,6 +89,22 @@ _CredentialServiceRollbackCredentialType = typing_extensions.TypeVar(
     ],
 )
 
+_CredentialServiceSetRotationScheduleType = typing_extensions.TypeVar(
+    '_CredentialServiceSetRotationScheduleType',
+    grpc.UnaryUnaryMultiCallable[
+        valetkey.v1.credential_service_pb2.SetRotationScheduleRequest,
+        valetkey.v1.credential_service_pb2.SetRotationScheduleResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        valetkey.v1.credential_service_pb2.SetRotationScheduleRequest,
+        valetkey.v1.credential_service_pb2.SetRotationScheduleResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        valetkey.v1.credential_service_pb2.SetRotationScheduleRequest,
+        valetkey.v1.credential_service_pb2.SetRotationScheduleResponse,
+    ],
+)
+
 _CredentialServiceListCredentialVersionsType = typing_extensions.TypeVar(
     '_CredentialServiceListCredentialVersionsType',
     grpc.UnaryUnaryMultiCallable[
@@ -105,7 +121,7 @@ _CredentialServiceListCredentialVersionsType = typing_extensions.TypeVar(
     ],
 )
 
-class CredentialServiceStub(typing.Generic[_CredentialServiceRotateCredentialType, _CredentialServiceGetRotationType, _CredentialServiceAbortRotationType, _CredentialServiceRollbackCredentialType, _CredentialServiceListCredentialVersionsType]):
+class CredentialServiceStub(typing.Generic[_CredentialServiceRotateCredentialType, _CredentialServiceGetRotationType, _CredentialServiceAbortRotationType, _CredentialServiceRollbackCredentialType, _CredentialServiceSetRotationScheduleType, _CredentialServiceListCredentialVersionsType]):
     """Gives connectors, and named secrets, other credentials while they are in use. A credential goes in; none ever comes
     out.
     """
@@ -127,6 +143,10 @@ class CredentialServiceStub(typing.Generic[_CredentialServiceRotateCredentialTyp
         grpc.UnaryUnaryMultiCallable[
             valetkey.v1.credential_service_pb2.RollbackCredentialRequest,
             valetkey.v1.credential_service_pb2.RollbackCredentialResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            valetkey.v1.credential_service_pb2.SetRotationScheduleRequest,
+            valetkey.v1.credential_service_pb2.SetRotationScheduleResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             valetkey.v1.credential_service_pb2.ListCredentialVersionsRequest,
@@ -153,6 +173,10 @@ class CredentialServiceStub(typing.Generic[_CredentialServiceRotateCredentialTyp
             valetkey.v1.credential_service_pb2.RollbackCredentialResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            valetkey.v1.credential_service_pb2.SetRotationScheduleRequest,
+            valetkey.v1.credential_service_pb2.SetRotationScheduleResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             valetkey.v1.credential_service_pb2.ListCredentialVersionsRequest,
             valetkey.v1.credential_service_pb2.ListCredentialVersionsResponse,
         ],
@@ -174,6 +198,9 @@ class CredentialServiceStub(typing.Generic[_CredentialServiceRotateCredentialTyp
     RollbackCredential: _CredentialServiceRollbackCredentialType
     """Begins a rotation back to the credential before, which is proved as any other. Role: operator."""
 
+    SetRotationSchedule: _CredentialServiceSetRotationScheduleType
+    """Sets how often the credential of a connector is rotated by itself, or that it is not. Role: operator."""
+
     ListCredentialVersions: _CredentialServiceListCredentialVersionsType
     """Lists the versions of a credential that are kept. Role: viewer."""
 
@@ -193,6 +220,10 @@ CredentialServiceAsyncStub: typing_extensions.TypeAlias = CredentialServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         valetkey.v1.credential_service_pb2.RollbackCredentialRequest,
         valetkey.v1.credential_service_pb2.RollbackCredentialResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        valetkey.v1.credential_service_pb2.SetRotationScheduleRequest,
+        valetkey.v1.credential_service_pb2.SetRotationScheduleResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         valetkey.v1.credential_service_pb2.ListCredentialVersionsRequest,
@@ -240,6 +271,14 @@ class CredentialServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[valetkey.v1.credential_service_pb2.RollbackCredentialResponse, collections.abc.Awaitable[valetkey.v1.credential_service_pb2.RollbackCredentialResponse]]:
         """Begins a rotation back to the credential before, which is proved as any other. Role: operator."""
+
+    @abc.abstractmethod
+    def SetRotationSchedule(
+        self,
+        request: valetkey.v1.credential_service_pb2.SetRotationScheduleRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[valetkey.v1.credential_service_pb2.SetRotationScheduleResponse, collections.abc.Awaitable[valetkey.v1.credential_service_pb2.SetRotationScheduleResponse]]:
+        """Sets how often the credential of a connector is rotated by itself, or that it is not. Role: operator."""
 
     @abc.abstractmethod
     def ListCredentialVersions(

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from valetkey.cli.as_code.documents import ConnectorDocument, SecretReference
+from valetkey.cli.as_code.documents import ConnectorDocument
 from valetkey.cli.as_code.plan import Action, Plan, Verb
+from valetkey.cli.as_code.secret_references import SecretReference
 from valetkey.cli.connector_draft import azure_of
 from valetkey.client import Client
 from valetkey.errors import ConflictError, ValetKeyError
@@ -77,8 +77,13 @@ def _connector(client: Client, action: Action, secrets: Mapping[str, str]) -> Se
         client.delete_connector(action.name)
         return ()
     if action.verb is Verb.UPDATE:
-        arguments: dict[str, Any] = {key: value for key, value in action.arguments.items() if key != "secrets"}
-        return client.update_connector(action.name, secrets=secrets, **arguments).warnings
+        arguments = {key: value for key, value in action.arguments.items() if key not in ("secrets", "schedule")}
+        warnings: Sequence[str] = ()
+        if any(arguments.values()) or secrets:
+            warnings = client.update_connector(action.name, secrets=secrets, **arguments).warnings
+        if "schedule" in action.arguments:
+            client.set_rotation_schedule(action.name, action.arguments["schedule"])
+        return warnings
     document = action.document
     if not isinstance(document, ConnectorDocument):
         raise TypeError("a connector is made of its document")
@@ -96,4 +101,6 @@ def _connector(client: Client, action: Action, secrets: Mapping[str, str]) -> Se
         expire_time=document.expire_time,
         expires_skew_tolerance=document.expires_skew_tolerance,
     )
+    if document.schedule is not None:
+        client.set_rotation_schedule(document.name, document.schedule)
     return created.warnings

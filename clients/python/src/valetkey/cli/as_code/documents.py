@@ -1,29 +1,25 @@
 """What files say there shall be: connectors and grants, checked as far as can be told without the broker."""
 
 import difflib
-import os
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from valetkey import convert
 from valetkey.cli.as_code.resource_ids import canonical_resource
+from valetkey.cli.as_code.secret_references import VARIABLE, SecretReference
 from valetkey.cli.as_code.yaml_reading import Place, Value
 from valetkey.cli.auth_methods import ALIASES, FIELDS, SECRET_FIELDS, AuthMethod, check_taken, recognised
 from valetkey.cli.durations import parse_duration
 from valetkey.cli.lists import parse_permissions
-from valetkey.cli.screen import Screen
-from valetkey.cli.secret_values import clean
-from valetkey.errors import InvalidArgumentError, SettingsError
-from valetkey.secret_files import read_bytes
+from valetkey.errors import InvalidArgumentError
+from valetkey.rotations import RotationSchedule
 from valetkey.values import GrantSpec
 
 OWNER = "valetkey/owner"
 """The label that says who applied an object: `--prune` removes nothing that lacks it."""
-_NOTES = ("description", "labels", "expires_at", "expires_skew_tolerance")
+_NOTES = ("description", "labels", "expires_at", "expires_skew_tolerance", "rotate_every", "rotate_by")
 _CONNECTOR = (
     "name",
     "type",
@@ -49,29 +45,6 @@ _GRANT = (
     "note",
     "labels",
 )
-_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
-
-
-@dataclass(frozen=True, slots=True)
-class SecretReference:
-    """Where a secret is: `@FILE`, seen from the folder of the file that says so, or `$NAME` of the environment."""
-
-    place: Place
-    field: str
-    text: str
-
-    def read(self) -> str:
-        """Returns the secret. Raises SettingsError where it cannot be had; the error shows nothing of it."""
-        screen = Screen(as_json=True)
-        if self.text.startswith("@"):
-            path = Path(self.place.file).parent / self.text[1:]
-            return clean(self.field, read_bytes(path, f"{self.place}: {self.field}"), f"file {path}", screen)
-        match = _VARIABLE.fullmatch(self.text)
-        name = (match[1] or match[2]) if match else ""
-        value = os.environ.get(name)
-        if not value:
-            raise SettingsError(f"{self.place}: {self.field}: {name} is not set in the environment")
-        return clean(self.field, value.encode("utf-8", "surrogateescape"), name, screen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +68,7 @@ class ConnectorDocument:
     labels: Mapping[str, str] = field(default_factory=dict)
     expire_time: datetime | None = None
     expires_skew_tolerance: timedelta | None = None
+    schedule: RotationSchedule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +152,17 @@ def _connector(value: Value) -> ConnectorDocument:
         labels=_labels(fields),
         expire_time=_moment(expires, "expires_at") if expires else None,
         expires_skew_tolerance=_duration(tolerance, "expires_skew_tolerance") if tolerance else None,
+        schedule=_schedule(fields, value),
     )
+
+
+def _schedule(fields: Mapping[str, Value], value: Value) -> RotationSchedule | None:
+    by = fields["rotate_by"].text("rotate_by").strip() if "rotate_by" in fields else ""
+    if "rotate_every" not in fields:
+        if by:
+            raise value.error("rotate_by is given without rotate_every; expected both, or neither")
+        return None
+    return RotationSchedule(_duration(fields["rotate_every"], "rotate_every"), by)
 
 
 def _auth_method(fields: Mapping[str, Value], given: Mapping[str, str], value: Value) -> AuthMethod:
@@ -202,7 +186,7 @@ def _word(fields: Mapping[str, Value], key: str, known: Collection[str]) -> str:
 
 
 def _reference(key: str, value: Value, text: str) -> SecretReference:
-    if not (text.startswith("@") and len(text) > 1) and not _VARIABLE.fullmatch(text):
+    if not (text.startswith("@") and len(text) > 1) and not VARIABLE.fullmatch(text):
         raise value.error(
             f"{key} holds a value; expected @FILE or $NAME of the environment, for secrets do not belong into files "
             "that are kept in git. If it is a real one, take it for known, and make a new one"

@@ -28,7 +28,7 @@ def exported(connectors: Iterable[Connector], grants: Iterable[Grant]) -> str:
 
 def _connector(connector: Connector) -> dict[str, Any]:
     shared = connector.authentication_secret
-    azure = connector.azure
+    azure, schedule = connector.azure, connector.rotation_schedule
     return _without_empty(
         {
             "name": connector.name,
@@ -45,10 +45,12 @@ def _connector(connector: Connector) -> dict[str, Any]:
             "resource_id": connector.resource_id,
             "description": connector.description,
             "labels": _labels(connector.labels),
-            "expires_at": utc(connector.expire_time) if connector.expire_time else "",
+            "expires_at": utc(connector.expire_time) if connector.expire_time and not schedule else "",
             "expires_skew_tolerance": (
                 show_duration(connector.expires_skew_tolerance) if connector.expires_skew_tolerance else ""
             ),
+            "rotate_every": show_duration(schedule.every) if schedule else "",
+            "rotate_by": schedule.by if schedule else "",
         }
     )
 

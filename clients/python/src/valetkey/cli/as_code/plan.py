@@ -1,22 +1,17 @@
 """The difference between what files say and what there is: what has to be done, field by field, before anything is."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from valetkey.cli.as_code.connector_differences import Change, differences, pairs, span, time_text
 from valetkey.cli.as_code.documents import OWNER, ConnectorDocument, Documents, GrantDocument
-from valetkey.cli.as_code.resource_ids import canonical_resource
 from valetkey.cli.auth_methods import METHODS
-from valetkey.cli.durations import show_duration
-from valetkey.cli.times import utc
 from valetkey.errors import InvalidArgumentError
 from valetkey.values import Connector, Grant, GrantedConnector, GrantSpec
 
 _TO_COME = "<new>"
-# What a connector loses when a file does not name it; the rest is the broker's to fill in.
-_DECLARED = ("subscription_id", "resource_group")
 
 
 class Verb(StrEnum):
@@ -25,15 +20,6 @@ class Verb(StrEnum):
     CREATE = "create"
     UPDATE = "update"
     DELETE = "delete"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One field of an object, before and after, as people read it."""
-
-    field: str
-    before: str
-    after: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +93,8 @@ def _connector(document: ConnectorDocument, there: Connector | None, owner: str)
             "resource_id": document.resource_id,
             **{key: reference.text for key, reference in document.secrets.items()},
             "description": document.description,
-            "labels": _pairs(labels),
-            "expires_at": _time(document.expire_time),
+            "labels": pairs(labels),
+            "expires_at": time_text(document.expire_time),
         }
         return Action(
             verb=Verb.CREATE,
@@ -118,100 +104,17 @@ def _connector(document: ConnectorDocument, there: Connector | None, owner: str)
             changes=[Change(key, "", text) for key, text in told.items() if text],
             arguments={"labels": labels},
         )
-    differences, arguments, remove = _differences(document, there, labels)
-    if not differences:
+    differing, arguments, remove = differences(document, there, labels)
+    if not differing:
         return None
     return Action(
         verb=Verb.UPDATE,
         kind="connector",
         name=document.name,
         document=document,
-        changes=differences,
+        changes=differing,
         arguments={**arguments, "remove": tuple(remove)},
     )
-
-
-def _differences(
-    document: ConnectorDocument, there: Connector, labels: Mapping[str, str]
-) -> tuple[list[Change], dict[str, Any], list[str]]:
-    """Returns what differs, the arguments of the update that mends it, and the fields that it takes away."""
-    _check_kind(document, there)
-    found: list[Change] = []
-    arguments: dict[str, Any] = {}
-    remove: list[str] = []
-    azure: dict[str, str] = {}
-    config = asdict(there.azure)
-    for key, text in document.config.items():
-        if text.lower() != str(config.get(key, "")).lower():
-            azure[key] = text
-            found.append(Change(key, str(config.get(key, "")), text))
-    for key in _DECLARED:
-        if config[key] and key not in document.config:
-            remove.append(key)
-            found.append(Change(key, config[key], ""))
-    if document.auth_method is not None and document.auth_method.value != there.auth_method:
-        arguments["auth_method"] = document.auth_method.value
-        found.append(Change("auth_method", there.auth_method, document.auth_method.value))
-    # A secret cannot be compared. It is sent where what it belongs to changes.
-    if "auth_method" in arguments or {"tenant_id", "client_id"} & azure.keys():
-        arguments["secrets"] = document.secrets
-        found += [Change(key, "<secret>", reference.text) for key, reference in document.secrets.items()]
-    if document.resource_type and document.resource_type != there.resource_type:
-        arguments["resource_type"] = document.resource_type
-        found.append(Change("resource_type", there.resource_type or "all", document.resource_type))
-    _one(found, arguments, remove, "resource_id", canonical_resource(there.resource_id)[0], document.resource_id, str)
-    _one(found, arguments, remove, "description", there.description, document.description, str)
-    _one(found, arguments, remove, "expire_time", there.expire_time, document.expire_time, _time)
-    _one(
-        found,
-        arguments,
-        remove,
-        "expires_skew_tolerance",
-        there.expires_skew_tolerance,
-        document.expires_skew_tolerance,
-        _span,
-    )
-    if dict(labels) != dict(there.labels):
-        arguments["labels"] = dict(labels)
-        remove += [f"labels.{key}" for key in there.labels if key not in labels]
-        found.append(Change("labels", _pairs(there.labels), _pairs(labels)))
-    if azure:
-        arguments["azure"] = azure
-    return found, arguments, remove
-
-
-def _check_kind(document: ConnectorDocument, there: Connector) -> None:
-    """Raises InvalidArgumentError where the connector would have to be another one."""
-    if document.connector_type != there.type:
-        raise InvalidArgumentError(
-            f"{document.place}: service connector {document.name} is of type {there.type}, and cannot become another; "
-            "give the new one another name"
-        )
-    if document.authentication_secret != there.authentication_secret:
-        raise InvalidArgumentError(
-            f"{document.place}: service connector {document.name} uses "
-            f"{there.authentication_secret or 'a secret of its own'}, and cannot be moved to another; delete it, and "
-            "apply again: that ends its grants"
-        )
-
-
-def _one(
-    found: list[Change],
-    arguments: dict[str, Any],
-    remove: list[str],
-    name: str,
-    before: Any,
-    after: Any,
-    show: Callable[[Any], str],
-) -> None:
-    # Files have whole seconds, and a connector's end may have parts of one: what reads alike is no difference.
-    if (before or None) == (after or None) or (before and after and show(before) == show(after)):
-        return
-    found.append(Change(name, show(before) if before else "", show(after) if after else ""))
-    if after:
-        arguments[name] = after
-    else:
-        remove.append(name)
 
 
 def _grant(
@@ -253,18 +156,18 @@ def _grant_texts(spec: GrantSpec) -> dict[str, str]:
     connectors = [each if isinstance(each, GrantedConnector) else GrantedConnector(each) for each in spec.connectors]
     return {
         "principals": ", ".join(sorted(spec.principals)),
-        "attributes": _pairs(spec.attributes),
+        "attributes": pairs(spec.attributes),
         # With the id: a connector that was made anew under an old name is another one, and that is to be seen.
         "connectors": ", ".join(sorted(f"{each.name} ({each.uid or _TO_COME})" for each in connectors)),
         "containers": ", ".join(sorted(spec.containers)),
         "prefixes": ", ".join(sorted(spec.prefixes)),
         "permissions": ", ".join(sorted(spec.permissions)),
         "role": spec.consumer_role,
-        "max_ttl": _span(spec.max_ttl) if spec.max_ttl else "",
+        "max_ttl": span(spec.max_ttl) if spec.max_ttl else "",
         "source_ip": spec.source_ip,
-        "expires_at": _time(spec.expire_time),
+        "expires_at": time_text(spec.expire_time),
         "note": spec.note,
-        "labels": _pairs(spec.labels),
+        "labels": pairs(spec.labels),
     }
 
 
@@ -278,15 +181,3 @@ def _owned(wanted: Mapping[str, str], there: Mapping[str, str], owner: str, what
         )
     owned = owner or before
     return {**wanted, OWNER: owned} if owned else dict(wanted)
-
-
-def _pairs(pairs: Mapping[str, str]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in sorted(pairs.items()))
-
-
-def _time(moment: datetime | None) -> str:
-    return utc(moment) if moment else ""
-
-
-def _span(span: timedelta) -> str:
-    return show_duration(span)

@@ -1,0 +1,97 @@
+"""What gets another credential, and by whose rights its provider is asked."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from valetkey_broker.connectors.rotation_run import Run
+from valetkey_broker.connectors.secret_alone import alone
+from valetkey_broker.errors import BrokerError, connector_not_found, secret_not_found
+from valetkey_broker.model import Connector, Credential, CredentialValue, NamedSecret, Rotation, Secret
+from valetkey_broker.ports import AuthMethod
+from valetkey_broker.state.memory import Memory
+from valetkey_broker.state.repository import StateRepository
+
+# What the auth methods of account keys keep: the key, or a connection string with it.
+_KEY, _STRING = "account_key", "connection_string"
+_IN_STRING = re.compile(r"(?<=AccountKey=)[^;]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """Finds what rotations are about, as it is now."""
+
+    repository: StateRepository
+    memory: Memory
+    auth_methods: Mapping[str, AuthMethod]
+
+    def there(self, rotation: Rotation) -> Connector | NamedSecret:
+        """Returns what gets another credential. Raises CONNECTOR_NOT_FOUND or SECRET_NOT_FOUND."""
+        known: Mapping[str, Connector | NamedSecret] = self.memory.connectors
+        missing = connector_not_found
+        if rotation.object.startswith("secrets/"):
+            known, missing = self.memory.secrets, secret_not_found
+        found = known.get(rotation.name)
+        if found is None or found.uid != rotation.object_uid:
+            raise missing(rotation.name)
+        return found
+
+    async def itself(self, of: Connector | NamedSecret) -> tuple[Connector, Credential]:
+        """Returns a connector, or a secret as one, with the credential in use."""
+        if isinstance(of, Connector):
+            return of, await self.repository.credential(of)
+        return alone(of), Credential(of.credential_version, await self.repository.secret_value(of))
+
+    async def asked_by(self, of: Connector | NamedSecret, by: str) -> tuple[Connector, Credential]:
+        """Returns by whose rights the provider is asked: those of `by`, or where that is empty the object's own."""
+        if not by:
+            return await self.itself(of)
+        connector = self.memory.connectors.get(by)
+        if connector is None:
+            raise connector_not_found(by)
+        return connector, await self.repository.credential(connector)
+
+    async def asker(self, run: Run) -> tuple[Connector, Credential]:
+        """Returns by whose rights the provider is asked for a rotation."""
+        return await self.asked_by(self.there(run.rotation), run.rotation.notes.get("by", ""))
+
+    def users(self, rotation: Rotation) -> Sequence[str]:
+        """Returns the names of the connectors that work with the credential."""
+        there = self.there(rotation)
+        return [there.name] if isinstance(there, Connector) else self.memory.named_secrets.users(there.uid)
+
+    def account_key(self, auth_method: str, value: CredentialValue) -> Secret | None:
+        """Returns the account's key in a credential; None where it is another kind of credential."""
+        document = self.auth_methods[auth_method].encode(value)
+        if _KEY in document:
+            return Secret(document[_KEY])
+        found = _IN_STRING.search(document.get(_STRING, ""))
+        return Secret(found[0]) if found else None
+
+    def with_key(self, auth_method: str, value: CredentialValue, key: Secret) -> CredentialValue:
+        """Returns the same credential with another key of the account."""
+        document = dict(self.auth_methods[auth_method].encode(value))
+        if _KEY in document:
+            document[_KEY] = key.reveal()
+        else:
+            document[_STRING] = _IN_STRING.sub(lambda _: key.reveal(), document[_STRING])
+        return self.auth_methods[auth_method].decode(document)
+
+    async def others_with_key(self, rotation: Rotation, account: str, key: Secret) -> Sequence[str]:
+        """Returns which other connectors and secrets are in use with a key of an account, for people."""
+        others: list[Connector | NamedSecret] = [
+            each for each in self.memory.connectors.values() if each.azure.storage_account == account
+        ]
+        others = [each for each in others if isinstance(each, Connector) and not each.secret_uid]
+        others += [each for each in self.memory.secrets.values() if each.azure.storage_account == account]
+        found = []
+        for each in others:
+            if each.uid == rotation.object_uid:
+                continue
+            try:
+                _, credential = await self.itself(each)
+                if self.account_key(each.auth_method, credential.value) == key:
+                    found.append(f"{'connector' if isinstance(each, Connector) else 'secret'} {each.name}")
+            except (BrokerError, KeyError):
+                continue  # Whatever it has does not work anyway.
+        return sorted(found)

@@ -1,0 +1,45 @@
+"""Errors about credentials that the broker makes by itself."""
+
+from collections.abc import Sequence
+
+from valetkey_broker.errors.base import BrokerError, Reason
+from valetkey_broker.errors.dependencies import cloud_error
+
+_AGAIN_SECONDS = 30.0
+
+
+def secret_not_removed_yet(connector: str, key_id: str) -> BrokerError:
+    """Graph lists a secret and does not find it: not all of its servers know it yet."""
+    text = f"Cannot remove secret {key_id}: Microsoft Graph lists it, and does not find it yet. Try again later."
+    return cloud_error(
+        Reason.CLOUD_UNAVAILABLE, text, step="remove a secret of the application", connector=connector, retry_after=5.0
+    )
+
+
+def account_key_in_use(account: str, key: str, users: Sequence[str]) -> BrokerError:
+    """A key that is to be regenerated is what others here work with."""
+    message = (
+        f"{key} of storage account {account} is not regenerated while others use it: {', '.join(users)}. Rotate those "
+        "too; this goes on by itself then."
+    )
+    return BrokerError(Reason.CONFLICT, message, {"account": account}, retry_after=_AGAIN_SECONDS)
+
+
+def account_key_not_regenerated(connector: str, account: str, key: str) -> BrokerError:
+    """Azure says that it regenerated a key, and shows the old one."""
+    text = f"Azure still shows the old {key} of storage account {account}. Try again later."
+    return cloud_error(
+        Reason.CLOUD_UNAVAILABLE,
+        text,
+        step="regenerate a key of the account",
+        connector=connector,
+        account=account,
+        retry_after=_AGAIN_SECONDS,
+    )
+
+
+def cannot_rotate_by_itself(object_path: str, why: str, expected: str) -> BrokerError:
+    """There is no provider that could be asked for another credential of that kind; `why` goes on a sentence."""
+    name = object_path.partition("/")[2]
+    message = f"{name} cannot get another credential by itself: {why}; {expected}"
+    return BrokerError(Reason.INVALID_FIELD, message, {"field": "auto", "expected": expected})

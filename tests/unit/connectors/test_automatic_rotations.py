@@ -1,0 +1,358 @@
+"""Credentials that the broker has made: what Entra and Azure do in between, and what is left there afterwards."""
+
+import asyncio
+import re
+from collections.abc import Callable
+
+import pytest
+
+from support.core import CLIENT, NOW, PLANTED, make_secret, make_sharing_connector
+from support.fake_ledger import ledger_down
+from support.fake_maker import FakeMaker
+from support.rotating import NAME, PATH, RotatingReplica, the_call
+from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
+from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
+from valetkey_broker.connectors.automatic_rotations import Automatic
+from valetkey_broker.connectors.definition import NewConnector
+from valetkey_broker.errors import BrokerError, Reason, vault_unavailable
+from valetkey_broker.model import (
+    BLOB_CONTAINER,
+    AzureConfig,
+    ConnectorType,
+    Event,
+    EventKind,
+    InvalidFieldError,
+    Rotation,
+    RotationState,
+    Secret,
+)
+
+BY_KEY, OTHER_KEY = "by-key", "other-key"
+
+
+class World(RotatingReplica):
+    """A replica whose provider makes what its cloud takes."""
+
+    def __init__(self) -> None:
+        self.maker = FakeMaker(CLIENT, Secret(PLANTED), ["one"])
+        super().__init__(maker=self.maker)
+        self.cloud.secrets = {PLANTED, *(key.reveal() for key in self.maker.keys["one"].values())}
+        self.maker.on_made = self._made
+        self.maker.on_removed = lambda value: self.cloud.secrets.discard(value.reveal())  # type: ignore[union-attr]
+        self.slow_entra = False
+
+    def _made(self, value: Secret) -> None:
+        if not self.slow_entra and self.cloud.secrets is not None:
+            self.cloud.secrets.add(value.reveal())
+
+    async def rotate(self, name: str = NAME, *, prove: int = 5, **wanted: object) -> Rotation:
+        automatic = Automatic(prove_seconds=prove, **wanted)  # type: ignore[arg-type]
+        return await self.automatic.rotate(f"connectors/{name}", automatic, the_call())
+
+    async def done(self, name: str = NAME) -> Rotation:
+        ended = await self.ended(f"connectors/{name}")
+        assert ended.state is RotationState.DONE, ended
+        return ended
+
+    async def with_key(self, name: str = BY_KEY, key: str = "key1") -> None:
+        new = NewConnector(
+            name=name,
+            type=ConnectorType.AZURE,
+            auth_method="account-key",
+            resource_type=BLOB_CONTAINER,
+            resource_id="",
+            azure=AzureConfig("", "", "", storage_account="one"),
+            secrets={"account_key": self.maker.keys["one"][key]},
+        )
+        await self.registry.create(new, created_by="key:ops")
+
+    async def key_in_use(self, name: str = BY_KEY) -> Secret:
+        value = await self.in_use(name)
+        assert isinstance(value, AccountKey)
+        return value.account_key
+
+    def lease(self, name: str, version: int, expires: float) -> Event:
+        return Event(
+            kind=EventKind.TOKEN_ISSUED,
+            time=NOW,
+            connector=name,
+            credential_version=version,
+            expires=int(expires),
+            lease_id="lease",
+        )
+
+    async def eventually(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not true():  # noqa: ASYNC110 (fakes tell of nothing)
+                await asyncio.sleep(0.005)
+
+    def before(self, word: str, do: Callable[[], None]) -> None:
+        """Does something, once, just before what has that word is put on record."""
+
+        def look(event: Event) -> None:
+            if word in str(event.details):
+                self.ledger.before_record = lambda _event: None
+                do()
+
+        self.ledger.before_record = look
+
+    async def state(self, name: str = NAME) -> RotationState:
+        return (await self.rotating.rotations.get(f"connectors/{name}")).state
+
+    async def until(self, state: RotationState, name: str = NAME) -> None:
+        async with asyncio.timeout(10):
+            while await self.state(name) is not state:
+                await self.poll()
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def world() -> World:
+    world = World()
+    await world.register()
+    return world
+
+
+async def test_a_secret_is_made_and_the_next_one_replaces_it(world: World) -> None:
+    """The operator's own stays and is told of as valid; the broker's own goes with the next rotation, and no other."""
+    world.maker.made["foreign"] = ("of somebody else", Secret("xyz~foreign"))
+    await world.rotate()
+    first = await world.done()
+    assert world.maker.names() == ["by hand", "of somebody else", f"valetkey {first.object_uid} {first.id}"]
+    assert f"az ad app credential delete --id {CLIENT} --key-id by-hand" in first.message
+    await world.rotate()
+    second = await world.done()
+    assert second.message == ""
+    assert world.maker.names() == ["by hand", "of somebody else", f"valetkey {second.object_uid} {second.id}"]
+    value = await world.in_use()
+    assert value == ClientSecret(world.maker.made[second.notes["key_id"]][1])
+    connector = world.memory.connectors[NAME]
+    assert connector.expires_at is not None
+    assert 179 < (connector.expires_at.timestamp() - NOW) / 86_400 < 181
+
+
+async def test_what_is_done_in_entra_is_on_record_and_no_secret_is(world: World) -> None:
+    """Each secret that is made or removed is named by its id."""
+    await world.rotate()
+    first = await world.done()
+    await world.rotate()
+    second = await world.done()
+    told = [event.details.get("what", "") for event in world.ledger.of(EventKind.ROTATION)]
+    old, new = first.notes["key_id"], second.notes["key_id"]
+    assert [what for what in told if what] == [f"made secret {old}", f"made secret {new}", f"removing secret {old}"]
+    assert not re.search("secret-made-by-the-fake", str(world.ledger.recorded) + str(second))
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+async def test_a_lost_answer_leaves_no_secret_behind(world: World, hidden: bool) -> None:
+    """The secret was made, and nobody knows its value: it is removed, at the latest once Graph lists it."""
+    world.maker.new_ones_hidden = hidden
+    world.maker.fail("add_password", Reason.CLOUD_UNAVAILABLE, times=1, done=True)
+    await world.rotate()
+    await world.eventually(lambda: world.maker.calls["add_password"] == 2)
+    world.maker.new_ones_hidden = False
+    world.maker.hidden.clear()
+    ended = await world.done()
+    assert world.maker.calls["add_password"] == 2
+    assert list(world.maker.made) == ["by-hand", ended.notes["key_id"]]
+
+
+async def test_a_rotation_that_fails_leaves_nothing(world: World) -> None:
+    """A secret that never works is removed again, and the old one stays in use."""
+    world.slow_entra = True
+    await world.rotate(prove=0)
+    ended = await world.ended()
+    assert (ended.state, ended.reason) == (RotationState.FAILED, "CLOUD_CREDENTIAL_REJECTED")
+    assert list(world.maker.made) == ["by-hand"]
+    assert await world.in_use() == ClientSecret(Secret(PLANTED))
+
+
+async def test_an_aborted_one_leaves_nothing(world: World) -> None:
+    """The same where an operator stops it."""
+    world.slow_entra = True
+    await world.rotate()
+    await world.until(RotationState.PROVING)
+    await world.rotating.rotations.abort(PATH, "key:ops")
+    assert (await world.ended()).state is RotationState.ABORTED
+    assert list(world.maker.made) == ["by-hand"]
+
+
+async def test_forbidden_is_said_before_anything_begins(world: World) -> None:
+    """Who asks learns what is missing at once; no rotation is under way."""
+    world.maker.fail("passwords", Reason.CLOUD_PERMISSION_MISSING)
+    with pytest.raises(BrokerError) as caught:
+        await world.rotate()
+    assert caught.value.reason is Reason.CLOUD_PERMISSION_MISSING
+    assert world.memory.rotation_of(PATH) is None
+
+
+async def test_a_refused_secret_is_not_looked_for_for_ever(world: World) -> None:
+    """What was refused was not made: a right that went meanwhile does not keep the rotation from its end."""
+    world.maker.fail("add_password", Reason.CLOUD_PERMISSION_MISSING)
+    await world.rotate(prove=0)
+    await world.eventually(lambda: world.maker.calls["add_password"] == 1)
+    world.maker.fail("passwords", Reason.CLOUD_PERMISSION_MISSING, times=1_000)
+    ended = await world.ended()
+    assert (ended.state, ended.reason) == (RotationState.FAILED, "CLOUD_PERMISSION_MISSING")
+
+
+@pytest.mark.parametrize("reason", [Reason.CLOUD_THROTTLED, Reason.CLOUD_UNAVAILABLE])
+@pytest.mark.parametrize("done", [False, True])
+async def test_the_old_secret_goes_though_its_removal_stumbles(world: World, reason: Reason, done: bool) -> None:
+    """429, or an answer that was lost: it is tried again, and one that is gone already is no error."""
+    await world.rotate()
+    await world.done()
+    world.maker.fail("remove_password", reason, done=done)
+    await world.rotate()
+    ended = await world.done()
+    assert list(world.maker.made) == ["by-hand", ended.notes["key_id"]]
+
+
+async def test_nothing_is_removed_while_the_new_secret_does_not_work(world: World) -> None:
+    """Never the last working one: the secret in use has to log in just before an older one goes."""
+    await world.rotate()
+    first = await world.done()
+    new: list[str] = []
+
+    def forget() -> None:
+        new.append(list(world.maker.made.values())[-1][1].reveal())
+        world.cloud.secrets.discard(new[0])  # type: ignore[union-attr]
+
+    world.before("withdrawing", forget)
+    await world.rotate()
+    await world.eventually(lambda: bool(new))
+    for _ in range(3):
+        await world.poll()
+        await asyncio.sleep(0.01)
+    assert first.notes["key_id"] in world.maker.made
+    world.cloud.secrets.add(new[0])  # type: ignore[union-attr]
+    await world.done()
+    assert first.notes["key_id"] not in world.maker.made
+
+
+async def test_vault_sealed_before_the_old_secret_is_removed(world: World) -> None:
+    """It stays until Vault is back; then it goes, and the rotation ends."""
+    await world.rotate()
+    first = await world.done()
+
+    def seal() -> None:
+        world.replica.store.fail_with = vault_unavailable("sealed", "sealed")
+
+    world.before("withdrawing", seal)
+    await world.rotate()
+    await world.eventually(lambda: world.replica.store.fail_with is not None)
+    await asyncio.sleep(0.05)
+    assert first.notes["key_id"] in world.maker.made
+    world.replica.store.fail_with = None
+    await world.done()
+    assert first.notes["key_id"] not in world.maker.made
+
+
+async def test_nothing_is_made_off_the_record(world: World) -> None:
+    """Without the ledger no secret is removed, and the rotation goes on once it is back."""
+    await world.rotate()
+    await world.done()
+
+    def away() -> None:
+        world.ledger.fail_with = ledger_down()
+        raise world.ledger.fail_with
+
+    world.before("removing", away)
+    await world.rotate()
+    await world.eventually(lambda: world.ledger.fail_with is not None)
+    assert len(world.maker.made) == 3
+    world.ledger.fail_with = None
+    await world.done()
+    assert len(world.maker.made) == 2
+
+
+async def test_account_keys_take_turns(world: World) -> None:
+    """To the other key; the old one is regenerated once the last lease that it signed has ended, and not before."""
+    await world.with_key()
+    before = dict(world.maker.keys["one"])
+    await world.ledger.record(world.lease(BY_KEY, 1, NOW + 600))
+    await world.rotate(BY_KEY, by=NAME)
+    await world.until(RotationState.WAITING, BY_KEY)
+    assert await world.key_in_use() == before["key2"]
+    assert world.maker.keys["one"] == before
+    world.clock.now = NOW + 590
+    await world.poll()
+    assert await world.state(BY_KEY) is RotationState.WAITING
+    world.clock.now = NOW + 606
+    await world.done(BY_KEY)
+    assert world.maker.keys["one"]["key1"] != before["key1"]
+    assert world.maker.keys["one"]["key2"] == before["key2"]
+    await world.rotate(BY_KEY, by=NAME, at_once=True)
+    await world.done(BY_KEY)
+    assert await world.key_in_use() == world.maker.keys["one"]["key1"]
+    assert world.maker.keys["one"]["key2"] != before["key2"]
+
+
+async def test_the_old_key_lives_by_storages_clock(world: World) -> None:
+    """A broker whose clock is 16 minutes ahead waits 16 minutes longer: storage ends tokens by its own."""
+    await world.with_key()
+    world.cloud.skew = 960.0
+    await world.ledger.record(world.lease(BY_KEY, 1, NOW + 600))
+    await world.rotate(BY_KEY, by=NAME)
+    await world.until(RotationState.WAITING, BY_KEY)
+    there = await world.rotating.rotations.get(f"connectors/{BY_KEY}")
+    assert 600 + 960 <= there.wait_until - NOW < 600 + 970
+
+
+async def test_now_does_not_wait_for_leases(world: World) -> None:
+    """Told so, the old key is regenerated at once, and what it signed ends."""
+    await world.with_key()
+    before = world.maker.keys["one"]["key1"]
+    await world.ledger.record(world.lease(BY_KEY, 1, NOW + 600))
+    await world.rotate(BY_KEY, by=NAME, at_once=True)
+    await world.done(BY_KEY)
+    assert world.maker.keys["one"]["key1"] != before
+
+
+@pytest.mark.parametrize("done", [False, True])
+async def test_a_key_is_regenerated_once(world: World, done: bool) -> None:
+    """An answer that was lost is no reason to do it again."""
+    await world.with_key()
+    world.maker.fail("regenerate_key", Reason.CLOUD_UNAVAILABLE, done=done)
+    await world.rotate(BY_KEY, by=NAME)
+    await world.done(BY_KEY)
+    assert world.maker.calls["regenerate_key"] == (1 if done else 2)
+    assert await world.key_in_use() == world.maker.keys["one"]["key2"]
+
+
+async def test_a_key_that_others_use_is_kept_until_they_go_on(world: World) -> None:
+    """Two connectors with one key: it is regenerated when the second has been rotated, too."""
+    await world.with_key()
+    await world.with_key(OTHER_KEY)
+    before = dict(world.maker.keys["one"])
+    await world.rotate(BY_KEY, by=NAME)
+    await world.until(RotationState.WITHDRAWING, BY_KEY)
+    await world.eventually(lambda: bool(world.memory.rotations[f"rotations/{BY_KEY}"].message))
+    assert OTHER_KEY in world.memory.rotations[f"rotations/{BY_KEY}"].message
+    assert world.maker.keys["one"] == before
+    await world.rotate(OTHER_KEY, by=NAME)
+    await world.done(OTHER_KEY)
+    assert world.maker.keys["one"]["key1"] != before["key1"]
+    assert await world.key_in_use() == await world.key_in_use(OTHER_KEY) == before["key2"]
+
+
+async def test_what_has_no_provider_is_refused(world: World) -> None:
+    """A key without a connector that may ask, a connector that is not there, and one that asks for itself."""
+    await world.with_key()
+    with pytest.raises(InvalidFieldError, match="by: is not given"):
+        await world.rotate(BY_KEY)
+    with pytest.raises(BrokerError) as caught:
+        await world.rotate(BY_KEY, by="nobody")
+    assert caught.value.reason is Reason.CONNECTOR_NOT_FOUND
+
+
+async def test_a_named_secret_gets_another_for_all_that_use_it() -> None:
+    """It asks by its own rights, and all that use it follow."""
+    world = World()
+    repository = world.replica.repository
+    secret = await repository.create_secret(make_secret(), ClientSecret(Secret(PLANTED)))
+    await repository.create_sharing_connector(make_sharing_connector(secret, "first"))
+    await world.automatic.rotate("secrets/az_secret", Automatic(), the_call())
+    ended = await world.ended("secrets/az_secret")
+    assert ended.state is RotationState.DONE
+    assert await world.in_use("first") == ClientSecret(world.maker.made[ended.notes["key_id"]][1])

@@ -445,7 +445,7 @@ def test_secret_fields_are_marked() -> None:
         f"valetkey.v1.{change}{what}Request.azure_secret"
         for change in ("Create", "Update")
         for what in ("Connector", "Secret")
-    }
+    } | {"valetkey.v1.RotateCredentialRequest.azure_secret"}
     assert named == SECRET_FIELDS | holders | NAMES_OF_SECRETS
     answers = [message for file in files for message in file.message_types_by_name.values() if _is_answer(message.name)]
     assert {name for message in answers for name in _reached(message)} & SECRET_FIELDS == {

@@ -68,6 +68,18 @@ def test_revoked_key_stops_working(live: Live, registered: Ran, tmp_path: Path) 
     assert name not in [key["name"] for key in live.admin.done("api-key", "list", "-o", "json").json]
 
 
+def test_a_rotated_key(live: Live, registered: Ran, tmp_path: Path) -> None:
+    """Whoever holds the key gets on with either for the overlap; then the old one ends by itself, and is told why."""
+    old, new = tmp_path / "key", tmp_path / "new"
+    name = make_key(live, old)
+    rotated = live.admin.done("api-key", "rotate", name, "--overlap", "8s", "--out", new, "-o", "json").json
+    assert rotated["rotated_by"] == "key:admin"
+    assert (holder(live, old)(*ISSUE).code, holder(live, new)(*ISSUE).code) == (0, 0)
+    assert soon(lambda: holder(live, old)(*ISSUE).code == 3, 60)
+    assert "it was rotated: use the new one" in holder(live, old)(*ISSUE).err
+    assert holder(live, new)(*ISSUE).code == 0
+
+
 def test_expired_key(live: Live, registered: Ran, tmp_path: Path) -> None:
     """A key that has lived its time is refused, and its holder is told that this is why."""
     file = tmp_path / "key"

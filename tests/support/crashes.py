@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from support.core import (
+    NOW,
     PLANTED,
     Replica,
     make_api_key,
@@ -20,6 +22,7 @@ from support.fake_store import FakeStateStore
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.errors import BrokerError, Reason, rotation_under_way, secret_not_found
 from valetkey_broker.model import ApiKey, EarlierDigest, NamedSecret, Rotation, RotationState, Secret
+from valetkey_broker.model.revocation import KeyRevocation, Revocation, RevocationTarget
 from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.generation import read_generation
 
@@ -235,9 +238,51 @@ def _under_way(rotation: Rotation) -> BrokerError:
     return rotation_under_way(rotation.object, rotation.state.value, rotation.started_at, rotation.started_by)
 
 
+REVOCATION = Revocation(
+    name="r-demo",
+    target=RevocationTarget(principal="key:test"),
+    reason="",
+    hard=True,
+    created_at=datetime.fromtimestamp(NOW, UTC),
+    created_by="key:ops",
+    keys=(
+        KeyRevocation(
+            cloud="dev",
+            account="demoaccount",
+            through=CONNECTOR.name,
+            probe_connector=CONNECTOR.name,
+            container="demo",
+        ),
+    ),
+)
+
+
+async def _take_back(replica: Replica) -> object:
+    return await replica.repository.revocations.create(REVOCATION)
+
+
+async def _revoke_keys(replica: Replica) -> object:
+    """Orders the keys to be revoked, as the broker does: whoever comes later finds it done."""
+
+    async def ordered(there: Revocation) -> Revocation:
+        return replace(there, keys=tuple(replace(keys, revoked_at=1_800_000_100) for keys in there.keys))
+
+    return await replica.repository.revocations.change(
+        REVOCATION.name, lambda there: not there.keys[0].revoked_at, ordered
+    )
+
+
+async def _lift(replica: Replica) -> object:
+    async def lifted(there: Revocation) -> Revocation:
+        return replace(there, lifted_at=datetime.fromtimestamp(NOW, UTC), lifted_by="key:ops")
+
+    return await replica.repository.revocations.change(REVOCATION.name, lambda there: there.in_force, lifted)
+
+
 SECRET, RENAMED = "az_secret", "az_renamed"
 _S, _R = f"secrets/{SECRET}", f"secrets/{RENAMED}"
 _C, _K, _G = f"connectors/{CONNECTOR.name}", f"api-keys/{KEY.name}", f"grants/{GRANT.name}"
+_V = f"revocations/{REVOCATION.name}"
 CHANGES = (
     Change("register", _C, _nothing, _register, frozenset({Reason.CONNECTOR_EXISTS})),
     Change("register-anew", _C, _registered_and_gone, _register_anew, frozenset({Reason.CONNECTOR_EXISTS})),
@@ -251,6 +296,9 @@ CHANGES = (
     Change("create-grant", _G, _nothing, _grant, frozenset()),
     Change("update-grant", _G, _grant, _widen, frozenset(), changes=True),
     Change("delete-grant", _G, _grant, _withdraw, frozenset({Reason.GRANT_NOT_FOUND}), removes=True),
+    Change("revoke", _V, _nothing, _take_back, frozenset()),
+    Change("revoke-keys", _V, _take_back, _revoke_keys, frozenset(), changes=True),
+    Change("lift-revocation", _V, _take_back, _lift, frozenset(), changes=True),
     Change("create-secret", _S, _nothing, _seal, frozenset({Reason.SECRET_EXISTS})),
     Change("update-secret", _S, _shared, _reseal, frozenset({Reason.CONFLICT}), changes=True),
     Change("rename-secret", _R, _shared, _rename, frozenset({Reason.SECRET_NOT_FOUND, Reason.SECRET_EXISTS})),

@@ -45,6 +45,7 @@ Call = Literal[
     "hierarchical",
     "use_token",
     "account_settings",
+    "revoke_delegation_keys",
     "sign",
 ]
 
@@ -59,6 +60,7 @@ class Step(Enum):
     DELEGATION_KEY = "get a user delegation key"
     PROBE = "use a token"
     ACCOUNT_KEY = "use the account key"
+    REVOKE_KEYS = "revoke user delegation keys"
 
 
 FAKE_PROFILE = CloudProfile(
@@ -101,6 +103,8 @@ class FakeCloud:
         self.search_errors: list[BrokerError] = []
         self.revoked: set[object] = set()
         self.revoked_at = 0.0
+        self.ordered: list[str] = []
+        self.acts_on_orders = True
         self.calls: Counter[str] = Counter()
         self.keys: list[SigningKey] = []
         self.signed: list[SasRequest] = []
@@ -260,6 +264,19 @@ class FakeCloud:
         await self._begin("account_settings")
         self._check(connector, credential)
         return {account: self.settings[account] for account in accounts if account in self.settings}
+
+    async def revoke_delegation_keys(self, connector: Connector, credential: Credential, account: str) -> None:
+        await self._begin("revoke_delegation_keys", account)
+        self._check(connector, credential)
+        if account not in self.containers:
+            raise self._no_account(connector, account, Step.REVOKE_KEYS)
+        self.ordered.append(account)
+        if self.acts_on_orders:
+            self.act_on_orders()
+
+    def act_on_orders(self) -> None:
+        """Has storage refuse the keys of every account that an order was given for, as it does sooner or later."""
+        self.revoked.update(key.material for key in self.keys if key.account in self.ordered)
 
     def clock_skew(self, connector: Connector) -> float | None:
         return self.skew

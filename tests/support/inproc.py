@@ -27,6 +27,7 @@ from valetkey.v1 import (
     grant_service_pb2_grpc,
     ledger_service_pb2_grpc,
     resource_service_pb2_grpc,
+    revocation_service_pb2_grpc,
     secret_service_pb2_grpc,
     token_service_pb2_grpc,
 )
@@ -128,6 +129,7 @@ class Broker:
         self.grants = grant_service_pb2_grpc.GrantServiceStub(self.channel)
         self.ledger = ledger_service_pb2_grpc.LedgerServiceStub(self.channel)
         self.credentials = credential_service_pb2_grpc.CredentialServiceStub(self.channel)
+        self.revocations = revocation_service_pb2_grpc.RevocationServiceStub(self.channel)
         self.secrets = secret_service_pb2_grpc.SecretServiceStub(self.channel)
         self.expiry = expiry_service_pb2_grpc.ExpiryServiceStub(self.channel)
         self.health = health_pb2_grpc.HealthStub(self.channel)

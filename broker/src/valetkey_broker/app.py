@@ -36,6 +36,7 @@ from valetkey_broker.limits import Slots, Throttle
 from valetkey_broker.model import Connector, Principal
 from valetkey_broker.ports import Clock, Cloud, Ledger, StateStore
 from valetkey_broker.recording import Changes, MissingOutcomes
+from valetkey_broker.revoking.parts import Revoking, build_revoking
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.guard import Guard
 from valetkey_broker.rpc.ledger_health import follow_ledger
@@ -69,6 +70,7 @@ class Core:
     reach: ReachCache
     issuer: Issuer
     diagnoser: Diagnoser
+    revoking: Revoking
     authenticator: CompositeAuthenticator
     trust: TrustBundles | None
     ledger: Ledger
@@ -127,6 +129,7 @@ async def open_core(
             skew_seconds=issuing.clock_skew_seconds,
             shortest_share=issuing.min_ttl_share,
             auth_methods=AUTH_METHODS,
+            not_before=memory.keys_not_before,
         )
         closing.push_async_callback(keys.close)
         reach = ReachCache(questions, clock, issuing.discovery_seconds)
@@ -175,6 +178,9 @@ async def open_core(
             reach=reach,
             issuer=issuer,
             diagnoser=Diagnoser(memory, ledger, questions, profiles, clock, longest_token),
+            revoking=build_revoking(
+                repository, memory, ledger, questions, keys, auth_methods=AUTH_METHODS, profiles=profiles, clock=clock
+            ),
             authenticator=authenticator,
             trust=trust,
             ledger=ledger,
@@ -219,6 +225,7 @@ async def running_server(
                 admit=admit,
                 clock=core.clock,
                 auth_methods=AUTH_METHODS,
+                keys_not_before=core.revoking.keys_not_before,
             ),
             streams=Slots(settings.limits.streams),
             registry=core.registry,
@@ -230,6 +237,7 @@ async def running_server(
             grants=core.grants,
             explainer=core.explainer,
             diagnoser=core.diagnoser,
+            revoking=core.revoking,
             ledger=core.ledger,
             recorder=recorder,
             clock=core.clock,
@@ -255,6 +263,7 @@ async def running_server(
         asyncio.create_task(sync.run(), name="state-sync"),
         asyncio.create_task(recorder.refusals.run(), name="refusals"),
         asyncio.create_task(unfinished.run(), name="unfinished-changes"),
+        asyncio.create_task(core.revoking.keys.run(), name="key-revocations"),
         asyncio.create_task(follow_ledger(core.ledger, server), name="ledger-health"),
         asyncio.create_task(daily.run(sync.ready.wait), name="daily-warning"),
         asyncio.create_task(rotating.run(), name="rotations"),

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import json
 import os
 import secrets
 import signal
@@ -21,6 +22,7 @@ from valetkey_devstack.free_ports import HOST, free_port
 # Azure's own account keys are this long.
 _KEY_BYTES = 64
 _TAKES_KEYS = Path(__file__).with_name("azurite_keys.js")
+_REVOKES_KEYS = Path(__file__).with_name("azurite_revocations.js")
 _NEW_KEYS_WITHIN = 10.0
 _KEYS = ("key1", "key2")
 
@@ -46,6 +48,8 @@ class Azurite:
         self.second_keys = {name: new_key() for name in accounts if name != DEVELOPMENT_ACCOUNT}
         self._accounts_file = directory / "accounts.new"
         self._regenerating = asyncio.Lock()
+        self._revocations_file = directory / "revocations.json"
+        self._revocations: dict[str, dict[str, float]] = {}
         self._script = script
         self._certificate, self._key = ca.issue("azurite", directory)
         self._child: Child | None = None
@@ -69,7 +73,7 @@ class Azurite:
 
         Raises ConfigurationError where it does not come up.
         """
-        argv: list[str | Path] = [node_program(), "--require", _TAKES_KEYS, self._script]
+        argv: list[str | Path] = [node_program(), "--require", _TAKES_KEYS, "--require", _REVOKES_KEYS, self._script]
         argv += ["--blobHost", HOST, "--blobPort", str(self.port), "--location", self.directory]
         argv += ["--cert", self._certificate, "--key", self._key, "--oauth", "basic", "--disableTelemetry"]
         # New clients send an API version that it has not heard of yet; what it serves is the same in these.
@@ -84,6 +88,7 @@ class Azurite:
             env={
                 "AZURITE_ACCOUNTS": self._accounts_text(),
                 "VALETKEY_ACCOUNTS_FILE": str(self._accounts_file),
+                "VALETKEY_REVOCATIONS_FILE": str(self._revocations_file),
                 "HOME": str(self.directory),
                 # It fetches what is copied from itself, by the URL that the client gave.
                 "NODE_EXTRA_CA_CERTS": str(self.ca_file),
@@ -131,6 +136,13 @@ class Azurite:
 
     def _accounts_text(self) -> str:
         return ";".join(":".join([name, *(key.reveal() for key in self.keys(name).values())]) for name in self.accounts)
+
+    def revoke_delegation_keys(self, account: str, before: float, since: float) -> None:
+        """Has it refuse tokens of `account` whose key begins before a time, from another time on (Unix seconds)."""
+        self._revocations[account] = {"before": before, "since": since}
+        written = self._revocations_file.with_suffix(".new")
+        written.write_text(json.dumps(self._revocations), encoding="ascii")
+        written.replace(self._revocations_file)
 
     async def create_containers(self, account: str, names: Iterable[str]) -> None:
         """Creates containers with the account key; those that exist already stay as they are."""

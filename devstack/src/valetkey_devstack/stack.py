@@ -37,6 +37,7 @@ DEMO_CONTAINERS: Mapping[str, Sequence[str]] = {
 }
 """The demo containers, by storage account."""
 
+_REVOKED_AFTER_SECONDS = 3.0
 DEVELOPMENT_CONTAINER = "demo-development"
 """The container of the account that `UseDevelopmentStorage=true` means."""
 
@@ -178,6 +179,9 @@ class DevStack:
             progress=self._progress,
         )
         self._open.push_async_callback(self.azurite.stop)
+        # Late, as Azure may be: whoever revokes is to see that it takes a moment.
+        self.control_plane.key_revocations.delay = _REVOKED_AFTER_SECONDS
+        self.control_plane.key_revocations.apply = self.azurite.revoke_delegation_keys
         for account, names in DEMO_CONTAINERS.items():
             await self.azurite.create_containers(account, names)
         await self.azurite.create_containers(DEVELOPMENT_ACCOUNT, (DEVELOPMENT_CONTAINER,))

@@ -19,6 +19,7 @@ from valetkey.v1 import (
     identity_service_pb2,
     ledger_service_pb2,
     resource_service_pb2,
+    revocation_service_pb2,
     secret_service_pb2,
     token_service_pb2,
 )
@@ -38,6 +39,7 @@ FILES = (
     identity_service_pb2,
     ledger_service_pb2,
     resource_service_pb2,
+    revocation_service_pb2,
     secret_service_pb2,
     token_service_pb2,
     health_pb2,
@@ -49,7 +51,18 @@ RPCS: dict[str, MethodDescriptor] = {
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
-READING = ("Get", "List", "Explain", "Diagnose", "Verify", "Check", "Watch", "WhoAmI", "ServerReflectionInfo")
+READING = (
+    "Get",
+    "List",
+    "Preview",
+    "Explain",
+    "Diagnose",
+    "Verify",
+    "Check",
+    "Watch",
+    "WhoAmI",
+    "ServerReflectionInfo",
+)
 # The issuer writes a record of its own for each token.
 ISSUING = {
     "/valetkey.v1.TokenService/IssueToken",
@@ -62,6 +75,7 @@ FOLDERS = {
     "ApiKeyService": "api-keys",
     "GrantService": "grants",
     "SecretService": "secrets",
+    "RevocationService": "revocations",
     "CredentialService": "rotations",
 }
 
@@ -104,6 +118,8 @@ def test_every_row_reads_the_requests_of_its_method(name: str) -> None:
     """What a refused request asked for is on record, wherever the request keeps it; one without such fields is fine."""
     request = request_of(name)
     wanted = request.request if name.endswith("/WatchToken") else request
+    if name.endswith(("/PreviewRevocation", "/CreateRevocation")):
+        wanted = request.target
     fields = {
         field: value
         for field, value in (("connector", "c"), ("resource_id", "az://r"), ("purpose", "p"))

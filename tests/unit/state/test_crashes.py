@@ -48,6 +48,7 @@ async def test_another_replica_settles_it(change: Change, lives: int, *, effect:
         await late.repository.load()
         assert replica.memory.connectors == late.memory.connectors
         assert replica.memory.grants == late.memory.grants
+        assert replica.memory.revocations == late.memory.revocations
         assert replica.memory.keys_by_name == late.memory.keys_by_name
 
 

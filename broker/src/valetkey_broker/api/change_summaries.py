@@ -96,6 +96,17 @@ def grant_summary(request: Any) -> Details:
     }
 
 
+def revocation_summary(request: Any) -> Details:
+    """Returns what is revoked, and how."""
+    target = request.target
+    return {
+        **{field.name: str(value) for field, value in target.ListFields()},
+        "why": request.reason,
+        "hard": "yes" if request.hard else "",
+        "through": request.through,
+    }
+
+
 def api_key_summary(request: Any) -> Details:
     """Returns what the holder of a new key may do, and for how long."""
     return {

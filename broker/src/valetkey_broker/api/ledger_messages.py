@@ -11,16 +11,18 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from valetkey.v1 import ledger_service_pb2 as pb
 from valetkey_broker.api.convert import EVENT_KINDS, PERMISSIONS
 from valetkey_broker.model import Event, EventKind, Head, Permission, StoredEvent
+from valetkey_broker.model.revocation import LeaseState
 
 # Source: google/protobuf/timestamp.proto, duration.proto.
 FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
 _LONGEST_SECONDS = 315_576_000_000
 _INT32_MAX = 2**31 - 1
 _PERMISSION_NUMBERS = {permission.value: PERMISSIONS.to_proto[permission] for permission in Permission}
+_LEASE_STATES = {state: pb.LeaseState.Value(f"LEASE_STATE_{state.name}") for state in LeaseState}
 
 
-def lease_message(event: Event) -> pb.Lease:
-    """Returns the lease that an issued token's event describes."""
+def lease_message(event: Event, state: LeaseState, revocation: str) -> pb.Lease:
+    """Returns the lease that an issued token's event describes, and what became of it."""
     return pb.Lease(
         id=event.lease_id,
         principal=event.principal,
@@ -32,6 +34,8 @@ def lease_message(event: Event) -> pb.Lease:
         expire_time=_timestamp(event.expires),
         grant=event.grant,
         purpose=event.purpose,
+        state=_LEASE_STATES[state],
+        revocation=revocation,
     )
 
 

@@ -20,6 +20,7 @@ from valetkey_broker.api.ledger_messages import (
 from valetkey_broker.issuing.diagnosis import Diagnoser, TokenQuestion
 from valetkey_broker.model import EventFilter, Head, InvalidFieldError, LeaseFilter, ResourceId
 from valetkey_broker.ports import Clock, Ledger
+from valetkey_broker.revoking.lease_states import LeaseStates
 from valetkey_broker.rpc.current_call import caller
 
 _DEFAULT_PAGE = 100
@@ -32,7 +33,8 @@ _FIRST_ID, _LAST_ID = -(2**63), 2**63 - 1
 class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
     """Reads the ledger."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, diagnoser: Diagnoser) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, diagnoser: Diagnoser, states: LeaseStates) -> None:
+        self._states = states
         self._ledger = ledger
         self._clock = clock
         self._diagnoser = diagnoser
@@ -60,7 +62,8 @@ class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
         )
         shown = found[:limit]
         token = _token(shown[-1].id) if len(found) > limit else ""
-        return pb.ListLeasesResponse(leases=[lease_message(stored.event) for stored in shown], next_page_token=token)
+        leases = [lease_message(stored.event, *self._states.of(stored.event)) for stored in shown]
+        return pb.ListLeasesResponse(leases=leases, next_page_token=token)
 
     async def ListEvents(  # noqa: N802
         self,
@@ -138,7 +141,7 @@ class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
         )
         return pb.DiagnoseTokenResponse(
             known=found.lease is not None,
-            lease=lease_message(found.lease) if found.lease is not None else None,
+            lease=lease_message(found.lease, *self._states.of(found.lease)) if found.lease is not None else None,
             findings=[
                 pb.TokenFinding(cause=each.cause, message=each.message, mend=each.mend, decides=each.decides)
                 for each in found.findings

@@ -15,6 +15,7 @@ from valetkey_broker.api.change_summaries import (
     connector_update_summary,
     grant_summary,
     renamed_secret_summary,
+    revocation_summary,
     rotation_summary,
     schedule_summary,
     secret_summary,
@@ -62,6 +63,10 @@ def _asked(request: Any) -> Asked:
 
 def _asked_of_candidate(request: Any) -> Asked:
     return _asked(request.candidate)
+
+
+def _asked_of_target(request: Any) -> Asked:
+    return _asked(request.target)
 
 
 def _asked_of_stream(request: Any) -> Asked:
@@ -143,6 +148,14 @@ METHODS: Methods = {
     "/valetkey.v1.LedgerService/DiagnoseToken": Method(Access.AUTHENTICATED),
     # Says of callers what their own proof says.
     "/valetkey.v1.IdentityService/WhoAmI": Method(Access.AUTHENTICATED),
+    # The emergency brake is an operator's, who can take a connector's credential away as well; lifting it gives nobody
+    # more than grants do.
+    "/valetkey.v1.RevocationService/PreviewRevocation": Method(_OPERATOR, asked=_asked_of_target),
+    "/valetkey.v1.RevocationService/CreateRevocation": Method(
+        _OPERATOR, change=_named("revocations"), summary=revocation_summary, asked=_asked_of_target
+    ),
+    "/valetkey.v1.RevocationService/ListRevocations": Method(_READS_GRANTS_AND_LEASES),
+    "/valetkey.v1.RevocationService/LiftRevocation": Method(_OPERATOR, change=_named("revocations")),
     "/valetkey.v1.ApiKeyService/CreateApiKey": Method(_ADMIN, change=_named("api-keys"), summary=api_key_summary),
     "/valetkey.v1.ApiKeyService/ListApiKeys": Method(_ADMIN),
     "/valetkey.v1.ApiKeyService/RotateApiKey": Method(

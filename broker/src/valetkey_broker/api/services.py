@@ -12,6 +12,7 @@ from valetkey.v1 import (
     identity_service_pb2_grpc,
     ledger_service_pb2_grpc,
     resource_service_pb2_grpc,
+    revocation_service_pb2_grpc,
     secret_service_pb2_grpc,
     token_service_pb2_grpc,
 )
@@ -24,6 +25,7 @@ from valetkey_broker.api.identity_service import IdentityService
 from valetkey_broker.api.ledger_service import LedgerService
 from valetkey_broker.api.methods import METHODS
 from valetkey_broker.api.resource_service import ResourceService
+from valetkey_broker.api.revocation_service import RevocationService
 from valetkey_broker.api.secret_service import SecretService
 from valetkey_broker.api.token_service import TokenService
 from valetkey_broker.authn.api_key_admin import ApiKeyAdmin
@@ -39,6 +41,7 @@ from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.token_stream import TokenWatcher
 from valetkey_broker.limits import Slots
 from valetkey_broker.ports import Clock, Ledger
+from valetkey_broker.revoking.parts import Revoking
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.service import Service
 
@@ -65,6 +68,7 @@ class UseCases:
     grants: GrantAdmin
     explainer: Explainer
     diagnoser: Diagnoser
+    revoking: Revoking
     ledger: Ledger
     recorder: Recorder
     clock: Clock
@@ -117,7 +121,12 @@ def build_services(use: UseCases) -> Sequence[Service]:
         Service(
             f"{_PACKAGE}.LedgerService",
             ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server,
-            LedgerService(use.ledger, use.clock, use.diagnoser),
+            LedgerService(use.ledger, use.clock, use.diagnoser, use.revoking.leases),
+        ),
+        Service(
+            f"{_PACKAGE}.RevocationService",
+            revocation_service_pb2_grpc.add_RevocationServiceServicer_to_server,
+            RevocationService(use.revoking, use.clock),
         ),
         Service(
             f"{_PACKAGE}.ExpiryService",

@@ -102,7 +102,7 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
                     elif isinstance(item, Lease):
                         self._fill(response.token, item)
                     else:
-                        response.end.reason = _END_REASONS[item]
+                        response.end.reason = _END_REASONS[EndReason[item.name]]
                         response.end.message = item.value
                     yield response
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from valetkey_broker.authz.grants import CompiledGrant, GrantIndex, inside
+from valetkey_broker.authz.revoked import refused, without_revoked
 from valetkey_broker.errors import (
     BrokerError,
     address_denied,
@@ -87,7 +88,8 @@ class Policy:
 
         `ttl` is in seconds, `source_ip` in canonical form. Of several grants the one that lets the token live longest
         counts, then the first by name. Raises RESOURCE_DENIED, in words that tell a stranger nothing of what exists,
-        RESOURCE_NOT_FOUND where a grant allows all but the host, or CREDENTIALS_EXPIRED.
+        RESOURCE_NOT_FOUND where a grant allows all but the host, ACCESS_REVOKED where one would allow it, or
+        CREDENTIALS_EXPIRED.
         """
         now = self._clock()
         until = self._identity_end(principal)
@@ -95,6 +97,7 @@ class Policy:
         if longest < 1:
             raise identity_expired()
         connectors = self._memory.connectors
+        in_force, revocation = self._memory.in_force, None
         allowed = []
         for route in self.index.routes(principal, resource, permissions):
             if connector and route.connector != connector:
@@ -105,6 +108,10 @@ class Policy:
             if not serves(known, resource) or not self.is_at(known, resource):
                 continue
             best = route.best(resource.prefix, longest, source_ip, now)
+            if best is not None and in_force:
+                left, covers = without_revoked(in_force, route, principal, known, resource)
+                best = left.best(resource.prefix, longest, source_ip, now)
+                revocation = revocation or covers
             if best is not None:
                 grant, seconds = best
                 limit = None
@@ -113,7 +120,8 @@ class Policy:
                 bound = source_ip or grant.grant.source_ip
                 allowed.append(Allowance(known, grant.grant, seconds, min(grant.expires, until), bound, limit))
         if not allowed:
-            raise self._denial(principal, resource, permissions, connector, source_ip)
+            denial = self._denial(principal, resource, permissions, connector, source_ip)
+            raise denial if revocation is None else refused(resource, revocation)
         return allowed
 
     def _identity_end(self, principal: Principal) -> float:

@@ -85,6 +85,12 @@ class CloudClient:
             connector, lambda credential: self._cloud.account_settings(connector, credential, accounts)
         )
 
+    async def revoke_delegation_keys(self, connector: Connector, account: str) -> None:
+        """Has the cloud revoke every user delegation key of `account`."""
+        await self._ask(
+            connector, lambda credential: self._cloud.revoke_delegation_keys(connector, credential, account)
+        )
+
     def sign(self, request: SasRequest) -> SignedToken:
         """Returns a SAS."""
         return self._cloud.sign(request)

@@ -46,6 +46,8 @@ class Reason(Enum):
     ROTATION_UNDER_WAY = auto()
     ROTATION_NOT_FOUND = auto()
     NO_PREVIOUS_CREDENTIAL = auto()
+    ACCESS_REVOKED = auto()
+    REVOCATION_NOT_FOUND = auto()
 
 
 # What callers are told who do not run the broker: its store, its settings and its credentials are none of their

@@ -137,6 +137,28 @@ def being_changed(path: str) -> BrokerError:
     return _conflict(path, f"{path} is being changed by somebody else; try again", retry_after=1.0)
 
 
+def name_taken(path: str) -> BrokerError:
+    """Something else stands at `path`, a place in Vault, under the name that was chosen for it."""
+    return _conflict(path, f"there is another {path} already; choose another name")
+
+
+def revocation_not_found(name: str) -> BrokerError:
+    """There is no revocation of that name."""
+    message = f"no revocation is named {name}; valetkey lease list-revocations --all shows those there are"
+    return BrokerError(Reason.REVOCATION_NOT_FOUND, message, {"revocation": name})
+
+
+def revocation_lifted(name: str, by: str, at: str) -> BrokerError:
+    """A revocation is no longer in force."""
+    return BrokerError(Reason.REVOCATION_NOT_FOUND, f"{name} was lifted at {at} by {by}", {"revocation": name})
+
+
+def revoked_already(target: str, name: str, by: str, at: str) -> BrokerError:
+    """Somebody else revoked the same."""
+    message = f"{target}: was revoked at {at} by {by} (revocation {name}); see: valetkey lease list-revocations"
+    return BrokerError(Reason.CONFLICT, message, {"object": f"revocations/{name}"})
+
+
 def _named(names: Sequence[str]) -> str:
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(names[:_MOST_NAMED]) + more

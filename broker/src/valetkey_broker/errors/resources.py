@@ -60,6 +60,14 @@ def host_unknown(resource: ResourceId, there: Iterable[tuple[str, str]]) -> Brok
     return BrokerError(Reason.RESOURCE_NOT_FOUND, message, {"resource": resource.as_asked()})
 
 
+def access_revoked(resource: ResourceId, revocation: str, by: str, reason: str) -> BrokerError:
+    """A grant would allow it, and an operator revoked it; `by` is who, and the one to ask."""
+    why = f": {reason}" if reason else ""
+    message = f"access to {resource} was revoked by {by}{why}. Ask them; they know it as revocation {revocation}"
+    metadata = {"resource": str(resource), "revocation": revocation, "ask": by}
+    return BrokerError(Reason.ACCESS_REVOKED, message, metadata)
+
+
 def connector_denied(principal: Principal, connector: str) -> BrokerError:
     """No grant lets the caller use that connector: in the same words whether or not it exists."""
     message = (

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from valetkey_broker.authz.policy import Allowance, Policy, asked_ttl
+from valetkey_broker.authz.revoked import check_container
 from valetkey_broker.errors import identity_expired, identity_revoked, issuer_unavailable
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.scopes import Scopes
@@ -79,8 +80,8 @@ class Issuer:
 
         The token may end earlier than asked, with what its grant allows or with its key. Waits for nobody but the
         ledger, unless Azure has to be asked. Raises InvalidFieldError for a ttl over the limit, BrokerError:
-        RESOURCE_DENIED, RESOURCE_NOT_FOUND, RESOURCE_AMBIGUOUS, SCOPE_UNSUPPORTED, CREDENTIALS_INVALID or
-        CREDENTIALS_EXPIRED where the caller's identity ended meanwhile, ISSUER_UNAVAILABLE where that cannot be told
+        RESOURCE_DENIED, ACCESS_REVOKED, RESOURCE_NOT_FOUND, RESOURCE_AMBIGUOUS, SCOPE_UNSUPPORTED, CREDENTIALS_INVALID
+        or CREDENTIALS_EXPIRED where the caller's identity ended meanwhile, ISSUER_UNAVAILABLE where that cannot be told
         any more, LEDGER_UNAVAILABLE, or one of ports.Cloud.
         """
         resource, permissions = wanted.resource, wanted.permissions
@@ -101,6 +102,9 @@ class Issuer:
                 choice = await self._chooser.choose(call.principal, connectors, resource)
             connector, profile, container = choice
             allowance = next(a for a in allowed if a.connector is connector)
+            if in_force := self._memory.in_force:
+                # Which account it is, only now is certain.
+                check_container(in_force, call.principal, allowance.grant, connector, container, resource)
             until = int(self._clock()) + allowance.ttl
             scope = self._scopes.known(connector, container, resource, permissions)
             if scope is None:

@@ -1,7 +1,7 @@
 """Keeps signing keys: fetched once for hours, renewed in the background, never twice at a time."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,6 +20,9 @@ _RENEW_AFTER_SHARE = 0.5
 _BACKGROUND_RETRY_SECONDS = 30.0
 # The key begins a little before the earliest token it signs.
 _MARGIN_SECONDS = 60.0
+# After a revocation the cloud's clock says from when keys count, which may be a moment from now: until then a token
+# would be refused. Never longer than this, for a clock may also be wrong.
+_MOST_WAIT_SECONDS = 3.0
 # With the cloud away, a key that lives so much longer is better than none.
 _LAST_SECONDS = 60.0
 
@@ -34,8 +37,12 @@ class _Entry:
     recent: RecentError = field(default_factory=RecentError)
 
 
+def _of_connector(connector: Connector, _account: str) -> int:
+    return connector.keys_not_before
+
+
 class SigningKeys:
-    """One key per connector's signer and account, anew after an operator had keys dropped.
+    """One key per connector's signer and account, anew after keys were revoked, or an operator had them dropped.
 
     Errors are remembered for a moment only.
     """
@@ -49,16 +56,23 @@ class SigningKeys:
         skew_seconds: int,
         shortest_share: float = 1.0,
         auth_methods: Mapping[str, AuthMethod],
+        not_before: Callable[[Connector, str], int] = _of_connector,
     ) -> None:
-        """`shortest_share` is the part of its time that a token must at least get from a key that ends early."""
+        """`shortest_share` is the part of its time that a token must at least get from a key that ends early.
+
+        `not_before` tells, of a connector and an account, when keys have to begin at the earliest (Unix seconds).
+        """
         self._auth_methods = auth_methods
         self._questions = questions
         self._clock = clock
         self._key_seconds = key_seconds
         self._skew = skew_seconds
         self._share = shortest_share
+        self._not_before = not_before
         self._entries: dict[_Id, _Entry] = {}
         self._flights: SingleFlight[_Id, SigningKey] = SingleFlight("signing key")
+        # The last one of each account that was revoked, by connector uid and account.
+        self._revoked: dict[tuple[str, str], SigningKey] = {}
         self._log = structlog.get_logger()
 
     def held(self, connector: Connector, account: str, until: float) -> SigningKey | None:
@@ -108,6 +122,16 @@ class SigningKeys:
                 return entry.key
             raise
 
+    def revoked(self, connector: Connector, account: str, after: float, before: float) -> SigningKey | None:
+        """Returns a key in memory that signed for a connector, and begins after one time and before another.
+
+        Whoever wants to know whether storage still takes such keys can try nothing better. None where there is none.
+        """
+        place = (connector.uid, account)
+        keys = [self._revoked.get(place)]
+        keys += [entry.key for each, entry in self._entries.items() if (each[0], each[2]) == place]
+        return next((key for key in keys if key is not None and after <= key.starts < before), None)
+
     def of(self, connector: Connector) -> Sequence[SigningKey]:
         """Returns the keys in memory that sign for a connector now."""
         return [
@@ -118,6 +142,8 @@ class SigningKeys:
 
     def forget(self, connector_uid: str) -> None:
         """Drops all that is known of a connector that went away."""
+        for place in [each for each in self._revoked if each[0] == connector_uid]:
+            del self._revoked[place]
         for identity in [each for each in self._entries if each[0] == connector_uid]:
             # Callers who wait right now must not fall back on it.
             self._entries.pop(identity).key = None
@@ -143,7 +169,10 @@ class SigningKeys:
     async def _fetched(self, entry: _Entry, connector: Connector, account: str) -> SigningKey:
         now = self._clock()
         # Storage refuses keys that begin before a revocation.
-        starts = max(now - self._skew - _MARGIN_SECONDS, connector.keys_not_before)
+        not_before = self._not_before(connector, account)
+        if 0 < not_before - now <= _MOST_WAIT_SECONDS:
+            await asyncio.sleep(not_before - now)
+        starts = max(now - self._skew - _MARGIN_SECONDS, not_before)
         expires = min(now + self._key_seconds, starts + _AZURE_MAX_SECONDS)
         try:
             key = await self._questions.signing_key(connector, account, starts=starts, expires=expires)
@@ -166,7 +195,9 @@ class SigningKeys:
         """Drops the keys of an account that an earlier signer had, or that were fetched before keys were dropped."""
         uid, _, account, _ = identity
         for other in [other for other in self._entries if (other[0], other[2]) == (uid, account)]:
-            del self._entries[other]
+            key = self._entries.pop(other).key
+            if key is not None and other[3] != identity[3]:
+                self._revoked[uid, account] = key
             self._flights.cancel(other)
 
     def _renewed(self, connector: Connector, task: asyncio.Task[SigningKey]) -> None:
@@ -180,4 +211,4 @@ class SigningKeys:
             )
 
     def _id(self, connector: Connector, account: str) -> _Id:
-        return connector.uid, signer_of(connector, self._auth_methods), account, connector.keys_not_before
+        return connector.uid, signer_of(connector, self._auth_methods), account, self._not_before(connector, account)

@@ -4,18 +4,20 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import structlog
 
 from valetkey_broker.authz.policy import Policy
+from valetkey_broker.authz.revoked import covering, refused
 from valetkey_broker.concurrency.backoff import Backoff
 from valetkey_broker.errors import BrokerError, Reason, issuer_unavailable
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.signers import signer_of
 from valetkey_broker.issuing.token_request import TokenRequest
-from valetkey_broker.model import CallInfo, Connector, Lease, Principal, Standing
+from valetkey_broker.model import CallInfo, Connector, Lease, Principal, ResourceId, Standing
+from valetkey_broker.model.revocation import TokenUseFacts
 from valetkey_broker.ports import AuthMethod, Clock
 from valetkey_broker.state.memory import Memory
 
@@ -47,6 +49,18 @@ class EndReason(Enum):
         "the keys of the caller's issuer could not be had before the last token ended; call again later"
     )
     UNAVAILABLE = "no fresh token could be had before the last one ended; call again later"
+    ACCESS_REVOKED = "access was revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRevoked:
+    """The end of a stream that an operator revoked; `value` says whom to ask. Reads like an EndReason."""
+
+    value: str
+    name: str = EndReason.ACCESS_REVOKED.name
+
+
+End = EndReason | AccessRevoked
 
 
 class TokenWatcher:
@@ -64,11 +78,14 @@ class TokenWatcher:
         auth_methods: Mapping[str, AuthMethod],
         check_seconds: float = _CHECK_SECONDS,
         refreshed: Callable[[Principal], Principal] = lambda principal: principal,
+        keys_not_before: Callable[[Connector, str], int] = lambda _connector, _account: 0,
     ) -> None:
         """`standing` tells whether a caller could authenticate again now; `refreshed` gives it the end it has by now.
 
         `admit` raises BrokerError where a call of the principal would not be let in now; first tokens are calls.
+        `keys_not_before` tells, of a connector and an account, when keys have to begin at the earliest (Unix seconds).
         """
+        self._keys_not_before = keys_not_before
         self._issuer = issuer
         self._policy = policy
         self._memory = memory
@@ -85,12 +102,12 @@ class TokenWatcher:
         """Ends every stream with SHUTDOWN."""
         self._stopping.set()
 
-    async def watch(self, call: CallInfo, request: TokenRequest) -> AsyncGenerator[Lease | EndReason, None]:
-        """Yields a lease at once and fresh ones in time, each authorised and recorded anew; an EndReason comes last.
+    async def watch(self, call: CallInfo, request: TokenRequest) -> AsyncGenerator[Lease | End, None]:
+        """Yields a lease at once and fresh ones in time, each authorised and recorded anew; an End comes last.
 
         Raises what `Issuer.issue` raises where there is no first token.
         """
-        outcome: Lease | EndReason = await self._issuer.issue(call, request)
+        outcome: Lease | End = await self._issuer.issue(call, request)
         while isinstance(outcome, Lease):
             lease = outcome
             # Reckoned before it is handed over: a caller that reads slowly does not put off its next token.
@@ -117,7 +134,7 @@ class TokenWatcher:
         due: float,
         *,
         while_signed_by: str | None = None,
-    ) -> EndReason | None:
+    ) -> End | None:
         """Waits until `due` (Unix seconds). Returns a reason to end, or None when it is time for the next token.
 
         With `while_signed_by` it is time, too, once another signs for the connector than signed the last token, which
@@ -134,6 +151,8 @@ class TokenWatcher:
             # What may be had changes with documents, and with the time at which a grant ends.
             if decided != self._memory.changes or now >= ends:
                 decided = self._memory.changes
+                if (revoked := self._revoked(lease)) is not None:
+                    return revoked
                 until = self._allowed_until(principal, request, lease)
                 if until is None:
                     return self._why_not(lease)
@@ -144,7 +163,7 @@ class TokenWatcher:
                 return None
             await self._sleep(min((due if now < due else ends) - now, self._check_seconds))
 
-    async def _renewed(self, call: CallInfo, request: TokenRequest, lease: Lease) -> Lease | EndReason:
+    async def _renewed(self, call: CallInfo, request: TokenRequest, lease: Lease) -> Lease | End:
         """Returns the next lease, trying again while the last one lives whatever the error, or why there is none."""
         pauses = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         told: Reason | None = None
@@ -155,8 +174,10 @@ class TokenWatcher:
                 self._admit(call.principal)
                 return await self._attempt(call, request, lease)
             except BrokerError as error:
-                if (end := self._gone(call.principal)) is not None:
-                    return end
+                if (gone := self._gone(call.principal)) is not None:
+                    return gone
+                if error.reason is Reason.ACCESS_REVOKED:
+                    return AccessRevoked(error.message)
                 if error.reason is Reason.RESOURCE_DENIED:
                     return self._why_not(lease)
                 if error.reason is not told:
@@ -178,7 +199,7 @@ class TokenWatcher:
                 away = told is Reason.ISSUER_UNAVAILABLE
                 return EndReason.ISSUER_UNAVAILABLE if away else EndReason.UNAVAILABLE
 
-    async def _attempt(self, call: CallInfo, request: TokenRequest, lease: Lease) -> Lease | EndReason:
+    async def _attempt(self, call: CallInfo, request: TokenRequest, lease: Lease) -> Lease | End:
         """Asks for the next lease. Azure may take its time: a reason to end is not kept waiting by it."""
         issuing = asyncio.get_running_loop().create_task(self._issuer.issue(call, request))
         try:
@@ -188,7 +209,7 @@ class TokenWatcher:
                     return issuing.result()
                 if (end := self._gone(call.principal)) is not None:
                     return end
-                if self._allowed_until(call.principal, request, lease) is None:
+                if self._revoked(lease) or self._allowed_until(call.principal, request, lease) is None:
                     return self._why_not(lease)
         finally:
             if not issuing.done():
@@ -231,17 +252,32 @@ class TokenWatcher:
 
     def _has_new_signer(self, lease: Lease, signer: str) -> bool:
         connector = self._connector(lease)
-        return (
-            connector is not None
-            and connector.credential_version != lease.credential_version
-            and signer_of(connector, self._auth_methods) != signer
-        )
+        if connector is None:
+            return False
+        # No token begins before its key: one that begins before the revocation of keys is of a dead one.
+        if lease.starts < self._keys_not_before(connector, lease.scope.account):
+            return True
+        another = connector.credential_version != lease.credential_version
+        return another and signer_of(connector, self._auth_methods) != signer
+
+    def _revoked(self, lease: Lease) -> AccessRevoked | None:
+        in_force = self._memory.in_force
+        if not in_force:
+            return None
+        scope = lease.scope
+        token = TokenUseFacts(lease.principal, lease.grant, lease.connector, scope.account, scope.container, scope.path)
+        revocation = covering(in_force, token)
+        if revocation is None:
+            return None
+        return AccessRevoked(refused(ResourceId.parse(scope.resource_id), revocation).message)
 
     def _connector(self, lease: Lease) -> Connector | None:
         connector = self._memory.connectors.get(lease.connector)
         return connector if connector is not None and connector.uid == lease.connector_uid else None
 
-    def _why_not(self, lease: Lease) -> EndReason:
+    def _why_not(self, lease: Lease) -> End:
+        if (revoked := self._revoked(lease)) is not None:
+            return revoked
         return EndReason.CONNECTOR_GONE if self._connector(lease) is None else EndReason.GRANT_GONE
 
     async def _sleep(self, seconds: float) -> None:

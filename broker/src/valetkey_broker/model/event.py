@@ -21,6 +21,8 @@ class EventKind(Enum):
     CHANGE_RECONCILED = "change-reconciled"
     ROTATION = "rotation"
     """A step of a rotation."""
+    KEYS_REVOKED = "keys-revoked"
+    REVOCATION_PROVED = "revocation-proved"
     UNKNOWN = "unknown"
     """As which a kind is read that this broker does not know; none is recorded as this."""
 

@@ -30,6 +30,7 @@ from valetkey_broker.model import (
 from valetkey_broker.model.account_settings import AccountSettings
 from valetkey_broker.model.statically_frozen import statically_frozen
 from valetkey_broker.ports.credential_maker import CredentialMaker
+from valetkey_broker.ports.key_revoker import KeyRevoker
 from valetkey_broker.ports.key_source import KeySource as KeySource
 from valetkey_broker.ports.key_source import KeySourceError as KeySourceError
 
@@ -179,13 +180,12 @@ class AccountSearch:
     hierarchical: Mapping[str, bool] = field(default_factory=dict)
 
 
-class Cloud(Protocol):
+class Cloud(KeyRevoker, Protocol):
     """An Azure cloud, seen through one connector at a time: for lists, of a single resource type (`Connector.by_type`).
 
     Raises BrokerError: CLOUD_CREDENTIAL_REJECTED, CLOUD_PERMISSION_MISSING, CLOUD_REQUEST_REFUSED, CLOUD_THROTTLED
     (with retry_after), CLOUD_UNAVAILABLE, RESOURCE_NOT_FOUND, or INVALID_FIELD where the connector's cloud profile is
-    gone or accounts cannot be discovered; `metadata["step"]` names the failing step and `metadata["azure_code"]`
-    Azure's own code where there is one.
+    gone or accounts cannot be discovered; `metadata` has the failing `step`, and Azure's `azure_code` if it gave one.
     """
 
     @property

@@ -63,6 +63,8 @@ _CODES: Mapping[Reason, grpc.StatusCode] = {
     Reason.ROTATION_UNDER_WAY: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.ROTATION_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Reason.NO_PREVIOUS_CREDENTIAL: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.ACCESS_REVOKED: grpc.StatusCode.PERMISSION_DENIED,
+    Reason.REVOCATION_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
 }
 
 

@@ -5,9 +5,11 @@ from collections.abc import Awaitable, Callable, Container, Sequence
 import structlog
 
 from valetkey_broker.model import ApiKey, Connector, Grant, NamedSecret, Rotation
+from valetkey_broker.model.revocation import Revocation
 from valetkey_broker.ports import Document
 from valetkey_broker.state.codec import decode_api_key, decode_connector, decode_grant, decode_secret, is_tombstone
 from valetkey_broker.state.memory import Memory
+from valetkey_broker.state.revocation_codec import decode_revocation
 from valetkey_broker.state.rotation_codec import decode_rotation
 
 SECRETS = "secrets"
@@ -15,9 +17,11 @@ CONNECTORS = "connectors"
 API_KEYS = "api-keys"
 GRANTS = "grants"
 ROTATIONS = "rotations"
-FOLDERS = (SECRETS, CONNECTORS, API_KEYS, GRANTS, ROTATIONS)
-"""In the order in which they are taken over: connectors use secrets."""
-Kept = NamedSecret | Connector | ApiKey | Grant | Rotation
+REVOCATIONS = "revocations"
+FOLDERS = (SECRETS, REVOCATIONS, CONNECTORS, API_KEYS, GRANTS, ROTATIONS)
+"""In the order in which they are taken over: connectors use secrets, and nothing is given before it is known what was
+revoked."""
+Kept = NamedSecret | Connector | ApiKey | Grant | Rotation | Revocation
 
 
 OnConnectorChanged = Callable[[Connector], Awaitable[None]]
@@ -69,6 +73,8 @@ class Intake:
             return decode_api_key(name, document.data)
         if folder == ROTATIONS:
             return decode_rotation(f"{folder}/{name}", document.data, document.version)
+        if folder == REVOCATIONS:
+            return decode_revocation(name, document.data)
         return decode_grant(name, document.data, document.version)
 
     def known(self, path: str) -> Kept | None:
@@ -83,6 +89,8 @@ class Intake:
             return known.key if known else None
         if folder == ROTATIONS:
             return self._memory.rotations.get(path)
+        if folder == REVOCATIONS:
+            return self._memory.revocations.get(name)
         return self._memory.grants.get(name)
 
     def paths(self) -> set[str]:
@@ -94,6 +102,7 @@ class Intake:
                 (CONNECTORS, self._memory.connectors.keys() | self._memory.named_secrets.connectors()),
                 (API_KEYS, self._memory.keys_by_name),
                 (GRANTS, self._memory.grants),
+                (REVOCATIONS, self._memory.revocations),
             )
             for name in names
         }
@@ -130,7 +139,7 @@ class Intake:
         if self._on_connector_changed is not None:
             await self._on_connector_changed(now)
 
-    def _keep(self, kept: NamedSecret | Connector | ApiKey | Grant) -> None:
+    def _keep(self, kept: NamedSecret | Connector | ApiKey | Grant | Revocation) -> None:
         memory = self._memory
         if isinstance(kept, NamedSecret):
             memory.put_secret(kept)
@@ -138,6 +147,8 @@ class Intake:
             memory.put_api_key(kept)
         elif isinstance(kept, Grant):
             memory.put_grant(kept)
+        elif isinstance(kept, Revocation):
+            memory.put_revocation(kept)
         else:
             memory.put_connector(kept)
             if kept.name not in memory.connectors:
@@ -153,6 +164,7 @@ class Intake:
             API_KEYS: self._memory.drop_api_key,
             GRANTS: self._memory.drop_grant,
             ROTATIONS: self._memory.drop_rotation,
+            REVOCATIONS: self._memory.drop_revocation,
         }
         drops[folder](name)
 

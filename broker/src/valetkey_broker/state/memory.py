@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from valetkey_broker.model import ApiKey, Connector, Evidence, Grant, NamedSecret, Principal, Rotation, rotation_path
+from valetkey_broker.model.revocation import Revocation
 from valetkey_broker.state.named_secret_join import NamedSecretJoin
 
 GrantListener = Callable[[Grant | None, Grant | None], None]
@@ -31,10 +32,11 @@ def _known(key: ApiKey, ends_at: datetime, *, replaced: bool = False) -> KnownKe
 
 
 class Memory:
-    """Connectors, secrets, API keys and grants by what they are looked up by. Written by StateRepository only.
+    """Connectors, secrets, API keys, grants and revocations, to be looked up. Written by StateRepository only.
 
     A connector that uses a named secret is here as it works with it, and not while the secret is unknown. `changes`
-    counts up whenever a connector, a key or a grant changes: what was decided at one count still holds at the same.
+    counts up whenever a connector, a key, a grant or a revocation changes: what was decided at one count still holds at
+    the same.
     """
 
     def __init__(self) -> None:
@@ -46,6 +48,10 @@ class Memory:
         self.grants: dict[str, Grant] = {}
         self.rotations: dict[str, Rotation] = {}
         """By path: the last rotation of each object that ever had one, as far as this process heard of it."""
+        self.revocations: dict[str, Revocation] = {}
+        self.in_force: tuple[Revocation, ...] = ()
+        """The revocations that were not lifted."""
+        self._dead_keys: dict[tuple[str, str], int] = {}
         self.changes = 0
         self._grant_listeners: list[GrantListener] = []
 
@@ -131,6 +137,35 @@ class Memory:
         """Returns the rotation under way of the object at `connectors/NAME` or `secrets/NAME`, as far as is known."""
         rotation = self.rotations.get(rotation_path(object_path))
         return rotation if rotation is not None and not rotation.state.ended else None
+
+    def put_revocation(self, revocation: Revocation) -> None:
+        """Adds or replaces a revocation."""
+        if self.revocations.get(revocation.name) != revocation:
+            self.revocations[revocation.name] = revocation
+            self._count_revocations()
+
+    def drop_revocation(self, name: str) -> None:
+        """Forgets a revocation; unknown names are passed over."""
+        if self.revocations.pop(name, None) is not None:
+            self._count_revocations()
+
+    def keys_not_before(self, connector: Connector, account: str) -> int:
+        """Returns when user delegation keys of an account have to begin at the earliest (Unix seconds).
+
+        Those that begin earlier were revoked, or an operator had them dropped.
+        """
+        return max(connector.keys_not_before, self._dead_keys.get((connector.azure.cloud, account), 0))
+
+    def _count_revocations(self) -> None:
+        self.changes += 1
+        known = sorted(self.revocations.values(), key=lambda each: (each.created_at, each.name))
+        self.in_force = tuple(each for each in known if each.in_force)
+        # Lifting one gives no key its life back.
+        revoked = [keys for each in known for keys in each.keys]
+        self._dead_keys = {
+            place: max(keys.revoked_at for keys in revoked if (keys.cloud, keys.account) == place)
+            for place in {(keys.cloud, keys.account) for keys in revoked}
+        }
 
     def watch_grants(self, listener: GrantListener) -> None:
         """Calls `listener` with every grant there is, and from now on with each change, as it happens."""

@@ -31,6 +31,7 @@ from valetkey_broker.state.live_documents import read_live
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.mirror import StateMirror
 from valetkey_broker.state.read_for_cas import read_for_cas
+from valetkey_broker.state.revocation_writes import RevocationWrites
 from valetkey_broker.state.rotation_store import RotationStore
 from valetkey_broker.state.secret_writes import Around, SecretWrites
 from valetkey_broker.state.unchanged_since import unchanged_since
@@ -67,6 +68,7 @@ class StateRepository(StateMirror):
         around = Around(self._announce_again, self._users, self._connector_writes)
         self._secret_writes = SecretWrites(store, self._writes, around)
         self.rotations = RotationStore(store, memory, self._writes)
+        self.revocations = RevocationWrites(store, self._writes, self._announce_again, self.background)
 
     async def close(self) -> None:
         """Waits for the changes under way, callers or no callers. Never raises."""

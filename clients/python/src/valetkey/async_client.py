@@ -72,6 +72,12 @@ class AsyncClient:
     verify_ledger = asynchronous(groups.ledger.verify_ledger)
 
     list_expiring = asynchronous(groups.expiry.list_expiring)
+    preview_revocation = asynchronous(groups.revocations.preview_revocation)
+    create_revocation = asynchronous(groups.revocations.create_revocation)
+    get_revocation = asynchronous(groups.revocations.get_revocation)
+    list_revocations = asynchronous(groups.revocations.list_revocations)
+    lift_revocation = asynchronous(groups.revocations.lift_revocation)
+
     create_api_key = asynchronous(groups.api_keys.create_api_key)
     list_api_keys = asynchronous(groups.api_keys.list_api_keys)
     rotate_api_key = asynchronous(groups.api_keys.rotate_api_key)

@@ -73,6 +73,12 @@ class Client:
     verify_ledger = blocking(groups.ledger.verify_ledger)
 
     list_expiring = blocking(groups.expiry.list_expiring)
+    preview_revocation = blocking(groups.revocations.preview_revocation)
+    create_revocation = blocking(groups.revocations.create_revocation)
+    get_revocation = blocking(groups.revocations.get_revocation)
+    list_revocations = blocking(groups.revocations.list_revocations)
+    lift_revocation = blocking(groups.revocations.lift_revocation)
+
     create_api_key = blocking(groups.api_keys.create_api_key)
     list_api_keys = blocking(groups.api_keys.list_api_keys)
     rotate_api_key = blocking(groups.api_keys.rotate_api_key)

@@ -27,6 +27,7 @@ CONNECTOR_TYPE = (connector_pb.ConnectorType, "CONNECTOR_TYPE_")
 AUTH_METHOD = (connector_pb.AuthMethod, "AUTH_METHOD_")
 CONSUMER_ROLE = (grant_pb.ConsumerRole, "CONSUMER_ROLE_")
 EVENT_KIND = (ledger_pb.EventKind, "EVENT_KIND_")
+LEASE_STATE = (ledger_pb.LeaseState, "LEASE_STATE_")
 TTL_LIMIT = (common_pb.TtlLimit, "TTL_LIMIT_")
 WATCH_END_REASON = (token_pb.WatchEndReason, "WATCH_END_REASON_")
 

@@ -109,13 +109,13 @@ class WatchEndedError(ValetKeyError):
     """A stream of tokens ended; those it gave live on until their own expiry.
 
     `reason` is the name of a `valetkey.v1.WatchEndReason` without its prefix. `final` tells that the same caller
-    need not ask again as things are: the grant, the connector or the API key is gone.
+    need not ask again as things are: the grant, the connector or the API key is gone, or an operator revoked it.
     """
 
     @property
     def final(self) -> bool:
         """Whether calling again cannot help, unless somebody changes something."""
-        return self.reason in ("GRANT_GONE", "CONNECTOR_GONE", "IDENTITY_REVOKED")
+        return self.reason in ("GRANT_GONE", "CONNECTOR_GONE", "IDENTITY_REVOKED", "ACCESS_REVOKED")
 
     @property
     def interrupted(self) -> bool:

@@ -9,7 +9,11 @@ from valetkey.sas import Finding
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """One issued token as the ledger knows it."""
+    """One issued token as the ledger knows it.
+
+    `state` is live, waiting (a revocation covers it, and it lives to its end), revoking, revoked or ended, empty where
+    the broker does not say; `revocation` is the id of the one that covers it or ended it.
+    """
 
     id: str
     principal: str
@@ -21,6 +25,8 @@ class Lease:
     expire_time: datetime
     grant: str
     purpose: str
+    state: str = ""
+    revocation: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

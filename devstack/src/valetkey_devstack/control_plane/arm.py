@@ -1,4 +1,4 @@
-"""Azure Resource Manager, as far as finding storage accounts goes: subscriptions and their storage accounts.
+"""Azure Resource Manager, as far as storage accounts go: subscriptions, their accounts, and orders about one.
 
 Source: https://learn.microsoft.com/rest/api/storagerp/storage-accounts/list
 """
@@ -91,6 +91,21 @@ class Arm:
             query = {"api-version": request.query["api-version"], "$skiptoken": str(first + self.page_size)}
             page["nextLink"] = f"{url}{request.rel_url.with_query(query)}"
         return page
+
+    def account(self, request: web.Request) -> str:
+        """Returns the name of the account that a request is about. Raises ArmError where there is none."""
+        subscription, group = request.match_info["subscription"], request.match_info["group"]
+        name = request.match_info["account"]
+        if (refusal := self.refusing.get(subscription.lower())) is not None:
+            raise refusal
+        if subscription.lower() != self.subscription_id:
+            raise ArmError(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
+        for account in self.accounts:
+            if account.name == name and account.resource_group.lower() == group.lower():
+                return name
+        resource = f"Microsoft.Storage/storageAccounts/{name}"
+        text = f"The Resource '{resource}' under resource group '{group}' was not found."
+        raise ArmError(404, "ResourceNotFound", text)
 
     def _shape(self, account: StorageAccount) -> dict[str, Any]:
         return {

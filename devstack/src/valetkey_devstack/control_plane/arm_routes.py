@@ -9,6 +9,7 @@ from valetkey_devstack.control_plane import arm
 from valetkey_devstack.control_plane.arm_keys import ArmKeys
 from valetkey_devstack.control_plane.entra import Entra
 from valetkey_devstack.control_plane.faults import Faults, Step
+from valetkey_devstack.control_plane.key_revocations import KeyRevocations
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _ACCOUNTS_PATH = "providers/Microsoft.Storage/storageAccounts"
@@ -18,8 +19,15 @@ class ArmRoutes:
     """Serves what `subscriptions` and `keys` know to bearers of tokens that `entra` made for ARM."""
 
     def __init__(
-        self, entra: Entra, subscriptions: arm.Arm, keys: ArmKeys, faults: Faults, audiences: Callable[[], set[str]]
+        self,
+        entra: Entra,
+        subscriptions: arm.Arm,
+        keys: ArmKeys,
+        revocations: KeyRevocations,
+        faults: Faults,
+        audiences: Callable[[], set[str]],
     ) -> None:
+        self._key_revocations = revocations
         self._entra = entra
         self._arm = subscriptions
         self._account_keys = keys
@@ -35,6 +43,7 @@ class ArmRoutes:
         router.add_get(f"{group}/{_ACCOUNTS_PATH}", self._guarded(self._storage_accounts))
         account = f"{group}/{_ACCOUNTS_PATH}/{{account}}"
         router.add_post(f"{account}/listKeys", self._guarded(self._list_keys, "list-keys"))
+        router.add_post(f"{account}/revokeUserDelegationKeys", self._guarded(self._revoke_keys, "revoke-keys"))
         router.add_post(f"{account}/regenerateKey", self._guarded(self._regenerate_key, "regenerate-key"))
 
     def _guarded(self, handler: _Handler, step: Step = "arm") -> _Handler:
@@ -85,3 +94,7 @@ class ArmRoutes:
 
     async def _regenerate_key(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(await self._account_keys.regenerate(request.match_info, await request.json()))
+
+    async def _revoke_keys(self, request: web.Request) -> web.StreamResponse:
+        self._key_revocations.order(self._arm.account(request))
+        return web.Response()

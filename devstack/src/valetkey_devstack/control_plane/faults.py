@@ -7,7 +7,9 @@ from typing import Literal
 
 from aiohttp import web
 
-Step = Literal["token", "arm", "application", "add-password", "remove-password", "list-keys", "regenerate-key"]
+Step = Literal[
+    "token", "arm", "application", "add-password", "remove-password", "list-keys", "regenerate-key", "revoke-keys"
+]
 
 
 @dataclass(slots=True)

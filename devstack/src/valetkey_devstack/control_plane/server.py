@@ -18,6 +18,7 @@ from valetkey_devstack.control_plane.client_assertions import FederatedCredentia
 from valetkey_devstack.control_plane.entra_error import EntraError
 from valetkey_devstack.control_plane.faults import Faults, Step
 from valetkey_devstack.control_plane.graph_routes import GraphRoutes
+from valetkey_devstack.control_plane.key_revocations import KeyRevocations
 from valetkey_devstack.control_plane.managed_identity import ManagedIdentities
 
 _PUBLIC_ARM = "https://management.azure.com"
@@ -30,7 +31,7 @@ class ControlPlane:
     `requests` counts the requests by step. `page_size` is the number of storage accounts ARM lists at once,
     `token_seconds` the lifetime of new tokens. `managed_identities` are served once they are started. `graph` is the
     application and `passwords` its secrets; `graph_roles` are its permissions there. `account_keys.holder` is the
-    storage whose keys ARM tells.
+    storage whose keys ARM tells; `key_revocations` has the orders to revoke user delegation keys.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class ControlPlane:
         self.graph = graph.Graph(self._entra.client_id, self.passwords)
         self.graph_roles = {graph.OWNED_BY}
         self.account_keys = ArmKeys(self._arm, self._entra.now)
+        self.key_revocations = KeyRevocations()
         self._faults = Faults()
         self._runner: web.AppRunner | None = None
         self.requests = self._faults.requests
@@ -65,7 +67,8 @@ class ControlPlane:
         app.router.add_get("/{tenant}/v2.0/.well-known/openid-configuration", self._configuration)
         app.router.add_get("/{tenant}/discovery/v2.0/keys", self._keys)
         app.router.add_get("/common/discovery/instance", self._instance)
-        ArmRoutes(self._entra, self._arm, self.account_keys, self._faults, self._arm_audiences).add_to(app.router)
+        keys, revocations = self.account_keys, self.key_revocations
+        ArmRoutes(self._entra, self._arm, keys, revocations, self._faults, self._arm_audiences).add_to(app.router)
         GraphRoutes(self._entra, self.graph, self._faults, self._graph_audiences).add_to(app.router)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()

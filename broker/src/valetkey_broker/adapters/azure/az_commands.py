@@ -8,6 +8,7 @@ _ROLES = {
     "SETTINGS": "Reader",
     "ACCOUNT_KEYS": "Storage Account Key Operator Service Role",
     "REGENERATE_KEY": "Storage Account Key Operator Service Role",
+    "REVOKE_KEYS": "Storage Account Contributor",
     "CONTAINERS": "Storage Blob Data Reader",
     "CONTAINER": "Storage Blob Data Reader",
     "PROBE": "Storage Blob Data Reader",

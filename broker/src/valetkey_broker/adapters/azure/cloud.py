@@ -16,6 +16,7 @@ from valetkey_broker.adapters.azure.auth_method import Access
 from valetkey_broker.adapters.azure.auth_methods import AUTH_METHODS
 from valetkey_broker.adapters.azure.credential_maker import AzureCredentialMaker
 from valetkey_broker.adapters.azure.errors import Asking, Step
+from valetkey_broker.adapters.azure.key_revocation import revoke_delegation_keys
 from valetkey_broker.adapters.azure.resource_type import StorageService
 from valetkey_broker.adapters.azure.resource_types import AZURE_RESOURCE_TYPES, AzureResourceType
 from valetkey_broker.adapters.azure.storage import BlobStorage
@@ -176,6 +177,12 @@ class AzureCloud:
         profile, asking = self._profile(connector), self._asking(Step.SETTINGS, connector)
         arm = self._arm_credential(connector, credential, Step.SETTINGS)
         return await account_settings(connector.azure, profile, self._network(profile), arm, asking, accounts)
+
+    async def revoke_delegation_keys(self, connector: Connector, credential: Credential, account: str) -> None:
+        """Has Azure Resource Manager revoke the user delegation keys of `account`."""
+        profile, asking = self._profile(connector), self._asking(Step.REVOKE_KEYS, connector, account)
+        arm = self._arm_credential(connector, credential, Step.REVOKE_KEYS)
+        await revoke_delegation_keys(connector.azure, profile, self._network(profile), arm, asking)
 
     def clock_skew(self, connector: Connector) -> float | None:
         """Returns the skew by the last answer of the connector's cloud."""

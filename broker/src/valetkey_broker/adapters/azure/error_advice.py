@@ -56,6 +56,10 @@ _ROLES = {
     "ACCOUNT": '"Storage Blob Data Reader" (or Contributor) at the container',
     "PROBE": '"Storage Blob Data Reader" (or Contributor) at the container',
     "SETTINGS": '"Reader" at the storage account',
+    "REVOKE_KEYS": (
+        '"Storage Account Contributor" at the account, or better one of its own with no more than the actions '
+        "Microsoft.Storage/storageAccounts/read and Microsoft.Storage/storageAccounts/revokeUserDelegationKeys/action,"
+    ),
     "WRITE": '"Storage Blob Data Contributor" at the container',
     "READ": '"Storage Blob Data Contributor" at the container',
     "LIST": '"Storage Blob Data Contributor" at the container',

@@ -1,7 +1,4 @@
-"""What Azure's libraries raise, as BrokerError: the one place that knows both.
-
-Azure's own text never goes on, for it may echo what was sent; its codes do.
-"""
+"""What Azure's libraries raise, as BrokerError. Azure's own text may echo what was sent: only its codes go on."""
 
 import re
 import socket
@@ -57,6 +54,7 @@ class Step(Enum):
     ACCOUNT_KEY = "use the account key"
     ACCOUNT = "look at the storage account"
     SETTINGS = "look at the settings of storage accounts"
+    REVOKE_KEYS = "revoke user delegation keys"
     WRITE = "write a blob"
     READ = "read it back"
     LIST = "list it"

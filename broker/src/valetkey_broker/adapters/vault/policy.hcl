@@ -44,6 +44,11 @@ path "valetkey/data/grants/*" {
   capabilities = ["create", "read", "update"]
 }
 
+# Revocations: what was taken back, how far that is, and who lifted it.
+path "valetkey/data/revocations/*" {
+  capabilities = ["create", "read", "update"]
+}
+
 # The counter of changes, with its short journal: how replicas hear of each other's writes.
 path "valetkey/data/generation" {
   capabilities = ["create", "read", "update"]
@@ -85,6 +90,10 @@ path "valetkey/metadata/api-keys/*" {
 }
 
 path "valetkey/metadata/grants/*" {
+  capabilities = ["list", "read"]
+}
+
+path "valetkey/metadata/revocations/*" {
   capabilities = ["list", "read"]
 }
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         identity,
         ledger,
         resources,
+        revocations,
         secrets,
         tokens,
     )
@@ -33,6 +34,7 @@ __all__ = [
     "identity",
     "ledger",
     "resources",
+    "revocations",
     "secrets",
     "tokens",
 ]

@@ -165,6 +165,8 @@ def _lease(message: ledger_pb.Lease) -> ledger_values.Lease:
         expire_time=message.expire_time.ToDatetime(UTC),
         grant=message.grant,
         purpose=message.purpose,
+        state=convert.to_word(convert.LEASE_STATE, message.state) if message.state else "",
+        revocation=message.revocation,
     )
 
 

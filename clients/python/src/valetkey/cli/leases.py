@@ -1,21 +1,22 @@
-"""`valetkey lease`: which tokens are out there."""
+"""`valetkey lease`: which tokens are out there, and taking access back."""
 
 from typing import Annotated, Any
 
 import typer
 
 from valetkey.cli.quoting import one_line
+from valetkey.cli.revocations import lift, list_revocations, revoke
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of
 from valetkey.cli.times import utc
 from valetkey.ledger_values import Lease
 
-app = typer.Typer(help="See issued tokens, never the tokens themselves.", no_args_is_help=True)
-
-
-@app.callback()
-def leases() -> None:
-    """Makes `lease` a group of commands even while there is one."""
+app = typer.Typer(
+    help="See issued tokens, never the tokens themselves; revoke, and lift revocations.", no_args_is_help=True
+)
+app.command()(revoke)
+app.command()(list_revocations)
+app.command()(lift)
 
 
 @app.command("list")
@@ -48,7 +49,18 @@ def list_(
         screen.json([_json(lease) for lease in found])
         return
     screen.table(
-        ["LEASE ID", "PRINCIPAL", "RESOURCE", "PERMISSIONS", "CONNECTOR", "GRANT", "ISSUED", "EXPIRES", "PURPOSE"],
+        [
+            "LEASE ID",
+            "PRINCIPAL",
+            "RESOURCE",
+            "PERMISSIONS",
+            "CONNECTOR",
+            "GRANT",
+            "ISSUED",
+            "EXPIRES",
+            "STATE",
+            "PURPOSE",
+        ],
         [
             [
                 lease.id,
@@ -59,6 +71,7 @@ def list_(
                 lease.grant,
                 utc(lease.issue_time),
                 utc(lease.expire_time),
+                f"{lease.state} ({lease.revocation})" if lease.revocation else lease.state,
                 one_line(lease.purpose),
             ]
             for lease in found
@@ -77,5 +90,7 @@ def _json(lease: Lease) -> dict[str, Any]:
         "grant": lease.grant,
         "issue_time": utc(lease.issue_time),
         "expire_time": utc(lease.expire_time),
+        "state": lease.state,
+        "revocation": lease.revocation,
         "purpose": lease.purpose,
     }

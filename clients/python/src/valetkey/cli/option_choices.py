@@ -45,6 +45,8 @@ class EventKind(StrEnum):
     UNKNOWN = "unknown"
     CHANGE_RECONCILED = "change-reconciled"
     ROTATION = "rotation"
+    KEYS_REVOKED = "keys-revoked"
+    REVOCATION_PROVED = "revocation-proved"
 
 
 # Why a token lives shorter than was asked for, by the API's words; a newer broker's unknown one shows as itself.

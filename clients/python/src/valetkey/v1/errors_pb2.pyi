@@ -129,6 +129,12 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION: the version to go back to is not kept; `kept` is the one that is, 0 for none. Example:
     {"object": "connectors/x", "kept": "0"}.
     """
+    ERROR_REASON_ACCESS_REVOKED: _ErrorReason.ValueType  # 37
+    """PERMISSION_DENIED: a grant would allow it, and an operator revoked it, who is the one to ask. Example:
+    {"resource": "az://models", "revocation": "r-4f2a90b1c3d7", "ask": "key:ops"}.
+    """
+    ERROR_REASON_REVOCATION_NOT_FOUND: _ErrorReason.ValueType  # 38
+    """NOT_FOUND: no revocation of that id is in force. Example: {"revocation": "r-4f2a90b1c3d7"}."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, for programs. The comment of each value names its status code and an example of its metadata.
@@ -235,6 +241,12 @@ ERROR_REASON_NO_PREVIOUS_CREDENTIAL: ErrorReason.ValueType  # 34
 """FAILED_PRECONDITION: the version to go back to is not kept; `kept` is the one that is, 0 for none. Example:
 {"object": "connectors/x", "kept": "0"}.
 """
+ERROR_REASON_ACCESS_REVOKED: ErrorReason.ValueType  # 37
+"""PERMISSION_DENIED: a grant would allow it, and an operator revoked it, who is the one to ask. Example:
+{"resource": "az://models", "revocation": "r-4f2a90b1c3d7", "ask": "key:ops"}.
+"""
+ERROR_REASON_REVOCATION_NOT_FOUND: ErrorReason.ValueType  # 38
+"""NOT_FOUND: no revocation of that id is in force. Example: {"revocation": "r-4f2a90b1c3d7"}."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason
 
 class _CheckOutcome:

@@ -57,6 +57,10 @@ class _EventKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enum
     process (`what`: resumed). It has the request id and method of the call that began it; its switch is a change of
     the connector, or of the secret, besides.
     """
+    EVENT_KIND_KEYS_REVOKED: _EventKind.ValueType  # 12
+    """Azure took the order to revoke an account's keys; the details tell how many tokens on record that hit."""
+    EVENT_KIND_REVOCATION_PROVED: _EventKind.ValueType  # 13
+    """Storage refused a token that keys of before their revocation had signed."""
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """What happened."""
@@ -90,7 +94,47 @@ EVENT_KIND_ROTATION: EventKind.ValueType  # 10
 process (`what`: resumed). It has the request id and method of the call that began it; its switch is a change of
 the connector, or of the secret, besides.
 """
+EVENT_KIND_KEYS_REVOKED: EventKind.ValueType  # 12
+"""Azure took the order to revoke an account's keys; the details tell how many tokens on record that hit."""
+EVENT_KIND_REVOCATION_PROVED: EventKind.ValueType  # 13
+"""Storage refused a token that keys of before their revocation had signed."""
 Global___EventKind: typing_extensions.TypeAlias = EventKind
+
+class _LeaseState:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _LeaseStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_LeaseState.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    LEASE_STATE_UNSPECIFIED: _LeaseState.ValueType  # 0
+    """Not set."""
+    LEASE_STATE_LIVE: _LeaseState.ValueType  # 1
+    """It can, to its end."""
+    LEASE_STATE_WAITING: _LeaseState.ValueType  # 2
+    """It can, to its end, and is the last one: further ones are refused."""
+    LEASE_STATE_REVOKING: _LeaseState.ValueType  # 3
+    """The keys that signed it are being revoked; storage may still accept it."""
+    LEASE_STATE_REVOKED: _LeaseState.ValueType  # 4
+    """Storage refuses tokens of its key."""
+    LEASE_STATE_ENDED: _LeaseState.ValueType  # 5
+    """It ended by itself."""
+
+class LeaseState(_LeaseState, metaclass=_LeaseStateEnumTypeWrapper):
+    """Whether a token can be used."""
+
+LEASE_STATE_UNSPECIFIED: LeaseState.ValueType  # 0
+"""Not set."""
+LEASE_STATE_LIVE: LeaseState.ValueType  # 1
+"""It can, to its end."""
+LEASE_STATE_WAITING: LeaseState.ValueType  # 2
+"""It can, to its end, and is the last one: further ones are refused."""
+LEASE_STATE_REVOKING: LeaseState.ValueType  # 3
+"""The keys that signed it are being revoked; storage may still accept it."""
+LEASE_STATE_REVOKED: LeaseState.ValueType  # 4
+"""Storage refuses tokens of its key."""
+LEASE_STATE_ENDED: LeaseState.ValueType  # 5
+"""It ended by itself."""
+Global___LeaseState: typing_extensions.TypeAlias = LeaseState
 
 @typing.final
 class Event(google.protobuf.message.Message):
@@ -253,6 +297,8 @@ class Lease(google.protobuf.message.Message):
     EXPIRE_TIME_FIELD_NUMBER: builtins.int
     GRANT_FIELD_NUMBER: builtins.int
     PURPOSE_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    REVOCATION_FIELD_NUMBER: builtins.int
     id: builtins.str
     """Identity of the lease."""
     principal: builtins.str
@@ -267,6 +313,10 @@ class Lease(google.protobuf.message.Message):
     """Grant that allowed it."""
     purpose: builtins.str
     """What the caller said it is for."""
+    state: Global___LeaseState.ValueType
+    """Whether it can be used, as far as the broker knows."""
+    revocation: builtins.str
+    """Revocation that covers it, or ended it."""
     @property
     def permissions(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[valetkey.v1.common_pb2.Permission.ValueType]:
         """Permissions."""
@@ -292,9 +342,11 @@ class Lease(google.protobuf.message.Message):
         expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         grant: builtins.str = ...,
         purpose: builtins.str = ...,
+        state: Global___LeaseState.ValueType = ...,
+        revocation: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["expire_time", b"expire_time", "issue_time", b"issue_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connector", b"connector", "credential_version", b"credential_version", "expire_time", b"expire_time", "grant", b"grant", "id", b"id", "issue_time", b"issue_time", "permissions", b"permissions", "principal", b"principal", "purpose", b"purpose", "resource", b"resource"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["connector", b"connector", "credential_version", b"credential_version", "expire_time", b"expire_time", "grant", b"grant", "id", b"id", "issue_time", b"issue_time", "permissions", b"permissions", "principal", b"principal", "purpose", b"purpose", "resource", b"resource", "revocation", b"revocation", "state", b"state"]) -> None: ...
 
 Global___Lease: typing_extensions.TypeAlias = Lease
 

@@ -47,6 +47,8 @@ class _WatchEndReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper.
     """The same, for the keys of the issuer of the caller's token could not be had for too long: whether the token still
     counts cannot be told. Nothing was revoked: call again later.
     """
+    WATCH_END_REASON_ACCESS_REVOKED: _WatchEndReason.ValueType  # 8
+    """An operator revoked what the stream's tokens give; the message says whom to ask. Final until that is lifted."""
 
 class WatchEndReason(_WatchEndReason, metaclass=_WatchEndReasonEnumTypeWrapper):
     """Why a stream ends."""
@@ -69,6 +71,8 @@ WATCH_END_REASON_ISSUER_UNAVAILABLE: WatchEndReason.ValueType  # 7
 """The same, for the keys of the issuer of the caller's token could not be had for too long: whether the token still
 counts cannot be told. Nothing was revoked: call again later.
 """
+WATCH_END_REASON_ACCESS_REVOKED: WatchEndReason.ValueType  # 8
+"""An operator revoked what the stream's tokens give; the message says whom to ask. Final until that is lifted."""
 Global___WatchEndReason: typing_extensions.TypeAlias = WatchEndReason
 
 @typing.final

@@ -1,0 +1,282 @@
+"""Has Azure revoke the keys that revocations want revoked, and watches until storage acts on it.
+
+What is to be done stands in the revocation's document, so whichever replica is there goes on with it.
+"""
+
+import asyncio
+import math
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import structlog
+
+from valetkey_broker.concurrency.backoff import Backoff
+from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.errors import BrokerError, connector_not_found
+from valetkey_broker.issuing.signing_keys import SigningKeys
+from valetkey_broker.model import CloudProfile, Connector, Container, Event, EventKind, SigningKey, cut, details_of
+from valetkey_broker.model.revocation import KeyRevocation, Revocation, SignerKind
+from valetkey_broker.ports import Clock, Ledger
+from valetkey_broker.recording import Changes
+from valetkey_broker.revoking.impact import Impact, token_facts
+from valetkey_broker.state.memory import Memory
+from valetkey_broker.state.repository import StateRepository
+
+_LOOK_SECONDS = 0.25
+# The replica that an operator called goes first; the others leave it so long before they take it for gone.
+_GRACE_SECONDS = 5.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 30.0
+# Azure's clock is known to the second.
+_MARGIN_SECONDS = 1
+# A probe's key, where no key of before is at hand: it begins this long before the revocation.
+_BACKDATED_SECONDS = 300
+# Storage has many front ends, and they need not agree.
+_REFUSALS = 2
+_METHOD = "/valetkey.v1.RevocationService/CreateRevocation"
+
+_Place = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class _Pace:
+    """When one account of one revocation is looked at next (monotonic), and how often in a row it was refused."""
+
+    pauses: Backoff
+    due: float
+    refusals: int = 0
+
+
+class KeyRevocations:
+    """The work of one replica."""
+
+    def __init__(
+        self,
+        *,
+        repository: StateRepository,
+        memory: Memory,
+        questions: CloudClient,
+        keys: SigningKeys,
+        impact: Impact,
+        ledger: Ledger,
+        profiles: Mapping[str, CloudProfile],
+        clock: Clock,
+        grace_seconds: float = _GRACE_SECONDS,
+    ) -> None:
+        self._repository = repository
+        self._memory = memory
+        self._questions = questions
+        self._keys = keys
+        self._impact = impact
+        self._ledger = ledger
+        self._changes = Changes(ledger, clock)
+        self._profiles = profiles
+        self._clock = clock
+        self._grace = grace_seconds
+        self._paces: dict[_Place, _Pace] = {}
+        self._mine: set[str] = set()
+        self._looking = asyncio.Lock()
+        self._log = structlog.get_logger()
+
+    def begin(self, name: str) -> None:
+        """Has this replica go first with a revocation: it was called for it."""
+        self._mine.add(name)
+
+    async def run(self) -> None:
+        """Works until cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                await self.look()
+            except Exception as error:  # noqa: BLE001 (a loop that ends would leave keys alive for ever)
+                self._log.error("revoking keys failed; it is tried again", error=type(error).__qualname__)
+
+    async def look(self, *, at_once: bool = False) -> None:
+        """Does whatever is due; with `at_once` all that is open."""
+        async with self._looking:
+            await self._look(at_once=at_once)
+
+    async def _look(self, *, at_once: bool) -> None:
+        now = self._clock()
+        open_: dict[_Place, tuple[Revocation, KeyRevocation]] = {
+            (each.name, keys.cloud, keys.account): (each, keys)
+            for each in self._memory.revocations.values()
+            for keys in each.keys
+            if not keys.is_over(now) and (keys.revoked_at or each.in_force)
+        }
+        for place in self._paces.keys() - open_.keys():
+            del self._paces[place]
+        for place, (revocation, keys) in open_.items():
+            pace = self._paces.get(place)
+            if pace is None:
+                wait = 0.0 if revocation.name in self._mine else self._grace
+                pace = self._paces[place] = _Pace(
+                    Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS), time.monotonic() + wait
+                )
+            if at_once or time.monotonic() >= pace.due:
+                if not keys.revoked_at:
+                    await self._revoke(revocation, keys)
+                    pace.pauses = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+                else:
+                    await self._prove(revocation, keys, pace)
+                pace.due = time.monotonic() + pace.pauses.next()
+
+    async def _revoke(self, revocation: Revocation, keys: KeyRevocation) -> None:
+        """Gives Azure the order, unless somebody did. On record before and after, as every change."""
+        begun = self._event(
+            EventKind.CHANGE_BEGUN, revocation, keys, details_of(step="revoke-keys", account=keys.account)
+        )
+        try:
+            await self._changes.make(begun, lambda: self._ordered(revocation, keys))
+        except BrokerError as error:
+            self._log.warning(
+                "an account's keys are not revoked yet; trying again",
+                revocation=revocation.name,
+                account=keys.account,
+                reason=error.reason.name,
+                error=error.message,
+            )
+            await self._note(revocation, keys, error)
+
+    async def _ordered(self, revocation: Revocation, keys: KeyRevocation) -> Revocation:
+        return await self._repository.revocations.change(
+            revocation.name,
+            lambda there: there.in_force and _open(there, keys),
+            lambda there: self._order(there, keys),
+        )
+
+    async def _order(self, there: Revocation, keys: KeyRevocation) -> Revocation:
+        connector = self._connector(keys.through)
+        others, _ = await self._impact.others(keys.account, SignerKind.USER_DELEGATION_KEY, there.target)
+        covered = [
+            event for event in await self._impact.alive(there.target) if token_facts(event).account == keys.account
+        ]
+        revoked_at = self._revoked_since(there, keys)
+        if not revoked_at:
+            await self._questions.revoke_delegation_keys(connector, keys.account)
+            # By the cloud's clock, which is the one that counts.
+            ahead = self._questions.clock_skew(connector) or 0.0
+            revoked_at = math.ceil(self._clock() - ahead) + _MARGIN_SECONDS
+        hit = replace(keys, revoked_at=revoked_at, covered=len(covered), others=len(others), error="")
+        until = max((each.expires for each in (*covered, *others)), default=0)
+        told = details_of(
+            account=keys.account,
+            covered=str(len(covered)),
+            others=str(len(others)),
+            others_of=cut(", ".join(sorted({each.principal for each in others}))),
+            seconds_left=str(max(0, round(until - self._clock()))),
+        )
+        await self._ledger.record(self._event(EventKind.KEYS_REVOKED, there, keys, told))
+        return _with(there, hit)
+
+    def _revoked_since(self, there: Revocation, keys: KeyRevocation) -> int:
+        """Returns when these keys were revoked for another revocation that came later than this one; 0: they were not.
+
+        Two operators at once need not end twice what was issued in between.
+        """
+        made = there.created_at.timestamp()
+        times = [
+            same.revoked_at
+            for other in self._memory.revocations.values()
+            for same in other.keys
+            if (same.cloud, same.account) == (keys.cloud, keys.account) and same.revoked_at > made + _MARGIN_SECONDS
+        ]
+        return max(times, default=0)
+
+    async def _prove(self, revocation: Revocation, keys: KeyRevocation, pace: _Pace) -> None:
+        """Tries a token of before; notes when storage refuses it."""
+        try:
+            connector = self._connector(keys.probe_connector)
+            profile = self._profiles[keys.cloud]
+            container = Container(keys.account, keys.container, profile.container_url(keys.account, keys.container))
+            accepted = await self._questions.accepts(connector, container, await self._key_of_before(connector, keys))
+        except (BrokerError, KeyError) as error:
+            pace.refusals = 0
+            reason = error.reason.name if isinstance(error, BrokerError) else "CLOUD_UNDEFINED"
+            self._log.info(
+                "whether storage still accepts revoked keys cannot be told now", account=keys.account, reason=reason
+            )
+            return
+        pace.refusals = 0 if accepted else pace.refusals + 1
+        if pace.refusals < _REFUSALS:
+            return
+
+        async def proved(there: Revocation) -> Revocation:
+            now = int(self._clock())
+            told = details_of(account=keys.account, seconds=str(max(0, now - keys.revoked_at)))
+            await self._ledger.record(self._event(EventKind.REVOCATION_PROVED, there, keys, told))
+            return _with(there, replace(keys, proved_at=now))
+
+        try:
+            await self._repository.revocations.change(revocation.name, lambda there: _unproved(there, keys), proved)
+        except BrokerError as error:
+            self._log.info("a proof is not written down yet", account=keys.account, reason=error.reason.name)
+
+    async def _key_of_before(self, connector: Connector, keys: KeyRevocation) -> SigningKey:
+        """Returns a key that signed tokens before the revocation; where none is at hand, one that begins before it."""
+        earlier = [
+            same.revoked_at
+            for each in self._memory.revocations.values()
+            for same in each.keys
+            if (same.cloud, same.account) == (keys.cloud, keys.account) and same.revoked_at < keys.revoked_at
+        ]
+        held = self._keys.revoked(connector, keys.account, max(earlier, default=0), keys.revoked_at)
+        if held is not None:
+            return held
+        starts = keys.revoked_at - _BACKDATED_SECONDS
+        return await self._questions.signing_key(
+            connector, keys.account, starts=starts, expires=self._clock() + _BACKDATED_SECONDS
+        )
+
+    async def _note(self, revocation: Revocation, keys: KeyRevocation, error: BrokerError) -> None:
+        """Writes down why it failed, for operators who look; the same words only once."""
+        text = cut(error.message)
+        if keys.error == text:
+            return
+
+        async def noted(there: Revocation) -> Revocation:
+            return _with(there, replace(keys, error=text))
+
+        try:
+            await self._repository.revocations.change(revocation.name, lambda there: _open(there, keys), noted)
+        except BrokerError as failed:
+            self._log.info("the failure is not written down", account=keys.account, reason=failed.reason.name)
+
+    def _connector(self, name: str) -> Connector:
+        connector = self._memory.connectors.get(name)
+        if connector is None:
+            raise connector_not_found(name)
+        return connector
+
+    def _event(self, kind: EventKind, revocation: Revocation, keys: KeyRevocation, details: dict[str, str]) -> Event:
+        return Event(
+            kind=kind,
+            time=self._clock(),
+            request_id=str(uuid.uuid4()),
+            method=_METHOD,
+            principal=revocation.created_by,
+            object=f"revocations/{revocation.name}",
+            connector=keys.through,
+            details=details,
+        )
+
+
+def _same(one: KeyRevocation, other: KeyRevocation) -> bool:
+    return (one.cloud, one.account) == (other.cloud, other.account)
+
+
+def _find(there: Revocation, keys: KeyRevocation, holds: Callable[[KeyRevocation], bool]) -> bool:
+    return any(_same(each, keys) and holds(each) for each in there.keys)
+
+
+def _open(there: Revocation, keys: KeyRevocation) -> bool:
+    return _find(there, keys, lambda each: not each.revoked_at)
+
+
+def _unproved(there: Revocation, keys: KeyRevocation) -> bool:
+    return _find(there, keys, lambda each: bool(each.revoked_at) and not each.proved_at)
+
+
+def _with(there: Revocation, keys: KeyRevocation) -> Revocation:
+    return replace(there, keys=tuple(keys if _same(each, keys) else each for each in there.keys))

@@ -1,0 +1,57 @@
+"""Whether issued tokens can still be used, by what was revoked."""
+
+from collections.abc import Mapping
+
+from valetkey_broker.model import Connector, Event
+from valetkey_broker.model.revocation import KeyRevocation, LeaseState
+from valetkey_broker.ports import AuthMethod, Clock
+from valetkey_broker.revoking.impact import token_facts
+from valetkey_broker.state.memory import Memory
+
+
+class LeaseStates:
+    """Says it from memory."""
+
+    def __init__(self, memory: Memory, auth_methods: Mapping[str, AuthMethod], clock: Clock) -> None:
+        self._memory = memory
+        self._auth_methods = auth_methods
+        self._clock = clock
+
+    def of(self, lease: Event) -> tuple[LeaseState, str]:
+        """Returns the state of an issued token, and the revocation that covers it or ended it, empty for none."""
+        now = self._clock()
+        if lease.expires <= now:
+            return LeaseState.ENDED, ""
+        known = self._memory.revocations
+        if not known:
+            return LeaseState.LIVE, ""
+        token = token_facts(lease)
+        found = LeaseState.LIVE, ""
+        for revocation in known.values():
+            for keys in revocation.keys:
+                if keys.account == token.account and self._signed(lease, keys):
+                    if keys.is_over(now):
+                        return LeaseState.REVOKED, revocation.name
+                    found = LeaseState.REVOKING, revocation.name
+            if found[0] is not LeaseState.REVOKING and revocation.in_force and revocation.target.covers(token):
+                # Issued later, it would not be there.
+                ordered = revocation.hard and any(keys.account == token.account for keys in revocation.keys)
+                found = LeaseState.REVOKING if ordered else LeaseState.WAITING, revocation.name
+        return found
+
+    def keys_not_before(self, connector: Connector, account: str) -> int:
+        """Returns when keys that sign for a connector have to begin at the earliest (Unix seconds); 0 for any."""
+        if not self._auth_methods[connector.auth_method].fetches_keys:
+            return 0
+        return self._memory.keys_not_before(connector, account)
+
+    def _signed(self, lease: Event, keys: KeyRevocation) -> bool:
+        """Tells whether a key that was revoked signed a token: it was issued before, in that cloud.
+
+        What another replica issued after that, before it heard of it, is dead as well and shows as live.
+        """
+        connector = self._memory.connectors.get(lease.connector)
+        if connector is not None and connector.uid == lease.connector_uid:
+            fetches = self._auth_methods[connector.auth_method].fetches_keys
+            return fetches and connector.azure.cloud == keys.cloud and lease.time < keys.revoked_at
+        return lease.time < keys.revoked_at

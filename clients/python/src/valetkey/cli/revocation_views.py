@@ -1,0 +1,175 @@
+"""How revocations are shown, and what is said of one before it is made."""
+
+from typing import Any
+
+from valetkey.cli.quoting import one_line
+from valetkey.cli.screen import Screen
+from valetkey.cli.times import utc
+from valetkey.revocations import Revocation, RevocationPreview, RevocationTarget, RevokedSigner
+
+_KINDS = {
+    "user-delegation-key": "user delegation keys",
+    "account-key": "a key of the account",
+}
+BEYOND = (
+    "also ends tokens that anybody else signed with user delegation keys of the account: az, scripts, another broker. "
+    "Only this broker's own are on record, and counted here"
+)
+"""What nobody can list."""
+
+
+def print_preview(screen: Screen, preview: RevocationPreview, *, hard: bool) -> None:
+    """Says on standard error what a revocation would do."""
+    screen.note(
+        f"revoking {target_words(preview.target)}: streams end at once, further tokens are refused until lifted"
+    )
+    least = "at least " if preview.incomplete else ""
+    if not preview.covered:
+        screen.note("no token that it covers is alive")
+        return
+    screen.note(f"{least}{_count(preview.covered)} out, the last until {_until(preview)}")
+    rows = [
+        [
+            signer.account,
+            _KINDS.get(signer.kind, "unknown"),
+            f"{signer.covered}, until {utc(signer.covered_until)}" if signer.covered_until else str(signer.covered),
+            _others(signer),
+            signer.obstacle or "can revoke the keys, by Azure Resource Manager",
+        ]
+        for signer in preview.signers
+    ]
+    screen.table(["ACCOUNT", "SIGNED WITH", "COVERED", "OTHERS OF THE SAME KEYS", "--hard"], rows, aside=True)
+    if hard:
+        screen.warn(f"--hard {BEYOND}")
+    else:
+        screen.note("tokens that are out live to their end: without --hard they are waited for")
+    for name in preview.in_force:
+        screen.note(f"revocation {name} covers the same already")
+
+
+def print_revocations(screen: Screen, found: list[Revocation]) -> None:
+    """Prints revocations as a table."""
+    screen.table(
+        ["ID", "STATE", "COVERS", "KEYS", "TOKENS END", "REVOKED", "BY", "REASON"],
+        [
+            [
+                each.name,
+                each.state,
+                target_words(each.target),
+                keys_words(each),
+                utc(each.covered_until) if each.covered_until else "",
+                utc(each.create_time),
+                each.created_by if not each.lifted_by else f"{each.created_by}, lifted by {each.lifted_by}",
+                one_line(each.reason),
+            ]
+            for each in found
+        ],
+    )
+
+
+def keys_words(revocation: Revocation) -> str:
+    """Returns how far the revocation of keys is, account by account."""
+    if not revocation.hard:
+        return "left alone"
+    words = []
+    for keys in revocation.keys:
+        said = f"{keys.account}: {keys.state}"
+        if keys.revoke_time:
+            said += f", hit {keys.covered} and {keys.others} others on record"
+        words.append(f"{said} ({keys.error})" if keys.error else said)
+    return "; ".join(words)
+
+
+def target_words(target: RevocationTarget) -> str:
+    """Returns a target in words."""
+    given = (
+        ("lease", target.lease_id),
+        ("principal", target.principal),
+        ("grant", target.grant),
+        ("connector", target.connector),
+        ("resource", target.resource),
+    )
+    return ", ".join(f"{name} {value}" for name, value in given if value)
+
+
+def preview_json(preview: RevocationPreview) -> dict[str, Any]:
+    """Returns a preview for programs."""
+    return {
+        "target": target_json(preview.target),
+        "covered": preview.covered,
+        "covered_until": utc(preview.covered_until) if preview.covered_until else None,
+        "incomplete": preview.incomplete,
+        "in_force": list(preview.in_force),
+        "signers": [
+            {
+                "account": each.account,
+                "kind": each.kind,
+                "connectors": list(each.connectors),
+                "covered": each.covered,
+                "covered_until": utc(each.covered_until) if each.covered_until else None,
+                "others": each.others,
+                "other_principals": list(each.other_principals),
+                "others_until": utc(each.others_until) if each.others_until else None,
+                "obstacle": each.obstacle,
+            }
+            for each in preview.signers
+        ],
+    }
+
+
+def revocation_json(revocation: Revocation) -> dict[str, Any]:
+    """Returns a revocation for programs."""
+    return {
+        "id": revocation.name,
+        "state": revocation.state,
+        "target": target_json(revocation.target),
+        "reason": revocation.reason,
+        "hard": revocation.hard,
+        "create_time": utc(revocation.create_time),
+        "created_by": revocation.created_by,
+        "covered": revocation.covered,
+        "covered_until": utc(revocation.covered_until) if revocation.covered_until else None,
+        "keys": [
+            {
+                "account": each.account,
+                "connector": each.connector,
+                "state": each.state,
+                "revoke_time": utc(each.revoke_time) if each.revoke_time else None,
+                "proof_time": utc(each.proof_time) if each.proof_time else None,
+                "covered": each.covered,
+                "others": each.others,
+                "error": each.error,
+            }
+            for each in revocation.keys
+        ],
+        "lift_time": utc(revocation.lift_time) if revocation.lift_time else None,
+        "lifted_by": revocation.lifted_by,
+    }
+
+
+def target_json(target: RevocationTarget) -> dict[str, str]:
+    """Returns what is given of a target."""
+    given = {
+        "lease_id": target.lease_id,
+        "principal": target.principal,
+        "grant": target.grant,
+        "connector": target.connector,
+        "resource": target.resource,
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _others(signer: RevokedSigner) -> str:
+    if not signer.others:
+        return "none on record"
+    more = "" if len(signer.other_principals) == 1 else f" of {len(signer.other_principals)} principals"
+    until = f", until {utc(signer.others_until)}" if signer.others_until else ""
+    return f"{signer.others}{more}: {', '.join(signer.other_principals)}{until}"
+
+
+def _count(number: int) -> str:
+    return f"{number} token that is covered is" if number == 1 else f"{number} tokens that are covered are"
+
+
+def _until(preview: RevocationPreview) -> str:
+    return utc(preview.covered_until) if preview.covered_until else "now"

@@ -1,0 +1,105 @@
+"""What a revocation covers, and what those hear whom it covers."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from support.core import NOW, PROFILES, FakeClock, make_connector, make_grant, principal
+from valetkey_broker.authz.policy import Policy
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import Permission, PermissionSet, ResourceId
+from valetkey_broker.model.revocation import Revocation, RevocationTarget, TokenUseFacts
+from valetkey_broker.state.memory import Memory
+
+CONNECTOR = make_connector(storage_account="demoaccount")
+READ = PermissionSet([Permission.READ])
+TOKEN = TokenUseFacts("key:test", "training", CONNECTOR.name, "demoaccount", "demo", "runs/7")
+
+
+def revocation(name: str = "r-1", reason: str = "", **target: object) -> Revocation:
+    return Revocation(
+        name=name,
+        target=RevocationTarget(**target),  # type: ignore[arg-type] # any of its parts
+        reason=reason,
+        hard=False,
+        created_at=datetime.fromtimestamp(NOW, UTC),
+        created_by="key:ops",
+    )
+
+
+def policy(*grants: str) -> tuple[Memory, Policy]:
+    memory = Memory()
+    memory.put_connector(CONNECTOR)
+    for name in grants or ("training",):
+        memory.put_grant(make_grant(name, CONNECTOR))
+    return memory, Policy(memory, FakeClock(), PROFILES)
+
+
+def decide(by: Policy, resource: str = "az://demo", name: str = "key:test") -> str:
+    """Returns the grant that is taken, or the reason of the refusal."""
+    try:
+        return by.decide(principal(name=name), ResourceId.parse(resource), READ, ttl=60)[0].grant.name
+    except BrokerError as error:
+        return error.reason.name
+
+
+@pytest.mark.parametrize(
+    ("target", "covers"),
+    [
+        ({"principal": "key:test"}, True),
+        ({"principal": "key:other"}, False),
+        ({"grant": "training"}, True),
+        ({"connector": "azure-blob-demo", "principal": "key:other"}, False),
+        ({"resource": ResourceId("demo")}, True),
+        ({"resource": ResourceId("demo", account="elsewhere")}, False),
+        ({"resource": ResourceId("demo", "runs", directory=True)}, True),
+        ({"resource": ResourceId("demo", "runs/7/model.bin")}, True),
+        ({"resource": ResourceId("demo", "runs/77")}, False),
+        ({"resource": ResourceId("demo", "run")}, False),
+        ({"resource": ResourceId("other")}, False),
+    ],
+)
+def test_a_token_is_covered_where_all_that_is_given_fits(target: dict[str, object], covers: bool) -> None:
+    """A resource covers what opens any of it, be it less or more; neighbours by name are not meant."""
+    assert revocation(**target).target.covers(TOKEN) is covers
+
+
+def test_a_token_for_all_of_a_container_opens_each_path_in_it() -> None:
+    """Whoever is refused a directory must not get it by asking for more."""
+    memory, by = policy()
+    memory.put_revocation(revocation(resource=ResourceId("demo", "runs", directory=True)))
+    assert decide(by) == "ACCESS_REVOKED"
+    assert decide(by, "az://demo/other/file") == "training"
+
+
+def test_who_is_not_allowed_hears_nothing_of_revocations() -> None:
+    """Authorised first: a stranger is told what every stranger is told."""
+    memory, by = policy()
+    memory.put_revocation(revocation(connector=CONNECTOR.name))
+    assert decide(by, name="key:stranger") == "RESOURCE_DENIED"
+    assert decide(by) == "ACCESS_REVOKED"
+
+
+def test_another_grant_may_still_allow_it() -> None:
+    """A revoked grant is as good as gone; one that covers the principal leaves no way."""
+    memory, by = policy("a", "b")
+    memory.put_revocation(revocation(grant="a"))
+    assert decide(by) == "b"
+    memory.put_revocation(revocation("r-2", principal="key:test"))
+    assert decide(by) == "ACCESS_REVOKED"
+    memory.put_revocation(replace(memory.revocations["r-2"], lifted_at=datetime.fromtimestamp(NOW, UTC)))
+    assert decide(by) == "b"
+
+
+def test_the_refused_are_told_whom_to_ask() -> None:
+    """Who revoked it, why, and under which id; nothing of how the broker keeps that."""
+    memory, by = policy()
+    memory.put_revocation(revocation(principal="key:test", reason="key leaked in a CI log"))
+    with pytest.raises(BrokerError) as caught:
+        by.decide(principal(), ResourceId.parse("az://demo"), READ, ttl=60)
+    assert caught.value.reason is Reason.ACCESS_REVOKED
+    assert caught.value.public().message == (
+        "access to az://demo was revoked by key:ops: key leaked in a CI log. Ask them; they know it as revocation r-1"
+    )
+    assert caught.value.metadata == {"resource": "az://demo", "revocation": "r-1", "ask": "key:ops"}

@@ -5,9 +5,10 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
@@ -160,8 +161,14 @@ def run(arguments: Sequence[str]) -> int:
     return code
 
 
+@cache
+def _commands() -> Any:
+    """Returns the commands as Click knows them. Typer takes 50 ms to make them, so once is enough."""
+    return get_command(app)
+
+
 def _run(arguments: Sequence[str], screen: Screen) -> int:
-    root = get_command(app)
+    root = _commands()
     line = CommandLine(root, arguments)
     try:
         _check_text(arguments)
@@ -204,7 +211,7 @@ def _usage(error: Exception, screen: Screen, line: CommandLine, arguments: Seque
 def _misplaced(error: Exception, line: CommandLine) -> str:
     """Returns what to add where an option stands before the command that it is of, or behind it and is a global one."""
     option = str(getattr(error, "option_name", ""))
-    if any(option in parameter.opts for parameter in get_command(app).params):
+    if any(option in parameter.opts for parameter in _commands().params):
         return f"; it is an option of valetkey itself and stands before the command: valetkey {option} … COMMAND"
     path = str(getattr(getattr(error, "ctx", None), "command_path", ""))
     if option and line.belongs_below(option, path.split()[1:]):

@@ -254,21 +254,25 @@ async def test_without_a_token_the_reason_is_told(rig: Rig) -> None:
 
 
 async def test_what_is_under_way_may_end() -> None:
-    """Protects an upload at the end of a pod's life: the proxy takes nothing new, and lets it finish."""
-    began, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(_request: web.BaseRequest) -> None:
-        began.set()
-        await go_on.wait()
-
+    """Protects an upload at the end of a pod's life: it goes on to its end, and nothing new is taken meanwhile."""
     async with running_rig() as rig:
-        rig.storage.answer = slow
-        asked = asyncio.create_task(rig.ask("PUT", BLOB, body=b"x"))
-        await began.wait()
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.proxy.port)
+        idle_reader, idle = await asyncio.open_connection("127.0.0.1", rig.proxy.port)
+        idle.write(head(rig, method="HEAD"))
+        await idle_reader.readuntil(b"\r\n\r\n")
+        rig.storage.began.clear()
+        writer.write(head(rig, "Transfer-Encoding: chunked") + chunked(b"first ", end=False))
+        await rig.storage.began.wait()
         ending = asyncio.create_task(rig.proxy.__aexit__(None, None, None))
         await asyncio.sleep(0.05)
         with pytest.raises(OSError, match="Connect call failed"):
             await asyncio.open_connection("127.0.0.1", rig.proxy.port)
-        go_on.set()
-        assert (await asked)[0] == 201
+        idle.write(head(rig, method="HEAD"))
+        assert (await idle_reader.readline()).startswith(b"HTTP/1.1 503 ")
+        writer.write(chunked(b"second"))
+        with ends_within():
+            assert (await reader.readline()).startswith(b"HTTP/1.1 201 ")
+        assert rig.storage.asked[-1].body == b"first second"
+        writer.close()
+        idle.close()
         await ending

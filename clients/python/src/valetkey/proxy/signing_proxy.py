@@ -4,7 +4,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -18,6 +18,7 @@ from valetkey.errors import PermissionDeniedError, UnauthenticatedError, ValetKe
 from valetkey.proxy.admission import Admitted, LocalKey, admit
 from valetkey.proxy.batch import MOST_BYTES, signed_batch
 from valetkey.proxy.bodies import Body, Budget
+from valetkey.proxy.counts import Counts
 from valetkey.proxy.masking import Mask
 from valetkey.proxy.place import Place
 from valetkey.proxy.refusals import Refusal
@@ -39,28 +40,6 @@ _MENDABLE = ("AuthenticationFailed", "AuthorizationFailure", "")
 _NO_USE_SECONDS = 30.0
 _REDIRECTS = (301, 302, 303, 307, 308)
 _SENT_AS_GIVEN = ("Content-Type", "User-Agent", "Accept", "Accept-Encoding")
-
-
-@dataclass(slots=True)
-class Counts:
-    """What went through so far; `failures` are answers of 400 and above but 404, 409 and 412, which are answers."""
-
-    requests: int = 0
-    refused: int = 0
-    tokens: int = 0
-    renewed_after_403: int = 0
-    failures: int = 0
-    _last: str = field(default="", repr=False)
-
-    def used(self, token: StorageToken) -> None:
-        """Counts a token the first time that it is used."""
-        if token.sas != self._last:
-            self._last = token.sas
-            self.tokens += 1
-
-    def answered(self, status: int) -> None:
-        """Counts an answer of storage."""
-        self.failures += status >= 400 and status not in (404, 409, 412)  # noqa: PLR2004 (HTTP's errors)
 
 
 class SigningProxy:
@@ -86,6 +65,9 @@ class SigningProxy:
         self._stalled_seconds = stalled_seconds
         self._no_use_until = 0.0
         self._local: frozenset[str] = frozenset()
+        self._under_way = 0
+        self._ending = False
+        self._idle = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         """Gets the first token, and listens then. Raises a ValetKeyError without one, OSError without the port."""
@@ -116,7 +98,7 @@ class SigningProxy:
             logger=quiet,
             access_log=None,
         )
-        self._runner = web.ServerRunner(server, shutdown_timeout=DRAIN_SECONDS)
+        self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         try:
             await self._runner.setup()
             await web.TCPSite(self._runner, HOST, self.port, backlog=1024).start()
@@ -133,12 +115,33 @@ class SigningProxy:
         _value: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        """Takes no more connections, and gives what is under way 30 s to end."""
+        """Takes nothing new, and gives what is under way 30 s to end.
+
+        It waits itself: aiohttp's own way of ending (3.14.5) drops what comes of a body from then on.
+        """
+        self._ending = True
+        for site in self._runner.sites:
+            await site.stop()
+        if self._under_way:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS)
         await self._runner.cleanup()
         await self._session.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.counts.requests += 1
+        if self._ending:  # On a connection that was there before.
+            return Refusal(503, "ServerBusy", "The proxy ends.").answer()
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            return await self._response(request)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def _response(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             admitted = admit(
                 request.method, request.raw_path, request.headers, place=self.place, key=self.key, local=self._local

@@ -124,10 +124,9 @@ class Impact:
         names = ", ".join(signer.connectors)
         if signer.kind is SignerKind.ACCOUNT_KEY:
             return (
-                f"signed with a key of the storage account {signer.account} itself: only another key in its place ends "
-                f"them. Make one in Azure (az storage account keys renew --account-name {signer.account} --key key1 or "
-                f"key2, whichever the connector has), and give it to {names}: valetkey service-connector update NAME "
-                "--account-key @FILE"
+                f"signed with a key of the storage account {signer.account} itself, which ends by another in its place "
+                f"only. Have the broker do that, for each of {names}: valetkey service-connector rotate NAME --auto "
+                "--by CONNECTOR --now"
             )
         connectors = [known for name in signer.connectors if (known := self._memory.connectors.get(name)) is not None]
         asked = self._memory.connectors.get(through) if through else None

@@ -46,7 +46,8 @@ async def test_an_object_removed_by_hand(change: Change) -> None:
     belongs = ("shared-credentials/", "connectors/sharing") if change.path == f"secrets/{SECRET}" else ()
     for path in [path for path in store._versions if path.startswith(belongs)]:
         del store._versions[path]
-    for path in (change.path, "credentials/azure-blob-demo", "rotation-credentials/azure-blob-demo"):
+    credentials = "rotation-credentials" if change.path.startswith("rotations/") else "credentials"
+    for path in (change.path, f"{credentials}/azure-blob-demo"):
         store._versions.pop(path, None)
     replica = Replica(store, abandoned_seconds=0.0)
     await replica.poll()

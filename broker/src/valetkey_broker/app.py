@@ -23,8 +23,8 @@ from valetkey_broker.connectors.health import ConnectorHealth
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.rotation_wiring import build_rotating
-from valetkey_broker.expiry.daily import DailyWarning
-from valetkey_broker.expiry.parts import build_endings
+from valetkey_broker.expiry.daily_warning import DailyWarning
+from valetkey_broker.expiry.wiring import build_endings
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.diagnosis import Diagnoser
 from valetkey_broker.issuing.issuer import Issuer

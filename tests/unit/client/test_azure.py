@@ -14,7 +14,7 @@ import valetkey
 from support.noting_storage import NotingStorage, running_noting_storage
 from valetkey import azure
 from valetkey.azure import aio
-from valetkey.azure.sas_query import same_host, with_sas, without_sas
+from valetkey.azure.sas_query import same_account, with_sas, without_sas
 from valetkey.azure.signing import Body, place, sign
 from valetkey.testing import FakeBroker
 
@@ -122,7 +122,7 @@ def test_no_token_leaves_for_another_host() -> None:
         "https://a/b?comp=block&blockid=YQ%3D%3D&sig=y"
     )
     assert without_sas("https://a/b?sv=1&sig=x") == "https://a/b"
-    assert not same_host("https://a.blob.core.windows.net:444/", "https://a.blob.core.windows.net/")
+    assert not same_account("https://a.blob.core.windows.net:444/", "https://a.blob.core.windows.net/")
 
 
 @pytest.mark.parametrize(

@@ -26,11 +26,11 @@ from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
-from valetkey_broker.connectors.bound_grants import leads_elsewhere
 from valetkey_broker.connectors.change import ConnectorChange, changed
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.reach_cache import ReachCache
+from valetkey_broker.connectors.redirection import leads_elsewhere
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.verify import Proof
 from valetkey_broker.errors import BrokerError, Reason

@@ -89,9 +89,9 @@ async def test_a_held_key_needs_nobody(keys: Keys) -> None:
     assert keys.fetches == 1
 
 
-async def test_keys_are_apart_by_connector_version_and_account(keys: Keys) -> None:
-    """No caller is served with a key that another connector, secret or account paid for."""
-    again = make_connector("one", uid=_ONE.uid, version=2)
+async def test_keys_are_apart_by_connector_principal_and_account(keys: Keys) -> None:
+    """No caller is served with a key that another connector, principal or account was given."""
+    again = replace(_ONE, azure=replace(_ONE.azure, client_id="99999999-9999-4999-8999-999999999999"))
     for connector, account in ((_ONE, "acc"), (_ONE, "other"), (again, "acc"), (make_connector("one"), "acc")):
         await keys.keys.get(connector, account, NOW + _HOUR)
     assert keys.fetches == 4

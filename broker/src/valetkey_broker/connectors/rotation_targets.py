@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from valetkey_broker.connectors.bound_grants import check_bound
 from valetkey_broker.connectors.change import ConnectorChange, changed
 from valetkey_broker.connectors.definition import secrets_in
+from valetkey_broker.connectors.redirection import check_redirection
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.rotation_run import Recorded, switch_begun
 from valetkey_broker.connectors.secrets import SecretChange, SecretRegistry
@@ -154,7 +154,7 @@ class ConnectorTarget:
             return None  # A connector whose secret Vault lost gets another.
 
     def _check_grants(self, rotation: Rotation, before: Connector, after: Connector) -> None:
-        check_bound(self._shared.memory, before, after, self._shared.clock(), may_redirect=rotation.may_redirect)
+        check_redirection(self._shared.memory, before, after, self._shared.clock(), may_redirect=rotation.may_redirect)
 
     def _there(self, rotation: Rotation) -> Connector:
         connector = self._shared.memory.connectors.get(rotation.name)

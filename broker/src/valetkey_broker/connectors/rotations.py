@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
-from valetkey_broker.connectors.bound_grants import may_redirect
 from valetkey_broker.connectors.definition import secrets_in
+from valetkey_broker.connectors.redirection import may_redirect
 from valetkey_broker.connectors.rotation_runner import RotationRunner
 from valetkey_broker.connectors.rotation_targets import ConnectorTarget, SecretTarget
 from valetkey_broker.errors import (

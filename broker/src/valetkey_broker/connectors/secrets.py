@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 
 from valetkey_broker.concurrency.gather_outcomes import outcomes
-from valetkey_broker.connectors.bound_grants import check_bound, may_redirect
 from valetkey_broker.connectors.definition import end_of, secrets_in
+from valetkey_broker.connectors.redirection import check_redirection, may_redirect
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.errors import BrokerError, rotation_under_way, secret_exists, secret_not_found, secret_not_verified
 from valetkey_broker.model import (
@@ -186,7 +186,7 @@ class SecretRegistry:
         """Raises ROLE_REQUIRED where a change would have grants mean something else, and the caller is no admin."""
         for connector in self._using(after):
             before = self._memory.connectors[connector.name]
-            check_bound(self._memory, before, connector, self._clock(), may_redirect=may_redirect)
+            check_redirection(self._memory, before, connector, self._clock(), may_redirect=may_redirect)
 
     def _refuse_amid_rotation(self, secret: NamedSecret) -> None:
         if (there := self._memory.rotation_of(f"secrets/{secret.name}")) is not None:

@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from valetkey_broker.connectors.bound_grants import check_bound_grants
 from valetkey_broker.connectors.change import ConnectorChange, changed
 from valetkey_broker.connectors.definition import Definitions, pinned_unseen
 from valetkey_broker.connectors.reach_result import Reach
+from valetkey_broker.connectors.redirection import check_redirection, may_redirect
 from valetkey_broker.connectors.verify import Proof
 from valetkey_broker.errors import BrokerError, connector_not_found, rotation_under_way
 from valetkey_broker.model import Connector, CredentialOrigin, CredentialValue, Principal
@@ -63,7 +63,7 @@ class ConnectorUpdates:
             clock=self._clock,
         )
         asked = after
-        check_bound_grants(self._memory, before, asked, caller, self._clock())
+        check_redirection(self._memory, before, asked, self._clock(), may_redirect=may_redirect(caller))
         proof = Proof(Reach(()))
         if change.touches_the_way:
             trial = credential or value
@@ -73,7 +73,7 @@ class ConnectorUpdates:
                 after, proof = await self._proved(after, trial)
                 # Asking the cloud takes a while, and grants are made meanwhile.
                 await self._repository.refresh()
-                check_bound_grants(self._memory, before, asked, caller, self._clock())
+                check_redirection(self._memory, before, asked, self._clock(), may_redirect=may_redirect(caller))
         if after == before and credential is None:
             return before, proof
         if credential is not None:

@@ -32,7 +32,7 @@ def _known(key: ApiKey, ends_at: datetime, *, replaced: bool = False) -> KnownKe
 
 
 class Memory:
-    """Connectors, secrets, API keys, grants and revocations, to be looked up. Written by StateRepository only.
+    """Connectors, secrets, API keys, grants and revocations, to be looked up. Written by this package only.
 
     A connector that uses a named secret is here as it works with it, and not while the secret is unknown. `changes`
     counts up whenever a connector, a key, a grant or a revocation changes: what was decided at one count still holds at

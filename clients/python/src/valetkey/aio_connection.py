@@ -7,7 +7,7 @@ from typing import Any
 import grpc.aio
 
 from valetkey.channel import channel_credentials, channel_options
-from valetkey.held_channels import Held, HeldChannels
+from valetkey.held_channels import HeldChannel, HeldChannels
 from valetkey.identity import Identity
 
 
@@ -68,13 +68,13 @@ class AioConnection:
             options=channel_options(self._endpoint),
         )
 
-    async def _take(self, channels: HeldChannels[grpc.aio.Channel]) -> Held[grpc.aio.Channel]:
+    async def _take(self, channels: HeldChannels[grpc.aio.Channel]) -> HeldChannel[grpc.aio.Channel]:
         held, over = channels.take()
         if over is not None:
             await over.close()
         return held
 
-    async def _give_back(self, channels: HeldChannels[grpc.aio.Channel], held: Held[grpc.aio.Channel]) -> None:
+    async def _give_back(self, channels: HeldChannels[grpc.aio.Channel], held: HeldChannel[grpc.aio.Channel]) -> None:
         over = channels.give_back(held)
         if over is not None:
             await over.close()
@@ -87,7 +87,7 @@ class OpenStream:
         self,
         connection: AioConnection,
         channels: HeldChannels[grpc.aio.Channel],
-        held: Held[grpc.aio.Channel],
+        held: HeldChannel[grpc.aio.Channel],
         call: Any,
     ) -> None:
         self._connection = connection

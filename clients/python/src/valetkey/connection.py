@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 
 from valetkey.channel import open_channel
-from valetkey.held_channels import Held, HeldChannels
+from valetkey.held_channels import HeldChannel, HeldChannels
 from valetkey.identity import Identity
 
 
@@ -51,13 +51,13 @@ class Connection:
         """Closes the connection for good; calls under way are cancelled."""
         self._channels.channel.close()
 
-    def _take(self) -> Held[grpc.Channel]:
+    def _take(self) -> HeldChannel[grpc.Channel]:
         held, over = self._channels.take()
         if over is not None:
             over.close()
         return held
 
-    def _give_back(self, held: Held[grpc.Channel]) -> None:
+    def _give_back(self, held: HeldChannel[grpc.Channel]) -> None:
         over = self._channels.give_back(held)
         if over is not None:
             over.close()

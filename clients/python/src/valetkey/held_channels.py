@@ -18,7 +18,7 @@ Channel = TypeVar("Channel")
 
 
 @dataclass(slots=True, eq=False)
-class Held(Generic[Channel]):
+class HeldChannel(Generic[Channel]):
     """A channel, how many calls are under way on it, and when the last one began or ended."""
 
     channel: Channel
@@ -43,14 +43,14 @@ class HeldChannels(Generic[Channel]):
         self._open = open_channel
         self._lock = threading.Lock()
         self._stamps = stamps(files)
-        self._held = Held(open_channel())
+        self._held = HeldChannel(open_channel())
 
     @property
     def channel(self) -> Channel:
         """The channel in use."""
         return self._held.channel
 
-    def take(self) -> tuple[Held[Channel], Channel | None]:
+    def take(self) -> tuple[HeldChannel[Channel], Channel | None]:
         """Returns the channel for one call, to be given back, and one that is to be closed now, if any."""
         retired = None
         with self._lock:
@@ -59,14 +59,14 @@ class HeldChannels(Generic[Channel]):
             rested = not self._held.calls and time.monotonic() - self._held.used > REST_SECONDS
             if (rested or now != self._stamps) and (fresh := self._reopened()) is not None:
                 self._stamps = now
-                retired, self._held = self._held, Held(fresh)
+                retired, self._held = self._held, HeldChannel(fresh)
                 retired.retired = True
             held = self._held
             held.calls += 1
             held.used = time.monotonic()
         return held, retired.channel if retired and not retired.calls else None
 
-    def give_back(self, held: Held[Channel]) -> Channel | None:
+    def give_back(self, held: HeldChannel[Channel]) -> Channel | None:
         """Notes that a call is over. Returns its channel where that is to be closed now."""
         with self._lock:
             held.calls -= 1

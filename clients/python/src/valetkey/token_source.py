@@ -11,9 +11,9 @@ from typing import Any, Self
 from valetkey.callers.base import Terms
 from valetkey.calls.tokens import token_request
 from valetkey.errors import ValetKeyError
-from valetkey.renewal import feeds
-from valetkey.renewal.feed import Feed
-from valetkey.renewal.held import Held
+from valetkey.renewal import shared_feeds
+from valetkey.renewal.held_token import HeldToken
+from valetkey.renewal.token_feed import TokenFeed
 from valetkey.settings import load_settings
 from valetkey.values import Token
 
@@ -84,7 +84,7 @@ class TokenSource:
             config_file=config_file,
         )
         self._terms = Terms(settings.endpoint, settings.identity, settings.ca_file, timeout)
-        self._feed: Feed | None = None
+        self._feed: TokenFeed | None = None
         self._closed = False
         self._leave: weakref.finalize[Any, Any] | None = None
 
@@ -119,23 +119,23 @@ class TokenSource:
         held = self._held()
         return held.token if held is not None else None
 
-    def _held(self) -> Held | None:
+    def _held(self) -> HeldToken | None:
         held = self._feed.held if self._feed is not None and not self._closed else None
         return held if held is not None and held.good() else None
 
-    def _live(self) -> Feed:
+    def _live(self) -> TokenFeed:
         feed = self._feed
         if self._closed:
             raise ValetKeyError("this token source is closed; expected use before close(), or make a new TokenSource")
         if feed is not None and not feed.stopped and feed.pid == os.getpid():
             return feed
-        with feeds.guard():
+        with shared_feeds.guard():
             feed, old = self._feed, self._leave
             if feed is not None and not feed.stopped and feed.pid == os.getpid():
                 return feed  # another thread came first
             user = object()
-            feed = feeds.join(self._terms, self._request, user, self._held())
-            self._feed, self._leave = feed, weakref.finalize(self, feeds.leave, feed, user)
+            feed = shared_feeds.join(self._terms, self._request, user, self._held())
+            self._feed, self._leave = feed, weakref.finalize(self, shared_feeds.leave, feed, user)
         if old is not None:
             old.detach()  # of the parent's feed
         return feed

@@ -12,12 +12,16 @@ import pytest
 from support.cli_runner import Runner
 from support.fake_broker import SAS, FakeBroker
 from support.watch_steps import end, step
-from valetkey.cli import pasting, proxy_command
-from valetkey.cli.pasting import FORMS, Access
+from valetkey.cli import proxy_command, tool_access
+from valetkey.cli.tool_access import FORMS, ToolAccess
 
 ASK = ("--resource", "az://models", "--permissions", "read,list")
-REAL = Access("contosoml", "models", "https://contosoml.blob.core.windows.net", "sv=1&sp=rl&sig=S", ("read", "list"))
-PROXIED = Access("contosoml", "models", "http://127.0.0.1:7/contosoml", "sig=S", ("read", "list"), through_proxy=True)
+REAL = ToolAccess(
+    "contosoml", "models", "https://contosoml.blob.core.windows.net", "sv=1&sp=rl&sig=S", ("read", "list")
+)
+PROXIED = ToolAccess(
+    "contosoml", "models", "http://127.0.0.1:7/contosoml", "sig=S", ("read", "list"), through_proxy=True
+)
 # Writes its environment into a file.
 SHOW = "import json,os,pathlib,sys;pathlib.Path(sys.argv[1]).write_text(json.dumps(dict(os.environ)))"
 
@@ -164,7 +168,7 @@ def test_each_tool_gets_what_it_takes() -> None:
 )
 def test_a_line_fits_what_the_token_may(resource: str, permissions: tuple[str, ...], azcopy: str, curl: str) -> None:
     """Protects people from a line that their token does not allow."""
-    access = Access.of(f"https://a.b.c/{resource.removeprefix('az://')}", "a", resource, "sig=S", permissions)
+    access = ToolAccess.of(f"https://a.b.c/{resource.removeprefix('az://')}", "a", resource, "sig=S", permissions)
     assert access.azcopy() == [azcopy]
     assert curl in access.curl()[0]
 
@@ -190,4 +194,4 @@ def test_a_companys_proxy_is_kept_out_of_it(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_forms_are_those_of_the_options() -> None:
     """Protects the option: each word has its form."""
     words = {str(word) for word in proxy_command.PasteFormat} - {"table", "json"}
-    assert words == set(pasting.FORMS)
+    assert words == set(tool_access.FORMS)

@@ -2,49 +2,13 @@
 
 from urllib.parse import urlsplit
 
-# All that a service, account or user delegation SAS can hold. No API of storage has a parameter of the same name.
-# Source: https://learn.microsoft.com/rest/api/storageservices/create-user-delegation-sas
-_SAS = frozenset(
-    {
-        "sv",
-        "st",
-        "se",
-        "sp",
-        "spr",
-        "sip",
-        "sig",
-        "sr",
-        "si",
-        "sdd",
-        "ses",
-        "ss",
-        "srt",
-        "rscc",
-        "rscd",
-        "rsce",
-        "rscl",
-        "rsct",
-        "skoid",
-        "sktid",
-        "skt",
-        "ske",
-        "sks",
-        "skv",
-        "saoid",
-        "suoid",
-        "scid",
-        "sduoid",
-        "skdutid",
-        "srh",
-        "srq",
-    }
-)
+from valetkey.sas_parameters import SAS_PARAMETERS
 
 
 def without_sas(url: str) -> str:
     """Returns a URL without any SAS in it."""
     base, _, query = url.partition("?")
-    kept = [part for part in query.split("&") if part and part.partition("=")[0].lower() not in _SAS]
+    kept = [part for part in query.split("&") if part and part.partition("=")[0].lower() not in SAS_PARAMETERS]
     return f"{base}?{'&'.join(kept)}" if kept else base
 
 
@@ -54,19 +18,19 @@ def with_sas(url: str, sas: str) -> str:
     return f"{bare}{'&' if '?' in bare else '?'}{sas}"
 
 
-def same_host(url: str, own: str) -> bool:
-    """Tells whether a URL leads to the storage account of another one: its blobs, its files, or their second copy."""
-    theirs, ours = urlsplit(url), urlsplit(own)
+def same_account(url: str, token_url: str) -> bool:
+    """Tells whether two URLs have the same storage account, whichever service or copy of it they name."""
+    theirs, ours = urlsplit(url), urlsplit(token_url)
     if (theirs.scheme, theirs.port) != (ours.scheme, ours.port):
         return False
     return _account(theirs.hostname or "") == _account(ours.hostname or "")
 
 
-def within(url: str, own: str) -> bool:
+def within(url: str, token_url: str) -> bool:
     """Tells whether a URL is, or is below, what a token is for."""
-    if not same_host(url, own):
+    if not same_account(url, token_url):
         return False
-    path, root = urlsplit(url).path.rstrip("/"), urlsplit(own).path.rstrip("/")
+    path, root = urlsplit(url).path.rstrip("/"), urlsplit(token_url).path.rstrip("/")
     return path == root or path.startswith(f"{root}/")
 
 

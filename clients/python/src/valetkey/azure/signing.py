@@ -2,14 +2,11 @@
 
 from typing import Any
 
-from valetkey.azure.sas_query import same_host, with_sas, within, without_sas
+from valetkey.azure.sas_query import same_account, with_sas, within, without_sas
+from valetkey.sas_parameters import fresh_token_may_help
 from valetkey.values import Token
 
 _SOURCES = ("x-ms-copy-source", "x-ms-rename-source")
-# Storage says them of a token that is over, or signed by a key that was withdrawn. Of a permission that is missing it
-# says AuthorizationPermissionMismatch: a fresh token has the same ones.
-_MENDED = ("AuthenticationFailed", "AuthorizationFailure", "InvalidAuthenticationInfo")
-_REFUSED = (401, 403)
 
 
 def sign(request: Any, token: Token) -> None:
@@ -17,7 +14,7 @@ def sign(request: Any, token: Token) -> None:
 
     What leads to another account goes out without any: it is no business of whoever is there.
     """
-    request.url = with_sas(request.url, token.sas) if same_host(request.url, token.url) else without_sas(request.url)
+    request.url = with_sas(request.url, token.sas) if same_account(request.url, token.url) else without_sas(request.url)
     for name in _SOURCES:
         source = request.headers.get(name)
         if not source:
@@ -40,9 +37,7 @@ def place(token: Token) -> tuple[str, str]:
 
 def may_be_mended(response: Any) -> bool:
     """Tells whether a refusal may be due to the token's age."""
-    if response.status_code not in _REFUSED:
-        return False
-    return response.headers.get("x-ms-error-code", "") in _MENDED
+    return fresh_token_may_help(response.status_code, response.headers.get("x-ms-error-code", ""))
 
 
 class Body:

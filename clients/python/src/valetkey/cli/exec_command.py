@@ -11,10 +11,10 @@ import typer
 
 from valetkey.cli import proxy_options as options
 from valetkey.cli.azure_environment import environment_that_wins
-from valetkey.cli.pasting import Access
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import client_of
 from valetkey.cli.times import utc
+from valetkey.cli.tool_access import ToolAccess
 from valetkey.errors import InvalidArgumentError
 
 # As shells have them.
@@ -59,13 +59,13 @@ def exec_(
             token = client.issue_token(**wanted.arguments(screen))
         found = token.resource
         screen.note(f"the token ends at {utc(token.expire_time)}, and nothing renews it")
-        access = Access.of(found.url, found.account, found.resource_id, token.sas_token, token.permissions)
+        access = ToolAccess.of(found.url, found.account, found.resource_id, token.sas_token, token.permissions)
         return await _run(screen, command, access)
 
     raise typer.Exit(asyncio.run(directly() if no_proxy else through_proxy()))
 
 
-def environment(access: Access, environ: Mapping[str, str]) -> dict[str, str]:
+def environment(access: ToolAccess, environ: Mapping[str, str]) -> dict[str, str]:
     """Returns the environment of a command: what leads it to storage, and nothing that would win over that."""
     kept = {name: value for name, value in environ.items() if name not in access.unset()}
     if access.through_proxy:
@@ -73,7 +73,7 @@ def environment(access: Access, environ: Mapping[str, str]) -> dict[str, str]:
     return kept | access.variables()
 
 
-async def _run(screen: Screen, command: list[str], access: Access) -> int:
+async def _run(screen: Screen, command: list[str], access: ToolAccess) -> int:
     if others := environment_that_wins(os.environ):
         screen.warn(others)
     try:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from valetkey.cli import proxy_options as options
-from valetkey.cli.pasting import FORMS, Access
 from valetkey.cli.screen import Screen
+from valetkey.cli.tool_access import FORMS, ToolAccess
 
 if TYPE_CHECKING:
     from valetkey.proxy import SigningProxy
@@ -70,7 +70,7 @@ def proxy(
     asyncio.run(serve())
 
 
-def _show(screen: Screen, output: PasteFormat, served: "SigningProxy", access: Access) -> None:
+def _show(screen: Screen, output: PasteFormat, served: "SigningProxy", access: ToolAccess) -> None:
     match output:
         case PasteFormat.JSON:
             screen.json_line(

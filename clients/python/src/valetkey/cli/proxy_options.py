@@ -17,9 +17,9 @@ import typer
 from valetkey.async_token_source import AsyncTokenSource
 from valetkey.cli.durations import parse_duration, parse_life
 from valetkey.cli.lists import PERMISSIONS, parse_permissions
-from valetkey.cli.pasting import Access
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import Session, settings_of
+from valetkey.cli.tool_access import ToolAccess
 from valetkey.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Wanted:
 @asynccontextmanager
 async def running_proxy(
     context: typer.Context, screen: Screen, wanted: Wanted, *, port: int, storage_ca_file: str | None
-) -> "AsyncIterator[tuple[SigningProxy, Access]]":
+) -> "AsyncIterator[tuple[SigningProxy, ToolAccess]]":
     """Runs a proxy while the block runs. Raises a ValetKeyError where it cannot begin."""
     try:
         from valetkey.proxy import SigningProxy, trust  # noqa: PLC0415 (an extra)
@@ -135,9 +135,9 @@ def stop_signals() -> asyncio.Event:
     return stopped
 
 
-def _access(proxy: "SigningProxy", permissions: Sequence[str]) -> Access:
+def _access(proxy: "SigningProxy", permissions: Sequence[str]) -> ToolAccess:
     fields = parse_qs(proxy.first.sas)
     sas = proxy.key.sas(fields.get("sp", ["rl"])[0], fields.get("sv", ["2025-07-05"])[0])
     place = proxy.place
     endpoint = f"http://127.0.0.1:{proxy.port}/{place.account}"
-    return Access(place.account, place.container, endpoint, sas, tuple(permissions), place.path, through_proxy=True)
+    return ToolAccess(place.account, place.container, endpoint, sas, tuple(permissions), place.path, through_proxy=True)

@@ -14,10 +14,10 @@ from valetkey.cli.azure_environment import environment_that_wins
 from valetkey.cli.durations import parse_life
 from valetkey.cli.lists import PERMISSIONS, parse_permissions
 from valetkey.cli.option_choices import TTL_LIMITS
-from valetkey.cli.pasting import FORMS, Access
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import client_of
 from valetkey.cli.times import utc
+from valetkey.cli.tool_access import FORMS, ToolAccess
 from valetkey.errors import InvalidArgumentError, ValetKeyError
 from valetkey.values import Token
 
@@ -232,9 +232,9 @@ def _json(token: Token) -> dict[str, Any]:
     }
 
 
-def _access(token: Token) -> Access:
+def _access(token: Token) -> ToolAccess:
     resource = token.resource
-    return Access.of(resource.url, resource.account, resource.resource_id, token.sas_token, token.permissions)
+    return ToolAccess.of(resource.url, resource.account, resource.resource_id, token.sas_token, token.permissions)
 
 
 def _say_if_shorter(token: Token, asked: timedelta | None, screen: Screen) -> None:

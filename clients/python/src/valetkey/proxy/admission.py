@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from valetkey.proxy.place import Place, Query, visible
 from valetkey.proxy.refusals import Refusal
+from valetkey.proxy.served_container import Query, ServedContainer, visible
 
 _METHODS = frozenset(("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH"))
 # Headers of one connection. Source: RFC 9110, section 7.6.1. `Expect` is answered here.
@@ -45,7 +45,7 @@ class LocalKey:
 class Admitted:
     """A request that may be sent on, without a token yet."""
 
-    place: Place
+    place: ServedContainer
     rest: str
     query: Query
     headers: "CIMultiDict[str]"
@@ -79,7 +79,7 @@ def admit(
     target: str,
     headers: "CIMultiDictProxy[str] | CIMultiDict[str]",
     *,
-    place: Place,
+    place: ServedContainer,
     key: LocalKey,
     local: frozenset[str],
 ) -> Admitted:
@@ -113,7 +113,7 @@ def admit(
     return Admitted(place, rest, query, kept, local, tuple(sources))
 
 
-def _signed(place: Place, name: str, value: str, local: frozenset[str], sas: str) -> str:
+def _signed(place: ServedContainer, name: str, value: str, local: frozenset[str], sas: str) -> str:
     if name == _COPY_SOURCE:
         return place.signed_source(value, local, sas)
     return place.signed_rename(value, sas)

@@ -3,8 +3,8 @@
 import re
 
 from valetkey.proxy.admission import LocalKey
-from valetkey.proxy.place import Place, Query, visible
 from valetkey.proxy.refusals import Refusal
+from valetkey.proxy.served_container import Query, ServedContainer, visible
 
 # Source: "Blob Batch", limits: 256 requests, 4 MiB.
 MOST_BYTES = 4 * 1024 * 1024
@@ -15,7 +15,7 @@ _KEPT = re.compile(rb"(?i)(content-length|content-type|if-[a-z-]+|x-ms-[a-z-]+):
 _DROPPED = (b"x-ms-copy-source", b"x-ms-copy-source-authorization", b"x-ms-rename-source")
 
 
-def signed_batch(body: bytes, content_type: str, place: Place, key: LocalKey, sas: str) -> bytes:
+def signed_batch(body: bytes, content_type: str, place: ServedContainer, key: LocalKey, sas: str) -> bytes:
     """Returns a batch whose requests are signed with `sas`, built anew from what was understood of it.
 
     Raises Refusal where one of them is for another place, shows another signature than the proxy's, or is not what a
@@ -35,7 +35,7 @@ def signed_batch(body: bytes, content_type: str, place: Place, key: LocalKey, sa
     return b"".join(made) + b"--" + boundary + b"--\r\n"
 
 
-def _signed(part: bytes, place: Place, key: LocalKey, sas: str) -> bytes:
+def _signed(part: bytes, place: ServedContainer, key: LocalKey, sas: str) -> bytes:
     head, _, rest = part.lstrip(b" \t").replace(b"\r\n", b"\n").removeprefix(b"\n").partition(b"\n\n")
     request, _, after = rest.partition(b"\n\n")
     first, *headers = request.strip(b"\n").split(b"\n")

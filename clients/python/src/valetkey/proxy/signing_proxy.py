@@ -20,9 +20,10 @@ from valetkey.proxy.batch import MOST_BYTES, signed_batch
 from valetkey.proxy.bodies import Body, Budget
 from valetkey.proxy.counts import Counts
 from valetkey.proxy.masking import Mask
-from valetkey.proxy.place import Place
 from valetkey.proxy.refusals import Refusal
+from valetkey.proxy.served_container import ServedContainer
 from valetkey.proxy.tokens import StorageToken, TokenHolder
+from valetkey.sas_parameters import fresh_token_may_help
 
 HOST = "127.0.0.1"
 DRAIN_SECONDS = 30.0
@@ -34,8 +35,6 @@ STALLED_SECONDS = 120.0
 _MOST_AT_ONCE = 256
 _BUFFER_BYTES = 256 * 1024
 _LINE_BYTES = 32 * 1024
-# Those that a fresh token may mend; Azurite says AuthorizationFailure where Azure says AuthenticationFailed.
-_MENDABLE = ("AuthenticationFailed", "AuthorizationFailure", "")
 # Where a fresh token did not help, further ones would be nothing but leases.
 _NO_USE_SECONDS = 30.0
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -57,7 +56,7 @@ class SigningProxy:
         self.key = key or LocalKey()
         self.counts = Counts()
         self.port = port
-        self.place: Place
+        self.place: ServedContainer
         self.first: StorageToken
         self._tokens = tokens
         self._tls = tls or trust()
@@ -72,7 +71,7 @@ class SigningProxy:
     async def __aenter__(self) -> Self:
         """Gets the first token, and listens then. Raises a ValetKeyError without one, OSError without the port."""
         self.first = await self._tokens.current()
-        self.place = Place.of(self.first.url)
+        self.place = ServedContainer.of(self.first.url)
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
             # Neither a .netrc nor cookies: nothing but the token speaks for who asks.
@@ -213,8 +212,9 @@ class SigningProxy:
         )
 
     def _mendable(self, answer: aiohttp.ClientResponse, body: Body | None) -> bool:
-        sendable = body is None or not body.consumed
-        return sendable and answer.headers.get("x-ms-error-code", "") in _MENDABLE and monotonic() > self._no_use_until
+        if (body is not None and body.consumed) or monotonic() <= self._no_use_until:
+            return False
+        return fresh_token_may_help(answer.status, answer.headers.get("x-ms-error-code", ""))
 
     async def _answer(
         self, request: web.BaseRequest, admitted: Admitted, answer: aiohttp.ClientResponse, mask: Mask

@@ -12,7 +12,7 @@ from valetkey.callers.blocking import BlockingCaller
 from valetkey.calls import streams
 from valetkey.calls.base import path_of
 from valetkey.errors import ValetKeyError
-from valetkey.renewal.held import now
+from valetkey.renewal.held_token import now
 from valetkey.v1 import token_service_pb2 as token_pb
 
 # How long a stream may take for its first token, as a share of a call's time: proxies that hold answers back until

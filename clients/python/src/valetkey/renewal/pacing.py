@@ -10,7 +10,7 @@ from valetkey.errors import (
     ValetKeyError,
     WatchEndedError,
 )
-from valetkey.renewal.held import Held, now
+from valetkey.renewal.held_token import HeldToken, now
 
 # When a call is made for the next token, as a share of a token's life: as brokers do it in streams.
 _EARLIEST, _LATEST = 0.6, 0.75
@@ -61,7 +61,7 @@ class Pacing:
             if self._cuts >= _MOST_CUTS:
                 self._cuts, self._calls_until = 0, now() + _CALLS_SECONDS
 
-    def failed(self, error: ValetKeyError, held: Held | None) -> tuple[float | None, bool]:
+    def failed(self, error: ValetKeyError, held: HeldToken | None) -> tuple[float | None, bool]:
         """Returns when the next try is due, None for when somebody asks, and whether those who wait are to be told."""
         if error.reason == "CREDENTIALS_INVALID" and self._new_key:
             self._new_key = False
@@ -78,7 +78,7 @@ class Pacing:
         left = held.useful_until - now()
         return now() + min(pause, max(left / 4, _FIRST_PAUSE)), tell
 
-    def renewal(self, held: Held) -> float:
+    def renewal(self, held: HeldToken) -> float:
         """Returns when to make the call for the next token."""
         return held.at(random.uniform(_EARLIEST, _LATEST))  # noqa: S311 (jitter)
 

@@ -14,10 +14,10 @@ from support.fake_storage import SECRET
 from valetkey.proxy.admission import LocalKey
 from valetkey.proxy.batch import signed_batch
 from valetkey.proxy.masking import Mask
-from valetkey.proxy.place import Place, Query
 from valetkey.proxy.refusals import Refusal
+from valetkey.proxy.served_container import Query, ServedContainer
 
-AZURE = Place.of("https://acct.blob.core.windows.net/models")
+AZURE = ServedContainer.of("https://acct.blob.core.windows.net/models")
 LOCAL = frozenset(("127.0.0.1:7", "localhost:7"))
 # What paths that mean to lead elsewhere are made of.
 PIECES = st.lists(
@@ -40,7 +40,7 @@ PIECES = st.lists(
 )
 def test_the_place_of_a_url(url: str, expected: tuple[str, ...]) -> None:
     """Protects both layouts: the account in the host's name, as on Azure, or in the path, as on emulators."""
-    place = Place.of(url)
+    place = ServedContainer.of(url)
     assert (place.account, place.container, place.base, place.path) == expected
     assert url.startswith(f"{place.origin}{place.base}/{place.container}")
 
@@ -69,7 +69,7 @@ def test_on_azure_the_account_is_no_part_of_the_path() -> None:
 @given(PIECES)
 def test_whatever_is_let_through_stays_inside(pieces: str) -> None:
     """Protects the container: read in whichever way (unescaped, with dots taken away), a path is still below it."""
-    for place in (AZURE, Place.of("https://127.0.0.1:10000/acct/models")):
+    for place in (AZURE, ServedContainer.of("https://127.0.0.1:10000/acct/models")):
         for path in (f"/acct/models{pieces}", f"/acct/models/{pieces}", pieces):
             try:
                 rest = place.rest_of(path)

@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from valetkey.callers.base import Terms
-from valetkey.renewal.feed import Feed
-from valetkey.renewal.held import Held
+from valetkey.renewal.held_token import HeldToken
+from valetkey.renewal.token_feed import TokenFeed
 from valetkey.v1 import token_service_pb2 as token_pb
 
 _Key = tuple[Terms, bytes]
 
-_feeds: dict[_Key, Feed] = {}
+_feeds: dict[_Key, TokenFeed] = {}
 # Reentrant: a source that is collected as garbage is taken from its feed by whatever thread happens to run.
 _lock = threading.RLock()
 
@@ -23,21 +23,21 @@ def guard() -> AbstractContextManager[Any]:
     return _lock
 
 
-def join(terms: Terms, request: token_pb.IssueTokenRequest, user: object, seed: Held | None = None) -> Feed:
+def join(terms: Terms, request: token_pb.IssueTokenRequest, user: object, seed: HeldToken | None = None) -> TokenFeed:
     """Returns the feed of a scope, with one user more; makes it where there is none."""
     key = (terms, request.SerializeToString(deterministic=True))
     while True:
         with _lock:
             feed = _feeds.get(key)
             if feed is None or feed.stopped:
-                feed = _feeds[key] = Feed(terms, request, seed)
+                feed = _feeds[key] = TokenFeed(terms, request, seed)
             feed.users.add(user)
             # A collection of garbage in between may have taken its last user away.
             if not feed.stopped:
                 return feed
 
 
-def leave(feed: Feed, user: object) -> None:
+def leave(feed: TokenFeed, user: object) -> None:
     """Takes a user from a feed, and ends it with its last one."""
     if feed.pid != os.getpid():
         return  # the parent's, whose threads did not come along

@@ -1,4 +1,4 @@
-"""Which container of which account a proxy stands before, and how a tool's URLs become storage's."""
+"""The one container that a proxy serves, and the storage URL for each URL that a tool asks for."""
 
 import ipaddress
 import re
@@ -6,20 +6,12 @@ from dataclasses import dataclass
 from urllib.parse import unquote_plus, unquote_to_bytes, urlsplit
 
 from valetkey.proxy.refusals import Refusal
+from valetkey.sas_parameters import SAS_PARAMETERS
 
 # A request target, or a URL's path: visible ASCII. What else there may be in one, tools escape.
 _VISIBLE = re.compile(r'[!"$-~]*')
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _URL = re.compile(r"(?P<scheme>https?)://(?P<host>[^/?#@\\]+)(?P<path>/[^?#]*)(?:\?(?P<query>[^#]*))?", re.IGNORECASE)
-# All that a SAS may consist of. Source: "Create a service SAS", "… an account SAS", "… a user delegation SAS", tables
-# of the parameters. What overrides headers of answers (rsc…) is signed too, so a tool cannot add it to our token.
-_SAS_NAMES = frozenset(
-    (
-        *("sv", "ss", "srt", "sr", "st", "se", "sp", "sip", "spr", "sig", "si", "ses", "sdd", "srh", "srq"),
-        *("skoid", "sktid", "skt", "ske", "sks", "skv", "saoid", "suoid", "scid", "sduoid", "skdutid"),
-        *("rscc", "rscd", "rsce", "rscl", "rsct"),
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +30,7 @@ class Query:
             plain = unquote_plus(name).strip().lower()
             if plain == "sig":
                 signatures.append(unquote_plus(value))
-            elif plain not in _SAS_NAMES:
+            elif plain not in SAS_PARAMETERS:
                 kept.append(part)
         return cls(tuple(kept), tuple(signatures))
 
@@ -56,7 +48,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServedContainer:
     """One container: `origin` and `base` are storage's, `https://HOST` and what stands before the container's name.
 
     `path` is what the token is for inside of it, empty for all of it; the token itself holds tools to that. They reach
@@ -70,7 +62,7 @@ class Place:
     path: str = ""
 
     @classmethod
-    def of(cls, url: str) -> "Place":
+    def of(cls, url: str) -> "ServedContainer":
         """Returns the place of a container's, directory's or blob's URL at storage."""
         parts = urlsplit(url)
         words = parts.path.lstrip("/").split("/")
@@ -122,7 +114,7 @@ class Place:
 
     @property
     def shown(self) -> str:
-        """Place in words."""
+        """ServedContainer in words."""
         return f"container {self.container} of account {self.account}"
 
     def _rest(self, path: str, base: str) -> str:

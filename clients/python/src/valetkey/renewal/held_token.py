@@ -1,4 +1,4 @@
-"""A token, and how long it lives on, by the broker's clock and a clock of this machine that nobody sets."""
+"""A token and its lifetime, measured on a clock of this machine that cannot be set (CLOCK_BOOTTIME)."""
 
 import time
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ def now() -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldToken:
     """A token that came; `born` and `ends` are of the clock `now`."""
 
     token: Token
@@ -25,8 +25,8 @@ class Held:
     ends: float
 
     @classmethod
-    def of(cls, token: Token, asked: float) -> "Held":
-        """Returns a token that was asked for at `asked`: no earlier it was made, so no earlier it ends.
+    def of(cls, token: Token, asked: float) -> "HeldToken":
+        """Returns a token that was asked for at `asked`: it was made no earlier, so it lives at least that long.
 
         Raises InvalidArgumentError for one that ended before it was here.
         """

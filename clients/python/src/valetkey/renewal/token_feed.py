@@ -16,7 +16,7 @@ from valetkey.errors import (
     ValetKeyError,
 )
 from valetkey.renewal.attempts import Attempt, Ended, Heard
-from valetkey.renewal.held import Held, now
+from valetkey.renewal.held_token import HeldToken, now
 from valetkey.renewal.pacing import Pacing
 from valetkey.v1 import token_service_pb2 as token_pb
 
@@ -30,14 +30,14 @@ _LAST_ONES = ("grant-end", "identity-end")
 _JOIN_SECONDS = 5.0
 
 
-class Feed:
+class TokenFeed:
     """Keeps a token. Its state is written by its thread alone; `changed` tells those who wait.
 
     The inbox and the lock may be used by whatever runs inside of them, as collections of garbage do: the queue is made
     for that, and the lock is reentrant.
     """
 
-    def __init__(self, terms: Terms, request: token_pb.IssueTokenRequest, seed: Held | None = None) -> None:
+    def __init__(self, terms: Terms, request: token_pb.IssueTokenRequest, seed: HeldToken | None = None) -> None:
         self.terms = terms
         self.pid = os.getpid()
         self.users: set[object] = set()
@@ -57,12 +57,12 @@ class Feed:
         self._last_try = 0.0
         self._logged = ""
 
-    def current(self) -> Held:
+    def current(self) -> HeldToken:
         """Returns a token that is good, at once where there is one. Raises what keeps it from coming."""
         held = self.held
         return held if held is not None and held.good() else self._wait("", lambda held: held.good())
 
-    def newer(self, lease_id: str) -> Held:
+    def newer(self, lease_id: str) -> HeldToken:
         """Returns a token that is good and not the one named; all who ask at once get the same one."""
         return self._wait(lease_id, lambda held: held.good() and held.token.lease_id != lease_id)
 
@@ -78,7 +78,7 @@ class Feed:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(_JOIN_SECONDS)
 
-    def _wait(self, lease_id: str, wanted: Callable[[Held], bool]) -> Held:
+    def _wait(self, lease_id: str, wanted: Callable[[HeldToken], bool]) -> HeldToken:
         end = now() + self.terms.timeout
         with self._changed:
             self._start()
@@ -134,7 +134,7 @@ class Feed:
             times.append(self._renewal_limit(self.held))
         return min(times) if min(times) != float("inf") else None
 
-    def _renewal_limit(self, held: Held) -> float:
+    def _renewal_limit(self, held: HeldToken) -> float:
         """Returns until when a stream has to bring the next token."""
         if held.token.ttl_limited_by not in _LAST_ONES:
             return held.at(_LATE)
@@ -182,7 +182,7 @@ class Feed:
             return
         attempt.tokens += 1
         try:
-            held = Held.of(event.token, asked)
+            held = HeldToken.of(event.token, asked)
         except ValetKeyError as error:
             self._on_ended(attempt, error)
             return

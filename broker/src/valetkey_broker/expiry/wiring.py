@@ -1,10 +1,10 @@
-"""The parts of this folder put together."""
+"""Puts the sources of endings together: stored credentials, certificate files, the log-in to Vault."""
 
 from collections.abc import Mapping
 
 from valetkey_broker.expiry.certificate_files import CertificateFiles
 from valetkey_broker.expiry.endings import Endings, Source
-from valetkey_broker.expiry.stored import StoredEndings
+from valetkey_broker.expiry.stored_endings import StoredEndings
 from valetkey_broker.expiry.vault_login import KnowsItsLogin, VaultLogin
 from valetkey_broker.ports import AuthMethod, Clock, StateStore
 from valetkey_broker.settings import Settings
@@ -20,7 +20,7 @@ def build_endings(
     auth_methods: Mapping[str, AuthMethod],
     clock: Clock,
 ) -> Endings:
-    """Returns what ends, by all who know. Who learns ends from a cloud adds its source."""
+    """Returns the endings that ask every source the broker has; whoever learns of ends from a cloud adds its own."""
     mtls = settings.authn.mtls
     sources: list[Source] = [
         StoredEndings(memory, auth_methods, repository.known_credential),

@@ -44,7 +44,7 @@ _REST = 3.0
 _LONGEST_REST_SECONDS = 0.05
 
 
-class StateMirror:
+class MemoryLoader:
     """Reads everything at the start, then what changed. All methods raise BrokerError with VAULT_UNAVAILABLE.
 
     Readings may overlap: a full one takes long, and neither news nor own changes wait for it. Each draws a number as it

@@ -1,4 +1,4 @@
-"""What can be pasted into each tool: for a token at storage itself, or for a proxy on this machine."""
+"""How each tool is told to reach storage, directly or through the proxy: variables, or lines to paste."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ _UPLOAD = ["--upload-file FILE", "--header 'x-ms-blob-type: BlockBlob'"]
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class ToolAccess:
     """A way to a container, a directory or a blob. `path` is what of it stands behind the container, or empty."""
 
     account: str
@@ -23,7 +23,7 @@ class Access:
     through_proxy: bool = False
 
     @classmethod
-    def of(cls, url: str, account: str, resource_id: str, sas: str, permissions: Sequence[str]) -> "Access":
+    def of(cls, url: str, account: str, resource_id: str, sas: str, permissions: Sequence[str]) -> "ToolAccess":
         """Returns the way of a token as the broker issued it."""
         container, _, path = resource_id.removeprefix("az://").partition("/")
         endpoint = url.removesuffix(f"/{path}") if path else url
@@ -42,7 +42,7 @@ class Access:
 
     @property
     def connection_string(self) -> str:
-        """Both in one, as Azure's SDKs take it."""
+        """Endpoint and token as one connection string, as Azure's SDKs take it."""
         return f"BlobEndpoint={self.endpoint};SharedAccessSignature={self.sas}"
 
     def variables(self) -> dict[str, str]:
@@ -116,10 +116,10 @@ class Access:
 
 
 # By the words of `-o`.
-FORMS: dict[str, Callable[[Access], list[str]]] = {
-    "env": Access.env,
-    "rclone": Access.rclone,
-    "azcopy": Access.azcopy,
-    "duckdb": Access.duckdb,
-    "curl": Access.curl,
+FORMS: dict[str, Callable[[ToolAccess], list[str]]] = {
+    "env": ToolAccess.env,
+    "rclone": ToolAccess.rclone,
+    "azcopy": ToolAccess.azcopy,
+    "duckdb": ToolAccess.duckdb,
+    "curl": ToolAccess.curl,
 }

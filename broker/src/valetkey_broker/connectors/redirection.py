@@ -1,4 +1,4 @@
-"""Whether a change of a connector makes the grants that are bound to it mean something else.
+"""Refuses changes by which a connector, and with it the grants bound to it, would lead elsewhere, but to admins.
 
 A grant names a connector and containers, and not the account: that is the connector's. Whoever could point a connector
 that grants are bound to elsewhere could hand others what no admin gave them, or have them write where no admin sent
@@ -19,21 +19,16 @@ _NARROWING = ("subscription_id", "resource_group")
 _MAY_REDIRECT = frozenset({Role.ADMIN})
 
 
-def check_bound_grants(memory: Memory, before: Connector, after: Connector, caller: Principal, now: float) -> None:
-    """Raises ROLE_REQUIRED where a change would have grants mean something else, and `caller` is no admin.
-
-    `now` is in Unix seconds.
-    """
-    check_bound(memory, before, after, now, may_redirect=may_redirect(caller))
-
-
 def may_redirect(caller: Principal) -> bool:
     """Tells whether `caller` may have grants mean something else."""
     return caller.has_any(_MAY_REDIRECT)
 
 
-def check_bound(memory: Memory, before: Connector, after: Connector, now: float, *, may_redirect: bool) -> None:
-    """As `check_bound_grants`, for a change whose caller is not here any more."""
+def check_redirection(memory: Memory, before: Connector, after: Connector, now: float, *, may_redirect: bool) -> None:
+    """Raises ROLE_REQUIRED where a change would have grants mean something else, unless who asked for it may do that.
+
+    `may_redirect` is what the function of that name said of them. `now` is in Unix seconds.
+    """
     if may_redirect or not leads_elsewhere(before, after):
         return
     bound = bound_grants(before, memory.grants.values(), now)

@@ -1,6 +1,7 @@
 """A broker for the client's tests: real gRPC over TLS, answers out of memory, failures on demand."""
 
 # ruff: noqa: N802 (gRPC calls methods by their names in the API)
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -179,6 +180,7 @@ class FakeBroker(
         self.endings: list[expiry_pb.Ending] = []
         self.others: list[expiry_pb.Ending] = []
         self.api_keys: dict[str, api_key_pb.ApiKey] = {}
+        self.admitted: dict[bytes, str] = {}  # names of keys by the SHA-256 of their secrets
         self.secrets: dict[str, secret_pb.NamedSecret] = {}
         self.rotations: list[credential_pb.Rotation] = []
         self.reached = [resource("demo-models"), resource("demo-zenmlartifactstore")]
@@ -320,6 +322,8 @@ class FakeBroker(
 
     def WhoAmI(self, request: identity_pb.WhoAmIRequest, context: grpc.ServicerContext) -> identity_pb.WhoAmIResponse:
         self._enter("WhoAmI", request, context)
+        if holder := self._holder():
+            return identity_pb.WhoAmIResponse(principal=f"key:{holder}")
         return self.caller
 
     def ListExpiring(
@@ -333,6 +337,7 @@ class FakeBroker(
         self, request: api_key_pb.CreateApiKeyRequest, context: grpc.ServicerContext
     ) -> api_key_pb.CreateApiKeyResponse:
         self._enter("CreateApiKey", request, context)
+        self.admitted[request.key_sha256] = request.name
         key = api_key_pb.ApiKey(
             name=request.name,
             roles=request.roles,
@@ -353,6 +358,7 @@ class FakeBroker(
         self, request: api_key_pb.RotateApiKeyRequest, context: grpc.ServicerContext
     ) -> api_key_pb.RotateApiKeyResponse:
         self._enter("RotateApiKey", request, context)
+        self.admitted[request.key_sha256] = request.name
         key = self.api_keys[request.name]
         key.rotate_time.FromDatetime(NOW)
         key.rotated_by = "key:admin"
@@ -372,7 +378,8 @@ class FakeBroker(
         self.metadata = dict(context.invocation_metadata())
         self.peer = dict(context.auth_context())
         bearer = self.metadata.get("authorization")
-        if bearer != f"Bearer {self.api_key}" and not (self.trusts_certificates and bearer is None):
+        known = bearer == f"Bearer {self.api_key}" or self._holder() in self.api_keys
+        if not known and not (self.trusts_certificates and bearer is None):
             refusal = Failure(
                 grpc.StatusCode.UNAUTHENTICATED,
                 "the API key is unknown or revoked",
@@ -385,6 +392,10 @@ class FakeBroker(
             interrupt()
         if failure := self.failures.get(method):
             self._abort(failure, context)
+
+    def _holder(self) -> str:
+        key = str(self.metadata.get("authorization", "")).removeprefix("Bearer ")
+        return self.admitted.get(hashlib.sha256(key.encode()).digest(), "")
 
     def _known(self, name: str, context: grpc.ServicerContext) -> None:
         if name not in self.connectors:

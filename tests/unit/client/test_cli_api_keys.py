@@ -160,8 +160,31 @@ def test_a_rotation_whose_end_nobody_knows(valetkey: Runner, broker: FakeBroker,
     assert ran.code == 5
     assert re.fullmatch(r"vk_[A-Za-z0-9_-]{43}", ran.out.splitlines()[-1])
     path = tmp_path / "key"
-    path.write_text("old")
+    valetkey(*CREATE, "--out", str(path))
+    old = path.read_text()
     ran = valetkey("api-key", "rotate", "trainer", "--replace", str(path))
-    assert (ran.code, path.read_text()) == (5, "old")
+    assert (ran.code, path.read_text()) == (5, old)
     assert f"it is kept in {path}.new" in " ".join(ran.err.split())
     assert (tmp_path / "key.new").read_text().startswith("vk_")
+
+
+def test_no_other_file_is_written_over(valetkey: Runner, broker: FakeBroker, tmp_path: Path) -> None:
+    """Protects notes, other keys' only copies, and files of keys that ended, from a slip in the path."""
+    for name in ("trainer", "other"):
+        valetkey("api-key", "create", name, "--out", str(tmp_path / name))
+    notes, unknown = tmp_path / "notes.txt", tmp_path / "unknown"
+    notes.write_text("vk_ is how keys begin\n")
+    unknown.write_text(f"vk_{'x' * 43}\n")
+    for path, why in (
+        (notes, "does not hold an API key"),
+        (tmp_path / "other", "holds the key of key:other"),
+        (unknown, "the broker does not know the key"),
+    ):
+        before = path.read_bytes()
+        ran = valetkey("api-key", "rotate", "trainer", "--replace", str(path))
+        assert (ran.code, path.read_bytes()) == (2, before)
+        assert why in ran.err
+        assert "--out" in ran.err
+    assert not [each for each in broker.requests if type(each).__name__ == "RotateApiKeyRequest"]
+    assert list(tmp_path.glob("*.new")) == []
+    assert valetkey("api-key", "rotate", "trainer", "--replace", str(tmp_path / "trainer")).code == 0

@@ -1,6 +1,5 @@
 """`valetkey api-key`: admit, list, rotate and revoke API keys."""
 
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ import typer
 
 from valetkey.api_keys import api_key_sha256, generate_api_key
 from valetkey.cli import consequences
+from valetkey.cli.api_key_files import check_is_key_of, put_in_place, write_new
 from valetkey.cli.durations import parse_life
 from valetkey.cli.option_choices import Role
 from valetkey.cli.screen import Output, OutputFormat, Screen
@@ -48,7 +48,7 @@ def create(
     with client_of(context, screen) as client:
         key = generate_api_key()
         if out:
-            _write_new("--out", out, key)
+            write_new("--out", out, key)
 
         def admit() -> ApiKey:
             return client.create_api_key(
@@ -99,7 +99,8 @@ def rotate(
     replace: Annotated[
         Path | None,
         typer.Option(
-            help="Put the key into this file, mode 0600, in place of the one in it, once the broker has admitted it.",
+            help="Put the key into this file, mode 0600, in place of this key's secret of before, once the broker has "
+            "admitted it.",
             show_default=False,
         ),
     ] = None,
@@ -116,6 +117,8 @@ def rotate(
     if out and replace:
         raise InvalidArgumentError("--out and --replace: expected one of the two")
     with client_of(context, screen) as client:
+        if replace:
+            check_is_key_of(context, replace, name)
         key = generate_api_key()
         file = _written(out, replace, key)
 
@@ -124,7 +127,7 @@ def rotate(
 
         rotated = _with_file(change, file, screen, key)
         if replace and file:
-            file = _put_in_place(file, replace)
+            file = put_in_place(file, replace)
     if screen.as_json:
         screen.json({**_json(rotated), **({"api_key_file": str(file)} if file else {"api_key": key})})
         return
@@ -220,41 +223,13 @@ def _show_once(screen: Screen, key: str) -> None:
 def _written(out: Path | None, replace: Path | None, key: str) -> Path | None:
     """Returns the new file that the key is in until the broker has admitted it, None where it is to be shown."""
     if out:
-        _write_new("--out", out, key)
+        write_new("--out", out, key)
         return out
     if replace is None:
         return None
-    if not replace.is_file():
-        raise InvalidArgumentError(f"--replace: {replace} is no file; expected one that holds a key, or --out")
     beside = replace.with_name(f"{replace.name}.new")
-    _write_new("--replace", beside, key)
+    write_new("--replace", beside, key)
     return beside
-
-
-def _put_in_place(new: Path, file: Path) -> Path:
-    try:
-        new.replace(file)
-    except OSError as error:
-        raise InvalidArgumentError(
-            f"--replace: {file} cannot be replaced: {error.strerror}; the broker has the new key, which is in {new}"
-        ) from None
-    return file
-
-
-def _write_new(option: str, path: Path, key: str) -> None:
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise InvalidArgumentError(f"{option}: {path} exists; expected the name of a new file") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a path"
-        raise InvalidArgumentError(f"{option}: {path} cannot be written: {reason}") from None
-    try:
-        with os.fdopen(file, "w", encoding="ascii") as opened:
-            opened.write(f"{key}\n")
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise InvalidArgumentError(f"{option}: {path} cannot be written: {error.strerror}") from None
 
 
 def _json(key: ApiKey) -> dict[str, Any]:

@@ -60,7 +60,22 @@ def settings_of(context: typer.Context, screen: Screen) -> Settings:
             "--api-key on the command line: other users of this machine can see it in the process list; "
             "--api-key-file or VALETKEY_API_KEY keep it out"
         )
-    settings = load_settings(
+    settings = _load(session)
+    for warning in settings.warnings:
+        screen.warn(warning)
+    return settings
+
+
+def client_with_key(context: typer.Context, api_key: str) -> Client:
+    """Returns a client of the same broker that calls with another API key. Raises what `client_of` raises."""
+    session: Session = context.obj
+    settings = _load(session)
+    timeout = parse_duration(session.timeout, "--timeout").total_seconds()
+    return Client(settings.endpoint, ca_file=settings.ca_file, timeout=timeout, api_key=api_key)
+
+
+def _load(session: Session) -> Settings:
+    return load_settings(
         endpoint=session.endpoint,
         ca_file=session.ca_file,
         api_key=session.api_key,
@@ -70,9 +85,6 @@ def settings_of(context: typer.Context, screen: Screen) -> Settings:
         client_key_file=session.client_key_file,
         config_file=session.config,
     )
-    for warning in settings.warnings:
-        screen.warn(warning)
-    return settings
 
 
 def _teller(screen: Screen) -> Callable[[ValetKeyError], None]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.cli_runner import Runner
+from support.fake_access import NOW
 from support.fake_broker import FakeBroker, connector
 from support.fake_credentials import rotation
 from support.fake_secrets import named_secret
@@ -14,6 +15,7 @@ from valetkey.v1 import grant_service_pb2 as grant_pb
 
 SECRET = "PLANTED~new.secret"
 ROTATE = ("service-connector", "rotate", "a")
+STATES = ("proving", "proving", "switching", "done")
 
 
 @pytest.fixture
@@ -86,8 +88,10 @@ def test_one_that_fails_says_why_and_ends_with_1(
     assert ran.code == 1
     if as_json:
         assert json.loads(ran.out)["reason"] == "CLOUD_CREDENTIAL_REJECTED"
+        assert json.loads(ran.err)["error"]["reason"] == "CLOUD_CREDENTIAL_REJECTED"
     else:
         assert "the credential in use stays: the rotation failed: refused by Entra" in ran.err
+        assert "reason CLOUD_CREDENTIAL_REJECTED" in ran.err
 
 
 def test_status_and_abort(valetkey: Runner, stored: FakeBroker) -> None:
@@ -108,7 +112,7 @@ def test_a_connector_that_shares_a_secret_says_what_to_rotate(valetkey: Runner, 
     """Nobody is asked for a secret that could not be used."""
     stored.connectors["a"].authentication_secret = "az_secret"
     ran = valetkey(*ROTATE)
-    assert (ran.code, "valetkey secret rotate az_secret" in ran.err) == (2, True)
+    assert (ran.code, "valetkey secret rotate az_secret" in ran.err) == (1, True)
 
 
 def test_named_secrets_too(valetkey: Runner, stored: FakeBroker, secret_file: Path) -> None:
@@ -125,3 +129,57 @@ def test_named_secrets_too(valetkey: Runner, stored: FakeBroker, secret_file: Pa
     listed = valetkey("secret", "list-versions", "az_secret", "-o", "json")
     assert [(each["version"], each["in_use"]) for each in json.loads(listed.out)] == [(3, True), (2, False)]
     assert "kept" in valetkey("service-connector", "list-versions", "a").out
+
+
+def test_ctrl_c_says_that_it_goes_on(
+    valetkey: Runner, stored: FakeBroker, secret_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever stops looking is told that the rotation has not stopped, and how to see it and to take it back."""
+
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("valetkey.cli.rotation_progress.time.sleep", interrupted)
+    for begun in ((*ROTATE, "--client-secret", f"@{secret_file}"), ("service-connector", "rollback", "a")):
+        ran = valetkey(*begun)
+        assert ran.code == 130
+        for word in ("goes on at the broker", "service-connector rotate a --status", "rotate a --abort"):
+            assert word in ran.err
+        stored.rotations = [rotation("a", "proving")]
+    assert "taken back at the broker all the same" in valetkey(*ROTATE, "--abort").err
+
+
+def test_an_end_that_was_noted_is_not_dropped_in_silence(
+    valetkey: Runner, stored: FakeBroker, secret_file: Path
+) -> None:
+    """`expiring` would not warn of the new one: so it is said, with the command that notes its end."""
+    stored.connectors["a"].expire_time.FromDatetime(NOW)
+    stored.secrets["az_secret"] = named_secret("az_secret", connectors=["a"])
+    stored.secrets["az_secret"].expire_time.FromDatetime(NOW)
+    given = ("--client-secret", f"@{secret_file}", "--no-wait")
+    stored.rotations = [rotation("a", "proving")]
+    assert "valetkey service-connector update a --expires-at DATE" in valetkey(*ROTATE, *given).err
+    assert "--expires-at" not in valetkey(*ROTATE, *given, "--expires-at", "365d").err
+    stored.rotations = [rotation("az_secret", "proving", holder=pb.CREDENTIAL_HOLDER_SECRET)]
+    key = ("--account-key", f"@{secret_file}", "--no-wait")
+    assert "valetkey secret update az_secret --expires-at DATE" in valetkey("secret", "rotate", "az_secret", *key).err
+    # One that the broker knows all the same, as a certificate's, needs no note.
+    stored.rotations = [rotation("a", "done", to_version=2)]
+    assert "--expires-at" not in valetkey(*ROTATE, *given).err
+
+
+def test_a_rollback_says_what_it_goes_back_to(valetkey: Runner, stored: FakeBroker) -> None:
+    """The version before is 2: that is tried and used again; a second one would go forward again, so it asks."""
+    back = ("service-connector", "rollback", "a")
+    stored.rotations = [rotation("a", state, source="rollback", from_version=3, to_version=4) for state in STATES]
+    ran = valetkey(*back, "--version", "2")
+    assert "the credential of before is tried" in ran.err
+    assert "new credential" not in ran.err
+    assert "back to what version 2 was" in ran.out
+    assert "as version 4. Version 3," in ran.out
+    stored.rotations = [rotation("a", "done", source="rollback", from_version=2, to_version=3)]
+    refused = valetkey(*back)
+    assert (refused.code, "version 2 is what was rolled away from" in refused.err) == (2, True)
+    assert not isinstance(stored.requests[-1], pb.RollbackCredentialRequest)
+    assert valetkey(*back, "--yes").code == 0
+    assert valetkey(*back, "--version", "2").code == 0

@@ -15,7 +15,8 @@ from valetkey.cli.connector_verify import verify
 from valetkey.cli.connector_views import connector_json, print_connector, print_connectors
 from valetkey.cli.option_choices import ConnectorType, ResourceType
 from valetkey.cli.resources import entry_json, print_entries
-from valetkey.cli.rotation import list_versions_of, rollback_of, rotate_connector
+from valetkey.cli.rotation import rotate_connector
+from valetkey.cli.rotation_back import list_versions_of, rollback_of
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import utc

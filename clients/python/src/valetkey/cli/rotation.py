@@ -1,6 +1,6 @@
-"""`rotate`, `rollback` and `list-versions`, of connectors and of named secrets alike."""
+"""`rotate`, of connectors and of named secrets alike."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -27,26 +27,21 @@ from valetkey.cli.credential_options import (
     given_options,
 )
 from valetkey.cli.credential_values import merged, read_values
-from valetkey.cli.rotation_by_itself import AtOnce, Auto, By, begin_by_itself, proving
-from valetkey.cli.rotation_progress import follow, look
-from valetkey.cli.rotation_views import print_versions, version_json
+from valetkey.cli.rotation_back import name_of
+from valetkey.cli.rotation_by_itself import AtOnce, Auto, By, NoWait, ProveFor, begin_by_itself, proving
+from valetkey.cli.rotation_progress import follow, look, note_end
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.secret_values import read_given, read_missing
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import parse_moment
 from valetkey.client import Client
-from valetkey.errors import InvalidArgumentError
+from valetkey.errors import FailedPreconditionError
 from valetkey.values import Connector
 
 _CONNECTOR, _SECRET = "connector", "secret"
 
 Status = Annotated[bool, typer.Option("--status", help="Show where the rotation stands, or how the last one ended.")]
 Abort = Annotated[bool, typer.Option("--abort", help="Take the rotation back, if it has not come to the switch.")]
-NoWait = Annotated[bool, typer.Option("--no-wait", help="Begin it, and do not follow it to its end.")]
-ProveFor = Annotated[
-    str | None,
-    typer.Option(help="How long it is tried until it works, such as 10m; 0s: once.", show_default=False),
-]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where there is no terminal.")]
 Ends = Annotated[
     str | None,
@@ -54,14 +49,10 @@ Ends = Annotated[
 ]
 
 
-def _name(holder: str) -> Any:
-    return typer.Argument(metavar="NAME", help=f"Name of the {holder}.", show_default=False)
-
-
 def rotate_connector(
     context: typer.Context,
     *,
-    name: Annotated[str, _name(_CONNECTOR)],
+    name: Annotated[str, name_of(_CONNECTOR)],
     auth_method: Method = None,
     tenant_id: TenantId = None,
     client_id: ClientId = None,
@@ -132,7 +123,7 @@ def rotate_connector(
             return
         before = client.get_connector(name)
         if before.authentication_secret:
-            raise InvalidArgumentError(
+            raise FailedPreconditionError(
                 f"connector {name} uses the secret {before.authentication_secret}; expected: valetkey secret rotate "
                 f"{before.authentication_secret}, and all that use it follow"
             )
@@ -140,13 +131,13 @@ def rotate_connector(
         wanted = {**_wanted(screen, options, values, auth_method, there), **_ending(expires_at)}
         _ask(screen, client, before, wanted, yes=yes)
         begun = client.rotate_credential(name, **wanted, **proving(prove_for))
-        follow(screen, client, begun, wait=not no_wait)
+        note_end(screen, client, follow(screen, client, begun, wait=not no_wait), before.expire_time, expires_at)
 
 
 def rotate_secret(
     context: typer.Context,
     *,
-    name: Annotated[str, _name(_SECRET)],
+    name: Annotated[str, name_of(_SECRET)],
     auth_method: Method = None,
     tenant_id: TenantId = None,
     client_id: ClientId = None,
@@ -205,55 +196,11 @@ def rotate_secret(
         asked: dict[str, Any] = {"auto": auto, "by": by, "at_once": now, "schedule": None}
         if begin_by_itself(screen, client, name, _SECRET, **asked, others=given, prove_for=prove_for, wait=not no_wait):
             return
-        there = AuthMethod(client.get_secret(name).auth_method)
+        before = client.get_secret(name)
+        there = AuthMethod(before.auth_method)
         wanted = {**_wanted(screen, options, values, auth_method, there), **_ending(expires_at)}
         begun = client.rotate_credential(name, holder=_SECRET, **wanted, **proving(prove_for))
-        follow(screen, client, begun, wait=not no_wait)
-
-
-def rollback_of(holder: str) -> Callable[..., None]:
-    """Returns the command `rollback` for connectors or for secrets."""
-
-    def rollback(
-        context: typer.Context,
-        *,
-        name: Annotated[str, _name(holder)],
-        version: Annotated[
-            int, typer.Option(help="Version to go back to; the one before, if left out.", show_default=False)
-        ] = 0,
-        prove_for: ProveFor = None,
-        no_wait: NoWait = False,
-        output: Output = OutputFormat.TABLE,
-    ) -> None:
-        screen = Screen(as_json=output is OutputFormat.JSON)
-        with client_of(context, screen) as client:
-            begun = client.rollback_credential(name, holder=holder, version=version, **proving(prove_for))
-            follow(screen, client, begun, wait=not no_wait)
-
-    rollback.__doc__ = (
-        f"Give a {holder} the credential back that it had before: it is proved as any other, and becomes a new version."
-    )
-    return rollback
-
-
-def list_versions_of(holder: str) -> Callable[..., None]:
-    """Returns the command `list-versions` for connectors or for secrets."""
-
-    def list_versions(
-        context: typer.Context, name: Annotated[str, _name(holder)], output: Output = OutputFormat.TABLE
-    ) -> None:
-        screen = Screen(as_json=output is OutputFormat.JSON)
-        with client_of(context, screen) as client:
-            versions = client.list_credential_versions(name, holder=holder)
-        if screen.as_json:
-            screen.json([version_json(version) for version in versions])
-        else:
-            print_versions(screen, versions)
-
-    list_versions.__doc__ = (
-        f"List the versions of a {holder}'s credential that are kept: the one in use, the one before."
-    )
-    return list_versions
+        note_end(screen, client, follow(screen, client, begun, wait=not no_wait), before.expire_time, expires_at)
 
 
 def _wanted(

@@ -40,6 +40,15 @@ AtOnce = Annotated[
     ),
 ]
 
+ProveFor = Annotated[
+    str | None,
+    typer.Option(
+        help="How long it is tried until it works, such as 10m: 5m if left out, at most 1h; 0s: once.",
+        show_default=False,
+    ),
+]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Begin it, and do not follow it to its end.")]
+
 
 def begin_by_itself(
     screen: Screen,

@@ -1,12 +1,11 @@
 """Looks at rotations, and follows them to their end."""
 
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-import typer
-
-from valetkey.cli.rotation_views import print_outcome, print_rotation, rotation_json, told
+from valetkey.cli.rotation_views import command, print_outcome, print_rotation, rotation_json, told
 from valetkey.cli.screen import Screen
+from valetkey.cli.times import utc
 from valetkey.client import Client
 from valetkey.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
 from valetkey.rotations import Rotation
@@ -26,10 +25,33 @@ def look(screen: Screen, client: Client, name: str, holder: str, *, abort: bool,
     follow(screen, client, client.abort_rotation(name, holder=holder), wait=True, aborting=True)
 
 
-def follow(screen: Screen, client: Client, rotation: Rotation, *, wait: bool, aborting: bool = False) -> None:
-    """Shows how a rotation goes on until it is over, or waits for longer than anybody would look on."""
+def follow(
+    screen: Screen, client: Client, rotation: Rotation, *, wait: bool, aborting: bool = False, back_to: int = 0
+) -> Rotation:
+    """Shows how a rotation goes on until it is over, or waits for longer than anybody would look on; returns it.
+
+    `back_to` is the version that a rollback goes back to. Raises FailedPreconditionError where it came to nothing.
+    """
+    try:
+        rotation = _awaited(screen, client, rotation) if wait else rotation
+    except KeyboardInterrupt:
+        _say_it_goes_on(screen, rotation, aborting=aborting)
+        raise
+    if screen.as_json:
+        screen.json(rotation_json(rotation))
+    if rotation.state == "failed" or (rotation.state == "aborted" and not aborting):
+        why = rotation.message or rotation.reason
+        raise FailedPreconditionError(
+            f"the credential in use stays: the rotation {rotation.state}: {why}", reason=rotation.reason
+        )
+    if not screen.as_json:
+        print_outcome(screen, rotation, back_to)
+    return rotation
+
+
+def _awaited(screen: Screen, client: Client, rotation: Rotation) -> Rotation:
     shown = ""
-    while wait and not rotation.ended and not _waits_long(rotation):
+    while not rotation.ended and not _waits_long(rotation):
         if (now := told(rotation)) != shown:
             screen.progress(now)
             shown = now
@@ -38,15 +60,32 @@ def follow(screen: Screen, client: Client, rotation: Rotation, *, wait: bool, ab
             rotation = client.get_rotation(rotation.name, holder=rotation.holder)
         except UnavailableError as error:
             screen.progress(f"{error.message}; the rotation goes on by itself")
-    if screen.as_json:
-        screen.json(rotation_json(rotation))
-    if rotation.state == "failed" or (rotation.state == "aborted" and not aborting):
-        if screen.as_json:
-            raise typer.Exit(1)
-        why = rotation.message or rotation.reason
-        raise FailedPreconditionError(f"the credential in use stays: the rotation {rotation.state}: {why}")
-    if not screen.as_json:
-        print_outcome(screen, rotation)
+    return rotation
+
+
+def _say_it_goes_on(screen: Screen, rotation: Rotation, *, aborting: bool) -> None:
+    if aborting:
+        screen.note(f"it is being taken back at the broker all the same; see {command(rotation)} --status")
+        return
+    screen.note(
+        f"the rotation goes on at the broker; see {command(rotation)} --status, or take it back, until it has come to "
+        f"the switch, with {command(rotation)} --abort"
+    )
+
+
+def note_end(screen: Screen, client: Client, rotation: Rotation, before: datetime | None, given: str | None) -> None:
+    """Says that nobody knows when a new credential ends, where that was known of the one before."""
+    if before is None or given is not None:
+        return
+    if rotation.state == "done":
+        is_secret = rotation.holder == "secret"
+        there = client.get_secret(rotation.name) if is_secret else client.get_connector(rotation.name)
+        if there.expire_time is not None:  # A certificate says it itself.
+            return
+    screen.note(
+        f"the end that was noted, {utc(before)}, was that of the credential before; note the new one's with: "
+        f"{command(rotation, 'update')} --expires-at DATE"
+    )
 
 
 def _waits_long(rotation: Rotation) -> bool:

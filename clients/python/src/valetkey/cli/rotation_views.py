@@ -17,11 +17,22 @@ _DOING = {
     "withdrawing": "the new credential is in use, the old one is removed",
     "undoing": "what was done is taken back, the old credential is in use",
 }
+_GOING_BACK = {
+    "proving": "the credential of before is tried, the one in use stays until it works",
+    "switching": "the credential of before works, and is put in place again",
+    "undoing": "the rollback is taken back, the credential in use stays",
+}
+
+
+def command(rotation: Rotation, verb: str = "rotate") -> str:
+    """Returns the command that does `verb` with what a rotation is of."""
+    return f"valetkey {'secret' if rotation.holder == 'secret' else 'service-connector'} {verb} {rotation.name}"
 
 
 def told(rotation: Rotation) -> str:
     """Returns where a rotation stands, in a line."""
-    line = f"{rotation.state}: {_DOING.get(rotation.state, rotation.message or rotation.reason)}".rstrip(": ")
+    doing = {**_DOING, **(_GOING_BACK if rotation.source == "rollback" else {})}
+    line = f"{rotation.state}: {doing.get(rotation.state, rotation.message or rotation.reason)}".rstrip(": ")
     if rotation.state == "waiting" and rotation.wait_until is not None:
         return f"{line} until {utc(rotation.wait_until)}"
     if rotation.state in ("proving", "obtaining") and rotation.tries:
@@ -38,7 +49,10 @@ def print_rotation(screen: Screen, rotation: Rotation) -> None:
             ("of", f"{rotation.holder} {rotation.name}"),
             ("id", rotation.id),
             ("state", told(rotation)),
-            ("new credential", f"{rotation.source}, {rotation.auth_method}"),
+            (
+                "credential of before" if rotation.source == "rollback" else "new credential",
+                f"{rotation.source}, {rotation.auth_method}",
+            ),
             ("begun", f"{utc(rotation.start_time)} by {rotation.started_by}"),
             ("last went on", f"{show_age(datetime.now(UTC) - rotation.update_time)} ago"),
             ("version before", str(rotation.from_version)),
@@ -50,15 +64,21 @@ def print_rotation(screen: Screen, rotation: Rotation) -> None:
     )
 
 
-def print_outcome(screen: Screen, rotation: Rotation) -> None:
-    """Says what came of a rotation, or how it goes on."""
+def print_outcome(screen: Screen, rotation: Rotation, back_to: int = 0) -> None:
+    """Says what came of a rotation, or how it goes on. `back_to` is the version that a rollback goes back to."""
     is_secret = rotation.holder == "secret"
     what = f"{'secret' if is_secret else 'service connector'} `{rotation.name}`"
     if rotation.state == "done":
-        screen.line(
-            f"Rotated {what}: version {rotation.to_version} ({rotation.auth_method}) is in use, version "
-            f"{rotation.from_version} is kept."
-        )
+        if back_to:
+            screen.line(
+                f"Rolled {what} back to what version {back_to} was ({rotation.auth_method}): that is in use again, as "
+                f"version {rotation.to_version}. Version {rotation.from_version}, which was in use until now, is kept."
+            )
+        else:
+            screen.line(
+                f"Rotated {what}: version {rotation.to_version} ({rotation.auth_method}) is in use, version "
+                f"{rotation.from_version} is kept."
+            )
         if rotation.message:
             screen.note(rotation.message)
         if is_secret and rotation.connectors:
@@ -67,8 +87,7 @@ def print_outcome(screen: Screen, rotation: Rotation) -> None:
         screen.line(f"Took the rotation of {what} back: version {rotation.from_version} stays in use.")
     else:
         screen.line(f"The rotation of {what} is {told(rotation)}.")
-        group = "secret" if is_secret else "service-connector"
-        screen.note(f"see how it goes on with: valetkey {group} rotate {rotation.name} --status")
+        screen.note(f"see how it goes on with: {command(rotation)} --status")
 
 
 def rotation_json(rotation: Rotation) -> dict[str, Any]:

@@ -373,6 +373,16 @@ def test_a_stranger_sees_nothing_and_learns_nothing(world: World) -> None:
     assert errors[0].message.replace("demo", "nope") == errors[1].message
 
 
+def test_a_slip_in_a_connectors_name(world: World) -> None:
+    """Who may list connectors is told that there is none, not to make a grant for it; a stranger learns nothing."""
+    told = [world.refused(caller=principal(role), connector="nosuch").message for role in (Role.ADMIN, Role.VIEWER)]
+    assert all(message.startswith("no connector is named nosuch") for message in told)
+    assert not any("grant create" in message for message in told)
+    assert "grant create" in world.refused(caller=principal(Role.ADMIN), connector="azure-blob-demo").message
+    strangers = [world.refused(connector=name).message for name in ("nosuch", "azure-blob-demo")]
+    assert strangers[0].replace("nosuch", "azure-blob-demo") == strangers[1]
+
+
 def test_a_grant_of_a_namesake_is_not_mixed_up_when_it_changes(world: World) -> None:
     """Replacing a grant takes the old one out of every place it lay in."""
     world.grant(principals=("key:a", "key:b*", "spiffe://x/*"), containers=("demo", "m*"), attributes={"t": "1"})

@@ -45,6 +45,8 @@ async def test_a_given_secret_is_proved_stored_and_switched_to(world: RotatingRe
     assert await world.replica.store.read(f"credentials/{NAME}", 1) is not None
     versions = world.rotating.rotations.versions(PATH)
     assert [(each.version, each.in_use, each.rotation) for each in versions] == [(2, True, begun.id), (1, False, "")]
+    registered = world.memory.connectors[NAME]
+    assert (versions[1].since, versions[1].given_by) == (registered.created_at, "key:ops"), "it came with the connector"
 
 
 async def test_every_step_is_on_record_and_the_secret_is_not(world: RotatingReplica) -> None:

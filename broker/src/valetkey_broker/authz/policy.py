@@ -183,7 +183,8 @@ class Policy:
             return permissions_denied(principal, resource, least, connector)
         if any(not grant.missing(permissions) for grant in near):
             return address_denied(principal, resource, source_ip, connector)
-        return resource_denied(principal, resource, connector, permissions.members)
+        missing = bool(connector) and connector not in self._memory.connectors and principal.has_any(_SEES_ALL)
+        return resource_denied(principal, resource, connector, permissions.members, no_such_connector=missing)
 
 
 class Visible:

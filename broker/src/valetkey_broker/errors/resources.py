@@ -10,12 +10,23 @@ _MOST_CANDIDATES = 10
 
 
 def resource_denied(
-    principal: Principal, resource: ResourceId, connector: str = "", permissions: Iterable[Permission] = ()
+    principal: Principal,
+    resource: ResourceId,
+    connector: str = "",
+    permissions: Iterable[Permission] = (),
+    *,
+    no_such_connector: bool = False,
 ) -> BrokerError:
     """No grant lets the caller use that: in the same words whether or not the resource exists.
 
-    Who may make grants is told how.
+    Who may make grants is told how. `no_such_connector` is only for whoever may list all connectors.
     """
+    if no_such_connector:
+        message = (
+            f"no connector is named {connector}, so no grant lets {principal.name} use {resource.as_asked()} with it; "
+            "`valetkey service-connector list` shows those that there are"
+        )
+        return BrokerError(Reason.RESOURCE_DENIED, message, _metadata(resource.as_asked(), connector))
     by = f" with the connector {connector}" if connector else ""
     message = (
         f"no grant lets {principal.name} use {resource.as_asked()}{by}; `valetkey grant explain` shows what would "

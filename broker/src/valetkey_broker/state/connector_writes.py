@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from valetkey_broker.errors import changed_by_others, connector_exists, connector_not_found
-from valetkey_broker.model import Connector, PreviousWay
+from valetkey_broker.model import Connector, CredentialOrigin, PreviousWay
 from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.change_kinds import PUT, REGISTER, UNREGISTER, UPDATE, credential_path
 from valetkey_broker.state.change_writer import Plan, Writes
@@ -166,7 +166,10 @@ def _live(document: Document | None) -> bool:
 def _way_of(name: str, document: Document) -> PreviousWay:
     """Returns how the connector in a document logs in."""
     there = decode_connector(name, document.data, document.version, (document.data["auth_method"],))
-    return PreviousWay(there.auth_method, there.azure, there.expires_at, there.origin)
+    origin = there.origin
+    if origin is None and not there.previous_credential_version and not there.secret_uid:
+        origin = CredentialOrigin(there.created_at, there.created_by)  # The first one came with the connector.
+    return PreviousWay(there.auth_method, there.azure, there.expires_at, origin)
 
 
 def _plain(document: Document) -> dict[str, Any]:

@@ -45,11 +45,15 @@ class FakeTokens:
         self.number = 1
         self.renewals = 0
         self.error: ValetKeyError | None = None
+        self.of_use = True
 
     async def current(self) -> FakeToken:
         if self.error:
             raise self.error
         return FakeToken(self.number, self.url)
+
+    def may_renew(self, after: FakeToken) -> bool:
+        return self.of_use or after.number < self.number
 
     async def renew(self, after: FakeToken) -> FakeToken:
         self.renewals += 1
@@ -148,8 +152,8 @@ class Rig:
 
 
 @asynccontextmanager
-async def running_rig(*, stalled_seconds: float = 120.0) -> AsyncIterator[Rig]:
-    """Runs all three."""
+async def running_rig(**named: Any) -> AsyncIterator[Rig]:
+    """Runs all three; arguments are those of the proxy."""
     storage = FakeStorage()
     server = web.ServerRunner(web.Server(storage.handle, auto_decompress=False), shutdown_timeout=0.1)
     await server.setup()
@@ -157,7 +161,7 @@ async def running_rig(*, stalled_seconds: float = 120.0) -> AsyncIterator[Rig]:
     storage.port = server.addresses[0][1]
     tokens = FakeTokens(f"http://127.0.0.1:{storage.port}/acct/models")
     try:
-        async with SigningProxy(tokens, tls=_TRUST, key=LocalKey(SECRET), stalled_seconds=stalled_seconds) as proxy:
+        async with SigningProxy(tokens, tls=_TRUST, key=LocalKey(SECRET), **named) as proxy:
             yield Rig(storage, tokens, proxy)
     finally:
         await server.cleanup()

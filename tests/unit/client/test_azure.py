@@ -16,6 +16,7 @@ from valetkey import azure
 from valetkey.azure import aio
 from valetkey.azure.sas_query import same_account, with_sas, without_sas
 from valetkey.azure.signing import Body, place, sign
+from valetkey.renewal import token_feed
 from valetkey.testing import FakeBroker
 
 SAS = "sv=2025-07-05&sr=c&sp=rl&sig=a%2Bb%3D"
@@ -80,6 +81,58 @@ def test_a_refusal_that_no_token_mends_is_told(
     with pytest.raises(HttpResponseError, match="AuthenticationFailed"):
         container.delete_blob("a.bin")
     assert (len(storage.seen), len(fake.calls)) == (3, 2)
+
+
+def test_a_firewall_costs_one_token_and_not_one_for_each_request(
+    container: ContainerClient, storage: NotingStorage, fake: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects broker and ledger: where a fresh token did not help, none is asked for for 30 s, and then one."""
+    storage.refusals = [(403, "AuthorizationFailure")] * 17
+    for _ in range(15):
+        with pytest.raises(HttpResponseError, match="AuthorizationFailure"):
+            container.delete_blob("a.bin")
+    assert (len(storage.seen), len(fake.requests)) == (16, 2)
+    monkeypatch.setattr(token_feed, "_NO_USE_SECONDS", 0.0)
+    container.delete_blob("a.bin")
+    assert (len(storage.seen), len(fake.requests), storage.signatures()[-1]) == (18, 3, ["sig=fake3"])
+
+
+async def test_asynchronous_clients_spare_the_broker_too(storage: NotingStorage, fake: FakeBroker) -> None:
+    """Protects broker and ledger from tasks; a refusal is let go of even where there is no fresh token."""
+    known = {"endpoint": fake.endpoint, "ca_file": fake.ca_file, "api_key_file": fake.api_key_file}
+    async with valetkey.AsyncTokenSource("az://models", ["write"], **known) as source:
+        container: AsyncContainerClient = await aio.container_client(source)
+        async with container:
+            storage.refusals = [(403, "AuthorizationFailure")] * 6
+            for _ in range(5):
+                with pytest.raises(HttpResponseError, match="AuthorizationFailure"):
+                    await container.delete_blob("a.bin")
+    assert (len(storage.seen), len(fake.requests)) == (6, 2)
+
+
+async def test_a_refusal_is_closed_where_no_token_follows() -> None:
+    """Protects the pool of connections while the broker is away: each would hold one for ever."""
+    closed: list[str] = []
+    answer = {"status_code": 403, "headers": {"x-ms-error-code": "AuthenticationFailed"}}
+    token = SimpleNamespace(url="https://a.b.c/models", sas=SAS)
+    request = SimpleNamespace(url="https://a.b.c/models/a", headers={}, body=b"")
+
+    def gone(_token: object) -> None:
+        raise valetkey.BrokerUnreachableError("away")
+
+    async def later(value: object) -> Any:
+        return value() if callable(value) else value
+
+    below: Any = SimpleNamespace(send=lambda _: SimpleNamespace(**answer, close=lambda: closed.append("sync")))
+    source: Any = SimpleNamespace(current=lambda: token, may_renew=lambda _: True, renew=gone)
+    with pytest.raises(valetkey.BrokerUnreachableError):
+        azure.SigningTransport(source, below).send(request)
+    async_answer = SimpleNamespace(**answer, close=lambda: later(lambda: closed.append("async")))
+    below = SimpleNamespace(send=lambda _: later(async_answer))
+    source = SimpleNamespace(current=lambda: later(token), may_renew=lambda _: True, renew=gone)
+    with pytest.raises(valetkey.BrokerUnreachableError):
+        await aio.AsyncSigningTransport(source, below).send(request)
+    assert closed == ["sync", "async"]
 
 
 def test_copies_have_their_source_signed(container: ContainerClient, storage: NotingStorage) -> None:

@@ -27,6 +27,10 @@ class AsyncTokenSource:
         """Returns a newer token than `after`; raises as `TokenSource.renew` does."""
         return await self._once(after.lease_id, lambda: self._source.renew(after))
 
+    def may_renew(self, after: Token) -> bool:
+        """Tells whether a newer token may help, as `TokenSource.may_renew` does."""
+        return self._source.may_renew(after)
+
     def peek(self) -> Token | None:
         """Returns the current token if there is a good one, and asks for nothing."""
         return self._source.peek()

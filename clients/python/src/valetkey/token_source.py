@@ -100,6 +100,14 @@ class TokenSource:
         """Returns a newer token than `after`, which storage refused though it lives. Raises as `current` does."""
         return self._live().newer(after.lease_id).token
 
+    def may_renew(self, after: Token) -> bool:
+        """Tells whether a newer token than `after` may help where storage refused that; asks for nothing.
+
+        It will not where `after` was itself made because of a refusal, within the last 30 s: then it is a firewall, or
+        a permission, that refuses, and each further token would be a lease for nothing.
+        """
+        return self._live().may_renew(after.lease_id)
+
     def close(self) -> None:
         """Ends its part of the renewal, and the renewal itself where nobody else uses it; waits until that is over."""
         self._closed = True

@@ -3,6 +3,11 @@
 import pytest
 
 from support.fake_storage import SECRET, SIGNATURE, Rig
+from support.stopwatch import ends_within
+from valetkey.proxy.admission import LocalKey
+from valetkey.proxy.batch import signed_batch
+from valetkey.proxy.refusals import Refusal
+from valetkey.proxy.served_container import ServedContainer
 
 BATCH = "/acct/models?restype=container&comp=batch"
 KIND = "Content-Type: multipart/mixed; boundary=batch_1"
@@ -92,3 +97,28 @@ async def test_lines_may_end_as_they_do_elsewhere(rig: Rig) -> None:
     """Protects tools that end lines with a line feed alone."""
     body = batch(delete("/acct/models/a")).replace(b"\r\n", b"\n")
     assert (await rig.ask("POST", BATCH, KIND, body=body))[0] == 201
+
+
+def test_no_header_takes_longer_than_its_length() -> None:
+    """Protects the proxy's one thread: blanks before a byte that no header has took the square of their number."""
+    place, key = ServedContainer("acct", "models", "https://acct.example", ""), LocalKey(SECRET)
+    kind = KIND.partition(": ")[2]
+    blanks = "x-ms-a:" + " " * 8000 + "\x01"
+    body = batch(*[delete("/acct/models/a", *[blanks] * 240)] * 2)
+    with ends_within():  # It was over a minute.
+        made = signed_batch(body, kind, place, key, "sig=S")
+    assert b"x-ms-a" not in made
+    with pytest.raises(Refusal, match="longer than 8192 bytes"):
+        signed_batch(batch(delete("/acct/models/a", f"{blanks:9000}")), kind, place, key, "sig=S")
+
+
+async def test_batches_count_towards_the_memory_that_bodies_may_take(rig: Rig) -> None:
+    """Protects the memory of a pod from many batches at once; what one took comes back, however it ended."""
+    left = rig.proxy._budget.left
+    body = batch(delete("/acct/models/a"))
+    assert (await rig.ask("POST", BATCH, KIND, body=body))[0] == 201
+    assert (await rig.ask("POST", BATCH, KIND, body=bytes(5 * 1024 * 1024)))[0] == 413
+    assert rig.proxy._budget.left == left
+    rig.proxy._budget.left = 2 * len(body) - 1
+    status, answer = await rig.ask("POST", BATCH, KIND, body=body)
+    assert (status, b"ServerBusy" in answer, rig.proxy._budget.left) == (503, True, 2 * len(body) - 1)

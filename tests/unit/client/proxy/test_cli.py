@@ -64,6 +64,17 @@ def test_exec_without_a_proxy_gives_the_token(
     assert valetkey("exec", *ASK, "--no-proxy", "--storage-ca-file", "x", "--", "true").code == 2
 
 
+def test_exec_keeps_the_callers_key_to_itself(
+    valetkey: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Protects all else that the caller may have: the command is for one container only."""
+    monkeypatch.setenv("VALETKEY_API_KEY", os.environ.get("VALETKEY_API_KEY") or "vk_" + "P" * 43)
+    file = tmp_path / "environment"
+    for more, expected in (((), False), (("--keep-identity",), True), (("--no-proxy",), False)):
+        ran = valetkey("exec", *ASK, *more, "--", sys.executable, "-c", SHOW, str(file))
+        assert (ran.code, "VALETKEY_API_KEY" in json.loads(file.read_text())) == (0, expected), ran
+
+
 @pytest.mark.parametrize(
     ("command", "code"),
     [

@@ -53,6 +53,8 @@ async def test_chunks_are_sent_again_too(rig: Rig) -> None:
 async def test_a_refusal_that_a_token_does_not_mend_asks_for_no_more_of_them(rig: Rig) -> None:
     """Protects the broker and its ledger from one lease for each request that a firewall refuses."""
     rig.storage.accepted = 9
+    assert (await rig.ask("GET", BLOB))[0] == 403
+    rig.tokens.of_use = False
     for _ in range(5):
         assert (await rig.ask("GET", BLOB))[0] == 403
     assert rig.tokens.renewals == 1

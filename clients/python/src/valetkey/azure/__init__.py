@@ -54,11 +54,13 @@ class SigningTransport(HttpTransport[Any, Any]):
         token, body = self._source.current(), Body(request)
         sign(request, token)
         response = self._transport.send(request, **kwargs)
-        if not (may_be_mended(response) and body.again):
+        if not (may_be_mended(response) and body.again and self._source.may_renew(token)):
             return response
-        fresh = self._source.renew(token)
-        if hasattr(response, "close"):
-            response.close()
+        try:
+            fresh = self._source.renew(token)
+        finally:
+            if hasattr(response, "close"):
+                response.close()
         body.rewind()
         sign(request, fresh)
         return self._transport.send(request, **kwargs)

@@ -44,11 +44,13 @@ class AsyncSigningTransport(AsyncHttpTransport[Any, Any]):
         token, body = await self._source.current(), Body(request)
         sign(request, token)
         response = await self._transport.send(request, **kwargs)
-        if not (may_be_mended(response) and body.again):
+        if not (may_be_mended(response) and body.again and self._source.may_renew(token)):
             return response
-        fresh = await self._source.renew(token)
-        if hasattr(response, "close"):
-            await response.close()
+        try:
+            fresh = await self._source.renew(token)
+        finally:
+            if hasattr(response, "close"):
+                await response.close()
         body.rewind()
         sign(request, fresh)
         return await self._transport.send(request, **kwargs)

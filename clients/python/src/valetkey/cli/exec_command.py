@@ -19,6 +19,8 @@ from valetkey.errors import InvalidArgumentError
 
 # As shells have them.
 NOT_EXECUTABLE, NOT_FOUND, BY_SIGNAL = 126, 127, 128
+# Whoever holds the key can ask for whatever its principal may have: more than this one container.
+IDENTITY = ("VALETKEY_API_KEY",)
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
 
 
@@ -37,12 +39,15 @@ def exec_(
         bool, typer.Option("--no-proxy", help="Give it one token itself, which ends; for short commands.")
     ] = False,
     storage_ca_file: options.StorageCaFile = None,
+    keep_identity: Annotated[
+        bool, typer.Option("--keep-identity", help="Leave VALETKEY_API_KEY to it: it asks the broker by itself.")
+    ] = False,
 ) -> None:
     """Run a command that reaches one resource by variables such as AZURE_STORAGE_SAS_TOKEN, for as long as it runs.
 
-    They lead to a proxy on this machine that renews, and that ends with the command. Signals go on to it, and its exit
-    code is this command's; 127 where it is not found, 126 where it cannot be run, 128 and the signal's number where one
-    ended it.
+    They lead to a proxy on this machine that renews, and that ends with the command. VALETKEY_API_KEY is taken out of
+    the command's environment. Signals go on to it, and its exit code is this command's; 127 where it is not found, 126
+    where it cannot be run, 128 and the signal's number where one ended it.
     """
     screen = Screen(as_json=False)
     wanted = options.Wanted(resource=resource, permissions=permissions, ttl=ttl, connector=connector, purpose=purpose)
@@ -52,7 +57,7 @@ def exec_(
     async def through_proxy() -> int:
         running = options.running_proxy(context, screen, wanted, port=0, storage_ca_file=storage_ca_file)
         async with running as (_, access):
-            return await _run(screen, command, access)
+            return await _run(screen, command, access, keep_identity=keep_identity)
 
     async def directly() -> int:
         with client_of(context, screen) as client:
@@ -60,24 +65,29 @@ def exec_(
         found = token.resource
         screen.note(f"the token ends at {utc(token.expire_time)}, and nothing renews it")
         access = ToolAccess.of(found.url, found.account, found.resource_id, token.sas_token, token.permissions)
-        return await _run(screen, command, access)
+        return await _run(screen, command, access, keep_identity=keep_identity)
 
     raise typer.Exit(asyncio.run(directly() if no_proxy else through_proxy()))
 
 
-def environment(access: ToolAccess, environ: Mapping[str, str]) -> dict[str, str]:
-    """Returns the environment of a command: what leads it to storage, and nothing that would win over that."""
-    kept = {name: value for name, value in environ.items() if name not in access.unset()}
+def environment(access: ToolAccess, environ: Mapping[str, str], *, keep_identity: bool = False) -> dict[str, str]:
+    """Returns the environment of a command: what leads it to storage, and nothing that would win over that.
+
+    Nor the caller's own key, unless with `keep_identity`.
+    """
+    left_out = {*access.unset(), *(() if keep_identity else IDENTITY)}
+    kept = {name: value for name, value in environ.items() if name not in left_out}
     if access.through_proxy:
         kept |= options.without_proxies(environ)
     return kept | access.variables()
 
 
-async def _run(screen: Screen, command: list[str], access: ToolAccess) -> int:
+async def _run(screen: Screen, command: list[str], access: ToolAccess, *, keep_identity: bool) -> int:
     if others := environment_that_wins(os.environ):
         screen.warn(others)
+    variables = environment(access, os.environ, keep_identity=keep_identity)
     try:
-        process = await asyncio.create_subprocess_exec(*command, env=environment(access, os.environ))
+        process = await asyncio.create_subprocess_exec(*command, env=variables)
     except (FileNotFoundError, NotADirectoryError):
         screen.error(f"{command[0]}: there is no such command", "", {})
         return NOT_FOUND

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -54,6 +55,8 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 
 # What people want of a proxy that they name no permissions for: to look, and to read.
 DEFAULT_PERMISSIONS = ["read,list"]
 # Variables by which tools reach everything but this machine.
+# Connections of tools and to storage, several times over.
+_DESCRIPTORS = 4096
 _NO_PROXY = ("NO_PROXY", "no_proxy")
 
 
@@ -99,6 +102,7 @@ async def running_proxy(
         raise SettingsError(
             f"--storage-ca-file: {storage_ca_file} cannot be used: {why}; expected CA certificates, PEM"
         ) from None
+    raise_descriptors()
     settings = settings_of(context, screen)
     session: Session = context.obj
     source = AsyncTokenSource(
@@ -117,6 +121,17 @@ async def running_proxy(
                 f"--port: cannot listen on 127.0.0.1:{port}: {os.strerror(error.errno or 0)}; expected a free port"
             ) from None
         yield proxy, _access(proxy, parse_permissions(wanted.permissions))
+
+
+def raise_descriptors() -> None:
+    """Raises how many files this process may have open to what the proxy can need, or as far as is allowed.
+
+    And no further: a command inherits it, and some programs close as many descriptors as there may be when they start.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def without_proxies(environ: Mapping[str, str]) -> dict[str, str]:

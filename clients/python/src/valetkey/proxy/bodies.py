@@ -1,8 +1,13 @@
 """Bodies of requests on their way through: read as fast as storage takes them, and kept as long as they are small."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from aiohttp import StreamReader
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
+
+from valetkey.proxy.refusals import Refusal
 
 # As large as the blocks that tools send by default are at most.
 KEPT_BYTES = 8 * 1024 * 1024
@@ -77,3 +82,27 @@ class Body(Payload):
             return
         self._taken += len(chunk)
         self._chunks.append(chunk)
+
+
+@asynccontextmanager
+async def whole_body(stream: StreamReader, most: int, budget: Budget) -> AsyncIterator[bytes]:
+    """Reads a batch, and holds what it takes of the budget while the block runs. `most` is in bytes.
+
+    What is signed of it is another one as large, so it counts twice. Raises Refusal for one that is larger than `most`,
+    or than what is left of the budget.
+    """
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async for chunk in stream.iter_any():
+            if size + len(chunk) > most:
+                raise Refusal(413, "RequestBodyTooLarge", f"The batch is larger than {most} bytes.")
+            if not budget.take(2 * len(chunk)):
+                raise Refusal(503, "ServerBusy", "Other requests take all the memory for now; send it again.")
+            size += len(chunk)
+            chunks.append(chunk)
+        whole = b"".join(chunks)
+        chunks.clear()
+        yield whole
+    finally:
+        budget.left += 2 * size

@@ -4,9 +4,8 @@ import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
-from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +16,8 @@ from yarl import URL
 from valetkey.errors import PermissionDeniedError, UnauthenticatedError, ValetKeyError, WatchEndedError
 from valetkey.proxy.admission import Admitted, LocalKey, admit
 from valetkey.proxy.batch import MOST_BYTES, signed_batch
-from valetkey.proxy.bodies import Body, Budget
+from valetkey.proxy.bodies import Body, Budget, whole_body
+from valetkey.proxy.connections import BACKLOG, MOST_OPEN, PROOF_SECONDS, ToolConnections, quiet_about_descriptors
 from valetkey.proxy.counts import Counts
 from valetkey.proxy.masking import Mask
 from valetkey.proxy.refusals import Refusal
@@ -35,8 +35,6 @@ STALLED_SECONDS = 120.0
 _MOST_AT_ONCE = 256
 _BUFFER_BYTES = 256 * 1024
 _LINE_BYTES = 32 * 1024
-# Where a fresh token did not help, further ones would be nothing but leases.
-_NO_USE_SECONDS = 30.0
 _REDIRECTS = (301, 302, 303, 307, 308)
 _SENT_AS_GIVEN = ("Content-Type", "User-Agent", "Accept", "Accept-Encoding")
 
@@ -52,6 +50,8 @@ class SigningProxy:
         tls: ssl.SSLContext | None = None,
         key: LocalKey | None = None,
         stalled_seconds: float = STALLED_SECONDS,
+        proof_seconds: float = PROOF_SECONDS,
+        most_open: int = MOST_OPEN,
     ) -> None:
         self.key = key or LocalKey()
         self.counts = Counts()
@@ -62,7 +62,8 @@ class SigningProxy:
         self._tls = tls or trust()
         self._budget = Budget()
         self._stalled_seconds = stalled_seconds
-        self._no_use_until = 0.0
+        self._proof_seconds = proof_seconds
+        self._most_open = most_open
         self._local: frozenset[str] = frozenset()
         self._under_way = 0
         self._ending = False
@@ -88,8 +89,10 @@ class SigningProxy:
         # What the server would say of a request holds the request: nothing is said.
         quiet = logging.getLogger("valetkey.proxy.http")
         quiet.setLevel(logging.CRITICAL + 1)
-        server = web.Server(
+        self._connections = ToolConnections(
             self._handle,
+            most=self._most_open,
+            proof_seconds=self._proof_seconds,
             auto_decompress=False,
             read_bufsize=_BUFFER_BYTES,
             max_line_size=_LINE_BYTES,
@@ -97,13 +100,15 @@ class SigningProxy:
             logger=quiet,
             access_log=None,
         )
-        self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
+        self._runner = web.ServerRunner(self._connections, shutdown_timeout=1.0)
         try:
             await self._runner.setup()
-            await web.TCPSite(self._runner, HOST, self.port, backlog=1024).start()
+            await web.TCPSite(self._runner, HOST, self.port, backlog=BACKLOG).start()
         except BaseException:
             await self._session.close()
             raise
+        self._quiet = ExitStack()
+        self._quiet.enter_context(quiet_about_descriptors())
         self.port = self._runner.addresses[0][1]
         self._local = frozenset((f"{HOST}:{self.port}", f"localhost:{self.port}"))
         return self
@@ -126,6 +131,7 @@ class SigningProxy:
                 await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS)
         await self._runner.cleanup()
         await self._session.close()
+        self._quiet.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.counts.requests += 1
@@ -145,7 +151,9 @@ class SigningProxy:
             admitted = admit(
                 request.method, request.raw_path, request.headers, place=self.place, key=self.key, local=self._local
             )
-            return await self._forward(request, admitted)
+            self._connections.proven(request.protocol)
+            async with AsyncExitStack() as held:
+                return await self._forward(request, admitted, held)
         except Refusal as refusal:
             self.counts.refused += 1
             return refusal.answer()
@@ -159,12 +167,14 @@ class SigningProxy:
             why = "its certificate is not trusted: see --storage-ca-file" if _untrusted(error) else type(error).__name__
             return Refusal(502, "StorageUnreachable", f"Storage cannot be reached: {why}.").answer()
 
-    async def _forward(self, request: web.BaseRequest, admitted: Admitted) -> web.StreamResponse:
+    async def _forward(self, request: web.BaseRequest, admitted: Admitted, held: AsyncExitStack) -> web.StreamResponse:
         token = await self._tokens.current()
         await _continue(request)
         if admitted.is_batch:
-            whole = await _read(request)
+            whole = await held.enter_async_context(whole_body(request.content, MOST_BYTES, self._budget))
         body = Body(request.content, request.content_length, self._budget) if _has_body(request) else None
+        if body is not None:
+            held.callback(body.drop)
 
         mask = Mask()
 
@@ -175,24 +185,18 @@ class SigningProxy:
                 return signed_batch(whole, kind, admitted.place, self.key, used.sas)
             return body
 
-        try:
+        answer = await self._send(request.method, admitted, token, data(token))
+        if answer.status == 403 and self._mendable(answer, body, token):  # noqa: PLR2004 (Forbidden)
+            answer.close()
+            await answer.wait_for_close()
+            if body is not None and body.consumed:  # It grew too large meanwhile.
+                raise Refusal(503, "ServerBusy", "The token ended as the request was sent; send it again.")
+            token = await self._tokens.renew(token)
+            self.counts.renewed_after_403 += 1
             answer = await self._send(request.method, admitted, token, data(token))
-            if answer.status == 403 and self._mendable(answer, body):  # noqa: PLR2004 (Forbidden)
-                answer.close()
-                await answer.wait_for_close()
-                if body is not None and body.consumed:  # It grew too large meanwhile.
-                    raise Refusal(503, "ServerBusy", "The token ended as the request was sent; send it again.")
-                token = await self._tokens.renew(token)
-                self.counts.renewed_after_403 += 1
-                answer = await self._send(request.method, admitted, token, data(token))
-                if answer.status == 403:  # noqa: PLR2004 (Forbidden)
-                    self._no_use_until = monotonic() + _NO_USE_SECONDS
-            async with answer:
-                self.counts.answered(answer.status)
-                return await self._answer(request, admitted, answer, mask)
-        finally:
-            if body is not None:
-                body.drop()
+        async with answer:
+            self.counts.answered(answer.status)
+            return await self._answer(request, admitted, answer, mask)
 
     async def _send(self, method: str, admitted: Admitted, token: StorageToken, data: Any) -> aiohttp.ClientResponse:
         self.counts.used(token)
@@ -211,8 +215,8 @@ class SigningProxy:
             allow_redirects=False,
         )
 
-    def _mendable(self, answer: aiohttp.ClientResponse, body: Body | None) -> bool:
-        if (body is not None and body.consumed) or monotonic() <= self._no_use_until:
+    def _mendable(self, answer: aiohttp.ClientResponse, body: Body | None, token: StorageToken) -> bool:
+        if (body is not None and body.consumed) or not self._tokens.may_renew(token):
             return False
         return fresh_token_may_help(answer.status, answer.headers.get("x-ms-error-code", ""))
 
@@ -262,15 +266,6 @@ async def _continue(request: web.BaseRequest) -> None:
         raise Refusal(417, "InvalidHeaderValue", "Expect is something else than 100-continue.")
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0  # The answer has not begun.
-
-
-async def _read(request: web.BaseRequest) -> bytes:
-    found = bytearray()
-    async for chunk in request.content.iter_any():
-        found += chunk
-        if len(found) > MOST_BYTES:
-            raise Refusal(413, "RequestBodyTooLarge", f"The batch is larger than {MOST_BYTES} bytes.")
-    return bytes(found)
 
 
 def _without_token(error: ValetKeyError) -> Refusal:

@@ -26,5 +26,8 @@ class TokenHolder(Protocol):
     async def current(self) -> StorageToken:
         """Returns the token, at once where there is a good one."""
 
+    def may_renew(self, after: Any) -> bool:
+        """Tells whether a newer token may help where storage refused `after`, and should be asked for."""
+
     async def renew(self, after: Any) -> StorageToken:
         """Returns a newer one than `after`, one of its own tokens, which storage has refused."""

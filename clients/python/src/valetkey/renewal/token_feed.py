@@ -28,6 +28,8 @@ _RENEWED_FROM, _RENEWED_EACH = 0.6, 0.05
 # Such tokens are the last ones that what allows them allows.
 _LAST_ONES = ("grant-end", "identity-end")
 _JOIN_SECONDS = 5.0
+# Where a token that was made after a refusal is refused so soon, it was not the token, and others are but leases.
+_NO_USE_SECONDS = 30.0
 
 
 class TokenFeed:
@@ -45,6 +47,7 @@ class TokenFeed:
         self.held = seed
         self._error: ValetKeyError | None = None
         self._told = 0  # how many times those who waited were told of an error
+        self._after_refusal = ""  # the lease that was made because storage refused the one before
         self._request = request
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         self._changed = threading.Condition(threading.RLock())
@@ -64,7 +67,18 @@ class TokenFeed:
 
     def newer(self, lease_id: str) -> HeldToken:
         """Returns a token that is good and not the one named; all who ask at once get the same one."""
-        return self._wait(lease_id, lambda held: held.good() and held.token.lease_id != lease_id)
+        before = self.held
+        held = self._wait(lease_id, lambda held: held.good() and held.token.lease_id != lease_id)
+        if before is not None and before.token.lease_id == lease_id:
+            self._after_refusal = held.token.lease_id
+        return held
+
+    def may_renew(self, lease_id: str) -> bool:
+        """Tells whether a newer token may help where storage refused this one; asks for nothing."""
+        held = self.held
+        if held is None or not (held.token.lease_id == lease_id == self._after_refusal):
+            return True
+        return now() >= held.born + _NO_USE_SECONDS
 
     def stop(self) -> None:
         """Ends it, without waiting; may be called from anywhere, also while garbage is collected."""

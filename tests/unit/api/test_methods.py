@@ -101,12 +101,14 @@ def test_every_method_is_accounted_for(name: str) -> None:
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_every_change_names_its_object(name: str) -> None:
-    """The object is found in the request, wherever that request keeps its name."""
+    """The object is found in the request, wherever that request keeps its name; of what cannot be one, the length."""
     request = request_of(name)
     holder = request.grant if "grant" in request.DESCRIPTOR.fields_by_name else request
-    holder.name = "the-name"
     change = METHODS[name].change
     assert change is not None
+    holder.name = "S3cret/of no known shape"
+    assert change(request).partition("/")[2] == "24 characters"
+    holder.name = "the-name"
     if name.endswith("/SetRotationSchedule"):  # It changes the connector, and no rotation.
         assert change(request) == "connectors/the-name"
         return

@@ -190,6 +190,10 @@ def test_a_secret_behind_a_prefix_is_not_recorded() -> None:
     key, secret = "A" * 86 + "==", "abc8Q~" + "x" * 34
     create = METHODS["/valetkey.v1.ConnectorService/CreateConnector"].change
     assert create is not None
+    renaming = secrets_pb.RenameSecretRequest(name="az_secret", new_name="S3cret")
+    assert renamed_secret_summary(renaming) == {"new_name": "6 characters"}
+    assert secret_summary(secrets_pb.UpdateSecretRequest(remove_fields=["PLANTED"]))["removed"] == "7 characters"
     assert key not in create(connectors_pb.CreateConnectorRequest(name=key))
-    removed = connector_update_summary(connectors_pb.UpdateConnectorRequest(remove=[f"labels.{secret}", "description"]))
-    assert removed["removed"] == "labels.***, description"
+    remove = [f"labels.{secret}", "description", "s3cret"]
+    removed = connector_update_summary(connectors_pb.UpdateConnectorRequest(remove=remove))
+    assert removed["removed"] == "labels.40 characters, description, 6 characters"

@@ -9,12 +9,19 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from valetkey.v1 import common_pb2, connector_service_pb2, grant_service_pb2
-from valetkey_broker.observability.redaction import scrub
+from valetkey_broker.api.told_names import told_field, told_name, told_secret_name
 
 Details = Mapping[str, str]
 _MOST_WORDS = 50
 _UUID = re.compile(r"[0-9a-fA-F-]{36}")
 _SHAPES = {"storage_account": re.compile(r"[a-z0-9]{3,24}"), "client_id": _UUID, "tenant_id": _UUID}
+_WORD = re.compile(r"[a-z0-9-]{1,63}")
+_OTHER_SHAPES = {
+    "cloud": _WORD,
+    "implicit_source": _WORD,
+    "subscription_id": _UUID,
+    "resource_group": re.compile(r"[A-Za-z0-9_().-]{1,90}"),
+}
 
 
 def connector_summary(request: connector_service_pb2.CreateConnectorRequest) -> Details:
@@ -23,27 +30,26 @@ def connector_summary(request: connector_service_pb2.CreateConnectorRequest) -> 
     return {
         "auth_method": _word(connector_service_pb2.AuthMethod, "AUTH_METHOD_", request.auth_method),
         **_ids(azure),
-        "implicit_source": azure.implicit_source,
+        **_ids(azure, {"implicit_source": _WORD}),
         "resource": request.resource_id,
         "labels": _labels(request.labels),
         "credential_expires": _moment(request.expire_time) if request.HasField("expire_time") else "",
         "verified": "no" if request.no_verify else "",
-        "shares": request.authentication_secret,
+        "shares": told_secret_name(request.authentication_secret),
     }
 
 
 def connector_update_summary(request: connector_service_pb2.UpdateConnectorRequest) -> Details:
     """Returns what is changed of a connector, and what is taken away; of its secret, that there is a new one."""
-    azure = {field.name: str(value) for field, value in request.azure.ListFields()}
-    azure |= _ids(request.azure)
     return {
         "auth_method": _word(connector_service_pb2.AuthMethod, "AUTH_METHOD_", request.auth_method),
-        **azure,
+        **_ids(request.azure, _OTHER_SHAPES),
+        **_ids(request.azure),
         "resource": request.resource_id,
         "credential": "new" if request.azure_secret.ListFields() else "",
         "labels": _labels(request.labels),
         "credential_expires": _moment(request.expire_time) if request.HasField("expire_time") else "",
-        "removed": _list(map(_field, request.remove)),
+        "removed": _list(map(told_field, request.remove)),
         "verified": "no" if request.no_verify else "",
     }
 
@@ -55,7 +61,7 @@ def secret_summary(request: Any) -> Details:
         "auth_method": _word(connector_service_pb2.AuthMethod, "AUTH_METHOD_", request.auth_method),
         **_ids(azure),
         "fields": _list(field.name for field, _ in request.azure_secret.ListFields()),
-        "removed": _list(map(_field, getattr(request, "remove_fields", ()))),
+        "removed": _list(map(told_field, getattr(request, "remove_fields", ()))),
         "credential_expires": _moment(request.expire_time) if request.HasField("expire_time") else "",
         "verified": "no" if getattr(request, "no_verify", False) else "",
     }
@@ -64,18 +70,22 @@ def secret_summary(request: Any) -> Details:
 def rotation_summary(request: Any) -> Details:
     """Returns how something is to log in from now on; of the new credential, which fields were given."""
     ends = _moment(request.expire_time) if request.HasField("expire_time") else ""
-    by_itself = {"auto": "yes", "by": request.by, "at_once": "yes" if request.at_once else ""} if request.auto else {}
+    by_itself = (
+        {"auto": "yes", "by": told_name(request.by), "at_once": "yes" if request.at_once else ""}
+        if request.auto
+        else {}
+    )
     return {**secret_summary(request), "credential_expires": ends, **by_itself}
 
 
 def schedule_summary(request: Any) -> Details:
     """Returns how often something is to get another credential by itself."""
-    return {"every_seconds": str(request.schedule.every.seconds), "by": request.schedule.by}
+    return {"every_seconds": str(request.schedule.every.seconds), "by": told_name(request.schedule.by)}
 
 
 def renamed_secret_summary(request: Any) -> Details:
     """Returns how a secret is called from then on."""
-    return {"new_name": request.new_name}
+    return {"new_name": told_secret_name(request.new_name)}
 
 
 def grant_summary(request: Any) -> Details:
@@ -85,7 +95,7 @@ def grant_summary(request: Any) -> Details:
         "principals": _list(grant.principals),
         "attributes": _labels(grant.attributes),
         "labels": _labels(grant.labels),
-        "connectors": _list(connector.name for connector in grant.connectors),
+        "connectors": _list(told_name(connector.name) for connector in grant.connectors),
         "containers": _list(grant.containers),
         "prefixes": _list(grant.prefixes),
         "permissions": _words(common_pb2.Permission, "PERMISSION_", grant.permissions),
@@ -103,7 +113,7 @@ def revocation_summary(request: Any) -> Details:
         **{field.name: str(value) for field, value in target.ListFields()},
         "why": request.reason,
         "hard": "yes" if request.hard else "",
-        "through": request.through,
+        "through": told_name(request.through),
     }
 
 
@@ -123,18 +133,13 @@ def api_key_rotation_summary(request: Any) -> Details:
     }
 
 
-def _ids(azure: Any) -> Details:
+def _ids(azure: Any, shapes: Mapping[str, re.Pattern[str]] = _SHAPES) -> Details:
     """Returns what a principal and an account are called by; of what cannot be that, the length: it may be a secret."""
     return {
         name: value if shape.fullmatch(value) else f"{len(value)} characters"
-        for name, shape in _SHAPES.items()
+        for name, shape in shapes.items()
         if (value := getattr(azure, name))
     }
-
-
-def _field(text: str) -> str:
-    """Returns the name of a field that is taken away; what stands behind a dot is looked through by itself."""
-    return ".".join(scrub(part) for part in text.split(".", 1))
 
 
 def _list(values: Iterable[str]) -> str:

@@ -22,9 +22,9 @@ from valetkey_broker.api.change_summaries import (
 )
 from valetkey_broker.api.convert import PERMISSIONS
 from valetkey_broker.api.token_batch import MOST_REQUESTS
+from valetkey_broker.api.told_names import told_name, told_secret_name
 from valetkey_broker.limits import Bucket
 from valetkey_broker.model import Permission, Role, rotation_path
-from valetkey_broker.observability.redaction import scrub
 from valetkey_broker.rpc.method import Access, Asked, Method, Methods
 
 _ADMIN = frozenset({Role.ADMIN})
@@ -38,16 +38,18 @@ _PERMISSIONS_BY_NUMBER = {number: permission for permission, number in PERMISSIO
 
 def _named(folder: str) -> Callable[[Any], str]:
     """Gives the object that a request names itself."""
-    return lambda request: f"{folder}/{scrub(request.name)}"  # Before anything stands in front of it.
+    told = told_secret_name if folder == "secrets" else told_name
+    return lambda request: f"{folder}/{told(request.name)}"
 
 
 def _rotation(request: Any) -> str:
-    is_secret = request.holder == credential_service_pb2.CREDENTIAL_HOLDER_SECRET
-    return rotation_path(f"{'secrets' if is_secret else 'connectors'}/{scrub(request.name)}")
+    if request.holder == credential_service_pb2.CREDENTIAL_HOLDER_SECRET:
+        return rotation_path(f"secrets/{told_secret_name(request.name)}")
+    return rotation_path(f"connectors/{told_name(request.name)}")
 
 
 def _grant(request: Any) -> str:
-    return f"grants/{scrub(request.grant.name)}"
+    return f"grants/{told_name(request.grant.name)}"
 
 
 def _asked(request: Any) -> Asked:

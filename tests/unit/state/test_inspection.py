@@ -1,9 +1,12 @@
 """What `check-state` finds: everything that a dead broker, of this version or an earlier one, may have left."""
 
+from dataclasses import replace
+
 from support.core import PLANTED, Replica, make_connector
 from support.crashes import BY_NAME, CONNECTOR, SECRET, check_whole, die_during
 from support.fake_store import FakeStateStore
 from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.model import RotationState
 from valetkey_broker.state.inspection import Inspection
 from valetkey_broker.state.secret_inspection import Finding
 
@@ -120,6 +123,29 @@ async def test_a_value_without_its_secret_is_found_and_destroyed() -> None:
     await die_during(create, store, 1, effect=True)
     unfinished = [finding.path for finding in await _found(Replica(store, abandoned_seconds=60.0))]
     assert unfinished == [f"secrets/{SECRET}"]
+
+
+async def test_a_credential_whose_rotation_is_over_is_found_and_destroyed() -> None:
+    """What somebody who edits by hand leaves; one that is being proved, or is just being stored, is let be."""
+    replica = Replica()
+    store, begin = replica.store, BY_NAME["begin-rotation"]
+    await begin.prepare(replica)
+    await begin.make(replica)
+    assert await _found(replica) == []
+    (name,) = await store.names("rotation-credentials")
+    rotation = await replica.repository.rotations.read(f"rotations/{name}")
+    assert rotation is not None
+    await replica.repository.rotations.write(replace(rotation, state=RotationState.FAILED))
+    (found,) = await _found(replica, repair=True)
+    assert (found.path, found.what) == (
+        f"rotation-credentials/{name}",
+        "holds 1 credential(s) of rotations that are over",
+    )
+    assert await store.read(f"rotation-credentials/{name}", rotation.candidate) is None
+    assert await _found(replica) == []
+    await die_during(begin, store, 1, effect=True)
+    unfinished = [finding.path for finding in await _found(Replica(store, abandoned_seconds=60.0))]
+    assert unfinished == [f"rotations/{name}"]
 
 
 async def test_a_secret_without_its_value_and_a_connector_without_its_secret_are_found() -> None:

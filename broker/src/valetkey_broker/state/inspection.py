@@ -9,6 +9,7 @@ from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.codec import is_tombstone
 from valetkey_broker.state.generation import read_generation
 from valetkey_broker.state.repository import StateRepository
+from valetkey_broker.state.rotation_inspection import RotationInspection
 from valetkey_broker.state.secret_inspection import Finding, SecretInspection, readable_versions
 
 
@@ -38,6 +39,8 @@ class Inspection:
             if f"connectors/{name}" not in busy:
                 async for finding in self._connector(name, secrets):
                     yield finding
+        async for finding in RotationInspection(self._store).findings():
+            yield finding
 
     async def _unfinished(self, abandoned_seconds: float, busy: set[str]) -> AsyncIterator[Finding]:
         before, _ = await read_generation(self._store)

@@ -56,7 +56,7 @@ SDKS := oldest newest
 	$(call step,build/install-sdks.log,2/2 the packages of requirements/sdk-*.txt,for which in $(SDKS); do $(BIN)/uv pip sync --python .venv-sdks/$$which --require-hashes requirements/sdk-$$which.txt || exit 1; done)
 	@touch $@
 
-demo: install ## Runs the main job on real parts, from registering to a refused token, in about 20 s
+demo: install ## Runs the main job on real parts, from registering to a refused token, in about 25 s
 	@$(BIN)/python -m valetkey_devstack
 
 dev: install ## Leaves a stack running, made anew each time: OpenBao, Azurite, a stand-in for Entra, Graph and ARM, the broker

@@ -1,5 +1,6 @@
 """Where the command line takes a client secret from, and that it never shows it."""
 
+import io
 import os
 import pty
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 from support.children import start
 from support.cli_runner import Runner
 from support.fake_broker import API_KEY, FakeBroker
+from valetkey.cli.screen import Screen
+from valetkey.cli.session import confirm
 
 SECRET = "PLANTED~client.secret"
 REGISTER = ("service-connector", "register", "demo", "--tenant-id", "t-1", "--client-id", "c-1")
@@ -174,3 +177,16 @@ def test_delete_asks_at_a_terminal(typed: bytes, code: int, gone: bool, broker: 
     returned, _, shown = at_terminal(broker, typed, b"[y/N] ", "service-connector", "delete", "a")
     assert (returned, "Delete service connector a for good? [y/N]" in shown) == (code, True)
     assert ("a" not in broker.connectors) is gone
+
+
+@pytest.mark.parametrize(("for_good", "asked"), [(True, "Revoke x for good? [y/N] "), (False, "Revoke x? [y/N] ")])
+def test_what_can_be_taken_back_is_not_called_for_good(
+    for_good: bool, asked: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A revocation, say, can be lifted."""
+    terminal = io.StringIO("y\n")
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr("sys.stdin", terminal)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    confirm(Screen(as_json=False), "revoke x", "until it is lifted", yes=False, for_good=for_good)
+    assert capsys.readouterr().err.endswith(asked)

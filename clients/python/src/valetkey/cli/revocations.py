@@ -96,8 +96,9 @@ def revoke(
         print_preview(screen, preview, hard=hard)
         if dry_run:
             return
-        how = ", and its keys with it" if hard else ""
-        confirm(screen, f"revoke {target_words(target)}", f"until `valetkey lease lift`{how}", yes=yes)
+        how = ", and the keys with it, which no lifting brings back" if hard else ""
+        consequences = f"until `valetkey lease lift`{how}"
+        confirm(screen, f"revoke {target_words(target)}", consequences, yes=yes, for_good=False)
         made = client.create_revocation(target, reason=reason, hard=hard, through=through)
         if hard and seconds:
             with screen.busy(f"Revoking {made.name}: waiting until storage refuses a token"):

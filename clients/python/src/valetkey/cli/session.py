@@ -100,10 +100,11 @@ def _teller(screen: Screen) -> Callable[[ValetKeyError], None]:
     return tell
 
 
-def confirm(screen: Screen, what: str, consequences: str, *, yes: bool) -> None:
-    """Says what goes along with what is done for good, and asks a person; a script has to say `--yes`.
+def confirm(screen: Screen, what: str, consequences: str, *, yes: bool, for_good: bool = True) -> None:
+    """Says what goes along with what is done, and asks a person; a script has to say `--yes`.
 
-    `what` is the deed, such as "delete grant x". Raises InvalidArgumentError where nobody said yes.
+    `what` is the deed, such as "delete grant x"; it is asked whether to do it for good, unless it can be taken back.
+    Raises InvalidArgumentError where nobody said yes.
     """
     screen.note(f"{what}: {consequences}")
     if yes:
@@ -112,7 +113,7 @@ def confirm(screen: Screen, what: str, consequences: str, *, yes: bool) -> None:
         raise InvalidArgumentError(
             f"{what}: not confirmed, and there is no terminal to ask at; nothing was changed; pass --yes"
         )
-    sys.stderr.write(f"{what[0].upper()}{what[1:]} for good? [y/N] ")
+    sys.stderr.write(f"{what[0].upper()}{what[1:]}{' for good' if for_good else ''}? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise InvalidArgumentError("not confirmed, nothing was changed; answer y, or pass --yes")

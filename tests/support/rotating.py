@@ -2,12 +2,24 @@
 
 import asyncio
 
-from support.core import CLIENT, NOW, PLANTED, PROFILE, PROFILES, TENANT, FakeClock, Replica, principal
+from support.core import (
+    CLIENT,
+    NOW,
+    PLANTED,
+    PROFILE,
+    PROFILES,
+    TENANT,
+    FakeClock,
+    Replica,
+    make_api_key,
+    principal,
+)
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger
 from support.fake_maker import FakeMaker
 from support.fake_store import FakeStateStore
 from valetkey_broker.adapters.azure import AUTH_METHODS
+from valetkey_broker.authn.roles import RoleBindings, RolesNow
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.reach_cache import ReachCache
@@ -20,17 +32,21 @@ from valetkey_broker.model import (
     Connector,
     ConnectorType,
     CredentialValue,
+    Pattern,
     Principal,
     Role,
     Rotation,
     Secret,
 )
+from valetkey_broker.model.principal import KEY_UID
 from valetkey_broker.ports.credential_maker import CredentialMaker
 from valetkey_broker.recording import Changes
 
 NAME = "azure-blob-demo"
 PATH = f"connectors/{NAME}"
 NEW = "NEW~client-secret"
+BOUND = "spiffe://example.org/admin"
+"""The settings make it an admin."""
 GIVEN = Wanted(secrets={"client_secret": Secret(NEW)}, prove_seconds=5)
 OPERATOR, ADMIN = principal(Role.OPERATOR, name="key:ops"), principal(Role.ADMIN, name="key:admin")
 
@@ -81,6 +97,7 @@ class RotatingReplica:
             self,
             AUTH_METHODS,
             self.changes.make,
+            RolesNow(self.memory, RoleBindings([(Role.ADMIN, [Pattern(BOUND, "principals")])]), self.clock).of,
             grace_seconds=0.0,
             settle_seconds=0.0,
             beat_seconds=beat_seconds,
@@ -107,6 +124,12 @@ class RotatingReplica:
             secrets={"client_secret": Secret(PLANTED)},
         )
         return (await self.registry.create(new, created_by="key:ops"))[0]
+
+    async def admin(self) -> Principal:
+        """Makes an API key of an admin, and returns its principal."""
+        key = make_api_key("admin", roles=frozenset({Role.ADMIN}))
+        await self.repository.create_api_key(key)
+        return principal(Role.ADMIN, name="key:admin", attributes={KEY_UID: key.uid})
 
     async def poll(self) -> None:
         """Does what a broker does at each poll."""

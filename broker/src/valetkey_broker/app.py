@@ -12,7 +12,8 @@ from valetkey_broker.adapters.vault import VaultStateStore
 from valetkey_broker.api.methods import METHODS
 from valetkey_broker.api.services import UseCases, build_services
 from valetkey_broker.authn.api_key_admin import ApiKeyAdmin
-from valetkey_broker.authn.authenticator import CompositeAuthenticator, build_authenticator
+from valetkey_broker.authn.authenticator import CompositeAuthenticator, build_authenticator, build_role_bindings
+from valetkey_broker.authn.roles import RolesNow
 from valetkey_broker.authn.trust_bundles import TrustBundles
 from valetkey_broker.authz.explain import Explainer
 from valetkey_broker.authz.grant_admin import GrantAdmin
@@ -212,7 +213,8 @@ async def running_server(
         throttle.ask(principal)
 
     endings = build_endings(settings, core.store, core.repository, core.memory, AUTH_METHODS, core.clock)
-    rotating = build_rotating(core, AUTH_METHODS, Changes(core.ledger, core.clock).make)
+    roles_now = RolesNow(core.memory, build_role_bindings(settings.authn), core.clock).of
+    rotating = build_rotating(core, AUTH_METHODS, Changes(core.ledger, core.clock).make, roles_now)
     services = build_services(
         UseCases(
             issuer=core.issuer,

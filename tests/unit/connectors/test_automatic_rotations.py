@@ -177,13 +177,47 @@ async def test_an_aborted_one_leaves_nothing(world: World) -> None:
     assert list(world.maker.made) == ["by-hand"]
 
 
+@pytest.mark.parametrize("aborted", [False, True])
+async def test_a_deleted_connector_ends_it(world: World, *, aborted: bool) -> None:
+    """Whom to ask by is gone with it: what its provider made is left, said so, and no later one is kept waiting."""
+    world.slow_entra = True
+    await world.rotate()
+    await world.until(RotationState.PROVING)
+    world.maker.fail("passwords", Reason.CLOUD_UNAVAILABLE, times=1_000)
+    if aborted:
+        await world.rotating.rotations.abort(PATH, "key:ops")
+    await world.registry.delete(NAME, deleted_by="key:ops")
+    ended = await world.ended()
+    assert ended.state is (RotationState.ABORTED if aborted else RotationState.FAILED)
+    assert "is left there" in ended.message
+    assert await world.replica.store.read(ended.candidate_path, ended.candidate) is None
+
+
+async def test_the_next_of_its_name_does_not_wait(world: World) -> None:
+    """A rotation that waits for the leases of a connector that is gone is nobody's."""
+    await world.with_key()
+    await world.ledger.record(world.lease(BY_KEY, 1, NOW + 900))
+    await world.rotate(BY_KEY, by=NAME)
+    await world.until(RotationState.WAITING, BY_KEY)
+    waiting = await world.rotating.rotations.get(f"connectors/{BY_KEY}")
+    await world.registry.delete(BY_KEY, deleted_by="key:ops")
+    await world.with_key(key="key2")
+    rotations = world.rotating.rotations
+    for asked in (rotations.get(f"connectors/{BY_KEY}"), rotations.abort(f"connectors/{BY_KEY}", "key:ops")):
+        with pytest.raises(BrokerError) as caught:
+            await asked
+        assert caught.value.reason is Reason.ROTATION_NOT_FOUND
+    begun = await world.rotate(BY_KEY, by=NAME)
+    assert begun.object_uid != waiting.object_uid
+
+
 async def test_forbidden_is_said_before_anything_begins(world: World) -> None:
     """Who asks learns what is missing at once; no rotation is under way."""
     world.maker.fail("passwords", Reason.CLOUD_PERMISSION_MISSING)
     with pytest.raises(BrokerError) as caught:
         await world.rotate()
     assert caught.value.reason is Reason.CLOUD_PERMISSION_MISSING
-    assert world.memory.rotation_of(PATH) is None
+    assert world.memory.rotation_of(PATH, world.registry.get(NAME).uid) is None
 
 
 async def test_a_refused_secret_is_not_looked_for_for_ever(world: World) -> None:

@@ -2,19 +2,20 @@
 
 import asyncio
 import base64
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 
-from support.core import CLIENT, NOW, PLANTED, make_grant, make_secret, make_sharing_connector
+from support.core import CLIENT, NOW, PLANTED, make_grant, make_secret, make_sharing_connector, principal
 from support.fake_ledger import ledger_down
-from support.rotating import ADMIN, GIVEN, NAME, NEW, PATH, RotatingReplica, the_call
+from support.rotating import ADMIN, BOUND, GIVEN, NAME, NEW, PATH, RotatingReplica, the_call
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.connectors.change import ConnectorChange
 from valetkey_broker.connectors.rotations import Wanted
 from valetkey_broker.errors import BrokerError, Reason, vault_unavailable
-from valetkey_broker.model import Connector, Credential, EventKind, InvalidFieldError, RotationState, Secret
+from valetkey_broker.model import Connector, Credential, EventKind, InvalidFieldError, Role, RotationState, Secret
 
 KEY = base64.b64encode(b"k" * 64).decode()
 ANOTHER = "55555555-5555-4555-8555-555555555555"
@@ -147,6 +148,8 @@ async def test_an_abort_takes_it_back_at_once(world: RotatingReplica) -> None:
     await asyncio.sleep(0.02)
     aborted = await world.rotating.rotations.abort(PATH, "key:other")
     assert aborted.ends_as is RotationState.ABORTED
+    again = await world.rotating.rotations.abort(PATH, "key:third")
+    assert again.message == "aborted by key:other", "asked once more it is no other"
     ended = await world.ended()
     assert (ended.state, ended.message) == (RotationState.ABORTED, "aborted by key:other")
     world.cloud.heal()
@@ -186,7 +189,9 @@ async def test_grants_do_not_come_to_mean_something_else(world: RotatingReplica)
     assert (await _refused(world, another)).reason is Reason.ROLE_REQUIRED
     await world.begin()
     assert (await world.ended()).state is RotationState.DONE, "the same principal's new secret leads nowhere else"
-    await world.begin(Wanted(azure={"client_id": ANOTHER}, secrets={"client_secret": Secret(PLANTED)}), caller=ADMIN)
+    await world.begin(
+        Wanted(azure={"client_id": ANOTHER}, secrets={"client_secret": Secret(PLANTED)}), caller=await world.admin()
+    )
     assert (await world.ended()).state is RotationState.DONE
     assert world.registry.get(NAME).azure.client_id == ANOTHER
 
@@ -201,10 +206,56 @@ async def test_a_grant_that_comes_meanwhile_counts(world: RotatingReplica) -> No
     assert (ended.state, ended.reason) == (RotationState.FAILED, "ROLE_REQUIRED")
 
 
+async def _revoked(world: RotatingReplica) -> None:
+    await world.repository.revoke_api_key("admin", "key:other")
+
+
+async def _replaced(world: RotatingReplica) -> None:
+    await _revoked(world)
+    await world.admin()
+
+
+async def _ended(world: RotatingReplica) -> None:
+    world.clock.now = NOW + 3601
+
+
+async def _demoted(world: RotatingReplica) -> None:
+    await world.repository.rotate_api_key("admin", lambda key: replace(key, roles=frozenset({Role.OPERATOR})))
+
+
+@pytest.mark.parametrize("happens", [_revoked, _replaced, _ended, _demoted])
+async def test_an_admin_who_is_none_by_the_switch(
+    world: RotatingReplica, happens: Callable[[RotatingReplica], Awaitable[None]]
+) -> None:
+    """Whoever may not have grants mean something else any more does not bring it about by what was begun before."""
+    admin = await world.admin()
+    await world.repository.create_grant(make_grant("training", world.registry.get(NAME)))
+    gate = world.cloud.hold("log_in")
+    await world.begin(replace(GIVEN, azure={"client_id": ANOTHER}), caller=admin)
+    await happens(world)
+    gate.set()
+    ended = await world.ended()
+    assert (ended.state, ended.reason) == (RotationState.FAILED, "ROLE_REQUIRED")
+    assert await world.in_use() == OLD_VALUE
+
+
+async def test_who_has_no_key_is_an_admin_by_the_settings(world: RotatingReplica) -> None:
+    """Of callers with a token or a certificate nothing else is known later."""
+    await world.repository.create_grant(make_grant("training", world.registry.get(NAME)))
+    another = replace(GIVEN, azure={"client_id": ANOTHER})
+    with pytest.raises(BrokerError) as caught:
+        await world.begin(another, caller=principal(Role.ADMIN, name="spiffe://example.org/other"))
+    assert caught.value.reason is Reason.ROLE_REQUIRED
+    await world.begin(another, caller=principal(Role.ADMIN, name=BOUND))
+    assert (await world.ended()).state is RotationState.DONE
+
+
 @pytest.mark.parametrize(
     "wanted",
     [
         Wanted(),
+        replace(GIVEN, remove=("labels",)),
+        replace(GIVEN, remove=("description", "storage_account")),
         Wanted(secrets={"client_secret": Secret("x\n")}),
         Wanted(secrets={"account_key": Secret(KEY)}),
         replace(GIVEN, prove_seconds=3601),
@@ -299,6 +350,9 @@ async def test_a_named_secret_is_rotated_for_all_that_use_it() -> None:
         await repository.create_sharing_connector(make_sharing_connector(secret, name))
     of = "secrets/az_secret"
     await world.begin(of=of)
+    with pytest.raises(BrokerError) as caught:
+        await world.rotating.secrets.rename("az_secret", "az_new", renamed_by="key:ops")
+    assert caught.value.reason is Reason.ROTATION_UNDER_WAY
     ended = await world.ended(of)
     assert (ended.state, ended.to_version) == (RotationState.DONE, 2)
     assert [await world.in_use(name) for name in ("first", "second")] == [NEW_VALUE, NEW_VALUE]

@@ -16,8 +16,9 @@ from valetkey_broker.api.convert import (
     timestamp,
 )
 from valetkey_broker.connectors.automatic_rotations import Automatic, AutomaticRotations
+from valetkey_broker.connectors.credential_versions import CredentialVersion
 from valetkey_broker.connectors.rotation_schedule import RotationSchedules
-from valetkey_broker.connectors.rotations import CredentialVersion, Rotations, Wanted
+from valetkey_broker.connectors.rotations import Rotations, Wanted
 from valetkey_broker.model import InvalidFieldError, Rotation, RotationSchedule, RotationState
 from valetkey_broker.rpc.current_call import call_info, caller
 

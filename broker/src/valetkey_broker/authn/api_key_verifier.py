@@ -8,11 +8,11 @@ from cachetools import LRUCache
 from valetkey_broker.authn.roles import RoleBindings
 from valetkey_broker.errors import credentials_expired, credentials_invalid
 from valetkey_broker.model import Principal, api_key_digest
+from valetkey_broker.model.principal import KEY_UID
 from valetkey_broker.ports import Clock
 from valetkey_broker.state.memory import KnownKey, Memory
 
 PREFIX = "vk_"
-_UID = "key-uid"
 _MOST_PRINCIPALS = 10_000
 
 
@@ -66,7 +66,7 @@ class ApiKeyVerifier:
         if not isinstance(principal, KeyPrincipal):
             return None
         known = self._memory.keys_by_digest.get(principal.digest)
-        return known if known is not None and known.key.uid == principal.attributes.get(_UID) else None
+        return known if known is not None and known.key.uid == principal.attributes.get(KEY_UID) else None
 
     def _principal(self, known: KnownKey, digest: bytes) -> Principal:
         principal = known.principal
@@ -75,6 +75,6 @@ class ApiKeyVerifier:
             roles=principal.roles | self._roles.of(principal.name),
             evidence=principal.evidence,
             expires=principal.expires,
-            attributes=MappingProxyType({**principal.attributes, _UID: known.key.uid}),
+            attributes=MappingProxyType({**principal.attributes, KEY_UID: known.key.uid}),
             digest=digest,
         )

@@ -82,6 +82,13 @@ class CompositeAuthenticator:
         return f"no API key given; send the metadata 'authorization: Bearer' with a space and the key behind it{tail}"
 
 
+def build_role_bindings(settings: AuthnSettings) -> RoleBindings:
+    """Returns the roles that the settings give."""
+    return RoleBindings(
+        [(each.role, [Pattern(text, "principals") for text in each.principals]) for each in settings.roles]
+    )
+
+
 def build_authenticator(
     settings: AuthnSettings,
     memory: Memory,
@@ -91,9 +98,7 @@ def build_authenticator(
     trust: TrustBundles | None,
 ) -> CompositeAuthenticator:
     """Builds every verifier that the settings ask for. `trust` is needed with `authn.mtls`."""
-    roles = RoleBindings(
-        [(each.role, [Pattern(text, "principals") for text in each.principals]) for each in settings.roles]
-    )
+    roles = build_role_bindings(settings)
     issuers = [_issuer(each, key_source(each)) for each in settings.oidc]
     return CompositeAuthenticator(
         ApiKeyVerifier(memory, clock, roles),

@@ -55,7 +55,7 @@ class AutomaticRotations:
         CLOUD_PERMISSION_MISSING with what to grant.
         """
         there = await self._rotations.there(object_path)
-        self._rotations.check_free(object_path)
+        self._rotations.check_free(object_path, there.uid)
         source = await self.checked(object_path, there, wanted.by)
         ends = None
         if source == GRAPH:

@@ -5,12 +5,15 @@ that grants are bound to elsewhere could hand others what no admin gave them, or
 them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from valetkey_broker.errors import connector_bound
-from valetkey_broker.model import AzureConfig, Connector, Grant, Principal, Role
+from valetkey_broker.model import AzureConfig, Connector, Grant, Principal, Role, Rotation
 from valetkey_broker.state.memory import Memory
+
+RolesNow = Callable[[str, str], frozenset[Role]]
+"""Gives the roles that a principal has now, by its name and the uid of its API key, if it has one."""
 
 # What narrows down where a connector looks: setting one of them can only take something away.
 _NARROWING = ("subscription_id", "resource_group")
@@ -22,6 +25,12 @@ _MAY_REDIRECT = frozenset({Role.ADMIN})
 def may_redirect(caller: Principal) -> bool:
     """Tells whether `caller` may have grants mean something else."""
     return caller.has_any(_MAY_REDIRECT)
+
+
+def still_may_redirect(rotation: Rotation, roles_now: RolesNow) -> bool:
+    """Tells whether who began a rotation could have grants mean something else then, and still may."""
+    now = roles_now(rotation.started_by, rotation.started_by_uid)
+    return rotation.may_redirect and not _MAY_REDIRECT.isdisjoint(now)
 
 
 def check_redirection(memory: Memory, before: Connector, after: Connector, now: float, *, may_redirect: bool) -> None:

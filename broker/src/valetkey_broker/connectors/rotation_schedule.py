@@ -115,7 +115,7 @@ class RotationSchedules:
 
     def _due(self, connector: Connector) -> bool:
         schedule, now = connector.rotation_schedule, self._clock()
-        if schedule is None or self._memory.rotation_of(f"connectors/{connector.name}") is not None:
+        if schedule is None or self._memory.rotation_of(f"connectors/{connector.name}", connector.uid):
             return False
         since = connector.origin.since if connector.origin is not None else connector.created_at
         if now < since.timestamp() + schedule.every_seconds or now < self._not_before.get(connector.uid, 0.0):

@@ -29,6 +29,7 @@ _PASSING = frozenset(
 _FINAL_CODES = frozenset({"AADSTS7000222", "AADSTS90002", "AADSTS7000112"})
 # Not the rotation's fault, and nothing that proving longer would change: it is gone on with once they are back.
 _OUR_OWN = frozenset({Reason.VAULT_UNAVAILABLE, Reason.LEDGER_UNAVAILABLE})
+_GONE = frozenset({Reason.CONNECTOR_NOT_FOUND, Reason.SECRET_NOT_FOUND})
 _LONGEST_PAUSE_SECONDS = 10.0
 
 
@@ -86,9 +87,7 @@ class Machine:
                         await self.sources[run.rotation.source].undo(run)
                         await self._end(run, run.rotation.ends_as)
             except BrokerError as error:
-                if error.reason in _OUR_OWN or not run.rotation.state.can_be_aborted:
-                    raise
-                await self._undo(run, error)
+                await self._failed(run, error)
 
     async def _obtain(self, run: Run) -> None:
         if await self.store.candidate(run.rotation) is not None:  # It was stored, and nothing more.
@@ -145,6 +144,32 @@ class Machine:
             if error.reason in _OUR_OWN:
                 raise
             return False
+
+    async def _failed(self, run: Run, error: BrokerError) -> None:
+        """Takes back what can be taken back. Raises `error` where the step is to be tried again."""
+        if error.reason in _OUR_OWN:
+            raise error
+        if run.rotation.state.can_be_aborted:
+            await self._undo(run, error)
+        elif await self._is_gone(run):
+            await self._leave(run, error)
+        else:
+            raise error
+
+    async def _is_gone(self, run: Run) -> bool:
+        """Tells whether what gets the credential was deleted: with it went what its provider is asked by."""
+        try:
+            await self._target(run).switched(run.rotation)
+        except BrokerError as error:
+            return error.reason in _GONE
+        return False
+
+    async def _leave(self, run: Run, error: BrokerError) -> None:
+        """Ends a rotation of what is gone, though something is left to do at its provider."""
+        rotation = run.rotation
+        state = rotation.ends_as if rotation.state is RotationState.UNDOING else RotationState.FAILED
+        told = f"{rotation.message or error.message}; what its provider made for it, or was to remove, is left there"
+        await self._end(run, state, reason=rotation.reason or error.reason.name, message=cut(told))
 
     async def _end(self, run: Run, state: RotationState, **changes: Any) -> None:
         await self.store.destroy_candidate(run.rotation)

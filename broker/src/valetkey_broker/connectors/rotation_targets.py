@@ -9,7 +9,7 @@ from functools import partial
 
 from valetkey_broker.connectors.change import ConnectorChange, changed
 from valetkey_broker.connectors.definition import secrets_in
-from valetkey_broker.connectors.redirection import check_redirection
+from valetkey_broker.connectors.redirection import RolesNow, check_redirection, still_may_redirect
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.rotation_run import Recorded, switch_begun
 from valetkey_broker.connectors.secrets import SecretChange, SecretRegistry
@@ -48,6 +48,7 @@ class Rotated:
     auth_methods: Mapping[str, AuthMethod]
     clock: Clock
     recorded: Recorded
+    roles_now: RolesNow
     between_seconds: float = _BETWEEN_SECONDS
 
     def secrets(self, rotation: Rotation, value: CredentialValue) -> Mapping[str, Secret]:
@@ -154,7 +155,8 @@ class ConnectorTarget:
             return None  # A connector whose secret Vault lost gets another.
 
     def _check_grants(self, rotation: Rotation, before: Connector, after: Connector) -> None:
-        check_redirection(self._shared.memory, before, after, self._shared.clock(), may_redirect=rotation.may_redirect)
+        shared, may = self._shared, still_may_redirect(rotation, self._shared.roles_now)
+        check_redirection(shared.memory, before, after, shared.clock(), may_redirect=may)
 
     def _there(self, rotation: Rotation) -> Connector:
         connector = self._shared.memory.connectors.get(rotation.name)
@@ -247,7 +249,8 @@ class SecretTarget:
             return None
 
     def _check_grants(self, rotation: Rotation, after: NamedSecret) -> None:
-        self._secrets.check_grants(after, may_redirect=rotation.may_redirect)
+        may = still_may_redirect(rotation, self._shared.roles_now)
+        self._secrets.check_grants(after, may_redirect=may)
 
     def _there(self, rotation: Rotation) -> NamedSecret:
         secret = self._shared.memory.secrets.get(rotation.name)

@@ -8,6 +8,7 @@ from typing import Protocol
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY, AccountKeySource
 from valetkey_broker.connectors.automatic_rotations import AutomaticRotations
 from valetkey_broker.connectors.made_secrets import GRAPH, ApplicationSecretSource
+from valetkey_broker.connectors.redirection import RolesNow
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.rotated_object import Objects
 from valetkey_broker.connectors.rotation_run import CredentialSource, GivenSource, Recorded
@@ -77,6 +78,7 @@ def build_rotating(
     parts: Parts,
     auth_methods: Mapping[str, AuthMethod],
     recorded: Recorded,
+    roles_now: RolesNow,
     *,
     grace_seconds: float = 15.0,
     settle_seconds: float = 20.0,
@@ -100,6 +102,7 @@ def build_rotating(
         auth_methods=auth_methods,
         clock=clock,
         recorded=recorded,
+        roles_now=roles_now,
         between_seconds=between_seconds,
     )
     connectors, named = ConnectorTarget(shared), SecretTarget(shared, secrets)

@@ -2,9 +2,10 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 
+from valetkey_broker.connectors.credential_versions import CredentialVersion, versions_of
 from valetkey_broker.connectors.definition import secrets_in
 from valetkey_broker.connectors.redirection import may_redirect
 from valetkey_broker.connectors.rotation_runner import RotationRunner
@@ -35,6 +36,7 @@ from valetkey_broker.model import (
     check_secret_name,
     rotation_path,
 )
+from valetkey_broker.model.principal import KEY_UID
 from valetkey_broker.ports import AuthMethod, Clock
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
@@ -45,6 +47,7 @@ PROVE_SECONDS = 300
 """How long a new credential is tried for, where nobody says: Entra takes minutes at times."""
 MOST_PROVE_SECONDS = 3600
 _TRIES = 20
+_AZURE = frozenset(each.name for each in fields(AzureConfig))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +60,6 @@ class Wanted:
     expires_at: datetime | None = None
     remove: Sequence[str] = ()
     prove_seconds: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CredentialVersion:
-    """One version of a credential that is kept. `since` and `given_by` are None and empty where nobody noted them."""
-
-    version: int
-    in_use: bool
-    auth_method: str
-    since: datetime | None
-    given_by: str
-    rotation: str
-    expires_at: datetime | None = None
 
 
 class Rotations:
@@ -100,6 +90,10 @@ class Rotations:
         Raises InvalidFieldError, CONNECTOR_NOT_FOUND or SECRET_NOT_FOUND, ROTATION_UNDER_WAY where there is one, or
         ROLE_REQUIRED where grants would come to mean something else and the caller is no admin.
         """
+        if not _AZURE.issuperset(wanted.remove):
+            raise InvalidFieldError(
+                "remove_fields", "names what is no field of azure", f"some of {', '.join(sorted(_AZURE))}"
+            )
         there = await self.there(object_path)
         method = wanted.auth_method or there.auth_method
         if not wanted.secrets and method in ("", there.auth_method) and not wanted.azure:
@@ -134,9 +128,19 @@ class Rotations:
     async def get(self, object_path: str) -> Rotation:
         """Returns the rotation of an object that is under way, or the last one. Raises ROTATION_NOT_FOUND."""
         rotation = await self._repository.rotations.read(rotation_path(_checked(object_path)))
-        if rotation is None:
+        if rotation is not None and self._is_foreign(rotation):
+            await self._repository.refresh()  # It may be this process that does not know the object yet.
+        if rotation is None or self._is_foreign(rotation):
             raise rotation_not_found(object_path)
         return rotation
+
+    def _is_foreign(self, rotation: Rotation) -> bool:
+        """Tells whether another object has the name by now. What is gone, and its name with it, may be looked at."""
+        known: Mapping[str, Connector | NamedSecret] = self._memory.connectors
+        if rotation.object.startswith("secrets/"):
+            known = self._memory.secrets
+        there = known.get(rotation.name)
+        return there is not None and there.uid != rotation.object_uid
 
     async def abort(self, object_path: str, by: str) -> Rotation:
         """Has a rotation taken back, and returns it. Raises ROTATION_NOT_FOUND, or ROTATION_UNDER_WAY: too late."""
@@ -144,6 +148,8 @@ class Rotations:
             rotation = await self.get(object_path)
             if rotation.state.ended:
                 raise rotation_not_found(object_path, rotation.state.value)
+            if rotation.state is RotationState.UNDOING and rotation.ends_as is RotationState.ABORTED:
+                return rotation  # Somebody was faster, or it is asked for once more.
             if not rotation.state.can_be_aborted:
                 raise rotation_past_abort(object_path, rotation.state.value, rotation.started_at, rotation.started_by)
             taken_back = replace(
@@ -164,32 +170,7 @@ class Rotations:
 
     def versions(self, object_path: str) -> Sequence[CredentialVersion]:
         """Returns the versions of a credential that are kept, newest first. Raises …_NOT_FOUND."""
-        there = self._known(object_path)
-        if isinstance(there, Connector):
-            first = there.origin is None and not there.previous_credential_version
-            since = there.origin.since if there.origin else (there.created_at if first else None)
-            by = there.origin.given_by if there.origin else (there.created_by if first else "")
-            rotation, expires_at = there.origin.rotation if there.origin else "", there.expires_at
-        else:
-            since, by, rotation, expires_at = there.updated_at, there.updated_by, there.rotation, there.expires_at
-        versions = [
-            CredentialVersion(there.credential_version, True, there.auth_method, since, by, rotation, expires_at)
-        ]
-        previous = there.previous
-        if there.previous_credential_version and previous is not None:
-            origin = previous.origin
-            versions.append(
-                CredentialVersion(
-                    there.previous_credential_version,
-                    False,
-                    previous.auth_method,
-                    origin.since if origin else None,
-                    origin.given_by if origin else "",
-                    origin.rotation if origin else "",
-                    previous.expires_at,
-                )
-            )
-        return versions
+        return versions_of(self._known(object_path))
 
     def users(self, rotation: Rotation) -> Sequence[str]:
         """Returns the names of the connectors that use the credential which is rotated, sorted."""
@@ -221,14 +202,14 @@ class Rotations:
         self, draft: Rotation, there: Connector | NamedSecret, secrets: Mapping[str, Secret]
     ) -> CredentialValue:
         """Returns what is given as a credential. Raises all that can be known before anybody is asked."""
-        self.check_free(draft.object)
+        self.check_free(draft.object, there.uid)
         if isinstance(there, Connector):
             return await self._connectors.checked(draft, there, secrets)
         return await self._secrets.checked(draft, there, secrets)
 
-    def check_free(self, object_path: str) -> None:
+    def check_free(self, object_path: str, uid: str) -> None:
         """Raises ROTATION_UNDER_WAY where a rotation is known that is not over."""
-        if (under_way := self._memory.rotation_of(object_path)) is not None:
+        if (under_way := self._memory.rotation_of(object_path, uid)) is not None:
             raise _under_way(under_way)
 
     def draft(
@@ -245,6 +226,7 @@ class Rotations:
             state=RotationState.PROVING,
             started_at=now,
             started_by=call.principal.name,
+            started_by_uid=call.principal.attributes.get(KEY_UID, ""),
             updated_at=now,
             request_id=call.request_id,
             method=call.method,

@@ -189,14 +189,20 @@ class SecretRegistry:
             check_redirection(self._memory, before, connector, self._clock(), may_redirect=may_redirect)
 
     def _refuse_amid_rotation(self, secret: NamedSecret) -> None:
-        if (there := self._memory.rotation_of(f"secrets/{secret.name}")) is not None:
+        if (there := self._memory.rotation_of(f"secrets/{secret.name}", secret.uid)) is not None:
             raise rotation_under_way(there.object, there.state.value, there.started_at, there.started_by)
 
     async def rename(self, name: str, new_name: str, *, renamed_by: str) -> NamedSecret:
-        """Gives a secret another name. Raises InvalidFieldError, SECRET_NOT_FOUND or SECRET_EXISTS."""
-        secret = self.get(name)
+        """Gives a secret another name.
+
+        Raises InvalidFieldError, SECRET_NOT_FOUND, SECRET_EXISTS, or ROTATION_UNDER_WAY.
+        """
         if check_secret_name("new_name", new_name) == name:
             raise InvalidFieldError("new_name", "is the name that the secret has", "another one")
+        check_secret_name("name", name)
+        await self._repository.refresh()
+        secret = self.get(name)
+        self._refuse_amid_rotation(secret)  # It goes by the name.
         return await self._repository.rename_secret(secret, new_name, renamed_by)
 
     async def delete(self, name: str, *, deleted_by: str) -> None:

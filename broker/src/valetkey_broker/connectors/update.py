@@ -49,7 +49,8 @@ class ConnectorUpdates:
         change.checked()
         await self._repository.refresh()  # What is there is changed, not what was there a poll ago.
         before = self._get(change.name)
-        there = self._memory.rotation_of(f"connectors/{change.name}") if change.touches_the_way else None
+        path = f"connectors/{change.name}"
+        there = self._memory.rotation_of(path, before.uid) if change.touches_the_way else None
         if there is not None:
             raise rotation_under_way(there.object, there.state.value, there.started_at, there.started_by)
         value = await self._value_of(before, needed=not change.secrets)

@@ -17,11 +17,17 @@ def rotation_under_way(object_path: str, state: str, since: datetime, by: str) -
 
 
 def rotation_past_abort(object_path: str, state: str, since: datetime, by: str) -> BrokerError:
-    """The rotation cannot be aborted any more: the new credential is in use, or just about to be."""
-    message = (
-        f"the rotation of {_called(object_path)} is {state}, which is past the point where it can be aborted; wait for "
-        f"its end, then go back with {_command(object_path, 'rollback')}"
-    )
+    """The rotation cannot be aborted any more: the new credential is in use, or just about to be; or it is undone."""
+    if state == "undoing":
+        message = (
+            f"the rotation of {_called(object_path)} did not work, and is being taken back already; the credential "
+            f"before stays in use. Why, and when that is over: {_command(object_path)} --status"
+        )
+    else:
+        message = (
+            f"the rotation of {_called(object_path)} is {state}, which is past the point where it can be aborted; wait "
+            f"for its end, then go back with {_command(object_path, 'rollback')}"
+        )
     metadata = {"object": object_path, "started_by": by, "started_at": _moment(since), "state": state}
     return BrokerError(Reason.ROTATION_UNDER_WAY, message, metadata)
 

@@ -7,6 +7,9 @@ from types import MappingProxyType
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 
+KEY_UID = "key-uid"
+"""The attribute of an API key's principal that says which key it is: another of the same name may come."""
+
 
 class Role(Enum):
     """What people and their tools may call; authz/methods.py says which RPC needs which."""

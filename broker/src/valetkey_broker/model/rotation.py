@@ -58,10 +58,11 @@ class Rotation:
 
     `object` is the path of what gets another credential, `connectors/NAME` or `secrets/NAME`, and `object_uid` its uid.
     `source` says where the credential comes from. `may_redirect` tells whether who began it may have grants mean
-    something else. `candidate` is the version of the new credential at `candidate_path`, 0 while there is none;
-    `from_version` the credential version in use when it began, `to_version` that of the new one once it is in use.
-    `notes` are facts of the source's own. `wait_until` is in Unix seconds. `spent_seconds` of `prove_seconds` went by
-    with `tries` that failed, of which `reason` and `message` are the last one's, or why it came to nothing.
+    something else: `started_by`, of whose API key `started_by_uid` is the uid. `candidate` is the version of the new
+    credential at `candidate_path`, 0 while there is none; `from_version` the credential version in use when it began,
+    `to_version` that of the new one once it is in use. `notes` are facts of the source's own. `wait_until` is in Unix
+    seconds. `spent_seconds` of `prove_seconds` went by with `tries` that failed, of which `reason` and `message` are
+    the last one's, or why it came to nothing.
 
     `holder` is the process that works on it, nobody where it is empty; `fence` counts up with every holder, `beat` with
     every sign of life. Every write is check-and-set: whoever lost it to another holder cannot write any more.
@@ -74,6 +75,7 @@ class Rotation:
     state: RotationState
     started_at: datetime
     started_by: str
+    started_by_uid: str = ""
     updated_at: datetime
     request_id: str = ""
     method: str = ""

@@ -133,10 +133,13 @@ class Memory:
         """Forgets a rotation by the last part of its path; unknown ones are passed over."""
         self.rotations.pop(f"rotations/{name}", None)
 
-    def rotation_of(self, object_path: str) -> Rotation | None:
-        """Returns the rotation under way of the object at `connectors/NAME` or `secrets/NAME`, as far as is known."""
-        rotation = self.rotations.get(rotation_path(object_path))
-        return rotation if rotation is not None and not rotation.state.ended else None
+    def rotation_of(self, object_path: str, uid: str) -> Rotation | None:
+        """Returns the rotation under way of the object at `connectors/NAME` or `secrets/NAME`, as far as is known.
+
+        One of an object of another uid, which had the name before, is not.
+        """
+        there = self.rotations.get(rotation_path(object_path))
+        return there if there is not None and there.object_uid == uid and not there.state.ended else None
 
     def put_revocation(self, revocation: Revocation) -> None:
         """Adds or replaces a revocation."""

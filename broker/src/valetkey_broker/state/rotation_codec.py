@@ -51,6 +51,7 @@ def decode_rotation(path: str, data: Mapping[str, Any], version: int) -> Rotatio
         state=RotationState(data["state"]),
         started_at=instant(data["started_at"]),
         started_by=str(data["started_by"]),
+        started_by_uid=str(data.get("started_by_uid", "")),  # In none that an earlier version began.
         updated_at=instant(data["updated_at"]),
         request_id=str(data["request_id"]),
         method=str(data["method"]),

@@ -57,7 +57,8 @@ class RotationStore:
             document, expected = await read_for_cas(self._store, path)
             if document is not None:
                 there = await self.read(path)
-                if there is not None and not there.state.ended:
+                # What another object of that name left cannot be brought to its end any more: that is gone.
+                if there is not None and not there.state.ended and there.object_uid == draft.object_uid:
                     raise under_way(there)
             version = await self._store.newest(draft.candidate_path) + 1 if candidate is not None else 0
             begun = replace(draft, candidate=version, version=expected + 1)

@@ -625,6 +625,7 @@ async def test_secrets_are_not_on_record(tmp_path: Path) -> None:
         await failure(broker.connectors.CreateConnector(new_connector("x"), metadata=bearer(VIEWER_KEY)))
         recorded = await broker.core.ledger.events(EventFilter(limit=1000))
         others = {EventKind.PRUNED, EventKind.CHANGE_RECONCILED, EventKind.ROTATION, EventKind.UNKNOWN}
+        others |= {EventKind.KEYS_REVOKED, EventKind.REVOCATION_PROVED}
         assert {stored.event.kind for stored in recorded} == set(EventKind) - others
     on_disk = contents(tmp_path)
     assert b"key:trainer" in on_disk

@@ -140,6 +140,7 @@ def test_vault_keeps_it_as_text() -> None:
     [
         (timedelta(days=31), ""),
         (timedelta(days=29, hours=1), "in 29 days"),
+        (timedelta(days=7, seconds=-1), "in 7 days"),  # given as 7d just now
         (timedelta(days=1, hours=1), "in 1 day;"),
         (timedelta(hours=20), "within a day"),
         (timedelta(seconds=-1), "ended on"),

@@ -341,6 +341,35 @@ async def test_a_clock_that_jumps_is_no_reason_to_give_up(world: RotatingReplica
     assert (await world.ended()).state is RotationState.DONE
 
 
+async def test_what_is_not_there_was_not_never_rotated(world: RotatingReplica) -> None:
+    """A slip in a name is told as such; only what is there and has no rotation is said to have none."""
+    rotations = world.rotating.rotations
+    for ask in (rotations.get, lambda path: rotations.abort(path, "key:ops")):
+        for path, reason in (
+            ("connectors/nosuch", Reason.CONNECTOR_NOT_FOUND),
+            ("secrets/nosuch", Reason.SECRET_NOT_FOUND),
+            (PATH, Reason.ROTATION_NOT_FOUND),
+        ):
+            with pytest.raises(BrokerError) as caught:
+                await ask(path)
+            assert caught.value.reason is reason
+
+
+async def _sent_to_the_secret(world: RotatingReplica, user: str) -> None:
+    """Whatever is asked of a connector that uses the secret, the command that does it with the secret is named."""
+    rotations = world.rotating.rotations
+    for command, ask in (
+        ("rotate az_secret", lambda: rotations.rotate(user, GIVEN, the_call())),
+        ("rotate az_secret --status", lambda: rotations.get(user)),
+        ("rotate az_secret --abort", lambda: rotations.abort(user, "key:ops")),
+        ("rollback az_secret", lambda: rotations.rollback(user, 0, None, the_call())),
+    ):
+        with pytest.raises(BrokerError, match=f"valetkey secret {command}$"):
+            await ask()
+    with pytest.raises(BrokerError, match=r"valetkey secret list-versions az_secret$"):
+        rotations.versions(user)
+
+
 async def test_a_named_secret_is_rotated_for_all_that_use_it() -> None:
     """It is proved with every one of them, all follow, and it can be gone back to; a user has none of its own."""
     world = RotatingReplica()
@@ -360,8 +389,7 @@ async def test_a_named_secret_is_rotated_for_all_that_use_it() -> None:
     await world.rotating.rotations.rollback(of, 1, None, the_call())
     assert (await world.ended(of)).state is RotationState.DONE
     assert [await world.in_use(name) for name in ("first", "second")] == [OLD_VALUE, OLD_VALUE]
-    with pytest.raises(BrokerError, match="valetkey secret rotate az_secret"):
-        await world.begin(of="connectors/first")
+    await _sent_to_the_secret(world, "connectors/first")
     with pytest.raises(BrokerError) as caught:
         await world.begin(Wanted(secrets={"client_secret": Secret(PLANTED)}), of=of)
     assert caught.value.reason is Reason.INVALID_FIELD

@@ -70,7 +70,7 @@ class RotationSchedules:
         if connector is None:
             raise connector_not_found(name)
         if connector.secret_uid:
-            raise use_secret_rotation(name, connector.secret)
+            raise use_secret_rotation(name, connector.secret, f"rotate {connector.secret}")
         if schedule is not None:
             if not LEAST_SECONDS <= schedule.every_seconds <= MOST_SECONDS:
                 raise InvalidFieldError("every", "is no time for that", "1 minute to 365 days")

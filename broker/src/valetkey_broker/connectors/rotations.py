@@ -107,7 +107,7 @@ class Rotations:
 
         Raises what `rotate` raises, or NO_PREVIOUS_CREDENTIAL.
         """
-        there = await self.there(object_path)
+        there = await self.there(object_path, "rollback")
         kept = there.previous_credential_version
         value = await self._repository.previous_value(there) if kept else None
         if value is None or there.previous is None or version not in (0, kept):
@@ -125,12 +125,16 @@ class Rotations:
         self._runner.work(begun)
         return begun
 
-    async def get(self, object_path: str) -> Rotation:
-        """Returns the rotation of an object that is under way, or the last one. Raises ROTATION_NOT_FOUND."""
+    async def get(self, object_path: str, option: str = " --status") -> Rotation:
+        """Returns the rotation of an object that is under way, or the last one; `option` is that of the command.
+
+        Raises ROTATION_NOT_FOUND, or what `there` raises.
+        """
         rotation = await self._repository.rotations.read(rotation_path(_checked(object_path)))
         if rotation is not None and self._is_foreign(rotation):
             await self._repository.refresh()  # It may be this process that does not know the object yet.
         if rotation is None or self._is_foreign(rotation):
+            await self.there(object_path, option=option)
             raise rotation_not_found(object_path)
         return rotation
 
@@ -143,9 +147,9 @@ class Rotations:
         return there is not None and there.uid != rotation.object_uid
 
     async def abort(self, object_path: str, by: str) -> Rotation:
-        """Has a rotation taken back, and returns it. Raises ROTATION_NOT_FOUND, or ROTATION_UNDER_WAY: too late."""
+        """Has a rotation taken back, and returns it. Raises what `get` raises, or ROTATION_UNDER_WAY: too late."""
         for _ in range(_TRIES):
-            rotation = await self.get(object_path)
+            rotation = await self.get(object_path, " --abort")
             if rotation.state.ended:
                 raise rotation_not_found(object_path, rotation.state.value)
             if rotation.state is RotationState.UNDOING and rotation.ends_as is RotationState.ABORTED:
@@ -170,7 +174,7 @@ class Rotations:
 
     def versions(self, object_path: str) -> Sequence[CredentialVersion]:
         """Returns the versions of a credential that are kept, newest first. Raises …_NOT_FOUND."""
-        return versions_of(self._known(object_path))
+        return versions_of(self._known(object_path, "list-versions"))
 
     def users(self, rotation: Rotation) -> Sequence[str]:
         """Returns the names of the connectors that use the credential which is rotated, sorted."""
@@ -178,13 +182,16 @@ class Rotations:
             return [rotation.name]
         return self._memory.named_secrets.users(rotation.object_uid)
 
-    async def there(self, object_path: str) -> Connector | NamedSecret:
-        """Returns what is to be rotated, as it is in Vault now. Raises …_NOT_FOUND, or INVALID_FIELD."""
+    async def there(self, object_path: str, verb: str = "rotate", *, option: str = "") -> Connector | NamedSecret:
+        """Returns what is to be rotated, as it is in Vault now. `verb` and `option` are those of the command.
+
+        Raises …_NOT_FOUND, or INVALID_FIELD with the command to use where a connector's credential is a named secret's.
+        """
         _checked(object_path)
         await self._repository.refresh()
-        return self._known(object_path)
+        return self._known(object_path, verb, option)
 
-    def _known(self, object_path: str) -> Connector | NamedSecret:
+    def _known(self, object_path: str, verb: str, option: str = "") -> Connector | NamedSecret:
         folder, _, name = _checked(object_path).partition("/")
         if folder == "secrets":
             secret = self._memory.secrets.get(name)
@@ -195,7 +202,7 @@ class Rotations:
         if connector is None:
             raise connector_not_found(name)
         if connector.secret_uid:
-            raise use_secret_rotation(name, connector.secret)
+            raise use_secret_rotation(name, connector.secret, f"{verb} {connector.secret}{option}")
         return connector
 
     async def _value(

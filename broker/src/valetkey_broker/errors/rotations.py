@@ -52,11 +52,11 @@ def no_previous_credential(object_path: str, kept: int, wanted: int = 0) -> Brok
     return BrokerError(Reason.NO_PREVIOUS_CREDENTIAL, message, {"object": object_path, "kept": str(kept)})
 
 
-def use_secret_rotation(connector: str, secret: str) -> BrokerError:
-    """A connector that uses a named secret has no credential of its own to rotate."""
+def use_secret_rotation(connector: str, secret: str, command: str) -> BrokerError:
+    """A connector that uses a named secret has no credential of its own; `command` does with that what was asked."""
     message = (
-        f"connector {connector} uses the secret {secret}, which others may use too; rotate that, and all that use it "
-        f"follow: valetkey secret rotate {secret}"
+        f"connector {connector} uses the secret {secret}, which others may use too, and has no credential of its own; "
+        f"what is done with the secret, all that use it follow: valetkey secret {command}"
     )
     return BrokerError(Reason.INVALID_FIELD, message, {"field": "connector", "expected": f"secret {secret}"})
 

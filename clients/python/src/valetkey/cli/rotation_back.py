@@ -12,7 +12,7 @@ from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import utc
 from valetkey.client import Client
-from valetkey.errors import NotFoundError
+from valetkey.errors import InvalidArgumentError, NotFoundError
 from valetkey.rotations import CredentialVersion
 
 
@@ -79,6 +79,14 @@ def list_versions_of(holder: str) -> Callable[..., None]:
         f"List the versions of a {holder}'s credential that are kept: the one in use, the one before."
     )
     return list_versions
+
+
+def _kept(client: Client, name: str, holder: str) -> CredentialVersion | None:
+    try:
+        versions = client.list_credential_versions(name, holder=holder)
+    except InvalidArgumentError:  # The broker says what is wrong when it is asked to roll back, and how to do that.
+        return None
+    return next((each for each in versions if not each.in_use), None)
 
 
 def _ask_of_undoing(

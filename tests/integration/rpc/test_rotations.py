@@ -6,7 +6,7 @@ import grpc
 
 from support.inproc import ADMIN_KEY, AUDITOR_KEY, CONSUMER_KEY, OPERATOR_KEY, VIEWER_KEY, Broker, bearer
 from support.wire import Log, failure
-from valetkey.v1 import connector_service_pb2, ledger_service_pb2
+from valetkey.v1 import api_key_service_pb2, connector_service_pb2, ledger_service_pb2
 from valetkey.v1 import credential_service_pb2 as pb
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
 
@@ -79,6 +79,13 @@ async def test_who_may(stocked: Broker) -> None:
     elsewhere = rotate(storage_account="otheraccount")
     refused = await failure(stocked.credentials.RotateCredential(elsewhere, metadata=bearer(OPERATOR_KEY)))
     assert refused.reason == "ROLE_REQUIRED"
+    gate = stocked.cloud.hold("log_in")
+    begun = await stocked.credentials.RotateCredential(elsewhere, metadata=bearer(ADMIN_KEY))
+    assert begun.rotation.state == pb.ROTATION_STATE_PROVING, "an admin's key is known by its uid"
+    no_admin_now = api_key_service_pb2.RevokeApiKeyRequest(name="admin")
+    await stocked.api_keys.RevokeApiKey(no_admin_now, metadata=bearer(ADMIN_KEY))
+    gate.set()
+    assert (await ended(stocked)).reason == "ROLE_REQUIRED"
     nobody = pb.GetRotationRequest(name=NAME)
     unsaid = await failure(stocked.credentials.GetRotation(nobody, metadata=bearer(VIEWER_KEY)))
     assert (unsaid.reason, unsaid.metadata["field"]) == ("INVALID_FIELD", "holder")

@@ -12,6 +12,7 @@ import pytest
 from support.fake_storage import SECRET, Rig, running_rig
 from support.stopwatch import ends_within
 from valetkey.cli import proxy_options
+from valetkey.proxy.connections import most_open
 
 BLOB = "/acct/models/a/b.bin"
 Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -130,3 +131,5 @@ def test_the_commands_raise_their_own_limit(
     monkeypatch.setattr(resource, "setrlimit", lambda _, given: set_to.append(given))
     proxy_options.raise_descriptors()
     assert set_to == ([] if raised is None else [(raised, limits[1])])
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (raised or limits[0], limits[1]))
+    assert most_open() == (480 if raised == 1024 else 512)

@@ -6,6 +6,8 @@ Everybody on this machine can open connections to the proxy; only what its own t
 import asyncio
 import errno
 import logging
+import resource
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +24,9 @@ PROOF_SECONDS = 10.0
 # Between two requests of one that has shown itself; half a head does not prolong it.
 IDLE_SECONDS = 75.0
 _TOLD_EACH_SECONDS = 60.0
+# What the process has open besides connections.
+_OTHER_DESCRIPTORS = 64
+_LEAST_OPEN = 8
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
@@ -32,13 +37,13 @@ class ToolConnections(web.Server):
         self,
         handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
         *,
-        most: int = MOST_OPEN,
+        most: int | None = None,
         proof_seconds: float = PROOF_SECONDS,
         **named: Any,
     ) -> None:
         named |= {"keepalive_timeout": IDLE_SECONDS}
         super().__init__(handler, **named)
-        self._most = most
+        self._most = most or most_open()
         self._proof_seconds = proof_seconds
         self._named = named
         self._open: set[web.RequestHandler] = set()
@@ -100,6 +105,29 @@ class _ToolConnection(web.RequestHandler):
         answer = refusal.answer()
         answer.force_close()
         return answer
+
+
+def most_open() -> int:
+    """Returns how many connections there may be: each may need a second one, to storage, within the soft limit."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MOST_OPEN
+    return max(_LEAST_OPEN, min(MOST_OPEN, (soft - _OTHER_DESCRIPTORS) // 2))
+
+
+async def listen(runner: web.ServerRunner, host: str, port: int) -> None:
+    """Serves at an address; raises OSError where that is taken.
+
+    asyncio (3.11) accepts as many connections at a time as its backlog, before it serves any, and where descriptors run
+    out it tries again as often at once: so it is told of one, and the system of the backlog that is meant.
+    """
+    listener = socket.create_server((host, port), backlog=BACKLOG)
+    try:
+        await web.SockSite(runner, listener, backlog=1).start()
+    except BaseException:
+        listener.close()
+        raise
+    listener.listen(BACKLOG)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from valetkey.errors import PermissionDeniedError, UnauthenticatedError, ValetKe
 from valetkey.proxy.admission import Admitted, LocalKey, admit
 from valetkey.proxy.batch import MOST_BYTES, signed_batch
 from valetkey.proxy.bodies import Body, Budget, whole_body
-from valetkey.proxy.connections import BACKLOG, MOST_OPEN, PROOF_SECONDS, ToolConnections, quiet_about_descriptors
+from valetkey.proxy.connections import PROOF_SECONDS, ToolConnections, listen, quiet_about_descriptors
 from valetkey.proxy.counts import Counts
 from valetkey.proxy.masking import Mask
 from valetkey.proxy.refusals import Refusal
@@ -51,7 +51,7 @@ class SigningProxy:
         key: LocalKey | None = None,
         stalled_seconds: float = STALLED_SECONDS,
         proof_seconds: float = PROOF_SECONDS,
-        most_open: int = MOST_OPEN,
+        most_open: int | None = None,
     ) -> None:
         self.key = key or LocalKey()
         self.counts = Counts()
@@ -103,7 +103,7 @@ class SigningProxy:
         self._runner = web.ServerRunner(self._connections, shutdown_timeout=1.0)
         try:
             await self._runner.setup()
-            await web.TCPSite(self._runner, HOST, self.port, backlog=BACKLOG).start()
+            await listen(self._runner, HOST, self.port)
         except BaseException:
             await self._session.close()
             raise

@@ -102,7 +102,15 @@ def _run_all_commands(stack: Dev) -> dict[str, str]:
     keys = stack.directory / "keys"
     secrets = {file.name: file.read_text().strip() for file in keys.iterdir()}
     assert set(secrets) == {
-        *("admin", "consumer", "client-secret", "account-key", "connection-string", "client-certificate.pem")
+        *(
+            "admin",
+            "consumer",
+            "client-secret",
+            "client-secret-2",
+            "account-key",
+            "connection-string",
+            "client-certificate.pem",
+        )
     }
     # A line of the key is as much of a secret, and what a file is cut into.
     secrets["client-certificate.pem"] = secrets["client-certificate.pem"].partition("PRIVATE KEY")[2].split("\n")[10]

@@ -1,6 +1,7 @@
 """What a fresh stack starts with: an admin key and, if wanted, a demo connector with a consumer's key and grants."""
 
 import hashlib
+import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from valetkey_broker.model import (
     ConsumerRole,
     GrantedConnector,
     ResourceId,
+    Secret,
     new_api_key,
 )
 from valetkey_broker.settings import load_settings
@@ -39,6 +41,8 @@ class SecretFiles:
     account_key: Path
     connection_string: Path
     client_certificate: Path
+    second_client_secret: Path
+    """Written by `add_second_secret`."""
 
 
 async def add_demo_data(stack: DevStack, *, connector: bool = True) -> SecretFiles:
@@ -49,7 +53,7 @@ async def add_demo_data(stack: DevStack, *, connector: bool = True) -> SecretFil
     """
     folder = private_directory(stack.directory / "keys")
     names = ("admin", "consumer", "client-secret", "account-key", "connection-string", "client-certificate.pem")
-    files = SecretFiles(*(folder / name for name in names))
+    files = SecretFiles(*(folder / name for name in (*names, "client-secret-2")))
     account_key = stack.azurite.accounts[DEMO_ACCOUNT].reveal()
     # No line breaks, so `register` notes none.
     write_private(files.client_secret, stack.client_secret.reveal())
@@ -74,6 +78,13 @@ async def add_demo_data(stack: DevStack, *, connector: bool = True) -> SecretFil
             # An admin needs a grant like everybody else: running the broker is not reading the data.
             await _grant(core, "demo-admin", "key:admin", ConsumerRole.STEP_OPERATOR, "To try the README's commands.")
     return files
+
+
+def add_second_secret(stack: DevStack, files: SecretFiles) -> None:
+    """Makes another secret of the stack's application, for who wants to try a rotation, and writes it to its file."""
+    secret = Secret(secrets.token_urlsafe(30))
+    stack.control_plane.passwords.add(secret, "by hand")
+    write_private(files.second_client_secret, secret.reveal())
 
 
 async def _register_demo(core: Core, stack: DevStack) -> None:

@@ -12,10 +12,18 @@ import typer
 from valetkey_broker.errors import ConfigurationError
 from valetkey_devstack.azurite_install import ensure_installed
 from valetkey_devstack.broker_process import start_broker
-from valetkey_devstack.demo_data import DEMO_ACCOUNT, DEMO_CONNECTOR, DEMO_RESOURCE, SecretFiles, add_demo_data
+from valetkey_devstack.demo_data import (
+    DEMO_ACCOUNT,
+    DEMO_CONNECTOR,
+    DEMO_RESOURCE,
+    SecretFiles,
+    add_demo_data,
+    add_second_secret,
+)
 from valetkey_devstack.directory_layout import write_private
 from valetkey_devstack.extra_settings import check_environment
 from valetkey_devstack.stack import DevStack
+from valetkey_devstack.storage_trust import storage_exports, write_bundle
 
 _WATCH_SECONDS = 0.5
 
@@ -60,6 +68,7 @@ async def _run(stack: DevStack, workers: int, began: float, stopping: asyncio.Ev
     async with contextlib.AsyncExitStack() as closing:
         await closing.enter_async_context(stack)
         secret_files = await add_demo_data(stack)
+        add_second_secret(stack, secret_files)
         broker = await start_broker(stack, workers=workers)
         closing.push_async_callback(broker.stop, grace=15)
         exports = _exports(stack, secret_files)
@@ -79,6 +88,7 @@ def _exports(stack: DevStack, secret_files: SecretFiles) -> str:
             f"export VALETKEY_ENDPOINT=127.0.0.1:{stack.ports.broker}",
             f"export VALETKEY_CA_FILE={shlex.quote(str(stack.ca_file))}",
             f'export VALETKEY_API_KEY="$(cat {shlex.quote(str(secret_files.admin_key))})"',
+            *storage_exports(stack.ca_file, write_bundle(stack.ca_file)),
             "",
         )
     )
@@ -87,13 +97,19 @@ def _exports(stack: DevStack, secret_files: SecretFiles) -> str:
 def _welcome(stack: DevStack, secret_files: SecretFiles, exports: str, seconds: float) -> None:
     extra = stack.extra_settings
     added = f"Added by {_short(extra.file)}: {extra.summary()}.\n" if extra is not None else ""
+    second = f"@{_short(secret_files.second_client_secret)}"
     indented = "".join(f"  {line}\n" for line in exports.splitlines())
     typer.echo(
         f"Ready in {seconds:.1f} s. In another terminal, as admin (or: source {_short(stack.directory)}/env.sh):\n\n"
         f"{indented}\n"
+        "(The last four have tools trust this stack's storage. The bundle holds this machine's CAs as well, so that\n"
+        "other HTTPS works on; what you had set by these names yourself is replaced in that shell.)\n\n"
         f"The connector {DEMO_CONNECTOR} serves {DEMO_RESOURCE}. Try:\n\n"
         "  valetkey service-connector list-resources --resource-type blob-container\n"
         f"  valetkey token issue --resource {DEMO_RESOURCE} --permissions read,list --ttl 15m\n\n"
+        "To rotate its credential to another secret of the same application, and back:\n\n"
+        f"  valetkey service-connector rotate {DEMO_CONNECTOR} --client-secret {second}\n"
+        f"  valetkey service-connector rollback {DEMO_CONNECTOR}\n\n"
         "To register connectors of your own, this service principal (it exists in this stack only):\n\n"
         f"  --tenant-id {stack.tenant_id} --client-id {stack.client_id} "
         f"--client-secret @{_short(secret_files.client_secret)}\n"

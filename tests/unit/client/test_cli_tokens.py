@@ -13,11 +13,12 @@ ISSUE = ("token", "issue", "--resource", "az://demo-models", "--permissions", "r
 # What the Azure CLI, adlfs or object_store takes before a SAS token.
 OVERRIDING = [
     *("AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_AUTH_MODE", "AZURE_STORAGE_CLIENT_ID"),
-    *("AZURE_STORAGE_CLIENT_SECRET", "AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_KEY"),
+    *("AZURE_STORAGE_CLIENT_SECRET", "AZURE_STORAGE_KEY"),
     *("AZURE_STORAGE_MASTER_KEY", "AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_TENANT_ID", "AZURE_STORAGE_TOKEN"),
     "AZURE_STORAGE_USE_EMULATOR",
 ]
-URL = "https://contosoml.blob.core.windows.net/demo-models"
+ACCOUNT_URL = "https://contosoml.blob.core.windows.net"
+URL = f"{ACCOUNT_URL}/demo-models"
 
 
 def test_a_table_and_the_bare_token_below_it(valetkey: Runner, broker: FakeBroker) -> None:
@@ -54,6 +55,10 @@ def test_env_is_for_a_shell(valetkey: Runner) -> None:
         ["export", "AZURE_STORAGE_ACCOUNT_NAME=contosoml"],
         ["export", "AZURE_STORAGE_ENDPOINT=https://contosoml.blob.core.windows.net"],
         ["export", f"AZURE_STORAGE_SAS_TOKEN={SAS}"],
+        ["export", f"AZURE_STORAGE_CONNECTION_STRING=BlobEndpoint={ACCOUNT_URL};SharedAccessSignature={SAS}"],
+        ["export", "RCLONE_CONFIG_VALETKEY_TYPE=azureblob"],
+        ["export", f"RCLONE_CONFIG_VALETKEY_SAS_URL={URL}?{SAS}"],
+        ["export", f"VALETKEY_STORAGE_URL={URL}"],
         ["export", "VALETKEY_TOKEN_EXPIRES=2026-05-01T12:15:00Z"],
     ]
 

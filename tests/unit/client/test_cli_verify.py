@@ -59,7 +59,11 @@ def test_a_failure_is_shown_with_its_remedy(valetkey: Runner, broker: FakeBroker
     assert "│ failed    │ No key" in ran.err
     assert "│ not tried │ `get a signing key` failed" in ran.err
     assert f"Note: to mend `get a signing key`: assign it.\n{AZ}\n" in ran.err
-    assert ran.err.rstrip().splitlines()[-2].startswith("Error: No key: assign it.")
+    assert ran.err.rstrip().splitlines()[-2] == "Error: No key"
+    assert ran.err.count("assign it.") == 1
+    broker.failures["CreateConnector"] = _refused(FAILED)
+    ran = valetkey("service-connector", "register", "c", "--implicit-source", "managed-identity")
+    assert ("Error: No key\n" in ran.err, ran.err.endswith("Note: nothing was stored\n")) == (True, True)
     as_json = valetkey("service-connector", "verify", "a", "-o", "json")
     assert '"mend": "assign it.\\naz role' in as_json.err
 

@@ -79,7 +79,7 @@ def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
 
 def test_a_token_is_current_for_ever(fake: FakeBroker) -> None:
     """Protects long jobs: tokens are renewed ahead of their end, over one stream, and none is given that is over."""
-    with fake.token_source("az://models/runs", ttl=2 * SECOND) as source:
+    with fake.token_source("az://models/runs/", ttl=2 * SECOND) as source:
         token = source.current()
         assert (token.url, token.sas) == ("https://contoso.blob.core.windows.net/models/runs", token.sas_token)
         assert token.expires_at == token.expire_time

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import signal
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from support.cli_runner import Runner
 from support.fake_broker import SAS, FakeBroker
 from support.watch_steps import end, step
-from valetkey.cli import proxy_command, tool_access
+from valetkey.cli import proxy_command, proxy_options, tool_access
 from valetkey.cli.tool_access import FORMS, ToolAccess
 
 ASK = ("--resource", "az://models", "--permissions", "read,list")
@@ -27,8 +26,13 @@ SHOW = "import json,os,pathlib,sys;pathlib.Path(sys.argv[1]).write_text(json.dum
 
 
 @pytest.fixture(autouse=True)
-def _stream(broker: FakeBroker) -> None:
+def _stream(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
     broker.stream = [step(1, life=3600)]
+
+    async def unasked(*_: object) -> None:
+        """No test asks the network for the address of a storage account."""
+
+    monkeypatch.setattr(proxy_options, "check_certificate", unasked)
 
 
 def test_exec_leads_a_command_to_the_proxy(valetkey: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -59,8 +63,14 @@ def test_exec_without_a_proxy_gives_the_token(
     found = json.loads(file.read_text())
     assert (ran.code, found["AZURE_STORAGE_SAS_TOKEN"]) == (0, SAS)
     assert found["AZURE_STORAGE_ENDPOINT"] == "https://contosoml.blob.core.windows.net"
-    assert "AZURE_STORAGE_CONNECTION_STRING" not in found
+    assert found["AZURE_STORAGE_CONNECTION_STRING"].startswith(f"BlobEndpoint={found['AZURE_STORAGE_ENDPOINT']};Sh")
+    assert found["VALETKEY_STORAGE_URL"] == "https://contosoml.blob.core.windows.net/models"
+    assert found["RCLONE_CONFIG_VALETKEY_SAS_URL"] == f"{found['VALETKEY_STORAGE_URL']}?{SAS}"
+    assert "AZURE_ALLOW_HTTP" not in found
+    assert "left over" not in str(found)
     assert "nothing renews it" in ran.err
+    monkeypatch.setenv("VALETKEY_STORAGE_CA_FILE", "for all commands")
+    assert valetkey("exec", *ASK, "--no-proxy", "--", "true").code == 0
     assert valetkey("exec", *ASK, "--no-proxy", "--storage-ca-file", "x", "--", "true").code == 2
 
 
@@ -131,7 +141,7 @@ def test_the_proxy_says_where_it_is_and_ends_with_sigterm(
     assert ran.code == 0, ran
     assert ran.json["endpoint"] == f"http://127.0.0.1:{port_file.read_text().strip()}/contosoml"
     assert ran.json["container_url"] == f"{ran.json['endpoint']}/models?{ran.json['sas_token']}"
-    assert "0 requests" in ran.err
+    assert "0 requests, 1 tokens" in ran.err
     assert [path.name for path in tmp_path.iterdir() if "port" in path.name] == ["port"]
     everything = valetkey("proxy", *ASK).out
     assert all(f"\n{name}\n" in everything for name in FORMS)
@@ -154,7 +164,7 @@ def broker_port(_valetkey: Runner) -> str:
 
 def test_each_tool_gets_what_it_takes() -> None:
     """Protects people who paste: each form is a whole line of its tool, quoted for a shell."""
-    assert shlex.split(REAL.env()[-1]) == ["export", "AZURE_STORAGE_SAS_TOKEN=sv=1&sp=rl&sig=S"]
+    assert "export AZURE_STORAGE_SAS_TOKEN='sv=1&sp=rl&sig=S'" in REAL.env()
     assert REAL.azcopy() == ["azcopy list 'https://contosoml.blob.core.windows.net/models?sv=1&sp=rl&sig=S'"]
     assert REAL.curl() == [
         "curl --fail --silent --show-error --config - <<'END'",

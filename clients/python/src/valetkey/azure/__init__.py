@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 try:
     from azure.core.credentials import AzureSasCredential
+    from azure.core.exceptions import ServiceRequestError
     from azure.core.pipeline.transport import HttpTransport, RequestsTransport
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(f"valetkey.azure needs {error.name}; install valetkey[azure]", name=error.name) from None
 
 from valetkey.azure.signing import Body, may_be_mended, place, sign
+from valetkey.azure.trust import told_as_untrusted
 from valetkey.token_source import TokenSource
 
 if TYPE_CHECKING:
@@ -50,10 +52,18 @@ class SigningTransport(HttpTransport[Any, Any]):
         self._transport = transport
 
     def send(self, request: Any, **kwargs: Any) -> Any:
-        """Sends a request, signed. Raises a ValetKeyError where there is no token."""
+        """Sends a request, signed.
+
+        Raises a ValetKeyError where there is no token, and SettingsError where storage's certificate is not trusted.
+        """
         token, body = self._source.current(), Body(request)
         sign(request, token)
-        response = self._transport.send(request, **kwargs)
+        try:
+            response = self._transport.send(request, **kwargs)
+        except ServiceRequestError as error:
+            if told := told_as_untrusted(error, request.url):
+                raise told from error
+            raise
         if not (may_be_mended(response) and body.again and self._source.may_renew(token)):
             return response
         try:

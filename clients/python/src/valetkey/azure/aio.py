@@ -4,10 +4,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from azure.core.credentials import AzureSasCredential
+from azure.core.exceptions import ServiceRequestError
 from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 
 from valetkey.async_token_source import AsyncTokenSource
 from valetkey.azure.signing import Body, may_be_mended, place, sign
+from valetkey.azure.trust import told_as_untrusted
 
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient
@@ -40,10 +42,18 @@ class AsyncSigningTransport(AsyncHttpTransport[Any, Any]):
         self._transport = transport
 
     async def send(self, request: Any, **kwargs: Any) -> Any:
-        """Sends a request, signed. Raises a ValetKeyError where there is no token."""
+        """Sends a request, signed.
+
+        Raises a ValetKeyError where there is no token, and SettingsError where storage's certificate is not trusted.
+        """
         token, body = await self._source.current(), Body(request)
         sign(request, token)
-        response = await self._transport.send(request, **kwargs)
+        try:
+            response = await self._transport.send(request, **kwargs)
+        except ServiceRequestError as error:
+            if told := told_as_untrusted(error, request.url):
+                raise told from error
+            raise
         if not (may_be_mended(response) and body.again and self._source.may_renew(token)):
             return response
         try:

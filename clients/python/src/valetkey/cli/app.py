@@ -179,7 +179,10 @@ def _run(arguments: Sequence[str], screen: Screen) -> int:
         message = _in_words_of_the_line(error, line)
         if error.checks and not screen.as_json:
             print_checks(screen, error.checks, aside=True)
+            message = failures.without_remedies(message, error.checks)
         screen.error(message, failures.facts(error), failures.as_json(error) | {"message": message})
+        for note in getattr(error, "__notes__", ()):
+            screen.note(note)
         return failures.exit_code(error)
     except _UsageError as error:
         return _usage(error, screen, line, arguments)

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -35,7 +36,7 @@ from valetkey.cli.resources import print_reached
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.secret_values import in_environment, read_given, read_missing
 from valetkey.cli.session import client_of
-from valetkey.errors import InvalidArgumentError
+from valetkey.errors import InvalidArgumentError, ValetKeyError
 
 _LOGIN = "How it logs in"
 _PLACE = "What it serves, and where"
@@ -207,9 +208,10 @@ def register(
             )
         what = "Storing" if no_verify else "Verifying: logging in, listing, getting a key, and storing"
         with screen.busy(f"{what} {draft.name}"):
-            created = client.create_connector(
-                draft.name, **draft.arguments(), **draft.notes, verify=not no_verify, probe_write=probe_write
-            )
+            with _said_if_nothing_was_stored():
+                created = client.create_connector(
+                    draft.name, **draft.arguments(), **draft.notes, verify=not no_verify, probe_write=probe_write
+                )
             created = replace(created, connector=schedule(client, screen, created.connector, wanted))
     for warning in created.warnings:
         screen.warn(warning)
@@ -223,6 +225,17 @@ def register(
     screen.line(f"Successfully registered service connector `{draft.name}` with access to the following resources:")
     print_reached(screen, draft.name, created.resources, created.connector.resource_types)
     print_checks(screen, created.resources.checks)
+
+
+@contextmanager
+def _said_if_nothing_was_stored() -> Iterator[None]:
+    """Notes it with the error where the broker says what it checked; other failures may leave it open."""
+    try:
+        yield
+    except ValetKeyError as error:
+        if error.checks:
+            error.add_note("nothing was stored")
+        raise
 
 
 def _check_nothing_besides(said: Mapping[str, str], *, interactive: bool, auto_configure: bool) -> None:

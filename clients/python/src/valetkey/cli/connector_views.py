@@ -29,7 +29,7 @@ def _labels(connector: Connector) -> str:
 
 def _types(connector: Connector) -> str:
     types = ", ".join(connector.resource_types)
-    return types if connector.resource_type else f"{types} (all there are)"
+    return types if connector.resource_type else f"all types ({types})"
 
 
 def _schedule(connector: Connector) -> str:
@@ -44,7 +44,10 @@ _COLUMNS: Sequence[tuple[str, Callable[[Connector], str]]] = (
     ("ID", lambda connector: connector.uid),
     ("TYPE", lambda connector: connector.type),
     ("AUTH METHOD", lambda connector: connector.auth_method),
-    ("RESOURCE TYPES", lambda connector: "\n".join(connector.resource_types)),
+    (
+        "RESOURCE TYPES",
+        lambda connector: "\n".join(connector.resource_types) if connector.resource_type else "all types",
+    ),
     ("RESOURCE NAME", lambda connector: connector.resource_id or "<all it reaches>"),
     ("LABELS", _labels),
     ("STATE", state),

@@ -51,7 +51,7 @@ def exec_(
     """
     screen = Screen(as_json=False)
     wanted = options.Wanted(resource=resource, permissions=permissions, ttl=ttl, connector=connector, purpose=purpose)
-    if no_proxy and storage_ca_file is not None:
+    if no_proxy and _on_the_line(context, "storage_ca_file"):
         raise InvalidArgumentError("--storage-ca-file: is of the proxy; expected none with --no-proxy")
 
     async def through_proxy() -> int:
@@ -68,6 +68,12 @@ def exec_(
         return await _run(screen, command, access, keep_identity=keep_identity)
 
     raise typer.Exit(asyncio.run(directly() if no_proxy else through_proxy()))
+
+
+def _on_the_line(context: typer.Context, name: str) -> bool:
+    """Tells whether an option was typed, and is not from the environment, which is for all commands."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def environment(access: ToolAccess, environ: Mapping[str, str], *, keep_identity: bool = False) -> dict[str, str]:

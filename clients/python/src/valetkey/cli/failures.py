@@ -1,8 +1,10 @@
 """Errors as exit codes and as words."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from valetkey import errors
+from valetkey.checks import Check
 from valetkey.cli.check_views import checks_json
 
 REFUSED = 1
@@ -44,6 +46,15 @@ def facts(error: errors.ValetKeyError) -> str:
     if error.retry_delay is not None:
         parts.append(f"retry in {error.retry_delay.total_seconds():g}s")
     return " · ".join(parts)
+
+
+def without_remedies(message: str, checks: Sequence[Check]) -> str:
+    """Returns a message without the remedy at its end that the lines of what was checked have shown already."""
+    for check in checks:
+        todo = check.mend.partition("\n")[0]  # Below it stands a command, which no message has.
+        if todo and message.endswith(todo):
+            return message.removesuffix(todo).rstrip(" :")
+    return message
 
 
 def as_json(error: errors.ValetKeyError) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from valetkey.cli.screen import Screen
 from valetkey.cli.session import Session, settings_of
 from valetkey.cli.tool_access import ToolAccess
 from valetkey.errors import SettingsError
+from valetkey.untrusted_storage import check_certificate
 
 if TYPE_CHECKING:
     from valetkey.proxy import SigningProxy
@@ -48,12 +49,18 @@ Purpose = Annotated[
 ]
 StorageCaFile = Annotated[
     str | None,
-    typer.Option(help="CA certificates to trust storage by, PEM, besides the system's.", show_default=False),
+    typer.Option(
+        help="CA certificates to trust storage by, PEM, besides the system's; or VALETKEY_STORAGE_CA_FILE.",
+        envvar="VALETKEY_STORAGE_CA_FILE",
+        show_envvar=False,
+        show_default=False,
+    ),
 ]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 for a free one.")]
 
 # What people want of a proxy that they name no permissions for: to look, and to read.
 DEFAULT_PERMISSIONS = ["read,list"]
+_UNTRUSTED = "expected one by the system's CAs, or by those in --storage-ca-file or VALETKEY_STORAGE_CA_FILE"
 # Variables by which tools reach everything but this machine.
 # Connections of tools and to storage, several times over.
 _DESCRIPTORS = 4096
@@ -86,7 +93,7 @@ class Wanted:
 async def running_proxy(
     context: typer.Context, screen: Screen, wanted: Wanted, *, port: int, storage_ca_file: str | None
 ) -> "AsyncIterator[tuple[SigningProxy, ToolAccess]]":
-    """Runs a proxy while the block runs. Raises a ValetKeyError where it cannot begin."""
+    """Runs a proxy while the block runs. Raises a ValetKeyError where it cannot begin, or storage is not trusted."""
     try:
         from valetkey.proxy import SigningProxy, trust  # noqa: PLC0415 (an extra)
     except ModuleNotFoundError as error:
@@ -120,6 +127,7 @@ async def running_proxy(
             raise SettingsError(
                 f"--port: cannot listen on 127.0.0.1:{port}: {os.strerror(error.errno or 0)}; expected a free port"
             ) from None
+        await check_certificate(proxy.place.origin, tls, _UNTRUSTED)
         yield proxy, _access(proxy, parse_permissions(wanted.permissions))
 
 

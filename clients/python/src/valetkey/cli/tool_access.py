@@ -52,15 +52,13 @@ class ToolAccess:
             "AZURE_STORAGE_ACCOUNT_NAME": self.account,  # adlfs, obstore, polars
             "AZURE_STORAGE_ENDPOINT": self.endpoint,  # obstore, polars, delta-rs
             "AZURE_STORAGE_SAS_TOKEN": self.sas,
+            "AZURE_STORAGE_CONNECTION_STRING": self.connection_string,  # the Azure CLI and adlfs know no endpoint
+            "RCLONE_CONFIG_VALETKEY_TYPE": "azureblob",
+            "RCLONE_CONFIG_VALETKEY_SAS_URL": self.container_url,
+            "VALETKEY_STORAGE_URL": f"{self.endpoint}/{self.container}",  # for scripts
         }
         if self.through_proxy:
-            found |= {
-                "AZURE_ALLOW_HTTP": "true",  # obstore, polars, delta-rs
-                "AZURE_STORAGE_CONNECTION_STRING": self.connection_string,  # the Azure CLI and adlfs know no endpoint
-                "RCLONE_CONFIG_VALETKEY_TYPE": "azureblob",
-                "RCLONE_CONFIG_VALETKEY_SAS_URL": self.container_url,
-                "VALETKEY_STORAGE_URL": f"{self.endpoint}/{self.container}",  # for scripts, as the next
-            }
+            found["AZURE_ALLOW_HTTP"] = "true"  # obstore, polars, delta-rs
         return found
 
     def unset(self) -> list[str]:

@@ -16,8 +16,8 @@ class Counts:
     failures: int = 0
     _last: str = field(default="", repr=False)
 
-    def used(self, token: StorageToken) -> None:
-        """Counts a token the first time that it is used."""
+    def had(self, token: StorageToken) -> None:
+        """Counts a token the first time that it is there to be used."""
         if token.sas != self._last:
             self._last = token.sas
             self.tokens += 1

@@ -72,6 +72,7 @@ class SigningProxy:
     async def __aenter__(self) -> Self:
         """Gets the first token, and listens then. Raises a ValetKeyError without one, OSError without the port."""
         self.first = await self._tokens.current()
+        self.counts.had(self.first)
         self.place = ServedContainer.of(self.first.url)
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
@@ -199,7 +200,7 @@ class SigningProxy:
             return await self._answer(request, admitted, answer, mask)
 
     async def _send(self, method: str, admitted: Admitted, token: StorageToken, data: Any) -> aiohttp.ClientResponse:
-        self.counts.used(token)
+        self.counts.had(token)
         headers = admitted.signed_headers(token.sas)
         if isinstance(data, bytes) or admitted.answers_of_storage:
             headers.popall("Accept-Encoding", None)  # What is to be looked through may not come packed.

@@ -217,6 +217,10 @@ class FakeBroker(token_service_pb2_grpc.TokenServiceServicer, identity_service_p
             if message := self._refusal(request.resource_id):
                 denied = errors_pb.ERROR_REASON_RESOURCE_DENIED
                 self._abort(context, grpc.StatusCode.PERMISSION_DENIED, message, denied)
+            if common_pb.PERMISSION_LIST in request.permissions and _is_blob(request.resource_id):
+                blob, unsupported = request.resource_id, errors_pb.ERROR_REASON_SCOPE_UNSUPPORTED
+                message = f"list is a permission on containers and directories, and {blob} is one blob"
+                self._abort(context, grpc.StatusCode.FAILED_PRECONDITION, message, unsupported)
             self.requests.append(request)
 
     def _refusal(self, resource: str) -> str:
@@ -259,3 +263,9 @@ class FakeBroker(token_service_pb2_grpc.TokenServiceServicer, identity_service_p
     def _signed_by_nobody(self, request: token_pb.IssueTokenRequest, start: datetime, end: datetime) -> str:
         _ = request
         return f"sv=2025-07-05&st={start:%Y-%m-%dT%H:%M:%SZ}&se={end:%Y-%m-%dT%H:%M:%SZ}&sr=c&sig=fake{self._issued}"
+
+
+def _is_blob(resource: str) -> bool:
+    scheme, _, rest = resource.partition("://")
+    path = rest.partition("/")[2]
+    return scheme == "az" and bool(path) and not path.endswith("/")

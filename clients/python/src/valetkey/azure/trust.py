@@ -1,0 +1,17 @@
+"""A certificate that is not trusted is told at once: azure-storage-blob would try again for more than a minute."""
+
+from urllib.parse import urlsplit
+
+from valetkey.errors import SettingsError
+from valetkey.untrusted_storage import refused_certificate, untrusted
+
+_REMEDY = (
+    "expected one by a CA in REQUESTS_CA_BUNDLE (for asynchronous clients SSL_CERT_FILE), "
+    "or in connection_verify=CA_FILE"
+)
+
+
+def told_as_untrusted(error: Exception, url: str) -> SettingsError | None:
+    """Returns what nothing tries again where it was the certificate; None where something else is behind `error`."""
+    why = refused_certificate(error)
+    return untrusted(urlsplit(url).netloc, why, _REMEDY) if why else None

@@ -10,14 +10,18 @@ from typing import Any
 import psycopg
 import pytest
 
+from support.crashes import REVOCATION
 from support.ledgers import denied, issued, open_ledger
 from support.postgres import running_postgres
+from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.api.ledger_messages import event_message, head_message, lease_message
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.ledger import SqlLedger
 from valetkey_broker.ledger.chain import GENESIS, extend, hash_of
 from valetkey_broker.ledger.schema import events
 from valetkey_broker.model import Event, EventFilter, EventKind, Head, LeaseFilter, Verification
+from valetkey_broker.revoking.lease_states import LeaseStates
+from valetkey_broker.state.memory import Memory
 
 pytestmark = pytest.mark.unmeasured
 
@@ -300,12 +304,16 @@ async def test_index_that_forgot_a_record_is_named(ledger: SqlLedger, forger: Fo
 @pytest.mark.parametrize("value", ["X'FF00'", "CAST(X'FF0A1B' AS TEXT)", "'\x1b[2J'", "-9000000000000000000"])
 async def test_nonsense_does_not_end_a_list(ledger: SqlLedger, forger: Forger, value: str) -> None:
     """One record that holds what no broker writes must not hide those behind it; the check names it."""
+    memory = Memory()
+    memory.put_revocation(REVOCATION)  # So that each lease is held against one.
+    states = LeaseStates(memory, AUTH_METHODS, lambda: 0.0)
     for column in [column.name for column in events.columns if column.name != "id"]:
         forger.run("CREATE TABLE before AS SELECT * FROM ledger_events")
         forger.run(f'UPDATE ledger_events SET "{column}" = {value} WHERE id = 3')  # noqa: S608 (our names and values)
         listed = await ledger.events(EventFilter())
         assert len(listed) == RECORDS, column
-        assert "\x1b" not in "".join(str(event_message(each)) + str(lease_message(each.event)) for each in listed)
+        shown = [lease_message(each.event, *states.of(each.event)) for each in listed]
+        assert "\x1b" not in "".join(map(str, [*map(event_message, listed), *shown]))
         found = await ledger.verify()
         assert_broken(found, 3, "record 3")
         assert all(head_message(head).writer.isprintable() for head in found.heads)

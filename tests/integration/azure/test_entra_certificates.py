@@ -60,7 +60,7 @@ async def test_from_a_certificate_to_a_blob(azure: AzureStack, tmp_path: Path, k
         await broker.ready()
         created = await broker.connectors.CreateConnector(request, metadata=bearer(OPERATOR_KEY))
         (warning,) = created.warnings
-        assert f"{certificate.certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, within a day" in warning
+        assert f"{certificate.certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, in 1 day" in warning
         assert created.connector.expire_time.seconds == int(certificate.certificate.not_valid_after_utc.timestamp())
         verify = pb.VerifyConnectorRequest(name="azure-blob-demo")
         verified = await broker.connectors.VerifyConnector(verify, metadata=bearer(OPERATOR_KEY))

@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
+import grpc
 import pytest
 
 from support.cli_runner import Runner
 from support.fake_access import NOW
-from support.fake_broker import FakeBroker, connector
+from support.fake_broker import Failure, FakeBroker, connector
 from support.fake_credentials import rotation
 from support.fake_secrets import named_secret
 from valetkey.v1 import credential_service_pb2 as pb
@@ -183,3 +184,11 @@ def test_a_rollback_says_what_it_goes_back_to(valetkey: Runner, stored: FakeBrok
     assert not isinstance(stored.requests[-1], pb.RollbackCredentialRequest)
     assert valetkey(*back, "--yes").code == 0
     assert valetkey(*back, "--version", "2").code == 0
+
+
+def test_a_rollback_is_refused_in_the_words_of_a_rollback(valetkey: Runner, stored: FakeBroker) -> None:
+    """A connector that uses a secret is sent to that secret's rollback, not to its list of versions."""
+    for method, told in (("ListCredentialVersions", "list-versions az"), ("RollbackCredential", "rollback az")):
+        stored.failures[method] = Failure(grpc.StatusCode.INVALID_ARGUMENT, told)
+    ran = valetkey("service-connector", "rollback", "a")
+    assert (ran.code, "rollback az" in ran.err) == (1, True)

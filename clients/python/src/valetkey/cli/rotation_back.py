@@ -46,9 +46,7 @@ def rollback_of(holder: str) -> Callable[..., None]:
     ) -> None:
         screen = Screen(as_json=output is OutputFormat.JSON)
         with client_of(context, screen) as client:
-            kept = next(
-                (each for each in client.list_credential_versions(name, holder=holder) if not each.in_use), None
-            )
+            kept = _kept(client, name, holder)
             if not version and kept is not None:
                 _ask_of_undoing(screen, client, name, holder, kept, yes=yes)
             begun = client.rollback_credential(name, holder=holder, version=version, **proving(prove_for))

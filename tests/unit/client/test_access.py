@@ -224,7 +224,8 @@ def test_every_end_has_its_name(reason: str, client: Client, broker: FakeBroker)
     with pytest.raises(valetkey.WatchEndedError) as caught:
         next(client.watch_token("az://models", ["read"]))
     assert caught.value.reason == reason.removeprefix("WATCH_END_REASON_")
-    assert caught.value.final is (caught.value.reason in {"GRANT_GONE", "CONNECTOR_GONE", "IDENTITY_REVOKED"})
+    final = {"GRANT_GONE", "CONNECTOR_GONE", "IDENTITY_REVOKED", "ACCESS_REVOKED"}
+    assert caught.value.final is (caught.value.reason in final)
 
 
 def test_a_stream_that_is_refused(client: Client, broker: FakeBroker) -> None:

@@ -14,7 +14,8 @@ from valetkey_broker.state.repository import StateRepository
 
 # What the auth methods of account keys keep: the key, or a connection string with it.
 _KEY, _STRING = "account_key", "connection_string"
-_IN_STRING = re.compile(r"(?<=AccountKey=)[^;]+")
+_KEY_OF_STRING = "AccountKey"  # Apart, for what stands behind it in one text is starred in all that is shown.
+_IN_STRING = re.compile(rf"(?<={_KEY_OF_STRING}=)[^;]+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,8 +82,10 @@ class VaultClient:
         answer = self._hvac.auth.approle.login(
             role_id.reveal(), secret_id.reveal(), use_token=False, mount_point=self._settings.approle_mount
         )
-        self._role = str(((answer.get("auth") or {}).get("metadata") or {}).get("role_name", ""))
-        return _token(answer)
+        token = _token(answer)
+        metadata = answer["auth"].get("metadata")
+        self._role = str(metadata.get("role_name", "")) if isinstance(metadata, dict) else ""
+        return token
 
     def secret_id_end(self) -> datetime | None:
         """Returns when the secret id in the file ends, None where it never does. Vault has to let the broker look."""

@@ -177,6 +177,7 @@ async def test_fresh_tokens_are_jittered(world: World) -> None:
         await token(stream)
     upcoming = [asyncio.create_task(token(stream)) for stream in streams]
     renewed = []
+    at_first = len(world.ledger.recorded)
     for step in range(590, 760, 10):
         before = len(world.ledger.recorded)
         world.clock.now = NOW + step
@@ -184,7 +185,7 @@ async def test_fresh_tokens_are_jittered(world: World) -> None:
         renewed.append(len(world.ledger.recorded) - before)
     await asyncio.gather(*upcoming)
     assert renewed[0] == 0
-    assert sum(renewed) == 100
+    assert len(world.ledger.recorded) - at_first == 100  # On a busy machine the last are recorded after the last look.
     assert len([count for count in renewed if count]) > 8
     assert max(renewed) < 40
     for stream in streams:

@@ -36,7 +36,7 @@ def test_ends_with_all_its_children(tmp_path: Path, end: Callable[[Dev], None], 
         assert len(children) >= (3 if workers == 1 else 5)  # OpenBao, Azurite, the broker; two workers below it.
         valetkey = stack.cli()
         printed = [line.split() for line in stack.out.splitlines() if line.startswith("  valetkey ")]
-        assert len(printed) == 2
+        assert len(printed) == 4
         for command in printed:
             assert valetkey(*command[1:]).code == 0
         with watching(valetkey) as watch:

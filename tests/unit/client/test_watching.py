@@ -82,7 +82,8 @@ def test_an_outage_that_outlives_the_last_token_ends_the_stream(
     client: Client, broker: FakeBroker, network: Network
 ) -> None:
     """Protects programs from waiting for ever: nothing they hold is good any more."""
-    broker.streams = [[step(1, life=1), network.down, 60.0]]
+    # As above, the token is to arrive before the network goes.
+    broker.streams = [[step(1, life=4), 2.0, network.down, 60.0]]
     found: list[str] = []
     with pytest.raises(valetkey.BrokerUnreachableError, match="Connection refused"):
         collect(client, found)

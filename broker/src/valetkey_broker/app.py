@@ -37,7 +37,7 @@ from valetkey_broker.limits import Slots, Throttle
 from valetkey_broker.model import Connector, Principal
 from valetkey_broker.ports import Clock, Cloud, Ledger, StateStore
 from valetkey_broker.recording import Changes, MissingOutcomes
-from valetkey_broker.revoking.parts import Revoking, build_revoking
+from valetkey_broker.revoking.wiring import Revoking, build_revoking
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.guard import Guard
 from valetkey_broker.rpc.ledger_health import follow_ledger
@@ -227,7 +227,7 @@ async def running_server(
                 admit=admit,
                 clock=core.clock,
                 auth_methods=AUTH_METHODS,
-                keys_not_before=core.revoking.keys_not_before,
+                keys_not_before=core.revoking.leases.keys_not_before,
             ),
             streams=Slots(settings.limits.streams),
             registry=core.registry,

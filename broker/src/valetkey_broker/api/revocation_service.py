@@ -20,8 +20,8 @@ from valetkey_broker.model.revocation import (
 )
 from valetkey_broker.ports import Clock
 from valetkey_broker.revoking.impact import Signer
-from valetkey_broker.revoking.parts import Revoking
 from valetkey_broker.revoking.revoker import Asked, Shown
+from valetkey_broker.revoking.wiring import Revoking
 from valetkey_broker.rpc.current_call import caller
 
 _STATES = {state: pb.RevocationState.Value(f"REVOCATION_STATE_{state.name}") for state in RevocationState}

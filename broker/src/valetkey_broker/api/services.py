@@ -41,7 +41,7 @@ from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.token_stream import TokenWatcher
 from valetkey_broker.limits import Slots
 from valetkey_broker.ports import Clock, Ledger
-from valetkey_broker.revoking.parts import Revoking
+from valetkey_broker.revoking.wiring import Revoking
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.service import Service
 

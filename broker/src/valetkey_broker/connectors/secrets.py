@@ -9,6 +9,7 @@ from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.connectors.definition import end_of, secrets_in
 from valetkey_broker.connectors.redirection import check_redirection, may_redirect
 from valetkey_broker.connectors.registry import ConnectorRegistry
+from valetkey_broker.connectors.secret_alone import alone
 from valetkey_broker.errors import BrokerError, rotation_under_way, secret_exists, secret_not_found, secret_not_verified
 from valetkey_broker.model import (
     AzureConfig,
@@ -270,22 +271,7 @@ class SecretRegistry:
         return tuple(secrets_in(self._auth_methods[auth_method], value))
 
     async def _log_in(self, secret: NamedSecret, value: CredentialValue) -> None:
-        connector = secret.used_by(
-            Connector(
-                name=secret.name,
-                uid=secret.uid,
-                type=secret.type,
-                auth_method="",
-                resource_type=None,
-                resource=None,
-                azure=AzureConfig("", "", ""),
-                credential_version=0,
-                created_at=secret.created_at,
-                created_by=secret.created_by,
-            )
-        )
-
-        await self._registry.try_log_in(connector, value)
+        await self._registry.try_log_in(alone(secret), value)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)

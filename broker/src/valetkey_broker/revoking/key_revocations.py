@@ -7,7 +7,7 @@ import asyncio
 import math
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -175,14 +175,14 @@ class KeyRevocations:
 
         Two operators at once need not end twice what was issued in between.
         """
-        made = there.created_at.timestamp()
-        times = [
-            same.revoked_at
-            for other in self._memory.revocations.values()
-            for same in other.keys
-            if (same.cloud, same.account) == (keys.cloud, keys.account) and same.revoked_at > made + _MARGIN_SECONDS
+        first = there.created_at.timestamp() + _MARGIN_SECONDS
+        return max((each for each in self._times_of(keys) if each > first), default=0)
+
+    def _times_of(self, keys: KeyRevocation) -> Sequence[int]:
+        """Returns when keys of that account were revoked, for whatever revocation; 0 for each that is to be."""
+        return [
+            same.revoked_at for each in self._memory.revocations.values() for same in each.keys if _same(same, keys)
         ]
-        return max(times, default=0)
 
     async def _prove(self, revocation: Revocation, keys: KeyRevocation, pace: _Pace) -> None:
         """Tries a token of before; notes when storage refuses it."""
@@ -215,13 +215,8 @@ class KeyRevocations:
 
     async def _key_of_before(self, connector: Connector, keys: KeyRevocation) -> SigningKey:
         """Returns a key that signed tokens before the revocation; where none is at hand, one that begins before it."""
-        earlier = [
-            same.revoked_at
-            for each in self._memory.revocations.values()
-            for same in each.keys
-            if (same.cloud, same.account) == (keys.cloud, keys.account) and same.revoked_at < keys.revoked_at
-        ]
-        held = self._keys.revoked(connector, keys.account, max(earlier, default=0), keys.revoked_at)
+        earlier = max((each for each in self._times_of(keys) if each < keys.revoked_at), default=0)
+        held = self._keys.revoked(connector, keys.account, earlier, keys.revoked_at)
         if held is not None:
             return held
         starts = keys.revoked_at - _BACKDATED_SECONDS

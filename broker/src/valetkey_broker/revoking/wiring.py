@@ -1,11 +1,11 @@
-"""The parts of revoking, put together."""
+"""Puts together what takes access back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.issuing.signing_keys import SigningKeys
-from valetkey_broker.model import CloudProfile, Connector
+from valetkey_broker.model import CloudProfile
 from valetkey_broker.ports import AuthMethod, Clock, Ledger
 from valetkey_broker.revoking.impact import Impact
 from valetkey_broker.revoking.key_revocations import KeyRevocations
@@ -22,10 +22,6 @@ class Revoking:
     revoker: Revoker
     keys: KeyRevocations
     leases: LeaseStates
-
-    def keys_not_before(self, connector: Connector, account: str) -> int:
-        """Returns when keys that sign for a connector have to begin at the earliest (Unix seconds); 0 for any."""
-        return self.leases.keys_not_before(connector, account)
 
 
 def build_revoking(

@@ -2,9 +2,9 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 
 
 class NotingStorage(ThreadingHTTPServer):
@@ -51,10 +51,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
+Storage = TypeVar("Storage", bound=NotingStorage)
+
+
 @contextmanager
-def running_noting_storage() -> Iterator[NotingStorage]:
+def running(storage: Storage) -> Iterator[Storage]:
     """Serves until the block ends."""
-    with NotingStorage() as server:
+    with storage as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
@@ -62,3 +65,8 @@ def running_noting_storage() -> Iterator[NotingStorage]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def running_noting_storage() -> AbstractContextManager[NotingStorage]:
+    """Serves a plain one until the block ends."""
+    return running(NotingStorage())

@@ -27,6 +27,7 @@ from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.rotation_wiring import Rotating, build_rotating
 from valetkey_broker.connectors.rotations import Wanted
 from valetkey_broker.model import (
+    BLOB_CONTAINER,
     AzureConfig,
     CallInfo,
     Connector,
@@ -54,6 +55,19 @@ OPERATOR, ADMIN = principal(Role.OPERATOR, name="key:ops"), principal(Role.ADMIN
 def the_call(caller: Principal = OPERATOR) -> CallInfo:
     """Returns the call that begins a rotation."""
     return CallInfo("request-r", "/valetkey.v1.CredentialService/RotateCredential", caller, "203.0.113.7")
+
+
+def by_account_key(name: str, account: str, key: Secret) -> NewConnector:
+    """Returns a connector to be registered that signs with an account's key."""
+    return NewConnector(
+        name=name,
+        type=ConnectorType.AZURE,
+        auth_method="account-key",
+        resource_type=BLOB_CONTAINER,
+        resource_id="",
+        azure=AzureConfig("", "", "", storage_account=account),
+        secrets={"account_key": key},
+    )
 
 
 class RotatingReplica:

@@ -8,16 +8,12 @@ import pytest
 
 from support.azure_stack import CLIENT, ML, PLANTED, TENANT, AzureStack
 from support.core import PLANTED as REGISTERED
-from support.rotating import NAME, PATH, RotatingReplica, the_call
+from support.rotating import NAME, PATH, RotatingReplica, by_account_key, the_call
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.connectors.automatic_rotations import Automatic
-from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
-    BLOB_CONTAINER,
-    AzureConfig,
-    ConnectorType,
     Credential,
     Event,
     EventKind,
@@ -120,15 +116,7 @@ async def test_forbidden(world: World) -> None:
 async def test_account_keys_by_another_connector(world: World) -> None:
     """Storage refuses the old key at the end and takes the new one; what was signed before works until then."""
     old = world.azure.azurite.accounts[ML]
-    new = NewConnector(
-        name=BY_KEY,
-        type=ConnectorType.AZURE,
-        auth_method="account-key",
-        resource_type=BLOB_CONTAINER,
-        resource_id="",
-        azure=AzureConfig("", "", "", storage_account=ML),
-        secrets={"account_key": old},
-    )
+    new = by_account_key(BY_KEY, ML, old)
     connector = (await world.registry.create(new, created_by="key:ops"))[0]
     ends = world.clock.now + 600
     lease = {"connector": BY_KEY, "credential_version": 1, "expires": int(ends), "lease_id": "lease"}

@@ -223,7 +223,7 @@ def test_a_key_that_was_just_made_is_tried_again(
     broker: FakeBroker, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Protects the first call with a new key: another worker of the broker may learn of it a second later."""
-    monkeypatch.setattr(retries, "_NEW_KEY_PAUSE", 1.0)
+    monkeypatch.setattr(retries, "NEW_KEY_PAUSE", 1.0)
     broker.api_key = "not yet"
     timer = threading.Timer(0.3, lambda: setattr(broker, "api_key", API_KEY))
     timer.start()
@@ -233,7 +233,7 @@ def test_a_key_that_was_just_made_is_tried_again(
 
 def test_a_wrong_key_is_doubted_once(broker: FakeBroker, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects the broker from twice as many guesses, and keys that were revoked from a slow answer."""
-    monkeypatch.setattr(retries, "_NEW_KEY_PAUSE", 0.1)
+    monkeypatch.setattr(retries, "NEW_KEY_PAUSE", 0.1)
     broker.api_key = "another"
     for calls in (2, 3):
         with pytest.raises(valetkey.UnauthenticatedError):

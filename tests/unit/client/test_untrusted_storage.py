@@ -1,7 +1,6 @@
 """Storage whose certificate is not trusted, as on a dev stack whose CA nobody named: it is told at once, and why."""
 
 import ssl
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 import valetkey
 from support.cli_runner import Runner
 from support.fake_broker import FakeBroker as CliBroker
-from support.noting_storage import NotingStorage
+from support.noting_storage import NotingStorage, running
 from support.watch_steps import step
 from valetkey import azure, untrusted_storage
 from valetkey.azure import aio
@@ -45,14 +44,8 @@ class TlsStorage(NotingStorage):
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsStorage]:
-    with TlsStorage(tmp_path_factory.mktemp("storage")) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with running(TlsStorage(tmp_path_factory.mktemp("storage"))) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

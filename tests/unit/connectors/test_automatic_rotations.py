@@ -9,16 +9,12 @@ import pytest
 from support.core import CLIENT, NOW, PLANTED, make_secret, make_sharing_connector
 from support.fake_ledger import ledger_down
 from support.fake_maker import FakeMaker
-from support.rotating import NAME, PATH, RotatingReplica, the_call
+from support.rotating import NAME, PATH, RotatingReplica, by_account_key, the_call
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.connectors.automatic_rotations import Automatic
-from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.errors import BrokerError, Reason, vault_unavailable
 from valetkey_broker.model import (
-    BLOB_CONTAINER,
-    AzureConfig,
-    ConnectorType,
     Event,
     EventKind,
     InvalidFieldError,
@@ -55,15 +51,7 @@ class World(RotatingReplica):
         return ended
 
     async def with_key(self, name: str = BY_KEY, key: str = "key1") -> None:
-        new = NewConnector(
-            name=name,
-            type=ConnectorType.AZURE,
-            auth_method="account-key",
-            resource_type=BLOB_CONTAINER,
-            resource_id="",
-            azure=AzureConfig("", "", "", storage_account="one"),
-            secrets={"account_key": self.maker.keys["one"][key]},
-        )
+        new = by_account_key(name, "one", self.maker.keys["one"][key])
         await self.registry.create(new, created_by="key:ops")
 
     async def key_in_use(self, name: str = BY_KEY) -> Secret:

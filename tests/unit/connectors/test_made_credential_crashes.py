@@ -12,13 +12,12 @@ from support.crashes import DyingStore, check_whole
 from support.fake_ledger import FakeLedger
 from support.fake_maker import FakeMaker
 from support.fake_store import FakeStateStore
-from support.rotating import NAME, RotatingReplica, the_call
+from support.rotating import NAME, RotatingReplica, by_account_key, the_call
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.connectors.automatic_rotations import Automatic
-from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.errors import BrokerError
-from valetkey_broker.model import BLOB_CONTAINER, AzureConfig, ConnectorType, RotationState, Secret
+from valetkey_broker.model import RotationState, Secret
 
 BY_KEY = "by-key"
 _MOST_WRITES = 22
@@ -79,15 +78,7 @@ class Scene:
         if name == NAME:
             assert await self.rotated(world, NAME) is RotationState.DONE
             return
-        new = NewConnector(
-            name=name,
-            type=ConnectorType.AZURE,
-            auth_method="account-key",
-            resource_type=BLOB_CONTAINER,
-            resource_id="",
-            azure=AzureConfig("", "", "", storage_account="one"),
-            secrets={"account_key": self.maker.keys["one"]["key1"]},
-        )
+        new = by_account_key(name, "one", self.maker.keys["one"]["key1"])
         await world.registry.create(new, created_by="key:ops")
         self.maker.calls.clear()
 

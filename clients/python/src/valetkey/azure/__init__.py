@@ -17,15 +17,12 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(f"valetkey.azure needs {error.name}; install valetkey[azure]", name=error.name) from None
 
-from valetkey.azure.signing import Body, may_be_mended, place, sign
+from valetkey.azure.signing import Body, may_be_mended, place, sign, transport_settings
 from valetkey.azure.trust import told_as_untrusted
 from valetkey.token_source import TokenSource
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
-
-# Those that azure-storage-blob takes itself.
-_CONNECT_SECONDS, _READ_SECONDS = 20, 60
 
 
 class SasCredential(AzureSasCredential):
@@ -101,8 +98,8 @@ def options(source: TokenSource, **transport: Any) -> dict[str, Any]:
 
     `transport` are the arguments of azure-core's RequestsTransport, such as `connection_verify=CA_FILE`.
     """
-    given = {"connection_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS} | transport
-    return {"credential": SasCredential(source), "transport": SigningTransport(source, RequestsTransport(**given))}
+    below = RequestsTransport(**transport_settings(transport))
+    return {"credential": SasCredential(source), "transport": SigningTransport(source, below)}
 
 
 def container_client(source: TokenSource, **transport: Any) -> "ContainerClient":

@@ -8,13 +8,11 @@ from azure.core.exceptions import ServiceRequestError
 from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 
 from valetkey.async_token_source import AsyncTokenSource
-from valetkey.azure.signing import Body, may_be_mended, place, sign
+from valetkey.azure.signing import Body, may_be_mended, place, sign, transport_settings
 from valetkey.azure.trust import told_as_untrusted
 
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient
-
-_CONNECT_SECONDS, _READ_SECONDS = 20, 60
 
 
 class AsyncSasCredential(AzureSasCredential):
@@ -95,8 +93,7 @@ def options(source: AsyncTokenSource, **transport: Any) -> dict[str, Any]:
 
     `transport` are the arguments of azure-core's AioHttpTransport, such as `connection_verify=CA_FILE`.
     """
-    given = {"connection_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS} | transport
-    below = AioHttpTransport(**given)
+    below = AioHttpTransport(**transport_settings(transport))
     return {"credential": AsyncSasCredential(source), "transport": AsyncSigningTransport(source, below)}
 
 

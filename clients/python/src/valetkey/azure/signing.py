@@ -1,11 +1,14 @@
 """What is done to each request before it goes out, and which refusals a fresh token may mend. No I/O."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from valetkey.azure.sas_query import same_account, with_sas, within, without_sas
 from valetkey.sas_parameters import fresh_token_may_help
 from valetkey.values import Token
 
+# Those that azure-storage-blob takes itself.
+_CONNECT_SECONDS, _READ_SECONDS = 20, 60
 _SOURCES = ("x-ms-copy-source", "x-ms-rename-source")
 
 
@@ -38,6 +41,11 @@ def place(token: Token) -> tuple[str, str]:
 def may_be_mended(response: Any) -> bool:
     """Tells whether a refusal may be due to the token's age."""
     return fresh_token_may_help(response.status_code, response.headers.get("x-ms-error-code", ""))
+
+
+def transport_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings of a transport: those that are given, and the timeouts of azure-storage-blob's own."""
+    return {"connection_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS, **given}
 
 
 class Body:

@@ -6,6 +6,7 @@ from pathlib import Path
 import grpc
 
 from valetkey.callers.interruptions import Interruption
+from valetkey.calls.retries import Reconnections
 from valetkey.channel import parse_endpoint
 from valetkey.errors import (
     BrokerUnreachableError,
@@ -13,6 +14,7 @@ from valetkey.errors import (
     InvalidArgumentError,
     UnauthenticatedError,
     ValetKeyError,
+    WatchEndedError,
     from_rpc_error,
 )
 from valetkey.identity import Identity
@@ -63,6 +65,27 @@ class Caller:
         """Raises ValetKeyError once the client is closed."""
         if self.closed:
             raise ValetKeyError("this client is closed; expected calls before close(), or make a new one")
+
+    def pause_before_another_stream(
+        self,
+        interruption: ValetKeyError,
+        reconnections: Reconnections,
+        shown: bytes | None,
+        listener: Interruption | None,
+    ) -> float:
+        """Returns how many seconds to wait before the next stream; raises `interruption` where it is the last word.
+
+        `shown` is the fingerprint of the identity that the stream was asked for with.
+        """
+        if isinstance(interruption, WatchEndedError) and interruption.reason == "IDENTITY_EXPIRED":
+            # Kubernetes and SPIFFE have put a fresh one into the file by now.
+            if self.terms.identity.fingerprint() in (shown, None):
+                raise interruption
+            return 0.0
+        if self.closed or (pause := reconnections.pause(interruption)) is None:
+            raise interruption
+        self.tell(interruption, listener)
+        return pause
 
     def tell(self, interruption: ValetKeyError, listener: Interruption | None = None) -> None:
         """Tells who wants to know of what is got over; `listener` is the call's own."""

@@ -13,7 +13,7 @@ from valetkey.callers.interruptions import Interruption
 from valetkey.calls import streams
 from valetkey.calls.base import path_of
 from valetkey.calls.retries import Reconnections
-from valetkey.errors import ValetKeyError, WatchEndedError
+from valetkey.errors import ValetKeyError
 from valetkey.v1 import token_service_pb2 as token_pb
 
 
@@ -21,10 +21,9 @@ def watch(
     caller: BlockingCaller, message: token_pb.WatchTokenRequest, on_interruption: Interruption | None
 ) -> Generator[values.Token, None, None]:
     """Yields the tokens of one stream after the other, as long as another one makes sense."""
-    identity = caller.terms.identity
     reconnections = Reconnections(caller.terms.timeout, new_key=caller.new_key)
     while True:
-        shown = identity.fingerprint()
+        shown = caller.terms.identity.fingerprint()
         reconnections.opening()
         try:
             for token in tokens_of(caller, message):
@@ -33,15 +32,7 @@ def watch(
             interruption: ValetKeyError = streams.ended_without_a_word()
         except ValetKeyError as error:
             interruption = error
-        if isinstance(interruption, WatchEndedError) and interruption.reason == "IDENTITY_EXPIRED":
-            # Kubernetes and SPIFFE have put a fresh one into the file by now.
-            if identity.fingerprint() in (shown, None):
-                raise interruption
-            continue
-        if caller.closed or (pause := reconnections.pause(interruption)) is None:
-            raise interruption
-        caller.tell(interruption, on_interruption)
-        time.sleep(pause)
+        time.sleep(caller.pause_before_another_stream(interruption, reconnections, shown, on_interruption))
 
 
 def tokens_of(caller: BlockingCaller, message: token_pb.WatchTokenRequest) -> Generator[values.Token, None, None]:

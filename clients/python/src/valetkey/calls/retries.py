@@ -16,11 +16,12 @@ from valetkey.errors import (
 # A broker restarts in 2 to 7 s. gRPC's own retries end after five attempts, and would hide for as long that a
 # certificate is not trusted.
 WINDOW = 10.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
+FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 2.0
 # A key that was just made reaches the broker's other workers within a second.
-_NEW_KEY_PAUSE = 1.2
+NEW_KEY_PAUSE = 1.2
 # A stream that lived so long was no flash in the pan: what comes next begins with the shortest pause again.
-_STEADY = 30.0
+STEADY = 30.0
 _LONGEST_PAUSE_UNREACHABLE, _LONGEST_PAUSE_OF_STREAMS = 3.0, 15.0
 
 
@@ -48,12 +49,12 @@ class Retries:
         self._tries += 1
         if isinstance(error, UnauthenticatedError) and error.reason == "CREDENTIALS_INVALID" and self._new_key:
             self._new_key = False
-            return self._in_time(_NEW_KEY_PAUSE)
+            return self._in_time(NEW_KEY_PAUSE)
         never_sent = isinstance(error, BrokerUnreachableError) or error.reason == "NOT_SERVING"
         lost = isinstance(error, ConnectionLostError) or _interrupted(error)
         if not (never_sent or (lost and self._repeatable)):
             return None
-        pause = _pause(self._tries, _LONGEST_PAUSE, error)
+        pause = pause_after(self._tries, _LONGEST_PAUSE, error)
         # It can take long to find out that a connection is dead; a new one is worth a try all the same.
         if time.monotonic() + pause > self._begun + WINDOW and not (lost and self._tries == 1):
             return None
@@ -94,12 +95,14 @@ class Reconnections:
         if not isinstance(error, UnavailableError) and not _interrupted(error):
             return None
         now = time.monotonic()
-        if now - self._opened > _STEADY:
+        if now - self._opened > STEADY:
             self._tries = 0
         self._tries += 1
         self._lost = now if self._lost is None else self._lost
         unreachable = isinstance(error, BrokerUnreachableError)
-        pause = _pause(self._tries, _LONGEST_PAUSE_UNREACHABLE if unreachable else _LONGEST_PAUSE_OF_STREAMS, error)
+        pause = pause_after(
+            self._tries, _LONGEST_PAUSE_UNREACHABLE if unreachable else _LONGEST_PAUSE_OF_STREAMS, error
+        )
         life = (self._expiry - datetime.now(UTC)).total_seconds()
         return pause if pause < life or now + pause < self._lost + WINDOW else None
 
@@ -108,6 +111,7 @@ def _interrupted(error: ValetKeyError) -> bool:
     return isinstance(error, WatchEndedError) and error.interrupted
 
 
-def _pause(tries: int, longest: float, error: ValetKeyError) -> float:
-    pause = min(_FIRST_PAUSE * 2.0 ** min(tries - 1, 10), longest) * random.uniform(0.5, 1)  # noqa: S311 (jitter)
+def pause_after(tries: int, longest: float, error: ValetKeyError, first: float = FIRST_PAUSE) -> float:
+    """Returns how many seconds to wait after so many tries that failed: more each time, or what the broker asks for."""
+    pause = min(first * 2.0 ** min(tries - 1, 10), longest) * random.uniform(0.5, 1)  # noqa: S311 (jitter)
     return max(pause, error.retry_delay.total_seconds()) if error.retry_delay is not None else pause

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from valetkey.cli import proxy_options as options
+from valetkey.cli import token_options
 from valetkey.cli.azure_environment import environment_that_wins
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import client_of
@@ -33,8 +34,8 @@ def exec_(
     resource: options.Resource,
     permissions: options.Permissions = options.DEFAULT_PERMISSIONS,
     ttl: options.Ttl = None,
-    connector: options.Connector = None,
-    purpose: options.Purpose = None,
+    connector: token_options.Connector = None,
+    purpose: token_options.Purpose = None,
     no_proxy: Annotated[
         bool, typer.Option("--no-proxy", help="Give it one token itself, which ends; for short commands.")
     ] = False,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from valetkey.cli import proxy_options as options
+from valetkey.cli import token_options
 from valetkey.cli.screen import Screen
 from valetkey.cli.tool_access import FORMS, ToolAccess
 
@@ -35,8 +36,8 @@ def proxy(
     resource: options.Resource,
     permissions: options.Permissions = options.DEFAULT_PERMISSIONS,
     ttl: options.Ttl = None,
-    connector: options.Connector = None,
-    purpose: options.Purpose = None,
+    connector: token_options.Connector = None,
+    purpose: token_options.Purpose = None,
     port: options.Port = 0,
     port_file: Annotated[
         str | None,

@@ -39,14 +39,6 @@ Ttl = Annotated[
     str | None,
     typer.Option(help="How long each token lives; the broker's default if left out.", show_default=False),
 ]
-Connector = Annotated[
-    str | None,
-    typer.Option(help="Connector to use; needed where several serve the resource.", show_default=False),
-]
-Purpose = Annotated[
-    str | None,
-    typer.Option(help="What it is for, kept in the ledger; at most 200 characters.", show_default=False),
-]
 StorageCaFile = Annotated[
     str | None,
     typer.Option(

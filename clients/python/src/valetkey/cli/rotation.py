@@ -98,19 +98,13 @@ def rotate_connector(
         account_name=account_name,
         cloud=cloud,
     )
+    given = bool(options or values or auth_method)
     screen = Screen(as_json=output is OutputFormat.JSON)
     with client_of(context, screen) as client:
         if status or abort:
-            look(
-                screen,
-                client,
-                name,
-                _CONNECTOR,
-                abort=abort,
-                others=bool(options or values or auth_method or (status and abort)),
-            )
+            look(screen, client, name, _CONNECTOR, abort=abort, others=given or (status and abort))
             return
-        given = bool(options or values or auth_method or expires_at)
+        given = given or bool(expires_at)
         asked: dict[str, Any] = {
             "auto": auto,
             "by": by,
@@ -180,19 +174,13 @@ def rotate_secret(
         account_name=account_name,
         cloud=cloud,
     )
+    given = bool(options or values or auth_method)
     screen = Screen(as_json=output is OutputFormat.JSON)
     with client_of(context, screen) as client:
         if status or abort:
-            look(
-                screen,
-                client,
-                name,
-                _SECRET,
-                abort=abort,
-                others=bool(options or values or auth_method or (status and abort)),
-            )
+            look(screen, client, name, _SECRET, abort=abort, others=given or (status and abort))
             return
-        given = bool(options or values or auth_method or expires_at)
+        given = given or bool(expires_at)
         asked: dict[str, Any] = {"auto": auto, "by": by, "at_once": now, "schedule": None}
         if begin_by_itself(screen, client, name, _SECRET, **asked, others=given, prove_for=prove_for, wait=not no_wait):
             return

@@ -17,6 +17,7 @@ from valetkey.cli.option_choices import TTL_LIMITS
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import client_of
 from valetkey.cli.times import utc
+from valetkey.cli.token_options import Connector, Purpose
 from valetkey.cli.tool_access import FORMS, ToolAccess
 from valetkey.errors import InvalidArgumentError, ValetKeyError
 from valetkey.values import Token
@@ -56,17 +57,9 @@ Permissions = Annotated[
     list[str],
     typer.Option(help=f"Comma-separated, or repeated: {', '.join(PERMISSIONS)}.", metavar="LIST", show_default=False),
 ]
-Connector = Annotated[
-    str | None,
-    typer.Option(help="Connector to use; needed where several serve the resource.", show_default=False),
-]
 SourceIp = Annotated[
     str | None,
     typer.Option(help="IPv4 address or range A-B that alone may use it.", show_default=False),
-]
-Purpose = Annotated[
-    str | None,
-    typer.Option(help="What it is for, kept in the ledger; at most 200 characters.", show_default=False),
 ]
 Format = Annotated[
     TokenFormat,

@@ -14,12 +14,10 @@ from valetkey.renewal.held_token import HeldToken, now
 
 # When a call is made for the next token, as a share of a token's life: as brokers do it in streams.
 _EARLIEST, _LATEST = 0.6, 0.75
-# A stream that lived so long was no flash in the pan; after so many that did not, calls take over for a while.
-_STEADY, _MOST_CUTS, _CALLS_SECONDS = 30.0, 3, 300.0
-_FIRST_PAUSE, _LONGEST_PAUSE, _LONGEST_PAUSE_OF_REFUSED = 0.2, 15.0, 60.0
+# After so many streams that were no steady ones, calls take over for a while.
+_MOST_CUTS, _CALLS_SECONDS = 3, 300.0
+_LONGEST_PAUSE, _LONGEST_PAUSE_OF_REFUSED = 15.0, 60.0
 _FIRST_PAUSE_OF_REFUSED = 1.0
-# A key that was just made reaches the broker's other workers within a second.
-_NEW_KEY_PAUSE = 1.2
 
 
 def passes(error: ValetKeyError) -> bool:
@@ -54,7 +52,7 @@ class Pacing:
             self._calls_until = float("inf")
         elif error.metadata.get("limit") == "streams":
             self._calls_until = now() + _CALLS_SECONDS
-        elif lived >= _STEADY and tokens:
+        elif lived >= retries.STEADY and tokens:
             self._cuts = 0
         elif passes(error) and not isinstance(error, BrokerUnreachableError) and not _stops(error):
             self._cuts += 1
@@ -65,7 +63,7 @@ class Pacing:
         """Returns when the next try is due, None for when somebody asks, and whether those who wait are to be told."""
         if error.reason == "CREDENTIALS_INVALID" and self._new_key:
             self._new_key = False
-            return now() + _NEW_KEY_PAUSE, False
+            return now() + retries.NEW_KEY_PAUSE, False
         self._tries += 1
         self._began = now() if self._began is None else self._began
         pause = self._pause(error)
@@ -76,7 +74,7 @@ class Pacing:
             return (None if tell else now() + pause), tell
         # While the old token lives nobody waits; towards its end it is tried more often.
         left = held.useful_until - now()
-        return now() + min(pause, max(left / 4, _FIRST_PAUSE)), tell
+        return now() + min(pause, max(left / 4, retries.FIRST_PAUSE)), tell
 
     def renewal(self, held: HeldToken) -> float:
         """Returns when to make the call for the next token."""
@@ -86,17 +84,15 @@ class Pacing:
         """Returns when somebody who asks may have the next try, after one that failed."""
         if error is None:
             return now()
-        return last_try + (_FIRST_PAUSE if passes(error) else _FIRST_PAUSE_OF_REFUSED)
+        return last_try + (retries.FIRST_PAUSE if passes(error) else _FIRST_PAUSE_OF_REFUSED)
 
     def _pause(self, error: ValetKeyError) -> float:
-        first, longest = _FIRST_PAUSE, _LONGEST_PAUSE
+        first, longest = retries.FIRST_PAUSE, _LONGEST_PAUSE
         if not passes(error):
             first, longest = _FIRST_PAUSE_OF_REFUSED, _LONGEST_PAUSE_OF_REFUSED
         elif isinstance(error, BrokerUnreachableError):
             longest = 2.0  # a broker that is back is to be found
-        pause = min(first * 2.0 ** min(self._tries - 1, 10), longest) * random.uniform(0.5, 1)  # noqa: S311 (jitter)
-        asked = error.retry_delay.total_seconds() if error.retry_delay is not None else 0.0
-        return max(pause, asked)
+        return retries.pause_after(self._tries, longest, error, first)
 
 
 def _stops(error: ValetKeyError) -> bool:

@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from support.broker_process import Serving, alive, listens, serving, write_config
+from support.broker_process import Serving, alive, listens, run, serving, write_config
 from support.stopwatch import ends_within
 from valetkey_devstack.free_ports import is_free
 from valetkey_devstack.openbao import OpenBao
@@ -44,6 +44,8 @@ async def test_signal_ends_it(tmp_path: Path, bao: OpenBao, workers: int, number
         await broker.logged("serving", workers)
         await broker.logged("listening", workers)
         assert await broker.healthy()
+        asked = run("health", "--config", config)
+        assert (asked.returncode, asked.stdout, asked.stderr) == (0, "SERVING\n", "")
         pids = list(broker.workers().values())
         with ends_within(40):
             broker.send(number)

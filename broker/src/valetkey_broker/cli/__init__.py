@@ -1,4 +1,4 @@
-"""The broker's own command line: serve, check-config, check-state, bootstrap, dev.
+"""The broker's own command line: serve, health, check-config, check-state, bootstrap, dev.
 
 Each command loads what it needs when it runs: `--version`, `--help` and Tab answer at once.
 """
@@ -16,6 +16,7 @@ from valetkey_broker import __version__
 from valetkey_broker.concurrency.interrupts import interrupts_end_at_once
 from valetkey_broker.errors import EXIT_CONFIGURATION, BrokerError, ConfigurationError
 from valetkey_broker.model import InvalidFieldError, check_name
+from valetkey_broker.rpc.health_probe import DEFAULT_TIMEOUT_SECONDS, probe
 
 # Of the distribution valetkey-devstack, which a server does without.
 _DEVSTACK_COMMAND = "valetkey_devstack.cli"
@@ -79,6 +80,23 @@ def worker(config: Config) -> None:
         from valetkey_broker.cli.serving import serve_as_worker  # noqa: PLC0415
 
     serve_as_worker(config)
+
+
+@app.command()
+def health(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", "-c", help="Settings that say where the broker listens.", envvar="VALETKEY_BROKER_CONFIG"
+        ),
+    ] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Be content with any answer: the process lives, Vault may be away.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(help="How long to wait, in seconds.")] = DEFAULT_TIMEOUT_SECONDS,
+) -> None:
+    """Asks the broker that runs on this machine how it is: exit code 0 where it serves, 1 where not. For probes."""
+    sys.exit(probe(config, live=live, timeout_seconds=timeout))
 
 
 @app.command("check-config")

@@ -15,6 +15,7 @@ from typing import Any
 
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jwt import InvalidTokenError, PyJWT
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.api_jws import PyJWS
 
@@ -134,8 +135,9 @@ class IssuerServer:
         self.ca_file = directory / "ca.pem"
         self.signers = [Signer()]
         self.fault = ""
-        # What whoever asks has to show, as a cluster without anonymous requests demands; nothing if empty.
-        self.bearer = ""
+        # Of which audience a token of this issuer has to be that whoever asks shows, as a Kubernetes API server demands
+        # it: its own default one. Nothing if empty, as with issuers that publish their keys.
+        self.own_audience = ""
         self.jwks_uri = f"{self.url.rstrip('/')}/openid/v1/jwks"
         self.requests: list[tuple[str, str | None]] = []
         certificate, key = make_ca(directory, "issuer CA").issue("issuer", directory)
@@ -159,14 +161,31 @@ class IssuerServer:
         finally:
             await runner.cleanup()
 
+    def _let_in(self, request: web.Request) -> None:
+        """Answers as an API server: 403 to nobody in particular, 401 to tokens that are not for itself."""
+        if not self.own_audience:
+            return
+        shown = request.headers.get("Authorization")
+        if shown is None:
+            raise web.HTTPForbidden
+        try:
+            PyJWT().decode(
+                shown.removeprefix("Bearer "),
+                self.signers[0].private.public_key(),
+                algorithms=[self.signers[0].algorithm],
+                audience=self.own_audience,
+                issuer=self.url,
+            )
+        except InvalidTokenError:
+            raise web.HTTPUnauthorized from None
+
     async def _answer(self, request: web.Request) -> web.Response:
         self.requests.append((request.path, request.headers.get("Authorization")))
         discovery = request.path.endswith("/.well-known/openid-configuration")
         kind = "application/json" if discovery else "application/jwk-set+json"
         if kind not in request.headers.get("Accept", kind):  # As strict as a Kubernetes API server.
             raise web.HTTPNotAcceptable
-        if self.bearer and request.headers.get("Authorization") != f"Bearer {self.bearer}":
-            raise web.HTTPUnauthorized
+        self._let_in(request)
         if self.fault == "slow":
             await asyncio.sleep(30)
         if self.fault == "redirect":

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from support.connect_proxy import ConnectProxy
-from support.oidc import IssuerServer
+from support.oidc import AUDIENCE, IssuerServer
 from valetkey_broker.adapters.oidc import FileKeySource, HttpKeySource
 from valetkey_broker.ports import KeySourceError
 
@@ -154,15 +154,22 @@ async def test_bearer_token_goes_to_the_issuer(issuer: IssuerServer, tmp_path: P
         issuer.requests.clear()
 
 
-async def test_an_issuer_that_wants_the_brokers_token(issuer: IssuerServer, tmp_path: Path) -> None:
-    """A cluster without anonymous requests answers 401 to who shows none, or another: for discovery and for keys."""
-    issuer.bearer = "fresh"
-    for options in ({}, {"jwks_uri": issuer.jwks_uri}):
-        with pytest.raises(KeySourceError, match="status 401"):
-            await source(issuer, **options).fetch()
-        file = tmp_path / f"token-{len(options)}"
-        file.write_text("fresh")
-        assert await source(issuer, bearer_token_file=file, **options).fetch()
+@pytest.mark.parametrize("discovery", [True, False])
+async def test_keys_as_an_api_server_gives_them(issuer: IssuerServer, tmp_path: Path, discovery: bool) -> None:
+    """A Kubernetes API server wants the broker's own token of its default audience: 403 without, 401 to another one's.
+
+    The error then says which token is expected; the projected token of a caller, for the broker, is not it.
+    """
+    issuer.own_audience = issuer.url
+    options = {} if discovery else {"jwks_uri": issuer.jwks_uri}
+    file = tmp_path / "token"
+    file.write_text(issuer.mint(aud=[AUDIENCE]))
+    for shown, status in (({}, 403), ({"bearer_token_file": file}, 401)):
+        with pytest.raises(KeySourceError, match=rf"status {status}.*; .*bearer_token_file.*without an audience"):
+            await source(issuer, **shown, **options).fetch()
+    keys = source(issuer, bearer_token_file=file, **options)
+    file.write_text(issuer.mint(aud=[issuer.url, "k3s"]))
+    assert await keys.fetch()
 
 
 async def test_bearer_token_does_not_go_where_a_document_points(issuer: IssuerServer, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ _DISCOVERY = "/.well-known/openid-configuration"
 # A Kubernetes API server gives its keys to nobody who does not ask for the second.
 _ACCEPTED = "application/json, application/jwk-set+json"
 _OK = 200
+_NOT_LET_IN = (401, 403)
 
 
 class HttpKeySource:
@@ -111,6 +112,12 @@ async def _get(session: aiohttp.ClientSession, url: str, headers: Mapping[str, s
     wanted = {"Accept": _ACCEPTED, "Accept-Encoding": "identity", **headers}
     async with session.get(url, headers=wanted, allow_redirects=False) as answer:
         host = urlsplit(url).hostname
+        if answer.status in _NOT_LET_IN:
+            raise KeySourceError(
+                f"{host} answered with status {answer.status}; it wants a token of the broker's own in "
+                "bearer_token_file: of a Kubernetes API server, the service account's token without an audience, not "
+                "one for the audience of callers"
+            )
         if answer.status != _OK:
             raise KeySourceError(
                 f"{host} answered with status {answer.status}; expected {_OK}, redirects are not followed"

@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The tests start a PostgreSQL of their own; only its programs are needed.
 HAVE_POSTGRES := { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } > /dev/null 2>&1
 
-.PHONY: help install demo dev test lint format bench clients-table growth crash rotation-load proto proto-check proto-baseline lock clean
+.PHONY: help install demo dev test test-zenml lint format bench clients-table growth crash rotation-load proto proto-check proto-baseline lock clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -56,16 +56,28 @@ SDKS := oldest newest
 	$(call step,build/install-sdks.log,2/2 the packages of requirements/sdk-*.txt,for which in $(SDKS); do $(BIN)/uv pip sync --python .venv-sdks/$$which --require-hashes requirements/sdk-$$which.txt || exit 1; done)
 	@touch $@
 
+# ZenML, which pins much, with our client beside it: the clients of tests/zenml.
+.venv-zenml/.installed: requirements/zenml.txt clients/python/pyproject.toml | .venv/.installed .venv-clients/.installed
+	@echo "Installing ZenML into .venv-zenml, for the tests (about 300 MB):"
+	@mkdir -p build && : > build/install-zenml.log
+	$(call step,build/install-zenml.log,1/3 a virtual environment,test -x .venv-zenml/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-zenml)
+	$(call step,build/install-zenml.log,2/3 the packages of requirements/zenml.txt,$(BIN)/uv pip sync --python .venv-zenml --require-hashes requirements/zenml.txt)
+	$(call step,build/install-zenml.log,3/3 our client,$(BIN)/uv pip install --python .venv-zenml --no-deps --no-build-isolation -e clients/python)
+	@touch $@
+
 demo: install ## Runs the main job on real parts, from registering to a refused token, in about 25 s
 	@$(BIN)/python -m valetkey_devstack
 
 dev: install ## Leaves a stack running, made anew each time: OpenBao, Azurite, a stand-in for Entra, Graph and ARM, the broker
 	@$(BIN)/valetkey-broker dev
 
-test: install .venv-clients/.installed .venv-sdks/.installed ## Runs all tests, in parallel, with branch coverage
+test: install .venv-clients/.installed .venv-sdks/.installed .venv-zenml/.installed ## Runs all tests, in parallel, with branch coverage
 	@rm -f .coverage .coverage.*
 	@$(BIN)/pytest --cov --cov-report= tests
 	@$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR) | tail -n 25
+
+test-zenml: install .venv-zenml/.installed ## Runs the tests with ZenML only: its own commands and pipelines, on our artifact store
+	@$(BIN)/pytest -n 0 tests/zenml
 
 lint: install proto-check ## Checks style, types, layers and the API
 	@$(BIN)/ruff check --quiet .
@@ -132,9 +144,11 @@ lock: install ## Renews the lock files from requirements/*.in (hashes, no regist
 	  requirements/proto.in -o requirements/proto.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
 	  requirements/clients.in -o requirements/clients.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
+	  requirements/zenml.in -o requirements/zenml.txt
 	@for which in $(SDKS); do \
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
 	    requirements/sdk-$$which.in -o requirements/sdk-$$which.txt || exit 1; done
 
 clean: ## Removes what the targets made
-	@rm -rf .venv .venv-proto .venv-clients .venv-sdks build .valetkey-dev .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-proto .venv-clients .venv-sdks .venv-zenml build .valetkey-dev .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

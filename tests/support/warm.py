@@ -26,9 +26,13 @@ _TESTS = Path(__file__).parents[1]
 
 
 class WarmCommand:
-    """One of our commands. `entry` is `module:function`; `modules` are loaded beforehand, with `NAME.*` a package."""
+    """A command. `entry` is `module:function`; `modules` are loaded beforehand, with `NAME.*` a package.
 
-    def __init__(self, entry: str, *modules: str, **environment: str) -> None:
+    `python` has them: that of the tests unless told otherwise.
+    """
+
+    def __init__(self, entry: str, *modules: str, python: str | Path = sys.executable, **environment: str) -> None:
+        self._python = str(python)
         self._server_arguments = (entry, *modules)
         self._environment = environment
         self._server: tuple[subprocess.Popen[bytes], socket.socket] | None = None
@@ -74,7 +78,7 @@ class WarmCommand:
             children.take_in_orphans()  # What it forks becomes a child of this process.
             ours, its = socket.socketpair()
             with its:
-                module = [sys.executable, "-m", "support.warm_server", str(its.fileno()), *self._server_arguments]
+                module = [self._python, "-m", "support.warm_server", str(its.fileno()), *self._server_arguments]
                 # It ends when the way to it does, and so with this process.
                 process = subprocess.Popen(
                     module,

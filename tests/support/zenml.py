@@ -1,0 +1,81 @@
+"""ZenML with our client beside it, in an environment of its own: its command and its processes, as users start them."""
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from support.children import unmeasured
+from support.cli_runner import Ran
+from support.e2e import user_environment
+from support.forked import ForkedProcess
+from support.warm import WarmCommand, run_installed
+
+BIN = Path(__file__).parents[2] / ".venv-zenml" / "bin"
+# ZenML reads these when it is imported. It takes ten seconds of a processor for that, so its processes are forked from
+# one that has it loaded.
+_ALWAYS = {
+    "ZENML_ANALYTICS_OPT_IN": "false",
+    "ZENML_ENABLE_RICH_TRACEBACK": "false",
+    "ZENML_LOGGING_COLORS_DISABLED": "true",
+    "NO_COLOR": "1",
+    # Tables are cut to the terminal's width.
+    "COLUMNS": "300",
+    "GRPC_VERBOSITY": "NONE",
+}
+_WARM = WarmCommand(
+    "support.zenml_command:main",
+    *("zenml.cli.cli", "zenml.zen_stores.sql_zen_store", "zenml.stack.flavor_registry", "zenml.pipelines"),
+    *("zenml.entrypoints.step_entrypoint_configuration", "pyarrow.parquet", "adlfs", "azure.storage.blob.aio"),
+    python=BIN / "python",
+    **_ALWAYS,
+)
+
+
+@dataclass(frozen=True)
+class ZenML:
+    """ZenML as one user has it: all that it keeps is in `directory`; `environment` is what the user has exported."""
+
+    directory: Path
+    environment: Mapping[str, str]
+
+    def having(self, **variables: str) -> "ZenML":
+        """Returns it with other variables; "" leaves one out."""
+        merged = {**self.environment, **variables}
+        return replace(self, environment={name: value for name, value in merged.items() if value})
+
+    def variables(self) -> dict[str, str]:
+        """Returns the whole environment of its processes: nothing of a home directory, nothing sent anywhere."""
+        given = {
+            **_ALWAYS,
+            "HOME": str(self.directory),
+            "ZENML_CONFIG_PATH": str(self.directory / "zenml"),
+            **self.environment,
+        }
+        azure = [name for name in user_environment() if name.startswith("AZURE_")]
+        return unmeasured({name: value for name, value in user_environment(given).items() if name not in azure})
+
+    def __call__(self, *arguments: str | Path, installed: bool = False) -> Ran:
+        """Runs a `zenml` command line; `installed` starts it as a user does, which takes its ten seconds."""
+        runner = run_installed if installed else _WARM.run
+        return _ran(runner([BIN / "zenml", *arguments], environment=self.variables(), patience=280))
+
+    def done(self, *arguments: str | Path, installed: bool = False) -> Ran:
+        """Runs one that has to succeed."""
+        ran = self(*arguments, installed=installed)
+        assert ran.code == 0, f"zenml {' '.join(map(str, arguments))}: {ran}"
+        return ran
+
+    def run(self, script: Path, *arguments: str) -> Ran:
+        """Runs a script."""
+        return _ran(_WARM.run([script, *arguments], environment=self.variables(), patience=280))
+
+    def start(self, script: Path, *arguments: str, output: Path) -> ForkedProcess:
+        """Starts a script whose words go to a file."""
+        with output.open("ab") as out, Path("/dev/null").open("rb") as nothing:
+            files = (nothing.fileno(), out.fileno(), out.fileno())
+            return _WARM.start([script, *arguments], environment=self.variables(), files=files)
+
+
+def _ran(done: "subprocess.CompletedProcess[str]") -> Ran:
+    return Ran(done.returncode, done.stdout, done.stderr)

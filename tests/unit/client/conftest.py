@@ -12,6 +12,7 @@ from support.cli_runner import Ran, Runner
 from support.fake_broker import API_KEY, FakeBroker, running_fake_broker
 from valetkey import Client
 from valetkey.calls import retries
+from valetkey.cli import session
 from valetkey.cli.app import run
 
 
@@ -31,6 +32,14 @@ def _empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _short_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps tests of errors that are worth another try from trying for 10 s."""
     monkeypatch.setattr(retries, "WINDOW", 0.5)
+
+
+@pytest.fixture(autouse=True)
+def _clients_of_one_test() -> Iterator[None]:
+    """Closes what a command keeps until its process ends: here the process is that of all tests."""
+    yield
+    while session.KEPT:
+        session.KEPT.pop().close()
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """`valetkey whoami` against a fake broker."""
 
+import gc
 from datetime import UTC, datetime
 
 import valetkey as package
 from support.cli_runner import Runner
 from support.fake_broker import FakeBroker
+from valetkey.cli import session
 from valetkey.v1 import common_pb2 as common_pb
 from valetkey.v1 import identity_service_pb2 as pb
 
@@ -36,3 +38,10 @@ def test_a_caller_without_roles_and_end(client: package.Client, valetkey: Runner
     shown = valetkey("whoami").out
     assert "grants say" in shown
     assert "no end of its own" in shown
+
+
+def test_a_command_leaves_its_connection_to_the_end_of_the_process(valetkey: Runner) -> None:
+    """Protects a command that has its answer from waiting for gRPC, where closing a channel can hang."""
+    valetkey("whoami")
+    gc.collect()
+    assert session.KEPT[-1].who_am_i().principal == "key:trainer"

@@ -1,4 +1,4 @@
-"""The connection to the broker: always TLS, with the caller's API key or certificate."""
+"""The connection to the broker: always TLS, with the caller's certificate if it has one."""
 
 import ipaddress
 import re
@@ -65,11 +65,7 @@ def channel_credentials(identity: Identity, ca_file: Path | None) -> grpc.Channe
     """
     roots = read_ca_file(ca_file) if ca_file else None
     certificate, key = identity.key_pair() or (None, None)
-    credentials = grpc.ssl_channel_credentials(roots, key, certificate)
-    if identity.api_key is not None:
-        bearer = grpc.access_token_call_credentials(identity.api_key)
-        credentials = grpc.composite_channel_credentials(credentials, bearer)
-    return credentials
+    return grpc.ssl_channel_credentials(roots, key, certificate)
 
 
 def client_version() -> str:

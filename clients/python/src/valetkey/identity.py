@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import grpc
-
 from valetkey.certificate_validity import validity
 from valetkey.errors import SettingsError
 from valetkey.secret_files import read_secret_file
 
 # What a header of HTTP/2 carries unharmed; both API keys and JWTs are made of it.
 _BEARER = re.compile(r"[\x21-\x7e]+")
+# Names and values that go along with a call.
+Metadata = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,16 +166,20 @@ class Identity:
             return f"{what} counts from {start:%Y-%m-%dT%H:%M:%SZ} only; check this machine's clock"
         return ""
 
-    def call_credentials(self) -> grpc.CallCredentials | None:
-        """Returns what one call carries: the token or API key as its file holds it now, for files rotate.
+    def call_metadata(self) -> Metadata | None:
+        """Returns what one call carries: the API key or token, from a file as it holds it now, for files rotate.
 
-        None for the other kinds, which go with the connection. Raises SettingsError where the file cannot be read
-        or holds none.
+        None for a client certificate, which goes with the connection. Raises SettingsError where the file cannot be
+        read or holds none. Plain metadata and not gRPC's call credentials, whose callbacks come in a thread of gRPC's
+        and wait for Python there: a channel that is closed meanwhile can wait for them for ever. Nothing is lost by
+        it, for no channel of this client goes without TLS.
         """
+        if self.api_key is not None:
+            return _bearer(self.api_key)
         if self.api_key_file is not None:
             key, _ = read_secret_file(self.api_key_file, "API key")
             _check_api_key(key, f"file {self.api_key_file} holds spaces or other than ASCII")
-            return grpc.access_token_call_credentials(key)
+            return _bearer(key)
         if self.token_file is None:
             return None
         token, _ = read_secret_file(self.token_file, "token")
@@ -183,7 +187,11 @@ class Identity:
             raise SettingsError(
                 f"token: file {self.token_file} holds spaces or other than ASCII; expected one JWT and nothing else"
             )
-        return grpc.access_token_call_credentials(token)
+        return _bearer(token)
+
+
+def _bearer(credential: str) -> Metadata:
+    return (("authorization", f"Bearer {credential}"),)
 
 
 def _check_api_key(key: str, problem: str) -> None:

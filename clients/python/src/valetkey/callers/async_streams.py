@@ -44,7 +44,7 @@ async def tokens_of(caller: AsyncCaller, message: token_pb.WatchTokenRequest) ->
         path_of(token_pb.WatchTokenResponse),
         message,
         token_pb.WatchTokenResponse,
-        credentials=caller.terms.identity.call_credentials(),
+        metadata=caller.terms.identity.call_metadata(),
     )
     try:
         while (answer := await _next(caller, stream)) is not None:

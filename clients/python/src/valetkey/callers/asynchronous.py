@@ -42,10 +42,10 @@ class AsyncCaller(Caller):
         retries = Retries(self.terms.timeout, repeatable=rpc.repeatable, new_key=self.new_key)
         while True:
             self.check_open()
-            credentials = self.terms.identity.call_credentials()
+            metadata = self.terms.identity.call_metadata()
             try:
                 answer = await self.connection.unary(
-                    rpc.path, rpc.request, rpc.answer, timeout=retries.seconds_left, credentials=credentials
+                    rpc.path, rpc.request, rpc.answer, timeout=retries.seconds_left, metadata=metadata
                 )
             except grpc.RpcError as error:
                 failed = self.error(error)

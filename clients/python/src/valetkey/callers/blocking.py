@@ -46,9 +46,9 @@ class BlockingCaller(Caller):
         )
         while True:
             self.check_open()
-            credentials = self.terms.identity.call_credentials()
+            metadata = self.terms.identity.call_metadata()
             try:
-                answer = method(rpc.request, timeout=retries.seconds_left, credentials=credentials)
+                answer = method(rpc.request, timeout=retries.seconds_left, metadata=metadata)
             except grpc.RpcError as error:
                 failed = self.error(error)
                 if self.closed or (pause := retries.pause(failed)) is None:

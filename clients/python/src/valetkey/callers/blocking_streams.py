@@ -44,7 +44,7 @@ def tokens_of(caller: BlockingCaller, message: token_pb.WatchTokenRequest) -> Ge
         response_deserializer=token_pb.WatchTokenResponse.FromString,
     )
     # No deadline: a stream lives as long as both ends want it.
-    stream = method(message, credentials=caller.terms.identity.call_credentials())
+    stream = method(message, metadata=caller.terms.identity.call_metadata())
     try:
         while (answer := _next(caller, stream)) is not None:
             caller.new_key = False

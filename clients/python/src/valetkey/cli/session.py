@@ -13,6 +13,9 @@ from valetkey.client import Client
 from valetkey.errors import InvalidArgumentError, ValetKeyError
 from valetkey.settings import Settings, load_settings
 
+# Every client of this process: one that nothing holds is collected, and its channel closed with it (see client_of).
+KEPT: list[Client] = []
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
@@ -38,15 +41,15 @@ def client_of(context: typer.Context, screen: Screen) -> AbstractContextManager[
     settings = settings_of(context, screen)
     session: Session = context.obj
     timeout = parse_duration(session.timeout, "--timeout").total_seconds()
-    return nullcontext(
-        Client(
-            settings.endpoint,
-            ca_file=settings.ca_file,
-            timeout=timeout,
-            on_interruption=_teller(screen),
-            **settings.identity.arguments(),
-        )
+    client = Client(
+        settings.endpoint,
+        ca_file=settings.ca_file,
+        timeout=timeout,
+        on_interruption=_teller(screen),
+        **settings.identity.arguments(),
     )
+    KEPT.append(client)
+    return nullcontext(client)
 
 
 def settings_of(context: typer.Context, screen: Screen) -> Settings:
@@ -71,7 +74,9 @@ def client_with_key(context: typer.Context, api_key: str) -> Client:
     session: Session = context.obj
     settings = _load(session)
     timeout = parse_duration(session.timeout, "--timeout").total_seconds()
-    return Client(settings.endpoint, ca_file=settings.ca_file, timeout=timeout, api_key=api_key)
+    client = Client(settings.endpoint, ca_file=settings.ca_file, timeout=timeout, api_key=api_key)
+    KEPT.append(client)
+    return client
 
 
 def _load(session: Session) -> Settings:

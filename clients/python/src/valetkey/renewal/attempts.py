@@ -49,11 +49,11 @@ class Attempt:
         self.shown = caller.terms.identity.fingerprint()
         self._caller = caller
         self._inbox = inbox
-        credentials = caller.terms.identity.call_credentials()
+        metadata = caller.terms.identity.call_metadata()
         target = self._call if by_call else self._follow
         self._call_under_way: Any = None
         self._over = False
-        self._thread = threading.Thread(target=target, args=(request, credentials), name="valetkey-token", daemon=True)
+        self._thread = threading.Thread(target=target, args=(request, metadata), name="valetkey-token", daemon=True)
         self._thread.start()
 
     def cancel(self) -> None:
@@ -75,21 +75,21 @@ class Attempt:
             return self.asked + self._caller.terms.timeout * _PATIENCE
         return self.last_heard + streams.longest_silence() if self._caller.heartbeats else float("inf")
 
-    def _call(self, request: token_pb.IssueTokenRequest, credentials: Any) -> None:
+    def _call(self, request: token_pb.IssueTokenRequest, metadata: Any) -> None:
         method = self._caller.connection.unary_unary(
             path_of(token_pb.IssueTokenResponse),
             request_serializer=token_pb.IssueTokenRequest.SerializeToString,
             response_deserializer=token_pb.IssueTokenResponse.FromString,
         )
         try:
-            answer = method(request, timeout=self._caller.terms.timeout, credentials=credentials)
+            answer = method(request, timeout=self._caller.terms.timeout, metadata=metadata)
         except (grpc.RpcError, ValueError) as error:
             self._inbox.put(Ended(self, self._error(error)))
         else:
             self._inbox.put(Heard(self, convert.token(answer)))
             self._inbox.put(Ended(self, None))
 
-    def _follow(self, request: token_pb.IssueTokenRequest, credentials: Any) -> None:
+    def _follow(self, request: token_pb.IssueTokenRequest, metadata: Any) -> None:
         message = token_pb.WatchTokenRequest(request=request)
         message.heartbeat_interval.seconds = streams.HEARTBEAT_SECONDS
         method = self._caller.connection.unary_stream(
@@ -99,7 +99,7 @@ class Attempt:
         )
         error: ValetKeyError
         try:
-            stream = self._call_under_way = method(message, credentials=credentials)
+            stream = self._call_under_way = method(message, metadata=metadata)
             if self._over:
                 stream.cancel()
             for answer in stream:

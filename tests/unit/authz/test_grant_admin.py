@@ -93,17 +93,21 @@ async def test_a_grant_is_bound_to_the_connector_of_the_moment(world: World) -> 
 
 @pytest.mark.parametrize("role", ConsumerRole)
 async def test_ready_made_roles(world: World, role: ConsumerRole) -> None:
-    """A role stands for its permissions and stays as a label; none of them deletes."""
+    """A role stands for its permissions and stays as a label; only those deletes whose name says so."""
     grant = await world.create(permissions=[], consumer_role=role)
     assert (grant.permissions, grant.consumer_role) == (CONSUMER_PERMISSIONS[role], role)
-    assert Permission.DELETE not in grant.permissions.members
+    assert (Permission.DELETE in grant.permissions.members) == role.value.endswith("-with-delete")
 
 
 async def test_ready_made_roles_are_what_the_docs_say() -> None:
-    """An orchestrator and a step operator read and write; a deployer reads."""
-    assert CONSUMER_PERMISSIONS[ConsumerRole.ORCHESTRATOR].sp == "racwl"
-    assert CONSUMER_PERMISSIONS[ConsumerRole.STEP_OPERATOR].sp == "racwl"
-    assert CONSUMER_PERMISSIONS[ConsumerRole.DEPLOYER].sp == "rl"
+    """An orchestrator and a step operator read and write, and delete by choice; a deployer reads."""
+    assert {role.value: permissions.sp for role, permissions in CONSUMER_PERMISSIONS.items()} == {
+        "orchestrator": "racwl",
+        "step-operator": "racwl",
+        "deployer": "rl",
+        "orchestrator-with-delete": "racwdl",
+        "step-operator-with-delete": "racwdl",
+    }
 
 
 async def test_permissions_beside_a_role_must_be_its_own(world: World) -> None:

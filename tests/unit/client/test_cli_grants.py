@@ -42,7 +42,16 @@ def test_create_with_permissions_and_all_limits(valetkey: Runner, broker: FakeBr
         assert line in ran.out
 
 
-@pytest.mark.parametrize(("role", "number"), [("orchestrator", 1), ("step-operator", 2), ("deployer", 3)])
+@pytest.mark.parametrize(
+    ("role", "number"),
+    [
+        ("orchestrator", 1),
+        ("step-operator", 2),
+        ("deployer", 3),
+        ("orchestrator-with-delete", 4),
+        ("step-operator-with-delete", 5),
+    ],
+)
 def test_create_with_a_role(role: str, number: int, valetkey: Runner, broker: FakeBroker) -> None:
     """Protects the ready-made roles, and JSON for scripts."""
     answer = valetkey(*CREATE, "--role", role, "-o", "json").json

@@ -15,9 +15,16 @@ class ConsumerRole(Enum):
     ORCHESTRATOR = "orchestrator"
     STEP_OPERATOR = "step-operator"
     DEPLOYER = "deployer"
+    ORCHESTRATOR_WITH_DELETE = "orchestrator-with-delete"
+    STEP_OPERATOR_WITH_DELETE = "step-operator-with-delete"
 
 
-_WRITER = PermissionSet((Permission.READ, Permission.LIST, Permission.WRITE, Permission.CREATE, Permission.ADD))
+# Write is what uploads take: clients send blocks, which Azure refuses to create and add alone. Those two are for tools
+# that ask for them besides.
+_WRITES = (Permission.READ, Permission.LIST, Permission.WRITE, Permission.CREATE, Permission.ADD)
+_WRITER = PermissionSet(_WRITES)
+# ZenML takes away what a failed step wrote; a choice of its own, for a token that deletes can take results along.
+_DELETING_WRITER = PermissionSet((*_WRITES, Permission.DELETE))
 
 CONSUMER_PERMISSIONS: Mapping[ConsumerRole, PermissionSet] = {
     # Keeps the artifacts of pipelines. Not delete: a pipeline gone wrong must not take results along.
@@ -26,6 +33,8 @@ CONSUMER_PERMISSIONS: Mapping[ConsumerRole, PermissionSet] = {
     ConsumerRole.STEP_OPERATOR: _WRITER,
     # Loads results to serve them, and has no business changing them.
     ConsumerRole.DEPLOYER: PermissionSet((Permission.READ, Permission.LIST)),
+    ConsumerRole.ORCHESTRATOR_WITH_DELETE: _DELETING_WRITER,
+    ConsumerRole.STEP_OPERATOR_WITH_DELETE: _DELETING_WRITER,
 }
 
 

@@ -200,7 +200,8 @@ class GrantedConnector:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrantSpec:
-    """What a grant says. Give either `permissions` or `consumer_role`: orchestrator, step-operator or deployer.
+    """What a grant says. Give either `permissions` or `consumer_role`: orchestrator, step-operator,
+    …-with-delete of either, or deployer.
 
     In `principals`, `containers` and the values of `attributes`, `*` stands for one or more characters inside one
     segment. A new grant may name its connectors by plain strings. Empty `prefixes` stand for whole containers;

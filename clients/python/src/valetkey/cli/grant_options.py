@@ -40,7 +40,11 @@ Permissions = Annotated[
 ]
 Role = Annotated[
     ConsumerRole | None,
-    _option("Ready-made permissions: deployer reads and lists; the others also write, create and add."),
+    _option(
+        "Ready-made permissions. deployer: read (load artifacts), list (find them in directories). orchestrator and "
+        "step-operator: also write (uploads go in blocks, which take it; overwrites, too), create and add (for tools "
+        "that ask for them; not enough by themselves). …-with-delete: also delete (clean up after failed steps)."
+    ),
 ]
 Attributes = Annotated[
     list[str] | None,

@@ -30,6 +30,8 @@ class ConsumerRole(StrEnum):
     ORCHESTRATOR = "orchestrator"
     STEP_OPERATOR = "step-operator"
     DEPLOYER = "deployer"
+    ORCHESTRATOR_WITH_DELETE = "orchestrator-with-delete"
+    STEP_OPERATOR_WITH_DELETE = "step-operator-with-delete"
 
 
 class EventKind(StrEnum):

@@ -31,13 +31,17 @@ class _ConsumerRoleEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._E
     CONSUMER_ROLE_UNSPECIFIED: _ConsumerRole.ValueType  # 0
     """Not set: the grant names its permissions."""
     CONSUMER_ROLE_ORCHESTRATOR: _ConsumerRole.ValueType  # 1
-    """Schedules pipelines and keeps their artifacts: read, list, write, create, add. Not delete: a lost pipeline must
-    not take results along.
+    """Schedules pipelines and keeps their artifacts: read, list, write, create, add. Not delete: a pipeline gone wrong
+    must not take results along. Clients upload in blocks, which takes write: create and add alone do not.
     """
     CONSUMER_ROLE_STEP_OPERATOR: _ConsumerRole.ValueType  # 2
     """Runs one step elsewhere: the same, on the containers it is given."""
     CONSUMER_ROLE_DEPLOYER: _ConsumerRole.ValueType  # 3
     """Loads results to serve them: read, list."""
+    CONSUMER_ROLE_ORCHESTRATOR_WITH_DELETE: _ConsumerRole.ValueType  # 4
+    """An orchestrator that also takes away: what a failed step wrote, artifacts that are pruned. All of it, and delete."""
+    CONSUMER_ROLE_STEP_OPERATOR_WITH_DELETE: _ConsumerRole.ValueType  # 5
+    """A step operator that also takes away what a failed step wrote."""
 
 class ConsumerRole(_ConsumerRole, metaclass=_ConsumerRoleEnumTypeWrapper):
     """Ready-made permissions of the consumers in a machine-learning stack."""
@@ -45,13 +49,17 @@ class ConsumerRole(_ConsumerRole, metaclass=_ConsumerRoleEnumTypeWrapper):
 CONSUMER_ROLE_UNSPECIFIED: ConsumerRole.ValueType  # 0
 """Not set: the grant names its permissions."""
 CONSUMER_ROLE_ORCHESTRATOR: ConsumerRole.ValueType  # 1
-"""Schedules pipelines and keeps their artifacts: read, list, write, create, add. Not delete: a lost pipeline must
-not take results along.
+"""Schedules pipelines and keeps their artifacts: read, list, write, create, add. Not delete: a pipeline gone wrong
+must not take results along. Clients upload in blocks, which takes write: create and add alone do not.
 """
 CONSUMER_ROLE_STEP_OPERATOR: ConsumerRole.ValueType  # 2
 """Runs one step elsewhere: the same, on the containers it is given."""
 CONSUMER_ROLE_DEPLOYER: ConsumerRole.ValueType  # 3
 """Loads results to serve them: read, list."""
+CONSUMER_ROLE_ORCHESTRATOR_WITH_DELETE: ConsumerRole.ValueType  # 4
+"""An orchestrator that also takes away: what a failed step wrote, artifacts that are pruned. All of it, and delete."""
+CONSUMER_ROLE_STEP_OPERATOR_WITH_DELETE: ConsumerRole.ValueType  # 5
+"""A step operator that also takes away what a failed step wrote."""
 Global___ConsumerRole: typing_extensions.TypeAlias = ConsumerRole
 
 @typing.final

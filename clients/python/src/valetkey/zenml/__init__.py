@@ -1,0 +1,1 @@
+"""ZenML runs on Valet Key: the service connector type `valetkey`."""

@@ -8,13 +8,17 @@ from typing import Any, TypeVar
 
 
 class NotingStorage(ThreadingHTTPServer):
-    """Answers with `refusals` first, each a status and an error code, and calls `between` with each of them."""
+    """Answers with `refusals` first, each a status and an error code, and calls `between` with each of them.
+
+    Copies are done at once, unless `copies` says how they stand at each question.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
         self.refusals: list[tuple[int, str]] = []
         self.between: Callable[[], object] = lambda: None
+        self.copies: list[str] = []
 
     @property
     def url(self) -> str:
@@ -33,15 +37,16 @@ class _Handler(BaseHTTPRequestHandler):
         server: Any = self.server
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         server.seen.append((self.command, self.path.replace("?", "&"), dict(self.headers), body))
-        copies = self.headers.get("x-ms-copy-source") or self.command == "DELETE"
-        status, code = server.refusals.pop(0) if server.refusals else (202 if copies else 201, "")
+        done = {"GET": 200, "HEAD": 200, "DELETE": 202}.get(self.command, 201)
+        copied = 202 if self.headers.get("x-ms-copy-source") else done
+        status, code = server.refusals.pop(0) if server.refusals else (copied, "")
         if code:
             server.between()
         self.send_response(status)
         if code:
             self.send_header("x-ms-error-code", code)
         self.send_header("x-ms-copy-id", "1")
-        self.send_header("x-ms-copy-status", "success")
+        self.send_header("x-ms-copy-status", server.copies.pop(0) if server.copies else "success")
         self.send_header("Content-Length", "0")
         self.end_headers()
 

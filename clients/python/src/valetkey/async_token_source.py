@@ -19,6 +19,13 @@ class AsyncTokenSource:
         self._source = TokenSource(*arguments, **named)
         self._waiting: dict[tuple[int, str], asyncio.Future[Token]] = {}
 
+    @classmethod
+    def of(cls, source: TokenSource) -> Self:
+        """Returns a source for tasks that is, for threads, `source`: what closes one closes both."""
+        made = cls.__new__(cls)
+        made._source, made._waiting = source, {}  # noqa: SLF001 (its own)
+        return made
+
     async def current(self) -> Token:
         """Returns a token that is good for some seconds at least; raises as `TokenSource.current` does."""
         return self._source.peek() or await self._once("", self._source.current)

@@ -1,0 +1,267 @@
+"""A file system of fsspec whose tokens renew themselves, built on adlfs (extra `fsspec`).
+
+    frame = pandas.read_parquet("valetkey://models/runs/1.parquet")
+    files = valetkey.fsspec.filesystem("az://models", permissions=["read", "list", "write"])
+
+URLs are ids of resources as everywhere, with `valetkey` in place of their scheme: `valetkey://models/runs`, or, where
+two accounts have such a container, `valetkey://models@ACCOUNT.dfs.core.windows.net/runs`. A file system is for one
+container.
+"""
+
+import asyncio
+import errno
+import os
+import re
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any, NoReturn, cast
+
+try:
+    from adlfs import AzureBlobFileSystem
+    from azure.core.exceptions import ResourceNotFoundError
+    from azure.storage.blob.aio import BlobServiceClient
+    from fsspec.asyn import get_loop, sync, sync_wrapper
+    from fsspec.utils import stringify_path
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"valetkey.fsspec needs {error.name}; install valetkey[fsspec]", name=error.name
+    ) from None
+
+from valetkey.async_token_source import AsyncTokenSource
+from valetkey.azure import aio
+from valetkey.azure.signing import place
+from valetkey.errors import InvalidArgumentError
+from valetkey.token_source import TokenSource
+
+# "az" and its like besides ours: paths come from stores whose own URLs they are.
+_SCHEME = re.compile(r"(?:valetkey|az|azure|abfss?)://")
+_READER = ("read", "list")
+_COPY_SECONDS = 0.5
+# What adlfs would take in place of our tokens. What the environment says of them counts for nothing.
+_NOT_TAKEN = (
+    *("account_name", "account_key", "account_host", "connection_string", "credential", "sas_token", "anon"),
+    *("client_id", "client_secret", "tenant_id", "request_session", "location_mode", "api_key"),
+)
+
+
+class _Surroundings:
+    """What the environment says of broker and identity: a part of an instance's key in fsspec's cache, hashed there."""
+
+    def __get__(self, instance: object, owner: type | None = None) -> tuple[tuple[str, str], ...]:
+        names = ("HOME", "XDG_CONFIG_HOME")
+        return tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("VALETKEY_") or k in names))
+
+
+class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has no types
+    """The blobs of one container; each attempt of each request carries the token that is current then.
+
+    Pickled, it travels as its arguments, without any token; in a forked child it starts anew.
+    """
+
+    protocol = "valetkey"
+    surroundings = _Surroundings()
+    _extra_tokenize_attributes = ("surroundings",)
+
+    def __init__(
+        self,
+        resource: str | None = None,
+        permissions: str | Iterable[str] = _READER,
+        *,
+        container: str | None = None,
+        ttl: timedelta | float | None = None,
+        connector: str | None = None,
+        source_ip: str | None = None,
+        purpose: str | None = None,
+        endpoint: str | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
+        api_key_file: str | os.PathLike[str] | None = None,
+        token_file: str | os.PathLike[str] | None = None,
+        client_cert_file: str | os.PathLike[str] | None = None,
+        client_key_file: str | os.PathLike[str] | None = None,
+        config_file: str | os.PathLike[str] | None = None,
+        broker_timeout: float = 30.0,
+        storage_ca_file: str | os.PathLike[str] | None = None,
+        **adlfs: Any,
+    ) -> None:
+        """Asks for the first token.
+
+        `resource` is what the token is for, `az://CONTAINER` or less; left out, it is the container of the URL, which
+        fsspec gives as `container`. `permissions` may be one string with commas. `ttl` is a number of seconds, too.
+        The rest are the arguments of TokenSource (`broker_timeout` is its `timeout`) and what adlfs takes apart from
+        its ways to log in, such as `blocksize` and `use_listings_cache`. `storage_ca_file` are certificates to trust
+        storage by. Raises InvalidArgumentError for what cannot be used, otherwise as `TokenSource.current` does.
+        """
+        _refuse_other_credentials(adlfs)
+        given = _resource(resource, container)
+        scope = (given, _words(permissions))
+        where: dict[str, Any] = {
+            "ttl": timedelta(seconds=ttl) if isinstance(ttl, (int, float)) else ttl,
+            "connector": connector,
+            "source_ip": source_ip,
+            "purpose": purpose,
+            "endpoint": endpoint,
+            "ca_file": ca_file,
+            "api_key_file": api_key_file,
+            "token_file": token_file,
+            "client_cert_file": client_cert_file,
+            "client_key_file": client_key_file,
+            "config_file": config_file,
+            "timeout": broker_timeout,
+        }
+        self._scope, self._where = scope, where
+        self._tokens = TokenSource(*scope, **where)
+        self._transport = {} if storage_ca_file is None else {"connection_verify": os.fspath(storage_ca_file)}
+        self._inherited: list[BlobServiceClient] = []
+        # Whoever makes a file system waits for the broker, not fsspec's loop, in which all requests run.
+        token = self._tokens.current()
+        self.resource_id = token.resource.resource_id
+        self._account_url, self.container = place(token)
+        # With a credential adlfs looks for none in the environment. A token for a container cannot ask whether it is
+        # there.
+        super().__init__(
+            account_name=token.resource.account,
+            credential=aio.AsyncSasCredential(AsyncTokenSource.of(self._tokens)),
+            anon=False,
+            assume_container_exists=adlfs.pop("assume_container_exists", True),
+            **adlfs,
+        )
+
+    def do_connect(self) -> None:
+        """Makes the client of Azure's library; adlfs calls it when it has read its environment, which is undone."""
+        self.connection_string = self.account_key = self.sas_token = None
+        self.client_id = self.client_secret = self.tenant_id = None
+        self.account_url = self._account_url
+        settings = aio.options(AsyncTokenSource.of(self._tokens), **self._transport)
+        self.credential = settings["credential"]
+        self.service_client = BlobServiceClient(self._account_url, **settings)
+
+    def close(self) -> None:
+        """Ends renewal and connections; both begin anew with the next request: fsspec may hand this instance out again.
+
+        For synchronous users.
+        """
+        sync(self.loop, self.service_client.close)
+        self._tokens.close()
+        self._tokens = TokenSource(*self._scope, **self._where)
+        self.do_connect()
+
+    @property
+    def loop(self) -> Any:
+        """The loop that works for synchronous users; in a forked child, whose parent's loop stands still, a new one."""
+        if self._pid != os.getpid():
+            self._pid: int = os.getpid()
+            # Collected, the parent's client would close what the parent goes on with.
+            self._inherited.append(self.service_client)
+            if not self.asynchronous:
+                self._loop = get_loop()
+            self.do_connect()
+        return self._loop
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        """Returns CONTAINER/PATH; unlike adlfs, whatever characters are in it."""
+        if isinstance(path, list):
+            return [cls._strip_protocol(each) for each in path]
+        bare = stringify_path(path)
+        scheme = _SCHEME.match(bare)
+        first, slash, rest = bare[scheme.end() if scheme else 0 :].lstrip("/").partition("/")
+        return (first.partition("@")[0] if scheme else first) + slash + rest
+
+    @staticmethod
+    def _get_kwargs_from_urls(path: str) -> dict[str, Any]:
+        """Returns what a URL says of the arguments."""
+        first = _SCHEME.sub("", path, count=1).lstrip("/").partition("/")[0]
+        said: dict[str, Any] = {"container": first} if first else {}
+        return {**said, "version_aware": True} if "?versionid=" in path else said
+
+    def split_path(self, path: str, delimiter: str = "/", **more: Any) -> tuple[str, str, str | None]:
+        """Returns container, name and version of a path; refuses other containers, which the token is not for."""
+        container, name, version = super().split_path(path, delimiter, **more)
+        if container not in ("", ".", "*", self.container):
+            raise InvalidArgumentError(
+                f"{container}/{name}: this file system has a token for {self.resource_id} only; expected a path below "
+                f"{self.container}/, or another file system for {container}"
+            )
+        return container, name, version
+
+    async def _info(self, path: str, refresh: bool = False, **more: Any) -> dict[str, Any]:
+        if self._strip_protocol(path).strip("/") == self.container:
+            return self._root()  # A token for a container cannot ask for its properties.
+        return cast("dict[str, Any]", await super()._info(path, refresh, **more))
+
+    async def _ls_containers(self, return_glob: bool = False) -> list[dict[str, Any]]:
+        _ = return_glob
+        return [self._root()]
+
+    async def _cp_file(self, path1: str, path2: str, **_: Any) -> None:
+        """Copies within storage, and waits for it: whoever moves a blob deletes its source next."""
+        container, name, version = self.split_path(path1)
+        source = self.service_client.get_blob_client(container, name).url
+        if version:
+            source = f"{source}?versionid={version}"
+        blob = self.service_client.get_blob_client(*self.split_path(path2)[:2])
+        try:
+            begun = await blob.start_copy_from_url(source)
+        except ResourceNotFoundError as error:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path1) from error
+        status: Any = begun["copy_status"]
+        while status == "pending":
+            await asyncio.sleep(_COPY_SECONDS)
+            status = (await blob.get_blob_properties()).copy.status
+        self.invalidate_cache(self._parent(path2))
+        if status != "success":
+            raise OSError(errno.EIO, f"storage ended the copy of {path1} as {status}", path2)
+
+    # adlfs binds its own coroutine to this name as its class is made.
+    cp_file = sync_wrapper(_cp_file)
+
+    def url(self, path: str, expires: int = 3600, **_: Any) -> NoReturn:
+        """Raises NotImplementedError: only who has an account's key can sign a URL."""
+        raise NotImplementedError(
+            f"a token cannot sign a URL for {path}; expected a token of its own: valetkey token issue -o url"
+        )
+
+    def sign(self, path: str, expiration: int = 100, **_: Any) -> NoReturn:
+        """Raises NotImplementedError, as `url` does."""
+        self.url(path, expiration)
+
+    def _root(self) -> dict[str, Any]:
+        return {"name": self.container, "size": None, "type": "directory"}
+
+
+def filesystem(resource: str, *, permissions: str | Iterable[str] = _READER, **options: Any) -> ValetKeyFileSystem:
+    """Returns a file system for `az://CONTAINER` or less, with the options of ValetKeyFileSystem.
+
+    The same arguments in the same surroundings give the same instance, unless `skip_instance_cache=True` is among them.
+    """
+    return ValetKeyFileSystem(resource, permissions=",".join(_words(permissions)), **options)
+
+
+def _words(permissions: str | Iterable[str]) -> tuple[str, ...]:
+    given = permissions.split(",") if isinstance(permissions, str) else permissions
+    return tuple(word.strip() for word in given)
+
+
+def _resource(resource: str | None, container: str | None) -> str:
+    if container is None and resource is None:
+        raise InvalidArgumentError("no container: expected valetkey://CONTAINER/PATH, or resource='az://CONTAINER'")
+    if container is None:
+        return str(resource)
+    if resource is None:
+        return f"{'abfs' if '@' in container else 'az'}://{container}"
+    named = _SCHEME.sub("", resource, count=1).partition("/")[0].partition("@")[0]
+    if named != container.partition("@")[0]:
+        raise InvalidArgumentError(
+            f"resource: {resource} is no part of the container {container} of the URL; expected az://{container}"
+        )
+    return resource
+
+
+def _refuse_other_credentials(options: Mapping[str, Any]) -> None:
+    """Refuses what would be passed over in silence, and keys, which would travel where the file system is pickled."""
+    for name in _NOT_TAKEN:
+        if name in options:
+            raise InvalidArgumentError(f"{name}: expected none: the broker says which account, and gives the tokens")
+
+
+__all__ = ["ValetKeyFileSystem", "filesystem"]

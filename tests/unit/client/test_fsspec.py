@@ -1,0 +1,190 @@
+"""`valetkey.fsspec` against a storage that writes down what it is asked, and refuses on demand."""
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import fsspec
+import pytest
+
+import valetkey
+import valetkey.fsspec as adapter
+from support.noting_storage import NotingStorage, running_noting_storage
+from valetkey.errors import InvalidArgumentError
+from valetkey.fsspec import ValetKeyFileSystem, filesystem
+from valetkey.testing import FakeBroker
+
+# What adlfs would log in with in place of our tokens.
+OTHERS = {
+    "AZURE_STORAGE_CONNECTION_STRING": "DefaultEndpointsProtocol=https;AccountName=other;AccountKey=b3RoZXI=",
+    "AZURE_STORAGE_ACCOUNT_NAME": "other",
+    "AZURE_STORAGE_ACCOUNT_KEY": "b3RoZXI=",
+    "AZURE_STORAGE_SAS_TOKEN": "sig=other",
+    "AZURE_STORAGE_CLIENT_ID": "other",
+    "AZURE_STORAGE_CLIENT_SECRET": "other",
+    "AZURE_STORAGE_TENANT_ID": "other",
+    "AZURE_STORAGE_ANON": "true",
+}
+
+
+@pytest.fixture
+def storage() -> Iterator[NotingStorage]:
+    with running_noting_storage() as running:
+        yield running
+
+
+@pytest.fixture
+def fake(storage: NotingStorage, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBroker]:
+    with FakeBroker(url=storage.url) as running:
+        for name, value in running.environ().items():
+            monkeypatch.setenv(name, value)
+        yield running
+        for each in ValetKeyFileSystem._cache.values():
+            each.close()
+        ValetKeyFileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def files(fake: FakeBroker) -> ValetKeyFileSystem:
+    made = filesystem("az://models", permissions=["read", "write", "list"])
+    made.service_client._config.retry_policy.initial_backoff = (
+        made.service_client._config.retry_policy.increment_base
+    ) = 0
+    made.service_client._config.retry_policy.random_jitter_range = 0
+    return made
+
+
+def test_urls_open_it_and_nothing_else_signs(
+    fake: FakeBroker, storage: NotingStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects pandas and its like, which know a URL and options, from keys that happen to be in the environment."""
+    for name, value in OTHERS.items():
+        monkeypatch.setenv(name, value)
+    with fsspec.open("valetkey://models/runs/1.txt", "wb", permissions="read,write") as file:
+        file.write(b"weights")
+    files, path = fsspec.core.url_to_fs("valetkey://models@contoso.dfs.core.windows.net/runs", permissions="read")
+    assert (type(files), path) == (ValetKeyFileSystem, "models/runs")
+    assert (files.connection_string, files.account_key, files.sas_token) == (None, None, None)
+    asked = [(request.resource_id, list(request.permissions)) for request in fake.requests]
+    assert asked == [("az://models", [1, 4]), ("abfs://models@contoso.dfs.core.windows.net", [1])]
+    assert {each for signatures in storage.signatures() for each in signatures} == {"sig=fake1"}
+    assert all("Authorization" not in headers for _, _, headers, _ in storage.seen)
+
+
+def test_a_retry_carries_the_token_of_its_time(files: ValetKeyFileSystem, storage: NotingStorage) -> None:
+    """Protects writes from two SAS in one URL, and jobs from a key that was withdrawn: one more try, a fresh token."""
+    source = files._tokens
+    storage.refusals = [(403, "AuthenticationFailed")]
+    files.pipe_file("models/a.bin", b"weights")
+    storage.between = lambda: source.renew(source.current())
+    storage.refusals = [(503, "ServerBusy")]
+    files.pipe_file("models/b.bin", b"weights")
+    assert storage.signatures() == [["sig=fake1"], ["sig=fake2"], ["sig=fake2"], ["sig=fake3"]]
+    assert [body for _, _, _, body in storage.seen] == [b"weights"] * 4
+
+
+def test_each_scope_and_surrounding_has_its_own_instance(fake: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects a container from the token of another: fsspec keeps instances, and takes two of one key for the same."""
+    one = filesystem("az://models")
+    assert filesystem("az://models", permissions="read, list") is one
+    assert filesystem("az://data") is not one
+    assert filesystem("az://models", permissions="read") is not one
+    assert fsspec.filesystem("valetkey", container="models") is not fsspec.filesystem("valetkey", container="data")
+    monkeypatch.setenv("VALETKEY_PURPOSE", "another")  # as VALETKEY_API_KEY_FILE may be
+    assert filesystem("az://models") is not one
+
+
+def test_copies_are_signed_and_waited_for(files: ValetKeyFileSystem, storage: NotingStorage, monkeypatch: Any) -> None:
+    """Protects moves: Azure copies no private source without a token, and a source deleted too early ends the copy."""
+    monkeypatch.setattr(adapter, "_COPY_SECONDS", 0.01)
+    storage.copies = ["pending", "pending", "success"]
+    files.cp_file("valetkey://models/a.bin", "models/b.bin")
+    assert [method for method, *_ in storage.seen] == ["PUT", "HEAD", "HEAD"]
+    assert storage.seen[0][2]["x-ms-copy-source"].endswith("/models/a.bin?" + files._tokens.current().sas)
+    storage.copies = ["pending", "failed"]
+    with pytest.raises(OSError, match=r"ended the copy of models/a\.bin as failed"):
+        files.cp_file("models/a.bin", "models/b.bin")
+    storage.refusals = [(404, "BlobNotFound")]
+    with pytest.raises(FileNotFoundError):
+        files.cp_file("models/none.bin", "models/b.bin")
+
+
+def test_names_are_taken_as_they_are(files: ValetKeyFileSystem, storage: NotingStorage) -> None:
+    """Protects blobs whose names have a meaning in URLs; adlfs alone writes a#b to a."""
+    for url in ("valetkey://models/a#b/%41", "az://models/a#b/%41", "abfss://models@c.dfs.core.windows.net/a#b/%41"):
+        files.pipe_file(url, b"")
+    assert {path.partition("&")[0] for _, path, _, _ in storage.seen} == {"/contoso/models/a%23b/%2541"}
+    assert files.unstrip_protocol("models/a") == "valetkey://models/a"
+
+
+def test_it_keeps_to_its_container(files: ValetKeyFileSystem, storage: NotingStorage) -> None:
+    """Protects people from a 403 they cannot explain: another container is named here, and the own one is not asked."""
+    for action in (
+        lambda: files.cat_file("valetkey://other/a"),
+        lambda: files.cp_file("models/a", "other/a"),
+        lambda: filesystem("az://models", container="other"),
+    ):
+        with pytest.raises(InvalidArgumentError, match="expected"):
+            action()
+    assert (files.info("valetkey://models")["type"], files.exists("models"), files.isdir("models")) == (
+        "directory",
+        True,
+        True,
+    )
+    assert files.ls("", detail=False) == ["models"]
+    assert not storage.seen
+
+
+def test_other_ways_to_log_in_are_refused(fake: FakeBroker, files: ValetKeyFileSystem) -> None:
+    """Protects people who leave a key in storage_options from believing it is used, and the key from travelling."""
+    for option in ({"account_key": "x"}, {"api_key": "x"}, {"credential": None}):
+        with pytest.raises(InvalidArgumentError, match=next(iter(option))):
+            filesystem("az://models", **option)
+    with pytest.raises(InvalidArgumentError, match="no container"):
+        fsspec.filesystem("valetkey")
+    with pytest.raises(NotImplementedError, match="valetkey token issue"):
+        files.sign("models/a")
+
+
+CHILD = """
+import os, pickle, sys
+
+files = pickle.load(sys.stdin.buffer)
+files.pipe_file("models/spawned", b"")
+worker = os.fork()
+if not worker:
+    files.pipe_file("models/forked", b"")
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
+files.pipe_file("models/parent", b"")
+"""
+
+
+def test_workers_use_it_spawned_and_forked(files: ValetKeyFileSystem, storage: NotingStorage) -> None:
+    """Protects data loaders: it travels without a token, and a forked child has a loop and connections of its own."""
+    pickled = pickle.dumps(files)
+    assert b"sig=" not in pickled
+    assert pickle.loads(pickled) is files  # noqa: S301 (our own)
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD],
+        input=pickled,
+        capture_output=True,
+        check=False,
+        timeout=120,
+        env=dict(os.environ),
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    files.close()
+    files.pipe_file("models/again", b"")
+    written = [path.partition("&")[0].rpartition("/")[2] for _, path, _, _ in storage.seen]
+    assert written == ["spawned", "forked", "parent", "again"]
+
+
+def test_a_broker_that_is_away_is_named_at_once(fake: FakeBroker) -> None:
+    """Protects people from an error about storage where the broker is the cause."""
+    fake.refuse("az://models", "no grant")
+    with pytest.raises(valetkey.PermissionDeniedError, match="no grant"):
+        filesystem("az://models")

@@ -21,6 +21,15 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+_BY_TOKEN: dict[str, Any] = {
+    "auth": "jwt",
+    "role": "broker",
+    "jwt_file": "/dev/null",
+    "role_id_file": None,
+    "secret_id_file": None,
+}
+
+
 class File:
     """A settings file whose named files exist."""
 
@@ -180,6 +189,13 @@ def test_variables_that_a_cluster_sets_do_no_harm(file: File, monkeypatch: pytes
         *(("", {"vault": {"namespace": name}}, "vault.namespace") for name in ("a b", "a//b", "..", "a/../b")),
         ("", {"vault": {"max_stale_seconds": -1}}, "vault.max_stale_seconds"),
         ("", {"vault": {"role_id_file": None}}, "vault.role_id_file"),
+        ("", {"vault": {"role": "broker"}}, "vault.role"),
+        ("", {"vault": {"auth_mount": "jwt"}}, "vault.auth_mount"),
+        ("", {"vault": {"auth": "ldap"}}, "vault.auth"),
+        ("", {"vault": {**_BY_TOKEN, "role": None}}, "vault.role"),
+        ("", {"vault": {**_BY_TOKEN, "jwt_file": None}}, "vault.jwt_file"),
+        ("", {"vault": {**_BY_TOKEN, "auth_mount": "auth/jwt"}}, "vault.auth_mount"),
+        ("", {"vault": {**_BY_TOKEN, "secret_id_file": "/x"}}, "vault.secret_id_file"),
         ("", {"issuing": {"default_ttl_seconds": 59}}, "issuing.default_ttl_seconds"),
         ("", {"issuing": {"max_ttl_seconds": 7 * 24 * 3600 + 1}}, "issuing.max_ttl_seconds"),
         ("", {"issuing": {"delegation_key_seconds": 7 * 24 * 3600 + 1}}, "issuing.delegation_key_seconds"),

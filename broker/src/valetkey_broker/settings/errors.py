@@ -9,6 +9,7 @@ from types import NoneType
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 _PLACE = tuple[str | int, ...]
 # Pydantic's words for what TOML calls otherwise.
@@ -81,7 +82,12 @@ def _settings_at(model: Any, place: _PLACE, *, needed_only: bool = False) -> Seq
             return ()
     if not _is_section(model):
         return ()
-    return sorted(name for name, field in model.model_fields.items() if field.is_required() or not needed_only)
+    return sorted(name for name, field in model.model_fields.items() if not needed_only or _needed(field))
+
+
+def _needed(field: FieldInfo) -> bool:
+    extra = field.json_schema_extra
+    return field.is_required() or (isinstance(extra, dict) and bool(extra.get("needed_by_default")))
 
 
 def _is_section(model: Any) -> bool:

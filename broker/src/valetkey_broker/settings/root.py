@@ -107,6 +107,7 @@ class Settings(BaseSettings):
             "server.tls_key_file": self.server.tls_key_file,
             "vault.role_id_file": self.vault.role_id_file,
             "vault.secret_id_file": self.vault.secret_id_file,
+            "vault.jwt_file": self.vault.jwt_file,
             "vault.ca_file": self.vault.ca_file,
             **{f"clouds.{name}.ca_file": cloud.ca_file for name, cloud in self.clouds.items()},
             **self.ledger.files(),
@@ -120,6 +121,6 @@ class Settings(BaseSettings):
         exposed = [
             f"{setting}: {path} is open to every user of this machine; run: chmod o-rwx {path}"
             for setting, path in secrets.items()
-            if open_to_others(path)
+            if path is not None and open_to_others(path)
         ]
         return exposed + self.authn.warnings()

@@ -3,10 +3,10 @@
 import ipaddress
 import re
 from pathlib import Path
-from typing import Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from valetkey_broker.settings.section import Seconds, Section, https_url, proxy_url
 
@@ -14,16 +14,26 @@ _PATH = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 
 
+Auth = Literal["approle", "kubernetes", "jwt"]
+# What is to be given where nothing else is said; see errors.py.
+_NEEDED_BY_DEFAULT: dict[str, Any] = {"needed_by_default": True}
+
+
 class VaultSettings(Section):
-    """Vault or OpenBao: AppRole login, KV v2 on its own mount."""
+    """Vault or OpenBao: a login, by AppRole or with a token that others give the broker, and KV v2 on its own mount."""
 
     address: str
     # Both mounts are in this namespace; empty stands for the root namespace.
     namespace: str = ""
     mount: str = "valetkey"
-    role_id_file: Path
-    secret_id_file: Path
+    auth: Auth = "approle"
+    role_id_file: Path | None = Field(default=None, validate_default=True, json_schema_extra=_NEEDED_BY_DEFAULT)
+    secret_id_file: Path | None = Field(default=None, validate_default=True, json_schema_extra=_NEEDED_BY_DEFAULT)
     approle_mount: str = "approle"
+    # Of the methods kubernetes and jwt: the role, what is shown for it, and where the method is mounted.
+    role: str = Field(default="", validate_default=True)
+    jwt_file: Path | None = Field(default=None, validate_default=True)
+    auth_mount: str = ""
     ca_file: Path | None = None
     proxy: str = ""
     timeout_seconds: Seconds = 5.0
@@ -52,15 +62,40 @@ class VaultSettings(Section):
             raise ValueError("must be the path of a namespace, such as team-a/ml")
         return path
 
-    @field_validator("mount", "approle_mount")
+    @field_validator("role_id_file", "secret_id_file")
     @classmethod
-    def _mount(cls, value: str) -> str:
+    def _ids(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        by_approle = info.data.get("auth", "approle") == "approle"
+        if by_approle and value is None:
+            raise ValueError("is missing; AppRole needs it, or say in vault.auth how else to log in")
+        if value is not None and not by_approle:
+            raise ValueError('is for auth = "approle" only')
+        return value
+
+    @field_validator("role", "jwt_file", "auth_mount")
+    @classmethod
+    def _of_tokens(cls, value: Any, info: ValidationInfo) -> Any:
+        auth = info.data.get("auth", "approle")
+        if auth == "approle":
+            if value:
+                raise ValueError('is for auth = "kubernetes" or "jwt" only')
+        elif not value and info.field_name == "role":
+            raise ValueError(f"is missing; the method {auth} logs in for a role")
+        elif not value and info.field_name == "jwt_file":
+            raise ValueError(f"is missing; the method {auth} shows the token in it")
+        return value
+
+    @field_validator("mount", "approle_mount", "auth_mount")
+    @classmethod
+    def _mount(cls, value: str, info: ValidationInfo) -> str:
         path = value.removesuffix("/")
+        if not path and info.field_name == "auth_mount":
+            return path
         if not _PATH.fullmatch(path):
             raise ValueError("must be a path of letters, digits, hyphens and underscores, such as teams/valetkey")
         return path
 
-    @field_validator("approle_mount")
+    @field_validator("approle_mount", "auth_mount")
     @classmethod
     def _below_auth(cls, value: str) -> str:
         if value.startswith("auth/"):

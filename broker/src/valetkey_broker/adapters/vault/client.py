@@ -10,13 +10,13 @@ import requests
 from hvac import exceptions
 
 from valetkey_broker.adapters.vault.bulk_reads import QuickReads
-from valetkey_broker.adapters.vault.errors import CredentialFileError, UnexpectedAnswerError
+from valetkey_broker.adapters.vault.errors import UnexpectedAnswerError
 from valetkey_broker.adapters.vault.http_session import Transport
+from valetkey_broker.adapters.vault.login_methods import end_of, login_method
 from valetkey_broker.adapters.vault.setup_warnings import deletes_versions
-from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import Secret
 from valetkey_broker.ports import CasMismatchError, Document
-from valetkey_broker.settings import VaultSettings, WatchedFiles, trusted_cas
+from valetkey_broker.settings import VaultSettings, trusted_cas
 
 _CAS_MISMATCH = "check-and-set parameter did not match"
 _NO_MOUNT = "no handler for route"
@@ -48,13 +48,7 @@ class VaultClient:
         trust = trusted_cas("the CAs of Vault", "vault.ca_file", settings.ca_file)
         self._session.mount("https://", Transport(trust, connections))
         self._quick = QuickReads(settings, trust)
-        # Both in one: a role id of one role and a secret id of another are of no use.
-        self._ids = WatchedFiles(
-            "the broker's login to Vault",
-            {"vault.role_id_file": settings.role_id_file, "vault.secret_id_file": settings.secret_id_file},
-            _ids,
-            check_seconds=0.0,
-        )
+        self._method = login_method(settings)
         self._hvac = hvac.Client(
             url=settings.address,
             namespace=settings.namespace or None,
@@ -67,38 +61,19 @@ class VaultClient:
             allow_redirects=False,
         )
         self._kv = self._hvac.secrets.kv.v2
-        self._role = ""
 
     def use(self, token: Token) -> None:
         """Makes the calls that begin from now on with `token`."""
         self._hvac.token = token.value.reveal()
 
     def log_in(self) -> Token:
-        """Logs in with the role id and secret id as the files have them now, or had them before they went bad."""
-        try:
-            role_id, secret_id = self._ids.current()
-        except ConfigurationError as error:
-            raise CredentialFileError(str(error)) from None
-        answer = self._hvac.auth.approle.login(
-            role_id.reveal(), secret_id.reveal(), use_token=False, mount_point=self._settings.approle_mount
-        )
-        token = _token(answer)
-        metadata = answer["auth"].get("metadata")
-        self._role = str(metadata.get("role_name", "")) if isinstance(metadata, dict) else ""
-        return token
+        """Logs in with what the files of the login have now, or had before they went bad."""
+        return _token(self._method.log_in(self._hvac))
 
     def secret_id_end(self) -> datetime | None:
-        """Returns when the secret id in the file ends, None where it never does. Vault has to let the broker look."""
-        secret_id = self._ids.current()[1]
-        answer = self._hvac.auth.approle.read_secret_id(
-            self._role, secret_id.reveal(), mount_point=self._settings.approle_mount
-        )
-        said = str(_data(answer).get("expiration_time", ""))
-        try:
-            end = datetime.fromisoformat(said)
-        except ValueError:
-            raise UnexpectedAnswerError(_UNEXPECTED) from None
-        return end if end.year > 1 else None  # 0001-01-01 stands for never.
+        """Returns when the secret id in the file ends, None where it never does, or the login needs none."""
+        answer = self._method.secret_id_end(self._hvac)
+        return None if answer is None else end_of(_data(answer))
 
     def renew(self) -> Token:
         """Renews the token in use."""
@@ -187,21 +162,6 @@ class VaultClient:
         self._hvac.token = ""
         self._quick.close()
         self._session.close()
-
-
-def _ids(contents: Mapping[str, bytes]) -> Sequence[Secret]:
-    """Returns the ids in the files, in their order. Raises ConfigurationError."""
-    return [_id(setting, content) for setting, content in contents.items()]
-
-
-def _id(setting: str, content: bytes) -> Secret:
-    problem = "is empty"
-    try:
-        if value := content.decode("utf-8").strip():
-            return Secret(value)
-    except UnicodeDecodeError:
-        problem = "is not text"
-    raise ConfigurationError(f"{setting}: the file {problem}; expected one line, as Vault printed it")
 
 
 def _check_mounted(error: exceptions.InvalidPath) -> None:

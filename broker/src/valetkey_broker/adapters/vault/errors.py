@@ -10,7 +10,7 @@ _POLICY = "give the broker's role the policy of docs/vault.md, for the mount of 
 
 
 class CredentialFileError(Exception):
-    """A file with the role id or the secret id cannot be used. Its text never holds the content."""
+    """A file that the login needs cannot be used. Its text never holds the content."""
 
 
 class UnexpectedAnswerError(Exception):
@@ -44,15 +44,22 @@ def explain(error: Exception, doing: str) -> BrokerError:
     return _not_answered(error, doing)
 
 
-def login_refused() -> BrokerError:
-    """Returns the error for a role id and secret id that Vault does not take."""
-    return unavailable(
-        "login refused",
-        "logging in",
-        "it refused the role id and secret id; make a new secret id for the role, write it to the file of "
-        "vault.secret_id_file, compare vault.role_id_file, vault.approle_mount and vault.namespace with the role's, "
-        "and vault.address with that of Vault's API, which mostly has no path",
-    )
+def login_refused(auth: str) -> BrokerError:
+    """Returns the error for what the broker shows at its login, by `vault.auth`, and Vault does not take."""
+    return unavailable("login refused", "logging in", f"it refused {_REFUSED[auth]}{_SAME_PLACE}")
+
+
+_SAME_PLACE = (
+    " and vault.namespace with the role's, and vault.address with that of Vault's API, which mostly has no path"
+)
+_REFUSED = {
+    "approle": "the role id and secret id; make a new secret id for the role, write it to the file of "
+    "vault.secret_id_file, compare vault.role_id_file, vault.approle_mount",
+    "kubernetes": "the service account's token in vault.jwt_file; look whether Vault reaches the cluster's API server "
+    "and may review tokens there, and compare namespace, service account and audience of the token, vault.role, "
+    "vault.auth_mount",
+    "jwt": "the token in vault.jwt_file; compare its issuer, subject and audience, vault.role, vault.auth_mount",
+}
 
 
 def timed_out(doing: str) -> BrokerError:
@@ -95,7 +102,7 @@ def _answered(error: hvac.VaultError, doing: str) -> BrokerError:  # noqa: PLR09
             return unavailable("failing", doing, "it failed with an error of its own; look at its log")
         case _:
             # A 400 may quote what was sent: its text stays here.
-            what = "it refused the request; expected KV v2 at vault.mount and AppRole at vault.approle_mount"
+            what = "it refused the request; expected KV v2 at vault.mount, and vault.auth at its own mount"
             return unavailable("refused", doing, what)
 
 

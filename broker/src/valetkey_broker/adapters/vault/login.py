@@ -26,8 +26,9 @@ _LOGIN = "login"
 class Login:
     """Holds the token. `generation` counts the logins from 1 on; 0 is "not yet"."""
 
-    def __init__(self, client: VaultClient, calls: Calls) -> None:
+    def __init__(self, client: VaultClient, calls: Calls, auth: str = "approle") -> None:
         self.generation = 0
+        self._auth = auth
         self._client = client
         self._calls = calls
         self._token: Token | None = None
@@ -82,9 +83,10 @@ class Login:
         try:
             token = await self._calls.run("logging in", self._client.log_in)
         except BrokerError as error:
-            # Vault answers 400 to a wrong secret id and 403 to a mount without AppRole.
+            # Vault answers 400 to a wrong secret id, or an unknown role, and 403 to a mount without that method, or to
+            # a token that Kubernetes does not know.
             refused = error.metadata["cause"] in (DENIED, "refused", "not found")
-            failure = login_refused() if refused else error
+            failure = login_refused(self._auth) if refused else error
         else:
             self._client.use(token)
             self._token, self._full_lease = token, token.lease_seconds

@@ -30,14 +30,14 @@ _DENIED_SECONDS = 30.0
 class VaultStateStore:
     """A valetkey_broker.ports.StateStore on Vault or OpenBao.
 
-    Logs in by AppRole at `open`, or at the first call that can. Recovers by itself from a lapsed or revoked
-    login, from a restart of Vault, and from a seal.
+    Logs in as `settings.auth` says, at `open` or at the first call that can. Recovers by itself from a lapsed or
+    revoked login, from a restart of Vault, and from a seal.
     """
 
     def __init__(self, settings: VaultSettings) -> None:
         self._calls = Calls(settings.timeout_seconds)
         self._client = VaultClient(settings, THREADS)
-        self._login = Login(self._client, self._calls)
+        self._login = Login(self._client, self._calls, settings.auth)
         self._fitness = Fitness(self._client, self._calls, settings.mount)
         self._denied_at: float | None = None
 

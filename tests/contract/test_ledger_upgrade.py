@@ -15,7 +15,7 @@ from support import old_ledger
 from support.ledgers import denied, new_name, open_ledger
 from support.postgres import Postgres, running_postgres
 from valetkey_broker.errors import ConfigurationError
-from valetkey_broker.ledger import SqlLedger
+from valetkey_broker.ledger import SqlLedger, migrate_ledger
 from valetkey_broker.model import EventFilter, Head, LeaseFilter
 from valetkey_broker.settings import LedgerSettings
 
@@ -139,3 +139,35 @@ async def test_role_that_does_not_own_the_tables_reads_what_to_do(postgres: Post
     with pytest.raises(ConfigurationError, match="let the role that owns them start this version once"):
         await SqlLedger(LedgerSettings(url=made.url.replace("tester@", "writer@"))).open()
     assert made.execute("SELECT version_num FROM ledger_version") == [("0001",)]
+
+
+async def test_role_of_the_brokers_gets_what_it_needs_and_no_more(postgres: Postgres) -> None:
+    """After `migrate --grant-to` that role records and reads; it cannot change, delete or alter, whatever it had."""
+    name = new_name()
+    await postgres.run(f"CREATE DATABASE {name}")
+    await postgres.run('CREATE ROLE "own %er" LOGIN')
+    url = postgres.url(name)
+    with pytest.raises(ConfigurationError, match="has no role 'nobody-there'"):
+        migrate_ledger(LedgerSettings(url=url), "nobody-there")
+    with pytest.raises(ConfigurationError, match="'tester' owns the tables"):
+        migrate_ledger(LedgerSettings(url=url), "tester")
+    await postgres.run('GRANT ALL ON ledger_events, ledger_checkpoints TO "own %er"', name)
+    for _ in range(2):
+        said = migrate_ledger(LedgerSettings(url=url), "own %er")
+        assert said.endswith("tables of version 0003; own %er may add to it and read it")
+    own = url.replace("tester@", "own%20%25er@")
+    async with open_ledger(own) as ledger:
+        await ledger.record(denied())
+        assert len(await ledger.events(EventFilter(limit=10))) == 1
+        assert (await ledger.verify()).intact
+    for sql in (
+        "UPDATE ledger_events SET purpose = ''",
+        "DELETE FROM ledger_events",
+        "TRUNCATE ledger_events",
+        "ALTER TABLE ledger_events ADD COLUMN planted int",
+        "DROP TABLE ledger_checkpoints",
+        "DELETE FROM ledger_checkpoints",
+        "UPDATE ledger_version SET version_num = '0001'",
+    ):
+        with psycopg.connect(own) as pg, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            pg.execute(sql.encode())

@@ -1,4 +1,4 @@
-"""The broker's own command line: serve, health, check-config, check-state, bootstrap, dev.
+"""The broker's own command line: serve, health, check-config, migrate, check-state, bootstrap, dev.
 
 Each command loads what it needs when it runs: `--version`, `--help` and Tab answer at once.
 """
@@ -106,6 +106,23 @@ def check_config(config: Config) -> None:
         from valetkey_broker.cli.configuration_check import print_configuration  # noqa: PLC0415
 
     print_configuration(config)
+
+
+@app.command()
+def migrate(
+    config: Config,
+    grant_to: Annotated[
+        str, typer.Option(help="PostgreSQL role of the brokers: may then add records and read them, no more.")
+    ] = "",
+) -> None:
+    """Makes or changes the ledger's tables as this version needs them; several at once take turns.
+
+    A broker does so itself as it starts. This is for updates in which a role of its own owns the tables.
+    """
+    with interrupts_end_at_once():
+        from valetkey_broker.cli.migration import migrate_and_say  # noqa: PLC0415
+
+    migrate_and_say(config, grant_to)
 
 
 @app.command()

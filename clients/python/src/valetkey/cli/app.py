@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from valetkey.channel import client_version
 from valetkey.cli import api_keys, audit, connectors, failures, grants, leases, secrets, tokens
+from valetkey.cli.agent.command import agent
 from valetkey.cli.as_code.commands import apply, export
 from valetkey.cli.check_views import print_checks
 from valetkey.cli.command_line import CommandLine
@@ -59,6 +60,7 @@ app.add_typer(audit.app, name="audit")
 app.command()(doctor)
 app.command()(whoami)
 app.command()(proxy)
+app.command()(agent)
 # What follows the command is the command's, whatever it looks like.
 app.command("exec", context_settings={"allow_interspersed_args": False})(exec_)
 app.add_typer(api_keys.app, name="api-key")

@@ -25,6 +25,7 @@ class PasteFormat(StrEnum):
     JSON = "json"
     ENV = "env"
     RCLONE = "rclone"
+    RCLONE_CONF = "rclone-conf"
     AZCOPY = "azcopy"
     DUCKDB = "duckdb"
     CURL = "curl"
@@ -74,17 +75,7 @@ def proxy(
 def _show(screen: Screen, output: PasteFormat, served: "SigningProxy", access: ToolAccess) -> None:
     match output:
         case PasteFormat.JSON:
-            screen.json_line(
-                {
-                    "endpoint": access.endpoint,
-                    "port": served.port,
-                    "account": access.account,
-                    "container": access.container,
-                    "sas_token": access.sas,
-                    "container_url": access.container_url,
-                    "connection_string": access.connection_string,
-                }
-            )
+            screen.json_line(access.as_json() | {"port": served.port})
         case PasteFormat.TABLE:
             screen.properties(
                 [

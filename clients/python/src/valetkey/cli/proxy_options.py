@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from ssl import SSLError
+from ssl import SSLContext, SSLError
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import parse_qs
 
@@ -22,6 +22,7 @@ from valetkey.cli.screen import Screen
 from valetkey.cli.session import Session, settings_of
 from valetkey.cli.tool_access import ToolAccess
 from valetkey.errors import SettingsError
+from valetkey.settings import Settings
 from valetkey.untrusted_storage import check_certificate
 
 if TYPE_CHECKING:
@@ -86,8 +87,19 @@ async def running_proxy(
     context: typer.Context, screen: Screen, wanted: Wanted, *, port: int, storage_ca_file: str | None
 ) -> "AsyncIterator[tuple[SigningProxy, ToolAccess]]":
     """Runs a proxy while the block runs. Raises a ValetKeyError where it cannot begin, or storage is not trusted."""
+    tls = storage_trust(storage_ca_file)
+    raise_descriptors()
+    async with (
+        token_source(context, settings_of(context, screen), wanted.arguments(screen)) as tokens,
+        served_proxy(tokens, tls, port=port, port_option="--port") as proxy,
+    ):
+        yield proxy, proxy_access(proxy, parse_permissions(wanted.permissions))
+
+
+def storage_trust(ca_file: str | None) -> SSLContext:
+    """Returns whom to trust as storage. Raises SettingsError for a bad file, or without the extra."""
     try:
-        from valetkey.proxy import SigningProxy, trust  # noqa: PLC0415 (an extra)
+        from valetkey.proxy import trust  # noqa: PLC0415 (an extra)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("aiohttp", "yarl", "multidict"):
             raise
@@ -95,32 +107,43 @@ async def running_proxy(
             'the proxy is not installed; install valetkey[proxy], for example with: pip install "valetkey[cli,proxy]"'
         ) from None
     try:
-        tls = trust(None if storage_ca_file is None else Path(storage_ca_file))
+        return trust(None if ca_file is None else Path(ca_file))
     except OSError as error:
         why = "it holds no certificate" if isinstance(error, SSLError) else error.strerror
         raise SettingsError(
-            f"--storage-ca-file: {storage_ca_file} cannot be used: {why}; expected CA certificates, PEM"
+            f"--storage-ca-file: {ca_file} cannot be used: {why}; expected CA certificates, PEM"
         ) from None
-    raise_descriptors()
-    settings = settings_of(context, screen)
+
+
+def token_source(context: typer.Context, settings: Settings, arguments: Mapping[str, Any]) -> AsyncTokenSource:
+    """Returns a source of tokens by the global options; `arguments` say of what."""
     session: Session = context.obj
-    source = AsyncTokenSource(
-        **wanted.arguments(screen),
+    return AsyncTokenSource(
+        **arguments,
         endpoint=settings.endpoint,
         ca_file=settings.ca_file,
         timeout=parse_duration(session.timeout, "--timeout").total_seconds(),
         **settings.identity.arguments(),
     )
+
+
+@asynccontextmanager
+async def served_proxy(
+    tokens: AsyncTokenSource, tls: SSLContext, *, port: int, port_option: str
+) -> "AsyncIterator[SigningProxy]":
+    """Runs a proxy with these tokens while the block runs; errors of its port name `port_option`."""
+    from valetkey.proxy import SigningProxy  # noqa: PLC0415 (an extra)
+
     async with AsyncExitStack() as stack:
-        tokens = await stack.enter_async_context(source)
         try:
             proxy = await stack.enter_async_context(SigningProxy(tokens, port=port, tls=tls))
         except OSError as error:
             raise SettingsError(
-                f"--port: cannot listen on 127.0.0.1:{port}: {os.strerror(error.errno or 0)}; expected a free port"
+                f"{port_option}: cannot listen on 127.0.0.1:{port}: {os.strerror(error.errno or 0)}; "
+                "expected a free port"
             ) from None
         await check_certificate(proxy.place.origin, tls, _UNTRUSTED)
-        yield proxy, _access(proxy, parse_permissions(wanted.permissions))
+        yield proxy
 
 
 def raise_descriptors() -> None:
@@ -150,7 +173,8 @@ def stop_signals() -> asyncio.Event:
     return stopped
 
 
-def _access(proxy: "SigningProxy", permissions: Sequence[str]) -> ToolAccess:
+def proxy_access(proxy: "SigningProxy", permissions: Sequence[str]) -> ToolAccess:
+    """Returns how tools reach storage by it."""
     fields = parse_qs(proxy.first.sas)
     sas = proxy.key.sas(fields.get("sp", ["rl"])[0], fields.get("sv", ["2025-07-05"])[0])
     place = proxy.place

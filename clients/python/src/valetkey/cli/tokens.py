@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,7 +18,8 @@ from valetkey.cli.screen import Screen
 from valetkey.cli.session import client_of
 from valetkey.cli.times import utc
 from valetkey.cli.token_options import Connector, Purpose
-from valetkey.cli.tool_access import FORMS, ToolAccess
+from valetkey.cli.token_texts import token_json, token_text
+from valetkey.cli.tool_access import FORMS
 from valetkey.errors import InvalidArgumentError, ValetKeyError
 from valetkey.values import Token
 
@@ -37,6 +38,7 @@ class TokenFormat(StrEnum):
     SAS = "sas"
     AZCOPY = "azcopy"
     RCLONE = "rclone"
+    RCLONE_CONF = "rclone-conf"
     DUCKDB = "duckdb"
     CURL = "curl"
 
@@ -120,7 +122,7 @@ def issue(
         )
     _say_if_shorter(token, lifetime, screen)
     if output is TokenFormat.JSON:
-        screen.json(_json(token))
+        screen.json(token_json(token))
     else:
         _print(token, output, screen)
 
@@ -163,7 +165,7 @@ def watch(
                 limited_by = token.ttl_limited_by
                 _say_if_shorter(token, lifetime, screen)
             if output is TokenFormat.JSON:
-                screen.json_line(_json(token))
+                screen.json_line(token_json(token))
             else:
                 _print(token, output, screen)
                 screen.flush()
@@ -183,7 +185,7 @@ def _show_many(
     if output is TokenFormat.JSON:
         screen.json(
             [
-                _json(outcome)
+                token_json(outcome)
                 if isinstance(outcome, Token)
                 else {"resource_id": resource, "error": failures.as_json(outcome)}
                 for resource, outcome in zip(asked, outcomes, strict=True)
@@ -207,29 +209,6 @@ def _show_many(
     return next((failures.exit_code(each) for each in outcomes if isinstance(each, ValetKeyError)), 0)
 
 
-def _json(token: Token) -> dict[str, Any]:
-    return {
-        "lease_id": token.lease_id,
-        "sas_token": token.sas_token,
-        "sas_url": token.sas_url,
-        "resource_id": token.resource.resource_id,
-        "account": token.resource.account,
-        "url": token.resource.url,
-        "permissions": list(token.permissions),
-        "start_time": utc(token.start_time),
-        "expire_time": utc(token.expire_time),
-        "connector": token.connector,
-        "credential_version": token.credential_version,
-        "grant": token.grant,
-        "ttl_limited_by": token.ttl_limited_by,
-    }
-
-
-def _access(token: Token) -> ToolAccess:
-    resource = token.resource
-    return ToolAccess.of(resource.url, resource.account, resource.resource_id, token.sas_token, token.permissions)
-
-
 def _say_if_shorter(token: Token, asked: timedelta | None, screen: Screen) -> None:
     """Notes why a token ends earlier than was asked for; who asked for nothing misses nothing."""
     if asked is not None and token.ttl_limited_by:
@@ -239,21 +218,16 @@ def _say_if_shorter(token: Token, asked: timedelta | None, screen: Screen) -> No
 
 def _print(token: Token, output: TokenFormat, screen: Screen) -> None:
     match output:
-        case TokenFormat.AZCOPY | TokenFormat.RCLONE | TokenFormat.DUCKDB | TokenFormat.CURL:
-            for line in FORMS[output](_access(token)):
-                screen.line(line)
+        case TokenFormat.AZCOPY | TokenFormat.RCLONE | TokenFormat.RCLONE_CONF | TokenFormat.DUCKDB | TokenFormat.CURL:
+            screen.line(token_text(token, output))
             if output is TokenFormat.AZCOPY:
                 screen.note("azcopy takes the token on its command line only, where users of this machine can see it")
         case TokenFormat.ENV:
-            for line in _access(token).env():
-                screen.line(line)
-            screen.line(f"export VALETKEY_TOKEN_EXPIRES={utc(token.expire_time)}")
+            screen.line(token_text(token, output))
             if others := environment_that_wins(os.environ):
                 screen.warn(others)
-        case TokenFormat.URL:
-            screen.line(token.sas_url)
-        case TokenFormat.SAS:
-            screen.line(token.sas_token)
+        case TokenFormat.URL | TokenFormat.SAS:
+            screen.line(token_text(token, output))
         case _:
             screen.properties(
                 [

@@ -45,6 +45,17 @@ class ToolAccess:
         """Endpoint and token as one connection string, as Azure's SDKs take it."""
         return f"BlobEndpoint={self.endpoint};SharedAccessSignature={self.sas}"
 
+    def as_json(self) -> dict[str, str]:
+        """Returns its parts, for programs."""
+        return {
+            "endpoint": self.endpoint,
+            "account": self.account,
+            "container": self.container,
+            "sas_token": self.sas,
+            "container_url": self.container_url,
+            "connection_string": self.connection_string,
+        }
+
     def variables(self) -> dict[str, str]:
         """Returns variables of the environment, as each tool reads them."""
         found = {
@@ -89,6 +100,10 @@ class ToolAccess:
             f"# then, for example: rclone lsf valetkey:{self.container}",
         ]
 
+    def rclone_conf(self) -> list[str]:
+        """Returns a configuration file of rclone's with that remote."""
+        return ["[valetkey]", "type = azureblob", f"sas_url = {self.container_url}"]
+
     def azcopy(self) -> list[str]:
         """Returns a command line; azcopy takes a token nowhere else."""
         if not self._one_blob() and "list" in self.permissions:
@@ -117,6 +132,7 @@ class ToolAccess:
 FORMS: dict[str, Callable[[ToolAccess], list[str]]] = {
     "env": ToolAccess.env,
     "rclone": ToolAccess.rclone,
+    "rclone-conf": ToolAccess.rclone_conf,
     "azcopy": ToolAccess.azcopy,
     "duckdb": ToolAccess.duckdb,
     "curl": ToolAccess.curl,

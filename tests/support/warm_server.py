@@ -42,7 +42,10 @@ def main() -> None:
 
 
 def _loaded(entry: str, names: list[str]) -> Callable[[], Any]:
-    """Imports modules, with `NAME.*` all that a package has; returns the function that `module:function` names."""
+    """Imports modules, with `NAME.*` all that a package has; returns the function that `module:function` names.
+
+    What of a package needs an extra that is not installed is left out: the adapters for ZenML, adlfs and their like.
+    """
     module, _, function = entry.partition(":")
     run: Callable[[], Any] = getattr(importlib.import_module(module), function)
     for name in names:
@@ -50,8 +53,16 @@ def _loaded(entry: str, names: list[str]) -> Callable[[], Any]:
         if name.endswith(".*"):
             for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
                 if not any(part in _NOT_TO_IMPORT for part in found.name.split(".")):
-                    importlib.import_module(found.name)
+                    _import_if_installed(found.name)
     return run
+
+
+def _import_if_installed(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == name.partition(".")[0]:
+            raise
 
 
 def _serve(control: socket.socket) -> dict[str, Any] | None:

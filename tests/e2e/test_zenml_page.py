@@ -117,14 +117,20 @@ def test_secrets(live: Live, secrets: dict[str, str], tmp_path: Path, line: str)
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("artifact-store register az_store -f azure --path=az://{CONTAINER}", "valetkey grant create"),
+        (
+            "artifact-store register az_store -f azure --path=az://{CONTAINER}",
+            f"zenml artifact-store register az_store -f valetkey --path={DEMO}",
+        ),
         (
             "artifact-store register az_store -f azure --path=az://{CONTAINER} --authentication_secret=az_secret",
-            "valetkey grant create",
+            "zenml service-connector register NAME --type valetkey",
         ),
-        ("artifact-store connect az_store -i", "valetkey grant create"),
-        ("artifact-store connect az_store --connector 11111111-1111-4111-8111-111111111111", "valetkey grant create"),
-        ("stack register custom_stack -a az_store --set", "register them with zenml"),
+        ("artifact-store connect az_store -i", "zenml artifact-store connect az_store -i"),
+        (
+            "artifact-store connect az_store --connector 11111111-1111-4111-8111-111111111111",
+            "zenml artifact-store connect az_store --connector=11111111-1111-4111-8111-111111111111",
+        ),
+        ("stack register custom_stack -a az_store --set", "zenml stack register custom_stack -a az_store --set"),
         ("integration install azure", "pip install"),
     ],
 )

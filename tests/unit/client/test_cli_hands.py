@@ -22,18 +22,26 @@ ZENML = {
     "service-connector register vk --type azure --auth-method sas-token": "hands SAS tokens out, and takes none",
     "service-connector rename vk vk2": "a connector keeps its name",
     "service-connector login vk": "token issue",
-    "artifact-store register az_store -f azure --path=az://c": "grant create",
-    "artifact-store register az_store -f azure --path=az://c --authentication_secret=az_secret": "grant create",
-    "artifact-store connect az_store -i": "grant create",
-    "artifact-store connect az_store --connector x": "grant create",
+    "artifact-store register az_store -f azure --path=az://c": (
+        "type: zenml artifact-store register az_store -f valetkey --path=az://c (once"
+    ),
+    "artifact-store register az_store -f azure --path=az://c --authentication_secret=az_secret": (
+        "--type valetkey --auth-method identity --endpoint=HOST:PORT --resource-type blob-container; then type: "
+        "zenml artifact-store register az_store -f valetkey --path=az://c --connector=NAME;"
+    ),
+    "artifact-store register az --flavor=azure --path az://c --account_key=x -c vk": (
+        "type: zenml artifact-store register az -f valetkey --path=az://c --connector=vk (once"
+    ),
+    "artifact-store connect az_store -i": "type: zenml artifact-store connect az_store -i;",
+    "artifact-store connect az_store --connector x": "type: zenml artifact-store connect az_store --connector=x;",
     "artifact-store list": "service-connector list-resources",
-    "artifact-store": "grant create",
-    "artifact-store delete x": "grant create",
+    "artifact-store": "type: zenml artifact-store --help;",
+    "artifact-store delete x": "type: zenml artifact-store delete x;",
     "secret get az_secret": "no call gives a value back",
     "secret export az_secret": "secret describe NAME",
-    "stack register s -a az_store --set": "grant create",
-    "stack set s": "grant create",
-    "stack list": "grant create",
+    "stack register s -a az_store -o k8s --set": "type: zenml stack register s -a az_store -o k8s --set;",
+    "stack set s": "type: zenml stack set s;",
+    "stack list": "type: zenml stack list;",
     "orchestrator register o --flavor kubernetes": "--role orchestrator",
     "step-operator register s": "--role step-operator",
     "step_operator register s": "--role step-operator",
@@ -57,6 +65,22 @@ def test_zenmls_words_are_answered_with_what_to_type_here(typed: str, valetkey: 
     assert ran.err.startswith("Error: ")
     assert "Value error" not in ran.err
     assert broker.requests == []
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "artifact-store register az -f azure --path=az://c --account_key=s3cret",
+        "artifact-store register az -f azure --path=az://c --account_key s3cret",
+        "artifact-store register az -f azure --path=az://c --authentication_secret=s3cret",
+        "stack register s -a az --whatever s3cret --set",
+    ],
+)
+def test_no_secret_is_said_again(typed: str, valetkey: Runner) -> None:
+    """The answer repeats names and places alone: the line may hold what ZenML would have kept as a secret."""
+    ran = valetkey(*typed.split())
+    assert "type: zenml " in ran.err
+    assert "s3cret" not in ran.err
 
 
 def test_what_is_not_zenmls_keeps_its_own_error(valetkey: Runner) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from valetkey.cli.zenml_lines import CONNECTOR_LINE, FLAVOR_LINE, zenml_line
 from valetkey.convert import NEVER_AUTH_METHODS
 
 _REGISTER = (
@@ -13,10 +14,10 @@ _STACK_COMPONENT = (
     "Valet Key keeps no stacks and no components: register them with zenml; a component gets what it may have with: "
     "valetkey grant create NAME --principal … --connector … --container … --role "
 )
-_ARTIFACT_STORE = (
-    "Valet Key keeps no artifact stores, and has no flavor for zenml yet; let a component reach the container with: "
-    "valetkey grant create …, and get a token for it with: " + _TOKEN
-)
+_DOCS = "all of it side by side: docs/zenml.md"
+_ARTIFACT_STORE = 'type: {line} (once before: pip install "valetkey[zenml]" and ' + FLAVOR_LINE + "); " + _DOCS
+_BY_SECRET = "a store keeps no secret, it gets a connector: " + CONNECTOR_LINE + "; then type: {line}; " + _DOCS
+_TYPE = "type: {line}; " + _DOCS
 _NO_VALUE = (
     "no call gives a value back, to nobody: the broker uses it, and hands out short-lived tokens; see its kind, age "
     "and who uses it with: valetkey secret describe NAME; give it another value with: valetkey secret update NAME"
@@ -32,12 +33,13 @@ _RENAME = (
 
 # Of a group: what is said to each of its words, and to its own name.
 _GROUPS = {
-    "artifact-store": _ARTIFACT_STORE,
-    "stack": _STACK_COMPONENT + "orchestrator, step-operator or deployer",
+    "artifact-store": _TYPE,
+    "stack": _TYPE,
     "orchestrator": _STACK_COMPONENT + "orchestrator",
     "step-operator": _STACK_COMPONENT + "step-operator",
     "model-deployer": _STACK_COMPONENT + "deployer",
-    "integration": 'there is nothing to install but the client: pip install "valetkey[cli]"',
+    "integration": 'there is nothing to install but the client: pip install "valetkey[cli]"; beside ZenML: '
+    'pip install "valetkey[zenml]"',
     "login": _SERVER,
     "logout": _SERVER,
     "connect": _SERVER,
@@ -46,8 +48,13 @@ _GROUPS = {
     "status": "see whether the broker answers, and what you may use, with: valetkey service-connector list-resources",
 }
 _COMMANDS = {
-    ("artifact-store", "list"): "see which containers you may use with: valetkey service-connector list-resources",
-    ("artifact-store", "describe"): "see which containers you may use with: valetkey service-connector list-resources",
+    ("artifact-store", "register"): _ARTIFACT_STORE,
+    **{
+        ("artifact-store", command): "type: zenml artifact-store "
+        + command
+        + "; see which containers you may use with: valetkey service-connector list-resources"
+        for command in ("list", "describe")
+    },
     ("service-connector", "rename"): _RENAME,
     ("service-connector", "get"): "look at one with: valetkey service-connector describe NAME",
     ("service-connector", "remove"): "delete one with: valetkey service-connector delete NAME",
@@ -79,7 +86,7 @@ def zenml_hint(arguments: Sequence[str], words: Sequence[str]) -> str:
     """
     first, second = (*words, "", "")[:2]
     if found := _COMMANDS.get((first, second)) or _GROUPS.get(first):
-        return found
+        return _with_line(found, arguments, first, second)
     if (first, second) != ("service-connector", "register"):
         return ""
     plain = [argument.replace("_", "-").lower() for argument in arguments]
@@ -88,3 +95,13 @@ def zenml_hint(arguments: Sequence[str], words: Sequence[str]) -> str:
         if method in pairs:
             return why + _REGISTER
     return next((text for option, text in _OPTIONS.items() if option in pairs), "")
+
+
+def _with_line(text: str, arguments: Sequence[str], group: str, command: str) -> str:
+    if "{line}" not in text:
+        return text
+    line = zenml_line(arguments, group, command or "--help")
+    by_secret = any(argument.replace("_", "-").startswith("--authentication-secret") for argument in arguments)
+    if (group, command) == ("artifact-store", "register") and by_secret:
+        text, line = _BY_SECRET, line + ("" if "--connector" in line else " --connector=NAME")
+    return text.format(line=line)

@@ -22,8 +22,9 @@ from types import ModuleType
 from typing import Any
 
 LENGTH = struct.Struct("!I")
-# What alembic runs is no module to import, and the commands import no `__main__`.
-_NOT_TO_IMPORT = ("__main__", "migrations")
+# What alembic runs is no module to import, and the commands import no `__main__`. The rest is for other people's tools,
+# which are not here.
+_NOT_TO_IMPORT = ("__main__", "migrations", "fsspec", "obstore", "polars", "zenml")
 # Source: prctl(2), <linux/prctl.h>
 _PR_SET_PDEATHSIG = 1
 

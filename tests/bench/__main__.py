@@ -15,10 +15,12 @@ from bench import decide
 from bench.evidence import KEY
 from bench.load import BenchError, Measured, Plan, h2load, require_tools, with_certificate
 from bench.processes import Hall, Server
+from bench.scraper import scraped
 from bench.sweep import CONTAINERS, MOST_TIMES, sweeps
 from support.postgres import running_postgres
+from valetkey_devstack.free_ports import free_port
 
-_PARTS = ("echo", "key", "workers", "sweep", "decide")
+_PARTS = ("echo", "key", "workers", "sweep", "metrics", "decide")
 _TARGET = 0.60
 # A signature is base64 in a URL: how long a token gets varies by a few escaped characters.
 _SIZE_TOLERANCE = 0.02
@@ -181,6 +183,34 @@ async def during_sweeps(arguments: argparse.Namespace) -> None:
         raise BenchError(f"sweeps make the p99 {times:.1f} times as long")
 
 
+async def with_metrics(arguments: argparse.Namespace) -> None:
+    """Alternates a broker that tells no metrics and one that does and is scraped every five seconds. Prints a table."""
+    async with _hall() as hall:
+        port = free_port()
+        off = await hall.start("off", "broker", cpus="0")
+        on = await hall.start("on", "broker", cpus="0", options=("--metrics-port", str(port)))
+        size = len(off.probe().SerializeToString())
+        without, told = (
+            Row(name, [server], _by_header(hall, server, KEY)) for name, server in (("off", off), ("on, scraped", on))
+        )
+        told.beside = without
+        plan = Plan(arguments.requests, arguments.connections)
+        for row in (without, told):
+            row.load(replace(plan, requests=_WARM_UP))
+        with scraped(port, every_seconds=5.0) as lines:
+            for _ in range(arguments.rounds):
+                for row in (without, told):
+                    row.measure(plan, size)
+    _table([without, told])
+    pairs = zip(without.rounds, told.rounds, strict=True)
+    shares = sorted(one.cpu_micros / bare.cpu_micros - 1 for bare, one in pairs)
+    sys.stdout.write(
+        f"CPU of a call with metrics: {statistics.median(shares):+.1%} (median of {len(shares)} pairs, quartiles "
+        f"{shares[len(shares) // 4]:+.1%} and {shares[-1 - len(shares) // 4]:+.1%}); target: 3 % at most. "
+        f"The last scrape had {lines()} lines.\n\n"
+    )
+
+
 async def profile(arguments: argparse.Namespace) -> None:
     """Runs one round under cProfile and prints what took most time of its own, in the event loop's thread."""
     async with _hall() as hall:
@@ -220,9 +250,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=16, choices=(1, 2, 4, 8, 16, 32, 64))
     parser.add_argument("--profile", action="store_true", help="one round under cProfile instead")
-    parser.add_argument(
-        "--only", choices=("echo", "key", "workers", "sweep", "decide"), help="one comparison; key: two rows"
-    )
+    parser.add_argument("--only", choices=_PARTS, help="one comparison; key: two rows")
     parser.add_argument("--floor", type=float, default=0.0, help="fail where the ratio to the echo is lower")
     arguments = parser.parse_args()
     ratio: float | None = None
@@ -237,6 +265,8 @@ def main() -> int:
             asyncio.run(two_workers(arguments))
         if arguments.only in (None, "sweep"):
             asyncio.run(during_sweeps(arguments))
+        if arguments.only in (None, "metrics"):
+            asyncio.run(with_metrics(arguments))
         if arguments.only in (None, "decide"):
             decide.main()
     except BenchError as error:

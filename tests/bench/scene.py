@@ -91,6 +91,7 @@ class Place:
     jwks_file: Path | None = None
     ca_file: Path | None = None
     certificate_port: int = 0
+    metrics_port: int | None = None
 
 
 def server_settings(place: Place) -> Settings:
@@ -116,6 +117,7 @@ def server_settings(place: Place) -> Settings:
             "limits": _NO_LIMIT,
             "ledger": {"url": place.ledger or f"sqlite:///{place.directory / 'ledger.db'}"},
             "authn": known,
+            "metrics": {"port": place.metrics_port},
         }
     )
 

@@ -16,6 +16,8 @@ from bench.sweep import Sweeper
 from valetkey.v1 import token_service_pb2, token_service_pb2_grpc
 from valetkey_broker.app import open_core, running_server
 from valetkey_broker.concurrency.startup_objects import freeze_startup_objects
+from valetkey_broker.metrics.channel import Answerer
+from valetkey_broker.metrics.port import OneWorker, metrics_port
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_broker.rpc.listening import Listen
 from valetkey_broker.rpc.server import server_options
@@ -54,7 +56,9 @@ async def serve_echo(settings: Settings, message: token_service_pb2.IssueTokenRe
     await server.stop(1)
 
 
-async def serve_broker(settings: Settings, directory: Path, stop: asyncio.Event, *, shared_port: bool) -> None:
+async def serve_broker(
+    settings: Settings, directory: Path, stop: asyncio.Event, *, shared_port: bool, metrics: Answerer | None
+) -> None:
     """Serves the real broker; only Vault and Azure's side of the network are stood in for. SIGUSR1 toggles sweeps."""
     cloud = LocalKeyCloud(settings.profiles()[settings.default_cloud])
     async with open_core(settings, store=await filled_store(), cloud=cloud) as core:
@@ -64,7 +68,7 @@ async def serve_broker(settings: Settings, directory: Path, stop: asyncio.Event,
         sweeper = Sweeper(settings.profiles()[settings.default_cloud], directory / "sweeps")
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, sweeper.toggle)
         listen = Listen.ONCE_VAULT_WAS_TRIED if shared_port else Listen.AT_ONCE
-        async with running_server(settings, core, listen=listen):
+        async with running_server(settings, core, listen=listen, metrics=metrics):
             freeze_startup_objects()
             await stop.wait()
 
@@ -82,6 +86,7 @@ async def _serve(arguments: argparse.Namespace, answer: bytes, profiler: cProfil
             arguments.jwks,
             arguments.client_ca,
             arguments.certificate_port,
+            arguments.metrics_port,
         )
     )
     configure_logging(settings.logging.format, settings.logging.level)
@@ -90,7 +95,10 @@ async def _serve(arguments: argparse.Namespace, answer: bytes, profiler: cProfil
     if arguments.kind == "echo":
         await serve_echo(settings, token_service_pb2.IssueTokenResponse.FromString(answer), stop)
     else:
-        await serve_broker(settings, arguments.directory, stop, shared_port=arguments.shared_port)
+        alone = OneWorker()
+        with metrics_port(settings.metrics, alone):
+            metrics = Answerer(alone.asker.theirs)
+            await serve_broker(settings, arguments.directory, stop, shared_port=arguments.shared_port, metrics=metrics)
 
 
 def main() -> None:
@@ -107,6 +115,7 @@ def main() -> None:
     parser.add_argument("--client-ca", type=Path)
     parser.add_argument("--certificate-port", type=int, default=0)
     parser.add_argument("--shared-port", action="store_true")
+    parser.add_argument("--metrics-port", type=int)
     parser.add_argument("--profile", type=Path)
     arguments = parser.parse_args()
     profiler = cProfile.Profile() if arguments.profile else None

@@ -32,6 +32,8 @@ from valetkey.v1 import (
     token_service_pb2_grpc,
 )
 from valetkey_broker.app import Core, open_core, running_server
+from valetkey_broker.metrics.channel import Answerer
+from valetkey_broker.metrics.port import OneWorker, metrics_port
 from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.rpc.server import RpcServer
 from valetkey_broker.settings import Settings
@@ -78,6 +80,7 @@ def make_settings(directory: Path, **sections: dict[str, Any]) -> Settings:
         "authn": {},
         "ledger": {"url": f"sqlite:///{directory / 'ledger.db'}"},
         "limits": {},
+        "metrics": {},
     }
     provide_tables(directory / "ledger.db")
     merged: dict[str, Any] = {name: {**values, **sections.get(name, {})} for name, values in defaults.items()}
@@ -209,6 +212,16 @@ def error_detail(error: grpc.aio.AioRpcError) -> errors_pb2.ErrorDetail:
     raise AssertionError(f"no detail in {error.code()}: {error.details()}")
 
 
+def _answerer(around: contextlib.AsyncExitStack, settings: Settings) -> Answerer | None:
+    """Serves the port for metrics, where one is set, as the one process of `valetkey-broker serve` does."""
+    if settings.metrics.port is None:
+        return None
+    alone = OneWorker()
+    around.callback(alone.asker.close)
+    around.enter_context(metrics_port(settings.metrics, alone))
+    return Answerer(alone.asker.theirs)
+
+
 @contextlib.asynccontextmanager
 async def running_broker(
     directory: Path,
@@ -227,8 +240,9 @@ async def running_broker(
     cloud = cloud or FakeCloud({"demoaccount": ["demo", "models"], "otheraccount": ["models"]})
     extras: dict[str, Any] = {"clock": clock} if clock else {}
     async with (
+        contextlib.AsyncExitStack() as around,
         open_core(settings, store=store, cloud=cloud, ledger=ledger, **extras) as core,
-        running_server(settings, core) as server,
+        running_server(settings, core, metrics=_answerer(around, settings)) as server,
     ):
         ca = (directory / "ca.pem").read_bytes()
         endpoint = f"127.0.0.1:{settings.server.port}"

@@ -27,6 +27,7 @@ from valetkey_broker.connectors.rotation_wiring import build_rotating
 from valetkey_broker.expiry.daily_warning import DailyWarning
 from valetkey_broker.expiry.wiring import build_endings
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
+from valetkey_broker.issuing.counted_issuer import issuer_type
 from valetkey_broker.issuing.diagnosis import Diagnoser
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.scopes import Scopes
@@ -34,7 +35,10 @@ from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.issuing.token_stream import TokenWatcher
 from valetkey_broker.ledger import SqlLedger
 from valetkey_broker.limits import Slots, Throttle
+from valetkey_broker.metrics.channel import Answerer
+from valetkey_broker.metrics.wiring import Live, tell_metrics
 from valetkey_broker.model import Connector, Principal
+from valetkey_broker.observability.figures import Figures
 from valetkey_broker.ports import Clock, Cloud, Ledger, StateStore
 from valetkey_broker.recording import Changes, MissingOutcomes
 from valetkey_broker.revoking.wiring import Revoking, build_revoking
@@ -43,13 +47,13 @@ from valetkey_broker.rpc.guard import Guard
 from valetkey_broker.rpc.ledger_health import follow_ledger
 from valetkey_broker.rpc.listening import Listen
 from valetkey_broker.rpc.server import RpcServer
-from valetkey_broker.rpc.tls_credentials import CertificatePort
+from valetkey_broker.rpc.tls_credentials import certificate_port
 from valetkey_broker.settings import Settings, check_certificate
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
 from valetkey_broker.state.sync import StateSync
 
-# Who shows no sign of life between two polls is taken for dead; but not where polls come quicker than that.
+# Who shows no sign of life between two polls is taken for dead; not where polls come quicker than that.
 _LEAST_ABANDONED_SECONDS = 0.8
 
 
@@ -76,6 +80,7 @@ class Core:
     trust: TrustBundles | None
     ledger: Ledger
     clock: Clock
+    figures: Figures | None
 
 
 @contextlib.asynccontextmanager
@@ -152,7 +157,8 @@ async def open_core(
             ledger=ledger,
             longest_token=longest_token,
         )
-        issuer = Issuer(
+        figures = Figures() if settings.metrics.port is not None else None
+        issuer = issuer_type(figures, memory.connectors)(
             memory=memory,
             policy=policy,
             chooser=ConnectorChooser(profiles, reach),
@@ -186,12 +192,18 @@ async def open_core(
             trust=trust,
             ledger=ledger,
             clock=clock,
+            figures=figures,
         )
 
 
 @contextlib.asynccontextmanager
 async def running_server(
-    settings: Settings, core: Core, *, listen: Listen = Listen.AT_ONCE, stop: asyncio.Event | None = None
+    settings: Settings,
+    core: Core,
+    *,
+    listen: Listen = Listen.AT_ONCE,
+    stop: asyncio.Event | None = None,
+    metrics: Answerer | None = None,
 ) -> AsyncIterator[RpcServer]:
     """Serves `core` while the context lasts; ends gracefully. Other processes share the port unless it is AT_ONCE.
 
@@ -215,6 +227,7 @@ async def running_server(
     endings = build_endings(settings, core.store, core.repository, core.memory, AUTH_METHODS, core.clock)
     roles_now = RolesNow(core.memory, build_role_bindings(settings.authn), core.clock).of
     rotating = build_rotating(core, AUTH_METHODS, Changes(core.ledger, core.clock).make, roles_now)
+    streams = Slots(settings.limits.streams)
     services = build_services(
         UseCases(
             issuer=core.issuer,
@@ -229,7 +242,7 @@ async def running_server(
                 auth_methods=AUTH_METHODS,
                 keys_not_before=core.revoking.leases.keys_not_before,
             ),
-            streams=Slots(settings.limits.streams),
+            streams=streams,
             registry=core.registry,
             health=core.health,
             endings=endings,
@@ -254,9 +267,9 @@ async def running_server(
         max_calls=settings.server.max_calls,
         throttle=throttle,
         recorder=recorder,
+        figures=core.figures,
     )
-    mtls = settings.authn.mtls
-    certificates = CertificatePort(mtls.port, core.trust) if mtls is not None and core.trust is not None else None
+    certificates = certificate_port(settings.authn.mtls, core.trust)
     shared_port = listen is not Listen.AT_ONCE
     server = RpcServer(settings.server, guard, services, shared_port=shared_port, certificates=certificates)
     check_certificate(settings.server.tls_cert_file, settings.server.tls_key_file)  # Said now, and not after the wait.
@@ -269,6 +282,7 @@ async def running_server(
         asyncio.create_task(follow_ledger(core.ledger, server), name="ledger-health"),
         asyncio.create_task(daily.run(sync.ready.wait), name="daily-warning"),
         asyncio.create_task(rotating.run(), name="rotations"),
+        asyncio.create_task(tell_metrics(metrics, core, endings, Live(sync, server, guard, streams)), name="metrics"),
     ]
     try:
         if listen is Listen.AT_ONCE or await first_of(

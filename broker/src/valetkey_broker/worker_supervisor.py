@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -16,7 +16,9 @@ import structlog
 
 from valetkey_broker.concurrency.backoff import Backoff
 from valetkey_broker.errors import EXIT_CONFIGURATION, ConfigurationError
-from valetkey_broker.settings import ServerSettings
+from valetkey_broker.metrics.channel import METRICS_ENV, Asker
+from valetkey_broker.metrics.port import WorkerPlace, metrics_port
+from valetkey_broker.settings import ServerSettings, Settings
 
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -84,19 +86,18 @@ def replaces_another() -> bool:
 class Supervisor:
     """Starts N workers as processes of their own, before any gRPC object exists in this one."""
 
-    def __init__(
-        self, config: Path, settings: ServerSettings, workers: int, certificate_port: int | None = None
-    ) -> None:
+    def __init__(self, config: Path, settings: Settings, workers: int, certificate_port: int | None = None) -> None:
         self._argv = [sys.executable, "-m", "valetkey_broker", "worker", "--config", str(config)]
-        self._settings = settings
+        self._settings = settings.server
+        self._metrics = settings.metrics
         self._certificate_port = certificate_port
         self._slots: list[_Slot] = [_Slot(index) for index in range(workers)]
         self._stopping = False
         self._log = structlog.get_logger()
 
     def run(self) -> int:
-        """Runs until SIGTERM or SIGINT; returns the exit code. Raises ConfigurationError where the port is taken."""
-        with only_broker_on(self._settings, self._certificate_port):
+        """Runs until SIGTERM or SIGINT; returns the exit code. Raises ConfigurationError where a port is taken."""
+        with only_broker_on(self._settings, self._certificate_port), metrics_port(self._metrics, self):
             lifeline_read, lifeline_write = os.pipe()
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._stop)
@@ -107,6 +108,10 @@ class Supervisor:
                 self._end_workers()
                 os.close(lifeline_write)
                 os.close(lifeline_read)
+
+    def places(self) -> Sequence[WorkerPlace]:
+        """Returns where the workers are, for their metrics."""
+        return [WorkerPlace(slot.index, slot.starts, slot.asker) for slot in self._slots]
 
     def _loop(self, lifeline: int) -> int:
         while not self._stopping:
@@ -155,6 +160,8 @@ class _Slot:
     def __init__(self, index: int) -> None:
         self.index = index
         self.process: subprocess.Popen[bytes] | None = None
+        self.asker: Asker | None = None
+        self.starts = 0
         self.start_at = 0.0
         self._started_at = 0.0
         self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
@@ -163,8 +170,18 @@ class _Slot:
     def start(self, argv: list[str], lifeline: int, *, beside_others: bool) -> int:
         """Starts the worker and returns its process id."""
         replaces = beside_others and self._started_at > 0
-        environment = {**os.environ, LIFELINE_ENV: str(lifeline), REPLACES_ENV: "1" if replaces else ""}
-        self.process = subprocess.Popen(argv, env=environment, pass_fds=(lifeline,), stdin=subprocess.DEVNULL)
+        asker = Asker()
+        theirs = asker.theirs.fileno()
+        environment = {
+            **os.environ,
+            LIFELINE_ENV: str(lifeline),
+            METRICS_ENV: str(theirs),
+            REPLACES_ENV: "1" if replaces else "",
+        }
+        self.process = subprocess.Popen(argv, env=environment, pass_fds=(lifeline, theirs), stdin=subprocess.DEVNULL)
+        asker.theirs.close()
+        self.asker = asker
+        self.starts += 1
         self._started_at = time.monotonic()
         return self.process.pid
 
@@ -179,5 +196,8 @@ class _Slot:
         delay = self._backoff.next() if self._died_young else 0.0
         self._died_young = now - self._started_at <= _HEALTHY_AFTER_SECONDS
         self.process = None
+        if self.asker is not None:
+            self.asker.close()
+            self.asker = None
         self.start_at = now + delay
         return delay

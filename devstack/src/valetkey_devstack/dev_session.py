@@ -120,6 +120,7 @@ def _welcome(stack: DevStack, secret_files: SecretFiles, exports: str, seconds: 
         f"  --connection-string @{_short(secret_files.connection_string)}\n\n"
         f"A consumer's key (key:demo-consumer, with a grant on it) is in {_short(secret_files.consumer_key)}.\n"
         f"{added}"
+        f"Metrics: http://127.0.0.1:{stack.ports.metrics}/metrics (docs/metrics.md). "
         f"Logs: {_short(stack.layout.logs)}. Ctrl-C ends everything."
     )
 

@@ -50,6 +50,7 @@ class Ports:
     openbao: int = field(default_factory=free_port)
     azurite: int = field(default_factory=free_port)
     control_plane: int = field(default_factory=free_port)
+    metrics: int = field(default_factory=free_port)
 
 
 class DevStack:
@@ -216,6 +217,7 @@ class DevStack:
                 "secret_id_file": str(vault.secret_id_file),
                 "ca_file": str(self.ca_file),
             },
+            "metrics": {"host": HOST, "port": self.ports.metrics},
             "ledger": {"url": f"sqlite:///{self.directory / 'ledger.db'}"},
             "clouds": {
                 CLOUD: {

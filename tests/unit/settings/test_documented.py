@@ -32,7 +32,7 @@ SECTIONS = dict(sections())
 def page(section: str) -> str:
     """Returns the text in which the settings of a section are described."""
     text = (DOCS / PAGES.get(section.partition(".")[0], "configuration.md")).read_text(encoding="utf-8")
-    if section in ("server", "vault", "issuing", "limits", "expiry", "logging"):
+    if section in ("server", "vault", "issuing", "limits", "expiry", "metrics", "logging"):
         return text.split(f"## [{section}]\n")[1].split("\n## ")[0]
     return text.split("## Cloud profiles\n")[1] if section == "clouds" else text
 
@@ -55,7 +55,7 @@ def written(value: Any) -> str:
 def test_every_section_is_known_here() -> None:
     """A new section cannot slip past this file."""
     assert set(SECTIONS) == {
-        *("server", "vault", "issuing", "ledger", "limits", "expiry", "logging", "clouds"),
+        *("server", "vault", "issuing", "ledger", "limits", "expiry", "metrics", "logging", "clouds"),
         *("authn", "authn.oidc", "authn.mtls", "authn.roles"),
     }
 

@@ -27,5 +27,6 @@ def print_configuration(config: Path) -> None:
     if mtls is not None:
         callers += [f"spiffe://{name} on port {mtls.port}" for name in sorted(mtls.trust_domains)]
     typer.echo(f"  admits       {', '.join(callers)}")
+    typer.echo(f"  metrics      {settings.metrics.address or 'not told; metrics.port is not set'}")
     typer.echo(f"  keeps state  {settings.vault.address}, mount {settings.vault.mount}")
     typer.echo(f"  clouds       {', '.join(sorted(settings.profiles()))} (default: {cloud.name})")

@@ -9,12 +9,19 @@ from valetkey_broker import __version__
 from valetkey_broker.app import open_core, running_server
 from valetkey_broker.concurrency.startup_objects import freeze_startup_objects
 from valetkey_broker.limits.open_files import raise_open_files
+from valetkey_broker.metrics.channel import Answerer
 from valetkey_broker.rpc.listening import Listen
 from valetkey_broker.settings import Settings
 
 
-async def serve(settings: Settings, *, stop: asyncio.Event | None = None, listen: Listen = Listen.AT_ONCE) -> None:
-    """Serves until SIGTERM, SIGINT or `stop`. Raises ConfigurationError where it cannot start."""
+async def serve(
+    settings: Settings,
+    *,
+    stop: asyncio.Event | None = None,
+    listen: Listen = Listen.AT_ONCE,
+    metrics: Answerer | None = None,
+) -> None:
+    """Serves until SIGTERM, SIGINT or `stop`, and tells `metrics`. Raises ConfigurationError where it cannot start."""
     stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -23,7 +30,10 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None, listen
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     raise_open_files()
     log = structlog.get_logger()
-    async with open_core(settings) as core, running_server(settings, core, listen=listen, stop=stop) as server:
+    async with (
+        open_core(settings) as core,
+        running_server(settings, core, listen=listen, stop=stop, metrics=metrics) as server,
+    ):
         loop.add_signal_handler(signal.SIGHUP, server.reread)
         freeze_startup_objects()
         if not stop.is_set():

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import uvloop
 
+from valetkey_broker.metrics.channel import Answerer, answerer_of_worker
+from valetkey_broker.metrics.port import OneWorker, metrics_port
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_broker.settings import Settings, load_settings
 from valetkey_broker.worker_supervisor import Supervisor, only_broker_on, replaces_another, watch_lifeline
@@ -17,14 +19,15 @@ def serve_alone_or_supervise(config: Path, workers: int | None) -> None:
     count = workers or settings.server.workers
     certificate_port = settings.authn.mtls.port if settings.authn.mtls is not None else None
     if count > 1:
-        sys.exit(Supervisor(config, settings.server, count, certificate_port).run())
-    with only_broker_on(settings.server, certificate_port):
-        uvloop.run(_serve(settings, worker=False))
+        sys.exit(Supervisor(config, settings, count, certificate_port).run())
+    alone = OneWorker()
+    with only_broker_on(settings.server, certificate_port), metrics_port(settings.metrics, alone):
+        uvloop.run(_serve(settings, worker=False, metrics=Answerer(alone.asker.theirs)))
 
 
 def serve_as_worker(config: Path) -> None:
     """Serves as one of several workers."""
-    uvloop.run(_serve(_loaded(config), worker=True))
+    uvloop.run(_serve(_loaded(config), worker=True, metrics=answerer_of_worker()))
 
 
 def _loaded(config: Path) -> Settings:
@@ -33,7 +36,7 @@ def _loaded(config: Path) -> Settings:
     return settings
 
 
-async def _serve(settings: Settings, *, worker: bool) -> None:
+async def _serve(settings: Settings, *, worker: bool, metrics: Answerer | None) -> None:
     # gRPC comes in here, in the process that serves: never in the one that starts others.
     from valetkey_broker.cli.one_process import serve  # noqa: PLC0415
     from valetkey_broker.rpc.listening import Listen  # noqa: PLC0415
@@ -51,4 +54,4 @@ async def _serve(settings: Settings, *, worker: bool) -> None:
     listen = Listen.AT_ONCE
     if worker:
         listen = Listen.ONCE_READY if replaces_another() else Listen.ONCE_VAULT_WAS_TRIED
-    await serve(settings, stop=stop, listen=listen)
+    await serve(settings, stop=stop, listen=listen, metrics=metrics)

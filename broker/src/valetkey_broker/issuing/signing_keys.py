@@ -140,6 +140,10 @@ class SigningKeys:
             if entry.key is not None and identity == self._id(connector, entry.key.account)
         ]
 
+    def usable_seconds(self, left: float) -> float:
+        """Returns for how long a key that lives `left` seconds can be issued from, with the cloud away."""
+        return max(0.0, left - _LAST_SECONDS)
+
     def forget(self, connector_uid: str) -> None:
         """Drops all that is known of a connector that went away."""
         for place in [each for each in self._revoked if each[0] == connector_uid]:

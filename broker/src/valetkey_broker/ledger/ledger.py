@@ -19,6 +19,7 @@ from valetkey_broker.ledger.prune import apply_cut, find_cuts, forget_ended
 from valetkey_broker.ledger.reader import read_events, read_leases
 from valetkey_broker.ledger.writer import GroupWriter
 from valetkey_broker.model import Event, EventFilter, Head, LeaseFilter, StoredEvent, Verification
+from valetkey_broker.observability.figures import COMMIT_SECONDS, Histogram
 from valetkey_broker.ports import Clock
 from valetkey_broker.settings import LedgerSettings
 
@@ -47,6 +48,16 @@ class SqlLedger:
     def writer_id(self) -> str:
         """The name of this process's chain, a UUID; empty before `open`."""
         return self._writer.writer if self._writer else ""
+
+    @property
+    def waiting(self) -> int:
+        """How many records wait to be written."""
+        return self._writer.waiting if self._writer else 0
+
+    @property
+    def commit_seconds(self) -> Histogram:
+        """How long transactions took; those that failed, too."""
+        return self._writer.commit_seconds if self._writer else Histogram(COMMIT_SECONDS)
 
     async def open(self) -> None:
         """Makes the tables and begins a chain.

@@ -21,6 +21,7 @@ from valetkey_broker.ledger.appender import Appender
 from valetkey_broker.ledger.chain import GENESIS, Row, extend
 from valetkey_broker.ledger.errors import LostHeadError, cause_of, unavailable
 from valetkey_broker.model import Event, Head
+from valetkey_broker.observability.figures import COMMIT_SECONDS, Histogram
 
 MAX_WAITING = 10_000
 """How many records may wait; one more is refused at once."""
@@ -59,6 +60,7 @@ class GroupWriter:
         self._unconfirmed: dict[tuple[int, str], Head] = {}
         self._prepared = False
         self._crowd = 0
+        self.commit_seconds = Histogram(COMMIT_SECONDS)
         self._current: list[_Item] = []
         self._busy_since = 0.0
         self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
@@ -67,6 +69,11 @@ class GroupWriter:
     def writer(self) -> str:
         """The name of this writer's chain."""
         return self._head.writer
+
+    @property
+    def waiting(self) -> int:
+        """How many records wait."""
+        return self._waiting
 
     def healthy(self) -> bool:
         """Tells whether the last write went through."""
@@ -164,6 +171,7 @@ class GroupWriter:
         except Exception as error:  # noqa: BLE001 (whatever it is: not written, nothing may be issued)
             cause = self._log_cause(error)
         self._cause = cause
+        self.commit_seconds.observe(time.monotonic() - self._busy_since)
         self._busy_since = 0.0
         self._finish(batch, cause)
         return self._backoff.next() if cause else 0.0

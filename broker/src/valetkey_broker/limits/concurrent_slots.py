@@ -12,6 +12,11 @@ class Slots:
         self._most = most
         self._open: Counter[str] = Counter()
 
+    @property
+    def total(self) -> int:
+        """How many are open, of all keys."""
+        return self._open.total()
+
     @contextlib.contextmanager
     def hold(self, key: str) -> Iterator[bool]:
         """Gives True and holds a slot of `key` while the block runs; gives False where all are taken."""

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from typing import Any
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -67,6 +68,8 @@ _CODES: Mapping[Reason, grpc.StatusCode] = {
     Reason.REVOCATION_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
 }
 
+_NAMES = {each.value[0]: each.name for each in grpc.StatusCode}
+
 
 def as_broker_error(error: Exception, method: str, limit: float | None = None) -> BrokerError | None:
     """Returns what was raised during a call of `method` as the broker's error; None for an unexpected one.
@@ -88,6 +91,11 @@ def as_broker_error(error: Exception, method: str, limit: float | None = None) -
 def code_of(error: BrokerError | None) -> grpc.StatusCode:
     """Returns the status code of an error; None, an unexpected one, is INTERNAL."""
     return grpc.StatusCode.INTERNAL if error is None else _CODES[error.reason]
+
+
+def name_of(code: Any) -> str:
+    """Returns the name of a status code, which gRPC gives as itself or as its number."""
+    return _NAMES.get(code, getattr(code, "name", grpc.StatusCode.UNKNOWN.name))
 
 
 def told_to(caller: Principal | None, error: BrokerError) -> BrokerError:

@@ -12,6 +12,7 @@ import grpc.aio
 
 from valetkey_broker.errors import BrokerError, method_unknown
 from valetkey_broker.limits import Slots, Throttle, network_of
+from valetkey_broker.observability.figures import Figures
 from valetkey_broker.observability.logging import request_id_var
 from valetkey_broker.ports import Authenticator
 from valetkey_broker.rpc.call_evidence import evidence_of, peer_address
@@ -20,16 +21,15 @@ from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.current_call import Call, Metadata, current_call, request_id_of
 from valetkey_broker.rpc.deadline import Deadlines
 from valetkey_broker.rpc.drain import Drain
-from valetkey_broker.rpc.error_status import as_broker_error, to_status
+from valetkey_broker.rpc.error_status import as_broker_error, name_of, to_status
 from valetkey_broker.rpc.method import FOR_ANYBODY, FOR_NOBODY, Access, Method, Methods
 from valetkey_broker.rpc.open_calls import OpenCalls, too_many_calls
-from valetkey_broker.rpc.request_reader import Incoming
+from valetkey_broker.rpc.request_reader import Incoming, Reader, reader_of, unread
 
 # Handlers of every message type and kind pass through here.
 Handler = Any
 Context = Any
 Behavior = Callable[[Any, Context], Any]
-Reader = Callable[[Any, Context], Incoming]
 
 _UNKNOWN = "unknown"
 # Callers that need no identity, health's probers, send their message at once; who does not is not waited for long, nor
@@ -57,8 +57,11 @@ class Guard(grpc.GenericRpcHandler):
         max_calls: int,
         throttle: Throttle,
         recorder: Recorder,
+        figures: Figures | None = None,
     ) -> None:
-        self._methods = methods
+        """`figures` counts calls."""
+        self.methods = methods
+        self._figures = figures
         self._authenticator = authenticator
         self._require_usable = require_usable
         self._limit = max_deadline_seconds
@@ -88,18 +91,18 @@ class Guard(grpc.GenericRpcHandler):
         if handler is not None:
             return handler
         return grpc.stream_stream_rpc_method_handler(
-            self._guarded_stream(_unknown(method), _UNKNOWN, FOR_ANYBODY, _unread)
+            self._guarded_stream(_unknown(method), _UNKNOWN, FOR_ANYBODY, unread)
         )
 
     def _wrap(self, handler: Handler, name: str) -> Handler:
-        row = self._methods.get(name, FOR_NOBODY)
+        row = self.methods.get(name, FOR_NOBODY)
         # To gRPC every request is a stream: of a single message it would tell us only once it is there, and a caller
         # who never sends it would keep the call open for nothing, known or not, for as long as it likes.
         behavior = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         if handler.response_streaming:
-            stream = self._guarded_stream(behavior, name, row, _reader(handler))
+            stream = self._guarded_stream(behavior, name, row, reader_of(handler))
             return grpc.stream_stream_rpc_method_handler(stream, None, handler.response_serializer)
-        unary = self._guarded_unary(behavior, name, row, _reader(handler))
+        unary = self._guarded_unary(behavior, name, row, reader_of(handler))
         return grpc.stream_unary_rpc_method_handler(unary, None, handler.response_serializer)
 
     def _guarded_unary(
@@ -121,14 +124,17 @@ class Guard(grpc.GenericRpcHandler):
                 else:
                     answer = self._answer(behavior, call, row, incoming, context)
                     response = await self._deadlines.within(self._seconds(context), answer)
-            except grpc.aio.AbortError:
-                raise  # The health service's own answer, already given.
+            except (grpc.aio.AbortError, asyncio.CancelledError) as error:
+                self._left(name, error, context)
+                raise  # The health service's own answer, already given; or a caller who went away.
             except Exception as error:  # noqa: BLE001 (the border: nothing of ours leaves but what to_status says)
                 failure = error
             finally:
                 self.open_calls.end(call)
             if failure is not None:
                 await self._fail(failure, call, row, incoming, started, context)
+            if self._figures is not None:
+                self._figures.answered(name, time.perf_counter() - started)
             if not row.quiet:
                 self._log.served(call, started)
             return response
@@ -155,14 +161,17 @@ class Guard(grpc.GenericRpcHandler):
                             yield answer
                 else:  # The health service writes to the context instead of yielding.
                     await answers
-            except grpc.aio.AbortError:
+            except (grpc.aio.AbortError, asyncio.CancelledError, GeneratorExit) as error:
+                self._left(name, error, context)
                 raise
             except Exception as error:  # noqa: BLE001 (as above)
                 failure = error
             finally:
                 self.open_calls.end(call)
             if failure is not None:
-                await self._fail(failure, call, row, incoming, started, context)
+                await self._fail(failure, call, row, incoming, started, context, streams=True)
+            if self._figures is not None:
+                self._figures.ended(name, "OK")
             if not row.quiet:
                 self._log.served(call, started)
 
@@ -225,8 +234,21 @@ class Guard(grpc.GenericRpcHandler):
         remaining = context.time_remaining()
         return self._limit if remaining is None else min(remaining, self._limit)
 
+    def _left(self, name: str, error: BaseException, context: Context) -> None:
+        if self._figures is not None:
+            code = context.code() if isinstance(error, grpc.aio.AbortError) else grpc.StatusCode.CANCELLED
+            self._figures.ended(name, name_of(code))
+
     async def _fail(
-        self, error: Exception, call: Call, row: Method, incoming: Incoming, started: float, context: Context
+        self,
+        error: Exception,
+        call: Call,
+        row: Method,
+        incoming: Incoming,
+        started: float,
+        context: Context,
+        *,
+        streams: bool = False,
     ) -> NoReturn:
         call.peer = call.peer or peer_address(context.peer())
         known = as_broker_error(error, call.method, self._limit)
@@ -238,6 +260,9 @@ class Guard(grpc.GenericRpcHandler):
             await self._recorder.refused(call, row, known, request)
             self._log.failed(call, started, known)
         code, message, trailer = to_status(known, call.request_id, call.principal)
+        if self._figures is not None:
+            seconds = None if streams else time.perf_counter() - started
+            self._figures.failed(call.method, code.name, known.reason if known else None, seconds)
         await context.abort(code, message, trailer)
         raise AssertionError("abort returned")
 
@@ -245,22 +270,6 @@ class Guard(grpc.GenericRpcHandler):
 def _metadata(context: Context) -> Metadata:
     metadata: Any = context.invocation_metadata()
     return metadata or ()
-
-
-def _reader(handler: Handler) -> Reader:
-    """Returns what makes the request of a call, out of what gRPC hands over with it."""
-    decode = handler.request_deserializer or _as_it_is
-    if handler.request_streaming:
-        return lambda raw, context: Incoming(context, decode, raw)
-    return lambda _raw, context: Incoming(context, decode, None)
-
-
-def _as_it_is(raw: bytes) -> bytes:
-    return raw
-
-
-def _unread(raw: Any, context: Context) -> Incoming:
-    return Incoming(context, _as_it_is, raw)
 
 
 def _unknown(method: str) -> Behavior:

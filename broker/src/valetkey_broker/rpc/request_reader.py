@@ -61,3 +61,24 @@ class Incoming:
     async def _each(self, stream: AsyncIterator[bytes]) -> AsyncIterator[Any]:
         async for raw in stream:
             yield self._one(raw)
+
+
+Reader = Callable[[Any, Any], Incoming]
+"""Makes the request of a call, out of what gRPC hands over with it and the call's context."""
+
+
+def reader_of(handler: Any) -> Reader:
+    """Returns what reads the requests of a method."""
+    decode = handler.request_deserializer or _as_it_is
+    if handler.request_streaming:
+        return lambda raw, context: Incoming(context, decode, raw)
+    return lambda _raw, context: Incoming(context, decode, None)
+
+
+def unread(raw: Any, context: Any) -> Incoming:
+    """Reads nothing into what a method gets that does not exist."""
+    return Incoming(context, _as_it_is, raw)
+
+
+def _as_it_is(raw: bytes) -> bytes:
+    return raw

@@ -94,6 +94,16 @@ class RpcServer:
         if self._certificate is not None:
             self._certificate.current()
 
+    @property
+    def certificate(self) -> ServerCertificate | None:
+        """The server's own certificate; None until it has started."""
+        return self._certificate
+
+    @property
+    def serves(self) -> bool:
+        """Whether requests can be answered, as health says it."""
+        return self._serving and self._recording and not self._stopping
+
     def set_serving(self, serving: bool) -> None:
         """Tells health whether requests can be answered."""
         self._serving = serving
@@ -124,8 +134,7 @@ class RpcServer:
         await stopping
 
     async def _announce(self) -> None:
-        serving = self._serving and self._recording and not self._stopping
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        status = health_pb2.HealthCheckResponse.SERVING if self.serves else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in self._names:
             self._health.set(name, status)
 

@@ -15,10 +15,14 @@ _CERTIFICATE, _KEY = "server.tls_cert_file", "server.tls_key_file"
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CertificatePair:
-    """A key and its certificate chain, leaf first, both PEM. A change makes a new one."""
+    """A key and its certificate chain, leaf first, both PEM. A change makes a new one.
+
+    `ends` is when the first certificate of the chain does (Unix seconds).
+    """
 
     key: bytes
     chain: bytes
+    ends: float
 
 
 class ServerCertificate:
@@ -37,10 +41,20 @@ class ServerCertificate:
         """
         return self._pair.current()
 
+    @property
+    def ends(self) -> float:
+        """When the pair in use ends, in Unix seconds."""
+        return self._pair.current().ends
+
+    @property
+    def unusable(self) -> bool:
+        """Whether the files, as they were last looked at, cannot be used, and an earlier pair is."""
+        return self._pair.unusable
+
 
 def _checked(contents: Mapping[str, bytes]) -> CertificatePair:
     try:
-        leaf = x509.load_pem_x509_certificates(contents[_CERTIFICATE])[0]
+        chain = x509.load_pem_x509_certificates(contents[_CERTIFICATE])
     except ValueError:
         raise ConfigurationError(
             f"{_CERTIFICATE}: is not a certificate; expected PEM, the server's own first"
@@ -51,8 +65,9 @@ def _checked(contents: Mapping[str, bytes]) -> CertificatePair:
         raise ConfigurationError(f"{_KEY}: is not a private key; expected PEM without a passphrase") from None
     of_key, of_leaf = (
         each.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        for each in (key.public_key(), leaf.public_key())
+        for each in (key.public_key(), chain[0].public_key())
     )
     if of_key != of_leaf:
         raise ConfigurationError(f"{_KEY}: does not belong to the certificate of {_CERTIFICATE}")
-    return CertificatePair(contents[_KEY], contents[_CERTIFICATE])
+    ends = min(each.not_valid_after_utc for each in chain).timestamp()
+    return CertificatePair(contents[_KEY], contents[_CERTIFICATE], ends)

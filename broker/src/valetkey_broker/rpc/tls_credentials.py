@@ -10,7 +10,7 @@ import grpc
 from valetkey_broker.authn.trust_bundles import Bundle, TrustBundles
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.rpc.server_certificate import CertificatePair, ServerCertificate
-from valetkey_broker.settings import ServerSettings
+from valetkey_broker.settings import MtlsSettings, ServerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,11 @@ class CertificatePort:
 
     port: int
     trust: TrustBundles
+
+
+def certificate_port(settings: MtlsSettings | None, trust: TrustBundles | None) -> CertificatePort | None:
+    """Returns the port for client certificates, None without one."""
+    return CertificatePort(settings.port, trust) if settings is not None and trust is not None else None
 
 
 def server_credentials(certificate: ServerCertificate) -> grpc.ServerCredentials:

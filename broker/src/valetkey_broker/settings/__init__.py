@@ -8,6 +8,7 @@ from valetkey_broker.settings.ledger import LedgerSettings
 from valetkey_broker.settings.limits import LimitsSettings
 from valetkey_broker.settings.loading import check_files, load_settings, make_settings, read_values
 from valetkey_broker.settings.logging import LoggingSettings
+from valetkey_broker.settings.metrics import MetricsSettings
 from valetkey_broker.settings.root import ENV_PREFIX, Settings
 from valetkey_broker.settings.server import ServerSettings
 from valetkey_broker.settings.trusted_cas import trusted_cas
@@ -23,6 +24,7 @@ __all__ = [
     "LedgerSettings",
     "LimitsSettings",
     "LoggingSettings",
+    "MetricsSettings",
     "MtlsSettings",
     "OidcSettings",
     "RoleBinding",

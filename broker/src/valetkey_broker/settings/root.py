@@ -15,6 +15,7 @@ from valetkey_broker.settings.issuing import IssuingSettings
 from valetkey_broker.settings.ledger import LedgerSettings
 from valetkey_broker.settings.limits import LimitsSettings
 from valetkey_broker.settings.logging import LoggingSettings
+from valetkey_broker.settings.metrics import MetricsSettings
 from valetkey_broker.settings.server import ServerSettings
 from valetkey_broker.settings.vault import VaultSettings
 
@@ -39,6 +40,7 @@ class Settings(BaseSettings):
     limits: LimitsSettings = LimitsSettings()
     logging: LoggingSettings = LoggingSettings()
     expiry: ExpirySettings = ExpirySettings()
+    metrics: MetricsSettings = MetricsSettings()
     authn: AuthnSettings = AuthnSettings()
     clouds: dict[str, CloudSettings] = {}
     default_cloud: str = "azure-public"
@@ -79,6 +81,13 @@ class Settings(BaseSettings):
     def _ports_differ(self) -> Self:
         if self.authn.mtls is not None and self.authn.mtls.port == self.server.port:
             raise ValueError("authn.mtls.port: is server.port; expected another one, for client certificates only")
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_apart(self) -> Self:
+        others = [self.server.port, self.authn.mtls.port if self.authn.mtls is not None else None]
+        if self.metrics.port is not None and self.metrics.port in others:
+            raise ValueError("metrics.port: is a port that serves callers; expected another one, for metrics only")
         return self
 
     def profiles(self) -> dict[str, CloudProfile]:

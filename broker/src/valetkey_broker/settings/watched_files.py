@@ -76,6 +76,11 @@ class WatchedFiles(Generic[T]):
             raise self._error or ConfigurationError(f"{self._what}: not read yet")
         return self._value
 
+    @property
+    def unusable(self) -> bool:
+        """Whether the files, as they were last looked at, cannot be used."""
+        return self._error is not None
+
     def _look(self) -> None:
         # Before the content: what changes in between is seen the next time.
         stamps = tuple(_stamp(path) for path in self._files.values())

@@ -47,6 +47,15 @@ class StateSync:
             raise not_serving()
         raise vault_away_too_long(self._settings.max_stale_seconds)
 
+    def seconds_since_current(self) -> float | None:
+        """Returns how old memory is, in seconds: since when Vault has said nothing. None before it was read."""
+        return None if self._current_at is None else time.monotonic() - self._current_at
+
+    def seconds_left(self) -> float:
+        """Returns for how many seconds requests would still be answered if Vault said nothing from now on."""
+        age = self.seconds_since_current()
+        return 0.0 if age is None else max(0.0, self._settings.max_stale_seconds - age)
+
     async def run(self) -> None:
         """Runs until cancelled."""
         await self._start()

@@ -1,6 +1,7 @@
 """The broker's login to Vault: one at a time, kept alive in the background, made anew when it lapses."""
 
 import asyncio
+import time
 
 import structlog
 
@@ -32,6 +33,7 @@ class Login:
         self._client = client
         self._calls = calls
         self._token: Token | None = None
+        self._token_since = 0.0
         self._full_lease = 0.0
         self._failures = 0
         self._backoff = Backoff(_RETRY_FIRST, _RETRY_MOST)
@@ -56,6 +58,12 @@ class Login:
         if self.generation != seen:
             return
         await self._logins.run(_LOGIN, self._log_in)
+
+    def seconds_left(self) -> float | None:
+        """Returns how long the token still lives unless it is renewed; None without one, or where it never lapses."""
+        if self._token is None or not self._token.lease_seconds:
+            return None
+        return max(0.0, self._token_since + self._token.lease_seconds - time.monotonic())
 
     async def close(self) -> None:
         """Stops renewing and gives the token back, if Vault can be reached. Never raises."""
@@ -90,6 +98,7 @@ class Login:
         else:
             self._client.use(token)
             self._token, self._full_lease = token, token.lease_seconds
+            self._token_since = time.monotonic()
             self.generation += 1
             self._failures = 0
             self._backoff.reset()
@@ -140,4 +149,4 @@ class Login:
         if renewed is None or renewed.lease_seconds <= self._full_lease / 2:
             await self.anew(generation)
         else:
-            self._token = renewed
+            self._token, self._token_since = renewed, time.monotonic()

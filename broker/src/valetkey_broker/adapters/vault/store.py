@@ -84,6 +84,10 @@ class VaultStateStore:
         await self._login.ensure()
         return await self._calls.run("looking at the login", self._client.secret_id_end)
 
+    def token_seconds_left(self) -> float | None:
+        """Returns how long the broker's own token lives; None without one, or where it never lapses."""
+        return self._login.seconds_left()
+
     async def close(self) -> None:
         """Gives the login back and closes the connections. Never raises; may be called again."""
         await self._login.close()

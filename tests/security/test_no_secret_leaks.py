@@ -422,6 +422,7 @@ NAMES_OF_SECRETS = {
     # What may be told of a secret: NamedSecret, in which the search below finds nothing secret.
     *(f"valetkey.v1.{call}SecretResponse.secret" for call in ("Create", "Get", "Update", "Rename")),
     "valetkey.v1.ListSecretsResponse.secrets",
+    "valetkey.v1.SetRotationScheduleResponse.secret",
 }
 
 

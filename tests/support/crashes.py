@@ -21,7 +21,7 @@ from support.core import (
 from support.fake_store import FakeStateStore
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.errors import BrokerError, Reason, rotation_under_way, secret_not_found
-from valetkey_broker.model import ApiKey, EarlierDigest, NamedSecret, Rotation, RotationState, Secret
+from valetkey_broker.model import ApiKey, EarlierDigest, NamedSecret, Rotation, RotationSchedule, RotationState, Secret
 from valetkey_broker.model.revocation import KeyRevocation, Revocation, RevocationTarget
 from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.generation import read_generation
@@ -206,6 +206,11 @@ async def _shared(replica: Replica) -> None:
     await replica.repository.create_sharing_connector(connector)
 
 
+async def _schedule(replica: Replica) -> object:
+    """Changes how often a secret is rotated, and not its value."""
+    return await replica.repository.schedule_secret(await _known(replica), RotationSchedule(86_400))
+
+
 async def _rename(replica: Replica) -> object:
     return await replica.repository.rename_secret(await _known(replica), RENAMED, "key:ops")
 
@@ -301,6 +306,7 @@ CHANGES = (
     Change("lift-revocation", _V, _take_back, _lift, frozenset(), changes=True),
     Change("create-secret", _S, _nothing, _seal, frozenset({Reason.SECRET_EXISTS})),
     Change("update-secret", _S, _shared, _reseal, frozenset({Reason.CONFLICT}), changes=True),
+    Change("schedule-secret", _S, _shared, _schedule, frozenset(), changes=True),
     Change("rename-secret", _R, _shared, _rename, frozenset({Reason.SECRET_NOT_FOUND, Reason.SECRET_EXISTS})),
     Change("delete-secret", _S, _seal, _discard, frozenset({Reason.SECRET_NOT_FOUND}), removes=True),
     Change(

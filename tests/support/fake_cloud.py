@@ -119,6 +119,7 @@ class FakeCloud:
         self._delays: dict[str, float] = {}
         self._gates: dict[str, asyncio.Event] = {}
         self._serial = count(1)
+        self._account_keys: dict[str, str] = {}  # by the material of the signing key
 
     # What a test turns.
 
@@ -207,21 +208,27 @@ class FakeCloud:
         self, connector: Connector, credential: Credential, account: str, *, starts: float, expires: float
     ) -> SigningKey:
         await self._begin("signing_key")
-        self._check(connector, credential)
+        of_account = not isinstance(credential.value, ClientSecret)
+        if not of_account:  # An account's key is at hand: nobody is asked whether it is a good one.
+            self._check(connector, credential)
         if account not in self.containers:
             raise self._no_account(connector, account, Step.DELEGATION_KEY)
-        of_account = not isinstance(credential.value, ClientSecret)
         key = SigningKey(
             account=account,
             starts=0.0 if of_account else float(int(starts)),
             expires=math.inf if of_account else float(int(expires)),
             material=f"{connector.uid}.{credential.version}.{next(self._serial)}",
         )
+        if of_account:
+            self._account_keys[str(key.material)] = _secret(credential)
         self.keys.append(key)
         return key
 
     async def accepts(self, connector: Connector, container: Container, key: SigningKey) -> bool:
         await self._begin("accepts", container.account)
+        account_key = self._account_keys.get(str(key.material))
+        if account_key is not None and self.secrets is not None and account_key not in self.secrets:
+            return False
         return key.material not in self.revoked and key.starts >= self.revoked_at
 
     async def hierarchical(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from support.fake_access import NOW
-from valetkey.v1 import connector_service_pb2, credential_service_pb2_grpc, errors_pb2
+from valetkey.v1 import connector_service_pb2, credential_service_pb2_grpc, errors_pb2, secret_service_pb2
 from valetkey.v1 import credential_service_pb2 as pb
 
 
@@ -49,6 +49,18 @@ class FakeCredentials(credential_service_pb2_grpc.CredentialServiceServicer):
     ) -> pb.RotateCredentialResponse:
         self._enter("RotateCredential", request, context)
         return pb.RotateCredentialResponse(rotation=self._next(context))
+
+    def SetRotationSchedule(
+        self, request: pb.SetRotationScheduleRequest, context: grpc.ServicerContext
+    ) -> pb.SetRotationScheduleResponse:
+        self._enter("SetRotationSchedule", request, context)
+        if request.holder == pb.CREDENTIAL_HOLDER_SECRET:
+            return pb.SetRotationScheduleResponse(
+                secret=secret_service_pb2.NamedSecret(name=request.name, rotation_schedule=request.schedule)
+            )
+        return pb.SetRotationScheduleResponse(
+            connector=connector_service_pb2.Connector(name=request.name, rotation_schedule=request.schedule)
+        )
 
     def GetRotation(self, request: pb.GetRotationRequest, context: grpc.ServicerContext) -> pb.GetRotationResponse:
         self._enter("GetRotation", request, context)

@@ -24,7 +24,7 @@ from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry
-from valetkey_broker.connectors.rotation_wiring import Rotating, build_rotating
+from valetkey_broker.connectors.rotation_wiring import Parts, Rotating, build_rotating
 from valetkey_broker.connectors.rotations import Wanted
 from valetkey_broker.model import (
     BLOB_CONTAINER,
@@ -107,8 +107,16 @@ class RotatingReplica:
             ledger=self.ledger,
         )
         self.repository = repository
+        self.parts = Parts(
+            repository=repository,
+            memory=self.memory,
+            registry=self.registry,
+            cloud=self.cloud,
+            ledger=self.ledger,
+            clock=self.clock,
+        )
         self.rotating: Rotating = build_rotating(
-            self,
+            self.parts,
             AUTH_METHODS,
             self.changes.make,
             RolesNow(self.memory, RoleBindings([(Role.ADMIN, [Pattern(BOUND, "principals")])]), self.clock).of,

@@ -23,7 +23,7 @@ from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.health import ConnectorHealth
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.registry import ConnectorRegistry
-from valetkey_broker.connectors.rotation_wiring import build_rotating
+from valetkey_broker.connectors.rotation_wiring import Parts, Rotating, build_rotating
 from valetkey_broker.expiry.daily_warning import DailyWarning
 from valetkey_broker.expiry.wiring import build_endings
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
@@ -75,6 +75,7 @@ class Core:
     reach: ReachCache
     issuer: Issuer
     diagnoser: Diagnoser
+    rotating: Rotating
     revoking: Revoking
     authenticator: CompositeAuthenticator
     trust: TrustBundles | None
@@ -116,13 +117,14 @@ async def open_core(
             reach.forget_earlier(connector)
             await cloud.forget(connector.uid)
 
+        changes = Changes(ledger, clock)
         repository = StateRepository(
             store,
             memory,
             AUTH_METHODS,
             gone,
             on_connector_changed=changed,
-            on_settled=Changes(ledger, clock).reconciled,
+            on_settled=changes.reconciled,
             abandoned_seconds=max(_LEAST_ABANDONED_SECONDS, 0.8 * settings.vault.poll_seconds),
         )
         closing.push_async_callback(repository.close)
@@ -170,6 +172,9 @@ async def open_core(
             settings=issuing,
             standing=authenticator.standing,
         )
+        parts = Parts(repository=repository, memory=memory, registry=registry, cloud=cloud, ledger=ledger, clock=clock)
+        roles_now = RolesNow(memory, build_role_bindings(settings.authn), clock).of
+        rotating = build_rotating(parts, AUTH_METHODS, changes.make, roles_now)
         yield Core(
             store=store,
             cloud=cloud,
@@ -185,9 +190,8 @@ async def open_core(
             reach=reach,
             issuer=issuer,
             diagnoser=Diagnoser(memory, ledger, questions, profiles, clock, longest_token),
-            revoking=build_revoking(
-                repository, memory, ledger, questions, keys, auth_methods=AUTH_METHODS, profiles=profiles, clock=clock
-            ),
+            rotating=rotating,
+            revoking=build_revoking(parts, questions, keys, rotating, auth_methods=AUTH_METHODS, profiles=profiles),
             authenticator=authenticator,
             trust=trust,
             ledger=ledger,
@@ -225,8 +229,6 @@ async def running_server(
         throttle.ask(principal)
 
     endings = build_endings(settings, core.store, core.repository, core.memory, AUTH_METHODS, core.clock)
-    roles_now = RolesNow(core.memory, build_role_bindings(settings.authn), core.clock).of
-    rotating = build_rotating(core, AUTH_METHODS, Changes(core.ledger, core.clock).make, roles_now)
     streams = Slots(settings.limits.streams)
     services = build_services(
         UseCases(
@@ -246,7 +248,7 @@ async def running_server(
             registry=core.registry,
             health=core.health,
             endings=endings,
-            rotating=rotating,
+            rotating=core.rotating,
             policy=core.policy,
             api_keys=core.api_keys,
             grants=core.grants,
@@ -281,7 +283,7 @@ async def running_server(
         asyncio.create_task(core.revoking.keys.run(), name="key-revocations"),
         asyncio.create_task(follow_ledger(core.ledger, server), name="ledger-health"),
         asyncio.create_task(daily.run(sync.ready.wait), name="daily-warning"),
-        asyncio.create_task(rotating.run(), name="rotations"),
+        asyncio.create_task(core.rotating.run(), name="rotations"),
         asyncio.create_task(tell_metrics(metrics, core, endings, Live(sync, server, guard, streams)), name="metrics"),
     ]
     try:

@@ -6,12 +6,16 @@ from typing import Any
 import grpc
 import pytest
 
+from support.fake_maker import FakeMaker
 from support.inproc import ADMIN_KEY, CONSUMER_KEY, OPERATOR_KEY, VIEWER_KEY, Broker, api_key_document, bearer, make_key
 from support.wire import failure as failed
-from valetkey.v1 import ledger_service_pb2, token_service_pb2
+from valetkey.async_client import AsyncClient
+from valetkey.revocations import RevocationTarget
+from valetkey.v1 import connector_service_pb2, ledger_service_pb2, token_service_pb2
 from valetkey.v1 import revocation_service_pb2 as pb
 from valetkey_broker.errors import Reason
 from valetkey_broker.model import EventFilter, EventKind
+from valetkey_devstack.azurite import new_key
 
 OTHER_KEY = make_key("X")
 DENIED = grpc.StatusCode.PERMISSION_DENIED
@@ -167,3 +171,42 @@ async def test_slips_revoke_nothing(stocked: Broker, target: dict[str, str], har
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert (caught.value.details() or "").startswith(f"{told}:")
     assert stocked.core.memory.revocations == {}
+
+
+async def test_an_accounts_own_key_is_rotated_by_the_connector_that_is_named(stocked: Broker) -> None:
+    """The preview says what it would hit; the revocation shows the rotation, which the ledger has with its id."""
+    broker = stocked
+    maker = broker.cloud.maker
+    assert isinstance(maker, FakeMaker)
+    maker.keys["demoaccount"] = {"key1": new_key(), "key2": new_key()}
+    request = connector_service_pb2.CreateConnectorRequest(
+        name="by-key",
+        type=connector_service_pb2.CONNECTOR_TYPE_AZURE,
+        auth_method=connector_service_pb2.AUTH_METHOD_ACCOUNT_KEY,
+        resource_type=1,
+        azure=connector_service_pb2.AzureConfig(storage_account="demoaccount"),
+        azure_secret=connector_service_pb2.AzureSecret(account_key=maker.keys["demoaccount"]["key1"].reveal()),
+    )
+    await broker.connectors.CreateConnector(request, metadata=bearer(OPERATOR_KEY))
+    await broker.allow(name="by-key", connectors=["by-key"])
+    token = token_service_pb2.IssueTokenRequest(resource_id="demo", permissions=[1], connector="by-key")
+    await broker.tokens.IssueToken(token, metadata=bearer(CONSUMER_KEY))
+    ca = broker.settings.server.tls_cert_file.parent / "ca.pem"
+    async with AsyncClient(broker.endpoint, api_key=OPERATOR_KEY, ca_file=ca) as client:
+        target = RevocationTarget(connector="by-key")
+        (signer,) = (await client.preview_revocation(target)).signers
+        assert (signer.kind, "Name with --by a connector" in signer.obstacle) == ("account-key", True)
+        (signer,) = (await client.preview_revocation(target, through="azure-blob-demo")).signers
+        assert (signer.obstacle, signer.rotates, signer.by) == ("", ("connectors/by-key",), "azure-blob-demo")
+        made = await client.create_revocation(target, hard=True, through="azure-blob-demo")
+        assert [(keys.kind, keys.rotates, keys.state) for keys in made.keys] == [
+            ("account-key", "connectors/by-key", "pending")
+        ]
+        await broker.core.revoking.keys.look(at_once=True)
+        (keys,) = (await client.get_revocation(made.name)).keys
+        assert keys.state == "revoking"
+        assert keys.rotation_state in ("obtaining", "proving", "switching", "waiting")
+        begun = await client.get_rotation("by-key")
+        assert (begun.source, begun.started_by) == ("account-key", "key:ops")
+    changes = await broker.core.ledger.events(EventFilter(kind=EventKind.ADMIN_CHANGE))
+    assert made.name in {stored.event.details.get("revocation") for stored in changes}

@@ -109,8 +109,10 @@ def test_every_change_names_its_object(name: str) -> None:
     holder.name = "S3cret/of no known shape"
     assert change(request).partition("/")[2] == "24 characters"
     holder.name = "the-name"
-    if name.endswith("/SetRotationSchedule"):  # It changes the connector, and no rotation.
+    if name.endswith("/SetRotationSchedule"):  # It changes the connector, or the secret, and no rotation.
         assert change(request) == "connectors/the-name"
+        request.holder = credential_service_pb2.CREDENTIAL_HOLDER_SECRET
+        assert change(request) == "secrets/the-name"
         return
     assert change(request) == f"{FOLDERS[name.split('/')[1].rpartition('.')[2]]}/the-name"
 

@@ -133,3 +133,16 @@ def test_register_with_two_secrets_is_refused(valetkey: Runner, broker: FakeBrok
     assert ran.code == 2
     assert "--authentication-secret and --account-key" in ran.err
     assert not broker.requests
+
+
+def test_a_secret_is_rotated_by_a_schedule(valetkey: Runner, broker: FakeBroker) -> None:
+    """`--rotate-every` goes to the broker with what it is of, and `describe` shows it."""
+    ran = valetkey("secret", "rotate", "az_secret", "--rotate-every", "30d", "--rotate-by", "azure-blob-demo")
+    assert ran.code == 0
+    assert "az_secret is rotated every 30d from now on" in ran.err
+    (request,) = broker.requests
+    assert (request.holder, request.schedule.every.seconds, request.schedule.by) == (2, 30 * 86_400, "azure-blob-demo")
+    broker.secrets["az_secret"] = named_secret("az_secret", rotation_schedule=request.schedule)
+    assert "30d, by azure-blob-demo" in valetkey("secret", "describe", "az_secret").out
+    said = valetkey("secret", "describe", "az_secret", "-o", "json").out
+    assert '"rotation_schedule": {\n    "every": 2592000,\n    "by": "azure-blob-demo"\n  }' in said

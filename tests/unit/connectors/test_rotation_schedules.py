@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from support.core import CLIENT, NOW, PLANTED
+from support.core import CLIENT, NOW, PLANTED, make_secret, make_sharing_connector
 from support.fake_cloud import FakeCloud
 from support.fake_maker import FakeMaker
 from support.rotating import NAME, PATH, RotatingReplica
+from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import EventKind, InvalidFieldError, RotationSchedule, RotationState, Secret
 
@@ -39,7 +40,7 @@ class World(RotatingReplica):
 async def world() -> World:
     world = World()
     await world.register()
-    await world.rotating.schedules.set(NAME, MONTHLY)
+    await world.rotating.schedules.set(PATH, MONTHLY)
     return world
 
 
@@ -102,15 +103,40 @@ async def test_the_schedule_stays_over_rotations_and_goes_when_told(world: World
     other = World(world)
     await other.poll()
     assert other.memory.connectors[NAME].rotation_schedule == MONTHLY
-    await world.rotating.schedules.set(NAME, None)
+    await world.rotating.schedules.set(PATH, None)
     await world.look(100)
     assert world.made() == 1
     assert world.memory.connectors[NAME].rotation_schedule is None
 
 
+async def test_a_named_secret_is_rotated_for_all_that_use_it(world: World) -> None:
+    """Counted from its last value, and kept through one that was being proved while it was set."""
+    repository = world.replica.repository
+    secret = await repository.create_secret(make_secret(), ClientSecret(Secret(PLANTED)))
+    await repository.create_sharing_connector(make_sharing_connector(secret, "first"))
+    await world.rotating.schedules.set("secrets/az_secret", MONTHLY)
+    await repository.update_secret(secret, secret, ClientSecret(Secret("another")), verified=None)
+    other = World(world)
+    await other.poll()
+    assert other.memory.secrets["az_secret"].rotation_schedule == MONTHLY
+    await world.rotating.schedules.set(PATH, None)
+    await world.look(29)
+    assert world.made() == 0
+    await world.look(31)
+    ended = await world.ended("secrets/az_secret")
+    assert (ended.state, ended.started_by) == (RotationState.DONE, "broker:schedule")
+    assert await world.in_use("first") == ClientSecret(world.maker.made[ended.notes["key_id"]][1])
+    assert world.memory.secrets["az_secret"].rotation_schedule == MONTHLY
+    await world.rotating.schedules.set("secrets/az_secret", None)
+    await world.look(100)
+    assert world.made() == 1
+    with pytest.raises(BrokerError, match="valetkey secret rotate az_secret"):
+        await world.rotating.schedules.set("connectors/first", MONTHLY)
+
+
 async def test_the_secret_outlives_the_time_between_two_rotations(world: World) -> None:
     """A schedule of 200 days makes secrets that are good for 400."""
-    await world.rotating.schedules.set(NAME, RotationSchedule(200 * DAY))
+    await world.rotating.schedules.set(PATH, RotationSchedule(200 * DAY))
     await world.look(201)
     await world.ended()
     ends = world.memory.connectors[NAME].expires_at
@@ -121,12 +147,12 @@ async def test_the_secret_outlives_the_time_between_two_rotations(world: World) 
 async def test_what_cannot_be_is_refused_when_it_is_set(world: World) -> None:
     """Too often, no such connector, and a provider that does not let the broker look."""
     with pytest.raises(InvalidFieldError, match="every: is no time for that"):
-        await world.rotating.schedules.set(NAME, RotationSchedule(5))
+        await world.rotating.schedules.set(PATH, RotationSchedule(5))
     with pytest.raises(BrokerError, match="no connector is named nobody"):
-        await world.rotating.schedules.set("nobody", MONTHLY)
+        await world.rotating.schedules.set("connectors/nobody", MONTHLY)
     world.maker.fail("passwords", Reason.CLOUD_PERMISSION_MISSING)
     with pytest.raises(BrokerError) as caught:
-        await world.rotating.schedules.set(NAME, RotationSchedule(DAY))
+        await world.rotating.schedules.set(PATH, RotationSchedule(DAY))
     assert caught.value.reason is Reason.CLOUD_PERMISSION_MISSING
     assert world.memory.connectors[NAME].rotation_schedule == MONTHLY
     assert PATH not in world.memory.rotations

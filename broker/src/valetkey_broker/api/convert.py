@@ -16,6 +16,7 @@ from valetkey.v1 import (
     errors_pb2,
     grant_service_pb2,
     ledger_service_pb2,
+    secret_service_pb2,
 )
 from valetkey_broker.model import (
     ApiKey,
@@ -27,9 +28,11 @@ from valetkey_broker.model import (
     EventKind,
     Grant,
     InvalidFieldError,
+    NamedSecret,
     Permission,
     PermissionSet,
     Role,
+    RotationSchedule,
     Secret,
     TtlLimit,
 )
@@ -186,8 +189,37 @@ def connector_message(connector: Connector, health: Health | None) -> connector_
             message.health.reason = errors_pb2.ErrorReason.Value(f"ERROR_REASON_{health.reason}")
         message.health.message, message.health.mend = health.message, health.mend
     if connector.rotation_schedule is not None:
-        message.rotation_schedule.every.seconds = connector.rotation_schedule.every_seconds
-        message.rotation_schedule.by = connector.rotation_schedule.by
+        message.rotation_schedule.CopyFrom(_schedule_message(connector.rotation_schedule))
+    return message
+
+
+def secret_message(secret: NamedSecret, users: Sequence[str], most: int) -> secret_service_pb2.NamedSecret:
+    """Returns a named secret as a message, with at most so many of the connectors that use it; never its value."""
+    message = secret_service_pb2.NamedSecret(
+        name=secret.name,
+        type=CONNECTOR_TYPES.to_proto[secret.type],
+        auth_method=AUTH_METHODS.to_proto[secret.auth_method],
+        azure=connector_service_pb2.AzureConfig(**asdict(secret.azure)),
+        secret_fields=secret.secret_fields,
+        credential_version=secret.credential_version,
+        meta=common_pb2.ObjectMeta(
+            uid=secret.uid, create_time=timestamp(secret.created_at), created_by=secret.created_by
+        ),
+        update_time=timestamp(secret.updated_at),
+        updated_by=secret.updated_by,
+        connectors=users[:most],
+        connector_count=len(users),
+    )
+    if secret.expires_at is not None:
+        message.expire_time.CopyFrom(timestamp(secret.expires_at))
+    if secret.rotation_schedule is not None:
+        message.rotation_schedule.CopyFrom(_schedule_message(secret.rotation_schedule))
+    return message
+
+
+def _schedule_message(schedule: RotationSchedule) -> connector_service_pb2.RotationSchedule:
+    message = connector_service_pb2.RotationSchedule(by=schedule.by)
+    message.every.seconds = schedule.every_seconds
     return message
 
 

@@ -13,13 +13,14 @@ from valetkey_broker.api.convert import (
     given_instant,
     given_seconds,
     given_secrets,
+    secret_message,
     timestamp,
 )
 from valetkey_broker.connectors.automatic_rotations import Automatic, AutomaticRotations
 from valetkey_broker.connectors.credential_versions import CredentialVersion
 from valetkey_broker.connectors.rotation_schedule import RotationSchedules
 from valetkey_broker.connectors.rotations import Rotations, Wanted
-from valetkey_broker.model import InvalidFieldError, Rotation, RotationSchedule, RotationState
+from valetkey_broker.model import Connector, InvalidFieldError, Rotation, RotationSchedule, RotationState
 from valetkey_broker.rpc.current_call import call_info, caller
 
 _FOLDERS = {pb.CREDENTIAL_HOLDER_CONNECTOR: "connectors", pb.CREDENTIAL_HOLDER_SECRET: "secrets"}
@@ -76,8 +77,13 @@ class CredentialService(credential_service_pb2_grpc.CredentialServiceServicer):
         if request.HasField("schedule"):
             every = given_seconds(request.schedule, "every")
             schedule = RotationSchedule(every or 0, request.schedule.by)
-        connector = await self._schedules.set(request.name, schedule)
-        return pb.SetRotationScheduleResponse(connector=connector_message(connector, None))
+        if not request.holder:  # As clients ask that know of connectors' schedules only.
+            request.holder = pb.CREDENTIAL_HOLDER_CONNECTOR
+        there = await self._schedules.set(_object(request), schedule)
+        if isinstance(there, Connector):
+            return pb.SetRotationScheduleResponse(connector=connector_message(there, None))
+        users = self._schedules.users(there)
+        return pb.SetRotationScheduleResponse(secret=secret_message(there, users, _MOST_CONNECTORS))
 
     async def GetRotation(  # noqa: N802
         self,

@@ -48,6 +48,12 @@ def _rotation(request: Any) -> str:
     return rotation_path(f"connectors/{told_name(request.name)}")
 
 
+def _scheduled(request: Any) -> str:
+    if request.holder == credential_service_pb2.CREDENTIAL_HOLDER_SECRET:
+        return f"secrets/{told_secret_name(request.name)}"
+    return f"connectors/{told_name(request.name)}"
+
+
 def _grant(request: Any) -> str:
     return f"grants/{told_name(request.grant.name)}"
 
@@ -131,7 +137,7 @@ METHODS: Methods = {
     "/valetkey.v1.CredentialService/RollbackCredential": Method(_OPERATOR, change=_rotation),
     # Asks the provider whether it would make one, and changes nothing there.
     "/valetkey.v1.CredentialService/SetRotationSchedule": Method(
-        _OPERATOR, change=_named("connectors"), summary=schedule_summary
+        _OPERATOR, change=_scheduled, summary=schedule_summary
     ),
     "/valetkey.v1.CredentialService/ListCredentialVersions": Method(_VIEWER),
     # Shows those without a role what their grants let them use, which may be nothing.

@@ -7,6 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from valetkey.v1 import common_pb2, revocation_service_pb2_grpc
 from valetkey.v1 import revocation_service_pb2 as pb
+from valetkey.v1.credential_service_pb2 import RotationState
 from valetkey_broker.api.convert import timestamp
 from valetkey_broker.api.paging import page
 from valetkey_broker.model import ResourceId
@@ -48,7 +49,7 @@ class RevocationService(revocation_service_pb2_grpc.RevocationServiceServicer):
     ) -> pb.PreviewRevocationResponse:
         """Says what a revocation would do."""
         _ = context
-        found = await self._revoker.preview(_asked(request.target))
+        found = await self._revoker.preview(_asked(request.target), request.through)
         return pb.PreviewRevocationResponse(
             target=_target_message(found.target),
             signers=[_signer_message(signer) for signer in found.hit.signers],
@@ -119,6 +120,7 @@ class RevocationService(revocation_service_pb2_grpc.RevocationServiceServicer):
         return message
 
     def _keys_message(self, revocation: Revocation, keys: KeyRevocation) -> pb.KeyRevocation:
+        rotation = self._revoker.rotation(keys)
         return pb.KeyRevocation(
             account=keys.account,
             connector=keys.through,
@@ -128,6 +130,9 @@ class RevocationService(revocation_service_pb2_grpc.RevocationServiceServicer):
             covered=keys.covered,
             others=keys.others,
             error=keys.error,
+            kind=_KINDS[keys.kind],
+            rotates=keys.rotates,
+            rotation_state=RotationState.Value(f"ROTATION_STATE_{rotation.state.name if rotation else 'UNSPECIFIED'}"),
         )
 
 
@@ -166,6 +171,8 @@ def _signer_message(signer: Signer) -> pb.RevokedSigner:
         other_principals=signer.other_principals,
         others_until=_moment(signer.others_until),
         obstacle=signer.obstacle,
+        rotates=[each.path for each in signer.holders],
+        by=signer.by,
     )
 
 

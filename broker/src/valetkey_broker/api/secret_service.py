@@ -1,20 +1,18 @@
 """SecretService: message to domain, one use case, domain to message. No value ever goes into an answer."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 
 import grpc.aio
 
-from valetkey.v1 import common_pb2, connector_service_pb2, secret_service_pb2_grpc
 from valetkey.v1 import secret_service_pb2 as pb
+from valetkey.v1 import secret_service_pb2_grpc
 from valetkey_broker.api.convert import (
     AUTH_METHODS,
     CONNECTOR_TYPES,
     azure_config,
     given_instant,
     given_secrets,
-    timestamp,
+    secret_message,
 )
 from valetkey_broker.api.paging import page
 from valetkey_broker.connectors.registry import ConnectorRegistry
@@ -119,22 +117,4 @@ class SecretService(secret_service_pb2_grpc.SecretServiceServicer):
         return pb.DeleteSecretResponse()
 
     def _message(self, secret: NamedSecret, most: int = _MOST_CONNECTORS) -> pb.NamedSecret:
-        users: Sequence[str] = self._secrets.users(secret)
-        message = pb.NamedSecret(
-            name=secret.name,
-            type=CONNECTOR_TYPES.to_proto[secret.type],
-            auth_method=AUTH_METHODS.to_proto[secret.auth_method],
-            azure=connector_service_pb2.AzureConfig(**asdict(secret.azure)),
-            secret_fields=secret.secret_fields,
-            credential_version=secret.credential_version,
-            meta=common_pb2.ObjectMeta(
-                uid=secret.uid, create_time=timestamp(secret.created_at), created_by=secret.created_by
-            ),
-            update_time=timestamp(secret.updated_at),
-            updated_by=secret.updated_by,
-            connectors=users[:most],
-            connector_count=len(users),
-        )
-        if secret.expires_at is not None:
-            message.expire_time.CopyFrom(timestamp(secret.expires_at))
-        return message
+        return secret_message(secret, self._secrets.users(secret), most)

@@ -2,14 +2,16 @@
 
 import asyncio
 import uuid
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 import structlog
 
 from valetkey_broker.concurrency.backoff import spread
 from valetkey_broker.connectors.automatic_rotations import Automatic, AutomaticRotations
 from valetkey_broker.connectors.rotation_run import Recorded
-from valetkey_broker.errors import BrokerError, Reason, connector_not_found, use_secret_rotation
+from valetkey_broker.connectors.rotations import Rotations
+from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
     CallInfo,
     Connector,
@@ -17,10 +19,10 @@ from valetkey_broker.model import (
     EventKind,
     Evidence,
     InvalidFieldError,
+    NamedSecret,
     Principal,
     RotationSchedule,
     RotationState,
-    check_name,
     details_of,
     rotation_path,
 )
@@ -35,7 +37,7 @@ _SCHEDULE = Principal("broker:schedule", frozenset(), Evidence.API_KEY, float("i
 
 
 class RotationSchedules:
-    """Sets how often a connector's credential is rotated, and begins what is due.
+    """Sets how often the credential of a connector, or of a named secret, is rotated, and begins what is due.
 
     Two replicas at once: a rotation is stored by check-and-set, so that one of them begins it.
     """
@@ -44,6 +46,7 @@ class RotationSchedules:
         self,
         repository: StateRepository,
         memory: Memory,
+        rotations: Rotations,
         automatic: AutomaticRotations,
         clock: Clock,
         recorded: Recorded,
@@ -51,6 +54,7 @@ class RotationSchedules:
     ) -> None:
         self._repository = repository
         self._memory = memory
+        self._rotations = rotations
         self._automatic = automatic
         self._clock = clock
         self._recorded = recorded
@@ -58,24 +62,24 @@ class RotationSchedules:
         self._not_before: dict[str, float] = {}  # by uid: what could not even begin
         self._log = structlog.get_logger()
 
-    async def set(self, name: str, schedule: RotationSchedule | None) -> Connector:
-        """Stores a schedule, or takes it away, and returns the connector.
+    async def set(self, object_path: str, schedule: RotationSchedule | None) -> Connector | NamedSecret:
+        """Stores a schedule of the object at `connectors/NAME` or `secrets/NAME`, or takes it away; returns the object.
 
-        Raises InvalidFieldError, CONNECTOR_NOT_FOUND, or where its provider would not make a credential what
+        Raises InvalidFieldError, …_NOT_FOUND, or where its provider would not make a credential what
         `AutomaticRotations.rotate` raises.
         """
-        check_name("name", name)
-        await self._repository.refresh()
-        connector = self._memory.connectors.get(name)
-        if connector is None:
-            raise connector_not_found(name)
-        if connector.secret_uid:
-            raise use_secret_rotation(name, connector.secret, f"rotate {connector.secret}")
+        there = await self._rotations.there(object_path)
         if schedule is not None:
             if not LEAST_SECONDS <= schedule.every_seconds <= MOST_SECONDS:
                 raise InvalidFieldError("every", "is no time for that", "1 minute to 365 days")
-            await self._automatic.checked(f"connectors/{name}", connector, schedule.by)
-        return await self._repository.update_connector(connector.scheduled(schedule), None)
+            await self._automatic.checked(object_path, there, schedule.by)
+        if isinstance(there, Connector):
+            return await self._repository.update_connector(there.scheduled(schedule), None)
+        return await self._repository.schedule_secret(there, schedule)
+
+    def users(self, secret: NamedSecret) -> Sequence[str]:
+        """Returns the names of the connectors that follow a secret, sorted."""
+        return self._memory.named_secrets.users(secret.uid)
 
     async def run(self) -> None:
         """Looks again and again for what is due, until cancelled."""
@@ -85,24 +89,26 @@ class RotationSchedules:
 
     async def look(self) -> None:
         """Begins every rotation that is due. Never raises: what fails is tried again later."""
-        for connector in list(self._memory.connectors.values()):
-            if self._due(connector):
+        every: list[Connector | NamedSecret] = [*self._memory.connectors.values(), *self._memory.secrets.values()]
+        for there in every:
+            if self._due(there):
                 try:
-                    await self._begin(connector)
+                    await self._begin(there)
                 except BrokerError as error:
-                    self._failed(connector, error)
+                    self._failed(there, error)
                 except (InvalidFieldError, LookupError, TypeError, ValueError) as error:
-                    self._log.error("a scheduled rotation failed", connector=connector.name, error=type(error).__name__)
-                    self._not_before[connector.uid] = self._clock() + _MOST_RETRY_SECONDS
+                    self._log.error("a scheduled rotation failed", object=_path(there), error=type(error).__name__)
+                    self._not_before[there.uid] = self._clock() + _MOST_RETRY_SECONDS
 
-    async def _begin(self, connector: Connector) -> None:
+    async def _begin(self, due: Connector | NamedSecret) -> None:
         await self._repository.refresh()  # Another replica may have done it a moment ago.
-        there = self._memory.connectors.get(connector.name)
+        known: Mapping[str, Connector | NamedSecret] = self._memory.connectors
+        there = (known if isinstance(due, Connector) else self._memory.secrets).get(due.name)
         if there is None or not self._due(there) or there.rotation_schedule is None:
             return
         schedule = there.rotation_schedule
         wanted = Automatic(by=schedule.by, every_seconds=schedule.every_seconds)
-        path, call = f"connectors/{there.name}", CallInfo(str(uuid.uuid4()), "", _SCHEDULE, "")
+        path, call = _path(there), CallInfo(str(uuid.uuid4()), "", _SCHEDULE, "")
         begun = Event(
             kind=EventKind.CHANGE_BEGUN,
             time=self._clock(),
@@ -113,27 +119,26 @@ class RotationSchedules:
         )
         await self._recorded(begun, lambda: self._automatic.rotate(path, wanted, call))
 
-    def _due(self, connector: Connector) -> bool:
-        schedule, now = connector.rotation_schedule, self._clock()
-        if schedule is None or self._memory.rotation_of(f"connectors/{connector.name}", connector.uid):
+    def _due(self, there: Connector | NamedSecret) -> bool:
+        schedule, now = there.rotation_schedule, self._clock()
+        if schedule is None or self._memory.rotation_of(_path(there), there.uid):
             return False
-        since = connector.origin.since if connector.origin is not None else connector.created_at
-        if now < since.timestamp() + schedule.every_seconds or now < self._not_before.get(connector.uid, 0.0):
+        if now < _since(there).timestamp() + schedule.every_seconds or now < self._not_before.get(there.uid, 0.0):
             return False
-        last = self._memory.rotations.get(f"rotations/{connector.name}")
-        if last is None or last.object_uid != connector.uid or last.state is RotationState.DONE:
+        last = self._memory.rotations.get(rotation_path(_path(there)))
+        if last is None or last.object_uid != there.uid or last.state is RotationState.DONE:
             return True
         return now >= last.updated_at.timestamp() + _retry_seconds(schedule)
 
-    def _failed(self, connector: Connector, error: BrokerError) -> None:
+    def _failed(self, there: Connector | NamedSecret, error: BrokerError) -> None:
         if error.reason in (Reason.ROTATION_UNDER_WAY, Reason.CONFLICT):
             return  # Another replica was faster.
-        schedule = connector.rotation_schedule
+        schedule = there.rotation_schedule
         wait = max(_retry_seconds(schedule) if schedule else 0.0, error.retry_after or 0.0)
-        self._not_before[connector.uid] = self._clock() + wait
+        self._not_before[there.uid] = self._clock() + wait
         self._log.error(
             "a scheduled rotation cannot begin; it is tried again later",
-            connector=connector.name,
+            object=_path(there),
             reason=error.reason.name,
             error=error.message,
             again_in=str(timedelta(seconds=int(wait))),
@@ -142,3 +147,14 @@ class RotationSchedules:
 
 def _retry_seconds(schedule: RotationSchedule) -> float:
     return min(max(schedule.every_seconds / _RETRY_SHARE, _LEAST_RETRY_SECONDS), _MOST_RETRY_SECONDS)
+
+
+def _since(there: Connector | NamedSecret) -> datetime:
+    """Returns since when the credential is in use."""
+    if isinstance(there, NamedSecret):
+        return there.updated_at
+    return there.origin.since if there.origin is not None else there.created_at
+
+
+def _path(there: Connector | NamedSecret) -> str:
+    return f"{'connectors' if isinstance(there, Connector) else 'secrets'}/{there.name}"

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY, AccountKeySource
 from valetkey_broker.connectors.automatic_rotations import AutomaticRotations
@@ -40,38 +39,16 @@ class Rotating:
             both.create_task(self.schedules.run(), name="rotation-schedules")
 
 
-class Parts(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
     """What rotating stands on."""
 
-    @property
-    def repository(self) -> StateRepository:
-        """What is in Vault."""
-        ...
-
-    @property
-    def memory(self) -> Memory:
-        """The copy of it."""
-        ...
-
-    @property
-    def registry(self) -> ConnectorRegistry:
-        """What verifies connectors."""
-        ...
-
-    @property
-    def cloud(self) -> Cloud:
-        """What credentials are tried on."""
-        ...
-
-    @property
-    def ledger(self) -> Ledger:
-        """What steps are recorded in."""
-        ...
-
-    @property
-    def clock(self) -> Clock:
-        """The time."""
-        ...
+    repository: StateRepository
+    memory: Memory
+    registry: ConnectorRegistry
+    cloud: Cloud
+    ledger: Ledger
+    clock: Clock
 
 
 def build_rotating(
@@ -138,5 +115,5 @@ def build_rotating(
         clock=clock,
     )
     automatic = AutomaticRotations(rotations, objects, maker, clock)
-    schedules = RotationSchedules(repository, memory, automatic, clock, recorded)
+    schedules = RotationSchedules(repository, memory, rotations, automatic, clock, recorded)
     return Rotating(rotations, automatic, schedules, runner, secrets)

@@ -22,7 +22,8 @@ def account_key_in_use(account: str, key: str, users: Sequence[str]) -> BrokerEr
         f"{key} of storage account {account} is not regenerated while others use it: {', '.join(users)}. Rotate those "
         "too; this goes on by itself then."
     )
-    return BrokerError(Reason.CONFLICT, message, {"account": account}, retry_after=_AGAIN_SECONDS)
+    # Tried again by the usual pauses: the others may be rotated just now, too.
+    return BrokerError(Reason.CONFLICT, message, {"account": account})
 
 
 def account_key_not_regenerated(connector: str, account: str, key: str) -> BrokerError:

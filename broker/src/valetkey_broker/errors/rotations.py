@@ -75,6 +75,12 @@ def credential_replaced_meanwhile(object_path: str) -> BrokerError:
     return BrokerError(Reason.CONFLICT, message, {"object": object_path})
 
 
+def key_of_before_not_kept(object_path: str) -> BrokerError:
+    """The credential that was replaced is not in Vault any more, so it cannot be tried whether it is dead."""
+    message = f"the key that {_called(object_path)} had before is not kept any more, and cannot be tried"
+    return BrokerError(Reason.CONFLICT, message, {"object": object_path})
+
+
 def candidate_lost(object_path: str) -> BrokerError:
     """The credential that was to be proved is not in Vault any more."""
     message = f"the new credential of {_called(object_path)} is not in Vault any more; begin again"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
-from valetkey_broker.model.connector import AzureConfig, Connector, ConnectorType, PreviousWay
+from valetkey_broker.model.connector import AzureConfig, Connector, ConnectorType, PreviousWay, RotationSchedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class NamedSecret:
     `previous_credential_version` is that of the value before, which is kept until the next one; 0 without one.
     `expires_at` is when the value ends, as the operator said, or earlier where it says so itself.
     `rotation` is the id of the rotation that gave the value in use, if one did; `previous` says how the one before
-    logs in.
+    logs in. `rotation_schedule` says how often it is rotated by itself, if it is.
     """
 
     name: str
@@ -34,6 +34,7 @@ class NamedSecret:
     expires_at: datetime | None = None
     rotation: str = ""
     previous: PreviousWay | None = None
+    rotation_schedule: RotationSchedule | None = None
 
     def used_by(self, connector: Connector) -> Connector:
         """Returns a connector as it works with this secret; what it says itself narrows what the secret says."""

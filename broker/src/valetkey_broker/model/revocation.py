@@ -105,11 +105,15 @@ class RevocationTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRevocation:
-    """The user delegation keys of one account, which are revoked by way of the connector `through`.
+    """The user delegation keys of one account, or one of its own keys, ended by way of the connector `through`.
 
     Times are Unix seconds, 0 for "not yet": keys that begin before `revoked_at` are dead, and at `proved_at` storage
     refused one. `probe_connector` and `container` are what that is tried with. `covered` and `others` are how many
     living tokens on record it hit; `error` is why the last try failed.
+
+    An account's own key ends by a rotation of what signs with it: of the object at `rotates`, whose uid is
+    `rotates_uid`. Dead is then what its credential of `version` signed; `rotation` is the id of the rotation, once
+    there is one.
     """
 
     cloud: str
@@ -122,6 +126,16 @@ class KeyRevocation:
     covered: int = 0
     others: int = 0
     error: str = ""
+    kind: SignerKind = SignerKind.USER_DELEGATION_KEY
+    rotates: str = ""
+    rotates_uid: str = ""
+    version: int = 0
+    rotation: str = ""
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Which keys they are: of several in one revocation, no two are alike in this."""
+        return self.cloud, self.account, self.rotates
 
     def is_over(self, now: float) -> bool:
         """Tells whether no key of before the revocation signs anything any more."""
@@ -151,7 +165,7 @@ class Revocation:
 
     def state_of(self, keys: KeyRevocation, now: float) -> KeyRevocationState:
         """Returns how far the revocation of one account's keys is."""
-        if not keys.revoked_at:
+        if not keys.revoked_at and not keys.rotation:
             return KeyRevocationState.PENDING if self.in_force else KeyRevocationState.GIVEN_UP
         return KeyRevocationState.REVOKED if keys.is_over(now) else KeyRevocationState.REVOKING
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from valetkey_broker.model import CloudProfile, Connector, Event, LeaseFilter
 from valetkey_broker.model.revocation import RevocationTarget, SignerKind, TokenUseFacts
 from valetkey_broker.ports import AuthMethod, Clock, Ledger
+from valetkey_broker.revoking.account_keys import AccountKeys, KeyHolder
 from valetkey_broker.state.memory import Memory
 
 _PAGE = 1000
@@ -21,6 +22,7 @@ class Signer:
 
     `connectors` are those of the tokens that are covered, `containers` one container for each, by name; `cloud` is
     empty where no connector of them is left. `obstacle` says why they cannot be ended, and what to do instead.
+    A key of the account itself ends by giving another to its `holders`, by way of the connector `by`.
     """
 
     account: str
@@ -34,6 +36,8 @@ class Signer:
     other_principals: Sequence[str] = ()
     others_until: int = 0
     obstacle: str = ""
+    holders: Sequence[KeyHolder] = ()
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,10 @@ class Impact:
         memory: Memory,
         auth_methods: Mapping[str, AuthMethod],
         profiles: Mapping[str, CloudProfile],
+        account_keys: AccountKeys,
         clock: Clock,
     ) -> None:
+        self._account_keys = account_keys
         self._ledger = ledger
         self._memory = memory
         self._auth_methods = auth_methods
@@ -64,18 +70,17 @@ class Impact:
         self._clock = clock
 
     async def of(self, target: RevocationTarget, through: str = "") -> Hit:
-        """Returns what a target covers, and who else was given tokens of the same keys.
+        """Returns what a target covers, and who else was given tokens of the same keys. Raises VAULT_UNAVAILABLE, too.
 
         `through` is the connector by which Azure is to be asked, empty for those of the tokens.
         """
         covered, incomplete = await self._living(target, target.covers)
         places = self._places(covered)
         signers = [
-            await self._signer(kind, account, [e for e in covered if self._is_of(e, kind, account)], target)
+            await self._signer(kind, account, [e for e in covered if self._is_of(e, kind, account)], target, through)
             for kind, account in sorted(places, key=lambda place: (place[1], place[0].value))
         ]
-        shown = [replace(each, obstacle=self._obstacle(each, through)) for each in signers]
-        return Hit(shown, len(covered), max((each.expires for each in covered), default=0), incomplete)
+        return Hit(signers, len(covered), max((each.expires for each in covered), default=0), incomplete)
 
     async def others(self, account: str, kind: SignerKind, target: RevocationTarget) -> tuple[Sequence[Event], bool]:
         """Returns the living tokens that keys of an account signed and a target does not cover."""
@@ -99,15 +104,20 @@ class Impact:
         return False
 
     async def _signer(
-        self, kind: SignerKind, account: str, covered: Sequence[Event], target: RevocationTarget
+        self, kind: SignerKind, account: str, covered: Sequence[Event], target: RevocationTarget, through: str
     ) -> Signer:
         others, _ = await self.others(account, kind, target)
+        reach = None
+        if kind is SignerKind.ACCOUNT_KEY:
+            reach = await self._account_keys.reach(covered, through)
+            users = {name for holder in reach.holders for name in holder.users}
+            others = [each for each in others if each.connector in users]
         principals = sorted({each.principal for each in others})
         containers: dict[str, str] = {}
         for event in covered:
             containers.setdefault(event.connector, token_facts(event).container)
         known = [connector for name in containers if (connector := self._memory.connectors.get(name)) is not None]
-        return Signer(
+        signer = Signer(
             account=account,
             kind=kind,
             cloud=known[0].azure.cloud if known else "",
@@ -119,15 +129,12 @@ class Impact:
             other_principals=principals[:_MOST_PRINCIPALS],
             others_until=max((each.expires for each in others), default=0),
         )
+        if reach is not None:
+            return replace(signer, obstacle=reach.obstacle, holders=reach.holders, by=reach.by)
+        return replace(signer, obstacle=self._obstacle(signer, through))
 
     def _obstacle(self, signer: Signer, through: str) -> str:
         names = ", ".join(signer.connectors)
-        if signer.kind is SignerKind.ACCOUNT_KEY:
-            return (
-                f"signed with a key of the storage account {signer.account} itself, which ends by another in its place "
-                f"only. Have the broker do that, for each of {names}: valetkey service-connector rotate NAME --auto "
-                "--by CONNECTOR --now"
-            )
         connectors = [known for name in signer.connectors if (known := self._memory.connectors.get(name)) is not None]
         asked = self._memory.connectors.get(through) if through else None
         if signer.kind is SignerKind.UNKNOWN and asked is None:

@@ -6,7 +6,6 @@ What is to be done stands in the revocation's document, so whichever replica is 
 import asyncio
 import math
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,11 +15,13 @@ from valetkey_broker.concurrency.backoff import Backoff
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.errors import BrokerError, connector_not_found
 from valetkey_broker.issuing.signing_keys import SigningKeys
-from valetkey_broker.model import CloudProfile, Connector, Container, Event, EventKind, SigningKey, cut, details_of
+from valetkey_broker.model import CloudProfile, Connector, Container, EventKind, SigningKey, cut, details_of
 from valetkey_broker.model.revocation import KeyRevocation, Revocation, SignerKind
 from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.recording import Changes
 from valetkey_broker.revoking.impact import Impact, token_facts
+from valetkey_broker.revoking.key_records import KeyRecords
+from valetkey_broker.revoking.key_rotations import KeyRotations
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
 
@@ -34,9 +35,8 @@ _MARGIN_SECONDS = 1
 _BACKDATED_SECONDS = 300
 # Storage has many front ends, and they need not agree.
 _REFUSALS = 2
-_METHOD = "/valetkey.v1.RevocationService/CreateRevocation"
 
-_Place = tuple[str, str, str]
+_Place = tuple[str, str, str, str]
 
 
 @dataclass(slots=True)
@@ -59,6 +59,7 @@ class KeyRevocations:
         questions: CloudClient,
         keys: SigningKeys,
         impact: Impact,
+        rotations: KeyRotations,
         ledger: Ledger,
         profiles: Mapping[str, CloudProfile],
         clock: Clock,
@@ -69,8 +70,10 @@ class KeyRevocations:
         self._questions = questions
         self._keys = keys
         self._impact = impact
+        self._rotations = rotations
         self._ledger = ledger
         self._changes = Changes(ledger, clock)
+        self._records = KeyRecords(clock)
         self._profiles = profiles
         self._clock = clock
         self._grace = grace_seconds
@@ -100,10 +103,10 @@ class KeyRevocations:
     async def _look(self, *, at_once: bool) -> None:
         now = self._clock()
         open_: dict[_Place, tuple[Revocation, KeyRevocation]] = {
-            (each.name, keys.cloud, keys.account): (each, keys)
+            (each.name, *keys.place): (each, keys)
             for each in self._memory.revocations.values()
             for keys in each.keys
-            if not keys.is_over(now) and (keys.revoked_at or each.in_force)
+            if not keys.is_over(now) and (keys.revoked_at or keys.rotation or each.in_force)
         }
         for place in self._paces.keys() - open_.keys():
             del self._paces[place]
@@ -116,7 +119,7 @@ class KeyRevocations:
                 )
             if at_once or time.monotonic() >= pace.due:
                 if not keys.revoked_at:
-                    await self._revoke(revocation, keys)
+                    await (self._revoke if keys.kind is not SignerKind.ACCOUNT_KEY else self._rotate)(revocation, keys)
                     pace.pauses = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
                 else:
                     await self._prove(revocation, keys, pace)
@@ -124,20 +127,31 @@ class KeyRevocations:
 
     async def _revoke(self, revocation: Revocation, keys: KeyRevocation) -> None:
         """Gives Azure the order, unless somebody did. On record before and after, as every change."""
-        begun = self._event(
+        begun = self._records.event(
             EventKind.CHANGE_BEGUN, revocation, keys, details_of(step="revoke-keys", account=keys.account)
         )
         try:
             await self._changes.make(begun, lambda: self._ordered(revocation, keys))
         except BrokerError as error:
-            self._log.warning(
-                "an account's keys are not revoked yet; trying again",
-                revocation=revocation.name,
-                account=keys.account,
-                reason=error.reason.name,
-                error=error.message,
-            )
-            await self._note(revocation, keys, error)
+            await self._not_yet(revocation, keys, error)
+
+    async def _rotate(self, revocation: Revocation, keys: KeyRevocation) -> None:
+        """Has an account's key rotated, and notes how far that is; once it is over, how many tokens that hit."""
+
+        async def noted(there: Revocation) -> Revocation:
+            if not dead:
+                return _with(there, now)
+            covered, others = await self._rotations.signed(there, keys)
+            await self._ledger.record(self._records.hit(there, now, covered, others))
+            revoked_at = math.ceil(self._clock())
+            return _with(there, replace(now, revoked_at=revoked_at, covered=len(covered), others=len(others)))
+
+        try:
+            now, dead = await self._rotations.step(revocation, keys)
+            if dead or now != keys:
+                await self._repository.revocations.change(revocation.name, lambda there: _open(there, keys), noted)
+        except BrokerError as error:
+            await self._not_yet(revocation, keys, error)
 
     async def _ordered(self, revocation: Revocation, keys: KeyRevocation) -> Revocation:
         return await self._repository.revocations.change(
@@ -158,17 +172,8 @@ class KeyRevocations:
             # By the cloud's clock, which is the one that counts.
             ahead = self._questions.clock_skew(connector) or 0.0
             revoked_at = math.ceil(self._clock() - ahead) + _MARGIN_SECONDS
-        hit = replace(keys, revoked_at=revoked_at, covered=len(covered), others=len(others), error="")
-        until = max((each.expires for each in (*covered, *others)), default=0)
-        told = details_of(
-            account=keys.account,
-            covered=str(len(covered)),
-            others=str(len(others)),
-            others_of=cut(", ".join(sorted({each.principal for each in others}))),
-            seconds_left=str(max(0, round(until - self._clock()))),
-        )
-        await self._ledger.record(self._event(EventKind.KEYS_REVOKED, there, keys, told))
-        return _with(there, hit)
+        await self._ledger.record(self._records.hit(there, keys, covered, others))
+        return _with(there, replace(keys, revoked_at=revoked_at, covered=len(covered), others=len(others), error=""))
 
     def _revoked_since(self, there: Revocation, keys: KeyRevocation) -> int:
         """Returns when these keys were revoked for another revocation that came later than this one; 0: they were not.
@@ -205,7 +210,7 @@ class KeyRevocations:
         async def proved(there: Revocation) -> Revocation:
             now = int(self._clock())
             told = details_of(account=keys.account, seconds=str(max(0, now - keys.revoked_at)))
-            await self._ledger.record(self._event(EventKind.REVOCATION_PROVED, there, keys, told))
+            await self._ledger.record(self._records.event(EventKind.REVOCATION_PROVED, there, keys, told))
             return _with(there, replace(keys, proved_at=now))
 
         try:
@@ -215,6 +220,8 @@ class KeyRevocations:
 
     async def _key_of_before(self, connector: Connector, keys: KeyRevocation) -> SigningKey:
         """Returns a key that signed tokens before the revocation; where none is at hand, one that begins before it."""
+        if keys.kind is SignerKind.ACCOUNT_KEY:
+            return await self._rotations.key_of_before(connector, keys)
         earlier = max((each for each in self._times_of(keys) if each < keys.revoked_at), default=0)
         held = self._keys.revoked(connector, keys.account, earlier, keys.revoked_at)
         if held is not None:
@@ -244,21 +251,19 @@ class KeyRevocations:
             raise connector_not_found(name)
         return connector
 
-    def _event(self, kind: EventKind, revocation: Revocation, keys: KeyRevocation, details: dict[str, str]) -> Event:
-        return Event(
-            kind=kind,
-            time=self._clock(),
-            request_id=str(uuid.uuid4()),
-            method=_METHOD,
-            principal=revocation.created_by,
-            object=f"revocations/{revocation.name}",
-            connector=keys.through,
-            details=details,
+    async def _not_yet(self, revocation: Revocation, keys: KeyRevocation, error: BrokerError) -> None:
+        self._log.warning(
+            "an account's keys are not revoked yet; trying again",
+            revocation=revocation.name,
+            account=keys.account,
+            reason=error.reason.name,
+            error=error.message,
         )
+        await self._note(revocation, keys, error)
 
 
 def _same(one: KeyRevocation, other: KeyRevocation) -> bool:
-    return (one.cloud, one.account) == (other.cloud, other.account)
+    return one.place == other.place
 
 
 def _find(there: Revocation, keys: KeyRevocation, holds: Callable[[KeyRevocation], bool]) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from valetkey_broker.model import Connector, Event
-from valetkey_broker.model.revocation import KeyRevocation, LeaseState
+from valetkey_broker.model.revocation import KeyRevocation, LeaseState, SignerKind
 from valetkey_broker.ports import AuthMethod, Clock
 from valetkey_broker.revoking.impact import token_facts
 from valetkey_broker.state.memory import Memory
@@ -51,6 +51,12 @@ class LeaseStates:
         What another replica issued after that, before it heard of it, is dead as well and shows as live.
         """
         connector = self._memory.connectors.get(lease.connector)
+        if keys.kind is SignerKind.ACCOUNT_KEY:
+            if not keys.revoked_at or connector is None or connector.uid != lease.connector_uid:
+                return False
+            return (
+                keys.rotates_uid in (connector.uid, connector.secret_uid) and lease.credential_version <= keys.version
+            )
         if connector is not None and connector.uid == lease.connector_uid:
             fetches = self._auth_methods[connector.auth_method].fetches_keys
             return fetches and connector.azure.cloud == keys.cloud and lease.time < keys.revoked_at

@@ -16,7 +16,9 @@ from valetkey_broker.model import (
     EventKind,
     InvalidFieldError,
     ResourceId,
+    Rotation,
     check_name,
+    rotation_path,
 )
 from valetkey_broker.model.errors import shown
 from valetkey_broker.model.revocation import (
@@ -24,9 +26,11 @@ from valetkey_broker.model.revocation import (
     Revocation,
     RevocationState,
     RevocationTarget,
+    SignerKind,
 )
 from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.revoking.impact import Hit, Impact, token_facts
+from valetkey_broker.revoking.key_rotations import KeyRotations, rotated_keys
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
 
@@ -67,25 +71,35 @@ class Revoker:
     """Refuses what is to come at once; waits for what is out, or has its keys revoked."""
 
     def __init__(
-        self, repository: StateRepository, memory: Memory, ledger: Ledger, impact: Impact, clock: Clock
+        self,
+        repository: StateRepository,
+        memory: Memory,
+        ledger: Ledger,
+        impact: Impact,
+        rotations: KeyRotations,
+        clock: Clock,
     ) -> None:
+        self._rotations = rotations
         self._repository = repository
         self._memory = memory
         self._ledger = ledger
         self._impact = impact
         self._clock = clock
 
-    async def preview(self, asked: Asked) -> Preview:
-        """Says what revoking would do. Raises InvalidFieldError, CONNECTOR_NOT_FOUND, GRANT_NOT_FOUND, LEDGER_…"""
+    async def preview(self, asked: Asked, through: str = "") -> Preview:
+        """Says what revoking would do, with `hard` by way of the connector `through`, if one is named.
+
+        Raises InvalidFieldError, CONNECTOR_NOT_FOUND, GRANT_NOT_FOUND, LEDGER_UNAVAILABLE or VAULT_UNAVAILABLE.
+        """
         target = await self._target(asked)
-        hit = await self._matching(target)
+        hit = await self._matching(target, self._known(through))
         return Preview(target, hit, [each.name for each in self._memory.in_force if each.target == target])
 
     async def create(self, name: str, asked: Asked, *, reason: str, hard: bool, through: str, created_by: str) -> Shown:
         """Revokes. Whoever repeats it with the same name is told of the one there is.
 
-        Raises what `preview` does, CONFLICT where somebody else revoked the same, and InvalidFieldError where `hard`
-        cannot be.
+        Raises what `preview` does, CONFLICT where somebody else revoked the same, InvalidFieldError where `hard` cannot
+        be, and where an account's key is to be rotated and Azure does not show it, what the cloud raises.
         """
         check_name("name", name)
         if len(reason) > _MOST_REASON or not reason.isprintable():
@@ -94,8 +108,7 @@ class Revoker:
             )
         if through and not hard:
             raise InvalidFieldError("through", "is of use with hard only", "it left out, or hard")
-        if through and check_name("through", through) not in self._memory.connectors:
-            raise connector_not_found(through)
+        self._known(through)
         known = self._memory.revocations.get(name)
         # Who repeats it may do so when the lease has ended meanwhile.
         same_lease = known is not None and known.in_force and bool(asked.lease_id)
@@ -106,6 +119,7 @@ class Revoker:
             self._check_others(target, hard=hard)
         hit = await self._matching(target, through)
         keys = self._keys(hit, through) if hard else ()
+        await self._rotations.check(keys)
         revocation = Revocation(
             name=name,
             target=target,
@@ -147,6 +161,11 @@ class Revoker:
         """Returns how far each is now. Raises LEDGER_UNAVAILABLE."""
         return [await self._now(each) for each in revocations]
 
+    def rotation(self, keys: KeyRevocation) -> Rotation | None:
+        """Returns the rotation that ends an account's own key, as far as this process heard of it."""
+        known = self._memory.rotations.get(rotation_path(keys.rotates)) if keys.rotation else None
+        return known if known is not None and known.id == keys.rotation else None
+
     async def _now(self, revocation: Revocation) -> Shown:
         until = revocation.covered_until
         if revocation.in_force and until <= self._clock():
@@ -157,6 +176,11 @@ class Revoker:
 
     def _shown(self, revocation: Revocation, until: int) -> Shown:
         return Shown(revocation, revocation.state(self._clock(), until), until or revocation.covered_until)
+
+    def _known(self, through: str) -> str:
+        if through and check_name("through", through) not in self._memory.connectors:
+            raise connector_not_found(through)
+        return through
 
     async def _target(self, asked: Asked) -> RevocationTarget:
         if asked.lease_id:
@@ -240,8 +264,11 @@ class Revoker:
                     f"cannot end {signer.covered} of the tokens: {signer.obstacle}",
                     "it left out: further tokens are refused at once, and those that are out are waited for",
                 )
-        found = []
+        found: list[KeyRevocation] = []
         for signer in hit.signers:
+            if signer.kind is SignerKind.ACCOUNT_KEY:
+                found += rotated_keys(signer)
+                continue
             own = [name for name in signer.connectors if name in self._memory.connectors]
             by = through or own[0]
             probe = own[0] if own else by

@@ -4,15 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.connectors.rotated_object import Objects
+from valetkey_broker.connectors.rotation_wiring import Parts, Rotating
 from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.model import CloudProfile
-from valetkey_broker.ports import AuthMethod, Clock, Ledger
+from valetkey_broker.ports import AuthMethod
+from valetkey_broker.recording import Changes
+from valetkey_broker.revoking.account_keys import AccountKeys
 from valetkey_broker.revoking.impact import Impact
 from valetkey_broker.revoking.key_revocations import KeyRevocations
+from valetkey_broker.revoking.key_rotations import KeyRotations
 from valetkey_broker.revoking.lease_states import LeaseStates
 from valetkey_broker.revoking.revoker import Revoker
-from valetkey_broker.state.memory import Memory
-from valetkey_broker.state.repository import StateRepository
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,26 +28,30 @@ class Revoking:
 
 
 def build_revoking(
-    repository: StateRepository,
-    memory: Memory,
-    ledger: Ledger,
+    parts: Parts,
     questions: CloudClient,
     keys: SigningKeys,
+    rotating: Rotating,
     *,
     auth_methods: Mapping[str, AuthMethod],
     profiles: Mapping[str, CloudProfile],
-    clock: Clock,
 ) -> Revoking:
-    """Returns the parts; nothing runs yet."""
-    impact = Impact(ledger, memory, auth_methods, profiles, clock)
+    """Returns the parts; nothing runs yet. It stands on what `rotating` was built on."""
+    repository, memory, ledger, clock = parts.repository, parts.memory, parts.ledger, parts.clock
+    objects = Objects(repository, memory, auth_methods)
+    account_keys = AccountKeys(objects, profiles)
+    impact = Impact(ledger, memory, auth_methods, profiles, account_keys, clock)
+    recorded = Changes(ledger, clock).make
+    rotations = KeyRotations(rotating, objects, account_keys, impact, parts.cloud, recorded, clock)
     return Revoking(
-        revoker=Revoker(repository, memory, ledger, impact, clock),
+        revoker=Revoker(repository, memory, ledger, impact, rotations, clock),
         keys=KeyRevocations(
             repository=repository,
             memory=memory,
             questions=questions,
             keys=keys,
             impact=impact,
+            rotations=rotations,
             ledger=ledger,
             profiles=profiles,
             clock=clock,

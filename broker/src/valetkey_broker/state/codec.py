@@ -105,7 +105,7 @@ def decode_connector(name: str, data: Mapping[str, Any], version: int, auth_meth
         secret_uid=_text(data.get("secret", "")),
         origin=decode_origin(data.get("origin")),
         previous=decode_previous(data.get("previous")),
-        rotation_schedule=_schedule(data.get("rotation_schedule")),
+        rotation_schedule=decode_schedule(data.get("rotation_schedule")),
     )
 
 
@@ -126,6 +126,7 @@ def encode_secret(secret: NamedSecret) -> dict[str, Any]:
         "expires_at": secret.expires_at.isoformat() if secret.expires_at else None,
         "rotation": secret.rotation,
         "previous": encode_previous(secret.previous),
+        "rotation_schedule": asdict(secret.rotation_schedule) if secret.rotation_schedule else None,
     }
 
 
@@ -151,6 +152,7 @@ def decode_secret(name: str, data: Mapping[str, Any], auth_methods: Container[st
         expires_at=instant(expires_at) if expires_at is not None else None,
         rotation=_text(data.get("rotation", "")),
         previous=decode_previous(data.get("previous")),
+        rotation_schedule=decode_schedule(data.get("rotation_schedule")),
     )
 
 
@@ -249,7 +251,8 @@ def _resource(data: Mapping[str, Any], resource_type: str | None) -> ResourceId:
     return ResourceId(parsed.name, account=data["account"], type=resource_type)
 
 
-def _schedule(data: Mapping[str, Any] | None) -> RotationSchedule | None:
+def decode_schedule(data: Mapping[str, Any] | None) -> RotationSchedule | None:
+    """Returns a schedule as a part of a document. Raises KeyError, TypeError or ValueError where it is malformed."""
     return RotationSchedule(int(data["every_seconds"]), _text(data["by"])) if data is not None else None
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from valetkey_broker.model import ApiKey, Connector, Evidence, Grant, NamedSecret, Principal, Rotation, rotation_path
-from valetkey_broker.model.revocation import Revocation
+from valetkey_broker.model.revocation import Revocation, SignerKind
 from valetkey_broker.state.named_secret_join import NamedSecretJoin
 
 GrantListener = Callable[[Grant | None, Grant | None], None]
@@ -164,7 +164,7 @@ class Memory:
         known = sorted(self.revocations.values(), key=lambda each: (each.created_at, each.name))
         self.in_force = tuple(each for each in known if each.in_force)
         # Lifting one gives no key its life back.
-        revoked = [keys for each in known for keys in each.keys]
+        revoked = [keys for each in known for keys in each.keys if keys.kind is SignerKind.USER_DELEGATION_KEY]
         self._dead_keys = {
             place: max(keys.revoked_at for keys in revoked if (keys.cloud, keys.account) == place)
             for place in {(keys.cloud, keys.account) for keys in revoked}

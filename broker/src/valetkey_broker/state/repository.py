@@ -15,7 +15,7 @@ from valetkey_broker.errors import (
     grant_not_found,
     secret_changed,
 )
-from valetkey_broker.model import ApiKey, Connector, Credential, CredentialValue, Grant, NamedSecret
+from valetkey_broker.model import ApiKey, Connector, Credential, CredentialValue, Grant, NamedSecret, RotationSchedule
 from valetkey_broker.ports import AuthMethod, Document, StateStore
 from valetkey_broker.state.api_key_writes import ApiKeyWrites
 from valetkey_broker.state.change_kinds import BURY, PUT, credential_path, shared_credential_path
@@ -40,9 +40,8 @@ from valetkey_broker.state.secret_writes import Around, SecretWrites
 class StateRepository(MemoryLoader):
     """The one writer of memory. Every write is check-and-set: of two operators one wins, the other is told.
 
-    A deleted object leaves a tombstone under its name, so that deleting is a check-and-set too. A change that its
-    process does not bring to an end, any replica does, `abandoned_seconds` after it saw the last sign of life. All
-    methods raise BrokerError with VAULT_UNAVAILABLE where Vault does not do its part.
+    A deleted object leaves a tombstone: deleting is a check-and-set too. What its process leaves undone, any replica
+    does `abandoned_seconds` after the last sign of life. All methods raise VAULT_UNAVAILABLE.
     """
 
     def __init__(
@@ -98,9 +97,9 @@ class StateRepository(MemoryLoader):
 
     @whole
     async def update_connector(self, connector: Connector, value: CredentialValue | None) -> Connector:
-        """Replaces the connector if it still has `connector.version`; with `value`, its secret gets a new version.
+        """Replaces the connector if it still has `connector.version`, with `value` its secret, too; returns it.
 
-        Returns it as it is then. Raises CONNECTOR_NOT_FOUND, or CONFLICT where somebody else changed it.
+        Raises CONNECTOR_NOT_FOUND, or CONFLICT where somebody else changed it.
         """
         credential = self._auth_methods[connector.auth_method].encode(value) if value is not None else None
         return await self._connector_writes.update(connector, credential)
@@ -122,10 +121,7 @@ class StateRepository(MemoryLoader):
 
     @whole
     async def create_sharing_connector(self, draft: Connector) -> Connector:
-        """Stores a new connector that uses a named secret, as it works with it.
-
-        Raises CONNECTOR_EXISTS, SECRET_NOT_FOUND, or CONFLICT where the secret changed since the connector was drafted.
-        """
+        """Stores a new connector that uses a named secret. Raises CONNECTOR_EXISTS, SECRET_NOT_FOUND, or CONFLICT."""
         return await self._secret_writes.register(draft)
 
     @whole
@@ -140,6 +136,11 @@ class StateRepository(MemoryLoader):
         """Gives a named secret another value; see SecretWrites. Raises SECRET_NOT_FOUND, or CONFLICT."""
         encoded = self._auth_methods[after.auth_method].encode(value)
         return await self._secret_writes.update(before, after, encoded, verified)
+
+    @whole
+    async def schedule_secret(self, secret: NamedSecret, schedule: RotationSchedule | None) -> NamedSecret:
+        """Notes how often a secret is rotated by itself. Raises SECRET_NOT_FOUND, or CONFLICT."""
+        return await self._secret_writes.schedule(secret, schedule)
 
     @whole
     async def rename_secret(self, secret: NamedSecret, new_name: str, renamed_by: str) -> NamedSecret:

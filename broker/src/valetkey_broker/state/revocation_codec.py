@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from valetkey_broker.model import ResourceId, check_account
-from valetkey_broker.model.revocation import KeyRevocation, Revocation, RevocationTarget
+from valetkey_broker.model.revocation import KeyRevocation, Revocation, RevocationTarget, SignerKind
 
 
 def encode_revocation(revocation: Revocation) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def encode_revocation(revocation: Revocation) -> dict[str, Any]:
         "created_by": revocation.created_by,
         "covered": revocation.covered,
         "covered_until": revocation.covered_until,
-        "keys": [asdict(keys) for keys in revocation.keys],
+        "keys": [{**asdict(keys), "kind": keys.kind.value} for keys in revocation.keys],
         "lifted_at": revocation.lifted_at.isoformat() if revocation.lifted_at else None,
         "lifted_by": revocation.lifted_by,
     }
@@ -79,6 +79,12 @@ def _keys(data: Mapping[str, Any]) -> KeyRevocation:
         covered=int(data["covered"]),
         others=int(data["others"]),
         error=str(data["error"]),
+        # In none of an earlier version.
+        kind=SignerKind(data.get("kind", SignerKind.USER_DELEGATION_KEY.value)),
+        rotates=str(data.get("rotates", "")),
+        rotates_uid=str(data.get("rotates_uid", "")),
+        version=int(data.get("version", 0)),
+        rotation=str(data.get("rotation", "")),
     )
 
 

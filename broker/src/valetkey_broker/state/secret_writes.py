@@ -14,7 +14,7 @@ from valetkey_broker.errors import (
     secret_not_found,
     secret_users_changed,
 )
-from valetkey_broker.model import Connector, CredentialOrigin, NamedSecret, PreviousWay
+from valetkey_broker.model import Connector, CredentialOrigin, NamedSecret, PreviousWay, RotationSchedule
 from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.change_kinds import (
     CREATE_SECRET,
@@ -25,7 +25,7 @@ from valetkey_broker.state.change_kinds import (
     shared_credential_path,
 )
 from valetkey_broker.state.change_writer import Plan, Writes
-from valetkey_broker.state.codec import encode_connector, encode_secret
+from valetkey_broker.state.codec import decode_schedule, encode_connector, encode_secret
 from valetkey_broker.state.connector_writes import ConnectorWrites
 from valetkey_broker.state.document_intake import SECRETS
 from valetkey_broker.state.intent import Intent
@@ -92,6 +92,8 @@ class SecretWrites:
                 credential_version=version,
                 previous_credential_version=before.credential_version,
                 previous=PreviousWay(before.auth_method, before.azure, before.expires_at, origin),
+                # As it is in Vault: somebody may have set it while the value was proved.
+                rotation_schedule=decode_schedule(document.data.get("rotation_schedule")),
             )
             details = {
                 "document": encode_secret(secret),
@@ -109,6 +111,23 @@ class SecretWrites:
         if not await self._writes.make(path, prepare):
             raise secret_changed(before.name)
         return secret
+
+    async def schedule(self, secret: NamedSecret, schedule: RotationSchedule | None) -> NamedSecret:
+        """Notes how often a secret is rotated by itself, and changes nothing else. Raises SECRET_NOT_FOUND."""
+        path, scheduled = _path(secret.name), replace(secret, rotation_schedule=schedule)
+
+        async def prepare() -> Plan:
+            document = await self._there(secret.name)
+            there = document.data.get("uid"), document.data.get("credential_version")
+            if there != (secret.uid, secret.credential_version):
+                await self._around.announce(path)
+                raise secret_changed(secret.name)
+            details = {"document": encode_secret(scheduled), "credential": 0, "keep": 0}
+            return Plan(kind=UPDATE_SECRET, expected=document.version, details=details)
+
+        if not await self._writes.make(path, prepare):
+            raise secret_changed(secret.name)
+        return scheduled
 
     async def rename(self, secret: NamedSecret, new_name: str, renamed_by: str) -> NamedSecret:
         """Gives a secret another name. Raises SECRET_NOT_FOUND or SECRET_EXISTS."""

@@ -45,6 +45,7 @@ class AsyncClient:
     list_secrets = asynchronous(groups.secrets.list_secrets)
     update_secret = asynchronous(groups.secrets.update_secret)
     rename_secret = asynchronous(groups.secrets.rename_secret)
+    set_secret_rotation_schedule = asynchronous(groups.secrets.set_secret_rotation_schedule)
     delete_secret = asynchronous(groups.secrets.delete_secret)
 
     rotate_credential = asynchronous(groups.credentials.rotate_credential)

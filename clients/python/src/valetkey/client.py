@@ -46,6 +46,7 @@ class Client:
     list_secrets = blocking(groups.secrets.list_secrets)
     update_secret = blocking(groups.secrets.update_secret)
     rename_secret = blocking(groups.secrets.rename_secret)
+    set_secret_rotation_schedule = blocking(groups.secrets.set_secret_rotation_schedule)
     delete_secret = blocking(groups.secrets.delete_secret)
 
     rotate_credential = blocking(groups.credentials.rotate_credential)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from valetkey.rotations import RotationSchedule
 from valetkey.values import AzureConfig
 
 
@@ -12,7 +13,7 @@ class NamedSecret:
 
     `secret_fields` names what was given for it; `connectors` are those that use it, by name, and there may be more of
     them than that: `connector_count`. `update_time` is since when its value is in use, `expire_time` when that ends,
-    None where nobody said.
+    None where nobody said. `rotation_schedule` has it rotated by itself.
     """
 
     name: str
@@ -29,6 +30,7 @@ class NamedSecret:
     connectors: tuple[str, ...]
     connector_count: int
     expire_time: datetime | None = None
+    rotation_schedule: RotationSchedule | None = None
 
 
 @dataclass(frozen=True, slots=True)

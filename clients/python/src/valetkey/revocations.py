@@ -21,6 +21,8 @@ class RevokedSigner:
 
     `kind` is `user-delegation-key` or `account-key`, or unspecified where the connector is gone. `others` are tokens
     that are not covered and would end with the keys. `obstacle` says why `hard` cannot end these; empty where it can.
+    A key of the account's own ends with a rotation of what it `rotates`, such as `connectors/by-key`, by the rights of
+    the connector `by`.
     """
 
     account: str
@@ -32,6 +34,8 @@ class RevokedSigner:
     other_principals: tuple[str, ...]
     others_until: datetime | None
     obstacle: str
+    rotates: tuple[str, ...] = ()
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +55,10 @@ class RevocationPreview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRevocation:
-    """The user delegation keys of one account: `state` is pending, revoking, revoked or given-up.
+    """The user delegation keys of one account, or one of its own: `state` is pending, revoking, revoked or given-up.
 
-    `error` says why the last try failed; another one follows.
+    `error` says why the last try failed; another one follows. A key of the account's own, of which `kind` is
+    `account-key`, ends with a rotation of what it `rotates`; `rotation_state` is that rotation's, once there is one.
     """
 
     account: str
@@ -64,6 +69,9 @@ class KeyRevocation:
     covered: int
     others: int
     error: str
+    kind: str = ""
+    rotates: str = ""
+    rotation_state: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

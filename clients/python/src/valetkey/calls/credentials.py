@@ -70,13 +70,17 @@ def set_rotation_schedule(name: str, schedule: RotationSchedule | None) -> Askin
 
     Refused where `rotate_by_itself` would be.
     """
+    return convert.connector((yield from scheduled(name, "connector", schedule)).connector)
+
+
+def scheduled(name: str, holder: str, schedule: RotationSchedule | None) -> Asking[pb.SetRotationScheduleResponse]:
+    """Sets the schedule of a `connector` or a `secret`; returns the broker's answer, which has one of the two."""
     given = None
     if schedule is not None:
         every = convert.given_duration(schedule.every, "every")
         given = connector_pb.RotationSchedule(every=every, by=schedule.by)
-    request = pb.SetRotationScheduleRequest(name=name, schedule=given)
-    answer = yield from ask(request, pb.SetRotationScheduleResponse)
-    return convert.connector(answer.connector)
+    request = pb.SetRotationScheduleRequest(name=name, schedule=given, holder=_holder(holder))
+    return (yield from ask(request, pb.SetRotationScheduleResponse))
 
 
 def get_rotation(name: str, *, holder: str = "connector") -> Asking[Rotation]:

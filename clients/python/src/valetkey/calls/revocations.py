@@ -5,10 +5,12 @@ from datetime import UTC
 
 from valetkey import convert, revocations
 from valetkey.calls.base import PAGE_SIZE, Asking, ask
+from valetkey.v1 import credential_service_pb2 as credential_pb
 from valetkey.v1 import revocation_service_pb2 as pb
 
 _STATE = (pb.RevocationState, "REVOCATION_STATE_")
 _KEY_STATE = (pb.KeyRevocationState, "KEY_REVOCATION_STATE_")
+_ROTATION_STATE = (credential_pb.RotationState, "ROTATION_STATE_")
 _KIND = (pb.SignerKind, "SIGNER_KIND_")
 
 
@@ -17,9 +19,11 @@ def new_revocation_name() -> str:
     return f"r-{secrets.token_hex(6)}"
 
 
-def preview_revocation(target: revocations.RevocationTarget) -> Asking[revocations.RevocationPreview]:
-    """Says what a revocation would cover, and whom else `hard` would hit. Changes nothing."""
-    request = pb.PreviewRevocationRequest(target=_message(target))
+def preview_revocation(
+    target: revocations.RevocationTarget, *, through: str | None = None
+) -> Asking[revocations.RevocationPreview]:
+    """Says what a revocation would cover, and whom else `hard` would hit, by way of `through`. Changes nothing."""
+    request = pb.PreviewRevocationRequest(target=_message(target), through=through or "")
     answer = yield from ask(request, pb.PreviewRevocationResponse, repeatable=True)
     return revocations.RevocationPreview(
         target=_target(answer.target),
@@ -42,7 +46,8 @@ def create_revocation(
     """Revokes: streams end, and further tokens are refused until it is lifted. All that the target gives has to fit.
 
     Tokens that are out are waited for; or with `hard` ended by their keys, and with them all that were signed with the
-    same keys, by anybody. `through` is the connector by which Azure is asked, `name` an id of the caller's own.
+    same keys, by anybody: revoked where they are user delegation keys, and rotated where it is the account's own.
+    `through` is the connector by which Azure is asked, `name` an id of the caller's own.
     """
     request = pb.CreateRevocationRequest(
         name=name or new_revocation_name(),
@@ -112,6 +117,8 @@ def _signer(message: pb.RevokedSigner) -> revocations.RevokedSigner:
         other_principals=tuple(message.other_principals),
         others_until=convert.moment(message, "others_until"),
         obstacle=message.obstacle,
+        rotates=tuple(message.rotates),
+        by=message.by,
     )
 
 
@@ -142,4 +149,7 @@ def _keys(message: pb.KeyRevocation) -> revocations.KeyRevocation:
         covered=message.covered,
         others=message.others,
         error=message.error,
+        kind=convert.to_word(_KIND, message.kind),
+        rotates=message.rotates,
+        rotation_state=convert.to_word(_ROTATION_STATE, message.rotation_state) if message.rotation_state else "",
     )

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from valetkey import convert, named_secrets, values
 from valetkey.calls.base import PAGE_SIZE, Asking, ask, several
 from valetkey.calls.connector_types import azure_secret
+from valetkey.calls.credentials import scheduled
+from valetkey.rotations import RotationSchedule, schedule_of
 from valetkey.v1 import connector_service_pb2 as connector_pb
 from valetkey.v1 import secret_service_pb2 as pb
 
@@ -96,6 +98,14 @@ def delete_secret(name: str) -> Asking[None]:
     yield from ask(pb.DeleteSecretRequest(name=name), pb.DeleteSecretResponse)
 
 
+def set_secret_rotation_schedule(name: str, schedule: RotationSchedule | None) -> Asking[named_secrets.NamedSecret]:
+    """Sets how often a secret is rotated by itself, for all that use it; None ends that. Returns the secret.
+
+    Refused where `rotate_by_itself` would be.
+    """
+    return _secret((yield from scheduled(name, "secret", schedule)).secret)
+
+
 def _secret(message: pb.NamedSecret) -> named_secrets.NamedSecret:
     return named_secrets.NamedSecret(
         name=message.name,
@@ -112,4 +122,5 @@ def _secret(message: pb.NamedSecret) -> named_secrets.NamedSecret:
         connectors=tuple(message.connectors),
         connector_count=message.connector_count,
         expire_time=convert.moment(message, "expire_time"),
+        rotation_schedule=schedule_of(message.rotation_schedule),
     )

@@ -8,6 +8,7 @@ from typing import Any
 from valetkey.cli.check_views import checks_json
 from valetkey.cli.durations import show_duration
 from valetkey.cli.resources import reached_json
+from valetkey.cli.rotation_views import schedule_json, schedule_words
 from valetkey.cli.screen import Screen
 from valetkey.cli.times import utc
 from valetkey.values import Connector, ConnectorHealth, CreatedConnector
@@ -32,13 +33,6 @@ def _types(connector: Connector) -> str:
     return types if connector.resource_type else f"all types ({types})"
 
 
-def _schedule(connector: Connector) -> str:
-    schedule = connector.rotation_schedule
-    if schedule is None:
-        return ""
-    return show_duration(schedule.every) + (f", by {schedule.by}" if schedule.by else "")
-
-
 _COLUMNS: Sequence[tuple[str, Callable[[Connector], str]]] = (
     ("NAME", lambda connector: connector.name),
     ("ID", lambda connector: connector.uid),
@@ -51,7 +45,7 @@ _COLUMNS: Sequence[tuple[str, Callable[[Connector], str]]] = (
     ("RESOURCE NAME", lambda connector: connector.resource_id or "<all it reaches>"),
     ("LABELS", _labels),
     ("STATE", state),
-    ("ROTATED EVERY", _schedule),
+    ("ROTATED EVERY", lambda connector: schedule_words(connector.rotation_schedule)),
     ("CREATED", lambda connector: utc(connector.create_time)),
 )
 # Most connectors have none of it: then nobody needs the column.
@@ -84,7 +78,7 @@ def print_connector(screen: Screen, connector: Connector) -> None:
             ("credential version", str(connector.credential_version)),
             ("credential expires", utc(ends) if ends else ""),
             ("expires skew tolerance", show_duration(skew) if skew is not None else ""),
-            ("rotated every", _schedule(connector)),
+            ("rotated every", schedule_words(connector.rotation_schedule)),
             ("created", utc(connector.create_time)),
             ("created by", connector.created_by),
             *_health(connector.health),
@@ -138,15 +132,10 @@ def connector_json(connector: Connector) -> dict[str, Any]:
         "expires_skew_tolerance": _seconds(connector.expires_skew_tolerance),
         "unverified": connector.unverified,
         "authentication_secret": connector.authentication_secret,
-        "rotation_schedule": _schedule_json(connector),
+        "rotation_schedule": schedule_json(connector.rotation_schedule),
         "state": state(connector),
         "health": health and {**asdict(health), "since_time": utc(health.since_time)},
     }
-
-
-def _schedule_json(connector: Connector) -> dict[str, Any] | None:
-    schedule = connector.rotation_schedule
-    return {"every": _seconds(schedule.every), "by": schedule.by} if schedule is not None else None
 
 
 def _seconds(span: timedelta | None) -> int | None:

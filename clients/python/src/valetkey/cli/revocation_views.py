@@ -5,7 +5,7 @@ from typing import Any
 from valetkey.cli.quoting import one_line
 from valetkey.cli.screen import Screen
 from valetkey.cli.times import utc
-from valetkey.revocations import Revocation, RevocationPreview, RevocationTarget, RevokedSigner
+from valetkey.revocations import KeyRevocation, Revocation, RevocationPreview, RevocationTarget, RevokedSigner
 
 _KINDS = {
     "user-delegation-key": "user delegation keys",
@@ -16,6 +16,11 @@ BEYOND = (
     "Only this broker's own are on record, and counted here"
 )
 """What nobody can list."""
+BEYOND_ACCOUNT_KEY = (
+    "also ends all that anybody else signed with that key of the account, or signs in with by it: az, scripts, "
+    "applications with a connection string. Only this broker's own tokens are on record, and counted here"
+)
+"""The same, where the key is the account's own."""
 
 
 def print_preview(screen: Screen, preview: RevocationPreview, *, hard: bool) -> None:
@@ -34,13 +39,15 @@ def print_preview(screen: Screen, preview: RevocationPreview, *, hard: bool) -> 
             _KINDS.get(signer.kind, "unknown"),
             f"{signer.covered}, until {utc(signer.covered_until)}" if signer.covered_until else str(signer.covered),
             _others(signer),
-            signer.obstacle or "can revoke the keys, by Azure Resource Manager",
+            signer.obstacle or _what_hard_does(signer),
         ]
         for signer in preview.signers
     ]
     screen.table(["ACCOUNT", "SIGNED WITH", "COVERED", "OTHERS OF THE SAME KEYS", "--hard"], rows, aside=True)
     if hard:
-        screen.warn(f"--hard {BEYOND}")
+        for kind, beyond in (("user-delegation-key", BEYOND), ("account-key", BEYOND_ACCOUNT_KEY)):
+            if any((signer.kind or "user-delegation-key") == kind for signer in preview.signers):
+                screen.warn(f"--hard {beyond}")
     else:
         screen.note("tokens that are out live to their end: without --hard they are waited for")
     for name in preview.in_force:
@@ -74,10 +81,29 @@ def keys_words(revocation: Revocation) -> str:
     words = []
     for keys in revocation.keys:
         said = f"{keys.account}: {keys.state}"
+        if keys.rotates:
+            said += f", {holder_words(keys.rotates)} rotated" if keys.revoke_time else f", rotates {_rotation(keys)}"
         if keys.revoke_time:
             said += f", hit {keys.covered} and {keys.others} others on record"
         words.append(f"{said} ({keys.error})" if keys.error else said)
     return "; ".join(words)
+
+
+def rotation_words(revocation: Revocation) -> str:
+    """Returns how far the rotations are by which keys of accounts end; empty where there are none."""
+    on_the_way = [each for each in revocation.keys if each.rotates]
+    return "; ".join(
+        f"rotating {_rotation(each)}"
+        if not each.revoke_time
+        else f"{holder_words(each.rotates)}: the old key is made anew; trying it on storage"
+        for each in on_the_way
+    )
+
+
+def holder_words(path: str) -> str:
+    """Returns `connector NAME` or `secret NAME` for `connectors/NAME` and `secrets/NAME`."""
+    folder, _, name = path.partition("/")
+    return f"{folder.removesuffix('s')} {name}"
 
 
 def target_words(target: RevocationTarget) -> str:
@@ -111,6 +137,8 @@ def preview_json(preview: RevocationPreview) -> dict[str, Any]:
                 "other_principals": list(each.other_principals),
                 "others_until": utc(each.others_until) if each.others_until else None,
                 "obstacle": each.obstacle,
+                "rotates": list(each.rotates),
+                "by": each.by,
             }
             for each in preview.signers
         ],
@@ -139,6 +167,9 @@ def revocation_json(revocation: Revocation) -> dict[str, Any]:
                 "covered": each.covered,
                 "others": each.others,
                 "error": each.error,
+                "kind": each.kind,
+                "rotates": each.rotates,
+                "rotation_state": each.rotation_state,
             }
             for each in revocation.keys
         ],
@@ -157,6 +188,17 @@ def target_json(target: RevocationTarget) -> dict[str, str]:
         "resource": target.resource,
     }
     return {name: value for name, value in given.items() if value}
+
+
+def _what_hard_does(signer: RevokedSigner) -> str:
+    if not signer.rotates:
+        return "can revoke the keys, by Azure Resource Manager"
+    what = ", ".join(map(holder_words, signer.rotates))
+    return f"rotates {what} by connector {signer.by}, and has the old key made anew at once"
+
+
+def _rotation(keys: KeyRevocation) -> str:
+    return f"{holder_words(keys.rotates)}: {keys.rotation_state or 'not begun yet'}"
 
 
 def _others(signer: RevokedSigner) -> str:

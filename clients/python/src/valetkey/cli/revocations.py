@@ -12,6 +12,7 @@ from valetkey.cli.revocation_views import (
     print_preview,
     print_revocations,
     revocation_json,
+    rotation_words,
     target_words,
 )
 from valetkey.cli.screen import Output, OutputFormat, Screen
@@ -58,13 +59,15 @@ def revoke(
     through: Annotated[
         str | None,
         typer.Option(
-            help="With --hard: connector whose principal may revoke keys; left out, that of the tokens.",
+            "--through",
+            "--by",
+            help="With --hard: connector whose principal may end keys; left out, that of the tokens, or of a schedule.",
             show_default=False,
         ),
     ] = None,
     wait: Annotated[
         str, typer.Option(help="With --hard: how long to wait until storage refuses a token; 0s: not at all.")
-    ] = "30s",
+    ] = "2m",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would hit, and do nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where there is no terminal.")] = False,
     output: Output = OutputFormat.TABLE,
@@ -73,7 +76,8 @@ def revoke(
 
     Says first what it hits and what can be done about tokens that are out, then asks; --yes says yes. Streams end at
     once, and further tokens are refused until `lease lift`. Tokens that are out live to their end, which is shown;
-    with --hard they are ended by the keys that signed them.
+    with --hard they are ended by the keys that signed them: user delegation keys are revoked, and an account's own key
+    is rotated, and the old one made anew at once.
     """
     screen = Screen(as_json=output is OutputFormat.JSON)
     seconds = parse_duration(wait, "--wait").total_seconds() if wait not in ("0", "0s") else 0.0
@@ -89,7 +93,7 @@ def revoke(
             "nothing is named; expected a lease id, or --principal, --grant, --connector or --resource"
         )
     with client_of(context, screen) as client:
-        preview = client.preview_revocation(target)
+        preview = client.preview_revocation(target, through=through)
         if dry_run and screen.as_json:
             screen.json(preview_json(preview))
             return
@@ -102,7 +106,7 @@ def revoke(
         made = client.create_revocation(target, reason=reason, hard=hard, through=through)
         if hard and seconds:
             with screen.busy(f"Revoking {made.name}: waiting until storage refuses a token"):
-                made = _followed(client, made, seconds)
+                made = _followed(screen, client, made, seconds)
     if screen.as_json:
         screen.json({**revocation_json(made), "preview": preview_json(preview)})
     else:
@@ -143,10 +147,13 @@ def lift(
         )
 
 
-def _followed(client: Client, made: Revocation, seconds: float) -> Revocation:
+def _followed(screen: Screen, client: Client, made: Revocation, seconds: float) -> Revocation:
     """Returns the revocation once storage acts on it, or as it is after so many seconds: the broker goes on alone."""
-    deadline = time.monotonic() + seconds
+    deadline, shown = time.monotonic() + seconds, ""
     while made.state == "revoking" and time.monotonic() < deadline:
+        if (now := rotation_words(made)) != shown:
+            screen.progress(now)
+            shown = now
         time.sleep(min(_LOOK_SECONDS, max(deadline - time.monotonic(), 0.01)))
         made = client.get_revocation(made.name)
     return made

@@ -149,6 +149,8 @@ def rotate_secret(
     auto: Auto = False,
     by: By = None,
     now: AtOnce = False,
+    rotate_every: RotateEvery = None,
+    rotate_by: RotateBy = None,
     prove_for: ProveFor = None,
     no_wait: NoWait = False,
     status: Status = False,
@@ -181,7 +183,8 @@ def rotate_secret(
             look(screen, client, name, _SECRET, abort=abort, others=given or (status and abort))
             return
         given = given or bool(expires_at)
-        asked: dict[str, Any] = {"auto": auto, "by": by, "at_once": now, "schedule": None}
+        schedule = parse_schedule(rotate_every, rotate_by)
+        asked: dict[str, Any] = {"auto": auto, "by": by, "at_once": now, "schedule": schedule}
         if begin_by_itself(screen, client, name, _SECRET, **asked, others=given, prove_for=prove_for, wait=not no_wait):
             return
         before = client.get_secret(name)

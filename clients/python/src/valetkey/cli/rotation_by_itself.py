@@ -74,8 +74,11 @@ def begin_by_itself(
         what = "--auto" if auto else "--rotate-every"
         raise InvalidArgumentError(f"{what} has the broker make the credential; expected it, or one that is given")
     if schedule is not None:
-        connector = client.set_rotation_schedule(name, schedule if schedule.every else None)
-        set_now = connector.rotation_schedule
+        wanted = schedule if schedule.every else None
+        if holder == "secret":
+            set_now = client.set_secret_rotation_schedule(name, wanted).rotation_schedule
+        else:
+            set_now = client.set_rotation_schedule(name, wanted).rotation_schedule
         told = f"is rotated every {show_duration(set_now.every)}" if set_now else "is not rotated by itself"
         screen.note(f"{name} {told} from now on")
     if auto:

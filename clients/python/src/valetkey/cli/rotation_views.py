@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from valetkey.cli.durations import show_age
+from valetkey.cli.durations import show_age, show_duration
 from valetkey.cli.screen import Screen
 from valetkey.cli.times import utc
-from valetkey.rotations import CredentialVersion, Rotation
+from valetkey.rotations import CredentialVersion, Rotation, RotationSchedule
 
 _DOING = {
     "obtaining": "the new credential is being made",
@@ -40,6 +40,18 @@ def told(rotation: Rotation) -> str:
         spent = f"{rotation.spent.total_seconds():.0f} s of {rotation.prove_for.total_seconds():.0f} s"
         return f"{line}; {tries} so far, {spent}: {rotation.message}"
     return line
+
+
+def schedule_words(schedule: RotationSchedule | None) -> str:
+    """Returns how often something is rotated by itself; empty where it is not."""
+    if schedule is None:
+        return ""
+    return show_duration(schedule.every) + (f", by {schedule.by}" if schedule.by else "")
+
+
+def schedule_json(schedule: RotationSchedule | None) -> dict[str, Any] | None:
+    """Returns the same for programs, in seconds."""
+    return {"every": int(schedule.every.total_seconds()), "by": schedule.by} if schedule is not None else None
 
 
 def print_rotation(screen: Screen, rotation: Rotation) -> None:

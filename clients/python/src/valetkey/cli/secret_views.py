@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from valetkey.cli.durations import show_age
+from valetkey.cli.rotation_views import schedule_json, schedule_words
 from valetkey.cli.screen import Screen
 from valetkey.cli.times import utc
 from valetkey.named_secrets import NamedSecret
@@ -45,6 +46,7 @@ def print_secret(screen: Screen, secret: NamedSecret) -> None:
             ("credential version", str(secret.credential_version)),
             ("value since", f"{utc(secret.update_time)}, {show_age(datetime.now(UTC) - secret.update_time)} old"),
             ("value expires", utc(secret.expire_time) if secret.expire_time else ""),
+            ("rotated every", schedule_words(secret.rotation_schedule)),
             ("given by", secret.updated_by),
             ("created", utc(secret.create_time)),
             ("created by", secret.created_by),
@@ -72,6 +74,7 @@ def secret_json(secret: NamedSecret) -> dict[str, Any]:
         "update_time": utc(secret.update_time),
         "updated_by": secret.updated_by,
         "expire_time": utc(secret.expire_time) if secret.expire_time else None,
+        "rotation_schedule": schedule_json(secret.rotation_schedule),
         "create_time": utc(secret.create_time),
         "created_by": secret.created_by,
         "connectors": list(secret.connectors),

@@ -25,47 +25,48 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from valetkey.v1 import connector_service_pb2 as valetkey_dot_v1_dot_connector__service__pb2
+from valetkey.v1 import secret_service_pb2 as valetkey_dot_v1_dot_secret__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$valetkey/v1/credential_service.proto\x12\x0bvaletkey.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#valetkey/v1/connector_service.proto\"\xa7\x04\n\x08Rotation\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12-\n\x06holder\x18\x03 \x01(\x0e\x32\x1d.valetkey.v1.CredentialHolder\x12\x0e\n\x06source\x18\x04 \x01(\t\x12)\n\x05state\x18\x05 \x01(\x0e\x32\x1a.valetkey.v1.RotationState\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nstarted_by\x18\x07 \x01(\t\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x0b\x61uth_method\x18\t \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\x14\n\x0c\x66rom_version\x18\n \x01(\x05\x12\x12\n\nto_version\x18\x0b \x01(\x05\x12\r\n\x05tries\x18\x0c \x01(\x05\x12,\n\tprove_for\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05spent\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06reason\x18\x0f \x01(\t\x12\x0f\n\x07message\x18\x10 \x01(\t\x12.\n\nwait_until\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nconnectors\x18\x12 \x03(\t\"\xfe\x02\n\x17RotateCredentialRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06holder\x18\x02 \x01(\x0e\x32\x1d.valetkey.v1.CredentialHolder\x12,\n\x0b\x61uth_method\x18\x03 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\'\n\x05\x61zure\x18\x04 \x01(\x0b\x32\x18.valetkey.v1.AzureConfig\x12.\n\x0c\x61zure_secret\x18\x05 \x01(\x0b\x32\x18.valetkey.v1.AzureSecret\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rremove_fields\x18\x07 \x03(\t\x12,\n\tprove_for\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04\x61uto\x18\x14 \x01(\x08\x12\n\n\x02\x62y\x18\x15 \x01(\t\x12\x0f\n\x07\x61t_once\x18\x16 \x01(\x08\"C\n\x18RotateCredentialResponse\x12\'\n\x08rotation\x18\x01 \x01(\x0b\x32\x15.valetkey.v1.Rotation\"Q\n\x12GetRotationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06holder\x18\x02 \x01(\x0e\x32\x1d.valetkey.v1.CredentialHolder\">\n\x13GetRotationResponse\x12\'\n\x08rotation\x18\x01 \x01(\x0b\x32\x15.valetkey.v1.Rotation\"S\n\x14\x41\x62ortRotationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06holder\x18\x02 \x01(\x0e\x32\x1d.valetkey.v1.CredentialHolder\"@\n\x15\x41\x62ortRotationResponse\x12\'\n\x08rotation\x18\x01 \x01(\x0b\x32\x15.valetkey.v1.Rotation\"\x97\x01\n\x19RollbackCredentialRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06holder\x18\x02 \x01(\x0e\x32\x1d.valetkey.v1.CredentialHolder\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12,\n\tprove_for\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"E\n\x1aRollbackCredentialResponse\x12\'\n\x08rotation\x18\x01 \x01(\x0b\x32\x15.valetkey.v1.Rotation\"\\\n\x1dListCredentialVersionsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06holder\x18\x02 \x01(\x0e\x32\x1d.valetkey.v1.CredentialHolder\"R\n\x1eListCredentialVersionsResponse\x12\x30\n\x08versions\x18\x01 \x03(\x0b\x32\x1e.valetkey.v1.CredentialVersion\"\xe2\x01\n\x11\x43redentialVersion\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x0e\n\x06in_use\x18\x02 \x01(\x08\x12,\n\x0b\x61uth_method\x18\x03 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08given_by\x18\x05 \x01(\t\x12\x10\n\x08rotation\x18\x06 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"[\n\x1aSetRotationScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x08schedule\x18\x02 \x01(\x0b\x32\x1d.valetkey.v1.RotationSchedule\"H\n\x1bSetRotationScheduleResponse\x12)\n\tconnector\x18\x01 \x01(\x0b\x32\x16.valetkey.v1.Connector*t\n\x10\x43redentialHolder\x12!\n\x1d\x43REDENTIAL_HOLDER_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x43REDENTIAL_HOLDER_CONNECTOR\x10\x01\x12\x1c\n\x18\x43REDENTIAL_HOLDER_SECRET\x10\x02*\xaf\x02\n\rRotationState\x12\x1e\n\x1aROTATION_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18ROTATION_STATE_OBTAINING\x10\x01\x12\x1a\n\x16ROTATION_STATE_PROVING\x10\x02\x12\x1c\n\x18ROTATION_STATE_SWITCHING\x10\x03\x12\x1a\n\x16ROTATION_STATE_WAITING\x10\x04\x12\x1e\n\x1aROTATION_STATE_WITHDRAWING\x10\x05\x12\x1a\n\x16ROTATION_STATE_UNDOING\x10\x06\x12\x17\n\x13ROTATION_STATE_DONE\x10\x07\x12\x19\n\x15ROTATION_STATE_FAILED\x10\x08\x12\x1a\n\x16ROTATION_STATE_ABORTED\x10\t2\xe2\x04\n\x11\x43redentialService\x12_\n\x10RotateCredential\x12$.valetkey.v1.RotateCredentialRequest\x1a%.valetkey.v1.RotateCredentialResponse\x12P\n\x0bGetRotation\x12\x1f.valetkey.v1.GetRotationRequest\x1a .valetkey.v1.GetRotationResponse\x12V\n\rAbortRotation\x12!.valetkey.v1.AbortRotationRequest\x1a\".valetkey.v1.AbortRotationResponse\x12\x65\n\x12RollbackCredential\x12&.valetkey.v1.RollbackCredentialRequest\x1a\'.valetkey.v1.RollbackCredentialResponse\x12h\n\x13SetRotationSchedule\x12\'.valetkey.v1.SetRotationScheduleRequest\x1a(.valetkey.v1.SetRotationScheduleResponse\x12q\n\x16ListCredentialVersions\x12*.valetkey.v1.ListCredentialVersionsRequest\x1a+.valetkey.v1.ListCredentialVersionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$valetkey/v1/credential_service.proto\x12\x0bvaletkey.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#valetkey/v1/connector_service.proto\x1a valetkey/v1/secret_service.proto\"\xa7\x04\n\x08Rotation\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12-\n\x06holder\x18\x03 \x01(\x0e\x32\x1d.valetkey.v1.CredentialHolder\x12\x0e\n\x06source\x18\x04 \x01(\t\x12)\n\x05state\x18\x05 \x01(\x0e\x32\x1a.valetkey.v1.RotationState\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nstarted_by\x18\x07 \x01(\t\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x0b\x61uth_method\x18\t \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\x14\n\x0c\x66rom_version\x18\n \x01(\x05\x12\x12\n\nto_version\x18\x0b \x01(\x05\x12\r\n\x05tries\x18\x0c \x01(\x05\x12,\n\tprove_for\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05spent\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06reason\x18\x0f \x01(\t\x12\x0f\n\x07message\x18\x10 \x01(\t\x12.\n\nwait_until\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nconnectors\x18\x12 \x03(\t\"\xfe\x02\n\x17RotateCredentialRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06holder\x18\x02 \x01(\x0e\x32\x1d.valetkey.v1.CredentialHolder\x12,\n\x0b\x61uth_method\x18\x03 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\'\n\x05\x61zure\x18\x04 \x01(\x0b\x32\x18.valetkey.v1.AzureConfig\x12.\n\x0c\x61zure_secret\x18\x05 \x01(\x0b\x32\x18.valetkey.v1.AzureSecret\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rremove_fields\x18\x07 \x03(\t\x12,\n\tprove_for\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04\x61uto\x18\x14 \x01(\x08\x12\n\n\x02\x62y\x18\x15 \x01(\t\x12\x0f\n\x07\x61t_once\x18\x16 \x01(\x08\"C\n\x18RotateCredentialResponse\x12\'\n\x08rotation\x18\x01 \x01(\x0b\x32\x15.valetkey.v1.Rotation\"Q\n\x12GetRotationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06holder\x18\x02 \x01(\x0e\x32\x1d.valetkey.v1.CredentialHolder\">\n\x13GetRotationResponse\x12\'\n\x08rotation\x18\x01 \x01(\x0b\x32\x15.valetkey.v1.Rotation\"S\n\x14\x41\x62ortRotationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06holder\x18\x02 \x01(\x0e\x32\x1d.valetkey.v1.CredentialHolder\"@\n\x15\x41\x62ortRotationResponse\x12\'\n\x08rotation\x18\x01 \x01(\x0b\x32\x15.valetkey.v1.Rotation\"\x97\x01\n\x19RollbackCredentialRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06holder\x18\x02 \x01(\x0e\x32\x1d.valetkey.v1.CredentialHolder\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12,\n\tprove_for\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"E\n\x1aRollbackCredentialResponse\x12\'\n\x08rotation\x18\x01 \x01(\x0b\x32\x15.valetkey.v1.Rotation\"\\\n\x1dListCredentialVersionsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06holder\x18\x02 \x01(\x0e\x32\x1d.valetkey.v1.CredentialHolder\"R\n\x1eListCredentialVersionsResponse\x12\x30\n\x08versions\x18\x01 \x03(\x0b\x32\x1e.valetkey.v1.CredentialVersion\"\xe2\x01\n\x11\x43redentialVersion\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x0e\n\x06in_use\x18\x02 \x01(\x08\x12,\n\x0b\x61uth_method\x18\x03 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08given_by\x18\x05 \x01(\t\x12\x10\n\x08rotation\x18\x06 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8a\x01\n\x1aSetRotationScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x08schedule\x18\x02 \x01(\x0b\x32\x1d.valetkey.v1.RotationSchedule\x12-\n\x06holder\x18\x03 \x01(\x0e\x32\x1d.valetkey.v1.CredentialHolder\"r\n\x1bSetRotationScheduleResponse\x12)\n\tconnector\x18\x01 \x01(\x0b\x32\x16.valetkey.v1.Connector\x12(\n\x06secret\x18\x02 \x01(\x0b\x32\x18.valetkey.v1.NamedSecret*t\n\x10\x43redentialHolder\x12!\n\x1d\x43REDENTIAL_HOLDER_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x43REDENTIAL_HOLDER_CONNECTOR\x10\x01\x12\x1c\n\x18\x43REDENTIAL_HOLDER_SECRET\x10\x02*\xaf\x02\n\rRotationState\x12\x1e\n\x1aROTATION_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18ROTATION_STATE_OBTAINING\x10\x01\x12\x1a\n\x16ROTATION_STATE_PROVING\x10\x02\x12\x1c\n\x18ROTATION_STATE_SWITCHING\x10\x03\x12\x1a\n\x16ROTATION_STATE_WAITING\x10\x04\x12\x1e\n\x1aROTATION_STATE_WITHDRAWING\x10\x05\x12\x1a\n\x16ROTATION_STATE_UNDOING\x10\x06\x12\x17\n\x13ROTATION_STATE_DONE\x10\x07\x12\x19\n\x15ROTATION_STATE_FAILED\x10\x08\x12\x1a\n\x16ROTATION_STATE_ABORTED\x10\t2\xe2\x04\n\x11\x43redentialService\x12_\n\x10RotateCredential\x12$.valetkey.v1.RotateCredentialRequest\x1a%.valetkey.v1.RotateCredentialResponse\x12P\n\x0bGetRotation\x12\x1f.valetkey.v1.GetRotationRequest\x1a .valetkey.v1.GetRotationResponse\x12V\n\rAbortRotation\x12!.valetkey.v1.AbortRotationRequest\x1a\".valetkey.v1.AbortRotationResponse\x12\x65\n\x12RollbackCredential\x12&.valetkey.v1.RollbackCredentialRequest\x1a\'.valetkey.v1.RollbackCredentialResponse\x12h\n\x13SetRotationSchedule\x12\'.valetkey.v1.SetRotationScheduleRequest\x1a(.valetkey.v1.SetRotationScheduleResponse\x12q\n\x16ListCredentialVersions\x12*.valetkey.v1.ListCredentialVersionsRequest\x1a+.valetkey.v1.ListCredentialVersionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'valetkey.v1.credential_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREDENTIALHOLDER']._serialized_start=2260
-  _globals['_CREDENTIALHOLDER']._serialized_end=2376
-  _globals['_ROTATIONSTATE']._serialized_start=2379
-  _globals['_ROTATIONSTATE']._serialized_end=2682
-  _globals['_ROTATION']._serialized_start=156
-  _globals['_ROTATION']._serialized_end=707
-  _globals['_ROTATECREDENTIALREQUEST']._serialized_start=710
-  _globals['_ROTATECREDENTIALREQUEST']._serialized_end=1092
-  _globals['_ROTATECREDENTIALRESPONSE']._serialized_start=1094
-  _globals['_ROTATECREDENTIALRESPONSE']._serialized_end=1161
-  _globals['_GETROTATIONREQUEST']._serialized_start=1163
-  _globals['_GETROTATIONREQUEST']._serialized_end=1244
-  _globals['_GETROTATIONRESPONSE']._serialized_start=1246
-  _globals['_GETROTATIONRESPONSE']._serialized_end=1308
-  _globals['_ABORTROTATIONREQUEST']._serialized_start=1310
-  _globals['_ABORTROTATIONREQUEST']._serialized_end=1393
-  _globals['_ABORTROTATIONRESPONSE']._serialized_start=1395
-  _globals['_ABORTROTATIONRESPONSE']._serialized_end=1459
-  _globals['_ROLLBACKCREDENTIALREQUEST']._serialized_start=1462
-  _globals['_ROLLBACKCREDENTIALREQUEST']._serialized_end=1613
-  _globals['_ROLLBACKCREDENTIALRESPONSE']._serialized_start=1615
-  _globals['_ROLLBACKCREDENTIALRESPONSE']._serialized_end=1684
-  _globals['_LISTCREDENTIALVERSIONSREQUEST']._serialized_start=1686
-  _globals['_LISTCREDENTIALVERSIONSREQUEST']._serialized_end=1778
-  _globals['_LISTCREDENTIALVERSIONSRESPONSE']._serialized_start=1780
-  _globals['_LISTCREDENTIALVERSIONSRESPONSE']._serialized_end=1862
-  _globals['_CREDENTIALVERSION']._serialized_start=1865
-  _globals['_CREDENTIALVERSION']._serialized_end=2091
-  _globals['_SETROTATIONSCHEDULEREQUEST']._serialized_start=2093
-  _globals['_SETROTATIONSCHEDULEREQUEST']._serialized_end=2184
-  _globals['_SETROTATIONSCHEDULERESPONSE']._serialized_start=2186
-  _globals['_SETROTATIONSCHEDULERESPONSE']._serialized_end=2258
-  _globals['_CREDENTIALSERVICE']._serialized_start=2685
-  _globals['_CREDENTIALSERVICE']._serialized_end=3295
+  _globals['_CREDENTIALHOLDER']._serialized_start=2384
+  _globals['_CREDENTIALHOLDER']._serialized_end=2500
+  _globals['_ROTATIONSTATE']._serialized_start=2503
+  _globals['_ROTATIONSTATE']._serialized_end=2806
+  _globals['_ROTATION']._serialized_start=190
+  _globals['_ROTATION']._serialized_end=741
+  _globals['_ROTATECREDENTIALREQUEST']._serialized_start=744
+  _globals['_ROTATECREDENTIALREQUEST']._serialized_end=1126
+  _globals['_ROTATECREDENTIALRESPONSE']._serialized_start=1128
+  _globals['_ROTATECREDENTIALRESPONSE']._serialized_end=1195
+  _globals['_GETROTATIONREQUEST']._serialized_start=1197
+  _globals['_GETROTATIONREQUEST']._serialized_end=1278
+  _globals['_GETROTATIONRESPONSE']._serialized_start=1280
+  _globals['_GETROTATIONRESPONSE']._serialized_end=1342
+  _globals['_ABORTROTATIONREQUEST']._serialized_start=1344
+  _globals['_ABORTROTATIONREQUEST']._serialized_end=1427
+  _globals['_ABORTROTATIONRESPONSE']._serialized_start=1429
+  _globals['_ABORTROTATIONRESPONSE']._serialized_end=1493
+  _globals['_ROLLBACKCREDENTIALREQUEST']._serialized_start=1496
+  _globals['_ROLLBACKCREDENTIALREQUEST']._serialized_end=1647
+  _globals['_ROLLBACKCREDENTIALRESPONSE']._serialized_start=1649
+  _globals['_ROLLBACKCREDENTIALRESPONSE']._serialized_end=1718
+  _globals['_LISTCREDENTIALVERSIONSREQUEST']._serialized_start=1720
+  _globals['_LISTCREDENTIALVERSIONSREQUEST']._serialized_end=1812
+  _globals['_LISTCREDENTIALVERSIONSRESPONSE']._serialized_start=1814
+  _globals['_LISTCREDENTIALVERSIONSRESPONSE']._serialized_end=1896
+  _globals['_CREDENTIALVERSION']._serialized_start=1899
+  _globals['_CREDENTIALVERSION']._serialized_end=2125
+  _globals['_SETROTATIONSCHEDULEREQUEST']._serialized_start=2128
+  _globals['_SETROTATIONSCHEDULEREQUEST']._serialized_end=2266
+  _globals['_SETROTATIONSCHEDULERESPONSE']._serialized_start=2268
+  _globals['_SETROTATIONSCHEDULERESPONSE']._serialized_end=2382
+  _globals['_CREDENTIALSERVICE']._serialized_start=2809
+  _globals['_CREDENTIALSERVICE']._serialized_end=3419
 # @@protoc_insertion_point(module_scope)

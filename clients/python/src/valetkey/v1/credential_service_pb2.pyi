@@ -14,6 +14,7 @@ import google.protobuf.timestamp_pb2
 import sys
 import typing
 import valetkey.v1.connector_service_pb2
+import valetkey.v1.secret_service_pb2
 
 if sys.version_info >= (3, 10):
     import typing as typing_extensions
@@ -530,8 +531,11 @@ class SetRotationScheduleRequest(google.protobuf.message.Message):
 
     NAME_FIELD_NUMBER: builtins.int
     SCHEDULE_FIELD_NUMBER: builtins.int
+    HOLDER_FIELD_NUMBER: builtins.int
     name: builtins.str
-    """Name of the connector, which has a credential of its own."""
+    """Name of the connector, which has a credential of its own, or of the secret."""
+    holder: Global___CredentialHolder.ValueType
+    """Which of the two; a connector if left out."""
     @property
     def schedule(self) -> valetkey.v1.connector_service_pb2.RotationSchedule:
         """The schedule; left out, it is not rotated by itself any more."""
@@ -541,29 +545,36 @@ class SetRotationScheduleRequest(google.protobuf.message.Message):
         *,
         name: builtins.str = ...,
         schedule: valetkey.v1.connector_service_pb2.RotationSchedule | None = ...,
+        holder: Global___CredentialHolder.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["schedule", b"schedule"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name", "schedule", b"schedule"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["holder", b"holder", "name", b"name", "schedule", b"schedule"]) -> None: ...
 
 Global___SetRotationScheduleRequest: typing_extensions.TypeAlias = SetRotationScheduleRequest
 
 @typing.final
 class SetRotationScheduleResponse(google.protobuf.message.Message):
-    """A connector with its schedule."""
+    """What has its schedule now: one of the two."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CONNECTOR_FIELD_NUMBER: builtins.int
+    SECRET_FIELD_NUMBER: builtins.int
     @property
     def connector(self) -> valetkey.v1.connector_service_pb2.Connector:
         """The connector."""
+
+    @property
+    def secret(self) -> valetkey.v1.secret_service_pb2.NamedSecret:
+        """The secret."""
 
     def __init__(
         self,
         *,
         connector: valetkey.v1.connector_service_pb2.Connector | None = ...,
+        secret: valetkey.v1.secret_service_pb2.NamedSecret | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["connector", b"connector"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connector", b"connector"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["connector", b"connector", "secret", b"secret"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["connector", b"connector", "secret", b"secret"]) -> None: ...
 
 Global___SetRotationScheduleResponse: typing_extensions.TypeAlias = SetRotationScheduleResponse

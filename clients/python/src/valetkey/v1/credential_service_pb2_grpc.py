@@ -105,7 +105,8 @@ class CredentialServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetRotationSchedule(self, request, context):
-        """Sets how often the credential of a connector is rotated by itself, or that it is not. Role: operator.
+        """Sets how often the credential of a connector, or of a named secret, is rotated by itself, or that it is not. Role:
+        operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -199,7 +199,9 @@ class CredentialServiceStub(typing.Generic[_CredentialServiceRotateCredentialTyp
     """Begins a rotation back to the credential before, which is proved as any other. Role: operator."""
 
     SetRotationSchedule: _CredentialServiceSetRotationScheduleType
-    """Sets how often the credential of a connector is rotated by itself, or that it is not. Role: operator."""
+    """Sets how often the credential of a connector, or of a named secret, is rotated by itself, or that it is not. Role:
+    operator.
+    """
 
     ListCredentialVersions: _CredentialServiceListCredentialVersionsType
     """Lists the versions of a credential that are kept. Role: viewer."""
@@ -278,7 +280,9 @@ class CredentialServiceServicer(metaclass=abc.ABCMeta):
         request: valetkey.v1.credential_service_pb2.SetRotationScheduleRequest,
         context: _ServicerContext,
     ) -> typing.Union[valetkey.v1.credential_service_pb2.SetRotationScheduleResponse, collections.abc.Awaitable[valetkey.v1.credential_service_pb2.SetRotationScheduleResponse]]:
-        """Sets how often the credential of a connector is rotated by itself, or that it is not. Role: operator."""
+        """Sets how often the credential of a connector, or of a named secret, is rotated by itself, or that it is not. Role:
+        operator.
+        """
 
     @abc.abstractmethod
     def ListCredentialVersions(

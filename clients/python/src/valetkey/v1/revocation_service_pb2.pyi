@@ -13,6 +13,7 @@ import google.protobuf.timestamp_pb2
 import sys
 import typing
 import valetkey.v1.common_pb2
+import valetkey.v1.credential_service_pb2
 
 if sys.version_info >= (3, 10):
     import typing as typing_extensions
@@ -32,7 +33,7 @@ class _SignerKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     SIGNER_KIND_USER_DELEGATION_KEY: _SignerKind.ValueType  # 1
     """A user delegation key: all of an account can be revoked at once, by Azure Resource Manager."""
     SIGNER_KIND_ACCOUNT_KEY: _SignerKind.ValueType  # 2
-    """One of the account's own keys: regenerating it ends every token that it signed."""
+    """One of the account's own keys: another in its place ends every token that it signed."""
 
 class SignerKind(_SignerKind, metaclass=_SignerKindEnumTypeWrapper):
     """With what kind of key tokens are signed, which decides what can be done about them."""
@@ -42,7 +43,7 @@ SIGNER_KIND_UNSPECIFIED: SignerKind.ValueType  # 0
 SIGNER_KIND_USER_DELEGATION_KEY: SignerKind.ValueType  # 1
 """A user delegation key: all of an account can be revoked at once, by Azure Resource Manager."""
 SIGNER_KIND_ACCOUNT_KEY: SignerKind.ValueType  # 2
-"""One of the account's own keys: regenerating it ends every token that it signed."""
+"""One of the account's own keys: another in its place ends every token that it signed."""
 Global___SignerKind: typing_extensions.TypeAlias = SignerKind
 
 class _RevocationState:
@@ -158,6 +159,8 @@ class RevokedSigner(google.protobuf.message.Message):
     OTHER_PRINCIPALS_FIELD_NUMBER: builtins.int
     OTHERS_UNTIL_FIELD_NUMBER: builtins.int
     OBSTACLE_FIELD_NUMBER: builtins.int
+    ROTATES_FIELD_NUMBER: builtins.int
+    BY_FIELD_NUMBER: builtins.int
     account: builtins.str
     """Storage account."""
     kind: Global___SignerKind.ValueType
@@ -168,6 +171,8 @@ class RevokedSigner(google.protobuf.message.Message):
     """How many others were signed with the same keys, and would end with them."""
     obstacle: builtins.str
     """Why `hard` cannot end these, and what to do instead; empty where it can."""
+    by: builtins.str
+    """With an account's own key: connector whose rights are used for that, as it was named or is in a schedule."""
     @property
     def connectors(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Connectors of the tokens that are covered, sorted."""
@@ -184,6 +189,10 @@ class RevokedSigner(google.protobuf.message.Message):
     def others_until(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the last of those ends."""
 
+    @property
+    def rotates(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """With an account's own key: what `hard` rotates, all that has that key, as `connectors/NAME` or `secrets/NAME`."""
+
     def __init__(
         self,
         *,
@@ -196,9 +205,11 @@ class RevokedSigner(google.protobuf.message.Message):
         other_principals: collections.abc.Iterable[builtins.str] | None = ...,
         others_until: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         obstacle: builtins.str = ...,
+        rotates: collections.abc.Iterable[builtins.str] | None = ...,
+        by: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["covered_until", b"covered_until", "others_until", b"others_until"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["account", b"account", "connectors", b"connectors", "covered", b"covered", "covered_until", b"covered_until", "kind", b"kind", "obstacle", b"obstacle", "other_principals", b"other_principals", "others", b"others", "others_until", b"others_until"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account", b"account", "by", b"by", "connectors", b"connectors", "covered", b"covered", "covered_until", b"covered_until", "kind", b"kind", "obstacle", b"obstacle", "other_principals", b"other_principals", "others", b"others", "others_until", b"others_until", "rotates", b"rotates"]) -> None: ...
 
 Global___RevokedSigner: typing_extensions.TypeAlias = RevokedSigner
 
@@ -209,6 +220,9 @@ class PreviewRevocationRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     TARGET_FIELD_NUMBER: builtins.int
+    THROUGH_FIELD_NUMBER: builtins.int
+    through: builtins.str
+    """Connector by which Azure Resource Manager would be asked; see CreateRevocationRequest."""
     @property
     def target(self) -> Global___RevocationTarget:
         """What."""
@@ -217,9 +231,10 @@ class PreviewRevocationRequest(google.protobuf.message.Message):
         self,
         *,
         target: Global___RevocationTarget | None = ...,
+        through: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["target", b"target"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["target", b"target"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["target", b"target", "through", b"through"]) -> None: ...
 
 Global___PreviewRevocationRequest: typing_extensions.TypeAlias = PreviewRevocationRequest
 
@@ -290,7 +305,9 @@ class CreateRevocationRequest(google.protobuf.message.Message):
     of which the ledger knows the broker's own only. Without it they are waited for.
     """
     through: builtins.str
-    """Connector by which Azure Resource Manager is asked to; left out, those of the tokens."""
+    """Connector by which Azure Resource Manager is asked to; left out, those of the tokens, and for an account's own key
+    the one of the schedule by which it is rotated.
+    """
     @property
     def target(self) -> Global___RevocationTarget:
         """What."""
@@ -332,7 +349,7 @@ Global___CreateRevocationResponse: typing_extensions.TypeAlias = CreateRevocatio
 
 @typing.final
 class KeyRevocation(google.protobuf.message.Message):
-    """The revocation of the user delegation keys of one account."""
+    """The revocation of the user delegation keys of one account, or the rotation of one of its own keys."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -344,6 +361,9 @@ class KeyRevocation(google.protobuf.message.Message):
     COVERED_FIELD_NUMBER: builtins.int
     OTHERS_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    ROTATES_FIELD_NUMBER: builtins.int
+    ROTATION_STATE_FIELD_NUMBER: builtins.int
     account: builtins.str
     """Storage account."""
     connector: builtins.str
@@ -356,6 +376,12 @@ class KeyRevocation(google.protobuf.message.Message):
     """How many others of the ledger it hit. Those that somebody else signed with keys of the account nobody can count."""
     error: builtins.str
     """Why the last try failed, for people; another one follows."""
+    kind: Global___SignerKind.ValueType
+    """Which kind of keys."""
+    rotates: builtins.str
+    """With an account's own key: what is rotated, as `connectors/NAME` or `secrets/NAME`."""
+    rotation_state: valetkey.v1.credential_service_pb2.RotationState.ValueType
+    """How far that rotation is, as far as the answering replica heard; not set before it begins, and without one."""
     @property
     def revoke_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Keys that begin earlier are dead."""
@@ -375,9 +401,12 @@ class KeyRevocation(google.protobuf.message.Message):
         covered: builtins.int = ...,
         others: builtins.int = ...,
         error: builtins.str = ...,
+        kind: Global___SignerKind.ValueType = ...,
+        rotates: builtins.str = ...,
+        rotation_state: valetkey.v1.credential_service_pb2.RotationState.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["proof_time", b"proof_time", "revoke_time", b"revoke_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["account", b"account", "connector", b"connector", "covered", b"covered", "error", b"error", "others", b"others", "proof_time", b"proof_time", "revoke_time", b"revoke_time", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account", b"account", "connector", b"connector", "covered", b"covered", "error", b"error", "kind", b"kind", "others", b"others", "proof_time", b"proof_time", "revoke_time", b"revoke_time", "rotates", b"rotates", "rotation_state", b"rotation_state", "state", b"state"]) -> None: ...
 
 Global___KeyRevocation: typing_extensions.TypeAlias = KeyRevocation
 

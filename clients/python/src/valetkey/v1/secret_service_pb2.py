@@ -27,7 +27,7 @@ from valetkey.v1 import common_pb2 as valetkey_dot_v1_dot_common__pb2
 from valetkey.v1 import connector_service_pb2 as valetkey_dot_v1_dot_connector__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n valetkey/v1/secret_service.proto\x12\x0bvaletkey.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18valetkey/v1/common.proto\x1a#valetkey/v1/connector_service.proto\"\x99\x03\n\x0bNamedSecret\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04type\x18\x02 \x01(\x0e\x32\x1a.valetkey.v1.ConnectorType\x12,\n\x0b\x61uth_method\x18\x03 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\'\n\x05\x61zure\x18\x04 \x01(\x0b\x32\x18.valetkey.v1.AzureConfig\x12\x15\n\rsecret_fields\x18\x05 \x03(\t\x12\x1a\n\x12\x63redential_version\x18\x06 \x01(\x05\x12%\n\x04meta\x18\x07 \x01(\x0b\x32\x17.valetkey.v1.ObjectMeta\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nupdated_by\x18\t \x01(\t\x12\x12\n\nconnectors\x18\n \x03(\t\x12\x17\n\x0f\x63onnector_count\x18\x0b \x01(\x05\x12/\n\x0b\x65xpire_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x95\x02\n\x13\x43reateSecretRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04type\x18\x02 \x01(\x0e\x32\x1a.valetkey.v1.ConnectorType\x12,\n\x0b\x61uth_method\x18\x03 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\'\n\x05\x61zure\x18\x04 \x01(\x0b\x32\x18.valetkey.v1.AzureConfig\x12.\n\x0c\x61zure_secret\x18\x05 \x01(\x0b\x32\x18.valetkey.v1.AzureSecret\x12\x0e\n\x06verify\x18\x06 \x01(\x08\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"@\n\x14\x43reateSecretResponse\x12(\n\x06secret\x18\x01 \x01(\x0b\x32\x18.valetkey.v1.NamedSecret\" \n\x10GetSecretRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x11GetSecretResponse\x12(\n\x06secret\x18\x01 \x01(\x0b\x32\x18.valetkey.v1.NamedSecret\";\n\x12ListSecretsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Y\n\x13ListSecretsResponse\x12)\n\x07secrets\x18\x01 \x03(\x0b\x32\x18.valetkey.v1.NamedSecret\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x85\x02\n\x13UpdateSecretRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12,\n\x0b\x61uth_method\x18\x02 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\'\n\x05\x61zure\x18\x03 \x01(\x0b\x32\x18.valetkey.v1.AzureConfig\x12.\n\x0c\x61zure_secret\x18\x04 \x01(\x0b\x32\x18.valetkey.v1.AzureSecret\x12\x15\n\rremove_fields\x18\x05 \x03(\t\x12\x11\n\tno_verify\x18\x06 \x01(\x08\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"R\n\x14UpdateSecretResponse\x12(\n\x06secret\x18\x01 \x01(\x0b\x32\x18.valetkey.v1.NamedSecret\x12\x10\n\x08verified\x18\x02 \x03(\t\"5\n\x13RenameSecretRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08new_name\x18\x02 \x01(\t\"@\n\x14RenameSecretResponse\x12(\n\x06secret\x18\x01 \x01(\x0b\x32\x18.valetkey.v1.NamedSecret\"#\n\x13\x44\x65leteSecretRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteSecretResponse2\x81\x04\n\rSecretService\x12S\n\x0c\x43reateSecret\x12 .valetkey.v1.CreateSecretRequest\x1a!.valetkey.v1.CreateSecretResponse\x12J\n\tGetSecret\x12\x1d.valetkey.v1.GetSecretRequest\x1a\x1e.valetkey.v1.GetSecretResponse\x12P\n\x0bListSecrets\x12\x1f.valetkey.v1.ListSecretsRequest\x1a .valetkey.v1.ListSecretsResponse\x12S\n\x0cUpdateSecret\x12 .valetkey.v1.UpdateSecretRequest\x1a!.valetkey.v1.UpdateSecretResponse\x12S\n\x0cRenameSecret\x12 .valetkey.v1.RenameSecretRequest\x1a!.valetkey.v1.RenameSecretResponse\x12S\n\x0c\x44\x65leteSecret\x12 .valetkey.v1.DeleteSecretRequest\x1a!.valetkey.v1.DeleteSecretResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n valetkey/v1/secret_service.proto\x12\x0bvaletkey.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18valetkey/v1/common.proto\x1a#valetkey/v1/connector_service.proto\"\xd3\x03\n\x0bNamedSecret\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04type\x18\x02 \x01(\x0e\x32\x1a.valetkey.v1.ConnectorType\x12,\n\x0b\x61uth_method\x18\x03 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\'\n\x05\x61zure\x18\x04 \x01(\x0b\x32\x18.valetkey.v1.AzureConfig\x12\x15\n\rsecret_fields\x18\x05 \x03(\t\x12\x1a\n\x12\x63redential_version\x18\x06 \x01(\x05\x12%\n\x04meta\x18\x07 \x01(\x0b\x32\x17.valetkey.v1.ObjectMeta\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nupdated_by\x18\t \x01(\t\x12\x12\n\nconnectors\x18\n \x03(\t\x12\x17\n\x0f\x63onnector_count\x18\x0b \x01(\x05\x12/\n\x0b\x65xpire_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\x11rotation_schedule\x18\r \x01(\x0b\x32\x1d.valetkey.v1.RotationSchedule\"\x95\x02\n\x13\x43reateSecretRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04type\x18\x02 \x01(\x0e\x32\x1a.valetkey.v1.ConnectorType\x12,\n\x0b\x61uth_method\x18\x03 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\'\n\x05\x61zure\x18\x04 \x01(\x0b\x32\x18.valetkey.v1.AzureConfig\x12.\n\x0c\x61zure_secret\x18\x05 \x01(\x0b\x32\x18.valetkey.v1.AzureSecret\x12\x0e\n\x06verify\x18\x06 \x01(\x08\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"@\n\x14\x43reateSecretResponse\x12(\n\x06secret\x18\x01 \x01(\x0b\x32\x18.valetkey.v1.NamedSecret\" \n\x10GetSecretRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x11GetSecretResponse\x12(\n\x06secret\x18\x01 \x01(\x0b\x32\x18.valetkey.v1.NamedSecret\";\n\x12ListSecretsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Y\n\x13ListSecretsResponse\x12)\n\x07secrets\x18\x01 \x03(\x0b\x32\x18.valetkey.v1.NamedSecret\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x85\x02\n\x13UpdateSecretRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12,\n\x0b\x61uth_method\x18\x02 \x01(\x0e\x32\x17.valetkey.v1.AuthMethod\x12\'\n\x05\x61zure\x18\x03 \x01(\x0b\x32\x18.valetkey.v1.AzureConfig\x12.\n\x0c\x61zure_secret\x18\x04 \x01(\x0b\x32\x18.valetkey.v1.AzureSecret\x12\x15\n\rremove_fields\x18\x05 \x03(\t\x12\x11\n\tno_verify\x18\x06 \x01(\x08\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"R\n\x14UpdateSecretResponse\x12(\n\x06secret\x18\x01 \x01(\x0b\x32\x18.valetkey.v1.NamedSecret\x12\x10\n\x08verified\x18\x02 \x03(\t\"5\n\x13RenameSecretRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08new_name\x18\x02 \x01(\t\"@\n\x14RenameSecretResponse\x12(\n\x06secret\x18\x01 \x01(\x0b\x32\x18.valetkey.v1.NamedSecret\"#\n\x13\x44\x65leteSecretRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteSecretResponse2\x81\x04\n\rSecretService\x12S\n\x0c\x43reateSecret\x12 .valetkey.v1.CreateSecretRequest\x1a!.valetkey.v1.CreateSecretResponse\x12J\n\tGetSecret\x12\x1d.valetkey.v1.GetSecretRequest\x1a\x1e.valetkey.v1.GetSecretResponse\x12P\n\x0bListSecrets\x12\x1f.valetkey.v1.ListSecretsRequest\x1a .valetkey.v1.ListSecretsResponse\x12S\n\x0cUpdateSecret\x12 .valetkey.v1.UpdateSecretRequest\x1a!.valetkey.v1.UpdateSecretResponse\x12S\n\x0cRenameSecret\x12 .valetkey.v1.RenameSecretRequest\x1a!.valetkey.v1.RenameSecretResponse\x12S\n\x0c\x44\x65leteSecret\x12 .valetkey.v1.DeleteSecretRequest\x1a!.valetkey.v1.DeleteSecretResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,31 +35,31 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'valetkey.v1.secret_service_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_NAMEDSECRET']._serialized_start=146
-  _globals['_NAMEDSECRET']._serialized_end=555
-  _globals['_CREATESECRETREQUEST']._serialized_start=558
-  _globals['_CREATESECRETREQUEST']._serialized_end=835
-  _globals['_CREATESECRETRESPONSE']._serialized_start=837
-  _globals['_CREATESECRETRESPONSE']._serialized_end=901
-  _globals['_GETSECRETREQUEST']._serialized_start=903
-  _globals['_GETSECRETREQUEST']._serialized_end=935
-  _globals['_GETSECRETRESPONSE']._serialized_start=937
-  _globals['_GETSECRETRESPONSE']._serialized_end=998
-  _globals['_LISTSECRETSREQUEST']._serialized_start=1000
-  _globals['_LISTSECRETSREQUEST']._serialized_end=1059
-  _globals['_LISTSECRETSRESPONSE']._serialized_start=1061
-  _globals['_LISTSECRETSRESPONSE']._serialized_end=1150
-  _globals['_UPDATESECRETREQUEST']._serialized_start=1153
-  _globals['_UPDATESECRETREQUEST']._serialized_end=1414
-  _globals['_UPDATESECRETRESPONSE']._serialized_start=1416
-  _globals['_UPDATESECRETRESPONSE']._serialized_end=1498
-  _globals['_RENAMESECRETREQUEST']._serialized_start=1500
-  _globals['_RENAMESECRETREQUEST']._serialized_end=1553
-  _globals['_RENAMESECRETRESPONSE']._serialized_start=1555
-  _globals['_RENAMESECRETRESPONSE']._serialized_end=1619
-  _globals['_DELETESECRETREQUEST']._serialized_start=1621
-  _globals['_DELETESECRETREQUEST']._serialized_end=1656
-  _globals['_DELETESECRETRESPONSE']._serialized_start=1658
-  _globals['_DELETESECRETRESPONSE']._serialized_end=1680
-  _globals['_SECRETSERVICE']._serialized_start=1683
-  _globals['_SECRETSERVICE']._serialized_end=2196
+  _globals['_NAMEDSECRET']._serialized_end=613
+  _globals['_CREATESECRETREQUEST']._serialized_start=616
+  _globals['_CREATESECRETREQUEST']._serialized_end=893
+  _globals['_CREATESECRETRESPONSE']._serialized_start=895
+  _globals['_CREATESECRETRESPONSE']._serialized_end=959
+  _globals['_GETSECRETREQUEST']._serialized_start=961
+  _globals['_GETSECRETREQUEST']._serialized_end=993
+  _globals['_GETSECRETRESPONSE']._serialized_start=995
+  _globals['_GETSECRETRESPONSE']._serialized_end=1056
+  _globals['_LISTSECRETSREQUEST']._serialized_start=1058
+  _globals['_LISTSECRETSREQUEST']._serialized_end=1117
+  _globals['_LISTSECRETSRESPONSE']._serialized_start=1119
+  _globals['_LISTSECRETSRESPONSE']._serialized_end=1208
+  _globals['_UPDATESECRETREQUEST']._serialized_start=1211
+  _globals['_UPDATESECRETREQUEST']._serialized_end=1472
+  _globals['_UPDATESECRETRESPONSE']._serialized_start=1474
+  _globals['_UPDATESECRETRESPONSE']._serialized_end=1556
+  _globals['_RENAMESECRETREQUEST']._serialized_start=1558
+  _globals['_RENAMESECRETREQUEST']._serialized_end=1611
+  _globals['_RENAMESECRETRESPONSE']._serialized_start=1613
+  _globals['_RENAMESECRETRESPONSE']._serialized_end=1677
+  _globals['_DELETESECRETREQUEST']._serialized_start=1679
+  _globals['_DELETESECRETREQUEST']._serialized_end=1714
+  _globals['_DELETESECRETRESPONSE']._serialized_start=1716
+  _globals['_DELETESECRETRESPONSE']._serialized_end=1738
+  _globals['_SECRETSERVICE']._serialized_start=1741
+  _globals['_SECRETSERVICE']._serialized_end=2254
 # @@protoc_insertion_point(module_scope)

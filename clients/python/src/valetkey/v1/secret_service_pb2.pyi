@@ -39,6 +39,7 @@ class NamedSecret(google.protobuf.message.Message):
     CONNECTORS_FIELD_NUMBER: builtins.int
     CONNECTOR_COUNT_FIELD_NUMBER: builtins.int
     EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    ROTATION_SCHEDULE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name: 1 to 63 lower-case letters, digits, inner hyphens and underscores."""
     type: valetkey.v1.connector_service_pb2.ConnectorType.ValueType
@@ -75,6 +76,10 @@ class NamedSecret(google.protobuf.message.Message):
     def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the value ends, as the operator said, or a certificate says itself; not set where nobody knows."""
 
+    @property
+    def rotation_schedule(self) -> valetkey.v1.connector_service_pb2.RotationSchedule:
+        """How often it is rotated by itself; not set where it is not. CredentialService sets it."""
+
     def __init__(
         self,
         *,
@@ -90,9 +95,10 @@ class NamedSecret(google.protobuf.message.Message):
         connectors: collections.abc.Iterable[builtins.str] | None = ...,
         connector_count: builtins.int = ...,
         expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        rotation_schedule: valetkey.v1.connector_service_pb2.RotationSchedule | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["azure", b"azure", "expire_time", b"expire_time", "meta", b"meta", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "azure", b"azure", "connector_count", b"connector_count", "connectors", b"connectors", "credential_version", b"credential_version", "expire_time", b"expire_time", "meta", b"meta", "name", b"name", "secret_fields", b"secret_fields", "type", b"type", "update_time", b"update_time", "updated_by", b"updated_by"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["azure", b"azure", "expire_time", b"expire_time", "meta", b"meta", "rotation_schedule", b"rotation_schedule", "update_time", b"update_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "azure", b"azure", "connector_count", b"connector_count", "connectors", b"connectors", "credential_version", b"credential_version", "expire_time", b"expire_time", "meta", b"meta", "name", b"name", "rotation_schedule", b"rotation_schedule", "secret_fields", b"secret_fields", "type", b"type", "update_time", b"update_time", "updated_by", b"updated_by"]) -> None: ...
 
 Global___NamedSecret: typing_extensions.TypeAlias = NamedSecret
 

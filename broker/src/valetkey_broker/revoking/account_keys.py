@@ -1,0 +1,172 @@
+"""What signs with a storage account's own key, and whether the broker can end that key by giving it another."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY
+from valetkey_broker.connectors.rotated_object import Objects
+from valetkey_broker.errors import BrokerError
+from valetkey_broker.model import CloudProfile, Connector, Event, NamedSecret, Rotation, RotationState, Secret
+from valetkey_broker.model.rotation import rotation_path
+
+# An old key that such a rotation has made anew, or still does: its tokens need no other one.
+_ENDS_OLD_KEY = frozenset({RotationState.DONE, RotationState.WAITING, RotationState.WITHDRAWING})
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHolder:
+    """A connector, or a named secret, that has a key of an account: the object at `path`.
+
+    `version` is that of the credential whose key is to be ended; `users` are the connectors that sign with it.
+    """
+
+    path: str
+    uid: str
+    version: int
+    users: Sequence[str]
+
+    @property
+    def command(self) -> str:
+        """The command that rotates it, up to its options."""
+        folder, _, name = self.path.partition("/")
+        return f"valetkey {'secret' if folder == 'secrets' else 'service-connector'} rotate {name}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReach:
+    """Who holds the key that is to be ended, and by which connector the broker can do it; or what stands in the way."""
+
+    holders: Sequence[KeyHolder]
+    by: str = ""
+    obstacle: str = ""
+
+
+class AccountKeys:
+    """Looks at connectors and secrets; asks no cloud."""
+
+    def __init__(self, objects: Objects, profiles: Mapping[str, CloudProfile]) -> None:
+        self._objects = objects
+        self._profiles = profiles
+
+    async def reach(self, covered: Sequence[Event], through: str) -> KeyReach:
+        """Returns by what rotations the account's key behind some tokens would end.
+
+        `through` is the connector that an operator named for it; else it is the one of a schedule. Raises
+        VAULT_UNAVAILABLE.
+        """
+        there = self._signers(covered)
+        holders = [self._holder(each, covered) for each in there]
+        by = through or next((each.rotation_schedule.by for each in there if each.rotation_schedule), "")
+        if not by:
+            return KeyReach(holders, obstacle=_by_hand(holders))
+        keys = [await self._key(each) for each in there]
+        first = keys[0] if keys else None
+        if first is None:
+            return KeyReach(holders, by, "what signs them is no key of an account that could be made anew")
+        if any(key != first for key in keys):
+            text = "signed with both keys of the account, which cannot be ended at once. One after the other"
+            return KeyReach(holders, by, f"{text}: {_commands(holders, by)}")
+        obstacle = self._asked(there[0], by) or self._left_behind(holders, there, covered)
+        if obstacle:
+            return KeyReach(holders, by, obstacle)
+        known = {each.path for each in holders}
+        sharing = [self._holder(each, ()) for each in await self._others(there[0], first)]
+        return KeyReach([*holders, *(each for each in sharing if each.path not in known)], by)
+
+    def there(self, path: str, uid: str) -> Connector | NamedSecret | None:
+        """Returns the object at a path, None where it is gone."""
+        folder, _, name = path.partition("/")
+        memory = self._objects.memory
+        known: Mapping[str, Connector | NamedSecret] = memory.secrets if folder == "secrets" else memory.connectors
+        found = known.get(name)
+        return found if found is not None and found.uid == uid else None
+
+    def _signers(self, covered: Sequence[Event]) -> list[Connector | NamedSecret]:
+        """Returns whose credentials signed some tokens, by name."""
+        memory, found = self._objects.memory, {}
+        for name in sorted({each.connector for each in covered}):
+            connector = memory.connectors[name]
+            holder: Connector | NamedSecret = connector
+            if connector.secret_uid:
+                holder = memory.secrets[connector.secret]
+            found[holder.uid] = holder
+        return list(found.values())
+
+    def _holder(self, there: Connector | NamedSecret, covered: Sequence[Event]) -> KeyHolder:
+        users = [there.name] if isinstance(there, Connector) else self._objects.memory.named_secrets.users(there.uid)
+        versions = [each.credential_version for each in covered if each.connector in users]
+        return KeyHolder(_path(there), there.uid, max(versions, default=there.credential_version), users)
+
+    def _asked(self, there: Connector | NamedSecret, by: str) -> str:
+        """Returns why a connector cannot be asked by for another key; empty where it can."""
+        asked = self._objects.memory.connectors.get(by)
+        if asked is None:
+            return f"there is no connector {by}, by which the key would be made anew"
+        if asked.azure.cloud != there.azure.cloud:
+            return f"the connector {by} is in another cloud than the key"
+        profile = self._profiles.get(asked.azure.cloud)
+        if profile is None or not profile.arm_endpoint:
+            return "the cloud of its connector has no arm_endpoint in the broker's settings: Azure cannot be asked"
+        if not self._objects.auth_methods[asked.auth_method].fetches_keys:
+            return f"the connector {by} has an account's key alone, which Azure Resource Manager does not know"
+        return ""
+
+    def _left_behind(
+        self, holders: Sequence[KeyHolder], there: Sequence[Connector | NamedSecret], covered: Sequence[Event]
+    ) -> str:
+        """Returns what is to be said of tokens whose key nothing here has any more; empty where there are none."""
+        left = 0
+        for holder, each in zip(holders, there, strict=True):
+            ending = self._ending(each)
+            left += sum(
+                1
+                for event in covered
+                if event.connector in holder.users
+                and event.credential_version < each.credential_version
+                and (ending is None or ending.from_version != event.credential_version)
+            )
+        if not left:
+            return ""
+        return (
+            f"{left} of them were signed with a key that was replaced since, and that no connector has any more. Have "
+            f"Azure make it anew: az storage account keys renew --account-name {there[0].azure.storage_account} "
+            "--key key1 (or key2)"
+        )
+
+    def _ending(self, there: Connector | NamedSecret) -> Rotation | None:
+        """Returns the last rotation of an object, if it made its old key anew or is about to."""
+        last = self._objects.memory.rotations.get(rotation_path(_path(there)))
+        if last is None or last.object_uid != there.uid or last.source != ACCOUNT_KEY:
+            return None
+        return last if last.state in _ENDS_OLD_KEY else None
+
+    async def _others(self, there: Connector | NamedSecret, key: Secret) -> list[Connector | NamedSecret]:
+        """Returns what else is in use with the same key: Azure makes none anew while somebody here needs it."""
+        memory, account = self._objects.memory, there.azure.storage_account
+        own = [each for each in memory.connectors.values() if not each.secret_uid]
+        every: list[Connector | NamedSecret] = [*own, *memory.secrets.values()]
+        candidates = [each for each in every if each.azure.storage_account == account and each.uid != there.uid]
+        return [each for each in sorted(candidates, key=_path) if await self._key(each) == key]
+
+    async def _key(self, there: Connector | NamedSecret) -> Secret | None:
+        try:
+            _, credential = await self._objects.itself(there)
+            return self._objects.account_key(there.auth_method, credential.value)
+        except (BrokerError, KeyError):
+            return None  # Whatever it has does not work anyway.
+
+
+def _path(there: Connector | NamedSecret) -> str:
+    return f"{'connectors' if isinstance(there, Connector) else 'secrets'}/{there.name}"
+
+
+def _by_hand(holders: Sequence[KeyHolder]) -> str:
+    return (
+        "signed with a key of the storage account itself, which ends by another in its place only. Name with --by a "
+        "connector whose service principal may list and regenerate the account's keys, and the broker does that; or "
+        f"do it yourself: {_commands(holders, 'CONNECTOR')}"
+    )
+
+
+def _commands(holders: Sequence[KeyHolder], by: str) -> str:
+    return "; ".join(f"{each.command} --auto --by {by} --now" for each in holders)

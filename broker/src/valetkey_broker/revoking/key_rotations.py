@@ -1,0 +1,171 @@
+"""Ends an account's own key for a revocation: by a rotation of what signs with it, followed to its end."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY
+from valetkey_broker.connectors.automatic_rotations import Automatic
+from valetkey_broker.connectors.rotated_object import Objects
+from valetkey_broker.connectors.rotation_run import Recorded
+from valetkey_broker.connectors.rotation_wiring import Rotating
+from valetkey_broker.errors import (
+    connector_not_found,
+    credential_replaced_meanwhile,
+    key_of_before_not_kept,
+    rotation_under_way,
+    secret_not_found,
+)
+from valetkey_broker.model import (
+    CallInfo,
+    Connector,
+    Credential,
+    Event,
+    EventKind,
+    Evidence,
+    NamedSecret,
+    Principal,
+    Rotation,
+    RotationState,
+    SigningKey,
+    details_of,
+    rotation_path,
+)
+from valetkey_broker.model.revocation import KeyRevocation, Revocation, SignerKind
+from valetkey_broker.ports import Clock, Cloud
+from valetkey_broker.revoking.account_keys import AccountKeys
+from valetkey_broker.revoking.impact import Impact, Signer, token_facts
+from valetkey_broker.revoking.key_records import METHOD
+
+_TOOK_NOTHING_BACK = frozenset({RotationState.FAILED, RotationState.ABORTED, RotationState.UNDOING})
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRotations:
+    """Each method may be called again: what stands in Vault says how far it is."""
+
+    rotating: Rotating
+    objects: Objects
+    keys: AccountKeys
+    impact: Impact
+    cloud: Cloud
+    recorded: Recorded
+    clock: Clock
+
+    async def check(self, keys: Sequence[KeyRevocation]) -> None:
+        """Asks Azure to show the keys of every account in question. Raises BrokerError where it does not."""
+        for each in keys:
+            if each.kind is SignerKind.ACCOUNT_KEY:
+                await self.rotating.automatic.checked(each.rotates, self._there(each), each.through)
+
+    async def step(self, revocation: Revocation, keys: KeyRevocation) -> tuple[KeyRevocation, bool]:
+        """Returns what is to be noted of an account's key, and whether Azure has made it anew.
+
+        Begins the rotation where none is on its way. Raises BrokerError: to be tried again, or CONFLICT where somebody
+        gave another credential meanwhile.
+        """
+        there = self._there(keys)
+        rotation = await self.objects.repository.rotations.read(rotation_path(keys.rotates))
+        if rotation is not None and rotation.object_uid == there.uid:
+            if self._ends(rotation, keys):
+                await self._hurried(rotation)
+                over = rotation.state is RotationState.DONE
+                return replace(keys, rotation=rotation.id, error="" if over else rotation.message), over
+            if not rotation.state.ended:
+                await self._hurried(rotation)
+                state, since = rotation.state.value, rotation.started_at
+                raise rotation_under_way(keys.rotates, state, since, rotation.started_by)
+        if not revocation.in_force:
+            return replace(keys, rotation=""), False
+        if there.credential_version != keys.version:
+            raise credential_replaced_meanwhile(keys.rotates)
+        return replace(keys, rotation=(await self._begun(revocation, keys)).id, error=""), False
+
+    async def signed(self, revocation: Revocation, keys: KeyRevocation) -> tuple[Sequence[Event], Sequence[Event]]:
+        """Returns the living tokens that the key signed: those that a revocation covers, and the others."""
+        users = self.users(keys)
+
+        def by_it(event: Event) -> bool:
+            return event.connector in users and event.credential_version <= keys.version
+
+        covered = [each for each in await self.impact.alive(revocation.target) if by_it(each)]
+        others, _ = await self.impact.others(keys.account, SignerKind.ACCOUNT_KEY, revocation.target)
+        return [each for each in covered if token_facts(each).account == keys.account], list(filter(by_it, others))
+
+    def users(self, keys: KeyRevocation) -> Sequence[str]:
+        """Returns the names of the connectors that sign with what is rotated."""
+        there = self._there(keys)
+        return [there.name] if isinstance(there, Connector) else self.objects.memory.named_secrets.users(there.uid)
+
+    async def key_of_before(self, connector: Connector, keys: KeyRevocation) -> SigningKey:
+        """Returns the key that was made anew, to try it on storage. Raises CONFLICT where it is not kept any more."""
+        there = self._there(keys)
+        value = await self.objects.repository.previous_value(there)
+        if value is None or there.previous_credential_version != keys.version:
+            raise key_of_before_not_kept(keys.rotates)
+        method = there.previous.auth_method if there.previous else there.auth_method
+        probe = replace(connector, uid=str(uuid.uuid4()), auth_method=method, credential_version=keys.version)
+        try:
+            now = self.clock()
+            return await self.cloud.signing_key(
+                probe, Credential(keys.version, value), keys.account, starts=now, expires=now
+            )
+        finally:
+            await self.cloud.forget(probe.uid)
+
+    async def _begun(self, revocation: Revocation, keys: KeyRevocation) -> Rotation:
+        """Begins the rotation, on record before and after; whoever else was faster, did it for this one, too."""
+        caller = Principal(revocation.created_by, frozenset(), Evidence.API_KEY, float("inf"))
+        call = CallInfo(str(uuid.uuid4()), METHOD, caller, "")
+        wanted = Automatic(by=keys.through, at_once=True)
+        begun = Event(
+            kind=EventKind.CHANGE_BEGUN,
+            time=self.clock(),
+            request_id=call.request_id,
+            method=call.method,
+            principal=call.principal.name,
+            object=rotation_path(keys.rotates),
+            details=details_of(auto="yes", by=keys.through, revocation=revocation.name),
+        )
+        rotation = await self.recorded(begun, lambda: self.rotating.automatic.rotate(keys.rotates, wanted, call))
+        return cast("Rotation", rotation)
+
+    async def _hurried(self, rotation: Rotation) -> None:
+        if rotation.source == ACCOUNT_KEY and rotation.state is RotationState.WAITING:
+            await self.rotating.rotations.hurry(rotation.object)
+
+    def _ends(self, rotation: Rotation, keys: KeyRevocation) -> bool:
+        """Tells whether a rotation makes the very key anew, or did."""
+        if rotation.source != ACCOUNT_KEY or rotation.from_version != keys.version:
+            return False
+        return rotation.state not in _TOOK_NOTHING_BACK
+
+    def _there(self, keys: KeyRevocation) -> Connector | NamedSecret:
+        there = self.keys.there(keys.rotates, keys.rotates_uid)
+        if there is None:
+            folder, _, name = keys.rotates.partition("/")
+            raise (secret_not_found if folder == "secrets" else connector_not_found)(name)
+        return there
+
+
+def rotated_keys(signer: Signer) -> Sequence[KeyRevocation]:
+    """Returns the rotations by which an account's own key ends: one for each that has it."""
+    anywhere = next(iter(signer.containers.values()))
+    found = []
+    for holder in signer.holders:
+        probe = next((name for name in holder.users if name in signer.containers), (*holder.users, signer.by)[0])
+        found.append(
+            KeyRevocation(
+                cloud=signer.cloud,
+                account=signer.account,
+                through=signer.by,
+                probe_connector=probe,
+                container=signer.containers.get(probe, anywhere),
+                kind=signer.kind,
+                rotates=holder.path,
+                rotates_uid=holder.uid,
+                version=holder.version,
+            )
+        )
+    return found

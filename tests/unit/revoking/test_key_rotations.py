@@ -1,0 +1,254 @@
+"""Revoking what an account's own key signed: the key is rotated, followed to its end, and tried on storage."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from support.core import CLIENT, NOW, PLANTED, PROFILES, make_secret, make_sharing_connector
+from support.fake_maker import FakeMaker
+from support.rotating import NAME, RotatingReplica, by_account_key, the_call
+from valetkey_broker.adapters.azure import AUTH_METHODS
+from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
+from valetkey_broker.connectors.automatic_rotations import Automatic
+from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.issuing.signing_keys import SigningKeys
+from valetkey_broker.model import (
+    AzureConfig,
+    Event,
+    EventFilter,
+    EventKind,
+    InvalidFieldError,
+    RotationSchedule,
+    RotationState,
+    Secret,
+)
+from valetkey_broker.model.revocation import KeyRevocationState, LeaseState, Revocation, RevocationState, SignerKind
+from valetkey_broker.revoking.revoker import Asked, Shown
+from valetkey_broker.revoking.wiring import build_revoking
+
+BY_KEY, OTHER = "by-key", "other-key"
+TRAINER = Asked(principal="key:trainer")
+
+
+class World(RotatingReplica):
+    """A replica with a service principal that may make keys of the account one, and connectors that sign with them."""
+
+    def __init__(self) -> None:
+        self.maker = FakeMaker(CLIENT, Secret(PLANTED), ["one"])
+        super().__init__(maker=self.maker)
+        self.cloud.secrets = {PLANTED, *(key.reveal() for key in self.maker.keys["one"].values())}
+        self.maker.on_made = self._made
+        self.maker.on_removed = self._removed
+        self.storage_acts = True
+        questions = CloudClient(self.cloud, self.repository.credential, 0.5)
+        keys = SigningKeys(
+            questions=questions, clock=self.clock, key_seconds=3600, skew_seconds=900, auth_methods=AUTH_METHODS
+        )
+        self.revoking = build_revoking(
+            self.parts, questions, keys, self.rotating, auth_methods=AUTH_METHODS, profiles=PROFILES
+        )
+        self.leases: dict[str, Event] = {}
+
+    def _made(self, value: Secret) -> None:
+        assert self.cloud.secrets is not None
+        self.cloud.secrets.add(value.reveal())
+
+    def _removed(self, value: Secret) -> None:
+        assert self.cloud.secrets is not None
+        if self.storage_acts:
+            self.cloud.secrets.discard(value.reveal())
+
+    async def with_key(self, name: str = BY_KEY, key: str = "key1") -> None:
+        new = by_account_key(name, "one", self.maker.keys["one"][key])
+        await self.registry.create(new, created_by="key:ops")
+
+    async def issue(self, connector: str = BY_KEY, principal: str = "key:trainer", *, version: int = 0) -> str:
+        """Puts a token of ten minutes on record; returns its id."""
+        there = self.memory.connectors[connector]
+        lease = Event(
+            kind=EventKind.TOKEN_ISSUED,
+            time=self.clock(),
+            principal=principal,
+            grant="training",
+            connector=connector,
+            connector_uid=there.uid,
+            credential_version=version or there.credential_version,
+            resource="https://one.blob.invalid/demo",
+            expires=int(self.clock()) + 600,
+            lease_id=f"lease-{len(self.leases)}",
+        )
+        await self.ledger.record(lease)
+        self.leases[lease.lease_id] = lease
+        return lease.lease_id
+
+    def state(self, lease: str) -> LeaseState:
+        return self.revoking.leases.of(self.leases[lease])[0]
+
+    async def revoke(self, through: str = NAME, asked: Asked = TRAINER) -> Shown:
+        return await self.revoking.revoker.create(
+            "r-1", asked, reason="leaked", hard=True, through=through, created_by="key:ops"
+        )
+
+    @property
+    def made(self) -> Revocation:
+        return self.memory.revocations["r-1"]
+
+    async def until(self, state: RevocationState) -> None:
+        """Has everything worked on until the revocation is that far."""
+        async with asyncio.timeout(20):
+            while self.made.state(self.clock(), self.made.covered_until) is not state:
+                await self.revoking.keys.look(at_once=True)
+                await self.poll()
+                await asyncio.sleep(0.005)
+
+    async def events(self, kind: EventKind) -> list[Event]:
+        return [stored.event for stored in await self.ledger.events(EventFilter(kind=kind))]
+
+
+@pytest.fixture
+async def world() -> World:
+    world = World()
+    await world.register()
+    await world.with_key()
+    return world
+
+
+async def test_it_rotates_the_key_and_is_over_once_storage_refuses_the_old_one(world: World) -> None:
+    """Told beforehand what it hits; leases are revoking until the old key was tried; all of it is on record."""
+    mine, others = await world.issue(), await world.issue(principal="key:other")
+    hit = (await world.revoking.revoker.preview(TRAINER, NAME)).hit.signers[0]
+    assert (hit.kind, hit.obstacle, [each.path for each in hit.holders], hit.by) == (
+        SignerKind.ACCOUNT_KEY,
+        "",
+        [f"connectors/{BY_KEY}"],
+        NAME,
+    )
+    assert (hit.covered, hit.others, hit.other_principals) == (1, 1, ["key:other"])
+    old, world.storage_acts = world.maker.keys["one"]["key1"], False
+    assert (await world.revoke()).state is RevocationState.REVOKING
+    assert (world.state(mine), world.state(others)) == (LeaseState.REVOKING, LeaseState.LIVE)
+    async with asyncio.timeout(20):
+        while not world.made.keys[0].revoked_at:
+            await world.revoking.keys.look(at_once=True)
+            await world.poll()
+            await asyncio.sleep(0.005)
+    rotation = await world.ended(f"connectors/{BY_KEY}")
+    assert (rotation.state, rotation.started_by) == (RotationState.DONE, "key:ops")
+    assert world.maker.keys["one"]["key1"] != old
+    for _ in range(3):
+        await world.revoking.keys.look(at_once=True)
+    assert (world.state(mine), world.state(others)) == (LeaseState.REVOKING, LeaseState.REVOKING), "storage is late"
+    assert world.cloud.secrets is not None
+    world.cloud.secrets.discard(old.reveal())
+    await world.until(RevocationState.REVOKED)
+    assert (world.state(mine), world.state(others)) == (LeaseState.REVOKED, LeaseState.REVOKED)
+    fresh = await world.issue(principal="key:other")
+    assert world.state(fresh) is LeaseState.LIVE
+    (told,) = await world.events(EventKind.KEYS_REVOKED)
+    assert {name: told.details[name] for name in ("covered", "others", "others_of", "rotated")} == {
+        "covered": "1",
+        "others": "1",
+        "others_of": "key:other",
+        "rotated": f"connectors/{BY_KEY}",
+    }
+    assert len(await world.events(EventKind.REVOCATION_PROVED)) == 1
+    begun = [each for each in await world.events(EventKind.CHANGE_BEGUN) if each.object == f"rotations/{BY_KEY}"]
+    assert [each.details["revocation"] for each in begun] == ["r-1"]
+    assert await world.in_use(BY_KEY) == AccountKey(world.maker.keys["one"]["key2"])
+
+
+async def test_without_a_way_the_sentence_says_what_to_do(world: World) -> None:
+    """Nobody named, an account's key that cannot ask, both keys at once, a key of before: refused, nothing stored."""
+    await world.issue()
+    with pytest.raises(InvalidFieldError, match=f"--by a connector.*rotate {BY_KEY} --auto --by CONNECTOR --now"):
+        await world.revoke("")
+    with pytest.raises(InvalidFieldError, match="has an account's key alone"):
+        await world.revoke(BY_KEY)
+    await world.with_key(OTHER, "key2")
+    await world.issue(OTHER)
+    with pytest.raises(InvalidFieldError, match="both keys of the account"):
+        await world.revoke()
+    assert not world.memory.revocations
+    assert world.maker.calls["regenerate_key"] == 0
+
+
+async def test_azure_has_to_show_its_keys_before_anything_begins(world: World) -> None:
+    """What is not granted is said at once, and nothing is refused or rotated by then."""
+    await world.issue()
+    world.maker.fail("account_keys", Reason.CLOUD_PERMISSION_MISSING)
+    with pytest.raises(BrokerError) as refused:
+        await world.revoke()
+    assert refused.value.reason is Reason.CLOUD_PERMISSION_MISSING
+    assert not world.memory.revocations
+
+
+async def test_all_that_have_the_same_key_are_rotated_with_it(world: World) -> None:
+    """Another connector and a named secret with the same key: Azure makes it anew once nobody here needs it."""
+    key = world.maker.keys["one"]["key1"]
+    await world.with_key(OTHER)
+    draft = replace(
+        make_secret("shared"),
+        auth_method="account-key",
+        azure=AzureConfig("", "", "dev", storage_account="one"),
+        secret_fields=("account_key",),
+    )
+    secret = await world.repository.create_secret(draft, AccountKey(key))
+    await world.repository.create_sharing_connector(make_sharing_connector(secret, "by-secret"))
+    covered, beside = await world.issue(), await world.issue("by-secret", "key:other")
+    await world.revoke()
+    assert {each.rotates for each in world.made.keys} == {
+        f"connectors/{BY_KEY}",
+        f"connectors/{OTHER}",
+        "secrets/shared",
+    }
+    await world.until(RevocationState.REVOKED)
+    assert world.maker.keys["one"]["key1"] != key
+    assert (world.state(covered), world.state(beside)) == (LeaseState.REVOKED, LeaseState.REVOKED)
+
+
+async def test_a_schedule_names_by_whom_and_a_rotation_that_waits_is_hurried(world: World) -> None:
+    """One that waited for leases makes the old key anew now; it is not rotated twice."""
+    await world.rotating.schedules.set(f"connectors/{BY_KEY}", RotationSchedule(86_400, NAME))
+    lease = await world.issue()
+    await world.automatic.rotate(f"connectors/{BY_KEY}", Automatic(by=NAME), the_call())
+    async with asyncio.timeout(10):
+        while world.memory.rotations[f"rotations/{BY_KEY}"].state is not RotationState.WAITING:
+            await world.poll()
+            await asyncio.sleep(0.005)
+    await world.revoke("")
+    for _ in range(2):
+        await world.revoking.keys.look(at_once=True)
+    world.clock.now = NOW + 16
+    await world.until(RevocationState.REVOKED)
+    assert world.state(lease) is LeaseState.REVOKED
+    assert world.maker.calls["regenerate_key"] == 1
+    assert world.memory.connectors[BY_KEY].credential_version == 2
+
+
+async def test_what_only_a_key_of_before_signed_is_not_promised_to_end(world: World) -> None:
+    """Replaced by hand, the old key is in no connector any more: what ends it is said."""
+    await world.issue(version=1)
+    value = AccountKey(world.maker.keys["one"]["key2"])
+    await world.repository.update_connector(world.memory.connectors[BY_KEY], value)
+    with pytest.raises(InvalidFieldError, match="az storage account keys renew --account-name one"):
+        await world.revoke()
+
+
+async def test_a_rotation_that_fails_is_shown_and_begun_again_until_it_is_lifted(world: World) -> None:
+    """The revocation says why; lifted before a key was made anew, the order is given up."""
+    await world.issue()
+    await world.revoke()
+    world.maker.fail("account_keys", Reason.CLOUD_UNAVAILABLE)
+    await world.revoking.keys.look(at_once=True)
+    keys = world.made.keys[0]
+    assert (world.made.state_of(keys, NOW), "fake fails account_keys" in keys.error) == (
+        KeyRevocationState.PENDING,
+        True,
+    )
+    await world.revoking.revoker.lift("r-1", lifted_by="key:ops")
+    for _ in range(3):
+        await world.revoking.keys.look(at_once=True)
+    assert world.made.state_of(world.made.keys[0], NOW) is KeyRevocationState.GIVEN_UP
+    assert world.maker.calls["regenerate_key"] == 0

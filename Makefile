@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The tests start a PostgreSQL of their own; only its programs are needed.
 HAVE_POSTGRES := { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } > /dev/null 2>&1
 
-.PHONY: help install demo dev test test-zenml lint format bench clients-table growth crash rotation-load proto proto-check proto-baseline lock clean
+.PHONY: help install demo dev test test-zenml lint format bench clients-table growth crash rotation-load chart proto proto-check proto-baseline lock clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -108,6 +108,9 @@ crash: install ## Kills processes at 100 random moments of changes, on a real Va
 
 rotation-load: install ## Rotates to every kind of credential under load, and says what consumers saw (one minute)
 	@$(BIN)/python -m valetkey_devstack.rotation_story
+
+chart: | .venv/.installed ## Renews the chart's table of values and the schema of its `config`
+	@$(BIN)/python helm/generate.py
 
 .venv-proto/.installed: requirements/proto.txt
 	@mkdir -p build

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -113,3 +114,10 @@ def test_errors_are_built_in_one_place() -> None:
         if not line.startswith("class ")
     }
     assert not built
+
+
+def test_the_chart_knows_all_settings() -> None:
+    """Protects who deploys: Helm would refuse, under `config`, a setting that the chart's schema does not have."""
+    command = [sys.executable, ROOT / "helm" / "generate.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr

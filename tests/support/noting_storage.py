@@ -37,7 +37,9 @@ class _Handler(BaseHTTPRequestHandler):
         server: Any = self.server
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         server.seen.append((self.command, self.path.replace("?", "&"), dict(self.headers), body))
-        done = {"GET": 200, "HEAD": 200, "DELETE": 202}.get(self.command, 201)
+        done = {"GET": 200, "HEAD": 200, "DELETE": 202, "PATCH": 200}.get(self.command, 201)
+        if "action=append" in self.path:
+            done = 202
         copied = 202 if self.headers.get("x-ms-copy-source") else done
         status, code = server.refusals.pop(0) if server.refusals else (copied, "")
         if code:
@@ -50,7 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    do_PUT = do_GET = do_HEAD = do_DELETE = _answer  # noqa: N815 (http.server's naming)
+    do_PUT = do_GET = do_HEAD = do_DELETE = do_PATCH = _answer  # noqa: N815 (http.server's naming)
 
     def log_message(self, *arguments: Any) -> None:
         """Says nothing."""

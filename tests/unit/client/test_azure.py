@@ -9,14 +9,17 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import ContainerClient
 from azure.storage.blob.aio import ContainerClient as AsyncContainerClient
+from azure.storage.filedatalake import FileSystemClient
+from azure.storage.filedatalake.aio import FileSystemClient as AsyncFileSystemClient
 
 import valetkey
 from support.noting_storage import NotingStorage, running_noting_storage
 from valetkey import azure
 from valetkey.azure import aio
 from valetkey.azure.sas_query import same_account, with_sas, without_sas
-from valetkey.azure.signing import Body, place, sign
+from valetkey.azure.signing import Body, sign
 from valetkey.renewal import token_feed
+from valetkey.sas_places import place
 from valetkey.testing import FakeBroker
 
 SAS = "sv=2025-07-05&sr=c&sp=rl&sig=a%2Bb%3D"
@@ -196,6 +199,55 @@ def test_renames_have_their_source_signed(header: str, signed: bool) -> None:
     sign(request, token)
     sent = request.headers["x-ms-rename-source"]
     assert sent == (f"{header.partition('?')[0]}?{SAS}" if signed else header)
+
+
+@pytest.fixture
+def lake(storage: NotingStorage) -> Iterator[tuple[str, valetkey.TokenSource]]:
+    """A storage whose paths begin with the container, as dfs hosts have them, and a source for it."""
+    url = storage.url.rpartition("/")[0]
+    with FakeBroker(url=url) as broker, broker.token_source("az://models", ["read", "write", "delete"]) as made:
+        yield url, made
+
+
+def test_file_systems_of_datalake_write_and_rename(
+    lake: tuple[str, valetkey.TokenSource], storage: NotingStorage
+) -> None:
+    """Protects users of azure-storage-file-datalake: one SAS in each attempt, and one in what a rename reads from."""
+    url, source = lake
+    with FileSystemClient(url, "models", **azure.options(source)) as files:
+        storage.refusals = [(403, "AuthenticationFailed")]
+        file = files.get_file_client("runs/a.bin")
+        file.upload_data(b"weights", overwrite=True)
+        file.rename_file("models/runs/b.bin")
+    assert [len(each) for each in storage.signatures()] == [1] * len(storage.seen)
+    assert [method for method, *_ in storage.seen] == ["PUT", "PUT", "PATCH", "PATCH", "PUT"]
+    assert storage.seen[-1][2]["x-ms-rename-source"].endswith(f"/models/runs/a.bin?{source.current().sas}")
+
+
+async def test_asynchronous_file_systems_of_datalake_do_the_same(
+    lake: tuple[str, valetkey.TokenSource], storage: NotingStorage
+) -> None:
+    """Protects users of azure-storage-file-datalake's tasks."""
+    url, source = lake
+    options = aio.options(valetkey.AsyncTokenSource.of(source))
+    async with AsyncFileSystemClient(url, "models", **options) as files:
+        storage.refusals = [(403, "AuthenticationFailed")]
+        file = files.get_file_client("runs/a.bin")
+        await file.upload_data(b"weights", overwrite=True)
+        await file.rename_file("models/runs/b.bin")
+    assert [len(each) for each in storage.signatures()] == [1] * len(storage.seen)
+    assert storage.seen[-1][2]["x-ms-rename-source"].endswith(f"/models/runs/a.bin?{source.current().sas}")
+
+
+def test_the_credential_alone_puts_one_token_into_a_url(source: valetkey.TokenSource, storage: NotingStorage) -> None:
+    """Protects libraries that make their clients themselves: azure-core would add the renewed token to the old one."""
+    with ContainerClient(storage.url, "models", credential=azure.SasCredential(source)) as client:
+        client._config.retry_policy.initial_backoff = client._config.retry_policy.increment_base = 0
+        client._config.retry_policy.random_jitter_range = 0
+        storage.refusals = [(503, "ServerBusy")]
+        storage.between = lambda: source.renew(source.current())
+        client.upload_blob("a.bin", b"weights", overwrite=True)
+    assert storage.signatures() == [["sig=fake1"], ["sig=fake2"]]
 
 
 def test_where_a_token_leads() -> None:

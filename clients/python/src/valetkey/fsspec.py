@@ -29,8 +29,8 @@ except ModuleNotFoundError as error:
 
 from valetkey.async_token_source import AsyncTokenSource
 from valetkey.azure import aio
-from valetkey.azure.signing import place
 from valetkey.errors import InvalidArgumentError
+from valetkey.sas_places import place
 from valetkey.token_source import TokenSource
 
 # "az" and its like besides ours: paths come from stores whose own URLs they are.

@@ -12,7 +12,7 @@ from valetkey.callers.base import Terms
 from valetkey.calls.tokens import token_request
 from valetkey.errors import ValetKeyError
 from valetkey.renewal import shared_feeds
-from valetkey.renewal.held_token import HeldToken
+from valetkey.renewal.held_token import HeldToken, now
 from valetkey.renewal.token_feed import TokenFeed
 from valetkey.settings import load_settings
 from valetkey.values import Token
@@ -126,6 +126,11 @@ class TokenSource:
         """Returns the current token if there is a good one, and asks for nothing."""
         held = self._held()
         return held.token if held is not None else None
+
+    def lasts(self) -> float:
+        """Returns for how many seconds the current token is good yet, if no newer one comes; 0 without one."""
+        held = self._held()
+        return max(held.useful_until - now(), 0.0) if held is not None else 0.0
 
     def _held(self) -> HeldToken | None:
         held = self._feed.held if self._feed is not None and not self._closed else None

@@ -17,16 +17,34 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(f"valetkey.azure needs {error.name}; install valetkey[azure]", name=error.name) from None
 
-from valetkey.azure.signing import Body, may_be_mended, place, sign, transport_settings
+from valetkey.azure.sas_query import with_sas
+from valetkey.azure.signing import Body, may_be_mended, sign, transport_settings
 from valetkey.azure.trust import told_as_untrusted
+from valetkey.sas_places import place
 from valetkey.token_source import TokenSource
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
 
 
+class _Signature(str):
+    """A token that takes the place of another one in the URL it is added to.
+
+    azure-core adds a token to a URL at each attempt, and leaves the one of the last attempt there. Where the transport
+    is not ours, this is what keeps a retry after a renewal from going out with two.
+    """
+
+    __slots__ = ()
+
+    def __radd__(self, url: str) -> str:
+        return with_sas(url, str(self))
+
+
 class SasCredential(AzureSasCredential):
-    """A credential whose signature is the current token's, whenever it is asked for."""
+    """A credential whose signature is the current token's, whenever it is asked for.
+
+    For libraries that take a credential and make their clients themselves, such as pyiceberg; otherwise use `options`.
+    """
 
     def __init__(self, source: TokenSource) -> None:
         """Asks for no token yet."""
@@ -35,7 +53,7 @@ class SasCredential(AzureSasCredential):
     @property
     def signature(self) -> str:
         """The current token. Raises a ValetKeyError where there is none."""
-        return self._source.current().sas
+        return _Signature(self._source.current().sas)
 
     def __repr__(self) -> str:
         return f"SasCredential({self._source!r})"

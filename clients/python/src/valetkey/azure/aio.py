@@ -8,8 +8,9 @@ from azure.core.exceptions import ServiceRequestError
 from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 
 from valetkey.async_token_source import AsyncTokenSource
-from valetkey.azure.signing import Body, may_be_mended, place, sign, transport_settings
+from valetkey.azure.signing import Body, may_be_mended, sign, transport_settings
 from valetkey.azure.trust import told_as_untrusted
+from valetkey.sas_places import place
 
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient

@@ -28,16 +28,6 @@ def sign(request: Any, token: Token) -> None:
             request.headers[name] = with_sas(source, token.sas)
 
 
-def place(token: Token) -> tuple[str, str]:
-    """Returns the URL of the account and the name of the container that a token is for."""
-    container = token.resource.resource_id.removeprefix("az://").partition("/")[0]
-    scheme, _, rest = token.url.partition("://")
-    host, *path = rest.split("/")
-    # Emulators on an address have the account in front of the path.
-    account = "" if host.startswith(f"{token.resource.account}.") or path[:1] == [container] else f"/{path[0]}"
-    return f"{scheme}://{host}{account}", container
-
-
 def may_be_mended(response: Any) -> bool:
     """Tells whether a refusal may be due to the token's age."""
     return fresh_token_may_help(response.status_code, response.headers.get("x-ms-error-code", ""))

@@ -16,6 +16,12 @@ def now() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
+def life_of(token: Token) -> float:
+    """Returns how long a token that came just now lives, in seconds."""
+    # Brokers of before `answer_time` leave no choice but this machine's own clock.
+    return (token.expire_time - (token.answer_time or datetime.now(UTC))).total_seconds()
+
+
 @dataclass(frozen=True, slots=True)
 class HeldToken:
     """A token that came; `born` and `ends` are of the clock `now`."""
@@ -30,8 +36,7 @@ class HeldToken:
 
         Raises InvalidArgumentError for one that ended before it was here.
         """
-        # Brokers of before `answer_time` leave no choice but this machine's own clock.
-        life = (token.expire_time - (token.answer_time or datetime.now(UTC))).total_seconds()
+        life = life_of(token)
         held = cls(token, asked, asked + life)
         if not held.good():
             took = now() - asked

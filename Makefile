@@ -11,7 +11,8 @@ COVERAGE_FLOOR := 90
 # Bytecode is kept, whatever the environment says: the tests start hundreds of Python processes, and each would compile
 # our own packages anew, which is a quarter of its start.
 unexport PYTHONDONTWRITEBYTECODE
-# The tests start a PostgreSQL of their own; only its programs are needed.
+# The tests start a PostgreSQL and a Prometheus of their own; only their programs are needed.
+HAVE_PROMETHEUS := { command -v promtool && command -v prometheus; } > /dev/null 2>&1
 HAVE_POSTGRES := { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } > /dev/null 2>&1
 
 .PHONY: help install demo dev test test-zenml lint format bench clients-table growth crash rotation-load chart proto proto-check proto-baseline lock clean
@@ -36,7 +37,7 @@ endef
 	$(call step,build/install.log,2/5 the packages of requirements/dev.txt,$(BIN)/pip install --require-hashes -r requirements/dev.txt)
 	$(call step,build/install.log,3/5 our own packages,$(BIN)/pip install --no-deps --no-build-isolation -e . -e devstack -e clients/python)
 	$(call step,build/install.log,4/5 Azurite for the dev stack,$(BIN)/valetkey-broker dev --prepare)
-	$(call step,build/install.log,5/5 PostgreSQL for the tests,$(HAVE_POSTGRES) || { apt-get update && apt-get install -y --no-install-recommends postgresql; })
+	$(call step,build/install.log,5/5 PostgreSQL and Prometheus for the tests,{ $(HAVE_POSTGRES) && $(HAVE_PROMETHEUS); } || { apt-get update && apt-get install -y --no-install-recommends postgresql prometheus; })
 	@touch $@
 
 # What people use tokens with, apart from what the broker is tested with. uv because pip takes a minute for them.

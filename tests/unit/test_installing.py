@@ -70,7 +70,18 @@ def install(directory: Path, failing: str) -> subprocess.CompletedProcess[str]:
     programs = directory / ".venv/bin"
     programs.mkdir(parents=True)
     script = f'#!/bin/sh\necho "${{0##*/}}: $*"\ntest "${{0##*/}}: $*" != "{failing}"\n'
-    for name in ("pip", "valetkey-broker") if failing == "python" else ("python", "pip", "valetkey-broker", "postgres"):
+    for name in (
+        ("pip", "valetkey-broker")
+        if failing == "python"
+        else (
+            "python",
+            "pip",
+            "valetkey-broker",
+            "postgres",
+            "promtool",
+            "prometheus",
+        )
+    ):
         (programs / name).write_text(script)
         (programs / name).chmod(0o755)
     environment = {**_AS_A_USER, "PATH": f"{programs}:{os.environ['PATH']}"}

@@ -46,6 +46,11 @@ REFUSALS = Metric(
     "Calls that failed, by the reason that callers are told; INTERNAL is a mistake of the broker.",
     (_METHOD, "reason"),
 )
+INTERNAL = Metric(
+    "valetkey_internal_errors_total",
+    Kind.COUNTER,
+    "Calls that failed by a mistake of the broker; there from the start, so that the first one is an increase.",
+)
 SECONDS = Metric(
     "valetkey_request_seconds", Kind.HISTOGRAM, "How long calls took in the broker, without streams.", (_METHOD,)
 )
@@ -134,9 +139,10 @@ LAG = Metric(
 BUILD = Metric("valetkey_build_info", Kind.GAUGE, "Always 1.", ("version",))
 
 OF_WORKERS = (
-    REQUESTS, REFUSALS, SECONDS, ISSUED, REFUSED, CALLS, STREAMS, SERVING, CONNECTORS, CREDENTIAL_OK, KEY_AGE, KEY_LEFT,
-    LEFT_WITHOUT_ENTRA, LEFT_WITHOUT_VAULT, VAULT_AGE, VAULT_TOKEN, LEDGER_OK, LEDGER_QUEUE, COMMIT_SECONDS,
-    SECRET_LEFT, CERTIFICATE_LEFT, CERTIFICATE_BAD, API_KEY_LEFT, TRUST_LEFT, SECRET_ID_LEFT, ROTATIONS, LAG, BUILD,
+    REQUESTS, REFUSALS, INTERNAL, SECONDS, ISSUED, REFUSED, CALLS, STREAMS, SERVING, CONNECTORS, CREDENTIAL_OK,
+    KEY_AGE, KEY_LEFT, LEFT_WITHOUT_ENTRA, LEFT_WITHOUT_VAULT, VAULT_AGE, VAULT_TOKEN, LEDGER_OK, LEDGER_QUEUE,
+    COMMIT_SECONDS, SECRET_LEFT, CERTIFICATE_LEFT, CERTIFICATE_BAD, API_KEY_LEFT, TRUST_LEFT, SECRET_ID_LEFT,
+    ROTATIONS, LAG, BUILD,
 )  # fmt: skip
 """Each worker tells these, and the process_* metrics of prometheus-client."""
 

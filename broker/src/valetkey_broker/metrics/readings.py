@@ -91,6 +91,8 @@ class Readings:
         figures = self._of.figures
         yield from _added(of.REQUESTS, ((self._method(name), code, n) for (name, code), n in figures.requests.items()))
         yield from _added(of.REFUSALS, ((self._method(name), why, n) for (name, why), n in figures.refusals.items()))
+        broken = sum(count for (_, code), count in figures.requests.items() if code == "INTERNAL")
+        yield of.INTERNAL, _NO_LABELS, float(broken)
         for name, histogram in figures.seconds.items():
             if name in self._of.methods:
                 yield of.SECONDS, (self._method(name),), histogram.copy()

@@ -258,6 +258,7 @@ async def running_server(
             ledger=core.ledger,
             recorder=recorder,
             clock=core.clock,
+            issuers=settings.authn.oidc,
         )
     )
     daily = DailyWarning(endings, settings.expiry.warn_days)
@@ -271,9 +272,8 @@ async def running_server(
         recorder=recorder,
         figures=core.figures,
     )
-    certificates = certificate_port(settings.authn.mtls, core.trust)
-    shared_port = listen is not Listen.AT_ONCE
-    server = RpcServer(settings.server, guard, services, shared_port=shared_port, certificates=certificates)
+    certificates, shared = certificate_port(settings.authn.mtls, core.trust), listen is not Listen.AT_ONCE
+    server = RpcServer(settings.server, guard, services, shared_port=shared, certificates=certificates)
     check_certificate(settings.server.tls_cert_file, settings.server.tls_key_file)  # Said now, and not after the wait.
     await core.ledger.open()
     tasks = [

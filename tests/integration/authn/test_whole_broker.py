@@ -14,7 +14,12 @@ from support.inproc import OPERATOR_KEY, Broker, bearer, new_connector, running_
 from support.oidc import KUBERNETES_ATTRIBUTES, SUBJECT, IssuerServer
 from support.spiffe import DOMAIN, WORKLOAD, SpiffeCa, Svid
 from support.wire import failure
-from valetkey.v1 import token_service_pb2, token_service_pb2_grpc
+from valetkey.v1 import (
+    login_service_pb2,
+    login_service_pb2_grpc,
+    token_service_pb2,
+    token_service_pb2_grpc,
+)
 from valetkey_devstack.free_ports import free_port
 
 REQUEST = token_service_pb2.IssueTokenRequest(resource_id="az://demo", permissions=[1])
@@ -45,6 +50,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
                     "audience": "valetkey",
                     "ca_file": issuer.ca_file,
                     "attributes": KUBERNETES_ATTRIBUTES,
+                    "login": {"client_id": "command-line", "scopes": ["valetkey/.default", "openid"]},
                 }
             ],
             "mtls": {"port": port, "trust_domains": {DOMAIN: bundle}},
@@ -53,6 +59,14 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         async with running_broker(tmp_path, ledger=ledger, authn=authn) as broker:
             await broker.ready()
             yield World(broker, issuer, ca, ledger, port)
+
+
+async def test_where_people_log_in(world: World) -> None:
+    """Told to a caller who shows nothing, as the settings have it."""
+    stub = login_service_pb2_grpc.LoginServiceStub(world.broker.channel)
+    (found,) = (await stub.GetLoginSettings(login_service_pb2.GetLoginSettingsRequest())).issuers
+    assert (found.issuer, found.client_id, found.audience) == (world.issuer.url, "command-line", "valetkey")
+    assert (list(found.scopes), found.send_audience) == (["valetkey/.default", "openid"], False)
 
 
 async def test_pod_gets_what_its_namespace_is_granted(world: World) -> None:

@@ -65,7 +65,10 @@ EXPECTED = {
     "LedgerService/ListEvents": {"admin", "auditor"},
     "LedgerService/VerifyLedger": {"admin", "auditor"},
     "LedgerService/DiagnoseToken": EVERYBODY,
+    "LoginService/GetLoginSettings": EVERYBODY,
 }
+# And without a key, too: it comes before any identity, and says what the settings say.
+PUBLIC = "/valetkey.v1.LoginService/GetLoginSettings"
 OURS = sorted(method for method in METHODS if method.startswith("/valetkey.v1."))
 
 
@@ -77,7 +80,7 @@ def test_table_is_the_expected_one() -> None:
         for method, needs in shown.items()
     }
     assert roles == EXPECTED
-    assert Access.PUBLIC not in shown.values()
+    assert [method for method in OURS if METHODS[method].needs is Access.PUBLIC] == [PUBLIC]
 
 
 @pytest.mark.parametrize("role", sorted(KEYS))
@@ -98,9 +101,9 @@ async def test_role_per_method(broker: Broker, method: str, role: str) -> None:
     )
 
 
-@pytest.mark.parametrize("method", OURS)
+@pytest.mark.parametrize("method", [method for method in OURS if method != PUBLIC])
 async def test_no_method_without_a_key(broker: Broker, method: str) -> None:
-    """Every method of ours asks for a key first."""
+    """Every other method of ours asks for a key first."""
     refused = await failure(broker.channel.unary_unary(method)(b""))
     assert refused.short == (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_MISSING")
 
@@ -113,4 +116,10 @@ async def test_requests_are_read_after_authorisation(broker: Broker, method: str
     assert refused.short == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
     assert refused.metadata["field"] == "request"
     assert "Decode" not in refused.message
-    assert (await failure(call(b"\xff\xff\xff"))).reason == "CREDENTIALS_MISSING"
+    stranger = "INVALID_FIELD" if method == PUBLIC else "CREDENTIALS_MISSING"
+    assert (await failure(call(b"\xff\xff\xff"))).reason == stranger
+
+
+async def test_where_people_log_in_is_told_without_a_key(broker: Broker) -> None:
+    """A broker whose settings offer no log-in says so, with an empty list, to whoever asks."""
+    assert await broker.channel.unary_unary(PUBLIC)(b"") == b""

@@ -54,6 +54,13 @@ def parsed(**change: Any) -> Any:
         ({"attributes": {"namespace": [""]}}, "expected the name of a claim"),
         ({"attributes": ["namespace"]}, "dictionary"),
         ({"audiences": ["x"]}, "not permitted"),
+        ({"login": {}}, "client_id"),
+        ({"login": {"client_id": ""}}, "1 to 200 printable characters"),
+        ({"login": {"client_id": "a b"}}, "1 to 200 printable characters"),
+        ({"login": {"client_id": "cli", "client_secret": "x"}}, "not permitted"),
+        ({"login": {"client_id": "cli", "scopes": []}}, "at least 1"),
+        ({"login": {"client_id": "cli", "scopes": ["openid offline_access"]}}, "is no scope; expected one word each"),
+        ({"login": {"client_id": "cli"}, "issuer": "http://issuer.example", "jwks_file": "/x"}, "login: people log in"),
     ],
 )
 def test_issuer_that_is_refused(change: dict[str, Any], said: str) -> None:

@@ -56,7 +56,7 @@ def test_every_section_is_known_here() -> None:
     """A new section cannot slip past this file."""
     assert set(SECTIONS) == {
         *("server", "vault", "issuing", "ledger", "limits", "expiry", "metrics", "logging", "clouds"),
-        *("authn", "authn.oidc", "authn.mtls", "authn.roles"),
+        *("authn", "authn.oidc", "authn.oidc.login", "authn.mtls", "authn.roles"),
     }
 
 

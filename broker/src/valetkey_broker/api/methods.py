@@ -156,6 +156,8 @@ METHODS: Methods = {
     "/valetkey.v1.LedgerService/DiagnoseToken": Method(Access.AUTHENTICATED),
     # Says of callers what their own proof says.
     "/valetkey.v1.IdentityService/WhoAmI": Method(Access.AUTHENTICATED),
+    # Comes before any identity, and tells what the issuer tells everybody, too: public clients have no secret.
+    "/valetkey.v1.LoginService/GetLoginSettings": Method(Access.PUBLIC),
     # The emergency brake is an operator's, who can take a connector's credential away as well; lifting it gives nobody
     # more than grants do.
     "/valetkey.v1.RevocationService/PreviewRevocation": Method(_OPERATOR, asked=_asked_of_target),

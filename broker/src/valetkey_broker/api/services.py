@@ -11,6 +11,7 @@ from valetkey.v1 import (
     grant_service_pb2_grpc,
     identity_service_pb2_grpc,
     ledger_service_pb2_grpc,
+    login_service_pb2_grpc,
     resource_service_pb2_grpc,
     revocation_service_pb2_grpc,
     secret_service_pb2_grpc,
@@ -23,6 +24,7 @@ from valetkey_broker.api.expiry_service import ExpiryService
 from valetkey_broker.api.grant_service import GrantService
 from valetkey_broker.api.identity_service import IdentityService
 from valetkey_broker.api.ledger_service import LedgerService
+from valetkey_broker.api.login_service import LoginService
 from valetkey_broker.api.methods import METHODS
 from valetkey_broker.api.resource_service import ResourceService
 from valetkey_broker.api.revocation_service import RevocationService
@@ -44,6 +46,7 @@ from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.revoking.wiring import Revoking
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.service import Service
+from valetkey_broker.settings import OidcSettings
 
 _PACKAGE = "valetkey.v1"
 _ISSUE_TOKEN = f"/{_PACKAGE}.TokenService/IssueToken"
@@ -54,7 +57,10 @@ SERVICE_NAMES = tuple(dict.fromkeys(path.split("/")[1] for path in METHODS if pa
 
 @dataclass(frozen=True, slots=True)
 class UseCases:
-    """What the services call. `streams` are the slots for open streams of tokens, by principal."""
+    """What the services call.
+
+    `streams` are the slots for open streams of tokens, by principal; `issuers` are those that vouch for callers.
+    """
 
     issuer: Issuer
     watcher: TokenWatcher
@@ -72,6 +78,7 @@ class UseCases:
     ledger: Ledger
     recorder: Recorder
     clock: Clock
+    issuers: Sequence[OidcSettings]
 
 
 def build_services(use: UseCases) -> Sequence[Service]:
@@ -112,6 +119,11 @@ def build_services(use: UseCases) -> Sequence[Service]:
             f"{_PACKAGE}.IdentityService",
             identity_service_pb2_grpc.add_IdentityServiceServicer_to_server,
             IdentityService(),
+        ),
+        Service(
+            f"{_PACKAGE}.LoginService",
+            login_service_pb2_grpc.add_LoginServiceServicer_to_server,
+            LoginService(use.issuers),
         ),
         Service(
             f"{_PACKAGE}.GrantService",

@@ -23,7 +23,8 @@ def print_configuration(config: Path) -> None:
     cloud = settings.profiles()[settings.default_cloud]
     typer.echo(f"{config}: ok")
     typer.echo(f"  listens on   {settings.server.address}, {settings.server.workers} worker(s), TLS")
-    callers = ["API keys", *(each.issuer for each in settings.authn.oidc)]
+    issuers = settings.authn.oidc
+    callers = ["API keys", *(f"{each.issuer}{' (valetkey login)' if each.login else ''}" for each in issuers)]
     if mtls is not None:
         callers += [f"spiffe://{name} on port {mtls.port}" for name in sorted(mtls.trust_domains)]
     typer.echo(f"  admits       {', '.join(callers)}")

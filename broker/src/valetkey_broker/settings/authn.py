@@ -1,5 +1,6 @@
 """Settings of how callers prove who they are; what could let strangers in is refused at start."""
 
+import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -12,6 +13,33 @@ from valetkey_broker.settings.section import Seconds, Section, https_url, proxy_
 # Asymmetric only: with a shared secret, whoever can check a token can make one; and `none` is no signature at all.
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]
 MAX_ISSUER_CHARACTERS = 200
+_CLIENT_ID = re.compile(r"[!-~]{1,200}")
+# RFC 6749, section 3.3: printable ASCII without blanks, quotes and backslashes.
+_SCOPE = re.compile(r"[!#-\[\]-~]{1,200}")
+
+
+class LoginSettings(Section):
+    """How people log in at an issuer with `valetkey login`; told to everybody, so nothing in it is secret."""
+
+    client_id: str
+    scopes: tuple[str, ...] = Field(default=("openid", "offline_access"), min_length=1, max_length=20)
+    # Some issuers (Auth0) choose the audience of a token by a parameter of that name, most by the scopes.
+    send_audience: bool = False
+
+    @field_validator("client_id")
+    @classmethod
+    def _printable(cls, value: str) -> str:
+        if not _CLIENT_ID.fullmatch(value):
+            raise ValueError("must be the client id of a public client: 1 to 200 printable characters without blanks")
+        return value
+
+    @field_validator("scopes")
+    @classmethod
+    def _one_word_each(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for scope in value:
+            if not _SCOPE.fullmatch(scope):
+                raise ValueError(f"{scope!r} is no scope; expected one word each, such as openid")
+        return value
 
 
 class OidcSettings(Section):
@@ -35,6 +63,7 @@ class OidcSettings(Section):
     min_refresh_seconds: Seconds = 10.0
     max_stale_seconds: Seconds = 3600.0
     timeout_seconds: Seconds = 5.0
+    login: LoginSettings | None = None
 
     @field_validator("issuer")
     @classmethod
@@ -92,6 +121,11 @@ class OidcSettings(Section):
                 https_url(self.issuer)
             except ValueError as error:
                 raise ValueError(f"issuer: {error}; or say in jwks_uri or jwks_file where its keys are") from None
+        if self.login is not None:
+            try:
+                https_url(self.issuer)
+            except ValueError as error:
+                raise ValueError(f"login: people log in at the issuer itself, and its URL {error}") from None
         if self.max_stale_seconds < self.refresh_seconds:
             raise ValueError("max_stale_seconds is under refresh_seconds")
         return self

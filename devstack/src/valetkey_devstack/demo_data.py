@@ -21,6 +21,7 @@ from valetkey_broker.model import (
 )
 from valetkey_broker.settings import load_settings
 from valetkey_devstack.client_certificate import make_client_certificate
+from valetkey_devstack.demo_people import granted_people
 from valetkey_devstack.directory_layout import private_directory, write_private
 from valetkey_devstack.stack import CLOUD, DevStack
 
@@ -74,9 +75,11 @@ async def add_demo_data(stack: DevStack, *, connector: bool = True) -> SecretFil
         if connector:
             await _register_demo(core, stack)
             await _make_consumer_key(core, files.consumer_key)
-            await _grant(core, "demo-training", CONSUMER, ConsumerRole.STEP_OPERATOR, "A step that runs elsewhere.")
+            await _grant(core, "demo-training", [CONSUMER], ConsumerRole.STEP_OPERATOR, "A step that runs elsewhere.")
+            people = granted_people(stack.control_plane.log_ins)
+            await _grant(core, "demo-people", people, ConsumerRole.STEP_OPERATOR, "To try `valetkey login`.")
             # An admin needs a grant like everybody else: running the broker is not reading the data.
-            await _grant(core, "demo-admin", "key:admin", ConsumerRole.STEP_OPERATOR, "To try the README's commands.")
+            await _grant(core, "demo-admin", ["key:admin"], ConsumerRole.STEP_OPERATOR, "To try the README's commands.")
     return files
 
 
@@ -112,10 +115,10 @@ async def _make_consumer_key(core: Core, file: Path) -> None:
     write_private(file, key + "\n")
 
 
-async def _grant(core: Core, name: str, principal: str, role: ConsumerRole, note: str) -> None:
+async def _grant(core: Core, name: str, principals: list[str], role: ConsumerRole, note: str) -> None:
     draft = GrantDraft(
         name=name,
-        principals=[principal],
+        principals=principals,
         attributes={},
         connectors=[GrantedConnector(DEMO_CONNECTOR, "")],
         containers=[ResourceId.parse(DEMO_RESOURCE).container],

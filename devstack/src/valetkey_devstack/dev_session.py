@@ -20,6 +20,7 @@ from valetkey_devstack.demo_data import (
     add_demo_data,
     add_second_secret,
 )
+from valetkey_devstack.demo_people import in_words
 from valetkey_devstack.directory_layout import write_private
 from valetkey_devstack.extra_settings import check_environment
 from valetkey_devstack.stack import DevStack
@@ -87,6 +88,7 @@ def _exports(stack: DevStack, secret_files: SecretFiles) -> str:
         (
             f"export VALETKEY_ENDPOINT=127.0.0.1:{stack.ports.broker}",
             f"export VALETKEY_CA_FILE={shlex.quote(str(stack.ca_file))}",
+            f"export VALETKEY_ISSUER_CA_FILE={shlex.quote(str(stack.ca_file))}",
             f'export VALETKEY_API_KEY="$(cat {shlex.quote(str(secret_files.admin_key))})"',
             *storage_exports(stack.ca_file, write_bundle(stack.ca_file)),
             "",
@@ -118,6 +120,9 @@ def _welcome(stack: DevStack, secret_files: SecretFiles, exports: str, seconds: 
         f"or the key of the storage account {DEMO_ACCOUNT}, as it is or in a connection string:\n\n"
         f"  --storage-account {DEMO_ACCOUNT} --account-key @{_short(secret_files.account_key)}\n"
         f"  --connection-string @{_short(secret_files.connection_string)}\n\n"
+        "Or, as a person, log in at the stand-in for Entra (--device: by a code), without the admin's key:\n\n"
+        "  unset VALETKEY_API_KEY; valetkey login && valetkey whoami\n\n"
+        f"There are {in_words()}. Ada and Sam get tokens.\n\n"
         f"A consumer's key (key:demo-consumer, with a grant on it) is in {_short(secret_files.consumer_key)}.\n"
         f"{added}"
         f"Metrics: http://127.0.0.1:{stack.ports.metrics}/metrics (docs/metrics.md). "

@@ -52,6 +52,9 @@ class ExtraSettings:
             added = self.values[name]
             replaces = name == "ledger" and self.has_ledger
             merged[name] = added if replaces else {**own[name], **added}
+        # Issuers and roles come on top of the stack's own.
+        for name in own.get("authn", {}).keys() & self.values.get("authn", {}).keys():
+            merged["authn"][name] = [*own["authn"][name], *self.values["authn"][name]]
         return merged
 
     def summary(self) -> str:

@@ -23,6 +23,7 @@ from valetkey_devstack.azurite import Azurite, start_azurite
 from valetkey_devstack.azurite_install import Progress
 from valetkey_devstack.ca import CertificateAuthority, make_ca
 from valetkey_devstack.control_plane import ControlPlane
+from valetkey_devstack.demo_people import people_settings
 from valetkey_devstack.directory_layout import Layout, write_private
 from valetkey_devstack.extra_settings import ExtraSettings, read_extra_settings
 from valetkey_devstack.free_ports import HOST, free_port, is_free
@@ -218,6 +219,7 @@ class DevStack:
                 "ca_file": str(self.ca_file),
             },
             "metrics": {"host": HOST, "port": self.ports.metrics},
+            "authn": people_settings(self.control_plane.log_ins, str(self.ca_file)),
             "ledger": {"url": f"sqlite:///{self.directory / 'ledger.db'}"},
             "clouds": {
                 CLOUD: {

@@ -127,6 +127,17 @@ def test_they_come_on_top_of_the_stacks(file: Path) -> None:
     assert merged["authn"]["oidc"][0]["audience"] == "valetkey"
 
 
+def test_issuers_and_roles_come_beside_the_stacks(file: Path) -> None:
+    """Who adds an issuer of their own can still log in as one of the stack's people."""
+    own = {**OWN, "authn": {"oidc": [{"issuer": "https://127.0.0.1/v2.0"}], "roles": [{"role": "viewer"}]}}
+    roles = "[[authn.roles]]\nrole = 'auditor'\nprincipals = ['key:a']\n"
+    merged = read(file, ISSUER + CERTIFICATES + roles).on_top_of(own)["authn"]
+    assert [each["issuer"] for each in merged["oidc"]] == ["https://127.0.0.1/v2.0", "https://issuer.example"]
+    assert [each["role"] for each in merged["roles"]] == ["viewer", "auditor"]
+    assert merged["mtls"]["port"] == 18444
+    assert len(own["authn"]["oidc"]) == 1
+
+
 def test_ledger_without_a_place_keeps_the_stacks(file: Path) -> None:
     """Who only sets for how long records are kept does not move them out of the stack's directory."""
     extra = read(file, "[ledger]\nretention_days = 30")

@@ -1,4 +1,6 @@
-"""Entra's v2.0 token endpoint for one tenant and one application: client credentials by secret or assertion.
+"""Entra's v2.0 token endpoint for one tenant: client credentials of one application, by secret or assertion.
+
+How people log in is in `log_ins`.
 
 Source: https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow and
 https://learn.microsoft.com/entra/identity-platform/reference-error-codes
@@ -16,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from valetkey_broker.model import Secret
 from valetkey_devstack.control_plane.client_assertions import ClientAssertions
 from valetkey_devstack.control_plane.entra_error import EntraError
+from valetkey_devstack.control_plane.log_ins import GRANT_TYPES, LogIns
 from valetkey_devstack.control_plane.passwords import Passwords
 
 STORAGE_AUDIENCE = "https://storage.azure.com"
@@ -46,6 +49,7 @@ class Entra:
         self.roles: dict[str, set[str]] = {}
         self.ahead = 0.0
         self.passwords = Passwords(client_id, client_secret, self.now)
+        self.log_ins = LogIns(tenant_id, self.now, self._encode)
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
     @property
@@ -67,6 +71,8 @@ class Entra:
                 f"Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are "
                 "signing into the correct cloud.",
             )
+        if form.get("grant_type") in GRANT_TYPES:
+            return self.log_ins.token(form)
         for needed in ("grant_type", "client_id", "scope"):
             if not form.get(needed):
                 text = f"The request body must contain the following parameter: '{needed}'."
@@ -136,7 +142,9 @@ class Entra:
             "response_types_supported": ["code"],
             "subject_types_supported": ["pairwise"],
             "id_token_signing_alg_values_supported": ["RS256"],
-            "token_endpoint_auth_methods_supported": ["client_secret_post"],
+            "response_modes_supported": ["query"],
+            "scopes_supported": ["openid", "profile", "email", "offline_access"],
+            "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
         }
 
     def _sign(self, audience: str, client_id: str) -> str:
@@ -160,7 +168,10 @@ class Entra:
         }
         if roles := self.roles.get(audience):
             claims["roles"] = sorted(roles)
-        return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": _KEY_ID})
+        return self._encode(claims)
+
+    def _encode(self, claims: Mapping[str, Any]) -> str:
+        return jwt.encode(dict(claims), self._key, algorithm="RS256", headers={"kid": _KEY_ID})
 
 
 def _audience(scope: str, audiences: Collection[str]) -> str:

@@ -19,6 +19,7 @@ from valetkey_devstack.control_plane.entra_error import EntraError
 from valetkey_devstack.control_plane.faults import Faults, Step
 from valetkey_devstack.control_plane.graph_routes import GraphRoutes
 from valetkey_devstack.control_plane.key_revocations import KeyRevocations
+from valetkey_devstack.control_plane.log_in_routes import LogInRoutes
 from valetkey_devstack.control_plane.managed_identity import ManagedIdentities
 
 _PUBLIC_ARM = "https://management.azure.com"
@@ -31,7 +32,8 @@ class ControlPlane:
     `requests` counts the requests by step. `page_size` is the number of storage accounts ARM lists at once,
     `token_seconds` the lifetime of new tokens. `managed_identities` are served once they are started. `graph` is the
     application and `passwords` its secrets; `graph_roles` are its permissions there. `account_keys.holder` is the
-    storage whose keys ARM tells; `key_revocations` has the orders to revoke user delegation keys.
+    storage whose keys ARM tells; `key_revocations` has the orders to revoke user delegation keys. `log_ins` are those
+    of people.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class ControlPlane:
     ) -> None:
         self.url = ""
         self._entra = entra.Entra(check_uuid("tenant_id", tenant_id), check_uuid("client_id", client_id), client_secret)
+        self.log_ins = self._entra.log_ins
         self._arm = arm.Arm(check_uuid("subscription_id", subscription_id), self._entra.tenant_id)
         self.passwords = self._entra.passwords
         self.graph = graph.Graph(self._entra.client_id, self.passwords)
@@ -69,6 +72,7 @@ class ControlPlane:
         app.router.add_get("/common/discovery/instance", self._instance)
         keys, revocations = self.account_keys, self.key_revocations
         ArmRoutes(self._entra, self._arm, keys, revocations, self._faults, self._arm_audiences).add_to(app.router)
+        LogInRoutes(self.log_ins).add_to(app.router)
         GraphRoutes(self._entra, self.graph, self._faults, self._graph_audiences).add_to(app.router)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
@@ -79,6 +83,7 @@ class ControlPlane:
             await self.stop()
             raise
         self.url = f"https://{host}:{self._runner.addresses[0][1]}"
+        self.log_ins.issuer = str(self._entra.configuration(self.url)["issuer"])
         self._entra.roles = dict.fromkeys(self._graph_audiences(), self.graph_roles)
 
     async def stop(self) -> None:

@@ -1,8 +1,10 @@
 """`valetkey-broker dev`: up in seconds, usable as it says, and nothing is left of it, however it ends."""
 
+import json
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -82,6 +84,46 @@ def test_prints_what_works(up: Dev) -> None:
     own_key = {"VALETKEY_API_KEY": "", "VALETKEY_API_KEY_FILE": consumer}
     assert valetkey(*ISSUE, **own_key).code == 0
     assert valetkey(*ISSUE, "--connector", "my-own", **own_key).code == 3
+
+
+# Does what a browser does: asks for the page, says on it who logs in, and goes where that leads.
+_BROWSER = """
+import ssl, sys, urllib.request
+_, ca_file, person, url = sys.argv
+trust = ssl.create_default_context(cafile=ca_file)
+urllib.request.urlopen(url, context=trust).close()
+urllib.request.urlopen(url, data=f"person={person}".encode(), context=trust).close()
+"""
+
+
+@pytest.mark.xdist_group("e2e-dev")
+def test_people_log_in(up: Dev, tmp_path: Path) -> None:
+    """Who logs in at the stand-in for Entra is known to the broker, with the role and the grants that are theirs; an
+    old token is renewed by itself; after the log-out nobody is known.
+    """
+    script = tmp_path / "browser.py"
+    script.write_text(_BROWSER)
+    valetkey = up.cli()
+    own = {"VALETKEY_API_KEY": "", "XDG_STATE_HOME": str(tmp_path / "state")}
+    roles = {}
+    for person in ("ada", "sam"):
+        browser = f"{sys.executable} {script} {up.directory / 'tls' / 'ca.pem'} {person} %s"
+        done = valetkey("login", "-o", "json", **own, BROWSER=browser)
+        assert done.code == 0, done.err
+        roles[person] = done.json["roles"]
+        assert valetkey(*ISSUE, **own).code == 0
+        assert valetkey("grant", "list", **own).code == (0 if person == "ada" else 3)
+    assert roles == {"ada": ["admin"], "sam": []}
+    (file,) = (tmp_path / "state").rglob("login.json")
+    values = json.loads(file.read_text())
+    values["tokens"] |= {"received_at": 1.0, "expires_at": 2.0}
+    file.write_text(json.dumps(values))
+    assert valetkey("whoami", "-o", "json", **own).json["attributes"]["user"] == "sam@example.org"
+    assert json.loads(file.read_text())["tokens"]["refresh"] != values["tokens"]["refresh"]
+    left = valetkey("logout", **own)
+    assert left.code == 0
+    assert "the issuer has no way to revoke" in left.err  # as it is with Entra
+    assert valetkey("whoami", **own).code == 2
 
 
 @pytest.mark.xdist_group("e2e-dev")

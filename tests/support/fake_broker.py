@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 
 from support.fake_access import NOW, FakeAccess
 from support.fake_credentials import FakeCredentials
+from support.fake_logins import FakeLogins
 from support.fake_secrets import FakeSecrets
 from valetkey.v1 import api_key_service_pb2 as api_key_pb
 from valetkey.v1 import (
@@ -26,6 +27,7 @@ from valetkey.v1 import (
     grant_service_pb2_grpc,
     identity_service_pb2_grpc,
     ledger_service_pb2_grpc,
+    login_service_pb2_grpc,
     resource_service_pb2_grpc,
     secret_service_pb2_grpc,
     token_service_pb2_grpc,
@@ -151,6 +153,7 @@ def token(request: token_pb.IssueTokenRequest, number: int = 1) -> token_pb.Issu
 class FakeBroker(
     FakeAccess,
     FakeCredentials,
+    FakeLogins,
     FakeSecrets,
     token_service_pb2_grpc.TokenServiceServicer,
     resource_service_pb2_grpc.ResourceServiceServicer,
@@ -452,6 +455,7 @@ def running_fake_broker(
     expiry_service_pb2_grpc.add_ExpiryServiceServicer_to_server(broker, server)
     grant_service_pb2_grpc.add_GrantServiceServicer_to_server(broker, server)
     ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server(broker, server)
+    login_service_pb2_grpc.add_LoginServiceServicer_to_server(broker, server)
     credential_service_pb2_grpc.add_CredentialServiceServicer_to_server(broker, server)
     secret_service_pb2_grpc.add_SecretServiceServicer_to_server(broker, server)
     server.start()

@@ -22,7 +22,7 @@ def _empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
-    for name in ("XDG_CONFIG_HOME", "COLUMNS"):
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     for name in [name for name in os.environ if name.startswith("VALETKEY_")]:
         monkeypatch.delenv(name)

@@ -42,7 +42,7 @@ def test_every_method_of_the_api_can_be_called() -> None:
     """Protects programs from an RPC that neither client offers, and every group from being left out of the table."""
     ours = {path.rpartition("/")[2] for path in METHODS if path.startswith("/valetkey.v1.")}
     words = {"".join(word.capitalize() for word in name.split("_")) for name in dir(Client) if name[0] != "_"}
-    assert ours <= words
+    assert ours - words == {"GetLoginSettings"}  # `valetkey login` asks it, who has no identity for a client yet
     calls = Path(inspect.getfile(streams)).parent
     groups_there = {path.stem for path in calls.glob("[!_]*.py") if "yield from ask(" in path.read_text()}
     assert set(groups.__all__) == groups_there

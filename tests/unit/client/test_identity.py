@@ -109,7 +109,7 @@ def test_a_certificate_that_cannot_be_used(tmp_path: Path) -> None:
 def test_exactly_one_kind() -> None:
     """Protects against a caller that is somebody else than it thinks."""
     for arguments, says in (
-        ({}, "identity: nothing given; expected exactly one of an API key, a token file, or a client certificate"),
+        ({}, "identity: nothing given; expected exactly one of an API key, a token file, a client certificate"),
         ({"api_key": API_KEY, "token_file": "t"}, "an API key and a token file given"),
         ({"api_key": API_KEY, "api_key_file": "k"}, "an API key and an API key's file given"),
         ({"token_file": "t", "client_cert_file": "c", "client_key_file": "k"}, "a token file and a client certificate"),

@@ -93,6 +93,7 @@ class AsyncClient:
         token_file: str | os.PathLike[str] | None = None,
         client_cert_file: str | os.PathLike[str] | None = None,
         client_key_file: str | os.PathLike[str] | None = None,
+        login_file: str | os.PathLike[str] | None = None,
         ca_file: str | os.PathLike[str] | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         on_interruption: Interruption | None = None,
@@ -100,10 +101,11 @@ class AsyncClient:
         """Prepares a connection to `HOST:PORT`; the first call makes it.
 
         The identity is exactly one of: `api_key`, or `api_key_file` that holds it; `token_file`, which holds a JWT;
-        `client_cert_file` and `client_key_file`, in PEM form. `ca_file` holds the CA certificates to trust, in PEM
-        form; left out, the well-known ones. Files are read again when they change, for they rotate. `timeout` is each
-        call's deadline in seconds, all its tries together; `on_interruption` is called with each error that another
-        try is to get over. Raises SettingsError or InvalidArgumentError where one of them cannot be used.
+        `client_cert_file` and `client_key_file`, in PEM form; `login_file`, which `valetkey login` wrote. `ca_file`
+        holds the CA certificates to trust, in PEM form; left out, the well-known ones. Files are read again when they
+        change, for they rotate. `timeout` is each call's deadline in seconds, all its tries together;
+        `on_interruption` is called with each error that another try is to get over. Raises SettingsError or
+        InvalidArgumentError where one of them cannot be used.
         """
         identity = Identity.of(
             api_key=api_key,
@@ -111,6 +113,7 @@ class AsyncClient:
             token_file=token_file,
             client_cert_file=client_cert_file,
             client_key_file=client_key_file,
+            login_file=login_file,
         )
         self._caller = AsyncCaller(
             Terms(endpoint, identity, Path(ca_file) if ca_file else None, timeout, on_interruption)
@@ -120,7 +123,7 @@ class AsyncClient:
     def from_settings(
         cls, *, config_file: str | os.PathLike[str] | None = None, timeout: float = DEFAULT_TIMEOUT
     ) -> Self:
-        """Returns a client for what the environment and the config file say; see `load_settings`.
+        """Returns a client for what the environment, the config file and the log-in say; see `load_settings`.
 
         Raises SettingsError where something is missing or unusable.
         """

@@ -1,5 +1,6 @@
-"""Who is asking: an API key, a token in a file, or a client certificate; one of them."""
+"""Who is asking: an API key, a token in a file, a client certificate, or a log-in; one of them."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from valetkey.certificate_validity import validity
-from valetkey.errors import SettingsError
+from valetkey.errors import SettingsError, ValetKeyError
 from valetkey.secret_files import read_secret_file
 
 # What a header of HTTP/2 carries unharmed; both API keys and JWTs are made of it.
@@ -28,6 +29,8 @@ class Identity:
     token_file: Path | None = None
     client_cert_file: Path | None = None
     client_key_file: Path | None = None
+    # What `valetkey login` wrote; its token is renewed where it is due.
+    login_file: Path | None = None
 
     def __post_init__(self) -> None:
         """Raises SettingsError for none, for several kinds, half a certificate, and an API key that cannot be sent."""
@@ -39,13 +42,14 @@ class Identity:
                 ("an API key's file", self.api_key_file is not None),
                 ("a token file", self.token_file is not None),
                 ("a client certificate", certificate),
+                ("a log-in", self.login_file is not None),
             )
             if there
         ]
         if len(given) != 1:
             raise SettingsError(
                 f"identity: {' and '.join(given) or 'nothing'} given; "
-                "expected exactly one of an API key, a token file, or a client certificate with its key"
+                "expected exactly one of an API key, a token file, a client certificate with its key, or a log-in"
             )
         if certificate and (self.client_cert_file is None or self.client_key_file is None):
             missing = "certificate" if self.client_cert_file is None else "key"
@@ -65,6 +69,7 @@ class Identity:
         token_file: str | os.PathLike[str] | None = None,
         client_cert_file: str | os.PathLike[str] | None = None,
         client_key_file: str | os.PathLike[str] | None = None,
+        login_file: str | os.PathLike[str] | None = None,
     ) -> "Identity":
         """Returns the identity that a client's arguments make; an empty path is none."""
         return cls(
@@ -73,12 +78,15 @@ class Identity:
             token_file=Path(token_file) if token_file else None,
             client_cert_file=Path(client_cert_file) if client_cert_file else None,
             client_key_file=Path(client_key_file) if client_key_file else None,
+            login_file=Path(login_file) if login_file else None,
         )
 
     def __str__(self) -> str:
         """Says who asks without a secret, and otherwise for each identity."""
         if self.api_key is not None:
             return f"the API key with the SHA-256 {hashlib.sha256(self.api_key.encode()).hexdigest()[:12]}…"
+        if self.login_file is not None:
+            return f"the log-in in {self.login_file}"
         what, path = (
             ("API key", self.api_key_file)
             if self.api_key_file
@@ -96,6 +104,7 @@ class Identity:
             "token_file": self.token_file,
             "client_cert_file": self.client_cert_file,
             "client_key_file": self.client_key_file,
+            "login_file": self.login_file,
         }
 
     def key_pair(self) -> tuple[bytes, bytes] | None:
@@ -144,7 +153,14 @@ class Identity:
         return self.api_key is not None or self.api_key_file is not None
 
     def fingerprint(self) -> bytes | None:
-        """Returns what tells a renewed key, token or certificate from the one before, None without a file."""
+        """Returns what tells a renewed key, token or certificate from the one before, None without a file.
+
+        A log-in is renewed first, where that is due, which asks its issuer.
+        """
+        if self.login_file is not None:
+            with contextlib.suppress(ValetKeyError):
+                return hashlib.sha256(self.login_token().encode()).digest()
+            return None
         path = self.token_file or self.api_key_file or self.client_cert_file
         try:
             return hashlib.sha256(path.read_bytes()).digest() if path else None
@@ -170,12 +186,14 @@ class Identity:
         """Returns what one call carries: the API key or token, from a file as it holds it now, for files rotate.
 
         None for a client certificate, which goes with the connection. Raises SettingsError where the file cannot be
-        read or holds none. Plain metadata and not gRPC's call credentials, whose callbacks come in a thread of gRPC's
-        and wait for Python there: a channel that is closed meanwhile can wait for them for ever. Nothing is lost by
-        it, for no channel of this client goes without TLS.
+        read or holds none, and for a log-in what `login_token` raises. Plain metadata and not gRPC's call credentials,
+        whose callbacks come in a thread of gRPC's and wait for Python there: a channel that is closed meanwhile can
+        wait for them for ever. Nothing is lost by it, for no channel of this client goes without TLS.
         """
         if self.api_key is not None:
             return _bearer(self.api_key)
+        if self.login_file is not None:
+            return _bearer(self.login_token())
         if self.api_key_file is not None:
             key, _ = read_secret_file(self.api_key_file, "API key")
             _check_api_key(key, f"file {self.api_key_file} holds spaces or other than ASCII")
@@ -188,6 +206,18 @@ class Identity:
                 f"token: file {self.token_file} holds spaces or other than ASCII; expected one JWT and nothing else"
             )
         return _bearer(token)
+
+    def login_token(self) -> str:
+        """Returns the token of the log-in, renewed where that is due, which asks its issuer for some seconds at most.
+
+        Raises UnauthenticatedError where the log-in is over, UnavailableError where it cannot be renewed for now,
+        SettingsError where its file cannot be used.
+        """
+        from valetkey.login.renewal import current_token  # noqa: PLC0415 (most callers have no log-in)
+
+        if self.login_file is None:
+            raise SettingsError("identity: this is no log-in")
+        return current_token(self.login_file)
 
 
 def _bearer(credential: str) -> Metadata:

@@ -1,4 +1,4 @@
-"""Where the broker is, whom to trust, who is asking: arguments, then the environment, then a config file."""
+"""Where the broker is, whom to trust, who is asking: arguments, the environment, a config file, then a log-in."""
 
 import os
 import tomllib
@@ -14,7 +14,7 @@ from valetkey.secret_files import clean_secret, read_secret_file
 
 _PATHS = ("ca_file", "api_key_file", "token_file", "client_cert_file", "client_key_file")
 _KEYS = ("endpoint", "api_key", *_PATHS)
-_IDENTITY = tuple(key for key in _KEYS if key not in ("endpoint", "ca_file"))
+_IDENTITY = (*(key for key in _KEYS if key not in ("endpoint", "ca_file")), "login_file")
 _OTHERS_CAN_READ = 0o077
 # One place that settings come from; a key that is missing, None or empty is not given there.
 _Layer = Mapping[str, str | None]
@@ -39,6 +39,7 @@ def load_settings(
     token_file: str | os.PathLike[str] | None = None,
     client_cert_file: str | os.PathLike[str] | None = None,
     client_key_file: str | os.PathLike[str] | None = None,
+    login_file: str | os.PathLike[str] | None = None,
     config_file: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
@@ -46,7 +47,8 @@ def load_settings(
 
     The environment is VALETKEY_ENDPOINT, VALETKEY_CA_FILE, VALETKEY_CONFIG, and for the identity one of
     VALETKEY_API_KEY, VALETKEY_API_KEY_FILE, VALETKEY_TOKEN_FILE, or VALETKEY_CLIENT_CERT_FILE with
-    VALETKEY_CLIENT_KEY_FILE. Raises SettingsError where something is missing, contradicts itself or is unusable,
+    VALETKEY_CLIENT_KEY_FILE. Where none of them names an identity, it is the log-in at that broker, if there is one:
+    what `valetkey login` wrote. Raises SettingsError where something is missing, contradicts itself or is unusable,
     saying where it can be set.
     """
     env = os.environ if environ is None else environ
@@ -59,33 +61,64 @@ def load_settings(
         "token_file": os.fspath(token_file) if token_file else None,
         "client_cert_file": os.fspath(client_cert_file) if client_cert_file else None,
         "client_key_file": os.fspath(client_key_file) if client_key_file else None,
+        "login_file": os.fspath(login_file) if login_file else None,
     }
-    layers: list[_Layer] = [arguments, {key: env.get(f"VALETKEY_{key.upper()}") for key in _KEYS}, config]
+    layers = [arguments, _environment(env), config]
+    endpoint, found_ca = _place(layers, path)
+    return Settings(
+        endpoint=endpoint,
+        ca_file=found_ca,
+        identity=_identity(layers, path, endpoint, env),
+        warnings=_warnings(path, config),
+    )
+
+
+def load_place(
+    *,
+    endpoint: str | None = None,
+    ca_file: str | os.PathLike[str] | None = None,
+    config_file: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[str, Path | None]:
+    """Returns where the broker is, and its CA file: all that is needed before anybody has an identity.
+
+    Takes them from where `load_settings` does, and raises as that does.
+    """
+    env = os.environ if environ is None else environ
+    config, path = _read_config(config_file, env)
+    arguments: _Layer = {"endpoint": endpoint, "ca_file": os.fspath(ca_file) if ca_file else None}
+    return _place([arguments, _environment(env), config], path)
+
+
+def _environment(env: Mapping[str, str]) -> _Layer:
+    return {key: env.get(f"VALETKEY_{key.upper()}") for key in _KEYS}
+
+
+def _place(layers: list[_Layer], path: Path) -> tuple[str, Path | None]:
     found_endpoint = next((layer["endpoint"] for layer in layers if layer.get("endpoint")), None)
     if not found_endpoint:
         raise SettingsError(
             f"no endpoint; expected HOST:PORT in --endpoint, in VALETKEY_ENDPOINT or as `endpoint` in {path}"
         )
     found_ca = next((layer["ca_file"] for layer in layers if layer.get("ca_file")), None)
-    return Settings(
-        endpoint=parse_endpoint(found_endpoint),
-        ca_file=_path(found_ca) if found_ca else None,
-        identity=_identity(layers, path),
-        warnings=_warnings(path, config),
-    )
+    return parse_endpoint(found_endpoint), _path(found_ca) if found_ca else None
 
 
-def _identity(layers: list[_Layer], path: Path) -> Identity:
+def _identity(layers: list[_Layer], path: Path, endpoint: str, env: Mapping[str, str]) -> Identity:
     # The first place that says anything of it decides, so that the parts of two identities never mix.
     for layer in layers:
         found = {key: value for key in _IDENTITY if (value := layer.get(key))}
         if found:
             return _identity_of(found)
+    # Whoever logged in at this broker needs no other identity; any that is named comes first.
+    login = login_file_of(endpoint, env)
+    if os.path.lexists(login):
+        return Identity(login_file=login)
     raise SettingsError(
         "no identity; expected one of: an API key in VALETKEY_API_KEY or in the file that --api-key-file or "
         "VALETKEY_API_KEY_FILE names; a token in the file that --token-file or VALETKEY_TOKEN_FILE names; a client "
         "certificate in --client-cert-file and --client-key-file, or VALETKEY_CLIENT_CERT_FILE and "
-        f"VALETKEY_CLIENT_KEY_FILE; or the same in {path}"
+        f"VALETKEY_CLIENT_KEY_FILE; or the same in {path}; people log in: valetkey --endpoint {endpoint} login"
     )
 
 
@@ -137,6 +170,14 @@ def _check_keys(values: Mapping[str, object], path: Path) -> None:
             raise SettingsError(f"config file: {path} has the unknown key {key!r}; expected {', '.join(_KEYS)}")
         if not isinstance(value, str):
             raise SettingsError(f"config file: {key} in {path} is not a string")
+
+
+def login_file_of(endpoint: str, env: Mapping[str, str]) -> Path:
+    """Returns where the log-in at a broker is kept: `$XDG_STATE_HOME/valetkey/log-ins/HOST:PORT/login.json`."""
+    base = env.get("XDG_STATE_HOME", "")
+    if not base.startswith("/"):  # which is to be ignored, says the XDG Base Directory Specification
+        base = str(_path("~/.local/state"))
+    return Path(base, "valetkey", "log-ins", endpoint.lower(), "login.json")
 
 
 def _default_config(env: Mapping[str, str]) -> Path:

@@ -46,14 +46,15 @@ class TokenSource:
         token_file: str | os.PathLike[str] | None = None,
         client_cert_file: str | os.PathLike[str] | None = None,
         client_key_file: str | os.PathLike[str] | None = None,
+        login_file: str | os.PathLike[str] | None = None,
         config_file: str | os.PathLike[str] | None = None,
         timeout: float = _DEFAULT_TIMEOUT,
     ) -> None:
         """Makes a source, and calls nobody yet.
 
         The scope is given as to `Client.issue_token`, broker and identity as to `load_settings`: what is left out, the
-        environment and the config file say. `timeout` is how long a user waits for a token at most, in seconds. Raises
-        SettingsError or InvalidArgumentError where one of them cannot be used.
+        environment, the config file and the log-in say. `timeout` is how long a user waits for a token at most, in
+        seconds. Raises SettingsError or InvalidArgumentError where one of them cannot be used.
         """
         words = permissions if isinstance(permissions, str) else tuple(permissions)
         self._request = token_request(resource, words, ttl, connector, source_ip, purpose)
@@ -69,6 +70,7 @@ class TokenSource:
             "token_file": token_file,
             "client_cert_file": client_cert_file,
             "client_key_file": client_key_file,
+            "login_file": login_file,
             "config_file": config_file,
             "timeout": timeout,
         }
@@ -81,6 +83,7 @@ class TokenSource:
             token_file=token_file,
             client_cert_file=client_cert_file,
             client_key_file=client_key_file,
+            login_file=login_file,
             config_file=config_file,
         )
         self._terms = Terms(settings.endpoint, settings.identity, settings.ca_file, timeout)

@@ -9,6 +9,7 @@ import grpc.aio
 
 from valetkey import values
 from valetkey.callers.asynchronous import AsyncCaller
+from valetkey.callers.base import identity_expired
 from valetkey.callers.interruptions import Interruption
 from valetkey.calls import streams
 from valetkey.calls.base import path_of
@@ -23,7 +24,7 @@ async def watch(
     """Yields the tokens of one stream after the other, as long as another one makes sense."""
     reconnections = Reconnections(caller.terms.timeout, new_key=caller.new_key)
     while True:
-        shown = caller.terms.identity.fingerprint()
+        shown = await caller.fingerprint()
         reconnections.opening()
         try:
             async with aclosing(tokens_of(caller, message)) as tokens:
@@ -33,12 +34,15 @@ async def watch(
             interruption: ValetKeyError = streams.ended_without_a_word()
         except ValetKeyError as error:
             interruption = error
-        await asyncio.sleep(caller.pause_before_another_stream(interruption, reconnections, shown, on_interruption))
+        renewed = identity_expired(interruption) and await caller.fingerprint() not in (shown, None)
+        pause = caller.pause_before_another_stream(interruption, reconnections, on_interruption, renewed=renewed)
+        await asyncio.sleep(pause)
 
 
 async def tokens_of(caller: AsyncCaller, message: token_pb.WatchTokenRequest) -> AsyncGenerator[values.Token, None]:
     """Yields the tokens of one stream until it ends; raises WatchEndedError where the broker says why."""
     caller.check_open()
+    await caller.renew_login()
     # No deadline: a stream lives as long as both ends want it.
     stream = await caller.connection.stream(
         path_of(token_pb.WatchTokenResponse),

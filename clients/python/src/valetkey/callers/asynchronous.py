@@ -42,6 +42,7 @@ class AsyncCaller(Caller):
         retries = Retries(self.terms.timeout, repeatable=rpc.repeatable, new_key=self.new_key)
         while True:
             self.check_open()
+            await self.renew_login()
             metadata = self.terms.identity.call_metadata()
             try:
                 answer = await self.connection.unary(
@@ -59,6 +60,20 @@ class AsyncCaller(Caller):
                 return answer
             self.tell(failed)
             await asyncio.sleep(pause)
+
+    async def renew_login(self) -> None:
+        """Renews a log-in where that is due, in a thread; it is looked up without waiting then.
+
+        Raises what `Identity.login_token` raises.
+        """
+        if self.terms.identity.login_file is not None:
+            await asyncio.to_thread(self.terms.identity.login_token)
+
+    async def fingerprint(self) -> bytes | None:
+        """Returns what tells a renewed identity from the one before, a log-in renewed first."""
+        if self.terms.identity.login_file is not None:
+            return await asyncio.to_thread(self.terms.identity.fingerprint)
+        return self.terms.identity.fingerprint()
 
     def why_cancelled(self) -> BaseException:
         """Returns what to raise for a call that was cancelled: by whoever waits for it, or by close()."""

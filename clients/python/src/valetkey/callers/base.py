@@ -39,6 +39,11 @@ class Terms:
         object.__setattr__(self, "endpoint", parse_endpoint(self.endpoint))
 
 
+def identity_expired(interruption: ValetKeyError) -> bool:
+    """Tells whether a stream ended with the identity that it was asked for with."""
+    return isinstance(interruption, WatchEndedError) and interruption.reason == "IDENTITY_EXPIRED"
+
+
 class Caller:
     """The state of a client that is no connection."""
 
@@ -59,6 +64,9 @@ class Caller:
         ):
             # Nothing else tells it: a broker ends such a handshake without a word.
             return UnauthenticatedError(f"cannot connect to the broker at {terms.endpoint}: {why}", code=found.code)
+        if isinstance(found, UnauthenticatedError) and terms.identity.login_file is not None:
+            found.message += f"; log in again: valetkey --endpoint {terms.endpoint} login"
+            found.args = (found.message,)
         return found
 
     def check_open(self) -> None:
@@ -70,16 +78,17 @@ class Caller:
         self,
         interruption: ValetKeyError,
         reconnections: Reconnections,
-        shown: bytes | None,
         listener: Interruption | None,
+        *,
+        renewed: bool,
     ) -> float:
         """Returns how many seconds to wait before the next stream; raises `interruption` where it is the last word.
 
-        `shown` is the fingerprint of the identity that the stream was asked for with.
+        `renewed` tells whether another identity than the one that expired is there now.
         """
-        if isinstance(interruption, WatchEndedError) and interruption.reason == "IDENTITY_EXPIRED":
+        if identity_expired(interruption):
             # Kubernetes and SPIFFE have put a fresh one into the file by now.
-            if self.terms.identity.fingerprint() in (shown, None):
+            if not renewed:
                 raise interruption
             return 0.0
         if self.closed or (pause := reconnections.pause(interruption)) is None:

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 
 from valetkey import values
+from valetkey.callers.base import identity_expired
 from valetkey.callers.blocking import BlockingCaller
 from valetkey.callers.interruptions import Interruption
 from valetkey.calls import streams
@@ -32,7 +33,8 @@ def watch(
             interruption: ValetKeyError = streams.ended_without_a_word()
         except ValetKeyError as error:
             interruption = error
-        time.sleep(caller.pause_before_another_stream(interruption, reconnections, shown, on_interruption))
+        renewed = identity_expired(interruption) and caller.terms.identity.fingerprint() not in (shown, None)
+        time.sleep(caller.pause_before_another_stream(interruption, reconnections, on_interruption, renewed=renewed))
 
 
 def tokens_of(caller: BlockingCaller, message: token_pb.WatchTokenRequest) -> Generator[values.Token, None, None]:

@@ -22,6 +22,7 @@ from valetkey.cli.command_line import CommandLine
 from valetkey.cli.doctor import doctor
 from valetkey.cli.exec_command import exec_
 from valetkey.cli.expiring import expiring
+from valetkey.cli.login import login, logout
 from valetkey.cli.proxy_command import proxy
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import Session
@@ -58,6 +59,8 @@ app.add_typer(grants.app, name="grant")
 app.add_typer(leases.app, name="lease")
 app.add_typer(audit.app, name="audit")
 app.command()(doctor)
+app.command()(login)
+app.command()(logout)
 app.command()(whoami)
 app.command()(proxy)
 app.command()(agent)

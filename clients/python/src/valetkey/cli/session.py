@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import typer
 
@@ -11,10 +12,11 @@ from valetkey.cli.durations import parse_duration
 from valetkey.cli.screen import Screen
 from valetkey.client import Client
 from valetkey.errors import InvalidArgumentError, ValetKeyError
-from valetkey.settings import Settings, load_settings
+from valetkey.identity import Identity
+from valetkey.settings import Settings, load_place, load_settings
 
 # Every client of this process: one that nothing holds is collected, and its channel closed with it (see client_of).
-KEPT: list[Client] = []
+KEPT: list[object] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,28 @@ def settings_of(context: typer.Context, screen: Screen) -> Settings:
     for warning in settings.warnings:
         screen.warn(warning)
     return settings
+
+
+def identity_of(context: typer.Context) -> Identity:
+    """Returns the identity that counts; it shows no secret."""
+    session: Session = context.obj
+    return _load(session).identity
+
+
+def place_of(context: typer.Context) -> tuple[str, Path | None]:
+    """Returns where the broker is, and its CA file. Raises SettingsError where nothing says it."""
+    session: Session = context.obj
+    return load_place(endpoint=session.endpoint, ca_file=session.ca_file, config_file=session.config)
+
+
+def client_with_login(context: typer.Context, login_file: Path) -> Client:
+    """Returns a client of the same broker that calls with a log-in. Raises what `place_of` raises."""
+    session: Session = context.obj
+    endpoint, ca_file = place_of(context)
+    timeout = parse_duration(session.timeout, "--timeout").total_seconds()
+    client = Client(endpoint, ca_file=ca_file, timeout=timeout, login_file=login_file)
+    KEPT.append(client)
+    return client
 
 
 def client_with_key(context: typer.Context, api_key: str) -> Client:

@@ -3,7 +3,7 @@
 import typer
 
 from valetkey.cli.screen import Output, OutputFormat, Screen
-from valetkey.cli.session import client_of
+from valetkey.cli.session import client_of, identity_of
 from valetkey.cli.times import utc
 
 _PROOFS = {"api-key": "an API key", "oidc": "a token of an OIDC issuer", "mtls": "a client certificate"}
@@ -29,6 +29,7 @@ def whoami(context: typer.Context, *, output: Output = OutputFormat.TABLE) -> No
     screen.properties(
         [
             ("principal", found.principal),
+            ("known by", str(identity_of(context))),
             ("roles", ", ".join(found.roles) or "(none: what it may have, grants say)"),
             ("proved by", _PROOFS.get(found.authentication, found.authentication)),
             ("until", until or "(no end of its own)"),

@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 HAVE_PROMETHEUS := { command -v promtool && command -v prometheus; } > /dev/null 2>&1
 HAVE_POSTGRES := { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } > /dev/null 2>&1
 
-.PHONY: help install demo dev test test-zenml lint format bench clients-table growth crash rotation-load chart proto proto-check proto-baseline lock clean
+.PHONY: help install demo dev test test-zenml lint format bench clients-table long-job growth crash rotation-load chart proto proto-check proto-baseline lock clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -101,6 +101,12 @@ bench: install ## Measures IssueToken against a bare gRPC echo: each kind of cal
 
 clients-table: install .venv-clients/.installed ## Runs eight clients through `valetkey proxy` across many tokens, and its throughput (six minutes)
 	@PYTHONPATH=tests $(BIN)/python -m bench.clients_table
+
+# With SECONDS=40 TTL=8 it takes two minutes.
+SECONDS ?= 600
+TTL ?= 60
+long-job: install .venv-clients/.installed ## Works by every adapter and through the proxy for SECONDS (600) with tokens of TTL (60), storage failing at each renewal
+	@PYTHONPATH=tests $(BIN)/python -m bench.long_job --seconds $(SECONDS) --ttl $(TTL)
 
 growth: install ## Measures start, news, tokens and memory with 10, 1,000 and 10,000 documents in Vault (five minutes)
 	@PYTHONPATH=tests $(BIN)/python -m bench.growth

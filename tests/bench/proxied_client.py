@@ -19,6 +19,8 @@ Steps = dict[str, Callable[[str], Any]]
 ENDPOINT, ACCOUNT, CONTAINER, SAS = (os.environ[name] for name in ("ENDPOINT", "ACCOUNT", "CONTAINER", "SAS"))
 AUTHORITY = ENDPOINT.removeprefix("http://").partition("/")[0]
 CONNECTION_STRING = f"BlobEndpoint={ENDPOINT};SharedAccessSignature={SAS}"
+# How often the two programs try in all, and for how long the client rests between two operations.
+RETRIES, PAUSE = os.environ.get("RETRIES", "1"), float(os.environ.get("PAUSE", "0.05"))
 # Above what each client sends in one piece here.
 LARGE = os.urandom(3 * 1024 * 1024)
 
@@ -184,7 +186,7 @@ def rclone() -> Steps:
         "RCLONE_CONFIG_VALETKEY_SAS_URL": f"{ENDPOINT}/{CONTAINER}?{SAS}",
         "RCLONE_AZUREBLOB_CHUNK_SIZE": "1Mi",
         "RCLONE_RETRIES": "1",
-        "RCLONE_LOW_LEVEL_RETRIES": "1",
+        "RCLONE_LOW_LEVEL_RETRIES": RETRIES,
     }
 
     def run(*arguments: str | Path) -> bytes:
@@ -215,7 +217,7 @@ def curl() -> Steps:
 
     def run(*arguments: str, url: str, data: bytes = b"") -> bytes:
         done = subprocess.run(
-            ["curl", "--fail", "--silent", "--show-error", *arguments, url],
+            ["curl", "--fail", "--silent", "--show-error", "--retry", str(int(RETRIES) - 1), *arguments, url],
             input=data,
             capture_output=True,
             check=False,
@@ -262,7 +264,7 @@ def main(client: str, seconds: float) -> None:
             except Exception as error:  # noqa: BLE001 (whatever a client raises)
                 failures.append(f"{name}: {type(error).__name__}: {error}"[:300])
             done[name] += 1
-            time.sleep(0.05)
+            time.sleep(PAUSE)
     sys.stdout.write(json.dumps({"done": done, "failures": failures}) + "\n")
     sys.stdout.flush()
     # Some end by a signal now and then as the interpreter ends, which is not what is looked at.

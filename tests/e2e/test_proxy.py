@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.long_job import ADAPTERS, adapters, agent_file
 from support.e2e import CONNECTOR, DEMO, Live
 from support.network import Network
 from support.proxied import PERMISSIONS, proxied, result
@@ -52,6 +53,15 @@ def test_clients_without_a_hook_outlive_their_tokens(connected: Live, tmp_path: 
     assert proxy.counts["tokens"] >= 2
     assert proxy.counts["refused"] == 0
     assert proxy.counts["requests"] > sum(sum(each["done"].values()) for each in found.values()) / 2
+
+
+def test_adapters_and_the_agent_outlive_their_tokens(connected: Live, tmp_path: Path) -> None:
+    """Our adapters, and who reads the agent's files, work across tokens; `make long-job` does so for ten minutes."""
+    with agent_file(connected, tmp_path, 8) as file:
+        found = {
+            way: result(process) for way, process in dict(adapters(connected, file, LONGER_THAN_A_TOKEN, 8)).items()
+        }
+    assert {way: each["failures"] for way, each in found.items()} == {way: [] for way in ADAPTERS}
 
 
 def test_the_old_token_serves_while_the_broker_is_away(connected: Live, network: Network, tmp_path: Path) -> None:

@@ -41,12 +41,12 @@ class Proxied:
             "SAS": self.said["sas_token"],
         }
 
-    def client(self, name: str, seconds: float) -> "subprocess.Popen[str]":
-        """Starts a client that works for so long."""
+    def client(self, name: str, seconds: float, **more: str) -> "subprocess.Popen[str]":
+        """Starts a client that works for so long; `more` are further variables of its environment."""
         assert CLIENTS_PYTHON.exists(), "the clients are missing: make .venv-clients/.installed"
         return subprocess.Popen(
             [CLIENTS_PYTHON, "-I", CLIENT_SCRIPT, name, str(seconds)],
-            env=self.environment(),
+            env=self.environment() | more,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -63,9 +63,9 @@ class Proxied:
         self.counts = {name: int(count) for name, count in match.groupdict().items()}
 
 
-def result(process: "subprocess.Popen[str]") -> dict[str, Any]:
+def result(process: "subprocess.Popen[str]", seconds: float = 280) -> dict[str, Any]:
     """Waits for a client and returns what it did; fails where it broke."""
-    out, err = process.communicate(timeout=280)
+    out, err = process.communicate(timeout=seconds)
     assert process.returncode == 0, re.sub(r"sig=[^&\s'\"]+", "sig=…", out + err)
     found: dict[str, Any] = json.loads(out)
     return found

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
 import valetkey
@@ -20,6 +22,7 @@ from valetkey.calls import retries
 from valetkey.renewal import attempts
 from valetkey.testing import FakeBroker, fake_broker
 from valetkey.v1 import common_pb2 as common_pb
+from valetkey.v1 import errors_pb2 as errors_pb
 from valetkey.v1 import token_service_pb2 as token_pb
 
 SECOND = timedelta(seconds=1)
@@ -187,6 +190,39 @@ def test_a_stream_that_is_cut_again_and_again(fake: FakeBroker) -> None:
         assert fake.calls[:4] == ["WatchToken", "WatchToken", "WatchToken", "IssueToken"]
         assert len(until(source, 3)) >= 2
         assert set(fake.calls[before:]) == {"IssueToken"}
+
+
+class BusyOnce(FakeBroker):
+    """A broker that answers as many calls as it is told with UNAVAILABLE, as one whose Vault is sealed for a moment."""
+
+    busy = 0
+
+    def _enter(self, method: str, context: Any, request: Any) -> None:
+        if self.busy:
+            self.busy -= 1
+            reason = errors_pb.ERROR_REASON_VAULT_UNAVAILABLE
+            self._abort(context, grpc.StatusCode.UNAVAILABLE, "Vault is sealed; try again", reason)
+        super()._enter(method, context, request)
+
+
+@pytest.mark.parametrize("by", ["WatchToken", "IssueToken"])
+def test_a_503_at_the_moment_of_a_renewal(by: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Protects jobs from an error that is over in a moment: the old token is served, and nobody hears of it."""
+    with BusyOnce() as fake, fake.token_source("az://models", ttl=3 * SECOND) as source:
+        while by not in fake.calls:  # Three streams that are cut lead to calls.
+            source.current()
+            if by == "IssueToken":
+                fake.cut()
+                time.sleep(0.1)
+        fake.busy = 1
+        if by == "WatchToken":
+            fake.cut()
+        found, deadline = set(), time.monotonic() + 60
+        while (fake.busy or len(found) < 2) and time.monotonic() < deadline:
+            found.add(source.current().lease_id)
+            time.sleep(0.02)
+        assert (fake.busy, len(found) >= 2) == (0, True)
+    assert all("sig" not in record.getMessage() for record in caplog.records)
 
 
 def test_a_stream_that_brings_nothing(fake: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:

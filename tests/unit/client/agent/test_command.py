@@ -28,7 +28,7 @@ def valetkey(bare: Runner, fake: FakeBroker, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_once_writes_everything_as_token_issue_prints_it(valetkey: Runner, fake: FakeBroker, tmp_path: Path) -> None:
     """Protects init containers: all files, exit 0, and no form has a second way to be written."""
-    file = configure(tmp_path, models(outputs=OUTPUTS))
+    file = configure(tmp_path, models("[resource.proxy]", "port = 8765", outputs=OUTPUTS))
     ran = valetkey("agent", "--config", str(file), "--once")
     assert ran.code == 0, ran
     (line,) = ran.err.splitlines()

@@ -38,6 +38,24 @@ async def test_a_403_is_mended_by_a_fresh_token_once(rig: Rig) -> None:
     assert (rig.proxy.counts.tokens, rig.proxy.counts.renewed_after_403) == (2, 1)
 
 
+async def test_a_503_at_the_moment_of_a_renewal(rig: Rig) -> None:
+    """Protects tools that try again: the second request has the new token, and nothing of the old one."""
+
+    async def busy_once(_request: web.BaseRequest) -> web.Response | None:
+        if rig.tokens.number > 1:
+            return None
+        rig.tokens.number = 2
+        return web.Response(status=503, headers={"x-ms-error-code": "ServerBusy", "Retry-After": "1"})
+
+    rig.storage.answer = busy_once
+    busy, answer = await rig.ask("PUT", BLOB, body=b"weights")
+    assert (busy, b"ServerBusy" in answer, b"Retry-After: 1" in answer) == (503, True, True)
+    assert (await rig.ask("PUT", BLOB, body=b"weights"))[0] == 201
+    assert [asked.target.count("sig=") for asked in rig.storage.asked] == [1, 1]
+    first, second = (asked.target for asked in rig.storage.asked)
+    assert (SIGNATURE.format(1) in first, SIGNATURE.format(2) in second) == (True, True)
+
+
 async def test_chunks_are_sent_again_too(rig: Rig) -> None:
     """Protects uploads whose length nobody knows; storage may refuse before it has read them."""
     for early in (False, True):

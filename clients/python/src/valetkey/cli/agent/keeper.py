@@ -86,7 +86,8 @@ class Keeper:
         errors: list[ValetKeyError] = []
         direct = [output for output in self.plan.outputs if not output.through_proxy]
         written = [await self._write(output, token, None, errors) for output in direct]
-        if self.plan.port is not None:
+        # With --once there is no output that leads to a proxy, and nobody who would use one.
+        if self.plan.port is not None and self._again:
             try:
                 through = self._shared.served(self.plan) or await self._serve()
             except ValetKeyError as error:

@@ -42,6 +42,7 @@ class Contract:
         assert len(listed) == 2
         assert listed[made.key_id].display_name == "ours 1"
         assert listed[made.key_id].hint == made.value.reveal()[:3]
+        assert abs((listed[made.key_id].ends_at or datetime.max.replace(tzinfo=UTC)) - ENDS) < timedelta(seconds=2)
         assert made.value.reveal() not in repr(made) + repr(listed)
         await maker.remove_password(BY, CREDENTIAL, CLIENT, made.key_id)
         assert made.key_id not in [each.key_id for each in await maker.passwords(BY, CREDENTIAL, CLIENT)]

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from support.crash_process import Child, Watcher, check
-from support.crashes import BY_NAME, CHANGES, CONNECTOR, GRANT, KEY, SECRET, knows
+from support.crashes import BY_NAME, CHANGES, CONNECTOR, GRANT, KEY, REVOCATION, SECRET, knows
 from support.ledgers import new_name, open_ledger
 from support.postgres import Postgres, running_postgres
 from support.relay import Relay
@@ -33,6 +33,8 @@ _CUTS = [
     ("update-grant", f"/grants/{GRANT.name}", "NOT_MADE", "MADE"),
     ("delete-grant", f"/grants/{GRANT.name}", "MADE", "MADE"),
     ("rename-secret", f"/secrets/{SECRET}", "MADE", "MADE"),
+    ("begin-rotation", f"/rotation-credentials/{CONNECTOR.name}", "NOT_MADE", "MADE"),
+    ("revoke-keys", f"/revocations/{REVOCATION.name}", "NOT_MADE", "MADE"),
 ]
 
 
@@ -55,7 +57,8 @@ def _forget_everything(admin: hvac.Client) -> None:
         uids = kv.list_secrets("shared-credentials", mount_point=MOUNT)["data"]["keys"]
     except hvac.exceptions.InvalidPath:
         uids = []
-    others = ("generation", f"credentials/{CONNECTOR.name}", "connectors/sharing")
+    name = CONNECTOR.name
+    others = ("generation", f"credentials/{name}", f"rotation-credentials/{name}", "connectors/sharing")
     for entry in (*others, *(each.path for each in CHANGES), *(f"shared-credentials/{uid}" for uid in uids)):
         kv.delete_metadata_and_all_versions(entry, mount_point=MOUNT)
 

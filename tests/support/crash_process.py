@@ -9,7 +9,8 @@ import os
 import random
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from support.warm import WarmCommand
 from valetkey_broker.adapters.vault import VaultStateStore
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.ledger import SqlLedger
-from valetkey_broker.model import Event, EventFilter, EventKind
+from valetkey_broker.model import Event, EventFilter, EventKind, Rotation
 from valetkey_broker.recording import Changes
 from valetkey_broker.settings import LedgerSettings, VaultSettings
 from valetkey_broker.state.generation import read_generation
@@ -103,6 +104,9 @@ class Watcher(Process):
         return (
             fresh.memory.connectors == self.replica.memory.connectors
             and fresh.memory.grants == self.replica.memory.grants
+            and fresh.memory.secrets == self.replica.memory.secrets
+            and fresh.memory.revocations == self.replica.memory.revocations
+            and _unversioned(fresh.memory.rotations) == _unversioned(self.replica.memory.rotations)
             and {name: known.key for name, known in fresh.memory.keys_by_name.items()}
             == {name: known.key for name, known in self.replica.memory.keys_by_name.items()}
         )
@@ -160,6 +164,11 @@ class Child:
     async def _line(self) -> str:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             return (await asyncio.to_thread(self._answers.readline)).strip()
+
+
+def _unversioned(rotations: Mapping[str, Rotation]) -> dict[str, Rotation]:
+    """Returns rotations but for the versions of their documents: a change that did not come takes one, and no more."""
+    return {path: replace(rotation, version=0) for path, rotation in rotations.items()}
 
 
 async def check(watchers: list[Watcher], change: Change) -> float:

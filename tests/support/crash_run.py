@@ -38,7 +38,7 @@ async def _run(arguments: argparse.Namespace, directory: Path) -> int:
         async with open_ledger(url) as ledger, Relay(bao.address, bao.ca_file, certificate, key) as relay:
             relay.delay = arguments.delay
             slowed = bao.settings(address=relay.url, timeout_seconds=30.0)
-            watchers = [Watcher(bao.settings(), ledger) for _ in range(2)]
+            watchers = [Watcher(bao.settings(timeout_seconds=30.0), ledger) for _ in range(2)]
             for watcher in watchers:
                 await watcher.watch()
             for number in range(arguments.kills):

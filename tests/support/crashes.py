@@ -20,7 +20,14 @@ from support.core import (
 )
 from support.fake_store import FakeStateStore
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
-from valetkey_broker.errors import BrokerError, Reason, rotation_under_way, secret_not_found
+from valetkey_broker.errors import (
+    BrokerError,
+    Reason,
+    revocation_not_found,
+    rotation_not_found,
+    rotation_under_way,
+    secret_not_found,
+)
 from valetkey_broker.model import ApiKey, EarlierDigest, NamedSecret, Rotation, RotationSchedule, RotationState, Secret
 from valetkey_broker.model.revocation import KeyRevocation, Revocation, RevocationTarget
 from valetkey_broker.ports import Document, StateStore
@@ -335,6 +342,12 @@ async def clear(replica: Replica) -> None:
         await repository.delete_secret(name, "key:ops")
     for name in {KEY.name}.intersection(memory.keys_by_name):
         await repository.revoke_api_key(name, "key:ops")
+    # No operator can take these away: what was revoked stays on record, and so does the last rotation.
+    for name in {REVOCATION.name}.intersection(memory.revocations):
+        await repository._bury(f"revocations/{name}", "key:ops", revocation_not_found(name))
+    for path, rotation in list(memory.rotations.items()):
+        await repository.rotations.destroy_candidate(rotation)
+        await repository._bury(path, "key:ops", rotation_not_found(rotation.object))
 
 
 async def die_during(change: Change, shared: FakeStateStore, lives: int, *, effect: bool) -> bool:

@@ -17,13 +17,15 @@ Call = Literal["passwords", "add_password", "remove_password", "account_keys", "
 class FakeMaker:
     """Implements `ports.credential_maker.CredentialMaker` for one application and the accounts in `keys`.
 
-    `made` holds every secret that is there by key id, with its display name; `hidden` key ids are not listed and cannot
-    be removed. `on_made` is told of each secret that comes, `on_removed` of each that goes, keys of accounts included.
+    `made` holds every secret that is there by key id, with its display name, and `ends` when they end; `hidden` key ids
+    are not listed and cannot be removed. `on_made` is told of each secret that comes, `on_removed` of each that goes,
+    keys of accounts included.
     """
 
     def __init__(self, client_id: str, first: Secret, accounts: Sequence[str] = ()) -> None:
         self.client_id = client_id
         self.made: dict[str, tuple[str, Secret]] = {"by-hand": ("by hand", first)}
+        self.ends: dict[str, datetime] = {}
         self.keys = {account: {"key1": new_key(), "key2": new_key()} for account in accounts}
         self.hidden: set[str] = set()
         self.new_ones_hidden = False
@@ -45,7 +47,7 @@ class FakeMaker:
     async def passwords(self, by: Connector, credential: Credential, client_id: str) -> Sequence[ApplicationPassword]:
         self._begin("passwords", client_id)
         return [
-            ApplicationPassword(key_id, name, value.reveal()[:3])
+            ApplicationPassword(key_id, name, value.reveal()[:3], self.ends.get(key_id))
             for key_id, (name, value) in self.made.items()
             if key_id not in self.hidden
         ]
@@ -57,6 +59,7 @@ class FakeMaker:
         number = next(self._serial)
         key_id, value = f"made-{number}", Secret(f"s{number}~secret-made-by-the-fake")
         self.made[key_id] = (display_name, value)
+        self.ends[key_id] = ends
         if self.new_ones_hidden:
             self.hidden.add(key_id)
         self.on_made(value)

@@ -175,6 +175,7 @@ async def open_core(
         parts = Parts(repository=repository, memory=memory, registry=registry, cloud=cloud, ledger=ledger, clock=clock)
         roles_now = RolesNow(memory, build_role_bindings(settings.authn), clock).of
         rotating = build_rotating(parts, AUTH_METHODS, changes.make, roles_now)
+        revoking = build_revoking(parts, questions, keys, rotating, auth_methods=AUTH_METHODS, profiles=profiles)
         yield Core(
             store=store,
             cloud=cloud,
@@ -189,9 +190,9 @@ async def open_core(
             keys=keys,
             reach=reach,
             issuer=issuer,
-            diagnoser=Diagnoser(memory, ledger, questions, profiles, clock, longest_token),
+            diagnoser=Diagnoser(memory, ledger, questions, profiles, clock, longest_token, revoking.leases),
             rotating=rotating,
-            revoking=build_revoking(parts, questions, keys, rotating, auth_methods=AUTH_METHODS, profiles=profiles),
+            revoking=revoking,
             authenticator=authenticator,
             trust=trust,
             ledger=ledger,
@@ -209,10 +210,7 @@ async def running_server(
     stop: asyncio.Event | None = None,
     metrics: Answerer | None = None,
 ) -> AsyncIterator[RpcServer]:
-    """Serves `core` while the context lasts; ends gracefully. Other processes share the port unless it is AT_ONCE.
-
-    Where `stop` is set before it is time to listen, it never does.
-    """
+    """Serves `core` while the context lasts, its port shared unless AT_ONCE; never once `stop` is set before."""
     server: RpcServer | None = None
 
     def on_change(usable: bool) -> None:
@@ -228,7 +226,7 @@ async def running_server(
         sync.require_usable()
         throttle.ask(principal)
 
-    endings = build_endings(settings, core.store, core.repository, core.memory, AUTH_METHODS, core.clock)
+    endings = build_endings(settings, core.store, core.rotating.objects, core.cloud.maker, core.clock)
     streams = Slots(settings.limits.streams)
     services = build_services(
         UseCases(

@@ -179,7 +179,7 @@ async def test_to_another_auth_method_and_back(world: RotatingReplica) -> None:
         CLIENT,
         "",
     )
-    assert [each.version for each in world.rotating.rotations.versions(PATH)] == [3, 2]
+    assert [(each.version, each.taken_from) for each in world.rotating.rotations.versions(PATH)] == [(3, 1), (2, 0)]
 
 
 async def test_grants_do_not_come_to_mean_something_else(world: RotatingReplica) -> None:
@@ -389,6 +389,7 @@ async def test_a_named_secret_is_rotated_for_all_that_use_it() -> None:
     await world.rotating.rotations.rollback(of, 1, None, the_call())
     assert (await world.ended(of)).state is RotationState.DONE
     assert [await world.in_use(name) for name in ("first", "second")] == [OLD_VALUE, OLD_VALUE]
+    assert [(each.version, each.taken_from) for each in world.rotating.rotations.versions(of)] == [(3, 1), (2, 0)]
     await _sent_to_the_secret(world, "connectors/first")
     with pytest.raises(BrokerError) as caught:
         await world.begin(Wanted(secrets={"client_secret": Secret(PLANTED)}), of=of)

@@ -1,17 +1,21 @@
 """What the broker says of a token that storage refuses: to whom, out of what, and never more than is on record."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from support.core import NOW, PROFILE, PROFILES, FakeClock, credential_of, make_connector, principal
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger
+from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.errors import Reason
 from valetkey_broker.issuing.diagnosis import Diagnoser, TokenQuestion
 from valetkey_broker.model import Event, EventKind, InvalidFieldError, Permission, Principal, Role
 from valetkey_broker.model.account_settings import AccountSettings, PolicyAction
+from valetkey_broker.model.revocation import KeyRevocation, Revocation, RevocationTarget
+from valetkey_broker.revoking.lease_states import LeaseStates
 from valetkey_broker.state.memory import Memory
 
 HASH = "ab" * 32
@@ -29,7 +33,15 @@ class Scene:
         self.connector = make_connector(uid="uid-1")
         self.memory.put_connector(self.connector)
         questions = CloudClient(self.cloud, credential_of, 1)
-        self.diagnoser = Diagnoser(self.memory, self.ledger, questions, PROFILES, self.clock, 5000)
+        self.diagnoser = Diagnoser(
+            self.memory,
+            self.ledger,
+            questions,
+            PROFILES,
+            self.clock,
+            5000,
+            LeaseStates(self.memory, AUTH_METHODS, self.clock),
+        )
         self.event = Event(
             kind=EventKind.TOKEN_ISSUED,
             time=NOW - 60,
@@ -111,6 +123,51 @@ async def test_each_cause_is_told(scene: Scene) -> None:
     assert await scene.causes(lease_id="lease-3") == ["grant-gone"]
     scene.clock.now += 3600
     assert await scene.causes(lease_id="lease-3") == ["expired", "grant-gone"]
+
+
+def revocation(target: RevocationTarget, **keys: int) -> Revocation:
+    """Returns one of an hour ago; with `keys`, of the user delegation keys of the account, too."""
+    dead = KeyRevocation(
+        cloud="dev",
+        account="one",
+        through="sp",
+        probe_connector="sp",
+        container="demo",
+        **keys,  # type: ignore[arg-type]
+    )
+    return Revocation(
+        name="r-1",
+        target=target,
+        reason="leaked",
+        hard=bool(keys),
+        created_at=datetime.fromtimestamp(NOW - 30, UTC),
+        created_by="key:ops",
+        keys=(dead,) if keys else (),
+    )
+
+
+async def test_who_took_access_back_is_told_in_the_words_of_its_owner(scene: Scene) -> None:
+    """Since when, why, whom to ask; whether this token still works; and of a token that was hit beside, to ask anew."""
+    mine = RevocationTarget(principal="key:trainer")
+    scene.memory.put_revocation(revocation(mine))
+    assert await scene.causes() == ["revoked"]
+    (found,) = scene.found.findings
+    since = datetime.fromtimestamp(NOW - 30, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert found.message.startswith(f"access was revoked by key:ops at {since}: leaked. No further token is given")
+    assert (found.mend, found.decides) == ("Ask them; they know it as revocation r-1.", False)
+    scene.memory.put_revocation(revocation(mine, revoked_at=int(NOW)))
+    assert await scene.causes() == ["revoked"]
+    assert (scene.found.findings[0].decides, "or will in a moment" in scene.found.findings[0].message) == (True, True)
+    scene.memory.put_revocation(revocation(RevocationTarget(principal="key:other"), revoked_at=int(NOW), proved_at=1))
+    assert await scene.causes() == ["key-revoked"]
+    (found,) = scene.found.findings
+    assert (found.mend, found.decides) == ("Ask for a new token.", True)
+    scene.memory.put_revocation(revocation(mine))
+    scene.clock.now += 3600
+    assert await scene.causes() == ["expired", "revoked"]
+    assert scene.found.findings[1].message.endswith("No further token is given")
+    scene.memory.put_revocation(replace(revocation(mine), lifted_at=datetime.fromtimestamp(NOW, UTC)))
+    assert await scene.causes() == ["expired"]
 
 
 async def test_account_settings_are_for_those_who_run_the_broker(scene: Scene) -> None:

@@ -165,6 +165,7 @@ def _version(version: CredentialVersion) -> pb.CredentialVersion:
         auth_method=AUTH_METHODS.to_proto[version.auth_method],
         given_by=version.given_by,
         rotation=version.rotation,
+        taken_from=version.taken_from,
     )
     if version.since is not None:
         message.since.CopyFrom(timestamp(version.since))

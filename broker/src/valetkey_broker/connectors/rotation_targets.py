@@ -112,7 +112,7 @@ class ConnectorTarget:
         """Stores the credential as a new version, and the connector with it."""
         shared = self._shared
         self._check_grants(rotation, self._there(rotation), proved.after)
-        origin = CredentialOrigin(shared.now(), rotation.started_by, rotation.id)
+        origin = CredentialOrigin(shared.now(), rotation.started_by, rotation.id, rotation.taken_from)
         stored = await shared.repository.update_connector(replace(proved.after, origin=origin), proved.credential)
         return stored.credential_version
 
@@ -212,7 +212,11 @@ class SecretTarget:
         """Stores the value as a new version, for every connector that uses the secret."""
         self._check_grants(rotation, proved.after)
         after = replace(
-            proved.after, rotation=rotation.id, updated_at=self._shared.now(), updated_by=rotation.started_by
+            proved.after,
+            rotation=rotation.id,
+            taken_from=rotation.taken_from,
+            updated_at=self._shared.now(),
+            updated_by=rotation.started_by,
         )
         stored = await self._shared.repository.update_secret(
             proved.before, after, proved.value, verified=proved.verified

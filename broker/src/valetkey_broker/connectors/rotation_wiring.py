@@ -31,6 +31,7 @@ class Rotating:
     schedules: RotationSchedules
     runner: RotationRunner
     secrets: SecretRegistry
+    objects: Objects
 
     async def run(self) -> None:
         """Works on rotations, and begins those that are due, until cancelled."""
@@ -116,4 +117,4 @@ def build_rotating(
     )
     automatic = AutomaticRotations(rotations, objects, maker, clock)
     schedules = RotationSchedules(repository, memory, rotations, automatic, clock, recorded)
-    return Rotating(rotations, automatic, schedules, runner, secrets)
+    return Rotating(rotations, automatic, schedules, runner, secrets, objects)

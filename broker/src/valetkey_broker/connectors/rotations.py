@@ -37,6 +37,7 @@ from valetkey_broker.model import (
     rotation_path,
 )
 from valetkey_broker.model.principal import KEY_UID
+from valetkey_broker.model.rotation import BACK_TO
 from valetkey_broker.ports import AuthMethod, Clock
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
@@ -116,6 +117,7 @@ class Rotations:
             raise no_previous_credential(object_path, kept, version)
         way = _way_back(there.azure, there.previous)
         draft = self.draft(there, ROLLBACK, way, call, _prove_seconds(prove_seconds, 0))
+        draft = replace(draft, notes={BACK_TO: str(kept)})
         secrets = secrets_in(self._auth_methods[way.auth_method], value)
         return await self.begin(draft, await self._value(draft, there, secrets))
 

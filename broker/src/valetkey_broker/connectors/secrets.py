@@ -164,6 +164,7 @@ class SecretRegistry:
             updated_by=changed_by,
             expires_at=self._end(before, change, method, value),
             rotation="",
+            taken_from=0,
         )
         return after, value
 

@@ -50,7 +50,8 @@ def _turn(ending: Ending) -> tuple[bool, float, str, str]:
 def _earlier(one: Ending, other: Ending) -> Ending:
     if other.ends_at is None or (one.ends_at is not None and one.ends_at <= other.ends_at):
         return one
-    return replace(other, mend=one.mend or other.mend, margin=max(one.margin, other.margin))
+    mend = one.mend if one.ends_at is not None else other.mend  # Else it only says how to note an end down.
+    return replace(other, mend=mend or one.mend or other.mend, margin=max(one.margin, other.margin))
 
 
 def _moment(seconds: float) -> datetime:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from valetkey_broker.connectors.account_checks import check_settings
@@ -21,6 +22,7 @@ from valetkey_broker.model import (
     Principal,
     Role,
 )
+from valetkey_broker.model.revocation import LeaseState, Revocation
 from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.state.memory import Memory
 
@@ -58,6 +60,18 @@ class Diagnosis:
     storage_known: bool
 
 
+class Revoked(Protocol):
+    """What is known of tokens that operators took back."""
+
+    def of(self, lease: Event) -> tuple[LeaseState, str]:
+        """Returns the state of a token, and the revocation that covers it or ended it, empty for none."""
+        ...
+
+    def covering(self, lease: Event) -> Revocation | None:
+        """Returns the revocation in force because of which no further token of that kind is given."""
+        ...
+
+
 class Diagnoser:
     """The use case of DiagnoseToken. Nothing that a caller sends leads it anywhere: it looks only at what it knows."""
 
@@ -69,6 +83,7 @@ class Diagnoser:
         profiles: Mapping[str, CloudProfile],
         clock: Clock,
         longest_token: int,
+        revoked: Revoked,
     ) -> None:
         """`longest_token` is how many seconds there are at most between start and end of the broker's tokens."""
         self._memory = memory
@@ -77,6 +92,7 @@ class Diagnoser:
         self._profiles = profiles
         self._clock = clock
         self._longest = longest_token
+        self._revoked = revoked
 
     async def diagnose(self, caller: Principal, asked: TokenQuestion) -> Diagnosis:
         """Returns what is known. Raises InvalidFieldError, LEDGER_UNAVAILABLE."""
@@ -84,7 +100,7 @@ class Diagnoser:
         storage_known = any(_is_of(profile, asked.url) for profile in self._profiles.values()) if asked.url else False
         if lease is None:
             return Diagnosis(None, [_unknown(caller)], storage_known)
-        findings = [*self._of_record(lease, asked), *self._of_connector(caller, lease)]
+        findings = [*self._of_record(lease, asked), *self._of_revocations(lease), *self._of_connector(caller, lease)]
         connector = self._memory.connectors.get(lease.connector)
         if connector is not None and connector.uid == lease.connector_uid and caller.has_any(_RUN_THE_BROKER):
             findings += await self._of_account(connector, lease)
@@ -123,6 +139,28 @@ class Diagnoser:
             message = f"the token is for {lease.resource}, and was used elsewhere"
             found.append(Finding("scope", message, "Use it there, or ask for one for that resource.", decides=True))
         return found
+
+    def _of_revocations(self, lease: Event) -> Sequence[Finding]:
+        """Returns who took access back, since when and why; they are whom to ask."""
+        state, name = self._revoked.of(lease)
+        covering, ended_by = self._revoked.covering(lease), self._memory.revocations.get(name)
+        dead = state in (LeaseState.REVOKED, LeaseState.REVOKING)
+        revocation = covering or (ended_by if dead else None)
+        if revocation is None:
+            return ()
+        since, why = revocation.created_at.strftime("%Y-%m-%dT%H:%M:%SZ"), revocation.reason
+        who = f"by {revocation.created_by} at {since}" + (f": {why}" if why else "")
+        storage = "storage refuses it" if state is LeaseState.REVOKED else "storage refuses it, or will in a moment"
+        if covering is None:
+            message = f"the key that signed it was ended {who}. It was not meant; {storage}"
+            return [Finding("key-revoked", message, "Ask for a new token.", decides=True)]
+        if dead:
+            message = f"access was revoked {who}. The key that signed the token was ended: {storage}"
+        elif state is LeaseState.ENDED:
+            message = f"access was revoked {who}. No further token is given"
+        else:
+            message = f"access was revoked {who}. No further token is given; this one lives to its end"
+        return [Finding("revoked", message, f"Ask them; they know it as revocation {covering.name}.", decides=dead)]
 
     def _of_connector(self, caller: Principal, lease: Event) -> Sequence[Finding]:
         found = []

@@ -28,11 +28,15 @@ class AzureConfig:
 
 @dataclass(frozen=True, slots=True)
 class CredentialOrigin:
-    """Since when a credential is in use, who gave it, and by which rotation (its id), if by one."""
+    """Since when a credential is in use, who gave it, and by which rotation (its id), if by one.
+
+    `taken_from` is the version that a rollback took it from, 0 for none.
+    """
 
     since: datetime
     given_by: str
     rotation: str = ""
+    taken_from: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ class NamedSecret:
     `previous_credential_version` is that of the value before, which is kept until the next one; 0 without one.
     `expires_at` is when the value ends, as the operator said, or earlier where it says so itself.
     `rotation` is the id of the rotation that gave the value in use, if one did; `previous` says how the one before
-    logs in. `rotation_schedule` says how often it is rotated by itself, if it is.
+    logs in. `taken_from` is the version that a rollback took the value from, 0 without one. `rotation_schedule` says
+    how often it is rotated by itself, if it is.
     """
 
     name: str
@@ -35,6 +36,7 @@ class NamedSecret:
     rotation: str = ""
     previous: PreviousWay | None = None
     rotation_schedule: RotationSchedule | None = None
+    taken_from: int = 0
 
     def used_by(self, connector: Connector) -> Connector:
         """Returns a connector as it works with this secret; what it says itself narrows what the secret says."""

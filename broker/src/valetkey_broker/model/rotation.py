@@ -36,6 +36,8 @@ class RotationState(Enum):
         return self in (RotationState.OBTAINING, RotationState.PROVING)
 
 
+BACK_TO = "back_to"
+"""Among the notes of a rollback: the version that it goes back to."""
 _ENDED = frozenset({RotationState.DONE, RotationState.FAILED, RotationState.ABORTED})
 
 
@@ -101,6 +103,11 @@ class Rotation:
     def name(self) -> str:
         """The name of what gets another credential."""
         return self.object.partition("/")[2]
+
+    @property
+    def taken_from(self) -> int:
+        """The version whose credential a rollback brings back; 0 for none, and for rollbacks of earlier versions."""
+        return int(self.notes.get(BACK_TO, "0"))
 
     @property
     def path(self) -> str:

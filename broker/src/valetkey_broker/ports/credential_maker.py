@@ -10,11 +10,12 @@ from valetkey_broker.model import Connector, Credential, Secret
 
 @dataclass(frozen=True, slots=True)
 class ApplicationPassword:
-    """A client secret of an application, as far as the cloud tells: `hint` is how it begins."""
+    """A client secret of an application, as far as the cloud tells: `hint` is how it begins, `ends_at` its end."""
 
     key_id: str
     display_name: str
     hint: str = field(default="", repr=False)
+    ends_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
+from valetkey_broker.authz.revoked import covering
 from valetkey_broker.model import Connector, Event
-from valetkey_broker.model.revocation import KeyRevocation, LeaseState, SignerKind
+from valetkey_broker.model.revocation import KeyRevocation, LeaseState, Revocation, SignerKind
 from valetkey_broker.ports import AuthMethod, Clock
 from valetkey_broker.revoking.impact import token_facts
 from valetkey_broker.state.memory import Memory
@@ -38,6 +39,10 @@ class LeaseStates:
                 ordered = revocation.hard and any(keys.account == token.account for keys in revocation.keys)
                 found = LeaseState.REVOKING if ordered else LeaseState.WAITING, revocation.name
         return found
+
+    def covering(self, lease: Event) -> Revocation | None:
+        """Returns the revocation in force because of which no further such token is given; of several the first."""
+        return covering(self._memory.in_force, token_facts(lease))
 
     def keys_not_before(self, connector: Connector, account: str) -> int:
         """Returns when keys that sign for a connector have to begin at the earliest (Unix seconds); 0 for any."""

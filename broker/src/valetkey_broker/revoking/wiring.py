@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from valetkey_broker.connectors.cloud_client import CloudClient
-from valetkey_broker.connectors.rotated_object import Objects
 from valetkey_broker.connectors.rotation_wiring import Parts, Rotating
 from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.model import CloudProfile
@@ -38,11 +37,10 @@ def build_revoking(
 ) -> Revoking:
     """Returns the parts; nothing runs yet. It stands on what `rotating` was built on."""
     repository, memory, ledger, clock = parts.repository, parts.memory, parts.ledger, parts.clock
-    objects = Objects(repository, memory, auth_methods)
-    account_keys = AccountKeys(objects, profiles)
+    account_keys = AccountKeys(rotating.objects, profiles)
     impact = Impact(ledger, memory, auth_methods, profiles, account_keys, clock)
     recorded = Changes(ledger, clock).make
-    rotations = KeyRotations(rotating, objects, account_keys, impact, parts.cloud, recorded, clock)
+    rotations = KeyRotations(rotating, rotating.objects, account_keys, impact, parts.cloud, recorded, clock)
     return Revoking(
         revoker=Revoker(repository, memory, ledger, impact, rotations, clock),
         keys=KeyRevocations(

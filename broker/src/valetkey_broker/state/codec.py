@@ -127,6 +127,7 @@ def encode_secret(secret: NamedSecret) -> dict[str, Any]:
         "rotation": secret.rotation,
         "previous": encode_previous(secret.previous),
         "rotation_schedule": asdict(secret.rotation_schedule) if secret.rotation_schedule else None,
+        "taken_from": secret.taken_from,
     }
 
 
@@ -153,6 +154,7 @@ def decode_secret(name: str, data: Mapping[str, Any], auth_methods: Container[st
         rotation=_text(data.get("rotation", "")),
         previous=decode_previous(data.get("previous")),
         rotation_schedule=decode_schedule(data.get("rotation_schedule")),
+        taken_from=int(data.get("taken_from", 0)),
     )
 
 

@@ -84,14 +84,20 @@ def encode_origin(origin: CredentialOrigin | None) -> dict[str, Any] | None:
     """Returns where a credential comes from, as a part of a document."""
     if origin is None:
         return None
-    return {"since": origin.since.isoformat(), "given_by": origin.given_by, "rotation": origin.rotation}
+    return {
+        "since": origin.since.isoformat(),
+        "given_by": origin.given_by,
+        "rotation": origin.rotation,
+        "taken_from": origin.taken_from,
+    }
 
 
 def decode_origin(data: Any) -> CredentialOrigin | None:
     """Returns where a credential comes from. Raises KeyError, TypeError or ValueError where it is malformed."""
     if data is None:
         return None
-    return CredentialOrigin(instant(data["since"]), str(data["given_by"]), str(data.get("rotation", "")))
+    rotation, taken_from = str(data.get("rotation", "")), int(data.get("taken_from", 0))
+    return CredentialOrigin(instant(data["since"]), str(data["given_by"]), rotation, taken_from)
 
 
 def encode_previous(previous: PreviousWay | None) -> dict[str, Any] | None:

@@ -86,7 +86,7 @@ class SecretWrites:
                 await self._around.announce(path)
                 raise secret_changed(before.name)
             version = await self._store.newest(credential_path) + 1
-            origin = CredentialOrigin(before.updated_at, before.updated_by, before.rotation)
+            origin = CredentialOrigin(before.updated_at, before.updated_by, before.rotation, before.taken_from)
             secret = replace(
                 after,
                 credential_version=version,

@@ -57,7 +57,10 @@ def schedule_of(message: Any) -> RotationSchedule | None:
 
 @dataclass(frozen=True, slots=True)
 class CredentialVersion:
-    """A version of a credential that is kept; `since` and `given_by` are None and empty where nobody noted them."""
+    """A version of a credential that is kept; `since` and `given_by` are None and empty where nobody noted them.
+
+    `taken_from` is the version that a rollback took it from, 0 where it came otherwise.
+    """
 
     version: int
     in_use: bool
@@ -66,3 +69,4 @@ class CredentialVersion:
     given_by: str
     rotation: str
     expire_time: datetime | None
+    taken_from: int = 0

@@ -44,4 +44,13 @@ def _password(said: Mapping[str, Any]) -> ApplicationPassword:
         key_id=str(said.get("keyId") or ""),
         display_name=str(said.get("displayName") or ""),
         hint=str(said.get("hint") or ""),
+        ends_at=_instant(said.get("endDateTime")),
     )
+
+
+def _instant(said: object) -> datetime | None:
+    try:
+        when = datetime.fromisoformat(said) if isinstance(said, str) else None
+    except ValueError:
+        return None
+    return when if when is not None and when.tzinfo is not None else None

@@ -151,6 +151,7 @@ def _version(message: pb.CredentialVersion) -> CredentialVersion:
         given_by=message.given_by,
         rotation=message.rotation,
         expire_time=_moment(message, "expire_time"),
+        taken_from=message.taken_from,
     )
 
 

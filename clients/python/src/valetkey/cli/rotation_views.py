@@ -134,7 +134,7 @@ def print_versions(screen: Screen, versions: Sequence[CredentialVersion]) -> Non
         [
             [
                 str(each.version),
-                "in use" if each.in_use else "kept",
+                ("in use" if each.in_use else "kept") + (f", back from {each.taken_from}" if each.taken_from else ""),
                 each.auth_method,
                 utc(each.since) if each.since else "",
                 each.given_by,
@@ -154,5 +154,6 @@ def version_json(version: CredentialVersion) -> dict[str, Any]:
         "since": utc(version.since) if version.since else None,
         "given_by": version.given_by,
         "rotation": version.rotation,
+        "taken_from": version.taken_from or None,
         "expire_time": utc(version.expire_time) if version.expire_time else None,
     }

@@ -489,6 +489,7 @@ class CredentialVersion(google.protobuf.message.Message):
     GIVEN_BY_FIELD_NUMBER: builtins.int
     ROTATION_FIELD_NUMBER: builtins.int
     EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    TAKEN_FROM_FIELD_NUMBER: builtins.int
     version: builtins.int
     """Its number; counts from 1. Numbers that are missing were never in use, or are destroyed."""
     in_use: builtins.bool
@@ -499,6 +500,8 @@ class CredentialVersion(google.protobuf.message.Message):
     """Who gave it; empty where nobody noted it."""
     rotation: builtins.str
     """Id of the rotation that brought it into use; empty where it came otherwise."""
+    taken_from: builtins.int
+    """The version that a rollback took it from; 0 where it came otherwise."""
     @property
     def since(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Since when it is in use, or was; not set where nobody noted it."""
@@ -517,9 +520,10 @@ class CredentialVersion(google.protobuf.message.Message):
         given_by: builtins.str = ...,
         rotation: builtins.str = ...,
         expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        taken_from: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["expire_time", b"expire_time", "since", b"since"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "expire_time", b"expire_time", "given_by", b"given_by", "in_use", b"in_use", "rotation", b"rotation", "since", b"since", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["auth_method", b"auth_method", "expire_time", b"expire_time", "given_by", b"given_by", "in_use", b"in_use", "rotation", b"rotation", "since", b"since", "taken_from", b"taken_from", "version", b"version"]) -> None: ...
 
 Global___CredentialVersion: typing_extensions.TypeAlias = CredentialVersion
 

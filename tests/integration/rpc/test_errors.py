@@ -14,7 +14,16 @@ from google.rpc.status_pb2 import Status
 
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger, ledger_down
-from support.inproc import CONSUMER_KEY, OPERATOR_KEY, SECRET, Broker, bearer, new_connector, running_broker
+from support.inproc import (
+    CONSUMER_KEY,
+    OPERATOR_KEY,
+    SECRET,
+    Broker,
+    bearer,
+    error_detail,
+    new_connector,
+    running_broker,
+)
 from support.wire import Log, failure
 from valetkey.v1 import errors_pb2
 from valetkey.v1.connector_service_pb2 import VerifyConnectorRequest
@@ -207,3 +216,17 @@ def test_what_failed_is_the_last_to_be_left_out() -> None:
     assert 5 < len(cut.checks) < 50
     assert cut.checks[-1].account == "sick"
     assert checklist(checks, 50) is None
+
+
+async def test_the_callers_trace_is_in_log_and_error(log: Log, stocked: Broker) -> None:
+    """Who looks a trace up finds what the broker said to it; what is no trace leaves nothing."""
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    for sent, told in ((f"00-{trace}-00f067aa0ba902b7-01", trace), (f"00-{trace}-PLANTED-01", "")):
+        before = len(log.lines)
+        metadata = (*bearer(CONSUMER_KEY), ("traceparent", sent))
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stocked.connectors.VerifyConnector(VERIFY, metadata=metadata)
+        assert error_detail(refused.value).trace_id == told
+        (line,) = [line for line in log.lines[before:] if line["event"] == "call"]
+        assert line.get("trace_id", "") == told
+    assert "PLANTED" not in log.text

@@ -20,6 +20,8 @@ _encode = json.JSONEncoder().encode
 
 request_id_var: ContextVar[str] = ContextVar("request_id", default="")
 """Id of the call being served; empty outside of calls."""
+trace_id_var: ContextVar[str] = ContextVar("trace_id", default="")
+"""Id of the trace that the call being served belongs to, by its caller's word; empty where it said none."""
 
 
 def configure_logging(log_format: str, level: str, stream: TextIO | None = None) -> None:
@@ -79,6 +81,8 @@ def _json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
 def _add_request_id(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     if request_id := request_id_var.get():
         event["request_id"] = request_id
+    if trace_id := trace_id_var.get():
+        event["trace_id"] = trace_id
     return event
 
 

@@ -13,6 +13,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from valetkey.v1 import errors_pb2
 from valetkey_broker.errors import BrokerError, Reason, deadline_exceeded, invalid_field, method_unknown
 from valetkey_broker.model import InvalidFieldError, Principal, Role
+from valetkey_broker.observability.logging import trace_id_var
 from valetkey_broker.rpc.check_messages import checklist
 
 # A status travels in trailing metadata, of which clients take 8 KiB by default: of a longer one they tell nothing but
@@ -109,7 +110,7 @@ def detail(error: BrokerError | None, request_id: str, *, longest: int = _STEPS[
 
     Values of the metadata are cut to `longest` characters.
     """
-    message = errors_pb2.ErrorDetail(request_id=request_id)
+    message = errors_pb2.ErrorDetail(request_id=request_id, trace_id=trace_id_var.get())
     if error is not None:
         message.reason = errors_pb2.ErrorReason.Value(f"ERROR_REASON_{error.reason.name}")
         message.metadata.update({name: _cut(value, longest) for name, value in error.metadata.items()})

@@ -13,7 +13,7 @@ import grpc.aio
 from valetkey_broker.errors import BrokerError, method_unknown
 from valetkey_broker.limits import Slots, Throttle, network_of
 from valetkey_broker.observability.figures import Figures
-from valetkey_broker.observability.logging import request_id_var
+from valetkey_broker.observability.logging import request_id_var, trace_id_var
 from valetkey_broker.ports import Authenticator
 from valetkey_broker.rpc.call_evidence import evidence_of, peer_address
 from valetkey_broker.rpc.call_log import CallLog
@@ -25,6 +25,7 @@ from valetkey_broker.rpc.error_status import as_broker_error, name_of, to_status
 from valetkey_broker.rpc.method import FOR_ANYBODY, FOR_NOBODY, Access, Method, Methods
 from valetkey_broker.rpc.open_calls import OpenCalls, too_many_calls
 from valetkey_broker.rpc.request_reader import Incoming, Reader, reader_of, unread
+from valetkey_broker.rpc.trace_context import trace_id_of
 
 # Handlers of every message type and kind pass through here.
 Handler = Any
@@ -182,6 +183,8 @@ class Guard(grpc.GenericRpcHandler):
         call = Call(request_id_of(metadata), method=name)
         current_call.set(call)
         request_id_var.set(call.request_id)
+        if trace_id := trace_id_of(metadata):
+            trace_id_var.set(trace_id)
         return call
 
     async def _admit(self, call: Call, row: Method, metadata: Metadata, context: Context) -> None:

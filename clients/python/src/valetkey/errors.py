@@ -29,7 +29,8 @@ class ValetKeyError(Exception):
 
     `reason` is the name of a `valetkey.v1.ErrorReason` without its prefix, such as `CONNECTOR_NOT_FOUND`, and
     empty where the broker gave none; `code` is the name of the gRPC status code, empty where none came back;
-    `request_id` finds the call in the broker's log; `retry_delay` says how long to wait before the next try. `checks`
+    `request_id` finds the call in the broker's log, and so does `trace_id`, of the caller's own trace, where it sent
+    one; `retry_delay` says how long to wait before the next try. `checks`
     are the lines of what was checked, where verifying a connector failed.
     """
 
@@ -41,6 +42,7 @@ class ValetKeyError(Exception):
         code: str = "",
         metadata: Mapping[str, str] | None = None,
         request_id: str = "",
+        trace_id: str = "",
         retry_delay: timedelta | None = None,
     ) -> None:
         self.message = message
@@ -48,6 +50,7 @@ class ValetKeyError(Exception):
         self.code = code
         self.metadata = dict(metadata or {})
         self.request_id = request_id
+        self.trace_id = trace_id
         self.retry_delay = retry_delay
         self.checks: tuple[Check, ...] = ()
         super().__init__(message)
@@ -174,6 +177,7 @@ def from_detail(detail: errors_pb2.ErrorDetail, message: str, code: str = "") ->
         code=code,
         metadata=detail.metadata,
         request_id=detail.request_id,
+        trace_id=detail.trace_id,
         retry_delay=detail.retry_delay.ToTimedelta() if detail.HasField("retry_delay") else None,
     )
 

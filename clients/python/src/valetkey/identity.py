@@ -13,6 +13,7 @@ from typing import Any
 from valetkey.certificate_validity import validity
 from valetkey.errors import SettingsError, ValetKeyError
 from valetkey.secret_files import read_secret_file
+from valetkey.trace_context import with_trace
 
 # What a header of HTTP/2 carries unharmed; both API keys and JWTs are made of it.
 _BEARER = re.compile(r"[\x21-\x7e]+")
@@ -183,7 +184,11 @@ class Identity:
         return ""
 
     def call_metadata(self) -> Metadata | None:
-        """Returns what one call carries: the API key or token, from a file as it holds it now, for files rotate.
+        """Returns what one call carries: the evidence, and the caller's trace. Raises what `evidence` raises."""
+        return with_trace(self.evidence())
+
+    def evidence(self) -> Metadata | None:
+        """Returns the API key or token that a call carries, from a file as it holds it now, for files rotate.
 
         None for a client certificate, which goes with the connection. Raises SettingsError where the file cannot be
         read or holds none, and for a log-in what `login_token` raises. Plain metadata and not gRPC's call credentials,

@@ -65,6 +65,7 @@ def as_json(error: errors.ValetKeyError) -> dict[str, Any]:
         "code": error.code,
         "metadata": error.metadata,
         "request_id": error.request_id,
+        "trace_id": error.trace_id,
     }
     shown: dict[str, Any] = {key: value for key, value in found.items() if value}
     if error.checks:

@@ -307,10 +307,13 @@ class ErrorDetail(google.protobuf.message.Message):
     METADATA_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
     RETRY_DELAY_FIELD_NUMBER: builtins.int
+    TRACE_ID_FIELD_NUMBER: builtins.int
     reason: Global___ErrorReason.ValueType
     """Machine-readable reason."""
     request_id: builtins.str
     """Id under which the broker's log holds everything about this call."""
+    trace_id: builtins.str
+    """Trace id of the W3C `traceparent` that the caller sent, 32 lower-case hexadecimal digits; empty without a valid one."""
     @property
     def metadata(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Facts that belong to the reason; keys as documented there. Never a secret."""
@@ -326,9 +329,10 @@ class ErrorDetail(google.protobuf.message.Message):
         metadata: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         request_id: builtins.str = ...,
         retry_delay: google.protobuf.duration_pb2.Duration | None = ...,
+        trace_id: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["retry_delay", b"retry_delay"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["metadata", b"metadata", "reason", b"reason", "request_id", b"request_id", "retry_delay", b"retry_delay"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["metadata", b"metadata", "reason", b"reason", "request_id", b"request_id", "retry_delay", b"retry_delay", "trace_id", b"trace_id"]) -> None: ...
 
 Global___ErrorDetail: typing_extensions.TypeAlias = ErrorDetail
 

@@ -1,6 +1,7 @@
 """`valetkey agent` as a command: once and for ever, its exit codes, its log, and the command on renewal."""
 
 import json
+import logging
 import os
 import signal
 import threading
@@ -89,23 +90,32 @@ def test_what_cannot_begin(valetkey: Runner, tmp_path: Path) -> None:
 def test_signals(valetkey: Runner, fake: FakeBroker, tmp_path: Path) -> None:
     """Protects pods: SIGHUP reads the configuration again, SIGTERM ends cleanly, lines are JSON without signatures."""
     file = configure(tmp_path, "remove_on_exit = true\n" + models(ttl="3s"))
+    told = threading.Event()
+    hears = logging.Handler()
+    hears.emit = lambda _record: told.set()  # type: ignore[method-assign]
+
+    def come(name: str) -> None:
+        deadline = time.monotonic() + 60
+        while not ((tmp_path / name).exists() and (tmp_path / "ready").exists()) and time.monotonic() < deadline:
+            time.sleep(0.02)
 
     def signals() -> None:
-        for name, number in (("sas", signal.SIGHUP), ("more", signal.SIGTERM)):
-            deadline = time.monotonic() + 60
-            while not ((tmp_path / name).exists() and (tmp_path / "ready").exists()) and time.monotonic() < deadline:
-                time.sleep(0.02)
-            more = models(ttl="3s") + '[[resource.output]]\npath = "more"\nformat = "json"\n'
-            configure(tmp_path, "remove_on_exit = true\n" + more)
-            fake.refuse(message="gone for now: sig=fakesecret")
-            time.sleep(0.3)  # The library has a line for the log.
-            fake.allow()
-            os.kill(os.getpid(), number)
+        come("sas")
+        fake.refuse(message="gone for now: sig=fakesecret")
+        told.wait(60)  # The library has a line for the log.
+        fake.allow()
+        more = models(ttl="3s") + '[[resource.output]]\npath = "more"\nformat = "json"\n'
+        configure(tmp_path, "remove_on_exit = true\n" + more)
+        os.kill(os.getpid(), signal.SIGHUP)
+        come("more")
+        os.kill(os.getpid(), signal.SIGTERM)
 
+    logging.getLogger("valetkey").addHandler(hears)
     sender = threading.Thread(target=signals)
     sender.start()
     ran = valetkey("agent", "--config", str(file))
     sender.join()
+    logging.getLogger("valetkey").removeHandler(hears)
     assert ran.code == 0, ran
     events = [json.loads(line) for line in ran.err.splitlines()]
     assert [events[0]["event"], events[-1]["event"]] == ["begins", "ends"]

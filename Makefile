@@ -99,7 +99,7 @@ bench: install ## Measures IssueToken against a bare gRPC echo: each kind of cal
 	 } > build/install-bench.log 2>&1 || { echo "bench needs h2load: apt-get install nghttp2-client"; exit 1; }
 	@PYTHONPATH=tests $(BIN)/python -m bench
 
-clients-table: install .venv-clients/.installed ## Runs eight clients through `valetkey proxy` across many tokens, and its throughput (six minutes)
+clients-table: install .venv-clients/.installed ## Runs clients across many tokens, by `valetkey proxy` or by themselves, and what permissions each needs (20 minutes)
 	@PYTHONPATH=tests $(BIN)/python -m bench.clients_table
 
 # With SECONDS=40 TTL=8 it takes two minutes.

@@ -3,7 +3,8 @@
     make clients-table
 
 prints, for each client at its newest release, what it did, by how many tokens of 8 s, in how many requests, and what
-failed; then 10,000 requests; then 64 MiB up and down, direct and through the proxy in turns.
+failed; then 10,000 requests; then 64 MiB up and down, direct and through the proxy in turns; then the same table for
+clients that renew tokens by themselves, and the permissions that each of their operations needs.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import aiohttp
 
+from bench import renewing_table
 from support.e2e import CONNECTOR, Live, live_stack
 from support.proxied import CLIENT_SCRIPT, PERMISSIONS, Proxied, proxied, result
 
@@ -120,6 +122,7 @@ def main() -> int:
             proxy.end()
         say(f"\n{REQUESTS} requests, 32 at a time: {proxy.counts['tokens']} tokens, {broken} failed.")
         throughput(live, Path(name))
+    failed += renewing_table.table(say, SECONDS)
     return 1 if failed or broken else 0
 
 

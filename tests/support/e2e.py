@@ -143,14 +143,20 @@ class Live:
 
 
 @contextmanager
-def live_stack(directory: Path, *, connector: bool, workers: int = 1) -> Iterator[Live]:
-    """Runs a whole stack in `directory`; with `connector`, the demo connector is registered."""
+def live_stack(
+    directory: Path, *, connector: bool, workers: int = 1, first: Callable[[RunningStack], object] = bool
+) -> Iterator[Live]:
+    """Runs a whole stack in `directory`; with `connector`, the demo connector is registered.
+
+    `first` is called with what the broker talks to, before there is a broker.
+    """
     # Late: unit tests do not need these, and they take a while to load.
     from valetkey_devstack.broker_process import start_broker
     from valetkey_devstack.demo_data import add_demo_data
 
     with running_stack(directory) as running:
         stack = running.stack
+        first(running)
         secret_files = running.call(add_demo_data(stack, connector=connector))
         broker = running.call(start_broker(stack, workers=workers))
         admin = Cli(

@@ -16,6 +16,7 @@ import valetkey
 from support.noting_storage import NotingStorage, running_noting_storage
 from valetkey import azure
 from valetkey.azure import aio
+from valetkey.azure.refusals import explain
 from valetkey.azure.sas_query import same_account, with_sas, without_sas
 from valetkey.azure.signing import Body, sign
 from valetkey.renewal import token_feed
@@ -78,8 +79,9 @@ def test_a_refusal_that_no_token_mends_is_told(
 ) -> None:
     """Protects broker and ledger: a permission that is missing costs no further token, and a second refusal is told."""
     storage.refusals = [(403, "AuthorizationPermissionMismatch")]
-    with pytest.raises(HttpResponseError, match="AuthorizationPermissionMismatch"):
+    with pytest.raises(HttpResponseError, match="AuthorizationPermissionMismatch") as refused:
         container.delete_blob("a.bin")
+    assert "It needs delete; the token for az://models has read, write" in str(refused.value)
     storage.refusals = [(403, "AuthenticationFailed")] * 2
     with pytest.raises(HttpResponseError, match="AuthenticationFailed"):
         container.delete_blob("a.bin")
@@ -248,6 +250,52 @@ def test_the_credential_alone_puts_one_token_into_a_url(source: valetkey.TokenSo
         storage.between = lambda: source.renew(source.current())
         client.upload_blob("a.bin", b"weights", overwrite=True)
     assert storage.signatures() == [["sig=fake1"], ["sig=fake2"]]
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "copies", "needs"),
+    [
+        ("GET", "", False, "read"),
+        ("HEAD", "", False, "read"),
+        ("GET", "?restype=container&comp=list&prefix=a", False, "list"),
+        ("PUT", "", False, "write, or, for a blob that is not there yet, create"),
+        ("PUT", "?comp=block&blockid=x", False, "write"),
+        ("PUT", "?comp=appendblock", False, "write or add"),
+        (
+            "PUT",
+            "",
+            True,
+            "read for the source, and for the target write, or, for a blob that is not there yet, create",
+        ),
+        ("DELETE", "", False, "delete"),
+        ("GET", "?restype=container", False, ""),
+        ("PUT", "?resource=file", False, ""),
+        ("PATCH", "?action=append", False, ""),
+        ("PUT", "?comp=tags", False, ""),
+    ],
+)
+def test_a_refusal_says_which_permission_is_missing(method: str, query: str, copies: bool, needs: str) -> None:
+    """Protects people from guessing letters: in body and reason, whichever a library shows; nothing where unknown."""
+    token: Any = SimpleNamespace(
+        permissions=("list", "add"), resource=SimpleNamespace(resource_id="az://models"), url="", sas=SAS
+    )
+    headers = {"x-ms-copy-source": "x"} if copies else {}
+    request = SimpleNamespace(method=method, url=f"https://a.b/models/a{query}", headers=headers)
+    refusal = SimpleNamespace(
+        status_code=403,
+        headers={"x-ms-error-code": "AuthorizationPermissionMismatch"},
+        reason="Not authorized.",
+        text=lambda _encoding=None: "<Error><Message>No.</Message></Error>",
+    )
+    explain(refusal, request, token)
+    why = f"It needs {needs}" if needs else ""
+    assert (why in refusal.text(), why in refusal.reason) == (True, True)
+    assert ("needs" in refusal.text("utf-8")) == bool(needs)
+    other = SimpleNamespace(
+        status_code=403, headers={"x-ms-error-code": "AuthenticationFailed"}, reason="No", text=None
+    )
+    explain(other, request, token)
+    assert other.reason == "No"
 
 
 def test_where_a_token_leads() -> None:

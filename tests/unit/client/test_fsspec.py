@@ -157,7 +157,7 @@ files.pipe_file("models/spawned", b"")
 worker = os.fork()
 if not worker:
     files.pipe_file("models/forked", b"")
-    os._exit(0)
+    os._exit(0)  # as multiprocessing ends its workers
 assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
 files.pipe_file("models/parent", b"")
 """

@@ -17,6 +17,7 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(f"valetkey.azure needs {error.name}; install valetkey[azure]", name=error.name) from None
 
+from valetkey.azure.refusals import explain
 from valetkey.azure.sas_query import with_sas
 from valetkey.azure.signing import Body, may_be_mended, sign, transport_settings
 from valetkey.azure.trust import told_as_untrusted
@@ -80,6 +81,7 @@ class SigningTransport(HttpTransport[Any, Any]):
                 raise told from error
             raise
         if not (may_be_mended(response) and body.again and self._source.may_renew(token)):
+            explain(response, request, token)
             return response
         try:
             fresh = self._source.renew(token)

@@ -8,6 +8,7 @@ from azure.core.exceptions import ServiceRequestError
 from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 
 from valetkey.async_token_source import AsyncTokenSource
+from valetkey.azure.refusals import explain
 from valetkey.azure.signing import Body, may_be_mended, sign, transport_settings
 from valetkey.azure.trust import told_as_untrusted
 from valetkey.sas_places import place
@@ -54,6 +55,7 @@ class AsyncSigningTransport(AsyncHttpTransport[Any, Any]):
                 raise told from error
             raise
         if not (may_be_mended(response) and body.again and self._source.may_renew(token)):
+            explain(response, request, token)
             return response
         try:
             fresh = await self._source.renew(token)

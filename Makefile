@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 HAVE_PROMETHEUS := { command -v promtool && command -v prometheus; } > /dev/null 2>&1
 HAVE_POSTGRES := { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } > /dev/null 2>&1
 
-.PHONY: help install demo dev test test-zenml lint format bench clients-table long-job growth crash rotation-load chart proto proto-check proto-baseline lock clean
+.PHONY: help install demo dev test test-zenml lint format bench clients-table long-job growth crash rotation-load chart dist image test-image sbom proto proto-check proto-baseline lock clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -120,6 +120,54 @@ rotation-load: install ## Rotates to every kind of credential under load, and sa
 chart: | .venv/.installed ## Renews the chart's table of values and the schema of its `config`
 	@$(BIN)/python helm/generate.py
 
+dist: install ## Builds the wheels of all three distributions into dist/
+	@rm -rf dist && mkdir -p dist
+	@$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . ./devstack ./clients/python
+	@ls dist
+
+# The first of them that works: a client without its daemon does not.
+ENGINE ?= $(firstword $(foreach each,docker podman buildah,$(shell $(each) info > /dev/null 2>&1 && echo $(each))))
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE ?= valetkey-broker:$(VERSION)
+# Another base, such as one pinned by its digest; the Dockerfile's own where nothing is said.
+PYTHON_IMAGE ?=
+IMAGE_ARGS = --build-arg VERSION=$(VERSION) --build-arg REVISION=$(shell git rev-parse HEAD 2> /dev/null || echo unknown) \
+  $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE))
+
+image: ## Builds the broker's image by docker, podman or buildah
+	@test -n "$(ENGINE)" || { echo "image needs docker, podman or buildah, and one that works: try 'docker info'"; exit 1; }
+	@$(if $(filter buildah,$(ENGINE)),buildah bud --format docker,$(ENGINE) build) $(IMAGE_ARGS) --tag $(IMAGE) .
+
+# The file system of the image, unpacked; where it is there already, say so: make test-image IMAGE_ROOT=FOLDER
+IMAGE_ROOT ?=
+build/image-root:
+	@test -n "$(ENGINE)" || { echo "test-image needs docker, podman or buildah, and one that works: try 'docker info'"; exit 1; }
+	@mkdir -p $@
+	@if test "$(ENGINE)" = buildah; then \
+	   made=$$(buildah from --pull-never $(IMAGE)) && place=$$(buildah mount $$made) && test -n "$$place" && \
+	   tar -C "$$place" -cf - . | tar -C $@ -xf - && buildah rm $$made > /dev/null; \
+	 else \
+	   made=$$($(ENGINE) create $(IMAGE)) && $(ENGINE) export $$made | tar -C $@ -xf - && $(ENGINE) rm $$made > /dev/null; \
+	 fi
+
+# As root: the container's user 10001 is this machine's.
+test-image: install ## Runs the image's file system as a pod would: no rights, read-only, from start over a token to SIGTERM
+	@command -v runc > /dev/null || { \
+	   test "$$(id -u)" = 0 && command -v apt-get && apt-get update && apt-get install -y --no-install-recommends runc; \
+	 } > build/install-runc.log 2>&1 || { echo "test-image needs runc, and root: apt-get install runc"; exit 1; }
+	@test -n "$(IMAGE_ROOT)" || { rm -rf build/image-root && $(MAKE) --no-print-directory build/image-root; }
+	@PYTHONPATH=tests $(BIN)/python -m support.image_run $(or $(IMAGE_ROOT),build/image-root)
+
+sbom: install ## Writes what the image's Python packages are, as CycloneDX, and their licences: build/sbom.json, build/licences.md
+	@mkdir -p build && rm -rf build/sbom-broker
+	@{ test -x .venv-sbom/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-sbom; } && \
+	   $(BIN)/uv pip sync --quiet --python .venv-sbom --require-hashes requirements/sbom.txt
+	@$(BIN)/uv venv --quiet --python $(BIN)/python build/sbom-broker
+	@$(BIN)/uv pip sync --quiet --python build/sbom-broker --require-hashes requirements/broker.txt
+	@.venv-sbom/bin/cyclonedx-py environment build/sbom-broker --pyproject pyproject.toml --output-reproducible -o build/sbom.json
+	@.venv-sbom/bin/pip-licenses --python=build/sbom-broker/bin/python --format=markdown --with-urls > build/licences.md
+	@echo "build/sbom.json and build/licences.md: $$(grep -c '"bom-ref"' build/sbom.json) parts"
+
 .venv-proto/.installed: requirements/proto.txt
 	@mkdir -p build
 	@{ { test -x $(PROTOC_BIN)/python || $(PYTHON) -m venv .venv-proto; } && \
@@ -157,9 +205,12 @@ lock: install ## Renews the lock files from requirements/*.in (hashes, no regist
 	  requirements/clients.in -o requirements/clients.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
 	  requirements/zenml.in -o requirements/zenml.txt
+	@for which in broker image sbom; do \
+	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
+	    --no-emit-package valetkey --no-emit-package valetkey-broker requirements/$$which.in -o requirements/$$which.txt || exit 1; done
 	@for which in $(SDKS); do \
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
 	    requirements/sdk-$$which.in -o requirements/sdk-$$which.txt || exit 1; done
 
 clean: ## Removes what the targets made
-	@rm -rf .venv .venv-proto .venv-clients .venv-sdks .venv-zenml build .valetkey-dev .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-proto .venv-clients .venv-sdks .venv-zenml .venv-sbom build dist .valetkey-dev .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

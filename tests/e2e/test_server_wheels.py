@@ -4,6 +4,7 @@ A path file lends the packages that the wheels need from this environment, so th
 own sources are not lent: here they are path files themselves, which count in an environment's own folder only.
 """
 
+import re
 import subprocess
 import sys
 import sysconfig
@@ -108,6 +109,24 @@ def test_another_distribution_called_broker_does_no_harm(
     assert environment.broker("--version").stdout == f"valetkey-broker {__version__}\n"
     environment.remove("broker")
     assert not environment.has("broker")
+    assert environment.broker("--version").stdout == f"valetkey-broker {__version__}\n"
+
+
+def test_what_the_pages_say_to_install(wheels: Mapping[str, Path], environment: Environment) -> None:
+    """Each `pip install` of the pages names a distribution of ours, with extras that it has; wheels are enough."""
+    pages = [ROOT / "README.md", ROOT / "devstack/README.md", ROOT / "clients/python/README.md"]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in (*pages, *sorted((ROOT / "docs").glob("*.md"))))
+    named = re.finditer(r"pip install (?:--find-links \S+ )?[\"']?(valetkey[\w-]*(?:\[[\w,-]+\])?)", text)
+    said = sorted({match[1] for match in named})
+    assert {"valetkey", "valetkey-broker", "valetkey-broker[postgres]"} <= set(said)
+    for each in said:
+        need = Requirement(each)
+        with zipfile.ZipFile(wheels[need.name.replace("-", "_")]) as wheel:
+            metadata = wheel.read(next(n for n in wheel.namelist() if n.endswith(".dist-info/METADATA"))).decode()
+        assert need.extras <= set(Parser().parsestr(metadata).get_all("Provides-Extra", [])), each
+    offline = ("--no-index", "--find-links", wheels["valetkey"].parent, "--no-deps")
+    run(UV, "pip", "install", "--quiet", "--python", environment.home, *offline, *said)
+    assert environment.has("valetkey")
     assert environment.broker("--version").stdout == f"valetkey-broker {__version__}\n"
 
 

@@ -40,6 +40,12 @@ MATRIX: dict[str, dict[str, Any]] = {
         },
         "callers": {"kubernetes": {"enabled": False}},
     },
+    "monitored": {
+        "metrics": {"enabled": True},
+        "serviceMonitor": {"enabled": True},
+        "prometheusRule": {"enabled": True},
+        "grafanaDashboard": {"enabled": True},
+    },
     "everything": {
         **POSTGRES,
         "commonLabels": {"team": "ml", "on": "yes"},

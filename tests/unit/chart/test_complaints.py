@@ -124,6 +124,16 @@ def test_monitoring_is_made_when_it_is_wanted(namespace: str) -> None:
     assert not of_kind(rendered({}), "ServiceMonitor")
 
 
+def test_alerts_and_dashboard_come_as_they_are() -> None:
+    """The braces in alerts are Prometheus' templates, not Helm's; the dashboard is found by its label."""
+    made = rendered({**MATRIX["monitored"], "prometheusRule": {"enabled": True, "additionalLabels": {"release": "p"}}})
+    rule = the(made, "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+    assert rule["metadata"]["labels"]["release"] == "p"
+    (shown,) = [each for each in of_kind(made, "ConfigMap") if "grafana_dashboard" in each["metadata"]["labels"]]
+    assert json.loads(shown["data"]["valetkey.json"]) == json.loads((CHART / "files" / "dashboard.json").read_text())
+
+
 @pytest.mark.parametrize(
     ("values", "image"),
     [

@@ -50,7 +50,8 @@ def test_log_in_and_out(bare: Runner, place: Path, broker: FakeBroker, issuer: F
     """After a log-in every command works without another identity; whoami names it; logout revokes and forgets it."""
     done = bare("login")
     assert done.code == 0, done.err
-    assert f"{broker.endpoint} has people log in at {issuer.url}, as its client the-command-line" in done.err
+    place_named = f"{broker.endpoint} has people log in at {issuer.url}, as its client the-command-line"
+    assert f"{place_named}, for openid offline_access\n" in done.err
     assert f"go to this page to log in, within 5 minutes: {issuer.url}/authorize?" in done.err
     assert f"Logged in at {broker.endpoint} as key:trainer" in done.out
     assert "is renewed by itself" in done.out

@@ -53,7 +53,9 @@ def log_in(context: typer.Context, screen: Screen, wishes: LoginWishes) -> None:
     nobody = caller_without_identity(endpoint, ca_file, timeout)
     KEPT.append(nobody)
     offer = _choose(nobody.run(login_offers()), endpoint, wishes.issuer, _pinned(path))
-    screen.note(f"{endpoint} has people log in at {offer.issuer}, as its client {offer.client_id}")
+    # Whoever could answer in the broker's place the first time could name another service's scopes: they are shown.
+    scopes = " ".join(offer.scopes)
+    screen.note(f"{endpoint} has people log in at {offer.issuer}, as its client {offer.client_id}, for {scopes}")
     named = wishes.issuer_ca_file or os.environ.get("VALETKEY_ISSUER_CA_FILE")
     issuer_ca_file = Path(named).absolute() if named else None
     tokens = _tokens(IssuerHttp(issuer_ca_file), offer, wishes, _Terminal(screen, opens=wishes.browser))

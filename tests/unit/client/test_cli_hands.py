@@ -49,8 +49,7 @@ ZENML = {
     "integration install azure": "pip install",
     "login https://zenml.example.com": "VALETKEY_ENDPOINT",
     "connect --url https://zenml.example.com": "VALETKEY_ENDPOINT",
-    "logout": "nothing to log in to",
-    "disconnect": "nothing to log in to",
+    "disconnect": "valetkey logout",
     "init": "VALETKEY_ENDPOINT",
     "status": "service-connector list-resources",
 }

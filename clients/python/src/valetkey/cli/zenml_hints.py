@@ -23,8 +23,9 @@ _NO_VALUE = (
     "and who uses it with: valetkey secret describe NAME; give it another value with: valetkey secret update NAME"
 )
 _SERVER = (
-    "there is nothing to log in to: each call says who you are; set VALETKEY_ENDPOINT, VALETKEY_CA_FILE and one of "
-    "VALETKEY_API_KEY, VALETKEY_TOKEN_FILE, VALETKEY_CLIENT_CERT_FILE"
+    "each call says who you are; set VALETKEY_ENDPOINT (HOST:PORT), VALETKEY_CA_FILE and one of VALETKEY_API_KEY, "
+    "VALETKEY_TOKEN_FILE, VALETKEY_CLIENT_CERT_FILE, or log in as yourself with: valetkey login, and out with: "
+    "valetkey logout"
 )
 _RENAME = (
     "a connector keeps its name, which grants and the ledger know it by; note another one down with: "
@@ -41,7 +42,6 @@ _GROUPS = {
     "integration": 'there is nothing to install but the client: pip install "valetkey[cli]"; beside ZenML: '
     'pip install "valetkey[zenml]"',
     "login": _SERVER,
-    "logout": _SERVER,
     "connect": _SERVER,
     "disconnect": _SERVER,
     "init": _SERVER,

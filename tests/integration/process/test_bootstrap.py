@@ -210,3 +210,17 @@ async def test_processes_show_no_secrets(tmp_path: Path, bao: OpenBao) -> None:
     assert len(broker.events("call")) == 2
     assert {name for part in shown for name in found_in(part, planted)} == set()
     assert found_in(text, planted) == set()
+
+
+def test_a_lost_admin_key_is_replaced(tmp_path: Path, bao: OpenBao) -> None:
+    """docs/backup.md: whoever may write to the mount takes the lost key out, and there can be a first one again."""
+    config = write_config(tmp_path, bao.settings())
+    lost = run("bootstrap", "--config", config)
+    assert lost.returncode == 0
+    admin = bao.admin()
+    admin.secrets.kv.v2.delete_metadata_and_all_versions("api-keys/admin", mount_point=MOUNT)
+    admin.adapter.close()
+    found = run("bootstrap", "--config", config)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith("vk_")
+    assert found.stdout != lost.stdout

@@ -9,6 +9,7 @@ import pytest
 from cryptography import x509
 
 from support.inproc import running_broker
+from support.scraping import until_scraped
 from support.spiffe import DOMAIN, SpiffeCa
 from support.wire import Log
 from valetkey_broker.errors import ConfigurationError
@@ -16,6 +17,8 @@ from valetkey_broker.rpc.server_certificate import ServerCertificate
 from valetkey_broker.settings import ServerSettings
 from valetkey_devstack.ca import make_ca
 from valetkey_devstack.free_ports import free_port
+
+UNUSABLE = "valetkey_server_certificate_unusable"
 
 
 async def shown(port: int) -> int:
@@ -51,7 +54,8 @@ async def test_both_ports_show_the_renewed_certificate(log: Log, tmp_path: Path)
     """Nobody restarts a broker every time cert-manager renews; half of a pair changes nothing and is said once."""
     (tmp_path / "spiffe.pem").write_bytes(SpiffeCa().pem)
     mtls = {"port": free_port(), "trust_domains": {DOMAIN: tmp_path / "spiffe.pem"}}
-    async with running_broker(tmp_path, authn={"mtls": mtls}) as broker:
+    metrics = free_port()
+    async with running_broker(tmp_path, authn={"mtls": mtls}, metrics={"port": metrics}) as broker:
         await broker.ready()
         server = broker.settings.server
         old, (certificate, key) = serial(server.tls_cert_file), renewed(tmp_path)
@@ -64,10 +68,34 @@ async def test_both_ports_show_the_renewed_certificate(log: Log, tmp_path: Path)
         (line,) = log.events("a changed file cannot be used; the old content stays")
         assert line["level"] == "error"
         assert "server.tls_key_file: does not belong" in line["error"]
+        await until_scraped(metrics, lambda told: told.value(UNUSABLE) == 1)
         shutil.copy(certificate, server.tls_cert_file)
         for port in ports:
             await until_shown(port, serial(certificate))
         assert await broker.healthy()
+        await until_scraped(metrics, lambda told: told.value(UNUSABLE) == 0)
+
+
+async def test_a_pair_that_cannot_be_read_is_told_and_served_without(log: Log, tmp_path: Path) -> None:
+    """Rubbish in the files is no outage: the old pair is served, and log and metric say so without any handshake."""
+    metrics = free_port()
+    async with running_broker(tmp_path, metrics={"port": metrics}) as broker:
+        await broker.ready()
+        server = broker.settings.server
+        old, left = serial(server.tls_cert_file), "valetkey_server_certificate_remaining_seconds"
+        server.tls_cert_file.write_bytes(b"PLANTED rubbish")
+        server.tls_key_file.unlink()
+        told = await until_scraped(metrics, lambda told: told.value(UNUSABLE) == 1)
+        assert (told.value(left) or 0) > 0
+        (line,) = log.events("a changed file cannot be used; the old content stays")
+        assert line["level"] == "error"
+        assert "PLANTED" not in log.text
+        assert await shown(server.port) == old
+        certificate, key = renewed(tmp_path)
+        shutil.copy(key, server.tls_key_file)
+        shutil.copy(certificate, server.tls_cert_file)
+        await until_shown(server.port, serial(certificate))
+        await until_scraped(metrics, lambda told: told.value(UNUSABLE) == 0)
 
 
 @pytest.mark.parametrize("broken", ["tls_cert_file", "tls_key_file"])

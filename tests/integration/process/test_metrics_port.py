@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.broker_process import run, serving, write_config
-from support.scraping import scrape, until_scraped
+from support.scraping import Scrape, until_scraped
 from valetkey_broker.errors import EXIT_CONFIGURATION
 from valetkey_devstack.free_ports import free_port
 from valetkey_devstack.openbao import OpenBao
@@ -18,32 +18,34 @@ pytestmark = pytest.mark.xdist_group("openbao-process")
 UP, STARTS = "valetkey_worker_up", "valetkey_worker_starts_total"
 
 
+def serves(found: Scrape, worker: str) -> bool:
+    """Tells whether a worker answered and serves."""
+    return found.value(UP, worker=worker) == found.value("valetkey_serving", worker=worker) == 1
+
+
 async def test_workers_are_told_apart(tmp_path: Path, bao: OpenBao) -> None:
     """A worker that hangs is named, one that died is back in the same place, and the others are told all the while."""
     port = free_port()
     config = write_config(tmp_path, bao.settings(), metrics={"port": port})
     with serving(config, "--workers", "2") as broker:
         await broker.logged("listening", 2)
-        told = await until_scraped(port, lambda found: found.value("valetkey_serving", worker="1") == 1)
-        assert [told.value(UP, worker=worker) for worker in "01"] == [1, 1]
+        told = await until_scraped(port, lambda found: all(serves(found, worker) for worker in "01"))
         # Only a real Vault knows these.
         assert (told.value("valetkey_vault_token_remaining_seconds", worker="0") or 0) > 0
         assert {each.labels.get("worker") for each in told.samples} == {"0", "1"}
 
         before = broker.workers()
         os.kill(before[1], signal.SIGSTOP)
-        hanging = await until_scraped(port, lambda found: found.value(UP, worker="1") == 0)
-        assert hanging.value(UP, worker="0") == hanging.value("valetkey_serving", worker="0") == 1
+        hanging = await until_scraped(port, lambda found: found.value(UP, worker="1") == 0 and serves(found, "0"))
         assert hanging.value("valetkey_serving", worker="1") is None
         os.kill(before[1], signal.SIGCONT)
         await until_scraped(port, lambda found: found.value(UP, worker="1") == 1)
 
         os.kill(before[0], signal.SIGKILL)
         await broker.logged("worker died; replacing it")
-        during = await scrape(port)
-        assert during.value(UP, worker="1") == during.value("valetkey_serving", worker="1") == 1
+        await until_scraped(port, lambda found: serves(found, "1"))
         await until_scraped(port, lambda found: found.value(STARTS, worker="0") == 2)
-        again = await until_scraped(port, lambda found: found.value("valetkey_serving", worker="0") == 1)
+        again = await until_scraped(port, lambda found: serves(found, "0"))
         assert again.value(STARTS, worker="1") == 1
         broker.send(signal.SIGTERM)
         assert await broker.ended() == 0

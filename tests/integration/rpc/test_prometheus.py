@@ -81,8 +81,9 @@ async def test_a_refused_credential_is_named_and_every_panel_has_something_to_sh
             # Two scrapes have seen what happened by now, as rates need it.
             await prometheus.until_found('rate(valetkey_requests_total{code="PERMISSION_DENIED"}[1m])')
             for query in queries():
-                found = await prometheus.query(query)
-                assert found or any(name in query for name in NOT_HERE), query
+                # A scrape that a busy machine had no time for leaves a gap; the next one closes it.
+                ask = prometheus.query if any(name in query for name in NOT_HERE) else prometheus.until_found
+                await ask(query)
         told = await scrape(port)
     checked = await asyncio.to_thread(
         subprocess.run, ["promtool", "check", "metrics"], input=told.text, capture_output=True, text=True, check=False

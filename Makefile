@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 HAVE_PROMETHEUS := { command -v promtool && command -v prometheus; } > /dev/null 2>&1
 HAVE_POSTGRES := { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } > /dev/null 2>&1
 
-.PHONY: help install demo dev test test-zenml lint format bench clients-table long-job growth crash rotation-load chart dist image test-image sbom proto proto-check proto-baseline lock clean
+.PHONY: help install demo dev test test-zenml lint format bench clients-table long-job growth streams crash rotation-load chart dist image test-image sbom proto proto-check proto-baseline lock clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -107,6 +107,9 @@ SECONDS ?= 600
 TTL ?= 60
 long-job: install .venv-clients/.installed ## Works by every adapter and through the proxy for SECONDS (600) with tokens of TTL (60), storage failing at each renewal
 	@PYTHONPATH=tests $(BIN)/python -m bench.long_job --seconds $(SECONDS) --ttl $(TTL)
+
+streams: install ## Measures what 10,000 idle streams of tokens cost one worker, beside those of a bare gRPC server (two minutes)
+	@PYTHONPATH=tests $(BIN)/python -m bench.streams
 
 growth: install ## Measures start, news, tokens and memory with 10, 1,000 and 10,000 documents in Vault (five minutes)
 	@PYTHONPATH=tests $(BIN)/python -m bench.growth

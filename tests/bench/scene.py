@@ -76,7 +76,7 @@ class LocalKeyCloud(AzureCloud):
 
 
 # One caller makes all calls here; the limit on what one may have would be all that is measured.
-_NO_LIMIT = {"issue_per_second": 1e6, "issue_burst": 1_000_000}
+_NO_LIMIT = {"issue_per_second": 1e6, "issue_burst": 1_000_000, "streams": 1_000_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,8 @@ def server_settings(place: Place) -> Settings:
                 "tls_cert_file": place.certificate,
                 "tls_key_file": place.key,
                 "grace_seconds": 1,
+                "max_calls": 1_000_000,
+                "max_calls_per_connection": 1_000_000,
             },
             "vault": {
                 "address": "https://vault.invalid",

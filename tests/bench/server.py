@@ -5,6 +5,7 @@ import asyncio
 import cProfile
 import pstats
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,16 @@ class Echo(token_service_pb2_grpc.TokenServiceServicer):
 
     def __init__(self, answer: token_service_pb2.IssueTokenResponse) -> None:
         self._answer = answer
+        self._never = asyncio.Event()  # A future that only the waiting task knows would be garbage with it.
 
     async def IssueToken(self, request: Any, context: Any) -> token_service_pb2.IssueTokenResponse:  # noqa: N802 (gRPC's naming)
         """Answers."""
         return self._answer
 
-    async def WatchToken(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Nobody asks for it."""
-        raise NotImplementedError
+    async def WatchToken(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        """Answers once, and says nothing more."""
+        yield token_service_pb2.WatchTokenResponse(token=self._answer)
+        await self._never.wait()
 
 
 async def serve_echo(settings: Settings, message: token_service_pb2.IssueTokenResponse, stop: asyncio.Event) -> None:

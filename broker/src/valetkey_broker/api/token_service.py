@@ -9,12 +9,12 @@ import grpc.aio
 from valetkey.v1 import token_service_pb2 as pb
 from valetkey.v1 import token_service_pb2_grpc
 from valetkey_broker.api.convert import RESOURCE_TYPES, TTL_LIMITS, permission_numbers, permission_set, seconds_of
-from valetkey_broker.api.heartbeat import with_heartbeats
 from valetkey_broker.api.token_batch import TokenBatch
 from valetkey_broker.errors import BrokerError, rate_limited
 from valetkey_broker.issuing.issuer import Issuer
+from valetkey_broker.issuing.stream_ends import EndReason
 from valetkey_broker.issuing.token_request import TokenRequest
-from valetkey_broker.issuing.token_stream import EndReason, TokenWatcher
+from valetkey_broker.issuing.token_stream import TokenWatcher
 from valetkey_broker.limits import Slots
 from valetkey_broker.model import Lease
 from valetkey_broker.ports import Clock
@@ -93,7 +93,7 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
                     per="principal",
                     retry_after=10.0,
                 )
-            stream = with_heartbeats(self._watcher.watch(call, wanted(request.request)), heartbeat)
+            stream = self._watcher.watch(call, wanted(request.request), heartbeat)
             async with contextlib.aclosing(stream):
                 async for item in stream:
                     response = pb.WatchTokenResponse()

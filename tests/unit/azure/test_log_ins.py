@@ -218,6 +218,7 @@ async def test_device_codes(running: Running) -> None:
     async def poll(device: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         return await running.token(grant_type=DEVICE_CODE, device_code=device["device_code"])
 
+    log_ins.interval = 60
     slow = await code()
     assert await refused(poll(slow)) == (400, "authorization_pending", 70016)
     assert (await refused(poll(slow)))[1] == "slow_down"

@@ -277,4 +277,4 @@ def test_a_code_that_nobody_types_in(issuer: FakeIssuer) -> None:
 
     with pytest.raises(UnauthenticatedError, match=r"within 0.2 s; for another one: valetkey login --device"):
         log_in_by_device(issuer, sleep)
-    assert set(pauses) == {5.0}
+    assert set(pauses) <= {5.0}

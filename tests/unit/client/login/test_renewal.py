@@ -124,7 +124,8 @@ def test_an_issuer_in_trouble(
 ) -> None:
     """Serves the token while that lives, asking no more than now and then; then it is told what is wrong, in time."""
     real = issuer_http.IssuerHttp
-    monkeypatch.setattr(renewal, "IssuerHttp", lambda ca: real(ca, seconds=0.5 if trouble in ("hang", "drip") else 30))
+    limits = [0.5 if trouble in ("hang", "drip") else 60.0]
+    monkeypatch.setattr(renewal, "IssuerHttp", lambda ca: real(ca, seconds=limits[0]))
     login = keep(age=DUE)
     assert login.tokens is not None
     issuer.trouble = trouble
@@ -135,7 +136,7 @@ def test_an_issuer_in_trouble(
     keep(age=OVER)
     with pytest.raises(ValetKeyError, match=f"the log-in at {ENDPOINT} cannot be renewed now: "):
         current_token(path)
-    issuer.trouble = ""
+    issuer.trouble, limits[0] = "", 60.0
     issuer.released.set()
     assert current_token(path) == access(path)
 

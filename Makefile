@@ -102,11 +102,12 @@ bench: install ## Measures IssueToken against a bare gRPC echo: each kind of cal
 clients-table: install .venv-clients/.installed ## Runs clients across many tokens, by `valetkey proxy` or by themselves, and what permissions each needs (20 minutes)
 	@PYTHONPATH=tests $(BIN)/python -m bench.clients_table
 
-# With SECONDS=40 TTL=8 it takes two minutes.
+# With SECONDS=40 TTL=8 it takes two minutes; ONLY=polars takes those whose name holds it.
 SECONDS ?= 600
 TTL ?= 60
+ONLY ?=
 long-job: install .venv-clients/.installed ## Works by every adapter and through the proxy for SECONDS (600) with tokens of TTL (60), storage failing at each renewal
-	@PYTHONPATH=tests $(BIN)/python -m bench.long_job --seconds $(SECONDS) --ttl $(TTL)
+	@PYTHONPATH=tests $(BIN)/python -m bench.long_job --seconds $(SECONDS) --ttl $(TTL) --only '$(ONLY)'
 
 streams: install ## Measures what 10,000 idle streams of tokens cost one worker, beside those of a bare gRPC server (two minutes)
 	@PYTHONPATH=tests $(BIN)/python -m bench.streams

@@ -18,23 +18,26 @@ from typing import Any
 
 from support.background import in_background
 from support.children import start
-from support.e2e import CONNECTOR, DEMO, Cli, Live, soon
+from support.e2e import CONNECTOR, DEMO, Cli, Live, soon, user_environment
 from support.proxied import CLIENTS_PYTHON, PERMISSIONS, ROOT, proxied, result
 from support.renewal_faults import RenewalFaults
 from support.stack import running_stack
 
-ADAPTER_SCRIPT = ROOT / "tests" / "bench" / "adapter_client.py"
-# By whose Python, and by which name of adapter_client.py.
-ADAPTERS = {
-    "valetkey.azure": (Path(sys.executable), "azure"),
-    "valetkey.azure.aio": (Path(sys.executable), "azure_aio"),
-    "valetkey.fsspec": (Path(sys.executable), "fsspec"),
-    "agent, curl": (Path(sys.executable), "agent"),
-}
+RENEWING_SCRIPT, READER_SCRIPT = (
+    ROOT / "tests" / "bench" / f"{name}.py" for name in ("renewing_client", "file_reader")
+)
+RENEWING = (
+    *("azure_storage_blob", "azure_storage_blob_aio", "fsspec", "pandas", "pyarrow", "dask"),
+    *("duckdb", "pyiceberg", "obstore", "polars"),
+)
+READER = "agent, curl"
 PROXIED = ("curl", "azure_storage_blob", "adlfs", "pyarrow", "deltalake", "obstore", "polars", "rclone")
-OWNERS = {f"proxy, {name}": rf"[/=]{name}-\d" for name in PROXIED} | {
+# By the names of what they write storage tells who is who.
+OWNERS = {
+    **{f"proxy, {name}": rf"proxied-{name}-\d" for name in PROXIED},
     "proxy, deltalake": r"table-\d",
-    **{way: rf"by_{name}-\d" for way, (_, name) in ADAPTERS.items()},
+    **{f"valetkey, {name}": rf"[/=]{name}-\d" for name in RENEWING},
+    READER: r"file_reader-\d",
 }
 _PAUSE = 0.5
 _SIGNATURE = re.compile(r"sig=[^&\s'\"]+")
@@ -93,48 +96,54 @@ def agent_file(live: Live, directory: Path, ttl: float) -> Iterator[Path]:
         process.communicate(timeout=60)
 
 
-def adapters(live: Live, file: Path, seconds: float, ttl: float) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """Starts a process for each adapter."""
-    for way, (python, name) in ADAPTERS.items():
-        yield (
-            way,
-            start(
-                [python, ADAPTER_SCRIPT, name, str(seconds), str(_PAUSE)],
-                env={
-                    **live.admin.environment,
-                    "PATH": "/usr/bin:/bin:/usr/local/bin",
-                    "RESOURCE": DEMO,
-                    "STORAGE_CA_FILE": str(live.stack.ca_file),
-                    "TTL": str(ttl),
-                    "AGENT_URL_FILE": str(file),
-                },
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            ),
-        )
+def renewing(live: Live, client: str, seconds: float, ttl: float) -> "subprocess.Popen[str]":
+    """Starts a client that renews tokens by itself, with one of our adapters."""
+    given = {
+        **live.admin.environment,
+        "CONTAINER": DEMO.removeprefix("az://"),
+        "TTL": str(ttl),
+        "PACE": str(_PAUSE),
+        "SSL_CERT_FILE": str(live.stack.ca_file),
+        "REQUESTS_CA_BUNDLE": str(live.stack.ca_file),
+    }
+    others = {name: value for name, value in user_environment().items() if not name.startswith("AZURE_")}
+    return _started([CLIENTS_PYTHON, "-I", RENEWING_SCRIPT, "work", client, str(seconds)], {**others, **given})
 
 
-def job(live: Live, directory: Path, seconds: float, ttl: float) -> dict[str, dict[str, Any]]:
-    """Runs every way for so long, all at the same time; returns what each did."""
+def reader(live: Live, file: Path, seconds: float) -> "subprocess.Popen[str]":
+    """Starts who reads the agent's file."""
+    given = {"URL_FILE": str(file), "STORAGE_CA_FILE": str(live.stack.ca_file), "PACE": str(_PAUSE)}
+    return _started([sys.executable, READER_SCRIPT, str(seconds)], user_environment(given))
+
+
+def _started(argv: list[str | Path], environment: dict[str, str]) -> "subprocess.Popen[str]":
+    return start(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def job(live: Live, directory: Path, seconds: float, ttl: float, only: str) -> dict[str, dict[str, Any]]:
+    """Runs every way whose name has `only` in it for so long, all at the same time; returns what each did."""
     with ExitStack() as held:
         file = held.enter_context(agent_file(live, directory, ttl))
         running: dict[str, subprocess.Popen[str]] = {}
-        for name in PROXIED:
+        for name in (name for name in PROXIED if only in f"proxy, {name}"):
             folder = directory / name
             folder.mkdir()
             proxy = held.enter_context(proxied(live, ttl=f"{ttl:.0f}s", directory=folder))
             running[f"proxy, {name}"] = proxy.client(name, seconds, RETRIES="5", PAUSE=str(_PAUSE))
-        running |= dict(adapters(live, file, seconds, ttl))
+        running |= {
+            f"valetkey, {name}": renewing(live, name, seconds, ttl) for name in RENEWING if only in f"valetkey, {name}"
+        }
+        if only in READER:
+            running[READER] = reader(live, file, seconds)
         return {way: result(process, seconds + 240) for way, process in running.items()}
 
 
-def main(seconds: float, ttl: float) -> int:
+def main(seconds: float, ttl: float, only: str) -> int:
     """Runs all of it on a stack of its own; returns the exit code."""
     assert CLIENTS_PYTHON.exists(), "the clients are missing: make .venv-clients/.installed"
     with tempfile.TemporaryDirectory() as name, faulty_stack(Path(name), ttl) as (live, faults):
         say(f"Each for {seconds:.0f} s with tokens of {ttl:.0f} s, all at once, one 503 at each renewal.\n")
-        found = job(live, Path(name), seconds, ttl)
+        found = job(live, Path(name), seconds, ttl, only)
     say("| way | operations | tokens | requests | 503 at a renewal | 403 | failed |")
     say("| --- | --- | --- | --- | --- | --- | --- |")
     bad = 0
@@ -152,5 +161,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--ttl", type=float, default=60)
+    parser.add_argument("--only", default="")
     given = parser.parse_args()
-    sys.exit(main(given.seconds, given.ttl))
+    sys.exit(main(given.seconds, given.ttl, given.only))

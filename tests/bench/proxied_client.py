@@ -260,7 +260,7 @@ def main(client: str, seconds: float) -> None:
         number += 1
         for name, step in steps.items():
             try:
-                step(f"{client}-{os.getpid()}-{number}")
+                step(f"proxied-{client}-{os.getpid()}-{number}")
             except Exception as error:  # noqa: BLE001 (whatever a client raises)
                 failures.append(f"{name}: {type(error).__name__}: {error}"[:300])
             done[name] += 1

@@ -4,6 +4,7 @@ when there is a new one, which is when libraries send two tokens, or the wrong o
 
 import asyncio
 import re
+import time
 from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,13 +14,14 @@ from aiohttp import web
 
 from support.fault_proxy import FaultProxy
 
-# A token is renewed at 60 to 75 % of its life. One request in between is held until that is over.
-_HELD_FROM, _HELD_UNTIL = 0.5, 0.8
+# A token is renewed at 60 to 75 % of its life. One request from then on is held until the next token was seen, or that
+# is over.
+_HELD_FROM, _HELD_UNTIL = 0.6, 0.8
 _SIGNATURE = re.compile(r"[?&]sig=([^&]+)")
 
 
 class RenewalFaults(FaultProxy):
-    """Forwards, but for one request for each token, once half of that has gone: 503, after the next token came.
+    """Forwards, but for one request for each token, when its renewal is near: 503, after the next token came.
 
     `owners` are patterns of paths; what is counted goes by the one that fits.
     """
@@ -68,6 +70,8 @@ class RenewalFaults(FaultProxy):
         if left > self._seconds * (1 - _HELD_FROM):
             return False
         self._met.add(signature)
-        await asyncio.sleep(max(left - self._seconds * (1 - _HELD_UNTIL), 0))
+        known, until = len(self.tokens[owner]), time.monotonic() + left - self._seconds * (1 - _HELD_UNTIL)
+        while len(self.tokens[owner]) == known and time.monotonic() < until:  # noqa: ASYNC110 (counts have no events)
+            await asyncio.sleep(0.1)
         self.injected[owner] += 1
         return True

@@ -47,6 +47,7 @@ def test_demo_tells_the_main_job(tmp_path: Path) -> None:
         "0 failed, longest gap",
         "read with the old token  → 403 ",
         "nothing is left running",
+        "docs/zenml.md",
     )
     position = 0
     for step in steps:

@@ -118,7 +118,7 @@ growth: install ## Measures start, news, tokens and memory with 10, 1,000 and 10
 crash: install ## Kills processes at 100 random moments of changes, on a real Vault, and looks what is left (five minutes)
 	@PYTHONPATH=tests $(BIN)/python -m support.crash_run
 
-rotation-load: install ## Rotates to every kind of credential under load, and says what consumers saw (one minute)
+rotation-load: install ## Rotates under load, to every kind, with a broker killed and Vault sealed; says what consumers saw (four minutes)
 	@$(BIN)/python -m valetkey_devstack.rotation_story
 
 chart: | .venv/.installed ## Renews the chart's table of values and the schema of its `config`

@@ -1,4 +1,4 @@
-"""Consumers that go on while a credential is rotated: each asks for a token and reads a blob with it, over and over."""
+"""Consumers that go on while a credential is rotated: each asks for a token and uses it on a blob, over and over."""
 
 import secrets
 import threading
@@ -42,6 +42,8 @@ class RotationLoad:
     client: Callable[[Callable[[ValetKeyError], None]], Client]
     read: Read
     resource: str
+    permissions: tuple[str, ...] = ("read", "list")
+    connector: str | None = None
     _threads: list[threading.Thread] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _failures: list[str] = field(default_factory=list)
@@ -77,7 +79,9 @@ class RotationLoad:
             last: float | None = None
             while not self._stop.is_set():
                 try:
-                    token = client.issue_token(self.resource, ["read", "list"], ttl=timedelta(minutes=5))
+                    token = client.issue_token(
+                        self.resource, self.permissions, ttl=timedelta(minutes=5), connector=self.connector
+                    )
                     self.read(token.url, token.sas_token)
                 except Exception as error:  # noqa: BLE001 (whatever a consumer meets is what is counted)
                     self._failed(error)
@@ -95,11 +99,18 @@ class RotationLoad:
 
 
 def client_of(
-    stack: DevStack, key_file: Path, on_interruption: Callable[[ValetKeyError], None] | None = None
+    stack: DevStack,
+    key_file: Path,
+    on_interruption: Callable[[ValetKeyError], None] | None = None,
+    *,
+    port: int = 0,
 ) -> Client:
-    """Returns a client of the stack's broker."""
+    """Returns a client of the stack's broker, or of another one on `port`."""
     return Client(
-        f"127.0.0.1:{stack.ports.broker}", api_key_file=key_file, ca_file=stack.ca_file, on_interruption=on_interruption
+        f"127.0.0.1:{port or stack.ports.broker}",
+        api_key_file=key_file,
+        ca_file=stack.ca_file,
+        on_interruption=on_interruption,
     )
 
 
@@ -111,6 +122,26 @@ def load_on(stack: DevStack, files: SecretFiles, blob: str, holds: str) -> Rotat
             raise DemoFailedError("what was read back is not what was written")
 
     return RotationLoad(lambda tell: client_of(stack, files.consumer_key, tell), read, DEMO_RESOURCE)
+
+
+def writing_load_on(
+    stack: DevStack, files: SecretFiles, blob: str, *, connector: str | None = None, port: int = 0
+) -> RotationLoad:
+    """Returns consumers of the demo's container, each of which writes a blob of its own and reads it back."""
+
+    def use(url: str, sas_token: str) -> None:
+        storage, name, holds = Storage(stack, url, sas_token), f"{blob}-{threading.get_ident()}", secrets.token_hex(8)
+        storage.write(name, holds)
+        if storage.read(name) != holds:
+            raise DemoFailedError("what was read back is not what was written")
+
+    return RotationLoad(
+        lambda tell: client_of(stack, files.consumer_key, tell, port=port),
+        use,
+        DEMO_RESOURCE,
+        ("read", "write"),
+        connector,
+    )
 
 
 def new_secret(stack: DevStack, file: Path, *, works_after: float) -> Path:

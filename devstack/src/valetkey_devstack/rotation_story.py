@@ -1,6 +1,8 @@
 """`make rotation-load`: rotates a connector to each kind of credential under load, and says what consumers saw of it.
 
-Entra knows a new secret 4 s late. Ends with 0 where no call failed and every rotation was made.
+Consumers ask for tokens, and write and read blobs with them. Entra knows a new secret 4 s late. Then a secret that two
+connectors share is rotated, and a broker is killed and Vault sealed amid a rotation: rotation_faults.py. Ends with 0
+where no call failed and every rotation was made.
 """
 
 import asyncio
@@ -15,25 +17,30 @@ from typing import Any
 import typer
 
 from valetkey.errors import ValetKeyError
+from valetkey.values import AzureConfig, GrantSpec
 from valetkey_broker.errors import BrokerError, ConfigurationError
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_devstack.broker_process import start_broker
-from valetkey_devstack.demo_data import DEMO_ACCOUNT, DEMO_CONNECTOR, DEMO_RESOURCE, SecretFiles, add_demo_data
-from valetkey_devstack.demo_storage import DemoFailedError, Storage
-from valetkey_devstack.rotation_load import client_of, load_on, new_secret
+from valetkey_devstack.demo_data import (
+    CONSUMER,
+    DEMO_ACCOUNT,
+    DEMO_CONNECTOR,
+    DEMO_RESOURCE,
+    SecretFiles,
+    add_demo_data,
+)
+from valetkey_devstack.demo_storage import DemoFailedError
+from valetkey_devstack.rotation_faults import followed, report, through_faults, told
+from valetkey_devstack.rotation_load import client_of, new_secret, writing_load_on
 from valetkey_devstack.stack import DevStack
 
 _LATE_SECONDS = 4.0
-_FOLLOWED_SECONDS = 90.0
-_BLOB = ("rotation/blob", "data")
+_SHARED = "shared"
+_SHARING = ("shared-a", "shared-b")
+_BLOB = "rotation/blob"
 _ROUNDS_AFTER = 30
-
-
-def put_blob(stack: DevStack, files: SecretFiles) -> None:
-    """Writes the blob that consumers read."""
-    with client_of(stack, files.consumer_key) as client:
-        token = client.issue_token(DEMO_RESOURCE, ["create", "write"])
-    Storage(stack, token.url, token.sas_token).write(*_BLOB)
+# Within two polls both workers have heard of a grant.
+_HEARD_OF_SECONDS = 5.0
 
 
 def main() -> None:
@@ -54,13 +61,14 @@ async def _run(stack: DevStack) -> bool:
         broker = await start_broker(stack, workers=2)
         try:
             secret = new_secret(stack, stack.directory / "keys" / "new-secret", works_after=_LATE_SECONDS).read_text()
-            return await asyncio.to_thread(_tell, stack, files, secret)
+            good = await asyncio.to_thread(_tell, stack, files, secret)
+            shared = await asyncio.to_thread(_tell_shared, stack, files)
+            return await through_faults(stack, files) and good and shared
         finally:
             await broker.stop(grace=15)
 
 
 def _tell(stack: DevStack, files: SecretFiles, secret: str) -> bool:
-    put_blob(stack, files)
     principal = {"tenant_id": stack.tenant_id, "client_id": stack.client_id}
     account_key = files.account_key.read_text()
     kinds: dict[str, dict[str, Any]] = {
@@ -87,37 +95,54 @@ def _tell(stack: DevStack, files: SecretFiles, secret: str) -> bool:
             _rotated(stack, files, what, partial(admin.rotate_credential, DEMO_CONNECTOR, **given))
             for what, given in kinds.items()
         ]
+        good.append(
+            _rotated(stack, files, "a secret that Entra makes", partial(admin.rotate_by_itself, DEMO_CONNECTOR))
+        )
         good.append(_rotated(stack, files, "the one before", partial(admin.rollback_credential, DEMO_CONNECTOR)))
     return all(good)
 
 
-def _rotated(stack: DevStack, files: SecretFiles, what: str, begin: Callable[[], object]) -> bool:
+def _tell_shared(stack: DevStack, files: SecretFiles) -> bool:
+    """Rotates a named secret that two connectors use, with consumers on both."""
+    with client_of(stack, files.admin_key) as admin:
+        azure = AzureConfig(tenant_id=stack.tenant_id, client_id=stack.client_id)
+        admin.create_secret(_SHARED, azure=azure, secrets={"client_secret": stack.client_secret.reveal()})
+        container = DEMO_RESOURCE.removeprefix("az://")
+        for name in _SHARING:
+            admin.create_connector(name, authentication_secret=_SHARED, resource_id=DEMO_RESOURCE)
+            role = GrantSpec(
+                principals=[CONSUMER], connectors=[name], containers=[container], consumer_role="step-operator"
+            )
+            admin.create_grant(name, role)
+        time.sleep(_HEARD_OF_SECONDS)
+        with writing_load_on(stack, files, _BLOB, connector=_SHARING[1]) as other:
+            begin = partial(admin.rotate_by_itself, _SHARED, holder="secret")
+            good = _rotated(stack, files, "another of two, made by Entra", begin, _SHARED, _SHARING[0])
+        report(f"  (the other connector: {told(other.seen)})", other.seen.failures)
+    return good and not other.seen.failures
+
+
+def _rotated(
+    stack: DevStack,
+    files: SecretFiles,
+    what: str,
+    begin: Callable[[], object],
+    secret: str = "",
+    connector: str | None = None,
+) -> bool:
     """Rotates under load, prints a line, and tells whether nobody noticed."""
-    with load_on(stack, files, *_BLOB) as load:
+    with writing_load_on(stack, files, _BLOB, connector=connector) as load:
         load.rounds(_ROUNDS_AFTER)
         before = load.seen
         began = time.monotonic()
         begin()
-        state = followed(stack, files)
+        state = followed(stack, files, secret).state
         took = time.monotonic() - began
         load.rounds(_ROUNDS_AFTER)
     seen = load.seen
-    typer.echo(
-        f"  to {what:36} {state} after {took:4.1f} s · {seen.rounds} tokens and reads, {len(seen.failures)} failed · "
-        f"longest gap {seen.longest_gap * 1000:.0f} ms (before: {before.longest_gap * 1000:.0f} ms)"
-    )
-    for failure in seen.failures[:3]:
-        typer.echo(f"    {failure}")
+    line = f"  to {what:36} {state} after {took:4.1f} s · {told(seen)} (before: {before.longest_gap * 1000:.0f} ms)"
+    report(line, seen.failures)
     return state == "done" and not seen.failures
-
-
-def followed(stack: DevStack, files: SecretFiles) -> str:
-    """Returns the state in which the rotation of the demo's connector ended, or where it still is."""
-    with client_of(stack, files.admin_key) as admin:
-        end = time.monotonic() + _FOLLOWED_SECONDS
-        while not (rotation := admin.get_rotation(DEMO_CONNECTOR)).ended and time.monotonic() < end:
-            time.sleep(0.2)
-    return rotation.state
 
 
 if __name__ == "__main__":

@@ -118,6 +118,8 @@ def _settings(stack: DevStack, folder: Path) -> Path:
     def moved(value: Any) -> Any:
         if isinstance(value, dict):
             return {name: moved(each) for name, each in value.items()}
+        if isinstance(value, list):
+            return [moved(each) for each in value]
         if isinstance(value, str) and value.startswith(str(stack.directory)) and Path(value).is_file():
             copy = etc / value.removeprefix(str(stack.directory)).strip("/").replace("/", "-")
             shutil.copy(value, copy)

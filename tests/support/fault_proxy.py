@@ -41,7 +41,9 @@ class FaultProxy:
         self._rules: list[_Rule] = []
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(auto_decompress=False, trust_env=False)
+        # Each request on a connection of its own: Azurite ends idle ones, at times while a request is on its way.
+        connector = aiohttp.TCPConnector(force_close=True)
+        self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False, trust_env=False)
         app = web.Application(client_max_size=16 * 1024 * 1024)
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)

@@ -34,6 +34,24 @@ def read_process(pid: int, file: str) -> bytes:
         return b""
 
 
+def held_in_memory(pid: int, needles: Iterable[bytes]) -> set[bytes]:
+    """Returns what of `needles` the process has in its memory, wherever it may write."""
+    found: set[bytes] = set()
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for line in read_process(pid, "maps").splitlines():
+            where, rights, *_ = line.split()
+            if not rights.startswith(b"rw"):
+                continue
+            start, end = (int(part, 16) for part in where.split(b"-"))
+            try:
+                memory.seek(start)
+                content = memory.read(end - start)
+            except OSError:  # a device's, or gone meanwhile
+                continue
+            found |= {needle for needle in needles if needle not in found and needle in content}
+    return found
+
+
 def alive(pids: Iterable[int]) -> list[int]:
     """Returns those that run; one that has ended and waits to be reaped does not."""
     return [pid for pid in pids if _parent(pid)]

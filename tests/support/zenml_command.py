@@ -1,13 +1,21 @@
 """What a process of ZenML's environment becomes, for support.zenml: the command `zenml`, or a script. Runs there."""
 
+import os
 import runpy
 import sys
 from pathlib import Path
+
+import zenml.logger
 
 
 def main() -> object:
     """Runs `zenml …` as installed, `python -m MODULE …` or `SCRIPT.py …`, whichever the command line is."""
     program = Path(sys.argv[0])
+    # What a step prints goes to ZenML's logs, too; the streams are others now than when ZenML was loaded.
+    zenml.logger._stdout_wrapped = zenml.logger._stderr_wrapped = False
+    zenml.logger.wrap_stdout_stderr()
+    # Python has read it before this process was forked.
+    sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     if program.name == "zenml":
         from zenml_cli import cli
 

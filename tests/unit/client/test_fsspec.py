@@ -120,6 +120,15 @@ def test_names_are_taken_as_they_are(files: ValetKeyFileSystem, storage: NotingS
     assert files.unstrip_protocol("models/a") == "valetkey://models/a"
 
 
+def test_a_blob_is_removed_without_its_namesakes(files: ValetKeyFileSystem, storage: NotingStorage) -> None:
+    """Protects run-1 from whoever removes run?1, which fsspec takes for a pattern."""
+    files.rm("models/run?1")
+    assert {(method, path.partition("&")[0].partition("?")[0]) for method, path, _, _ in storage.seen} == {
+        ("HEAD", "/contoso/models/run%3F1"),
+        ("DELETE", "/contoso/models/run%3F1"),
+    }
+
+
 def test_it_keeps_to_its_container(files: ValetKeyFileSystem, storage: NotingStorage) -> None:
     """Protects people from a 403 they cannot explain: another container is named here, and the own one is not asked."""
     for action in (

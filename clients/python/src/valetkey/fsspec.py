@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from glob import has_magic
 from typing import Any, NoReturn, cast
 
 try:
@@ -188,6 +189,16 @@ class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has
         if self._strip_protocol(path).strip("/") == self.container:
             return self._root()  # A token for a container cannot ask for its properties.
         return cast("dict[str, Any]", await super()._info(path, refresh, **more))
+
+    async def _expand_path(self, path: Any, *arguments: Any, **more: Any) -> list[str]:
+        """Takes the name of a blob that there is for that blob: `rm` of run?1 leaves run-1, unlike adlfs's."""
+        given = path if isinstance(path, list) else [path]
+        named = [each for each in given if has_magic(each) and await self._isfile(self._strip_protocol(each))]
+        if not named:
+            return cast("list[str]", await super()._expand_path(path, *arguments, **more))
+        others = [each for each in given if each not in named]
+        rest = await super()._expand_path(others, *arguments, **more) if others else []
+        return sorted({*self._strip_protocol(named), *rest})
 
     async def _ls_containers(self, return_glob: bool = False) -> list[dict[str, Any]]:
         _ = return_glob

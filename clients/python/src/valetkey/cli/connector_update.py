@@ -187,7 +187,7 @@ def _ask(screen: Screen, client: Client, name: str, changes: Mapping[str, Any], 
     differing = list(differences(before, changes))
     bound = consequences.of_change(client, before) if differing else ""
     if bound:
-        confirm(screen, f"update service connector {name}", f"{'; '.join(differing)}; {bound}", yes=yes)
+        confirm(screen, f"update service connector {name}", f"{'; '.join(differing)}; {bound}", yes=yes, for_good=False)
 
 
 def differences(before: Connector, changes: Mapping[str, Any]) -> Iterable[str]:

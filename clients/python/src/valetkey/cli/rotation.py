@@ -216,7 +216,13 @@ def _ask(screen: Screen, client: Client, before: Connector, wanted: Mapping[str,
     differing = list(differences(before, changes))
     bound = consequences.of_change(client, before) if differing else ""
     if bound:
-        confirm(screen, f"rotate service connector {before.name}", f"{'; '.join(differing)}; {bound}", yes=yes)
+        confirm(
+            screen,
+            f"rotate service connector {before.name}",
+            f"{'; '.join(differing)}; {bound}",
+            yes=yes,
+            for_good=False,
+        )
 
 
 def _ending(given: str | None) -> dict[str, Any]:

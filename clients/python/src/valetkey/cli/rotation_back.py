@@ -97,4 +97,4 @@ def _ask_of_undoing(
         return
     if last.source == "rollback" and last.state == "done" and last.from_version == kept.version:
         what = f"version {kept.version} is what was rolled away from at {utc(last.update_time)}, by {last.started_by}"
-        confirm(screen, f"bring version {kept.version} of {holder} {name} back into use", what, yes=yes)
+        confirm(screen, f"bring version {kept.version} of {holder} {name} back into use", what, yes=yes, for_good=False)

@@ -157,7 +157,8 @@ METHODS: Methods = {
     # Says of callers what their own proof says.
     "/valetkey.v1.IdentityService/WhoAmI": Method(Access.AUTHENTICATED),
     # Comes before any identity, and tells what the issuer tells everybody, too: public clients have no secret.
-    "/valetkey.v1.LoginService/GetLoginSettings": Method(Access.PUBLIC),
+    # Quiet, as all that nobody has to prove themselves for: strangers must not fill the log.
+    "/valetkey.v1.LoginService/GetLoginSettings": Method(Access.PUBLIC, quiet=True),
     # The emergency brake is an operator's, who can take a connector's credential away as well; lifting it gives nobody
     # more than grants do.
     "/valetkey.v1.RevocationService/PreviewRevocation": Method(_OPERATOR, asked=_asked_of_target),

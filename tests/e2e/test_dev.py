@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from support.dev_command import Dev, dev
-from support.e2e import DEMO, soon
+from support.e2e import DEMO, soon, user_environment
 from support.processes import alive, read_process
 from support.spiffe import SpiffeCa
 from support.tokens import watching
 
+ROOT = Path(__file__).parents[2]
 ISSUE = ("token", "issue", "--resource", DEMO, "--permissions", "read")
 
 
@@ -124,6 +127,37 @@ def test_people_log_in(up: Dev, tmp_path: Path) -> None:
     assert left.code == 0
     assert "the issuer has no way to revoke" in left.err  # as it is with Entra
     assert valetkey("whoami", **own).code == 2
+
+
+@pytest.mark.xdist_group("e2e-dev")
+def test_the_first_five_minutes(up: Dev, tmp_path: Path) -> None:
+    """docs/start.md, block after block in one shell: each does what the page says of it, and none fails."""
+    page = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / ".valetkey-dev").symlink_to(up.directory)
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert "\n```\nmake dev\n```\n" in page
+    assert len(blocks) == 8
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "echo =====\n".join(blocks)],
+        cwd=tmp_path,
+        env=user_environment({"HOME": str(tmp_path)}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    who, reached, listed, granted, limited, refused, record, revoked = done.stdout.split("=====\n")
+    assert "key:admin" in who
+    assert DEMO in reached
+    assert "<EnumerationResults" in listed
+    assert "my-step" in granted
+    assert "grant" in limited.lower()
+    assert "refused: exit code 3" in refused
+    assert record.count("demo-zenmlartifactstore") >= 2
+    assert "revoked: exit code 3" in revoked
 
 
 @pytest.mark.xdist_group("e2e-dev")

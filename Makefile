@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 HAVE_PROMETHEUS := { command -v promtool && command -v prometheus; } > /dev/null 2>&1
 HAVE_POSTGRES := { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } > /dev/null 2>&1
 
-.PHONY: help install demo dev test test-zenml lint format bench clients-table long-job growth streams crash rotation-load chart dist image test-image sbom proto proto-check proto-baseline lock clean
+.PHONY: help install demo dev test test-zenml lint docs format bench clients-table long-job growth streams crash rotation-load chart dist image test-image sbom proto proto-check proto-baseline lock clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -67,6 +67,14 @@ SDKS := oldest newest
 	$(call step,build/install-zenml.log,3/3 our client,$(BIN)/uv pip install --python .venv-zenml --no-deps --no-build-isolation -e clients/python)
 	@touch $@
 
+# What builds the site of docs/.
+.venv-docs/.installed: requirements/docs.txt | .venv/.installed
+	@echo "Installing what builds the site of the docs into .venv-docs (about 110 MB):"
+	@mkdir -p build && : > build/install-docs.log
+	$(call step,build/install-docs.log,1/2 a virtual environment,test -x .venv-docs/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-docs)
+	$(call step,build/install-docs.log,2/2 the packages of requirements/docs.txt,$(BIN)/uv pip sync --python .venv-docs --require-hashes requirements/docs.txt)
+	@touch $@
+
 demo: install ## Runs the main job on real parts, from registering to a refused token, in about 25 s
 	@$(BIN)/python -m valetkey_devstack
 
@@ -89,6 +97,15 @@ lint: install proto-check ## Checks style, types, layers and the API
 	@$(BIN)/buf lint proto
 	@$(BIN)/buf breaking proto --against proto/baseline.binpb
 	@echo "lint: all good"
+
+# What is wrong comes coloured letter by letter, and after it a traceback. The last line holds the pages to what they promise: nothing from the web.
+docs: .venv-docs/.installed ## Builds the site of docs/ into build/site; a dead link fails it
+	@rm -rf build/site
+	@.venv-docs/bin/zensical build --strict --clean --config-file mkdocs.yml > build/docs.log 2>&1 || { \
+	   sed -e 's/\x1b\[[0-9;]*m//g' -e '/^Traceback/,$$d' build/docs.log; echo "docs: not built; the whole story is in build/docs.log"; exit 1; }
+	@if grep -rnoE --include='*.html' '<(script|link|img)[^>]*(src|href)="(https?:)?//[^"]*' build/site; then \
+	   echo "docs: the site loads the above from the web"; exit 1; fi
+	@echo "docs: build/site/index.html, $$(find build/site -name "*.html" ! -name 404.html | wc -l) pages"
 
 format: install ## Formats the code and mends what can be mended
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
@@ -209,7 +226,7 @@ lock: install ## Renews the lock files from requirements/*.in (hashes, no regist
 	  requirements/clients.in -o requirements/clients.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
 	  requirements/zenml.in -o requirements/zenml.txt
-	@for which in broker image sbom; do \
+	@for which in broker image sbom docs; do \
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
 	    --no-emit-package valetkey --no-emit-package valetkey-broker requirements/$$which.in -o requirements/$$which.txt || exit 1; done
 	@for which in $(SDKS); do \
@@ -217,4 +234,4 @@ lock: install ## Renews the lock files from requirements/*.in (hashes, no regist
 	    requirements/sdk-$$which.in -o requirements/sdk-$$which.txt || exit 1; done
 
 clean: ## Removes what the targets made
-	@rm -rf .venv .venv-proto .venv-clients .venv-sdks .venv-zenml .venv-sbom build dist .valetkey-dev .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-proto .venv-clients .venv-sdks .venv-zenml .venv-sbom .venv-docs .cache build dist .valetkey-dev .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

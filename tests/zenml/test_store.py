@@ -14,6 +14,13 @@ def user(live: ZenMLStack) -> ZenML:
     return live.user(**live.way)
 
 
+def test_every_file_operation(live: ZenMLStack, user: ZenML) -> None:
+    """With odd names, out of bounds, and after a journey to another process: the script says what is expected."""
+    live.grant("files", "--role", "step-operator-with-delete")
+    ran = user.having(**live.identity("files")).run(SCRIPTS / "operations.py")
+    assert ran.out.splitlines()[-1:] == ["all good"], ran
+
+
 def test_who_may_not_delete_is_told_so(live: ZenMLStack, user: ZenML) -> None:
     """Where no step is failing, a refused removal is an error: whoever prunes has to know."""
     live.grant("looker", "--role", "deployer", ttl="1h")

@@ -13,7 +13,7 @@ from valetkey import AsyncTokenSource
 from valetkey.cli.agent.agent import Agent
 from valetkey.cli.agent.log import AgentLog
 from valetkey.cli.agent.plan_file import read_plan
-from valetkey.cli.agent.shared import Shared
+from valetkey.cli.agent.sources_and_proxies import Shared
 from valetkey.proxy import trust
 from valetkey.testing import FakeBroker
 

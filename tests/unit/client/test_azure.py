@@ -15,12 +15,12 @@ from azure.storage.filedatalake.aio import FileSystemClient as AsyncFileSystemCl
 import valetkey
 from support.noting_storage import NotingStorage, running_noting_storage
 from valetkey import azure
+from valetkey.account_and_container import account_and_container
 from valetkey.azure import aio
 from valetkey.azure.refusals import explain
 from valetkey.azure.sas_query import same_account, with_sas, without_sas
 from valetkey.azure.signing import Body, sign
 from valetkey.renewal import token_feed
-from valetkey.sas_places import place
 from valetkey.testing import FakeBroker
 
 SAS = "sv=2025-07-05&sr=c&sp=rl&sig=a%2Bb%3D"
@@ -307,7 +307,7 @@ def test_where_a_token_leads() -> None:
         token: Any = SimpleNamespace(
             url=url, resource=SimpleNamespace(resource_id="az://models/runs", account="contoso")
         )
-        assert place(token) == (account_url, "models")
+        assert account_and_container(token) == (account_url, "models")
 
 
 def test_a_body_that_cannot_go_back_is_sent_once() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from valetkey.v1 import common_pb2, connector_service_pb2, grant_service_pb2
-from valetkey_broker.api.told_names import told_field, told_name, told_secret_name
+from valetkey_broker.api.recordable_names import recordable_field, recordable_name, recordable_secret_name
 
 Details = Mapping[str, str]
 _MOST_WORDS = 50
@@ -35,7 +35,7 @@ def connector_summary(request: connector_service_pb2.CreateConnectorRequest) -> 
         "labels": _labels(request.labels),
         "credential_expires": _moment(request.expire_time) if request.HasField("expire_time") else "",
         "verified": "no" if request.no_verify else "",
-        "shares": told_secret_name(request.authentication_secret),
+        "shares": recordable_secret_name(request.authentication_secret),
     }
 
 
@@ -49,7 +49,7 @@ def connector_update_summary(request: connector_service_pb2.UpdateConnectorReque
         "credential": "new" if request.azure_secret.ListFields() else "",
         "labels": _labels(request.labels),
         "credential_expires": _moment(request.expire_time) if request.HasField("expire_time") else "",
-        "removed": _list(map(told_field, request.remove)),
+        "removed": _list(map(recordable_field, request.remove)),
         "verified": "no" if request.no_verify else "",
     }
 
@@ -61,7 +61,7 @@ def secret_summary(request: Any) -> Details:
         "auth_method": _word(connector_service_pb2.AuthMethod, "AUTH_METHOD_", request.auth_method),
         **_ids(azure),
         "fields": _list(field.name for field, _ in request.azure_secret.ListFields()),
-        "removed": _list(map(told_field, getattr(request, "remove_fields", ()))),
+        "removed": _list(map(recordable_field, getattr(request, "remove_fields", ()))),
         "credential_expires": _moment(request.expire_time) if request.HasField("expire_time") else "",
         "verified": "no" if getattr(request, "no_verify", False) else "",
     }
@@ -71,7 +71,7 @@ def rotation_summary(request: Any) -> Details:
     """Returns how something is to log in from now on; of the new credential, which fields were given."""
     ends = _moment(request.expire_time) if request.HasField("expire_time") else ""
     by_itself = (
-        {"auto": "yes", "by": told_name(request.by), "at_once": "yes" if request.at_once else ""}
+        {"auto": "yes", "by": recordable_name(request.by), "at_once": "yes" if request.at_once else ""}
         if request.auto
         else {}
     )
@@ -80,12 +80,12 @@ def rotation_summary(request: Any) -> Details:
 
 def schedule_summary(request: Any) -> Details:
     """Returns how often something is to get another credential by itself."""
-    return {"every_seconds": str(request.schedule.every.seconds), "by": told_name(request.schedule.by)}
+    return {"every_seconds": str(request.schedule.every.seconds), "by": recordable_name(request.schedule.by)}
 
 
 def renamed_secret_summary(request: Any) -> Details:
     """Returns how a secret is called from then on."""
-    return {"new_name": told_secret_name(request.new_name)}
+    return {"new_name": recordable_secret_name(request.new_name)}
 
 
 def grant_summary(request: Any) -> Details:
@@ -95,7 +95,7 @@ def grant_summary(request: Any) -> Details:
         "principals": _list(grant.principals),
         "attributes": _labels(grant.attributes),
         "labels": _labels(grant.labels),
-        "connectors": _list(told_name(connector.name) for connector in grant.connectors),
+        "connectors": _list(recordable_name(connector.name) for connector in grant.connectors),
         "containers": _list(grant.containers),
         "prefixes": _list(grant.prefixes),
         "permissions": _words(common_pb2.Permission, "PERMISSION_", grant.permissions),
@@ -113,7 +113,7 @@ def revocation_summary(request: Any) -> Details:
         **{field.name: str(value) for field, value in target.ListFields()},
         "why": request.reason,
         "hard": "yes" if request.hard else "",
-        "through": told_name(request.through),
+        "through": recordable_name(request.through),
     }
 
 

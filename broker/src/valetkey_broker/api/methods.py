@@ -21,8 +21,8 @@ from valetkey_broker.api.change_summaries import (
     secret_summary,
 )
 from valetkey_broker.api.convert import PERMISSIONS
+from valetkey_broker.api.recordable_names import recordable_name, recordable_secret_name
 from valetkey_broker.api.token_batch import MOST_REQUESTS
-from valetkey_broker.api.told_names import told_name, told_secret_name
 from valetkey_broker.limits import Bucket
 from valetkey_broker.model import Permission, Role, rotation_path
 from valetkey_broker.rpc.method import Access, Asked, Method, Methods
@@ -38,24 +38,24 @@ _PERMISSIONS_BY_NUMBER = {number: permission for permission, number in PERMISSIO
 
 def _named(folder: str) -> Callable[[Any], str]:
     """Gives the object that a request names itself."""
-    told = told_secret_name if folder == "secrets" else told_name
+    told = recordable_secret_name if folder == "secrets" else recordable_name
     return lambda request: f"{folder}/{told(request.name)}"
 
 
 def _rotation(request: Any) -> str:
     if request.holder == credential_service_pb2.CREDENTIAL_HOLDER_SECRET:
-        return rotation_path(f"secrets/{told_secret_name(request.name)}")
-    return rotation_path(f"connectors/{told_name(request.name)}")
+        return rotation_path(f"secrets/{recordable_secret_name(request.name)}")
+    return rotation_path(f"connectors/{recordable_name(request.name)}")
 
 
 def _scheduled(request: Any) -> str:
     if request.holder == credential_service_pb2.CREDENTIAL_HOLDER_SECRET:
-        return f"secrets/{told_secret_name(request.name)}"
-    return f"connectors/{told_name(request.name)}"
+        return f"secrets/{recordable_secret_name(request.name)}"
+    return f"connectors/{recordable_name(request.name)}"
 
 
 def _grant(request: Any) -> str:
-    return f"grants/{told_name(request.grant.name)}"
+    return f"grants/{recordable_name(request.grant.name)}"
 
 
 def _asked(request: Any) -> Asked:
@@ -110,7 +110,7 @@ METHODS: Methods = {
     ),
     "/valetkey.v1.ConnectorService/GetConnector": Method(_VIEWER),
     "/valetkey.v1.ConnectorService/ListConnectors": Method(_VIEWER),
-    # One that makes grants mean something else needs an admin besides: connectors/redirection.py.
+    # One that makes grants mean something else needs an admin besides: connectors/grant_redirection.py.
     "/valetkey.v1.ConnectorService/UpdateConnector": Method(
         _OPERATOR, change=_named("connectors"), summary=connector_update_summary, asked=_asked
     ),

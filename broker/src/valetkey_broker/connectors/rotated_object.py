@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from valetkey_broker.connectors.rotation_run import Run
-from valetkey_broker.connectors.secret_alone import alone
+from valetkey_broker.connectors.secret_as_connector import as_connector
 from valetkey_broker.errors import BrokerError, connector_not_found, secret_not_found
 from valetkey_broker.model import Connector, Credential, CredentialValue, NamedSecret, Rotation, Secret
 from valetkey_broker.ports import AuthMethod
@@ -41,7 +41,7 @@ class Objects:
         """Returns a connector, or a secret as one, with the credential in use."""
         if isinstance(of, Connector):
             return of, await self.repository.credential(of)
-        return alone(of), Credential(of.credential_version, await self.repository.secret_value(of))
+        return as_connector(of), Credential(of.credential_version, await self.repository.secret_value(of))
 
     async def asked_by(self, of: Connector | NamedSecret, by: str) -> tuple[Connector, Credential]:
         """Returns by whose rights the provider is asked: those of `by`, or where that is empty the object's own."""

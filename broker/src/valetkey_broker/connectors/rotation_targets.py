@@ -9,7 +9,7 @@ from functools import partial
 
 from valetkey_broker.connectors.change import ConnectorChange, changed
 from valetkey_broker.connectors.definition import secrets_in
-from valetkey_broker.connectors.redirection import RolesNow, check_redirection, still_may_redirect
+from valetkey_broker.connectors.grant_redirection import RolesNow, check_redirection, still_may_redirect
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.rotation_run import Recorded, switch_begun
 from valetkey_broker.connectors.secrets import SecretChange, SecretRegistry

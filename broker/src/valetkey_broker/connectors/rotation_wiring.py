@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY, AccountKeySource
 from valetkey_broker.connectors.automatic_rotations import AutomaticRotations
+from valetkey_broker.connectors.grant_redirection import RolesNow
 from valetkey_broker.connectors.made_secrets import GRAPH, ApplicationSecretSource
-from valetkey_broker.connectors.redirection import RolesNow
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.rotated_object import Objects
 from valetkey_broker.connectors.rotation_run import CredentialSource, GivenSource, Recorded

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.connectors.definition import end_of, secrets_in
-from valetkey_broker.connectors.redirection import check_redirection, may_redirect
+from valetkey_broker.connectors.grant_redirection import check_redirection, may_redirect
 from valetkey_broker.connectors.registry import ConnectorRegistry
-from valetkey_broker.connectors.secret_alone import alone
+from valetkey_broker.connectors.secret_as_connector import as_connector
 from valetkey_broker.errors import BrokerError, rotation_under_way, secret_exists, secret_not_found, secret_not_verified
 from valetkey_broker.model import (
     AzureConfig,
@@ -272,7 +272,7 @@ class SecretRegistry:
         return tuple(secrets_in(self._auth_methods[auth_method], value))
 
     async def _log_in(self, secret: NamedSecret, value: CredentialValue) -> None:
-        await self._registry.try_log_in(alone(secret), value)
+        await self._registry.try_log_in(as_connector(secret), value)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)

@@ -9,7 +9,7 @@ import structlog
 
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.concurrency.backoff import Backoff
-from valetkey_broker.concurrency.rounds import Rounds
+from valetkey_broker.concurrency.shared_waiting import SharedWaiting
 from valetkey_broker.concurrency.under_way import UnderWay
 from valetkey_broker.errors import BrokerError, Reason, issuer_unavailable
 from valetkey_broker.issuing.issuer import Issuer
@@ -68,7 +68,7 @@ class TokenWatcher:
         self._admit = admit
         self._clock = clock
         self._check_seconds = check_seconds
-        self._rounds = Rounds(check_seconds)
+        self._rounds = SharedWaiting(check_seconds)
         self._log = structlog.get_logger()
 
     def stop(self) -> None:

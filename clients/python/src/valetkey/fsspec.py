@@ -28,10 +28,10 @@ except ModuleNotFoundError as error:
         f"valetkey.fsspec needs {error.name}; install valetkey[fsspec]", name=error.name
     ) from None
 
+from valetkey.account_and_container import account_and_container
 from valetkey.async_token_source import AsyncTokenSource
 from valetkey.azure import aio
 from valetkey.errors import InvalidArgumentError
-from valetkey.sas_places import place
 from valetkey.token_source import TokenSource
 
 # "az" and its like besides ours: paths come from stores whose own URLs they are.
@@ -116,7 +116,7 @@ class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has
         # Whoever makes a file system waits for the broker, not fsspec's loop, in which all requests run.
         token = self._tokens.current()
         self.resource_id = token.resource.resource_id
-        self._account_url, self.container = place(token)
+        self._account_url, self.container = account_and_container(token)
         # With a credential adlfs looks for none in the environment. A token for a container cannot ask whether it is
         # there.
         super().__init__(

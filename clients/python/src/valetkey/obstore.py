@@ -11,8 +11,8 @@ source alone.
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from valetkey.account_and_container import account_and_container
 from valetkey.renewal.held_token import life_of
-from valetkey.sas_places import place
 from valetkey.token_source import TokenSource
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def store(source: TokenSource, **options: Any) -> "AzureStore":
         needs = f"valetkey.obstore needs {error.name}; install valetkey[obstore]"
         raise ModuleNotFoundError(needs, name=error.name) from None
     token = source.current()
-    account_url, container = place(token)
+    account_url, container = account_and_container(token)
     seconds = min(_RETRY_SECONDS, life_of(token) * _RETRY_SHARE)
     given: dict[str, Any] = {
         "account_name": token.resource.account,

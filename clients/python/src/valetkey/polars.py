@@ -10,8 +10,8 @@ that leaves a fifth of a token's life: by then a source has the next one. The br
 import time
 from typing import Any
 
+from valetkey.account_and_container import account_and_container
 from valetkey.renewal.held_token import life_of
-from valetkey.sas_places import place
 from valetkey.token_source import TokenSource
 
 _LEAD_SHARE = 0.2
@@ -43,7 +43,7 @@ def options(source: TokenSource, **storage_options: str) -> dict[str, Any]:
     They are good for the account of the source's token; `storage_options` are further ones of polars.
     """
     token = source.current()
-    account_url, _ = place(token)
+    account_url, _ = account_and_container(token)
     # The environment could say otherwise.
     where = {
         "skip_signature": "false",

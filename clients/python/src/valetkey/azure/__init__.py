@@ -17,11 +17,11 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(f"valetkey.azure needs {error.name}; install valetkey[azure]", name=error.name) from None
 
+from valetkey.account_and_container import account_and_container
 from valetkey.azure.refusals import explain
 from valetkey.azure.sas_query import with_sas
 from valetkey.azure.signing import Body, may_be_mended, sign, transport_settings
 from valetkey.azure.trust import told_as_untrusted
-from valetkey.sas_places import place
 from valetkey.token_source import TokenSource
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def container_client(source: TokenSource, **transport: Any) -> "ContainerClient"
     """Returns a client for the container of a source's token; asks for the token. `transport` is as for `options`."""
     from azure.storage.blob import ContainerClient  # noqa: PLC0415 (-file-datalake does without)
 
-    account_url, container = place(source.current())
+    account_url, container = account_and_container(source.current())
     return ContainerClient(account_url, container, **options(source, **transport))
 
 

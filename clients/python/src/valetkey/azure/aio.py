@@ -7,11 +7,11 @@ from azure.core.credentials import AzureSasCredential
 from azure.core.exceptions import ServiceRequestError
 from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 
+from valetkey.account_and_container import account_and_container
 from valetkey.async_token_source import AsyncTokenSource
 from valetkey.azure.refusals import explain
 from valetkey.azure.signing import Body, may_be_mended, sign, transport_settings
 from valetkey.azure.trust import told_as_untrusted
-from valetkey.sas_places import place
 
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient
@@ -104,7 +104,7 @@ async def container_client(source: AsyncTokenSource, **transport: Any) -> "Conta
     """Returns a client for the container of a source's token; asks for the token. `transport` is as for `options`."""
     from azure.storage.blob.aio import ContainerClient  # noqa: PLC0415 (-file-datalake does without)
 
-    account_url, container = place(await source.current())
+    account_url, container = account_and_container(await source.current())
     return ContainerClient(account_url, container, **options(source, **transport))
 
 

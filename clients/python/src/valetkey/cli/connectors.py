@@ -16,7 +16,7 @@ from valetkey.cli.connector_views import connector_json, print_connector, print_
 from valetkey.cli.option_choices import ConnectorType, ResourceType
 from valetkey.cli.resources import entry_json, print_entries
 from valetkey.cli.rotation import rotate_connector
-from valetkey.cli.rotation_back import list_versions_of, rollback_of
+from valetkey.cli.rotation_versions import list_versions_of, rollback_of
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import utc

@@ -27,9 +27,9 @@ from valetkey.cli.credential_options import (
     given_options,
 )
 from valetkey.cli.credential_values import merged, read_values
-from valetkey.cli.rotation_back import name_of
 from valetkey.cli.rotation_by_itself import AtOnce, Auto, By, NoWait, ProveFor, begin_by_itself, proving
 from valetkey.cli.rotation_progress import follow, look, note_end
+from valetkey.cli.rotation_versions import name_of
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.secret_values import read_given, read_missing
 from valetkey.cli.session import client_of, confirm

@@ -28,7 +28,7 @@ from valetkey.cli.credential_options import (
 from valetkey.cli.credential_values import merged, read_values
 from valetkey.cli.option_choices import ConnectorType
 from valetkey.cli.rotation import rotate_secret
-from valetkey.cli.rotation_back import list_versions_of, rollback_of
+from valetkey.cli.rotation_versions import list_versions_of, rollback_of
 from valetkey.cli.screen import Output, OutputFormat, Screen
 from valetkey.cli.secret_values import in_environment, read_given, read_missing
 from valetkey.cli.secret_views import print_secret, print_secrets, secret_json

@@ -15,7 +15,7 @@ from zenml.logger import get_logger
 
 from valetkey.errors import BrokerUnreachableError, PermissionDeniedError, UnavailableError, ValetKeyError
 from valetkey.fsspec import ValetKeyFileSystem, filesystem
-from valetkey.zenml.broker_way import BrokerWay
+from valetkey.zenml.broker_access import BrokerAccess
 from valetkey.zenml.flavor import ValetKeyArtifactStoreConfig
 from valetkey.zenml.store_path import SCHEMES, StorePath
 
@@ -88,7 +88,7 @@ class ValetKeyArtifactStore(BaseArtifactStore):  # type: ignore[misc] # ZenML is
     def _connect(self, permissions: tuple[str, ...]) -> ValetKeyFileSystem:
         connector = self.get_connector()
         # Unverified: the first token will tell, and costs the broker no listing.
-        way: BrokerWay = connector.connect(verify=False) if connector else BrokerWay()
+        way: BrokerAccess = connector.connect(verify=False) if connector else BrokerAccess()
         config = self.config
         said = {
             "endpoint": config.endpoint,

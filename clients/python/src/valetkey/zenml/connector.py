@@ -12,7 +12,7 @@ from valetkey.channel import parse_endpoint
 from valetkey.errors import ValetKeyError
 from valetkey.settings import load_settings
 from valetkey.values import ConnectorResources
-from valetkey.zenml.broker_way import BrokerWay
+from valetkey.zenml.broker_access import BrokerAccess
 
 CONNECTOR_TYPE = "valetkey"
 BLOB_CONTAINER = "blob-container"
@@ -84,7 +84,7 @@ An Azure Blob container that grants of the broker allow. Resource names: az://CO
 
 
 class ValetKeyServiceConnector(ServiceConnector):  # type: ignore[misc]
-    """Hands out a `BrokerWay`. It has no expiry of its own: what it hands out renews its tokens by itself."""
+    """Hands out a `BrokerAccess`. It has no expiry of its own: what it hands out renews its tokens by itself."""
 
     config: IdentityConfig
 
@@ -95,7 +95,7 @@ class ValetKeyServiceConnector(ServiceConnector):  # type: ignore[misc]
     def _canonical_resource_id(self, resource_type: str, resource_id: str) -> str:  # noqa: ARG002 (ZenML's signature)
         return canonical(resource_id)
 
-    def _connect_to_resource(self, **_: Any) -> BrokerWay:
+    def _connect_to_resource(self, **_: Any) -> BrokerAccess:
         return self.way(self.resource_id or "")
 
     def _configure_local_client(self, **_: Any) -> None:
@@ -152,10 +152,10 @@ class ValetKeyServiceConnector(ServiceConnector):  # type: ignore[misc]
         except ValetKeyError as error:
             raise AuthorizationException(error.message) from None
 
-    def way(self, resource: str) -> BrokerWay:
+    def way(self, resource: str) -> BrokerAccess:
         """Returns the way to the broker for a resource."""
         config = self.config
-        return BrokerWay(
+        return BrokerAccess(
             resource=resource,
             endpoint=config.endpoint,
             ca_file=config.ca_file or "",

@@ -10,7 +10,7 @@ from valetkey.cli.agent.keeper import Keeper
 from valetkey.cli.agent.log import AgentLog
 from valetkey.cli.agent.plan import Plan, ResourcePlan
 from valetkey.cli.agent.readiness import Readiness
-from valetkey.cli.agent.shared import Shared
+from valetkey.cli.agent.sources_and_proxies import Shared
 from valetkey.cli.agent.threads import in_thread, use_threads
 from valetkey.errors import ValetKeyError
 

@@ -17,7 +17,7 @@ from valetkey.cli.agent.agent import Agent, write_once
 from valetkey.cli.agent.log import AgentLog
 from valetkey.cli.agent.plan import Plan, Scope
 from valetkey.cli.agent.plan_file import read_plan
-from valetkey.cli.agent.shared import Shared
+from valetkey.cli.agent.sources_and_proxies import Shared
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import settings_of
 from valetkey.errors import SettingsError

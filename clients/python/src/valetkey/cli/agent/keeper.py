@@ -11,7 +11,7 @@ from valetkey.cli.agent.files import write_atomically
 from valetkey.cli.agent.log import AgentLog
 from valetkey.cli.agent.plan import OutputPlan, ResourcePlan
 from valetkey.cli.agent.renewal_command import RenewalCommand
-from valetkey.cli.agent.shared import Shared
+from valetkey.cli.agent.sources_and_proxies import Shared
 from valetkey.cli.agent.threads import in_thread
 from valetkey.cli.times import utc
 from valetkey.cli.tool_access import ToolAccess

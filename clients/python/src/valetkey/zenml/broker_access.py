@@ -16,7 +16,7 @@ _IDENTITY = ("API_KEY", "API_KEY_FILE", "TOKEN_FILE", "CLIENT_CERT_FILE", "CLIEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerWay:
+class BrokerAccess:
     """What a service connector hands to stack components: a way to get tokens, and nothing that is secret.
 
     `resource` is what it is for, `az://CONTAINER`. `ca_certificate` holds PEM; `connector` is the broker's, empty

@@ -9,7 +9,7 @@ from collections.abc import Callable
 _SLICE_SECONDS = 0.002
 
 
-class Rounds:
+class SharedWaiting:
     """Asks everybody who waits, each time round, whether to go on waiting."""
 
     def __init__(self, seconds: float) -> None:

@@ -3,7 +3,7 @@
 from valetkey_broker.model import AzureConfig, Connector, NamedSecret
 
 
-def alone(secret: NamedSecret) -> Connector:
+def as_connector(secret: NamedSecret) -> Connector:
     """Returns a connector that has nothing but the way in of a secret."""
     return secret.used_by(
         Connector(

@@ -3,7 +3,7 @@
 from valetkey.values import Token
 
 
-def place(token: Token) -> tuple[str, str]:
+def account_and_container(token: Token) -> tuple[str, str]:
     """Returns the URL of the account and the name of the container that a token is for."""
     container = token.resource.resource_id.removeprefix("az://").partition("/")[0]
     scheme, _, rest = token.url.partition("://")

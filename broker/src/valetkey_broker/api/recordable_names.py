@@ -18,17 +18,17 @@ _FIELDS = frozenset(each.name for each in fields(AzureConfig)) | {
 }
 
 
-def told_name(text: str) -> str:
+def recordable_name(text: str) -> str:
     """Returns the name of a connector, grant, key or revocation; of what cannot be one, its length."""
     return _told(text, check_name)
 
 
-def told_secret_name(text: str) -> str:
+def recordable_secret_name(text: str) -> str:
     """Returns the name of a secret; of what cannot be one, its length."""
     return _told(text, check_secret_name)
 
 
-def told_field(text: str) -> str:
+def recordable_field(text: str) -> str:
     """Returns the name of a field that is taken away, or of a label; of what is neither, the length."""
     if text.startswith(_LABEL):
         return _LABEL + _told(text.removeprefix(_LABEL), lambda _, key: check_label_key(key))

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from valetkey.errors import SettingsError
-from valetkey.zenml.broker_way import BrokerWay
+from valetkey.zenml.broker_access import BrokerAccess
 
-WAY = BrokerWay(resource="az://models", endpoint="broker.invalid:8443", token_file="/var/run/valetkey/token")
+WAY = BrokerAccess(resource="az://models", endpoint="broker.invalid:8443", token_file="/var/run/valetkey/token")
 
 
 def test_the_connector_says_where_and_who(tmp_path: Path) -> None:

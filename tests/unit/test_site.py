@@ -102,6 +102,10 @@ def fused_lists(page: Path) -> Iterator[str]:
         before = line
 
 
-def test_lists_are_lists_for_the_builder_too() -> None:
-    """The builder takes lines for a list only after an empty one; code hosts do anyway."""
+def test_lists_and_tables_are_such_for_the_builder_too() -> None:
+    """The builder takes lines for a list or a table only after an empty one; code hosts do anyway."""
     assert [line for page in PAGES for line in fused_lists(page)] == []
+    tables = r"(?<=\n)(?!\||\n).+\n(\|.*\|)\n\|[ |-]+\|$|```\n(\|.*\|)$"
+    assert [
+        found for page in PAGES for found in re.findall(tables, page.read_text(encoding="utf-8"), re.MULTILINE)
+    ] == []

@@ -138,7 +138,7 @@ crash: install ## Kills processes at 100 random moments of changes, on a real Va
 rotation-load: install ## Rotates under load, to every kind, with a broker killed and Vault sealed; says what consumers saw (four minutes)
 	@$(BIN)/python -m valetkey_devstack.rotation_story
 
-chart: | .venv/.installed ## Renews the chart's table of values and the schema of its `config`
+chart: | .venv/.installed ## Renders the values of the chart, in its README and the docs, and the schema of its `config`
 	@$(BIN)/python helm/generate.py
 
 dist: install ## Builds the wheels of all three distributions into dist/
@@ -200,18 +200,21 @@ define generate
 	$(PROTOC_BIN)/python -m grpc_tools.protoc -I proto \
 	  --plugin=protoc-gen-mypy=$(PROTOC_BIN)/protoc-gen-mypy \
 	  --plugin=protoc-gen-mypy_grpc=$(PROTOC_BIN)/protoc-gen-mypy_grpc \
-	  --python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) $(PROTOS)
+	  --python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) \
+	  --include_source_info --descriptor_set_out=build/api.binpb $(PROTOS)
+	@$(PROTOC_BIN)/python proto/reference.py build/api.binpb $(2)
 endef
 
-proto: .venv-proto/.installed ## Generates the Python code of the API
-	@rm -f $(GENERATED)/valetkey/v1/*_pb2*
-	@$(call generate,$(GENERATED))
+proto: .venv-proto/.installed ## Generates the Python code of the API, and its page docs/api.md
+	@mkdir -p build && rm -f $(GENERATED)/valetkey/v1/*_pb2*
+	@$(call generate,$(GENERATED),docs/api.md)
 
 proto-check: .venv-proto/.installed
 	@rm -rf build/generated && mkdir -p build/generated
-	@$(call generate,build/generated)
+	@$(call generate,build/generated,build/api.md)
 	@diff -r -q -x __init__.py -x __pycache__ build/generated/valetkey/v1 $(GENERATED)/valetkey/v1 \
-	  || { echo "The generated code is not current: run 'make proto' and commit."; exit 1; }
+	  && cmp -s build/api.md docs/api.md \
+	  || { echo "The generated code, or docs/api.md, is not current: run 'make proto' and commit."; exit 1; }
 
 proto-baseline: install ## Makes today's API the one that later changes must not break
 	@$(BIN)/buf build proto --exclude-source-info -o proto/baseline.binpb

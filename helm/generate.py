@@ -1,4 +1,4 @@
-"""Renews what of the chart follows from elsewhere: the table of values in its README, and the schema of `config`.
+"""Renews what follows from elsewhere: the chart's values, in its README and on a page, and the schema of `config`.
 
 `make chart` runs it. With --check it changes nothing, and ends with 1 where something is not current.
 """
@@ -15,6 +15,7 @@ import yaml
 from valetkey_broker.settings import Settings
 
 CHART = Path(__file__).parent / "valetkey"
+PAGE = Path(__file__).parents[1] / "docs" / "chart-values.md"
 _TABLE = re.compile(r"(?<=<!-- values -->\n).*(?=<!-- end of values -->)", re.DOTALL)
 _PARAM = re.compile(r"## @param (\S+) (.+)")
 # What the chart itself gives, or the broker where a built-in cloud is meant, so that `config` need not.
@@ -32,8 +33,8 @@ def schema() -> str:
     return json.dumps(whole, indent=2) + "\n"
 
 
-def readme() -> str:
-    """Returns the chart's README with a table row for each value. Raises ValueError where one is not described."""
+def values() -> str:
+    """Returns a table row for each value. Raises ValueError where one is not described."""
     text = (CHART / "values.yaml").read_text(encoding="utf-8")
     described = [match.group(1) for match in _PARAM.finditer(text)]
     defaults = dict(_leaves(yaml.safe_load(text), set(described)))
@@ -47,8 +48,21 @@ def readme() -> str:
             lines.append(f"| `{path}` | {what} | `{default}` |")
         elif line.startswith("## "):
             lines += ["", f"### {line.removeprefix('## ')}", "", "| value | meaning | default |", "| --- | --- | --- |"]
-    table = "\n".join(lines) + "\n\n"
-    return _TABLE.sub(lambda _: table, (CHART / "README.md").read_text(encoding="utf-8"))
+    return "\n".join(lines) + "\n\n"
+
+
+def readme() -> str:
+    """Returns the chart's README with its table. Raises ValueError where a value is not described."""
+    return _TABLE.sub(lambda _: values(), (CHART / "README.md").read_text(encoding="utf-8"))
+
+
+def page() -> str:
+    """Returns the page of the docs with the same table."""
+    table = values().replace("\n### ", "\n## ").rstrip()
+    return (
+        "# Values of the chart\n\nEvery value of `helm/valetkey`, as its `values.yaml` describes it. "
+        f"How they belong together: [The broker in Kubernetes](deploy-kubernetes.md).\n{table}\n"
+    )
 
 
 def _leaves(values: Any, described: set[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -62,12 +76,11 @@ def _leaves(values: Any, described: set[str], prefix: str = "") -> Iterator[tupl
 
 
 def main() -> None:
-    """Writes both files, or with --check says which are not current."""
+    """Writes the files, or with --check says which are not current."""
     stale = []
-    for name, text in (("README.md", readme()), ("values.schema.json", schema())):
-        file = CHART / name
-        if file.read_text(encoding="utf-8") != text:
-            stale.append(name)
+    for file, text in ((CHART / "README.md", readme()), (CHART / "values.schema.json", schema()), (PAGE, page())):
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            stale.append(file.name)
             if "--check" not in sys.argv:
                 file.write_text(text, encoding="utf-8")
     if stale and "--check" in sys.argv:

@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 HAVE_PROMETHEUS := { command -v promtool && command -v prometheus; } > /dev/null 2>&1
 HAVE_POSTGRES := { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } > /dev/null 2>&1
 
-.PHONY: help install demo dev test test-zenml lint docs format bench clients-table long-job growth streams crash rotation-load chart dist image test-image sbom proto proto-check proto-baseline lock clean
+.PHONY: help install demo dev test test-zenml lint docs format bench clients-table long-job growth streams crash rotation-load chart commands dist image test-image sbom proto proto-check proto-baseline lock clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -140,6 +140,9 @@ rotation-load: install ## Rotates under load, to every kind, with a broker kille
 
 chart: | .venv/.installed ## Renders the values of the chart, in its README and the docs, and the schema of its `config`
 	@$(BIN)/python helm/generate.py
+
+commands: | .venv/.installed ## Renders docs/commands.md from what the commands' --help says
+	@$(BIN)/python clients/commands_page.py
 
 dist: install ## Builds the wheels of all three distributions into dist/
 	@rm -rf dist && mkdir -p dist

@@ -5,6 +5,8 @@ that the navigation leaves out, or at what a heading is called where the sources
 """
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -109,3 +111,10 @@ def test_lists_and_tables_are_such_for_the_builder_too() -> None:
     assert [
         found for page in PAGES for found in re.findall(tables, page.read_text(encoding="utf-8"), re.MULTILINE)
     ] == []
+
+
+def test_the_page_of_commands_is_current() -> None:
+    """Whoever looks an option up finds what --help says; `make commands` makes the page."""
+    command = [sys.executable, ROOT / "clients" / "commands_page.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -172,6 +172,14 @@ files.pipe_file("models/parent", b"")
 """
 
 
+def test_options_that_were_misspelt_are_told(fake: FakeBroker) -> None:
+    """Protects people from a refusal by storage that they cannot explain: adlfs passes over what it does not know."""
+    for name, meant in (("permission", "permissions"), ("connection_verify", "storage_ca_file"), ("cafile", "ca_file")):
+        with pytest.raises(InvalidArgumentError, match=rf"^{name}: unknown; expected {meant}$"):
+            filesystem("az://models", **{name: "x"})
+    assert filesystem("az://models", blocksize=1024, use_listings_cache=False).blocksize == 1024
+
+
 def test_workers_use_it_spawned_and_forked(files: ValetKeyFileSystem, storage: NotingStorage) -> None:
     """Protects data loaders: it travels without a token, and a forked child has a loop and connections of its own."""
     pickled = pickle.dumps(files)

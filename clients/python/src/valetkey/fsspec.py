@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from glob import has_magic
 from typing import Any, NoReturn, cast
 
@@ -42,6 +43,14 @@ _COPY_SECONDS = 0.5
 _NOT_TAKEN = (
     *("account_name", "account_key", "account_host", "connection_string", "credential", "sas_token", "anon"),
     *("client_id", "client_secret", "tenant_id", "request_session", "location_mode", "api_key"),
+)
+
+
+# What people write for an option of ours.
+_MEANT = {"connection_verify": "storage_ca_file", "verify": "storage_ca_file"}
+_OURS = (
+    *("permissions", "resource", "ttl", "connector", "source_ip", "purpose", "endpoint", "ca_file", "api_key_file"),
+    *("token_file", "client_cert_file", "client_key_file", "config_file", "broker_timeout", "storage_ca_file"),
 )
 
 
@@ -90,7 +99,8 @@ class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has
         fsspec gives as `container`. `permissions` may be one string with commas. `ttl` is a number of seconds, too.
         The rest are the arguments of TokenSource (`broker_timeout` is its `timeout`) and what adlfs takes apart from
         its ways to log in, such as `blocksize` and `use_listings_cache`. `storage_ca_file` are certificates to trust
-        storage by. Raises InvalidArgumentError for what cannot be used, otherwise as `TokenSource.current` does.
+        storage by; left out, VALETKEY_STORAGE_CA_FILE names them, else the system's count. Raises InvalidArgumentError
+        for what cannot be used, otherwise as `TokenSource.current` does.
         """
         _refuse_other_credentials(adlfs)
         given = _resource(resource, container)
@@ -111,7 +121,8 @@ class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has
         }
         self._scope, self._where = scope, where
         self._tokens = TokenSource(*scope, **where)
-        self._transport = {} if storage_ca_file is None else {"connection_verify": os.fspath(storage_ca_file)}
+        trusted = storage_ca_file or os.environ.get("VALETKEY_STORAGE_CA_FILE")
+        self._transport = {"connection_verify": os.fspath(trusted)} if trusted else {}
         self._inherited: list[BlobServiceClient] = []
         # Whoever makes a file system waits for the broker, not fsspec's loop, in which all requests run.
         token = self._tokens.current()
@@ -273,6 +284,10 @@ def _refuse_other_credentials(options: Mapping[str, Any]) -> None:
     for name in _NOT_TAKEN:
         if name in options:
             raise InvalidArgumentError(f"{name}: expected none: the broker says which account, and gives the tokens")
+    # adlfs passes over what it does not know.
+    for name in options:
+        if name in _MEANT or (near := get_close_matches(name, _OURS, 1, 0.85)):
+            raise InvalidArgumentError(f"{name}: unknown; expected {_MEANT.get(name) or near[0]}")
 
 
 __all__ = ["ValetKeyFileSystem", "filesystem"]

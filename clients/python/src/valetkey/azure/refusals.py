@@ -48,7 +48,8 @@ def explain(response: Any, request: Any, token: Token) -> None:
         return
     why = (
         f"It needs {what}; the token for {token.resource.resource_id} has {', '.join(token.permissions)}: ask for it "
-        "where the token is asked for, and see that a grant allows it."
+        "where the token is asked for (permissions=… of a TokenSource, of valetkey.fsspec.filesystem, or in "
+        "storage_options), and see that a grant allows it."
     )
     # Answers to HEAD have no body; there the libraries show the reason.
     response.reason = f"{str(response.reason).rstrip('.')}. {why}"

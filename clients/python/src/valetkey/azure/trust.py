@@ -6,8 +6,8 @@ from valetkey.errors import SettingsError
 from valetkey.untrusted_storage import refused_certificate, untrusted
 
 _REMEDY = (
-    "expected one by a CA in REQUESTS_CA_BUNDLE (for asynchronous clients SSL_CERT_FILE), "
-    "or in connection_verify=CA_FILE"
+    "expected one by a CA in SSL_CERT_FILE (for synchronous clients REQUESTS_CA_BUNDLE), "
+    "or in connection_verify=CA_FILE (storage_ca_file=CA_FILE for valetkey.fsspec)"
 )
 
 

@@ -8,7 +8,7 @@ store itself, which brings adlfs along, is loaded when it is used.
 
 from typing import ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 from zenml.artifact_stores import BaseArtifactStore, BaseArtifactStoreConfig, BaseArtifactStoreFlavor
 from zenml.models import ServiceConnectorRequirements
 
@@ -25,6 +25,9 @@ _BY_A_CONNECTOR = (
 
 class ValetKeyArtifactStoreConfig(BaseArtifactStoreConfig):  # type: ignore[misc] # ZenML is not there when types are checked
     """What ZenML's database keeps of a store: no secret. A connector says the same; what is given here goes first."""
+
+    # A refusal must not repeat what was typed: somebody will try an account's key.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     SUPPORTED_SCHEMES: ClassVar[set[str]] = set(SCHEMES)
 

@@ -88,7 +88,9 @@ def test_vault_sealed_at_the_start(live: Live) -> None:
     with (live.stack.layout.logs / "late.log").open("wb") as log:
         process = start(
             [BROKER, "serve", "--config", live.stack.settings_file],
-            env=user_environment({"VALETKEY_BROKER_SERVER__PORT": str(port)}),
+            env=user_environment(
+                {"VALETKEY_BROKER_SERVER__PORT": str(port), "VALETKEY_BROKER_METRICS__PORT": str(free_port())}
+            ),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

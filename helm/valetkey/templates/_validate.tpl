@@ -4,8 +4,17 @@
 {{- if not $values.vault.address -}}
 {{- fail "vault.address is missing: give the address of your Vault or OpenBao, such as https://vault.example.com:8200" -}}
 {{- end -}}
+{{- if contains "@" $values.vault.address -}}
+{{- fail "vault.address holds a user or a password, which values and ConfigMaps show to many; expected https://HOST:PORT, and vault.auth for the login" -}}
+{{- end -}}
 {{- if not (hasPrefix "https://" $values.vault.address) -}}
 {{- fail (printf "vault.address is %s: the broker speaks to Vault over TLS only; expected https://HOST:PORT" $values.vault.address) -}}
+{{- end -}}
+{{- if and $values.metrics.enabled (eq (int $values.metrics.port) 8443) -}}
+{{- fail "metrics.port is 8443, where the broker serves its callers; expected another one, such as 9464" -}}
+{{- end -}}
+{{- if and $values.callers.mtls.enabled (has (int $values.callers.mtls.port) (list 8443 (ternary (int $values.metrics.port) 0 $values.metrics.enabled))) -}}
+{{- fail (printf "callers.mtls.port is %d, which the broker or its metrics have already; expected another one" (int $values.callers.mtls.port)) -}}
 {{- end -}}
 {{- if and $values.tls.existingSecret $values.tls.certificate.enabled -}}
 {{- fail "tls.existingSecret and tls.certificate.enabled are both given: take the secret that is there, or have cert-manager make one" -}}
@@ -47,6 +56,9 @@
 {{- fail "callers.mtls.trustDomains is empty: name each trust domain and the ConfigMap with its CAs" -}}
 {{- end -}}
 {{- range $name, $bundle := $values.callers.mtls.trustDomains -}}
+{{- if or (not (regexMatch "^[a-z0-9][a-z0-9._-]*$" $name)) (contains ".." $name) -}}
+{{- fail (printf "callers.mtls.trustDomains.%s is no trust domain; expected lower-case letters, digits, ., _ and -, such as example.org" $name) -}}
+{{- end -}}
 {{- if not $bundle.existingConfigMap -}}
 {{- fail (printf "callers.mtls.trustDomains.%s.existingConfigMap is missing: expected the ConfigMap with its CAs" $name) -}}
 {{- end -}}

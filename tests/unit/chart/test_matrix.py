@@ -180,6 +180,15 @@ def test_probes(objects: Objects) -> None:
     assert ends > container["lifecycle"]["preStop"]["sleep"]["seconds"] + 20
 
 
+def test_every_pod_has_the_settings_that_it_is_told_of(objects: Objects) -> None:
+    """The image names a file of settings; a pod that does not say otherwise, and has none there, cannot even probe."""
+    for name, spec, _ in pods(objects):
+        for container in containers(spec):
+            said = {each["name"]: each.get("value", "") for each in container.get("env", ())}
+            mounts = tuple(each["mountPath"] for each in container["volumeMounts"])
+            assert said.get("VALETKEY_BROKER_CONFIG", "").startswith(mounts), name
+
+
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
 def test_the_broker_takes_its_settings(
     values: dict[str, Any], tmp_path: Path, certificates: Mapping[str, str], capsys: pytest.CaptureFixture[str]

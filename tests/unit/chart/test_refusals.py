@@ -16,6 +16,17 @@ _NO_SECRET = {"tls": {"existingSecret": ""}}
     [
         ({"vault": {"address": ""}}, "vault.address is missing: give the address of your Vault"),
         ({"vault": {"address": "http://vault:8200"}}, "speaks to Vault over TLS only; expected https://HOST:PORT"),
+        ({"vault": {"address": "https://root:planted@vault:8200"}}, "vault.address holds a user or a password"),
+        ({"vault": {"address": "http://root:planted@vault:8200"}}, "vault.address holds a user or a password"),
+        ({"metrics": {"enabled": True, "port": 8443}}, "metrics.port is 8443, where the broker serves its callers"),
+        (
+            {"callers": {"mtls": {"enabled": True, "port": 8443, "trustDomains": {"x": {"existingConfigMap": "x"}}}}},
+            "callers.mtls.port is 8443, which the broker or its metrics have already",
+        ),
+        (
+            {"callers": {"mtls": {"enabled": True, "trustDomains": {"../../tls": {"existingConfigMap": "x"}}}}},
+            "callers.mtls.trustDomains.../../tls is no trust domain",
+        ),
         (_NO_SECRET, "the broker serves over TLS only: give tls.existingSecret"),
         (_CERTIFICATE, "tls.existingSecret and tls.certificate.enabled are both given"),
         (

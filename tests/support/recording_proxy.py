@@ -27,10 +27,10 @@ class Request:
 
 @dataclass
 class Recording:
-    """What went through. `signatures` holds them as they are, for tests that look where they must not be."""
+    """What went through. `signatures` holds them as they are, by their hashes, to look for them elsewhere."""
 
     requests: list[Request] = field(default_factory=list)
-    signatures: set[str] = field(default_factory=set)
+    signatures: dict[str, str] = field(default_factory=dict)
 
     def data(self, after: float = 0.0) -> list[Request]:
         """Returns the requests for blobs; the broker's own come with a bearer token instead."""
@@ -52,14 +52,16 @@ class RecordingProxy(FaultProxy):
         answer = await super()._handle(request)
         pairs = parse_qsl(urlsplit(request.raw_path).query, keep_blank_values=True)
         signatures = [value for name, value in pairs if name == "sig"]
-        self.recording.signatures.update(signatures)
+        token = hashlib.sha256("".join(signatures).encode()).hexdigest()[:12] if signatures else ""
+        if signatures:
+            self.recording.signatures[token] = signatures[-1]
         self.recording.requests.append(
             Request(
                 method=request.method,
                 path=request.path,
                 query=frozenset(name for name, _ in pairs),
                 tokens=len(signatures),
-                token=hashlib.sha256("".join(signatures).encode()).hexdigest()[:12] if signatures else "",
+                token=token,
                 bearer="Authorization" in request.headers,
                 status=answer.status,
                 at=time.monotonic(),

@@ -1,7 +1,8 @@
 """ZenML with our client beside it, in an environment of its own: its command and its processes, as users start them."""
 
+import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from support.forked import ForkedProcess
 from support.warm import WarmCommand, run_installed
 
 BIN = Path(__file__).parents[2] / ".venv-zenml" / "bin"
+_LINES = Path(__file__).parents[1] / "zenml" / "pods" / "lines.py"
 # ZenML reads these when it is imported. It takes ten seconds of a processor for that, so its processes are forked from
 # one that has it loaded.
 _ALWAYS = {
@@ -30,6 +32,14 @@ _WARM = WarmCommand(
     python=BIN / "python",
     **_ALWAYS,
 )
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was said to lines that were typed, by their names, and the exit code of each."""
+
+    said: dict[str, str]
+    codes: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,15 @@ class ZenML:
         ran = self(*arguments, installed=installed)
         assert ran.code == 0, f"zenml {' '.join(map(str, arguments))}: {ran}"
         return ran
+
+    def typed(self, lines: Mapping[str, Sequence[str]], answers: Path) -> Answers:
+        """Types `zenml` lines in one process; `answers` is a file for it to write. Lines may end as they like."""
+        ran = self.run(_LINES, json.dumps(list(lines.values())), str(answers))
+        assert ran.code == 0, ran
+        ends = dict(zip(lines, json.loads(answers.read_text()), strict=True))
+        # ZenML breaks its lines.
+        said = {name: " ".join(words.split()) for name, (_, words) in ends.items()}
+        return Answers(said, {name: code for name, (code, _) in ends.items()})
 
     def run(self, script: Path, *arguments: str) -> Ran:
         """Runs a script."""

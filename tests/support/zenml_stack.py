@@ -123,6 +123,9 @@ class ZenMLStack:
             self._template.append(self.folder / "template")
             self._register(ZenML(self._template[0], {"PYTHONPATH": str(SCRIPTS)}))
         shutil.copytree(self._template[0], directory)
+        # It says where the database is.
+        configuration = directory / "zenml" / "config.yaml"
+        configuration.write_text(configuration.read_text().replace(f"{self._template[0]}/", f"{directory}/"))
         return ZenML(directory, {"PYTHONPATH": str(SCRIPTS), **environment})
 
     def _register(self, zenml: ZenML) -> None:

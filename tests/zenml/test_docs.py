@@ -3,27 +3,19 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
 
 import pytest
 
-from support.background import in_background
 from support.cli_runner import Ran
-from support.e2e import CONNECTOR, DEMO, Cli
+from support.e2e import CONNECTOR, DEMO
 from support.leaks import found_in
-from support.oidc import IssuerServer
-from support.stack import running_stack
-from support.zenml import ZenML
+from support.zenml import Answers, ZenML
+from support.zenml_stack import ZenMLStack
 
-if TYPE_CHECKING:
-    from valetkey_devstack.stack import DevStack
-
-
-pytestmark = [pytest.mark.xdist_group("zenml"), pytest.mark.unmeasured, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.xdist_group("zenml"), pytest.mark.unmeasured, pytest.mark.timeout(1200)]
 PAGE = (Path(__file__).parents[2] / "docs" / "zenml.md").read_text()
 # Those of blocks: in the text, a command stands amid a line.
 COMMANDS = re.findall(r"^(?:zenml|valetkey) .*$", PAGE, re.MULTILINE)
@@ -58,80 +50,6 @@ pathlib.Path(sys.argv[2]).write_text(json.dumps({
 }))
 """
 
-# Types lines, and says how each ended.
-LINES = """
-import json, pathlib, sys
-from click.testing import CliRunner
-from zenml_cli import cli
-
-def typed(line):
-    ran = CliRunner().invoke(cli, line)
-    return ran.exit_code, f"{ran.output}{ran.exception or ''}"
-
-answers = [typed(line) for line in json.loads(sys.argv[1])]
-pathlib.Path(sys.argv[2]).write_text(json.dumps(answers))
-"""
-SETTINGS = """
-[[authn.oidc]]
-issuer = "{issuer}"
-audience = "valetkey"
-ca_file = "issuer/ca.pem"
-"""
-
-
-@dataclass(frozen=True)
-class Page:
-    """A running dev stack with an issuer of pods' tokens, as the page takes for granted."""
-
-    stack: "DevStack"
-    issuer: IssuerServer
-    admin: Cli
-    folder: Path
-    secrets: dict[str, str]
-
-    @property
-    def way(self) -> dict[str, str]:
-        """Where the broker is, as the environment says it."""
-        return {name: self.admin.environment[name] for name in ("VALETKEY_ENDPOINT", "VALETKEY_CA_FILE")}
-
-    def principal(self, account: str) -> str:
-        """Returns the principal that the token of a pod with this service account makes."""
-        return f"oidc:{self.issuer.url}#system:serviceaccount:ml:{account}"
-
-    def identity(self, account: str) -> dict[str, str]:
-        """Returns the environment of such a pod: the file with its projected token, and nothing else."""
-        file = self.folder / f"{account}.token"
-        file.write_text(self.issuer.mint(sub=f"system:serviceaccount:ml:{account}"))
-        file.chmod(0o600)
-        return {"VALETKEY_TOKEN_FILE": str(file)}
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """Runs all of it."""
-    from valetkey_devstack.broker_process import start_broker
-    from valetkey_devstack.demo_data import add_demo_data
-
-    folder = tmp_path_factory.mktemp("page")
-    issuer = IssuerServer(folder / "issuer")
-    settings = folder / "pods.toml"
-    settings.write_text(SETTINGS.format(issuer=issuer.url))
-    with in_background(issuer.running(), "issuer"), running_stack(folder / "stack", extra_settings=settings) as running:
-        stack = running.stack
-        files = running.call(add_demo_data(stack))
-        broker = running.call(start_broker(stack))
-        environment = {
-            "VALETKEY_ENDPOINT": f"127.0.0.1:{stack.ports.broker}",
-            "VALETKEY_CA_FILE": str(stack.ca_file),
-            "VALETKEY_API_KEY_FILE": str(files.admin_key),
-            "HOME": str(folder),
-        }
-        secrets = {file.name: file.read_text().strip() for file in (files.client_secret, files.account_key)}
-        try:
-            yield Page(stack, issuer, Cli(environment), folder, secrets)
-        finally:
-            running.call(broker.stop(grace=15))
-
 
 @dataclass(frozen=True)
 class Typed:
@@ -142,36 +60,36 @@ class Typed:
 
 
 @pytest.fixture(scope="module")
-def typed(page: Page) -> Typed:
+def typed(live: ZenMLStack) -> Typed:
     """Types each line of the page in its order; one that fails fails all."""
-    page.admin.done(
-        *("grant", "create", "readers", "--principal", page.principal("reader"), "--connector", CONNECTOR),
+    live.admin.done(
+        *("grant", "create", "registrars", "--principal", live.principal("registrar"), "--connector", CONNECTOR),
         *("--container", DEMO.removeprefix("az://"), "--role", "step-operator"),
     )
-    directory = page.folder / "reader"
+    directory = live.folder / "registrar"
     directory.mkdir()
-    user = ZenML(directory, {**page.way, **page.identity("reader")})
-    variables = {**user.environment, "ISSUER": page.issuer.url}
+    user = ZenML(directory, {**live.way, **live.identity("registrar")})
+    variables = {**user.environment, "ISSUER": live.issuer.url}
     said = {}
     for line in COMMANDS:
         command, *words = shlex.split(Template(line).substitute(variables))
         if words[:2] == ["artifact-store", "register"]:
             # As for every emulator; SSL_CERT_FILE does the same, but is read before these processes are forked.
-            words.append(f"--storage_ca_file={page.stack.ca_file}")
-        said[line] = page.admin.done(*words) if command == "valetkey" else user.done(*words)
+            words.append(f"--storage_ca_file={live.stack.ca_file}")
+        said[line] = live.admin.done(*words) if command == "valetkey" else user.done(*words)
     return Typed(user, said)
 
 
 @pytest.fixture(scope="module")
-def tried(page: Page, typed: Typed) -> dict[str, dict[str, str]]:
+def tried(live: ZenMLStack, typed: Typed) -> dict[str, dict[str, str]]:
     """What each of the three may do with artifacts, by the grants that the page makes for them."""
-    script = page.folder / "attempts.py"
+    script = live.folder / "attempts.py"
     script.write_text(TRY)
     user = ZenML(typed.user.directory, {})
 
     def attempts(account: str, name: str) -> dict[str, str]:
-        answers = page.folder / f"{name}.json"
-        ran = user.having(**page.identity(account)).run(script, name, str(answers))
+        answers = live.folder / f"{name}.json"
+        ran = user.having(**live.identity(account)).run(script, name, str(answers))
         assert ran.code == 0, ran
         answer: dict[str, str] = json.loads(answers.read_text())
         return answer
@@ -218,35 +136,21 @@ def test_the_three_can_do_what_their_roles_say(tried: dict[str, dict[str, str]])
     assert "delete" in tried["orchestrator"]["delete"]
 
 
-@dataclass(frozen=True)
-class Refused:
-    """What ZenML says to lines that it has to refuse, by what is wrong with each, and how each ended."""
-
-    said: dict[str, str]
-    codes: dict[str, int]
-
-
 @pytest.fixture(scope="module")
-def refused(page: Page, typed: Typed) -> Refused:
-    """Types them in one process: a start of ZenML takes seconds of a processor."""
-    script = page.folder / "lines.py"
-    script.write_text(LINES)
-    endpoint, ca = f"--endpoint={page.way['VALETKEY_ENDPOINT']}", f"--ca_certificate=@{page.way['VALETKEY_CA_FILE']}"
+def refused(live: ZenMLStack, typed: Typed) -> Answers:
+    """What ZenML says to lines that it has to refuse, by what is wrong with each."""
+    endpoint, ca = f"--endpoint={live.way['VALETKEY_ENDPOINT']}", f"--ca_certificate=@{live.way['VALETKEY_CA_FILE']}"
     register = "service-connector register bad --type valetkey --auth-method identity --resource-type blob-container"
     store = ("artifact-store", "register", "az_2", "-f", "valetkey")
     lines = {
         "another container": (*register.split(), endpoint, ca, "--resource-id", "not-granted"),
         "no broker there": (*register.split(), "--endpoint=127.0.0.1:1", ca),
         "no endpoint": (*register.split(), "--endpoint=https://somewhere", ca),
-        "another CA": (*register.split(), endpoint, f"--ca_certificate=@{page.issuer.ca_file}"),
+        "another CA": (*register.split(), endpoint, f"--ca_certificate=@{live.issuer.ca_file}"),
         "a secret": (*store, f"--path={DEMO}", "--authentication_secret=az_secret"),
         "not kept": ("service-connector", "describe", "bad"),
     }
-    answers = page.folder / "answers.json"
-    ran = typed.user.run(script, json.dumps(list(lines.values())), str(answers))
-    assert ran.code == 0, ran
-    ends = dict(zip(lines, json.loads(answers.read_text()), strict=True))
-    return Refused({what: said for what, (_, said) in ends.items()}, {what: code for what, (code, _) in ends.items()})
+    return typed.user.typed(lines, live.folder / "answers.json")
 
 
 @pytest.mark.parametrize(
@@ -260,33 +164,33 @@ def refused(page: Page, typed: Typed) -> Refused:
         ("a secret", "zenml service-connector register NAME --type valetkey"),
     ],
 )
-def test_what_cannot_work_is_told(refused: Refused, what: str, says: str) -> None:
+def test_what_cannot_work_is_told(refused: Answers, what: str, says: str) -> None:
     """In words of the user's: what is wrong, and the next step."""
-    assert says in " ".join(refused.said[what].split()), refused.said[what]
+    assert says in refused.said[what]
     assert refused.codes[what] != 0
 
 
-def test_what_cannot_work_is_not_kept(refused: Refused) -> None:
+def test_what_cannot_work_is_not_kept(refused: Answers) -> None:
     """A connector that was refused is none."""
     assert refused.codes["not kept"] != 0
 
 
-def test_nobody_without_a_grant(page: Page, typed: Typed) -> None:
+def test_nobody_without_a_grant(live: ZenMLStack, typed: Typed) -> None:
     """A connector shows nothing to whoever has no grant; the error names the principal and the next step."""
-    ran = ZenML(typed.user.directory, page.identity("stranger"))("service-connector", "verify", "vk")
+    ran = ZenML(typed.user.directory, live.identity("stranger"))("service-connector", "verify", "vk")
     said = " ".join((ran.out + ran.err).split())
     assert ran.code != 0
-    assert f"no grant lets {page.principal('stranger')} use a container" in said
+    assert f"no grant lets {live.principal('stranger')} use a container" in said
 
 
-def test_zenml_keeps_no_secret(page: Page, typed: Typed, tried: dict[str, dict[str, str]]) -> None:
+def test_zenml_keeps_no_secret(live: ZenMLStack, typed: Typed, tried: dict[str, dict[str, str]]) -> None:
     """Its database has the way to the broker; no token, no secret, and not even the identity's token."""
-    tokens = {file.name: file.read_text() for file in page.folder.glob("*.token")}
+    tokens = {file.name: file.read_text() for file in live.folder.glob("*.token")}
     files = [path for path in typed.user.directory.rglob("*") if path.is_file()]
     assert any(path.name == "zenml.db" for path in files)
     for path in files:
         content = path.read_bytes()
-        assert not list(found_in(content, page.secrets | tokens)), path
+        assert not list(found_in(content, live.secrets() | tokens)), path
         assert b"sig=" not in content, path
 
 

@@ -1,12 +1,15 @@
-"""The artifact store by itself: what people are told who get something wrong."""
+"""The artifact store by itself: its file operations, and what people are told who get something wrong."""
+
+import time
 
 import pytest
 
 from support.pods import SCRIPTS
-from support.zenml import ZenML
+from support.zenml import Answers, ZenML
 from support.zenml_stack import STORE, ZenMLStack
 
 pytestmark = [pytest.mark.xdist_group("zenml"), pytest.mark.unmeasured, pytest.mark.timeout(1200)]
+FILES = 200
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +22,20 @@ def test_every_file_operation(live: ZenMLStack, user: ZenML) -> None:
     live.grant("files", "--role", "step-operator-with-delete")
     ran = user.having(**live.identity("files")).run(SCRIPTS / "operations.py")
     assert ran.out.splitlines()[-1:] == ["all good"], ran
+
+
+def test_many_files_take_few_tokens(live: ZenMLStack, user: ZenML) -> None:
+    """As many as their lives of 20 s ask for, one row for writing and one for reading; not one for each file."""
+    live.grant("many", "--role", "step-operator", ttl="20s")
+    began = time.monotonic()
+    ran = user.having(**live.identity("many")).run(SCRIPTS / "many.py", str(FILES))
+    took = time.monotonic() - began
+    assert ran.out.strip() == f"{FILES} files in {FILES} folders", ran
+    # Twice as many as there can be, should each be renewed when half of its life is over.
+    most = 2 * (2 + took / 5)
+    assert len(live.recording.tokens(began)) <= most
+    assert len(live.leases("many")) <= most
+    assert len(live.recording.data(began)) > 2 * FILES
 
 
 def test_who_may_not_delete_is_told_so(live: ZenMLStack, user: ZenML) -> None:
@@ -43,48 +60,65 @@ def test_who_has_no_grant_is_told_so(live: ZenMLStack, user: ZenML) -> None:
 def test_a_broker_that_is_away(live: ZenMLStack, user: ZenML) -> None:
     """Registering asks nobody; a step waits a while, and then is told which broker it was and what to look at."""
     away = user.having(VALETKEY_ENDPOINT="127.0.0.1:1", **live.identity("stranger"))
-    away.done("artifact-store", "register", "far", "-f", "valetkey", f"--path={STORE}/far", "--patience_seconds=1")
-    away.done("stack", "register", "far", "-a", "far", "-o", "pods", "--set")
-    ran = away.run(SCRIPTS / "refusals.py", "first")
-    user.done("stack", "set", "remote")
-    assert ran.out.startswith("exists BrokerUnreachableError: cannot reach the broker at 127.0.0.1:1"), ran
+    store = ("artifact-store", "register", "far", "-f", "valetkey", f"--path={STORE}/far", "--patience_seconds=1")
+    ran = away.run(SCRIPTS / "away.py", *store)
+    registered, said = (ran.out + ran.err).splitlines()[:2]
+    assert registered == "registered 0", ran
+    assert said.startswith("exists BrokerUnreachableError: cannot reach the broker at 127.0.0.1:1"), ran
 
 
-def test_a_store_that_is_registered_twice(user: ZenML) -> None:
-    """ZenML says so, and the first one stays."""
-    ran = user("artifact-store", "register", "az_store", "-f", "valetkey", f"--path={STORE}/other")
-    assert ran.code != 0
-    assert "az_store" in ran.out + ran.err
-    assert "existing component" in ran.out + ran.err
+@pytest.fixture(scope="module")
+def typed(live: ZenMLStack, user: ZenML, tmp_path_factory: pytest.TempPathFactory) -> Answers:
+    """Types what cannot be, and what has to be there for it."""
+    live.grant("owner", "--role", "deployer", ttl="1h")
+    register = ("artifact-store", "register")
+    wrong = (*register, "wrong", "-f", "valetkey")
+    lines: dict[str, tuple[str, ...]] = {
+        "twice": (*register, "az_store", "-f", "valetkey", f"--path={STORE}/other"),
+        "secret": (
+            *register,
+            "wrong",
+            "-f",
+            "valetkey",
+            "--path=az://demo-models",
+            "--authentication_secret=az_secret",
+        ),
+        "signature": (*wrong, "--path=az://demo-models?sig=PLANTED"),
+        "upwards": (*wrong, "--path=az://demo-models/../x"),
+        "scheme": (*wrong, "--path=s3://demo-models"),
+        "connector": (
+            *("service-connector", "register", "models", "--type", "valetkey", "--auth-method", "identity"),
+            f"--endpoint={live.way['VALETKEY_ENDPOINT']}",
+            *("--resource-type", "blob-container", "--resource-id", STORE.rpartition("/")[0]),
+        ),
+        "store": (*register, "other", "-f", "valetkey", "--path=az://demo-models/zen"),
+        "connect": ("artifact-store", "connect", "other", "--connector", "models"),
+    }
+    answers = tmp_path_factory.mktemp("typed") / "answers.json"
+    return user.having(**live.identity("owner")).typed(lines, answers)
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("what", "told"),
     [
-        (("--path=az://demo-models", "--authentication_secret=az_secret"), "zenml artifact-store connect"),
-        (("--path=az://demo-models?sig=PLANTED",), "expected az://CONTAINER"),
-        (("--path=az://demo-models/../x",), "expected az://CONTAINER"),
-        (("--path=s3://demo-models",), "az://"),
+        # The first one stays.
+        ("twice", "existing component"),
+        ("twice", "az_store"),
+        # A secret is answered with the connector way, a path with what it should be.
+        ("secret", "zenml artifact-store connect"),
+        ("signature", "expected az://CONTAINER"),
+        ("upwards", "expected az://CONTAINER"),
+        ("scheme", "az://"),
+        # A connector for one container takes no store in another one.
+        ("connect", "demo-models"),
     ],
 )
-def test_what_cannot_be_registered(user: ZenML, options: tuple[str, ...], told: str) -> None:
-    """A secret is answered with the connector way, a path with what it should be."""
-    ran = user("artifact-store", "register", "wrong", "-f", "valetkey", *options)
-    assert ran.code != 0
-    said = " ".join((ran.out + ran.err).split())
-    assert told in said, ran
+def test_what_cannot_be(typed: Answers, what: str, told: str) -> None:
+    """ZenML refuses it, in words that help."""
+    assert typed.codes[what] != 0, typed
+    assert told in typed.said[what], typed
 
 
-def test_another_container_than_the_connectors(live: ZenMLStack, user: ZenML) -> None:
-    """A connector for one container takes no store in another one."""
-    live.grant("owner", "--role", "deployer", ttl="1h")
-    owner = user.having(**live.identity("owner"))
-    owner.done(
-        *("service-connector", "register", "models", "--type", "valetkey", "--auth-method", "identity"),
-        f"--endpoint={live.way['VALETKEY_ENDPOINT']}",
-        *("--resource-type", "blob-container", "--resource-id", STORE.rpartition("/")[0]),
-    )
-    owner.done("artifact-store", "register", "other", "-f", "valetkey", "--path=az://demo-models/zen")
-    ran = owner("artifact-store", "connect", "other", "--connector", "models")
-    assert ran.code != 0
-    assert "demo-models" in ran.out + ran.err
+def test_what_has_to_be_there_for_it(typed: Answers) -> None:
+    """The connector and the store exist that do not go together."""
+    assert (typed.codes["connector"], typed.codes["store"]) == (0, 0), typed

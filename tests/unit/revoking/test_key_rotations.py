@@ -86,19 +86,24 @@ class World(RotatingReplica):
     def state(self, lease: str) -> LeaseState:
         return self.revoking.leases.of(self.leases[lease])[0]
 
-    async def revoke(self, through: str = NAME, asked: Asked = TRAINER) -> Shown:
+    async def revoke(self, through: str = NAME, asked: Asked = TRAINER, name: str = "r-1") -> Shown:
         return await self.revoking.revoker.create(
-            "r-1", asked, reason="leaked", hard=True, through=through, created_by="key:ops"
+            name, asked, reason="leaked", hard=True, through=through, created_by="key:ops"
         )
 
     @property
     def made(self) -> Revocation:
         return self.memory.revocations["r-1"]
 
-    async def until(self, state: RevocationState) -> None:
+    async def until(self, state: RevocationState, name: str = "r-1") -> None:
         """Has everything worked on until the revocation is that far."""
+
+        def now() -> RevocationState:
+            made = self.memory.revocations[name]
+            return made.state(self.clock(), made.covered_until)
+
         async with asyncio.timeout(20):
-            while self.made.state(self.clock(), self.made.covered_until) is not state:
+            while now() is not state:
                 await self.revoking.keys.look(at_once=True)
                 await self.poll()
                 await asyncio.sleep(0.005)
@@ -228,12 +233,40 @@ async def test_a_schedule_names_by_whom_and_a_rotation_that_waits_is_hurried(wor
 
 
 async def test_what_only_a_key_of_before_signed_is_not_promised_to_end(world: World) -> None:
-    """Replaced by hand, the old key is in no connector any more: what ends it is said."""
+    """Replaced by hand, the old key is in no connector any more: what ends it is said, and that it is one of two."""
     await world.issue(version=1)
     value = AccountKey(world.maker.keys["one"]["key2"])
     await world.repository.update_connector(world.memory.connectors[BY_KEY], value)
-    with pytest.raises(InvalidFieldError, match="az storage account keys renew --account-name one"):
+    await world.issue()
+    command = f"valetkey service-connector rotate {BY_KEY} --auto --by {NAME} --now, and the same again"
+    with pytest.raises(InvalidFieldError, match=f"end 1 of the 2 tokens: .* without --hard.*{command}"):
         await world.revoke()
+
+
+async def test_what_an_earlier_revocation_ended_does_not_stand_in_the_way_of_the_next(world: World) -> None:
+    """Two leaks were ended, each by another key: the third is counted alone, and ended as well."""
+    for name in ("r-1", "r-2", "r-3"):
+        leak = await world.issue()
+        hit = (await world.revoking.revoker.preview(TRAINER, NAME)).hit
+        assert (hit.covered, [(each.covered, each.obstacle) for each in hit.signers]) == (1, [(1, "")])
+        await world.revoke(name=name)
+        await world.until(RevocationState.REVOKED, name)
+        assert world.state(leak) is LeaseState.REVOKED
+        await world.revoking.revoker.lift(name, lifted_by="key:ops")
+    assert world.maker.calls["regenerate_key"] == 3
+    with pytest.raises(InvalidFieldError, match="no token that is covered is alive"):
+        await world.revoke(name="r-4")
+
+
+async def test_an_older_token_counts_as_alive_until_its_own_key_was_seen_refused(world: World) -> None:
+    """What ended the second key of an account says nothing of the first, which was replaced by hand."""
+    await world.issue(version=1)
+    value = AccountKey(world.maker.keys["one"]["key2"])
+    await world.repository.update_connector(world.memory.connectors[BY_KEY], value)
+    await world.issue(principal="key:other")
+    await world.revoke(asked=Asked(principal="key:other"))
+    await world.until(RevocationState.REVOKED)
+    assert (await world.revoking.revoker.preview(TRAINER, NAME)).hit.covered == 1
 
 
 async def test_a_rotation_that_fails_is_shown_and_begun_again_until_it_is_lifted(world: World) -> None:

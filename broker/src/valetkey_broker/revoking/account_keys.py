@@ -34,11 +34,15 @@ class KeyHolder:
 
 @dataclass(frozen=True, slots=True)
 class KeyReach:
-    """Who holds the key that is to be ended, and by which connector the broker can do it; or what stands in the way."""
+    """Who holds the key that is to be ended, and by which connector the broker can do it; or what stands in the way.
+
+    `stuck` is how many of the tokens that is about, 0 for all.
+    """
 
     holders: Sequence[KeyHolder]
     by: str = ""
     obstacle: str = ""
+    stuck: int = 0
 
 
 class AccountKeys:
@@ -66,9 +70,11 @@ class AccountKeys:
         if any(key != first for key in keys):
             text = "signed with both keys of the account, which cannot be ended at once. One after the other"
             return KeyReach(holders, by, f"{text}: {_commands(holders, by)}")
-        obstacle = self._asked(there[0], by) or self._left_behind(holders, there, covered)
-        if obstacle:
+        if obstacle := self._asked(there[0], by):
             return KeyReach(holders, by, obstacle)
+        if left := self._left_behind(holders, there, covered):
+            obstacle = _left_behind(left, there[0].azure.storage_account, by)
+            return KeyReach(holders, by, obstacle, sum(count for _, count in left))
         known = {each.path for each in holders}
         sharing = [self._holder(each, ()) for each in await self._others(there[0], first)]
         return KeyReach([*holders, *(each for each in sharing if each.path not in known)], by)
@@ -113,25 +119,21 @@ class AccountKeys:
 
     def _left_behind(
         self, holders: Sequence[KeyHolder], there: Sequence[Connector | NamedSecret], covered: Sequence[Event]
-    ) -> str:
-        """Returns what is to be said of tokens whose key nothing here has any more; empty where there are none."""
-        left = 0
+    ) -> Sequence[tuple[KeyHolder, int]]:
+        """Returns how many tokens there are whose key nothing here has any more, by whose key it was."""
+        left = []
         for holder, each in zip(holders, there, strict=True):
             ending = self._ending(each)
-            left += sum(
+            count = sum(
                 1
                 for event in covered
                 if event.connector in holder.users
                 and event.credential_version < each.credential_version
                 and (ending is None or ending.from_version != event.credential_version)
             )
-        if not left:
-            return ""
-        return (
-            f"{left} of them were signed with a key that was replaced since, and that no connector has any more. Have "
-            f"Azure make it anew: az storage account keys renew --account-name {there[0].azure.storage_account} "
-            "--key key1 (or key2)"
-        )
+            if count:
+                left.append((holder, count))
+        return left
 
     def _ending(self, there: Connector | NamedSecret) -> Rotation | None:
         """Returns the last rotation of an object, if it made its old key anew or is about to."""
@@ -165,6 +167,19 @@ def _by_hand(holders: Sequence[KeyHolder]) -> str:
         "signed with a key of the storage account itself, which ends by another in its place only. Name with --by a "
         "connector whose service principal may list and regenerate the account's keys, and the broker does that; or "
         f"do it yourself: {_commands(holders, 'CONNECTOR')}"
+    )
+
+
+def _left_behind(left: Sequence[tuple[KeyHolder, int]], account: str, by: str) -> str:
+    """Returns what is to be said of tokens whose key nothing here has any more.
+
+    Which of the account's two keys that was, nobody knows: two rotations in a row have Azure make both anew.
+    """
+    whose = ", ".join(f"{count} by an earlier key of {holder.path}" for holder, count in left)
+    return (
+        "signed with a key that was replaced since and never seen refused, which the broker does not have any more: "
+        f"{whose}. Revoke without --hard, which works at once; then have Azure make both keys of account {account} "
+        f"anew: {_commands([holder for holder, _ in left], by)}, and the same again once that rotation is done"
     )
 
 

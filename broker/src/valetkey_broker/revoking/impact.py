@@ -21,7 +21,8 @@ class Signer:
     """The living tokens that keys of one account signed. Times are Unix seconds, 0 for none.
 
     `connectors` are those of the tokens that are covered, `containers` one container for each, by name; `cloud` is
-    empty where no connector of them is left. `obstacle` says why they cannot be ended, and what to do instead.
+    empty where no connector of them is left. `obstacle` says why they cannot be ended, and what to do instead; where
+    it stands in the way of some of them only, `stuck` is how many.
     A key of the account itself ends by giving another to its `holders`, by way of the connector `by`.
     """
 
@@ -36,6 +37,7 @@ class Signer:
     other_principals: Sequence[str] = ()
     others_until: int = 0
     obstacle: str = ""
+    stuck: int = 0
     holders: Sequence[KeyHolder] = ()
     by: str = ""
 
@@ -51,7 +53,10 @@ class Hit:
 
 
 class Impact:
-    """Looks through the ledger. Every method raises LEDGER_UNAVAILABLE."""
+    """Looks through the ledger. Every method raises LEDGER_UNAVAILABLE.
+
+    Tokens live here until they end, or until an earlier revocation was proved to have ended them: those are `dead`.
+    """
 
     def __init__(
         self,
@@ -60,8 +65,10 @@ class Impact:
         auth_methods: Mapping[str, AuthMethod],
         profiles: Mapping[str, CloudProfile],
         account_keys: AccountKeys,
+        dead: Callable[[Event], bool],
         clock: Clock,
     ) -> None:
+        self._dead = dead
         self._account_keys = account_keys
         self._ledger = ledger
         self._memory = memory
@@ -130,7 +137,7 @@ class Impact:
             others_until=max((each.expires for each in others), default=0),
         )
         if reach is not None:
-            return replace(signer, obstacle=reach.obstacle, holders=reach.holders, by=reach.by)
+            return replace(signer, obstacle=reach.obstacle, stuck=reach.stuck, holders=reach.holders, by=reach.by)
         return replace(signer, obstacle=self._obstacle(signer, through))
 
     def _obstacle(self, signer: Signer, through: str) -> str:
@@ -178,7 +185,7 @@ class Impact:
         count = 0
         async for event in self._leases(target, account, active_at=self._clock()):
             count += 1
-            if wanted(token_facts(event)):
+            if wanted(token_facts(event)) and not self._dead(event):
                 found.append(event)
             if count >= _MOST:
                 return found, True

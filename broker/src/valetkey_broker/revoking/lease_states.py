@@ -40,6 +40,26 @@ class LeaseStates:
                 found = LeaseState.REVOKING if ordered else LeaseState.WAITING, revocation.name
         return found
 
+    def proved_dead(self, lease: Event) -> bool:
+        """Tells whether storage refused, for an earlier revocation, the very account key that signed a token.
+
+        More narrowly than `of`: what is left out of a revocation because of this must not live on. An older credential
+        may be the account's other key, and one that was replaced with none tried on storage may live.
+        """
+        connector = self._memory.connectors.get(lease.connector)
+        if connector is None or connector.uid != lease.connector_uid:
+            return False
+        account = token_facts(lease).account
+        return any(
+            keys.proved_at
+            and keys.kind is SignerKind.ACCOUNT_KEY
+            and keys.account == account
+            and keys.rotates_uid in (connector.uid, connector.secret_uid)
+            and keys.version == lease.credential_version
+            for revocation in self._memory.revocations.values()
+            for keys in revocation.keys
+        )
+
     def covering(self, lease: Event) -> Revocation | None:
         """Returns the revocation in force because of which no further such token is given; of several the first."""
         return covering(self._memory.in_force, token_facts(lease))

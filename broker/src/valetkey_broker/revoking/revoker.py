@@ -261,7 +261,7 @@ class Revoker:
             if signer.obstacle:
                 raise InvalidFieldError(
                     "hard",
-                    f"cannot end {signer.covered} of the tokens: {signer.obstacle}",
+                    f"cannot end {signer.stuck or signer.covered} of the {hit.covered} tokens: {signer.obstacle}",
                     "it left out: further tokens are refused at once, and those that are out are waited for",
                 )
         found: list[KeyRevocation] = []

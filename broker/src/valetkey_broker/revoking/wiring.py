@@ -38,7 +38,8 @@ def build_revoking(
     """Returns the parts; nothing runs yet. It stands on what `rotating` was built on."""
     repository, memory, ledger, clock = parts.repository, parts.memory, parts.ledger, parts.clock
     account_keys = AccountKeys(rotating.objects, profiles)
-    impact = Impact(ledger, memory, auth_methods, profiles, account_keys, clock)
+    leases = LeaseStates(memory, auth_methods, clock)
+    impact = Impact(ledger, memory, auth_methods, profiles, account_keys, leases.proved_dead, clock)
     recorded = Changes(ledger, clock).make
     rotations = KeyRotations(rotating, rotating.objects, account_keys, impact, parts.cloud, recorded, clock)
     return Revoking(
@@ -54,5 +55,5 @@ def build_revoking(
             profiles=profiles,
             clock=clock,
         ),
-        leases=LeaseStates(memory, auth_methods, clock),
+        leases=leases,
     )

@@ -101,6 +101,8 @@ def test_status_and_abort(valetkey: Runner, stored: FakeBroker) -> None:
     shown = valetkey(*ROTATE, "--status", "-o", "json")
     assert json.loads(shown.out)["state"] == "proving"
     assert "1 try failed so far" in valetkey(*ROTATE, "--status").out
+    stored.rotations = [rotation("a", "withdrawing", message="key1 is in use: secret old")]
+    assert "key1 is in use: secret old" in valetkey(*ROTATE, "--status").out
     stored.rotations = [rotation("a", "undoing"), rotation("a", "aborted")]
     aborted = valetkey(*ROTATE, "--abort")
     assert (aborted.code, "version 1 stays in use" in aborted.out) == (0, True)

@@ -65,7 +65,7 @@ class AccountKeySource:
             await self._told(run, None)
             return  # An earlier try did it, and its answer was lost; or somebody else did.
         if users := await self._users(run, there, account, replaced):
-            error = account_key_in_use(account, name, users)
+            error = account_key_in_use(account, name, users, by.name)
             await self._told(run, error)
             raise error
         await run.record(run.rotation.state, what=f"regenerating {name} of {account}")
@@ -89,7 +89,9 @@ class AccountKeySource:
         _, credential = await self.objects.itself(there)
         users = list(await self.objects.others_with_key(run.rotation, account, key))
         # Whoever is so fast as to give it its old key back.
-        return [*users, there.name] if self.objects.account_key(there.auth_method, credential.value) == key else users
+        if self.objects.account_key(there.auth_method, credential.value) == key:
+            users.append(f"{'connector' if isinstance(there, Connector) else 'secret'} {there.name}")
+        return users
 
     async def _leases_end(self, run: Run) -> float:
         """Returns when the last token ends that was signed with a credential before this one, in Unix seconds."""
@@ -116,5 +118,5 @@ class AccountKeySource:
     async def _told(self, run: Run, error: BrokerError | None) -> None:
         """Shows in the rotation what it waits for, or that it waits no more."""
         reason, message = (error.reason.name, error.message) if error else ("", "")
-        if run.rotation.reason != reason:
+        if (run.rotation.reason, run.rotation.message) != (reason, message):
             await run.write(reason=reason, message=message)

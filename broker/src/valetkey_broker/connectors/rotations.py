@@ -266,7 +266,8 @@ class Rotations:
 
 
 def _under_way(rotation: Rotation) -> BrokerError:
-    return rotation_under_way(rotation.object, rotation.state.value, rotation.started_at, rotation.started_by)
+    state, why = rotation.state.value, rotation.message
+    return rotation_under_way(rotation.object, state, rotation.started_at, rotation.started_by, why)
 
 
 def _checked(object_path: str) -> str:

@@ -16,11 +16,14 @@ def secret_not_removed_yet(connector: str, key_id: str) -> BrokerError:
     )
 
 
-def account_key_in_use(account: str, key: str, users: Sequence[str]) -> BrokerError:
-    """A key that is to be regenerated is what others here work with."""
+def account_key_in_use(account: str, key: str, users: Sequence[str], by: str) -> BrokerError:
+    """A key that is to be regenerated is what others here work with: each `connector NAME` or `secret NAME`."""
+    kinds = {"connector": "service-connector", "secret": "secret"}
+    parts = [user.partition(" ") for user in users]
+    commands = [f"valetkey {kinds[kind]} rotate {name} --auto --by {by}" for kind, _, name in parts]
     message = (
         f"{key} of storage account {account} is not regenerated while others use it: {', '.join(users)}. Rotate those "
-        "too; this goes on by itself then."
+        f"too ({'; '.join(commands)}); this goes on by itself then."
     )
     # Tried again by the usual pauses: the others may be rotated just now, too.
     return BrokerError(Reason.CONFLICT, message, {"account": account})

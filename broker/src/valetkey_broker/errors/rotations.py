@@ -4,13 +4,18 @@ from datetime import datetime
 
 from valetkey_broker.errors.base import BrokerError, Reason
 
+# By RotationState.can_be_aborted: an advice that is refused helps nobody.
+_CAN_BE_ABORTED = frozenset({"obtaining", "proving"})
 
-def rotation_under_way(object_path: str, state: str, since: datetime, by: str) -> BrokerError:
-    """The object at `object_path` is being given another credential already."""
+
+def rotation_under_way(object_path: str, state: str, since: datetime, by: str, why: str = "") -> BrokerError:
+    """The object at `object_path` is being given another credential already; `why` says what that waits for."""
     when = _moment(since)
+    held = f", held up: {why.rstrip('.')}" if why else ""
+    stop = f", or stop it ({_command(object_path)} --abort)" if state in _CAN_BE_ABORTED else ""
     message = (
-        f"a rotation of {_called(object_path)} is under way: begun by {by} at {when}, now {state}. Wait for its end "
-        f"({_command(object_path)} --status), or stop it ({_command(object_path)} --abort)"
+        f"a rotation of {_called(object_path)} is under way: begun by {by} at {when}, now {state}{held}. Wait for its "
+        f"end ({_command(object_path)} --status){stop}"
     )
     metadata = {"object": object_path, "started_by": by, "started_at": when, "state": state}
     return BrokerError(Reason.ROTATION_UNDER_WAY, message, metadata)

@@ -76,8 +76,12 @@ class AccountKeys:
             obstacle = _left_behind(left, there[0].azure.storage_account, by)
             return KeyReach(holders, by, obstacle, sum(count for _, count in left))
         known = {each.path for each in holders}
-        sharing = [self._holder(each, ()) for each in await self._others(there[0], first)]
+        sharing = await self.sharing(there[0], first)
         return KeyReach([*holders, *(each for each in sharing if each.path not in known)], by)
+
+    async def sharing(self, there: Connector | NamedSecret, key: Secret) -> Sequence[KeyHolder]:
+        """Returns what else is in use with a key of the account of something."""
+        return [self._holder(each, ()) for each in await self._others(there, key)]
 
     def there(self, path: str, uid: str) -> Connector | NamedSecret | None:
         """Returns the object at a path, None where it is gone."""

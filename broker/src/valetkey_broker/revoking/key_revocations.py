@@ -140,7 +140,7 @@ class KeyRevocations:
 
         async def noted(there: Revocation) -> Revocation:
             if not dead:
-                return _with(there, now)
+                return _with(there, now, joined)
             covered, others = await self._rotations.signed(there, keys)
             await self._ledger.record(self._records.hit(there, now, covered, others))
             revoked_at = math.ceil(self._clock())
@@ -148,7 +148,9 @@ class KeyRevocations:
 
         try:
             now, dead = await self._rotations.step(revocation, keys)
-            if dead or now != keys:
+            # Where it is held up, it may be by what has the key since the revocation was made.
+            joined = await self._rotations.joined(revocation, now) if now.error and not dead else ()
+            if dead or joined or now != keys:
                 await self._repository.revocations.change(revocation.name, lambda there: _open(there, keys), noted)
         except BrokerError as error:
             await self._not_yet(revocation, keys, error)
@@ -252,13 +254,14 @@ class KeyRevocations:
         return connector
 
     async def _not_yet(self, revocation: Revocation, keys: KeyRevocation, error: BrokerError) -> None:
-        self._log.warning(
-            "an account's keys are not revoked yet; trying again",
-            revocation=revocation.name,
-            account=keys.account,
-            reason=error.reason.name,
-            error=error.message,
-        )
+        if keys.error != cut(error.message):  # One line for each cause, not for each try.
+            self._log.warning(
+                "an account's keys are not revoked yet; trying again",
+                revocation=revocation.name,
+                account=keys.account,
+                reason=error.reason.name,
+                error=error.message,
+            )
         await self._note(revocation, keys, error)
 
 
@@ -278,5 +281,6 @@ def _unproved(there: Revocation, keys: KeyRevocation) -> bool:
     return _find(there, keys, lambda each: bool(each.revoked_at) and not each.proved_at)
 
 
-def _with(there: Revocation, keys: KeyRevocation) -> Revocation:
-    return replace(there, keys=tuple(keys if _same(each, keys) else each for each in there.keys))
+def _with(there: Revocation, keys: KeyRevocation, more: Sequence[KeyRevocation] = ()) -> Revocation:
+    new = [each for each in more if not any(_same(each, known) for known in there.keys)]
+    return replace(there, keys=(*(keys if _same(each, keys) else each for each in there.keys), *new))

@@ -75,12 +75,40 @@ class KeyRotations:
             if not rotation.state.ended:
                 await self._hurried(rotation)
                 state, since = rotation.state.value, rotation.started_at
-                raise rotation_under_way(keys.rotates, state, since, rotation.started_by)
+                raise rotation_under_way(keys.rotates, state, since, rotation.started_by, rotation.message)
         if not revocation.in_force:
             return replace(keys, rotation=""), False
         if there.credential_version != keys.version:
             raise credential_replaced_meanwhile(keys.rotates)
         return replace(keys, rotation=(await self._begun(revocation, keys)).id, error=""), False
+
+    async def joined(self, revocation: Revocation, keys: KeyRevocation) -> Sequence[KeyRevocation]:
+        """Returns what has to be rotated, too, of late: whatever here is in use with the key that is to end.
+
+        Somebody may have given it to another connector since the revocation was made, and Azure does not make it anew
+        before that has another. Raises VAULT_UNAVAILABLE.
+        """
+        there = self._there(keys)
+        value = await self.objects.repository.previous_value(there)
+        if value is None or there.previous_credential_version != keys.version or not revocation.in_force:
+            return ()
+        key = self.objects.account_key(there.previous.auth_method if there.previous else there.auth_method, value)
+        known = {each.rotates_uid for each in revocation.keys}
+        return [
+            KeyRevocation(
+                cloud=keys.cloud,
+                account=keys.account,
+                through=keys.through,
+                probe_connector=(*holder.users, keys.through)[0],
+                container=keys.container,
+                kind=keys.kind,
+                rotates=holder.path,
+                rotates_uid=holder.uid,
+                version=holder.version,
+            )
+            for holder in (await self.keys.sharing(there, key) if key is not None else ())
+            if holder.uid not in known
+        ]
 
     async def signed(self, revocation: Revocation, keys: KeyRevocation) -> tuple[Sequence[Event], Sequence[Event]]:
         """Returns the living tokens that the key signed: those that a revocation covers, and the others."""

@@ -56,11 +56,12 @@ def schedule_json(schedule: RotationSchedule | None) -> dict[str, Any] | None:
 
 def print_rotation(screen: Screen, rotation: Rotation) -> None:
     """Prints one rotation; what has no value is left out."""
+    state = told(rotation)
     screen.properties(
         [
             ("of", f"{rotation.holder} {rotation.name}"),
             ("id", rotation.id),
-            ("state", told(rotation)),
+            ("state", state),
             (
                 "credential of before" if rotation.source == "rollback" else "new credential",
                 f"{rotation.source}, {rotation.auth_method}",
@@ -71,6 +72,7 @@ def print_rotation(screen: Screen, rotation: Rotation) -> None:
             ("version now", str(rotation.to_version or rotation.from_version)),
             ("failed tries", str(rotation.tries) if rotation.tries else ""),
             ("reason", rotation.reason),
+            ("message", rotation.message if rotation.message not in state else ""),
             ("used by", ", ".join(rotation.connectors)),
         ]
     )

@@ -1,6 +1,7 @@
 """A hard revocation whose rotation is held up: it says by what, and goes on with what came to have the key since."""
 
 import asyncio
+import time
 
 import pytest
 from structlog.testing import capture_logs
@@ -53,5 +54,7 @@ async def test_an_earlier_rotation_in_the_way_is_named_with_what_holds_it_up(wor
     assert f"valetkey service-connector rotate {OTHER} --auto --by {NAME}" in said
     assert "--abort" not in said
     assert len([each for each in logs if "not revoked yet" in each["event"]]) == 1
+    (pace,) = world.revoking.keys._paces.values()
+    assert pace.due - time.monotonic() > 1.5, "what fails the same way again is asked about ever less"
     with pytest.raises(BrokerError, match=f"others use it: connector {OTHER}"):
         await world.automatic.rotate(f"connectors/{BY_KEY}", Automatic(by=NAME), the_call())

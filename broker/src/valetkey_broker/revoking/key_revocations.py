@@ -120,7 +120,9 @@ class KeyRevocations:
             if at_once or time.monotonic() >= pace.due:
                 if not keys.revoked_at:
                     await (self._revoke if keys.kind is not SignerKind.ACCOUNT_KEY else self._rotate)(revocation, keys)
-                    pace.pauses = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+                    # What is under way is followed closely; what fails the same way again is asked about ever less.
+                    if not keys.error or self._memory.revocations.get(revocation.name) is not revocation:
+                        pace.pauses = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
                 else:
                     await self._prove(revocation, keys, pace)
                 pace.due = time.monotonic() + pace.pauses.next()

@@ -79,8 +79,9 @@ class LeaseStates:
         if keys.kind is SignerKind.ACCOUNT_KEY:
             if not keys.revoked_at or connector is None or connector.uid != lease.connector_uid:
                 return False
+            # An older credential may be the account's other key, which lives on.
             return (
-                keys.rotates_uid in (connector.uid, connector.secret_uid) and lease.credential_version <= keys.version
+                keys.rotates_uid in (connector.uid, connector.secret_uid) and lease.credential_version == keys.version
             )
         if connector is not None and connector.uid == lease.connector_uid:
             fetches = self._auth_methods[connector.auth_method].fetches_keys

@@ -63,6 +63,7 @@ def _work(source: valetkey.TokenSource, azure: AzureStack, broker: FakeBroker) -
             files.rm(f"{CONTAINER}/files", recursive=True)
             time.sleep(0.3)
     files.close()
+    type(files).clear_instance_cache()
     return len(used)
 
 

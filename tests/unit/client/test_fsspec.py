@@ -38,6 +38,7 @@ def storage() -> Iterator[NotingStorage]:
 
 @pytest.fixture
 def fake(storage: NotingStorage, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBroker]:
+    ValetKeyFileSystem.clear_instance_cache()  # Of other tests, whose brokers have gone.
     with FakeBroker(url=storage.url) as running:
         for name, value in running.environ().items():
             monkeypatch.setenv(name, value)
@@ -170,6 +171,12 @@ if not worker:
 assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
 files.pipe_file("models/parent", b"")
 """
+
+
+def test_it_ends_without_its_identity(files: ValetKeyFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects the end of a pod whose files go first."""
+    monkeypatch.setenv("VALETKEY_API_KEY_FILE", "/var/run/none/api-key")
+    files.close()
 
 
 def test_options_that_were_misspelt_are_told(fake: FakeBroker) -> None:

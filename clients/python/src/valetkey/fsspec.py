@@ -9,6 +9,7 @@ container.
 """
 
 import asyncio
+import contextlib
 import errno
 import os
 import re
@@ -32,7 +33,7 @@ except ModuleNotFoundError as error:
 from valetkey.account_and_container import account_and_container
 from valetkey.async_token_source import AsyncTokenSource
 from valetkey.azure import aio
-from valetkey.errors import InvalidArgumentError
+from valetkey.errors import InvalidArgumentError, SettingsError
 from valetkey.token_source import TokenSource
 
 # "az" and its like besides ours: paths come from stores whose own URLs they are.
@@ -154,7 +155,9 @@ class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has
         """
         sync(self.loop, self.service_client.close)
         self._tokens.close()
-        self._tokens = TokenSource(*self._scope, **self._where)
+        # An identity whose file has gone by now is no reason not to end; the next request says that this is closed.
+        with contextlib.suppress(SettingsError):
+            self._tokens = TokenSource(*self._scope, **self._where)
         self.do_connect()
 
     @property

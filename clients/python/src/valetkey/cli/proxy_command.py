@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ from valetkey.cli import proxy_options as options
 from valetkey.cli import token_options
 from valetkey.cli.screen import Screen
 from valetkey.cli.tool_access import FORMS, ToolAccess
+from valetkey.whole_files import write_whole
 
 if TYPE_CHECKING:
     from valetkey.proxy import SigningProxy
@@ -64,7 +64,7 @@ def proxy(
         running = options.running_proxy(context, screen, wanted, port=port, storage_ca_file=storage_ca_file)
         async with running as (served, access):
             if port_file is not None:
-                _write(Path(port_file), f"{served.port}\n")
+                write_whole(Path(port_file), f"{served.port}\n".encode())
             _show(screen, output, served, access)
             await stopped.wait()
             screen.note(f"ends: {_counted(served)}")
@@ -105,15 +105,3 @@ def _counted(served: "SigningProxy") -> str:
         f"{counts.requests} requests, {counts.tokens} tokens, {counts.renewed_after_403} renewed after a 403, "
         f"{counts.refused} refused here, {counts.failures} failed at storage"
     )
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a file whole or not at all: who waits for it reads it the moment that it is there."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -13,6 +13,7 @@ from typing import Any
 from valetkey.errors import SettingsError, UnavailableError, ValetKeyError
 from valetkey.login.offer import LoginOffer
 from valetkey.login.tokens import Tokens
+from valetkey.whole_files import write_whole
 
 _OTHERS = 0o077
 _MOST_BYTES = 64 * 1024
@@ -66,18 +67,8 @@ def write_login(path: Path, login: Login) -> None:
     make_private_folder(path.parent)
     values = asdict(login)
     values["issuer_ca_file"] = str(login.issuer_ca_file) if login.issuer_ca_file else None
-    half = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     try:
-        handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(values, file)
-                file.flush()
-                os.fsync(handle)
-            half.replace(path)  # of a symbolic link, the link itself
-        except BaseException:
-            half.unlink(missing_ok=True)
-            raise
+        write_whole(path, json.dumps(values).encode())
     except OSError as error:
         raise SettingsError(f"log-in: {path} cannot be written: {error.strerror}") from None
 

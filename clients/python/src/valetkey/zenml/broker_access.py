@@ -11,6 +11,7 @@ from typing import Any
 from valetkey.client import Client
 from valetkey.settings import load_settings
 from valetkey.token_source import TokenSource
+from valetkey.whole_files import write_whole
 
 _IDENTITY = ("API_KEY", "API_KEY_FILE", "TOKEN_FILE", "CLIENT_CERT_FILE", "CLIENT_KEY_FILE")
 
@@ -78,8 +79,5 @@ def _written(certificate: bytes) -> Path:
         directory = Path(tempfile.mkdtemp(prefix="valetkey-"))
     path = directory / f"{hashlib.sha256(certificate).hexdigest()}.pem"
     if not path.is_file() or path.read_bytes() != certificate:
-        handle, name = tempfile.mkstemp(dir=directory)
-        with os.fdopen(handle, "wb") as file:
-            file.write(certificate)
-        Path(name).replace(path)
+        write_whole(path, certificate)
     return path

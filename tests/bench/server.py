@@ -16,9 +16,9 @@ from bench.scene import LocalKeyCloud, Place, filled_store, new_connector, new_g
 from bench.sweep import Sweeper
 from valetkey.v1 import token_service_pb2, token_service_pb2_grpc
 from valetkey_broker.app import open_core, running_server
-from valetkey_broker.concurrency.startup_objects import freeze_startup_objects
-from valetkey_broker.metrics.channel import Answerer
+from valetkey_broker.concurrency.garbage_collection import freeze_startup_objects
 from valetkey_broker.metrics.port import OneWorker, metrics_port
+from valetkey_broker.metrics.worker_channel import Answerer
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_broker.rpc.listening import Listen
 from valetkey_broker.rpc.server import server_options

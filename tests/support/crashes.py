@@ -377,7 +377,7 @@ async def repeat(change: Change, replica: Replica) -> Reason | None:
 
 def knows(replica: Replica, path: str) -> bool:
     """Tells whether a replica's memory has what is at a path."""
-    return path in replica.repository._intake.paths()
+    return path in replica.repository._updates.paths()
 
 
 async def check_whole(store: StateStore, name: str = CONNECTOR.name) -> None:

@@ -32,8 +32,8 @@ from valetkey.v1 import (
     token_service_pb2_grpc,
 )
 from valetkey_broker.app import Core, open_core, running_server
-from valetkey_broker.metrics.channel import Answerer
 from valetkey_broker.metrics.port import OneWorker, metrics_port
+from valetkey_broker.metrics.worker_channel import Answerer
 from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.rpc.server import RpcServer
 from valetkey_broker.settings import Settings

@@ -35,8 +35,8 @@ from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.issuing.token_stream import TokenWatcher
 from valetkey_broker.ledger import SqlLedger
 from valetkey_broker.limits import Slots, Throttle
-from valetkey_broker.metrics.channel import Answerer
 from valetkey_broker.metrics.wiring import Live, tell_metrics
+from valetkey_broker.metrics.worker_channel import Answerer
 from valetkey_broker.model import Connector, Principal
 from valetkey_broker.observability.figures import Figures
 from valetkey_broker.ports import Clock, Cloud, Ledger, StateStore

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import uvloop
 
-from valetkey_broker.metrics.channel import Answerer, answerer_of_worker
 from valetkey_broker.metrics.port import OneWorker, metrics_port
+from valetkey_broker.metrics.worker_channel import Answerer, answerer_of_worker
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_broker.settings import Settings, load_settings
 from valetkey_broker.worker_supervisor import Supervisor, only_broker_on, replaces_another, watch_lifeline

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY
 from valetkey_broker.connectors.made_secrets import GRAPH, SECRET_DAYS
-from valetkey_broker.connectors.rotated_object import Objects
+from valetkey_broker.connectors.rotation_subject import Objects
 from valetkey_broker.connectors.rotations import Rotations
 from valetkey_broker.errors import cannot_rotate_by_itself, connector_not_found
 from valetkey_broker.model import (

@@ -9,11 +9,11 @@ from valetkey_broker.connectors.automatic_rotations import AutomaticRotations
 from valetkey_broker.connectors.grant_redirection import RolesNow
 from valetkey_broker.connectors.made_secrets import GRAPH, ApplicationSecretSource
 from valetkey_broker.connectors.registry import ConnectorRegistry
-from valetkey_broker.connectors.rotated_object import Objects
 from valetkey_broker.connectors.rotation_run import CredentialSource, GivenSource, Recorded
 from valetkey_broker.connectors.rotation_runner import RotationRunner
 from valetkey_broker.connectors.rotation_schedule import RotationSchedules
 from valetkey_broker.connectors.rotation_steps import Machine
+from valetkey_broker.connectors.rotation_subject import Objects
 from valetkey_broker.connectors.rotation_targets import ConnectorTarget, Rotated, SecretTarget
 from valetkey_broker.connectors.rotations import GIVEN, ROLLBACK, Rotations
 from valetkey_broker.connectors.secrets import SecretRegistry

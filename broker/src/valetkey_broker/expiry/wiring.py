@@ -1,6 +1,6 @@
 """Puts the sources of endings together: stored credentials, certificate files, the log-in to Vault."""
 
-from valetkey_broker.connectors.rotated_object import Objects
+from valetkey_broker.connectors.rotation_subject import Objects
 from valetkey_broker.expiry.certificate_files import CertificateFiles
 from valetkey_broker.expiry.endings import Endings, Source
 from valetkey_broker.expiry.graph_endings import GraphEndings

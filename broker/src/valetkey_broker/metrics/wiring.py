@@ -7,10 +7,10 @@ from valetkey_broker.connectors.health import ConnectorHealth
 from valetkey_broker.expiry.endings import Endings
 from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.limits import Slots
-from valetkey_broker.metrics.channel import Answerer
 from valetkey_broker.metrics.endings import EndingFigures
 from valetkey_broker.metrics.readings import Sources
 from valetkey_broker.metrics.worker import WorkerMetrics
+from valetkey_broker.metrics.worker_channel import Answerer
 from valetkey_broker.observability.figures import LAG_SECONDS, Figures, Histogram
 from valetkey_broker.ports import Clock, Ledger, StateStore
 from valetkey_broker.rpc.guard import Guard

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from valetkey_broker.metrics.channel import Answerer, Question
 from valetkey_broker.metrics.readings import Readings, Sources
+from valetkey_broker.metrics.worker_channel import Answerer, Question
 from valetkey_broker.observability.figures import Histogram
 
 _TRIED_EVERY_SECONDS = 0.25

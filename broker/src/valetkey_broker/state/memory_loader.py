@@ -20,18 +20,18 @@ from valetkey_broker.model import (
 from valetkey_broker.model.errors import shown
 from valetkey_broker.ports import AuthMethod, StateStore
 from valetkey_broker.state.credentials import Credentials
-from valetkey_broker.state.document_intake import (
+from valetkey_broker.state.generation import NONE, Generation, read_generation
+from valetkey_broker.state.memory import Memory
+from valetkey_broker.state.memory_updates import (
     FOLDERS,
     ROTATIONS,
     SECRETS,
-    Intake,
     Kept,
+    MemoryUpdates,
     OnConnectorChanged,
     in_order,
     is_kept,
 )
-from valetkey_broker.state.generation import NONE, Generation, read_generation
-from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.startup_snapshot import SnapshotDraft, Snapshots
 
 # How many documents are read in one go, and how many such goes there are at the same time.
@@ -69,7 +69,7 @@ class MemoryLoader:
             self._credentials.forget(uid)
             await on_connector_gone(uid)
 
-        self._intake = Intake(memory, auth_methods, gone, self._credentials.forget, on_connector_changed)
+        self._updates = MemoryUpdates(memory, auth_methods, gone, self._credentials.forget, on_connector_changed)
         self._seen = NONE
         self.loaded = False
         """Whether everything was read once."""
@@ -116,7 +116,7 @@ class MemoryLoader:
             known: list[tuple[str, Kept | None]] = []
             async for some in slices(list(copy.documents.items())):
                 known += [
-                    (path, self._intake.decode(path, document))
+                    (path, self._updates.decode(path, document))
                     for path, document in some
                     if path not in again and is_kept(path) and self._is_name(*path.split("/", 1))
                 ]
@@ -138,9 +138,9 @@ class MemoryLoader:
             changed = [
                 (path, kept)
                 async for path, kept in self._read(paths, gently=gently, draft=draft)
-                if kept != self._intake.known(path)
+                if kept != self._updates.known(path)
             ]
-            changed += [(path, None) for path in self._intake.paths().difference(paths)]
+            changed += [(path, None) for path in self._updates.paths().difference(paths)]
             await self._take(changed, number)
         self._draft = draft
         self.complete = True
@@ -207,7 +207,7 @@ class MemoryLoader:
                 for path, document in zip(batch, documents, strict=True):
                     if draft is not None:
                         draft.add(path, document)
-                    yield path, self._intake.decode(path, document)
+                    yield path, self._updates.decode(path, document)
                 await asyncio.sleep(0)
             if gently:
                 await asyncio.sleep(min(_REST * (time.monotonic() - started), _LONGEST_REST_SECONDS))
@@ -218,7 +218,7 @@ class MemoryLoader:
         for count, (path, kept) in enumerate(in_turn, start=1):
             if self._taken.get(path, 0) <= number:
                 self._taken[path] = number
-                await self._intake.put(path, kept)
+                await self._updates.put(path, kept)
             if count % _TAKEN_AT_ONCE == 0:
                 await asyncio.sleep(0)
         self._credentials.read_ahead()

@@ -17,7 +17,7 @@ from support.fake_broker import API_KEY, FakeBroker
 from support.fake_issuer import FakeIssuer, get
 from valetkey import AsyncClient, Client, TokenSource, load_settings
 from valetkey.cli import login_steps
-from valetkey.login.leaving import log_out
+from valetkey.login.logout import log_out
 from valetkey.settings import login_file_of
 
 

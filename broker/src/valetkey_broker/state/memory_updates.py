@@ -28,7 +28,7 @@ OnConnectorChanged = Callable[[Connector], Awaitable[None]]
 """Hears of a connector, as it is now, whose way into the cloud is another than it was."""
 
 
-class Intake:
+class MemoryUpdates:
     """Decodes documents and puts them into memory. `on_connector_gone` hears the uid of a connector that went away, or
     uses another secret now; `on_secret_gone` that of a named secret.
     """

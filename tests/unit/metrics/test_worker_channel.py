@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from valetkey_broker.metrics.channel import METRICS_ENV, Answerer, Asker, Question, answerer_of_worker, ask_all
+from valetkey_broker.metrics.worker_channel import METRICS_ENV, Answerer, Asker, Question, answerer_of_worker, ask_all
 
 LONG = b"x" * 3_000_000
 

@@ -110,7 +110,7 @@ docs: .venv-docs/.installed ## Builds the site of docs/ into build/site; a dead 
 format: install ## Formats the code and mends what can be mended
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
-bench: install ## Measures IssueToken against a bare gRPC echo: each kind of caller, each ledger (two minutes)
+bench: install ## Measures what a token costs, beside a bare gRPC echo; ends with a table (build/bench.json)
 	@command -v h2load > /dev/null || { \
 	   test "$$(id -u)" = 0 && command -v apt-get && apt-get update && apt-get install -y --no-install-recommends nghttp2-client; \
 	 } > build/install-bench.log 2>&1 || { echo "bench needs h2load: apt-get install nghttp2-client"; exit 1; }

@@ -1,7 +1,6 @@
 """Starts the servers of the bench, each pinned to its cores, and asks them one honest call."""
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -58,10 +57,9 @@ class Server:
         return answer
 
     def cpu_seconds(self) -> float:
-        """Returns the processor time that the server has taken, its own and the kernel's for it (proc(5))."""
-        stat = Path(f"/proc/{self.child.pid}/stat").read_text(encoding="ascii")
-        user, system = stat.rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        """Returns the processor time that the server has taken, its own and the kernel's for it."""
+        # Its clock, as clock_getcpuclockid(3) numbers it: in nanoseconds, where /proc counts in hundredths of a second.
+        return time.clock_gettime(~self.child.pid << 3 | 2)
 
     def issued(self) -> int:
         """Returns how many tokens are in the ledger; brokers that share it are counted together."""

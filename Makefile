@@ -29,13 +29,13 @@ define step
 @{ $(3); } >> $(1) 2>&1 || { tail -n 20 $(1); echo "make: installing failed; the whole story is in $(1)"; exit 1; }
 endef
 
-.venv/.installed: requirements/dev.txt pyproject.toml clients/python/pyproject.toml devstack/pyproject.toml devstack/src/valetkey_devstack/azurite_npm/package-lock.json
+.venv/.installed: requirements/dev.txt pyproject.toml clients/python/pyproject.toml clients/console/pyproject.toml devstack/pyproject.toml devstack/src/valetkey_devstack/azurite_npm/package-lock.json
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed; this is " + sys.version)'
 	@echo "Installing into .venv (one to two minutes, this first time):"
 	@mkdir -p build && : > build/install.log
 	$(call step,build/install.log,1/5 a virtual environment,test -x $(BIN)/python || $(PYTHON) -m venv .venv)
 	$(call step,build/install.log,2/5 the packages of requirements/dev.txt,$(BIN)/pip install --require-hashes -r requirements/dev.txt)
-	$(call step,build/install.log,3/5 our own packages,$(BIN)/pip install --no-deps --no-build-isolation -e . -e devstack -e clients/python)
+	$(call step,build/install.log,3/5 our own packages,$(BIN)/pip install --no-deps --no-build-isolation -e . -e devstack -e clients/python -e clients/console)
 	$(call step,build/install.log,4/5 Azurite for the dev stack,$(BIN)/valetkey-broker dev --prepare)
 	$(call step,build/install.log,5/5 PostgreSQL and Prometheus for the tests,{ $(HAVE_POSTGRES) && $(HAVE_PROMETHEUS); } || { apt-get update && apt-get install -y --no-install-recommends postgresql prometheus; })
 	@touch $@
@@ -144,9 +144,9 @@ chart: | .venv/.installed ## Renders the values of the chart, in its README and 
 commands: | .venv/.installed ## Renders docs/commands.md from what the commands' --help says
 	@$(BIN)/python clients/commands_page.py
 
-dist: install ## Builds the wheels of all three distributions into dist/
+dist: install ## Builds the wheels of all four distributions into dist/
 	@rm -rf dist && mkdir -p dist
-	@$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . ./devstack ./clients/python
+	@$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . ./devstack ./clients/python ./clients/console
 	@ls dist
 
 # The first of them that works: a client without its daemon does not.
@@ -225,7 +225,7 @@ proto-baseline: install ## Makes today's API the one that later changes must not
 # With extras: older pips take the newest release of a package that is asked for with extras the lock does not name.
 lock: install ## Renews the lock files from requirements/*.in (hashes, no registry host)
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
-	  --no-emit-package valetkey --no-emit-package valetkey-broker --no-emit-package valetkey-devstack requirements/dev.in -o requirements/dev.txt
+	  --no-emit-package valetkey --no-emit-package valetkey-broker --no-emit-package valetkey-devstack --no-emit-package valetkey-console requirements/dev.in -o requirements/dev.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
 	  requirements/proto.in -o requirements/proto.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \

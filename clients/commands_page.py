@@ -1,4 +1,4 @@
-"""Writes docs/commands.md: every command of `valetkey` and `valetkey-broker`, as their --help describes it.
+"""Writes docs/commands.md: every command of ours, as its --help describes it.
 
 `make commands` runs it. With --check it changes nothing, and ends with 1 where the page is not current.
 """
@@ -14,6 +14,7 @@ from typer.main import get_command
 
 from valetkey.cli.app import app as client
 from valetkey_broker.cli import app as broker
+from valetkey_console.cli import app as console
 from valetkey_devstack.cli import app as dev_stack
 
 PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
@@ -27,7 +28,12 @@ _ALIKE = ("help", "install_completion", "show_completion")
 
 def page() -> str:
     """Returns the page, anew."""
-    whole = ((client, "valetkey"), (broker, "valetkey-broker"), (dev_stack, "valetkey-broker dev"))
+    whole = (
+        (client, "valetkey"),
+        (broker, "valetkey-broker"),
+        (dev_stack, "valetkey-broker dev"),
+        (console, "valetkey-console"),
+    )
     return _START + "".join(text for app, name in whole for text in _told(get_command(app), name))
 
 

@@ -18,6 +18,7 @@ _PREREQUISITES = (
     "requirements/dev.txt",
     "pyproject.toml",
     "clients/python/pyproject.toml",
+    "clients/console/pyproject.toml",
     "devstack/pyproject.toml",
     "devstack/src/valetkey_devstack/azurite_npm/package-lock.json",
 )
@@ -56,7 +57,8 @@ def test_the_lock_names_every_extra_that_is_asked_for() -> None:
 STEPS = {
     "making .venv": "python",
     "the locked packages": "pip: install --require-hashes -r requirements/dev.txt",
-    "our own packages": "pip: install --no-deps --no-build-isolation -e . -e devstack -e clients/python",
+    "our own packages": "pip: install --no-deps --no-build-isolation "
+    "-e . -e devstack -e clients/python -e clients/console",
     "the dev stack": "valetkey-broker: dev --prepare",
 }
 

@@ -1,0 +1,64 @@
+"""One page of a list: the rows that fit what was asked, in order, cut to a page."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from valetkey_console.lists.asked import Asked
+from valetkey_console.lists.columns import Column, Columns, sort_key
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What is shown of a list. `total` counts all there are, `matching` those that fit the search.
+
+    `cut` tells that there are more than the console asked for.
+    """
+
+    columns: Columns
+    rows: Sequence[Any]
+    asked: Asked
+    total: int
+    matching: int
+    cut: bool = False
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are, at least one."""
+        return max(1, -(-self.matching // self.asked.size))
+
+    @property
+    def first(self) -> int:
+        """The number of the first row shown, from 1; 0 where there is none."""
+        return (self.asked.page - 1) * self.asked.size + 1 if self.rows else 0
+
+    @property
+    def last(self) -> int:
+        """The number of the last row shown."""
+        return self.first + len(self.rows) - 1 if self.rows else 0
+
+
+def found(columns: Columns, rows: Iterable[Any], asked: Asked) -> list[Any]:
+    """Returns the rows that hold each word of the search, in the order asked for."""
+    left = list(rows)
+    for word in asked.text.casefold().split():
+        left = [row for row in left if any(word in column.text(row).casefold() for column in columns)]
+    column = next((column for column in columns if column.key == asked.sort), None)
+    return left if column is None else _sorted(left, column, descending=asked.descending)
+
+
+def listing(columns: Columns, rows: Sequence[Any], asked: Asked, *, cut: bool = False) -> Listing:
+    """Returns the page asked for, the last one where it lies beyond."""
+    fitting = found(columns, rows, asked)
+    whole = Listing(columns, fitting, asked, len(rows), len(fitting), cut)
+    asked = replace(asked, page=min(asked.page, whole.pages))
+    start = (asked.page - 1) * asked.size
+    return Listing(columns, fitting[start : start + asked.size], asked, len(rows), len(fitting), cut)
+
+
+def _sorted(rows: list[Any], column: Column[Any], *, descending: bool) -> list[Any]:
+    """Returns rows by a column; those to which it does not apply come last, either way."""
+    cells = [(column.value(row), row) for row in rows]
+    there = [(cell, row) for cell, row in cells if cell is not None]
+    there.sort(key=lambda pair: sort_key(pair[0]), reverse=descending)
+    return [row for _, row in there] + [row for cell, row in cells if cell is None]

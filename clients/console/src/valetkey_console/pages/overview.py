@@ -1,0 +1,68 @@
+"""The first page: who one is to the broker, what is not well, what ends soon, and who was refused."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from starlette.responses import Response
+
+from valetkey import UnauthenticatedError, ValetKeyError
+from valetkey_console.broker.failures import Failure, failure_of
+from valetkey_console.visits.subjects import AUDITORS, VIEWERS, Roles, Subject, get
+from valetkey_console.visits.visit import Visit
+
+SOON = timedelta(days=30)
+LATELY = timedelta(hours=1)
+# Of the refusals of the last hour; the newest, for counting.
+_MOST_EVENTS = 1_000
+_MOST_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the page: what the broker said, or why it did not. `seen` is false for who may not see it."""
+
+    seen: bool = False
+    value: Any = None
+    failure: Failure | None = None
+
+
+async def show(visit: Visit) -> Response:
+    """Shows each part that the person may see; one that fails does not take the others along."""
+    since = datetime.now(UTC) - LATELY
+    broker = visit.broker
+    who, connectors, endings, refusals = await asyncio.gather(
+        broker.who_am_i(),
+        _part(visit, VIEWERS, broker.list_connectors),
+        _part(visit, VIEWERS, lambda: broker.list_expiring(SOON)),
+        _part(visit, AUDITORS, lambda: broker.list_events(kind="denied", newest=True, since=since, limit=_MOST_EVENTS)),
+    )
+    return visit.render(
+        "overview/overview.html",
+        who=who,
+        connectors=connectors,
+        ill=[each for each in connectors.value or () if each.health is not None and not each.health.healthy],
+        endings=endings,
+        refusals=refusals,
+        reasons=Counter(event.reason for event in refusals.value or () for _ in range(event.count)).most_common(),
+        shown=_MOST_SHOWN,
+        now=datetime.now(UTC),
+    )
+
+
+async def _part(visit: Visit, roles: Roles, asked: Any) -> Part:
+    if not visit.may(roles):
+        return Part()
+    try:
+        answer: Awaitable[Any] = asked()
+        return Part(seen=True, value=await answer)
+    except UnauthenticatedError:
+        raise
+    except ValetKeyError as error:
+        return Part(seen=True, failure=failure_of(error))
+
+
+SUBJECT = Subject("overview", (get("/", show),), title="Overview", path="/", order=10)

@@ -1,0 +1,1 @@
+"""What every request has to pass, and every answer carries, whichever page it is for."""

@@ -1,0 +1,12 @@
+"""Where one may be sent back to: pages of ours only."""
+
+import re
+
+_MOST = 2_000
+# One slash, then what browsers take for no other host; no control characters and spaces, which they leave out.
+_LOCAL = re.compile(r"/(?![/\\])[!-\[\]-~]*")
+
+
+def local_path(wanted: str) -> str:
+    """Returns the path that was asked for, below our own base path, or `/` where it may lead elsewhere."""
+    return wanted if len(wanted) <= _MOST and _LOCAL.fullmatch(wanted) else "/"

@@ -1,0 +1,33 @@
+// Times in the reader's zone, and buttons that copy. Without it, pages show UTC and lines can be selected.
+"use strict";
+(() => {
+  const shown = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+  const localTimes = (root) => {
+    for (const each of root.querySelectorAll("time[datetime]:not([title])")) {
+      const moment = new Date(each.dateTime);
+      if (Number.isNaN(moment.getTime())) continue;
+      each.title = each.textContent;
+      each.textContent = shown.format(moment);
+    }
+  };
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button[data-copy]");
+    if (!button) return;
+    const before = button.textContent;
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Select it and copy";
+    }
+    setTimeout(() => { button.textContent = before; }, 2000);
+  });
+
+  localTimes(document);
+  // Whatever htmx brings in, and however it is brought.
+  new MutationObserver((changes) => {
+    if (changes.some((change) => change.addedNodes.length)) localTimes(document);
+  }).observe(document.body, { childList: true, subtree: true });
+})();

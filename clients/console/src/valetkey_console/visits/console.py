@@ -1,0 +1,28 @@
+"""What all requests share."""
+
+from collections.abc import Sequence
+
+from jinja2 import Environment
+
+from valetkey_console.broker.clients import Clients
+from valetkey_console.sessions.cookies import SealedCookie
+from valetkey_console.sessions.keeping import Sessions
+from valetkey_console.sessions.sealing import Seal
+from valetkey_console.settings import Settings
+from valetkey_console.visits.rendering import environment
+from valetkey_console.visits.subjects import Subject
+
+
+class Console:
+    """One console: its settings, subjects, sessions, connections and templates."""
+
+    def __init__(self, settings: Settings, subjects: Sequence[Subject]) -> None:
+        """Raises SettingsError, of ours or of `valetkey`, where a file cannot be used."""
+        seal = Seal.from_file(settings.session_key_file)
+        self.settings = settings
+        self.subjects = sorted(subjects, key=lambda subject: subject.order)
+        self.sessions = Sessions(seal)
+        # What the page after a form says once.
+        self.said = SealedCookie(seal, "said")
+        self.clients = Clients(settings.endpoint, settings.ca_file)
+        self.templates: Environment = environment(settings.base_path)

@@ -1,0 +1,112 @@
+"""From a request to a visit and back: the session, the roles, the broker's errors, and what nobody thought of."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from urllib.parse import quote, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from valetkey import UnauthenticatedError, ValetKeyError
+from valetkey_console.broker.failures import Failure, failure_of
+from valetkey_console.safety.local_paths import local_path
+from valetkey_console.visits.console import Console
+from valetkey_console.visits.subjects import Route, Subject
+from valetkey_console.visits.visit import Visit
+
+# What stands for itself in a path.
+_SAFE = "/-._~!$&'()*+,;=:@"
+log = logging.getLogger("valetkey_console")
+
+
+def endpoint(console: Console, subject: Subject, route: Route) -> Callable[[Request], Awaitable[Response]]:
+    """Returns what Starlette calls for a route."""
+
+    async def answer(request: Request) -> Response:
+        visit = Visit(request, console, subject)
+        found = console.sessions.find(request.cookies)
+        visit.session = found.session
+        try:
+            if not route.session:
+                return await route.handler(visit)
+            if found.session is None:
+                return to_login(visit, found.over)
+            return await _as_person(visit, route)
+        except ValetKeyError as error:
+            return visit.fail(failure_of(error))
+        except Exception:
+            # Whatever it is, its text is not for the page.
+            log.exception("visit %s failed", visit.id)
+            return visit.fail(
+                Failure(
+                    "The console made a mistake",
+                    "Nothing more is known here.",
+                    "Tell whoever runs it.",
+                    500,
+                    "",
+                    visit.id,
+                )
+            )
+
+    return answer
+
+
+async def _as_person(visit: Visit, route: Route) -> Response:
+    allowed = visit.subject.roles if route.roles is None else route.roles
+    if not visit.may(allowed):
+        return visit.fail(
+            Failure(
+                "You may not see this",
+                f"It needs one of the roles {', '.join(sorted(allowed))}; you have {roles_of(visit)}.",
+                "Ask an admin of the broker for the role.",
+                403,
+            )
+        )
+    try:
+        async with visit.console.clients.of(visit.person.bearer) as visit.client:
+            response = await route.handler(visit)
+    except UnauthenticatedError:
+        return to_login(visit, "refused")
+    finally:
+        visit.client = None
+    if not route.background and visit.session is not None and (used := visit.session.used()) is not visit.session:
+        visit.console.sessions.keep(response, visit.request.cookies, used)
+    return response
+
+
+def roles_of(visit: Visit) -> str:
+    """Returns the roles of the person, in words."""
+    return ", ".join(visit.person.roles) or "none"
+
+
+def to_login(visit: Visit, over: str) -> Response:
+    """Sends to the log-in, which says why the last one is `over`, and leads back to where the person was."""
+    request = visit.request
+    back = _here(visit) if request.method == "GET" and not visit.fragment else _page_before(visit)
+    path = visit.url(f"/login?next={quote(local_path(back), safe='')}" + (f"&over={over}" if over else ""))
+    if visit.fragment:
+        response = Response(status_code=401, headers={"HX-Redirect": path})
+    else:
+        response = RedirectResponse(path, status_code=303)
+    if over:
+        visit.console.sessions.end(response, request.cookies, visit.session)
+    return response
+
+
+def _here(visit: Visit) -> str:
+    scope = visit.request.scope
+    query = scope["query_string"].decode("latin-1")
+    return quote(_without_base(visit, scope["path"]), safe=_SAFE) + (f"?{query}" if query else "")
+
+
+def _page_before(visit: Visit) -> str:
+    """Returns the page with the form or the part: a form's own address has nothing to show."""
+    before = urlsplit(visit.request.headers.get("hx-current-url") or visit.request.headers.get("referer", ""))
+    if f"{before.scheme}://{before.netloc}".lower() not in visit.console.settings.origins:
+        return "/"
+    return _without_base(visit, before.path) + (f"?{before.query}" if before.query else "")
+
+
+def _without_base(visit: Visit, path: str) -> str:
+    base = visit.console.settings.base_path
+    return path.removeprefix(base) if path.startswith(f"{base}/") else path

@@ -13,7 +13,7 @@ from support.fake_broker import API_KEY, FakeBroker, running_fake_broker
 from valetkey import Client
 from valetkey.calls import retries
 from valetkey.cli import session
-from valetkey.cli.app import run
+from valetkey.cli.running import run
 
 
 @pytest.fixture(autouse=True)

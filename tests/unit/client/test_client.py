@@ -308,15 +308,15 @@ def test_a_slow_broker_ends_at_the_deadline(broker: FakeBroker) -> None:
 
 def test_the_choices_of_the_command_line_are_the_words_of_the_api() -> None:
     """Protects the options from falling behind the API's enums."""
-    from valetkey import convert
+    from valetkey import convert, scalars
 
     for choices, enum in (
         (words.ConnectorType, convert.CONNECTOR_TYPE),
-        (words.ResourceType, convert.RESOURCE_TYPE),
-        (words.Role, convert.ROLE),
+        (words.ResourceType, scalars.RESOURCE_TYPE),
+        (words.Role, scalars.ROLE),
     ):
-        assert [choice.value for choice in choices] == convert.choices(enum)
-    assert set(convert.choices(convert.AUTH_METHOD)) <= {method.value for method in auth_methods.AuthMethod}
+        assert [choice.value for choice in choices] == scalars.choices(enum)
+    assert set(scalars.choices(convert.AUTH_METHOD)) <= {method.value for method in auth_methods.AuthMethod}
 
 
 def test_a_secret_that_the_api_does_not_know_is_refused_without_showing_it() -> None:

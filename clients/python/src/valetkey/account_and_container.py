@@ -1,6 +1,6 @@
 """Where a token leads, for libraries that want an account and a container. No I/O."""
 
-from valetkey.values import Token
+from valetkey.token_values import Token
 
 
 def account_and_container(token: Token) -> tuple[str, str]:

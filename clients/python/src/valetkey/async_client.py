@@ -17,7 +17,7 @@ from valetkey.client import DEFAULT_TIMEOUT
 from valetkey.identity import Identity
 
 if TYPE_CHECKING:
-    from valetkey.values import Token
+    from valetkey.token_values import Token
 
 
 class AsyncClient:

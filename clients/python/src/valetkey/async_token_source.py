@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from valetkey.token_source import TokenSource
-from valetkey.values import Token
+from valetkey.token_values import Token
 
 
 class AsyncTokenSource:

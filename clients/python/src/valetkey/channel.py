@@ -9,6 +9,7 @@ import grpc
 
 from valetkey.errors import SettingsError
 from valetkey.identity import Identity
+from valetkey.version import VERSION
 
 _ENDPOINT = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
 _MAX_PORT = 65535
@@ -68,17 +69,10 @@ def channel_credentials(identity: Identity, ca_file: Path | None) -> grpc.Channe
     return grpc.ssl_channel_credentials(roots, key, certificate)
 
 
-def client_version() -> str:
-    """Returns the version of this distribution."""
-    import importlib.metadata  # noqa: PLC0415 (takes as long as half of this client)
-
-    return importlib.metadata.version("valetkey")
-
-
 def channel_options(endpoint: str) -> list[tuple[str, str | int]]:
     """Returns how a channel to `HOST:PORT` behaves."""
     options: list[tuple[str, str | int]] = [
-        ("grpc.primary_user_agent", f"valetkey/{client_version()}"),
+        ("grpc.primary_user_agent", f"valetkey/{VERSION}"),
         # A channel that takes the place of another one must not take over its connection.
         ("grpc.use_local_subchannel_pool", 1),
         # Under a waiting call a connection is kept alive, and a dead one is found. Servers take a ping each 20 s.

@@ -16,7 +16,7 @@ from valetkey.calls import groups
 from valetkey.identity import Identity
 
 if TYPE_CHECKING:
-    from valetkey.values import Token
+    from valetkey.token_values import Token
 
 DEFAULT_TIMEOUT = 30.0
 

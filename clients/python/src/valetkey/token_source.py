@@ -15,7 +15,7 @@ from valetkey.renewal import shared_feeds
 from valetkey.renewal.held_token import HeldToken, now
 from valetkey.renewal.token_feed import TokenFeed
 from valetkey.settings import load_settings
-from valetkey.values import Token
+from valetkey.token_values import Token
 
 _DEFAULT_TIMEOUT = 30.0
 

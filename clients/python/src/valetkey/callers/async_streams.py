@@ -7,7 +7,6 @@ from typing import Any
 
 import grpc.aio
 
-from valetkey import values
 from valetkey.callers.asynchronous import AsyncCaller
 from valetkey.callers.base import identity_expired
 from valetkey.callers.interruptions import Interruption
@@ -15,12 +14,13 @@ from valetkey.calls import streams
 from valetkey.calls.base import path_of
 from valetkey.calls.retries import Reconnections
 from valetkey.errors import ValetKeyError
+from valetkey.token_values import Token
 from valetkey.v1 import token_service_pb2 as token_pb
 
 
 async def watch(
     caller: AsyncCaller, message: token_pb.WatchTokenRequest, on_interruption: Interruption | None
-) -> AsyncGenerator[values.Token, None]:
+) -> AsyncGenerator[Token, None]:
     """Yields the tokens of one stream after the other, as long as another one makes sense."""
     reconnections = Reconnections(caller.terms.timeout, new_key=caller.new_key)
     while True:
@@ -39,7 +39,7 @@ async def watch(
         await asyncio.sleep(pause)
 
 
-async def tokens_of(caller: AsyncCaller, message: token_pb.WatchTokenRequest) -> AsyncGenerator[values.Token, None]:
+async def tokens_of(caller: AsyncCaller, message: token_pb.WatchTokenRequest) -> AsyncGenerator[Token, None]:
     """Yields the tokens of one stream until it ends; raises WatchEndedError where the broker says why."""
     caller.check_open()
     await caller.renew_login()

@@ -7,7 +7,6 @@ from typing import Any
 
 import grpc
 
-from valetkey import values
 from valetkey.callers.base import identity_expired
 from valetkey.callers.blocking import BlockingCaller
 from valetkey.callers.interruptions import Interruption
@@ -15,12 +14,13 @@ from valetkey.calls import streams
 from valetkey.calls.base import path_of
 from valetkey.calls.retries import Reconnections
 from valetkey.errors import ValetKeyError
+from valetkey.token_values import Token
 from valetkey.v1 import token_service_pb2 as token_pb
 
 
 def watch(
     caller: BlockingCaller, message: token_pb.WatchTokenRequest, on_interruption: Interruption | None
-) -> Generator[values.Token, None, None]:
+) -> Generator[Token, None, None]:
     """Yields the tokens of one stream after the other, as long as another one makes sense."""
     reconnections = Reconnections(caller.terms.timeout, new_key=caller.new_key)
     while True:
@@ -37,7 +37,7 @@ def watch(
         time.sleep(caller.pause_before_another_stream(interruption, reconnections, on_interruption, renewed=renewed))
 
 
-def tokens_of(caller: BlockingCaller, message: token_pb.WatchTokenRequest) -> Generator[values.Token, None, None]:
+def tokens_of(caller: BlockingCaller, message: token_pb.WatchTokenRequest) -> Generator[Token, None, None]:
     """Yields the tokens of one stream until it ends; raises WatchEndedError where the broker says why."""
     caller.check_open()
     method = caller.connection.unary_stream(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from valetkey import convert, values
+from valetkey import convert, scalars, values
 from valetkey.calls.base import PAGE_SIZE, Asking, ask, several
 from valetkey.calls.connector_types import azure_secret, candidate, of_fields, reached
 from valetkey.v1 import connector_service_pb2 as connector_pb
@@ -45,8 +45,8 @@ def create_connector(
     notes = connector_pb.CreateConnectorRequest(
         description=description,
         labels=labels,
-        expire_time=convert.given_timestamp(expire_time, "expire_time"),
-        expires_skew_tolerance=convert.given_duration(expires_skew_tolerance, "expires_skew_tolerance"),
+        expire_time=scalars.given_timestamp(expire_time, "expire_time"),
+        expires_skew_tolerance=scalars.given_duration(expires_skew_tolerance, "expires_skew_tolerance"),
         no_verify=not verify,
         probe_write=probe_write,
         authentication_secret=authentication_secret,
@@ -77,11 +77,11 @@ def list_connectors(
     """
     request = connector_pb.ListConnectorsRequest(page_size=PAGE_SIZE, labels=labels)
     if type:
-        request.type = convert.to_number(convert.CONNECTOR_TYPE, type, "type")
+        request.type = scalars.to_number(convert.CONNECTOR_TYPE, type, "type")
     if auth_method:
-        request.auth_method = convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
+        request.auth_method = scalars.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
     if resource_type:
-        request.resource_type = convert.to_number(convert.RESOURCE_TYPE, resource_type, "resource_type")
+        request.resource_type = scalars.to_number(scalars.RESOURCE_TYPE, resource_type, "resource_type")
     found: list[values.Connector] = []
     while True:
         answer = yield from ask(request, connector_pb.ListConnectorsResponse, repeatable=True)
@@ -122,15 +122,15 @@ def update_connector(
         azure_secret=azure_secret(secrets) if secrets else None,
         description=description,
         labels=labels,
-        expire_time=convert.given_timestamp(expire_time, "expire_time"),
-        expires_skew_tolerance=convert.given_duration(expires_skew_tolerance, "expires_skew_tolerance"),
+        expire_time=scalars.given_timestamp(expire_time, "expire_time"),
+        expires_skew_tolerance=scalars.given_duration(expires_skew_tolerance, "expires_skew_tolerance"),
         remove=several(remove, "remove", '("description",)'),
         no_verify=not verify,
     )
     if auth_method:
-        request.auth_method = convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
+        request.auth_method = scalars.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
     if resource_type:
-        request.resource_type = convert.to_number(convert.RESOURCE_TYPE, resource_type, "resource_type")
+        request.resource_type = scalars.to_number(scalars.RESOURCE_TYPE, resource_type, "resource_type")
     answer = yield from ask(request, connector_pb.UpdateConnectorResponse)
     return _created(answer)
 

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from valetkey import convert, endings
+from valetkey import endings, scalars
 from valetkey.calls.base import Asking, ask
 from valetkey.v1 import expiry_service_pb2 as pb
 
@@ -14,13 +14,13 @@ def list_expiring(within: timedelta | None = None) -> Asking[list[endings.Ending
 
     At most 1,000 of them. Raises PermissionDeniedError for callers who have none of the roles admin, operator, viewer.
     """
-    request = pb.ListExpiringRequest(within=convert.given_duration(within, "within"))
+    request = pb.ListExpiringRequest(within=scalars.given_duration(within, "within"))
     answer = yield from ask(request, pb.ListExpiringResponse, repeatable=True)
     return [
         endings.Ending(
-            kind=convert.to_word(_KIND, each.kind),
+            kind=scalars.to_word(_KIND, each.kind),
             name=each.name,
-            end_time=convert.moment(each, "end_time"),
+            end_time=scalars.moment(each, "end_time"),
             known_by=each.known_by,
             mend=each.mend,
         )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, timedelta
 
-from valetkey import convert, values
+from valetkey import convert, scalars, values
 from valetkey.calls.base import PAGE_SIZE, Asking, ask, several
 from valetkey.v1 import grant_service_pb2 as grant_pb
 
@@ -70,12 +70,12 @@ def explain_access(
         principal=principal or "",
         attributes=attributes or {},
         resource_id=resource,
-        permissions=convert.to_permissions(permissions),
+        permissions=scalars.to_permissions(permissions),
         connector=connector or "",
         source_ip=source_ip or "",
     )
     if ttl is not None:
-        request.ttl.CopyFrom(convert.to_duration(ttl, "ttl"))
+        request.ttl.CopyFrom(scalars.to_duration(ttl, "ttl"))
     answer = yield from ask(request, grant_pb.ExplainAccessResponse, repeatable=True)
     return values.AccessExplanation(
         allowed=answer.allowed,
@@ -84,8 +84,8 @@ def explain_access(
             values.GrantFinding(finding.grant, finding.allows, tuple(finding.reasons)) for finding in answer.findings
         ),
         nearest=answer.nearest,
-        ttl=convert.span(answer, "ttl"),
-        ttl_limited_by=convert.to_word(convert.TTL_LIMIT, answer.ttl_limited_by),
+        ttl=scalars.span(answer, "ttl"),
+        ttl_limited_by=scalars.to_word(scalars.TTL_LIMIT, answer.ttl_limited_by),
         source_ip=answer.source_ip,
         error_message=answer.error_message,
         scope=answer.scope,
@@ -105,18 +105,18 @@ def _message(name: str, spec: values.GrantSpec, version: int = 0) -> grant_pb.Gr
         ],
         containers=several(spec.containers, "containers", '("models",)'),
         prefixes=several(spec.prefixes, "prefixes", '("runs/a",)'),
-        permissions=convert.to_permissions(spec.permissions),
+        permissions=scalars.to_permissions(spec.permissions),
         source_ip=spec.source_ip,
         note=spec.note,
         labels=spec.labels,
         version=version,
     )
     if spec.consumer_role:
-        message.consumer_role = convert.to_number(convert.CONSUMER_ROLE, spec.consumer_role, "consumer_role")
+        message.consumer_role = scalars.to_number(convert.CONSUMER_ROLE, spec.consumer_role, "consumer_role")
     if spec.max_ttl is not None:
-        message.max_ttl.CopyFrom(convert.to_duration(spec.max_ttl, "max_ttl"))
+        message.max_ttl.CopyFrom(scalars.to_duration(spec.max_ttl, "max_ttl"))
     if spec.expire_time is not None:
-        message.expire_time.CopyFrom(convert.to_timestamp(spec.expire_time, "expire_time"))
+        message.expire_time.CopyFrom(scalars.to_timestamp(spec.expire_time, "expire_time"))
     return message
 
 
@@ -128,11 +128,11 @@ def _grant(message: grant_pb.Grant, warnings: Iterable[str] = ()) -> values.Gran
         connectors=tuple(values.GrantedConnector(connector.name, connector.uid) for connector in message.connectors),
         containers=tuple(message.containers),
         prefixes=tuple(message.prefixes),
-        permissions=convert.permissions(message.permissions),
-        consumer_role=convert.to_word(convert.CONSUMER_ROLE, message.consumer_role),
-        max_ttl=convert.span(message, "max_ttl"),
+        permissions=scalars.permissions(message.permissions),
+        consumer_role=scalars.to_word(convert.CONSUMER_ROLE, message.consumer_role),
+        max_ttl=scalars.span(message, "max_ttl"),
         source_ip=message.source_ip,
-        expire_time=convert.moment(message, "expire_time"),
+        expire_time=scalars.moment(message, "expire_time"),
         note=message.note,
         labels=dict(message.labels),
         version=message.version,

@@ -3,7 +3,7 @@
 import secrets
 from datetime import UTC
 
-from valetkey import convert, revocations
+from valetkey import revocations, scalars
 from valetkey.calls.base import PAGE_SIZE, Asking, ask
 from valetkey.v1 import credential_service_pb2 as credential_pb
 from valetkey.v1 import revocation_service_pb2 as pb
@@ -29,7 +29,7 @@ def preview_revocation(
         target=_target(answer.target),
         signers=tuple(map(_signer, answer.signers)),
         covered=answer.covered,
-        covered_until=convert.moment(answer, "covered_until"),
+        covered_until=scalars.moment(answer, "covered_until"),
         in_force=tuple(answer.in_force),
         incomplete=answer.incomplete,
     )
@@ -109,13 +109,13 @@ def _target(message: pb.RevocationTarget) -> revocations.RevocationTarget:
 def _signer(message: pb.RevokedSigner) -> revocations.RevokedSigner:
     return revocations.RevokedSigner(
         account=message.account,
-        kind=convert.to_word(_KIND, message.kind),
+        kind=scalars.to_word(_KIND, message.kind),
         connectors=tuple(message.connectors),
         covered=message.covered,
-        covered_until=convert.moment(message, "covered_until"),
+        covered_until=scalars.moment(message, "covered_until"),
         others=message.others,
         other_principals=tuple(message.other_principals),
-        others_until=convert.moment(message, "others_until"),
+        others_until=scalars.moment(message, "others_until"),
         obstacle=message.obstacle,
         rotates=tuple(message.rotates),
         by=message.by,
@@ -128,13 +128,13 @@ def _revocation(message: pb.Revocation) -> revocations.Revocation:
         target=_target(message.target),
         reason=message.reason,
         hard=message.hard,
-        state=convert.to_word(_STATE, message.state),
+        state=scalars.to_word(_STATE, message.state),
         create_time=message.meta.create_time.ToDatetime(UTC),
         created_by=message.meta.created_by,
         covered=message.covered,
-        covered_until=convert.moment(message, "covered_until"),
+        covered_until=scalars.moment(message, "covered_until"),
         keys=tuple(map(_keys, message.keys)),
-        lift_time=convert.moment(message, "lift_time"),
+        lift_time=scalars.moment(message, "lift_time"),
         lifted_by=message.lifted_by,
     )
 
@@ -143,13 +143,13 @@ def _keys(message: pb.KeyRevocation) -> revocations.KeyRevocation:
     return revocations.KeyRevocation(
         account=message.account,
         connector=message.connector,
-        state=convert.to_word(_KEY_STATE, message.state),
-        revoke_time=convert.moment(message, "revoke_time"),
-        proof_time=convert.moment(message, "proof_time"),
+        state=scalars.to_word(_KEY_STATE, message.state),
+        revoke_time=scalars.moment(message, "revoke_time"),
+        proof_time=scalars.moment(message, "proof_time"),
         covered=message.covered,
         others=message.others,
         error=message.error,
-        kind=convert.to_word(_KIND, message.kind),
+        kind=scalars.to_word(_KIND, message.kind),
         rotates=message.rotates,
-        rotation_state=convert.to_word(_ROTATION_STATE, message.rotation_state) if message.rotation_state else "",
+        rotation_state=scalars.to_word(_ROTATION_STATE, message.rotation_state) if message.rotation_state else "",
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from valetkey import convert, named_secrets, values
+from valetkey import convert, named_secrets, scalars, values
 from valetkey.calls.base import PAGE_SIZE, Asking, ask, several
 from valetkey.calls.connector_types import azure_secret
 from valetkey.calls.credentials import scheduled
@@ -30,12 +30,12 @@ def create_secret(
     """
     request = pb.CreateSecretRequest(
         name=name,
-        type=convert.to_number(convert.CONNECTOR_TYPE, type, "type"),
-        auth_method=convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method"),
+        type=scalars.to_number(convert.CONNECTOR_TYPE, type, "type"),
+        auth_method=scalars.to_number(convert.AUTH_METHOD, auth_method, "auth_method"),
         azure=connector_pb.AzureConfig(**asdict(azure)),
         azure_secret=azure_secret(secrets),
         verify=verify,
-        expire_time=convert.given_timestamp(expire_time, "expire_time"),
+        expire_time=scalars.given_timestamp(expire_time, "expire_time"),
     )
     return _secret((yield from ask(request, pb.CreateSecretResponse)).secret)
 
@@ -79,10 +79,10 @@ def update_secret(
         azure_secret=azure_secret(secrets or {}),
         remove_fields=several(remove, "remove", "['storage_account']"),
         no_verify=not verify,
-        expire_time=convert.given_timestamp(expire_time, "expire_time"),
+        expire_time=scalars.given_timestamp(expire_time, "expire_time"),
     )
     if auth_method:
-        request.auth_method = convert.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
+        request.auth_method = scalars.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
     answer = yield from ask(request, pb.UpdateSecretResponse)
     return named_secrets.UpdatedSecret(_secret(answer.secret), tuple(answer.verified))
 
@@ -109,8 +109,8 @@ def set_secret_rotation_schedule(name: str, schedule: RotationSchedule | None) -
 def _secret(message: pb.NamedSecret) -> named_secrets.NamedSecret:
     return named_secrets.NamedSecret(
         name=message.name,
-        type=convert.to_word(convert.CONNECTOR_TYPE, message.type),
-        auth_method=convert.to_word(convert.AUTH_METHOD, message.auth_method),
+        type=scalars.to_word(convert.CONNECTOR_TYPE, message.type),
+        auth_method=scalars.to_word(convert.AUTH_METHOD, message.auth_method),
         azure=convert.azure_config(message.azure),
         secret_fields=tuple(message.secret_fields),
         credential_version=message.credential_version,
@@ -121,6 +121,6 @@ def _secret(message: pb.NamedSecret) -> named_secrets.NamedSecret:
         updated_by=message.updated_by,
         connectors=tuple(message.connectors),
         connector_count=message.connector_count,
-        expire_time=convert.moment(message, "expire_time"),
+        expire_time=scalars.moment(message, "expire_time"),
         rotation_schedule=schedule_of(message.rotation_schedule),
     )

@@ -3,15 +3,17 @@
 from collections.abc import Iterable
 from datetime import timedelta
 
-from valetkey import convert, values
+from valetkey import scalars, token_messages
 from valetkey.calls.tokens import token_request
 from valetkey.errors import ConnectionLostError, WatchEndedError
+from valetkey.token_values import Token
 from valetkey.v1 import token_service_pb2 as token_pb
 
 # Proxies cut what is silent: HAProxy as it is often set after 50 s, Envoy after 5 min.
 HEARTBEAT_SECONDS = 15
 # So many missed signs of life are a cut.
 _MISSED = 2.5
+_END_REASON = (token_pb.WatchEndReason, "WATCH_END_REASON_")
 
 
 def watch_request(
@@ -30,12 +32,12 @@ def watch_request(
     return message
 
 
-def token_in(answer: token_pb.WatchTokenResponse) -> values.Token | None:
+def token_in(answer: token_pb.WatchTokenResponse) -> Token | None:
     """Returns the token of a message, None for a sign of life. Raises WatchEndedError where it is the last one."""
     if answer.HasField("end"):
-        reason = convert.name(convert.WATCH_END_REASON, answer.end.reason)
+        reason = scalars.name(_END_REASON, answer.end.reason)
         raise WatchEndedError(answer.end.message or "the broker ended the stream", reason=reason)
-    return convert.token(answer.token) if answer.HasField("token") else None
+    return token_messages.token(answer.token) if answer.HasField("token") else None
 
 
 def longest_silence() -> float:

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from valetkey import convert, values
+from valetkey import scalars, token_messages
 from valetkey.calls.base import Asking, ask
 from valetkey.errors import ValetKeyError
+from valetkey.token_values import Token
 from valetkey.v1 import token_service_pb2 as token_pb
 
 
@@ -30,7 +31,7 @@ def issue_token(
     connector: str | None = None,
     source_ip: str | None = None,
     purpose: str | None = None,
-) -> Asking[values.Token]:
+) -> Asking[Token]:
     """Returns a SAS token for one resource; a grant must allow it.
 
     `resource` is a container, `az://CONTAINER/BLOB` or, where the account has a hierarchical namespace,
@@ -41,10 +42,10 @@ def issue_token(
     200 printable characters.
     """
     request = token_request(resource, permissions, ttl, connector, source_ip, purpose)
-    return convert.token((yield from ask(request, token_pb.IssueTokenResponse, repeatable=True)))
+    return token_messages.token((yield from ask(request, token_pb.IssueTokenResponse, repeatable=True)))
 
 
-def issue_tokens(requests: Iterable[TokenRequest]) -> Asking[list[values.Token | ValetKeyError]]:
+def issue_tokens(requests: Iterable[TokenRequest]) -> Asking[list[Token | ValetKeyError]]:
     """Returns what became of each of up to 1,000 requests, in order: its token, or why there is none.
 
     Each is authorised, recorded and counted as one call of `issue_token`; those that are refused, which are
@@ -57,7 +58,7 @@ def issue_tokens(requests: Iterable[TokenRequest]) -> Asking[list[values.Token |
         ]
     )
     answer = yield from ask(request, token_pb.IssueTokensResponse, repeatable=True)
-    return [convert.token_or_error(result) for result in answer.results]
+    return [token_messages.token_or_error(result) for result in answer.results]
 
 
 def token_request(
@@ -70,8 +71,8 @@ def token_request(
 ) -> token_pb.IssueTokenRequest:
     return token_pb.IssueTokenRequest(
         resource_id=resource,
-        permissions=convert.to_permissions(permissions),
-        ttl=None if ttl is None else convert.to_duration(ttl, "ttl"),
+        permissions=scalars.to_permissions(permissions),
+        ttl=None if ttl is None else scalars.to_duration(ttl, "ttl"),
         connector=connector or "",
         source_ip=source_ip or "",
         purpose=purpose or "",

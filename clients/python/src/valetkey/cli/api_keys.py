@@ -12,7 +12,8 @@ from valetkey.cli import consequences
 from valetkey.cli.api_key_files import check_is_key_of, put_in_place, write_new
 from valetkey.cli.durations import parse_life
 from valetkey.cli.option_choices import Role
-from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.output_option import Output
+from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import utc
 from valetkey.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError, ValetKeyError

@@ -1,19 +1,14 @@
-"""The whole command line: global options, groups of commands, and the one place where errors become exit codes."""
+"""The whole command line: global options, groups of commands, and the one place where errors become words."""
 
-import os
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import cache
-from itertools import zip_longest
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
 
-from valetkey.channel import client_version
 from valetkey.cli import api_keys, audit, connectors, failures, grants, leases, secrets, tokens
 from valetkey.cli.agent.command import agent
 from valetkey.cli.as_code.commands import apply, export
@@ -29,6 +24,7 @@ from valetkey.cli.session import Session
 from valetkey.cli.whoami import whoami
 from valetkey.cli.zenml_hints import zenml_hint
 from valetkey.errors import InvalidArgumentError, ValetKeyError
+from valetkey.version import VERSION
 
 # Typer raises these for bad usage, in whichever place its version keeps them.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -74,7 +70,7 @@ app.command()(export)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        sys.stdout.write(f"valetkey {client_version()}\n")
+        sys.stdout.write(f"valetkey {VERSION}\n")
         raise typer.Exit
 
 
@@ -135,44 +131,14 @@ def options(
     )
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Runs one command line and returns its exit code. Nothing it does ends in a traceback."""
-    if sys.stderr is None:  # closed by the shell
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (as long as the process)
-    if sys.stdout is None:
-        sys.stderr.write("Error: standard output is closed; expected somewhere to write the result to\n")
-        return failures.REFUSED
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 still shows the rest
-    screen = Screen(as_json=_wants_json(arguments))
-    try:
-        code = _run(arguments, screen)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return failures.INTERRUPTED
-    except OSError as error:
-        # Python must not try to flush the rest at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
-            message = f"{error.filename or 'the output'}: cannot be written: {error.strerror or type(error).__name__}"
-            with suppress(OSError):  # standard error may stand on the same full disk
-                screen.error(message, "", {"message": message})
-        return failures.REFUSED
-    except Exception as error:  # noqa: BLE001 (whatever is left is a defect; its text could hold a secret)
-        message = f"unexpected {type(error).__name__}: this is a defect of valetkey; please report it"
-        screen.error(message, "", {"message": message})
-        return failures.REFUSED
-    return code
-
-
 @cache
 def _commands() -> Any:
     """Returns the commands as Click knows them. Typer takes 50 ms to make them, so once is enough."""
     return get_command(app)
 
 
-def _run(arguments: Sequence[str], screen: Screen) -> int:
+def run_line(arguments: Sequence[str], screen: Screen) -> int:
+    """Reads a line, runs its command and says what is wrong with either; returns the exit code."""
     root = _commands()
     line = CommandLine(root, arguments)
     try:
@@ -181,19 +147,24 @@ def _run(arguments: Sequence[str], screen: Screen) -> int:
             raise InvalidArgumentError(f"{option} is given more than once, and takes one value; expected it once")
         answer = root.main(args=list(arguments), prog_name="valetkey", standalone_mode=False)
     except ValetKeyError as error:
-        message = _in_words_of_the_line(error, line)
-        if error.checks and not screen.as_json:
-            print_checks(screen, error.checks, aside=True)
-            message = failures.without_remedies(message, error.checks)
-        screen.error(message, failures.facts(error), failures.as_json(error) | {"message": message})
-        for note in getattr(error, "__notes__", ()):
-            screen.note(note)
-        return failures.exit_code(error)
+        return say(error, arguments, screen)
     except _UsageError as error:
         return _usage(error, screen, line, arguments)
     except typer.Abort:
         return failures.INTERRUPTED
     return answer if isinstance(answer, int) else 0
+
+
+def say(error: ValetKeyError, arguments: Sequence[str], screen: Screen) -> int:
+    """Says why a command failed, in the words of its line; returns the exit code."""
+    message = _in_words_of_the_line(error, CommandLine(_commands(), arguments))
+    if error.checks and not screen.as_json:
+        print_checks(screen, error.checks, aside=True)
+        message = failures.without_remedies(message, error.checks)
+    screen.error(message, failures.facts(error), failures.as_json(error) | {"message": message})
+    for note in getattr(error, "__notes__", ()):
+        screen.note(note)
+    return failures.exit_code(error)
 
 
 def _usage(error: Exception, screen: Screen, line: CommandLine, arguments: Sequence[str]) -> int:
@@ -244,12 +215,3 @@ def _check_text(arguments: Sequence[str]) -> None:
         "".join(arguments).encode()
     except UnicodeEncodeError:
         raise InvalidArgumentError("an argument is not text; expected UTF-8") from None
-
-
-def _wants_json(arguments: Sequence[str]) -> bool:
-    # Known before the arguments are parsed, so that errors of parsing come as JSON too.
-    pairs = zip_longest(arguments, arguments[1:])
-    return any(
-        argument in ("-ojson", "-o=json", "--output=json") or (argument in ("-o", "--output") and following == "json")
-        for argument, following in pairs
-    )

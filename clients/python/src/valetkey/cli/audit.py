@@ -12,7 +12,8 @@ from valetkey.cli import failures
 from valetkey.cli.event_views import event_json, event_line, print_events
 from valetkey.cli.ledger_anchors import read_anchors, same_file, write_anchors
 from valetkey.cli.option_choices import EventKind
-from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.output_option import Output
+from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of
 from valetkey.cli.times import parse_moment
 from valetkey.client import Client

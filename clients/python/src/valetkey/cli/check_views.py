@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.text import Text
-
 from valetkey.checks import Check
 from valetkey.cli.screen import Screen
 
@@ -33,6 +31,8 @@ def print_checks(screen: Screen, checks: Sequence[Check], *, aside: bool = False
     """Prints the lines as a table, and below it what to do; with `aside` on standard error, beside an error."""
     if not checks:  # An older broker's.
         return
+    from rich.text import Text  # noqa: PLC0415 (see Screen)
+
     shown = checks if len(checks) <= _MOST_ROWS else [check for check in checks if check.outcome not in _SILENT]
     rows: list[list[str | Text]] = [
         [

@@ -30,10 +30,11 @@ from valetkey.cli.credential_options import given_options
 from valetkey.cli.credential_values import merged, read_values
 from valetkey.cli.environment_credentials import read_offer, the_offer
 from valetkey.cli.option_choices import ConnectorType, ResourceType
+from valetkey.cli.output_option import Output
 from valetkey.cli.prompts import Left, Prompts
 from valetkey.cli.register_wizard import Wizard
 from valetkey.cli.resources import print_reached
-from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.secret_values import in_environment, read_given, read_missing
 from valetkey.cli.session import client_of
 from valetkey.errors import InvalidArgumentError, ValetKeyError

@@ -8,7 +8,8 @@ import typer
 
 from valetkey.cli.auth_methods import AuthMethod, option
 from valetkey.cli.option_choices import ConnectorType, ResourceType
-from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.output_option import Output
+from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of
 from valetkey.descriptions import (
     AuthMethodDescription,

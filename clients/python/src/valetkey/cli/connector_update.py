@@ -25,8 +25,9 @@ from valetkey.cli.connector_views import connector_json, created_json
 from valetkey.cli.credential_options import given_options
 from valetkey.cli.credential_values import merged, read_values
 from valetkey.cli.option_choices import ResourceType
+from valetkey.cli.output_option import Output
 from valetkey.cli.resources import print_reached
-from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.secret_values import read_given
 from valetkey.cli.session import client_of, confirm
 from valetkey.client import Client

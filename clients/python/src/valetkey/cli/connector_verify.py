@@ -10,8 +10,9 @@ import typer
 from valetkey.cli import failures
 from valetkey.cli.check_views import checks_json, print_checks, worst
 from valetkey.cli.connector_options import ProbeWrite
+from valetkey.cli.output_option import Output
 from valetkey.cli.resources import print_reached, reached_json
-from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of
 from valetkey.client import Client
 from valetkey.errors import InvalidArgumentError, ValetKeyError

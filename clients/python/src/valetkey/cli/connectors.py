@@ -14,10 +14,11 @@ from valetkey.cli.connector_update import update
 from valetkey.cli.connector_verify import verify
 from valetkey.cli.connector_views import connector_json, print_connector, print_connectors
 from valetkey.cli.option_choices import ConnectorType, ResourceType
+from valetkey.cli.output_option import Output
 from valetkey.cli.resources import entry_json, print_entries
 from valetkey.cli.rotation import rotate_connector
 from valetkey.cli.rotation_versions import list_versions_of, rollback_of
-from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import utc
 from valetkey.errors import InvalidArgumentError

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from valetkey.cli import failures
-from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.output_option import Output
+from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.secret_values import read_stdin
 from valetkey.cli.session import Session, client_of
 from valetkey.cli.times import utc

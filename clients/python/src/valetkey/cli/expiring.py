@@ -7,7 +7,8 @@ import typer
 
 from valetkey.cli import failures
 from valetkey.cli.durations import parse_duration, show_age, show_duration
-from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.output_option import Output
+from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of
 from valetkey.cli.times import utc
 from valetkey.endings import Ending

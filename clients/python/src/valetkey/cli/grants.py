@@ -27,7 +27,8 @@ from valetkey.cli.grant_options import (
 )
 from valetkey.cli.grant_views import explanation_json, grant_json, print_explanation, print_grant, print_grants
 from valetkey.cli.lists import PERMISSIONS, parse_attributes, parse_permissions
-from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.output_option import Output
+from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
 from valetkey.errors import ConflictError, InvalidArgumentError
 from valetkey.values import Grant, GrantSpec

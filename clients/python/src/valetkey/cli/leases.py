@@ -4,9 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
+from valetkey.cli.output_option import Output
 from valetkey.cli.quoting import one_line
 from valetkey.cli.revocations import lift, list_revocations, revoke
-from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of
 from valetkey.cli.times import utc
 from valetkey.ledger_values import Lease

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from valetkey import convert
+from valetkey import scalars
 from valetkey.errors import InvalidArgumentError
 
-PERMISSIONS = convert.choices(convert.PERMISSION)
+PERMISSIONS = scalars.choices(scalars.PERMISSION)
 
 
 def parse_permissions(given: Iterable[str]) -> list[str]:

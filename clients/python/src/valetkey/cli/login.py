@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.output_option import Output
+from valetkey.cli.screen import OutputFormat, Screen
 
 _MOST_PORT = 65535
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from valetkey.cli.durations import parse_duration
+from valetkey.cli.output_option import Output
 from valetkey.cli.revocation_views import (
     keys_words,
     preview_json,
@@ -15,7 +16,7 @@ from valetkey.cli.revocation_views import (
     rotation_words,
     target_words,
 )
-from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import utc
 from valetkey.client import Client

@@ -27,10 +27,11 @@ from valetkey.cli.credential_options import (
     given_options,
 )
 from valetkey.cli.credential_values import merged, read_values
+from valetkey.cli.output_option import Output
 from valetkey.cli.rotation_by_itself import AtOnce, Auto, By, NoWait, ProveFor, begin_by_itself, proving
 from valetkey.cli.rotation_progress import follow, look, note_end
 from valetkey.cli.rotation_versions import name_of
-from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.secret_values import read_given, read_missing
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import parse_moment

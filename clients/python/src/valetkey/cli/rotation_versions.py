@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
+from valetkey.cli.output_option import Output
 from valetkey.cli.rotation_by_itself import NoWait, proving
 from valetkey.cli.rotation_progress import follow
 from valetkey.cli.rotation_views import print_versions, version_json
-from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
 from valetkey.cli.times import utc
 from valetkey.client import Client

@@ -1,22 +1,17 @@
 """What a command shows: data on standard output, everything else on standard error."""
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-import typer
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
-# Into a pipe or a file a table goes as wide as it is: wrapped cells cannot be searched or cut.
-_UNLIMITED = 20_000
 _LINES = {chr(number) for number in range(0x2500, 0x2580)}
 
 
@@ -27,16 +22,12 @@ class OutputFormat(StrEnum):
     JSON = "json"
 
 
-Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="How to show the result.", show_default=True)]
-
-
 class Screen:
     """Standard output and standard error of one command; both take the broker's texts as text, never as markup."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self._out = _console(sys.stdout)
-        self._err = _console(sys.stderr)
+        self._streams = sys.stdout, sys.stderr
 
     def json(self, value: Any) -> None:
         """Prints a value as JSON to standard output."""
@@ -57,20 +48,20 @@ class Screen:
 
     def heading(self, text: str) -> None:
         """Prints a heading to standard output."""
-        self._out.print(Text(printable(text), style="bold"), soft_wrap=True)
+        _drawing().one_line(self._out, printable(text), "bold")
 
     def step(self, text: str) -> None:
         """Prints the heading of a step to standard error."""
-        self._err.print(Text(f"\n{printable(text)}", style="bold"), soft_wrap=True)
+        _drawing().one_line(self._err, f"\n{printable(text)}", "bold")
 
     def text(self, text: str) -> None:
         """Prints a paragraph to standard output, wrapped between words at a terminal."""
-        self._out.print(Text(printable(text)))
+        _drawing().paragraph(self._out, printable(text))
 
     def table(
         self,
         columns: Sequence[str],
-        rows: Iterable[Sequence[str | Text]],
+        rows: "Iterable[Sequence[str | Text]]",
         *,
         rules: bool = True,
         aside: bool = False,
@@ -80,23 +71,8 @@ class Screen:
         With `aside`, it goes to standard error. Where it would have to break words, such as names, each row is printed
         as lines of its own instead.
         """
-        shown = [[Text(printable(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows]
-        out = self._err if aside else self._out
-        cells = [[column, *(row[number].plain for row in shown)] for number, column in enumerate(columns)]
-        if widths := _widths(cells, out.width - 3 * len(columns) - 1):  # blanks and lines
-            table = Table(box=box.HEAVY_EDGE, show_lines=rules)
-            for column, width in zip(columns, widths, strict=True):
-                table.add_column(column, overflow="fold", width=width)
-            for row in shown:
-                table.add_row(*row)
-            out.print(table)
-            return
-        for row in shown:
-            for column, cell in zip(columns, row, strict=True):
-                if cell.plain:
-                    out.print(Text(f"{column}: ", style="bold") + cell, soft_wrap=True)
-            if rules:
-                out.print()
+        shown = [[printable(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+        _drawing().table(self._err if aside else self._out, columns, shown, rules=rules)
 
     def properties(self, rows: Iterable[tuple[str, str]]) -> None:
         """Prints names and values as a table of two columns, leaving out what has no value."""
@@ -109,7 +85,7 @@ class Screen:
     def progress(self, text: str) -> None:
         """Says to a person, on standard error, what is done now; scripts hear of it at the end."""
         if not self.as_json:
-            self._err.print(Text(printable(text), style="dim"), soft_wrap=True)
+            _drawing().one_line(self._err, printable(text), "dim")
 
     def warn(self, text: str) -> None:
         """Prints a warning to standard error."""
@@ -120,9 +96,9 @@ class Screen:
         if self.as_json:
             self._json_remark({"error": as_json})
             return
-        self._err.print(Text("Error: ", style="bold red") + Text(printable(text), style="default"), soft_wrap=True)
+        _drawing().labelled(self._err, "Error: ", "bold red", printable(text))
         if facts:
-            self._err.print(Text(printable(facts), style="dim"), soft_wrap=True)
+            _drawing().one_line(self._err, printable(facts), "dim")
 
     @contextmanager
     def busy(self, text: str) -> Iterator[None]:
@@ -133,14 +109,30 @@ class Screen:
         else:
             yield
 
+    @cached_property
+    def _out(self) -> "Console":
+        drawn: Console = _drawing().console(self._streams[0])
+        return drawn
+
+    @cached_property
+    def _err(self) -> "Console":
+        drawn: Console = _drawing().console(self._streams[1])
+        return drawn
+
     def _remark(self, key: str, label: str, style: str, text: str) -> None:
         if self.as_json:
             self._json_remark({key: text})
         else:
-            self._err.print(Text(label, style=style) + Text(printable(text), style="default"), soft_wrap=True)
+            _drawing().labelled(self._err, label, style, printable(text))
 
     def _json_remark(self, value: Any) -> None:
         sys.stderr.write(_json(value) + "\n")
+
+
+def _drawing() -> Any:
+    from valetkey.cli import drawing  # noqa: PLC0415 (loads Rich: as long as a call takes, and most lines do without)
+
+    return drawing
 
 
 def printable(text: str) -> str:
@@ -153,35 +145,9 @@ def printable(text: str) -> str:
     )
 
 
-def _widths(columns: Sequence[Sequence[str]], available: int) -> list[int]:
-    """Returns a width for each column that breaks no word; empty where there is none.
-
-    Rich shrinks columns below what it is told that they need at least, and cuts the last ones off.
-    """
-    longest = [max((cell_len(word) for cell in cells for word in cell.split()), default=1) for cells in columns]
-    whole = [max((cell_len(line) for cell in cells for line in cell.split("\n")), default=1) for cells in columns]
-    spare = available - sum(longest)
-    if spare < 0:
-        return []
-    widths = list(longest)
-    # Those that lack least first: what they leave over is for the others.
-    lacking = sorted(range(len(columns)), key=lambda number: whole[number] - longest[number])
-    for done, number in enumerate(lacking):
-        more = min(whole[number] - longest[number], spare // (len(lacking) - done))
-        widths[number] += more
-        spare -= more
-    return widths
-
-
 def _json(value: Any, indent: int | None = None) -> str:
     text = json.dumps(value, indent=indent, ensure_ascii=False)
     # JSON leaves some characters as they are that drive terminals, or turn the direction of writing.
     return "".join(
         character if character.isprintable() or character == "\n" else json.dumps(character)[1:-1] for character in text
     )
-
-
-def _console(stream: Any) -> Console:
-    # At a terminal and where COLUMNS is set, as wide as they say.
-    width = None if stream.isatty() or os.environ.get("COLUMNS", "").isdecimal() else _UNLIMITED
-    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)

@@ -27,9 +27,10 @@ from valetkey.cli.credential_options import (
 )
 from valetkey.cli.credential_values import merged, read_values
 from valetkey.cli.option_choices import ConnectorType
+from valetkey.cli.output_option import Output
 from valetkey.cli.rotation import rotate_secret
 from valetkey.cli.rotation_versions import list_versions_of, rollback_of
-from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.secret_values import in_environment, read_given, read_missing
 from valetkey.cli.secret_views import print_secret, print_secrets, secret_json
 from valetkey.cli.session import client_of, confirm

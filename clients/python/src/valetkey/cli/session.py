@@ -5,8 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import typer
+from typing import TYPE_CHECKING
 
 from valetkey.cli.durations import parse_duration
 from valetkey.cli.screen import Screen
@@ -14,6 +13,9 @@ from valetkey.client import Client
 from valetkey.errors import InvalidArgumentError, ValetKeyError
 from valetkey.identity import Identity
 from valetkey.settings import Settings, load_place, load_settings
+
+if TYPE_CHECKING:
+    import typer
 
 # Every client of this process: one that nothing holds is collected, and its channel closed with it (see client_of).
 KEPT: list[object] = []
@@ -34,14 +36,19 @@ class Session:
     timeout: str = "30s"
 
 
-def client_of(context: typer.Context, screen: Screen) -> AbstractContextManager[Client]:
+def client_of(context: "typer.Context", screen: Screen) -> AbstractContextManager[Client]:
+    """Returns a client as `client_for` does, for the options of a run that Typer read."""
+    session: Session = context.obj
+    return client_for(session, screen)
+
+
+def client_for(session: Session, screen: Screen) -> AbstractContextManager[Client]:
     """Returns a client for the global options, the environment and the config file; it is open until the process ends.
 
     Closing a channel can hang in gRPC, if very seldom (its issue 20026), and a command that has its answer is to show
     it and end. Raises SettingsError or InvalidArgumentError where they do not make one.
     """
-    settings = settings_of(context, screen)
-    session: Session = context.obj
+    settings = _settings_for(session, screen)
     timeout = parse_duration(session.timeout, "--timeout").total_seconds()
     client = Client(
         settings.endpoint,
@@ -54,12 +61,16 @@ def client_of(context: typer.Context, screen: Screen) -> AbstractContextManager[
     return nullcontext(client)
 
 
-def settings_of(context: typer.Context, screen: Screen) -> Settings:
+def settings_of(context: "typer.Context", screen: Screen) -> Settings:
     """Returns what the global options, the environment and the config file say, and warns of what is unwise in it.
 
     Raises SettingsError where it cannot be used.
     """
     session: Session = context.obj
+    return _settings_for(session, screen)
+
+
+def _settings_for(session: Session, screen: Screen) -> Settings:
     if session.api_key:
         screen.warn(
             "--api-key on the command line: other users of this machine can see it in the process list; "
@@ -71,19 +82,19 @@ def settings_of(context: typer.Context, screen: Screen) -> Settings:
     return settings
 
 
-def identity_of(context: typer.Context) -> Identity:
+def identity_of(context: "typer.Context") -> Identity:
     """Returns the identity that counts; it shows no secret."""
     session: Session = context.obj
     return _load(session).identity
 
 
-def place_of(context: typer.Context) -> tuple[str, Path | None]:
+def place_of(context: "typer.Context") -> tuple[str, Path | None]:
     """Returns where the broker is, and its CA file. Raises SettingsError where nothing says it."""
     session: Session = context.obj
     return load_place(endpoint=session.endpoint, ca_file=session.ca_file, config_file=session.config)
 
 
-def client_with_login(context: typer.Context, login_file: Path) -> Client:
+def client_with_login(context: "typer.Context", login_file: Path) -> Client:
     """Returns a client of the same broker that calls with a log-in. Raises what `place_of` raises."""
     session: Session = context.obj
     endpoint, ca_file = place_of(context)
@@ -93,7 +104,7 @@ def client_with_login(context: typer.Context, login_file: Path) -> Client:
     return client
 
 
-def client_with_key(context: typer.Context, api_key: str) -> Client:
+def client_with_key(context: "typer.Context", api_key: str) -> Client:
     """Returns a client of the same broker that calls with another API key. Raises what `client_of` raises."""
     session: Session = context.obj
     settings = _load(session)

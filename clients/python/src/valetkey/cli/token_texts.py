@@ -4,7 +4,7 @@ from typing import Any
 
 from valetkey.cli.times import utc
 from valetkey.cli.tool_access import FORMS, ToolAccess
-from valetkey.values import Token
+from valetkey.token_values import Token
 
 
 def token_json(token: Token) -> dict[str, Any]:

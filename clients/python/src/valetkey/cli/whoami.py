@@ -2,7 +2,8 @@
 
 import typer
 
-from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.output_option import Output
+from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of, identity_of
 from valetkey.cli.times import utc
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import grpc
 
-from valetkey import convert, values
+from valetkey import token_messages
 from valetkey.callers.blocking import BlockingCaller
 from valetkey.calls import streams
 from valetkey.calls.base import path_of
 from valetkey.errors import ValetKeyError
 from valetkey.renewal.held_token import now
+from valetkey.token_values import Token
 from valetkey.v1 import token_service_pb2 as token_pb
 
 # How long a stream may take for its first token, as a share of a call's time: proxies that hold answers back until
@@ -25,7 +26,7 @@ class Heard:
     """What an attempt says: a token or nothing but a sign of life."""
 
     attempt: "Attempt"
-    token: values.Token | None
+    token: Token | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Attempt:
         except (grpc.RpcError, ValueError) as error:
             self._inbox.put(Ended(self, self._error(error)))
         else:
-            self._inbox.put(Heard(self, convert.token(answer)))
+            self._inbox.put(Heard(self, token_messages.token(answer)))
             self._inbox.put(Ended(self, None))
 
     def _follow(self, request: token_pb.IssueTokenRequest, metadata: Any) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from valetkey.errors import InvalidArgumentError
-from valetkey.values import Token
+from valetkey.token_values import Token
 
 # What is left of a token when it is handed out no more: a request that begins with it has to end with it.
 _LEAST_SECONDS, _LEAST_SHARE = 5.0, 0.1

@@ -13,7 +13,8 @@ from valetkey.cli.as_code.documents import read_documents
 from valetkey.cli.as_code.exporting import exported
 from valetkey.cli.as_code.plan import Action, Plan, Verb, make_plan
 from valetkey.cli.as_code.yaml_reading import MAX_BYTES, Value, read_yaml
-from valetkey.cli.screen import Output, OutputFormat, Screen
+from valetkey.cli.output_option import Output
+from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.secret_values import read_stdin
 from valetkey.cli.session import client_of, confirm
 from valetkey.client import Client

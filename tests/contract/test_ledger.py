@@ -12,7 +12,7 @@ import pytest_asyncio
 from sqlalchemy import select, text
 
 from support.fake_ledger import FakeLedger
-from support.ledgers import denied, issued, new_name, open_ledger
+from support.ledgers import denied, issued, new_name, open_ledger, until
 from support.postgres import Postgres, running_postgres
 from support.stopwatch import ends_within
 from valetkey_broker.errors import BrokerError
@@ -72,6 +72,35 @@ async def test_event_reads_back_as_it_was(ledger: Ledger) -> None:
     await ledger.record(full)
     await ledger.record(Event(kind=EventKind.PRUNED, time=0.0))
     assert await all_events(ledger) == [full, Event(kind=EventKind.PRUNED, time=0.0)]
+
+
+async def test_what_is_recorded_together_is_one_chain_in_order(ledger: Ledger) -> None:
+    """Many records of one call are many, behind what was there and before what comes; none of them is lost."""
+    await ledger.record(denied(purpose="first"))
+    await ledger.record(*(denied(purpose=str(number)) for number in range(600)))
+    await ledger.record(denied(purpose="last"))
+    seen = [stored.event.purpose for stored in await ledger.events(EventFilter(limit=1000))]
+    assert seen == ["first", *map(str, range(600)), "last"]
+    found = await ledger.verify()
+    assert (found.intact, found.records) == (True, 602)
+
+
+async def test_of_many_recorded_together_none_stays_where_one_cannot_be_written(sql_ledger: SqlLedger) -> None:
+    """A token whose record failed was not issued, and neither were those beside it: nothing of them is on record."""
+    await sql_ledger.record(denied(purpose="first"))
+    limit = "CREATE UNIQUE INDEX never_twice ON ledger_events (purpose)"
+    with sql_ledger._database.changing() as connection:
+        connection.execute(text(limit))
+    twice = [*(denied(purpose=str(number)) for number in range(500)), denied(purpose="first")]
+    with pytest.raises(BrokerError, match="ledger"):
+        await sql_ledger.record(*twice)
+    assert [event.purpose for event in await all_events(sql_ledger)] == ["first"]
+    with sql_ledger._database.changing() as connection:
+        connection.execute(text("DROP INDEX never_twice"))
+    await until(sql_ledger.healthy)
+    await sql_ledger.record(*twice)
+    found = await sql_ledger.verify()
+    assert (found.intact, found.records) == (True, 502)
 
 
 async def test_events_page_forwards(ledger: Ledger) -> None:

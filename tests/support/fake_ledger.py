@@ -42,9 +42,14 @@ class FakeLedger:
         self._fail()
         self.opened += 1
 
-    async def record(self, event: Event) -> None:
+    async def record(self, *events: Event) -> None:
         self._fail()
-        self.before_record(event)
+        for event in events:
+            self.before_record(event)
+        for event in events:
+            self._store(event)
+
+    def _store(self, event: Event) -> None:
         number = len(self._stored) + 1
         previous = self._stored[-1].hash if self._stored else _GENESIS
         own = hashlib.sha256(f"{previous}{number}{event}".encode()).hexdigest()

@@ -118,11 +118,11 @@ class Breaking(SqlLedger):
 
     taken = 0
 
-    async def record(self, event: Event) -> None:
+    async def record(self, *events: Event) -> None:
         if self.taken:
             raise ledger_down()
         self.taken += 1
-        await super().record(event)
+        await super().record(*events)
 
 
 async def test_ledger_breaks_in_between(tmp_path: Path, bao: OpenBao, monkeypatch: pytest.MonkeyPatch) -> None:

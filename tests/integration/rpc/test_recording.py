@@ -362,11 +362,11 @@ class Slow(FakeLedger):
         self.gate.set()
         self.waiting = 0
 
-    async def record(self, event: Event) -> None:
+    async def record(self, *events: Event) -> None:
         self.waiting += 1
         await self.gate.wait()
         self.waiting -= 1
-        await super().record(event)
+        await super().record(*events)
 
 
 async def test_a_caller_that_hangs_up_before_the_change(tmp_path: Path, vault: Vault) -> None:
@@ -486,10 +486,10 @@ class Breaking(FakeLedger):
     def healthy(self) -> bool:
         return True
 
-    async def record(self, event: Event) -> None:
+    async def record(self, *events: Event) -> None:
         if len(self.recorded) == self.at:
             raise ledger_down()
-        await super().record(event)
+        await super().record(*events)
 
 
 async def test_ledger_breaks_before_a_change(tmp_path: Path, vault: Vault) -> None:

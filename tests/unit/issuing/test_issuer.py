@@ -47,6 +47,7 @@ from valetkey_broker.model import (
     Permission,
     PermissionSet,
     Principal,
+    ResourceId,
     Role,
     Secret,
     SigningKey,
@@ -108,6 +109,15 @@ class Issuing:
     async def issue(self, caller: Principal = _CONSUMER, **values: Any) -> Lease:
         asked: dict[str, Any] = {"resource_id": "az://demo", "permissions": _READ_LIST, **values}
         return await self.issuer.issue(call_info(caller), TokenRequest.parse(**asked))
+
+    async def issue_many(self, *resource_ids: str, caller: Principal = _CONSUMER) -> list[str]:
+        """Asks for a token for each id; those that are equal are one request. Tells of each its id, or the reason."""
+        asked = {each: TokenRequest.parse(each, _READ_LIST) for each in resource_ids}
+        outcomes = await self.issuer.issue_many(call_info(caller), [asked[each] for each in resource_ids])
+        return [
+            each.id if isinstance(each, Lease) else each.reason.name if isinstance(each, BrokerError) else repr(each)
+            for each in outcomes
+        ]
 
     def assert_untouched(self) -> None:
         assert not self.cloud.calls
@@ -506,3 +516,61 @@ async def test_a_change_of_another_key_does_no_harm(issuing: Issuing) -> None:
     gate.set()
     await asking
     assert asked[:1] == ["key:trainer"]
+
+
+async def test_equal_requests_are_decided_once_and_each_token_is_its_own(
+    issuing: Issuing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many alike one decision holds for all; leases, signatures and records are one for each, written together."""
+    decided: list[ResourceId] = []
+    decide, record, together = issuing.policy.decide, issuing.ledger.record, []
+
+    def counted(caller: Principal, resource: ResourceId, *rest: Any, **more: Any) -> Any:
+        decided.append(resource)
+        return decide(caller, resource, *rest, **more)
+
+    async def noted(*events: Event) -> None:
+        together.append([event.lease_id for event in events])
+        await record(*events)
+
+    monkeypatch.setattr(issuing.policy, "decide", counted)
+    monkeypatch.setattr(issuing.ledger, "record", noted)
+    told = await issuing.issue_many(*["az://demo"] * 100, "az://secret", *["az://demo"] * 100, "az://demo/a/")
+    assert [told[100], told[-1]] == ["RESOURCE_DENIED", "SCOPE_UNSUPPORTED"]
+    leases = told[:100] + told[101:-1]
+    assert len(set(leases)) == 200
+    assert together == [leases]
+    assert len({event.signature_sha256 for event in issuing.ledger.recorded}) == 200
+    assert len(decided) == 3
+
+
+async def test_many_are_decided_again_where_a_grant_goes_meanwhile(issuing: Issuing) -> None:
+    """Signing many takes a while, in which others get their turn: what is recorded holds after it."""
+    await issuing.issue()
+    asking = asyncio.create_task(issuing.issue_many(*["az://demo"] * 1000))
+    while len(issuing.cloud.signed) == 1:  # noqa: ASYNC110 (nothing tells of it)
+        await asyncio.sleep(0)
+    assert len(issuing.cloud.signed) < 1000, "others get no turn"
+    issuing.replica.memory.drop_grant("training")
+    assert set(await asking) == {"RESOURCE_DENIED"}
+    assert len(issuing.ledger.recorded) == 1
+
+
+async def test_an_identity_that_ends_while_many_are_signed_gets_none(issuing: Issuing) -> None:
+    """What was revoked meanwhile is refused as a whole, and nothing is on record as issued."""
+    asking = asyncio.create_task(issuing.issue_many(*["az://demo"] * 1000))
+    while not issuing.cloud.signed:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    issuing.standing = lambda _caller: Standing.ENDED
+    issuing.grant(max_ttl=60)
+    with pytest.raises(BrokerError) as caught:
+        await asking
+    assert caught.value.reason is Reason.CREDENTIALS_INVALID
+    assert not issuing.ledger.recorded
+
+
+async def test_none_of_many_leaves_unrecorded(issuing: Issuing) -> None:
+    """Where the ledger fails each token's place says so, and what was refused stays refused for its own reason."""
+    issuing.ledger.fail_with = ledger_down()
+    told = await issuing.issue_many("az://demo", "az://secret", "az://demo")
+    assert told == ["LEDGER_UNAVAILABLE", "RESOURCE_DENIED", "LEDGER_UNAVAILABLE"]

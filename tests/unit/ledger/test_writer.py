@@ -109,6 +109,22 @@ async def test_what_waits_is_written_at_once(writer: GroupWriter, appender: Fake
     appender.assert_chain()
 
 
+async def test_what_is_recorded_together_is_written_together(writer: GroupWriter, appender: FakeAppender) -> None:
+    """However many they are: one transaction, and each counts as one that waits."""
+    go = threading.Event()
+    appender.on_append = lambda: go.wait(5) and None
+    first = asyncio.create_task(writer.record(denied()))
+    await until(lambda: bool(writer._current))
+    many = asyncio.create_task(writer.record(*[denied()] * 1000))
+    more = asyncio.create_task(writer.record(denied(), denied()))
+    await until(lambda: writer.waiting == 1003)
+    go.set()
+    await asyncio.gather(first, many, more)
+    assert appender.batches == [1, 1000, 2]
+    assert writer.waiting == 0
+    appender.assert_chain()
+
+
 async def test_failure_reaches_all_who_wait_and_the_chain_stays(writer: GroupWriter, appender: FakeAppender) -> None:
     """A write that fails is refused to each caller, leaves no trace in the chain, and is recovered from unasked."""
     await writer.record(denied())

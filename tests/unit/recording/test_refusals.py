@@ -181,8 +181,8 @@ class SlowLedger(FakeLedger):
         super().__init__()
         self.answer = asyncio.Event()
 
-    async def record(self, event: Event) -> None:
-        await super().record(event)
+    async def record(self, *events: Event) -> None:
+        await super().record(*events)
         await self.answer.wait()
 
 

@@ -6,17 +6,20 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from valetkey.v1 import token_service_pb2 as pb
-from valetkey_broker.concurrency.gather_outcomes import outcomes
+from valetkey_broker.concurrency.gather_outcomes import work_off
+from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.errors import BrokerError
-from valetkey_broker.model import InvalidFieldError
+from valetkey_broker.issuing.token_request import TokenRequest
+from valetkey_broker.model import InvalidFieldError, Lease
 from valetkey_broker.observability.redaction import frames
 from valetkey_broker.rpc.current_call import current_call
 from valetkey_broker.rpc.error_status import as_broker_error, short_status
 
 MOST_REQUESTS = 1000
 """So many fit into one answer, whatever they ask for, and whatever becomes of them: a test holds that."""
-# Enough for the ledger to write many in one transaction, and few enough that other callers get their turn in between.
-_AT_ONCE = 64
+# So many messages are read or written before others get their turn.
+_MESSAGES_AT_ONCE = 128
+_RECORDED_AT_ONCE = 64
 
 
 class TokenBatch:
@@ -24,33 +27,60 @@ class TokenBatch:
 
     def __init__(
         self,
-        issue: Callable[[pb.IssueTokenRequest, pb.IssueTokenResponse], Awaitable[None]],
+        parse: Callable[[pb.IssueTokenRequest], TokenRequest],
+        issue: Callable[[Sequence[TokenRequest]], Awaitable[Sequence[Lease | Exception]]],
+        fill: Callable[[pb.IssueTokenResponse, Lease], None],
         refused: Callable[[BrokerError, pb.IssueTokenRequest], Awaitable[None]],
     ) -> None:
-        """`issue` fills in one answer, or raises; `refused` puts on record what it raised."""
+        """`parse` raises InvalidFieldError; `issue` says of each why not; `refused` puts on record what it said."""
+        self._parse = parse
         self._issue = issue
+        self._fill = fill
         self._refused = refused
         self._failures: Counter[str] = Counter()
         self._log = structlog.get_logger()
 
-    async def results(self, requests: Sequence[pb.IssueTokenRequest]) -> list[pb.IssueTokenResult]:
+    async def answer(self, requests: Sequence[pb.IssueTokenRequest]) -> pb.IssueTokensResponse:
         """Returns one result each, in order. Raises InvalidFieldError for none, or more than there may be."""
         if not 1 <= len(requests) <= MOST_REQUESTS:
             raise InvalidFieldError("requests", f"holds {len(requests)}", f"1 to {MOST_REQUESTS} in one call")
-        found = await outcomes(requests, self._result, at_once=_AT_ONCE)
+        asked = await self._parsed(requests)
+        wanted = [each for each in asked if isinstance(each, TokenRequest)]
+        issued = iter(await self._issue(wanted))
+        outcomes = [next(issued) if isinstance(each, TokenRequest) else each for each in asked]
+        response = pb.IssueTokensResponse()
+        failures: list[tuple[Exception, pb.IssueTokenRequest, pb.IssueTokenError]] = []
+        async for some in slices(zip(requests, outcomes, strict=True), _MESSAGES_AT_ONCE):
+            for request, outcome in some:
+                result = response.results.add()
+                if isinstance(outcome, Lease):
+                    self._fill(result.token, outcome)
+                else:
+                    failures.append((outcome, request, result.error))
+        await work_off(failures, self._tell, at_once=_RECORDED_AT_ONCE)
         if self._failures:
             self._log.info("some tokens of a call were not issued", reasons=dict(self._failures), of=len(requests))
-        return [result for _, result in found if isinstance(result, pb.IssueTokenResult)]
+        return response
 
-    async def _result(self, request: pb.IssueTokenRequest) -> pb.IssueTokenResult:
-        result = pb.IssueTokenResult()
-        try:
-            await self._issue(request, result.token)
-        except Exception as error:  # noqa: BLE001 (as at the border of a call: what one raises must not hide the others)
-            await self._tell(error, request, result.error)
-        return result
+    async def _parsed(self, requests: Sequence[pb.IssueTokenRequest]) -> Sequence[TokenRequest | Exception]:
+        """Returns what each request means; those that are equal share what comes of it, from here on."""
+        known: dict[bytes, TokenRequest | Exception] = {}
+        parsed = []
+        async for some in slices(requests, _MESSAGES_AT_ONCE):
+            for request in some:
+                raw = request.SerializeToString()
+                meant = known.get(raw)
+                if meant is None:
+                    try:
+                        meant = self._parse(request)
+                    except Exception as error:  # noqa: BLE001 (as at the border of a call: it must not hide the others)
+                        meant = error
+                    known[raw] = meant
+                parsed.append(meant)
+        return parsed
 
-    async def _tell(self, error: Exception, request: pb.IssueTokenRequest, told: pb.IssueTokenError) -> None:
+    async def _tell(self, failure: tuple[Exception, pb.IssueTokenRequest, pb.IssueTokenError]) -> None:
+        error, request, told = failure
         call = current_call.get()
         known = as_broker_error(error, call.method)
         self._failures[known.reason.name if known is not None else "INTERNAL"] += 1

@@ -1,7 +1,7 @@
 """TokenService: message to domain, issue, domain to message."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
 
 import grpc.aio
@@ -66,15 +66,14 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
         info = call_info()
         call = current_call.get()
 
-        async def issue(one: pb.IssueTokenRequest, response: pb.IssueTokenResponse) -> None:
-            # Past the memory for whole requests: a thousand of one call would push out what others ask for all day.
-            self._fill(response, await self._issuer.issue(info, _parsed(one)))
+        async def issue(many: Sequence[TokenRequest]) -> Sequence[Lease | Exception]:
+            return await self._issuer.issue_many(info, many)
 
         async def refused(error: BrokerError, one: pb.IssueTokenRequest) -> None:
             await self._recorder.refused(call, self._single, error, one)
 
-        batch = TokenBatch(issue, refused)
-        return pb.IssueTokensResponse(results=await batch.results(request.requests))
+        # Past the memory for whole requests: a thousand of one call would push out what others ask for all day.
+        return await TokenBatch(_parsed, issue, self._fill, refused).answer(request.requests)
 
     async def WatchToken(  # noqa: N802
         self,

@@ -1,6 +1,6 @@
 """An issuer that counts what it issues and refuses."""
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,14 +29,26 @@ class CountedIssuer(Issuer):
         """Issues one token; see Issuer."""
         try:
             lease = await super().issue(call, wanted)
-        except BrokerError as error:
-            self._refused(wanted.connector or error.metadata.get("connector", ""), error.reason)
+        except Exception as error:
+            self._count(wanted, error)
             raise
-        except InvalidFieldError:
-            self._refused(wanted.connector, Reason.INVALID_FIELD)
-            raise
-        self._figures.issued[lease.connector] += 1
+        self._count(wanted, lease)
         return lease
+
+    async def issue_many(self, call: CallInfo, wanted: Sequence[TokenRequest]) -> Sequence[Lease | Exception]:
+        """Issues many tokens; see Issuer."""
+        outcomes = await super().issue_many(call, wanted)
+        for request, outcome in zip(wanted, outcomes, strict=True):
+            self._count(request, outcome)
+        return outcomes
+
+    def _count(self, wanted: TokenRequest, outcome: Lease | Exception) -> None:
+        if isinstance(outcome, Lease):
+            self._figures.issued[outcome.connector] += 1
+        elif isinstance(outcome, BrokerError):
+            self._refused(wanted.connector or outcome.metadata.get("connector", ""), outcome.reason)
+        elif isinstance(outcome, InvalidFieldError):
+            self._refused(wanted.connector, Reason.INVALID_FIELD)
 
     def _refused(self, connector: str, reason: Reason) -> None:
         # What callers make up must not fill the memory.

@@ -6,32 +6,18 @@ leaves that is not recorded.
 
 import math
 import os
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from valetkey_broker.authz.policy import Allowance, Policy, asked_ttl
-from valetkey_broker.authz.revoked import check_container
-from valetkey_broker.errors import identity_expired, identity_revoked, issuer_unavailable
+from valetkey_broker.authz.policy import Policy
+from valetkey_broker.concurrency.gather_outcomes import work_off
+from valetkey_broker.concurrency.slices import slices
+from valetkey_broker.errors import BrokerError
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
+from valetkey_broker.issuing.decider import Decider, Decision
 from valetkey_broker.issuing.scopes import Scopes
 from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.issuing.token_request import TokenRequest
-from valetkey_broker.model import (
-    CallInfo,
-    CloudProfile,
-    Connector,
-    Event,
-    EventKind,
-    Lease,
-    PermissionSet,
-    Principal,
-    SasRequest,
-    Scope,
-    SignedToken,
-    SigningKey,
-    Standing,
-    TtlLimit,
-)
+from valetkey_broker.model import CallInfo, Event, EventKind, Lease, Principal, SasRequest, Standing, TtlLimit
 from valetkey_broker.observability.redaction import scrub
 from valetkey_broker.ports import Clock, Cloud, Ledger
 from valetkey_broker.settings import IssuingSettings
@@ -40,8 +26,12 @@ from valetkey_broker.state.memory import Memory
 # Of the 80 bits behind the time: version 7, variant 0b10, and what chance fills.
 _VERSION_AND_VARIANT = 0x7000_8000_0000_0000_0000
 _RANDOM_BITS = 0x0FFF_3FFF_FFFF_FFFF_FFFF
-# Whatever takes longer than this has waited for somebody; a decision from memory takes some 10 µs.
-_A_WHILE_SECONDS = 0.001
+_RANDOM_BYTES = 10
+# So many tokens are signed before others get their turn, which takes a millisecond or two.
+_SIGNED_AT_ONCE = 64
+_DECIDED_AT_ONCE = 64
+
+Issued = tuple[Lease, Event]
 
 
 class Issuer:
@@ -62,17 +52,19 @@ class Issuer:
         standing: Callable[[Principal], Standing],
     ) -> None:
         """`standing` tells whether a caller could authenticate again now."""
-        self._memory = memory
-        self._policy = policy
-        self._chooser = chooser
-        self._scopes = scopes
-        self._keys = keys
+        self._decider = Decider(
+            memory=memory,
+            policy=policy,
+            chooser=chooser,
+            scopes=scopes,
+            keys=keys,
+            clock=clock,
+            settings=settings,
+            standing=standing,
+        )
         self._cloud = cloud
         self._ledger = ledger
         self._clock = clock
-        self._default_ttl = settings.default_ttl_seconds
-        self._max_ttl = settings.max_ttl_seconds
-        self._standing = standing
         self._skew = settings.clock_skew_seconds
 
     async def issue(self, call: CallInfo, wanted: TokenRequest) -> Lease:
@@ -84,76 +76,79 @@ class Issuer:
         or CREDENTIALS_EXPIRED where the caller's identity ended meanwhile, ISSUER_UNAVAILABLE where that cannot be told
         any more, LEDGER_UNAVAILABLE, or one of ports.Cloud.
         """
-        resource, permissions = wanted.resource, wanted.permissions
-        seconds = self._checked_ttl(wanted.ttl)
-        while True:
-            changes, began = self._memory.changes, time.monotonic()
-            allowed = self._policy.decide(
-                call.principal,
-                resource,
-                permissions,
-                ttl=seconds,
-                connector=wanted.connector,
-                source_ip=wanted.source_ip,
-            )
-            connectors = [a.connector for a in allowed]
-            choice = self._chooser.known(connectors, resource)
-            if choice is None:
-                choice = await self._chooser.choose(call.principal, connectors, resource)
-            connector, profile, container = choice
-            allowance = next(a for a in allowed if a.connector is connector)
-            if in_force := self._memory.in_force:
-                # Which account it is, only now is certain.
-                check_container(in_force, call.principal, allowance.grant, connector, container, resource)
-            until = int(self._clock()) + allowance.ttl
-            scope = self._scopes.known(connector, container, resource, permissions)
-            if scope is None:
-                scope = await self._scopes.find(connector, container, resource, permissions, until)
-            key = self._keys.held(connector, container.account, until)
-            if key is None:
-                key = await self._keys.get(connector, container.account, until)
-            now = self._clock()
-            # Asking Azure takes a while. Was a key, a grant or a connector taken away meanwhile, it is decided again.
-            changed = changes != self._memory.changes
-            if changed or now >= call.principal.expires or time.monotonic() - began > _A_WHILE_SECONDS:
-                self._check_caller(call.principal, now)
-            if not changed and now < allowance.ends:
-                break
-        lease, signed = self._signed(call, connector, profile, scope, allowance, permissions, key, now)
+        decision = await self._decider.decide(call.principal, wanted)
+        now = self._clock()
+        (lease_id,) = _new_lease_ids(now, 1)
+        lease, event = self._signed(call, wanted, decision, now, lease_id)
         # Nothing leaves that is not on record.
-        await self._ledger.record(_event(call, lease, signed, now, wanted.purpose))
+        await self._ledger.record(event)
         return lease
 
-    def _check_caller(self, principal: Principal, now: float) -> None:
-        if principal.expires <= now:
-            raise identity_expired()
-        standing = self._standing(principal)
-        if standing is Standing.UNKNOWN:
-            raise issuer_unavailable()
-        if standing is Standing.ENDED:
-            raise identity_revoked()
+    async def issue_many(self, call: CallInfo, wanted: Sequence[TokenRequest]) -> Sequence[Lease | Exception]:
+        """Issues a token for each of `wanted`, in its place, or tells there what `issue` would have raised.
 
-    def _signed(
-        self,
-        call: CallInfo,
-        connector: Connector,
-        profile: CloudProfile,
-        scope: Scope,
-        allowance: Allowance,
-        permissions: PermissionSet,
-        key: SigningKey,
-        now: float,
-    ) -> tuple[Lease, SignedToken]:
-        lease_id = _new_lease_id(now)
+        Requests that are one and the same object are decided once for all of them; every token is signed and recorded
+        by itself, and all of them become durable together. Raises BrokerError where the caller's identity has ended.
+        """
+        different = {id(each): each for each in wanted}
+        decisions: dict[int, Decision | Exception] = {}
+        stale: Sequence[TokenRequest] = list(different.values())
+        issued: Sequence[Issued | Exception] = []
+        while stale:
+            began = self._decider.moment()
+            decisions |= zip(map(id, stale), await self._decided(call.principal, stale), strict=True)
+            issued = await self._signed_each(call, wanted, decisions)
+            # That took a while. What was decided before a change is decided again, as for a single token.
+            self._decider.check_caller(call.principal, began)
+            stale = [each for key, each in different.items() if not self._still_stands(decisions[key])]
+        try:
+            if events := [each[1] for each in issued if isinstance(each, tuple)]:
+                await self._ledger.record(*events)
+        except BrokerError as error:
+            return [error if isinstance(each, tuple) else each for each in issued]
+        return [each[0] if isinstance(each, tuple) else each for each in issued]
+
+    async def _decided(self, principal: Principal, wanted: Sequence[TokenRequest]) -> Sequence[Decision | Exception]:
+        async def decide(request: TokenRequest) -> Decision | Exception:
+            try:
+                return await self._decider.decide(principal, request)
+            except Exception as error:  # noqa: BLE001 (it goes to who asked; what one raises must not hide the others)
+                return error
+
+        return await work_off(wanted, decide, at_once=_DECIDED_AT_ONCE)
+
+    async def _signed_each(
+        self, call: CallInfo, wanted: Iterable[TokenRequest], decisions: Mapping[int, Decision | Exception]
+    ) -> Sequence[Issued | Exception]:
+        issued: list[Issued | Exception] = []
+        async for some in slices(wanted, _SIGNED_AT_ONCE):
+            now = self._clock()
+            for request, lease_id in zip(some, _new_lease_ids(now, len(some)), strict=True):
+                decision = decisions[id(request)]
+                try:
+                    issued.append(
+                        decision
+                        if isinstance(decision, Exception)
+                        else self._signed(call, request, decision, now, lease_id)
+                    )
+                except Exception as error:  # noqa: BLE001 (as above)
+                    issued.append(error)
+        return issued
+
+    def _still_stands(self, decision: Decision | Exception) -> bool:
+        return isinstance(decision, Exception) or self._decider.holds(decision)
+
+    def _signed(self, call: CallInfo, wanted: TokenRequest, decision: Decision, now: float, lease_id: str) -> Issued:
+        connector, scope, allowance, key = decision.connector, decision.scope, decision.allowance, decision.key
         starts = max(int(now) - self._skew, math.ceil(key.starts))
         until = min(int(now) + allowance.ttl, allowance.ends)
         expires = int(min(until, key.expires))
         limit = TtlLimit.KEY_END if key.expires < until else allowance.limited_by
         signed = self._cloud.sign(
             SasRequest(
-                profile=profile,
+                profile=decision.profile,
                 scope=scope,
-                permissions=permissions,
+                permissions=wanted.permissions,
                 starts=starts,
                 expires=expires,
                 source_ip=allowance.source_ip,
@@ -169,19 +164,16 @@ class Issuer:
             connector_uid=connector.uid,
             credential_version=connector.credential_version,
             scope=scope,
-            permissions=permissions,
+            permissions=wanted.permissions,
             starts=starts,
             expires=expires,
             sas_token=signed.sas_token,
             ttl_limited_by=limit,
         )
-        return lease, signed
-
-    def _checked_ttl(self, ttl: int | None) -> int:
-        return asked_ttl(ttl, self._default_ttl, self._max_ttl)
+        return lease, _event(call, lease, signed.signature_sha256, now, wanted.purpose)
 
 
-def _event(call: CallInfo, lease: Lease, signed: SignedToken, now: float, purpose: str) -> Event:
+def _event(call: CallInfo, lease: Lease, signature_sha256: str, now: float, purpose: str) -> Event:
     return Event(
         kind=EventKind.TOKEN_ISSUED,
         time=now,
@@ -198,18 +190,22 @@ def _event(call: CallInfo, lease: Lease, signed: SignedToken, now: float, purpos
         ttl=lease.expires - int(now),
         expires=lease.expires,
         lease_id=lease.id,
-        signature_sha256=signed.signature_sha256,
+        signature_sha256=signature_sha256,
         grant=lease.grant,
         purpose=scrub(purpose) if purpose else "",  # People paste the wrong thing.
     )
 
 
-def _new_lease_id(now: float) -> str:
-    """Returns a UUID (RFC 9562, version 7): milliseconds, then random bits.
+def _new_lease_ids(now: float, count: int) -> Sequence[str]:
+    """Returns UUIDs (RFC 9562, version 7): milliseconds, then random bits.
 
     Those of one time lie together in the ledger's index; random ones would each touch a page of their own.
     """
-    random = int.from_bytes(os.urandom(10), "big")
-    number = int(now * 1000) << 80 | random & _RANDOM_BITS | _VERSION_AND_VARIANT
-    digits = f"{number:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    time_bits = int(now * 1000) << 80 | _VERSION_AND_VARIANT
+    chance = os.urandom(_RANDOM_BYTES * count)  # At once: the kernel is asked for each call, and the GIL given up.
+    made = []
+    for start in range(0, len(chance), _RANDOM_BYTES):
+        random = int.from_bytes(chance[start : start + _RANDOM_BYTES], "big")
+        digits = f"{time_bits | random & _RANDOM_BITS:032x}"
+        made.append(f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}")
+    return made

@@ -1,7 +1,7 @@
-"""The one statement that appends to the ledger, as fast as each driver allows.
+"""The statement that appends to the ledger, as fast as each driver allows.
 
-A statement is a transaction of its own: durable when it returns. It appends only after the record that this writer
-wrote last, so that a ledger which lost it takes nothing more.
+What is appended is durable when that returns. It comes only after the record that this writer wrote last, so that a
+ledger which lost it takes nothing more.
 """
 
 import contextlib
@@ -11,14 +11,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import BigInteger
 
-from valetkey_broker.ledger.chain import Row
+from valetkey_broker.ledger.chain import Row, head_after
 from valetkey_broker.ledger.database import WRITING_LOCK, Database
 from valetkey_broker.ledger.errors import LostHeadError
 from valetkey_broker.ledger.schema import COLUMNS, events
@@ -27,6 +27,8 @@ from valetkey_broker.model import Head
 _NAMES = ", ".join(f'"{name}"' for name in COLUMNS)
 _HEAD = "SELECT sequence, hash FROM ledger_events WHERE writer = {0} ORDER BY sequence DESC LIMIT 1"
 _PRUNED_HEAD = "SELECT sequence, hash FROM ledger_checkpoints WHERE writer = {0}"
+# A statement of SQLite has 32,766 values at most, and each number of rows is a statement of its own to be kept ready.
+_MOST_ROWS = 256
 # Its place in front of what is appended; the head of a writer that was idle for long may have been pruned.
 _STILL_THERE = (
     "EXISTS (SELECT 1 FROM ledger_events WHERE writer = {0} AND sequence = {1} AND hash = {2}) "
@@ -119,14 +121,26 @@ class SqliteAppender(_Base):
         self._wal = _inode(self._wal_path)
 
     def append(self, after: Head, rows: Sequence[Row]) -> None:
-        values = [value for row in rows for value in row]
-        values += (after.writer, after.sequence, after.hash)
         self._check_files()
-        if self._write(_sqlite_insert(len(rows)), values) != len(rows):
-            raise LostHeadError
+        with self._turn():
+            if len(rows) <= _MOST_ROWS:
+                self._insert(after, rows)  # A statement is a transaction of its own.
+                return
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                for start in range(0, len(rows), _MOST_ROWS):
+                    some = rows[start : start + _MOST_ROWS]
+                    self._insert(after, some)
+                    after = head_after(some[-1])
+                self._connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(*self._database.errors):  # SQLite may have rolled back by itself.
+                    self._connection.execute("ROLLBACK")
+                raise
 
     def probe(self) -> None:
-        self._write("UPDATE ledger_probe SET time_us = ?", [time.time_ns() // 1000])
+        with self._turn():
+            self._connection.execute("UPDATE ledger_probe SET time_us = ?", [time.time_ns() // 1000])
 
     def close(self) -> None:
         super().close()
@@ -134,10 +148,17 @@ class SqliteAppender(_Base):
             os.close(self._lock)
             self._lock = -1
 
-    def _write(self, statement: str, values: Sequence[Any]) -> int:
+    def _insert(self, after: Head, rows: Sequence[Row]) -> None:
+        values = [value for row in rows for value in row]
+        values += (after.writer, after.sequence, after.hash)
+        if self._connection.execute(_sqlite_insert(len(rows)), values).rowcount != len(rows):
+            raise LostHeadError
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
         fcntl.flock(self._lock, fcntl.LOCK_EX)  # This process's turn: see Database.turn.
         try:
-            return int(self._connection.execute(statement, values).rowcount)
+            yield
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 

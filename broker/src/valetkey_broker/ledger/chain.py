@@ -69,6 +69,11 @@ def extend(head: Head, events: Iterable[Event]) -> tuple[list[Row], Head]:
     return rows, Head(writer, sequence, previous)
 
 
+def head_after(row: Row) -> Head:
+    """Returns the head of a chain that ends with `row`."""
+    return Head(row[0], row[1], row[3])
+
+
 def hash_of(row: Sequence[Any], previous: str) -> str:
     """Returns the hash that a stored row ought to have after a record whose hash is `previous`.
 

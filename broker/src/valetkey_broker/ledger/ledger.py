@@ -92,11 +92,11 @@ class SqlLedger:
             self._log.info("the ledger's tables are still being changed for this version", database=self._database.name)
         await preparing
 
-    async def record(self, event: Event) -> None:
-        """Records `event`; returns once it is durable."""
+    async def record(self, *events: Event) -> None:
+        """Records `events`, all or none; returns once they are durable."""
         if self._writer is None:
             raise unavailable("closed")
-        await self._writer.record(event)
+        await self._writer.record(*events)
 
     async def events(self, wanted: EventFilter) -> Sequence[StoredEvent]:
         """Returns events by id, oldest first."""

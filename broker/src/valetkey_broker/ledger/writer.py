@@ -1,5 +1,7 @@
 """Group commit: a thread of its own writes all that wait in one transaction, then wakes them all.
 
+What is recorded together is written together, however much it is.
+
 The chain lives in that thread. It moves on only when a write is known to have gone through: after every failure the
 writer reads from the database which of its records is the last one there before it writes again, because a commit
 whose answer was lost may have happened.
@@ -26,6 +28,7 @@ from valetkey_broker.observability.figures import COMMIT_SECONDS, Histogram
 MAX_WAITING = 10_000
 """How many records may wait; one more is refused at once."""
 MAX_BATCH = 256
+"""Of so many records no more are added to what is written at once."""
 # While callers are many the writer lets more records come before it begins: a transaction costs about as much for one
 # record as for ten. It waits so long for each record of the batch before; a caller that is alone does not wait.
 _LINGER_EACH = 0.0005
@@ -34,7 +37,7 @@ _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
 _WATCH_EVERY = 0.5
 
-_Item = tuple[Event, asyncio.Future[None]]
+_Item = tuple[Sequence[Event], asyncio.Future[None]]
 
 
 class GroupWriter:
@@ -89,8 +92,8 @@ class GroupWriter:
         self._thread.start()
         self._watching = asyncio.create_task(self._watch(), name="ledger-watch")
 
-    async def record(self, event: Event) -> None:
-        """Returns when `event` is durable. Raises BrokerError with LEDGER_UNAVAILABLE."""
+    async def record(self, *events: Event) -> None:
+        """Returns when all `events` are durable. Raises BrokerError with LEDGER_UNAVAILABLE: then none is issued on."""
         if self._closed:
             raise unavailable("closed")
         if self._cause:
@@ -98,8 +101,8 @@ class GroupWriter:
         if self._waiting >= MAX_WAITING:
             raise unavailable("too-many-waiting")
         future = self._loop.create_future()
-        self._waiting += 1
-        self._queue.put((event, future))
+        self._waiting += len(events)
+        self._queue.put((events, future))
         await future
 
     async def close(self) -> None:
@@ -144,10 +147,11 @@ class GroupWriter:
         return batch
 
     def _batch(self, item: _Item | None) -> list[_Item] | None:
-        batch = []
+        batch, records = [], 0
         while item is not None:
             batch.append(item)
-            if len(batch) == MAX_BATCH:
+            records += len(item[0])
+            if records >= MAX_BATCH:
                 return batch
             try:
                 item = self._queue.get_nowait()
@@ -164,7 +168,7 @@ class GroupWriter:
         self._busy_since = time.monotonic()
         cause = ""
         try:
-            rows, head = extend(self._head, [event for event, _ in batch])
+            rows, head = extend(self._head, [event for events, _ in batch for event in events])
             self._unconfirmed[head.sequence, head.hash] = head
             self._append(rows, head)
             self._confirmed(head)
@@ -236,14 +240,14 @@ class GroupWriter:
     # What follows runs in the event loop.
 
     def _release(self, batch: Iterable[_Item], _cause: str) -> None:
-        for _, future in batch:
-            self._waiting -= 1
+        for events, future in batch:
+            self._waiting -= len(events)
             if not future.done():
                 future.set_result(None)
 
     def _refuse(self, batch: Iterable[_Item], cause: str) -> None:
-        for _, future in batch:
-            self._waiting -= 1
+        for events, future in batch:
+            self._waiting -= len(events)
             if not future.done():
                 future.set_exception(unavailable(cause))
 

@@ -267,8 +267,8 @@ class Ledger(Protocol):
         """Prepares the database and begins this writer's chain. Raises ConfigurationError where it is not usable."""
         ...
 
-    async def record(self, event: Event) -> None:
-        """Records `event`; returns once it is durable. If it raises, nothing may be issued on its strength."""
+    async def record(self, *events: Event) -> None:
+        """Records `events`, all or none; returns once they are durable. If it raises, nothing may be issued on them."""
         ...
 
     async def events(self, wanted: EventFilter) -> Sequence[StoredEvent]:

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -31,7 +31,7 @@ _LEASE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 # Placeholders that nothing else in a token can look like: its key's own times lie in this century.
 _START, _EXPIRY, _ID = "1601-01-01T00:00:00Z", "1601-01-02T00:00:00Z", "PLACEHOLDER-OF-THE-LEASE-ID"
-# Filled in last, so that nothing in a path is taken for a placeholder; no lease id has such characters.
+# Filled in last, so that nothing in a path is taken for a placeholder.
 _HELD_PATH, _ONE_DEEPER = "PLACEHOLDER_OF_THE_PATH", "/_"
 _MOST_SHAPES = 1024
 
@@ -45,6 +45,20 @@ class _Layout:
     to_sign: str
     query: str
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Filled:
+    """A layout with the times and the path of the token that was made of it last, cut where the lease id comes.
+
+    Those who ask for the same in the same second, and a call that asks for many, need nothing else filled in.
+    """
+
+    starts: int
+    expires: int
+    path: str
+    to_sign: Sequence[str]
+    query: Sequence[str]
 
 
 class SasSigner:
@@ -63,42 +77,59 @@ class SasSigner:
         self._sdk_arguments = sdk_arguments
         self._correlates = correlates
         self._layouts: dict[_Shape, _Layout] = {}
+        self._filled: dict[_Shape, _Filled] = {}
 
     def sign(self, request: SasRequest) -> SignedToken:
         """Returns a SAS, https only. Raises InvalidFieldError where a field could not be signed safely."""
         if request.scope.account != self._account:
             raise InvalidFieldError("key", "belongs to another account", f"a key of {request.scope.account}")
         _whole(_LEASE_ID, "lease_id", request.lease_id)
-        scope = request.scope
-        if scope.kind is not ScopeKind.CONTAINER:
-            _whole(_PATH, "path", scope.path)
-        elif scope.path:
-            raise InvalidFieldError("path", "is not empty", "a container as a whole")
-        layout = self._layout(request)
-        start, expiry = _iso(request.starts), _iso(request.expires)
-        to_sign = layout.to_sign.replace(_START, start).replace(_EXPIRY, expiry).replace(_ID, request.lease_id)
-        query = layout.query.replace(_quoted(_START), _quoted(start)).replace(_quoted(_EXPIRY), _quoted(expiry))
-        if layout.path:
-            to_sign = to_sign.replace(layout.path, scope.path)
-        signature = self._signature(to_sign)
-        return SignedToken(
-            query.replace(_ID, request.lease_id) + _escaped(signature), hashlib.sha256(signature).hexdigest()
-        )
-
-    def _layout(self, request: SasRequest) -> _Layout:
         scope, correlated = request.scope, request.profile.correlation_id and self._correlates
         # All that shapes a token besides its account, which is the signer's. Python's own way to an enum's value costs.
         kind: str = scope.kind._value_
         depth = scope.path.count("/") if scope.kind is ScopeKind.DIRECTORY else 0
         shape = (kind, scope.container, depth, request.permissions.sp, request.source_ip, correlated)
+        filled = self._filled.get(shape)
+        if (
+            filled is None
+            or filled.starts != request.starts
+            or filled.expires != request.expires
+            or filled.path != scope.path
+        ):
+            filled = self._filled[shape] = self._filled_in(shape, request)
+        signature = self._signature(request.lease_id.join(filled.to_sign))
+        return SignedToken(
+            request.lease_id.join(filled.query) + _escaped(signature), hashlib.sha256(signature).hexdigest()
+        )
+
+    def _filled_in(self, shape: _Shape, request: SasRequest) -> _Filled:
+        scope = request.scope
+        if scope.kind is not ScopeKind.CONTAINER:
+            _whole(_PATH, "path", scope.path)
+        elif scope.path:
+            raise InvalidFieldError("path", "is not empty", "a container as a whole")
+        layout = self._layout(shape, request)
+        start, expiry = _iso(request.starts), _iso(request.expires)
+        to_sign = layout.to_sign.replace(_START, start).replace(_EXPIRY, expiry)
+        query = layout.query.replace(_quoted(_START), _quoted(start)).replace(_quoted(_EXPIRY), _quoted(expiry))
+        # Cut where the id comes before the path is filled in: nothing in a path is taken for a placeholder.
+        signed, sent = to_sign.split(_ID), query.split(_ID)
+        if layout.path:
+            signed = [part.replace(layout.path, scope.path) for part in signed]
+        return _Filled(request.starts, request.expires, scope.path, signed, sent)
+
+    def _layout(self, shape: _Shape, request: SasRequest) -> _Layout:
         layout = self._layouts.get(shape)
         if layout is None:
+            scope, depth, correlated = request.scope, shape[2], shape[-1]
             held = replace(scope, path=_HELD_PATH + _ONE_DEEPER * depth) if scope.path else scope
             layout = self._laid_out(held, request.permissions.sp, request.source_ip, correlated)
             self._layouts[shape] = layout
             if len(self._layouts) > _MOST_SHAPES:
                 # The oldest: whoever asks for ever new addresses fills it only for a while.
-                del self._layouts[next(iter(self._layouts))]
+                oldest = next(iter(self._layouts))
+                del self._layouts[oldest]
+                self._filled.pop(oldest, None)
         return layout
 
     def _laid_out(self, scope: Scope, permissions: str, source_ip: str, correlated: bool) -> _Layout:

@@ -1,0 +1,132 @@
+"""Decides what a caller gets for a request, and finds what signs it."""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from valetkey_broker.authz.policy import Allowance, Policy, asked_ttl
+from valetkey_broker.authz.revoked import check_container
+from valetkey_broker.errors import identity_expired, identity_revoked, issuer_unavailable
+from valetkey_broker.issuing.connector_choice import ConnectorChooser
+from valetkey_broker.issuing.scopes import Scopes
+from valetkey_broker.issuing.signing_keys import SigningKeys
+from valetkey_broker.issuing.token_request import TokenRequest
+from valetkey_broker.model import CloudProfile, Connector, Principal, Scope, SigningKey, Standing
+from valetkey_broker.model.statically_frozen import statically_frozen
+from valetkey_broker.ports import Clock
+from valetkey_broker.settings import IssuingSettings
+from valetkey_broker.state.memory import Memory
+
+# Whatever takes longer than this has waited for somebody; a decision from memory takes some 10 µs.
+_A_WHILE_SECONDS = 0.001
+
+
+class Moment(NamedTuple):
+    """When some work began: the state of memory, and the seconds of the monotonic clock."""
+
+    changes: int
+    seconds: float
+
+
+@statically_frozen
+class Decision:
+    """What a request may have, and of what it is made. `changes` is the state of memory for which that was decided."""
+
+    connector: Connector
+    profile: CloudProfile
+    scope: Scope
+    allowance: Allowance
+    key: SigningKey
+    changes: int
+
+
+class Decider:
+    """Decides by what is in memory; waits for nobody, unless Azure has to be asked."""
+
+    def __init__(
+        self,
+        *,
+        memory: Memory,
+        policy: Policy,
+        chooser: ConnectorChooser,
+        scopes: Scopes,
+        keys: SigningKeys,
+        clock: Clock,
+        settings: IssuingSettings,
+        standing: Callable[[Principal], Standing],
+    ) -> None:
+        """`standing` tells whether a caller could authenticate again now."""
+        self._memory = memory
+        self._policy = policy
+        self._chooser = chooser
+        self._scopes = scopes
+        self._keys = keys
+        self._clock = clock
+        self._default_ttl = settings.default_ttl_seconds
+        self._max_ttl = settings.max_ttl_seconds
+        self._standing = standing
+
+    async def decide(self, principal: Principal, wanted: TokenRequest) -> Decision:
+        """Returns what `principal` gets, which holds until something changes in memory, or `allowance.ends`.
+
+        Raises as Issuer.issue does, but for the ledger's errors.
+        """
+        resource, permissions = wanted.resource, wanted.permissions
+        seconds = asked_ttl(wanted.ttl, self._default_ttl, self._max_ttl)
+        while True:
+            began = self.moment()
+            allowed = self._policy.decide(
+                principal,
+                resource,
+                permissions,
+                ttl=seconds,
+                connector=wanted.connector,
+                source_ip=wanted.source_ip,
+            )
+            connectors = [a.connector for a in allowed]
+            choice = self._chooser.known(connectors, resource)
+            if choice is None:
+                choice = await self._chooser.choose(principal, connectors, resource)
+            connector, profile, container = choice
+            allowance = next(a for a in allowed if a.connector is connector)
+            if in_force := self._memory.in_force:
+                # Which account it is, only now is certain.
+                check_container(in_force, principal, allowance.grant, connector, container, resource)
+            until = int(self._clock()) + allowance.ttl
+            scope = self._scopes.known(connector, container, resource, permissions)
+            if scope is None:
+                scope = await self._scopes.find(connector, container, resource, permissions, until)
+            key = self._keys.held(connector, container.account, until)
+            if key is None:
+                key = await self._keys.get(connector, container.account, until)
+            # Asking Azure takes a while. Was a key, a grant or a connector taken away meanwhile, it is decided again.
+            self.check_caller(principal, began)
+            decision = Decision(connector, profile, scope, allowance, key, began.changes)
+            if self.holds(decision):
+                return decision
+
+    def holds(self, decision: Decision) -> bool:
+        """Tells whether nothing has changed in memory since `decision`, and it has not ended by itself."""
+        return decision.changes == self._memory.changes and self._clock() < decision.allowance.ends
+
+    def moment(self) -> Moment:
+        """Returns what there is now."""
+        return Moment(self._memory.changes, time.monotonic())
+
+    def check_caller(self, principal: Principal, began: Moment) -> None:
+        """Looks whether an identity has ended since it was authenticated, if a while has passed since work `began`.
+
+        Raises CREDENTIALS_INVALID or CREDENTIALS_EXPIRED where it has, ISSUER_UNAVAILABLE where that cannot be told any
+        more.
+        """
+        expired = principal.expires <= self._clock()
+        waited = time.monotonic() - began.seconds > _A_WHILE_SECONDS
+        if not (expired or waited or began.changes != self._memory.changes):
+            return
+        if expired:
+            raise identity_expired()
+        standing = self._standing(principal)
+        if standing is Standing.UNKNOWN:
+            raise issuer_unavailable()
+        if standing is Standing.ENDED:
+            raise identity_revoked()

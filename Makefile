@@ -78,8 +78,10 @@ SDKS := oldest newest
 demo: install ## Runs the main job on real parts, from registering to a refused token, in about 25 s
 	@$(BIN)/python -m valetkey_devstack
 
+# With CONSOLE=1 the console in the browser, too.
+CONSOLE ?=
 dev: install ## Leaves a stack running, made anew each time: OpenBao, Azurite, a stand-in for Entra, Graph and ARM, the broker
-	@$(BIN)/valetkey-broker dev
+	@$(BIN)/valetkey-broker dev $(if $(CONSOLE),--console)
 
 test: install .venv-clients/.installed .venv-sdks/.installed .venv-zenml/.installed ## Runs all tests, in parallel, with branch coverage
 	@rm -f .coverage .coverage.*

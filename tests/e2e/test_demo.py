@@ -48,6 +48,7 @@ def test_demo_tells_the_main_job(tmp_path: Path) -> None:
         "read with the old token  → 403 ",
         "nothing is left running",
         "docs/zenml.md",
+        "In the browser: make dev CONSOLE=1",
     )
     position = 0
     for step in steps:

@@ -56,7 +56,7 @@ def test_ends_with_all_its_children(tmp_path: Path, end: Callable[[Dev], None], 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     """A stack that is up, for tests that leave it so."""
-    with dev(tmp_path_factory.mktemp("up") / "stack") as stack:
+    with dev(tmp_path_factory.mktemp("up") / "stack", "--console", "--console-port", "0") as stack:
         stack.wait_until_ready()
         yield stack
 
@@ -97,6 +97,48 @@ trust = ssl.create_default_context(cafile=ca_file)
 urllib.request.urlopen(url, context=trust).close()
 urllib.request.urlopen(url, data=f"person={person}".encode(), context=trust).close()
 """
+
+
+# The same, for the console: a cookie that is Secure goes to a loopback address in a browser, and here by hand.
+_CONSOLE_BROWSER = """
+import re, ssl, sys, urllib.request
+_, ca_file, person, console = sys.argv
+class Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_): return None
+own = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file))
+opener, cookies = urllib.request.build_opener(Stay, own), {}
+def ask(url, data=None):
+    request = urllib.request.Request(url, data, {"Cookie": "; ".join(f"{n}={v}" for n, v in cookies.items())})
+    try:
+        answer = opener.open(request)
+    except urllib.error.HTTPError as error:
+        answer = error
+    for each in answer.headers.get_all("Set-Cookie") or ():
+        name, value = each.partition(";")[0].split("=", 1)
+        cookies[name] = value
+    return answer.headers.get("Location"), answer.read().decode()
+_, page = ask(console + "login")
+issuer, _ = ask(console.rstrip("/") + re.search('href="(/login/at[^"]*)"', page)[1].replace("&amp;", "&"))
+back, _ = ask(issuer, f"person={person}".encode())
+home, _ = ask(back)
+print(ask(console.rstrip("/") + home)[1])
+"""
+
+
+@pytest.mark.xdist_group("e2e-dev")
+def test_the_console_that_it_prints(up: Dev, tmp_path: Path) -> None:
+    """People log in there at the stand-in for Entra, and see what their role lets them see; its log has no code."""
+    found = re.search(r"The console is at (http://127\.0\.0\.1:\d+/) ", up.out)
+    assert found, up.out
+    script = tmp_path / "browser.py"
+    script.write_text(_CONSOLE_BROWSER)
+    run = [sys.executable, script, up.directory / "tls" / "ca.pem", "vera", found[1]]
+    page = subprocess.run(run, capture_output=True, text=True, check=True, timeout=60, env=user_environment()).stdout
+    assert "vera@example.org" in page
+    assert "1 connector is registered" in page
+    log = (up.directory / "logs" / "console.log").read_text()
+    assert "GET /login/callback 303" in log
+    assert "code=" not in log
 
 
 @pytest.mark.xdist_group("e2e-dev")

@@ -29,6 +29,12 @@ def dev(
     control_plane_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the stand-in for Entra, Graph and ARM; 0 takes a free one.")
     ] = 0,
+    console: Annotated[
+        bool, typer.Option("--console", help="Also start the console in the browser, and print its address.")
+    ] = False,
+    console_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the console; 0 takes a free one.")
+    ] = 8480,
     workers: Annotated[int, typer.Option(min=1, max=8, help="Workers of the broker.")] = 1,
     extra_settings: Annotated[
         Path | None,
@@ -47,9 +53,11 @@ def dev(
         return
     configure_logging("console", "warning", sys.stderr)
     chosen = {"broker": port, "openbao": openbao_port, "azurite": azurite_port, "control_plane": control_plane_port}
+    if console:
+        chosen["console"] = console_port
     ports = Ports(**{part: number for part, number in chosen.items() if number})
     stack = DevStack(directory, ports=ports, extra_settings=extra_settings, progress=_progress)
-    sys.exit(asyncio.run(run_dev(stack, workers=workers)))
+    sys.exit(asyncio.run(run_dev(stack, workers=workers, with_console=console)))
 
 
 def _progress(line: str) -> None:

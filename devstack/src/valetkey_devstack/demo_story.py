@@ -79,6 +79,7 @@ def main() -> None:
             sys.exit(130)
     typer.secho(f"\nAll as it must be, in {time.monotonic() - began:.0f} s; nothing is left running.", bold=True)
     typer.echo("ZenML runs on this, with no secret in any step; the commands of its page beside ours: docs/zenml.md")
+    typer.echo("In the browser: make dev CONSOLE=1, then open the address that it prints; docs/console.md")
 
 
 async def _demo(stack: DevStack) -> None:

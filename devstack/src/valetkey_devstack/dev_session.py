@@ -12,6 +12,7 @@ import typer
 from valetkey_broker.errors import ConfigurationError
 from valetkey_devstack.azurite_install import ensure_installed
 from valetkey_devstack.broker_process import start_broker
+from valetkey_devstack.console_process import check_installed, console_address, start_console
 from valetkey_devstack.demo_data import (
     DEMO_ACCOUNT,
     DEMO_CONNECTOR,
@@ -34,19 +35,22 @@ def prepare_stack() -> None:
     ensure_installed(_say)
 
 
-async def run_dev(stack: DevStack, *, workers: int) -> int:
+async def run_dev(stack: DevStack, *, workers: int, with_console: bool = False) -> int:
     """Runs `stack` with a broker and demo data until SIGINT or SIGTERM; returns the exit code.
 
-    Raises ConfigurationError where it does not come up. Ends with 1 when the broker ends by itself.
+    With `with_console` the console runs, too. Raises ConfigurationError where it does not come up. Ends with 1 when
+    the broker or the console ends by itself.
     """
     check_environment(os.environ)
+    if with_console:
+        check_installed()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     began = time.monotonic()
     _say(f"Starting OpenBao, Azurite and a stand-in for Entra, Graph and ARM in {_short(stack.directory)} …")
-    running = asyncio.create_task(_run(stack, workers, began, stopping))
+    running = asyncio.create_task(_run(stack, workers, began, stopping, with_console=with_console))
     stop_asked = asyncio.create_task(stopping.wait())
     # Ctrl-C while it starts must end what has started, too.
     await asyncio.wait({running, stop_asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -65,21 +69,27 @@ async def run_dev(stack: DevStack, *, workers: int) -> int:
         return 0
 
 
-async def _run(stack: DevStack, workers: int, began: float, stopping: asyncio.Event) -> int:
+async def _run(stack: DevStack, workers: int, began: float, stopping: asyncio.Event, *, with_console: bool) -> int:
     async with contextlib.AsyncExitStack() as closing:
         await closing.enter_async_context(stack)
         secret_files = await add_demo_data(stack)
         add_second_secret(stack, secret_files)
         broker = await start_broker(stack, workers=workers)
         closing.push_async_callback(broker.stop, grace=15)
+        children = [broker]
+        if with_console:
+            console = await start_console(stack)
+            closing.push_async_callback(console.stop)
+            children.append(console)
         exports = _exports(stack, secret_files)
         write_private(stack.directory / "env.sh", exports)
-        _welcome(stack, secret_files, exports, time.monotonic() - began)
+        _welcome(stack, secret_files, exports, time.monotonic() - began, with_console=with_console)
         while not stopping.is_set():
             await asyncio.sleep(_WATCH_SECONDS)
-            if broker.poll() is not None:
-                _say(f"The broker ended by itself; its last words:\n{broker.last_lines()}")
-                return 1
+            for child in children:
+                if child.poll() is not None:
+                    _say(f"T{child.name[1:]} ended by itself; its last words:\n{child.last_lines()}")
+                    return 1
     return 0
 
 
@@ -96,9 +106,10 @@ def _exports(stack: DevStack, secret_files: SecretFiles) -> str:
     )
 
 
-def _welcome(stack: DevStack, secret_files: SecretFiles, exports: str, seconds: float) -> None:
+def _welcome(stack: DevStack, secret_files: SecretFiles, exports: str, seconds: float, *, with_console: bool) -> None:
     extra = stack.extra_settings
     added = f"Added by {_short(extra.file)}: {extra.summary()}.\n" if extra is not None else ""
+    console = _console(stack, secret_files) if with_console else ""
     second = f"@{_short(secret_files.second_client_secret)}"
     indented = "".join(f"  {line}\n" for line in exports.splitlines())
     typer.echo(
@@ -124,9 +135,17 @@ def _welcome(stack: DevStack, secret_files: SecretFiles, exports: str, seconds: 
         "  unset VALETKEY_API_KEY; valetkey login && valetkey whoami\n\n"
         f"There are {in_words()}. Ada and Sam get tokens.\n\n"
         f"A consumer's key (key:demo-consumer, with a grant on it) is in {_short(secret_files.consumer_key)}.\n"
+        f"{console}"
         f"{added}"
         f"Metrics: http://127.0.0.1:{stack.ports.metrics}/metrics (docs/metrics.md). "
         f"Logs: {_short(stack.layout.logs)}. Ctrl-C ends everything."
+    )
+
+
+def _console(stack: DevStack, secret_files: SecretFiles) -> str:
+    return (
+        f"The console is at {console_address(stack)} (log in there as one of these people, or by the admin's key):\n\n"
+        f"  cat {_short(secret_files.admin_key)}\n\n"
     )
 
 

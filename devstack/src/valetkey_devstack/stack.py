@@ -52,6 +52,7 @@ class Ports:
     azurite: int = field(default_factory=free_port)
     control_plane: int = field(default_factory=free_port)
     metrics: int = field(default_factory=free_port)
+    console: int = field(default_factory=free_port)
 
 
 class DevStack:

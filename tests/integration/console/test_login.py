@@ -97,7 +97,7 @@ async def test_a_session_that_ended_says_why(console: Console, monkeypatch: pyte
     browser = console.browser()
     await browser.log_in(ADMIN_KEY)
     later = time.time() + IDLE + 1
-    monkeypatch.setattr("valetkey_console.sessions.session.time.time", lambda: later)
+    monkeypatch.setattr("valetkey_console.sessions.session.now", lambda: later)
     monkeypatch.setattr(browser.http.cookies, "extract_cookies", lambda _response: None)  # all three have the old ones
     page = f"{console.settings.outer_url}/grants?q=x"
     to = "/login?next=%2Fgrants%3Fq%3Dx&over=idle"

@@ -19,7 +19,7 @@ def test_how_long_a_session_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     short = Session.begin("b", "key:x", (), "oidc", begun + 600.0)
 
     def after(session: Session, seconds: int, seen: int = 0) -> str:
-        monkeypatch.setattr("valetkey_console.sessions.session.time.time", lambda: float(session.begun + seconds))
+        monkeypatch.setattr("valetkey_console.sessions.session.now", lambda: float(session.begun + seconds))
         return replace(session, seen=session.begun + seen).why_over()
 
     assert [after(whole, IDLE - 2), after(whole, IDLE + 1)] == ["", "idle"]

@@ -63,6 +63,19 @@ def serve(
     session_key_file: Annotated[
         Path | None, _option("The key that seals sessions; without it they end with the process.", "SESSION_KEY_FILE")
     ] = None,
+    login_issuer: Annotated[
+        str | None,
+        _option("The one issuer to log in at, of those that the broker names.", "LOGIN_ISSUER"),
+    ] = None,
+    login_client_id: Annotated[
+        str | None, _option("The console's own client at that issuer; the command's if left out.", "LOGIN_CLIENT_ID")
+    ] = None,
+    login_client_secret_file: Annotated[
+        Path | None, _option("The secret of that client, if it has one.", "LOGIN_CLIENT_SECRET_FILE")
+    ] = None,
+    issuer_ca_file: Annotated[
+        Path | None, _option("CA certificates to trust the issuer by, in PEM form.", "ISSUER_CA_FILE")
+    ] = None,
     api_key_login: Annotated[
         bool | None,
         typer.Option(

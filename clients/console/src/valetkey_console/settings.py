@@ -21,6 +21,7 @@ class Settings:
 
     `outer_url` is the address that people type, with the base path, where a proxy stands before the console; all links
     and the check of where a form came from go by it. Without `session_key_file` sessions end with this process.
+    `login_client_id` is the console's own client at `login_issuer`, if it is not that of the command.
     """
 
     endpoint: str
@@ -32,6 +33,10 @@ class Settings:
     tls_key_file: Path | None = None
     session_key_file: Path | None = None
     api_key_login: bool = False
+    login_issuer: str = ""
+    login_client_id: str = ""
+    login_client_secret_file: Path | None = None
+    issuer_ca_file: Path | None = None
 
     def __post_init__(self) -> None:
         """Raises SettingsError for what cannot be used, and for pages that would go in the clear over a network."""
@@ -39,6 +44,12 @@ class Settings:
             raise SettingsError("endpoint: not given; expected the broker's HOST:PORT (--endpoint, VALETKEY_ENDPOINT)")
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise SettingsError("tls_cert_file and tls_key_file: one is given; expected both, or none")
+        if (self.login_client_id or self.login_client_secret_file) and not self.login_issuer:
+            raise SettingsError(
+                "login_issuer: not given, and the console has a client of its own; expected the issuer that knows it"
+            )
+        if self.login_client_secret_file and not self.login_client_id:
+            raise SettingsError("login_client_id: not given; expected the client whose secret is given")
         if self.outer_url:
             _check_outer_url(self.outer_url)
         elif not self.tls_cert_file and not _is_loopback(self.host):

@@ -20,9 +20,8 @@ from valetkey_devstack.control_plane.people import Person
 
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 GRANT_TYPES = ("authorization_code", "refresh_token", DEVICE_CODE)
-REDIRECT_URI = "http://127.0.0.1/callback"
-"""What is registered; of loopback addresses the port does not count."""
-
+# Of the command, and of the console.
+_REDIRECT_URIS = ("http://127.0.0.1/callback", "http://127.0.0.1/login/callback")
 _OPENID_SCOPES = {"openid", "profile", "email", "offline_access"}
 _GRAPH_ID = "00000003-0000-0000-c000-000000000000"
 _REFRESH_SECONDS = 90 * 24 * 3600.0
@@ -72,13 +71,15 @@ class _Refresh:
 class LogIns:
     """People's log-ins to one API, by one public client. Times are in seconds.
 
-    `api_id` is the API's client id, which is the audience of its tokens; `client_id` the public client's.
+    `api_id` is the API's client id, which is the audience of its tokens; `client_id` the public client's, and
+    `redirect_uris` what is registered for it: of loopback addresses the port does not count.
     """
 
     def __init__(self, tenant_id: str, now: Callable[[], float], sign: Sign) -> None:
         self.tenant_id = tenant_id
         self.api_id = str(uuid.uuid5(uuid.UUID(tenant_id), "api"))
         self.client_id = str(uuid.uuid5(uuid.UUID(tenant_id), "command line"))
+        self.redirect_uris = set(_REDIRECT_URIS)
         self.code_seconds = 600.0
         self.device_seconds = 900.0
         self.interval = 5.0
@@ -104,7 +105,7 @@ class LogIns:
     def check_redirect(self, query: Mapping[str, str]) -> None:
         """Raises EntraError, to be shown and never sent back, where it is not known who asks, or where they are."""
         self._check_client(query)
-        if not _is_registered(query.get("redirect_uri", "")):
+        if _registered_form(query.get("redirect_uri", "")) not in self.redirect_uris:
             text = "The redirect URI specified in the request does not match the redirect URIs configured."
             raise EntraError(400, "invalid_request", 50011, text)
 
@@ -274,12 +275,13 @@ def _challenge(verifier: str) -> bytes:
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=")
 
 
-def _is_registered(uri: str) -> bool:
+def _registered_form(uri: str) -> str:
+    """Returns how a redirect URI would have been registered: without a port, where it is a loopback address."""
     try:
         parts = urlsplit(uri)
         _ = parts.port
     except ValueError:
-        return False
-    registered = urlsplit(REDIRECT_URI)
-    known = (parts.scheme, parts.hostname, parts.path) == (registered.scheme, registered.hostname, registered.path)
-    return known and not parts.query and not parts.fragment and "@" not in parts.netloc
+        return ""
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        return ""
+    return f"{parts.scheme}://127.0.0.1{parts.path}" if parts.hostname == "127.0.0.1" else uri

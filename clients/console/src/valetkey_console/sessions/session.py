@@ -11,6 +11,11 @@ IDLE = 30 * 60
 STALE = 60
 
 
+def now() -> float:
+    """Returns the time, in Unix seconds: that of sessions alone, which tests can set."""
+    return time.time()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """One log-in. `bearer` is the API key or access token that the broker is shown; the times are Unix seconds.
@@ -21,6 +26,7 @@ class Session:
     id: str
     bearer: str = field(repr=False)
     principal: str
+    name: str
     roles: tuple[str, ...]
     authentication: str
     begun: int
@@ -29,30 +35,41 @@ class Session:
 
     @classmethod
     def begin(
-        cls, bearer: str, principal: str, roles: tuple[str, ...], authentication: str, token_ends: float | None
+        cls,
+        bearer: str,
+        principal: str,
+        roles: tuple[str, ...],
+        authentication: str,
+        token_ends: float | None,
+        *,
+        name: str = "",
     ) -> "Session":
-        """Returns a new session; `token_ends` is when the broker takes the bearer no longer, None for never."""
-        now = int(time.time())
-        ends = now + LONGEST if token_ends is None else min(now + LONGEST, int(token_ends))
+        """Returns a new session; `token_ends` is when the broker takes the bearer no longer, None for never.
+
+        `name` is what the person is called on pages, the principal if left out.
+        """
+        began = int(now())
+        ends = began + LONGEST if token_ends is None else min(began + LONGEST, int(token_ends))
         return cls(
             id=secrets.token_urlsafe(18),
             bearer=bearer,
             principal=principal,
+            name=name or principal,
             roles=roles,
             authentication=authentication,
-            begun=now,
-            seen=now,
+            begun=began,
+            seen=began,
             ends=ends,
         )
 
     def why_over(self) -> str:
         """Returns why it counts no longer: `idle`, `long` or `token`; empty while it counts."""
-        now = time.time()
-        if now >= self.ends:
+        moment = now()
+        if moment >= self.ends:
             return "long" if self.ends - self.begun >= LONGEST else "token"
-        return "idle" if now >= self.seen + IDLE else ""
+        return "idle" if moment >= self.seen + IDLE else ""
 
     def used(self) -> "Session":
         """Returns it as used just now; the same one where that was noted lately."""
-        now = int(time.time())
-        return replace(self, seen=now) if now - self.seen >= STALE else self
+        moment = int(now())
+        return replace(self, seen=moment) if moment - self.seen >= STALE else self

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from jinja2 import Environment
 
 from valetkey_console.broker.clients import Clients
+from valetkey_console.openid.log_ins import LogIns
 from valetkey_console.sessions.cookies import SealedCookie
 from valetkey_console.sessions.keeping import Sessions
 from valetkey_console.sessions.sealing import Seal
@@ -24,5 +25,7 @@ class Console:
         self.sessions = Sessions(seal)
         # What the page after a form says once.
         self.said = SealedCookie(seal, "said")
+        self.seal = seal
+        self.log_ins = LogIns(settings)
         self.clients = Clients(settings.endpoint, settings.ca_file)
         self.templates: Environment = environment(settings.base_path)

@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
-from urllib.parse import urlencode
 
 from valetkey.errors import UnauthenticatedError, UnavailableError, ValetKeyError
+from valetkey.login.code_flow import authorization_url, redeem
 from valetkey.login.issuer import Issuer, refusal, text
 from valetkey.login.issuer_http import IssuerHttp
 from valetkey.login.loopback import listening
@@ -43,29 +43,9 @@ def by_browser(http: IssuerHttp, issuer: Issuer, offer: LoginOffer, teller: Tell
         raise ValetKeyError(f"the issuer {issuer.issuer} has no page to log in at; try: valetkey login --device")
     ties = Ties()
     with listening(ties.state, port) as loopback:
-        query = {
-            "response_type": "code",
-            "redirect_uri": loopback.redirect_uri,
-            "state": ties.state,
-            "code_challenge": ties.challenge,
-            "code_challenge_method": "S256",
-            **({"nonce": ties.nonce} if "openid" in offer.scopes else {}),
-            **offer.request(),
-        }
-        teller.open_browser(f"{issuer.authorization}{'&' if '?' in issuer.authorization else '?'}{urlencode(query)}")
+        teller.open_browser(authorization_url(issuer, offer, ties, loopback.redirect_uri))
         answer = loopback.answer(_BROWSER_SECONDS)
-    form = {
-        "grant_type": "authorization_code",
-        "client_id": offer.client_id,
-        "code": _code_in(answer, issuer),
-        "redirect_uri": loopback.redirect_uri,
-        "code_verifier": ties.verifier,
-    }
-    now = time.time()
-    status, found = http.post(issuer.token, form)
-    if status != _OK:
-        raise refusal(found, "the log-in", (form["code"], ties.verifier))
-    return tokens_in(found, offer, now, nonce=ties.nonce)
+    return redeem(http, issuer, offer, ties, loopback.redirect_uri, answer)
 
 
 def by_device(
@@ -124,20 +104,6 @@ def _polled(
     raise UnauthenticatedError(
         f"nobody typed the code in within {seconds:g} s; for another one: valetkey login --device"
     )
-
-
-def _code_in(answer: Mapping[str, str], issuer: Issuer) -> str:
-    # RFC 9207: the answer of an issuer that was made to look like this one's says whose it is.
-    if answer.get("iss", "" if issuer.names_itself else issuer.issuer) != issuer.issuer:
-        raise ValetKeyError(
-            f"the browser came back from {text(answer.get('iss')) or 'an issuer that does not say its name'}; "
-            f"expected {issuer.issuer}; nothing was sent there"
-        )
-    if "error" in answer:
-        raise refusal(answer, "the log-in")
-    if not answer.get("code"):
-        raise ValetKeyError("the browser came back without a code; log in again")
-    return answer["code"]
 
 
 def _seconds(answer: Mapping[str, Any], name: str, default: float) -> float:

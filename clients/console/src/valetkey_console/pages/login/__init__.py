@@ -1,0 +1,16 @@
+"""Logging in and out."""
+
+from valetkey_console.openid.log_ins import CALLBACK
+from valetkey_console.pages.login import api_key, issuer, session, show
+from valetkey_console.visits.subjects import Subject, get, post
+
+SUBJECT = Subject(
+    "login",
+    (
+        get("/login", show.show, session=False),
+        post("/login", api_key.log_in, session=False),
+        get("/login/at", issuer.leave, session=False),
+        get(CALLBACK, issuer.come_back, session=False),
+        post("/logout", session.log_out, session=False),
+    ),
+)

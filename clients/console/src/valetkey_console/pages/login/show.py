@@ -1,0 +1,42 @@
+"""The page to log in at: why one has to, and by what one can."""
+
+from starlette.responses import Response
+
+from valetkey import ValetKeyError
+from valetkey.login.offer import LoginOffer
+from valetkey_console.broker.failures import Failure, failure_of
+from valetkey_console.safety.local_paths import local_path
+from valetkey_console.visits.visit import Visit
+
+# Why a session ended, as the address of the page says it.
+_OVER = {
+    "idle": "You were logged out: nothing was done for 30 minutes.",
+    "long": "You were logged out: a log-in counts for 8 hours.",
+    "token": "You were logged out: what proved who you are has ended.",
+    "refused": "You were logged out: the broker takes your key or token no longer. It was revoked, or has ended.",
+    "out": "You are logged out.",
+}
+
+
+async def show(visit: Visit) -> Response:
+    """Shows the ways to log in."""
+    return await page(visit, visit.query.get("next", "/"), why=_OVER.get(visit.query.get("over", ""), ""))
+
+
+async def page(visit: Visit, back: str, *, status: int = 200, why: str = "", problem: str = "") -> Response:
+    """Returns the page; `back` is where the person wants to go, `problem` what was wrong with the last try."""
+    offers: tuple[LoginOffer, ...] = ()
+    failure: Failure | None = None
+    try:
+        offers = await visit.console.log_ins.offers()
+    except ValetKeyError as error:
+        failure = failure_of(error)
+    return visit.render(
+        "login/login.html",
+        status=status,
+        back=local_path(back),
+        why=why,
+        problem=problem,
+        offers=offers,
+        failure=failure,
+    )

@@ -13,7 +13,7 @@ from typing import Any, get_args
 from typer.main import get_command
 
 from valetkey.cli.app import app as client
-from valetkey_broker.cli import app as broker
+from valetkey_broker.cli.commands import app as broker
 from valetkey_console.cli import app as console
 from valetkey_devstack.cli import app as dev_stack
 

@@ -13,9 +13,18 @@ import sys
 from pathlib import Path
 
 import valetkey_broker
+from valetkey_broker.adapters.azure.late_modules import LATE_MODULES
 
 # What is loaded late: by a command, a ledger, a connection.
-LATE = ("alembic.command", "alembic.config", "psycopg", "sqlalchemy.dialects.postgresql", "sqlite3", "uvloop")
+LATE = (
+    "alembic.command",
+    "alembic.config",
+    "psycopg",
+    "sqlalchemy.dialects.postgresql",
+    "sqlite3",
+    "uvloop",
+    *LATE_MODULES,
+)
 
 
 def main() -> None:

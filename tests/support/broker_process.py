@@ -19,13 +19,21 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from support import children
 from support.warm import WarmCommand, run_installed
+from valetkey_broker.adapters.azure.late_modules import LATE_MODULES
 from valetkey_broker.settings import VaultSettings
 from valetkey_devstack.ca import make_ca
 from valetkey_devstack.free_ports import free_port
 
 COMMAND = str(Path(sys.executable).with_name("valetkey-broker"))
-# Alembic and the driver of PostgreSQL come in when a ledger is opened.
-WARM_BROKER = WarmCommand("support.warm_broker:main", "valetkey_broker.*", "alembic.command", "psycopg")
+# Alembic and what is PostgreSQL's come in when a ledger is opened.
+WARM_BROKER = WarmCommand(
+    "support.warm_broker:main",
+    "valetkey_broker.*",
+    "alembic.command",
+    "psycopg",
+    "sqlalchemy.dialects.postgresql",
+    *LATE_MODULES,
+)
 _PATIENCE_SECONDS = 60.0
 Sections = dict[str, dict[str, Any]]
 

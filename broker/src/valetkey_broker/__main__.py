@@ -3,8 +3,11 @@
 import os
 import signal
 import sys
+from functools import partial
 from importlib import import_module
 
+from valetkey_broker.cli.serve_command import ServeCommand, plainly_served
+from valetkey_broker.concurrency.garbage_collection import loading_modules
 from valetkey_broker.concurrency.interrupts import interrupts_end_at_once
 
 _TERMINATED = 128 + signal.SIGTERM
@@ -12,9 +15,26 @@ _TERMINATED = 128 + signal.SIGTERM
 
 def start(module: str) -> None:
     """Imports a module and runs its `main`. Ctrl-C during the imports ends with 130."""
-    with interrupts_end_at_once():
+    with interrupts_end_at_once(), loading_modules():
         run = import_module(module).main
     run()
+
+
+def start_to_serve(command: ServeCommand) -> None:
+    """Imports what serves, and nothing besides, and runs it. Ctrl-C during the imports ends with 130."""
+    with interrupts_end_at_once(), loading_modules():
+        _load_structlog_alone()
+        run_to_the_end = import_module("valetkey_broker.cli.ending").run_to_the_end
+        serve = getattr(import_module("valetkey_broker.cli.serving"), command.function)
+    run_to_the_end(partial(serve, *command.arguments))
+
+
+def _load_structlog_alone() -> None:
+    # It loads rich where that is installed, which typer sees to, for tracebacks on a terminal: no line of ours has one.
+    if "structlog" not in sys.modules and "rich" not in sys.modules:
+        sys.modules["rich"] = None  # type: ignore[assignment]  # As Python has it: what is None cannot be imported.
+        import_module("structlog")
+        del sys.modules["rich"]
 
 
 def main() -> None:
@@ -28,7 +48,11 @@ def main() -> None:
         from valetkey_broker.rpc.health_probe import probe_as_told  # noqa: PLC0415
 
         sys.exit(probe_as_told(sys.argv[2:]))
-    start("valetkey_broker.cli")
+    serving = plainly_served(sys.argv[1:], os.environ)
+    if serving is not None:
+        start_to_serve(serving)
+    else:
+        start("valetkey_broker.cli.commands")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from valetkey_broker.adapters.azure import AUTH_METHODS, AzureCloud
+from valetkey_broker.adapters.azure import AUTH_METHODS, AzureCloud, load_late_modules
 from valetkey_broker.adapters.oidc import key_source
 from valetkey_broker.adapters.vault import VaultStateStore
 from valetkey_broker.api.methods import METHODS
@@ -259,7 +259,6 @@ async def running_server(
             issuers=settings.authn.oidc,
         )
     )
-    daily = DailyWarning(endings, settings.expiry.warn_days)
     guard = Guard(
         methods=METHODS,
         authenticator=core.authenticator,
@@ -274,20 +273,23 @@ async def running_server(
     server = RpcServer(settings.server, guard, services, shared_port=shared, certificates=certificates)
     check_certificate(settings.server.tls_cert_file, settings.server.tls_key_file)  # Said now, and not after the wait.
     await core.ledger.open()
-    tasks = [
-        asyncio.create_task(sync.run(), name="state-sync"),
-        asyncio.create_task(recorder.refusals.run(), name="refusals"),
-        asyncio.create_task(unfinished.run(), name="unfinished-changes"),
-        asyncio.create_task(core.revoking.keys.run(), name="key-revocations"),
-        asyncio.create_task(follow_ledger(core.ledger, server), name="ledger-health"),
-        asyncio.create_task(daily.run(sync.ready.wait), name="daily-warning"),
-        asyncio.create_task(core.rotating.run(), name="rotations"),
-        asyncio.create_task(tell_metrics(metrics, core, endings, Live(sync, server, guard, streams)), name="metrics"),
-    ]
+    tasks: list[asyncio.Task[None]] = []
     try:
-        if listen is Listen.AT_ONCE or await first_of(
-            sync.ready if listen is Listen.ONCE_READY else sync.attempted, stop
-        ):
+        if listen is Listen.AT_ONCE:
+            await server.start()
+        jobs = {
+            "state-sync": sync.run(load_late_modules),
+            "refusals": recorder.refusals.run(),
+            "unfinished-changes": unfinished.run(),
+            "key-revocations": core.revoking.keys.run(),
+            "ledger-health": follow_ledger(core.ledger, server),
+            "daily-warning": DailyWarning(endings, settings.expiry.warn_days).run(sync.ready.wait),
+            "rotations": core.rotating.run(),
+            "metrics": tell_metrics(metrics, core, endings, Live(sync, server, guard, streams)),
+        }
+        tasks += [asyncio.create_task(job, name=name) for name, job in jobs.items()]
+        ready = sync.ready if listen is Listen.ONCE_READY else sync.attempted
+        if listen is not Listen.AT_ONCE and await first_of(ready, stop):
             await server.start()
         yield server
     finally:

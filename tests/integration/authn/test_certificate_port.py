@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from support.spiffe import SpiffeCa
-from valetkey_broker.cli import app
+from valetkey_broker.cli.commands import app
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.settings import ServerSettings
 from valetkey_broker.worker_supervisor import only_broker_on

@@ -22,7 +22,8 @@ from support.ledgers import denied, open_ledger
 from valetkey_broker.errors import BrokerError, ConfigurationError, Reason
 from valetkey_broker.ledger import SqlLedger
 from valetkey_broker.ledger.database import Database
-from valetkey_broker.ledger.schema import HEAD_REVISION, VERSION_TABLE, metadata
+from valetkey_broker.ledger.indexes import metadata
+from valetkey_broker.ledger.schema import HEAD_REVISION, VERSION_TABLE
 from valetkey_broker.model import EventFilter, Secret
 from valetkey_broker.settings import LedgerSettings
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import uvloop
 
+from valetkey_broker.concurrency.garbage_collection import loading_modules
 from valetkey_broker.metrics.port import OneWorker, metrics_port
 from valetkey_broker.metrics.worker_channel import Answerer, answerer_of_worker
 from valetkey_broker.observability.logging import configure_logging
@@ -38,8 +39,9 @@ def _loaded(config: Path) -> Settings:
 
 async def _serve(settings: Settings, *, worker: bool, metrics: Answerer | None) -> None:
     # gRPC comes in here, in the process that serves: never in the one that starts others.
-    from valetkey_broker.cli.one_process import serve  # noqa: PLC0415
-    from valetkey_broker.rpc.listening import Listen  # noqa: PLC0415
+    with loading_modules():
+        from valetkey_broker.cli.one_process import serve  # noqa: PLC0415
+        from valetkey_broker.rpc.listening import Listen  # noqa: PLC0415
 
     stop = asyncio.Event()
     lifeline = watch_lifeline()

@@ -1,6 +1,6 @@
 """The tables of the ledger. Migrations make them; a test holds the two against each other."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, UniqueConstraint, literal_column
+from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, UniqueConstraint, literal_column
 
 HEAD_REVISION = "0003"
 """The migration that makes the tables as they stand here."""
@@ -53,22 +53,12 @@ events = Table(
     # A rowid that was used stays used: a removed record's id never comes back.
     sqlite_autoincrement=True,
 )
-Index("ledger_events_time", events.c.time_us)
-Index("ledger_events_principal", events.c.principal, events.c.id)
-Index("ledger_events_connector", events.c.connector, events.c.id)
-Index("ledger_events_request", events.c.request_id)
-
+# The indexes are in indexes.py. A query that is to use one on a part of the records has to repeat its condition.
 IS_LEASE = events.c.lease_id != literal_column("''")
-"""The condition of the two indexes on leases; a query that is to use them has to repeat it."""
-for _name, _column in (("lease", "lease_id"), ("expires", "expires")):
-    Index(f"ledger_events_{_name}", events.c[_column], sqlite_where=IS_LEASE, postgresql_where=IS_LEASE)
-
-# An index with the id behind the column gives a page of what is rare without a look at what is not.
-Index("ledger_events_container", events.c.container, events.c.id, sqlite_where=IS_LEASE, postgresql_where=IS_LEASE)
+"""The condition of the indexes on leases."""
 
 IS_NO_TOKEN = events.c.kind != literal_column("'token-issued'")
 """The condition of the index on kinds: nearly all records are of this one, which needs none."""
-Index("ledger_events_kind", events.c.kind, events.c.id, sqlite_where=IS_NO_TOKEN, postgresql_where=IS_NO_TOKEN)
 
 checkpoints = Table(
     "ledger_checkpoints",

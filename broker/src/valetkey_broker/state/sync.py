@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -56,8 +56,10 @@ class StateSync:
         age = self.seconds_since_current()
         return 0.0 if age is None else max(0.0, self._settings.max_stale_seconds - age)
 
-    async def run(self) -> None:
-        """Runs until cancelled."""
+    async def run(self, first: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Runs until cancelled. `first` is done before Vault is asked, and so before requests are answered."""
+        if first is not None:
+            await first()
         await self._start()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._poll(), name="state-poll")

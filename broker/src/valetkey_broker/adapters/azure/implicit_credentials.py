@@ -8,7 +8,6 @@ from typing import Any, Self
 
 from azure.core.credentials import AccessToken
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.identity.aio import EnvironmentCredential, ManagedIdentityCredential, WorkloadIdentityCredential
 
 from valetkey_broker.adapters.azure.client_certificate import read_client_certificate
 from valetkey_broker.adapters.azure.entra import entra_options
@@ -31,6 +30,9 @@ class ImplicitSetupError(Exception):
 
 def managed_identity(client_id: str, network: Network) -> AsyncTokenCredential:
     """Returns the managed identity of where the broker runs: the system's, or the user-assigned one of `client_id`."""
+    # Loaded late: see late_modules.py.
+    from azure.identity.aio import ManagedIdentityCredential  # noqa: PLC0415
+
     return ManagedIdentityCredential(
         client_id=client_id or None,
         # Where the environment has all that a workload identity needs, it would quietly be one.
@@ -45,6 +47,9 @@ def workload_identity(tenant_id: str, client_id: str, profile: CloudProfile, net
 
     The tenant and the client are the environment's where they are empty. Raises ImplicitSetupError.
     """
+    # Loaded late: see late_modules.py.
+    from azure.identity.aio import WorkloadIdentityCredential  # noqa: PLC0415
+
     _require([_TOKEN_FILE, *([] if tenant_id else [_TENANT]), *([] if client_id else [_CLIENT])])
 
     def make(content: bytes) -> AsyncTokenCredential:
@@ -63,6 +68,9 @@ def workload_identity(tenant_id: str, client_id: str, profile: CloudProfile, net
 
 def environment(profile: CloudProfile, network: Network) -> AsyncTokenCredential:
     """Returns the service principal that the broker's environment names. Raises ImplicitSetupError."""
+    # Loaded late: see late_modules.py.
+    from azure.identity.aio import EnvironmentCredential  # noqa: PLC0415
+
     if os.environ.get(_SECRET) or not os.environ.get(_CERTIFICATE_FILE):
         _require([_TENANT, _CLIENT, _SECRET], f", or {_CERTIFICATE_FILE} instead of {_SECRET}")
         return EnvironmentCredential(**entra_options(profile, network))

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from azure.core.pipeline.transport import AsyncHttpTransport
 from azure.storage.blob import UserDelegationKey
-from azure.storage.blob.aio import BlobServiceClient
 
 from valetkey_broker.adapters.azure.error_advice import SHARED_KEY_OFF
 from valetkey_broker.adapters.azure.errors import Asking, ask
@@ -17,6 +17,9 @@ from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS, Network
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import CloudProfile, SigningKey, TokenUse, check_account, is_container_name
+
+if TYPE_CHECKING:
+    from azure.storage.blob.aio import BlobServiceClient
 
 # What of a key is signed into a SAS or appears in it: one line of plain characters, no more.
 _PLAIN = re.compile(r"[A-Za-z0-9:+/=_.-]{1,512}")
@@ -45,14 +48,14 @@ class BlobStorage:
         self._credential = credential
         self._url = url = profile.blob_url(self._account)
         # Cheap to make, and its connections are the network's: there is nothing to keep or to close.
-        self.client = BlobServiceClient(url, credential=credential, transport=network.transport(url), **CLIENT_OPTIONS)
+        self.client = _client(url, credential, network.transport(url))
 
     async def names(self) -> Sequence[str]:
         """Lists the containers of the account. Raises BrokerError."""
 
         async def listed() -> list[str]:
             transport = ListingTransport(self._network.transport(self._url))
-            client = BlobServiceClient(self._url, credential=self._credential, transport=transport, **CLIENT_OPTIONS)
+            client = _client(self._url, self._credential, transport)
             async for _ in client.list_containers().by_page():
                 pass  # The transport has read it.
             return transport.names
@@ -122,6 +125,13 @@ class BlobStorage:
     async def use_token(self, name: str, use: TokenUse, what: str) -> None:
         """Does one thing with the SAS that is the credential, to the blob `what` of a container. Raises BrokerError."""
         await TokenTrial(self.client, self._asking, name, what).use(use)
+
+
+def _client(url: str, credential: Any, transport: AsyncHttpTransport[Any, Any]) -> "BlobServiceClient":
+    # Loaded late: see late_modules.py.
+    from azure.storage.blob.aio import BlobServiceClient  # noqa: PLC0415
+
+    return BlobServiceClient(url, credential=credential, transport=transport, **CLIENT_OPTIONS)
 
 
 def _checked(account: str, key: UserDelegationKey) -> SigningKey:

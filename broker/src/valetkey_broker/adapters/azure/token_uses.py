@@ -1,13 +1,16 @@
 """Uses a token as whoever it was issued to would: writes a blob, reads it, lists it, deletes it."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
 
 from azure.core.exceptions import HttpResponseError
-from azure.storage.blob.aio import BlobServiceClient
 
 from valetkey_broker.adapters.azure.errors import Asking, ask
 from valetkey_broker.errors import Reason
 from valetkey_broker.model import TokenUse
+
+if TYPE_CHECKING:
+    from azure.storage.blob.aio import BlobServiceClient
 
 _NOT_FOUND = 404
 
@@ -15,7 +18,7 @@ _NOT_FOUND = 404
 class TokenTrial:
     """One blob of one container, through a client whose credential is the token. Every method raises BrokerError."""
 
-    def __init__(self, client: BlobServiceClient, asking: Asking, container: str, blob: str) -> None:
+    def __init__(self, client: "BlobServiceClient", asking: Asking, container: str, blob: str) -> None:
         self._client = client
         self._asking = asking
         self._container = client.get_container_client(container)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.identity.aio import CertificateCredential, ClientSecretCredential
 
 from valetkey_broker.adapters.azure.auth_method import Access
 from valetkey_broker.adapters.azure.client_certificate import ClientCertificate, read_client_certificate
@@ -127,6 +126,9 @@ class ServicePrincipal:
 
     def access(self, connector: Connector, credential: Credential, profile: CloudProfile, network: Network) -> Access:
         """Returns the way into Azure; nothing is asked yet."""
+        # Loaded late: see late_modules.py.
+        from azure.identity.aio import CertificateCredential, ClientSecretCredential  # noqa: PLC0415
+
         value, azure = _own(credential.value), connector.azure
         options = entra_options(profile, network)
         client: AsyncTokenCredential

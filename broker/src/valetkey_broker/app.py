@@ -38,7 +38,7 @@ from valetkey_broker.limits import Slots, Throttle
 from valetkey_broker.metrics.wiring import Live, tell_metrics
 from valetkey_broker.metrics.worker_channel import Answerer
 from valetkey_broker.model import Connector, Principal
-from valetkey_broker.observability.figures import Figures
+from valetkey_broker.observability.counters import Figures
 from valetkey_broker.ports import Clock, Cloud, Ledger, StateStore
 from valetkey_broker.recording import Changes, MissingOutcomes
 from valetkey_broker.revoking.wiring import Revoking, build_revoking

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY
-from valetkey_broker.connectors.made_secrets import GRAPH, SECRET_DAYS
-from valetkey_broker.connectors.rotation_subject import Objects
+from valetkey_broker.connectors.client_secret_source import GRAPH, SECRET_DAYS
+from valetkey_broker.connectors.rotation_subject import RotationSubjects
 from valetkey_broker.connectors.rotations import Rotations
 from valetkey_broker.errors import cannot_rotate_by_itself, connector_not_found
 from valetkey_broker.model import (
@@ -42,7 +42,7 @@ class Automatic:
 class AutomaticRotations:
     """Begins such rotations of the object at `connectors/NAME` or `secrets/NAME`."""
 
-    def __init__(self, rotations: Rotations, objects: Objects, maker: CredentialMaker, clock: Clock) -> None:
+    def __init__(self, rotations: Rotations, objects: RotationSubjects, maker: CredentialMaker, clock: Clock) -> None:
         self._rotations = rotations
         self._objects = objects
         self._maker = maker

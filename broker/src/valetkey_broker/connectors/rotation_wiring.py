@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY, AccountKeySource
 from valetkey_broker.connectors.automatic_rotations import AutomaticRotations
+from valetkey_broker.connectors.client_secret_source import GRAPH, ApplicationSecretSource
 from valetkey_broker.connectors.grant_redirection import RolesNow
-from valetkey_broker.connectors.made_secrets import GRAPH, ApplicationSecretSource
 from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.rotation_run import CredentialSource, GivenSource, Recorded
 from valetkey_broker.connectors.rotation_runner import RotationRunner
 from valetkey_broker.connectors.rotation_schedule import RotationSchedules
 from valetkey_broker.connectors.rotation_steps import Machine
-from valetkey_broker.connectors.rotation_subject import Objects
+from valetkey_broker.connectors.rotation_subject import RotationSubjects
 from valetkey_broker.connectors.rotation_targets import ConnectorTarget, Rotated, SecretTarget
 from valetkey_broker.connectors.rotations import GIVEN, ROLLBACK, Rotations
 from valetkey_broker.connectors.secrets import SecretRegistry
@@ -31,7 +31,7 @@ class Rotating:
     schedules: RotationSchedules
     runner: RotationRunner
     secrets: SecretRegistry
-    objects: Objects
+    objects: RotationSubjects
 
     async def run(self) -> None:
         """Works on rotations, and begins those that are due, until cancelled."""
@@ -84,7 +84,7 @@ def build_rotating(
         between_seconds=between_seconds,
     )
     connectors, named = ConnectorTarget(shared), SecretTarget(shared, secrets)
-    given, objects = GivenSource(), Objects(repository, memory, auth_methods)
+    given, objects = GivenSource(), RotationSubjects(repository, memory, auth_methods)
     made: Mapping[str, CredentialSource] = {
         GRAPH: ApplicationSecretSource(maker, parts.cloud, objects, grace_seconds, settle_seconds),
         ACCOUNT_KEY: AccountKeySource(maker, parts.cloud, parts.ledger, objects, grace_seconds),

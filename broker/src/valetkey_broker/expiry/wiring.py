@@ -1,6 +1,6 @@
 """Puts the sources of endings together: stored credentials, certificate files, the log-in to Vault."""
 
-from valetkey_broker.connectors.rotation_subject import Objects
+from valetkey_broker.connectors.rotation_subject import RotationSubjects
 from valetkey_broker.expiry.certificate_files import CertificateFiles
 from valetkey_broker.expiry.endings import Endings, Source
 from valetkey_broker.expiry.graph_endings import GraphEndings
@@ -12,7 +12,7 @@ from valetkey_broker.settings import Settings
 
 
 def build_endings(
-    settings: Settings, store: StateStore, objects: Objects, maker: CredentialMaker, clock: Clock
+    settings: Settings, store: StateStore, objects: RotationSubjects, maker: CredentialMaker, clock: Clock
 ) -> Endings:
     """Returns the endings that ask every source the broker has; `maker` is what can look at secrets in the cloud."""
     mtls = settings.authn.mtls

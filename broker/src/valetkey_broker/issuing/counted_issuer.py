@@ -8,7 +8,7 @@ from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.model import CallInfo, InvalidFieldError, Lease
-from valetkey_broker.observability.figures import Figures
+from valetkey_broker.observability.counters import Figures
 
 
 def issuer_type(figures: Figures | None, registered: Container[str]) -> Callable[..., Issuer]:

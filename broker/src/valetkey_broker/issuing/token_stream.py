@@ -9,8 +9,8 @@ import structlog
 
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.concurrency.backoff import Backoff
+from valetkey_broker.concurrency.scoped_task import ScopedTask
 from valetkey_broker.concurrency.shared_waiting import SharedWaiting
-from valetkey_broker.concurrency.under_way import UnderWay
 from valetkey_broker.errors import BrokerError, Reason, issuer_unavailable
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.stream_checks import StreamChecks
@@ -86,7 +86,7 @@ class TokenWatcher:
         """
         work: Coroutine[Any, Any, Lease | End] = self._issuer.issue(call, request)
         while True:
-            async with UnderWay(work) as coming:
+            async with ScopedTask(work) as coming:
                 while not await coming.ends_within(heartbeat):
                     yield None
                 outcome = coming.result()
@@ -165,7 +165,7 @@ class TokenWatcher:
     async def _attempt(self, call: CallInfo, request: TokenRequest, lease: Lease) -> Lease | End:
         """Asks for the next lease. Azure may take its time: a reason to end is not kept waiting by it."""
         checks = self._checks
-        async with UnderWay(self._issuer.issue(call, request)) as issuing:
+        async with ScopedTask(self._issuer.issue(call, request)) as issuing:
             while not await issuing.ends_within(self._check_seconds):
                 if (end := checks.gone(call.principal)) is not None:
                     return end

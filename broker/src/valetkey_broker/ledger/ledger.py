@@ -19,7 +19,7 @@ from valetkey_broker.ledger.prune import apply_cut, find_cuts, forget_ended
 from valetkey_broker.ledger.reader import read_events, read_leases
 from valetkey_broker.ledger.writer import GroupWriter
 from valetkey_broker.model import Event, EventFilter, Head, LeaseFilter, StoredEvent, Verification
-from valetkey_broker.observability.figures import COMMIT_SECONDS, Histogram
+from valetkey_broker.observability.counters import COMMIT_SECONDS, Histogram
 from valetkey_broker.ports import Clock
 from valetkey_broker.settings import LedgerSettings
 

@@ -23,7 +23,7 @@ from valetkey_broker.ledger.appender import Appender
 from valetkey_broker.ledger.chain import GENESIS, Row, extend
 from valetkey_broker.ledger.errors import LostHeadError, cause_of, unavailable
 from valetkey_broker.model import Event, Head
-from valetkey_broker.observability.figures import COMMIT_SECONDS, Histogram
+from valetkey_broker.observability.counters import COMMIT_SECONDS, Histogram
 
 MAX_WAITING = 10_000
 """How many records may wait; one more is refused at once."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from valetkey_broker.observability.figures import Histogram
+from valetkey_broker.observability.counters import Histogram
 
 OTHER = "other"
 """The value of a label for what is not registered, or was not said."""

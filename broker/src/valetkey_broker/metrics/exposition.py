@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.core import Metric as Family
 
 from valetkey_broker.metrics.catalog import Kind, Reading
-from valetkey_broker.observability.figures import Histogram
+from valetkey_broker.observability.counters import Histogram
 
 
 class Exposition:

@@ -14,7 +14,7 @@ from valetkey_broker.metrics import catalog as of
 from valetkey_broker.metrics.catalog import Reading
 from valetkey_broker.metrics.endings import EndingFigures
 from valetkey_broker.model import Connector
-from valetkey_broker.observability.figures import Figures, Histogram
+from valetkey_broker.observability.counters import Figures, Histogram
 from valetkey_broker.ports import Clock, Ledger, StateStore
 from valetkey_broker.rpc.open_calls import OpenCalls
 from valetkey_broker.rpc.server import RpcServer

@@ -11,7 +11,7 @@ from valetkey_broker.metrics.endings import EndingFigures
 from valetkey_broker.metrics.readings import Sources
 from valetkey_broker.metrics.worker import WorkerMetrics
 from valetkey_broker.metrics.worker_channel import Answerer
-from valetkey_broker.observability.figures import LAG_SECONDS, Figures, Histogram
+from valetkey_broker.observability.counters import LAG_SECONDS, Figures, Histogram
 from valetkey_broker.ports import Clock, Ledger, StateStore
 from valetkey_broker.rpc.guard import Guard
 from valetkey_broker.rpc.server import RpcServer

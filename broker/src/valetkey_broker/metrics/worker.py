@@ -4,7 +4,7 @@ import asyncio
 
 from valetkey_broker.metrics.readings import Readings, Sources
 from valetkey_broker.metrics.worker_channel import Answerer, Question
-from valetkey_broker.observability.figures import Histogram
+from valetkey_broker.observability.counters import Histogram
 
 _TRIED_EVERY_SECONDS = 0.25
 

@@ -8,7 +8,7 @@ from typing import cast
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY
 from valetkey_broker.connectors.automatic_rotations import Automatic
 from valetkey_broker.connectors.rotation_run import Recorded
-from valetkey_broker.connectors.rotation_subject import Objects
+from valetkey_broker.connectors.rotation_subject import RotationSubjects
 from valetkey_broker.connectors.rotation_wiring import Rotating
 from valetkey_broker.errors import (
     connector_not_found,
@@ -46,7 +46,7 @@ class KeyRotations:
     """Each method may be called again: what stands in Vault says how far it is."""
 
     rotating: Rotating
-    objects: Objects
+    objects: RotationSubjects
     keys: AccountKeys
     impact: Impact
     cloud: Cloud

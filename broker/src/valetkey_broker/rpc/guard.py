@@ -12,7 +12,7 @@ import grpc.aio
 
 from valetkey_broker.errors import BrokerError, method_unknown
 from valetkey_broker.limits import Slots, Throttle, network_of
-from valetkey_broker.observability.figures import Figures
+from valetkey_broker.observability.counters import Figures
 from valetkey_broker.observability.logging import request_id_var, trace_id_var
 from valetkey_broker.ports import Authenticator
 from valetkey_broker.rpc.call_evidence import evidence_of, peer_address

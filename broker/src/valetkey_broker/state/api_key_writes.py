@@ -9,8 +9,8 @@ from valetkey_broker.state.change_kinds import PUT
 from valetkey_broker.state.change_writer import Plan, Writes
 from valetkey_broker.state.codec import decode_api_key, encode_api_key
 from valetkey_broker.state.intent import STAMP, Intent
-from valetkey_broker.state.live_documents import Announce, read_live
 from valetkey_broker.state.memory_updates import API_KEYS
+from valetkey_broker.state.write_preconditions import Announce, read_live
 
 
 class ApiKeyWrites:

@@ -11,9 +11,9 @@ from valetkey_broker.state.change_kinds import PUT, REGISTER, UNREGISTER, UPDATE
 from valetkey_broker.state.change_writer import Plan, Writes
 from valetkey_broker.state.codec import decode_connector, encode_connector, is_tombstone
 from valetkey_broker.state.intent import STAMP, Intent
-from valetkey_broker.state.live_documents import Announce, version_of_free
 from valetkey_broker.state.read_for_cas import read_for_cas
-from valetkey_broker.state.undone_since import only_undone_since
+from valetkey_broker.state.unchanged_since import unchanged_since
+from valetkey_broker.state.write_preconditions import Announce, version_of_free
 
 
 class ConnectorWrites:
@@ -60,7 +60,7 @@ class ConnectorWrites:
             document, expected = await read_for_cas(self._store, path)
             if document is None or not _live(document):
                 raise connector_not_found(connector.name)
-            if expected != connector.version and not await only_undone_since(
+            if expected != connector.version and not await unchanged_since(
                 self._store, document, path, connector.version
             ):
                 await self._announce(path)

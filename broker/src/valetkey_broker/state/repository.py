@@ -26,7 +26,6 @@ from valetkey_broker.state.connector_writes import ConnectorWrites
 from valetkey_broker.state.generation import Generation
 from valetkey_broker.state.generation_writer import GenerationWriter
 from valetkey_broker.state.intent import Intent
-from valetkey_broker.state.live_documents import read_live
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.memory_loader import MemoryLoader
 from valetkey_broker.state.memory_updates import API_KEYS, GRANTS, OnConnectorChanged
@@ -34,7 +33,8 @@ from valetkey_broker.state.read_for_cas import read_for_cas
 from valetkey_broker.state.revocation_writes import RevocationWrites
 from valetkey_broker.state.rotation_store import RotationStore
 from valetkey_broker.state.secret_writes import Around, SecretWrites
-from valetkey_broker.state.undone_since import only_undone_since
+from valetkey_broker.state.unchanged_since import unchanged_since
+from valetkey_broker.state.write_preconditions import read_live
 
 
 class StateRepository(MemoryLoader):
@@ -225,7 +225,7 @@ class StateRepository(MemoryLoader):
             nonlocal version
             document = await read_live(self._store, path, self._announce_again, grant_not_found(grant.name))
             version = document.version
-            if version != grant.version and not await only_undone_since(self._store, document, path, grant.version):
+            if version != grant.version and not await unchanged_since(self._store, document, path, grant.version):
                 await self._announce_again(path)
                 raise changed_by_others(path)
             return self._put(path, encode_grant(grant), version)

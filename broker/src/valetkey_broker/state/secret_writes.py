@@ -28,8 +28,8 @@ from valetkey_broker.state.change_writer import Plan, Writes
 from valetkey_broker.state.codec import decode_schedule, encode_connector, encode_secret
 from valetkey_broker.state.connector_writes import ConnectorWrites
 from valetkey_broker.state.intent import Intent
-from valetkey_broker.state.live_documents import Announce, read_live, version_of_free
 from valetkey_broker.state.memory_updates import SECRETS
+from valetkey_broker.state.write_preconditions import Announce, read_live, version_of_free
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from valetkey.calls.tokens import TokenRequest
     from valetkey.checks import Check
     from valetkey.client import Client
-    from valetkey.descriptions import ConnectorTypeDescription
+    from valetkey.connector_types import ConnectorTypeDescription
     from valetkey.errors import (
         AlreadyExistsError,
         BrokerTlsError,

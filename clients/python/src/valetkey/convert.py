@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC
 
-from valetkey import descriptions, scalars, values
+from valetkey import connector_types, scalars, values
 from valetkey.checks import checks_of
 from valetkey.errors import from_detail, reason_name
 from valetkey.rotations import schedule_of
@@ -95,14 +95,14 @@ def _health(message: connector_pb.ConnectorHealth) -> values.ConnectorHealth:
     )
 
 
-def connector_type(message: connector_pb.ConnectorTypeDescription) -> descriptions.ConnectorTypeDescription:
+def connector_type(message: connector_pb.ConnectorTypeDescription) -> connector_types.ConnectorTypeDescription:
     """Returns the description of one type of connectors."""
-    return descriptions.ConnectorTypeDescription(
+    return connector_types.ConnectorTypeDescription(
         type=scalars.to_word(CONNECTOR_TYPE, message.type),
         title=message.title,
         help=message.help,
         auth_methods=tuple(
-            descriptions.AuthMethodDescription(
+            connector_types.AuthMethodDescription(
                 auth_method=scalars.to_word(AUTH_METHOD, method.auth_method),
                 title=method.title,
                 help=method.help,
@@ -111,7 +111,7 @@ def connector_type(message: connector_pb.ConnectorTypeDescription) -> descriptio
             for method in message.auth_methods
         ),
         resource_types=tuple(
-            descriptions.ResourceTypeDescription(
+            connector_types.ResourceTypeDescription(
                 scalars.to_word(scalars.RESOURCE_TYPE, each.resource_type),
                 each.title,
                 each.help,
@@ -123,9 +123,9 @@ def connector_type(message: connector_pb.ConnectorTypeDescription) -> descriptio
     )
 
 
-def _fields(messages: Iterable[connector_pb.FieldDescription]) -> tuple[descriptions.FieldDescription, ...]:
+def _fields(messages: Iterable[connector_pb.FieldDescription]) -> tuple[connector_types.FieldDescription, ...]:
     return tuple(
-        descriptions.FieldDescription(
+        connector_types.FieldDescription(
             field.name, field.secret, field.required, field.help, field.example, tuple(field.choices)
         )
         for field in messages

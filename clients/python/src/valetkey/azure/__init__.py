@@ -18,10 +18,10 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(f"valetkey.azure needs {error.name}; install valetkey[azure]", name=error.name) from None
 
 from valetkey.account_and_container import account_and_container
+from valetkey.azure.certificate_errors import told_as_untrusted
 from valetkey.azure.refusals import explain
 from valetkey.azure.sas_query import with_sas
 from valetkey.azure.signing import Body, may_be_mended, sign, transport_settings
-from valetkey.azure.trust import told_as_untrusted
 from valetkey.token_source import TokenSource
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 
 from valetkey.account_and_container import account_and_container
 from valetkey.async_token_source import AsyncTokenSource
+from valetkey.azure.certificate_errors import told_as_untrusted
 from valetkey.azure.refusals import explain
 from valetkey.azure.signing import Body, may_be_mended, sign, transport_settings
-from valetkey.azure.trust import told_as_untrusted
 
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient

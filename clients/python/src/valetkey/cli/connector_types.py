@@ -11,7 +11,7 @@ from valetkey.cli.option_choices import ConnectorType, ResourceType
 from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of
-from valetkey.descriptions import (
+from valetkey.connector_types import (
     AuthMethodDescription,
     ConnectorTypeDescription,
     FieldDescription,

@@ -14,7 +14,7 @@ from valetkey.cli.prompts import Left, Prompts
 from valetkey.cli.resources import print_numbered
 from valetkey.cli.secret_values import PromptLeftError, read_secret
 from valetkey.client import Client
-from valetkey.descriptions import AuthMethodDescription, ConnectorTypeDescription, FieldDescription
+from valetkey.connector_types import AuthMethodDescription, ConnectorTypeDescription, FieldDescription
 from valetkey.errors import InvalidArgumentError, NotFoundError, SettingsError, ValetKeyError
 from valetkey.values import Resource, Resources
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from valetkey.cli.zenml_lines import CONNECTOR_LINE, FLAVOR_LINE, zenml_line
+from valetkey.cli.zenml_equivalents import CONNECTOR_LINE, FLAVOR_LINE, zenml_line
 from valetkey.scalars import NEVER_AUTH_METHODS
 
 _REGISTER = (

@@ -7,7 +7,7 @@ from typing import Any, Generic, Self, TypeVar
 T = TypeVar("T")
 
 
-class UnderWay(Generic[T]):
+class ScopedTask(Generic[T]):
     """Work that begins with a block and ends with it, if it has not ended by itself."""
 
     def __init__(self, work: Coroutine[Any, Any, T]) -> None:

@@ -61,7 +61,7 @@ _HOMES = {
     "AsyncTokenSource": "async_token_source",
     "TokenSource": "token_source",
     "Client": "client",
-    "ConnectorTypeDescription": "descriptions",
+    "ConnectorTypeDescription": "connector_types",
     "AlreadyExistsError": "errors",
     "BrokerTlsError": "errors",
     "BrokerUnreachableError": "errors",

@@ -6,9 +6,9 @@ from hashlib import sha256
 from urllib.parse import urlsplit
 
 from starlette.responses import RedirectResponse, Response
-from valetkey.login.offer import LoginOffer
 
 from valetkey import SettingsError, UnauthenticatedError, ValetKeyError
+from valetkey.login.login_settings import LoginOffer
 from valetkey.login.pkce import Ties
 from valetkey_console.pages.login.session import begin
 from valetkey_console.pages.login.show import page

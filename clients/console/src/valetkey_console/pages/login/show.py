@@ -1,9 +1,9 @@
 """The page to log in at: why one has to, and by what one can."""
 
 from starlette.responses import Response
-from valetkey.login.offer import LoginOffer
 
 from valetkey import ValetKeyError
+from valetkey.login.login_settings import LoginOffer
 from valetkey_console.broker.failures import Failure, failure_of
 from valetkey_console.safety.local_paths import local_path
 from valetkey_console.visits.visit import Visit

@@ -1,11 +1,12 @@
 """What the console shows: one module or folder per subject. A new subject is a line here."""
 
-from valetkey_console.pages import grants, login, overview, statics
+from valetkey_console.pages import connectors, grants, login, overview, statics
 from valetkey_console.visits.subjects import Subject
 
 SUBJECTS: tuple[Subject, ...] = (
     statics.SUBJECT,
     login.SUBJECT,
     overview.SUBJECT,
+    connectors.SUBJECT,
     grants.SUBJECT,
 )

@@ -1,0 +1,30 @@
+"""Answers of the broker that a page can do without: what was said, or why nothing was."""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from valetkey import NotFoundError, UnauthenticatedError, ValetKeyError
+from valetkey_console.broker.failures import Failure, failure_of
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Told(Generic[Answer]):
+    """What the broker said; None where it failed, or where there is no such thing."""
+
+    value: Answer | None = None
+    failure: Failure | None = None
+
+
+async def told(asked: Awaitable[Answer]) -> Told[Answer]:
+    """Returns what came of a call; lets through only that the person is not known any more."""
+    try:
+        return Told(await asked)
+    except UnauthenticatedError:
+        raise
+    except NotFoundError:
+        return Told()
+    except ValetKeyError as error:
+        return Told(failure=failure_of(error))

@@ -1,0 +1,85 @@
+"""The page of one connector."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from starlette.responses import Response
+
+from valetkey import Connector, Event
+from valetkey_console.pages.connectors.asking import Told, told
+from valetkey_console.pages.connectors.listing import rotated, state
+from valetkey_console.visits.rendering import command
+from valetkey_console.visits.subjects import AUDITORS, OPERATORS, READERS_OF_GRANTS
+from valetkey_console.visits.visit import Visit
+
+LATELY = timedelta(days=1)
+# Of what went wrong lately, the newest.
+_MOST_EVENTS = 10
+_WRONG = ("denied", "change-failed")
+# Of what it reaches; the resources page shows all.
+MOST_REACHED = 50
+
+# What an operator can do with one: the page of it, and its name.
+ACTIONS = (("verify", "Verify"),)
+
+
+async def show(visit: Visit) -> Response:
+    """Shows what is known of a connector; what asks the cloud comes after the page."""
+    connector = await visit.broker.get_connector(visit.name())
+    secret = connector.authentication_secret
+    # What has the credential: the connector, or the named secret that it uses.
+    name, holder = (secret, "secret") if secret else (connector.name, "connector")
+    versions, rotation, errors = await asyncio.gather(
+        told(visit.broker.list_credential_versions(name, holder=holder)),
+        told(visit.broker.get_rotation(name, holder=holder)),
+        _errors(visit, connector.name),
+    )
+    return visit.render(
+        "connectors/detail.html",
+        connector=connector,
+        state=state(connector),
+        rotated=rotated(connector),
+        azure=configuration(connector),
+        versions=versions,
+        rotation=rotation,
+        errors=errors,
+        operates=visit.may(OPERATORS),
+        reads_grants=visit.may(READERS_OF_GRANTS),
+        actions=ACTIONS,
+        line=command("valetkey", "service-connector", "describe", connector.name),
+    )
+
+
+async def show_reach(visit: Visit) -> Response:
+    """Shows what a connector reaches, as a part of its page: that asks the cloud, and takes a while."""
+    name = visit.name()
+    entries = await visit.broker.list_resources(connector=name, refresh="refresh" in visit.query)
+    line = command("valetkey", "service-connector", "list-resources", "--connector", name)
+    template = "connectors/reach_part.html" if visit.fragment else "connectors/reach.html"
+    return visit.render(template, name=name, entries=entries, most=MOST_REACHED, line=line)
+
+
+def configuration(connector: Connector) -> Sequence[tuple[str, str]]:
+    """Returns what is not secret of how and where it leads, with names for people."""
+    return [(words(name), value) for name, value in asdict(connector.azure).items() if value]
+
+
+def words(name: str) -> str:
+    """Returns a field's name of the API for people: `Tenant id`."""
+    return name.replace("_", " ").capitalize()
+
+
+async def _errors(visit: Visit, name: str) -> Told[list[Event]] | None:
+    """Returns what went wrong with it lately, newest first; None for who may not see that."""
+    if not visit.may(AUDITORS):
+        return None
+    since = datetime.now(UTC) - LATELY
+    asked: dict[str, Any] = {"connector": name, "newest": True, "since": since, "limit": _MOST_EVENTS}
+    found = await asyncio.gather(*(told(visit.broker.list_events(kind=kind, **asked)) for kind in _WRONG))
+    if failure := next((each.failure for each in found if each.failure), None):
+        return Told(failure=failure)
+    events = sorted((event for each in found for event in each.value or ()), key=lambda event: event.time, reverse=True)
+    return Told(events[:_MOST_EVENTS])

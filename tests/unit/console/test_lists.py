@@ -5,7 +5,7 @@ import io
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from valetkey_console.lists.asked import Asked
@@ -25,6 +25,7 @@ def test_no_cell_is_a_formula(text: str) -> None:
     assert second == "'=a, b"
 
 
+@settings(max_examples=40)
 @given(st.text())
 def test_csv_gives_back_what_went_in(text: str) -> None:
     """But for the apostrophe: quotes, commas and line ends stay."""
@@ -52,6 +53,7 @@ def test_cells_in_files() -> None:
     assert '"what": null' in as_json(COLUMNS, [("n", None)])
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from(["q", "sort", "page", "size", "as", "state"]), st.text(max_size=300)))
 def test_any_address_is_an_answer(query: dict[str, str]) -> None:
     """Whatever somebody types, there is a page, and what its links say means the same again."""

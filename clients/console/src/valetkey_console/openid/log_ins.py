@@ -18,7 +18,7 @@ from valetkey_console.settings import Settings, SettingsError
 CALLBACK = "/login/callback"
 # For so many seconds what the broker and an issuer say of themselves counts.
 _FRESH = 60.0
-_TIMEOUT = 10.0
+_TIMEOUT = 5.0
 # Nothing is renewed: a session ends with its token.
 _NOT_WANTED = "offline_access"
 

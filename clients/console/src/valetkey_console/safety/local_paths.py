@@ -10,3 +10,8 @@ _LOCAL = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 def local_path(wanted: str) -> str:
     """Returns the path that was asked for, below our own base path, or `/` where it may lead elsewhere."""
     return wanted if len(wanted) <= _MOST and _LOCAL.fullmatch(wanted) else "/"
+
+
+def without_base(path: str, base_path: str) -> str:
+    """Returns a path without our base path, which a proxy may have taken away already."""
+    return path.removeprefix(base_path) if path.startswith(f"{base_path}/") else path

@@ -30,7 +30,7 @@ class SealedCookie:
         if not separator or count not in map(str, range(1, MOST_PIECES + 1)):
             return None
         pieces = [first, *(cookies.get(self._piece(number), "") for number in range(1, int(count)))]
-        return self._seal.open(self._name, "".join(pieces))
+        return self._seal.open(self._name, "".join(pieces)) if all(pieces) else None
 
     def write(
         self, response: Response, cookies: Mapping[str, str], content: dict[str, Any], seconds: int | None

@@ -25,6 +25,9 @@
     setTimeout(() => { button.textContent = before; }, 2000);
   });
 
+  // What went wrong before is over with the next try.
+  document.addEventListener("htmx:before:request", () => { document.getElementById("failure")?.replaceChildren(); });
+
   localTimes(document);
   // Whatever htmx brings in, and however it is brought.
   new MutationObserver((changes) => {

@@ -4,18 +4,17 @@ import logging
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote, urlsplit
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from valetkey import UnauthenticatedError, ValetKeyError
 from valetkey_console.broker.failures import Failure, failure_of
-from valetkey_console.safety.local_paths import local_path
+from valetkey_console.safety.local_paths import local_path, without_base
 from valetkey_console.visits.console import Console
 from valetkey_console.visits.subjects import Route, Subject
 from valetkey_console.visits.visit import Visit
 
-# What stands for itself in a path.
-_SAFE = "/-._~!$&'()*+,;=:@"
 log = logging.getLogger("valetkey_console")
 
 
@@ -34,6 +33,9 @@ def endpoint(console: Console, subject: Subject, route: Route) -> Callable[[Requ
             return await _as_person(visit, route)
         except ValetKeyError as error:
             return visit.fail(failure_of(error))
+        except HTTPException as error:
+            # Forms that Starlette cannot read.
+            return visit.fail(Failure("What was sent cannot be read", error.detail, "Try again.", error.status_code))
         except Exception:
             # Whatever it is, its text is not for the page.
             log.exception("visit %s failed", visit.id)
@@ -94,9 +96,9 @@ def to_login(visit: Visit, over: str) -> Response:
 
 
 def _here(visit: Visit) -> str:
-    scope = visit.request.scope
-    query = scope["query_string"].decode("latin-1")
-    return quote(_without_base(visit, scope["path"]), safe=_SAFE) + (f"?{query}" if query else "")
+    query = visit.request.scope["query_string"].decode("latin-1")
+    path = without_base(visit.path, visit.console.settings.base_path)
+    return path + (f"?{query}" if query else "")
 
 
 def _page_before(visit: Visit) -> str:
@@ -104,9 +106,4 @@ def _page_before(visit: Visit) -> str:
     before = urlsplit(visit.request.headers.get("hx-current-url") or visit.request.headers.get("referer", ""))
     if f"{before.scheme}://{before.netloc}".lower() not in visit.console.settings.origins:
         return "/"
-    return _without_base(visit, before.path) + (f"?{before.query}" if before.query else "")
-
-
-def _without_base(visit: Visit, path: str) -> str:
-    base = visit.console.settings.base_path
-    return path.removeprefix(base) if path.startswith(f"{base}/") else path
+    return without_base(before.path, visit.console.settings.base_path) + (f"?{before.query}" if before.query else "")

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -15,13 +16,18 @@ from valetkey_console.lists.asked import Asked
 from valetkey_console.lists.columns import Columns
 from valetkey_console.lists.downloads import download
 from valetkey_console.lists.listing import found, listing
+from valetkey_console.safety.local_paths import without_base
 from valetkey_console.sessions.session import Session
 from valetkey_console.visits.console import Console
 from valetkey_console.visits.subjects import Roles, Subject, may
 
+# What stands for itself in a path.
+_SAFE = "/-._~!$&'()*+,;=:@"
 # Seconds that a message for the next page is kept.
 _SAID_SECONDS = 60
 _MOST_SAID = 1_500
+# Where base.html has room for it.
+_FAILURE = "#failure"
 
 
 @dataclass(slots=True)
@@ -68,6 +74,11 @@ class Visit:
         """Tells whether the person has one of these roles."""
         return self.session is not None and may(self.session.roles, roles)
 
+    @property
+    def path(self) -> str:
+        """The path of this page as browsers have to ask for it, without its query."""
+        return self.url(quote(without_base(self.request.scope["path"], self.console.settings.base_path), safe=_SAFE))
+
     def url(self, path: str) -> str:
         """Returns the path of one of our pages as browsers have to ask for it."""
         return f"{self.console.settings.base_path}{path}"
@@ -88,9 +99,12 @@ class Visit:
         return response
 
     def fail(self, failure: Failure) -> Response:
-        """Returns the page, or for htmx the part of one, about a call that failed."""
-        template = "failure_part.html" if self.fragment else "failure.html"
-        return self.render(template, status=failure.status, failure=failure)
+        """Returns the page about a call that failed; for htmx the part of one, which goes to the top of the page."""
+        if not self.fragment:
+            return self.render("failure.html", status=failure.status, failure=failure)
+        response = self.render("failure_part.html", status=failure.status, failure=failure)
+        response.headers.update({"HX-Retarget": _FAILURE, "HX-Reselect": _FAILURE, "HX-Reswap": "outerHTML"})
+        return response
 
     def redirect(self, path: str, *, said: str = "", warnings: Iterable[str] = ()) -> Response:
         """Sends to one of our pages, which says `said` and `warnings` once; for after a form."""

@@ -1,6 +1,6 @@
 """What the console shows: one module or folder per subject. A new subject is a line here."""
 
-from valetkey_console.pages import connectors, grants, login, overview, statics
+from valetkey_console.pages import connectors, explain, grants, login, overview, resources, statics
 from valetkey_console.visits.subjects import Subject
 
 SUBJECTS: tuple[Subject, ...] = (
@@ -8,5 +8,7 @@ SUBJECTS: tuple[Subject, ...] = (
     login.SUBJECT,
     overview.SUBJECT,
     connectors.SUBJECT,
+    resources.SUBJECT,
     grants.SUBJECT,
+    explain.SUBJECT,
 )

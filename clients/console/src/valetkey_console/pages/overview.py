@@ -2,16 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from starlette.responses import Response
 
-from valetkey import UnauthenticatedError, ValetKeyError
-from valetkey_console.broker.failures import Failure, failure_of
-from valetkey_console.visits.subjects import AUDITORS, VIEWERS, Roles, Subject, get
+from valetkey_console.pages.part import part
+from valetkey_console.visits.subjects import AUDITORS, VIEWERS, Subject, get
 from valetkey_console.visits.visit import Visit
 
 SOON = timedelta(days=30)
@@ -21,24 +17,15 @@ _MOST_EVENTS = 1_000
 _MOST_SHOWN = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One part of the page: what the broker said, or why it did not. `seen` is false for who may not see it."""
-
-    seen: bool = False
-    value: Any = None
-    failure: Failure | None = None
-
-
 async def show(visit: Visit) -> Response:
     """Shows each part that the person may see; one that fails does not take the others along."""
     since = datetime.now(UTC) - LATELY
     broker = visit.broker
     who, connectors, endings, refusals = await asyncio.gather(
         broker.who_am_i(),
-        _part(visit, VIEWERS, broker.list_connectors),
-        _part(visit, VIEWERS, lambda: broker.list_expiring(SOON)),
-        _part(visit, AUDITORS, lambda: broker.list_events(kind="denied", newest=True, since=since, limit=_MOST_EVENTS)),
+        part(visit, VIEWERS, broker.list_connectors),
+        part(visit, VIEWERS, lambda: broker.list_expiring(SOON)),
+        part(visit, AUDITORS, lambda: broker.list_events(kind="denied", newest=True, since=since, limit=_MOST_EVENTS)),
     )
     return visit.render(
         "overview/overview.html",
@@ -51,18 +38,6 @@ async def show(visit: Visit) -> Response:
         shown=_MOST_SHOWN,
         now=datetime.now(UTC),
     )
-
-
-async def _part(visit: Visit, roles: Roles, asked: Any) -> Part:
-    if not visit.may(roles):
-        return Part()
-    try:
-        answer: Awaitable[Any] = asked()
-        return Part(seen=True, value=await answer)
-    except UnauthenticatedError:
-        raise
-    except ValetKeyError as error:
-        return Part(seen=True, failure=failure_of(error))
 
 
 SUBJECT = Subject("overview", (get("/", show),), title="Overview", path="/", order=10)

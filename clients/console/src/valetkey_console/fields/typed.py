@@ -1,0 +1,71 @@
+"""Durations, moments and lists as people type them: the same words as on the command line."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from valetkey import InvalidArgumentError
+
+# The most of one field: what is longer is nobody's, and no request to the broker.
+MOST_TEXT = 20_000
+_UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_PARTS = re.compile(r"(?:[0-9]{1,10}[dhms])+", re.ASCII)
+
+
+def duration(text: str, field: str) -> timedelta | None:
+    """Returns a duration such as `1h30m` or `90d`; None where nothing is typed.
+
+    Raises InvalidArgumentError. A bare number is none: 15 is as often meant as minutes as it is as seconds.
+    """
+    text = text.strip()
+    if not text:
+        return None
+    if not _PARTS.fullmatch(text):
+        raise InvalidArgumentError(f"{field}: {text[:50]!r} is no duration; expected one such as 15m, 1h30m or 90d")
+    seconds = sum(int(part[:-1]) * _UNITS[part[-1]] for part in re.findall("[0-9]+[dhms]", text))
+    try:
+        return timedelta(seconds=seconds)
+    except OverflowError:
+        raise InvalidArgumentError(f"{field}: {text[:50]} is longer than a duration can be; expected days") from None
+
+
+def moment(text: str, field: str) -> datetime | None:
+    """Returns the moment that an ISO 8601 time names, or that lies a duration ahead; None where nothing is typed.
+
+    A time without a zone is in UTC. Raises InvalidArgumentError.
+    """
+    text = text.strip()
+    try:
+        if _PARTS.fullmatch(text):
+            span = duration(text, field)
+            return None if span is None else datetime.now(UTC) + span
+        if not text:
+            return None
+        if not text.isdecimal():
+            found = datetime.fromisoformat(text)
+            return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except OverflowError:
+        raise InvalidArgumentError(f"{field}: {text[:50]} lies outside the years 1 to 9999") from None
+    except ValueError:
+        pass
+    raise InvalidArgumentError(
+        f"{field}: {text[:50]!r} is no time; expected a duration such as 90d, or one such as 2026-12-31T00:00:00Z"
+    )
+
+
+def lines(text: str) -> tuple[str, ...]:
+    """Returns what stands in the lines of a field, each once."""
+    return tuple(dict.fromkeys(line.strip() for line in text[:MOST_TEXT].splitlines() if line.strip()))
+
+
+def pairs(given: Iterable[str], field: str) -> dict[str, str]:
+    """Returns what lines `KEY=VALUE` say. Raises InvalidArgumentError where one is none, or a key comes twice."""
+    found: dict[str, str] = {}
+    for line in given:
+        key, separator, value = line.partition("=")
+        if not separator or not key.strip():
+            raise InvalidArgumentError(f"{field}: {line[:50]!r} is no KEY=VALUE; expected a line such as namespace=ml")
+        if key.strip() in found:
+            raise InvalidArgumentError(f"{field}: {key.strip()[:50]!r} stands there twice; expected one value for each")
+        found[key.strip()] = value.strip()
+    return found

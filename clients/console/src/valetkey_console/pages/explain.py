@@ -1,0 +1,99 @@
+"""Explain: whether somebody may have something, by which grant, or why not and what would work."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from valetkey import AccessExplanation, UnauthenticatedError, ValetKeyError
+from valetkey_console.broker.failures import Failure, failure_of
+from valetkey_console.fields.typed import MOST_TEXT, duration, lines, pairs
+from valetkey_console.pages.permissions import PERMISSION_CHOICES, words_of
+from valetkey_console.visits.rendering import command
+from valetkey_console.visits.subjects import READERS_OF_GRANTS, Subject, get
+from valetkey_console.visits.visit import Visit
+
+_LIMITS = {
+    "grant-max-ttl": "the grant allows no longer life",
+    "grant-end": "the grant ends then",
+    "identity-end": "the identity ends then",
+    "key-end": "the key that signs it ends then",
+}
+_MOST_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What was asked, as it was typed; the address of the page says it."""
+
+    resource: str = ""
+    principal: str = ""
+    permissions: Sequence[str] = ("read", "list")
+    connector: str = ""
+    attributes: str = ""
+    ttl: str = ""
+    source_ip: str = ""
+
+    @property
+    def line(self) -> str:
+        """The same by command."""
+        words = ["valetkey", "grant", "explain", "--resource", self.resource or "az://CONTAINER"]
+        words += ["--permissions", ",".join(self.permissions)]
+        for option in ("principal", "connector", "ttl", "source_ip"):
+            if given := getattr(self, option):
+                words += [f"--{option.replace('_', '-')}", given]
+        for each in lines(self.attributes):
+            words += ["--attribute", each]
+        return command(*words)
+
+
+async def show(visit: Visit) -> Response:
+    """Shows the question and, where it is complete, its answer."""
+    question = _question(visit)
+    answer: AccessExplanation | None = None
+    failure: Failure | None = None
+    if question.resource:
+        try:
+            answer = await visit.broker.explain_access(
+                question.resource,
+                question.permissions,
+                principal=question.principal or None,
+                attributes=pairs(lines(question.attributes), "attributes"),
+                connector=question.connector or None,
+                ttl=duration(question.ttl, "ttl"),
+                source_ip=question.source_ip or None,
+            )
+        except UnauthenticatedError:
+            raise
+        except ValetKeyError as error:
+            failure = failure_of(error)
+    return visit.render(
+        "explain/explain.html",
+        status=200 if failure is None else failure.status,
+        question=question,
+        answer=answer,
+        failure=failure,
+        limited=_LIMITS.get(answer.ttl_limited_by, answer.ttl_limited_by) if answer else "",
+        permissions=PERMISSION_CHOICES,
+        for_others=visit.may(READERS_OF_GRANTS),
+        shown=_MOST_SHOWN,
+    )
+
+
+def path_of(**said: str) -> str:
+    """Returns the path of the page for a question: what `Question` has, permissions with commas between them."""
+    return f"/explain?{urlencode({name: value for name, value in said.items() if value})}"
+
+
+def _question(visit: Visit) -> Question:
+    given: Mapping[str, str] = {
+        name: visit.query.get(name, "").strip()[:MOST_TEXT]
+        for name in ("resource", "principal", "connector", "attributes", "ttl", "source_ip")
+    }
+    words = words_of(visit.request.query_params.getlist("permissions"))
+    # Nothing ticked is an answer only of a form that was sent.
+    return Question(**given, permissions=words) if words or given["resource"] else Question(**given)
+
+
+SUBJECT = Subject("explain", (get("/explain", show),), title="Explain", path="/explain", order=45)

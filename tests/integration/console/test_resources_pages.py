@@ -1,0 +1,117 @@
+"""Resources and explain in the console: who may have a container, by which grant, who had it today, and why not."""
+
+from urllib.parse import urlencode
+
+import pytest
+
+from support.console import Console
+from support.inproc import CONSUMER_KEY, OPERATOR_KEY, bearer, new_connector
+from valetkey.v1 import token_service_pb2
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("console")]
+
+
+def explain(**said: str) -> str:
+    return f"/explain?{urlencode(said)}"
+
+
+async def test_the_list_has_errors_inline(console: Console) -> None:
+    """What is reached by account and container, and why something is not; a consumer sees what it may use."""
+    await console.broker.connectors.CreateConnector(new_connector("every", ""), metadata=bearer(OPERATOR_KEY))
+    page = (await console.as_viewer.get("/resources")).text
+    assert "1 to 4 of 4" in page
+    for told in ("az://demo", "otheraccount", "https://demoaccount.", "service-connector list-resources"):
+        assert told in page
+    assert "1 to 1 of 1<" in (await console.as_viewer.get("/resources?account=otheraccount")).text
+    assert "1 to 3 of 3<" in (await console.as_viewer.get("/resources?connector=every&sort=-resource")).text
+    own = (await console.as_consumer.get("/resources?refresh=1")).text
+    assert "1 to 1 of 1" in own
+    assert "Ask the cloud now" not in own
+    assert "every" not in own
+
+
+async def test_who_may_have_it_and_who_did_today(console: Console) -> None:
+    """From a resource one sees the grants that reach it, and who had tokens for it."""
+    request = token_service_pb2.IssueTokenRequest(resource_id="az://demo", permissions=[1])
+    await console.broker.tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY))
+    await console.broker.allow("key:elsewhere", name="elsewhere", containers=("other-*",))
+    await console.broker.allow("key:starred", name="starred", containers=("d*o",))
+    page = (await console.as_operator.get("/resources/one?resource=az%3A%2F%2Fdemo")).text
+    may, _, had = page.partition("Who had tokens")
+    for told in ('href="/grants/training"', 'href="/grants/starred"', "the whole container"):
+        assert told in may
+    assert "elsewhere" not in page
+    assert "key:trainer" in had
+    # What one may not see is not there.
+    own = (await console.as_consumer.get("/resources/one?resource=az%3A%2F%2Fdemo")).text
+    assert "azure-blob-demo" in own
+    assert "Who had tokens" not in own
+    assert "starred" not in own
+
+
+async def test_two_accounts_with_one_name(console: Console) -> None:
+    """A name that two answer to leads to both."""
+    page = (await console.as_viewer.get("/resources/one?resource=az%3A%2F%2Fmodels")).text
+    assert "2 accounts have one of this name" in page
+    assert "demoaccount" in page
+    assert "otheraccount" in page
+    await console.as_viewer.get("/resources/one", code=400)
+    page = (await console.as_viewer.get("/resources/one?resource=ftp%3A%2F%2Fx", code=400)).text
+    assert "is not a resource id" in page
+
+
+async def test_allowed_and_why_not(console: Console) -> None:
+    """By which grant, or what is missing and what would work; the address holds the question."""
+    page = (
+        await console.as_auditor.get(explain(resource="az://demo", principal="key:trainer", permissions="read"))
+    ).text
+    assert "<strong>Allowed</strong> by the grant" in page
+    assert 'href="/grants/training"' in page
+    assert "valetkey grant explain --resource az://demo --permissions read --principal key:trainer" in page
+    page = (
+        await console.as_auditor.get(explain(resource="az://demo", principal="key:trainer", permissions="move"))
+    ).text
+    assert "<strong>Not allowed</strong>" in page
+    assert "training" in page
+
+
+async def test_a_question_that_cannot_be_asked(console: Console) -> None:
+    """The error stands at the form, which keeps what was typed."""
+    for said, told in (
+        ({"resource": "az://UPPER", "permissions": "read"}, "az://UPPER"),
+        ({"resource": "az://demo", "permissions": "fly"}, "fly"),
+        ({"resource": "az://demo", "permissions": "read", "ttl": "soon"}, "soon"),
+        ({"resource": "az://demo", "permissions": "read", "attributes": "nonsense"}, "nonsense"),
+        ({"resource": "az://demo"}, "permissions"),
+    ):
+        page = (await console.as_admin.get(explain(**said), code=400)).text
+        assert told in page
+        assert 'name="resource" value="' in page
+
+
+async def test_others_are_the_business_of_those_with_a_role(console: Console) -> None:
+    """Who has none asks for itself; asking for others anyway, by the address, is refused by the broker."""
+    form = (await console.as_consumer.get("/explain")).text
+    assert 'name="principal"' not in form
+    page = (await console.as_consumer.get(explain(resource="az://demo", permissions="read"))).text
+    assert "<strong>Allowed</strong>" in page
+    assert 'href="/grants' not in page
+    page = (
+        await console.as_consumer.get(
+            explain(resource="az://demo", permissions="read", principal="key:admin"), code=403
+        )
+    ).text
+    assert "ROLE_REQUIRED" in page
+
+
+async def test_what_fails_is_told_inline(console: Console) -> None:
+    """In a row of its own, with its reason; what works stays."""
+    console.broker.cloud.unlistable.add("otheraccount")
+    try:
+        page = (await console.as_viewer.get("/resources?refresh=1")).text
+        assert "could not be looked at" in page
+        page = (await console.as_viewer.get("/resources?state=failed")).text
+    finally:
+        console.broker.cloud.unlistable.clear()
+    assert "otheraccount" in page
+    assert "az://demo" not in page.partition("<tbody>")[2]

@@ -16,7 +16,7 @@ from bench.scene import LocalKeyCloud, Place, filled_store, new_connector, new_g
 from bench.sweep import Sweeper
 from valetkey.v1 import token_service_pb2, token_service_pb2_grpc
 from valetkey_broker.app import open_core, running_server
-from valetkey_broker.concurrency.garbage_collection import freeze_startup_objects
+from valetkey_broker.concurrency.garbage_collection import keep_collections_short
 from valetkey_broker.metrics.port import OneWorker, metrics_port
 from valetkey_broker.metrics.worker_channel import Answerer
 from valetkey_broker.observability.logging import configure_logging
@@ -54,7 +54,7 @@ async def serve_echo(settings: Settings, message: token_service_pb2.IssueTokenRe
         f"{settings.server.host}:{settings.server.port}", server_credentials(ServerCertificate(settings.server))
     )
     await server.start()
-    freeze_startup_objects()
+    keep_collections_short()
     await stop.wait()
     await server.stop(1)
 
@@ -72,7 +72,7 @@ async def serve_broker(
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, sweeper.toggle)
         listen = Listen.ONCE_VAULT_WAS_TRIED if shared_port else Listen.AT_ONCE
         async with running_server(settings, core, listen=listen, metrics=metrics):
-            freeze_startup_objects()
+            keep_collections_short()
             await stop.wait()
 
 

@@ -218,7 +218,6 @@ async def running_server(
             server.set_serving(usable)
 
     recorder = Recorder(core.ledger, core.clock)
-    unfinished = MissingOutcomes(core.ledger, core.clock, core.repository.being_changed)
     sync = StateSync(core.store, core.repository, settings.vault, on_change)
     throttle = Throttle(settings.limits, core.clock)
 
@@ -237,6 +236,7 @@ async def running_server(
                 memory=core.memory,
                 standing=core.authenticator.standing,
                 refreshed=core.authenticator.refreshed,
+                vouchers=core.authenticator.vouchers,
                 admit=admit,
                 clock=core.clock,
                 auth_methods=AUTH_METHODS,
@@ -280,7 +280,7 @@ async def running_server(
         jobs = {
             "state-sync": sync.run(load_late_modules),
             "refusals": recorder.refusals.run(),
-            "unfinished-changes": unfinished.run(),
+            "unfinished-changes": MissingOutcomes(core.ledger, core.clock, core.repository.being_changed).run(),
             "key-revocations": core.revoking.keys.run(),
             "ledger-health": follow_ledger(core.ledger, server),
             "daily-warning": DailyWarning(endings, settings.expiry.warn_days).run(sync.ready.wait),

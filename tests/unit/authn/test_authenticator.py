@@ -90,6 +90,22 @@ async def test_each_kind_of_evidence(callers: Callers) -> None:
     assert [callers.standing(each) for each in made] == ["ended", "good", "ended"]
 
 
+async def test_what_streams_are_told_of(callers: Callers) -> None:
+    """Other keys of an issuer and other CAs are news to streams; that time went by is not."""
+    authenticate = callers.authenticator.authenticate
+    await authenticate(evidence(f"Bearer {callers.token}"))
+    seen = [callers.authenticator.vouchers()]
+    callers.clock.now += 10
+    assert callers.authenticator.vouchers() == seen[0]
+    callers.ca_file.write_bytes(SpiffeCa().pem)
+    callers.trust._bundle._checked_at = 0.0
+    seen.append(callers.authenticator.vouchers())
+    callers.oidc.source.show(Signer("two", which=2))
+    await refusal(authenticate(evidence(f"Bearer {mint(claims(NOW), Signer('three', which=3))}")))
+    seen.append(callers.authenticator.vouchers())
+    assert seen[0] != seen[1] != seen[2] == callers.authenticator.vouchers()
+
+
 async def test_header_wins_over_certificate(callers: Callers) -> None:
     """What a caller says on purpose counts; a wrong header is refused and not made up for by the certificate."""
     authenticate = callers.authenticator.authenticate

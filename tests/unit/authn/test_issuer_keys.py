@@ -202,3 +202,32 @@ async def test_two_keys_of_one_kid(oidc: Oidc) -> None:
     oidc.source.document = {"keys": [Signer(algorithm="ES256").jwk(), Signer().jwk()]}
     await oidc.verifier.verify(mint(claims(NOW)))
     await oidc.verifier.verify(mint(claims(NOW), Signer(algorithm="ES256")))
+
+
+async def test_what_streams_are_told_of(oidc: Oidc) -> None:
+    """A key that is withdrawn, or not believed any more, is news to streams; the same keys fetched again are not.
+
+    Keys are looked after for streams only while one of them stands on a key of the issuer.
+    """
+    principal = await oidc.verifier.verify(mint(claims(NOW)))
+    first = oidc.verifier.vouchers()
+    oidc.clock.now += 300
+    assert oidc.verifier.vouchers() == first
+    await settled(oidc)
+    assert oidc.source.fetches == 1
+    oidc.verifier.standing(principal)
+    await settled(oidc)
+    assert oidc.source.fetches == 2
+    assert oidc.verifier.vouchers() == first
+    oidc.source.show(Signer("two", which=2))
+    oidc.clock.now += 299
+    oidc.verifier.standing(principal)  # As streams ask now and then.
+    oidc.clock.now += 1
+    oidc.verifier.vouchers()
+    await settled(oidc)
+    assert oidc.source.fetches == 3
+    second = oidc.verifier.vouchers()
+    assert second != first
+    assert oidc.verifier.standing(principal) is Standing.ENDED
+    oidc.clock.now += 3600
+    assert oidc.verifier.vouchers() != second

@@ -1,10 +1,13 @@
 """SharedWaiting: everybody is asked, in time, and nobody's trouble is another's."""
 
 import asyncio
+from collections import Counter
+from collections.abc import Callable
 from functools import partial
 
 import pytest
 
+from valetkey_broker.concurrency import shared_waiting
 from valetkey_broker.concurrency.shared_waiting import SharedWaiting
 
 
@@ -77,3 +80,106 @@ async def test_nothing_runs_on_when_nobody_waits() -> None:
         answers = iter((1.0, 1.0, None))
         async with asyncio.timeout(30):
             await rounds.until(lambda answers=answers: next(answers))
+
+
+class News:
+    """What there is to know, and how often it was asked for."""
+
+    def __init__(self) -> None:
+        self.state, self.asked = 0, 0
+
+    def __call__(self) -> int:
+        self.asked += 1
+        return self.state
+
+    async def asked_again(self, times: int) -> None:
+        """Waits until it was asked for so many times more."""
+        until = self.asked + times
+        async with asyncio.timeout(60):
+            while self.asked < until:  # noqa: ASYNC110 (the news may be asked for in any task)
+                await asyncio.sleep(0.002)
+
+
+async def test_nobody_is_asked_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects the processor: ten thousand idle streams are asked when there is news, and not every second."""
+    monkeypatch.setattr(shared_waiting, "_QUIET_ROUNDS", 1e9)
+    news = News()
+    rounds = SharedWaiting(0.001, news)
+    asked = 0
+
+    def look() -> float | None:
+        nonlocal asked
+        asked += 1
+        return None if news.state == 2 else 3600.0
+
+    waiting = [asyncio.ensure_future(rounds.until(look)) for _ in range(100)]
+    await news.asked_again(2)
+    before = asked
+    await news.asked_again(10)
+    assert asked == before
+    news.state = 1
+    await news.asked_again(3)
+    assert asked == before + 100
+    news.state = 2
+    async with asyncio.timeout(60):
+        await asyncio.gather(*waiting)
+
+
+async def test_all_are_asked_now_and_then_without_news() -> None:
+    """Protects streams from whatever the news forget to tell."""
+    answers = iter((3600.0, 3600.0, 3600.0, 3600.0, None))
+    async with asyncio.timeout(60):
+        await SharedWaiting(0.001, lambda: "the same").until(lambda: next(answers))
+
+
+async def test_news_that_cannot_be_had() -> None:
+    """Protects streams from a defect in what they have in common: they are asked all the same."""
+
+    def broken() -> object:
+        raise ValueError("broken")
+
+    answers = iter((3600.0, 3600.0, 3600.0, None))
+    async with asyncio.timeout(60):
+        await SharedWaiting(0.001, broken).until(lambda: next(answers))
+
+
+async def test_an_earlier_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects streams whose grant is cut short: the time that they named first is not waited for."""
+    monkeypatch.setattr(shared_waiting, "_QUIET_ROUNDS", 1e9)
+    answers = iter((1e6, 0.01, None))
+    states = iter((1, 2))
+    rounds = SharedWaiting(0.001, lambda: next(states, 2))
+    async with asyncio.timeout(60):
+        await rounds.until(lambda: next(answers))
+
+
+@pytest.mark.parametrize("why", ["news", "time"])
+async def test_what_one_turn_of_the_loop_does(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects everybody else: of a thousand that are asked and go on at once, a turn of the event loop takes a few."""
+    monkeypatch.setattr(shared_waiting, "_QUIET_ROUNDS", 1e9)
+    turn = 0
+    asked: Counter[int] = Counter()
+    went_on: Counter[int] = Counter()
+    rounds = SharedWaiting(3600, lambda: "the same")
+
+    def look(answer: Callable[[], float | None]) -> float | None:
+        asked[turn] += 1
+        return answer()
+
+    async def wait() -> None:
+        answers = iter((0.2 if why == "time" else 3600.0, None))
+        await rounds.until(partial(look, partial(next, answers)))
+        went_on[turn] += 1
+
+    waiting = [asyncio.ensure_future(wait()) for _ in range(1000)]
+    await asyncio.sleep(0)
+    asked.clear()
+    if why == "news":
+        rounds.at_once()
+    async with asyncio.timeout(60):
+        while not all(each.done() for each in waiting):
+            turn += 1
+            await asyncio.sleep(0)
+    assert asked.total() == went_on.total() == 1000
+    assert max(asked.values()) <= 2 * shared_waiting._AT_A_TIME
+    assert max(went_on.values()) <= 2 * shared_waiting._AT_A_TIME

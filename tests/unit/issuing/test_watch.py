@@ -83,6 +83,7 @@ class World:
             clock=self.clock,
             check_seconds=0.002,
             refreshed=lambda caller: replace(caller, expires=min(caller.expires, self.ends)),
+            vouchers=lambda: (self.standing, self.ends),
         )
         self.connector = make_connector()
         self.memory.put_connector(self.connector)

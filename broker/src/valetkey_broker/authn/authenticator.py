@@ -69,6 +69,13 @@ class CompositeAuthenticator:
         """Returns a principal with the end that it has by now: that of a key which was rotated came nearer."""
         return self._api_keys.refreshed(principal) if principal.evidence is Evidence.API_KEY else principal
 
+    def vouchers(self) -> object:
+        """Returns what callers' standing stands on besides documents and the time; something else where it changed."""
+        return (
+            self._oidc.vouchers() if self._oidc is not None else None,
+            self._mtls.vouchers() if self._mtls is not None else None,
+        )
+
     async def close(self) -> None:
         """Ends what is under way."""
         if self._oidc is not None:

@@ -14,6 +14,8 @@ from valetkey_broker.ports import Clock, KeySource, KeySourceError
 _NEVER = float("-inf")
 # The one key of the single flight: a ring fetches all keys of its issuer at once.
 _KEYS = "keys"
+# So long after somebody has last looked whether a key still counts, keys are looked after without being asked for.
+_IN_USE_SECONDS = 60.0
 
 
 class KeyRing:
@@ -45,6 +47,7 @@ class KeyRing:
         self._fetched_at = _NEVER
         self._attempted_at = _NEVER
         self._failed = False
+        self._in_use_at = _NEVER
         self._fetches = SingleFlight[str, None]("issuer-keys")
         self._awaited = False
         self._log = structlog.get_logger()
@@ -77,10 +80,17 @@ class KeyRing:
 
     def standing(self, key: SigningKey) -> Standing:
         """Tells whether the issuer still shows `key`; UNKNOWN where what is known of its keys is too old."""
+        self._in_use_at = self._now()
         self._refresh_if_old()
         if not self._believed():
             return Standing.UNKNOWN
         return Standing.GOOD if key in self._keys.get(key.id, ()) else Standing.ENDED
+
+    def shown(self) -> object:
+        """Returns something else than before where the standing of a key may have changed."""
+        if self._now() - self._in_use_at < _IN_USE_SECONDS:
+            self._refresh_if_old()
+        return self._believed(), self._keys
 
     async def close(self) -> None:
         """Ends what is under way."""

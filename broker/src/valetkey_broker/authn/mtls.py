@@ -76,6 +76,10 @@ class MtlsVerifier:
             return False
         return True
 
+    def vouchers(self) -> object:
+        """Returns the CAs; something else where `still_valid` may have changed other than by time."""
+        return self._trust.current()
+
     def _verify(self, chain: bytes, bundle: Bundle, now: float) -> _Verified:
         try:
             leaf, *others = x509.load_pem_x509_certificates(chain)

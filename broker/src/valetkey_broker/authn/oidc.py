@@ -83,6 +83,10 @@ class OidcVerifier:
             return Standing.ENDED
         return principal.ring.standing(principal.key)
 
+    def vouchers(self) -> object:
+        """Returns the keys that issuers show; something else where `standing` may have changed other than by time."""
+        return [issuer.keys.shown() for issuer in self._issuers.values()]
+
     async def close(self) -> None:
         """Ends what is under way."""
         await asyncio.gather(*(issuer.keys.close() for issuer in self._issuers.values()))

@@ -7,7 +7,7 @@ import structlog
 
 from valetkey_broker import __version__
 from valetkey_broker.app import open_core, running_server
-from valetkey_broker.concurrency.garbage_collection import freeze_startup_objects
+from valetkey_broker.concurrency.garbage_collection import keep_collections_short
 from valetkey_broker.limits.open_files import raise_open_files
 from valetkey_broker.metrics.worker_channel import Answerer
 from valetkey_broker.rpc.listening import Listen
@@ -35,7 +35,7 @@ async def serve(
         running_server(settings, core, listen=listen, stop=stop, metrics=metrics) as server,
     ):
         loop.add_signal_handler(signal.SIGHUP, server.reread)
-        freeze_startup_objects()
+        keep_collections_short()
         if not stop.is_set():
             log.info("listening", host=settings.server.host, port=settings.server.port, version=__version__)
         await stop.wait()

@@ -1,8 +1,23 @@
-"""Keeps garbage collections short for a process that serves for long, and away while it loads."""
+"""Keeps garbage collections short for a process that serves for long, and away while it loads.
+
+Again and again Python goes through everything that has lived for a while, and halts every call meanwhile: for 75 ms
+where that is modules, for a second and more where it is ten thousand streams of tokens; see docs/performance.md.
+"""
 
 import contextlib
 import gc
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+_OLDEST = 2
+# Ten of them is Python's own number: by then it is 70,000 objects that streams may have brought.
+_YOUNGER_BETWEEN = 3
+# To look at fewer objects takes little, and what is alive of them may soon be garbage.
+_MANY = 20_000
+# What is left out and turns into garbage that only a collection finds, stays until one looks at everything.
+_WHOLE_SECONDS = 3600.0
+_MANY_LEFT_OUT = 2_000_000
 
 
 @contextlib.contextmanager
@@ -19,9 +34,47 @@ def loading_modules() -> Iterator[None]:
         gc.enable()
 
 
-def freeze_startup_objects() -> None:
-    """Leaves what was made until now, mostly modules, out of later garbage collections.
-
-    Going through all of it halts every call for some 75 ms, again and again under load; see docs/performance.md.
-    """
+def keep_collections_short() -> None:
+    """Leaves what was made until now out of garbage collections, and later on what turns out to live for long."""
     gc.freeze()
+    youngest, younger, _ = gc.get_threshold()
+    gc.set_threshold(youngest, younger, _YOUNGER_BETWEEN)
+    if not any(isinstance(getattr(each, "__self__", None), LongLived) for each in gc.callbacks):
+        gc.callbacks.append(LongLived().watch)
+
+
+class LongLived:
+    """What a full collection finds alive is left out of later ones, until now and then one looks at everything."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """`monotonic` tells seconds."""
+        self._now = monotonic
+        self._whole = False
+        self._whole_at = monotonic()
+        self._found_by_whole = self._left_out_since = 0
+
+    def watch(self, phase: str, info: Mapping[str, Any]) -> None:
+        """Hears of each collection, before and after: one of `gc.callbacks`."""
+        if info["generation"] != _OLDEST:
+            return
+        if phase == "start":
+            self._whole = self._whole_is_due()
+            if self._whole:
+                gc.unfreeze()
+        else:
+            self._leave_out()
+
+    def _whole_is_due(self) -> bool:
+        if self._left_out_since >= max(_MANY_LEFT_OUT, self._found_by_whole):
+            return True
+        left_out = self._left_out_since + self._found_by_whole > 0
+        return left_out and self._now() - self._whole_at >= _WHOLE_SECONDS
+
+    def _leave_out(self) -> None:
+        alive = len(gc.get_objects(generation=_OLDEST))
+        if self._whole:
+            self._whole_at, self._found_by_whole, self._left_out_since = self._now(), alive, 0
+        elif alive >= _MANY:
+            self._left_out_since += alive
+        if self._whole or alive >= _MANY:
+            gc.freeze()

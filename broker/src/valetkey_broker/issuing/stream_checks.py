@@ -1,5 +1,6 @@
 """Whether a stream of tokens may go on, for how long, and why not."""
 
+import time
 from collections.abc import Callable, Mapping
 
 from valetkey_broker.authz.policy import Policy
@@ -15,6 +16,7 @@ from valetkey_broker.state.memory import Memory
 
 # Azure's own limit: asked with it, the grant that reaches furthest is found.
 _LONGEST_SECONDS = 7 * 24 * 3600
+_CLOCK_WAS_SET_SECONDS = 0.5
 
 
 class StreamChecks:
@@ -30,6 +32,7 @@ class StreamChecks:
         auth_methods: Mapping[str, AuthMethod],
         refreshed: Callable[[Principal], Principal],
         keys_not_before: Callable[[Connector, str], int],
+        vouchers: Callable[[], object],
     ) -> None:
         """The arguments are those of TokenWatcher."""
         self._policy = policy
@@ -39,6 +42,8 @@ class StreamChecks:
         self._auth_methods = auth_methods
         self.refreshed = refreshed
         self._keys_not_before = keys_not_before
+        self._vouchers = vouchers
+        self._ahead = clock() - time.monotonic()
         self.stopping = False
 
     @property
@@ -46,10 +51,24 @@ class StreamChecks:
         """Goes up with every document that comes, changes or goes."""
         return self._memory.changes
 
+    def news(self) -> object:
+        """Returns something else than before whenever streams may have to end, or to go on, sooner than they know.
+
+        What documents say may have changed, who vouches for callers, or the clock: somebody set it.
+        """
+        ahead = self._clock() - time.monotonic()
+        if abs(ahead - self._ahead) > _CLOCK_WAS_SET_SECONDS:
+            self._ahead = ahead
+        return self.changes, self._vouchers(), self._ahead, self.stopping
+
+    def identity_ends(self, principal: Principal) -> float:
+        """Returns when the caller's identity ends, as far as is known now, in Unix seconds."""
+        return self.refreshed(principal).expires
+
     def gone(self, principal: Principal) -> EndReason | None:
         if self.stopping:
             return EndReason.SHUTDOWN
-        if self.refreshed(principal).expires <= self._clock():
+        if self.identity_ends(principal) <= self._clock():
             return EndReason.IDENTITY_EXPIRED
         # UNKNOWN is not ENDED: while the issuer cannot be reached the stream stays open, and gets no new token.
         return EndReason.IDENTITY_REVOKED if self.standing(principal) is Standing.ENDED else None

@@ -21,7 +21,7 @@ from valetkey_broker.model import CallInfo, Connector, Lease, Principal, Standin
 from valetkey_broker.ports import AuthMethod, Clock
 from valetkey_broker.state.memory import Memory
 
-# A stream looks this often whether it may go on; replicas hear of changes about as often.
+# So often streams hear of changes; replicas do about as often.
 _CHECK_SECONDS = 1.0
 # At which point of a token's life the next one comes: jittered, so that a thousand streams that began together do not
 # stay together.
@@ -49,11 +49,13 @@ class TokenWatcher:
         check_seconds: float = _CHECK_SECONDS,
         refreshed: Callable[[Principal], Principal] = lambda principal: principal,
         keys_not_before: Callable[[Connector, str], int] = lambda _connector, _account: 0,
+        vouchers: Callable[[], object] = object,
     ) -> None:
         """`standing` tells whether a caller could authenticate again now; `refreshed` gives it the end it has by now.
 
         `admit` raises BrokerError where a call of the principal would not be let in now; first tokens are calls.
         `keys_not_before` tells, of a connector and an account, when keys have to begin at the earliest (Unix seconds).
+        `vouchers` returns something else than before whenever `standing` may: by what no document and no time says.
         """
         self._checks = StreamChecks(
             policy=policy,
@@ -63,12 +65,13 @@ class TokenWatcher:
             auth_methods=auth_methods,
             refreshed=refreshed,
             keys_not_before=keys_not_before,
+            vouchers=vouchers,
         )
         self._issuer = issuer
         self._admit = admit
         self._clock = clock
         self._check_seconds = check_seconds
-        self._rounds = SharedWaiting(check_seconds)
+        self._rounds = SharedWaiting(check_seconds, self._checks.news)
         self._log = structlog.get_logger()
 
     def stop(self) -> None:
@@ -95,21 +98,21 @@ class TokenWatcher:
             # Reckoned before it is handed over: a caller that reads slowly does not put off its next token.
             lease, due, signer = outcome, self._due(outcome, request), self._checks.signer(outcome)
             yield lease
-            while True:
-                wait = TokenWait(
-                    self._checks,
-                    self._clock,
-                    call.principal,
-                    request,
-                    lease,
-                    due,
-                    while_signed_by=signer,
-                    heartbeat=heartbeat,
-                )
-                await self._rounds.until(wait.look)
-                if wait.outcome is not Waited.SILENCE:
-                    break
+            wait = TokenWait(
+                self._checks,
+                self._clock,
+                call.principal,
+                request,
+                lease,
+                due,
+                while_signed_by=signer,
+                heartbeat=heartbeat,
+            )
+            await self._rounds.until(wait.look)
+            while wait.outcome is Waited.SILENCE:
                 yield None
+                wait.said_something()
+                await self._rounds.until(wait.look)
             call = replace(call, principal=self._checks.refreshed(call.principal))
             if not isinstance(wait.outcome, Waited):
                 outcome = wait.outcome

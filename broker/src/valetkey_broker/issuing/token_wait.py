@@ -33,6 +33,7 @@ class TokenWait:
         "_decided",
         "_due",
         "_ends",
+        "_heartbeat",
         "_lease",
         "_principal",
         "_request",
@@ -65,9 +66,15 @@ class TokenWait:
         self._lease = lease
         self._due = due
         self._signer = while_signed_by
-        self._silent_at = None if heartbeat is None else time.monotonic() + heartbeat
+        self._heartbeat = heartbeat
+        self._silent_at: float | None = None
+        self.said_something()
         self._decided, self._ends = -1, 0.0
         self.outcome: End | Waited = Waited.DUE
+
+    def said_something(self) -> None:
+        """Lets the silence begin anew."""
+        self._silent_at = None if self._heartbeat is None else time.monotonic() + self._heartbeat
 
     def look(self) -> float | None:
         """Returns in how many seconds to look again at the latest; None where the waiting is over, see `outcome`."""
@@ -84,7 +91,7 @@ class TokenWait:
         if now >= self._due and self._ends >= self._lease.expires + _WORTH_SECONDS:
             self.outcome = Waited.DUE
             return None
-        seconds = (self._due if now < self._due else self._ends) - now
+        seconds = min(self._due if now < self._due else self._ends, self._checks.identity_ends(self._principal)) - now
         if self._silent_at is None:
             return seconds
         if (silent_in := self._silent_at - time.monotonic()) > 0:

@@ -1,3 +1,41 @@
+{{/* What migrating needs: the settings and the database. No token of the pod's, nothing of Vault's, no key. */}}
+{{- define "valetkey.migrationMounts" -}}
+- name: config
+  mountPath: /etc/valetkey/config
+  readOnly: true
+- name: tmp
+  mountPath: /tmp
+{{- if .Values.ledger.migration.existingSecret }}
+- name: ledger-owner
+  mountPath: /etc/valetkey/ledger-owner
+  readOnly: true
+{{- else }}
+{{ include "valetkey.ledgerMount" . }}
+{{- end }}
+{{- include "valetkey.ledgerCaMount" . }}
+{{- with .Values.ledger.migration.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "valetkey.ledgerMount" -}}
+- name: ledger
+{{- if eq .Values.ledger.type "postgres" }}
+  mountPath: /etc/valetkey/ledger
+  readOnly: true
+{{- else }}
+  mountPath: /var/lib/valetkey
+{{- end }}
+{{- end -}}
+
+{{- define "valetkey.ledgerCaMount" -}}
+{{- if and (eq .Values.ledger.type "postgres") .Values.ledger.postgres.ca.existingConfigMap }}
+- name: ledger-ca
+  mountPath: /etc/valetkey/ledger-ca
+  readOnly: true
+{{- end }}
+{{- end -}}
+
 {{- define "valetkey.mounts" -}}
 - name: config
   mountPath: /etc/valetkey/config
@@ -20,19 +58,8 @@
   mountPath: /etc/valetkey/vault-login
   readOnly: true
 {{- end }}
-{{- if eq .Values.ledger.type "postgres" }}
-- name: ledger
-  mountPath: /etc/valetkey/ledger
-  readOnly: true
-{{- if .Values.ledger.postgres.ca.existingConfigMap }}
-- name: ledger-ca
-  mountPath: /etc/valetkey/ledger-ca
-  readOnly: true
-{{- end }}
-{{- else }}
-- name: ledger
-  mountPath: /var/lib/valetkey
-{{- end }}
+{{ include "valetkey.ledgerMount" . }}
+{{- include "valetkey.ledgerCaMount" . }}
 {{- if .Values.callers.mtls.enabled }}
 {{- range $name, $bundle := .Values.callers.mtls.trustDomains }}
 - name: {{ printf "trust-%s" (sha256sum $name | trunc 8) | quote }}

@@ -66,7 +66,7 @@
 {{- if and $values.serviceMonitor.enabled (not $values.metrics.enabled) -}}
 {{- fail "serviceMonitor.enabled without metrics.enabled: there is nothing to scrape" -}}
 {{- end -}}
-{{- if and $values.podDisruptionBudget.minAvailable $values.podDisruptionBudget.maxUnavailable -}}
+{{- if and (ne (toString $values.podDisruptionBudget.minAvailable) "") (ne (toString $values.podDisruptionBudget.maxUnavailable) "") -}}
 {{- fail "podDisruptionBudget.minAvailable and maxUnavailable are both given; set the one that you do not want to \"\"" -}}
 {{- end -}}
 {{- range $section, $settings := dict "server" (dict "host" "" "port" "service.port" "tls_cert_file" "tls" "tls_key_file" "tls" "workers" "workers") "vault" (dict "address" "vault.address" "namespace" "vault.namespace" "mount" "vault.mount" "ca_file" "vault.ca" "auth" "vault.auth" "role" "vault.auth.role" "jwt_file" "vault.auth" "auth_mount" "vault.auth.mount" "role_id_file" "vault.auth.approle" "secret_id_file" "vault.auth.approle" "approle_mount" "vault.auth.mount") "ledger" (dict "url" "ledger.postgres.existingSecret" "url_file" "ledger.postgres.existingSecret") "authn" (dict "mtls" "callers.mtls") "metrics" (dict "host" "metrics" "port" "metrics.port") -}}
@@ -76,4 +76,5 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- include "valetkey.refuseUnwise" . -}}
 {{- end -}}

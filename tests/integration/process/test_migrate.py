@@ -20,6 +20,15 @@ def test_several_at_once_and_again(tmp_path: Path) -> None:
         assert ledger.execute("SELECT version_num FROM ledger_version").fetchall() == [("0003",)]
 
 
+def test_needs_the_ledger_alone(tmp_path: Path) -> None:
+    """An init container that migrates is given neither the server's key nor a login to Vault."""
+    config = write_config(tmp_path)
+    for name in ("role_id", "secret_id", "broker.pem", "broker.key"):
+        (tmp_path / name).unlink()
+    done = run("migrate", "--config", config)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_ledgers_that_are_not_for_it(tmp_path: Path) -> None:
     """A newer broker's ledger is left alone, and rights are for databases that have them."""
     config = write_config(tmp_path)

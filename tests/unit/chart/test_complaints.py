@@ -49,6 +49,26 @@ def test_the_owners_url_is_the_migrations_alone() -> None:
     assert "ledger-owner" not in str(serving)
 
 
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+def test_migrating_has_the_database_and_nothing_else(values: dict[str, Any]) -> None:
+    """A container that changes the ledger needs no login to Vault, no token of the pod's, and not the server's key."""
+    first = deployment(values)["template"]["spec"]["initContainers"][-1]
+    mounted = {mount["name"] for mount in first["volumeMounts"]}
+    owned = merged(values, LEAST).get("ledger", {})
+    database = {"ledger-owner", "ledger-ca"} if owned.get("migration") else {"ledger"}
+    assert mounted == {"config", "tmp", *database}
+
+
+def test_migrating_with_a_client_certificate() -> None:
+    """What the database asks for besides can be mounted there, too."""
+    mount = {"name": "client", "mountPath": "/etc/valetkey/client", "readOnly": True}
+    given = merged(
+        {"ledger": {"migration": {"extraVolumeMounts": [mount]}}, "extraVolumes": [{"name": "client", "emptyDir": {}}]},
+        POSTGRES,
+    )
+    assert mount in deployment(given)["template"]["spec"]["initContainers"][-1]["volumeMounts"]
+
+
 def test_every_pod_has_the_one_security_context() -> None:
     """The test's pod, or an empty context by default, is what restricted namespaces refuse."""
     given = rendered({"securityContext": {"runAsUser": 20000}, "podSecurityContext": {"fsGroup": 20000}})

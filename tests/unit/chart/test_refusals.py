@@ -53,6 +53,7 @@ _NO_SECRET = {"tls": {"existingSecret": ""}}
         ({"callers": {"mtls": {"enabled": True}}}, "callers.mtls.trustDomains is empty"),
         ({"serviceMonitor": {"enabled": True}}, "serviceMonitor.enabled without metrics.enabled: there is nothing"),
         ({"podDisruptionBudget": {"minAvailable": 1}}, "minAvailable and maxUnavailable are both given"),
+        ({"podDisruptionBudget": {"minAvailable": 1, "maxUnavailable": 0}}, "minAvailable and maxUnavailable are both"),
         (
             {"config": {"ledger": {"url": "postgresql://vk:planted@db/vk"}}},
             "config.ledger.url is the chart's own to say; use ledger.postgres.existingSecret",

@@ -18,7 +18,7 @@ async def test_the_list_and_one_of_it(console: Console) -> None:
     assert "valetkey grant list" in page
     assert 'href="/grants/training"' in page
     one = (await console.as_auditor.get("/grants/training")).text
-    for told in ("key:trainer", "azure-blob-demo", "delete", "valetkey grant show training"):
+    for told in ("key:trainer", "azure-blob-demo", "delete", "valetkey grant describe training"):
         assert told in one
 
 

@@ -69,3 +69,18 @@ def pairs(given: Iterable[str], field: str) -> dict[str, str]:
             raise InvalidArgumentError(f"{field}: {key.strip()[:50]!r} stands there twice; expected one value for each")
         found[key.strip()] = value.strip()
     return found
+
+
+def as_duration(span: timedelta | None) -> str:
+    """Returns a duration as people type it; empty for None."""
+    left, parts = int(span.total_seconds()) if span else 0, []
+    for unit, seconds in _UNITS.items():
+        count, left = divmod(left, seconds)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts)
+
+
+def as_moment(time: datetime | None) -> str:
+    """Returns a moment as people type it, in UTC; empty for None."""
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if time else ""

@@ -1,7 +1,7 @@
 """Explain: whether somebody may have something, by which grant, or why not and what would work."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -11,7 +11,7 @@ from valetkey_console.broker.failures import Failure, failure_of
 from valetkey_console.fields.typed import MOST_TEXT, duration, lines, pairs
 from valetkey_console.pages.permissions import PERMISSION_CHOICES, words_of
 from valetkey_console.visits.rendering import command
-from valetkey_console.visits.subjects import READERS_OF_GRANTS, Subject, get
+from valetkey_console.visits.subjects import ADMINS, READERS_OF_GRANTS, Subject, get
 from valetkey_console.visits.visit import Visit
 
 _LIMITS = {
@@ -21,6 +21,7 @@ _LIMITS = {
     "key-end": "the key that signs it ends then",
 }
 _MOST_SHOWN = 20
+_TEXTS = ("resource", "principal", "connector", "attributes", "ttl", "source_ip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,12 @@ class Question:
         for each in lines(self.attributes):
             words += ["--attribute", each]
         return command(*words)
+
+    @property
+    def grant_path(self) -> str:
+        """The path of the form for a grant that would allow it."""
+        said = {**{name: getattr(self, name) for name in _TEXTS}, "permissions": ",".join(self.permissions)}
+        return f"/new-grant?{urlencode({name: text for name, text in said.items() if text})}"
 
 
 async def show(visit: Visit) -> Response:
@@ -77,20 +84,14 @@ async def show(visit: Visit) -> Response:
         limited=_LIMITS.get(answer.ttl_limited_by, answer.ttl_limited_by) if answer else "",
         permissions=PERMISSION_CHOICES,
         for_others=visit.may(READERS_OF_GRANTS),
+        may_grant=visit.may(ADMINS),
+        grant_path=replace(question, principal=question.principal or visit.person.principal).grant_path,
         shown=_MOST_SHOWN,
     )
 
 
-def path_of(**said: str) -> str:
-    """Returns the path of the page for a question: what `Question` has, permissions with commas between them."""
-    return f"/explain?{urlencode({name: value for name, value in said.items() if value})}"
-
-
 def _question(visit: Visit) -> Question:
-    given: Mapping[str, str] = {
-        name: visit.query.get(name, "").strip()[:MOST_TEXT]
-        for name in ("resource", "principal", "connector", "attributes", "ttl", "source_ip")
-    }
+    given: Mapping[str, str] = {name: visit.query.get(name, "").strip()[:MOST_TEXT] for name in _TEXTS}
     words = words_of(visit.request.query_params.getlist("permissions"))
     # Nothing ticked is an answer only of a form that was sent.
     return Question(**given, permissions=words) if words or given["resource"] else Question(**given)

@@ -1,0 +1,49 @@
+"""Taking a grant away, after what goes along with it was said."""
+
+from starlette.responses import Response
+
+from valetkey import UnauthenticatedError, ValetKeyError
+from valetkey.revocations import RevocationTarget
+from valetkey_console.broker.failures import Failure, failure_of
+from valetkey_console.pages.part import part
+from valetkey_console.visits.rendering import command
+from valetkey_console.visits.subjects import OPERATORS
+from valetkey_console.visits.visit import Visit
+
+# How soon that counts everywhere (docs/operations.md).
+_REMOVED = (
+    "Brokers that reach Vault honour it for 5 s at most; one that is cut off from Vault may do so until its "
+    "vault.max_stale_seconds are over."
+)
+
+
+async def ask(visit: Visit) -> Response:
+    """Says what goes along with the grant, and asks."""
+    return await _page(visit)
+
+
+async def delete(visit: Visit) -> Response:
+    """Deletes the grant."""
+    name = visit.name()
+    try:
+        await visit.broker.delete_grant(name)
+    except UnauthenticatedError:
+        raise
+    except ValetKeyError as error:
+        return await _page(visit, failure_of(error))
+    return visit.redirect("/grants", said=f"The grant {name} is deleted. {_REMOVED}")
+
+
+async def _page(visit: Visit, failure: Failure | None = None) -> Response:
+    name = visit.name()
+    grant = await visit.broker.get_grant(name)
+    # A look at what revoking it would cover: the broker counts the tokens that are out.
+    covered = await part(visit, OPERATORS, lambda: visit.broker.preview_revocation(RevocationTarget(grant=name)))
+    return visit.render(
+        "grants/delete.html",
+        status=200 if failure is None else failure.status,
+        grant=grant,
+        covered=covered,
+        failure=failure,
+        line=command("valetkey", "grant", "delete", name),
+    )

@@ -1,0 +1,179 @@
+"""A grant as it is typed into the form: kept as it is where something in it cannot be used."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from starlette.datastructures import FormData
+
+from valetkey import Grant, GrantedConnector, GrantSpec, InvalidArgumentError
+from valetkey_console.fields.typed import MOST_TEXT, as_duration, as_moment, duration, lines, moment, pairs
+from valetkey_console.pages.permissions import words_of
+from valetkey_console.visits.rendering import attributes, command
+
+_TEXTS = (
+    "name", "principals", "containers", "prefixes", "role", "max_ttl", "attributes", "source_ip", "expires",
+    "note", "labels", "version",
+)  # fmt: skip
+_NO_NAME = re.compile("[^a-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The fields of the form, each as text; lists have a line each. `connectors` are NAME or NAME=ID."""
+
+    name: str = ""
+    principals: str = ""
+    connectors: Sequence[str] = ()
+    containers: str = ""
+    prefixes: str = ""
+    role: str = ""
+    permissions: Sequence[str] = ()
+    max_ttl: str = ""
+    attributes: str = ""
+    source_ip: str = ""
+    expires: str = ""
+    note: str = ""
+    labels: str = ""
+    version: str = ""
+
+    @classmethod
+    def sent(cls, form: FormData) -> "Draft":
+        """Returns what was sent."""
+        texts = {name: str(form.get(name, "")).strip()[:MOST_TEXT] for name in _TEXTS}
+        connectors = lines("\n".join(map(str, form.getlist("connectors"))))
+        return cls(connectors=connectors, permissions=words_of(map(str, form.getlist("permissions"))), **texts)
+
+    @classmethod
+    def of(cls, grant: Grant) -> "Draft":
+        """Returns what a grant says."""
+        spec = grant.spec
+        return cls(
+            name=grant.name,
+            principals="\n".join(spec.principals),
+            connectors=tuple(f"{each.name}={each.uid}" for each in grant.connectors),
+            containers="\n".join(spec.containers),
+            prefixes="\n".join(spec.prefixes),
+            role=spec.consumer_role,
+            permissions=spec.permissions,
+            max_ttl=as_duration(spec.max_ttl),
+            attributes="\n".join(attributes(spec.attributes)),
+            source_ip=spec.source_ip,
+            expires=as_moment(spec.expire_time),
+            note=spec.note,
+            labels="\n".join(attributes(spec.labels)),
+            version=str(grant.version),
+        )
+
+    @classmethod
+    def asked(cls, query: Mapping[str, str]) -> "Draft":
+        """Returns the grant that would allow what a question asked; see `explain`."""
+        said = {name: query.get(name, "").strip()[:MOST_TEXT] for name in (
+            "principal", "resource", "permissions", "connector", "attributes", "ttl", "source_ip"
+        )}  # fmt: skip
+        container, path = container_and_path(said["resource"])
+        return cls(
+            name=_name_of(said["principal"], container),
+            principals=said["principal"],
+            connectors=(said["connector"],) if said["connector"] else (),
+            containers=container,
+            prefixes=path,
+            permissions=words_of((said["permissions"],)),
+            max_ttl=said["ttl"],
+            attributes=said["attributes"],
+            source_ip=said["source_ip"],
+        )
+
+    def spec(self) -> GrantSpec:
+        """Returns what is to be stored. Raises InvalidArgumentError where something in it cannot be understood."""
+        if self.role and self.permissions:
+            raise InvalidArgumentError(
+                "role and permissions are both given; expected one of them: take the ticks away, or choose no role"
+            )
+        if not self.role and not self.permissions:
+            raise InvalidArgumentError("no permissions; expected a role, or ticks at what tokens may do")
+        if not self.connectors:
+            raise InvalidArgumentError("connectors: none is named; expected the one that reaches the containers")
+        return GrantSpec(
+            principals=lines(self.principals),
+            connectors=tuple(_connector(each) for each in self.connectors),
+            containers=lines(self.containers),
+            prefixes=lines(self.prefixes),
+            permissions=tuple(self.permissions),
+            consumer_role=self.role,
+            attributes=pairs(lines(self.attributes), "attributes"),
+            max_ttl=duration(self.max_ttl, "max_ttl"),
+            source_ip=self.source_ip,
+            expire_time=moment(self.expires, "expires"),
+            note=self.note,
+            labels=pairs(lines(self.labels), "labels"),
+        )
+
+    def line(self, before: "Draft | None" = None) -> str:
+        """Returns the same by command: a new grant, or what differs from `before`."""
+        words = ["valetkey", "grant", "create" if before is None else "update", self.name or "NAME"]
+        known = before or Draft()
+        for field, option, example in (
+            ("principals", "--principal", "key:trainer"),
+            ("connectors", "--connector", "CONNECTOR"),
+            ("containers", "--container", "CONTAINER"),
+            ("prefixes", "--prefix", ""),
+            ("attributes", "--attribute", ""),
+            ("labels", "--label", ""),
+        ):
+            mine = _each(getattr(self, field))
+            if mine != _each(getattr(known, field)):
+                words += [word for each in mine or ("",) for word in (option, each)]
+            elif example and before is None:
+                words += [option, example]
+        if (self.role, self.permissions) != (known.role, known.permissions):
+            words += ["--role", self.role] if self.role else ["--permissions", ",".join(self.permissions)]
+        elif before is None:
+            words += ["--role", "deployer"]
+        for field, option, none in (
+            ("max_ttl", "--max-ttl", "none"),
+            ("source_ip", "--source-ip", ""),
+            ("expires", "--expires", "never"),
+            ("note", "--note", ""),
+        ):
+            if (text := getattr(self, field)) != getattr(known, field):
+                words += [option, text or none]
+        if words == ["valetkey", "grant", "update", self.name]:
+            # Nothing is changed yet: an example.
+            words += ["--max-ttl", self.max_ttl or "1h"]
+        return command(*words)
+
+    def with_connector(self, name: str) -> "Draft":
+        """Returns the same for a connector."""
+        return replace(self, connectors=(name,))
+
+
+def container_and_path(resource: str) -> tuple[str, str]:
+    """Returns container and path of a resource's id or URL, as far as it is one; what is wrong stays to be seen."""
+    scheme, found, rest = resource.partition("://")
+    if not found:
+        scheme, rest = "az", resource
+    first, _, path = rest.partition("/")
+    if scheme in ("http", "https"):
+        account = first
+        first, _, path = path.partition("/")
+        # Emulators on an address have the account in front of the path.
+        if ".blob." not in account and ".dfs." not in account:
+            first, _, path = path.partition("/")
+    return first.partition("@")[0], path.rstrip("/")
+
+
+def _each(given: str | Sequence[str]) -> tuple[str, ...]:
+    return lines(given) if isinstance(given, str) else tuple(given)
+
+
+def _connector(text: str) -> GrantedConnector:
+    name, _, uid = text.partition("=")
+    return GrantedConnector(name, uid)
+
+
+def _name_of(principal: str, container: str) -> str:
+    """Returns a name to begin with: that of who asks, and the container."""
+    who = _NO_NAME.sub("-", principal.rpartition("#")[2].rpartition(":")[2].rpartition("/")[2].lower())
+    words = f"{who}-{container}" if who else container
+    return _NO_NAME.sub("-", words.lower()).strip("-")[:63].strip("-")

@@ -1,0 +1,21 @@
+"""The page of one grant."""
+
+from datetime import UTC, datetime
+
+from starlette.responses import Response
+
+from valetkey_console.visits.rendering import command
+from valetkey_console.visits.subjects import ADMINS
+from valetkey_console.visits.visit import Visit
+
+
+async def show_one(visit: Visit) -> Response:
+    """Shows what one grant says."""
+    grant = await visit.broker.get_grant(visit.name())
+    return visit.render(
+        "grants/detail.html",
+        grant=grant,
+        ended=grant.expire_time is not None and grant.expire_time <= datetime.now(UTC),
+        may_grant=visit.may(ADMINS),
+        line=command("valetkey", "grant", "describe", grant.name),
+    )

@@ -1,0 +1,165 @@
+"""Making, changing and deleting grants in the console, as `valetkey grant` does it."""
+
+import html
+from typing import Any
+
+import pytest
+
+from support.console import Console
+from support.inproc import ADMIN_KEY, CONSUMER_KEY, bearer
+from valetkey.v1 import grant_service_pb2, token_service_pb2
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("console")]
+EXPLAINED = "/explain?resource=az%3A%2F%2Fdemo%2Fruns&principal=key%3Anewcomer&permissions=read"
+
+
+def form(name: str, **more: Any) -> dict[str, Any]:
+    """Returns what a browser sends of the form."""
+    return {
+        "name": name,
+        "principals": "key:newcomer",
+        "connectors": ["azure-blob-demo"],
+        "containers": "demo",
+        "role": "deployer",
+        **more,
+    }
+
+
+async def stored(console: Console, name: str) -> grant_service_pb2.Grant:
+    request = grant_service_pb2.GetGrantRequest(name=name)
+    return (await console.broker.grants.GetGrant(request, metadata=bearer(ADMIN_KEY))).grant
+
+
+async def test_from_a_refusal_to_a_grant(console: Console) -> None:
+    """An admin who finds out why somebody is refused gets to the form, filled in; and then it is allowed."""
+    refused = (await console.as_admin.get(EXPLAINED)).text
+    assert "Not allowed" in refused
+    path = html.unescape(refused.partition('href="/new-grant')[2].partition('"')[0])
+    page = (await console.as_admin.get(f"/new-grant{path}")).text
+    assert 'value="newcomer-demo"' in page
+    assert ">key:newcomer</textarea>" in page
+    assert ">runs</textarea>" in page
+    # The one connector that there is.
+    assert page.count(" checked") == 2
+    answer = await console.as_admin.post("/new-grant", form("newcomer-demo", prefixes="runs\nmodels"))
+    assert answer.headers["location"] == "/grants/newcomer-demo"
+    shown = (await console.as_admin.follow(answer)).text
+    assert "is stored and counts" in shown
+    assert "runs" in shown
+    assert "<strong>Allowed</strong>" in (await console.as_admin.get(EXPLAINED)).text
+    # Who may not make grants is not offered one.
+    assert "/new-grant" not in (await console.as_operator.get(EXPLAINED)).text
+
+
+async def test_all_that_a_grant_says(console: Console) -> None:
+    """Every field arrives, and the form of a change shows each; nothing of it is lost by saving it as it is."""
+    more = {
+        "role": "",
+        "permissions": ["read", "list"],
+        "max_ttl": "1h30m",
+        "attributes": "namespace=ml-*",
+        "source_ip": "203.0.113.7",
+        "expires": "2999-01-01",
+        "note": "a note",
+        "labels": "team=ml",
+    }
+    await console.as_admin.post("/new-grant", form("full", **more))
+    before = await stored(console, "full")
+    assert before.max_ttl.seconds == 5400
+    assert dict(before.attributes) == {"namespace": "ml-*"}
+    page = (await console.as_admin.get("/grants/full/edit")).text
+    for told in ("1h30m", "namespace=ml-*", "203.0.113.7", "2999-01-01T00:00:00Z", "a note", "team=ml"):
+        assert told in page
+    connector = f"azure-blob-demo={before.connectors[0].uid}"
+    assert f'value="{connector}" checked' in page
+    sent = form("full", **{**more, "connectors": [connector], "version": "1", "expires": "2999-01-01T00:00:00Z"})
+    await console.as_admin.post("/grants/full/edit", sent)
+    after = await stored(console, "full")
+    assert after.version == 2
+    after.version = 1
+    assert after == before
+
+
+async def test_warnings_of_the_broker_are_told(console: Console) -> None:
+    """A grant that is hardly meant is stored, and the page after says so."""
+    answer = await console.as_admin.post("/new-grant", form("wide", principals="key:*"))
+    assert "<ul><li>" in (await console.as_admin.follow(answer)).text.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"name": "NO NAME"}, "name"),
+        ({"principals": "nobody"}, "principals"),
+        ({"role": "", "permissions": []}, "no permissions"),
+        ({"permissions": ["read"]}, "both given"),
+        ({"permissions": ["fly"], "role": ""}, "fly"),
+        ({"role": "king"}, "king"),
+        ({"connectors": []}, "connectors"),
+        ({"connectors": ["gone"]}, "gone"),
+        ({"max_ttl": "soon"}, "soon"),
+        ({"expires": "tomorrow"}, "tomorrow"),
+        ({"labels": "x"}, "labels"),
+        ({"name": "training"}, "taken"),
+    ],
+)
+async def test_what_cannot_be_stored_stays_in_the_form(console: Console, changed: dict[str, Any], told: str) -> None:
+    """With the reason, and all that was typed."""
+    sent = form("unstored", note="typed with care") | changed
+    answer = await console.as_admin.http.post(
+        "/new-grant", data=sent, headers={"origin": console.as_admin.outer, "sec-fetch-site": "same-origin"}
+    )
+    assert answer.status_code in (400, 404, 409), answer.text
+    assert told in answer.text
+    assert 'value="typed with care"' in answer.text
+
+
+async def test_somebody_else_was_faster(console: Console) -> None:
+    """Nothing is overwritten; the page says so, keeps what was typed, and leads to the grant as it is now."""
+    await console.as_admin.post("/new-grant", form("contested"))
+    await console.as_admin.post("/grants/contested/edit", form("contested", version="1", note="first"))
+    answer = await console.as_admin.post(
+        "/grants/contested/edit", form("contested", version="1", note="second"), code=409
+    )
+    assert "Somebody else was faster" in answer.text
+    assert "Load the grant as it is now" in answer.text
+    assert 'value="second"' in answer.text
+    assert (await stored(console, "contested")).note == "first"
+
+
+async def test_deleting_says_first_what_goes_along(console: Console) -> None:
+    """Whose streams end, and how many tokens live on."""
+    await console.broker.allow(name="passing")
+    await console.broker.grants.DeleteGrant(
+        grant_service_pb2.DeleteGrantRequest(name="training"), metadata=bearer(ADMIN_KEY)
+    )
+    request = token_service_pb2.IssueTokenRequest(resource_id="az://demo", permissions=[1])
+    await console.broker.tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY))
+    page = (await console.as_admin.get("/grants/passing/delete")).text
+    assert "1 token that is out lives on" in page
+    assert "key:trainer" in page
+    answer = await console.as_admin.post("/grants/passing/delete")
+    assert "The grant passing is deleted." in (await console.as_admin.follow(answer)).text
+    await console.as_admin.get("/grants/passing", code=404)
+    await console.as_admin.post("/grants/passing/delete", code=404)
+    await console.broker.allow()
+
+
+async def test_who_may_not_is_refused(console: Console) -> None:
+    """Nothing is offered, and a form that is called by hand anyway changes nothing."""
+    page = (await console.as_operator.get("/grants/training")).text
+    assert "/edit" not in page
+    assert "/new-grant" not in (await console.as_operator.get("/grants")).text
+    for path in ("/new-grant", "/grants/training/edit", "/grants/training/delete"):
+        await console.as_operator.get(path, code=403)
+        await console.as_operator.post(path, form("sneaked"), code=403)
+        await console.as_viewer.post(path, form("sneaked"), code=403)
+    await console.as_admin.get("/grants/sneaked", code=404)
+
+
+async def test_grants_that_reach_a_container(console: Console) -> None:
+    """The list can be cut down to them, by pattern too."""
+    await console.broker.allow("key:any", name="patterned", containers=("mod*",))
+    page = (await console.as_auditor.get("/grants?container=az%3A%2F%2Fmodels")).text
+    assert "patterned" in page
+    assert "/grants/training" not in page

@@ -214,11 +214,11 @@ def refused(action: Callable[..., Any], *arguments: Any) -> str:
     raise AssertionError("the storage service allowed it")
 
 
-def soon(condition: Callable[[], Any], seconds: float) -> bool:
-    """Waits until `condition` holds; returns whether it came to that within `seconds`."""
+def soon(condition: Callable[[], Any], seconds: float, *, pause: float = 0.05) -> bool:
+    """Waits until `condition` holds, asking after each `pause`; returns whether it came to that within `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.05)
+        time.sleep(pause)
     return True

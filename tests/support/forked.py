@@ -24,11 +24,12 @@ class ForkedProcess:
     def wait(self, timeout: float | None = None) -> int:
         """Waits for its end. Raises subprocess.TimeoutExpired after `timeout` seconds."""
         if timeout is not None:
-            deadline = time.monotonic() + timeout
+            began = time.monotonic()
             while self.poll() is None:
-                if time.monotonic() > deadline:
+                waited = time.monotonic() - began
+                if waited > timeout:
                     raise subprocess.TimeoutExpired(self.args, timeout)
-                time.sleep(0.005)
+                time.sleep(min(max(0.005, waited / 20), 0.05))
         code = self._ask(0)
         assert code is not None
         return code

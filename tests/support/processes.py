@@ -1,8 +1,15 @@
 """The processes of this machine, as /proc tells them (Linux)."""
 
+import itertools
 import os
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+# Source: Documentation/admin-guide/mm/pagemap.rst of Linux, bits 63 and 62.
+_PRESENT_OR_SWAPPED = 3 << 62
 
 
 def descendants(pid: int) -> list[int]:
@@ -36,20 +43,33 @@ def read_process(pid: int, file: str) -> bytes:
 
 def held_in_memory(pid: int, needles: Iterable[bytes]) -> set[bytes]:
     """Returns what of `needles` the process has in its memory, wherever it may write."""
+    missing = set(needles)
     found: set[bytes] = set()
-    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory, Path(f"/proc/{pid}/pagemap").open("rb") as pages:
         for line in read_process(pid, "maps").splitlines():
             where, rights, *_ = line.split()
             if not rights.startswith(b"rw"):
                 continue
             start, end = (int(part, 16) for part in where.split(b"-"))
             try:
-                memory.seek(start)
-                content = memory.read(end - start)
+                for first, last in _in_use(pages, start, end):
+                    memory.seek(first)
+                    content = memory.read(last - first)
+                    found |= {needle for needle in missing if needle in content}
             except OSError:  # a device's, or gone meanwhile
                 continue
-            found |= {needle for needle in needles if needle not in found and needle in content}
+            missing -= found
     return found
+
+
+def _in_use(pages: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yields the parts of a stretch of memory that were ever written: most of it is reserved only."""
+    pages.seek(start // _PAGE * 8)
+    flags = array("Q", pages.read((end - start) // _PAGE * 8))
+    for used, run in itertools.groupby(enumerate(flags), lambda page: bool(page[1] & _PRESENT_OR_SWAPPED)):
+        numbers = [number for number, _ in run]
+        if used:
+            yield start + numbers[0] * _PAGE, start + (numbers[-1] + 1) * _PAGE
 
 
 def alive(pids: Iterable[int]) -> list[int]:

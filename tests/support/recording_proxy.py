@@ -2,9 +2,11 @@
 
 import hashlib
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from aiohttp import web
 
@@ -13,7 +15,10 @@ from support.fault_proxy import FaultProxy
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. `token` is a hash of its signature, empty without one; `tokens` is how many it carried."""
+    """One request. `token` is a hash of its signature, empty without one; `tokens` is how many it carried.
+
+    `late` says that its token had ended when it was answered.
+    """
 
     method: str
     path: str
@@ -21,13 +26,14 @@ class Request:
     tokens: int
     token: str
     bearer: bool
+    late: bool
     status: int
     at: float
 
 
 @dataclass
 class Recording:
-    """What went through. `signatures` holds them as they are, by their hashes, to look for them elsewhere."""
+    """What went through. `signatures` holds them as they are, by their hashes."""
 
     requests: list[Request] = field(default_factory=list)
     signatures: dict[str, str] = field(default_factory=dict)
@@ -35,6 +41,11 @@ class Recording:
     def data(self, after: float = 0.0) -> list[Request]:
         """Returns the requests for blobs; the broker's own come with a bearer token instead."""
         return [request for request in self.requests if not request.bearer and request.at >= after]
+
+    def forms(self, tokens: Iterable[str] | None = None) -> set[bytes]:
+        """Returns how signatures look elsewhere, of these tokens or of all; Azure's SDK leaves a / as it is."""
+        found = self.signatures.values() if tokens is None else (self.signatures[token] for token in tokens)
+        return {form.encode() for text in found for form in (text, quote(text), quote(text, safe=""))}
 
     def tokens(self, after: float = 0.0) -> set[str]:
         """Returns the hashes of the signatures that requests for blobs carried."""
@@ -55,6 +66,7 @@ class RecordingProxy(FaultProxy):
         token = hashlib.sha256("".join(signatures).encode()).hexdigest()[:12] if signatures else ""
         if signatures:
             self.recording.signatures[token] = signatures[-1]
+        ends = [datetime.fromisoformat(value) for name, value in pairs if name == "se"]
         self.recording.requests.append(
             Request(
                 method=request.method,
@@ -63,6 +75,7 @@ class RecordingProxy(FaultProxy):
                 tokens=len(signatures),
                 token=token,
                 bearer="Authorization" in request.headers,
+                late=any(end <= datetime.now(UTC) for end in ends),
                 status=answer.status,
                 at=time.monotonic(),
             )

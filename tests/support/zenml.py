@@ -28,7 +28,19 @@ _ALWAYS = {
 _WARM = WarmCommand(
     "support.zenml_command:main",
     *("zenml.cli.cli", "zenml.zen_stores.sql_zen_store", "zenml.stack.flavor_registry", "zenml.pipelines"),
-    *("zenml.entrypoints.step_entrypoint_configuration", "pyarrow.parquet", "adlfs", "azure.storage.blob.aio"),
+    *(
+        "zenml.entrypoints.step_entrypoint_configuration",
+        "zenml.orchestrators.step_launcher",
+        "zenml.execution.step.utils",
+    ),
+    *(
+        "zenml.log_stores.artifact.artifact_log_exporter",
+        "zenml.annotators",
+        "zenml.model_deployers",
+        "zenml.sandboxes",
+    ),
+    *("zenml.container_registries", "zenml.image_builders", "zenml.data_validators", "zenml.feature_stores"),
+    *("pyarrow.parquet", "adlfs", "azure.storage.blob.aio", "valetkey.zenml.artifact_store", "valetkey.fsspec"),
     python=BIN / "python",
     **_ALWAYS,
 )

@@ -6,6 +6,13 @@ import sys
 from pathlib import Path
 
 import zenml.logger
+import zenml.zen_stores.schemas
+from sqlalchemy.orm import configure_mappers
+from zenml.integrations.registry import integration_registry
+
+# What takes ZenML seconds, and every process of it would do: for its database, and to look for its integrations.
+configure_mappers()
+assert integration_registry.integrations
 
 
 def main() -> object:

@@ -43,7 +43,7 @@ class ZenMLStack:
     folder: Path
     secret_files: Any
     broker: "Child"
-    _template: list[Path] = field(default_factory=list)
+    _made: dict[str, Path] = field(default_factory=dict)
 
     @property
     def stack(self) -> "DevStack":
@@ -115,31 +115,47 @@ class ZenMLStack:
         ).json
         return list(container(token["sas_url"], self.stack.ca_file).list_blob_names(name_starts_with=prefix))
 
+    def new_user(self, **environment: str) -> ZenML:
+        """Returns ZenML as a user has it who has just installed it; its database is its own."""
+        if "blank" not in self._made:
+            self._made["blank"] = self.folder / "blank"
+            self._made["blank"].mkdir()
+            ZenML(self._made["blank"], {}).done("stack", "list")  # The first command makes the database.
+        return self._copy("blank", **environment)
+
     def user(self, **environment: str) -> ZenML:
         """Returns ZenML as a user has it who has registered the stack that pods run on; its database is its own."""
-        directory = self.folder / unique("user")
-        if not self._template:
-            # It takes ZenML ten seconds of a processor, five of them to make a database.
-            self._template.append(self.folder / "template")
-            self._register(ZenML(self._template[0], {"PYTHONPATH": str(SCRIPTS)}))
-        shutil.copytree(self._template[0], directory)
+        if "registered" not in self._made:
+            zenml = self.new_user(PYTHONPATH=str(SCRIPTS))
+            self._register(zenml)
+            self._made["registered"] = zenml.directory
+        return self._copy("registered", PYTHONPATH=str(SCRIPTS), **environment)
+
+    def _copy(self, made: str, **environment: str) -> ZenML:
+        """Returns a user with a copy of what was made once: making it takes ZenML seconds of a processor."""
+        source, directory = self._made[made], self.folder / unique("user")
+        shutil.copytree(source, directory)
         # It says where the database is.
         configuration = directory / "zenml" / "config.yaml"
-        configuration.write_text(configuration.read_text().replace(f"{self._template[0]}/", f"{directory}/"))
-        return ZenML(directory, {"PYTHONPATH": str(SCRIPTS), **environment})
+        configuration.write_text(configuration.read_text().replace(f"{source}/", f"{directory}/"))
+        # To look whether there is something to migrate takes each process half a second.
+        return ZenML(directory, {"DISABLE_DATABASE_MIGRATION": "true", **environment})
 
     def _register(self, zenml: ZenML) -> None:
         """Registers flavors, components and the stack, with ZenML's own commands."""
-        zenml.directory.mkdir()
-        zenml.done("artifact-store", "flavor", "register", FLAVOR)
-        zenml.done(
-            *("artifact-store", "register", "az_store", "-f", "valetkey", f"--path={STORE}"),
-            f"--storage_ca_file={self.stack.ca_file}",
-            *(word for name, value in self.way.items() for word in ("--env", f"{name}={value}")),
-        )
-        zenml.done("orchestrator", "flavor", "register", "pods_orchestrator.PodsOrchestratorFlavor")
-        zenml.done("orchestrator", "register", "pods", "-f", "pods")
-        zenml.done("stack", "register", "remote", "-a", "az_store", "-o", "pods", "--set")
+        way = (word for name, value in self.way.items() for word in ("--env", f"{name}={value}"))
+        lines: dict[str, tuple[str, ...]] = {
+            "our flavor": ("artifact-store", "flavor", "register", FLAVOR),
+            "store": (
+                *("artifact-store", "register", "az_store", "-f", "valetkey", f"--path={STORE}"),
+                *(f"--storage_ca_file={self.stack.ca_file}", *way),
+            ),
+            "flavor": ("orchestrator", "flavor", "register", "pods_orchestrator.PodsOrchestratorFlavor"),
+            "orchestrator": ("orchestrator", "register", "pods", "-f", "pods"),
+            "stack": ("stack", "register", "remote", "-a", "az_store", "-o", "pods", "--set"),
+        }
+        answers = zenml.typed(lines, zenml.directory / "answers.json")
+        assert not any(answers.codes.values()), answers
 
     def stop_broker(self) -> None:
         self.running.call(self.broker.stop(grace=15))

@@ -34,7 +34,7 @@ def failed(live: ZenMLStack, user: ZenML, tmp_path_factory: pytest.TempPathFacto
     for account in ("submit", "orchestrator", "half"):
         live.grant(account, "--role", "step-operator")
     live.grant("tidy", "--role", "step-operator-with-delete")
-    removed = live.grant("deprived", "--role", "step-operator")
+    removed = live.grant("deprived", "--role", "step-operator", ttl="12s")
     live.grant("reader", "--role", "deployer")
     with running_node(user, tmp_path_factory.mktemp("node"), live.identity) as node:
         submitting = node.start("submit", "failing.py", [], live.way)

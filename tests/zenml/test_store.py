@@ -9,7 +9,7 @@ from support.zenml import Answers, ZenML
 from support.zenml_stack import STORE, ZenMLStack
 
 pytestmark = [pytest.mark.xdist_group("zenml"), pytest.mark.unmeasured, pytest.mark.timeout(1200)]
-FILES = 200
+FILES = 40
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,13 @@
 """The mission's own example: a pipeline of ZenML on real parts, whose processes hold an identity and no secret.
 
-A process of each submits, orchestrates, runs each step, and loads the result; tokens live twenty seconds, and the
-training longer than three of them.
+A process of each submits, orchestrates, runs each step, and loads the result; the training is longer than three of
+its tokens live.
 """
 
 import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import quote
 
 import pytest
 
@@ -24,7 +23,10 @@ pytestmark = [pytest.mark.xdist_group("zenml"), pytest.mark.unmeasured, pytest.m
 PATIENCE = 400.0
 ACCOUNTS = {"orchestrator": "orchestrator", "tune": "tuner", "submit": "submitter"}
 FORBIDDEN = (401, 403)
+READS = {"read", "list"}
 ROWS = 1000
+# It has to be enough for a machine that does much else. With 8 s: make zenml-proof.
+TRAINING_TTL = "12s"
 
 
 @dataclass
@@ -54,12 +56,17 @@ def run(live: ZenMLStack, user: ZenML, tmp_path_factory: pytest.TempPathFactory)
     """Runs the pipeline: a rotation in the middle of one step, a restart of the broker in the middle of the next."""
     live.grant("submitter", "--role", "step-operator")
     live.grant("orchestrator", "--role", "orchestrator")
-    live.grant("fitter", "--role", "step-operator")
+    live.grant("fitter", "--role", "step-operator", ttl=TRAINING_TTL)
     live.grant("tuner", "--role", "step-operator", ttl="1m")
     live.grant("deployer", "--role", "deployer")
     second, began = live.second_secret(), time.monotonic()
     directory = tmp_path_factory.mktemp("node")
-    with running_node(user, directory, lambda pod: live.identity(account(pod))) as node:
+
+    def given(pod: str) -> dict[str, str]:
+        """A component's --env reaches the steps only (ZenML 0.98.0); the orchestrator's pod has its own."""
+        return live.identity(account(pod)) | (live.way if pod == "orchestrator" else {})
+
+    with running_node(user, directory, given) as node:
         submitting = node.start("submit", "training.py", [], live.way)
 
         def reached(signal: str) -> None:
@@ -76,13 +83,12 @@ def run(live: ZenMLStack, user: ZenML, tmp_path_factory: pytest.TempPathFactory)
 
         def searched() -> bool:
             needles = {text.encode(): name for name, text in live.secrets().items()}
-            of_train = (live.recording.signatures[token] for token in tokens_of("train") - {""})
-            needles |= {quote(text, safe="").encode(): "token" for text in of_train}
+            needles |= dict.fromkeys(live.recording.forms(tokens_of("train") - {""}), "token")
             in_memory.update(needles[held] for held in held_in_memory(node.pod("train").process.pid, needles))
             return "token" in in_memory
 
         # More than once: a token may be replaced while memory is read.
-        soon(searched, PATIENCE)
+        soon(searched, PATIENCE, pause=1)
         assert soon(lambda: len(tokens_of("train")) > 3 or submitting.process.poll() is not None, PATIENCE), node.logs()
         node.signal("train.end")
         reached("tune.started")
@@ -114,12 +120,13 @@ def test_each_part_is_a_process_of_its_own(run: Run) -> None:
 
 
 def test_each_request_for_data_carries_one_token_that_counts(live: ZenMLStack, run: Run) -> None:
-    """No signature beside another, no request without one; one that came too late goes out again with a fresh one."""
+    """No signature beside another, no request without one; only what came too late is refused, and goes out again."""
     requests = live.recording.data(run.began)
     assert {request.tokens for request in requests} == {1}
-    done = {(request.method, request.path, request.token) for request in requests if request.status < 400}
+    done = {(request.method, request.path, request.token) for request in requests if request.status not in FORBIDDEN}
     for refused in (request for request in requests if request.status in FORBIDDEN):
         again = {token for method, path, token in done if (method, path) == (refused.method, refused.path)}
+        assert refused.late, refused
         assert again - {refused.token}, refused
     assert [request for request in requests if request.status >= 500] == []
     written = [r for r in requests if "/checkpoints/train" in r.path and r.method == "PUT"]
@@ -128,12 +135,9 @@ def test_each_request_for_data_carries_one_token_that_counts(live: ZenMLStack, r
 
 def test_the_ledger_has_each_principal(live: ZenMLStack, run: Run) -> None:
     """Who had which token is on record, and only the deployer never had one that writes."""
-    for name in ("submitter", "fitter", "tuner", "deployer"):
-        assert live.leases(name), name
-    had = {
-        name: {word for lease in live.leases(name) for word in lease["permissions"]} for name in ("deployer", "fitter")
-    }
-    assert had == {"deployer": {"read", "list"}, "fitter": {"read", "list", "write"}}
+    everybody = ("submitter", "orchestrator", "fitter", "tuner", "deployer")
+    had = {name: {word for lease in live.leases(name) for word in lease["permissions"]} for name in everybody}
+    assert had == {name: READS | ({"write"} if name != "deployer" else set()) for name in everybody}
 
 
 def test_a_deployer_cannot_write(run: Run) -> None:
@@ -155,7 +159,7 @@ def test_secrets_are_nowhere(live: ZenMLStack, user: ZenML, run: Run) -> None:
         looked |= {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     looked |= {"blobs": live.blobs()}
     found = {(name, what) for name, content in looked.items() for what in found_in(content, live.secrets())}
-    signatures = [form.encode() for text in live.recording.signatures.values() for form in (text, quote(text, safe=""))]
+    signatures = live.recording.forms()
     found |= {(name, "a signature") for name, content in looked.items() if any(text in content for text in signatures)}
     assert not found
     # They are the files that were in use.

@@ -38,7 +38,7 @@ def deprived() -> Annotated[dict, "parts"]:
         with fileio.open(f"{folder}/{part}", "w") as file:
             file.write("more")
         (SIGNALS / "deprived.started").touch()
-        time.sleep(0.2)
+        time.sleep(1)
     return {}
 
 

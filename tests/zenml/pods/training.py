@@ -28,7 +28,7 @@ def _train(what: str) -> dict[str, object]:
         print(f"{what} wrote part {parts}")
         (SIGNALS / f"{what}.started").touch()
         parts += 1
-        time.sleep(0.5)
+        time.sleep(1)
     return {"folder": folder, "parts": parts}
 
 

@@ -193,9 +193,10 @@ async def test_forms_without_a_log_in(console: Console) -> None:
     """Nothing is done; a form that came too late leads back to its page, and not to where it was sent."""
     for path, _ in routes("POST"):
         answer = await console.browser().post(path, referer="https://console.test/grants?q=x")
-        assert answer.headers["location"] == "/login?next=%2Fgrants%3Fq%3Dx"
+        assert answer.headers["location"] == "/login?next=%2Fgrants%3Fq%3Dx&lost=form"
         answer = await console.browser().post(path, referer="https://evil.test/grants")
-        assert answer.headers["location"] == "/login?next=%2F"
+        assert answer.headers["location"] == "/login?next=%2F&lost=form"
+        assert "What you had just sent was not done" in (await console.browser().follow(answer)).text
 
 
 PEOPLE: dict[str, tuple[Callable[[Console], Browser], tuple[str, ...]]] = {

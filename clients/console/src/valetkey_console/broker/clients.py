@@ -42,7 +42,7 @@ class Clients:
 
         Raises SettingsError of `valetkey` for what no header can carry.
         """
-        key = hashlib.sha256(bearer.encode()).digest()
+        key = _key(bearer)
         kept = self._kept.get(key)
         if kept is None:
             kept = _Kept(self._new(bearer))
@@ -61,6 +61,14 @@ class Clients:
             elif not kept.users:
                 kept.ending = asyncio.get_running_loop().call_later(self._idle_seconds, self._end, key)
 
+    async def forget(self, bearer: str) -> None:
+        """Closes the connection of somebody who logged out; one that is in use ends as others do."""
+        kept = self._kept.get(_key(bearer))
+        if kept is not None and not kept.users:
+            if kept.ending is not None:
+                kept.ending.cancel()
+            await self._kept.pop(_key(bearer)).client.close()
+
     async def close(self) -> None:
         """Closes all connections."""
         for kept in self._kept.values():
@@ -78,3 +86,7 @@ class Clients:
         task = asyncio.get_running_loop().create_task(self._kept.pop(key).client.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+def _key(bearer: str) -> bytes:
+    return hashlib.sha256(bearer.encode()).digest()

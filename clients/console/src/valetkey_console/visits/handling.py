@@ -85,7 +85,10 @@ def to_login(visit: Visit, over: str) -> Response:
     """Sends to the log-in, which says why the last one is `over`, and leads back to where the person was."""
     request = visit.request
     back = _here(visit) if request.method == "GET" and not visit.fragment else _page_before(visit)
-    path = visit.url(f"/login?next={quote(local_path(back), safe='')}" + (f"&over={over}" if over else ""))
+    said = f"&over={over}" if over else ""
+    if request.method not in ("GET", "HEAD"):
+        said += "&lost=form"
+    path = visit.url(f"/login?next={quote(local_path(back), safe='')}{said}")
     if visit.fragment:
         response = Response(status_code=401, headers={"HX-Redirect": path})
     else:

@@ -41,4 +41,6 @@ async def log_out(visit: Visit) -> Response:
     response = visit.redirect("/login?over=out")
     visit.console.sessions.end(response, visit.request.cookies, old)
     visit.console.said.clear(response, visit.request.cookies)
+    if old is not None:
+        await visit.console.clients.forget(old.bearer)
     return response

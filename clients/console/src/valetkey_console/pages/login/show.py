@@ -16,11 +16,13 @@ _OVER = {
     "refused": "You were logged out: the broker takes your key or token no longer. It was revoked, or has ended.",
     "out": "You are logged out.",
 }
+_LOST = "What you had just sent was not done; you come back to its page."
 
 
 async def show(visit: Visit) -> Response:
     """Shows the ways to log in."""
-    return await page(visit, visit.query.get("next", "/"), why=_OVER.get(visit.query.get("over", ""), ""))
+    said = (_OVER.get(visit.query.get("over", "")), _LOST if "lost" in visit.query else "")
+    return await page(visit, visit.query.get("next", "/"), why=" ".join(filter(None, said)))
 
 
 async def page(visit: Visit, back: str, *, status: int = 200, why: str = "", problem: str = "") -> Response:

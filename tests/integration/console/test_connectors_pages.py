@@ -25,6 +25,8 @@ async def test_the_list(console: Console) -> None:
     assert "1 to 2 of 2" in page
     for told in (f'href="{PAGE}"', "az://demo", "team=ml", '<span class="state unverified">', "service-connector list"):
         assert told in page
+    assert "Register a connector" not in page
+    assert "Register a connector" in (await console.as_operator.get("/connectors")).text
     page = (await console.as_viewer.get("/connectors?state=unverified&type=azure&auth_method=service-principal")).text
     assert ("untried" in page, f'href="{PAGE}"' in page) == (True, False)
     page = (await console.as_viewer.get("/connectors?auth_method=account-key")).text

@@ -2,7 +2,7 @@
 
 from starlette.responses import Response
 
-from valetkey import ValetKeyError
+from valetkey import UnauthenticatedError, ValetKeyError
 from valetkey_console.broker.failures import failure_of
 from valetkey_console.pages.connectors.detail import MOST_REACHED
 from valetkey_console.visits.rendering import command
@@ -21,6 +21,8 @@ async def verify(visit: Visit) -> Response:
     resource_id, probe_write = str(form.get("resource_id", "")).strip(), "probe_write" in form
     try:
         reached = await visit.broker.verify_connector(name, resource_id=resource_id or None, probe_write=probe_write)
+    except UnauthenticatedError:
+        raise
     except ValetKeyError as error:
         failure = failure_of(error)
         return _page(visit, name, resource_id, probe_write=probe_write, status=failure.status, failure=failure)

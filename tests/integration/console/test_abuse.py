@@ -319,13 +319,13 @@ async def test_files_elsewhere(console: Console, path: str) -> None:
     assert (await console.browser().http.get(f"/static/{path}")).status_code == 404
 
 
-@pytest.mark.parametrize("name", ["n" * 1_200, "<x-planted>", "a\u202eb", "\x1b[31m", "%00", "{{7*7}}", "\u2028"])
+@pytest.mark.parametrize("name", ["n" * 1_200, "<x-planted>", "a\u202eb", "\x1b[31m", "%00", "{{1234*4321}}", "\u2028"])
 async def test_odd_names_in_addresses(console: Console, name: str) -> None:
     """Come to a page that shows them as text, if at all."""
     answer = await console.as_admin.http.get(f"/grants/{quote(name, safe='')}")
     assert answer.status_code in (400, 404)
     assert "<x-planted" not in answer.text
-    assert "49" not in answer.text.partition("<main")[2]
+    assert "5332114" not in answer.text
     for hidden in ("\u202e", "\x1b", "\u2028", "\x00"):
         assert hidden not in answer.text
 

@@ -10,6 +10,7 @@ from bench.load import BenchError, Plan, require_tools
 from bench.parts import PARTS, SMALL_PARTS
 from bench.results import Result, table, write
 from bench.rows import Row, by_header, open_hall
+from valetkey_broker.errors import ConfigurationError
 
 _FILE = Path(__file__).parents[2] / "build" / "bench.json"
 
@@ -32,9 +33,9 @@ def _measured(arguments: argparse.Namespace) -> list[Result]:
     for name in arguments.only or PARTS:
         try:
             results += asyncio.run(known[name](arguments))
-        except BenchError as error:
+        except (BenchError, ConfigurationError) as error:
             sys.stderr.write(f"Error: {name}: {error}\n")
-            results.append(Result(name, (), note=str(error)))
+            results.append(Result(name, (), note=str(error).partition("\n")[0]))
     return results
 
 

@@ -5,10 +5,10 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from bench.evidence import KEY
 from bench.load import Plan
+from bench.processes import to_core
 from bench.results import Result, at_least
 from bench.rows import Row, by_certificate, by_header, open_hall, print_rows, take_turns
 from support.postgres import running_postgres
@@ -39,7 +39,7 @@ async def _against_echo(arguments: argparse.Namespace, *, all_of_them: bool) -> 
         rows = [bare, Row("API key, SQLite", [broker], by_header(hall, broker, KEY), bare)]
         if all_of_them:
             postgres = await stack.enter_async_context(running_postgres())
-            _to_core(postgres.pid, 1)
+            to_core(postgres.pid, 1)
             other = await hall.start("postgres", "broker", cpus="0", ledger=postgres.url())
             own = Row("bare echo *", [echo], by_certificate(hall, echo))
             rows += [
@@ -66,10 +66,3 @@ async def _against_echo(arguments: argparse.Namespace, *, all_of_them: bool) -> 
         for row in rows
         if (target := _TARGETS.get(row.name)) is not None
     ]
-
-
-def _to_core(pid: int, core: int) -> None:
-    """Pins a process and its children; those that come later inherit it."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    for each in (pid, *map(int, children)):
-        os.sched_setaffinity(each, {core})

@@ -1,7 +1,6 @@
-"""The broker against itself: with two workers, during sweeps, with metrics."""
+"""The broker against itself: with two workers, and during sweeps."""
 
 import argparse
-import statistics
 import sys
 from collections.abc import Sequence
 
@@ -9,9 +8,7 @@ from bench.evidence import KEY
 from bench.load import Measured, Plan
 from bench.results import Result, at_most
 from bench.rows import Row, by_header, open_hall, print_rows, take_turns
-from bench.scraper import scraped
 from bench.sweep import CONTAINERS, MOST_TIMES, sweeps
-from valetkey_devstack.free_ports import free_port
 
 
 async def two_workers(arguments: argparse.Namespace) -> Sequence[Result]:
@@ -58,25 +55,3 @@ async def during_sweeps(arguments: argparse.Namespace) -> Sequence[Result]:
     return [
         Result(f"IssueToken's p99 while {CONTAINERS} containers are swept, against idle", times, at_most(MOST_TIMES))
     ]
-
-
-async def with_metrics(arguments: argparse.Namespace) -> Sequence[Result]:
-    """Alternates a broker that tells no metrics and one that does and is scraped every five seconds."""
-    async with open_hall() as hall:
-        port = free_port()
-        off = await hall.start("off", "broker", cpus="0")
-        on = await hall.start("on", "broker", cpus="0", options=("--metrics-port", str(port)))
-        size = len(off.probe().SerializeToString())
-        without, told = (
-            Row(name, [server], by_header(hall, server, KEY)) for name, server in (("off", off), ("on, scraped", on))
-        )
-        told.beside = without
-        plan = Plan(arguments.requests, arguments.connections)
-        with scraped(port, every_seconds=5.0) as lines:
-            take_turns((without, told), plan, size, arguments.rounds)
-    print_rows([without, told])
-    costs = [1 / ratio for ratio in told.cpu_ratios()]
-    sys.stdout.write(
-        f"CPU of a call with metrics: {statistics.median(costs) - 1:+.1%}. The last scrape had {lines()} lines.\n\n"
-    )
-    return [Result("IssueToken with metrics that are scraped: CPU per call against without", costs, at_most(1.03))]

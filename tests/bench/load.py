@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.scene import METHOD, REQUEST
@@ -42,12 +42,17 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run: so many calls, so many at a time, over so many connections, from the cores `cpus`."""
+    """A run: so many calls, so many at a time, over so many connections, from the cores `cpus`.
+
+    `method` is called with `message`. Times are of calls, whatever they hold.
+    """
 
     requests: int
     connections: int
     calls: int = 64
     cpus: str = "1"
+    method: str = METHOD
+    message: bytes = field(default=REQUEST.SerializeToString(), repr=False)
 
 
 class BenchError(Exception):
@@ -69,6 +74,12 @@ def h2load(directory: Path, port: int, bearer: str, plan: Plan) -> Measured:
     Raises BenchError where h2load fails or one request has no 200. A gRPC error comes with 200 too and without a
     message; so the caller looks at `answer_bytes` and at what the broker recorded.
     """
+    headers = ("content-type: application/grpc", "te: trailers", f"authorization: Bearer {bearer}")
+    return requests(directory, f"https://127.0.0.1:{port}{plan.method}", headers, plan, ("-d", _body(directory, plan)))
+
+
+def requests(directory: Path, url: str, headers: Sequence[str], plan: Plan, options: Sequence[object] = ()) -> Measured:
+    """Makes requests of `url` with `headers`. Raises BenchError where h2load fails or one request has no 200."""
     log = directory / "h2load.tsv"
     log.unlink(missing_ok=True)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -77,10 +88,10 @@ def h2load(directory: Path, port: int, bearer: str, plan: Plan) -> Measured:
         # What it shows is made up for the bench; real evidence does not belong into arguments.
         [
             *("taskset", "-c", plan.cpus, "h2load", "-t", "1"),
-            *("-n", plan.requests, "-c", plan.connections, "-m", plan.calls // plan.connections),
-            *("-d", _body(directory), f"--log-file={log}"),
-            *("-H", "content-type: application/grpc", "-H", "te: trailers", "-H", f"authorization: Bearer {bearer}"),
-            f"https://127.0.0.1:{port}{METHOD}",
+            *("-n", plan.requests, "-c", plan.connections, "-m", max(1, plan.calls // plan.connections)),
+            *("-w", 24, "-W", 24, *options, f"--log-file={log}"),
+            *(part for header in headers for part in ("-H", header)),
+            url,
         ]
     )
     seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -94,16 +105,16 @@ def with_certificate(directory: Path, port: int, files: Sequence[Path], plan: Pl
     out = _run(
         [
             *("taskset", "-c", plan.cpus, sys.executable, "-m", "bench.client"),
-            *("--ca", ca, "--certificate", certificate, "--key", key, "--message", _body(directory)),
-            *("--port", port, "--path", METHOD, "--requests", plan.requests),
+            *("--ca", ca, "--certificate", certificate, "--key", key, "--message", _body(directory, plan)),
+            *("--port", port, "--path", plan.method, "--requests", plan.requests),
             *("--connections", plan.connections, "--calls", plan.calls),
         ]
     )
     return Measured(**json.loads(out))
 
 
-def _body(directory: Path) -> Path:
-    message = REQUEST.SerializeToString()
+def _body(directory: Path, plan: Plan) -> Path:
+    message = plan.message
     body = directory / "request.bin"
     body.write_bytes(b"\0" + len(message).to_bytes(4, "big") + message)
     return body

@@ -9,7 +9,11 @@ from typing import Any
 
 from bench import decide
 from bench.against_echo import api_key_only, every_caller
-from bench.against_itself import during_sweeps, two_workers, with_metrics
+from bench.against_itself import during_sweeps, two_workers
+from bench.cold_callers import after_a_restart
+from bench.earlier_build import against_earlier
+from bench.metrics_cost import with_metrics
+from bench.openbao_read import against_openbao
 from bench.results import Result
 
 Part = Callable[[argparse.Namespace], Coroutine[Any, Any, Sequence[Result]]]
@@ -22,6 +26,9 @@ async def _deciding(_arguments: argparse.Namespace) -> Sequence[Result]:
 
 PARTS: Mapping[str, Part] = {
     "echo": every_caller,
+    "builds": against_earlier,
+    "openbao": against_openbao,
+    "cold": after_a_restart,
     "workers": two_workers,
     "sweep": during_sweeps,
     "metrics": with_metrics,

@@ -18,12 +18,16 @@ _WARM_UP = 1500
 
 @dataclass(slots=True)
 class Row:
-    """One contestant with its rounds: a load on servers that share a port. `beside` is the one it is compared with."""
+    """One contestant with its rounds: a load on servers that share a port. `beside` is the one it is compared with.
+
+    Each call brings `tokens`; processor time is for one of them.
+    """
 
     name: str
     servers: Sequence[Server]
     load: Callable[[Plan], Measured]
     beside: "Row | None" = None
+    tokens: int = 1
     rounds: list[Measured] = field(default_factory=list)
 
     def median(self, attribute: str) -> float:
@@ -51,11 +55,14 @@ class Row:
         cpu_before = sum(server.cpu_seconds() for server in self.servers)
         measured = self.load(plan)
         cpu = sum(server.cpu_seconds() for server in self.servers) - cpu_before
-        if is_broker and (recorded := self.servers[0].issued() - before) != measured.requests:
-            raise BenchError(f"{self.name}: {measured.requests} answers, yet {recorded} tokens recorded")
-        if abs(measured.answer_bytes - size) > size * _SIZE_TOLERANCE:
-            raise BenchError(f"{self.name}: answers of {measured.answer_bytes:.0f} bytes; a token takes {size}")
-        self.rounds.append(replace(measured, cpu_micros=cpu / measured.requests * 1e6))
+        tokens = measured.requests * self.tokens
+        if is_broker and (recorded := self.servers[0].issued() - before) != tokens:
+            raise BenchError(f"{self.name}: {tokens} tokens answered, yet {recorded} recorded")
+        if abs(measured.answer_bytes / self.tokens - size) > size * _SIZE_TOLERANCE:
+            raise BenchError(
+                f"{self.name}: answers of {measured.answer_bytes:.0f} bytes; {self.tokens} tokens take {size} each"
+            )
+        self.rounds.append(replace(measured, cpu_micros=cpu / tokens * 1e6))
 
 
 def take_turns(rows: Sequence[Row], plan: Plan, size: int, rounds: int) -> None:

@@ -1,5 +1,6 @@
 """What the servers of the bench and its load agree on: one connector, one caller, one request."""
 
+import asyncio
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ METHOD = "/valetkey.v1.TokenService/IssueToken"
 ACCOUNT = "demoaccount"
 CONTAINER = "demo-zenmlartifactstore"
 CONNECTOR = "azure-blob-demo"
+KEY_REQUESTS = "key-requests"
+"""The file in a server's directory that has a byte for each."""
 
 REQUEST = token_service_pb2.IssueTokenRequest(
     resource_id=f"az://{CONTAINER}",
@@ -47,8 +50,11 @@ REQUEST = token_service_pb2.IssueTokenRequest(
 class LocalKeyCloud(AzureCloud):
     """The real adapter, signing with a delegation key that was made up here: no Azure, the same arithmetic."""
 
-    def __init__(self, profile: CloudProfile) -> None:
+    def __init__(self, profile: CloudProfile, *, notes: Path | None = None, seconds: float = 0.0) -> None:
+        """Notes each request for a key with a byte in the file `notes`, and answers it after so many seconds."""
         super().__init__({profile.name: profile})
+        self._notes = notes
+        self._seconds = seconds
         self._url = profile.container_url(ACCOUNT, CONTAINER)
 
     async def log_in(self, connector: Connector, credential: Credential) -> None:
@@ -66,6 +72,9 @@ class LocalKeyCloud(AzureCloud):
     async def signing_key(
         self, connector: Connector, credential: Credential, account: str, *, starts: float, expires: float
     ) -> SigningKey:
+        if self._notes is not None:
+            self._notes.write_bytes(b"." * (1 + (len(self._notes.read_bytes()) if self._notes.exists() else 0)))
+        await asyncio.sleep(self._seconds)
         material = UserDelegationKey()  # type: ignore[no-untyped-call]
         material.signed_oid, material.signed_tid = CLIENT, TENANT
         material.signed_start, material.signed_expiry = _iso(starts), _iso(expires)

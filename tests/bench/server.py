@@ -12,7 +12,7 @@ from typing import Any
 import grpc.aio
 import uvloop
 
-from bench.scene import LocalKeyCloud, Place, filled_store, new_connector, new_grant, server_settings
+from bench.scene import KEY_REQUESTS, LocalKeyCloud, Place, filled_store, new_connector, new_grant, server_settings
 from bench.sweep import Sweeper
 from valetkey.v1 import token_service_pb2, token_service_pb2_grpc
 from valetkey_broker.app import open_core, running_server
@@ -60,17 +60,20 @@ async def serve_echo(settings: Settings, message: token_service_pb2.IssueTokenRe
 
 
 async def serve_broker(
-    settings: Settings, directory: Path, stop: asyncio.Event, *, shared_port: bool, metrics: Answerer | None
+    settings: Settings, arguments: argparse.Namespace, stop: asyncio.Event, *, metrics: Answerer | None
 ) -> None:
     """Serves the real broker; only Vault and Azure's side of the network are stood in for. SIGUSR1 toggles sweeps."""
-    cloud = LocalKeyCloud(settings.profiles()[settings.default_cloud])
+    directory: Path = arguments.directory
+    cloud = LocalKeyCloud(
+        settings.profiles()[settings.default_cloud], notes=directory / KEY_REQUESTS, seconds=arguments.azure_seconds
+    )
     async with open_core(settings, store=await filled_store(), cloud=cloud) as core:
         await core.repository.load()
         await core.registry.create(new_connector(), created_by="bench")
         await core.grants.create(new_grant(), created_by="bench")
         sweeper = Sweeper(settings.profiles()[settings.default_cloud], directory / "sweeps")
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, sweeper.toggle)
-        listen = Listen.ONCE_VAULT_WAS_TRIED if shared_port else Listen.AT_ONCE
+        listen = Listen.ONCE_VAULT_WAS_TRIED if arguments.shared_port else Listen.AT_ONCE
         async with running_server(settings, core, listen=listen, metrics=metrics):
             keep_collections_short()
             await stop.wait()
@@ -101,7 +104,17 @@ async def _serve(arguments: argparse.Namespace, answer: bytes, profiler: cProfil
         alone = OneWorker()
         with metrics_port(settings.metrics, alone):
             metrics = Answerer(alone.asker.theirs)
-            await serve_broker(settings, arguments.directory, stop, shared_port=arguments.shared_port, metrics=metrics)
+            brokers = [serve_broker(settings, arguments, stop, metrics=metrics)]
+            if arguments.beside:
+                brokers.append(serve_broker(_beside(arguments), arguments, stop, metrics=None))
+            await asyncio.gather(*brokers)
+
+
+def _beside(arguments: argparse.Namespace) -> Settings:
+    """Returns the settings of a second broker in the same process, which tells no metrics."""
+    directory: Path = arguments.directory / "beside"
+    directory.mkdir()
+    return server_settings(Place(directory, arguments.beside, arguments.certificate, arguments.key))
 
 
 def main() -> None:
@@ -119,6 +132,8 @@ def main() -> None:
     parser.add_argument("--certificate-port", type=int, default=0)
     parser.add_argument("--shared-port", action="store_true")
     parser.add_argument("--metrics-port", type=int)
+    parser.add_argument("--beside", type=int, help="the port of a second broker, without metrics, in the same process")
+    parser.add_argument("--azure-seconds", type=float, default=0.0)
     parser.add_argument("--profile", type=Path)
     arguments = parser.parse_args()
     profiler = cProfile.Profile() if arguments.profile else None

@@ -192,6 +192,26 @@ def test_a_stream_that_is_cut_again_and_again(fake: FakeBroker) -> None:
         assert set(fake.calls[before:]) == {"IssueToken"}
 
 
+def test_a_stream_that_is_cut_every_two_seconds(fake: FakeBroker) -> None:
+    """Protects jobs behind a network that lets nothing live: they never lack a token, and hardly more are asked for."""
+    over = threading.Event()
+
+    def cut() -> None:
+        while not over.wait(2):
+            fake.cut()
+
+    with fake.token_source("az://models", ttl=10 * SECOND) as source, ThreadPoolExecutor(1) as pool:
+        source.current()
+        cutting = pool.submit(cut)
+        try:
+            leases = until(source, 14)
+        finally:
+            over.set()
+        cutting.result()
+    assert "IssueToken" in fake.calls
+    assert 3 <= len(leases) <= len(fake.calls) <= 9
+
+
 class BusyOnce(FakeBroker):
     """A broker that answers as many calls as it is told with UNAVAILABLE, as one whose Vault is sealed for a moment."""
 

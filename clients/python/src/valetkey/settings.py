@@ -1,7 +1,6 @@
 """Where the broker is, whom to trust, who is asking: arguments, the environment, a config file, then a log-in."""
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +143,7 @@ def _read_config(given: str | os.PathLike[str] | None, env: Mapping[str, str]) -
     named = os.fspath(given) if given else env.get("VALETKEY_CONFIG")
     path = _path(named) if named else _default_config(env)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         if named:
             raise SettingsError(f"config file: there is no file {path}") from None
@@ -153,6 +152,10 @@ def _read_config(given: str | os.PathLike[str] | None, env: Mapping[str, str]) -
         raise SettingsError(f"config file: {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsError(f"config file: {path} is not text; expected TOML in UTF-8") from None
+    import tomllib  # noqa: PLC0415 (a quarter of what importing us costs, and most have no such file)
+
+    try:
+        values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         # Its text gives a place, never a value.
         raise SettingsError(f"config file: {path} is not TOML: {error}") from None

@@ -213,7 +213,8 @@ def _unreachable(text: str, endpoint: str) -> ValetKeyError:
     if "CERTIFICATE_VERIFY_FAILED" in text:
         why = next(
             (why for said, why in _NOT_VERIFIED if said in text),
-            "is not signed by a CA this client trusts; check the CA file, and that the endpoint is the broker's",
+            "is not signed by a CA this client trusts; check the CA file (ca_file, --ca-file or VALETKEY_CA_FILE), and "
+            "that the endpoint is the broker's",
         )
         return BrokerTlsError(f"the certificate of {endpoint} {why}", code="UNAVAILABLE")
     if re.search(r"hostname verification|peer name", text, re.IGNORECASE):

@@ -60,7 +60,11 @@ def test_once_says_at_once_what_is_wrong(valetkey: Runner, fake: FakeBroker, tmp
     file = configure(tmp_path, models() + models(outputs=('path = "b"\nformat = "sas"',)).replace("models", "data"))
     fake.refuse("az://data", "no grant lets key:fake use az://data")
     ran = valetkey("agent", "--config", str(file), "--once")
-    assert (ran.code, "no grant lets key:fake use az://data" in ran.err) == (3, True)
+    told = [json.loads(line) for line in ran.err.splitlines()]  # No line is of another form.
+    assert (ran.code, ran.out) == (3, "")
+    assert [(each["reason"], each["cause"]) for each in told if each["level"] == "error"] == [
+        ("RESOURCE_DENIED", "no grant lets key:fake use az://data")
+    ]
     assert (tmp_path / "sas").exists()
     (tmp_path / "sas").unlink()
     (tmp_path / "sas").mkdir()

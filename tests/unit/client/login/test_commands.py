@@ -89,6 +89,13 @@ def test_as_json(bare: Runner, place: Path, broker: FakeBroker, issuer: FakeIssu
     assert all(json.loads(line)["note"] for line in done.err.splitlines())
 
 
+def test_it_says_the_same_end_as_whoami(bare: Runner, place: Path, broker: FakeBroker, issuer: FakeIssuer) -> None:
+    """Protects from wondering at two ends of one log-in: what counts is until when the broker takes the token."""
+    broker.caller.expire_time.FromJsonString("2033-05-18T03:33:20Z")
+    assert "The token counts until 2033-05-18T03:33:20Z and is renewed by itself." in bare("login").out
+    assert bare("whoami", "-o", "json").json["expire_time"] == "2033-05-18T03:33:20Z"
+
+
 def test_without_a_display_it_goes_by_a_code(
     bare: Runner, place: Path, issuer: FakeIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

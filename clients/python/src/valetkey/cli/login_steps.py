@@ -177,7 +177,8 @@ def _warn_of_others(context: typer.Context, screen: Screen) -> None:
 
 
 def _show(screen: Screen, endpoint: str, offer: LoginOffer, caller: CallerIdentity | None, tokens: Tokens) -> None:
-    until = utc(datetime.fromtimestamp(tokens.expires_at, UTC))
+    # The broker takes it for a little longer than the issuer says, and tells so as whoami does.
+    until = utc((caller and caller.expire_time) or datetime.fromtimestamp(tokens.expires_at, UTC))
     renewed = bool(tokens.refresh)
     if screen.as_json:
         screen.json(

@@ -115,8 +115,8 @@ class Agent:
                 self._log.error("an output stays", cause=error.message)
 
 
-async def write_once(plan: Plan, shared: Shared, log: AgentLog) -> None:
-    """Writes all outputs once. Raises the first error, after all resources were tried; the others are in the log."""
+async def write_once(plan: Plan, shared: Shared, log: AgentLog) -> ValetKeyError | None:
+    """Writes all outputs once. Returns the first error, after all resources were tried; the log has them all."""
     use_threads()
     for warning in plan.warnings:
         log.warning(warning)
@@ -126,7 +126,7 @@ async def write_once(plan: Plan, shared: Shared, log: AgentLog) -> None:
     finally:
         await shared.keep_only(())
     errors = [error for failed in found for error in failed]
-    for error in errors[1:]:
-        log.error("failed", cause=error.message)
-    if errors:
-        raise errors[0]
+    for error in errors:
+        told = {"reason": error.reason, "request_id": error.request_id}
+        log.error("failed", cause=error.message, **{name: value for name, value in told.items() if value})
+    return errors[0] if errors else None

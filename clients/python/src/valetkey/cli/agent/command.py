@@ -18,9 +18,10 @@ from valetkey.cli.agent.log import AgentLog
 from valetkey.cli.agent.plan import Plan, Scope
 from valetkey.cli.agent.plan_file import read_plan
 from valetkey.cli.agent.sources_and_proxies import Shared
+from valetkey.cli.failures import exit_code
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import settings_of
-from valetkey.errors import SettingsError
+from valetkey.errors import SettingsError, ValetKeyError
 
 _Trust = Callable[[], SSLContext]
 
@@ -49,11 +50,10 @@ def agent(
     def source(scope: Scope) -> AsyncTokenSource:
         return proxy_options.token_source(context, settings, scope.arguments())
 
-    async def run() -> None:
+    async def run() -> ValetKeyError | None:
         shared = Shared(source, trust)
         if once:
-            await write_once(plan, shared, log)
-            return
+            return await write_once(plan, shared, log)
         stopped, reload = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -61,9 +61,12 @@ def agent(
         loop.add_signal_handler(signal.SIGHUP, reload.set)
         log.info("begins", resources=len(plan.resources), files=len(plan.outputs), broker=settings.endpoint)
         await Agent(plan, shared, log).run(stopped, reload, lambda: _plan(path, once=False))
+        return None
 
     with _lines_of_the_library(log):
-        asyncio.run(run())
+        error = asyncio.run(run())
+    if error is not None:  # The log has told it.
+        raise typer.Exit(exit_code(error))
 
 
 def _plan(path: Path, *, once: bool) -> Plan:

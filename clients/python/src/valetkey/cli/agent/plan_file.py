@@ -133,6 +133,8 @@ class _Reading:
         return text
 
     def _mode(self, section: Section, path: Path) -> int:
+        if isinstance(section.values.get("mode"), int):
+            raise section.error("mode", 'a number is no mode; expected octal digits in quotes, such as "0640"')
         text, world = section.text("mode") or "0600", section.flag("world_readable")
         if not _MODE.fullmatch(text):
             raise section.error("mode", f'{text!r} is no mode; expected octal digits such as "0640"')

@@ -1,5 +1,7 @@
 """Tables of the configuration, read strictly: each value of its type, no key unknown, each error with its line."""
 
+import json
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +12,8 @@ from valetkey.cli.agent.toml_places import line_of
 from valetkey.errors import SettingsError
 
 _MOST_BYTES = 1024 * 1024
+# TOML has no numbers that begin with 0, and people write modes so.
+_BARE_MODE = re.compile(r"(?m)^[ \t]*mode[ \t]*=[ \t]*0[0-7]+[ \t]*(#.*)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,8 @@ class Document:
             return cls(path, text), tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             # Its text gives a place, never a value.
-            raise SettingsError(f"--config: {path} is not TOML: {error}") from None
+            hint = '; a mode stands in quotes, such as mode = "0640"' if _BARE_MODE.search(text) else ""
+            raise SettingsError(f"--config: {path} is not TOML: {error}{hint}") from None
 
 
 def read_text(path: Path, what: str) -> str:
@@ -82,7 +87,9 @@ class Section:
         if value is None:
             return None
         if not isinstance(value, list) or not value or not all(isinstance(each, str) and each for each in value):
-            raise self.error(key, 'expected a list of strings such as ["one", "another"]')
+            words = [word for word in re.split(r"[,\s]+", value) if word] if isinstance(value, str) else []
+            example = json.dumps(words, ensure_ascii=False) if words else '["one", "another"]'
+            raise self.error(key, f"expected a list of strings such as {example}")
         return tuple(value)
 
     def flag(self, key: str) -> bool:

@@ -8,6 +8,7 @@ from valetkey import InvalidArgumentError
 from valetkey_broker.model import Pattern
 from valetkey_console.fields.typed import duration, lines, moment, pairs
 from valetkey_console.pages.resources.container_patterns import reaches
+from valetkey_console.pages.resources.ids import container_and_path, container_of
 
 
 def test_what_can_be_typed() -> None:
@@ -43,6 +44,26 @@ def test_what_is_no_pair(given: tuple[str, ...]) -> None:
     """Twice the same key neither: one of the values would be lost."""
     with pytest.raises(InvalidArgumentError, match="labels: "):
         pairs(given, "labels")
+
+
+@pytest.mark.parametrize(
+    ("resource", "container", "path"),
+    [
+        ("az://demo", "demo", ""),
+        ("demo/a/b", "demo", "a/b"),
+        ("az://demo/runs/", "demo", "runs"),
+        ("abfss://demo@account.dfs.core.windows.net/a", "demo", "a"),
+        ("https://account.blob.core.windows.net/demo/demo", "demo", "demo"),
+        ("https://127.0.0.1:10000/account/demo/a.bin", "demo", "a.bin"),
+        ("https://127.0.0.1:10000/account/demo", "demo", ""),
+        ("", "", ""),
+        ("https://", "", ""),
+    ],
+)
+def test_ids_and_urls_are_taken_apart(resource: str, container: str, path: str) -> None:
+    """The form for a grant is filled in with both, and the page of a blob's container is found."""
+    assert container_and_path(resource) == (container, path)
+    assert container_and_path(container_of(resource)) == (container, "")
 
 
 def test_patterns_mean_what_they_mean_to_the_broker() -> None:

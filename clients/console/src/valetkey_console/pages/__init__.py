@@ -1,6 +1,6 @@
 """What the console shows: one module or folder per subject. A new subject is a line here."""
 
-from valetkey_console.pages import connectors, explain, grants, login, overview, resources, statics
+from valetkey_console.pages import connectors, explain, grants, leases, login, overview, resources, revocations, statics
 from valetkey_console.visits.subjects import Subject
 
 SUBJECTS: tuple[Subject, ...] = (
@@ -11,4 +11,6 @@ SUBJECTS: tuple[Subject, ...] = (
     resources.SUBJECT,
     grants.SUBJECT,
     explain.SUBJECT,
+    leases.SUBJECT,
+    revocations.SUBJECT,
 )

@@ -40,7 +40,7 @@ class Question:
     def line(self) -> str:
         """The same by command."""
         words = ["valetkey", "grant", "explain", "--resource", self.resource or "az://CONTAINER"]
-        words += ["--permissions", ",".join(self.permissions)]
+        words += ["--permissions", ",".join(self.permissions) or "LIST"]
         for option in ("principal", "connector", "ttl", "source_ip"):
             if given := getattr(self, option):
                 words += [f"--{option.replace('_', '-')}", given]
@@ -93,8 +93,8 @@ async def show(visit: Visit) -> Response:
 def _question(visit: Visit) -> Question:
     given: Mapping[str, str] = {name: visit.query.get(name, "").strip()[:MOST_TEXT] for name in _TEXTS}
     words = words_of(visit.request.query_params.getlist("permissions"))
-    # Nothing ticked is an answer only of a form that was sent.
-    return Question(**given, permissions=words) if words or given["resource"] else Question(**given)
+    # Nothing ticked is said only by a form that was sent.
+    return Question(**given, permissions=words) if words or visit.query.get("sent") else Question(**given)
 
 
 SUBJECT = Subject("explain", (get("/explain", show),), title="Explain", path="/explain", order=45)

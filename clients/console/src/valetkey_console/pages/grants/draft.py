@@ -9,6 +9,7 @@ from starlette.datastructures import FormData
 from valetkey import Grant, GrantedConnector, GrantSpec, InvalidArgumentError
 from valetkey_console.fields.typed import MOST_TEXT, as_duration, as_moment, duration, lines, moment, pairs
 from valetkey_console.pages.permissions import words_of
+from valetkey_console.pages.resources.ids import container_and_path
 from valetkey_console.visits.rendering import attributes, command
 
 _TEXTS = (
@@ -146,21 +147,6 @@ class Draft:
     def with_connector(self, name: str) -> "Draft":
         """Returns the same for a connector."""
         return replace(self, connectors=(name,))
-
-
-def container_and_path(resource: str) -> tuple[str, str]:
-    """Returns container and path of a resource's id or URL, as far as it is one; what is wrong stays to be seen."""
-    scheme, found, rest = resource.partition("://")
-    if not found:
-        scheme, rest = "az", resource
-    first, _, path = rest.partition("/")
-    if scheme in ("http", "https"):
-        account = first
-        first, _, path = path.partition("/")
-        # Emulators on an address have the account in front of the path.
-        if ".blob." not in account and ".dfs." not in account:
-            first, _, path = path.partition("/")
-    return first.partition("@")[0], path.rstrip("/")
 
 
 def _each(given: str | Sequence[str]) -> tuple[str, ...]:

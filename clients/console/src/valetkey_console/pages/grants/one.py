@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from starlette.responses import Response
 
 from valetkey_console.visits.rendering import command
-from valetkey_console.visits.subjects import ADMINS
+from valetkey_console.visits.subjects import ADMINS, OPERATORS
 from valetkey_console.visits.visit import Visit
 
 
@@ -17,5 +17,6 @@ async def show_one(visit: Visit) -> Response:
         grant=grant,
         ended=grant.expire_time is not None and grant.expire_time <= datetime.now(UTC),
         may_grant=visit.may(ADMINS),
+        may_revoke=visit.may(OPERATORS),
         line=command("valetkey", "grant", "describe", grant.name),
     )

@@ -10,9 +10,10 @@ from starlette.responses import Response
 from valetkey import Grant, InvalidArgumentError, Lease, Resource
 from valetkey_console.pages.part import part
 from valetkey_console.pages.resources.container_patterns import reaches
+from valetkey_console.pages.resources.ids import container_of
 from valetkey_console.pages.resources.reached import resources_of, rows_of
 from valetkey_console.visits.rendering import command
-from valetkey_console.visits.subjects import ADMINS, READERS_OF_GRANTS
+from valetkey_console.visits.subjects import ADMINS, OPERATORS, READERS_OF_GRANTS
 from valetkey_console.visits.visit import Visit
 
 DAY = timedelta(days=1)
@@ -40,7 +41,8 @@ async def show_one(visit: Visit) -> Response:
         raise InvalidArgumentError("no resource is named; expected one such as az://models, or its URL")
     broker = visit.broker
     entries, grants, leases = await asyncio.gather(
-        broker.list_resources(resource_id=asked),
+        # Connectors reach containers; leases are for paths in them, too.
+        broker.list_resources(resource_id=container_of(asked)),
         part(visit, READERS_OF_GRANTS, broker.list_grants),
         part(
             visit,
@@ -70,6 +72,7 @@ async def show_one(visit: Visit) -> Response:
         now=now,
         reader=visit.may(READERS_OF_GRANTS),
         may_grant=visit.may(ADMINS),
+        may_revoke=visit.may(OPERATORS),
         line=command("valetkey", "service-connector", "list-resources", "--resource-id", asked),
     )
 

@@ -1,0 +1,14 @@
+"""Leases: which tokens are out, and whose."""
+
+from valetkey_console.pages.leases.list import show_list
+from valetkey_console.pages.leases.one import show_one
+from valetkey_console.visits.subjects import READERS_OF_GRANTS, Subject, get
+
+SUBJECT = Subject(
+    "leases",
+    (get("/leases", show_list), get("/leases/{name}", show_one)),
+    title="Leases",
+    path="/leases",
+    order=50,
+    roles=READERS_OF_GRANTS,
+)

@@ -1,0 +1,117 @@
+"""Revoking: first what it would hit, then the decision."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from valetkey import InvalidArgumentError, UnauthenticatedError, ValetKeyError
+from valetkey.revocations import RevocationPreview, RevocationTarget
+from valetkey_console.broker.failures import Failure, failure_of
+from valetkey_console.pages.revocations.words import BEYOND, SIGNED_WITH, named, target_words, what_hard_does
+from valetkey_console.visits.rendering import command, segment
+from valetkey_console.visits.visit import Visit
+
+_TARGET = ("lease_id", "principal", "grant", "connector", "resource")
+_MOST_TEXT = 2_000
+_NOT_SAID = (
+    "understood: the tick is missing; expected it, for this also ends what others signed with the same keys, and no "
+    "lifting brings that back"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What is to be revoked, as it is typed. `name` is the id: sent twice, it is one revocation."""
+
+    lease_id: str = ""
+    principal: str = ""
+    grant: str = ""
+    connector: str = ""
+    resource: str = ""
+    hard: bool = False
+    through: str = ""
+    reason: str = ""
+    name: str = ""
+
+    @classmethod
+    def of(cls, given: Mapping[str, object]) -> "Draft":
+        """Returns what an address or a form says."""
+        texts = {name: str(given.get(name, "")).strip()[:_MOST_TEXT] for name in (*_TARGET, "through", "reason")}
+        name = str(given.get("name", "")) or f"r-{secrets.token_hex(6)}"
+        return cls(**texts, hard=bool(given.get("hard")), name=name[:_MOST_TEXT])
+
+    @property
+    def target(self) -> RevocationTarget:
+        """What is revoked; it may be nothing."""
+        return RevocationTarget(**{name: getattr(self, name) for name in _TARGET})
+
+    @property
+    def line(self) -> str:
+        """The same by command."""
+        words = ["valetkey", "lease", "revoke", *([self.lease_id] if self.lease_id else [])]
+        for option, value in named(self.target).items():
+            words += [f"--{option}", value] if option != "lease" else []
+        words += ["--hard"] if self.hard else []
+        words += ["--through", self.through] if self.through else []
+        words += ["--reason", self.reason] if self.reason else []
+        return command(*words)
+
+    def path(self, *, hard: bool) -> str:
+        """Returns the path of the same question, with or without `hard`."""
+        said = {name: getattr(self, name) for name in (*_TARGET, "through", "reason")} | {"hard": "1" if hard else ""}
+        return f"/revoke?{urlencode({name: text for name, text in said.items() if text})}"
+
+
+async def ask(visit: Visit) -> Response:
+    """Shows the form and, where it names something, what revoking that would hit."""
+    return await _page(visit, Draft.of(visit.query))
+
+
+async def revoke(visit: Visit) -> Response:
+    """Revokes."""
+    form = await visit.form()
+    draft = Draft.of(form)
+    try:
+        if draft.hard and not form.get("understood"):
+            raise InvalidArgumentError(_NOT_SAID)
+        made = await visit.broker.create_revocation(
+            draft.target, reason=draft.reason, hard=draft.hard, through=draft.through or None, name=draft.name
+        )
+    except UnauthenticatedError:
+        raise
+    except ValetKeyError as error:
+        return await _page(visit, draft, failure_of(error))
+    said = f"Revoked: {', '.join(target_words(made.target))}. Streams ended, and further tokens are refused."
+    return visit.redirect(f"/revocations/{segment(made.name)}", said=said)
+
+
+async def _page(visit: Visit, draft: Draft, failure: Failure | None = None) -> Response:
+    preview: RevocationPreview | None = None
+    if draft.target != RevocationTarget():
+        try:
+            preview = await visit.broker.preview_revocation(draft.target, through=draft.through or None)
+        except UnauthenticatedError:
+            raise
+        except ValetKeyError as error:
+            failure = failure or failure_of(error)
+    return visit.render(
+        "revocations/revoke.html",
+        status=200 if failure is None else failure.status,
+        draft=draft,
+        preview=preview,
+        failure=failure,
+        words=target_words(preview.target) if preview else (),
+        signed_with=SIGNED_WITH,
+        beyond=_beyond(preview),
+        what_hard_does=what_hard_does,
+        line=draft.line,
+    )
+
+
+def _beyond(preview: RevocationPreview | None) -> list[str]:
+    """Returns what `hard` hits that nobody can count."""
+    kinds = {signer.kind or "user-delegation-key" for signer in preview.signers} if preview else set()
+    return [text for kind, text in BEYOND.items() if kind in kinds]

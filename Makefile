@@ -91,13 +91,14 @@ test: install .venv-clients/.installed .venv-sdks/.installed .venv-zenml/.instal
 test-zenml: install .venv-zenml/.installed ## Runs the tests with ZenML only: its own commands and pipelines, on our artifact store
 	@$(BIN)/pytest -n 0 tests/zenml
 
-lint: install proto-check ## Checks style, types, layers and the API
+lint: install proto-check ## Checks style, types, layers, the API and the Dockerfile
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > build/imports.log || { cat build/imports.log; exit 1; }
 	@$(BIN)/buf lint proto
 	@$(BIN)/buf breaking proto --against proto/baseline.binpb
+	@$(BIN)/hadolint --failure-threshold style Dockerfile
 	@echo "lint: all good"
 
 # What is wrong comes coloured letter by letter, and after it a traceback. The last line holds the pages to what they promise: nothing from the web.

@@ -16,6 +16,7 @@ from support.ledgers import denied, new_name, open_ledger
 from support.postgres import Postgres, running_postgres
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.ledger import SqlLedger, migrate_ledger
+from valetkey_broker.ledger.schema import HEAD_REVISION
 from valetkey_broker.model import EventFilter, Head, LeaseFilter
 from valetkey_broker.settings import LedgerSettings
 
@@ -87,6 +88,28 @@ async def test_broker_of_before_may_still_write_beside(old: OldLedger) -> None:
         found = await ledger.verify()
         assert found.intact, found.problem
         assert Head(old_ledger.WRITER, OLD_RECORDS + 1, own) in found.heads
+
+
+async def test_broker_of_before_starts_on_the_tables_of_the_next_release(old: OldLedger) -> None:
+    """A rollback needs no restore: what the next release added is left alone, and all goes on, records included."""
+    async with open_ledger(old.url):
+        pass
+    for statement in (
+        "ALTER TABLE ledger_events ADD COLUMN later VARCHAR NOT NULL DEFAULT 'later'",
+        "CREATE INDEX ledger_events_later ON ledger_events (later)",
+        "CREATE TABLE ledger_later (id BIGINT)",
+        "UPDATE ledger_version SET version_num = '0999'",
+    ):
+        old.execute(statement)
+    said = migrate_ledger(LedgerSettings(url=old.url))
+    assert said.endswith(f"version 0999, to which a newer broker added; this one needs {HEAD_REVISION}")
+    async with open_ledger(old.url) as ledger:
+        await ledger.record(denied(details={"error": "expired"}))
+        assert len(await ledger.events(EventFilter())) == OLD_RECORDS + 1
+        assert (await ledger.verify([old.head])).intact
+        assert await ledger.prune(1_790_000_000.250_003)
+    assert old.execute("SELECT version_num FROM ledger_version") == [("0999",)]
+    assert old.execute("SELECT DISTINCT later FROM ledger_events") == [("later",)]
 
 
 async def test_migration_is_done_once(old: OldLedger) -> None:

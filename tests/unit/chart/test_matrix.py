@@ -234,3 +234,10 @@ def test_lint(tmp_path: Path) -> None:
     for values in MATRIX.values():
         found = lint(CHART, merged(values, LEAST), strict=True)
         assert [each for each in found["messages"] if "icon" not in str(each)] == []
+
+
+def test_nothing_depends_on_what_helm_thinks_of_the_cluster() -> None:
+    """`helm template` and Argo know no cluster: what asks `.Capabilities` would come out otherwise there."""
+    assert [
+        path.name for path in (CHART / "templates").rglob("*") if path.is_file() and "Capabilities" in path.read_text()
+    ] == []

@@ -7,7 +7,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -45,6 +47,38 @@ def test_newest_migration_is_the_one_the_code_knows() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(valetkey_broker.ledger.__file__).with_name("migrations")))
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD_REVISION
+
+
+class _NotedOperations:
+    """Stands in for alembic's `op`: notes what a migration does, and does none of it."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def note(*given: Any, **options: Any) -> Any:
+            self.done.append((name, given, options))
+            return SimpleNamespace(dialect=SimpleNamespace(name="postgresql"))
+
+        return note
+
+
+def test_migrations_only_add(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brokers of the release before go on writing, and start again after a step back: nothing that they know goes."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(valetkey_broker.ledger.__file__).with_name("migrations")))
+    for step in ScriptDirectory.from_config(config).walk_revisions():
+        assert re.fullmatch("[0-9]{4}", step.revision)
+        noted = _NotedOperations()
+        monkeypatch.setattr(step.module, "op", noted)
+        step.module.upgrade()
+        for name, given, options in noted.done:
+            assert not options.get("unique"), given
+            assert name in {"create_table", "create_index", "add_column", "bulk_insert", "get_bind", "execute"}
+            if name == "add_column":
+                assert given[1].nullable or given[1].server_default is not None, given
+            if name == "execute":
+                assert given[0].startswith("SET LOCAL "), given
 
 
 async def test_ledger_of_a_newer_broker_is_refused(tmp_path: Path) -> None:

@@ -137,10 +137,11 @@ class Database:
         """Returns a descriptor of the file by whose lock the writers of a SQLite file take turns."""
         return os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def migrate(self) -> None:
-        """Brings the tables to what this broker needs; several that start at once do it one by one.
+    def migrate(self) -> str:
+        """Brings the tables to what this broker needs, and returns their version; several at once do it one by one.
 
-        Raises ConfigurationError where a newer broker has made them, and the errors of the drivers.
+        Tables to which a newer broker has added stay as they are. Raises ConfigurationError where it did more to them,
+        and the errors of the drivers.
         """
         with contextlib.ExitStack() as held:
             held.enter_context(_MIGRATING)
@@ -150,15 +151,18 @@ class Database:
             with self.changing() as connection:
                 if not self.is_sqlite:
                     connection.execute(text("SELECT pg_advisory_xact_lock(:a, :b)"), _lock(MIGRATION_LOCK))
-                if self.revision(connection) != HEAD_REVISION:
-                    self.migrating = self.migrated_lately = True
-                    held.callback(setattr, self, "migrating", False)
-                    _upgrade(connection)
+                found = self.revision(connection)
+                if found is not None and found >= HEAD_REVISION:
+                    return found
+                self.migrating = self.migrated_lately = True
+                held.callback(setattr, self, "migrating", False)
+                _upgrade(connection)
+                return HEAD_REVISION
 
     def revision(self, connection: Connection) -> str | None:
-        """Returns the version of the tables; None where there are none. Raises ConfigurationError for a newer one."""
+        """Returns the version of the tables; None where there are none. Raises ConfigurationError for one too new."""
         found = _revision(connection)
-        if found is not None and found > HEAD_REVISION:
+        if found is not None and found > HEAD_REVISION and found[:1] != HEAD_REVISION[:1]:
             raise ConfigurationError(
                 f"the ledger {self.name} is of a newer broker (its tables have version {found}, this broker "
                 f"knows {HEAD_REVISION}); start that broker's version, or another ledger"

@@ -22,13 +22,13 @@ def migrate_ledger(settings: LedgerSettings, grant_to: str = "") -> str:
 
     On PostgreSQL, `grant_to` is the role that brokers log in as: it gets what they need, and loses what it had of these
     tables beyond that. Several that start at once take turns. Raises ConfigurationError where the database does not
-    answer, is a newer broker's, or refuses.
+    answer, is too new a broker's, or refuses.
     """
     database = Database(settings.watched_url(), settings.timeout_seconds)
     try:
         if grant_to and database.is_sqlite:
             raise ConfigurationError(f"the ledger {database.name} is a file: --grant-to is for PostgreSQL")
-        database.migrate()
+        version = database.migrate()
         if grant_to:
             with database.changing() as connection:
                 _grant(connection, grant_to)
@@ -37,7 +37,8 @@ def migrate_ledger(settings: LedgerSettings, grant_to: str = "") -> str:
     finally:
         database.close()
     granted = f"; {grant_to} may add to it and read it" if grant_to else ""
-    return f"the ledger {database.name} has the tables of version {HEAD_REVISION}{granted}"
+    newer = f", to which a newer broker added; this one needs {HEAD_REVISION}" if version != HEAD_REVISION else ""
+    return f"the ledger {database.name} has the tables of version {version}{newer}{granted}"
 
 
 def _grant(connection: Connection, role: str) -> None:

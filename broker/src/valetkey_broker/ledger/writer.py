@@ -46,7 +46,7 @@ class GroupWriter:
     `prepare` makes the tables; it is called until it has gone through once. `timeout` is in seconds.
     """
 
-    def __init__(self, appender: Appender, prepare: Callable[[], None], timeout: float) -> None:
+    def __init__(self, appender: Appender, prepare: Callable[[], object], timeout: float) -> None:
         self._appender = appender
         self._prepare = prepare
         self._timeout = timeout

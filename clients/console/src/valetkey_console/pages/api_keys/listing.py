@@ -1,0 +1,40 @@
+"""The list of API keys, and the page of one."""
+
+from starlette.responses import Response
+
+from valetkey import ApiKey, AsyncClient, NotFoundError
+from valetkey_console.lists.columns import Column
+from valetkey_console.visits.rendering import command, segment
+from valetkey_console.visits.visit import Visit
+
+COLUMNS = (
+    Column[ApiKey]("name", "Name", lambda key: key.name, link=lambda key: f"/api-keys/of/{segment(key.name)}"),
+    Column[ApiKey]("principal", "Principal", lambda key: f"key:{key.name}", look="code"),
+    Column[ApiKey]("roles", "Roles", lambda key: key.roles),
+    Column[ApiKey]("expires", "Ends", lambda key: key.expire_time),
+    Column[ApiKey]("created", "Made", lambda key: key.create_time),
+    Column[ApiKey]("created_by", "Made by", lambda key: key.created_by, look="code"),
+    Column[ApiKey]("rotated", "Rotated", lambda key: key.rotate_time),
+    Column[ApiKey]("before", "Key of before ends", lambda key: key.overlap_end_time),
+)
+
+
+async def show_list(visit: Visit) -> Response:
+    """Shows all API keys; nobody can show the keys themselves."""
+    asked = visit.asked(COLUMNS, sort="name")
+    keys = await visit.broker.list_api_keys()
+    line = command("valetkey", "api-key", "list")
+    return visit.list_page("api_keys/list.html", COLUMNS, keys, asked, line=line)
+
+
+async def show_one(visit: Visit) -> Response:
+    """Shows what is known of one key."""
+    return visit.render("api_keys/detail.html", key=await key_of(visit.broker, visit.name()))
+
+
+async def key_of(broker: AsyncClient, name: str) -> ApiKey:
+    """Returns a key by its name; the API lists them only. Raises NotFoundError."""
+    for key in await broker.list_api_keys():
+        if key.name == name:
+            return key
+    raise NotFoundError(f"there is no API key {name!r}; it may have been revoked meanwhile")

@@ -1,0 +1,25 @@
+"""The newest records as they come. The page asks; where nobody looks, nobody asks."""
+
+from starlette.responses import Response
+
+from valetkey_console.pages.audit.records import FILTERS, search_line, wanted
+from valetkey_console.visits.visit import Visit
+
+SHOWN = 50
+
+
+async def show_tail(visit: Visit) -> Response:
+    """Shows the page that follows the ledger; the address says which records."""
+    asked = visit.asked((), filters=FILTERS)
+    wanted(asked)  # what is wrong is said now, and not by each part
+    address = asked.address(size=50).removeprefix("?")
+    return visit.render(
+        "audit/tail.html", address=address, filtered=search_line(asked.filters), line="valetkey audit tail --follow"
+    )
+
+
+async def show_news(visit: Visit) -> Response:
+    """Returns the newest records, the newest first."""
+    asked = visit.asked((), filters=FILTERS)
+    events = await visit.broker.list_events(newest=True, limit=SHOWN, **wanted(asked))
+    return visit.render("audit/tail_part.html", events=events[::-1])

@@ -1,0 +1,74 @@
+"""The ledger in the console: searching, following, one request, one record, and whether all of it holds."""
+
+import re
+
+import pytest
+
+from support.console import Console
+from valetkey.cli.option_choices import EventKind
+from valetkey_console.pages.audit.records import KINDS
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("console")]
+
+
+async def test_all_kinds_can_be_asked_for() -> None:
+    """The console offers what the command line offers."""
+    assert set(KINDS) == {kind.value for kind in EventKind}
+
+
+async def test_a_change_is_found_and_followed_through_its_request(console: Console) -> None:
+    """From the list to all records of one request, and to each by itself."""
+    await console.broker.allow("key:audited", name="audited")
+    page = (await console.as_auditor.get("/audit?q=grants/audited")).text
+    assert "valetkey audit search" in page
+    requests = set(re.findall(r'href="(/audit/requests/[^"]+)"', page))
+    assert len(requests) == 1
+    one = (await console.as_auditor.get(requests.pop())).text
+    assert one.index("change-begun") < one.index("admin-change")
+    record = re.search(r'href="(/audit/records/\d+)"', page)
+    assert record
+    assert "Place in the ledger" in (await console.as_auditor.get(record[1])).text
+
+
+async def test_filters_are_in_the_address_and_in_the_command(console: Console) -> None:
+    """What the API can search for is asked of it."""
+    page = (await console.as_auditor.get("/audit?kind=denied&principal=key:nobody-there&since=1h")).text
+    assert "valetkey audit search --kind denied --principal key:nobody-there --since 1h" in page
+    assert "Nothing fits" in page
+    for wrong, told in (("since=yesterday", "is no time; expected 15m"), ("kind=odd", "expected one of token-issued")):
+        failed = (await console.as_auditor.get(f"/audit?{wrong}", code=400)).text
+        assert told in failed
+
+
+async def test_what_comes_is_shown_and_keeps_no_log_in_alive(console: Console) -> None:
+    """The page asks for a part of itself, which has the newest first and sets no cookie."""
+    page = (await console.as_auditor.get("/audit/tail?kind=admin-change")).text
+    assert 'hx-get="/audit/tail/news?kind=admin-change"' in page
+    await console.broker.allow("key:followed", name="followed")
+    part = await console.as_auditor.get("/audit/tail/news?kind=admin-change", hx_request="true")
+    assert part.text.index("grants/followed") == part.text.index("grants/")
+    assert "set-cookie" not in part.headers
+
+
+async def test_the_ledger_is_verified(console: Console) -> None:
+    """Nothing begins before one asks for it; then the result comes as a part of the page."""
+    assert "verify/result" not in (await console.as_auditor.get("/audit/verify")).text
+    assert 'hx-get="/audit/verify/result"' in (await console.as_auditor.get("/audit/verify?run=1")).text
+    part = (await console.as_auditor.get("/audit/verify/result", hx_request="true")).text
+    assert "The ledger holds:" in part
+    assert "<html" not in part
+    await console.as_auditor.get("/audit/verify/result", code=303)
+
+
+async def test_who_may_not_read_the_ledger(console: Console) -> None:
+    """Operators and viewers are told which role it takes, at each address."""
+    for path in ("/audit", "/audit/tail", "/audit/verify", "/audit/records/1", "/audit/requests/x"):
+        assert "It needs one of the roles admin, auditor" in (await console.as_operator.get(path, code=403)).text
+    assert 'href="/audit"' not in (await console.as_viewer.get("/")).text
+
+
+async def test_records_that_are_not_there(console: Console) -> None:
+    """A number that is none, or too large, is not found, and a request without records says why."""
+    for name in ("999999999", "0", "-1", "x", "9" * 30):
+        await console.as_auditor.get(f"/audit/records/{name}", code=404)
+    assert "Reads are not recorded" in (await console.as_auditor.get("/audit/requests/nothing")).text

@@ -1,6 +1,7 @@
 """Walks through the console by its links, and looks at each page as a browser would take it."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
@@ -57,24 +58,30 @@ class Page(HTMLParser):
             self.faults.append(f"{tag} was not open")
 
 
-async def walk(browser: Browser, *starts: str, most: int = 80) -> Mapping[str, str]:
-    """Returns the pages that links lead to, by path, beginning with `starts`; ways to sort and page a list aside."""
-    waiting, seen = list(starts), dict[str, str]()
+async def walk(browser: Browser, *starts: str, most: int = 150, siblings: int = 12) -> Mapping[str, str]:
+    """Returns the pages that links lead to, by address, beginning with `starts`.
+
+    One page of each path, with the query that its first link has, and besides its downloads; of pages that differ in
+    their last segment, such as those of records, so many `siblings`.
+    """
+    waiting, seen, paths, families = list(starts), dict[str, str](), set[str](), Counter[str]()
     while waiting and len(seen) < most:
-        path = waiting.pop(0)
-        if path in seen:
+        address = waiting.pop(0)
+        path, _, query = address.partition("?")
+        family = path.rpartition("/")[0]
+        if (known := address if "as=" in query else path) in paths or families[family] >= siblings * (1 + bool(query)):
             continue
-        answer = await browser.http.get(browser.outer + path)
-        # The fakes' cloud is none of those whose URLs the broker reads.
-        expected = (200, 303, 400, 404) if "blob.invalid" in path else (200, 303, 404)
-        assert answer.status_code in expected, f"{path}: {answer.status_code}\n{answer.text}"
-        seen[path] = answer.text
+        paths.add(known)
+        families[family] += 1
+        answer = await browser.http.get(browser.outer + address)
+        # The account of tests has an address that is of no cloud.
+        fine = (200, 303, 404, 400) if ".blob.invalid" in address else (200, 303, 404)
+        assert answer.status_code in fine, f"{address}: {answer.status_code}\n{answer.text}"
+        seen[address] = answer.text
         if not answer.headers.get("content-type", "").startswith("text/html"):
             continue
-        for tag, address in Page(answer.text).addresses:
-            parts = urlsplit(address)
-            if tag == "a" and parts.path.startswith("/") and "/static/" not in parts.path:
-                waiting.append(parts.path + (f"?{parts.query}" if parts.query else ""))
-            elif tag == "a" and "as=" in parts.query:
-                waiting.append(f"{urlsplit(path).path}?{parts.query}")
+        for tag, found in Page(answer.text).addresses:
+            parts = urlsplit(found)
+            if tag == "a" and "/static/" not in parts.path and (parts.path.startswith("/") or "as=" in found):
+                waiting.append((parts.path or path) + (f"?{parts.query}" if parts.query else ""))
     return seen

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 _OLDEST = 2
-# Ten of them is Python's own number: by then it is 70,000 objects that streams may have brought.
-_YOUNGER_BETWEEN = 3
+# Python's own number is ten each: by then it is 7,000 and 70,000 objects that streams may have brought.
+_YOUNGER_BETWEEN = 4
 # To look at fewer objects takes little, and what is alive of them may soon be garbage.
-_MANY = 20_000
+_MANY = 10_000
 # What is left out and turns into garbage that only a collection finds, stays until one looks at everything.
 _WHOLE_SECONDS = 3600.0
 _MANY_LEFT_OUT = 2_000_000
@@ -37,8 +37,7 @@ def loading_modules() -> Iterator[None]:
 def keep_collections_short() -> None:
     """Leaves what was made until now out of garbage collections, and later on what turns out to live for long."""
     gc.freeze()
-    youngest, younger, _ = gc.get_threshold()
-    gc.set_threshold(youngest, younger, _YOUNGER_BETWEEN)
+    gc.set_threshold(gc.get_threshold()[0], _YOUNGER_BETWEEN, _YOUNGER_BETWEEN)
     if not any(isinstance(getattr(each, "__self__", None), LongLived) for each in gc.callbacks):
         gc.callbacks.append(LongLived().watch)
 

@@ -89,6 +89,8 @@ async def revoke(visit: Visit) -> Response:
 
 
 async def _page(visit: Visit, draft: Draft, failure: Failure | None = None) -> Response:
+    # A look that finds nothing to revoke is a page like any other; only a form that failed is not.
+    status = 200 if failure is None else failure.status
     preview: RevocationPreview | None = None
     if draft.target != RevocationTarget():
         try:
@@ -99,7 +101,7 @@ async def _page(visit: Visit, draft: Draft, failure: Failure | None = None) -> R
             failure = failure or failure_of(error)
     return visit.render(
         "revocations/revoke.html",
-        status=200 if failure is None else failure.status,
+        status=status,
         draft=draft,
         preview=preview,
         failure=failure,

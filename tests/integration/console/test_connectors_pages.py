@@ -39,7 +39,12 @@ async def test_the_list(console: Console) -> None:
 async def test_the_page_of_one(console: Console) -> None:
     """It tells configuration, versions of the credential and what it reaches, and offers what one may do."""
     page = (await console.as_viewer.get(PAGE)).text
-    for told in ("22222222-2222-4222-8222-222222222222", "in use", "not known", "service-connector describe"):
+    for told in (
+        "22222222-2222-4222-8222-222222222222",
+        "in use",
+        "its end is not known",
+        "service-connector describe",
+    ):
         assert told in page
     assert "/verify" not in page
     assert "What went wrong" not in page

@@ -29,8 +29,7 @@
   document.addEventListener("htmx:before:request", () => { document.getElementById("failure")?.replaceChildren(); });
 
   localTimes(document);
-  // Whatever htmx brings in, and however it is brought.
-  new MutationObserver((changes) => {
-    if (changes.some((change) => change.addedNodes.length)) localTimes(document);
-  }).observe(document.body, { childList: true, subtree: true });
+  // Whatever htmx brings in, and however: put in, or morphed out of what was there. What is done already is left alone.
+  new MutationObserver(() => { localTimes(document); })
+    .observe(document.body, { childList: true, characterData: true, subtree: true });
 })();

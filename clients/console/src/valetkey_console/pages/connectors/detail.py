@@ -9,6 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from valetkey import Connector, Event
+from valetkey.rotations import CredentialVersion
 from valetkey_console.pages.connectors.asking import Told, told
 from valetkey_console.pages.connectors.listing import rotated, state
 from valetkey_console.visits.rendering import command
@@ -23,7 +24,8 @@ _WRONG = ("denied", "change-failed")
 MOST_REACHED = 50
 
 # What an operator can do with one: the page of it, and its name.
-ACTIONS = (("verify", "Verify"),)
+_ALWAYS = (("verify", "Verify"), ("update", "Update"))
+_OF_ITS_OWN = (("rotate", "Rotate"), ("schedule", "Rotate regularly"))
 
 
 async def show(visit: Visit) -> Response:
@@ -48,7 +50,7 @@ async def show(visit: Visit) -> Response:
         errors=errors,
         operates=visit.may(OPERATORS),
         reads_grants=visit.may(READERS_OF_GRANTS),
-        actions=ACTIONS,
+        actions=_actions(connector, versions.value or []),
         line=command("valetkey", "service-connector", "describe", connector.name),
     )
 
@@ -70,6 +72,15 @@ def configuration(connector: Connector) -> Sequence[tuple[str, str]]:
 def words(name: str) -> str:
     """Returns a field's name of the API for people: `Tenant id`."""
     return name.replace("_", " ").capitalize()
+
+
+def _actions(connector: Connector, versions: Sequence[CredentialVersion]) -> Sequence[tuple[str, str]]:
+    """Returns what can be done with it; the credential of a named secret is not its own."""
+    found = [*_ALWAYS]
+    if not connector.authentication_secret:
+        found += _OF_ITS_OWN
+        found += [("rollback", "Roll back")] if any(not each.in_use for each in versions) else []
+    return [*found, ("delete", "Delete")]
 
 
 async def _errors(visit: Visit, name: str) -> Told[list[Event]] | None:

@@ -1,0 +1,57 @@
+"""How often a credential is rotated by itself."""
+
+from starlette.responses import Response
+
+from valetkey import InvalidArgumentError, UnauthenticatedError, ValetKeyError
+from valetkey.rotations import RotationSchedule
+from valetkey_console.broker.failures import failure_of
+from valetkey_console.fields.typed import duration
+from valetkey_console.pages.connectors.asking import told
+from valetkey_console.pages.connectors.credential_form import typed_text
+from valetkey_console.pages.connectors.drafts import text_of
+from valetkey_console.visits.rendering import command, segment
+from valetkey_console.visits.visit import Visit
+
+
+async def show(visit: Visit) -> Response:
+    """Shows the form as the schedule is."""
+    schedule = (await visit.broker.get_connector(visit.name())).rotation_schedule
+    every = f"{int(schedule.every.total_seconds())}s" if schedule else ""
+    if schedule and not schedule.every.total_seconds() % 86_400:
+        every = f"{schedule.every.days}d"
+    return await _page(visit, {"every": every, "by": schedule.by if schedule else ""})
+
+
+async def schedule(visit: Visit) -> Response:
+    """Sets the schedule, or ends it."""
+    name, form = visit.name(), await visit.form()
+    try:
+        if text_of(form, "do") == "end":
+            await visit.broker.set_rotation_schedule(name, None)
+            return visit.redirect(f"/connectors/{segment(name)}", said=f"{name} is not rotated by itself any more.")
+        every = duration(text_of(form, "every"), "Every")
+        if every is None:
+            raise InvalidArgumentError("Every: nothing is given; expected a duration such as 30d")
+        await visit.broker.set_rotation_schedule(name, RotationSchedule(every, text_of(form, "by")))
+    except UnauthenticatedError:
+        raise
+    except ValetKeyError as error:
+        failure = failure_of(error)
+        return await _page(visit, typed_text(form), status=failure.status, failure=failure)
+    return visit.redirect(f"/connectors/{segment(name)}", said=f"{name} is rotated by itself from now on.")
+
+
+async def _page(visit: Visit, typed: dict[str, str], *, status: int = 200, failure: object = None) -> Response:
+    connector = await visit.broker.get_connector(visit.name())
+    makers = (await told(visit.broker.list_connectors(auth_method="service-principal"))).value or []
+    words = ["valetkey", "service-connector", "update", connector.name, "--rotate-every", typed.get("every") or "30d"]
+    words += ["--rotate-by", typed["by"]] if typed.get("by") else []
+    return visit.render(
+        "connectors/schedule.html",
+        status=status,
+        connector=connector,
+        makers=[each.name for each in makers if each.name != connector.name],
+        typed=typed,
+        failure=failure,
+        line=command(*words),
+    )

@@ -322,12 +322,38 @@ async def test_files_elsewhere(console: Console, path: str) -> None:
 @pytest.mark.parametrize("name", ["n" * 1_200, "<x-planted>", "a\u202eb", "\x1b[31m", "%00", "{{1234*4321}}", "\u2028"])
 async def test_odd_names_in_addresses(console: Console, name: str) -> None:
     """Come to a page that shows them as text, if at all."""
-    answer = await console.as_admin.http.get(f"/grants/{quote(name, safe='')}")
-    assert answer.status_code in (400, 404)
-    assert "<x-planted" not in answer.text
-    assert "5332114" not in answer.text
+    odd = quote(name, safe="")
+    paths = [f"/grants/{odd}", f"/connectors/{odd}", f"/register/azure/{odd}", f"/register/{odd}/implicit"]
+    for path in [
+        *paths,
+        *(f"/connectors/{odd}/{page}" for page in ("verify", "rotation", "rotate", "update", "delete")),
+    ]:
+        answer = await console.as_admin.http.get(path)
+        assert answer.status_code in (400, 404)
+        _only_text(answer.text)
+
+
+@pytest.mark.parametrize("typed", ["<x-planted>", '"><x-planted a="', "a\u202eb\x1b[31m", "{{1234*4321}}", "n" * 1_200])
+async def test_odd_values_in_forms(console: Console, typed: str) -> None:
+    """What was typed comes back as text, whichever field it was typed into; secrets do not come back."""
+    page = "/connectors/azure-blob-demo"
+    fields = ("name", "description", "labels", "expire_time", "resource_id", "resource_type", "serves", "confirm", "by")
+    fields += ("every", "prove_for", "auth_method", "seen", "given.tenant_id", "given.client_id", "given.cloud")
+    form = {**dict.fromkeys(fields, typed), "given.client_secret": f"PLANTED~{typed}"}
+    forms = [f"{page}/{each}" for each in ("verify", "rotate", "rotate-by-itself", "schedule", "update", "delete")]
+    for path in ["/register/azure/service-principal", "/register/azure/authentication_secret", *forms]:
+        headers = {"origin": "https://console.test", "sec-fetch-site": "same-origin"}
+        answer = await console.as_admin.http.post(path, data=form | {"do": "check"}, headers=headers)
+        assert 400 <= answer.status_code < 500
+        _only_text(answer.text)
+        assert "PLANTED" not in answer.text
+
+
+def _only_text(page: str) -> None:
+    assert "<x-planted" not in page
+    assert "5332114" not in page
     for hidden in ("\u202e", "\x1b", "\u2028", "\x00"):
-        assert hidden not in answer.text
+        assert hidden not in page
 
 
 async def test_a_broker_that_is_away(console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

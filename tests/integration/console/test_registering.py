@@ -72,7 +72,7 @@ async def test_checking_before_registering(console: Console, as_operator: Browse
     answer = await as_operator.post(BY_SERVICE_PRINCIPAL, form, code=204, hx_request="true")
     assert answer.headers["hx-redirect"] == "/connectors/checked"
     page = (await as_operator.get("/connectors/checked")).text
-    assert "checked is registered, and reaches 1 resources." in page
+    assert "checked is registered, and reaches 1 resource." in page
     stored = await connector(console, "checked")
     assert (stored.resource_id, dict(stored.labels), stored.unverified) == ("az://demo", {"team": "ml"}, False)
 

@@ -51,7 +51,11 @@ async def register(visit: Visit) -> Response:
         untried = bool(error.checks)
         return _page(visit, described, method, draft, typed, status=failure.status, failure=failure, untried=untried)
     count = len(created.resources) + created.resources.left_out
-    what = f"and reaches {count} resources" if doing != "unverified" else "unverified: see whether it works by Verify"
+    what = (
+        f"and reaches {count} {'resource' if count == 1 else 'resources'}"
+        if doing != "unverified"
+        else "unverified: see whether it works by Verify"
+    )
     said = f"{draft.name} is registered, {what}."
     return visit.redirect(f"/connectors/{segment(draft.name)}", said=said, warnings=created.warnings)
 

@@ -13,6 +13,7 @@ from valetkey_console.pages.connectors.asking import told
 from valetkey_console.pages.connectors.consequences import bound_to, differences
 from valetkey_console.pages.connectors.credential_form import options, read_given, typed_text
 from valetkey_console.pages.connectors.drafts import text_of
+from valetkey_console.pages.connectors.makers import makers_for
 from valetkey_console.visits.rendering import command, segment
 from valetkey_console.visits.visit import Visit
 
@@ -155,7 +156,6 @@ async def _page(
     given = words + (["--auth-method", method.auth_method] if method.auth_method != connector.auth_method else [])
     secrets = [each.name for each in method.fields if each.secret]
     given += options(wanted.get("azure", {}), wanted.get("secrets") or secrets[:1])
-    makers = [] if visit.fragment else (await told(visit.broker.list_connectors(auth_method="service-principal"))).value
     template = "connectors/rotate_outcome.html" if visit.fragment else "connectors/rotate.html"
     known: dict[str, Any] = {"failure": None, "differing": [], "bound": None, **outcome}
     return visit.render(
@@ -166,7 +166,7 @@ async def _page(
         method=method,
         typed=typed,
         by_itself=any(each.secret for each in method.fields),
-        makers=[each.name for each in makers or [] if each.name != connector.name],
+        makers=None if visit.fragment else await makers_for(visit, connector),
         lines={"given": command(*given), "itself": command(*words, "--auto")},
         most=10,
         **known,

@@ -6,9 +6,9 @@ from valetkey import InvalidArgumentError, UnauthenticatedError, ValetKeyError
 from valetkey.rotations import RotationSchedule
 from valetkey_console.broker.failures import failure_of
 from valetkey_console.fields.typed import duration
-from valetkey_console.pages.connectors.asking import told
 from valetkey_console.pages.connectors.credential_form import typed_text
 from valetkey_console.pages.connectors.drafts import text_of
+from valetkey_console.pages.connectors.makers import makers_for
 from valetkey_console.visits.rendering import command, segment
 from valetkey_console.visits.visit import Visit
 
@@ -43,14 +43,13 @@ async def schedule(visit: Visit) -> Response:
 
 async def _page(visit: Visit, typed: dict[str, str], *, status: int = 200, failure: object = None) -> Response:
     connector = await visit.broker.get_connector(visit.name())
-    makers = (await told(visit.broker.list_connectors(auth_method="service-principal"))).value or []
     words = ["valetkey", "service-connector", "update", connector.name, "--rotate-every", typed.get("every") or "30d"]
     words += ["--rotate-by", typed["by"]] if typed.get("by") else []
     return visit.render(
         "connectors/schedule.html",
         status=status,
         connector=connector,
-        makers=[each.name for each in makers if each.name != connector.name],
+        makers=await makers_for(visit, connector),
         typed=typed,
         failure=failure,
         line=command(*words),

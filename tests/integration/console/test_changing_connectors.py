@@ -112,6 +112,9 @@ async def test_where_it_would_lead_elsewhere(console: Console) -> None:
     for told in ("client id becomes 33333333", 'name="confirmed"', "/grants/training", "key:trainer"):
         assert told in asked
     assert NEW not in asked
+    emptied = {"given.client_secret": NEW, "given.client_id": ""}
+    asked = (await console.as_admin.post(f"{BOUND}/rotate", emptied, code=200, hx_request="true")).text
+    assert "client id becomes none" in asked
     assert "/rotation" not in (await console.as_viewer.get(BOUND)).text
 
 

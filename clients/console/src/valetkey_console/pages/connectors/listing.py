@@ -76,8 +76,12 @@ async def show(visit: Visit) -> Response:
 
 
 def _fits(connector: Connector, filters: Mapping[str, str]) -> bool:
-    there = {"type": connector.type, "auth_method": connector.auth_method, "state": state(connector)}
-    return all(not wanted or there[name] == wanted for name, wanted in filters.items())
+    wanted_state = filters["state"]
+    return (
+        filters["type"] in ("", connector.type)
+        and filters["auth_method"] in ("", connector.auth_method)
+        and (not wanted_state or state(connector) == wanted_state)
+    )
 
 
 def _needed(column: Column[Connector], rows: list[Connector]) -> bool:

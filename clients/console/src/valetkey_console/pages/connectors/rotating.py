@@ -129,10 +129,12 @@ async def _wanted(form: FormData, connector: Connector, method: AuthMethodDescri
     given = await read_given(form, method.fields)
     there = _there(connector)
     other = method.auth_method != connector.auth_method
+    emptied = [each.name for each in method.fields if f"given.{each.name}" in form and each.name not in given.config]
     return {
         "auth_method": method.auth_method if other else None,
         "azure": {name: value for name, value in given.config.items() if there.get(name, "") != value},
         "secrets": given.secrets,
+        "remove": [name for name in emptied if there.get(name)],
         "expire_time": moment(text_of(form, "expire_time"), "The new one ends"),
         "prove_for": duration(text_of(form, "prove_for"), "Tried for"),
     }

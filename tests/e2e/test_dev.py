@@ -106,9 +106,11 @@ _, ca_file, person, console = sys.argv
 class Stay(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_): return None
 own = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file))
-opener, cookies = urllib.request.build_opener(Stay, own), {}
+opener, cookies = urllib.request.build_opener(Stay, own), {"as-long-as-cookies-get": "x" * 14_000}
 def ask(url, data=None):
-    request = urllib.request.Request(url, data, {"Cookie": "; ".join(f"{n}={v}" for n, v in cookies.items())})
+    ours = url.startswith(console)
+    kept = {"Cookie": "; ".join(f"{n}={v}" for n, v in cookies.items())} if ours else {}
+    request = urllib.request.Request(url, data, kept)
     try:
         answer = opener.open(request)
     except urllib.error.HTTPError as error:
@@ -133,9 +135,9 @@ def test_the_console_that_it_prints(up: Dev, tmp_path: Path) -> None:
     script = tmp_path / "browser.py"
     script.write_text(_CONSOLE_BROWSER)
     run = [sys.executable, script, up.directory / "tls" / "ca.pem", "vera", found[1]]
-    page = subprocess.run(run, capture_output=True, text=True, check=True, timeout=60, env=user_environment()).stdout
-    assert "vera@example.org" in page
-    assert "1 connector is registered" in page
+    ran = subprocess.run(run, capture_output=True, text=True, check=False, timeout=60, env=user_environment())
+    assert "vera@example.org" in ran.stdout, ran.stderr
+    assert "The broker answers." in ran.stdout
     log = (up.directory / "logs" / "console.log").read_text()
     assert "GET /login/callback 303" in log
     assert "code=" not in log

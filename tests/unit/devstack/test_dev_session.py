@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from valetkey_broker.errors import ConfigurationError
+from valetkey_devstack import console_process
 from valetkey_devstack.dev_session import run_dev
 from valetkey_devstack.stack import DevStack
 
@@ -45,6 +46,14 @@ async def test_ctrl_c_that_hits_a_part_too_is_no_failure(tmp_path: Path) -> None
     """A terminal's Ctrl-C goes to every process of the group; a part that falls over by it is not blamed."""
     stack = cast("DevStack", FallingStack(tmp_path, interrupted=True))
     assert await run_dev(stack, workers=1) == 0
+
+
+async def test_a_console_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is told before anything starts, with what to install."""
+    monkeypatch.setattr(console_process, "find_spec", lambda _name: None)
+    stack = cast("DevStack", FallingStack(tmp_path, interrupted=False))
+    with pytest.raises(ConfigurationError, match="pip install valetkey-console"):
+        await run_dev(stack, workers=1, with_console=True)
 
 
 async def test_a_part_that_fails_by_itself_is_told(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ class Seal:
     def close(self, purpose: str, content: dict[str, Any]) -> str:
         """Returns `content` sealed; it opens for the same purpose only."""
         header = {"alg": "dir", "enc": "A256GCM", "typ": purpose}
-        return str(jwe.encrypt_compact(header, json.dumps(content).encode(), self._keys[0]))
+        return str(jwe.encrypt_compact(header, json.dumps(content, ensure_ascii=False).encode(), self._keys[0]))
 
     def open(self, purpose: str, sealed: str) -> dict[str, Any] | None:
         """Returns what was sealed for `purpose`, None for everything else."""

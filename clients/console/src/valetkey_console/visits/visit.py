@@ -25,7 +25,8 @@ from valetkey_console.visits.subjects import Roles, Subject, may
 _SAFE = "/-._~!$&'()*+,;=:@"
 # Seconds that a message for the next page is kept.
 _SAID_SECONDS = 60
-_MOST_SAID = 1_500
+# Characters, which take six bytes each at worst: it has to fit into the cookies that browsers keep.
+_MOST_SAID, _MOST_WARNED = 600, 1_200
 # Where base.html has room for it.
 _FAILURE = "#failure"
 
@@ -113,7 +114,7 @@ class Visit:
         else:
             response = RedirectResponse(self.url(path), status_code=303)
         if said:
-            message = {"text": said[:_MOST_SAID], "warnings": "\n".join(warnings)[:_MOST_SAID].splitlines()}
+            message = {"text": said[:_MOST_SAID], "warnings": "\n".join(warnings)[:_MOST_WARNED].splitlines()}
             self.console.said.write(response, self.request.cookies, message, _SAID_SECONDS)
         return response
 

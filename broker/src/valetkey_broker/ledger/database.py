@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ _POSTGRES_LAST_ID = (
 )
 
 _READERS = 4
+_CHANGES_A_CHECKPOINT = 10
 _MIGRATING = threading.Lock()  # Alembic keeps its context in module globals.
 
 
@@ -118,6 +120,28 @@ class Database:
         """Gives a connection in a transaction that writes; commits it at the end."""
         with self._changer.begin() as connection:
             yield connection
+
+    @contextlib.contextmanager
+    def short_changes(self) -> Iterator[Callable[[], contextlib.AbstractContextManager[Connection]]]:
+        """Gives what makes transactions that write, one after the other, in turn with those who append.
+
+        What SQLite does after some commits, moving pages from the WAL into the file, takes longer than such a
+        transaction, and is done once the turn is over.
+        """
+        with self._changer.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            done = itertools.count(1)
+
+            @contextlib.contextmanager
+            def change() -> Iterator[Connection]:
+                with self.turn() if self.is_sqlite else contextlib.nullcontext(), connection.begin():
+                    yield connection
+                if self.is_sqlite and next(done) % _CHANGES_A_CHECKPOINT == 0:
+                    driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+            if self.is_sqlite:
+                driver.execute("PRAGMA wal_autocheckpoint=0").fetchall()
+            yield change
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:

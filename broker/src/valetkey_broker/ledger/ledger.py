@@ -15,6 +15,7 @@ from valetkey_broker.ledger.appender import make_appender
 from valetkey_broker.ledger.chain_verification import verify
 from valetkey_broker.ledger.database import Database, explain
 from valetkey_broker.ledger.errors import cause_of, unavailable
+from valetkey_broker.ledger.progress import Progress
 from valetkey_broker.ledger.prune import apply_cut, find_cuts, forget_ended
 from valetkey_broker.ledger.reader import read_events, read_leases
 from valetkey_broker.ledger.writer import GroupWriter
@@ -108,15 +109,17 @@ class SqlLedger:
 
     async def verify(self, anchors: Sequence[Head] = ()) -> Verification:
         """Checks every chain, and that each anchor is still in it."""
-        return await self._read(functools.partial(verify, self._database, anchors))
+        progress = Progress("the ledger is being checked")
+        return await self._read(functools.partial(verify, self._database, anchors, progress.reached))
 
     async def prune(self, before: float) -> int:
         """Removes what was recorded before `before` (Unix seconds) and returns how many records that were."""
         now = self._clock()
         removed = 0
+        progress = Progress("the ledger is being pruned")
         for cut in await self._read(functools.partial(find_cuts, self._database, before, now)):
             await self.record(cut.event(now))
-            await self._read(functools.partial(apply_cut, self._database, cut, now))
+            await self._read(functools.partial(apply_cut, self._database, cut, now, progress.more))
             removed += cut.records
         await self._read(functools.partial(forget_ended, self._database, before))
         return removed

@@ -5,7 +5,8 @@ Then the records go, a few at a time, and a checkpoint takes the place of the la
 rest of the chain is verified from there.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, insert, select
@@ -14,9 +15,15 @@ from valetkey_broker.ledger.database import Database
 from valetkey_broker.ledger.schema import checkpoints, events
 from valetkey_broker.model import Event, EventKind, Head
 
-_AT_ONCE = 1000
+# How long a transaction shall take, in seconds: so long do those wait who append meanwhile.
+_TRANSACTION_SECONDS = 0.005
+# How much longer it rests after each: nearly all of the time is that of others.
+_REST = 4
+_FIRST_AT_ONCE, _LEAST_AT_ONCE, _MOST_AT_ONCE = 50, 10, 1000
 _OBJECT = "chains/"
 _e = events.c
+# Looked up for each checkpoint: a list of all writers there are would be made of all records.
+_HAS_RECORDS = select(_e.id).where(_e.writer == checkpoints.c.writer).correlate(checkpoints).exists()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,41 +58,56 @@ def find_cuts(database: Database, before: float, now: float) -> Sequence[Cut]:
     A checkpoint whose event will soon be pruned itself is among it, with 0 records, to be vouched for anew.
     """
     with database.reading() as connection:
-        old = select(_e.writer).where(_e.time_us < round(before * 1e6)).distinct()
-        cuts = [cut for writer in connection.execute(old).scalars() if (cut := _cut(connection, writer, before))]
+        cuts = [cut for writer in _old_chains(connection, before) if (cut := _cut(connection, writer, before))]
         moved = {cut.upto.writer for cut in cuts}
         standing = select(checkpoints.c.writer, checkpoints.c.sequence, checkpoints.c.hash).where(
             checkpoints.c.time_us < round((before + now) / 2 * 1e6),
-            checkpoints.c.writer.in_(select(_e.writer)),
+            _HAS_RECORDS,
         )
         again = [Cut(Head(*row), 0) for row in connection.execute(standing) if row[0] not in moved]
     return [*cuts, *again]
 
 
-def apply_cut(database: Database, cut: Cut, now: float) -> None:
-    """Removes the records of one chain, in transactions short enough for others to write in between."""
+def apply_cut(database: Database, cut: Cut, now: float, progress: Callable[[int], None] = lambda _: None) -> None:
+    """Removes the records of one chain, in transactions so short that those who append hardly wait for one.
+
+    `progress` is told after each of them how many records it removed.
+    """
     writer, last = cut.upto.writer, cut.upto.sequence
-    while True:
-        with database.changing() as connection:
-            first = connection.execute(select(func.min(_e.sequence)).where(_e.writer == writer)).scalar()
-            upto = last if first is None else min(last, first + _AT_ONCE - 1)
-            gone = first is None or first > last
-            if not gone or cut.records == 0:
-                _move_checkpoint(connection, writer, upto, now)
-            if not gone:
-                connection.execute(delete(events).where(_e.writer == writer, _e.sequence <= upto))
-        if gone or upto == last:
-            return
+    at_once = _FIRST_AT_ONCE
+    with database.short_changes() as change:
+        while True:
+            with change() as connection:
+                began = time.monotonic()
+                first = connection.execute(select(func.min(_e.sequence)).where(_e.writer == writer)).scalar()
+                upto = last if first is None else min(last, first + at_once - 1)
+                gone = first is None or first > last
+                if not gone or cut.records == 0:
+                    _move_checkpoint(connection, writer, upto, now)
+                if not gone:
+                    connection.execute(delete(events).where(_e.writer == writer, _e.sequence <= upto))
+                took = time.monotonic() - began
+            progress(0 if first is None or gone else upto - first + 1)
+            if gone or upto == last:
+                return
+            at_once = max(_LEAST_AT_ONCE, min(_MOST_AT_ONCE, round(at_once * _TRANSACTION_SECONDS / took)))
+            time.sleep(_REST * took)
 
 
 def forget_ended(database: Database, before: float) -> None:
     """Removes the checkpoints of chains of which nothing has been left for as long as records are kept."""
     with database.changing() as connection:
-        connection.execute(
-            delete(checkpoints).where(
-                checkpoints.c.time_us < round(before * 1e6), checkpoints.c.writer.not_in(select(_e.writer))
-            )
-        )
+        connection.execute(delete(checkpoints).where(checkpoints.c.time_us < round(before * 1e6), ~_HAS_RECORDS))
+
+
+def _old_chains(connection: Connection, before: float) -> Iterator[str]:
+    """Yields the writers whose first record is older: a look at each chain, and at no other record of it."""
+    following = select(_e.writer, _e.time_us).order_by(_e.writer, _e.sequence).limit(1)
+    place = connection.execute(following).first()
+    while place is not None:
+        if place.time_us < round(before * 1e6):
+            yield place.writer
+        place = connection.execute(following.where(_e.writer > place.writer)).first()
 
 
 def _cut(connection: Connection, writer: str, before: float) -> Cut | None:

@@ -1,0 +1,90 @@
+"""A ledger of many records: what is asked costs no more for what else is in it, and a check misses no forgery."""
+
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.large_ledger import fill
+from support.ledgers import provide_tables
+from valetkey_broker.ledger.chain_verification import verify
+from valetkey_broker.ledger.database import Database
+from valetkey_broker.ledger.prune import find_cuts
+from valetkey_broker.ledger.reader import read_leases
+from valetkey_broker.model import LeaseFilter, Secret
+
+SMALL, LARGE = 1000, 8000
+DAY = 24 * 3600.0
+
+
+def ledger_of(records: int, directory: Path, now: float) -> Database:
+    file = directory / f"{records}.db"
+    provide_tables(file)
+    database = Database(lambda: Secret(f"sqlite:///{file}"), 60.0)
+    fill(database, records, now)
+    return database
+
+
+def steps(database: Database, wanted: LeaseFilter) -> int:
+    """Returns how many tens of steps SQLite takes to answer."""
+    counted = 0
+
+    def count() -> int:
+        nonlocal counted
+        counted += 1
+        return 0
+
+    with database.reading() as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.set_progress_handler(count, 10)  # The pool gives the same connection to whom asks next.
+    read_leases(database, wanted)
+    return counted
+
+
+def test_what_a_caller_has_now_costs_nothing_for_what_it_ever_had(tmp_path: Path) -> None:
+    """Protects `lease list --principal X`: it went through all the tokens that X ever had where none of them lives."""
+    now = time.time()
+    wanted = LeaseFilter(principal="key:trainer-5", active_at=now - DAY / 2, limit=101)
+    small, large = (steps(ledger_of(size, tmp_path, now), wanted) for size in (SMALL, LARGE))
+    assert 0 < large <= 3 * small
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("purpose = 'run 18'", "it was changed"),
+        # What looks alike as text, and would be shown as something else.
+        ("principal = CAST(principal AS BLOB)", "it was changed"),
+        ("ttl = CAST('900' AS BLOB)", "it was changed"),
+        ("ttl = 900.5", "it was changed"),
+        ("purpose = CAST(x'ff' AS TEXT)", "it was changed"),
+        ("version = 1", "it was changed"),
+        ("previous_hash = upper(previous_hash)", ""),
+        ("sequence = 1000000", "records were"),
+    ],
+)
+def test_a_forgery_among_thousands_is_named(tmp_path: Path, change: str, said: str) -> None:
+    """Protects the check from trusting what the database lays out where something was planted in the database."""
+    database = ledger_of(SMALL, tmp_path, time.time())
+    told: list[int] = []
+    assert verify(database, [], told.append).intact
+    assert told[-1] == SMALL
+    with sqlite3.connect(database.path) as connection:
+        connection.execute(f"UPDATE ledger_events SET {change} WHERE id = 707")  # noqa: S608 (of this test)
+    found = verify(database, [])
+    assert (found.intact, found.broken_id, said in found.problem) == (False, 707, True)
+
+
+def test_chains_with_something_to_prune_are_found_by_a_look_at_each(tmp_path: Path) -> None:
+    """Protects pruning from going through all that is old for the names of its writers."""
+    now = time.time()
+    database = ledger_of(SMALL, tmp_path, now)
+    before = now - 200 * DAY
+    with sqlite3.connect(database.path) as connection:
+        query = "SELECT writer, count(*) FROM ledger_events WHERE time_us < ? GROUP BY writer"
+        old = dict(connection.execute(query, (round(before * 1e6),)))
+    cuts = find_cuts(database, before, now)
+    assert {cut.upto.writer: cut.records for cut in cuts} == old
+    assert find_cuts(database, now - 401 * DAY, now) == []

@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 HAVE_PROMETHEUS := { command -v promtool && command -v prometheus; } > /dev/null 2>&1
 HAVE_POSTGRES := { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } > /dev/null 2>&1
 
-.PHONY: help install demo dev test test-zenml lint docs format bench clients-table long-job growth streams crash rotation-load chart commands dist image test-image sbom proto proto-check proto-baseline lock clean
+.PHONY: help install demo dev test test-zenml lint docs format bench clients-table long-job growth streams ledger-load crash rotation-load chart commands dist image test-image sbom proto proto-check proto-baseline lock clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -134,6 +134,10 @@ streams: install ## Measures what 10,000 idle streams of tokens cost one worker,
 
 growth: install ## Measures start, news, tokens and memory with 10, 1,000 and 10,000 documents in Vault (five minutes)
 	@PYTHONPATH=tests $(BIN)/python -m bench.growth
+
+RECORDS ?= 500000
+ledger-load: install ## Measures lists, checking and pruning on ledgers of RECORDS (500,000) and of 5,000, on SQLite and PostgreSQL (minutes)
+	@PYTHONPATH=tests $(BIN)/python -m bench.ledger_load --records $(RECORDS)
 
 crash: install ## Kills processes at 100 random moments of changes, on a real Vault, and looks what is left (five minutes)
 	@PYTHONPATH=tests $(BIN)/python -m support.crash_run

@@ -11,6 +11,7 @@ from bench import decide
 from bench.against_echo import api_key_only, every_caller
 from bench.against_itself import during_sweeps, two_workers
 from bench.cold_callers import after_a_restart
+from bench.command_line import issuing_by_command
 from bench.earlier_build import against_earlier
 from bench.metrics_cost import with_metrics
 from bench.openbao_read import against_openbao
@@ -20,8 +21,7 @@ Part = Callable[[argparse.Namespace], Coroutine[Any, Any, Sequence[Result]]]
 
 
 async def _deciding(_arguments: argparse.Namespace) -> Sequence[Result]:
-    decide.main()
-    return ()
+    return decide.deciding()
 
 
 PARTS: Mapping[str, Part] = {
@@ -33,6 +33,7 @@ PARTS: Mapping[str, Part] = {
     "sweep": during_sweeps,
     "metrics": with_metrics,
     "decide": _deciding,
+    "command": issuing_by_command,
 }
 """In the order in which they run, by what `--only` calls them."""
 

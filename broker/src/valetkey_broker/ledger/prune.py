@@ -16,10 +16,10 @@ from valetkey_broker.ledger.schema import checkpoints, events
 from valetkey_broker.model import Event, EventKind, Head
 
 # How long a transaction shall take, in seconds: so long do those wait who append meanwhile.
-_TRANSACTION_SECONDS = 0.005
-# How much longer it rests after each: nearly all of the time is that of others.
-_REST = 4
-_FIRST_AT_ONCE, _LEAST_AT_ONCE, _MOST_AT_ONCE = 50, 10, 1000
+_TRANSACTION_SECONDS = 0.008
+# How many times as long it rests after each, for others to write in between.
+_REST = 1
+_FIRST_AT_ONCE, _LEAST_AT_ONCE, _MOST_AT_ONCE = 50, 50, 1000
 _OBJECT = "chains/"
 _e = events.c
 # Looked up for each checkpoint: a list of all writers there are would be made of all records.

@@ -69,7 +69,7 @@ async def with_metrics(arguments: argparse.Namespace) -> Sequence[Result]:
             lines = len((await asyncio.to_thread(get, port, "/metrics"))[1].splitlines())
         scrape = (cpu_seconds(pid) - before) / _SCRAPES * 1000
     costs = sorted(told / untold for untold, told in pairs)
-    low, high = _confidence(costs)
+    low, high = confidence(costs)
     sys.stdout.write(
         f"CPU of a call with metrics: {statistics.median(costs) - 1:+.1%}, with 95 % confidence {low - 1:+.1%} to "
         f"{high - 1:+.1%}\n({len(costs)} pairs of {_CALLS} calls; a call takes "
@@ -83,7 +83,7 @@ async def _call(stub: TokenServiceStub) -> None:
     await stub.IssueToken(REQUEST, metadata=(("authorization", f"Bearer {KEY}"),), timeout=60)
 
 
-def _confidence(values: Sequence[float]) -> tuple[float, float]:
+def confidence(values: Sequence[float]) -> tuple[float, float]:
     """Returns between which of the sorted `values` the true median lies, 19 times out of 20.
 
     Source: the ranks of the binomial distribution, by its normal approximation; it needs dozens of values, and asks

@@ -5,7 +5,6 @@ leaves that is not recorded.
 """
 
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from valetkey_broker.authz.policy import Policy
@@ -14,6 +13,7 @@ from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.decider import Decider, Decision
+from valetkey_broker.issuing.lease_ids import LeaseIds
 from valetkey_broker.issuing.scopes import Scopes
 from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.issuing.token_request import TokenRequest
@@ -23,10 +23,6 @@ from valetkey_broker.ports import Clock, Cloud, Ledger
 from valetkey_broker.settings import IssuingSettings
 from valetkey_broker.state.memory import Memory
 
-# Of the 80 bits behind the time: version 7, variant 0b10, and what chance fills.
-_VERSION_AND_VARIANT = 0x7000_8000_0000_0000_0000
-_RANDOM_BITS = 0x0FFF_3FFF_FFFF_FFFF_FFFF
-_RANDOM_BYTES = 10
 # So many tokens are signed before others get their turn, which takes a millisecond or two.
 _SIGNED_AT_ONCE = 64
 _DECIDED_AT_ONCE = 64
@@ -66,6 +62,7 @@ class Issuer:
         self._ledger = ledger
         self._clock = clock
         self._skew = settings.clock_skew_seconds
+        self._lease_ids = LeaseIds()
 
     async def issue(self, call: CallInfo, wanted: TokenRequest) -> Lease:
         """Issues one token to the caller of `call`.
@@ -78,8 +75,7 @@ class Issuer:
         """
         decision = await self._decider.decide(call.principal, wanted)
         now = self._clock()
-        (lease_id,) = _new_lease_ids(now, 1)
-        lease, event = self._signed(call, wanted, decision, now, lease_id)
+        lease, event = self._signed(call, wanted, decision, now)
         # Nothing leaves that is not on record.
         await self._ledger.record(event)
         return lease
@@ -123,13 +119,11 @@ class Issuer:
         issued: list[Issued | Exception] = []
         async for some in slices(wanted, _SIGNED_AT_ONCE):
             now = self._clock()
-            for request, lease_id in zip(some, _new_lease_ids(now, len(some)), strict=True):
+            for request in some:
                 decision = decisions[id(request)]
                 try:
                     issued.append(
-                        decision
-                        if isinstance(decision, Exception)
-                        else self._signed(call, request, decision, now, lease_id)
+                        decision if isinstance(decision, Exception) else self._signed(call, request, decision, now)
                     )
                 except Exception as error:  # noqa: BLE001 (as above)
                     issued.append(error)
@@ -138,7 +132,8 @@ class Issuer:
     def _still_stands(self, decision: Decision | Exception) -> bool:
         return isinstance(decision, Exception) or self._decider.holds(decision)
 
-    def _signed(self, call: CallInfo, wanted: TokenRequest, decision: Decision, now: float, lease_id: str) -> Issued:
+    def _signed(self, call: CallInfo, wanted: TokenRequest, decision: Decision, now: float) -> Issued:
+        lease_id = self._lease_ids.new(now)
         connector, scope, allowance, key = decision.connector, decision.scope, decision.allowance, decision.key
         starts = max(int(now) - self._skew, math.ceil(key.starts))
         until = min(int(now) + allowance.ttl, allowance.ends)
@@ -194,18 +189,3 @@ def _event(call: CallInfo, lease: Lease, signature_sha256: str, now: float, purp
         grant=lease.grant,
         purpose=scrub(purpose) if purpose else "",  # People paste the wrong thing.
     )
-
-
-def _new_lease_ids(now: float, count: int) -> Sequence[str]:
-    """Returns UUIDs (RFC 9562, version 7): milliseconds, then random bits.
-
-    Those of one time lie together in the ledger's index; random ones would each touch a page of their own.
-    """
-    time_bits = int(now * 1000) << 80 | _VERSION_AND_VARIANT
-    chance = os.urandom(_RANDOM_BYTES * count)  # At once: the kernel is asked for each call, and the GIL given up.
-    made = []
-    for start in range(0, len(chance), _RANDOM_BYTES):
-        random = int.from_bytes(chance[start : start + _RANDOM_BYTES], "big")
-        digits = f"{time_bits | random & _RANDOM_BITS:032x}"
-        made.append(f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}")
-    return made

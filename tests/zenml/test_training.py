@@ -25,7 +25,6 @@ ACCOUNTS = {"orchestrator": "orchestrator", "tune": "tuner", "submit": "submitte
 FORBIDDEN = (401, 403)
 READS = {"read", "list"}
 ROWS = 1000
-# It has to be enough for a machine that does much else. With 8 s: make zenml-proof.
 TRAINING_TTL = "12s"
 
 

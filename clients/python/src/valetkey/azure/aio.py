@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from azure.core.credentials import AzureSasCredential
 from azure.core.exceptions import ServiceRequestError
-from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
+from azure.core.pipeline.transport import AsyncHttpTransport
 
 from valetkey.account_and_container import account_and_container
 from valetkey.async_token_source import AsyncTokenSource
+from valetkey.azure.aio_transport import aio_transport
 from valetkey.azure.certificate_errors import told_as_untrusted
 from valetkey.azure.refusals import explain
 from valetkey.azure.signing import Body, may_be_mended, sign, transport_settings
@@ -96,7 +97,7 @@ def options(source: AsyncTokenSource, **transport: Any) -> dict[str, Any]:
 
     `transport` are the arguments of azure-core's AioHttpTransport, such as `connection_verify=CA_FILE`.
     """
-    below = AioHttpTransport(**transport_settings(transport))
+    below = aio_transport(**transport_settings(transport))
     return {"credential": AsyncSasCredential(source), "transport": AsyncSigningTransport(source, below)}
 
 

@@ -104,7 +104,8 @@ test: install .venv-clients/.installed .venv-sdks/.installed .venv-zenml/.instal
 test-zenml: install .venv-zenml/.installed ## Runs the tests with ZenML only: its own commands and pipelines, on our artifact store
 	@$(BIN)/pytest -n 0 tests/zenml
 
-screenshots: install .venv-browser/.installed ## Takes pictures of every page of the console into build/screenshots (two minutes)
+# The README's picture is build/screenshots/README.png; it is put into docs/images/console.png by hand, once looked at.
+screenshots: install .venv-browser/.installed ## Takes pictures of every page of the console into build/screenshots (three minutes)
 	@PYTHONPATH=tests $(BIN)/python -m support.screenshots
 
 lint: install proto-check ## Checks style, types, layers, the API and the Dockerfile

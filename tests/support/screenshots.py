@@ -3,11 +3,12 @@
 One of them is the README's. Names of pages are those of the files in build/screenshots.
 """
 
+import argparse
 import asyncio
 import contextlib
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,13 @@ _PICTURE, _PICTURE_SIZE = "resource", {"width": 1180, "height": 860}
 _LOOKS = (("light", 1600), ("dark", 1600), ("light", 360), ("dark", 360))
 
 
-async def main() -> None:
-    """Takes them all."""
+async def main(looks: Sequence[tuple[str, int]], names: Collection[str]) -> None:
+    """Takes pictures of these pages with each of these looks, and the README's."""
     folder = ROOT / "build" / "screenshots"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="valetkey-screenshots-") as name:
         async with _stack(Path(name) / "stack") as (stack, admin_key), _browser() as browser:
-            for scheme, width in _LOOKS:
+            for scheme, width in looks:
                 context = await browser.new_context(
                     color_scheme=scheme, viewport={"width": width, "height": 900}, timezone_id="Europe/Berlin"
                 )
@@ -62,7 +63,7 @@ async def main() -> None:
                 await page.get_by_label("API key").fill(admin_key)
                 await page.locator("form[action$='/login'] button").click()
                 await page.wait_for_url(console_address(stack))
-                for what, path in PAGES.items():
+                for what, path in ((what, path) for what, path in PAGES.items() if what in names):
                     await page.goto(console_address(stack).rstrip("/") + path)
                     # What comes by itself a moment later: reach, records, the result of verifying.
                     await page.wait_for_timeout(1_500)
@@ -70,9 +71,10 @@ async def main() -> None:
                 if (scheme, width) == _LOOKS[0]:
                     await page.set_viewport_size(_PICTURE_SIZE)
                     await page.goto(console_address(stack).rstrip("/") + PAGES[_PICTURE])
+                    await page.wait_for_timeout(1_500)
                     await page.screenshot(path=folder / "README.png")
                 await context.close()
-    sys.stdout.write(f"screenshots: {len(_LOOKS) * (len(PAGES) + 1)} in build/screenshots\n")
+    sys.stdout.write(f"screenshots: {len(list(folder.glob('*.png')))} in build/screenshots\n")
 
 
 @contextlib.asynccontextmanager
@@ -136,4 +138,7 @@ async def _browser() -> AsyncIterator[Any]:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--picture", action="store_true", help="only the README's")
+    only_picture = parser.parse_args().picture
+    asyncio.run(main(_LOOKS[:1] if only_picture else _LOOKS, () if only_picture else PAGES))

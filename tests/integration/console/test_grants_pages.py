@@ -31,6 +31,11 @@ async def test_search_sort_and_pages_are_in_the_address(console: Console) -> Non
     assert [f"crowd-{number:02}" in page for number in (4, 0, 5)] == [True, True, False]
     assert page.index("crowd-04") < page.index("crowd-00")
     assert 'href="?q=crowd+models&amp;sort=-name&amp;size=25">' in page
+    # In the broker's own order no more is asked for than the page needs.
+    first = (await console.as_admin.get("/grants?size=25")).text
+    assert "1 to 25 of 26 or more" in first
+    assert "Page 1 of 2 or more" in first
+    assert "26 to 31 of 31" in (await console.as_admin.get("/grants?size=25&page=2")).text
     # What nobody could mean counts as not said.
     odd = (await console.as_admin.get("/grants?q=crowd&sort=nothing&size=7&page=9999999")).text
     assert "1 to 30 of 30" in odd

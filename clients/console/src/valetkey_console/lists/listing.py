@@ -12,7 +12,7 @@ from valetkey_console.lists.columns import Column, Columns, sort_key
 class Listing:
     """What is shown of a list. `total` counts all there are, `matching` those that fit the search.
 
-    `cut` tells that there are more than the console asked for.
+    `cut` tells that there are more than the console asked for; `more`, that they come on the pages that follow.
     """
 
     columns: Columns
@@ -21,6 +21,7 @@ class Listing:
     total: int
     matching: int
     cut: bool = False
+    more: bool = False
 
     @property
     def pages(self) -> int:
@@ -47,13 +48,13 @@ def found(columns: Columns, rows: Iterable[Any], asked: Asked) -> list[Any]:
     return left if column is None else _sorted(left, column, descending=asked.descending)
 
 
-def listing(columns: Columns, rows: Sequence[Any], asked: Asked, *, cut: bool = False) -> Listing:
+def listing(columns: Columns, rows: Sequence[Any], asked: Asked, *, cut: bool = False, more: bool = False) -> Listing:
     """Returns the page asked for, the last one where it lies beyond."""
     fitting = found(columns, rows, asked)
-    whole = Listing(columns, fitting, asked, len(rows), len(fitting), cut)
+    whole = Listing(columns, fitting, asked, len(rows), len(fitting), cut, more)
     asked = replace(asked, page=min(asked.page, whole.pages))
     start = (asked.page - 1) * asked.size
-    return Listing(columns, fitting[start : start + asked.size], asked, len(rows), len(fitting), cut)
+    return Listing(columns, fitting[start : start + asked.size], asked, len(rows), len(fitting), cut, more)
 
 
 def _sorted(rows: list[Any], column: Column[Any], *, descending: bool) -> list[Any]:

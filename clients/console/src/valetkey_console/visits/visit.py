@@ -123,15 +123,23 @@ class Visit:
         return Asked.of(self.query, [column.key for column in columns], sort=sort, filters=filters)
 
     def list_page(
-        self, template: str, columns: Columns, rows: Sequence[Any], asked: Asked, *, cut: bool = False, **values: Any
+        self,
+        template: str,
+        columns: Columns,
+        rows: Sequence[Any],
+        asked: Asked,
+        *,
+        cut: bool = False,
+        more: bool = False,
+        **values: Any,
     ) -> Response:
         """Returns a page with `listing` in it or, where the address asks for that, all that was found as a file.
 
-        `cut` says that there are more rows than these.
+        `cut` says that there are more rows than these, `more` that there are some for the pages that follow.
         """
         if asked.download:
             return download(asked.download, self.subject.name, columns, found(columns, rows, asked))
-        return self.render(template, listing=listing(columns, rows, asked, cut=cut), **values)
+        return self.render(template, listing=listing(columns, rows, asked, cut=cut, more=more), **values)
 
     def _navigation(self) -> list[Subject]:
         return [subject for subject in self.console.subjects if subject.title and self.may(subject.roles)]

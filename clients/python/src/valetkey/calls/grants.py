@@ -25,16 +25,18 @@ def get_grant(name: str) -> Asking[values.Grant]:
     )
 
 
-def list_grants() -> Asking[list[values.Grant]]:
-    """Returns all grants, by name."""
+def list_grants(*, limit: int | None = None) -> Asking[list[values.Grant]]:
+    """Returns grants by name, at most `limit`; left out, all there are."""
     found: list[values.Grant] = []
     page = ""
-    while True:
-        request = grant_pb.ListGrantsRequest(page_size=PAGE_SIZE, page_token=page)
+    while limit is None or len(found) < limit:
+        size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(found))
+        request = grant_pb.ListGrantsRequest(page_size=size, page_token=page)
         answer = yield from ask(request, grant_pb.ListGrantsResponse, repeatable=True)
         found += map(_grant, answer.grants)
         if not (page := answer.next_page_token):
-            return found
+            break
+    return found[:limit]
 
 
 def update_grant(name: str, spec: values.GrantSpec, *, version: int) -> Asking[values.Grant]:

@@ -24,7 +24,12 @@ COLUMNS = (
 async def show_list(visit: Visit) -> Response:
     """Shows all grants, or those whose containers take in the one that is named."""
     asked = visit.asked(COLUMNS, sort="name", filters=("container",))
-    grants = await visit.broker.list_grants()
+    # The broker lists by name: of a page in that order nothing behind it needs to be known. All else is found here.
+    in_order = asked.sort == "name" and not (
+        asked.descending or asked.text or asked.download or asked.filters["container"]
+    )
+    limit = asked.page * asked.size + 1 if in_order else None
+    grants = await visit.broker.list_grants(limit=limit)
     container = asked.filters["container"].removeprefix("az://").partition("/")[0]
     shown = [each for each in grants if not container or any(reaches(one, container) for one in each.containers)]
     return visit.list_page(
@@ -32,6 +37,7 @@ async def show_list(visit: Visit) -> Response:
         COLUMNS,
         shown,
         asked,
+        more=len(grants) == limit,
         there=bool(grants),
         may_grant=visit.may(ADMINS),
         line=command("valetkey", "grant", "list"),

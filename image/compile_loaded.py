@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import valetkey_broker
-from valetkey_broker.adapters.azure.late_modules import LATE_MODULES
+from valetkey_broker.adapters.azure.sdk_preload import LATE_MODULES
 
 # What is loaded late: by a command, a ledger, a connection.
 LATE = (

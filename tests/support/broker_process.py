@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from support import children
 from support.warm import WarmCommand, run_installed
-from valetkey_broker.adapters.azure.late_modules import LATE_MODULES
+from valetkey_broker.adapters.azure.sdk_preload import LATE_MODULES
 from valetkey_broker.settings import VaultSettings
 from valetkey_devstack.ca import make_ca
 from valetkey_devstack.free_ports import free_port

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from valetkey_broker.adapters.azure import AUTH_METHODS, AzureCloud, load_late_modules
+from valetkey_broker.adapters.azure import AUTH_METHODS, AzureCloud, preload_sdks
 from valetkey_broker.adapters.oidc import key_source
 from valetkey_broker.adapters.vault import VaultStateStore
 from valetkey_broker.api.methods import METHODS
@@ -278,7 +278,7 @@ async def running_server(
         if listen is Listen.AT_ONCE:
             await server.start()
         jobs = {
-            "state-sync": sync.run(load_late_modules),
+            "state-sync": sync.run(preload_sdks),
             "refusals": recorder.refusals.run(),
             "unfinished-changes": MissingOutcomes(core.ledger, core.clock, core.repository.being_changed).run(),
             "key-revocations": core.revoking.keys.run(),

@@ -17,12 +17,12 @@ from support.inproc import ADMIN_KEY, VIEWER_KEY
 from valetkey_console.app import console_app
 from valetkey_console.broker import clients
 from valetkey_console.openid import log_ins
-from valetkey_console.pages import SUBJECTS
+from valetkey_console.pages import SECTIONS
 from valetkey_console.safety.bodies import MOST
-from valetkey_console.sessions.keeping import Sessions
+from valetkey_console.sessions.cookie_sessions import Sessions
 from valetkey_console.sessions.sealing import Seal
 from valetkey_console.sessions.session import Session
-from valetkey_console.visits.subjects import EVERYBODY, Roles, may
+from valetkey_console.visits.sections import EVERYBODY, Roles, may
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("console")]
 
@@ -31,11 +31,11 @@ Found = tuple[str, Roles]
 
 def routes(method: str, *, session: bool = True) -> Iterator[Found]:
     """Gives the addresses of the console with names filled in, and who may use them."""
-    for subject in SUBJECTS:
-        for route in subject.routes:
+    for section in SECTIONS:
+        for route in section.routes:
             if route.method == method and route.session is session:
                 path = re.sub(r"\{[^}]+\}", "some-name", route.path)
-                yield path, subject.roles if route.roles is None else route.roles
+                yield path, section.roles if route.roles is None else route.roles
 
 
 def folder(console: Console) -> Path:

@@ -6,7 +6,7 @@ import pytest
 
 from support.core import NOW, PROFILES, FakeClock, make_connector, make_grant, principal
 from valetkey_broker.authz.explain import Explainer, Explanation
-from valetkey_broker.authz.nearest import Question
+from valetkey_broker.authz.nearest_allowed import Question
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (

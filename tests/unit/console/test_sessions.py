@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from starlette.responses import Response
 
+from valetkey_console.sessions.cookie_sessions import Sessions
 from valetkey_console.sessions.cookies import SealedCookie, TooLargeError
-from valetkey_console.sessions.keeping import Sessions
 from valetkey_console.sessions.sealing import Seal
 from valetkey_console.sessions.session import IDLE, LONGEST, Session
 

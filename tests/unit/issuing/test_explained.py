@@ -24,7 +24,7 @@ from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.authz.explain import Explainer, Explanation
-from valetkey_broker.authz.nearest import Question
+from valetkey_broker.authz.nearest_allowed import Question
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.authz.scope_rules import hangs_on_account
 from valetkey_broker.connectors.cloud_client import CloudClient

@@ -31,7 +31,7 @@ from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.scopes import Scopes
 from valetkey_broker.issuing.signing_keys import SigningKeys
-from valetkey_broker.issuing.stream_ends import EndReason
+from valetkey_broker.issuing.stream_end_reasons import EndReason
 from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.issuing.token_stream import TokenWatcher
 from valetkey_broker.model import InvalidFieldError, Lease, Permission, PermissionSet, Principal, ResourceId, Standing

@@ -18,7 +18,7 @@ from valetkey_broker.api.convert import (
 from valetkey_broker.api.paging import page
 from valetkey_broker.authz.explain import Explainer, Explanation
 from valetkey_broker.authz.grant_admin import GrantAdmin, GrantDraft
-from valetkey_broker.authz.nearest import Question
+from valetkey_broker.authz.nearest_allowed import Question
 from valetkey_broker.model import (
     Evidence,
     GrantedConnector,

@@ -12,7 +12,7 @@ from valetkey_broker.api.convert import RESOURCE_TYPES, TTL_LIMITS, permission_n
 from valetkey_broker.api.token_batch import TokenBatch
 from valetkey_broker.errors import BrokerError, rate_limited
 from valetkey_broker.issuing.issuer import Issuer
-from valetkey_broker.issuing.stream_ends import EndReason
+from valetkey_broker.issuing.stream_end_reasons import EndReason
 from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.issuing.token_stream import TokenWatcher
 from valetkey_broker.limits import Slots

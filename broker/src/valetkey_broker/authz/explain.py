@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from valetkey_broker.authz.grants import CompiledGrant
-from valetkey_broker.authz.nearest import Nearby, Nearest, Question, has_ended
+from valetkey_broker.authz.nearest_allowed import Nearby, Nearest, Question, has_ended
 from valetkey_broker.authz.policy import Allowance, Policy, asked_ttl, serves
 from valetkey_broker.authz.scope_rules import check_scope, hangs_on_account
 from valetkey_broker.errors import BrokerError, Reason, resource_ambiguous, role_required

@@ -10,11 +10,11 @@ import structlog
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.concurrency.backoff import Backoff
 from valetkey_broker.concurrency.scoped_task import ScopedTask
-from valetkey_broker.concurrency.shared_waiting import SharedWaiting
+from valetkey_broker.concurrency.shared_poller import SharedPoller
 from valetkey_broker.errors import BrokerError, Reason, issuer_unavailable
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.stream_checks import StreamChecks
-from valetkey_broker.issuing.stream_ends import AccessRevoked, End, EndReason
+from valetkey_broker.issuing.stream_end_reasons import AccessRevoked, End, EndReason
 from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.issuing.token_wait import TokenWait, Waited
 from valetkey_broker.model import CallInfo, Connector, Lease, Principal, Standing
@@ -71,7 +71,7 @@ class TokenWatcher:
         self._admit = admit
         self._clock = clock
         self._check_seconds = check_seconds
-        self._rounds = SharedWaiting(check_seconds, self._checks.news)
+        self._rounds = SharedPoller(check_seconds, self._checks.news)
         self._log = structlog.get_logger()
 
     def stop(self) -> None:

@@ -4,7 +4,7 @@ import time
 from enum import Enum
 
 from valetkey_broker.issuing.stream_checks import StreamChecks
-from valetkey_broker.issuing.stream_ends import End
+from valetkey_broker.issuing.stream_end_reasons import End
 from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.model import Lease, Principal
 from valetkey_broker.ports import Clock

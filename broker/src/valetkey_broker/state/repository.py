@@ -33,7 +33,7 @@ from valetkey_broker.state.read_for_cas import read_for_cas
 from valetkey_broker.state.revocation_writes import RevocationWrites
 from valetkey_broker.state.rotation_store import RotationStore
 from valetkey_broker.state.secret_writes import Around, SecretWrites
-from valetkey_broker.state.unchanged_since import unchanged_since
+from valetkey_broker.state.undone_changes import unchanged_since
 from valetkey_broker.state.write_preconditions import read_live
 
 

@@ -10,7 +10,7 @@ from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from valetkey_console.broker.failures import Failure
-from valetkey_console.pages import SUBJECTS
+from valetkey_console.pages import SECTIONS
 from valetkey_console.safety.access_log import AccessLog
 from valetkey_console.safety.bodies import SmallBodies
 from valetkey_console.safety.headers import SafeHeaders
@@ -18,16 +18,16 @@ from valetkey_console.safety.origin import OwnOrigin
 from valetkey_console.settings import Settings
 from valetkey_console.visits.console import Console
 from valetkey_console.visits.handling import endpoint
-from valetkey_console.visits.subjects import Subject
+from valetkey_console.visits.sections import Section
 from valetkey_console.visits.visit import Visit
 
 _NOWHERE = Failure("There is no such page", "Nothing of the console has this address.", "Begin at the overview.", 404)
 _WRONG_METHOD = Failure("There is no such page", "This address does not take that.", "Begin at the overview.", 405)
 
 
-def console_app(settings: Settings, subjects: Sequence[Subject] = SUBJECTS) -> ASGIApp:
+def console_app(settings: Settings, sections: Sequence[Section] = SECTIONS) -> ASGIApp:
     """Returns the console as an ASGI application. Raises SettingsError, of ours or of `valetkey`."""
-    console = Console(settings, subjects)
+    console = Console(settings, sections)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -36,7 +36,7 @@ def console_app(settings: Settings, subjects: Sequence[Subject] = SUBJECTS) -> A
 
     def no_page(failure: Failure) -> object:
         async def answer(request: Request, _error: Exception) -> Response:
-            visit = Visit(request, console, Subject("none", ()))
+            visit = Visit(request, console, Section("none", ()))
             visit.session = console.sessions.find(request.cookies).session
             return visit.fail(failure)
 
@@ -44,9 +44,9 @@ def console_app(settings: Settings, subjects: Sequence[Subject] = SUBJECTS) -> A
 
     pages = Starlette(
         routes=[
-            StarletteRoute(route.path, endpoint(console, subject, route), methods=[route.method])
-            for subject in console.subjects
-            for route in subject.routes
+            StarletteRoute(route.path, endpoint(console, section, route), methods=[route.method])
+            for section in console.sections
+            for route in section.routes
         ],
         exception_handlers={404: no_page(_NOWHERE), 405: no_page(_WRONG_METHOD)},  # type: ignore[dict-item]
         lifespan=lifespan,

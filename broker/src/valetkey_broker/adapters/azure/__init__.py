@@ -3,6 +3,6 @@
 from valetkey_broker.adapters.azure.auth_methods import AUTH_METHODS
 from valetkey_broker.adapters.azure.cloud import AzureCloud
 from valetkey_broker.adapters.azure.credential_maker import AzureCredentialMaker
-from valetkey_broker.adapters.azure.late_modules import load_late_modules
+from valetkey_broker.adapters.azure.sdk_preload import preload_sdks
 
-__all__ = ["AUTH_METHODS", "AzureCloud", "AzureCredentialMaker", "load_late_modules"]
+__all__ = ["AUTH_METHODS", "AzureCloud", "AzureCredentialMaker", "preload_sdks"]

@@ -30,7 +30,7 @@ class ImplicitSetupError(Exception):
 
 def managed_identity(client_id: str, network: Network) -> AsyncTokenCredential:
     """Returns the managed identity of where the broker runs: the system's, or the user-assigned one of `client_id`."""
-    # Loaded late: see late_modules.py.
+    # Loaded late: see sdk_preload.py.
     from azure.identity.aio import ManagedIdentityCredential  # noqa: PLC0415
 
     return ManagedIdentityCredential(
@@ -47,7 +47,7 @@ def workload_identity(tenant_id: str, client_id: str, profile: CloudProfile, net
 
     The tenant and the client are the environment's where they are empty. Raises ImplicitSetupError.
     """
-    # Loaded late: see late_modules.py.
+    # Loaded late: see sdk_preload.py.
     from azure.identity.aio import WorkloadIdentityCredential  # noqa: PLC0415
 
     _require([_TOKEN_FILE, *([] if tenant_id else [_TENANT]), *([] if client_id else [_CLIENT])])
@@ -68,7 +68,7 @@ def workload_identity(tenant_id: str, client_id: str, profile: CloudProfile, net
 
 def environment(profile: CloudProfile, network: Network) -> AsyncTokenCredential:
     """Returns the service principal that the broker's environment names. Raises ImplicitSetupError."""
-    # Loaded late: see late_modules.py.
+    # Loaded late: see sdk_preload.py.
     from azure.identity.aio import EnvironmentCredential  # noqa: PLC0415
 
     if os.environ.get(_SECRET) or not os.environ.get(_CERTIFICATE_FILE):

@@ -128,7 +128,7 @@ class BlobStorage:
 
 
 def _client(url: str, credential: Any, transport: AsyncHttpTransport[Any, Any]) -> "BlobServiceClient":
-    # Loaded late: see late_modules.py.
+    # Loaded late: see sdk_preload.py.
     from azure.storage.blob.aio import BlobServiceClient  # noqa: PLC0415
 
     return BlobServiceClient(url, credential=credential, transport=transport, **CLIENT_OPTIONS)

@@ -1,4 +1,4 @@
-"""What the console shows: one module or folder per subject. A new subject is a line here."""
+"""What the console shows: one module or folder per section. A new section is a line here."""
 
 from valetkey_console.pages import (
     api_keys,
@@ -13,18 +13,18 @@ from valetkey_console.pages import (
     revocations,
     statics,
 )
-from valetkey_console.visits.subjects import Subject
+from valetkey_console.visits.sections import Section
 
-SUBJECTS: tuple[Subject, ...] = (
-    statics.SUBJECT,
-    login.SUBJECT,
-    overview.SUBJECT,
-    connectors.SUBJECT,
-    resources.SUBJECT,
-    grants.SUBJECT,
-    explain.SUBJECT,
-    leases.SUBJECT,
-    revocations.SUBJECT,
-    audit.SUBJECT,
-    api_keys.SUBJECT,
+SECTIONS: tuple[Section, ...] = (
+    statics.SECTION,
+    login.SECTION,
+    overview.SECTION,
+    connectors.SECTION,
+    resources.SECTION,
+    grants.SECTION,
+    explain.SECTION,
+    leases.SECTION,
+    revocations.SECTION,
+    audit.SECTION,
+    api_keys.SECTION,
 )

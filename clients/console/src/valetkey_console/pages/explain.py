@@ -11,7 +11,7 @@ from valetkey_console.broker.failures import Failure, failure_of
 from valetkey_console.fields.typed import MOST_TEXT, duration, lines, pairs
 from valetkey_console.pages.permissions import PERMISSION_CHOICES, words_of
 from valetkey_console.visits.rendering import command
-from valetkey_console.visits.subjects import ADMINS, READERS_OF_GRANTS, Subject, get
+from valetkey_console.visits.sections import ADMINS, READERS_OF_GRANTS, Section, get
 from valetkey_console.visits.visit import Visit
 
 _LIMITS = {
@@ -97,4 +97,4 @@ def _question(visit: Visit) -> Question:
     return Question(**given, permissions=words) if words or visit.query.get("sent") else Question(**given)
 
 
-SUBJECT = Subject("explain", (get("/explain", show),), title="Explain", path="/explain", order=45)
+SECTION = Section("explain", (get("/explain", show),), title="Explain", path="/explain", order=45)

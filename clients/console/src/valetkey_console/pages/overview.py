@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from starlette.responses import Response
 
-from valetkey_console.pages.part import part
-from valetkey_console.visits.subjects import AUDITORS, VIEWERS, Subject, get
+from valetkey_console.pages.independent_part import part
+from valetkey_console.visits.sections import AUDITORS, VIEWERS, Section, get
 from valetkey_console.visits.visit import Visit
 
 SOON = timedelta(days=30)
@@ -40,4 +40,4 @@ async def show(visit: Visit) -> Response:
     )
 
 
-SUBJECT = Subject("overview", (get("/", show),), title="Overview", path="/", order=10)
+SECTION = Section("overview", (get("/", show),), title="Overview", path="/", order=10)

@@ -3,7 +3,7 @@
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from valetkey_console.visits.rendering import STATIC
-from valetkey_console.visits.subjects import Subject, get
+from valetkey_console.visits.sections import Section, get
 from valetkey_console.visits.visit import Visit
 
 # A year: their addresses change with their content.
@@ -24,4 +24,4 @@ async def alive(_visit: Visit) -> Response:
     return PlainTextResponse("ok\n")
 
 
-SUBJECT = Subject("statics", (get("/static/{name}", file, session=False), get("/healthz", alive, session=False)))
+SECTION = Section("statics", (get("/static/{name}", file, session=False), get("/healthz", alive, session=False)))

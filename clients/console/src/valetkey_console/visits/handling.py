@@ -12,17 +12,17 @@ from valetkey import UnauthenticatedError, ValetKeyError
 from valetkey_console.broker.failures import Failure, failure_of
 from valetkey_console.safety.local_paths import local_path, without_base
 from valetkey_console.visits.console import Console
-from valetkey_console.visits.subjects import Route, Subject
+from valetkey_console.visits.sections import Route, Section
 from valetkey_console.visits.visit import Visit
 
 log = logging.getLogger("valetkey_console")
 
 
-def endpoint(console: Console, subject: Subject, route: Route) -> Callable[[Request], Awaitable[Response]]:
+def endpoint(console: Console, section: Section, route: Route) -> Callable[[Request], Awaitable[Response]]:
     """Returns what Starlette calls for a route."""
 
     async def answer(request: Request) -> Response:
-        visit = Visit(request, console, subject)
+        visit = Visit(request, console, section)
         found = console.sessions.find(request.cookies)
         visit.session = found.session
         try:
@@ -54,7 +54,7 @@ def endpoint(console: Console, subject: Subject, route: Route) -> Callable[[Requ
 
 
 async def _as_person(visit: Visit, route: Route) -> Response:
-    allowed = visit.subject.roles if route.roles is None else route.roles
+    allowed = visit.section.roles if route.roles is None else route.roles
     if not visit.may(allowed):
         return visit.fail(
             Failure(

@@ -19,7 +19,7 @@ from valetkey_console.lists.listing import found, listing
 from valetkey_console.safety.local_paths import without_base
 from valetkey_console.sessions.session import Session
 from valetkey_console.visits.console import Console
-from valetkey_console.visits.subjects import Roles, Subject, may
+from valetkey_console.visits.sections import Roles, Section, may
 
 # What stands for itself in a path.
 _SAFE = "/-._~!$&'()*+,;=:@"
@@ -37,7 +37,7 @@ class Visit:
 
     request: Request
     console: Console
-    subject: Subject
+    section: Section
     session: Session | None = None
     client: AsyncClient | None = None
     # Finds the request in the console's log.
@@ -92,7 +92,7 @@ class Visit:
         """Returns a page or a part of one; templates know `visit`, and `said`, the message of the form before."""
         said = self.console.said.read(self.request.cookies) if self.session is not None and not self.fragment else None
         text = self.console.templates.get_template(template).render(
-            visit=self, subjects=self._navigation(), said=said, **values
+            visit=self, sections=self._navigation(), said=said, **values
         )
         response = HTMLResponse(text, status_code=status)
         if said is not None:
@@ -138,8 +138,8 @@ class Visit:
         `cut` says that there are more rows than these, `more` that there are some for the pages that follow.
         """
         if asked.download:
-            return download(asked.download, self.subject.name, columns, found(columns, rows, asked))
+            return download(asked.download, self.section.name, columns, found(columns, rows, asked))
         return self.render(template, listing=listing(columns, rows, asked, cut=cut, more=more), **values)
 
-    def _navigation(self) -> list[Subject]:
-        return [subject for subject in self.console.subjects if subject.title and self.may(subject.roles)]
+    def _navigation(self) -> list[Section]:
+        return [section for section in self.console.sections if section.title and self.may(section.roles)]

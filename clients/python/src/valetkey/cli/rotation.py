@@ -7,6 +7,7 @@ import typer
 
 from valetkey.cli import consequences
 from valetkey.cli.auth_methods import ALIASES, SECRET_FIELDS, AuthMethod, check_taken, recognised
+from valetkey.cli.automatic_rotation import AtOnce, Auto, By, NoWait, ProveFor, begin_by_itself, proving
 from valetkey.cli.connector_draft import config_of, secrets_of
 from valetkey.cli.connector_options import RotateBy, RotateEvery, parse_schedule
 from valetkey.cli.connector_update import differences
@@ -28,7 +29,6 @@ from valetkey.cli.credential_options import (
 )
 from valetkey.cli.credential_values import merged, read_values
 from valetkey.cli.output_option import Output
-from valetkey.cli.rotation_by_itself import AtOnce, Auto, By, NoWait, ProveFor, begin_by_itself, proving
 from valetkey.cli.rotation_progress import follow, look, note_end
 from valetkey.cli.rotation_versions import name_of
 from valetkey.cli.screen import OutputFormat, Screen

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from valetkey.cli.automatic_rotation import NoWait, proving
 from valetkey.cli.output_option import Output
-from valetkey.cli.rotation_by_itself import NoWait, proving
 from valetkey.cli.rotation_progress import follow
 from valetkey.cli.rotation_views import print_versions, version_json
 from valetkey.cli.screen import OutputFormat, Screen

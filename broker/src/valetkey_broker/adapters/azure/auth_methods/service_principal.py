@@ -126,7 +126,7 @@ class ServicePrincipal:
 
     def access(self, connector: Connector, credential: Credential, profile: CloudProfile, network: Network) -> Access:
         """Returns the way into Azure; nothing is asked yet."""
-        # Loaded late: see late_modules.py.
+        # Loaded late: see sdk_preload.py.
         from azure.identity.aio import CertificateCredential, ClientSecretCredential  # noqa: PLC0415
 
         value, azure = _own(credential.value), connector.azure

@@ -3,9 +3,9 @@
 from valetkey_console.pages.api_keys.listing import show_list, show_one
 from valetkey_console.pages.api_keys.making import create, rotate, show_create, show_rotate
 from valetkey_console.pages.api_keys.revoking import revoke, show_revoke
-from valetkey_console.visits.subjects import ADMINS, Subject, get, post
+from valetkey_console.visits.sections import ADMINS, Section, get, post
 
-SUBJECT = Subject(
+SECTION = Section(
     "api-keys",
     (
         get("/api-keys", show_list),
@@ -23,4 +23,4 @@ SUBJECT = Subject(
     roles=ADMINS,
 )
 
-__all__ = ["SUBJECT"]
+__all__ = ["SECTION"]

@@ -3,9 +3,9 @@
 from valetkey_console.pages.audit.following import show_news, show_tail
 from valetkey_console.pages.audit.searching import show_record, show_records, show_request
 from valetkey_console.pages.audit.verifying import show_result, show_verification
-from valetkey_console.visits.subjects import AUDITORS, Subject, get
+from valetkey_console.visits.sections import AUDITORS, Section, get
 
-SUBJECT = Subject(
+SECTION = Section(
     "audit",
     (
         get("/audit", show_records),
@@ -23,4 +23,4 @@ SUBJECT = Subject(
     roles=AUDITORS,
 )
 
-__all__ = ["SUBJECT"]
+__all__ = ["SECTION"]

@@ -11,9 +11,9 @@ from valetkey_console.pages.connectors import (
     updating,
     verifying,
 )
-from valetkey_console.visits.subjects import OPERATORS, VIEWERS, Subject, get, post
+from valetkey_console.visits.sections import OPERATORS, VIEWERS, Section, get, post
 
-SUBJECT = Subject(
+SECTION = Section(
     "connectors",
     (
         get("/connectors", listing.show),

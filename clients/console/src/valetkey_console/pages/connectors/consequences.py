@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from valetkey import Connector, Grant
-from valetkey_console.pages.connectors.asking import told
+from valetkey_console.pages.connectors.optional_answers import told
 from valetkey_console.visits.visit import Visit
 
 _MOST_LEASES = 500

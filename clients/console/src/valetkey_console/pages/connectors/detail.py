@@ -10,10 +10,10 @@ from starlette.responses import Response
 
 from valetkey import Connector, Event
 from valetkey.rotations import CredentialVersion
-from valetkey_console.pages.connectors.asking import Told, told
 from valetkey_console.pages.connectors.listing import rotated, state
+from valetkey_console.pages.connectors.optional_answers import Told, told
 from valetkey_console.visits.rendering import command
-from valetkey_console.visits.subjects import AUDITORS, OPERATORS, READERS_OF_GRANTS
+from valetkey_console.visits.sections import AUDITORS, OPERATORS, READERS_OF_GRANTS
 from valetkey_console.visits.visit import Visit
 
 LATELY = timedelta(days=1)

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from valetkey import Connector
 from valetkey_console.lists.columns import Column
 from valetkey_console.visits.rendering import attributes, command, segment, span
-from valetkey_console.visits.subjects import OPERATORS
+from valetkey_console.visits.sections import OPERATORS
 from valetkey_console.visits.visit import Visit
 
 STATES = ("ok", "unverified", "expired", "unhealthy")

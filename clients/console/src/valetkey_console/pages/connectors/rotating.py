@@ -9,11 +9,11 @@ from valetkey import Connector, FailedPreconditionError, NotFoundError, Unauthen
 from valetkey.connector_types import AuthMethodDescription
 from valetkey_console.broker.failures import failure_of
 from valetkey_console.fields.typed import duration, moment
-from valetkey_console.pages.connectors.asking import told
 from valetkey_console.pages.connectors.consequences import bound_to, differences
 from valetkey_console.pages.connectors.credential_form import options, read_given, typed_text
 from valetkey_console.pages.connectors.drafts import text_of
-from valetkey_console.pages.connectors.makers import makers_for
+from valetkey_console.pages.connectors.maker_choices import makers_for
+from valetkey_console.pages.connectors.optional_answers import told
 from valetkey_console.visits.rendering import command, segment
 from valetkey_console.visits.visit import Visit
 

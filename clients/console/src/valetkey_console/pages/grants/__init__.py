@@ -4,9 +4,9 @@ from valetkey_console.pages.grants.changing import create, edit, new, save
 from valetkey_console.pages.grants.deleting import ask, delete
 from valetkey_console.pages.grants.list import show_list
 from valetkey_console.pages.grants.one import show_one
-from valetkey_console.visits.subjects import ADMINS, READERS_OF_GRANTS, Subject, get, post
+from valetkey_console.visits.sections import ADMINS, READERS_OF_GRANTS, Section, get, post
 
-SUBJECT = Subject(
+SECTION = Section(
     "grants",
     (
         get("/grants", show_list),

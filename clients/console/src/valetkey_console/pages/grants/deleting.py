@@ -5,9 +5,9 @@ from starlette.responses import Response
 from valetkey import UnauthenticatedError, ValetKeyError
 from valetkey.revocations import RevocationTarget
 from valetkey_console.broker.failures import Failure, failure_of
-from valetkey_console.pages.part import part
+from valetkey_console.pages.independent_part import part
 from valetkey_console.visits.rendering import command
-from valetkey_console.visits.subjects import OPERATORS
+from valetkey_console.visits.sections import OPERATORS
 from valetkey_console.visits.visit import Visit
 
 # How soon that counts everywhere (docs/operations.md).

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from starlette.responses import Response
 
 from valetkey_console.visits.rendering import command
-from valetkey_console.visits.subjects import ADMINS, OPERATORS
+from valetkey_console.visits.sections import ADMINS, OPERATORS
 from valetkey_console.visits.visit import Visit
 
 

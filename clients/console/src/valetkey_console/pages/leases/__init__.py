@@ -2,9 +2,9 @@
 
 from valetkey_console.pages.leases.list import show_list
 from valetkey_console.pages.leases.one import show_one
-from valetkey_console.visits.subjects import READERS_OF_GRANTS, Subject, get
+from valetkey_console.visits.sections import READERS_OF_GRANTS, Section, get
 
-SUBJECT = Subject(
+SECTION = Section(
     "leases",
     (get("/leases", show_list), get("/leases/{name}", show_one)),
     title="Leases",

@@ -6,7 +6,7 @@ from valetkey import Lease
 from valetkey_console.lists.columns import Column
 from valetkey_console.lists.narrowing import narrowed
 from valetkey_console.visits.rendering import command, segment
-from valetkey_console.visits.subjects import OPERATORS
+from valetkey_console.visits.sections import OPERATORS
 from valetkey_console.visits.visit import Visit
 
 # The broker has millions; so many are looked at, the newest, and the page says where there are more.

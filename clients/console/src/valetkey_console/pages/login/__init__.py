@@ -2,9 +2,9 @@
 
 from valetkey_console.openid.log_ins import CALLBACK
 from valetkey_console.pages.login import api_key, issuer, session, show
-from valetkey_console.visits.subjects import Subject, get, post
+from valetkey_console.visits.sections import Section, get, post
 
-SUBJECT = Subject(
+SECTION = Section(
     "login",
     (
         get("/login", show.show, session=False),

@@ -2,9 +2,9 @@
 
 from valetkey_console.pages.resources.list import show_list
 from valetkey_console.pages.resources.one import show_one
-from valetkey_console.visits.subjects import Subject, get
+from valetkey_console.visits.sections import Section, get
 
-SUBJECT = Subject(
+SECTION = Section(
     "resources",
     (get("/resources", show_list), get("/resources/one", show_one)),
     title="Resources",

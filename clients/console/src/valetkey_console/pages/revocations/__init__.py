@@ -3,9 +3,9 @@
 from valetkey_console.pages.revocations.list import show_list
 from valetkey_console.pages.revocations.making import ask, revoke
 from valetkey_console.pages.revocations.one import ask_lift, lift, progress, show_one
-from valetkey_console.visits.subjects import OPERATORS, READERS_OF_GRANTS, Subject, get, post
+from valetkey_console.visits.sections import OPERATORS, READERS_OF_GRANTS, Section, get, post
 
-SUBJECT = Subject(
+SECTION = Section(
     "revocations",
     (
         get("/revocations", show_list),

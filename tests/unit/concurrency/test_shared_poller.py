@@ -1,4 +1,4 @@
-"""SharedWaiting: everybody is asked, in time, and nobody's trouble is another's."""
+"""SharedPoller: everybody is asked, in time, and nobody's trouble is another's."""
 
 import asyncio
 from collections import Counter
@@ -7,13 +7,13 @@ from functools import partial
 
 import pytest
 
-from valetkey_broker.concurrency import shared_waiting
-from valetkey_broker.concurrency.shared_waiting import SharedWaiting
+from valetkey_broker.concurrency import shared_poller
+from valetkey_broker.concurrency.shared_poller import SharedPoller
 
 
 async def test_everybody_is_asked_again_until_it_is_over() -> None:
     """Protects streams: each goes on when its own time has come, whatever the others wait for."""
-    rounds = SharedWaiting(0.001)
+    rounds = SharedPoller(0.001)
     wanted = {"a": 1, "b": 5, "c": 20}
     asked = dict.fromkeys(wanted, 0)
 
@@ -28,7 +28,7 @@ async def test_everybody_is_asked_again_until_it_is_over() -> None:
 
 async def test_a_time_before_the_next_round_is_kept() -> None:
     """Protects tokens that live shorter than a round takes."""
-    rounds = SharedWaiting(3600)
+    rounds = SharedPoller(3600)
     answers = iter((0.01, 0.01, None))
     async with asyncio.timeout(30):
         await rounds.until(lambda: next(answers))
@@ -36,7 +36,7 @@ async def test_a_time_before_the_next_round_is_kept() -> None:
 
 async def test_a_round_at_once() -> None:
     """Protects a broker that stops: its streams end now, and not after the rest of a round."""
-    rounds = SharedWaiting(3600)
+    rounds = SharedPoller(3600)
     over = False
     waiting = [asyncio.ensure_future(rounds.until(lambda: None if over else 3600.0)) for _ in range(3)]
     await asyncio.sleep(0.01)
@@ -48,7 +48,7 @@ async def test_a_round_at_once() -> None:
 
 async def test_an_error_is_its_own() -> None:
     """Protects streams from a defect that shows in one of them."""
-    rounds = SharedWaiting(0.001)
+    rounds = SharedPoller(0.001)
     asked = 0
 
     def broken() -> float:
@@ -69,7 +69,7 @@ async def test_an_error_is_its_own() -> None:
 async def test_nothing_runs_on_when_nobody_waits() -> None:
     """Protects the end of a process, and whoever comes after everybody has left."""
     before = asyncio.all_tasks()
-    rounds = SharedWaiting(0.001)
+    rounds = SharedPoller(0.001)
     for _ in range(3):
         waiting = asyncio.ensure_future(rounds.until(lambda: 1.0))
         await asyncio.sleep(0.005)
@@ -102,9 +102,9 @@ class News:
 
 async def test_nobody_is_asked_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects the processor: ten thousand idle streams are asked when there is news, and not every second."""
-    monkeypatch.setattr(shared_waiting, "_QUIET_ROUNDS", 1e9)
+    monkeypatch.setattr(shared_poller, "_QUIET_ROUNDS", 1e9)
     news = News()
-    rounds = SharedWaiting(0.001, news)
+    rounds = SharedPoller(0.001, news)
     asked = 0
 
     def look() -> float | None:
@@ -129,7 +129,7 @@ async def test_all_are_asked_now_and_then_without_news() -> None:
     """Protects streams from whatever the news forget to tell."""
     answers = iter((3600.0, 3600.0, 3600.0, 3600.0, None))
     async with asyncio.timeout(60):
-        await SharedWaiting(0.001, lambda: "the same").until(lambda: next(answers))
+        await SharedPoller(0.001, lambda: "the same").until(lambda: next(answers))
 
 
 async def test_news_that_cannot_be_had() -> None:
@@ -140,15 +140,15 @@ async def test_news_that_cannot_be_had() -> None:
 
     answers = iter((3600.0, 3600.0, 3600.0, None))
     async with asyncio.timeout(60):
-        await SharedWaiting(0.001, broken).until(lambda: next(answers))
+        await SharedPoller(0.001, broken).until(lambda: next(answers))
 
 
 async def test_an_earlier_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects streams whose grant is cut short: the time that they named first is not waited for."""
-    monkeypatch.setattr(shared_waiting, "_QUIET_ROUNDS", 1e9)
+    monkeypatch.setattr(shared_poller, "_QUIET_ROUNDS", 1e9)
     answers = iter((1e6, 0.01, None))
     states = iter((1, 2))
-    rounds = SharedWaiting(0.001, lambda: next(states, 2))
+    rounds = SharedPoller(0.001, lambda: next(states, 2))
     async with asyncio.timeout(60):
         await rounds.until(lambda: next(answers))
 
@@ -156,11 +156,11 @@ async def test_an_earlier_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("why", ["news", "time"])
 async def test_what_one_turn_of_the_loop_does(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects everybody else: of a thousand that are asked and go on at once, a turn of the event loop takes a few."""
-    monkeypatch.setattr(shared_waiting, "_QUIET_ROUNDS", 1e9)
+    monkeypatch.setattr(shared_poller, "_QUIET_ROUNDS", 1e9)
     turn = 0
     asked: Counter[int] = Counter()
     went_on: Counter[int] = Counter()
-    rounds = SharedWaiting(3600, lambda: "the same")
+    rounds = SharedPoller(3600, lambda: "the same")
 
     def look(answer: Callable[[], float | None]) -> float | None:
         asked[turn] += 1
@@ -181,5 +181,5 @@ async def test_what_one_turn_of_the_loop_does(why: str, monkeypatch: pytest.Monk
             turn += 1
             await asyncio.sleep(0)
     assert asked.total() == went_on.total() == 1000
-    assert max(asked.values()) <= 2 * shared_waiting._AT_A_TIME
-    assert max(went_on.values()) <= 2 * shared_waiting._AT_A_TIME
+    assert max(asked.values()) <= 2 * shared_poller._AT_A_TIME
+    assert max(went_on.values()) <= 2 * shared_poller._AT_A_TIME

@@ -17,7 +17,7 @@ _TICK_SECONDS = 0.05
 _QUIET_ROUNDS = 10
 
 
-class SharedWaiting:
+class SharedPoller:
     """Asks those who wait whether to go on waiting: each when its time has come, and all of them when there is news."""
 
     def __init__(self, seconds: float, news: Callable[[], object] = object) -> None:

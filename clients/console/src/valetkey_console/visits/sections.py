@@ -1,4 +1,4 @@
-"""What the console is about: subjects with their routes, and who may see them.
+"""What the console is about: sections with their routes, and who may see them.
 
 The broker decides who may do what; these roles are its own (docs/grants.md), and only keep what is refused anyway out
 of people's way.
@@ -42,7 +42,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Section:
     """One part of the console: its routes, and its place in the navigation, `order` from left to right.
 
     `roles` hold for each route that names none of its own. Without a `title` it is not in the navigation.

@@ -9,7 +9,7 @@ import structlog
 LATE_MODULES = ("azure.identity.aio", "azure.storage.blob.aio")
 
 
-async def load_late_modules() -> None:
+async def preload_sdks() -> None:
     """Loads them in a thread, so that no question waits for that, and the event loop goes on meanwhile."""
     try:
         await asyncio.to_thread(_load)

@@ -6,7 +6,7 @@ from typing import Any
 
 from valetkey import UnauthenticatedError, ValetKeyError
 from valetkey_console.broker.failures import Failure, failure_of
-from valetkey_console.visits.subjects import Roles
+from valetkey_console.visits.sections import Roles
 from valetkey_console.visits.visit import Visit
 
 

@@ -186,7 +186,7 @@ async def open_core(
             api_keys=ApiKeyAdmin(repository, memory, clock),
             policy=policy,
             grants=GrantAdmin(repository, memory, clock, issuing.max_ttl_seconds, settings.authn.vouchers()),
-            explainer=Explainer(policy, clock, issuing, reach.hierarchical),
+            explainer=Explainer(policy, clock, issuing, reach.hierarchical, reach.known),
             keys=keys,
             reach=reach,
             issuer=issuer,

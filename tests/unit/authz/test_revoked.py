@@ -6,10 +6,13 @@ from datetime import UTC, datetime
 import pytest
 
 from support.core import NOW, PROFILES, FakeClock, make_connector, make_grant, principal
+from valetkey_broker.authz.explain import Explainer, Explanation
+from valetkey_broker.authz.nearest_allowed import Question
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.model import Permission, PermissionSet, ResourceId
+from valetkey_broker.model import Container, Permission, PermissionSet, ResourceId, Role
 from valetkey_broker.model.revocation import Revocation, RevocationTarget, TokenUseFacts
+from valetkey_broker.settings import IssuingSettings
 from valetkey_broker.state.memory import Memory
 
 CONNECTOR = make_connector(storage_account="demoaccount")
@@ -103,3 +106,29 @@ def test_the_refused_are_told_whom_to_ask() -> None:
         "access to az://demo was revoked by key:ops: key leaked in a CI log. Ask them; they know it as revocation r-1"
     )
     assert caught.value.metadata == {"resource": "az://demo", "revocation": "r-1", "ask": "key:ops"}
+
+
+def test_an_explanation_knows_of_what_was_taken_back() -> None:
+    """Also where the account is named by the revocation only: refused where memory knows it, said where it does not."""
+    memory = Memory()
+    connector = make_connector()
+    memory.put_connector(connector)
+    memory.put_grant(make_grant("training", connector))
+    by = Policy(memory, FakeClock(), PROFILES)
+    memory.put_revocation(revocation(resource=ResourceId("demo", account="acc"), principal="key:test"))
+    question = Question(principal(), ResourceId.parse("az://demo"), READ)
+    auditor = principal(Role.AUDITOR, name="key:auditor")
+
+    def explained(*accounts: str) -> Explanation:
+        there = [Container(each, "demo", f"https://{each}.blob.dev.invalid/demo") for each in accounts]
+        explainer = Explainer(by, FakeClock(), IssuingSettings(), known=lambda _connector, _name, _account: there)
+        return explainer.explain(auditor, question)
+
+    refused = explained("acc")
+    assert refused.allowance is None
+    assert "r-1" in refused.error
+    assert explained("other").allowance is not None
+    assert explained("acc", "other").allowance is not None
+    unknown = explained()
+    assert unknown.allowance is not None
+    assert "in the account acc it is refused: access was revoked by key:ops" in unknown.scope

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from valetkey_broker.authz.grants import CompiledGrant
 from valetkey_broker.authz.nearest_allowed import Nearby, Nearest, Question, has_ended
 from valetkey_broker.authz.policy import Allowance, Policy, asked_ttl, serves
+from valetkey_broker.authz.revoked import covering, facts, refused
 from valetkey_broker.authz.scope_rules import check_scope, hangs_on_account
 from valetkey_broker.errors import BrokerError, Reason, resource_ambiguous, role_required
 from valetkey_broker.model import (
@@ -60,11 +61,14 @@ class Explainer:
         clock: Clock,
         settings: IssuingSettings,
         hierarchical: Callable[[Connector, str], bool | None] = lambda _connector, _account: None,
+        known: Callable[[Connector, str, str], Sequence[Container]] = lambda _connector, _name, _account: (),
     ) -> None:
         """`hierarchical` tells of a connector's account, from memory, whether it has a hierarchical namespace.
 
-        None is for "not known".
+        None is for "not known". `known` gives a connector's containers of a name, in an account if one is named, as far
+        as memory knows them.
         """
+        self._known = known
         self._nearby = Nearby(policy, hierarchical)
         self._policy = policy
         self._clock = clock
@@ -103,7 +107,9 @@ class Explainer:
             near = (self._nearby.of(grant, question, now) for d, _, grant, _ in found if d < _OTHERS)
             nearest = next((thing for thing in near if thing is not None), None)
         findings = [finding for _, _, _, finding in found[:_MOST_FINDINGS]]
-        scope = self._scope(question, allowance.connector) if allowance is not None else ""
+        scope = ""
+        if allowance is not None:
+            scope = self._scope(question, allowance.connector) + self._taken_back_in(question, allowance)
         return Explanation(allowance, error, findings, nearest, scope)
 
     def _decided(self, question: Question) -> tuple[Allowance | None, str]:
@@ -128,7 +134,38 @@ class Explainer:
             check_scope(question.resource, question.permissions, account, hierarchical=hierarchical)
         except BrokerError as error:
             return None, error.message
-        return best, ""
+        taken_back = self._revoked(question, best)
+        return (None, taken_back) if taken_back else (best, "")
+
+    def _revoked(self, question: Question, best: Allowance) -> str:
+        """Returns why a token is refused though a grant allows it: what was taken back in the account it is in."""
+        in_force = self._policy.in_force
+        if not in_force:
+            return ""
+        accounts = {container.account for container in self._located(best.connector, question.resource)}
+        found = [
+            covering(in_force, facts(question.principal, best.grant, best.connector, question.resource, account))
+            for account in sorted(accounts)
+        ]
+        first = found[0] if found else None
+        return refused(question.resource, first).message if first is not None and all(found) else ""
+
+    def _located(self, connector: Connector, resource: ResourceId) -> Sequence[Container]:
+        return self._known(connector.serving(resource.type), resource.container, resource.account or "")
+
+    def _taken_back_in(self, question: Question, best: Allowance) -> str:
+        """Returns in which accounts it would be refused, where nobody knows yet in which one the container is."""
+        account, _ = self._nearby.namespace(question.resource, best.connector)
+        if account or self._located(best.connector, question.resource):
+            return ""
+        said = []
+        for revocation in self._policy.in_force:
+            resource = revocation.target.resource
+            account = resource.account if resource is not None else None
+            token = facts(question.principal, best.grant, best.connector, question.resource, account or "")
+            if account and revocation.target.covers(token):
+                said.append(f"in the account {account} it is refused: access was revoked by {revocation.created_by}")
+        return "".join(f"; {each}" for each in said[:_NAMED])
 
     def _scope(self, question: Question, connector: Connector) -> str:
         resource = question.resource

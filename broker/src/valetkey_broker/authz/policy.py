@@ -28,6 +28,7 @@ from valetkey_broker.model import (
     Role,
     TtlLimit,
 )
+from valetkey_broker.model.revocation import Revocation
 from valetkey_broker.model.statically_frozen import statically_frozen
 from valetkey_broker.ports import Clock
 from valetkey_broker.state.memory import Memory
@@ -123,6 +124,11 @@ class Policy:
             denial = self._denial(principal, resource, permissions, connector, source_ip)
             raise denial if revocation is None else refused(resource, revocation)
         return allowed
+
+    @property
+    def in_force(self) -> Sequence[Revocation]:
+        """What operators took back and have not lifted."""
+        return self._memory.in_force
 
     def _identity_end(self, principal: Principal) -> float:
         """Returns when the caller's identity ends a token, in Unix seconds."""

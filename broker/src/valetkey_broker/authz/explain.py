@@ -155,16 +155,16 @@ class Explainer:
 
     def _taken_back_in(self, question: Question, best: Allowance) -> str:
         """Returns in which accounts it would be refused, where nobody knows yet in which one the container is."""
-        account, _ = self._nearby.namespace(question.resource, best.connector)
-        if account or self._located(best.connector, question.resource):
+        where, _ = self._nearby.namespace(question.resource, best.connector)
+        if where or self._located(best.connector, question.resource):
             return ""
         said = []
         for revocation in self._policy.in_force:
             resource = revocation.target.resource
-            account = resource.account if resource is not None else None
-            token = facts(question.principal, best.grant, best.connector, question.resource, account or "")
-            if account and revocation.target.covers(token):
-                said.append(f"in the account {account} it is refused: access was revoked by {revocation.created_by}")
+            named = resource.account if resource is not None else None
+            token = facts(question.principal, best.grant, best.connector, question.resource, named or "")
+            if named and revocation.target.covers(token):
+                said.append(f"in the account {named} it is refused: access was revoked by {revocation.created_by}")
         return "".join(f"; {each}" for each in said[:_NAMED])
 
     def _scope(self, question: Question, connector: Connector) -> str:

@@ -23,6 +23,7 @@ from valetkey_console.sessions.cookie_sessions import Sessions
 from valetkey_console.sessions.sealing import Seal
 from valetkey_console.sessions.session import Session
 from valetkey_console.visits.sections import EVERYBODY, Roles, may
+from valetkey_console.visits.visit import Visit
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("console")]
 
@@ -170,6 +171,12 @@ async def test_only_files_without_data_are_kept(console: Console) -> None:
         "/x\r\nset-cookie: a=b",
         "/" + "a" * 3_000,
         "/ä",
+        "/..//evil.test/",
+        "/grants/../..",
+        "/./grants",
+        "/%2E./grants",
+        "/grants/.%2e?q=x",
+        "/grants//evil.test",
     ],
 )
 async def test_nobody_is_sent_elsewhere(console: Console, back: str) -> None:
@@ -285,7 +292,13 @@ async def test_other_names_of_a_loopback_address(console: Console, host: str) ->
         (b"a=" + b"x" * MOST, "application/x-www-form-urlencoded", 413),
         (b"&".join(b"a=1" for _ in range(1_000)), "application/x-www-form-urlencoded", 400),
         (b"no form", "multipart/form-data; boundary=x", 400),
-        (b"{}", "application/json", 400),
+        (b"{}", "application/json", 415),
+        (b"", "multipart/form-data; boundary=x; charset=latin-1", 415),
+        (b"", 'multipart/form-data; boundary=x; CHARSET="utf-16"', 415),
+        (b"", "multipart/form-data; boundary=x; charset=utf-8; charset=latin-1", 415),
+        (b"", "application/x-www-form-urlencoded; charset=latin-1", 415),
+        (b"", "multipart/form-data; boundary=x; charset=utf-8", 400),
+        (b"", "application/x-www-form-urlencoded;charset=UTF-8", 400),
         (b"api_key=%ff%00%1b[31m&next=%00", "application/x-www-form-urlencoded", 400),
     ],
 )
@@ -295,6 +308,34 @@ async def test_odd_forms(console: Console, content: bytes, content_type: str, co
     answer = await console.browser().http.post("/login", content=content, headers=headers)
     assert answer.status_code == code, answer.text
     assert "\x1b" not in answer.text
+
+
+async def test_two_kinds_of_form_at_once(console: Console) -> None:
+    """None is guessed to be the one that counts."""
+    headers = [("origin", "https://console.test"), ("sec-fetch-site", "same-origin")]
+    kinds = ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+    headers += [("content-type", kind) for kind in kinds]
+    assert (await console.browser().http.post("/login", content=b"", headers=headers)).status_code == 415
+
+
+async def test_no_form_is_read_where_no_key_is_taken(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is not logged in gives the console nothing to work at."""
+    browser = Browser(console_app(console_settings(console.broker, folder(console), api_key_login=False)))
+
+    async def form(_visit: Visit) -> None:
+        raise AssertionError("the form was read")
+
+    monkeypatch.setattr(Visit, "form", form)
+    assert "takes no API keys" in (await browser.post("/login", {"api_key": ADMIN_KEY}, code=403)).text
+
+
+@pytest.mark.parametrize("page", ["http://[", "https://console.test]/", "//[x]/"])
+async def test_odd_addresses_of_the_page_before(console: Console, page: str) -> None:
+    """Lead to the overview after the log-in."""
+    part = await console.browser().get("/grants", code=401, hx_request="true", hx_current_url=page)
+    assert part.headers["hx-redirect"] == "/login?next=%2F"
+    form = await console.browser().post("/new-grant", referer=page)
+    assert form.headers["location"] == "/login?next=%2F&lost=form"
 
 
 async def test_bodies_that_do_not_say_their_size(console: Console) -> None:

@@ -1,6 +1,7 @@
 """Connections to the broker: one for each bearer, for as long as it is used, and not longer in memory."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -78,4 +79,44 @@ async def test_more_than_are_kept(made: list[FakeClient], monkeypatch: pytest.Mo
             pass
     assert in_use(made) == ["a", "b"]
     await pool.close()
+    assert in_use(made) == []
+
+
+async def test_more_than_are_kept_wait_for_their_turn(made: list[FakeClient], monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many ask at once: so many connections are there, and not one for each."""
+    monkeypatch.setattr(clients, "MOST", 0)
+    monkeypatch.setattr(clients, "MOST_MORE", 2)
+    pool = Clients("broker:1", None)
+    most = 0
+
+    async def one(bearer: str) -> None:
+        nonlocal most
+        async with pool.of(bearer):
+            most = max(most, len(in_use(made)))
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(one(bearer) for bearer in "abcdefgh"))
+    assert most == 2
+    assert len(made) == 9
+
+
+async def test_trials_are_not_kept(made: list[FakeClient], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever somebody tries to log in by goes with its trial, and takes no room of those who are logged in."""
+    monkeypatch.setattr(clients, "MOST_TRIALS", 2)
+    pool = Clients("broker:1", None)
+    most = 0
+
+    async def one(bearer: str) -> None:
+        nonlocal most
+        with contextlib.suppress(PermissionError):
+            async with pool.trial(bearer):
+                most = max(most, len(in_use(made)))
+                await asyncio.sleep(0)
+                raise PermissionError(bearer)
+
+    await asyncio.gather(*(one(bearer) for bearer in "abcdefgh"))
+    assert most == 2
+    assert in_use(made) == []
+    async with pool.trial("good"):
+        pass
     assert in_use(made) == []

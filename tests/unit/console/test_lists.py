@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from valetkey_console.lists.asked import Asked
 from valetkey_console.lists.columns import Cell, Column
 from valetkey_console.lists.downloads import as_csv, as_json, harmless
-from valetkey_console.lists.listing import listing
+from valetkey_console.lists.listing import found, listing
 
 Row = tuple[str, Cell]
 COLUMNS = (Column[Row]("name", "Name", lambda row: row[0]), Column[Row]("what", "What", lambda row: row[1]))
@@ -61,3 +61,21 @@ def test_any_address_is_an_answer(query: dict[str, str]) -> None:
     page = listing(COLUMNS, [(str(n), None) for n in range(60)], asked)
     assert 1 <= page.asked.page <= page.pages
     assert len(asked.text) <= 200
+
+
+def test_a_search_reads_each_cell_once() -> None:
+    """However many words it has, and however often each; a word is looked for in one cell at a time."""
+    read: list[str] = []
+
+    def told(row: Row) -> str:
+        read.append(row[0])
+        return row[0]
+
+    columns = (Column[Row]("name", "Name", told), Column[Row]("what", "What", lambda row: row[1]))
+    rows: list[Row] = [("Alpha one", "x"), ("alpha two", "ONE"), ("alph", "a")]
+    asked = Asked(text=" ".join(["one", *["alpha"] * 50]))
+    assert found(columns, rows, asked) == rows[:2]
+    assert len(read) == len(rows)
+    assert (
+        len(found(columns, rows, Asked(text=" ".join([*"alphone", "t", "nowhere"])))) == 1
+    )  # the ninth counts no more

@@ -13,6 +13,9 @@ from valetkey import AsyncClient
 IDLE_SECONDS = 60.0
 # Connections at once, each some 100 kB; more are made and closed with their request.
 MOST = 128
+# Of those more, and of log-ins under way: so many at once, and the others wait for their turn.
+MOST_MORE = 64
+MOST_TRIALS = 32
 # Seconds for one call with all its tries: people wait.
 TIMEOUT = 30.0
 
@@ -34,6 +37,8 @@ class Clients:
         self._idle_seconds = idle_seconds
         self._kept: dict[bytes, _Kept] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._more = asyncio.Semaphore(MOST_MORE)
+        self._trials = asyncio.Semaphore(MOST_TRIALS)
         self._new("checked-now-and-not-at-the-first-call")
 
     @contextlib.asynccontextmanager
@@ -44,10 +49,12 @@ class Clients:
         """
         key = _key(bearer)
         kept = self._kept.get(key)
+        if kept is None and len(self._kept) >= MOST:
+            async with self._more, self._unkept(bearer) as client:
+                yield client
+            return
         if kept is None:
-            kept = _Kept(self._new(bearer))
-            if len(self._kept) < MOST:
-                self._kept[key] = kept
+            kept = self._kept[key] = _Kept(self._new(bearer))
         kept.users += 1
         if kept.ending is not None:
             kept.ending.cancel()
@@ -56,10 +63,14 @@ class Clients:
             yield kept.client
         finally:
             kept.users -= 1
-            if self._kept.get(key) is not kept:
-                await kept.client.close()
-            elif not kept.users:
+            if self._kept.get(key) is kept and not kept.users:
                 kept.ending = asyncio.get_running_loop().call_later(self._idle_seconds, self._end, key)
+
+    @contextlib.asynccontextmanager
+    async def trial(self, bearer: str) -> AsyncIterator[AsyncClient]:
+        """Lends a client to find out whether `bearer` is one; nothing of it stays. Raises what `of` raises."""
+        async with self._trials, self._unkept(bearer) as client:
+            yield client
 
     async def forget(self, bearer: str) -> None:
         """Closes the connection of somebody who logged out; one that is in use ends as others do."""
@@ -77,6 +88,14 @@ class Clients:
             await kept.client.close()
         self._kept.clear()
         await asyncio.gather(*self._closing)
+
+    @contextlib.asynccontextmanager
+    async def _unkept(self, bearer: str) -> AsyncIterator[AsyncClient]:
+        client = self._new(bearer)
+        try:
+            yield client
+        finally:
+            await client.close()
 
     def _new(self, bearer: str) -> AsyncClient:
         # To the client, whatever is shown as it is counts as an API key; access tokens of a log-in, too.

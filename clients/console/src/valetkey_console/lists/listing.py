@@ -7,6 +7,9 @@ from typing import Any
 from valetkey_console.lists.asked import Asked
 from valetkey_console.lists.columns import Column, Columns, sort_key
 
+# Whoever types more of them is no better served: each is looked for in each row.
+MOST_WORDS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -40,10 +43,10 @@ class Listing:
 
 
 def found(columns: Columns, rows: Iterable[Any], asked: Asked) -> list[Any]:
-    """Returns the rows that hold each word of the search, in the order asked for."""
+    """Returns the rows that hold each word of the search, of its first MOST_WORDS, in the order asked for."""
     left = list(rows)
-    for word in asked.text.casefold().split():
-        left = [row for row in left if any(word in column.text(row).casefold() for column in columns)]
+    if words := tuple(dict.fromkeys(asked.text.casefold().split()))[:MOST_WORDS]:
+        left = [row for row in left if _holds(columns, row, words)]
     column = next((column for column in columns if column.key == asked.sort), None)
     return left if column is None else _sorted(left, column, descending=asked.descending)
 
@@ -55,6 +58,12 @@ def listing(columns: Columns, rows: Sequence[Any], asked: Asked, *, cut: bool = 
     asked = replace(asked, page=min(asked.page, whole.pages))
     start = (asked.page - 1) * asked.size
     return Listing(columns, fitting[start : start + asked.size], asked, len(rows), len(fitting), cut, more)
+
+
+def _holds(columns: Columns, row: Any, words: tuple[str, ...]) -> bool:
+    """Tells whether each word is in some cell; having no line ends, none begins in one and ends in another."""
+    text = "\n".join(column.text(row) for column in columns).casefold()
+    return all(word in text for word in words)
 
 
 def _sorted(rows: list[Any], column: Column[Any], *, descending: bool) -> list[Any]:

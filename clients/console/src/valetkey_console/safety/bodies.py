@@ -1,4 +1,6 @@
-"""How much a request may send: forms are small."""
+"""How much a request may send, and in which form: forms are small, and their text is UTF-8."""
+
+import re
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -8,10 +10,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 # Bytes: a certificate file and some fields fit many times over.
 MOST = 256 * 1024
 _TOO_MUCH = f"More than {MOST} bytes were sent; a form has fewer."
+# What browsers send. Starlette decodes the fields of multipart forms by the charset that a request names, be it one
+# that takes seconds for little, or none of text.
+_FORM = re.compile(
+    r"(?:application/x-www-form-urlencoded|multipart/form-data)"
+    r"""(?: *; *(?:boundary=(?:[\w'+./-]{1,70}|"[\w'+./-]{1,70}")|charset=(?:utf-?8|"utf-?8")))*""",
+    re.ASCII | re.IGNORECASE,
+)
+_NO_FORM = "This is no form; expected application/x-www-form-urlencoded or multipart/form-data, in UTF-8."
 
 
 class SmallBodies:
-    """Refuses bodies of more than MOST bytes, said to be so large or found to be."""
+    """Refuses bodies of more than MOST bytes, said to be so large or found to be, and what is no form in UTF-8."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -20,7 +30,12 @@ class SmallBodies:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        said = Headers(scope=scope).get("content-length", "0")
+        headers = Headers(scope=scope)
+        kinds = headers.getlist("content-type")
+        if len(kinds) > 1 or not all(_FORM.fullmatch(kind) for kind in kinds):
+            await PlainTextResponse(f"{_NO_FORM}\n", status_code=415)(scope, receive, send)
+            return
+        said = headers.get("content-length", "0")
         if not said.isdecimal() or int(said) > MOST:
             await PlainTextResponse(f"{_TOO_MUCH}\n", status_code=413)(scope, receive, send)
             return

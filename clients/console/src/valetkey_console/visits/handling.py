@@ -106,7 +106,10 @@ def _here(visit: Visit) -> str:
 
 def _page_before(visit: Visit) -> str:
     """Returns the page with the form or the part: a form's own address has nothing to show."""
-    before = urlsplit(visit.request.headers.get("hx-current-url") or visit.request.headers.get("referer", ""))
+    try:
+        before = urlsplit(visit.request.headers.get("hx-current-url") or visit.request.headers.get("referer", ""))
+    except ValueError:
+        return "/"
     if f"{before.scheme}://{before.netloc}".lower() not in visit.console.settings.origins:
         return "/"
     return without_base(before.path, visit.console.settings.base_path) + (f"?{before.query}" if before.query else "")

@@ -17,10 +17,10 @@ _UNKNOWN = "The broker does not know this key: it is mistyped, revoked or expire
 
 async def log_in(visit: Visit) -> Response:
     """Takes the form of the log-in page."""
+    if not visit.console.settings.api_key_login:
+        return await page(visit, "/", status=403, problem=_NOT_ALLOWED)
     form = await visit.form()
     key, back = str(form.get("api_key", "")).strip(), str(form.get("next", "/"))
-    if not visit.console.settings.api_key_login:
-        return await page(visit, back, status=403, problem=_NOT_ALLOWED)
     if not key.isascii() or not key.isprintable() or " " in key or not 0 < len(key) <= _MOST:
         return await page(visit, back, status=400, problem=_NO_KEY)
     try:

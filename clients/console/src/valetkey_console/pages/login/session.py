@@ -16,7 +16,7 @@ async def begin(visit: Visit, bearer: str, back: str) -> Response:
 
     Raises ValetKeyError where the broker does not take it, TooLargeError where no browser would keep it.
     """
-    async with visit.console.clients.of(bearer) as client:
+    async with visit.console.clients.trial(bearer) as client:
         who = await client.who_am_i()
     ends = None if who.expire_time is None else who.expire_time.timestamp()
     old, visit.session = (

@@ -1,5 +1,6 @@
 """Connectors in the console: the list, the page of one, and verifying it."""
 
+import grpc
 import pytest
 
 from support.console import Console
@@ -64,8 +65,15 @@ async def test_what_went_wrong_lately(console: Console) -> None:
     try:
         part = (await console.as_viewer.get(f"{PAGE}/reach", hx_request="true")).text
         assert "CLOUD_CREDENTIAL_REJECTED" in part
+        request = new_connector("azure-blob-demo")
+        with pytest.raises(grpc.RpcError):
+            await console.broker.connectors.CreateConnector(request, metadata=bearer(OPERATOR_KEY))
     finally:
         console.broker.cloud.heal()
+    page = (await console.as_admin.get(PAGE)).text.partition("What went wrong")[2]
+    assert "change-failed" in page
+    assert 'href="/audit/records/' in page
+    assert "no change failed" not in page
 
 
 async def test_verifying(console: Console) -> None:

@@ -19,7 +19,8 @@ from valetkey_console.visits.visit import Visit
 LATELY = timedelta(days=1)
 # Of what went wrong lately, the newest.
 _MOST_EVENTS = 10
-_WRONG = ("denied", "change-failed")
+# Of the records to look for it in: as many as the API gives in one answer.
+_MOST_LOOKED_AT = 1_000
 # Of what it reaches; the resources page shows all.
 MOST_REACHED = 50
 
@@ -87,10 +88,16 @@ async def _errors(visit: Visit, name: str) -> Told[list[Event]] | None:
     """Returns what went wrong with it lately, newest first; None for who may not see that."""
     if not visit.may(AUDITORS):
         return None
-    since = datetime.now(UTC) - LATELY
-    asked: dict[str, Any] = {"connector": name, "newest": True, "since": since, "limit": _MOST_EVENTS}
-    found = await asyncio.gather(*(told(visit.broker.list_events(kind=kind, **asked)) for kind in _WRONG))
+    asked: dict[str, Any] = {"newest": True, "since": datetime.now(UTC) - LATELY, "limit": _MOST_LOOKED_AT}
+    found = await asyncio.gather(
+        told(visit.broker.list_events(kind="denied", connector=name, **asked)),
+        told(visit.broker.list_events(kind="rotation", connector=name, **asked)),
+        # Records of changes name what they change, and no connector: the API cannot look for these.
+        told(visit.broker.list_events(kind="change-failed", **asked)),
+    )
     if failure := next((each.failure for each in found if each.failure), None):
         return Told(failure=failure)
-    events = sorted((event for each in found for event in each.value or ()), key=lambda event: event.time, reverse=True)
-    return Told(events[:_MOST_EVENTS])
+    denied, rotations, failed = (each.value or [] for each in found)
+    events = [*denied, *(each for each in rotations if each.reason)]
+    events += [each for each in failed if each.object in (f"connectors/{name}", f"rotations/{name}")]
+    return Told(sorted(events, key=lambda event: event.time, reverse=True)[:_MOST_EVENTS])

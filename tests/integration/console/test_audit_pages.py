@@ -1,11 +1,15 @@
 """The ledger in the console: searching, following, one request, one record, and whether all of it holds."""
 
+import html
 import re
 
+import grpc
 import pytest
 
 from support.console import Console
+from support.inproc import CONSUMER_KEY, bearer
 from valetkey.cli.option_choices import EventKind
+from valetkey.v1 import token_service_pb2
 from valetkey_console.pages.audit.records import KINDS
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("console")]
@@ -48,6 +52,32 @@ async def test_what_comes_is_shown_and_keeps_no_log_in_alive(console: Console) -
     part = await console.as_auditor.get("/audit/tail/news?kind=admin-change", hx_request="true")
     assert part.text.index("grants/followed") == part.text.index("grants/")
     assert "set-cookie" not in part.headers
+
+
+async def test_from_a_refusal_to_what_explains_it(console: Console) -> None:
+    """From the overview, the record and what comes: to the record, the resource, and the question filled in."""
+    asked = token_service_pb2.IssueTokenRequest(resource_id="az://other", permissions=[1])
+    with pytest.raises(grpc.RpcError):
+        await console.broker.tokens.IssueToken(asked, metadata=bearer(CONSUMER_KEY))
+    with pytest.raises(grpc.RpcError):
+        await console.broker.tokens.IssueToken(asked, metadata=bearer("vk_unknown"))
+    resource = 'href="/resources/one?resource=az%3A%2F%2Fother"'
+    explain = re.compile(
+        r'href="(/explain\?principal=key%3Atrainer&amp;resource=az%3A%2F%2Fother&amp;permissions=read[^"]*)"'
+    )
+    overview = (await console.as_admin.get("/")).text
+    refused = overview.partition("Refused in the last hour")[2]
+    assert "/audit?kind=authentication-failed" in refused
+    record = re.search(r'href="(/audit/records/\d+)"', refused)
+    assert record
+    part = (await console.as_auditor.get("/audit/tail/news?kind=denied", hx_request="true")).text
+    for page in (refused, part, (await console.as_auditor.get(record[1])).text):
+        assert resource in page
+        found = explain.search(page)
+        assert found
+        assert "sent=1" in found[1]
+    assert "Not allowed" in (await console.as_auditor.get(html.unescape(found[1]))).text
+    assert re.search(r"</span> <a class=\"small\"[^>]*>its request", part)
 
 
 async def test_the_ledger_is_verified(console: Console) -> None:

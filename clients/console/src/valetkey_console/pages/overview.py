@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from starlette.responses import Response
 
@@ -21,11 +22,14 @@ async def show(visit: Visit) -> Response:
     """Shows each part that the person may see; one that fails does not take the others along."""
     since = datetime.now(UTC) - LATELY
     broker = visit.broker
-    who, connectors, endings, refusals = await asyncio.gather(
+    who, connectors, endings, refusals, strangers = await asyncio.gather(
         broker.who_am_i(),
         part(visit, VIEWERS, broker.list_connectors),
         part(visit, VIEWERS, lambda: broker.list_expiring(SOON)),
-        part(visit, AUDITORS, lambda: broker.list_events(kind="denied", newest=True, since=since, limit=_MOST_EVENTS)),
+        *(
+            part(visit, AUDITORS, partial(broker.list_events, kind=kind, newest=True, since=since, limit=_MOST_EVENTS))
+            for kind in ("denied", "authentication-failed")
+        ),
     )
     return visit.render(
         "overview/overview.html",
@@ -34,6 +38,8 @@ async def show(visit: Visit) -> Response:
         ill=[each for each in connectors.value or () if each.health is not None and not each.health.healthy],
         endings=endings,
         refusals=refusals,
+        strangers=strangers,
+        unknown=sum(event.count for event in strangers.value or ()),
         reasons=Counter(event.reason for event in refusals.value or () for _ in range(event.count)).most_common(),
         shown=_MOST_SHOWN,
         now=datetime.now(UTC),

@@ -60,7 +60,13 @@ COLUMNS = (
     Column[Event]("what", "What", what),
     Column[Event]("why", "Grant or reason", why),
     Column[Event]("connector", "Connector", lambda event: event.connector, look="code"),
-    Column[Event]("lease", "Lease", lambda event: event.lease_id, look="code"),
+    Column[Event](
+        "lease",
+        "Lease",
+        lambda event: event.lease_id,
+        link=lambda event: f"/leases/{segment(event.lease_id)}",
+        look="code",
+    ),
     Column[Event](
         "request",
         "Request",

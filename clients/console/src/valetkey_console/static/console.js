@@ -28,6 +28,17 @@
   // What went wrong before is over with the next try.
   document.addEventListener("htmx:before:request", () => { document.getElementById("failure")?.replaceChildren(); });
 
+  // The answer to a form may lie far below the button that was pressed.
+  document.addEventListener("htmx:after:swap", (event) => {
+    const result = event.target.closest?.("form")?.querySelector("[data-result]");
+    if (!result) return;
+    const failure = document.getElementById("failure");
+    const shown = failure?.childElementCount ? failure : result;
+    shown.tabIndex = -1;
+    shown.focus({ preventScroll: true });
+    shown.scrollIntoView({ block: "start" });
+  });
+
   localTimes(document);
   // Whatever htmx brings in, and however: put in, or morphed out of what was there. What is done already is left alone.
   new MutationObserver(() => { localTimes(document); })

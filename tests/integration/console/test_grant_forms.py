@@ -51,6 +51,19 @@ async def test_from_a_refusal_to_a_grant(console: Console) -> None:
     assert "/new-grant" not in (await console.as_operator.get(EXPLAINED)).text
 
 
+async def test_the_command_beside_an_empty_form(console: Console) -> None:
+    """It has words for what is to be filled in, and names no permissions where none are chosen."""
+    page = html.unescape((await console.as_admin.get("/new-grant")).text)
+    line = page.partition('data-copy="')[2].partition('"')[0]
+    assert line == (
+        "valetkey grant create NAME --principal PRINCIPAL --connector azure-blob-demo --container CONTAINER "
+        "--role deployer"
+    )
+    sent = form("", connectors=["azure-blob-demo=an-id"], permissions=["read"], role="")
+    page = html.unescape((await console.as_admin.post("/new-grant", sent, code=400)).text)
+    assert "--connector azure-blob-demo --container demo --permissions read" in page
+
+
 async def test_all_that_a_grant_says(console: Console) -> None:
     """Every field arrives, and the form of a change shows each; nothing of it is lost by saving it as it is."""
     more = {

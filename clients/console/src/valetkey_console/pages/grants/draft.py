@@ -115,7 +115,7 @@ class Draft:
         words = ["valetkey", "grant", "create" if before is None else "update", self.name or "NAME"]
         known = before or Draft()
         for field, option, example in (
-            ("principals", "--principal", "key:trainer"),
+            ("principals", "--principal", "PRINCIPAL"),
             ("connectors", "--connector", "CONNECTOR"),
             ("containers", "--container", "CONTAINER"),
             ("prefixes", "--prefix", ""),
@@ -123,14 +123,17 @@ class Draft:
             ("labels", "--label", ""),
         ):
             mine = _each(getattr(self, field))
+            if before is None and field == "connectors":
+                # The one of that name now is meant; which one it is, only a change has to say.
+                mine = tuple(each.partition("=")[0] for each in mine)
             if mine != _each(getattr(known, field)):
                 words += [word for each in mine or ("",) for word in (option, each)]
             elif example and before is None:
                 words += [option, example]
-        if (self.role, self.permissions) != (known.role, known.permissions):
+        if not self.role and not self.permissions:
+            words += ["--role", "deployer"] if before is None else []
+        elif (self.role, *self.permissions) != (known.role, *known.permissions):
             words += ["--role", self.role] if self.role else ["--permissions", ",".join(self.permissions)]
-        elif before is None:
-            words += ["--role", "deployer"]
         for field, option, none in (
             ("max_ttl", "--max-ttl", "none"),
             ("source_ip", "--source-ip", ""),

@@ -146,6 +146,8 @@ def _console(stack: DevStack, secret_files: SecretFiles) -> str:
     return (
         f"The console is at {console_address(stack)} (log in there as one of these people, or by the admin's key):\n\n"
         f"  cat {_short(secret_files.admin_key)}\n\n"
+        "Where people log in, the browser warns of the stand-in's certificate, whose CA is this stack's,\n"
+        f"{_short(stack.ca_file)}: accept it, or log in by the key.\n\n"
     )
 
 

@@ -15,7 +15,7 @@ COLUMNS = (
     Column[ApiKey]("created", "Made", lambda key: key.create_time),
     Column[ApiKey]("created_by", "Made by", lambda key: key.created_by, look="code"),
     Column[ApiKey]("rotated", "Rotated", lambda key: key.rotate_time),
-    Column[ApiKey]("before", "Key of before ends", lambda key: key.overlap_end_time),
+    Column[ApiKey]("before", "Earlier key ends", lambda key: key.overlap_end_time),
 )
 
 

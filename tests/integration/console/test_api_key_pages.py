@@ -29,6 +29,10 @@ async def test_a_key_is_made_and_shown_once(console: Console) -> None:
     again = (await admin.post("/api-keys/new", {"name": "once", "days": "30"}, code=409)).text
     assert "The name is taken" in again
     assert not KEY.search(again)
+    # One without a role needs a grant.
+    grant = 'href="/new-grant?principal=key%3Aonce-bare"'
+    assert grant in (await admin.post("/api-keys/new", {"name": "once-bare", "days": "30"}, code=200)).text
+    assert grant in (await admin.get("/api-keys/of/once-bare")).text
 
 
 async def test_a_wrong_name_keeps_what_was_typed(console: Console) -> None:

@@ -56,6 +56,24 @@ async def test_the_page_of_one(console: Console) -> None:
     assert f'href="{PAGE}/verify"' in (await console.as_operator.get(PAGE)).text
     page = (await console.as_admin.get("/connectors/nowhere", code=404)).text
     assert "CONNECTOR_NOT_FOUND" in page
+    assert page.count("There is no such thing (any more)") == 2  # the title and the heading
+    assert '<a class="button" href="/connectors">' in page
+
+
+async def test_ways_on(console: Console) -> None:
+    """From a connector to its resource and to a grant for it, and back; not for those who may not go there."""
+    page = (await console.as_admin.get(PAGE)).text
+    assert 'href="/resources/one?resource=az%3A%2F%2Fdemo"' in page
+    assert 'href="/new-grant?connector=azure-blob-demo&amp;resource=az%3A%2F%2Fdemo"' in page
+    assert "/new-grant" not in (await console.as_operator.get(PAGE)).text
+    form = (await console.as_admin.get("/new-grant?connector=azure-blob-demo&resource=az%3A%2F%2Fdemo")).text
+    assert ">demo</textarea>" in form
+    part = (await console.as_viewer.get(f"{PAGE}/reach", hx_request="true")).text
+    assert 'href="/resources/one?resource=https' in part
+    for path in ("/resources/one?resource=az://demo", "/grants/training"):
+        assert f'href="{PAGE}"' in (await console.as_admin.get(path)).text, path
+    assert f'href="{PAGE}"' not in (await console.as_auditor.get("/grants/training")).text
+    assert 'href="/resources/one?resource=az%3A%2F%2Fdemo"' in (await console.as_auditor.get("/grants/training")).text
 
 
 async def test_what_went_wrong_lately(console: Console) -> None:

@@ -13,7 +13,7 @@ from valetkey.rotations import CredentialVersion
 from valetkey_console.pages.connectors.listing import rotated, state
 from valetkey_console.pages.connectors.optional_answers import Told, told
 from valetkey_console.visits.rendering import command
-from valetkey_console.visits.sections import AUDITORS, OPERATORS, READERS_OF_GRANTS
+from valetkey_console.visits.sections import ADMINS, AUDITORS, OPERATORS, READERS_OF_GRANTS
 from valetkey_console.visits.visit import Visit
 
 LATELY = timedelta(days=1)
@@ -50,6 +50,7 @@ async def show(visit: Visit) -> Response:
         rotation=rotation,
         errors=errors,
         operates=visit.may(OPERATORS),
+        grants=visit.may(ADMINS),
         reads_grants=visit.may(READERS_OF_GRANTS),
         actions=_actions(connector, versions.value or []),
         line=command("valetkey", "service-connector", "describe", connector.name),

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from starlette.responses import Response
 
 from valetkey_console.visits.rendering import command
-from valetkey_console.visits.sections import ADMINS, OPERATORS
+from valetkey_console.visits.sections import ADMINS, OPERATORS, VIEWERS
 from valetkey_console.visits.visit import Visit
 
 
@@ -16,6 +16,7 @@ async def show_one(visit: Visit) -> Response:
         "grants/detail.html",
         grant=grant,
         ended=grant.expire_time is not None and grant.expire_time <= datetime.now(UTC),
+        sees_connectors=visit.may(VIEWERS),
         may_grant=visit.may(ADMINS),
         may_revoke=visit.may(OPERATORS),
         line=command("valetkey", "grant", "describe", grant.name),

@@ -1,12 +1,16 @@
 """The list of leases: the newest of those that the broker finds, and what the console filters among them."""
 
+from dataclasses import replace
+
 from starlette.responses import Response
 
 from valetkey import Lease
 from valetkey_console.lists.columns import Column
 from valetkey_console.lists.narrowing import narrowed
+from valetkey_console.pages.resources.ids import container_of
+from valetkey_console.pages.resources.list import path_of
 from valetkey_console.visits.rendering import command, segment
-from valetkey_console.visits.sections import OPERATORS
+from valetkey_console.visits.sections import OPERATORS, VIEWERS
 from valetkey_console.visits.visit import Visit
 
 # The broker has millions; so many are looked at, the newest, and the page says where there are more.
@@ -18,7 +22,13 @@ COLUMNS = (
         "id", "Lease", lambda lease: lease.id, link=lambda lease: f"/leases/{segment(lease.id)}", look="code"
     ),
     Column[Lease]("principal", "Who", lambda lease: lease.principal, look="code"),
-    Column[Lease]("resource", "Resource", lambda lease: lease.resource, look="code"),
+    Column[Lease](
+        "resource",
+        "Resource",
+        lambda lease: lease.resource,
+        link=lambda lease: path_of(container_of(lease.resource)),
+        look="code",
+    ),
     Column[Lease]("permissions", "Permissions", lambda lease: lease.permissions),
     Column[Lease]("state", "State", lambda lease: lease.state, look="state"),
     Column[Lease]("issued", "Issued", lambda lease: lease.issue_time),
@@ -26,7 +36,13 @@ COLUMNS = (
     Column[Lease](
         "grant", "Grant", lambda lease: lease.grant, link=lambda lease: f"/grants/{segment(lease.grant)}", look="code"
     ),
-    Column[Lease]("connector", "Connector", lambda lease: lease.connector, look="code"),
+    Column[Lease](
+        "connector",
+        "Connector",
+        lambda lease: lease.connector,
+        link=lambda lease: f"/connectors/{segment(lease.connector)}",
+        look="code",
+    ),
     Column[Lease]("purpose", "Purpose", lambda lease: lease.purpose),
 )
 _ASKED_OF_BROKER = ("principal", "connector", "resource")
@@ -41,11 +57,17 @@ async def show_list(visit: Visit) -> Response:
     everything = bool(filters["ended"]) or filters["state"] in ("ended", "revoked")
     leases = await visit.broker.list_leases(include_expired=everything, limit=MOST, **named)
     own = {name: filters[name] for name in ("grant", "state")}
+    # Auditors see leases, and no connectors.
+    columns = (
+        COLUMNS
+        if visit.may(VIEWERS)
+        else [replace(each, link=None) if each.key == "connector" else each for each in COLUMNS]
+    )
     words = ["valetkey", "lease", "list", *(["--all"] if everything else [])]
     words += [word for name in _ASKED_OF_BROKER if filters[name] for word in (f"--{name}", filters[name])]
     return visit.list_page(
         "leases/list.html",
-        COLUMNS,
+        columns,
         narrowed(leases, COLUMNS, own),
         asked,
         cut=len(leases) >= MOST,

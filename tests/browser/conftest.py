@@ -26,7 +26,9 @@ _FLAGS = (
 )
 
 
-@pytest.fixture(scope="session")
+# Of the module, and not of the session: while the driver runs, this thread has an event loop that runs, and no test
+# can have another.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """The browser, started once."""
     from playwright.sync_api import sync_playwright
@@ -39,7 +41,7 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleThread]:
     """One console for all tests here."""
     with console_in_thread(tmp_path_factory.mktemp("console")) as running:

@@ -99,6 +99,7 @@ def test_a_key_is_shown_once_and_copied(chromium: Any, console: ConsoleThread) -
         # The browser kept nothing of that page; it would have to send the form once more, and asks.
         with pytest.raises(Exception, match="ERR_CACHE_MISS"):
             page.go_back()
+        page.wait_for_url(re.compile("^chrome-error:"))
         assert key not in page.content()
         opened.open("/api-keys/of/from-the-browser/revoke")
         page.get_by_label("Type the name of the key").fill("from-the-browser")

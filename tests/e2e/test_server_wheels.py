@@ -59,17 +59,17 @@ class Environment:
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    """Our three wheels, newly built, and the other one, by the names of their distributions."""
+    """Our four wheels, newly built, and the other one, by the names of their distributions."""
     folder = tmp_path_factory.mktemp("wheels")
     pip = (sys.executable, "-m", "pip")
     run(
         *(*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder),
-        *(ROOT, ROOT / "devstack", ROOT / "clients" / "python"),
+        *(ROOT, ROOT / "devstack", ROOT / "clients" / "python", ROOT / "clients" / "console"),
     )
     (folder / "other.txt").write_text(OTHER)
     run(*pip, "download", "--quiet", "--no-deps", "--require-hashes", "-r", folder / "other.txt", "--dest", folder)
     found = {wheel.name.partition("-")[0]: wheel for wheel in folder.glob("*.whl")}
-    assert found.keys() == {"broker", "valetkey", "valetkey_broker", "valetkey_devstack"}
+    assert found.keys() == {"broker", "valetkey", "valetkey_broker", "valetkey_console", "valetkey_devstack"}
     return found
 
 

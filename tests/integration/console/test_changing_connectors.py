@@ -135,6 +135,12 @@ async def test_updating(console: Console, page: str) -> None:
     assert "loaded" in (await browser.post(f"{page}/update", changed, code=409)).text
     form = _fields((await browser.get(f"{page}/update")).text)
     assert (form["description"], form["labels"]) == ("<i>ours</i>", "team=ml\ntier=")
+    await browser.post(f"{page}/update", form | {"description": "\u2764\ufe0f"})
+    form = _fields((await browser.get(f"{page}/update")).text)
+    assert form["description"] == "\u2764\\u{fe0f}"  # what cannot be seen is written out, and not stored like that
+    await browser.post(f"{page}/update", form | {"labels": "team=ml"})
+    assert (await connector(console, page)).description == "\u2764\ufe0f"
+    form = _fields((await browser.get(f"{page}/update")).text)
     await browser.post(f"{page}/update", form | {"description": "", "labels": "team=ml", "expire_time": ""})
     now = await connector(console, page)
     assert (now.description, dict(now.labels), now.HasField("expire_time")) == ("", {"team": "ml"}, False)

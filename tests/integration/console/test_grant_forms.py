@@ -73,7 +73,7 @@ async def test_all_that_a_grant_says(console: Console) -> None:
         "attributes": "namespace=ml-*",
         "source_ip": "203.0.113.7",
         "expires": "2999-01-01",
-        "note": "a note",
+        "note": "a note \u2764\ufe0f",
         "labels": "team=ml",
     }
     await console.as_admin.post("/new-grant", form("full", **more))
@@ -81,11 +81,12 @@ async def test_all_that_a_grant_says(console: Console) -> None:
     assert before.max_ttl.seconds == 5400
     assert dict(before.attributes) == {"namespace": "ml-*"}
     page = (await console.as_admin.get("/grants/full/edit")).text
-    for told in ("1h30m", "namespace=ml-*", "203.0.113.7", "2999-01-01T00:00:00Z", "a note", "team=ml"):
+    for told in ("1h30m", "namespace=ml-*", "203.0.113.7", "2999-01-01T00:00:00Z", "a note \u2764\\u{fe0f}", "team=ml"):
         assert told in page
     connector = f"azure-blob-demo={before.connectors[0].uid}"
     assert f'value="{connector}" checked' in page
-    sent = form("full", **{**more, "connectors": [connector], "version": "1", "expires": "2999-01-01T00:00:00Z"})
+    shown = {"expires": "2999-01-01T00:00:00Z", "note": "a note \u2764\\u{fe0f}"}
+    sent = form("full", **{**more, "connectors": [connector], "version": "1", **shown})
     await console.as_admin.post("/grants/full/edit", sent)
     after = await stored(console, "full")
     assert after.version == 2

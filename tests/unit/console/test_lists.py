@@ -17,12 +17,46 @@ Row = tuple[str, Cell]
 COLUMNS = (Column[Row]("name", "Name", lambda row: row[0]), Column[Row]("what", "What", lambda row: row[1]))
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        " =1",
+        "\u3000\uff1d1",
+        "\uff0b1",
+        "\uff0d1",
+        "\uff201",
+        "\ufeff=1",
+    ],
+)
 def test_no_cell_is_a_formula(text: str) -> None:
     """Spreadsheets show it, and compute nothing."""
     (_, (first, second)) = csv.reader(io.StringIO(as_csv(COLUMNS, [(text, ("=a", "b"))])))
     assert first == f"'{text}".replace("\r", "\r")
     assert second == "'=a, b"
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("x;=1", "x;'=1"),
+        ("x\t =1; @a", "x\t '=1; '@a"),
+        ("x\n\uff1d1", "x\n'\uff1d1"),
+        (";-1", ";'-1"),
+        ("=1;=2", "'=1;'=2"),
+        ("a=b; c-d", "a=b; c-d"),
+        ("", ""),
+    ],
+)
+def test_nor_is_what_is_taken_for_a_cell(text: str, made: str) -> None:
+    """Where a spreadsheet divides at `;`, at tabs or at line ends; what begins with no such sign stays."""
+    assert harmless(text) == made
 
 
 @settings(max_examples=40)

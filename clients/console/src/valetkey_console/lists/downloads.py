@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
@@ -11,8 +12,12 @@ from starlette.responses import Response
 
 from valetkey_console.lists.columns import Cell, Column, Columns, text_of
 
-# Spreadsheets compute what begins with these.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# Spreadsheets compute what begins with these, the wide ones in East Asia, whatever blank stands before them.
+_BLANK = "(?:[^\\S;\t\r\n]|[\x00\ufeff\u200b-\u200f\u2060])*"
+_SIGN = "[-=+@\uff0d\uff1d\uff0b\uff20]"
+_BEGINS = re.compile(rf"[\t\r\n]|\s*{_BLANK}{_SIGN}")
+# Where `;` or a tab divides cells, or quotes do not keep a line together, a cell begins behind these, too.
+_BEGINS_INSIDE = re.compile(rf"([;\t\r\n]{_BLANK})(?={_SIGN})")
 
 
 def download(kind: str, name: str, columns: Columns, rows: Iterable[Any]) -> Response:
@@ -34,8 +39,10 @@ def as_csv(columns: Columns, rows: Iterable[Any]) -> str:
 
 
 def harmless(text: str) -> str:
-    """Returns a cell's text, an apostrophe before it where a spreadsheet would compute it."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    """Returns a cell's text, an apostrophe before whatever of it a spreadsheet would compute."""
+    start = len(text) - len(text.lstrip())
+    inside = text[:start] + _BEGINS_INSIDE.sub(r"\1'", text[start:])
+    return f"'{inside}" if _BEGINS.match(text) else inside
 
 
 def as_json(columns: Columns, rows: Iterable[Any]) -> str:

@@ -16,10 +16,18 @@ from markupsafe import Markup, escape
 from valetkey_console.lists.columns import Cell, text_of
 
 STATIC = Path(__file__).parents[1] / "static"
-# Control characters, and those that turn the direction of text or cannot be seen: what they hide is to be read.
+# What hides something or cannot be seen is to be read: control characters but tab and newline, Unicode's categories
+# Cf, Co, Cs, Zl and Zp, letters that are blank, what chooses a variant, and tags. A list, for asking of each character
+# takes long; a test holds it against Python's own.
 _INVISIBLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5"
+    "\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ud800-\uf8ff\ufe00-\ufe0f\ufeff\uffa0"
+    "\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U0010ffff]"
 )
+_IN_NO_LINE = re.compile(f"[\t\n]|{_INVISIBLE.pattern}")
+# A command is the program, what it is about, and what it does: `valetkey grant describe`.
+_VERB = 3
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -91,9 +99,17 @@ def attributes(values: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(f"{name}={value}" for name, value in values.items())
 
 
-def command(*words: str) -> str:
-    """Returns a command line that a shell takes as these words; control characters make none."""
-    return shlex.join(_INVISIBLE.sub("?", word) for word in words)
+def command(*words: str, of: str = "") -> str:
+    """Returns a command line that a shell takes as these words; control characters make none.
+
+    What the command is `of`, such as a name, stands behind its first three words. Where it would be taken for an
+    option, it comes last, behind `--`: people copy what somebody else may have put into the address of a page.
+    """
+    if of.startswith("-"):
+        words = (*words, "--", of)
+    elif of:
+        words = (*words[:_VERB], of, *words[_VERB:])
+    return shlex.join(_IN_NO_LINE.sub("?", word) for word in words)
 
 
 @cache

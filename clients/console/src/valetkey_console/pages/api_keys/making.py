@@ -101,7 +101,7 @@ def _create_form(
     visit: Visit, said: dict[str, str], roles: tuple[str, ...], failure: Failure | None = None
 ) -> Response:
     words = [word for role in roles for word in ("--role", role)]
-    line = command("valetkey", "api-key", "create", said["name"] or "NAME", *words, "--ttl", f"{said['days']}d")
+    line = command("valetkey", "api-key", "create", *words, "--ttl", f"{said['days']}d", of=said["name"] or "NAME")
     status = failure.status if failure else 200
     return visit.render(
         "api_keys/create.html",
@@ -116,7 +116,7 @@ def _create_form(
 
 
 def _rotate_form(visit: Visit, key: ApiKey, hours: str = _DEFAULT_HOURS, failure: Failure | None = None) -> Response:
-    line = command("valetkey", "api-key", "rotate", key.name, "--overlap", f"{hours}h")
+    line = command("valetkey", "api-key", "rotate", "--overlap", f"{hours}h", of=key.name)
     return visit.render(
         "api_keys/rotate.html",
         status=failure.status if failure else 200,

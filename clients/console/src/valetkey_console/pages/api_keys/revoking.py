@@ -46,5 +46,5 @@ async def _form(visit: Visit, *, problem: str = "", failure: Failure | None = No
         grants=grants,
         problem=problem,
         failure=failure,
-        line=command("valetkey", "api-key", "revoke", key.name),
+        line=command("valetkey", "api-key", "revoke", of=key.name),
     )

@@ -42,5 +42,5 @@ async def _page(visit: Visit, failure: Failure | None = None) -> Response:
         bound=await bound_to(visit, connector),
         failure=failure,
         most=_MOST_GRANTS,
-        line=command("valetkey", "service-connector", "delete", connector.name),
+        line=command("valetkey", "service-connector", "delete", of=connector.name),
     )

@@ -53,7 +53,7 @@ async def show(visit: Visit) -> Response:
         grants=visit.may(ADMINS),
         reads_grants=visit.may(READERS_OF_GRANTS),
         actions=_actions(connector, versions.value or []),
-        line=command("valetkey", "service-connector", "describe", connector.name),
+        line=command("valetkey", "service-connector", "describe", of=connector.name),
     )
 
 

@@ -48,13 +48,13 @@ class Draft:
 
     def line(self, *more: str) -> str:
         """Returns the command that registers the same, with @FILE in place of each secret."""
-        words = ["valetkey", "service-connector", "register", self.name or "NAME"]
+        words = ["valetkey", "service-connector", "register"]
         words += ["--type", self.type] if self.type != "azure" else []
         words += ["--auth-method", self.auth_method] if self.auth_method != NAMED else []
         words += options(self.config, self.secrets)
         words += ["--resource-type", self.resource_type] if self.resource_type else []
         words += ["--resource-id", self.resource_id] if self.resource_id else []
-        return command(*words, *_told(self.notes), *more)
+        return command(*words, *_told(self.notes), *more, of=self.name or "NAME")
 
     def _place(self) -> dict[str, Any]:
         return {

@@ -59,6 +59,6 @@ def _page(visit: Visit, template: str, rotation: Rotation | None, failure: Failu
         doing=steps.get(rotation.state, rotation.state) if rotation is not None else "",
         abortable=rotation is not None and rotation.state in _BEFORE_THE_SWITCH and visit.may(OPERATORS),
         operates=visit.may(OPERATORS),
-        line=command("valetkey", "service-connector", "rotate", visit.name(), "--status"),
-        abort_line=command("valetkey", "service-connector", "rotate", visit.name(), "--abort"),
+        line=command("valetkey", "service-connector", "rotate", "--status", of=visit.name()),
+        abort_line=command("valetkey", "service-connector", "rotate", "--abort", of=visit.name()),
     )

@@ -76,7 +76,7 @@ async def show_rollback(visit: Visit) -> Response:
     # It would bring back what somebody rolled away from.
     undoing = last is not None and kept is not None and (last.source, last.state) == ("rollback", "done")
     undoing = undoing and last is not None and kept is not None and last.from_version == kept.version
-    line = command("valetkey", "service-connector", "rollback", name)
+    line = command("valetkey", "service-connector", "rollback", of=name)
     return visit.render(
         "connectors/rollback.html", connector=connector, kept=kept, last=last if undoing else None, line=line
     )
@@ -154,7 +154,7 @@ async def _page(
         methods, connector.auth_method
     )
     wanted = outcome.pop("wanted", {})
-    words = ["valetkey", "service-connector", "rotate", connector.name]
+    words = ["valetkey", "service-connector", "rotate"]
     given = words + (["--auth-method", method.auth_method] if method.auth_method != connector.auth_method else [])
     secrets = [each.name for each in method.fields if each.secret]
     given += options(wanted.get("azure", {}), wanted.get("secrets") or secrets[:1])
@@ -169,7 +169,7 @@ async def _page(
         typed=typed,
         by_itself=any(each.secret for each in method.fields),
         makers=None if visit.fragment else await makers_for(visit, connector),
-        lines={"given": command(*given), "itself": command(*words, "--auto")},
+        lines={"given": command(*given, of=connector.name), "itself": command(*words, "--auto", of=connector.name)},
         most=10,
         **known,
     )

@@ -43,7 +43,7 @@ async def schedule(visit: Visit) -> Response:
 
 async def _page(visit: Visit, typed: dict[str, str], *, status: int = 200, failure: object = None) -> Response:
     connector = await visit.broker.get_connector(visit.name())
-    words = ["valetkey", "service-connector", "update", connector.name, "--rotate-every", typed.get("every") or "30d"]
+    words = ["valetkey", "service-connector", "update", "--rotate-every", typed.get("every") or "30d"]
     words += ["--rotate-by", typed["by"]] if typed.get("by") else []
     return visit.render(
         "connectors/schedule.html",
@@ -52,5 +52,5 @@ async def _page(visit: Visit, typed: dict[str, str], *, status: int = 200, failu
         makers=await makers_for(visit, connector),
         typed=typed,
         failure=failure,
-        line=command(*words),
+        line=command(*words, of=connector.name),
     )

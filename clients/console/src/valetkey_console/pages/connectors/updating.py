@@ -15,7 +15,7 @@ from valetkey_console.fields.typed import duration, lines, moment, pairs
 from valetkey_console.pages.connectors.consequences import bound_to, differences
 from valetkey_console.pages.connectors.credential_form import option, typed_text
 from valetkey_console.pages.connectors.drafts import text_of
-from valetkey_console.visits.rendering import command, segment
+from valetkey_console.visits.rendering import command, segment, visible
 from valetkey_console.visits.visit import Visit
 
 _PLAIN = ("description", "resource_type", "resource_id")
@@ -85,7 +85,8 @@ def changed(form: FormData, connector: Connector) -> dict[str, Any]:
     before = said_of(connector)
     # What no field stood for is as it was.
     now = {name: text_of(form, name).replace("\r\n", "\n") if name in form else before[name] for name in before}
-    differing = {name: value for name, value in now.items() if value != before[name]}
+    # What cannot be seen was written out in the form, and is not to be stored like that.
+    differing = {name: value for name, value in now.items() if value not in (before[name], visible(before[name]))}
     azure = {name.removeprefix("given."): value for name, value in differing.items() if name.startswith("given.")}
     labels = pairs(lines(differing["labels"]), "Labels") if "labels" in differing else dict(connector.labels)
     gone = [f"labels.{name}" for name in connector.labels if name not in labels]
@@ -103,7 +104,7 @@ def changed(form: FormData, connector: Connector) -> dict[str, Any]:
 
 def line(name: str, changes: Mapping[str, Any]) -> str:
     """Returns the command that makes the same changes."""
-    words = ["valetkey", "service-connector", "update", name]
+    words = ["valetkey", "service-connector", "update"]
     words += [word for field, value in (changes.get("azure") or {}).items() for word in (option(field), value)]
     words += [word for field in _PLAIN if changes.get(field) for word in (option(field), changes[field])]
     for key, value in (changes.get("labels") or {}).items():
@@ -113,7 +114,7 @@ def line(name: str, changes: Mapping[str, Any]) -> str:
     if tolerance := changes.get("expires_skew_tolerance"):
         words += ["--expires-skew-tolerance", f"{int(tolerance.total_seconds())}s"]
     words += [word for field in changes.get("remove", ()) for word in ("--remove", _as_option(field))]
-    return command(*words) if len(words) > 4 else command(*words, "--description", "…")  # noqa: PLR2004
+    return command(*words, *(() if len(words) > 3 else ("--description", "…")), of=name)  # noqa: PLR2004
 
 
 def _as_option(field: str) -> str:

@@ -32,9 +32,9 @@ async def verify(visit: Visit) -> Response:
 def _page(
     visit: Visit, name: str, resource_id: str, *, probe_write: bool, status: int = 200, **outcome: object
 ) -> Response:
-    words = ["valetkey", "service-connector", "verify", name]
+    words = ["valetkey", "service-connector", "verify"]
     words += ["--resource-id", resource_id] if resource_id else []
     words += ["--probe-write"] if probe_write else []
     template = "connectors/outcome.html" if visit.fragment else "connectors/verify.html"
-    known = {"reached": None, "failure": None, "most": MOST_REACHED, "line": command(*words), **outcome}
+    known = {"reached": None, "failure": None, "most": MOST_REACHED, "line": command(*words, of=name), **outcome}
     return visit.render(template, status=status, name=name, resource_id=resource_id, probe_write=probe_write, **known)

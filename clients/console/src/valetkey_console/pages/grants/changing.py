@@ -47,6 +47,7 @@ async def save(visit: Visit) -> Response:
     name = visit.name()
     version = int(sent.version) if sent.version.isascii() and sent.version.isdecimal() else 0
     try:
+        sent = sent.with_note_of(Draft.of(await visit.broker.get_grant(name)))
         grant = await visit.broker.update_grant(name, sent.spec(), version=version)
     except UnauthenticatedError:
         raise

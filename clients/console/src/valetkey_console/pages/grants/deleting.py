@@ -45,5 +45,5 @@ async def _page(visit: Visit, failure: Failure | None = None) -> Response:
         grant=grant,
         covered=covered,
         failure=failure,
-        line=command("valetkey", "grant", "delete", name),
+        line=command("valetkey", "grant", "delete", of=name),
     )

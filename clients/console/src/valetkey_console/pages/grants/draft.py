@@ -10,7 +10,7 @@ from valetkey import Grant, GrantedConnector, GrantSpec, InvalidArgumentError
 from valetkey_console.fields.typed import MOST_TEXT, as_duration, as_moment, duration, lines, moment, pairs
 from valetkey_console.pages.permissions import words_of
 from valetkey_console.pages.resources.ids import container_and_path
-from valetkey_console.visits.rendering import attributes, command
+from valetkey_console.visits.rendering import attributes, command, visible
 
 _TEXTS = (
     "name", "principals", "containers", "prefixes", "role", "max_ttl", "attributes", "source_ip", "expires",
@@ -112,7 +112,7 @@ class Draft:
 
     def line(self, before: "Draft | None" = None) -> str:
         """Returns the same by command: a new grant, or what differs from `before`."""
-        words = ["valetkey", "grant", "create" if before is None else "update", self.name or "NAME"]
+        words = ["valetkey", "grant", "create" if before is None else "update"]
         known = before or Draft()
         for field, option, example in (
             ("principals", "--principal", "PRINCIPAL"),
@@ -142,10 +142,14 @@ class Draft:
         ):
             if (text := getattr(self, field)) != getattr(known, field):
                 words += [option, text or none]
-        if words == ["valetkey", "grant", "update", self.name]:
+        if words == ["valetkey", "grant", "update"]:
             # Nothing is changed yet: an example.
             words += ["--max-ttl", self.max_ttl or "1h"]
-        return command(*words)
+        return command(*words, of=self.name or "NAME")
+
+    def with_note_of(self, stored: "Draft") -> "Draft":
+        """Returns the same with the note as it is stored, where the form only wrote out what of it cannot be seen."""
+        return replace(self, note=stored.note) if self.note == visible(stored.note) else self
 
     def with_connector(self, name: str) -> "Draft":
         """Returns the same for a connector."""

@@ -19,5 +19,5 @@ async def show_one(visit: Visit) -> Response:
         sees_connectors=visit.may(VIEWERS),
         may_grant=visit.may(ADMINS),
         may_revoke=visit.may(OPERATORS),
-        line=command("valetkey", "grant", "describe", grant.name),
+        line=command("valetkey", "grant", "describe", of=grant.name),
     )

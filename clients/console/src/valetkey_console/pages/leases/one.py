@@ -35,5 +35,5 @@ async def show_one(visit: Visit) -> Response:
         explain_path=f"/explain?{urlencode(question)}",
         may_revoke=visit.may(OPERATORS) and lease.state in _ALIVE,
         line=command("valetkey", "lease", "list", "--all", "--principal", lease.principal),
-        revoke_line=command("valetkey", "lease", "revoke", lease.id),
+        revoke_line=command("valetkey", "lease", "revoke", of=lease.id),
     )

@@ -51,13 +51,13 @@ class Draft:
     @property
     def line(self) -> str:
         """The same by command."""
-        words = ["valetkey", "lease", "revoke", *([self.lease_id] if self.lease_id else [])]
+        words = ["valetkey", "lease", "revoke"]
         for option, value in named(self.target).items():
             words += [f"--{option}", value] if option != "lease" else []
         words += ["--hard"] if self.hard else []
         words += ["--through", self.through] if self.through else []
         words += ["--reason", self.reason] if self.reason else []
-        return command(*words)
+        return command(*words, of=self.lease_id)
 
     def path(self, *, hard: bool) -> str:
         """Returns the path of the same question, with or without `hard`."""

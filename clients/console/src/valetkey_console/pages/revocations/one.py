@@ -47,6 +47,6 @@ async def _page(visit: Visit, template: str, failure: Failure | None = None) -> 
         holder_words=holder_words,
         failure=failure,
         may_lift=visit.may(OPERATORS) and found.state != "lifted",
-        line=command("valetkey", "lease", "lift", found.name),
+        line=command("valetkey", "lease", "lift", of=found.name),
         list_line=command("valetkey", "lease", "list-revocations", "--all"),
     )

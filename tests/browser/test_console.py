@@ -94,8 +94,13 @@ def test_a_key_is_shown_once_and_copied(chromium: Any, console: ConsoleThread) -
         page.locator("input[name=roles][value=viewer]").check()
         page.get_by_role("button", name="Make the key").click()
         key = page.locator("code", has_text=re.compile("^vk_")).inner_text()
+        # A page that is left is not kept with the key in it, whatever the browser keeps of it.
+        page.evaluate("addEventListener('pagehide', () => sessionStorage.setItem('left', document.body.innerHTML))")
         page.get_by_role("link", name="I have kept it").click()
         page.wait_for_url("**/api-keys")
+        left = page.evaluate("sessionStorage.getItem('left')")
+        assert "from-the-browser" in left
+        assert key not in left
         # The browser kept nothing of that page; it would have to send the form once more, and asks.
         with pytest.raises(Exception, match="ERR_CACHE_MISS"):
             page.go_back()

@@ -144,6 +144,7 @@ async def test_headers_of_every_answer(console: Console, path: str, code: int) -
     assert headers["cross-origin-resource-policy"] == "same-origin"
     assert headers["referrer-policy"] == "same-origin"
     assert headers["cache-control"] == "no-store"
+    assert headers["strict-transport-security"] == "max-age=31536000"
     assert "server" not in headers
 
 
@@ -283,7 +284,8 @@ async def test_other_names_of_a_loopback_address(console: Console, host: str) ->
     settings = console_settings(console.broker, folder(console), outer_url="", port=8480)
     browser = Browser(console_app(settings), "http://127.0.0.1:8480")
     await browser.get("/login", code=403, host=host)
-    await browser.get("/login", host="localhost:8480")
+    page = await browser.get("/login", host="localhost:8480")
+    assert "strict-transport-security" not in page.headers  # it is served in the clear
 
 
 @pytest.mark.parametrize(
@@ -388,6 +390,12 @@ async def test_odd_values_in_forms(console: Console, typed: str) -> None:
         assert 400 <= answer.status_code < 500
         _only_text(answer.text)
         assert "PLANTED" not in answer.text
+
+
+async def test_names_that_would_be_options(console: Console) -> None:
+    """Whoever sends a link with one has nobody copy a command that does more."""
+    page = (await console.as_admin.get("/api-keys/new?name=--role=admin")).text
+    assert "valetkey api-key create --ttl 90d -- --role=admin<" in page
 
 
 def _only_text(page: str) -> None:

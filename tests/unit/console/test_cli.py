@@ -52,3 +52,10 @@ def test_nothing_of_a_proxy_counts_and_no_query_is_logged() -> None:
     assert config.access_log is False
     assert config.proxy_headers is False
     assert config.server_header is False
+
+
+def test_connections_are_bounded() -> None:
+    """However many open one: each costs memory, and one that asks for nothing is closed."""
+    config = server_config(Settings(endpoint="broker:1"), None)
+    assert config.limit_concurrency == 500
+    assert config.timeout_keep_alive == 5

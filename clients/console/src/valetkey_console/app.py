@@ -54,7 +54,7 @@ def console_app(settings: Settings, sections: Sequence[Section] = SECTIONS) -> A
     # It would send to a Host header's host.
     pages.router.redirect_slashes = False
     safe = OwnOrigin(SmallBodies(BasePath(pages, settings.base_path)), settings.origins, settings.hosts)
-    return AccessLog(SafeHeaders(safe))
+    return AccessLog(SafeHeaders(safe, tls=settings.address.startswith("https:")))
 
 
 class BasePath:

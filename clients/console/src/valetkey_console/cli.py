@@ -21,6 +21,9 @@ app = typer.Typer(
 )
 # Bytes: the cookies of a large access token, and the other headers.
 _MOST_HEADERS = 64 * 1024
+# Connections and requests at once, and seconds that a connection may wait for its next request: more are answered 503.
+_MOST_AT_ONCE = 500
+_KEEP_ALIVE = 5
 
 
 @app.callback()
@@ -118,6 +121,8 @@ def server_config(settings: Settings, application: Any) -> uvicorn.Config:
         http="h11",
         ws="none",
         h11_max_incomplete_event_size=_MOST_HEADERS,
+        limit_concurrency=_MOST_AT_ONCE,
+        timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=5,
     )
 

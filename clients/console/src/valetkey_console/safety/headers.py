@@ -18,19 +18,25 @@ _ALWAYS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "X-Robots-Tag": "noindex, nofollow",
 }
+# This host alone: those below it are not ours to speak for.
+_TLS_ONLY = {"Strict-Transport-Security": "max-age=31536000"}
 
 
 class SafeHeaders:
-    """Adds the headers; whoever has not said how long an answer may be kept means: not at all."""
+    """Adds the headers; whoever has not said how long an answer may be kept means: not at all.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `tls` tells whether people reach the pages by https: then browsers ask for this host by nothing else for a year.
+    """
+
+    def __init__(self, app: ASGIApp, *, tls: bool) -> None:
         self._app = app
+        self._always = {**_ALWAYS, **(_TLS_ONLY if tls else {})}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _ALWAYS.items():
+                for name, value in self._always.items():
                     headers[name] = value
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)

@@ -1,4 +1,4 @@
-// Times in the reader's zone, and buttons that copy. Without it, pages show UTC and lines can be selected.
+// Times in the reader's zone, buttons that copy, and secrets that leave with their page. Without it, pages show UTC and lines can be selected.
 "use strict";
 (() => {
   const shown = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
@@ -37,6 +37,11 @@
     shown.tabIndex = -1;
     shown.focus({ preventScroll: true });
     shown.scrollIntoView({ block: "start" });
+  });
+
+  // A browser may keep a page as it was, for the way back: what is shown once is not to be in it.
+  addEventListener("pagehide", () => {
+    for (const each of document.querySelectorAll("[data-once]")) each.remove();
   });
 
   localTimes(document);

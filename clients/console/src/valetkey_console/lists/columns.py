@@ -15,7 +15,8 @@ Cell = str | int | bool | datetime | timedelta | tuple[str, ...] | None
 class Column(Generic[Row]):
     """One column. `link` gives the path of a page about the row, without our base path.
 
-    `key` names it in addresses and in files. `look` is a class of the style sheet, such as `code` or `state`.
+    `key` names it in addresses and in files. `look` is a class of the style sheet, such as `code` or `state`;
+    `code who` is for principals, which pages shorten.
     """
 
     key: str

@@ -28,6 +28,8 @@ _INVISIBLE = re.compile(
 _IN_NO_LINE = re.compile(f"[\t\n]|{_INVISIBLE.pattern}")
 # A command is the program, what it is about, and what it does: `valetkey grant describe`.
 _VERB = 3
+# Characters of a principal in a list: of a longer one so many of its beginning, and so many of its end.
+_LONG_WHO, _WHO_BEGINS, _WHO_ENDS = 60, 16, 40
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -47,7 +49,7 @@ def environment(base_path: str) -> Environment:
         segment=segment,
         command=command,
     )
-    made.filters.update(moment=moment, span=span, cell=cell, attributes=attributes)
+    made.filters.update(moment=moment, span=span, cell=cell, who=who, attributes=attributes)
     return made
 
 
@@ -92,6 +94,19 @@ def cell(value: Cell) -> Markup:
     if isinstance(value, timedelta):
         return escape(span(value))
     return escape(visible(text_of(value)))
+
+
+def who(value: Cell) -> Markup:
+    """Returns principals for a list, long ones without their middle: their ends tell people apart, not their issuer.
+
+    The whole is what one sees by pointing at it, on the page of its own, and in files.
+    """
+    if isinstance(value, tuple):
+        return Markup(", ").join(map(who, value))
+    text = str(visible(text_of(value)))
+    if len(text) <= _LONG_WHO:
+        return escape(text)
+    return Markup('<span title="{}">{}…{}</span>').format(text, text[:_WHO_BEGINS], text[-_WHO_ENDS:])
 
 
 def attributes(values: Mapping[str, str]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ COLUMNS = (
     Column[ApiKey]("roles", "Roles", lambda key: key.roles),
     Column[ApiKey]("expires", "Ends", lambda key: key.expire_time),
     Column[ApiKey]("created", "Made", lambda key: key.create_time),
-    Column[ApiKey]("created_by", "Made by", lambda key: key.created_by, look="code"),
+    Column[ApiKey]("created_by", "Made by", lambda key: key.created_by, look="code who"),
     Column[ApiKey]("rotated", "Rotated", lambda key: key.rotate_time),
     Column[ApiKey]("before", "Earlier key ends", lambda key: key.overlap_end_time),
 )

@@ -56,7 +56,7 @@ def why(event: Event) -> tuple[str, ...]:
 COLUMNS = (
     Column[Event]("time", "Time", lambda event: event.time, link=lambda event: f"/audit/records/{event.id}"),
     Column[Event]("kind", "Kind", lambda event: event.kind, look="state"),
-    Column[Event]("principal", "Principal", lambda event: event.principal, look="code"),
+    Column[Event]("principal", "Principal", lambda event: event.principal, look="code who"),
     Column[Event]("what", "What", what),
     Column[Event]("why", "Grant or reason", why),
     Column[Event]("connector", "Connector", lambda event: event.connector, look="code"),

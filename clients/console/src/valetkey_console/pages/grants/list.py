@@ -11,7 +11,7 @@ from valetkey_console.visits.visit import Visit
 
 COLUMNS = (
     Column[Grant]("name", "Name", lambda grant: grant.name, link=lambda grant: f"/grants/{segment(grant.name)}"),
-    Column[Grant]("principals", "For", lambda grant: grant.principals + attributes(grant.attributes), look="code"),
+    Column[Grant]("principals", "For", lambda grant: grant.principals + attributes(grant.attributes), look="code who"),
     Column[Grant]("containers", "Containers", lambda grant: grant.containers, look="code"),
     Column[Grant]("prefixes", "Below", lambda grant: grant.prefixes or None, look="code"),
     Column[Grant]("permissions", "Permissions", lambda grant: grant.permissions),

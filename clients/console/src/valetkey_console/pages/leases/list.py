@@ -21,7 +21,7 @@ COLUMNS = (
     Column[Lease](
         "id", "Lease", lambda lease: lease.id, link=lambda lease: f"/leases/{segment(lease.id)}", look="code"
     ),
-    Column[Lease]("principal", "Who", lambda lease: lease.principal, look="code"),
+    Column[Lease]("principal", "Who", lambda lease: lease.principal, look="code who"),
     Column[Lease](
         "resource",
         "Resource",

@@ -574,3 +574,197 @@ async def test_none_of_many_leaves_unrecorded(issuing: Issuing) -> None:
     issuing.ledger.fail_with = ledger_down()
     told = await issuing.issue_many("az://demo", "az://secret", "az://demo")
     assert told == ["LEDGER_UNAVAILABLE", "RESOURCE_DENIED", "LEDGER_UNAVAILABLE"]
+
+
+class Unrest:
+    """Has a key that nobody means come or go at every so many-th call of what it is put around, `most` times at most.
+
+    The bound is for an issuer that cannot cope: it comes to an end with too many signatures, and does not hang.
+    """
+
+    def __init__(self, issuing: Issuing, every: int, most: int = 60) -> None:
+        self._memory = issuing.replica.memory
+        self._every = every
+        self._most = most
+        self.calls = 0
+        self.changes = 0
+
+    def around(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        def restless(*args: Any, **more: Any) -> Any:
+            self.calls += 1
+            if self.calls % self._every == 0 and self.changes < self._most:
+                self.changes += 1
+                self._memory.put_api_key(make_api_key(name=f"other-{self.changes}"))
+            return work(*args, **more)
+
+        return restless
+
+
+def _different(number: int) -> list[TokenRequest]:
+    return [TokenRequest.parse("az://demo", _READ_LIST, purpose=f"p{n}") for n in range(number)]
+
+
+def _batches_of_records(issuing: Issuing, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    record, together = issuing.ledger.record, []
+
+    async def noted(*events: Event) -> None:
+        together.append([event.lease_id for event in events])
+        await record(*events)
+
+    monkeypatch.setattr(issuing.ledger, "record", noted)
+    return together
+
+
+async def test_changes_that_mean_others_cost_no_signature(issuing: Issuing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often memory changes while a batch is signed: each token is signed once, all are recorded together."""
+    together = _batches_of_records(issuing, monkeypatch)
+    unrest = Unrest(issuing, every=20)
+    monkeypatch.setattr(issuing.cloud, "sign", unrest.around(issuing.cloud.sign))
+    outcomes = await issuing.issuer.issue_many(call_info(_CONSUMER), _different(300))
+    assert unrest.changes == 15
+    assert len(issuing.cloud.signed) == 300
+    assert together == [[each.id for each in outcomes if isinstance(each, Lease)]]
+    assert len(together[0]) == 300
+
+
+async def test_a_batch_is_not_outrun_by_changes(issuing: Issuing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where memory changes faster than all can be decided, they are issued in slices: still each signed once."""
+    together = _batches_of_records(issuing, monkeypatch)
+    unrest = Unrest(issuing, every=40)
+    monkeypatch.setattr(issuing.policy, "decide", unrest.around(issuing.policy.decide))
+    outcomes = await issuing.issuer.issue_many(call_info(_CONSUMER), _different(300))
+    assert 0 < unrest.changes < 60, "the batch finished because the changes ended"
+    assert len(issuing.cloud.signed) == 300
+    recorded = [lease for each in together for lease in each]
+    assert sorted(recorded) == sorted(each.id for each in outcomes if isinstance(each, Lease))
+    assert len(set(recorded)) == 300
+    assert max(map(len, together)) <= 64
+
+
+async def test_a_grant_that_goes_between_slices_takes_the_rest(
+    issuing: Issuing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In slices, too, what is recorded is decided by what memory has then; what is on record goes out."""
+    unrest = Unrest(issuing, every=40)
+    monkeypatch.setattr(issuing.policy, "decide", unrest.around(issuing.policy.decide))
+    record = issuing.ledger.record
+
+    async def last(*events: Event) -> None:
+        await record(*events)
+        issuing.replica.memory.drop_grant("training")
+
+    monkeypatch.setattr(issuing.ledger, "record", last)
+    outcomes = await issuing.issuer.issue_many(call_info(_CONSUMER), _different(300))
+    leases = [each.id for each in outcomes if isinstance(each, Lease)]
+    assert 0 < len(leases) <= 64
+    assert leases == [event.lease_id for event in issuing.ledger.recorded]
+    refused = [each for each in outcomes if isinstance(each, BrokerError)]
+    assert {each.reason for each in refused} == {Reason.RESOURCE_DENIED}
+    assert len(leases) + len(refused) == 300
+
+
+async def test_an_identity_that_ends_between_slices_gets_none(
+    issuing: Issuing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who could not call any more gets nothing, though a slice is on record already."""
+    unrest = Unrest(issuing, every=40)
+    monkeypatch.setattr(issuing.policy, "decide", unrest.around(issuing.policy.decide))
+    record = issuing.ledger.record
+
+    async def last(*events: Event) -> None:
+        await record(*events)
+        issuing.standing = lambda _caller: Standing.ENDED
+
+    monkeypatch.setattr(issuing.ledger, "record", last)
+    with pytest.raises(BrokerError) as caught:
+        await issuing.issuer.issue_many(call_info(_CONSUMER), _different(300))
+    assert caught.value.reason is Reason.CREDENTIALS_INVALID
+    assert len(issuing.ledger.recorded) <= 64
+
+
+@pytest.mark.parametrize(
+    ("fields", "times"),
+    [
+        ({"max_ttl": 60}, 2),
+        ({"source_ip": "203.0.113.7"}, 2),
+        ({"expires": NOW + 100}, 2),
+        ({"permissions": "rlw"}, 1),  # wider than what is asked for
+    ],
+)
+async def test_a_grant_that_changes_is_what_many_are_signed_by(
+    issuing: Issuing, fields: dict[str, Any], times: int
+) -> None:
+    """What a token or its record has of a grant is that of the grant as it is when the token is recorded."""
+    asking = asyncio.create_task(issuing.issue_many(*["az://demo"] * 200))
+    while not issuing.cloud.signed:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    issuing.grant(**fields)
+    leases = await asking
+    assert len(issuing.cloud.signed) == 200 * times
+    last = {each.lease_id: each for each in issuing.cloud.signed[-200:]}
+    assert list(last) == leases
+    until = NOW + min(900, fields.get("max_ttl", 900), fields.get("expires", NOW + 900) - NOW)
+    assert {(each.expires, each.source_ip) for each in last.values()} == {(until, fields.get("source_ip", ""))}
+    assert {event.expires for event in issuing.ledger.recorded} == {until}
+
+
+async def test_a_grant_that_is_cut_short_twice_cuts_many(issuing: Issuing) -> None:
+    """A token that ended with its grant ends with it, too, where the grant ends sooner than it did at first."""
+    issuing.grant(expires=NOW + 200)
+    asking = asyncio.create_task(issuing.issue_many(*["az://demo"] * 200))
+    while not issuing.cloud.signed:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    issuing.grant(expires=NOW + 100)
+    await asking
+    assert {event.expires for event in issuing.ledger.recorded} == {NOW + 100}
+
+
+async def test_a_batch_at_the_end_of_its_grant_is_signed_once(
+    issuing: Issuing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That less is left until then, as time goes by, makes no token another one."""
+    issuing.grant(expires=NOW + 200)
+    unrest = Unrest(issuing, every=100)
+    sign = unrest.around(issuing.cloud.sign)
+
+    def slowly(*args: Any) -> Any:
+        issuing.clock.now += 0.1
+        return sign(*args)
+
+    monkeypatch.setattr(issuing.cloud, "sign", slowly)
+    await issuing.issue_many(*["az://demo"] * 200)
+    assert unrest.changes == 2
+    assert len(issuing.cloud.signed) == 200
+    assert {event.expires for event in issuing.ledger.recorded} == {NOW + 200}
+
+
+async def test_another_grant_is_what_many_are_recorded_by(issuing: Issuing) -> None:
+    """A record names the grant that holds: where another takes its place, tokens are signed anew by that."""
+    asking = asyncio.create_task(issuing.issue_many(*["az://demo"] * 200))
+    while not issuing.cloud.signed:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    issuing.grant("second")
+    issuing.replica.memory.drop_grant("training")
+    leases = await asking
+    assert [(event.lease_id, event.grant) for event in issuing.ledger.recorded] == [(each, "second") for each in leases]
+
+
+@pytest.mark.parametrize(
+    ("fields", "keys"), [({"credential_version": 2}, 1), ({"keys_not_before": NOW - 10}, 2), ({"description": "x"}, 0)]
+)
+async def test_a_rotation_amid_a_batch_is_what_it_is_signed_by(
+    issuing: Issuing, fields: dict[str, Any], keys: int
+) -> None:
+    """The record names the credential in use, and no key that was dropped signs; a new description is nothing to it."""
+    asking = asyncio.create_task(issuing.issue_many(*["az://demo"] * 200))
+    while not issuing.cloud.signed:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    memory = issuing.replica.memory
+    memory.put_connector(replace(memory.connectors["azure-blob-demo"], **fields))
+    leases = await asking
+    assert len(issuing.cloud.signed) == (400 if keys else 200)
+    assert len({id(each.key) for each in issuing.cloud.signed}) == max(keys, 1)
+    assert len({id(each.key) for each in issuing.cloud.signed[-200:]}) == 1
+    assert [event.lease_id for event in issuing.ledger.recorded] == leases
+    version = fields.get("credential_version", 1)
+    assert {event.credential_version for event in issuing.ledger.recorded} == {version}

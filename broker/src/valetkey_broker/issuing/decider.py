@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from valetkey_broker.authz.policy import Allowance, Policy, asked_ttl
 from valetkey_broker.authz.revoked import check_container
@@ -11,7 +11,7 @@ from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.scopes import Scopes
 from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.issuing.token_request import TokenRequest
-from valetkey_broker.model import CloudProfile, Connector, Principal, Scope, SigningKey, Standing
+from valetkey_broker.model import CloudProfile, Connector, Principal, Scope, SigningKey, Standing, TtlLimit
 from valetkey_broker.model.statically_frozen import statically_frozen
 from valetkey_broker.ports import Clock
 from valetkey_broker.settings import IssuingSettings
@@ -19,6 +19,8 @@ from valetkey_broker.state.memory import Memory
 
 # Whatever takes longer than this has waited for somebody; a decision from memory takes some 10 µs.
 _A_WHILE_SECONDS = 0.001
+# Limits that are a point in time, which is Allowance.ends.
+_ENDS = (TtlLimit.GRANT_END, TtlLimit.IDENTITY_END)
 
 
 class Moment(NamedTuple):
@@ -38,6 +40,26 @@ class Decision:
     allowance: Allowance
     key: SigningKey
     changes: int
+
+    def makes_the_same(self, other: Self) -> bool:
+        """Tells whether a token and its record take the same from both: what one signed, the other would.
+
+        Only its time may differ: what is left until the end of a grant or an identity grows less by itself.
+        """
+        mine, theirs = self.allowance, other.allowance
+        return (
+            self.key is other.key
+            and self.connector.uid == other.connector.uid
+            and self.connector.name == other.connector.name
+            and self.connector.credential_version == other.connector.credential_version
+            and self.scope == other.scope
+            and self.profile == other.profile
+            and mine.grant.name == theirs.grant.name
+            and mine.source_ip == theirs.source_ip
+            and mine.ends == theirs.ends
+            and mine.limited_by is theirs.limited_by
+            and (mine.ttl == theirs.ttl or mine.limited_by in _ENDS)
+        )
 
 
 class Decider:

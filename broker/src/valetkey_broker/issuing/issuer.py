@@ -5,12 +5,14 @@ leaves that is not recorded.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.concurrency.gather_outcomes import work_off
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.errors import BrokerError
+from valetkey_broker.issuing.batch import Batch, Issued
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.decider import Decider, Decision
 from valetkey_broker.issuing.lease_ids import LeaseIds
@@ -26,8 +28,8 @@ from valetkey_broker.state.memory import Memory
 # So many tokens are signed before others get their turn, which takes a millisecond or two.
 _SIGNED_AT_ONCE = 64
 _DECIDED_AT_ONCE = 64
-
-Issued = tuple[Lease, Event]
+# So often a batch is decided as a whole. The first time may wait for Azure and signs, the next mostly does neither.
+_ROUNDS = 4
 
 
 class Issuer:
@@ -84,53 +86,62 @@ class Issuer:
         """Issues a token for each of `wanted`, in its place, or tells there what `issue` would have raised.
 
         Requests that are one and the same object are decided once for all of them; every token is signed and recorded
-        by itself, and all of them become durable together. Raises BrokerError where the caller's identity has ended.
+        by itself, and all of them become durable together, unless memory changes faster than they can be decided:
+        then they do so in slices. Raises BrokerError where the caller's identity has ended.
         """
-        different = {id(each): each for each in wanted}
-        decisions: dict[int, Decision | Exception] = {}
-        stale: Sequence[TokenRequest] = list(different.values())
-        issued: Sequence[Issued | Exception] = []
-        while stale:
+        batch = Batch(wanted, self._decider.holds)
+        for _ in range(_ROUNDS):
             began = self._decider.moment()
-            decisions |= zip(map(id, stale), await self._decided(call.principal, stale), strict=True)
-            issued = await self._signed_each(call, wanted, decisions)
+            stale = batch.stale(batch.places)
+            for request, decision in zip(stale, await self._decided(call.principal, stale), strict=True):
+                batch.decide(request, decision)
+            async for some in slices(batch.unsigned(batch.places), _SIGNED_AT_ONCE):
+                self._sign(call, batch, some)
             # That took a while. What was decided before a change is decided again, as for a single token.
             self._decider.check_caller(call.principal, began)
-            stale = [each for key, each in different.items() if not self._still_stands(decisions[key])]
+            if not batch.stale(batch.places):
+                return await self._recorded([batch.outcome(place) for place in batch.places])
+        return await self._issued_in_slices(call, batch)
+
+    async def _issued_in_slices(self, call: CallInfo, batch: Batch) -> Sequence[Lease | Exception]:
+        """Goes on with what cannot be had all at one moment: what holds is recorded before others get their turn."""
+        told: dict[int, Lease | Exception] = {}
+        began = self._decider.moment()
+        async for some in slices(batch.places, _SIGNED_AT_ONCE):
+            left = some
+            while left:
+                # One after the other, as that lets nobody in between where memory has it all. Whatever happens, the
+                # last one holds: each time some are done.
+                for request in batch.stale(left):
+                    batch.decide(request, await self._outcome(call.principal, request))
+                standing = batch.standing(left)
+                self._sign(call, batch, batch.unsigned(standing))
+                self._decider.check_caller(call.principal, began)
+                outcomes = await self._recorded([batch.outcome(place) for place in standing])
+                told |= zip(standing, outcomes, strict=True)
+                left = [place for place in left if place not in told]
+        return [told[place] for place in batch.places]
+
+    async def _decided(self, principal: Principal, wanted: Sequence[TokenRequest]) -> Sequence[Decision | Exception]:
+        return await work_off(wanted, partial(self._outcome, principal), at_once=_DECIDED_AT_ONCE)
+
+    async def _outcome(self, principal: Principal, wanted: TokenRequest) -> Decision | Exception:
+        try:
+            return await self._decider.decide(principal, wanted)
+        except Exception as error:  # noqa: BLE001 (it goes to who asked; what one raises must not hide the others)
+            return error
+
+    def _sign(self, call: CallInfo, batch: Batch, places: Iterable[int]) -> None:
+        now = self._clock()
+        batch.sign(places, lambda request, decision: self._signed(call, request, decision, now))
+
+    async def _recorded(self, issued: Sequence[Issued | Exception]) -> Sequence[Lease | Exception]:
         try:
             if events := [each[1] for each in issued if isinstance(each, tuple)]:
                 await self._ledger.record(*events)
         except BrokerError as error:
             return [error if isinstance(each, tuple) else each for each in issued]
         return [each[0] if isinstance(each, tuple) else each for each in issued]
-
-    async def _decided(self, principal: Principal, wanted: Sequence[TokenRequest]) -> Sequence[Decision | Exception]:
-        async def decide(request: TokenRequest) -> Decision | Exception:
-            try:
-                return await self._decider.decide(principal, request)
-            except Exception as error:  # noqa: BLE001 (it goes to who asked; what one raises must not hide the others)
-                return error
-
-        return await work_off(wanted, decide, at_once=_DECIDED_AT_ONCE)
-
-    async def _signed_each(
-        self, call: CallInfo, wanted: Iterable[TokenRequest], decisions: Mapping[int, Decision | Exception]
-    ) -> Sequence[Issued | Exception]:
-        issued: list[Issued | Exception] = []
-        async for some in slices(wanted, _SIGNED_AT_ONCE):
-            now = self._clock()
-            for request in some:
-                decision = decisions[id(request)]
-                try:
-                    issued.append(
-                        decision if isinstance(decision, Exception) else self._signed(call, request, decision, now)
-                    )
-                except Exception as error:  # noqa: BLE001 (as above)
-                    issued.append(error)
-        return issued
-
-    def _still_stands(self, decision: Decision | Exception) -> bool:
-        return isinstance(decision, Exception) or self._decider.holds(decision)
 
     def _signed(self, call: CallInfo, wanted: TokenRequest, decision: Decision, now: float) -> Issued:
         lease_id = self._lease_ids.new(now)

@@ -136,7 +136,8 @@ async def test_wrong_approle_mount_is_told(bao: OpenBao, overrides: dict[str, st
 async def test_wrong_address_is_told(bao: OpenBao) -> None:
     """Plain HTTP where Vault speaks TLS, and the address of its user interface, lead to vault.address."""
     error = await cause_of_failed_open(bao, address=f"http://127.0.0.1:{bao.port}", ca_file=None)
-    assert error.metadata == {"cause": "unexpected answer"}
+    # It closes with the request half read, if that comes slowly: then the connection may be reset amid its answer.
+    assert error.metadata["cause"] in ("unexpected answer", "unreachable")
     assert "begin vault.address with https://" in error.message
     error = await cause_of_failed_open(bao, address=f"{bao.address}/ui")
     assert "vault.address" in error.message

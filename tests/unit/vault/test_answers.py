@@ -1,6 +1,7 @@
 """What the Vault adapter makes of answers that a healthy Vault does not give."""
 
 import json
+import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -210,3 +211,44 @@ def test_each_failure_to_get_an_answer_is_told_apart(problem: Exception, cause: 
     error = explain(problem, "reading")
     assert error.metadata == {"cause": cause}
     assert "planted" not in error.message
+
+
+_NEEDS_TLS = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+
+
+@pytest.mark.parametrize(
+    ("reads", "answer", "cause"),
+    [(65536, _NEEDS_TLS, "unexpected answer"), (16, _NEEDS_TLS, "unreachable"), (16, b"", "unreachable")],
+    ids=["all read", "reset behind the answer", "reset without an answer"],
+)
+async def test_plain_http_to_tls_leads_to_the_address(tmp_path: Path, reads: int, answer: bytes, cause: str) -> None:
+    """However much of its answer comes through before the connection is reset: the text says what to correct."""
+    for name in ("role_id", "secret_id"):
+        (tmp_path / name).write_text(f"planted-{name}")
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection:
+            got = b""
+            while not got.endswith(b"}"):  # Both parts of the request are there,
+                got = connection.recv(65536, socket.MSG_PEEK)
+            connection.recv(reads)  # and so many bytes of them are read.
+            connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        settings = VaultSettings(
+            address=f"http://127.0.0.1:{server.getsockname()[1]}",
+            role_id_file=tmp_path / "role_id",
+            secret_id_file=tmp_path / "secret_id",
+            timeout_seconds=2,
+        )
+        store = VaultStateStore(settings)
+        with pytest.raises(BrokerError) as caught:
+            await store.open()
+        await store.close()
+        thread.join()
+    assert caught.value.metadata == {"cause": cause}
+    assert "begin vault.address with https://" in caught.value.message

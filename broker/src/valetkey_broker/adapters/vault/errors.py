@@ -76,6 +76,8 @@ def unavailable(cause: str, doing: str, what: str, *, retry_after: float | None 
 
 # Go's server, to who forgets the s of https.
 _TLS_EXPECTED = "HTTP request to an HTTPS server"
+_BEGIN_WITH_HTTPS = "begin vault.address with https://"
+_MAYBE_TLS = f"and where it speaks TLS {_BEGIN_WITH_HTTPS}"
 _CHANGES = ("writing", "destroying")
 
 
@@ -90,7 +92,7 @@ def _answered(error: hvac.VaultError, doing: str) -> BrokerError:  # noqa: PLR09
             )
             return unavailable("not found", doing, what)
         case hvac.InvalidRequest() if _TLS_EXPECTED in str(error.text):
-            what = "it speaks TLS there, and was asked in plain HTTP; begin vault.address with https://"
+            what = f"it speaks TLS there, and was asked in plain HTTP; {_BEGIN_WITH_HTTPS}"
             return unavailable("unexpected answer", doing, what)
         case hvac.VaultDown() if "sealed" in said:
             return unavailable("sealed", doing, "it is sealed; unseal it, the broker then goes on by itself")
@@ -106,7 +108,7 @@ def _answered(error: hvac.VaultError, doing: str) -> BrokerError:  # noqa: PLR09
             return unavailable("refused", doing, what)
 
 
-def _not_answered(error: Exception, doing: str) -> BrokerError:
+def _not_answered(error: Exception, doing: str) -> BrokerError:  # noqa: PLR0911 (a table)
     # The order matters: in requests, a timeout to connect and a TLS failure are both connection errors too.
     match error:
         case requests.Timeout():
@@ -119,9 +121,20 @@ def _not_answered(error: Exception, doing: str) -> BrokerError:
                 "the proxy of setting vault.proxy does not answer, or does not let the broker through to vault.address"
             )
             return unavailable("unreachable", doing, what)
+        case requests.exceptions.ChunkedEncodingError():
+            # As a server of Go does that was asked in plain HTTP: it answers and closes at once. Where some of the
+            # request is still unread, the kernel resets the connection behind the answer, or before it.
+            return unavailable("unreachable", doing, f"its answer broke off; look at its log, {_MAYBE_TLS}")
+        case requests.ConnectionError() if _asked_in_plain_http(error):
+            what = f"nothing answers at the address of setting vault.address; look whether it runs there, {_MAYBE_TLS}"
+            return unavailable("unreachable", doing, what)
         case requests.RequestException():
             what = "nothing answers at the address of setting vault.address; look whether it runs there"
             return unavailable("unreachable", doing, what)
         case _:
             what = "the file of setting vault.ca_file cannot be used; expected CA certificates as PEM"
             return unavailable("untrusted certificate", doing, what)
+
+
+def _asked_in_plain_http(error: requests.ConnectionError) -> bool:
+    return str(getattr(error.request, "url", "")).startswith("http://")

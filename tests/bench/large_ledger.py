@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from valetkey_broker.ledger.chain import GENESIS, Row, extend
 from valetkey_broker.ledger.database import Database
+from valetkey_broker.ledger.engines import table_prefix
 from valetkey_broker.ledger.schema import COLUMNS, events
 from valetkey_broker.model import Event, EventKind, Head
 
@@ -54,14 +55,14 @@ def fill(database: Database, records: int, now: float) -> Rare:
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             driver = connection.connection.driver_connection
             assert driver is not None
-            with driver.cursor().copy(f"COPY ledger_events ({_NAMES}) FROM STDIN") as copy:
+            with driver.cursor().copy(f"COPY {table_prefix(connection)}ledger_events ({_NAMES}) FROM STDIN") as copy:
                 for row in rows:
                     copy.write_row(row)
         for index in indexes:
             index.create(connection)
     if not database.is_sqlite:
         with database.reading_each() as connection:
-            connection.execute(text("VACUUM ANALYZE ledger_events"))
+            connection.execute(text(f"VACUUM ANALYZE {table_prefix(connection)}ledger_events"))
     return rare
 
 

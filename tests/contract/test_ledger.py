@@ -2,10 +2,12 @@
 
 import asyncio
 import dataclasses
+import subprocess
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
@@ -21,10 +23,13 @@ from valetkey_broker.ledger.appender import PostgresAppender
 from valetkey_broker.ledger.canonical_rows import is_exact, pages, whole_rows
 from valetkey_broker.ledger.chain import extend, hash_of, hash_over
 from valetkey_broker.ledger.database import WRITING_LOCK
+from valetkey_broker.ledger.engines import table_prefix
+from valetkey_broker.ledger.migrating import migrate_ledger
 from valetkey_broker.ledger.prune import apply_cut, find_cuts
 from valetkey_broker.ledger.schema import checkpoints
 from valetkey_broker.model import Event, EventFilter, EventKind, Head, LeaseFilter
 from valetkey_broker.ports import Ledger
+from valetkey_broker.settings import LedgerSettings
 
 pytestmark = pytest.mark.xdist_group("postgres-contract")
 
@@ -89,15 +94,15 @@ async def test_what_is_recorded_together_is_one_chain_in_order(ledger: Ledger) -
 async def test_of_many_recorded_together_none_stays_where_one_cannot_be_written(sql_ledger: SqlLedger) -> None:
     """A token whose record failed was not issued, and neither were those beside it: nothing of them is on record."""
     await sql_ledger.record(denied(purpose="first"))
-    limit = "CREATE UNIQUE INDEX never_twice ON ledger_events (purpose)"
     with sql_ledger._database.changing() as connection:
-        connection.execute(text(limit))
+        prefix = table_prefix(connection)
+        connection.execute(text(f"CREATE UNIQUE INDEX never_twice ON {prefix}ledger_events (purpose)"))
     twice = [*(denied(purpose=str(number)) for number in range(500)), denied(purpose="first")]
     with pytest.raises(BrokerError, match="ledger"):
         await sql_ledger.record(*twice)
     assert [event.purpose for event in await all_events(sql_ledger)] == ["first"]
     with sql_ledger._database.changing() as connection:
-        connection.execute(text("DROP INDEX never_twice"))
+        connection.execute(text(f"DROP INDEX {prefix}never_twice"))
     await until(sql_ledger.healthy)
     await sql_ledger.record(*twice)
     found = await sql_ledger.verify()
@@ -444,7 +449,7 @@ async def test_idle_writer_goes_on_after_its_whole_chain_was_pruned(sql_ledger: 
 
 
 async def test_forms_that_the_database_lays_out_are_exact(sql_ledger: SqlLedger) -> None:
-    """A check takes the database's word for a record's canonical form only where it is Python's to the byte."""
+    """A check takes SQLite's word for a record's canonical form only where it is Python's to the byte."""
     purposes = [
         "plain",
         "",
@@ -461,15 +466,15 @@ async def test_forms_that_the_database_lays_out_are_exact(sql_ledger: SqlLedger)
         await sql_ledger.record(issued(purpose=purpose, details={"note": f"{purpose} x"}))
     database = sql_ledger._database
     with database.reading() as connection:
-        connection.execute(text("SELECT 1 FROM ledger_events")).all()
+        connection.execute(text("SELECT 1")).all()
         (page,) = pages(database, connection)
         rows = whole_rows(connection, page)
     exact = [place for place in page if is_exact(place[5])]
     assert [hash_over(place[3], str(place[5])) for place in exact] == [place[4] for place in exact]
     assert [hash_of(rows[place[0]], place[3]) for place in page] == [place[4] for place in page]
     assert len(page) == len(purposes)
-    # All but the one in another script: unprintable characters were escaped before they were written.
-    assert len(exact) == len(purposes) - 1
+    # SQLite does not escape the one in another script; unprintable characters were escaped before they were written.
+    assert len(exact) == len(purposes) - int(database.is_sqlite)
     assert (await sql_ledger.verify()).intact
 
 
@@ -569,7 +574,62 @@ async def test_ids_that_were_moved_are_named_and_listed(sql_ledger: SqlLedger) -
         ("id + 2000", "record 1001 was moved: the last id that was given"),
     ):
         with sql_ledger._database.changing() as connection:
-            connection.execute(text(f"UPDATE ledger_events SET id = {move}"))  # noqa: S608 (from above)
+            connection.execute(text(f"UPDATE {table_prefix(connection)}ledger_events SET id = {move}"))  # noqa: S608 (from above)
         found = await sql_ledger.verify()
         assert (found.intact, found.problem.startswith(says)) == (False, True), found.problem
         assert [event.purpose for event in await all_events(sql_ledger)] == ["0", "1", "2"]
+
+
+# Everything by which text is compared, once more for the types of the ledger's columns and its driver's parameters.
+TRAPS = """
+CREATE FUNCTION public.to_json(character varying) RETURNS json LANGUAGE plpgsql AS
+    $$ BEGIN RETURN replace(pg_catalog.to_json($1::text)::text, 'key:innocent', 'key:thief')::json; END $$;
+CREATE FUNCTION public.sprung() RETURNS boolean LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'code of a stranger ran as %', current_user; END $$;
+DO $do$ DECLARE sign text; one text; other text; BEGIN
+    FOR one, other IN VALUES ('varchar', 'varchar'), ('varchar', 'text'), ('text', 'varchar'), ('name', 'varchar'),
+        ('varchar', 'name'), ('oid', 'regtype'), ('bigint', 'numeric') LOOP
+        EXECUTE format('CREATE FUNCTION public.sprung(%s, %s) RETURNS boolean IMMUTABLE LANGUAGE sql
+            AS $$ SELECT public.sprung() $$', one, other);
+        FOREACH sign IN ARRAY ARRAY['=', '<>', '<', '>', '<=', '>='] LOOP
+            EXECUTE format('CREATE OPERATOR public.%s (FUNCTION = public.sprung, LEFTARG = %s, RIGHTARG = %s)',
+                sign, one, other);
+        END LOOP;
+    END LOOP;
+END $do$
+"""
+
+
+@pytest.mark.parametrize("schema", ["public", 'Own "% schema'])
+async def test_stranger_in_the_database_neither_answers_for_the_ledger_nor_runs_in_it(
+    postgres: Postgres, schema: str
+) -> None:
+    """Up to PostgreSQL 14 everybody may create in `public`, and what fits the types better is chosen before built-ins.
+
+    So a function of a stranger could tell the check what a forged record once was, and an operator run as the broker.
+    """
+    name, stranger = new_name(), new_name()
+    quoted = '"{}"'.format(schema.replace('"', '""'))
+    await postgres.run(f"CREATE DATABASE {name}")
+    await postgres.run(f"CREATE ROLE {stranger}")
+    await postgres.run(f"CREATE SCHEMA IF NOT EXISTS {quoted}; GRANT CREATE ON SCHEMA public TO {stranger}", name)
+    await postgres.run(f"SET ROLE {stranger}; {TRAPS}", name)
+    with pytest.raises(subprocess.CalledProcessError) as sprung:
+        await postgres.run("SELECT 'a'::varchar = 'a'::varchar", name)
+    assert "code of a stranger ran as tester" in sprung.value.stderr
+    path = quote(f"-csearch_path={quoted},public".replace(" ", "\\ "))
+    async with open_ledger(f"{postgres.url(name)}&options={path}", retention_days=8) as ledger:
+        for number, principal in enumerate(["key:trainer", "key:thief", "key:trainer"]):
+            await ledger.record(issued(principal=principal, expires=10_000_000_000, purpose=str(number), time=1e9))
+        assert len(await ledger.events(EventFilter(principal="key:trainer", since=1.0, unfinished=False))) == 2
+        assert not await ledger.events(EventFilter(unfinished=True))
+        assert len(await ledger.leases(LeaseFilter(active_at=2e9, principal="key:thief"))) == 1
+        anchors = (await ledger.verify()).heads
+        forgery = f"UPDATE {quoted}.ledger_events SET principal = 'key:innocent' WHERE id = 2"  # noqa: S608 (from above)
+        await postgres.run(forgery, name)
+        found = await ledger.verify(anchors)
+        assert (found.intact, found.broken_id) == (False, 2), found.problem
+        migrate_ledger(LedgerSettings(url=f"{postgres.url(name)}&options={path}"), stranger)
+        await ledger.prune(2e9)
+        assert [event.kind for event in await all_events(ledger)] == [EventKind.PRUNED]
+        assert (await ledger.verify(anchors)).intact

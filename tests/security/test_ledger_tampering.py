@@ -301,6 +301,14 @@ async def test_index_that_forgot_a_record_is_named(ledger: SqlLedger, forger: Fo
     assert "row 3 missing from index ledger_events_principal" in found.problem
 
 
+@pytest.mark.parametrize("name", ["ledger_events", "ledger_checkpoints"])
+async def test_view_in_place_of_a_table_is_named(ledger: SqlLedger, forger: Forger, name: str) -> None:
+    """A view can show the check what a list is not shown, so that its rows fit the chain proves nothing."""
+    forger.run(f"ALTER TABLE {name} RENAME TO stored")
+    forger.run(f"CREATE VIEW {name} AS SELECT * FROM stored")  # noqa: S608 (from above)
+    assert_broken(await ledger.verify(), 0, "no table that holds records")
+
+
 @pytest.mark.parametrize("value", ["X'FF00'", "CAST(X'FF0A1B' AS TEXT)", "'\x1b[2J'", "-9000000000000000000"])
 async def test_nonsense_does_not_end_a_list(ledger: SqlLedger, forger: Forger, value: str) -> None:
     """One record that holds what no broker writes must not hide those behind it; the check names it."""

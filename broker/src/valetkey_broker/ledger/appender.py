@@ -25,14 +25,17 @@ from valetkey_broker.ledger.schema import COLUMNS, events
 from valetkey_broker.model import Head
 
 _NAMES = ", ".join(f'"{name}"' for name in COLUMNS)
-_HEAD = "SELECT sequence, hash FROM ledger_events WHERE writer = {0} ORDER BY sequence DESC LIMIT 1"
-_PRUNED_HEAD = "SELECT sequence, hash FROM ledger_checkpoints WHERE writer = {0}"
+_HEAD = "SELECT sequence, hash FROM {1}ledger_events WHERE writer = {0} ORDER BY sequence DESC LIMIT 1"
+_PRUNED_HEAD = "SELECT sequence, hash FROM {1}ledger_checkpoints WHERE writer = {0}"
+_POSTGRES_TYPES = ", ".join(
+    f'"{name}" {"bigint" if isinstance(events.c[name].type, BigInteger) else "text"}' for name in COLUMNS
+)
 # A statement of SQLite has 32,766 values at most, and each number of rows is a statement of its own to be kept ready.
 _MOST_ROWS = 256
 # Its place in front of what is appended; the head of a writer that was idle for long may have been pruned.
 _STILL_THERE = (
-    "EXISTS (SELECT 1 FROM ledger_events WHERE writer = {0} AND sequence = {1} AND hash = {2}) "
-    "OR EXISTS (SELECT 1 FROM ledger_checkpoints WHERE writer = {0} AND sequence = {1} AND hash = {2}) "
+    "EXISTS (SELECT 1 FROM {3}ledger_events WHERE writer = {0} AND sequence = {1} AND hash = {2}) "
+    "OR EXISTS (SELECT 1 FROM {3}ledger_checkpoints WHERE writer = {0} AND sequence = {1} AND hash = {2}) "
     "OR {1} = 0"
 )
 
@@ -83,7 +86,9 @@ class _Base:
 
     def head(self, writer: str) -> tuple[int, str]:
         for query in (_HEAD, _PRUNED_HEAD):
-            row = self._connection.execute(query.format(self._mark), (writer,)).fetchone()
+            row = self._connection.execute(
+                query.format(self._mark, self._database.writers_prefix), (writer,)
+            ).fetchone()
             if row is not None:
                 return int(row[0]), str(row[1])
         return 0, ""
@@ -193,7 +198,7 @@ def _sqlite_insert(rows: int) -> str:
     # One statement instead of one a row: the driver gives up the GIL at each, and has to wait for it afterwards.
     marks = ", ".join([f"({', '.join('?' * len(COLUMNS))})"] * rows)
     first = rows * len(COLUMNS)
-    there = _STILL_THERE.format(*(f"?{first + number}" for number in (1, 2, 3)))
+    there = _STILL_THERE.format(*(f"?{first + number}" for number in (1, 2, 3)), "")
     return f"INSERT INTO ledger_events ({_NAMES}) SELECT * FROM (VALUES {marks}) WHERE {there}"  # noqa: S608 (our constants)
 
 
@@ -205,16 +210,6 @@ class PostgresAppender(_Base):
     """
 
     _mark = "%s"
-    _types = ", ".join(
-        f'"{name}" {"bigint" if isinstance(events.c[name].type, BigInteger) else "text"}' for name in COLUMNS
-    )
-    _insert = (
-        f"WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared({WRITING_LOCK[0]}, {WRITING_LOCK[1]})) "  # noqa: S608 (our constants)
-        f"INSERT INTO ledger_events ({_NAMES}) SELECT new.* FROM turn, json_to_recordset(%(rows)s::json) "
-        f"AS new({_types}) "
-        f"WHERE {_STILL_THERE.format('%(writer)s::text', '%(sequence)s::bigint', '%(hash)s::text')} "
-        'ORDER BY new."sequence"'
-    )
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
@@ -223,11 +218,14 @@ class PostgresAppender(_Base):
     def append(self, after: Head, rows: Sequence[Row]) -> None:
         records = json.dumps([dict(zip(COLUMNS, row, strict=True)) for row in rows], separators=(",", ":"))
         parameters = {"rows": records, "writer": after.writer, "sequence": after.sequence, "hash": after.hash}
-        if self._connection.execute(self._insert, parameters, prepare=True).rowcount != len(rows):
+        if self._connection.execute(
+            _postgres_insert(self._database.writers_prefix), parameters, prepare=True
+        ).rowcount != len(rows):
             raise LostHeadError
 
     def probe(self) -> None:
-        self._connection.execute("UPDATE ledger_probe SET time_us = %s", [time.time_ns() // 1000])
+        query = f"UPDATE {self._database.writers_prefix}ledger_probe SET time_us = %s"  # noqa: S608 (our own)
+        self._connection.execute(query, [time.time_ns() // 1000])
 
     def interrupt(self) -> None:
         with self._closing:
@@ -241,3 +239,13 @@ class PostgresAppender(_Base):
     def close(self) -> None:
         with self._closing:
             super().close()
+
+
+@lru_cache(maxsize=4)
+def _postgres_insert(prefix: str) -> str:
+    there = _STILL_THERE.format("%(writer)s::text", "%(sequence)s::bigint", "%(hash)s::text", prefix)
+    return (
+        f"WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared({WRITING_LOCK[0]}, {WRITING_LOCK[1]})) "  # noqa: S608 (our constants)
+        f"INSERT INTO {prefix}ledger_events ({_NAMES}) SELECT new.* FROM turn, json_to_recordset(%(rows)s::json) "
+        f'AS new({_POSTGRES_TYPES}) WHERE {there} ORDER BY new."sequence"'
+    )

@@ -80,14 +80,19 @@ def hash_of(row: Sequence[Any], previous: str) -> str:
     """Returns the hash that a stored row ought to have after a record whose hash is `previous`.
 
     Raises ValueError where `previous` is no hash, where the form of the row is not known, and where it holds what its
-    form does not cover.
+    form does not cover; TypeError where it holds what is neither text nor a number.
     """
+    return hash_over(previous, canonical_form(row))
+
+
+def canonical_form(row: Sequence[Any]) -> str:
+    """Returns what is hashed of a stored row. Raises as `hash_of` does."""
     version, details = row[-len(_LATER) :]
     place_and_fields = (row[0], row[1], *row[len(_PLACE) : -len(_LATER)])
     if version == VERSION:
-        return hash_over(previous, _encode((FORM_NAME, *place_and_fields, details)))
+        return _encode((FORM_NAME, *place_and_fields, details))
     if version == 1 and details == "":
-        return hash_over(previous, _encode((_FIRST_FORM, *place_and_fields)))
+        return _encode((_FIRST_FORM, *place_and_fields))
     raise ValueError("the row is of no form that is known")
 
 

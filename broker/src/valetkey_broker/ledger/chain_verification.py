@@ -139,7 +139,7 @@ class _Check:
         """Ids are the database's, so no hash covers them; but the order of a chain's is checked, and where they end.
 
         One beyond the last that was given would let whoever reads on from there miss what comes. The database's own
-        look at its indexes is here as well: lists use them, and this check does not.
+        look at its indexes is here as well: lists use them, and this check does not. And so is what it reads at all.
         """
         last = self._database.last_id(self._connection)
         beyond = select(func.min(events.c.id)).where(events.c.id > last) if last is not None else None
@@ -150,6 +150,9 @@ class _Check:
             error = (
                 f"lists may leave records out, for the database finds its indexes wrong ({wrong}); REINDEX mends that"
             )
+            self._errors.append((0, error))
+        if not self._database.is_stored(self._connection):
+            error = "what is shown as the ledger is no table that holds records: it may show others at another time"
             self._errors.append((0, error))
 
     def _find_claims(self) -> None:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, inspect, make_url, text
+from sqlalchemy import Connection, Engine, column, inspect, make_url, select, table, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from valetkey_broker.errors import ConfigurationError
-from valetkey_broker.ledger.engines import make_engine, with_driver
+from valetkey_broker.ledger.engines import make_engine, schema_of, table_prefix, with_driver, with_schema
 from valetkey_broker.ledger.errors import LostHeadError, cause_of, sentence
-from valetkey_broker.ledger.schema import HEAD_REVISION, VERSION_TABLE
+from valetkey_broker.ledger.schema import HEAD_REVISION, VERSION_TABLE, checkpoints, events
 from valetkey_broker.model import Secret
 
 # Session-wide numbers of PostgreSQL's advisory locks: "vkld" and what the lock is for.
@@ -25,9 +25,14 @@ MIGRATION_LOCK = (_LOCK_SPACE, 1)
 WRITING_LOCK = (_LOCK_SPACE, 2)
 
 _SQLITE_LAST_ID = "SELECT seq FROM sqlite_sequence WHERE name = 'ledger_events'"
+_READ_BY_CHECKS = (events.name, checkpoints.name)
+# Neither views nor virtual tables have a first page.
+_SQLITE_TABLES = (
+    f"SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name IN {_READ_BY_CHECKS}"  # noqa: S608 (our names)
+)
 _POSTGRES_LAST_ID = (
     "SELECT CASE WHEN has_sequence_privilege(s, 'USAGE, SELECT') THEN pg_sequence_last_value(s::regclass) END "
-    "FROM pg_get_serial_sequence('ledger_events', 'id') AS s"
+    "FROM pg_get_serial_sequence(quote_ident(:schema) || '.ledger_events', 'id') AS s"
 )
 
 _READERS = 4
@@ -46,6 +51,8 @@ class Database:
         self.timeout = timeout
         self.migrating = self.migrated_lately = False
         """Whether tables are being changed, which takes long where records are many."""
+        self.writers_prefix = ""
+        """What stands before the name of a table in a statement for what `writer` returned."""
         self._current_url = url
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         try:
@@ -80,6 +87,7 @@ class Database:
         """Returns a connection of the driver, in which each statement is a transaction of its own."""
         pooled = self._writer.raw_connection()
         connection: Any = pooled.driver_connection
+        self.writers_prefix = table_prefix(pooled)
         pooled.detach()
         if not self.is_sqlite:
             connection.autocommit = True
@@ -90,12 +98,16 @@ class Database:
         """Gives a connection that sees the state of one moment."""
         level = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         with self._reader.connect() as connection:
-            yield connection.execution_options(**level)
+            yield with_schema(connection.execution_options(**level))
 
     def last_id(self, connection: Connection) -> int | None:
         """Returns the last id that the database gave to a record; None where it cannot tell."""
-        query = _SQLITE_LAST_ID if self.is_sqlite else _POSTGRES_LAST_ID
-        found = connection.execute(text(query)).scalar()
+        query = (
+            text(_SQLITE_LAST_ID)
+            if self.is_sqlite
+            else text(_POSTGRES_LAST_ID).bindparams(schema=schema_of(connection))
+        )
+        found = connection.execute(query).scalar()
         return found if isinstance(found, int) else None
 
     def index_errors(self, connection: Connection) -> str:
@@ -109,16 +121,26 @@ class Database:
         found = connection.execute(text("PRAGMA integrity_check(ledger_events)")).scalars().first()
         return "" if found == "ok" else str(found)
 
+    def is_stored(self, connection: Connection) -> bool:
+        """Tells whether the records are read from a table.
+
+        Somebody who can write to a SQLite file can put a view in its place, which shows other records to a check than
+        to a list, by the time of day for instance. On PostgreSQL only the owner of the tables could.
+        """
+        if not self.is_sqlite:
+            return True
+        return bool(connection.execute(text(_SQLITE_TABLES)).scalar_one() == len(_READ_BY_CHECKS))
+
     @contextlib.contextmanager
     def reading_each(self) -> Iterator[Connection]:
         """Gives a connection in which each statement sees the state of its own moment."""
         with self._reader.connect() as connection:
-            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield with_schema(connection.execution_options(isolation_level="AUTOCOMMIT"))
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[Connection]:
         """Gives a connection in a transaction that writes; commits it at the end."""
-        with self._changer.begin() as connection:
+        with self._changer.connect() as connection, with_schema(connection).begin():
             yield connection
 
     @contextlib.contextmanager
@@ -129,6 +151,7 @@ class Database:
         transaction, and is done once the turn is over.
         """
         with self._changer.connect() as connection:
+            with_schema(connection)
             driver: Any = connection.connection.driver_connection
             done = itertools.count(1)
 
@@ -236,9 +259,10 @@ def _lock(numbers: tuple[int, int]) -> dict[str, int]:
 
 
 def _revision(connection: Connection) -> str | None:
-    if not inspect(connection).has_table(VERSION_TABLE):
+    schema = schema_of(connection)
+    if not inspect(connection).has_table(VERSION_TABLE, schema=schema):
         return None
-    found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 (our constant)
+    found = connection.execute(select(column("version_num")).select_from(table(VERSION_TABLE, schema=schema))).scalar()
     return None if found is None else str(found)
 
 

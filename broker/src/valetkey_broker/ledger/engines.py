@@ -8,6 +8,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 
 from valetkey_broker.model import Secret
 
+_SCHEMA = "valetkey_schema"
+
 
 def make_engine(
     url: URL, current_url: Callable[[], Secret], *, timeout: float, patience: float, **options: Any
@@ -19,9 +21,14 @@ def make_engine(
     """
     is_sqlite = url.get_backend_name() == "sqlite"
     arguments = _sqlite_arguments(timeout) if is_sqlite else _postgres_arguments(timeout)
+    if not is_sqlite:
+        # The driver would look the type up at each connection, with operators that anybody may have defined.
+        options["use_native_hstore"] = False
     engine = create_engine(
         _existing_file(url) if is_sqlite else url, connect_args=arguments, hide_parameters=True, **options
     )
+    if not is_sqlite:
+        event.listen(engine, "connect", _trust_built_in_names_only)
     _prepare(engine, _sqlite_session() if is_sqlite else _postgres_session(patience, timeout))
     if is_sqlite:
         _begin_by_hand(engine)
@@ -29,6 +36,31 @@ def make_engine(
     else:
         _log_in_as_of_now(engine, current_url)
     return engine
+
+
+def schema_of(connection: Any) -> str | None:
+    """Returns the schema of PostgreSQL that holds the tables, or will; None on SQLite.
+
+    `connection` is one of an engine, or of its pool.
+    """
+    found: str | None = connection.info.get(_SCHEMA)
+    return found
+
+
+def table_prefix(connection: Any) -> str:
+    """Returns what stands before the name of a table in a statement with parameters for this connection's driver."""
+    schema = schema_of(connection)
+    if schema is None:
+        return ""
+    quoted = schema.replace('"', '""').replace("%", "%%")
+    return f'"{quoted}".'
+
+
+def with_schema(connection: Connection) -> Connection:
+    """Returns the connection, which finds the tables that statements of SQLAlchemy name in their schema from now on."""
+    if (schema := schema_of(connection)) is None:
+        return connection
+    return connection.execution_options(schema_translate_map={None: schema})
 
 
 def with_driver(url: URL) -> URL:
@@ -71,6 +103,29 @@ def _postgres_session(statement: float, lock: float) -> list[str]:
         # A server may be set up to answer before a commit is on its disk; stricter settings stay.
         "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
     ]
+
+
+def _trust_built_in_names_only(connection: Any, record: Any) -> None:
+    """Finds the schema of the tables, and takes it and all others out of the session's search path.
+
+    Functions and operators are chosen by how well they fit the types, before the order of the path counts. In a schema
+    where others may create, as everybody may in `public` up to PostgreSQL 14, somebody could define a `=` that fits
+    these columns better than the built-in one does, and it would run with the rights of the broker's role. So tables
+    are named with their schema, and nothing else is found anywhere but in pg_catalog.
+    """
+    cursor = connection.cursor()
+    cursor.execute("SELECT pg_catalog.to_regclass(%s)::pg_catalog.oid, pg_catalog.current_schema()", ("ledger_events",))
+    table, schema = cursor.fetchone()
+    cursor.execute("SET search_path TO pg_catalog, pg_temp")
+    if table is not None:
+        cursor.execute(
+            "SELECT nspname FROM pg_namespace WHERE oid = (SELECT relnamespace FROM pg_class WHERE oid = %s::oid)",
+            (table,),
+        )
+        (schema,) = cursor.fetchone()
+    cursor.close()
+    connection.commit()
+    record.info[_SCHEMA] = schema
 
 
 def _prepare(engine: Engine, statements: list[str]) -> None:

@@ -4,16 +4,17 @@ from sqlalchemy import Connection, text
 
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.ledger.database import Database, explain
+from valetkey_broker.ledger.engines import table_prefix
 from valetkey_broker.ledger.schema import HEAD_REVISION, VERSION_TABLE
 from valetkey_broker.settings import LedgerSettings
 
 # What a broker needs on PostgreSQL, and nothing with which it could change what it has written; see docs/ledger.md.
 _TABLES = ("ledger_events", "ledger_checkpoints", "ledger_probe", VERSION_TABLE)
 _GRANTS = (
-    "GRANT SELECT, INSERT ON ledger_events TO {role}",
-    "GRANT USAGE ON SEQUENCE ledger_events_id_seq TO {role}",
-    f"GRANT SELECT ON ledger_checkpoints, {VERSION_TABLE}, ledger_probe TO {{role}}",
-    "GRANT UPDATE ON ledger_probe TO {role}",
+    "GRANT SELECT, INSERT ON {0}ledger_events TO {role}",
+    "GRANT USAGE ON SEQUENCE {0}ledger_events_id_seq TO {role}",
+    f"GRANT SELECT ON {{0}}ledger_checkpoints, {{0}}{VERSION_TABLE}, {{0}}ledger_probe TO {{role}}",
+    "GRANT UPDATE ON {0}ledger_probe TO {role}",
 )
 
 
@@ -51,6 +52,7 @@ def _grant(connection: Connection, role: str) -> None:
             f"--grant-to: {role!r} owns the tables, or is a superuser, and could change them; migrate as another"
         )
     quoted = connection.dialect.identifier_preparer.quote_identifier(role)
-    connection.exec_driver_sql(f"REVOKE ALL ON {', '.join(_TABLES)} FROM {quoted}")
+    prefix = table_prefix(connection)
+    connection.exec_driver_sql(f"REVOKE ALL ON {', '.join(prefix + name for name in _TABLES)} FROM {quoted}")
     for grant in _GRANTS:
-        connection.exec_driver_sql(grant.format(role=quoted))
+        connection.exec_driver_sql(grant.format(prefix, role=quoted))

@@ -39,21 +39,28 @@ _TEXTS_AND_NUMBERS = (
 
 def upgrade() -> None:
     """Makes the tables."""
+    schema = op.get_context().version_table_schema
     op.create_table(
         "ledger_events",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
         *(sa.Column(name, kind, nullable=False) for name, kind in _TEXTS_AND_NUMBERS),
         sa.UniqueConstraint("writer", "sequence", name="ledger_events_place"),
         sqlite_autoincrement=True,
+        schema=schema,
     )
-    op.create_index("ledger_events_time", "ledger_events", ["time_us"])
-    op.create_index("ledger_events_principal", "ledger_events", ["principal", "id"])
-    op.create_index("ledger_events_connector", "ledger_events", ["connector", "id"])
-    op.create_index("ledger_events_request", "ledger_events", ["request_id"])
+    op.create_index("ledger_events_time", "ledger_events", ["time_us"], schema=schema)
+    op.create_index("ledger_events_principal", "ledger_events", ["principal", "id"], schema=schema)
+    op.create_index("ledger_events_connector", "ledger_events", ["connector", "id"], schema=schema)
+    op.create_index("ledger_events_request", "ledger_events", ["request_id"], schema=schema)
     is_lease = sa.text("lease_id <> ''")
     for name, column in (("lease", "lease_id"), ("expires", "expires")):
         op.create_index(
-            f"ledger_events_{name}", "ledger_events", [column], sqlite_where=is_lease, postgresql_where=is_lease
+            f"ledger_events_{name}",
+            "ledger_events",
+            [column],
+            sqlite_where=is_lease,
+            postgresql_where=is_lease,
+            schema=schema,
         )
     op.create_table(
         "ledger_checkpoints",
@@ -61,10 +68,12 @@ def upgrade() -> None:
         sa.Column("sequence", sa.BigInteger, nullable=False),
         sa.Column("hash", sa.String, nullable=False),
         sa.Column("time_us", sa.BigInteger, nullable=False),
+        schema=schema,
     )
     table = op.create_table(
         "ledger_probe",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("time_us", sa.BigInteger, nullable=False),
+        schema=schema,
     )
     op.bulk_insert(table, [{"id": 1, "time_us": 0}])

@@ -12,5 +12,8 @@ down_revision = "0001"
 
 def upgrade() -> None:
     """Adds the two columns."""
-    op.add_column("ledger_events", sa.Column("version", sa.BigInteger, nullable=False, server_default="1"))
-    op.add_column("ledger_events", sa.Column("details", sa.String, nullable=False, server_default=""))
+    schema = op.get_context().version_table_schema
+    op.add_column(
+        "ledger_events", sa.Column("version", sa.BigInteger, nullable=False, server_default="1"), schema=schema
+    )
+    op.add_column("ledger_events", sa.Column("details", sa.String, nullable=False, server_default=""), schema=schema)

@@ -13,6 +13,7 @@ down_revision = "0002"
 
 def upgrade() -> None:
     """Makes the indexes that are not there yet."""
+    schema = op.get_context().version_table_schema
     if op.get_bind().dialect.name == "postgresql":
         op.execute("SET LOCAL statement_timeout = 0")
     for name, column, condition in (
@@ -21,5 +22,11 @@ def upgrade() -> None:
     ):
         where = sa.text(condition)
         op.create_index(
-            name, "ledger_events", [column, "id"], if_not_exists=True, sqlite_where=where, postgresql_where=where
+            name,
+            "ledger_events",
+            [column, "id"],
+            if_not_exists=True,
+            sqlite_where=where,
+            postgresql_where=where,
+            schema=schema,
         )

@@ -13,9 +13,10 @@ from valetkey import AsyncClient
 IDLE_SECONDS = 60.0
 # Connections at once, each some 100 kB; more are made and closed with their request.
 MOST = 128
-# Of those more, and of log-ins under way: so many at once, and the others wait for their turn.
+# Of those more, and of log-ins under way: so many at once, and the others wait for their turn. A log-in that fails
+# takes over a second, for its key may be too new to be known everywhere; others are not to wait long behind such.
 MOST_MORE = 64
-MOST_TRIALS = 32
+MOST_TRIALS = 128
 # Seconds for one call with all its tries: people wait.
 TIMEOUT = 30.0
 

@@ -24,7 +24,7 @@ from valetkey_devstack.ca import make_ca
 from valetkey_devstack.free_ports import free_port
 
 AUDIENCE = "valetkey"
-SECTION = "system:serviceaccount:ml:trainer"
+SUBJECT = "system:serviceaccount:ml:trainer"
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 # What the claims of a projected token are taken for; the first name holds a dot of its own.
 KUBERNETES_ATTRIBUTES = {
@@ -76,7 +76,7 @@ def claims(now: float | None = None, **more: Any) -> dict[str, Any]:
     now = time.time() if now is None else now
     full = {
         "iss": ISSUER,
-        "sub": SECTION,
+        "sub": SUBJECT,
         "aud": [AUDIENCE],
         "exp": int(now) + 3600,
         "iat": int(now),

@@ -7,7 +7,7 @@ import pytest
 
 from support.console_tabs import tab
 from support.console_thread import ConsoleThread
-from support.inproc import ADMIN_KEY, AUDITOR_KEY, Broker
+from support.inproc import ADMIN_KEY, AUDITOR_KEY, CLIENT, OPERATOR_KEY, TENANT, Broker
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600)]
 
@@ -138,3 +138,43 @@ def test_a_log_in_that_is_over_leads_back(chromium: Any, console: ConsoleThread)
         opened.page.get_by_label("API key").fill(ADMIN_KEY)
         opened.page.get_by_role("button", name="Log in").last.click()
         opened.page.wait_for_url("**/grants?q=training")
+
+
+def test_registering_with_a_wrong_secret_and_then_with_the_right_one(chromium: Any, console: ConsoleThread) -> None:
+    """What is wrong comes into view at the form, and all that was typed stays; then it is checked and registered."""
+
+    async def take_only(broker: Broker, *secrets: str) -> None:
+        broker.cloud.secrets = set(secrets) or None
+
+    console.run(lambda broker: take_only(broker, "RIGHT~typed.secret"))
+    try:
+        with tab(chromium, console) as opened:
+            page = opened.page
+            opened.log_in(OPERATOR_KEY, "/register/azure/service-principal")
+            page.locator("input[name=name]").fill("from-the-browser")
+            page.locator("input[name='given.tenant_id']").fill(TENANT)
+            page.locator("input[name='given.client_id']").fill(CLIENT)
+            page.locator("input[name='given.client_secret']").fill("WRONG~typed.secret")
+            page.get_by_role("button", name="Check").click()
+            page.locator("#outcome").get_by_text("CLOUD_CREDENTIAL_REJECTED").wait_for()
+            assert "WRONG~typed.secret" not in page.content()
+            page.locator("input[name='given.client_secret']").fill("RIGHT~typed.secret")
+            page.get_by_role("button", name="Check").click()
+            page.locator("#outcome").get_by_text("It works").wait_for()
+            page.get_by_role("button", name="Register", exact=True).click()
+            page.wait_for_url("**/connectors/from-the-browser")
+            page.get_by_text("from-the-browser is registered").wait_for()
+    finally:
+        console.run(take_only)
+
+
+def test_a_rotation_is_watched_to_its_end(chromium: Any, console: ConsoleThread) -> None:
+    """Its page goes on by itself, and shows the same after a reload."""
+    with tab(chromium, console) as opened:
+        page = opened.page
+        opened.log_in(OPERATOR_KEY, "/connectors/azure-blob-demo/rotate")
+        page.locator("input[name='given.client_secret']").fill("ANOTHER~typed.secret")
+        page.get_by_role("button", name="Rotate", exact=True).click()
+        page.wait_for_url("**/connectors/azure-blob-demo/rotation")
+        page.reload()
+        page.locator(".state.done").first.wait_for()

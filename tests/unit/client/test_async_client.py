@@ -35,7 +35,7 @@ def test_both_clients_have_the_same_calls() -> None:
         assert blocking.parameters == asynchronous.parameters, name
     assert inspect.iscoroutinefunction(AsyncClient.issue_token)
     assert inspect.signature(Client.list_grants).return_annotation == list[valetkey.Grant]
-    assert Client.list_grants.__doc__ == "Returns all grants, by name."
+    assert Client.list_grants.__doc__ == "Returns grants by name, at most `limit`; left out, all there are."
 
 
 def test_every_method_of_the_api_can_be_called() -> None:

@@ -2,12 +2,12 @@
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from support.chromium import ENVIRONMENT
 from support.console_thread import ConsoleThread
 
-_AXE = Path(__file__).parents[2] / ".venv-browser" / "node_modules" / "axe-core" / "axe.min.js"
+_AXE = ENVIRONMENT / "node_modules" / "axe-core" / "axe.min.js"
 _SERIOUS = ("serious", "critical")
 # Milliseconds that a page may take on a machine with other work.
 PATIENCE = 60_000

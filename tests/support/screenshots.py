@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from support.chromium import LAUNCH, lend_playwright
 from valetkey import AsyncClient, GrantSpec, ValetKeyError
 from valetkey_devstack.broker_process import start_broker
 from valetkey_devstack.console_process import console_address, start_console
@@ -19,7 +20,7 @@ from valetkey_devstack.demo_data import DEMO_CONNECTOR, DEMO_RESOURCE, add_demo_
 from valetkey_devstack.stack import DevStack
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / ".venv-browser" / "lib"))
+lend_playwright()
 PAGES = {
     "overview": "/",
     "connectors": "/connectors",
@@ -128,9 +129,7 @@ async def _browser() -> AsyncIterator[Any]:
     from playwright.async_api import async_playwright
 
     async with async_playwright() as driver:
-        browser = await driver.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
-        )
+        browser = await driver.chromium.launch(**LAUNCH)
         try:
             yield browser
         finally:

@@ -155,11 +155,12 @@ class Explainer:
 
     def _taken_back_in(self, question: Question, best: Allowance) -> str:
         """Returns in which accounts it would be refused, where nobody knows yet in which one the container is."""
+        in_force = self._policy.in_force
         where, _ = self._nearby.namespace(question.resource, best.connector)
-        if where or self._located(best.connector, question.resource):
+        if not in_force or where or self._located(best.connector, question.resource):
             return ""
         said = []
-        for revocation in self._policy.in_force:
+        for revocation in in_force:
             resource = revocation.target.resource
             named = resource.account if resource is not None else None
             token = facts(question.principal, best.grant, best.connector, question.resource, named or "")

@@ -23,7 +23,7 @@ Place: TypeAlias = tuple[int, Any, Any, Any, Any, str | None]
 
 PAGE = 1000
 _FIRST_ID, _LAST_ID = -(2**63), 2**63 - 1
-# Python escapes it; the databases write it as it is, and escape all else in ASCII as Python does.
+# Python escapes it; SQLite writes it as it is, and escapes all else in ASCII as Python does.
 _DELETE = "\x7f"
 _COLUMNS = ", ".join(f'"{name}"' for name in FORM_COLUMNS)
 # It tells numbers, texts and blobs apart, so that no value passes for another one that looks alike.

@@ -15,6 +15,7 @@ from valetkey import (
     NotFoundError,
     PermissionDeniedError,
     SettingsError,
+    UnauthenticatedError,
     UnavailableError,
     ValetKeyError,
 )
@@ -59,3 +60,13 @@ def failure_of(error: ValetKeyError) -> Failure:
         ("The broker could not do this", _TRY_AGAIN, 502),
     )
     return Failure(title, error.message, step, status, error.reason, error.request_id, error.checks)
+
+
+def failure_on_page(error: ValetKeyError) -> Failure:
+    """Returns what to tell of an error on a page that goes on without what was asked.
+
+    Raises it again where the person is not known any more: that ends the session, whatever the page.
+    """
+    if isinstance(error, UnauthenticatedError):
+        raise error
+    return failure_of(error)

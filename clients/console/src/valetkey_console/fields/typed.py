@@ -8,7 +8,7 @@ from valetkey import InvalidArgumentError
 
 # The most of one field: what is longer is nobody's, and no request to the broker.
 MOST_TEXT = 20_000
-_UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _PARTS = re.compile(r"(?:[0-9]{1,10}[dhms])+", re.ASCII)
 
 
@@ -22,7 +22,7 @@ def duration(text: str, field: str) -> timedelta | None:
         return None
     if not _PARTS.fullmatch(text):
         raise InvalidArgumentError(f"{field}: {text[:50]!r} is no duration; expected one such as 15m, 1h30m or 90d")
-    seconds = sum(int(part[:-1]) * _UNITS[part[-1]] for part in re.findall("[0-9]+[dhms]", text))
+    seconds = sum(int(part[:-1]) * UNITS[part[-1]] for part in re.findall("[0-9]+[dhms]", text))
     try:
         return timedelta(seconds=seconds)
     except OverflowError:
@@ -42,8 +42,7 @@ def moment(text: str, field: str) -> datetime | None:
         if not text:
             return None
         if not text.isdecimal():
-            found = datetime.fromisoformat(text)
-            return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+            return iso_moment(text)
     except OverflowError:
         raise InvalidArgumentError(f"{field}: {text[:50]} lies outside the years 1 to 9999") from None
     except ValueError:
@@ -51,6 +50,12 @@ def moment(text: str, field: str) -> datetime | None:
     raise InvalidArgumentError(
         f"{field}: {text[:50]!r} is no time; expected a duration such as 90d, or one such as 2026-12-31T00:00:00Z"
     )
+
+
+def iso_moment(text: str) -> datetime:
+    """Returns the moment that an ISO 8601 time names, in UTC without a zone. Raises ValueError or OverflowError."""
+    found = datetime.fromisoformat(text)
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def lines(text: str) -> tuple[str, ...]:
@@ -74,7 +79,7 @@ def pairs(given: Iterable[str], field: str) -> dict[str, str]:
 def as_duration(span: timedelta | None) -> str:
     """Returns a duration as people type it; empty for None."""
     left, parts = int(span.total_seconds()) if span else 0, []
-    for unit, seconds in _UNITS.items():
+    for unit, seconds in UNITS.items():
         count, left = divmod(left, seconds)
         if count:
             parts.append(f"{count}{unit}")

@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from valetkey import AccessExplanation, UnauthenticatedError, ValetKeyError
-from valetkey_console.broker.failures import Failure, failure_of
+from valetkey import AccessExplanation, ValetKeyError
+from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.fields.typed import MOST_TEXT, duration, lines, pairs
 from valetkey_console.pages.permissions import PERMISSION_CHOICES, words_of
 from valetkey_console.visits.rendering import command
@@ -71,10 +71,8 @@ async def show(visit: Visit) -> Response:
                 ttl=duration(question.ttl, "ttl"),
                 source_ip=question.source_ip or None,
             )
-        except UnauthenticatedError:
-            raise
         except ValetKeyError as error:
-            failure = failure_of(error)
+            failure = failure_on_page(error)
     return visit.render(
         "explain/explain.html",
         status=200 if failure is None else failure.status,

@@ -4,8 +4,8 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any
 
-from valetkey import UnauthenticatedError, ValetKeyError
-from valetkey_console.broker.failures import Failure, failure_of
+from valetkey import ValetKeyError
+from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.visits.sections import Roles
 from valetkey_console.visits.visit import Visit
 
@@ -26,7 +26,5 @@ async def part(visit: Visit, roles: Roles, asked: Any) -> Part:
     try:
         answer: Awaitable[Any] = asked()
         return Part(seen=True, value=await answer)
-    except UnauthenticatedError:
-        raise
     except ValetKeyError as error:
-        return Part(seen=True, failure=failure_of(error))
+        return Part(seen=True, failure=failure_on_page(error))

@@ -13,13 +13,12 @@ from starlette.responses import Response
 from valetkey import (
     ApiKey,
     DeadlineExceededError,
-    UnauthenticatedError,
     UnavailableError,
     ValetKeyError,
     api_key_sha256,
     generate_api_key,
 )
-from valetkey_console.broker.failures import Failure, failure_of
+from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.pages.api_keys.listing import key_of
 from valetkey_console.visits.rendering import command, segment
 from valetkey_console.visits.visit import Visit
@@ -89,11 +88,11 @@ async def _shown_once(
         made = await change()
     except (UnavailableError, DeadlineExceededError) as error:
         # The broker may have admitted it all the same: then it is worth keeping.
-        return visit.render("api_keys/made.html", status=503, key=key, name=name, made=None, failure=failure_of(error))
-    except UnauthenticatedError:
-        raise
+        return visit.render(
+            "api_keys/made.html", status=503, key=key, name=name, made=None, failure=failure_on_page(error)
+        )
     except ValetKeyError as error:
-        return again(failure_of(error))
+        return again(failure_on_page(error))
     return visit.render("api_keys/made.html", key=key, name=name, made=made, failure=None)
 
 

@@ -2,8 +2,8 @@
 
 from starlette.responses import Response
 
-from valetkey import UnauthenticatedError, ValetKeyError
-from valetkey_console.broker.failures import Failure, failure_of
+from valetkey import ValetKeyError
+from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.pages.api_keys.listing import key_of
 from valetkey_console.visits.rendering import command
 from valetkey_console.visits.visit import Visit
@@ -24,10 +24,8 @@ async def revoke(visit: Visit) -> Response:
         return await _form(visit, problem="That is not the name of this key; nothing was done.")
     try:
         await visit.broker.revoke_api_key(name)
-    except UnauthenticatedError:
-        raise
     except ValetKeyError as error:
-        return await _form(visit, failure=failure_of(error))
+        return await _form(visit, failure=failure_on_page(error))
     return visit.redirect("/api-keys", said=f"Revoked the API key {name}. Every broker refuses it within 5 seconds.")
 
 

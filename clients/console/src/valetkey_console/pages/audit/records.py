@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from valetkey import Event, InvalidArgumentError
+from valetkey_console.fields.typed import UNITS, iso_moment
 from valetkey_console.lists.asked import Asked
 from valetkey_console.lists.columns import Column
 from valetkey_console.visits.rendering import command, segment
@@ -27,7 +28,6 @@ KINDS = (
 FILTERS = ("kind", "principal", "connector", "request_id", "lease_id", "since", "until", "unfinished")
 # How many of the newest records that fit are asked for: as many as the API gives in one answer.
 MOST = 1_000
-_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def what(event: Event) -> tuple[str, ...]:
@@ -91,11 +91,10 @@ def wanted(asked: Asked) -> dict[str, Any]:
 def moment_of(text: str, name: str) -> datetime:
     """Returns the moment that an ISO 8601 time names, in UTC without a zone, or that lies 15m, 1h or 7d back."""
     try:
-        if text[-1] in _UNITS and text[:-1].isdecimal():
-            return datetime.now(UTC) - timedelta(seconds=int(text[:-1]) * _UNITS[text[-1]])
+        if text[-1] in UNITS and text[:-1].isdecimal():
+            return datetime.now(UTC) - timedelta(seconds=int(text[:-1]) * UNITS[text[-1]])
         if not text.isdigit():
-            found = datetime.fromisoformat(text)
-            return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+            return iso_moment(text)
     except (ValueError, OverflowError):
         pass
     raise InvalidArgumentError(f"{name}: {text!r} is no time; expected 15m, 1h or 7d ago, or 2026-05-01T12:00:00Z")

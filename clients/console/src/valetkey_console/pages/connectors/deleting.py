@@ -2,8 +2,8 @@
 
 from starlette.responses import Response
 
-from valetkey import InvalidArgumentError, UnauthenticatedError, ValetKeyError
-from valetkey_console.broker.failures import Failure, failure_of
+from valetkey import InvalidArgumentError, ValetKeyError
+from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.pages.connectors.consequences import bound_to
 from valetkey_console.pages.connectors.drafts import text_of
 from valetkey_console.visits.rendering import command
@@ -26,10 +26,8 @@ async def delete(visit: Visit) -> Response:
         if text_of(await visit.form(), "confirm") != name:
             raise InvalidArgumentError(f"what was typed is not its name; expected {name}, and nothing was deleted")
         await visit.broker.delete_connector(name)
-    except UnauthenticatedError:
-        raise
     except ValetKeyError as error:
-        return await _page(visit, failure_of(error))
+        return await _page(visit, failure_on_page(error))
     return visit.redirect("/connectors", said=f"{name} is deleted. {_REMOVED}")
 
 

@@ -4,8 +4,8 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from valetkey import NotFoundError, UnauthenticatedError, ValetKeyError
-from valetkey_console.broker.failures import Failure, failure_of
+from valetkey import NotFoundError, ValetKeyError
+from valetkey_console.broker.failures import Failure, failure_on_page
 
 Answer = TypeVar("Answer")
 
@@ -22,9 +22,7 @@ async def told(asked: Awaitable[Answer]) -> Told[Answer]:
     """Returns what came of a call; lets through only that the person is not known any more."""
     try:
         return Told(await asked)
-    except UnauthenticatedError:
-        raise
     except NotFoundError:
         return Told()
     except ValetKeyError as error:
-        return Told(failure=failure_of(error))
+        return Told(failure=failure_on_page(error))

@@ -2,9 +2,9 @@
 
 from starlette.responses import Response
 
-from valetkey import UnauthenticatedError, ValetKeyError
+from valetkey import ValetKeyError
 from valetkey.rotations import Rotation
-from valetkey_console.broker.failures import Failure, failure_of
+from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.visits.rendering import command
 from valetkey_console.visits.sections import OPERATORS
 from valetkey_console.visits.visit import Visit
@@ -42,10 +42,8 @@ async def show_part(visit: Visit) -> Response:
     """Shows the same as a part; where the broker cannot be asked just now, one that asks again."""
     try:
         rotation = await visit.broker.get_rotation(visit.name())
-    except UnauthenticatedError:
-        raise
     except ValetKeyError as error:
-        return _page(visit, "connectors/rotation_part.html", None, failure_of(error))
+        return _page(visit, "connectors/rotation_part.html", None, failure_on_page(error))
     return _page(visit, "connectors/rotation_part.html", rotation)
 
 

@@ -5,9 +5,9 @@ Forms are made of the broker's own description of its types, so that a new auth 
 
 from starlette.responses import Response
 
-from valetkey import NotFoundError, UnauthenticatedError, ValetKeyError
+from valetkey import NotFoundError, ValetKeyError
 from valetkey.connector_types import AuthMethodDescription, ConnectorTypeDescription, FieldDescription
-from valetkey_console.broker.failures import failure_of
+from valetkey_console.broker.failures import failure_on_page
 from valetkey_console.pages.connectors.credential_form import typed_text
 from valetkey_console.pages.connectors.detail import MOST_REACHED
 from valetkey_console.pages.connectors.drafts import NAMED, Draft, place_fields, read_draft, sketch
@@ -43,10 +43,8 @@ async def register(visit: Visit) -> Response:
             reached = await visit.broker.check_connector(draft.name, **draft.checked())
             return _page(visit, described, method, draft, typed, reached=reached)
         created = await visit.broker.create_connector(draft.name, **draft.created(), verify=doing != "unverified")
-    except UnauthenticatedError:
-        raise
     except ValetKeyError as error:
-        failure = failure_of(error)
+        failure = failure_on_page(error)
         # Where the broker had a look at it, it can be stored all the same: its cloud may be away, or a role be missing.
         untried = bool(error.checks)
         return _page(visit, described, method, draft, typed, status=failure.status, failure=failure, untried=untried)

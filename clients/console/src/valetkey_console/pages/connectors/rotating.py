@@ -5,9 +5,9 @@ from typing import Any
 from starlette.datastructures import FormData
 from starlette.responses import Response
 
-from valetkey import Connector, FailedPreconditionError, NotFoundError, UnauthenticatedError, ValetKeyError
+from valetkey import Connector, FailedPreconditionError, NotFoundError, ValetKeyError
 from valetkey.connector_types import AuthMethodDescription
-from valetkey_console.broker.failures import failure_of
+from valetkey_console.broker.failures import failure_on_page
 from valetkey_console.fields.typed import duration, moment
 from valetkey_console.pages.connectors.consequences import bound_to, differences
 from valetkey_console.pages.connectors.credential_form import options, read_given, typed_text
@@ -38,10 +38,8 @@ async def rotate(visit: Visit) -> Response:
             if bound.grants or bound.grants is None:
                 return await _page(visit, connector, typed, wanted=wanted, differing=differing, bound=bound)
         await visit.broker.rotate_credential(connector.name, **wanted)
-    except UnauthenticatedError:
-        raise
     except ValetKeyError as error:
-        failure = failure_of(error)
+        failure = failure_on_page(error)
         return await _page(visit, connector, typed, status=failure.status, failure=failure)
     return _follow(visit, connector.name)
 
@@ -58,10 +56,8 @@ async def rotate_by_itself(visit: Visit) -> Response:
             at_once="at_once" in form,
             prove_for=duration(text_of(form, "prove_for"), "Tried for"),
         )
-    except UnauthenticatedError:
-        raise
     except ValetKeyError as error:
-        failure = failure_of(error)
+        failure = failure_on_page(error)
         return await _page(visit, connector, typed, status=failure.status, failure=failure)
     return _follow(visit, connector.name)
 

@@ -2,9 +2,9 @@
 
 from starlette.responses import Response
 
-from valetkey import InvalidArgumentError, UnauthenticatedError, ValetKeyError
+from valetkey import InvalidArgumentError, ValetKeyError
 from valetkey.rotations import RotationSchedule
-from valetkey_console.broker.failures import failure_of
+from valetkey_console.broker.failures import failure_on_page
 from valetkey_console.fields.typed import duration
 from valetkey_console.pages.connectors.credential_form import typed_text
 from valetkey_console.pages.connectors.drafts import text_of
@@ -33,10 +33,8 @@ async def schedule(visit: Visit) -> Response:
         if every is None:
             raise InvalidArgumentError("Every: nothing is given; expected a duration such as 30d")
         await visit.broker.set_rotation_schedule(name, RotationSchedule(every, text_of(form, "by")))
-    except UnauthenticatedError:
-        raise
     except ValetKeyError as error:
-        failure = failure_of(error)
+        failure = failure_on_page(error)
         return await _page(visit, typed_text(form), status=failure.status, failure=failure)
     return visit.redirect(f"/connectors/{segment(name)}", said=f"{name} is rotated by itself from now on.")
 

@@ -8,9 +8,9 @@ from typing import Any
 from starlette.datastructures import FormData
 from starlette.responses import Response
 
-from valetkey import ConflictError, Connector, InvalidArgumentError, UnauthenticatedError, ValetKeyError
+from valetkey import ConflictError, Connector, InvalidArgumentError, ValetKeyError
 from valetkey.connector_types import ConnectorTypeDescription, FieldDescription
-from valetkey_console.broker.failures import failure_of
+from valetkey_console.broker.failures import failure_on_page
 from valetkey_console.fields.typed import duration, lines, moment, pairs
 from valetkey_console.pages.connectors.consequences import bound_to, differences
 from valetkey_console.pages.connectors.credential_form import option, typed_text
@@ -50,10 +50,8 @@ async def update(visit: Visit) -> Response:
         made = await visit.broker.update_connector(
             connector.name, **changes, verify=text_of(form, "do") != "unverified"
         )
-    except UnauthenticatedError:
-        raise
     except ValetKeyError as error:
-        failure, untried = failure_of(error), bool(error.checks)
+        failure, untried = failure_on_page(error), bool(error.checks)
         return await _page(
             visit, connector, typed, changes=changes, status=failure.status, failure=failure, untried=untried
         )

@@ -2,8 +2,8 @@
 
 from starlette.responses import Response
 
-from valetkey import UnauthenticatedError, ValetKeyError
-from valetkey_console.broker.failures import failure_of
+from valetkey import ValetKeyError
+from valetkey_console.broker.failures import failure_on_page
 from valetkey_console.pages.connectors.detail import MOST_REACHED
 from valetkey_console.visits.rendering import command
 from valetkey_console.visits.visit import Visit
@@ -21,10 +21,8 @@ async def verify(visit: Visit) -> Response:
     resource_id, probe_write = str(form.get("resource_id", "")).strip(), "probe_write" in form
     try:
         reached = await visit.broker.verify_connector(name, resource_id=resource_id or None, probe_write=probe_write)
-    except UnauthenticatedError:
-        raise
     except ValetKeyError as error:
-        failure = failure_of(error)
+        failure = failure_on_page(error)
         return _page(visit, name, resource_id, probe_write=probe_write, status=failure.status, failure=failure)
     return _page(visit, name, resource_id, probe_write=probe_write, reached=reached)
 

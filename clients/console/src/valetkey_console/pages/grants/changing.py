@@ -3,7 +3,7 @@
 from starlette.responses import Response
 
 from valetkey import Connector, UnauthenticatedError, ValetKeyError
-from valetkey_console.broker.failures import Failure, failure_of
+from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.pages.grants.draft import Draft
 from valetkey_console.pages.permissions import PERMISSION_CHOICES, ROLE_CHOICES
 from valetkey_console.visits.rendering import segment
@@ -27,10 +27,8 @@ async def create(visit: Visit) -> Response:
     draft = Draft.sent(await visit.form())
     try:
         grant = await visit.broker.create_grant(draft.name, draft.spec())
-    except UnauthenticatedError:
-        raise
     except ValetKeyError as error:
-        return await _form(visit, draft, failure=failure_of(error))
+        return await _form(visit, draft, failure=failure_on_page(error))
     said = f"The grant {grant.name} is stored and counts."
     return visit.redirect(f"/grants/{segment(grant.name)}", said=said, warnings=grant.warnings)
 
@@ -49,11 +47,9 @@ async def save(visit: Visit) -> Response:
     try:
         sent = sent.with_note_of(Draft.of(await visit.broker.get_grant(name)))
         grant = await visit.broker.update_grant(name, sent.spec(), version=version)
-    except UnauthenticatedError:
-        raise
     except ValetKeyError as error:
         stored = Draft.of(await visit.broker.get_grant(name))
-        return await _form(visit, sent, stored=stored, failure=failure_of(error))
+        return await _form(visit, sent, stored=stored, failure=failure_on_page(error))
     said = f"The grant {grant.name} is changed, and counts as it is now."
     return visit.redirect(f"/grants/{segment(grant.name)}", said=said, warnings=grant.warnings)
 

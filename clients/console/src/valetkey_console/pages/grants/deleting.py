@@ -2,9 +2,9 @@
 
 from starlette.responses import Response
 
-from valetkey import UnauthenticatedError, ValetKeyError
+from valetkey import ValetKeyError
 from valetkey.revocations import RevocationTarget
-from valetkey_console.broker.failures import Failure, failure_of
+from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.pages.independent_part import part
 from valetkey_console.visits.rendering import command
 from valetkey_console.visits.sections import OPERATORS
@@ -27,10 +27,8 @@ async def delete(visit: Visit) -> Response:
     name = visit.name()
     try:
         await visit.broker.delete_grant(name)
-    except UnauthenticatedError:
-        raise
     except ValetKeyError as error:
-        return await _page(visit, failure_of(error))
+        return await _page(visit, failure_on_page(error))
     return visit.redirect("/grants", said=f"The grant {name} is deleted. {_REMOVED}")
 
 

@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from valetkey import InvalidArgumentError, UnauthenticatedError, ValetKeyError
+from valetkey import InvalidArgumentError, ValetKeyError
 from valetkey.revocations import RevocationPreview, RevocationTarget
-from valetkey_console.broker.failures import Failure, failure_of
+from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.pages.revocations.words import BEYOND, SIGNED_WITH, named, target_words, what_hard_does
 from valetkey_console.visits.rendering import command, segment
 from valetkey_console.visits.visit import Visit
@@ -80,10 +80,8 @@ async def revoke(visit: Visit) -> Response:
         made = await visit.broker.create_revocation(
             draft.target, reason=draft.reason, hard=draft.hard, through=draft.through or None, name=draft.name
         )
-    except UnauthenticatedError:
-        raise
     except ValetKeyError as error:
-        return await _page(visit, draft, failure_of(error))
+        return await _page(visit, draft, failure_on_page(error))
     said = f"Revoked: {', '.join(target_words(made.target))}. Streams ended, and further tokens are refused."
     return visit.redirect(f"/revocations/{segment(made.name)}", said=said)
 
@@ -95,10 +93,9 @@ async def _page(visit: Visit, draft: Draft, failure: Failure | None = None) -> R
     if draft.target != RevocationTarget():
         try:
             preview = await visit.broker.preview_revocation(draft.target, through=draft.through or None)
-        except UnauthenticatedError:
-            raise
         except ValetKeyError as error:
-            failure = failure or failure_of(error)
+            unseen = failure_on_page(error)
+            failure = failure or unseen
     return visit.render(
         "revocations/revoke.html",
         status=status,

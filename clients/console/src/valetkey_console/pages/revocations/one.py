@@ -2,8 +2,8 @@
 
 from starlette.responses import Response
 
-from valetkey import UnauthenticatedError, ValetKeyError
-from valetkey_console.broker.failures import Failure, failure_of
+from valetkey import ValetKeyError
+from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.pages.revocations.words import holder_words, target_words
 from valetkey_console.visits.rendering import command
 from valetkey_console.visits.sections import OPERATORS
@@ -29,10 +29,8 @@ async def lift(visit: Visit) -> Response:
     """Lifts it."""
     try:
         lifted = await visit.broker.lift_revocation(visit.name())
-    except UnauthenticatedError:
-        raise
     except ValetKeyError as error:
-        return await _page(visit, "revocations/lift.html", failure_of(error))
+        return await _page(visit, "revocations/lift.html", failure_on_page(error))
     covers = ", ".join(target_words(lifted.target))
     return visit.redirect("/revocations", said=f"Lifted: {covers} may have tokens again, where grants allow it.")
 

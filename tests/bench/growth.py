@@ -30,9 +30,10 @@ from support.openbao import store_on
 from valetkey.v1.token_service_pb2_grpc import TokenServiceStub
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.adapters.vault import VaultStateStore
-from valetkey_broker.app import open_core, running_server
+from valetkey_broker.app import open_core
 from valetkey_broker.model import Secret, api_key_digest
 from valetkey_broker.observability.logging import configure_logging
+from valetkey_broker.serving import running_server
 from valetkey_broker.settings import VaultSettings
 from valetkey_broker.state.codec import encode_api_key, encode_grant
 from valetkey_broker.state.startup_snapshot import _LEAST_DOCUMENTS, INDEX

@@ -15,7 +15,7 @@ import uvloop
 from bench.scene import KEY_REQUESTS, LocalKeyCloud, Place, filled_store, new_connector, new_grant, server_settings
 from bench.sweep import Sweeper
 from valetkey.v1 import token_service_pb2, token_service_pb2_grpc
-from valetkey_broker.app import open_core, running_server
+from valetkey_broker.app import open_core
 from valetkey_broker.concurrency.garbage_collection import keep_collections_short
 from valetkey_broker.metrics.port import OneWorker, metrics_port
 from valetkey_broker.metrics.worker_channel import Answerer
@@ -24,6 +24,7 @@ from valetkey_broker.rpc.listening import Listen
 from valetkey_broker.rpc.server import server_options
 from valetkey_broker.rpc.server_certificate import ServerCertificate
 from valetkey_broker.rpc.tls_credentials import server_credentials
+from valetkey_broker.serving import running_server
 from valetkey_broker.settings import Settings
 
 _PROFILE_LINES = 15

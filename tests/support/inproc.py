@@ -31,11 +31,12 @@ from valetkey.v1 import (
     secret_service_pb2_grpc,
     token_service_pb2_grpc,
 )
-from valetkey_broker.app import Core, open_core, running_server
+from valetkey_broker.app import Core, open_core
 from valetkey_broker.metrics.port import OneWorker, metrics_port
 from valetkey_broker.metrics.worker_channel import Answerer
 from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.rpc.server import RpcServer
+from valetkey_broker.serving import running_server
 from valetkey_broker.settings import Settings
 from valetkey_devstack.ca import make_ca
 from valetkey_devstack.free_ports import free_port

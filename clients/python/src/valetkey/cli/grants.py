@@ -188,7 +188,8 @@ def explain(
     resource: Annotated[
         str,
         typer.Option(
-            help="Container, az://CONTAINER[/BLOB], az://CONTAINER/DIRECTORY/ or a full URL.", show_default=False
+            help="Container, az://CONTAINER, az://CONTAINER/BLOB, az://CONTAINER/DIRECTORY/ or a full URL.",
+            show_default=False,
         ),
     ],
     permissions: Annotated[

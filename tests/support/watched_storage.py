@@ -11,9 +11,10 @@ from aiohttp import web
 from support.fault_proxy import FaultProxy
 from support.stack import RunningStack
 
-# What is left of a token of 8 s when the 503 comes, and for how long it is held back. A fresh token is there at 60 to
-# 75 % of a life; so the next try is after it.
-_LEFT_SECONDS, _HELD_SECONDS = 3.0, 1.4
+# Of a token of 8 s. A fresh one is there at 60 to 75 % of its life, which is when 3.2 to 2 s of it are left. A request
+# between these two is held back until no more than the second is left, and is then answered: its next try is after the
+# renewal, and has time enough for who can only send the old token again.
+_HELD_FROM, _HELD_UNTIL = 3.0, 1.6
 # Not there, there already, changed since: how storage answers what a client only looks for.
 _NO_FAILURES = (404, 409, 412)
 
@@ -37,10 +38,10 @@ class WatchedStorage(FaultProxy):
         self.tokens.update(signatures)
         ends = datetime.fromisoformat(request.query["se"]) if "se" in request.query else None
         left = (ends - datetime.now(UTC)).total_seconds() if ends is not None else float("inf")
-        if left < _LEFT_SECONDS and not self.unavailable:
+        if _HELD_UNTIL < left < _HELD_FROM and not self.unavailable:
             self.unavailable += 1
             await request.read()
-            await asyncio.sleep(_HELD_SECONDS)
+            await asyncio.sleep(left - _HELD_UNTIL)
             return web.Response(status=503, headers={"x-ms-error-code": "ServerBusy"})
         answer = await super()._handle(request)
         if "Authorization" in request.headers:

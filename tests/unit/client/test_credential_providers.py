@@ -5,6 +5,8 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -92,6 +94,22 @@ def test_ready_options(source: valetkey.TokenSource, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "obstore.store", None)
     with pytest.raises(ModuleNotFoundError, match=r"install valetkey\[obstore\]"):
         for_obstore.store(source)
+
+
+@pytest.mark.parametrize(("life", "seconds"), [(8, 5), (20, 5), (60, 12), (900, 180), (3600, 180)])
+def test_obstore_tries_again_for_a_while(
+    fake: FakeBroker, monkeypatch: pytest.MonkeyPatch, life: int, seconds: int
+) -> None:
+    """Protects jobs with short tokens from one slow answer, and what is told of storage from a token that has ended."""
+    made: dict[str, Any] = {}
+    module = ModuleType("obstore.store")
+    vars(module)["AzureStore"] = lambda container, **options: made.update(options, container=container)
+    monkeypatch.setitem(sys.modules, "obstore", ModuleType("obstore"))
+    monkeypatch.setitem(sys.modules, "obstore.store", module)
+    with fake.token_source("az://models", ["read"], ttl=timedelta(seconds=life)) as source:
+        for_obstore.store(source)
+    assert made["container"] == "models"
+    assert made["retry_config"]["retry_timeout"].total_seconds() == pytest.approx(seconds, rel=0.05)
 
 
 def test_a_source_says_how_long_its_token_lasts(source: valetkey.TokenSource) -> None:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 _ASKS_WHEN_LEFT = timedelta(seconds=300)
 _HELD_SECONDS, _HELD_SHARE = 1.0, 0.1
 # A source has a new token when a quarter of the old one's life is left: what is tried again for no longer than that is
-# over before its token is. obstore's own limit is three minutes.
-_RETRY_SHARE, _RETRY_SECONDS = 0.2, 180.0
+# over before its token is. obstore's own limit is three minutes. It counts from the start of a request, so one slow
+# answer can use all of it up: under five seconds there would be no second try, which the token may well live to see.
+_RETRY_SHARE, _LEAST_RETRY_SECONDS, _MOST_RETRY_SECONDS = 0.2, 5.0, 180.0
 
 
 class CredentialProvider:
@@ -47,7 +48,7 @@ def store(source: TokenSource, **options: Any) -> "AzureStore":
     """Returns a store for the container of a source's token; asks for the token.
 
     `options` are those of AzureStore, such as `prefix`, `client_options` and `retry_config`. Retries end, unless that
-    says otherwise, before the token does that they go out with.
+    says otherwise, before the token does that they go out with, if it lives for 25 s or longer.
     """
     try:
         from obstore.store import AzureStore  # noqa: PLC0415 (the provider does without)
@@ -56,7 +57,7 @@ def store(source: TokenSource, **options: Any) -> "AzureStore":
         raise ModuleNotFoundError(needs, name=error.name) from None
     token = source.current()
     account_url, container = account_and_container(token)
-    seconds = min(_RETRY_SECONDS, life_of(token) * _RETRY_SHARE)
+    seconds = min(max(life_of(token) * _RETRY_SHARE, _LEAST_RETRY_SECONDS), _MOST_RETRY_SECONDS)
     given: dict[str, Any] = {
         "account_name": token.resource.account,
         "endpoint": account_url,

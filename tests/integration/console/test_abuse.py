@@ -22,7 +22,7 @@ from valetkey_console.safety.bodies import MOST
 from valetkey_console.sessions.cookie_sessions import Sessions
 from valetkey_console.sessions.sealing import Seal
 from valetkey_console.sessions.session import Session
-from valetkey_console.visits.sections import EVERYBODY, Roles, may
+from valetkey_console.visits.roles import EVERYBODY, Roles, may
 from valetkey_console.visits.visit import Visit
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("console")]

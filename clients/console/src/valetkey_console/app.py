@@ -18,7 +18,7 @@ from valetkey_console.safety.origin import OwnOrigin
 from valetkey_console.settings import Settings
 from valetkey_console.visits.console import Console
 from valetkey_console.visits.handling import endpoint
-from valetkey_console.visits.sections import Section
+from valetkey_console.visits.routing import Section
 from valetkey_console.visits.visit import Visit
 
 _NOWHERE = Failure("There is no such page", "Nothing of the console has this address.", "Begin at the overview.", 404)

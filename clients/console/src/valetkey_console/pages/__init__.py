@@ -7,16 +7,18 @@ from valetkey_console.pages import (
     explain,
     grants,
     leases,
+    liveness_probe,
     login,
     overview,
     resources,
     revocations,
-    statics,
+    static_files,
 )
-from valetkey_console.visits.sections import Section
+from valetkey_console.visits.routing import Section
 
 SECTIONS: tuple[Section, ...] = (
-    statics.SECTION,
+    static_files.SECTION,
+    liveness_probe.SECTION,
     login.SECTION,
     overview.SECTION,
     connectors.SECTION,

@@ -9,9 +9,10 @@ from starlette.responses import Response
 from valetkey import AccessExplanation, ValetKeyError
 from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.fields.typed import MOST_TEXT, duration, lines, pairs
-from valetkey_console.pages.permissions import PERMISSION_CHOICES, words_of
+from valetkey_console.pages.permission_choices import PERMISSION_CHOICES, words_of
 from valetkey_console.visits.rendering import command
-from valetkey_console.visits.sections import ADMINS, READERS_OF_GRANTS, Section, get
+from valetkey_console.visits.roles import ADMINS, READERS_OF_GRANTS
+from valetkey_console.visits.routing import Section, get
 from valetkey_console.visits.visit import Visit
 
 _LIMITS = {

@@ -6,7 +6,7 @@ from typing import Any
 
 from valetkey import ValetKeyError
 from valetkey_console.broker.failures import Failure, failure_on_page
-from valetkey_console.visits.sections import Roles
+from valetkey_console.visits.roles import Roles
 from valetkey_console.visits.visit import Visit
 
 

@@ -8,7 +8,8 @@ from functools import partial
 from starlette.responses import Response
 
 from valetkey_console.pages.independent_part import part
-from valetkey_console.visits.sections import AUDITORS, VIEWERS, Section, get
+from valetkey_console.visits.roles import AUDITORS, VIEWERS
+from valetkey_console.visits.routing import Section, get
 from valetkey_console.visits.visit import Visit
 
 SOON = timedelta(days=30)

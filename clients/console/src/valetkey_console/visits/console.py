@@ -11,7 +11,7 @@ from valetkey_console.sessions.cookies import SealedCookie
 from valetkey_console.sessions.sealing import Seal
 from valetkey_console.settings import Settings
 from valetkey_console.visits.rendering import environment
-from valetkey_console.visits.sections import Section
+from valetkey_console.visits.routing import Section
 
 
 class Console:

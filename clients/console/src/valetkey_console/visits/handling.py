@@ -12,7 +12,7 @@ from valetkey import UnauthenticatedError, ValetKeyError
 from valetkey_console.broker.failures import Failure, failure_of
 from valetkey_console.safety.local_paths import local_path, without_base
 from valetkey_console.visits.console import Console
-from valetkey_console.visits.sections import Route, Section
+from valetkey_console.visits.routing import Route, Section
 from valetkey_console.visits.visit import Visit
 
 log = logging.getLogger("valetkey_console")

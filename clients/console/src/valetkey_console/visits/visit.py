@@ -15,11 +15,12 @@ from valetkey_console.broker.failures import Failure
 from valetkey_console.lists.asked import Asked
 from valetkey_console.lists.columns import Columns
 from valetkey_console.lists.downloads import download
-from valetkey_console.lists.listing import found, listing
+from valetkey_console.lists.list_page import found, listing
 from valetkey_console.safety.local_paths import without_base
 from valetkey_console.sessions.session import Session
 from valetkey_console.visits.console import Console
-from valetkey_console.visits.sections import Roles, Section, may
+from valetkey_console.visits.roles import Roles, may
+from valetkey_console.visits.routing import Section
 
 # What stands for itself in a path.
 _SAFE = "/-._~!$&'()*+,;=:@"

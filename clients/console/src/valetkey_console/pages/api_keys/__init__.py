@@ -1,9 +1,11 @@
 """API keys: who has one, and making, rotating and revoking them."""
 
-from valetkey_console.pages.api_keys.listing import show_list, show_one
+from valetkey_console.pages.api_keys.list import show_list
 from valetkey_console.pages.api_keys.making import create, rotate, show_create, show_rotate
+from valetkey_console.pages.api_keys.one import show_one
 from valetkey_console.pages.api_keys.revoking import revoke, show_revoke
-from valetkey_console.visits.sections import ADMINS, Section, get, post
+from valetkey_console.visits.roles import ADMINS
+from valetkey_console.visits.routing import Section, get, post
 
 SECTION = Section(
     "api-keys",

@@ -3,7 +3,8 @@
 from valetkey_console.pages.audit.following import show_news, show_tail
 from valetkey_console.pages.audit.searching import show_record, show_records, show_request
 from valetkey_console.pages.audit.verifying import show_result, show_verification
-from valetkey_console.visits.sections import AUDITORS, Section, get
+from valetkey_console.visits.roles import AUDITORS
+from valetkey_console.visits.routing import Section, get
 
 SECTION = Section(
     "audit",

@@ -9,8 +9,8 @@ from valetkey import NotFoundError, ValetKeyError
 from valetkey.connector_types import AuthMethodDescription, ConnectorTypeDescription, FieldDescription
 from valetkey_console.broker.failures import failure_on_page
 from valetkey_console.pages.connectors.credential_form import typed_text
-from valetkey_console.pages.connectors.detail import MOST_REACHED
-from valetkey_console.pages.connectors.drafts import NAMED, Draft, place_fields, read_draft, sketch
+from valetkey_console.pages.connectors.draft import NAMED, Draft, place_fields, read_draft, sketch
+from valetkey_console.pages.connectors.one import MOST_REACHED
 from valetkey_console.visits.rendering import segment
 from valetkey_console.visits.visit import Visit
 

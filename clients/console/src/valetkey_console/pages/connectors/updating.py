@@ -14,7 +14,7 @@ from valetkey_console.broker.failures import failure_on_page
 from valetkey_console.fields.typed import duration, lines, moment, pairs
 from valetkey_console.pages.connectors.consequences import bound_to, differences
 from valetkey_console.pages.connectors.credential_form import option, typed_text
-from valetkey_console.pages.connectors.drafts import text_of
+from valetkey_console.pages.connectors.draft import text_of
 from valetkey_console.visits.rendering import command, segment, visible
 from valetkey_console.visits.visit import Visit
 

@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from valetkey import ValetKeyError
 from valetkey_console.broker.failures import failure_on_page
-from valetkey_console.pages.connectors.detail import MOST_REACHED
+from valetkey_console.pages.connectors.one import MOST_REACHED
 from valetkey_console.visits.rendering import command
 from valetkey_console.visits.visit import Visit
 

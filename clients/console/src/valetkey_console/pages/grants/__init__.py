@@ -4,7 +4,8 @@ from valetkey_console.pages.grants.changing import create, edit, new, save
 from valetkey_console.pages.grants.deleting import ask, delete
 from valetkey_console.pages.grants.list import show_list
 from valetkey_console.pages.grants.one import show_one
-from valetkey_console.visits.sections import ADMINS, READERS_OF_GRANTS, Section, get, post
+from valetkey_console.visits.roles import ADMINS, READERS_OF_GRANTS
+from valetkey_console.visits.routing import Section, get, post
 
 SECTION = Section(
     "grants",

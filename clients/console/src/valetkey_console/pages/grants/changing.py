@@ -5,7 +5,7 @@ from starlette.responses import Response
 from valetkey import Connector, UnauthenticatedError, ValetKeyError
 from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.pages.grants.draft import Draft
-from valetkey_console.pages.permissions import PERMISSION_CHOICES, ROLE_CHOICES
+from valetkey_console.pages.permission_choices import PERMISSION_CHOICES, ROLE_CHOICES
 from valetkey_console.visits.rendering import segment
 from valetkey_console.visits.visit import Visit
 

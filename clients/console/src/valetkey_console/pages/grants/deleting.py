@@ -7,7 +7,7 @@ from valetkey.revocations import RevocationTarget
 from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.pages.independent_part import part
 from valetkey_console.visits.rendering import command
-from valetkey_console.visits.sections import OPERATORS
+from valetkey_console.visits.roles import OPERATORS
 from valetkey_console.visits.visit import Visit
 
 # How soon that counts everywhere (docs/operations.md).

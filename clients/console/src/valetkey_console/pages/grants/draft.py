@@ -8,7 +8,7 @@ from starlette.datastructures import FormData
 
 from valetkey import Grant, GrantedConnector, GrantSpec, InvalidArgumentError
 from valetkey_console.fields.typed import MOST_TEXT, as_duration, as_moment, duration, lines, moment, pairs
-from valetkey_console.pages.permissions import words_of
+from valetkey_console.pages.permission_choices import words_of
 from valetkey_console.pages.resources.ids import container_and_path
 from valetkey_console.visits.rendering import attributes, command, visible
 

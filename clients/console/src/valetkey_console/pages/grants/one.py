@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from starlette.responses import Response
 
 from valetkey_console.visits.rendering import command
-from valetkey_console.visits.sections import ADMINS, OPERATORS, VIEWERS
+from valetkey_console.visits.roles import ADMINS, OPERATORS, VIEWERS
 from valetkey_console.visits.visit import Visit
 
 
@@ -13,7 +13,7 @@ async def show_one(visit: Visit) -> Response:
     """Shows what one grant says."""
     grant = await visit.broker.get_grant(visit.name())
     return visit.render(
-        "grants/detail.html",
+        "grants/one.html",
         grant=grant,
         ended=grant.expire_time is not None and grant.expire_time <= datetime.now(UTC),
         sees_connectors=visit.may(VIEWERS),

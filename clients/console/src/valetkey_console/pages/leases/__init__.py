@@ -2,7 +2,8 @@
 
 from valetkey_console.pages.leases.list import show_list
 from valetkey_console.pages.leases.one import show_one
-from valetkey_console.visits.sections import READERS_OF_GRANTS, Section, get
+from valetkey_console.visits.roles import READERS_OF_GRANTS
+from valetkey_console.visits.routing import Section, get
 
 SECTION = Section(
     "leases",

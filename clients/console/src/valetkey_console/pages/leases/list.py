@@ -10,7 +10,7 @@ from valetkey_console.lists.narrowing import narrowed
 from valetkey_console.pages.resources.ids import container_of
 from valetkey_console.pages.resources.list import path_of
 from valetkey_console.visits.rendering import command, segment
-from valetkey_console.visits.sections import OPERATORS, VIEWERS
+from valetkey_console.visits.roles import OPERATORS, VIEWERS
 from valetkey_console.visits.visit import Visit
 
 # The broker has millions; so many are looked at, the newest, and the page says where there are more.

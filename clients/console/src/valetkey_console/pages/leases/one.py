@@ -7,7 +7,7 @@ from starlette.responses import Response
 from valetkey_console.broker.failures import Failure
 from valetkey_console.pages.resources.ids import container_of
 from valetkey_console.visits.rendering import command
-from valetkey_console.visits.sections import OPERATORS
+from valetkey_console.visits.roles import OPERATORS
 from valetkey_console.visits.visit import Visit
 
 _UNKNOWN = Failure(

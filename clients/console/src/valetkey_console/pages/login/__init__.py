@@ -1,13 +1,13 @@
 """Logging in and out."""
 
 from valetkey_console.openid.log_ins import CALLBACK
-from valetkey_console.pages.login import api_key, issuer, session, show
-from valetkey_console.visits.sections import Section, get, post
+from valetkey_console.pages.login import api_key, issuer, login_page, session
+from valetkey_console.visits.routing import Section, get, post
 
 SECTION = Section(
     "login",
     (
-        get("/login", show.show, session=False),
+        get("/login", login_page.show, session=False),
         post("/login", api_key.log_in, session=False),
         get("/login/at", issuer.leave, session=False),
         get(CALLBACK, issuer.come_back, session=False),

@@ -4,8 +4,8 @@ from starlette.responses import Response
 
 from valetkey import UnauthenticatedError, ValetKeyError
 from valetkey_console.broker.failures import failure_of
+from valetkey_console.pages.login.login_page import page
 from valetkey_console.pages.login.session import begin
-from valetkey_console.pages.login.show import page
 from valetkey_console.visits.visit import Visit
 
 # Longer than every key; whatever else was pasted is not sent to the broker.

@@ -2,7 +2,7 @@
 
 from valetkey_console.pages.resources.list import show_list
 from valetkey_console.pages.resources.one import show_one
-from valetkey_console.visits.sections import Section, get
+from valetkey_console.visits.routing import Section, get
 
 SECTION = Section(
     "resources",

@@ -8,7 +8,7 @@ from valetkey_console.lists.columns import Column
 from valetkey_console.lists.narrowing import choices, narrowed
 from valetkey_console.pages.resources.reached import Reached, rows_of
 from valetkey_console.visits.rendering import command
-from valetkey_console.visits.sections import OPERATORS, VIEWERS
+from valetkey_console.visits.roles import OPERATORS, VIEWERS
 from valetkey_console.visits.visit import Visit
 
 

@@ -13,7 +13,7 @@ from valetkey_console.pages.resources.container_patterns import reaches
 from valetkey_console.pages.resources.ids import container_of
 from valetkey_console.pages.resources.reached import resources_of, rows_of
 from valetkey_console.visits.rendering import command
-from valetkey_console.visits.sections import ADMINS, OPERATORS, READERS_OF_GRANTS, VIEWERS
+from valetkey_console.visits.roles import ADMINS, OPERATORS, READERS_OF_GRANTS, VIEWERS
 from valetkey_console.visits.visit import Visit
 
 DAY = timedelta(days=1)

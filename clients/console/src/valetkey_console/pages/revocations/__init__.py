@@ -3,7 +3,8 @@
 from valetkey_console.pages.revocations.list import show_list
 from valetkey_console.pages.revocations.making import ask, revoke
 from valetkey_console.pages.revocations.one import ask_lift, lift, progress, show_one
-from valetkey_console.visits.sections import OPERATORS, READERS_OF_GRANTS, Section, get, post
+from valetkey_console.visits.roles import OPERATORS, READERS_OF_GRANTS
+from valetkey_console.visits.routing import Section, get, post
 
 SECTION = Section(
     "revocations",

@@ -7,7 +7,7 @@ from valetkey_console.lists.columns import Column
 from valetkey_console.lists.narrowing import narrowed
 from valetkey_console.pages.revocations.words import keys_words, target_words
 from valetkey_console.visits.rendering import command, segment
-from valetkey_console.visits.sections import OPERATORS
+from valetkey_console.visits.roles import OPERATORS
 from valetkey_console.visits.visit import Visit
 
 STATES = ("waiting", "revoking", "revoked", "lifted")

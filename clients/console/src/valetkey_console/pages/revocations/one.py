@@ -6,7 +6,7 @@ from valetkey import ValetKeyError
 from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.pages.revocations.words import holder_words, target_words
 from valetkey_console.visits.rendering import command
-from valetkey_console.visits.sections import OPERATORS
+from valetkey_console.visits.roles import OPERATORS
 from valetkey_console.visits.visit import Visit
 
 

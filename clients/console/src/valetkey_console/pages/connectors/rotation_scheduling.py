@@ -7,7 +7,7 @@ from valetkey.rotations import RotationSchedule
 from valetkey_console.broker.failures import failure_on_page
 from valetkey_console.fields.typed import duration
 from valetkey_console.pages.connectors.credential_form import typed_text
-from valetkey_console.pages.connectors.drafts import text_of
+from valetkey_console.pages.connectors.draft import text_of
 from valetkey_console.pages.connectors.maker_choices import makers_for
 from valetkey_console.visits.rendering import command, segment
 from valetkey_console.visits.visit import Visit

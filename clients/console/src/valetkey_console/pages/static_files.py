@@ -1,9 +1,9 @@
-"""Style sheet and scripts, and the answer to probes: what needs nobody to be logged in."""
+"""Style sheet and scripts: what needs nobody to be logged in."""
 
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from valetkey_console.visits.rendering import STATIC
-from valetkey_console.visits.sections import Section, get
+from valetkey_console.visits.routing import Section, get
 from valetkey_console.visits.visit import Visit
 
 # A year: their addresses change with their content.
@@ -19,9 +19,4 @@ async def file(visit: Visit) -> Response:
     return FileResponse(found, headers=_LONG)
 
 
-async def alive(_visit: Visit) -> Response:
-    """Says that the console serves; of the broker it says nothing."""
-    return PlainTextResponse("ok\n")
-
-
-SECTION = Section("statics", (get("/static/{name}", file, session=False), get("/healthz", alive, session=False)))
+SECTION = Section("static-files", (get("/static/{name}", file, session=False),))

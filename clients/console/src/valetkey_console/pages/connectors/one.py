@@ -10,10 +10,10 @@ from starlette.responses import Response
 
 from valetkey import Connector, Event
 from valetkey.rotations import CredentialVersion
-from valetkey_console.pages.connectors.listing import rotated, state
+from valetkey_console.pages.connectors.list import rotated, state
 from valetkey_console.pages.connectors.optional_answers import Told, told
 from valetkey_console.visits.rendering import command
-from valetkey_console.visits.sections import ADMINS, AUDITORS, OPERATORS, READERS_OF_GRANTS
+from valetkey_console.visits.roles import ADMINS, AUDITORS, OPERATORS, READERS_OF_GRANTS
 from valetkey_console.visits.visit import Visit
 
 LATELY = timedelta(days=1)
@@ -29,7 +29,7 @@ _ALWAYS = (("verify", "Verify"), ("update", "Update"))
 _OF_ITS_OWN = (("rotate", "Rotate"), ("schedule", "Rotate regularly"))
 
 
-async def show(visit: Visit) -> Response:
+async def show_one(visit: Visit) -> Response:
     """Shows what is known of a connector; what asks the cloud comes after the page."""
     connector = await visit.broker.get_connector(visit.name())
     secret = connector.authentication_secret
@@ -41,7 +41,7 @@ async def show(visit: Visit) -> Response:
         _errors(visit, connector.name),
     )
     return visit.render(
-        "connectors/detail.html",
+        "connectors/one.html",
         connector=connector,
         state=state(connector),
         rotated=rotated(connector),

@@ -1,32 +1,17 @@
-"""What the console is about: sections with their routes, and who may see them.
+"""What pages say of themselves: their routes, and the sections of the console that these belong to."""
 
-The broker decides who may do what; these roles are its own (docs/grants.md), and only keep what is refused anyway out
-of people's way.
-"""
-
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
+from valetkey_console.visits.roles import EVERYBODY, Roles
+
 if TYPE_CHECKING:
     from valetkey_console.visits.visit import Visit
 
 Handler = Callable[["Visit"], Awaitable[Response]]
-Roles = frozenset[str]
-
-EVERYBODY: Roles = frozenset()
-ADMINS: Roles = frozenset({"admin"})
-OPERATORS: Roles = frozenset({"admin", "operator"})
-VIEWERS: Roles = frozenset({"admin", "operator", "viewer"})
-AUDITORS: Roles = frozenset({"admin", "auditor"})
-READERS_OF_GRANTS: Roles = frozenset({"admin", "operator", "auditor"})
-
-
-def may(roles: Collection[str], allowed: Roles) -> bool:
-    """Tells whether somebody with `roles` is among the `allowed`; EVERYBODY lets in whoever is logged in."""
-    return not allowed or bool(allowed.intersection(roles))
 
 
 @dataclass(frozen=True, slots=True)

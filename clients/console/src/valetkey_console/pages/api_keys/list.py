@@ -1,8 +1,8 @@
-"""The list of API keys, and the page of one."""
+"""The list of API keys."""
 
 from starlette.responses import Response
 
-from valetkey import ApiKey, AsyncClient, NotFoundError
+from valetkey import ApiKey
 from valetkey_console.lists.columns import Column
 from valetkey_console.visits.rendering import command, segment
 from valetkey_console.visits.visit import Visit
@@ -25,16 +25,3 @@ async def show_list(visit: Visit) -> Response:
     keys = await visit.broker.list_api_keys()
     line = command("valetkey", "api-key", "list")
     return visit.list_page("api_keys/list.html", COLUMNS, keys, asked, line=line)
-
-
-async def show_one(visit: Visit) -> Response:
-    """Shows what is known of one key."""
-    return visit.render("api_keys/detail.html", key=await key_of(visit.broker, visit.name()))
-
-
-async def key_of(broker: AsyncClient, name: str) -> ApiKey:
-    """Returns a key by its name; the API lists them only. Raises NotFoundError."""
-    for key in await broker.list_api_keys():
-        if key.name == name:
-            return key
-    raise NotFoundError(f"there is no API key {name!r}; it may have been revoked meanwhile")

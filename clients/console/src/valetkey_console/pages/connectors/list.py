@@ -8,7 +8,7 @@ from starlette.responses import Response
 from valetkey import Connector
 from valetkey_console.lists.columns import Column
 from valetkey_console.visits.rendering import attributes, command, segment, span
-from valetkey_console.visits.sections import OPERATORS
+from valetkey_console.visits.roles import OPERATORS
 from valetkey_console.visits.visit import Visit
 
 STATES = ("ok", "unverified", "expired", "unhealthy")
@@ -53,7 +53,7 @@ COLUMNS = (
 _SELDOM = ("error", "expires", "rotated", "labels", "description")
 
 
-async def show(visit: Visit) -> Response:
+async def show_list(visit: Visit) -> Response:
     """Shows all connectors, or those of a type, an auth method or a state."""
     asked = visit.asked(COLUMNS, sort="name", filters=_FILTERS)
     everything = await visit.broker.list_connectors()

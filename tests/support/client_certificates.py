@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
@@ -32,16 +32,18 @@ class ClientCa:
         ended: bool = False,
         hours: tuple[int, int] = (-2, 1),
         address: str = "",
+        key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | None = None,
     ) -> tuple[Path, Path]:
         """Writes a certificate with one URI SAN and its key, and returns both paths.
 
         It counts from and to so many `hours` from now; `ended`: it has expired. With `address` it is a server's there.
+        `key` left out is a new one, P-256.
         """
         usage = ExtendedKeyUsageOID.SERVER_AUTH if address else ExtendedKeyUsageOID.CLIENT_AUTH
         name: x509.GeneralName = (
             x509.IPAddress(ipaddress.ip_address(address)) if address else x509.UniformResourceIdentifier(uri)
         )
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
         certificate = (
             _builder("client", self.certificate.subject, key.public_key(), (-2, -1) if ended else hours)
             .add_extension(x509.SubjectAlternativeName([name]), critical=False)
@@ -71,7 +73,10 @@ def make_client_ca(name: str = "clients' CA") -> ClientCa:
 
 
 def _builder(
-    name: str, issuer: x509.Name, key: ec.EllipticCurvePublicKey, hours: tuple[int, int] = (-2, 1)
+    name: str,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey,
+    hours: tuple[int, int] = (-2, 1),
 ) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
     return (

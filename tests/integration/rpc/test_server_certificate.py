@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+from support.client_certificates import make_client_ca
 from support.inproc import running_broker
 from support.scraping import until_scraped
 from support.spiffe import DOMAIN, SpiffeCa
 from support.wire import Log
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.rpc.server_certificate import ServerCertificate
-from valetkey_broker.settings import ServerSettings
+from valetkey_broker.settings import ServerSettings, check_certificate
 from valetkey_devstack.ca import make_ca
 from valetkey_devstack.free_ports import free_port
 
@@ -109,3 +111,20 @@ def test_what_cannot_be_used_is_told_by_its_setting(tmp_path: Path, broken: str)
     with pytest.raises(ConfigurationError, match=f"server.{broken}: is not") as caught:
         ServerCertificate(settings)
     assert "PLANTED" not in str(caught.value)
+
+
+@pytest.mark.parametrize("curve", ["P-384", "P-521", "Ed25519"])
+def test_a_key_that_no_client_connects_to_is_refused(tmp_path: Path, curve: str) -> None:
+    """Protects from serving what ends every handshake: a start, and a renewal, say what is wrong instead."""
+    keys = {"P-384": ec.generate_private_key(ec.SECP384R1()), "P-521": ec.generate_private_key(ec.SECP521R1())}
+    key = keys.get(curve) or ed25519.Ed25519PrivateKey.generate()
+    certificate, key_file = make_client_ca().issue(tmp_path, address="127.0.0.1", key=key)
+    settings = ServerSettings(tls_cert_file=certificate, tls_key_file=key_file)
+    if curve == "P-384":
+        check_certificate(certificate, key_file)
+        assert ServerCertificate(settings).current().chain == certificate.read_bytes()
+        return
+    with pytest.raises(ConfigurationError, match=r"client\.pem: has a key .* expected RSA, P-256 or P-384"):
+        check_certificate(certificate, key_file)
+    with pytest.raises(ConfigurationError, match=r"server\.tls_cert_file: has a key that no gRPC client connects to"):
+        ServerCertificate(settings)

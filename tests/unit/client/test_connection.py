@@ -3,9 +3,12 @@
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import valetkey
 from support.client_certificates import make_client_ca
@@ -98,3 +101,25 @@ def test_a_port_without_tls_is_told_apart(web_server: str) -> None:
         pytest.raises(valetkey.BrokerTlsError, match="answers, but not in TLS"),
     ):
         client.list_connectors()
+
+
+def test_a_client_certificate_with_a_key_of_the_wrong_kind_is_told_apart(tmp_path: Path) -> None:
+    """Protects whoever has Ed25519 certificates from looking for a broker that is away: gRPC's TLS takes none."""
+    ca = make_client_ca()
+    (tmp_path / "ca.pem").write_bytes(ca.pem)
+    own, own_key = ca.issue(tmp_path / "server", address="127.0.0.1")
+    certificate, key = ca.issue(tmp_path / "client", key=Ed25519PrivateKey.generate())
+    server = grpc.server(ThreadPoolExecutor(1))
+    demanding = grpc.ssl_server_credentials(
+        [(own_key.read_bytes(), own.read_bytes())], root_certificates=ca.pem, require_client_auth=True
+    )
+    port = server.add_secure_port("127.0.0.1:0", demanding)
+    server.start()
+    with (
+        Client(
+            f"127.0.0.1:{port}", client_cert_file=certificate, client_key_file=key, ca_file=tmp_path / "ca.pem"
+        ) as client,
+        pytest.raises(valetkey.BrokerTlsError, match="expected a certificate with an RSA, P-256 or P-384 key"),
+    ):
+        client.list_connectors()
+    server.stop(None).wait()

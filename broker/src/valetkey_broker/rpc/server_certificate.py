@@ -8,7 +8,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from valetkey_broker.errors import ConfigurationError
-from valetkey_broker.settings import CHECK_SECONDS, ServerSettings, WatchedFiles
+from valetkey_broker.settings import CHECK_SECONDS, ServerSettings, WatchedFiles, check_key_kind
 
 _CERTIFICATE, _KEY = "server.tls_cert_file", "server.tls_key_file"
 
@@ -69,5 +69,6 @@ def _checked(contents: Mapping[str, bytes]) -> CertificatePair:
     )
     if of_key != of_leaf:
         raise ConfigurationError(f"{_KEY}: does not belong to the certificate of {_CERTIFICATE}")
+    check_key_kind(_CERTIFICATE, chain[0])
     ends = min(each.not_valid_after_utc for each in chain).timestamp()
     return CertificatePair(contents[_KEY], contents[_CERTIFICATE], ends)

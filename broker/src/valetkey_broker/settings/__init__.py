@@ -1,7 +1,7 @@
 """The broker's settings: one file per section, read from TOML and the environment before anything starts."""
 
 from valetkey_broker.settings.authn import AuthnSettings, MtlsSettings, OidcSettings, RoleBinding
-from valetkey_broker.settings.certificate import check_certificate
+from valetkey_broker.settings.certificate import check_certificate, check_key_kind
 from valetkey_broker.settings.clouds import CloudSettings
 from valetkey_broker.settings.issuing import IssuingSettings
 from valetkey_broker.settings.ledger import LedgerSettings
@@ -34,6 +34,7 @@ __all__ = [
     "WatchedFiles",
     "check_certificate",
     "check_files",
+    "check_key_kind",
     "load_settings",
     "make_settings",
     "read_values",

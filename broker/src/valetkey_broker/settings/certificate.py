@@ -3,7 +3,13 @@
 import ssl
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
 from valetkey_broker.errors import ConfigurationError
+
+_CURVES = {"secp256r1", "secp384r1"}
 
 
 def check_certificate(certificate: Path, key: Path) -> None:
@@ -24,3 +30,17 @@ def check_certificate(certificate: Path, key: Path) -> None:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise ConfigurationError(f"{key}: does not belong to the certificate {certificate}") from None
         raise ConfigurationError(f"{key}: is not a private key; expected PEM without a passphrase") from None
+    check_key_kind(str(certificate), x509.load_pem_x509_certificate(certificate.read_bytes()))
+
+
+def check_key_kind(named: str, certificate: x509.Certificate) -> None:
+    """Raises ConfigurationError where the certificate's key is one that no gRPC client takes.
+
+    gRPC serves P-521 and Ed25519 all the same, and every connection ends in the handshake. Its TLS library takes
+    signatures of no other keys than these (findings/grpc-takes-no-p521-and-no-ed25519-certificates.sh); the CA's key
+    may be any.
+    """
+    key = certificate.public_key()
+    if isinstance(key, RSAPublicKey) or (isinstance(key, EllipticCurvePublicKey) and key.curve.name in _CURVES):
+        return
+    raise ConfigurationError(f"{named}: has a key that no gRPC client connects to; expected RSA, P-256 or P-384")

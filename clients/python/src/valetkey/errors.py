@@ -223,6 +223,12 @@ def _unreachable(text: str, endpoint: str) -> ValetKeyError:
             "use the name or address that the broker's certificate lists",
             code="UNAVAILABLE",
         )
+    if "NO_COMMON_SIGNATURE_ALGORITHMS" in text:
+        return BrokerTlsError(
+            f"the client certificate cannot be shown to {endpoint}: brokers take no key of its kind; "
+            "expected a certificate with an RSA, P-256 or P-384 key",
+            code="UNAVAILABLE",
+        )
     if "WRONG_VERSION_NUMBER" in text:
         return BrokerTlsError(
             f"{endpoint} answers, but not in TLS; check the port: a broker serves TLS only",

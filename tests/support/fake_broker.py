@@ -182,6 +182,7 @@ class FakeBroker(
         self.connectors: dict[str, connector_pb.Connector] = {}
         self.endings: list[expiry_pb.Ending] = []
         self.others: list[expiry_pb.Ending] = []
+        self.issuing_left = expiry_pb.GetIssuingLeftResponse()
         self.api_keys: dict[str, api_key_pb.ApiKey] = {}
         self.admitted: dict[bytes, str] = {}  # names of keys by the SHA-256 of their secrets
         self.secrets: dict[str, secret_pb.NamedSecret] = {}
@@ -335,6 +336,12 @@ class FakeBroker(
         self._enter("ListExpiring", request, context)
         others = [] if request.HasField("within") else self.others
         return expiry_pb.ListExpiringResponse(endings=[*self.endings, *others])
+
+    def GetIssuingLeft(
+        self, request: expiry_pb.GetIssuingLeftRequest, context: grpc.ServicerContext
+    ) -> expiry_pb.GetIssuingLeftResponse:
+        self._enter("GetIssuingLeft", request, context)
+        return self.issuing_left
 
     def CreateApiKey(
         self, request: api_key_pb.CreateApiKeyRequest, context: grpc.ServicerContext

@@ -1,15 +1,19 @@
 """The ledger in the console: searching, following, one request, one record, and whether all of it holds."""
 
+import asyncio
 import html
 import re
+import time
+from dataclasses import replace
 
 import grpc
 import pytest
 
-from support.console import Console
+from support.console import Browser, Console
 from support.inproc import CONSUMER_KEY, bearer
 from valetkey.cli.option_choices import EventKind
 from valetkey.v1 import token_service_pb2
+from valetkey_broker.errors import BrokerError, Reason
 from valetkey_console.pages.audit.records import KINDS
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("console")]
@@ -78,6 +82,43 @@ async def test_from_a_refusal_to_what_explains_it(console: Console) -> None:
         assert "sent=1" in found[1]
     assert "Not allowed" in (await console.as_auditor.get(html.unescape(found[1]))).text
     assert re.search(r"</span> <a class=\"small\"[^>]*>its request", part)
+
+
+async def test_how_long_issuing_would_go_on(console: Console) -> None:
+    """The overview says until when without Vault and Entra, what stops first, what has stopped, and what has no key."""
+    broker = console.broker
+
+    async def told(browser: Browser = console.as_viewer) -> str:
+        card = (await browser.get("/")).text.partition('id="issuing-left"')[2].partition("</section>")[0]
+        return " ".join(re.sub("<[^>]+>", " ", card).split())
+
+    assert 'id="issuing-left"' not in (await console.as_consumer.get("/")).text
+    broker.core.keys._entries.clear()
+    assert "at once Nobody had a token lately" in await told()
+    asked = token_service_pb2.IssueTokenRequest(resource_id="az://demo", permissions=[1])
+    await broker.tokens.IssueToken(asked, metadata=bearer(CONSUMER_KEY))
+    page = await told()
+    assert "Without Vault goes on for 59 min" in page or "Without Vault goes on for 1 h" in page
+    assert re.search("Without Entra goes on for 23 h 5[0-9] min, until", page)
+    assert "The first to stop: azure-blob-demo on demoaccount" in page
+    assert "/connectors/azure-blob-demo" in (await console.as_operator.get("/")).text
+    assert "/connectors/azure-blob-demo" not in (await console.as_auditor.get("/")).text
+    (entry,) = broker.core.keys._entries.values()
+    assert entry.key
+    entry.key = replace(entry.key, expires=time.time() - 7_200)
+    broker.cloud.fail("signing_key", Reason.CLOUD_UNAVAILABLE)
+    broker.store.fail_with = BrokerError(Reason.VAULT_UNAVAILABLE, "away", {"cause": "unreachable"})
+    try:
+        with pytest.raises(grpc.RpcError):
+            await broker.tokens.IssueToken(asked, metadata=bearer(CONSUMER_KEY))
+        async with asyncio.timeout(60):
+            while "away Vault has not answered since" not in (page := await told(console.as_auditor)):  # noqa: ASYNC110 (it is read off the page)
+                await asyncio.sleep(0.05)
+    finally:
+        broker.cloud.heal()
+        broker.store.fail_with = None
+    assert "Without Entra stopped" in page
+    assert "The first that stopped: azure-blob-demo on demoaccount ; no new key since" in page
 
 
 async def test_the_ledger_is_verified(console: Console) -> None:

@@ -1,11 +1,12 @@
 """What ends and what has ended, over the wire: refused credentials, what ends when, rotated keys."""
 
 import hashlib
+import time
 
 import grpc.aio
 import pytest
 
-from support.inproc import ADMIN_KEY, CONSUMER_KEY, OPERATOR_KEY, VIEWER_KEY, Broker, bearer, make_key
+from support.inproc import ADMIN_KEY, AUDITOR_KEY, CONSUMER_KEY, OPERATOR_KEY, VIEWER_KEY, Broker, bearer, make_key
 from valetkey.v1 import (
     api_key_service_pb2,
     common_pb2,
@@ -32,6 +33,10 @@ async def test_operators_see_that_a_credential_is_refused(stocked: Broker) -> No
     assert (health.healthy, health.message) == (False, "expired")
     assert errors_pb2.ErrorReason.Name(health.reason) == "ERROR_REASON_CLOUD_CREDENTIAL_REJECTED"
     assert health.mend == "valetkey service-connector rotate azure-blob-demo --client-secret @FILE"
+    asked = expiry_service_pb2.GetIssuingLeftRequest()
+    (stopped,) = (await stocked.expiry.GetIssuingLeft(asked, metadata=bearer(AUDITOR_KEY))).accounts
+    assert (stopped.connector, stopped.account) == ("azure-blob-demo", "demoaccount")
+    assert stopped.end_time == stopped.failing_since_time
     stocked.cloud.heal()
     verify = connector_service_pb2.VerifyConnectorRequest(name="azure-blob-demo")
     await stocked.connectors.VerifyConnector(verify, metadata=bearer(OPERATOR_KEY))
@@ -41,6 +46,10 @@ async def test_operators_see_that_a_credential_is_refused(stocked: Broker) -> No
 
 async def test_what_ends_when(stocked: Broker) -> None:
     """Viewers see what ends, the first to end first; within a time only what ends by then."""
+    left = await stocked.expiry.GetIssuingLeft(expiry_service_pb2.GetIssuingLeftRequest(), metadata=bearer(VIEWER_KEY))
+    assert list(left.connectors_without_key) == ["azure-blob-demo"]
+    assert 0 < left.without_vault_end_time.seconds - time.time() <= stocked.settings.vault.max_stale_seconds
+    assert not left.HasField("vault_away_since_time")
     listing = expiry_service_pb2.ListExpiringRequest()
     found = (await stocked.expiry.ListExpiring(listing, metadata=bearer(VIEWER_KEY))).endings
     kinds = [expiry_service_pb2.EndingKind.Name(each.kind).removeprefix("ENDING_KIND_") for each in found]

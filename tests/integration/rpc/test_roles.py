@@ -55,6 +55,7 @@ EXPECTED = {
     "ApiKeyService/RotateApiKey": {"admin"},
     "ApiKeyService/RevokeApiKey": {"admin"},
     "ExpiryService/ListExpiring": {"admin", "operator", "viewer"},
+    "ExpiryService/GetIssuingLeft": {"admin", "operator", "viewer", "auditor"},
     "GrantService/CreateGrant": {"admin"},
     "GrantService/GetGrant": {"admin", "operator", "auditor"},
     "GrantService/ListGrants": {"admin", "operator", "auditor"},

@@ -36,3 +36,31 @@ def test_a_time_that_cannot_be(valetkey: Runner) -> None:
     """Protects against a check that can never find anything."""
     assert valetkey("expiring", "--within", "-1d").code == 2
     assert valetkey("expiring", "--within", "soon").code == 2
+
+
+def test_how_long_issuing_would_go_on(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects whoever decides, with Vault or Entra away, how much time there is: until when, and what stops first."""
+    now = datetime.now(UTC)
+    left = broker.issuing_left
+    left.without_vault_end_time.FromDatetime(now + timedelta(minutes=40, seconds=30))
+    assert "not known: no connector is registered" in valetkey("issuing-left").out
+    left.connectors_with_lasting_keys = 1
+    assert "goes on: no connector needs it" in valetkey("issuing-left").out
+    left.connectors_without_key.append("idle")
+    left.connectors_without_key_left_out = 3
+    assert "stops at once: no key is in memory" in valetkey("issuing-left").out
+    for account, hours in (("first", -2), ("second", 5)):
+        each = left.accounts.add(connector="demo", account=account)
+        each.end_time.FromDatetime(now + timedelta(hours=hours, minutes=1))
+    left.accounts[0].failing_since_time.FromDatetime(now - timedelta(hours=3))
+    left.vault_away_since_time.FromDatetime(now - timedelta(minutes=20))
+    shown = valetkey("issuing-left")
+    assert shown.code == 0
+    text = " ".join(shown.out.split())
+    for part in ("40m from now", "stopped 1h59m ago", "demo on first stops first", "5h from now", "idle and 3 more"):
+        assert part in text
+    found = valetkey("issuing-left", "-o", "json").json
+    assert found["without_vault"]["seconds_left"] // 60 == 40
+    assert [each["account"] for each in found["without_entra"]] == ["first", "second"]
+    assert found["without_entra"][0]["seconds_left"] < 0 < found["without_entra"][1]["seconds_left"]
+    assert (found["connectors_without_key"], found["connectors_with_lasting_keys"]) == (["idle"], 1)

@@ -1,25 +1,29 @@
 """ExpiryService: message to domain, one use case, domain to message."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import grpc.aio
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from valetkey.v1 import expiry_service_pb2 as pb
 from valetkey.v1 import expiry_service_pb2_grpc
 from valetkey_broker.api.convert import given_seconds, timestamp
 from valetkey_broker.expiry.endings import Endings
+from valetkey_broker.issuing.issuing_left import AccountLeft, IssuingLeft
 from valetkey_broker.model import InvalidFieldError
 from valetkey_broker.model.ending import Ending
 
 _MOST = 1_000
+_MOST_LEFT = 100
 _LONGEST_SECONDS = 100 * 366 * 24 * 3600
 
 
 class ExpiryService(expiry_service_pb2_grpc.ExpiryServiceServicer):
-    """Tells what ends."""
+    """Tells what ends, and how long issuing would go on."""
 
-    def __init__(self, endings: Endings) -> None:
+    def __init__(self, endings: Endings, issuing_left: IssuingLeft) -> None:
         self._endings = endings
+        self._issuing_left = issuing_left
 
     async def ListExpiring(  # noqa: N802 (gRPC's naming)
         self,
@@ -38,6 +42,37 @@ class ExpiryService(expiry_service_pb2_grpc.ExpiryServiceServicer):
         return pb.ListExpiringResponse(
             endings=[_message(each) for each in found[:_MOST]], left_out=max(len(found) - _MOST, 0)
         )
+
+    async def GetIssuingLeft(  # noqa: N802 (gRPC's naming)
+        self,
+        request: pb.GetIssuingLeftRequest,
+        context: grpc.aio.ServicerContext[pb.GetIssuingLeftRequest, pb.GetIssuingLeftResponse],
+    ) -> pb.GetIssuingLeftResponse:
+        """Tells for how long tokens could go on being issued."""
+        _ = request, context
+        left = self._issuing_left.now()
+        return pb.GetIssuingLeftResponse(
+            without_vault_end_time=_at(left.without_vault_until),
+            vault_away_since_time=_at(left.vault_away_since),
+            accounts=[_account(each) for each in left.accounts[:_MOST_LEFT]],
+            accounts_left_out=max(len(left.accounts) - _MOST_LEFT, 0),
+            connectors_without_key=left.without_key[:_MOST_LEFT],
+            connectors_without_key_left_out=max(len(left.without_key) - _MOST_LEFT, 0),
+            connectors_with_lasting_keys=left.lasting,
+        )
+
+
+def _account(left: AccountLeft) -> pb.AccountIssuingLeft:
+    return pb.AccountIssuingLeft(
+        connector=left.connector,
+        account=left.account,
+        end_time=_at(left.until),
+        failing_since_time=_at(left.failing_since),
+    )
+
+
+def _at(seconds: float | None) -> Timestamp | None:
+    return None if seconds is None else timestamp(datetime.fromtimestamp(seconds, UTC))
 
 
 def _message(ending: Ending) -> pb.Ending:

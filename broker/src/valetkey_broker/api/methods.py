@@ -175,6 +175,8 @@ METHODS: Methods = {
     "/valetkey.v1.ApiKeyService/RevokeApiKey": Method(_ADMIN, change=_named("api-keys")),
     # What ends is no secret to those who look after the broker, names of keys included; how it is mended neither.
     "/valetkey.v1.ExpiryService/ListExpiring": Method(_VIEWER),
+    # For all who look after the broker or look into what happened. Consumers are told no more than that it is away.
+    "/valetkey.v1.ExpiryService/GetIssuingLeft": Method(_VIEWER | _AUDITOR),
     # Load balancers and Kubernetes probes carry no credentials; the answer is one enum, every few seconds.
     "/grpc.health.v1.Health/Check": Method(Access.PUBLIC, quiet=True),
     "/grpc.health.v1.Health/List": Method(Access.PUBLIC),

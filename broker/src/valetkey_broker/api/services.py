@@ -40,6 +40,7 @@ from valetkey_broker.connectors.rotation_wiring import Rotating
 from valetkey_broker.expiry.endings import Endings
 from valetkey_broker.issuing.diagnosis import Diagnoser
 from valetkey_broker.issuing.issuer import Issuer
+from valetkey_broker.issuing.issuing_left import IssuingLeft
 from valetkey_broker.issuing.token_stream import TokenWatcher
 from valetkey_broker.limits import Slots
 from valetkey_broker.ports import Clock, Ledger
@@ -68,6 +69,7 @@ class UseCases:
     registry: ConnectorRegistry
     health: ConnectorHealth
     endings: Endings
+    issuing_left: IssuingLeft
     rotating: Rotating
     policy: Policy
     api_keys: ApiKeyAdmin
@@ -143,6 +145,6 @@ def build_services(use: UseCases) -> Sequence[Service]:
         Service(
             f"{_PACKAGE}.ExpiryService",
             expiry_service_pb2_grpc.add_ExpiryServiceServicer_to_server,
-            ExpiryService(use.endings),
+            ExpiryService(use.endings, use.issuing_left),
         ),
     )

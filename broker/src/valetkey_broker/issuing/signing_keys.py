@@ -1,7 +1,7 @@
 """Keeps signing keys: fetched once for hours, renewed in the background, never twice at a time."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -34,7 +34,26 @@ _Id = tuple[str, str, str, int]
 class _Entry:
     key: SigningKey | None = None
     renew_at: float = 0.0
+    failing_since: float | None = None
     recent: RecentError = field(default_factory=RecentError)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInMemory:
+    """What is in memory of the key that signs for an account by a connector; times are Unix seconds.
+
+    `key` is None where none was given yet. `failing_since` is since when the cloud has given none, though asked.
+    """
+
+    connector: Connector
+    account: str
+    key: SigningKey | None
+    failing_since: float | None
+
+
+def usable_until(key: SigningKey) -> float:
+    """Returns until when (Unix seconds) a key can be issued from, with the cloud away."""
+    return key.expires - _LAST_SECONDS
 
 
 def _of_connector(connector: Connector, _account: str) -> int:
@@ -140,9 +159,13 @@ class SigningKeys:
             if entry.key is not None and identity == self._id(connector, entry.key.account)
         ]
 
-    def usable_seconds(self, left: float) -> float:
-        """Returns for how long a key that lives `left` seconds can be issued from, with the cloud away."""
-        return max(0.0, left - _LAST_SECONDS)
+    def in_memory(self, connectors: Iterable[Connector]) -> Iterator[KeyInMemory]:
+        """Tells of each key that signs for one of the connectors now, or that was asked for. One walk for them all."""
+        by_uid = {connector.uid: connector for connector in connectors}
+        for identity, entry in self._entries.items():
+            connector = by_uid.get(identity[0])
+            if connector is not None and identity == self._id(connector, identity[2]):
+                yield KeyInMemory(connector, identity[2], entry.key, entry.failing_since)
 
     def forget(self, connector_uid: str) -> None:
         """Drops all that is known of a connector that went away."""
@@ -181,6 +204,8 @@ class SigningKeys:
         try:
             key = await self._questions.signing_key(connector, account, starts=starts, expires=expires)
         except BaseException as error:
+            if isinstance(error, BrokerError) and entry.failing_since is None:
+                entry.failing_since = self._clock()
             # With a key at hand that still signs, callers need not wait each time for a cloud that is away.
             usable = self._usable(entry.key)
             entry.recent.heard(error, self._clock(), passing_seconds=_BACKGROUND_RETRY_SECONDS if usable else 0.0)
@@ -188,12 +213,13 @@ class SigningKeys:
                 entry.renew_at = max(self._clock() + _BACKGROUND_RETRY_SECONDS, entry.recent.until)
             raise
         entry.recent.forget()
+        entry.failing_since = None
         entry.key = key
         entry.renew_at = now + (key.expires - now) * _RENEW_AFTER_SHARE
         return key
 
     def _usable(self, key: SigningKey | None) -> bool:
-        return key is not None and key.starts <= self._clock() < key.expires - _LAST_SECONDS
+        return key is not None and key.starts <= self._clock() < usable_until(key)
 
     def _drop_others(self, identity: _Id) -> None:
         """Drops the keys of an account that an earlier signer had, or that were fetched before keys were dropped."""

@@ -1,19 +1,19 @@
 """Takes the readings of one process: quickly, in its event loop, which has all of it to itself."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Protocol, runtime_checkable
 
 from valetkey_broker import __version__
 from valetkey_broker.connectors.health import ConnectorHealth
-from valetkey_broker.issuing.signing_keys import SigningKeys
+from valetkey_broker.issuing.signing_keys import SigningKeys, usable_until
 from valetkey_broker.limits import Slots
 from valetkey_broker.metrics import catalog as of
 from valetkey_broker.metrics.catalog import Reading
 from valetkey_broker.metrics.endings import EndingFigures
-from valetkey_broker.model import Connector
+from valetkey_broker.model import Connector, SigningKey
 from valetkey_broker.observability.counters import Figures, Histogram
 from valetkey_broker.ports import Clock, Ledger, StateStore
 from valetkey_broker.rpc.open_calls import OpenCalls
@@ -126,19 +126,21 @@ class Readings:
             health = self._of.health.of(connector)
             if health is not None:
                 yield of.CREDENTIAL_OK, (name,), float(health.healthy)
-            yield from self._keys(connector, now)
+        yield from self._keys(connectors.values(), now)
         running = sum(not each.state.ended for each in self._of.memory.rotations.values())
         yield of.ROTATIONS, _NO_LABELS, float(running)
 
-    def _keys(self, connector: Connector, now: float) -> Iterator[Reading]:
+    def _keys(self, connectors: Iterable[Connector], now: float) -> Iterator[Reading]:
         # A key that has ended was not asked for any more; keys of an account have no end.
-        keys = [key for key in self._of.keys.of(connector) if isfinite(key.expires) and key.expires > now]
-        if keys:
-            name = (connector.name,)
-            ends = min(key.expires for key in keys)
-            yield of.KEY_AGE, name, max(0.0, now - min(key.starts for key in keys))
-            yield of.KEY_LEFT, name, ends - now
-            yield of.LEFT_WITHOUT_ENTRA, name, self._of.keys.usable_seconds(ends - now)
+        keys: dict[str, list[SigningKey]] = {}
+        for each in self._of.keys.in_memory(connectors):
+            if each.key is not None and isfinite(each.key.expires) and each.key.expires > now:
+                keys.setdefault(each.connector.name, []).append(each.key)
+        for name, found in keys.items():
+            first = min(found, key=usable_until)
+            yield of.KEY_AGE, (name,), max(0.0, now - min(key.starts for key in found))
+            yield of.KEY_LEFT, (name,), first.expires - now
+            yield of.LEFT_WITHOUT_ENTRA, (name,), max(0.0, usable_until(first) - now)
 
     def _dependencies(self) -> Iterator[Reading]:
         sync, ledger, store = self._of.sync, self._of.ledger, self._of.store

@@ -56,6 +56,10 @@ class StateSync:
         age = self.seconds_since_current()
         return 0.0 if age is None else max(0.0, self._settings.max_stale_seconds - age)
 
+    def seconds_away(self) -> float | None:
+        """Returns for how many seconds Vault has not answered, None while it does."""
+        return None if self._failing_since is None else self.seconds_since_current()
+
     async def run(self, first: Callable[[], Awaitable[None]] | None = None) -> None:
         """Runs until cancelled. `first` is done before Vault is asked, and so before requests are answered."""
         if first is not None:

@@ -73,6 +73,7 @@ class AsyncClient:
     verify_ledger = asynchronous(groups.ledger.verify_ledger)
 
     list_expiring = asynchronous(groups.expiry.list_expiring)
+    get_issuing_left = asynchronous(groups.expiry.get_issuing_left)
     preview_revocation = asynchronous(groups.revocations.preview_revocation)
     create_revocation = asynchronous(groups.revocations.create_revocation)
     get_revocation = asynchronous(groups.revocations.get_revocation)

@@ -74,6 +74,7 @@ class Client:
     verify_ledger = blocking(groups.ledger.verify_ledger)
 
     list_expiring = blocking(groups.expiry.list_expiring)
+    get_issuing_left = blocking(groups.expiry.get_issuing_left)
     preview_revocation = blocking(groups.revocations.preview_revocation)
     create_revocation = blocking(groups.revocations.create_revocation)
     get_revocation = blocking(groups.revocations.get_revocation)

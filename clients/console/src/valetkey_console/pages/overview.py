@@ -23,9 +23,10 @@ async def show(visit: Visit) -> Response:
     """Shows each part that the person may see; one that fails does not take the others along."""
     since = datetime.now(UTC) - LATELY
     broker = visit.broker
-    who, connectors, endings, refusals, strangers = await asyncio.gather(
+    who, connectors, left, endings, refusals, strangers = await asyncio.gather(
         broker.who_am_i(),
         part(visit, VIEWERS, broker.list_connectors),
+        part(visit, VIEWERS | AUDITORS, broker.get_issuing_left),
         part(visit, VIEWERS, lambda: broker.list_expiring(SOON)),
         *(
             part(visit, AUDITORS, partial(broker.list_events, kind=kind, newest=True, since=since, limit=_MOST_EVENTS))
@@ -37,6 +38,7 @@ async def show(visit: Visit) -> Response:
         who=who,
         connectors=connectors,
         ill=[each for each in connectors.value or () if each.health is not None and not each.health.healthy],
+        left=left,
         endings=endings,
         refusals=refusals,
         strangers=strangers,

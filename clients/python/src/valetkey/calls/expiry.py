@@ -1,6 +1,6 @@
-"""The call of ExpiryService: what ends, and when."""
+"""The calls of ExpiryService: what ends, and when, and for how long issuing would go on."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 from valetkey import endings, scalars
 from valetkey.calls.base import Asking, ask
@@ -26,3 +26,28 @@ def list_expiring(within: timedelta | None = None) -> Asking[list[endings.Ending
         )
         for each in answer.endings
     ]
+
+
+def get_issuing_left() -> Asking[endings.IssuingLeft]:
+    """Returns for how long tokens could go on being issued if Vault went away now, or Entra.
+
+    The worker that answers tells it of its own memory. Raises PermissionDeniedError for callers who have no role.
+    """
+    answer = yield from ask(pb.GetIssuingLeftRequest(), pb.GetIssuingLeftResponse, repeatable=True)
+    return endings.IssuingLeft(
+        without_vault_end_time=answer.without_vault_end_time.ToDatetime(UTC),
+        vault_away_since_time=scalars.moment(answer, "vault_away_since_time"),
+        accounts=tuple(
+            endings.AccountIssuingLeft(
+                connector=each.connector,
+                account=each.account,
+                end_time=each.end_time.ToDatetime(UTC),
+                failing_since_time=scalars.moment(each, "failing_since_time"),
+            )
+            for each in answer.accounts
+        ),
+        accounts_left_out=answer.accounts_left_out,
+        connectors_without_key=tuple(answer.connectors_without_key),
+        connectors_without_key_left_out=answer.connectors_without_key_left_out,
+        connectors_with_lasting_keys=answer.connectors_with_lasting_keys,
+    )

@@ -17,6 +17,7 @@ from valetkey.cli.command_line import CommandLine
 from valetkey.cli.doctor import doctor
 from valetkey.cli.exec_command import exec_
 from valetkey.cli.expiring import expiring
+from valetkey.cli.issuing_left import issuing_left
 from valetkey.cli.login import login, logout
 from valetkey.cli.proxy_command import proxy
 from valetkey.cli.screen import Screen
@@ -64,6 +65,7 @@ app.command()(agent)
 app.command("exec", context_settings={"allow_interspersed_args": False})(exec_)
 app.add_typer(api_keys.app, name="api-key")
 app.command()(expiring)
+app.command()(issuing_left)
 app.command()(apply)
 app.command()(export)
 

@@ -144,3 +144,105 @@ class ListExpiringResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["endings", b"endings", "left_out", b"left_out"]) -> None: ...
 
 Global___ListExpiringResponse: typing_extensions.TypeAlias = ListExpiringResponse
+
+@typing.final
+class AccountIssuingLeft(google.protobuf.message.Message):
+    """Until when a connector can sign tokens for an account from the key that the answering worker has."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CONNECTOR_FIELD_NUMBER: builtins.int
+    ACCOUNT_FIELD_NUMBER: builtins.int
+    END_TIME_FIELD_NUMBER: builtins.int
+    FAILING_SINCE_TIME_FIELD_NUMBER: builtins.int
+    connector: builtins.str
+    """The connector's name."""
+    account: builtins.str
+    """The storage account."""
+    @property
+    def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Until when, if no other key is given; in the past where issuing has stopped already. No token of it ends later than a
+        minute after that.
+        """
+
+    @property
+    def failing_since_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Since when the cloud has given no other key, though asked; not set where it gives them, or was not asked."""
+
+    def __init__(
+        self,
+        *,
+        connector: builtins.str = ...,
+        account: builtins.str = ...,
+        end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        failing_since_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "failing_since_time", b"failing_since_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account", b"account", "connector", b"connector", "end_time", b"end_time", "failing_since_time", b"failing_since_time"]) -> None: ...
+
+Global___AccountIssuingLeft: typing_extensions.TypeAlias = AccountIssuingLeft
+
+@typing.final
+class GetIssuingLeftRequest(google.protobuf.message.Message):
+    """Asks for how long tokens could go on being issued."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___GetIssuingLeftRequest: typing_extensions.TypeAlias = GetIssuingLeftRequest
+
+@typing.final
+class GetIssuingLeftResponse(google.protobuf.message.Message):
+    """For how long tokens could go on being issued by the worker that answers."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    WITHOUT_VAULT_END_TIME_FIELD_NUMBER: builtins.int
+    VAULT_AWAY_SINCE_TIME_FIELD_NUMBER: builtins.int
+    ACCOUNTS_FIELD_NUMBER: builtins.int
+    ACCOUNTS_LEFT_OUT_FIELD_NUMBER: builtins.int
+    CONNECTORS_WITHOUT_KEY_FIELD_NUMBER: builtins.int
+    CONNECTORS_WITHOUT_KEY_LEFT_OUT_FIELD_NUMBER: builtins.int
+    CONNECTORS_WITH_LASTING_KEYS_FIELD_NUMBER: builtins.int
+    accounts_left_out: builtins.int
+    """How many more there are."""
+    connectors_without_key_left_out: builtins.int
+    """How many more there are."""
+    connectors_with_lasting_keys: builtins.int
+    """How many connectors sign with keys of the account itself, which do not end, and need no Entra."""
+    @property
+    def without_vault_end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Until when requests are answered if Vault says nothing from now on; nothing is issued afterwards."""
+
+    @property
+    def vault_away_since_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Since when Vault has not answered; not set while it does."""
+
+    @property
+    def accounts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___AccountIssuingLeft]:
+        """What is signed with keys that Entra gives access to, if it gave none from now on: the first to stop first, at most 100."""
+
+    @property
+    def connectors_without_key(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Connectors that such a key would first have to be fetched for, as nobody had a token by them lately from the worker
+        that answers: without Entra they issue nothing. Their names in order, at most 100.
+        """
+
+    def __init__(
+        self,
+        *,
+        without_vault_end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        vault_away_since_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        accounts: collections.abc.Iterable[Global___AccountIssuingLeft] | None = ...,
+        accounts_left_out: builtins.int = ...,
+        connectors_without_key: collections.abc.Iterable[builtins.str] | None = ...,
+        connectors_without_key_left_out: builtins.int = ...,
+        connectors_with_lasting_keys: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["vault_away_since_time", b"vault_away_since_time", "without_vault_end_time", b"without_vault_end_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["accounts", b"accounts", "accounts_left_out", b"accounts_left_out", "connectors_with_lasting_keys", b"connectors_with_lasting_keys", "connectors_without_key", b"connectors_without_key", "connectors_without_key_left_out", b"connectors_without_key_left_out", "vault_away_since_time", b"vault_away_since_time", "without_vault_end_time", b"without_vault_end_time"]) -> None: ...
+
+Global___GetIssuingLeftResponse: typing_extensions.TypeAlias = GetIssuingLeftResponse

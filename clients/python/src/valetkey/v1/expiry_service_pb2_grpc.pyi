@@ -41,7 +41,23 @@ _ExpiryServiceListExpiringType = typing_extensions.TypeVar(
     ],
 )
 
-class ExpiryServiceStub(typing.Generic[_ExpiryServiceListExpiringType]):
+_ExpiryServiceGetIssuingLeftType = typing_extensions.TypeVar(
+    '_ExpiryServiceGetIssuingLeftType',
+    grpc.UnaryUnaryMultiCallable[
+        valetkey.v1.expiry_service_pb2.GetIssuingLeftRequest,
+        valetkey.v1.expiry_service_pb2.GetIssuingLeftResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        valetkey.v1.expiry_service_pb2.GetIssuingLeftRequest,
+        valetkey.v1.expiry_service_pb2.GetIssuingLeftResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        valetkey.v1.expiry_service_pb2.GetIssuingLeftRequest,
+        valetkey.v1.expiry_service_pb2.GetIssuingLeftResponse,
+    ],
+)
+
+class ExpiryServiceStub(typing.Generic[_ExpiryServiceListExpiringType, _ExpiryServiceGetIssuingLeftType]):
     """Tells when that ends which the broker lives by: credentials, API keys, certificates, its way into Vault."""
 
     @typing.overload
@@ -49,6 +65,10 @@ class ExpiryServiceStub(typing.Generic[_ExpiryServiceListExpiringType]):
         grpc.UnaryUnaryMultiCallable[
             valetkey.v1.expiry_service_pb2.ListExpiringRequest,
             valetkey.v1.expiry_service_pb2.ListExpiringResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            valetkey.v1.expiry_service_pb2.GetIssuingLeftRequest,
+            valetkey.v1.expiry_service_pb2.GetIssuingLeftResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -58,15 +78,28 @@ class ExpiryServiceStub(typing.Generic[_ExpiryServiceListExpiringType]):
             valetkey.v1.expiry_service_pb2.ListExpiringRequest,
             valetkey.v1.expiry_service_pb2.ListExpiringResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            valetkey.v1.expiry_service_pb2.GetIssuingLeftRequest,
+            valetkey.v1.expiry_service_pb2.GetIssuingLeftResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     ListExpiring: _ExpiryServiceListExpiringType
     """Lists what ends, the first to end first, with what to do about each. Role: viewer."""
 
+    GetIssuingLeft: _ExpiryServiceGetIssuingLeftType
+    """Tells for how long tokens could go on being issued if Vault went away now, or Entra. The worker that answers tells it
+    of its own memory and asks nobody, so that it is told while they are away, too. Role: viewer or auditor.
+    """
+
 ExpiryServiceAsyncStub: typing_extensions.TypeAlias = ExpiryServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         valetkey.v1.expiry_service_pb2.ListExpiringRequest,
         valetkey.v1.expiry_service_pb2.ListExpiringResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        valetkey.v1.expiry_service_pb2.GetIssuingLeftRequest,
+        valetkey.v1.expiry_service_pb2.GetIssuingLeftResponse,
     ],
 ]
 
@@ -80,5 +113,15 @@ class ExpiryServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[valetkey.v1.expiry_service_pb2.ListExpiringResponse, collections.abc.Awaitable[valetkey.v1.expiry_service_pb2.ListExpiringResponse]]:
         """Lists what ends, the first to end first, with what to do about each. Role: viewer."""
+
+    @abc.abstractmethod
+    def GetIssuingLeft(
+        self,
+        request: valetkey.v1.expiry_service_pb2.GetIssuingLeftRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[valetkey.v1.expiry_service_pb2.GetIssuingLeftResponse, collections.abc.Awaitable[valetkey.v1.expiry_service_pb2.GetIssuingLeftResponse]]:
+        """Tells for how long tokens could go on being issued if Vault went away now, or Entra. The worker that answers tells it
+        of its own memory and asks nobody, so that it is told while they are away, too. Role: viewer or auditor.
+        """
 
 def add_ExpiryServiceServicer_to_server(servicer: ExpiryServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

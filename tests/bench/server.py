@@ -17,7 +17,7 @@ from bench.sweep import Sweeper
 from valetkey.v1 import token_service_pb2, token_service_pb2_grpc
 from valetkey_broker.app import open_core
 from valetkey_broker.concurrency.garbage_collection import keep_collections_short
-from valetkey_broker.metrics.port import OneWorker, metrics_port
+from valetkey_broker.metrics.http_server import OneWorker, metrics_port
 from valetkey_broker.metrics.worker_channel import Answerer
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_broker.rpc.listening import Listen
@@ -70,7 +70,7 @@ async def serve_broker(
     )
     async with open_core(settings, store=await filled_store(), cloud=cloud) as core:
         await core.repository.load()
-        await core.registry.create(new_connector(), created_by="bench")
+        await core.connector_admin.create(new_connector(), created_by="bench")
         await core.grants.create(new_grant(), created_by="bench")
         sweeper = Sweeper(settings.profiles()[settings.default_cloud], directory / "sweeps")
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, sweeper.toggle)

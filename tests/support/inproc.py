@@ -32,7 +32,7 @@ from valetkey.v1 import (
     token_service_pb2_grpc,
 )
 from valetkey_broker.app import Core, open_core
-from valetkey_broker.metrics.port import OneWorker, metrics_port
+from valetkey_broker.metrics.http_server import OneWorker, metrics_port
 from valetkey_broker.metrics.worker_channel import Answerer
 from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.rpc.server import RpcServer

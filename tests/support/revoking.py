@@ -52,7 +52,7 @@ class World(RotatingReplica):
 
     async def with_key(self, name: str = BY_KEY, key: str = "key1") -> None:
         new = by_account_key(name, "one", self.maker.keys["one"][key])
-        await self.registry.create(new, created_by="key:ops")
+        await self.connector_admin.create(new, created_by="key:ops")
 
     async def issue(self, connector: str = BY_KEY, principal: str = "key:trainer", *, version: int = 0) -> str:
         """Puts a token of ten minutes on record; returns its id."""

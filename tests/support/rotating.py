@@ -1,4 +1,4 @@
-"""One broker process as far as rotations go: a replica of the state, a registry, and what works on rotations."""
+"""One broker process as far as rotations go: a replica of the state, a ConnectorAdmin, and what works on rotations."""
 
 import asyncio
 
@@ -21,9 +21,9 @@ from support.fake_store import FakeStateStore
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.authn.roles import RoleBindings, RolesNow
 from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.connectors.connector_admin import ConnectorAdmin
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.reach_cache import ReachCache
-from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.rotation_wiring import Parts, Rotating, build_rotating
 from valetkey_broker.connectors.rotations import Wanted
 from valetkey_broker.model import (
@@ -93,7 +93,7 @@ class RotatingReplica:
         self.changes = Changes(self.ledger, self.clock)
         self.replica = Replica(store, abandoned_seconds=0.0, also_settled=self.changes.reconciled)
         self.memory, repository = self.replica.memory, self.replica.repository
-        self.registry = ConnectorRegistry(
+        self.connector_admin = ConnectorAdmin(
             repository=repository,
             memory=self.memory,
             cloud=self.cloud,
@@ -110,7 +110,7 @@ class RotatingReplica:
         self.parts = Parts(
             repository=repository,
             memory=self.memory,
-            registry=self.registry,
+            connector_admin=self.connector_admin,
             cloud=self.cloud,
             ledger=self.ledger,
             clock=self.clock,
@@ -145,7 +145,7 @@ class RotatingReplica:
             azure=AzureConfig(**{"tenant_id": TENANT, "client_id": CLIENT, "cloud": "", **azure}),
             secrets={"client_secret": Secret(PLANTED)},
         )
-        return (await self.registry.create(new, created_by="key:ops"))[0]
+        return (await self.connector_admin.create(new, created_by="key:ops"))[0]
 
     async def admin(self) -> Principal:
         """Makes an API key of an admin, and returns its principal."""

@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from importlib import import_module
 
-from valetkey_broker.cli.serve_command import ServeCommand, plainly_served
+from valetkey_broker.cli.serve_fast_path import ServeCommand, plainly_served
 from valetkey_broker.concurrency.garbage_collection import loading_modules
 from valetkey_broker.concurrency.interrupts import interrupts_end_at_once
 
@@ -24,7 +24,7 @@ def start_to_serve(command: ServeCommand) -> None:
     """Imports what serves, and nothing besides, and runs it. Ctrl-C during the imports ends with 130."""
     with interrupts_end_at_once(), loading_modules():
         _load_structlog_alone()
-        run_to_the_end = import_module("valetkey_broker.cli.ending").run_to_the_end
+        run_to_the_end = import_module("valetkey_broker.cli.exit_codes").run_to_the_end
         serve = getattr(import_module("valetkey_broker.cli.serving"), command.function)
     run_to_the_end(partial(serve, *command.arguments))
 
@@ -45,7 +45,7 @@ def main() -> None:
         signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(_TERMINATED))
     if sys.argv[1:2] == ["health"] and {"--help", "-h"}.isdisjoint(sys.argv):
         # A probe comes every few seconds: it does without the command line, whose loading costs more than all it does.
-        from valetkey_broker.rpc.health_probe import probe_as_told  # noqa: PLC0415
+        from valetkey_broker.cli.health_probe import probe_as_told  # noqa: PLC0415
 
         sys.exit(probe_as_told(sys.argv[2:]))
     serving = plainly_served(sys.argv[1:], os.environ)

@@ -16,9 +16,9 @@ from valetkey_broker.authz.explain import Explainer
 from valetkey_broker.authz.grant_admin import GrantAdmin
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.connectors.connector_admin import ConnectorAdmin
 from valetkey_broker.connectors.health import ConnectorHealth
 from valetkey_broker.connectors.reach_cache import ReachCache
-from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.rotation_wiring import Parts, Rotating, build_rotating
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.counted_issuer import issuer_type
@@ -48,7 +48,7 @@ class Core:
     cloud: Cloud
     memory: Memory
     repository: StateRepository
-    registry: ConnectorRegistry
+    connector_admin: ConnectorAdmin
     health: ConnectorHealth
     api_keys: ApiKeyAdmin
     policy: Policy
@@ -128,7 +128,7 @@ async def open_core(
         trust = TrustBundles(settings.authn.mtls.trust_domains) if settings.authn.mtls is not None else None
         authenticator = build_authenticator(settings.authn, memory, clock, key_source=key_source, trust=trust)
         closing.push_async_callback(authenticator.close)
-        registry = ConnectorRegistry(
+        connector_admin = ConnectorAdmin(
             repository=repository,
             memory=memory,
             cloud=cloud,
@@ -155,7 +155,14 @@ async def open_core(
             settings=issuing,
             standing=authenticator.standing,
         )
-        parts = Parts(repository=repository, memory=memory, registry=registry, cloud=cloud, ledger=ledger, clock=clock)
+        parts = Parts(
+            repository=repository,
+            memory=memory,
+            connector_admin=connector_admin,
+            cloud=cloud,
+            ledger=ledger,
+            clock=clock,
+        )
         roles_now = RolesNow(memory, build_role_bindings(settings.authn), clock).of
         rotating = build_rotating(parts, AUTH_METHODS, changes.make, roles_now)
         revoking = build_revoking(parts, questions, keys, rotating, auth_methods=AUTH_METHODS, profiles=profiles)
@@ -164,7 +171,7 @@ async def open_core(
             cloud=cloud,
             memory=memory,
             repository=repository,
-            registry=registry,
+            connector_admin=connector_admin,
             health=health,
             api_keys=ApiKeyAdmin(repository, memory, clock),
             policy=policy,

@@ -70,7 +70,7 @@ async def running_server(
                 keys_not_before=core.revoking.leases.keys_not_before,
             ),
             streams=streams,
-            registry=core.registry,
+            connector_admin=core.connector_admin,
             health=core.health,
             endings=endings,
             issuing_left=IssuingLeft(core.memory, core.keys, AUTH_METHODS, sync, core.clock),

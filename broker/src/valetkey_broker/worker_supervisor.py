@@ -16,7 +16,7 @@ import structlog
 
 from valetkey_broker.concurrency.backoff import Backoff
 from valetkey_broker.errors import EXIT_CONFIGURATION, ConfigurationError
-from valetkey_broker.metrics.port import WorkerPlace, metrics_port
+from valetkey_broker.metrics.http_server import WorkerPlace, metrics_port
 from valetkey_broker.metrics.worker_channel import METRICS_ENV, Asker
 from valetkey_broker.settings import ServerSettings, Settings
 

@@ -100,7 +100,7 @@ async def _register_demo(core: Core, stack: DevStack) -> None:
         azure=AzureConfig(tenant_id=stack.tenant_id, client_id=stack.client_id, cloud=CLOUD),
         secrets={"client_secret": stack.client_secret},
     )
-    await core.registry.create(new, created_by="dev")
+    await core.connector_admin.create(new, created_by="dev")
 
 
 async def _make_consumer_key(core: Core, file: Path) -> None:

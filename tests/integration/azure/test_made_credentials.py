@@ -117,7 +117,7 @@ async def test_account_keys_by_another_connector(world: World) -> None:
     """Storage refuses the old key at the end and takes the new one; what was signed before works until then."""
     old = world.azure.azurite.accounts[ML]
     new = by_account_key(BY_KEY, ML, old)
-    connector = (await world.registry.create(new, created_by="key:ops"))[0]
+    connector = (await world.connector_admin.create(new, created_by="key:ops"))[0]
     ends = world.clock.now + 600
     lease = {"connector": BY_KEY, "credential_version": 1, "expires": int(ends), "lease_id": "lease"}
     await world.ledger.record(Event(kind=EventKind.TOKEN_ISSUED, time=world.clock.now, **lease))  # type: ignore[arg-type]

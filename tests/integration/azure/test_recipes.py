@@ -24,9 +24,9 @@ from valetkey_broker.adapters.azure.error_advice import Identity
 from valetkey_broker.adapters.azure.resource_types import AZURE_RESOURCE_TYPES
 from valetkey_broker.adapters.azure.transport import Network
 from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.connectors.connector_admin import ConnectorAdmin
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.reach_cache import ReachCache
-from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.model import (
     BLOB_CONTAINER,
     RESOURCE_TYPES,
@@ -131,8 +131,8 @@ def _transport(azure: AzureStack) -> AioHttpTransport:
     return AioHttpTransport(use_env_settings=False, connection_verify=azure.profile.ca_file)
 
 
-def _registry(replica: Replica, azure: AzureStack) -> ConnectorRegistry:
-    return ConnectorRegistry(
+def _connector_admin(replica: Replica, azure: AzureStack) -> ConnectorAdmin:
+    return ConnectorAdmin(
         repository=replica.repository,
         memory=replica.memory,
         cloud=azure.cloud,
@@ -152,7 +152,7 @@ async def test_an_auth_method_is_a_module_and_a_row(azure: AzureStack, monkeypat
     monkeypatch.setitem(cast("dict[str, object]", AUTH_METHODS), _ByToken.name, _ByToken())
     token_of_entra = await _entra_token(azure)
     replica = Replica()
-    registry = _registry(replica, azure)
+    connector_admin = _connector_admin(replica, azure)
     new = NewConnector(
         name="by-token",
         type=ConnectorType.AZURE,
@@ -162,7 +162,7 @@ async def test_an_auth_method_is_a_module_and_a_row(azure: AzureStack, monkeypat
         azure=AzureConfig(TENANT, CLIENT, "", storage_account=ML),
         secrets={"token": token_of_entra},
     )
-    _, proof = await registry.create(new, created_by="key:ops")
+    _, proof = await connector_admin.create(new, created_by="key:ops")
     assert [container.name for container in proof.reach.containers] == ["demo-datasets", OWN]
 
     other = Replica(replica.store)
@@ -185,7 +185,7 @@ async def test_a_resource_type_is_a_row_in_each_table(azure: AzureStack, monkeyp
     """One that only this test has is found, proved and stored, and its tokens are what storage takes."""
     add_second_type(monkeypatch)
     replica = Replica()
-    registry = _registry(replica, azure)
+    connector_admin = _connector_admin(replica, azure)
     new = NewConnector(
         name="every-type",
         type=ConnectorType.AZURE,
@@ -195,7 +195,7 @@ async def test_a_resource_type_is_a_row_in_each_table(azure: AzureStack, monkeyp
         azure=AzureConfig(TENANT, CLIENT, ""),
         secrets={"client_secret": PLANTED},
     )
-    _, proof = await registry.create(new, created_by="key:ops")
+    _, proof = await connector_admin.create(new, created_by="key:ops")
     found = {container.resource_id for container in proof.reach.containers}
     assert found == {"az://demo-datasets", f"az://{OWN}", "az://demo-logs"} | {
         "shelf://demo-datasets",
@@ -208,7 +208,7 @@ async def test_a_resource_type_is_a_row_in_each_table(azure: AzureStack, monkeyp
     await other.repository.load()
     connector = other.memory.connectors["every-type"]
     assert connector.resource_types == (BLOB_CONTAINER, SHELF)
-    one = _registry(other, azure).definitions.narrowed(connector, f"shelf://{OWN}")
+    one = _connector_admin(other, azure).definitions.narrowed(connector, f"shelf://{OWN}")
     assert (one.resource_type, str(one.resource)) == (SHELF, f"shelf://{OWN}")
     credential = await other.repository.credential(connector)
     now = int(time.time())

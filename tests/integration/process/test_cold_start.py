@@ -16,7 +16,7 @@ from support import children
 from support.broker_process import run, write_config
 from valetkey_broker.cli import serving
 from valetkey_broker.cli.commands import app
-from valetkey_broker.cli.serve_command import CONFIG_ENV, plainly_served
+from valetkey_broker.cli.serve_fast_path import CONFIG_ENV, plainly_served
 
 # The command line's library, what it brings along, what only migrating needs, and the first question to Azure.
 NOT_TO_LISTEN = (

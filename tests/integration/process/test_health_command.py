@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.broker_process import run, serving, write_config
-from valetkey_broker.rpc.health_probe import AddressError, ProbeError, Status, address_of, ask
+from valetkey_broker.cli.health_probe import AddressError, ProbeError, Status, address_of, ask
 from valetkey_broker.settings import ServerSettings, make_settings, read_values
 from valetkey_devstack.ca import make_ca
 from valetkey_devstack.free_ports import free_port

@@ -52,7 +52,7 @@ class World(RotatingReplica):
 
     async def with_key(self, name: str = BY_KEY, key: str = "key1") -> None:
         new = by_account_key(name, "one", self.maker.keys["one"][key])
-        await self.registry.create(new, created_by="key:ops")
+        await self.connector_admin.create(new, created_by="key:ops")
 
     async def key_in_use(self, name: str = BY_KEY) -> Secret:
         value = await self.in_use(name)
@@ -174,7 +174,7 @@ async def test_a_deleted_connector_ends_it(world: World, *, aborted: bool) -> No
     world.maker.fail("passwords", Reason.CLOUD_UNAVAILABLE, times=1_000)
     if aborted:
         await world.rotating.rotations.abort(PATH, "key:ops")
-    await world.registry.delete(NAME, deleted_by="key:ops")
+    await world.connector_admin.delete(NAME, deleted_by="key:ops")
     ended = await world.ended()
     assert ended.state is (RotationState.ABORTED if aborted else RotationState.FAILED)
     assert "is left there" in ended.message
@@ -188,7 +188,7 @@ async def test_the_next_of_its_name_does_not_wait(world: World) -> None:
     await world.rotate(BY_KEY, by=NAME)
     await world.until(RotationState.WAITING, BY_KEY)
     waiting = await world.rotating.rotations.get(f"connectors/{BY_KEY}")
-    await world.registry.delete(BY_KEY, deleted_by="key:ops")
+    await world.connector_admin.delete(BY_KEY, deleted_by="key:ops")
     await world.with_key(key="key2")
     rotations = world.rotating.rotations
     for asked in (rotations.get(f"connectors/{BY_KEY}"), rotations.abort(f"connectors/{BY_KEY}", "key:ops")):
@@ -205,7 +205,7 @@ async def test_forbidden_is_said_before_anything_begins(world: World) -> None:
     with pytest.raises(BrokerError) as caught:
         await world.rotate()
     assert caught.value.reason is Reason.CLOUD_PERMISSION_MISSING
-    assert world.memory.rotation_of(PATH, world.registry.get(NAME).uid) is None
+    assert world.memory.rotation_of(PATH, world.connector_admin.get(NAME).uid) is None
 
 
 async def test_a_refused_secret_is_not_looked_for_for_ever(world: World) -> None:

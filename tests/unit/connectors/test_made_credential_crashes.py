@@ -79,7 +79,7 @@ class Scene:
             assert await self.rotated(world, NAME) is RotationState.DONE
             return
         new = by_account_key(name, "one", self.maker.keys["one"]["key1"])
-        await world.registry.create(new, created_by="key:ops")
+        await world.connector_admin.create(new, created_by="key:ops")
         self.maker.calls.clear()
 
     async def die(self, where: str, name: str, *, effect: bool) -> bool:

@@ -94,7 +94,7 @@ async def _check(world: RotatingReplica, of: str, values: set[str]) -> RotationS
     value = await world.in_use()
     assert isinstance(value, ClientSecret)
     assert value.client_secret.reveal() in values, "a connector without a credential that works"
-    await world.registry.verify(NAME)
+    await world.connector_admin.verify(NAME)
     under_way = world.replica.repository.being_changed
     await MissingOutcomes(world.ledger, world.clock, under_way, watched_seconds=0.0).look()
     unfinished = await world.ledger.events(EventFilter(unfinished=True, kind=EventKind.CHANGE_BEGUN))
@@ -180,7 +180,7 @@ async def test_one_that_was_only_slow_stops() -> None:
         "the last one came to nothing"
     )
     assert await slow.in_use() == ClientSecret(Secret(NEW))
-    assert slow.registry.get(NAME).credential_version == 2
+    assert slow.connector_admin.get(NAME).credential_version == 2
     await check_whole(store)
 
 

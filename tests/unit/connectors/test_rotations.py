@@ -12,8 +12,8 @@ from support.fake_ledger import ledger_down
 from support.rotating import ADMIN, BOUND, GIVEN, NAME, NEW, PATH, RotatingReplica, the_call
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
-from valetkey_broker.connectors.change import ConnectorChange
 from valetkey_broker.connectors.rotations import Wanted
+from valetkey_broker.connectors.update_merge import ConnectorChange
 from valetkey_broker.errors import BrokerError, Reason, vault_unavailable
 from valetkey_broker.model import Connector, Credential, EventKind, InvalidFieldError, Role, RotationState, Secret
 
@@ -133,12 +133,12 @@ async def test_two_at_once(world: RotatingReplica) -> None:
     assert (error.metadata["started_by"], error.metadata["started_at"]) == ("key:ops", "2027-01-15T08:00:00Z")
     change = ConnectorChange(name=NAME, secrets={"client_secret": Secret("third")})
     with pytest.raises(BrokerError) as caught:
-        await world.registry.update(change, ADMIN)
+        await world.connector_admin.update(change, ADMIN)
     assert caught.value.reason is Reason.ROTATION_UNDER_WAY
-    await world.registry.update(ConnectorChange(name=NAME, description="d"), ADMIN)
+    await world.connector_admin.update(ConnectorChange(name=NAME, description="d"), ADMIN)
     world.cloud.secrets = {PLANTED, NEW}
     assert (await world.ended()).state is RotationState.DONE
-    assert world.registry.get(NAME).description == "d"
+    assert world.connector_admin.get(NAME).description == "d"
 
 
 async def test_an_abort_takes_it_back_at_once(world: RotatingReplica) -> None:
@@ -167,13 +167,13 @@ async def test_to_another_auth_method_and_back(world: RotatingReplica) -> None:
     await world.begin(key)
     assert (await world.ended()).state is RotationState.DONE
     assert await world.in_use() == AccountKey(Secret(KEY))
-    connector = world.registry.get(NAME)
+    connector = world.connector_admin.get(NAME)
     assert (connector.auth_method, connector.azure.client_id) == ("account-key", "")
     back = await world.rotating.rotations.rollback(PATH, 0, None, the_call())
     assert back.source == "rollback"
     assert (await world.ended()).state is RotationState.DONE
     assert await world.in_use() == OLD_VALUE
-    connector = world.registry.get(NAME)
+    connector = world.connector_admin.get(NAME)
     assert (connector.auth_method, connector.azure.client_id, connector.azure.storage_account) == (
         "service-principal",
         CLIENT,
@@ -184,7 +184,7 @@ async def test_to_another_auth_method_and_back(world: RotatingReplica) -> None:
 
 async def test_grants_do_not_come_to_mean_something_else(world: RotatingReplica) -> None:
     """Another principal leads elsewhere: where grants are bound to the connector, that takes an admin."""
-    await world.replica.repository.create_grant(make_grant("training", world.registry.get(NAME)))
+    await world.replica.repository.create_grant(make_grant("training", world.connector_admin.get(NAME)))
     another = replace(GIVEN, azure={"client_id": ANOTHER})
     assert (await _refused(world, another)).reason is Reason.ROLE_REQUIRED
     await world.begin()
@@ -193,14 +193,14 @@ async def test_grants_do_not_come_to_mean_something_else(world: RotatingReplica)
         Wanted(azure={"client_id": ANOTHER}, secrets={"client_secret": Secret(PLANTED)}), caller=await world.admin()
     )
     assert (await world.ended()).state is RotationState.DONE
-    assert world.registry.get(NAME).azure.client_id == ANOTHER
+    assert world.connector_admin.get(NAME).azure.client_id == ANOTHER
 
 
 async def test_a_grant_that_comes_meanwhile_counts(world: RotatingReplica) -> None:
     """What was not bound when it began may be when it would switch."""
     gate = world.cloud.hold("log_in")
     await world.begin(replace(GIVEN, azure={"client_id": ANOTHER}))
-    await world.replica.repository.create_grant(make_grant("training", world.registry.get(NAME)))
+    await world.replica.repository.create_grant(make_grant("training", world.connector_admin.get(NAME)))
     gate.set()
     ended = await world.ended()
     assert (ended.state, ended.reason) == (RotationState.FAILED, "ROLE_REQUIRED")
@@ -229,7 +229,7 @@ async def test_an_admin_who_is_none_by_the_switch(
 ) -> None:
     """Whoever may not have grants mean something else any more does not bring it about by what was begun before."""
     admin = await world.admin()
-    await world.repository.create_grant(make_grant("training", world.registry.get(NAME)))
+    await world.repository.create_grant(make_grant("training", world.connector_admin.get(NAME)))
     gate = world.cloud.hold("log_in")
     await world.begin(replace(GIVEN, azure={"client_id": ANOTHER}), caller=admin)
     await happens(world)
@@ -241,7 +241,7 @@ async def test_an_admin_who_is_none_by_the_switch(
 
 async def test_who_has_no_key_is_an_admin_by_the_settings(world: RotatingReplica) -> None:
     """Of callers with a token or a certificate nothing else is known later."""
-    await world.repository.create_grant(make_grant("training", world.registry.get(NAME)))
+    await world.repository.create_grant(make_grant("training", world.connector_admin.get(NAME)))
     another = replace(GIVEN, azure={"client_id": ANOTHER})
     with pytest.raises(BrokerError) as caught:
         await world.begin(another, caller=principal(Role.ADMIN, name="spiffe://example.org/other"))
@@ -322,7 +322,7 @@ async def test_a_deleted_connector_ends_it(world: RotatingReplica) -> None:
     """Its new credential goes with it."""
     gate = world.cloud.hold("log_in")
     await world.begin()
-    await world.registry.delete(NAME, deleted_by="key:ops")
+    await world.connector_admin.delete(NAME, deleted_by="key:ops")
     gate.set()
     ended = await world.ended()
     assert (ended.state, ended.reason) == (RotationState.FAILED, "CONNECTOR_NOT_FOUND")

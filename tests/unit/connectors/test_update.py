@@ -26,12 +26,12 @@ from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
-from valetkey_broker.connectors.change import ConnectorChange, changed
 from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.connectors.connector_admin import ConnectorAdmin
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.grant_redirection import leads_elsewhere
 from valetkey_broker.connectors.reach_cache import ReachCache
-from valetkey_broker.connectors.registry import ConnectorRegistry
+from valetkey_broker.connectors.update_merge import ConnectorChange, changed
 from valetkey_broker.connectors.verify import Proof
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
@@ -53,13 +53,13 @@ ENDS = datetime.fromtimestamp(NOW, UTC) + timedelta(days=90)
 
 
 class World:
-    """A registry with the connector azure-blob-demo, on a cloud with the accounts one and two."""
+    """A ConnectorAdmin with the connector azure-blob-demo, on a cloud with the accounts one and two."""
 
     def __init__(self) -> None:
         self.cloud = FakeCloud({"one": ["demo", "models"], "two": ["demo"]}, profile=PROFILE, secrets=[PLANTED, NEW])
         self.replica = Replica()
         repository = self.replica.repository
-        self.registry = ConnectorRegistry(
+        self.connector_admin = ConnectorAdmin(
             repository=repository,
             memory=self.replica.memory,
             cloud=self.cloud,
@@ -84,7 +84,7 @@ class World:
             secrets={"client_secret": Secret(PLANTED)},
             **(noted or {}),
         )
-        connector, _ = await self.registry.create(new, created_by="key:ops")
+        connector, _ = await self.connector_admin.create(new, created_by="key:ops")
         self.cloud.calls.clear()
         self.cloud.forgotten.clear()
         return connector
@@ -100,10 +100,10 @@ class World:
     ) -> tuple[Connector, Proof]:
         secrets = {"client_secret": Secret(secret)} if secret else {}
         asked = ConnectorChange(name="azure-blob-demo", secrets=secrets, remove=remove, **change)
-        return await self.registry.update(asked, caller)
+        return await self.connector_admin.update(asked, caller)
 
     async def secret(self) -> str:
-        connector = self.registry.get("azure-blob-demo")
+        connector = self.connector_admin.get("azure-blob-demo")
         value = (await self.replica.repository.credential(connector)).value
         assert isinstance(value, ClientSecret)
         return value.client_secret.reveal()
@@ -121,14 +121,14 @@ async def test_what_is_not_given_stays(world: World) -> None:
     )
     after = await world.update(labels={"b": "3", "c": ""})
     assert after == replace(before, labels=(("a", "1"), ("b", "3"), ("c", "")), version=2)
-    assert after == world.registry.get(before.name)
+    assert after == world.connector_admin.get(before.name)
     assert not world.cloud.calls, "nobody is asked for a label"
     after = await world.update(description="e", expires_skew_tolerance=60, remove=("labels.a", "expire_time"))
     assert (after.description, after.labels, after.expires_at) == ("e", (("b", "3"), ("c", "")), None)
     after = await world.update(labels={"only": "this"}, remove=("labels", "description", "expires_skew_tolerance"))
     assert (after.labels, after.description, after.expires_skew_tolerance) == ((("only", "this"),), "", None)
     assert await world.secret() == PLANTED
-    assert world.registry.get(before.name).credential_version == 1
+    assert world.connector_admin.get(before.name).credential_version == 1
 
 
 async def test_a_change_that_changes_nothing_writes_nothing(world: World) -> None:
@@ -154,7 +154,7 @@ async def test_a_new_secret_is_proved_and_becomes_a_version_of_its_own(world: Wo
     store = world.replica.store
     readable = [version for version in (1, 2, 3) if await store.read("credentials/azure-blob-demo", version)]
     assert readable == [2, 3]
-    assert world.registry.get(before.name).expires_at == ENDS
+    assert world.connector_admin.get(before.name).expires_at == ENDS
 
 
 async def test_a_change_that_does_not_work_changes_nothing(world: World) -> None:
@@ -165,7 +165,7 @@ async def test_a_change_that_does_not_work_changes_nothing(world: World) -> None
         await world.update(secret="WRONG~secret", description="new")
     assert caught.value.reason is Reason.CLOUD_CREDENTIAL_REJECTED
     assert world.replica.store.calls["write"] == writes
-    assert world.registry.get(before.name) == before
+    assert world.connector_admin.get(before.name) == before
 
 
 async def test_without_verification_nobody_is_asked_and_it_shows(world: World) -> None:
@@ -224,7 +224,7 @@ async def test_what_is_malformed_changes_nothing(world: World, change: Mapping[s
     assert caught.value.field == field
     assert NEW not in str(caught.value)
     assert not world.cloud.calls
-    assert world.registry.get(before.name) == before
+    assert world.connector_admin.get(before.name) == before
 
 
 async def test_of_two_operators_one_wins(world: World) -> None:
@@ -241,7 +241,7 @@ async def test_of_two_operators_one_wins(world: World) -> None:
     with pytest.raises(BrokerError) as caught:
         await world.update(secret=NEW, description="mine")
     assert caught.value.reason is Reason.CONFLICT
-    assert (world.registry.get(before.name).description, await world.secret()) == ("theirs", PLANTED)
+    assert (world.connector_admin.get(before.name).description, await world.secret()) == ("theirs", PLANTED)
 
 
 async def test_an_unknown_connector_is_not_made(world: World) -> None:
@@ -286,7 +286,7 @@ async def test_what_is_a_named_secrets_is_not_changed_at_the_connector(world: Wo
     def update(**change: Any) -> Connector:
         asked = ConnectorChange(name=before.name, **change)
         value = ClientSecret(Secret(PLANTED))
-        definitions = world.registry._definitions
+        definitions = world.connector_admin._definitions
         after, credential = changed(
             used,
             value,
@@ -425,7 +425,7 @@ async def test_another_auth_method_takes_the_place_of_the_one_before(world: Worl
         secrets={"account_key": Secret(ACCOUNT_KEY)},
         no_verify=True,
     )
-    after, _ = await world.registry.update(change, OPERATOR)
+    after, _ = await world.connector_admin.update(change, OPERATOR)
     assert (after.auth_method, after.azure) == ("account-key", AzureConfig("", "", "dev", "one"))
     assert (after.resource, after.credential_version) == (ResourceId("models", account="one"), 2)
     await world.update(
@@ -474,4 +474,4 @@ async def test_a_grant_made_while_an_update_is_verified_counts(world: World) -> 
     world.cloud.log_in = grants_meanwhile  # type: ignore[method-assign]
     with pytest.raises(BrokerError, match="needs the role admin"):
         await world.update(azure={"storage_account": "two"})
-    assert world.registry.get(connector.name).azure.storage_account == "one"
+    assert world.connector_admin.get(connector.name).azure.storage_account == "one"

@@ -88,7 +88,9 @@ async def test_a_named_secret_is_asked_for_once_and_account_keys_never(world: Wo
     """The connectors that use it are not asked for; keys of accounts have no end, and Graph knows nothing of them."""
     secret = await world.repository.create_secret(make_secret(), ClientSecret(Secret(PLANTED)))
     await world.repository.create_sharing_connector(make_sharing_connector(secret, "first"))
-    await world.registry.create(by_account_key("by-key", "one", world.maker.keys["one"]["key1"]), created_by="key:ops")
+    await world.connector_admin.create(
+        by_account_key("by-key", "one", world.maker.keys["one"]["key1"]), created_by="key:ops"
+    )
     found = await world.one(EndingKind.SECRET)
     assert (found.name, found.ends_at, found.mend) == ("az_secret", ENDS, "valetkey secret rotate az_secret --auto")
     assert world.maker.calls["passwords"] == 2

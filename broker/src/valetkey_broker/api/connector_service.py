@@ -21,11 +21,11 @@ from valetkey_broker.api.convert import (
 )
 from valetkey_broker.api.paging import page
 from valetkey_broker.api.resource_pages import shown_resources
-from valetkey_broker.connectors.change import ConnectorChange
+from valetkey_broker.connectors.connector_admin import ConnectorAdmin
 from valetkey_broker.connectors.connector_filter import ConnectorFilter
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.health import ConnectorHealth
-from valetkey_broker.connectors.registry import ConnectorRegistry
+from valetkey_broker.connectors.update_merge import ConnectorChange
 from valetkey_broker.connectors.verify import Proof
 from valetkey_broker.model import CallInfo, Connector
 from valetkey_broker.rpc.call_recorder import Recorder
@@ -36,8 +36,8 @@ from valetkey_broker.rpc.current_call import call_info, caller, current_call
 class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
     """Keeps connectors."""
 
-    def __init__(self, registry: ConnectorRegistry, health: ConnectorHealth, recorder: Recorder) -> None:
-        self._registry = registry
+    def __init__(self, connector_admin: ConnectorAdmin, health: ConnectorHealth, recorder: Recorder) -> None:
+        self._connector_admin = connector_admin
         self._health = health
         self._recorder = recorder
 
@@ -48,11 +48,11 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
     ) -> pb.CreateConnectorResponse:
         """Verifies and stores a connector."""
         _ = context
-        connector, proof = await self._registry.create(
+        connector, proof = await self._connector_admin.create(
             _new_connector(request), created_by=caller().name, probe_for=_probe_for(request)
         )
         return pb.CreateConnectorResponse(
-            connector=self._message(connector), warnings=self._registry.warnings(connector), **_found(proof)
+            connector=self._message(connector), warnings=self._connector_admin.warnings(connector), **_found(proof)
         )
 
     async def GetConnector(  # noqa: N802
@@ -62,7 +62,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
     ) -> pb.GetConnectorResponse:
         """Shows one connector."""
         _ = context
-        return pb.GetConnectorResponse(connector=self._message(self._registry.get(request.name)))
+        return pb.GetConnectorResponse(connector=self._message(self._connector_admin.get(request.name)))
 
     async def ListConnectors(  # noqa: N802
         self,
@@ -77,7 +77,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
             resource_type=RESOURCE_TYPES.read(request.resource_type) if request.resource_type else None,
             labels=request.labels,
         )
-        found = self._registry.all(wanted)
+        found = self._connector_admin.all(wanted)
         shown, token = page(found, lambda c: c.name, request.page_size, request.page_token)
         return pb.ListConnectorsResponse(connectors=[self._message(c) for c in shown], next_page_token=token)
 
@@ -102,9 +102,9 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
             remove=request.remove,
             no_verify=request.no_verify,
         )
-        connector, proof = await self._registry.update(change, caller())
+        connector, proof = await self._connector_admin.update(change, caller())
         return pb.UpdateConnectorResponse(
-            connector=self._message(connector), warnings=self._registry.warnings(connector), **_found(proof)
+            connector=self._message(connector), warnings=self._connector_admin.warnings(connector), **_found(proof)
         )
 
     async def DeleteConnector(  # noqa: N802
@@ -114,7 +114,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
     ) -> pb.DeleteConnectorResponse:
         """Deletes a connector and its credential."""
         _ = context
-        await self._registry.delete(request.name, deleted_by=caller().name)
+        await self._connector_admin.delete(request.name, deleted_by=caller().name)
         return pb.DeleteConnectorResponse()
 
     async def VerifyConnector(  # noqa: N802
@@ -128,14 +128,14 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
         that is put on record.
         """
         _ = context
-        connector = self._registry.get(request.name)
-        proving = self._registry.verify(request.name, request.resource_id, probe_for=_probe_for(request))
+        connector = self._connector_admin.get(request.name)
+        proving = self._connector_admin.verify(request.name, request.resource_id, probe_for=_probe_for(request))
         proof = await self._health.following(connector, proving)
         if connector.unverified and not request.resource_id:
-            mark = partial(self._registry.mark_verified, connector)
+            mark = partial(self._connector_admin.mark_verified, connector)
             await self._recorder.change(current_call.get(), f"connectors/{request.name}", {"verified": "yes"}, mark)
         if proof.keys_revoked:
-            drop = partial(self._registry.drop_signing_keys, request.name)
+            drop = partial(self._connector_admin.drop_signing_keys, request.name)
             await self._recorder.change(current_call.get(), f"connectors/{request.name}", {}, drop)
         return pb.VerifyConnectorResponse(**_found(proof))
 
@@ -146,7 +146,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
     ) -> pb.DropSigningKeysResponse:
         """Has new signing keys fetched everywhere."""
         _ = context
-        connector = await self._registry.drop_signing_keys(request.name)
+        connector = await self._connector_admin.drop_signing_keys(request.name)
         response = pb.DropSigningKeysResponse()
         response.not_before.seconds = connector.keys_not_before
         return response
@@ -158,7 +158,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
     ) -> pb.CheckConnectorResponse:
         """Says what a connector would reach, and stores nothing."""
         _ = context
-        proof = await self._registry.check(_new_connector(request.candidate), checked_by=caller().name)
+        proof = await self._connector_admin.check(_new_connector(request.candidate), checked_by=caller().name)
         return pb.CheckConnectorResponse(**_found(proof))
 
     async def ListConnectorTypes(  # noqa: N802
@@ -168,7 +168,7 @@ class ConnectorService(connector_service_pb2_grpc.ConnectorServiceServicer):
     ) -> pb.ListConnectorTypesResponse:
         """Describes the types of connectors."""
         _ = request, context
-        return pb.ListConnectorTypesResponse(types=connector_type_messages(self._registry.types()))
+        return pb.ListConnectorTypesResponse(types=connector_type_messages(self._connector_admin.types()))
 
     def _message(self, connector: Connector) -> pb.Connector:
         return connector_message(connector, self._health.of(connector))

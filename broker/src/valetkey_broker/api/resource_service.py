@@ -13,7 +13,7 @@ from valetkey_broker.api.convert import CONNECTOR_TYPES, RESOURCE_TYPES, resourc
 from valetkey_broker.api.resource_pages import MOST_RESOURCES, Place, place_of, resource_page
 from valetkey_broker.authz.policy import Policy, Visible, serves
 from valetkey_broker.concurrency.slices import slices
-from valetkey_broker.connectors.registry import ConnectorReach, ConnectorRegistry
+from valetkey_broker.connectors.connector_admin import ConnectorAdmin, ConnectorReach
 from valetkey_broker.errors import account_not_searched, role_required
 from valetkey_broker.model import Connector, Container, ResourceId, Role, check_name
 from valetkey_broker.rpc.current_call import caller, current_call
@@ -29,8 +29,8 @@ _MAY_REFRESH = _MAY_SEE_ACCOUNTS
 class ResourceService(resource_service_pb2_grpc.ResourceServiceServicer):
     """Lists resources."""
 
-    def __init__(self, registry: ConnectorRegistry, policy: Policy) -> None:
-        self._registry = registry
+    def __init__(self, connector_admin: ConnectorAdmin, policy: Policy) -> None:
+        self._connector_admin = connector_admin
         self._policy = policy
 
     async def ListResources(  # noqa: N802 (gRPC's naming)
@@ -64,7 +64,7 @@ class ResourceService(resource_service_pb2_grpc.ResourceServiceServicer):
         if only is not None:  # A connector for another container is not asked at all, nor one that is not for it.
             connectors = [c for c in connectors if serves(c, only) and visible.scopes(c, only)]
         after = place_of(request.page_token)
-        reached = await self._registry.reach(
+        reached = await self._connector_admin.reach(
             connectors,
             only,
             lambda connector, container: bool(visible.scopes(connector, container.inside())),

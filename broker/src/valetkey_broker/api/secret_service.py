@@ -15,8 +15,8 @@ from valetkey_broker.api.convert import (
     secret_message,
 )
 from valetkey_broker.api.paging import page
-from valetkey_broker.connectors.registry import ConnectorRegistry
-from valetkey_broker.connectors.secrets import NewSecret, SecretChange, SecretRegistry
+from valetkey_broker.connectors.connector_admin import ConnectorAdmin
+from valetkey_broker.connectors.named_secret_admin import NamedSecretAdmin, NewSecret, SecretChange
 from valetkey_broker.model import NamedSecret
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.current_call import caller, current_call
@@ -29,9 +29,9 @@ _FEW_CONNECTORS = 10
 class SecretService(secret_service_pb2_grpc.SecretServiceServicer):
     """Keeps named secrets."""
 
-    def __init__(self, secrets: SecretRegistry, registry: ConnectorRegistry, recorder: Recorder) -> None:
+    def __init__(self, secrets: NamedSecretAdmin, connector_admin: ConnectorAdmin, recorder: Recorder) -> None:
         self._secrets = secrets
-        self._registry = registry
+        self._connector_admin = connector_admin
         self._recorder = recorder
 
     async def CreateSecret(  # noqa: N802 (gRPC's naming)
@@ -92,7 +92,7 @@ class SecretService(secret_service_pb2_grpc.SecretServiceServicer):
         )
         changed = await self._secrets.update(change, caller())
         for name in changed.keys_revoked:
-            drop = partial(self._registry.drop_signing_keys, name)
+            drop = partial(self._connector_admin.drop_signing_keys, name)
             await self._recorder.change(current_call.get(), f"connectors/{name}", {}, drop)
         return pb.UpdateSecretResponse(secret=self._message(changed.secret), verified=changed.verified)
 

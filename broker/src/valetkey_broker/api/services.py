@@ -34,8 +34,8 @@ from valetkey_broker.authn.api_key_admin import ApiKeyAdmin
 from valetkey_broker.authz.explain import Explainer
 from valetkey_broker.authz.grant_admin import GrantAdmin
 from valetkey_broker.authz.policy import Policy
+from valetkey_broker.connectors.connector_admin import ConnectorAdmin
 from valetkey_broker.connectors.health import ConnectorHealth
-from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.rotation_wiring import Rotating
 from valetkey_broker.expiry.endings import Endings
 from valetkey_broker.issuing.diagnosis import Diagnoser
@@ -66,7 +66,7 @@ class UseCases:
     issuer: Issuer
     watcher: TokenWatcher
     streams: Slots
-    registry: ConnectorRegistry
+    connector_admin: ConnectorAdmin
     health: ConnectorHealth
     endings: Endings
     issuing_left: IssuingLeft
@@ -95,12 +95,12 @@ def build_services(use: UseCases) -> Sequence[Service]:
         Service(
             f"{_PACKAGE}.ConnectorService",
             connector_service_pb2_grpc.add_ConnectorServiceServicer_to_server,
-            ConnectorService(use.registry, use.health, use.recorder),
+            ConnectorService(use.connector_admin, use.health, use.recorder),
         ),
         Service(
             f"{_PACKAGE}.SecretService",
             secret_service_pb2_grpc.add_SecretServiceServicer_to_server,
-            SecretService(use.rotating.secrets, use.registry, use.recorder),
+            SecretService(use.rotating.secrets, use.connector_admin, use.recorder),
         ),
         Service(
             f"{_PACKAGE}.CredentialService",
@@ -110,7 +110,7 @@ def build_services(use: UseCases) -> Sequence[Service]:
         Service(
             f"{_PACKAGE}.ResourceService",
             resource_service_pb2_grpc.add_ResourceServiceServicer_to_server,
-            ResourceService(use.registry, use.policy),
+            ResourceService(use.connector_admin, use.policy),
         ),
         Service(
             f"{_PACKAGE}.ApiKeyService",

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.x509.verification import Store
 
 from valetkey_broker.errors import ConfigurationError
-from valetkey_broker.settings import CHECK_SECONDS, WatchedFiles
+from valetkey_broker.watched_files import CHECK_SECONDS, WatchedFiles
 
 
 @dataclass(frozen=True, slots=True, eq=False)

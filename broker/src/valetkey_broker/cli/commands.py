@@ -1,7 +1,7 @@
 """The commands of `valetkey-broker` and their options.
 
 Each command loads what it needs when it runs: `--version`, `--help` and Tab answer at once. A plain `serve` does not
-even load this: see serve_command.py.
+even load this: see serve_fast_path.py.
 """
 
 import sys
@@ -12,12 +12,12 @@ from typing import Annotated
 import typer
 
 from valetkey_broker import __version__
-from valetkey_broker.cli.ending import run_to_the_end
-from valetkey_broker.cli.serve_command import CONFIG_ENV, MOST_WORKERS
+from valetkey_broker.cli.exit_codes import run_to_the_end
+from valetkey_broker.cli.health_probe import DEFAULT_TIMEOUT_SECONDS, probe
+from valetkey_broker.cli.serve_fast_path import CONFIG_ENV, MOST_WORKERS
 from valetkey_broker.concurrency.interrupts import interrupts_end_at_once
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import check_name
-from valetkey_broker.rpc.health_probe import DEFAULT_TIMEOUT_SECONDS, probe
 
 # Of the distribution valetkey-devstack, which a server does without.
 _DEVSTACK_COMMAND = "valetkey_devstack.cli"

@@ -7,7 +7,7 @@ from pathlib import Path
 import uvloop
 
 from valetkey_broker.concurrency.garbage_collection import loading_modules
-from valetkey_broker.metrics.port import OneWorker, metrics_port
+from valetkey_broker.metrics.http_server import OneWorker, metrics_port
 from valetkey_broker.metrics.worker_channel import Answerer, answerer_of_worker
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_broker.settings import Settings, load_settings

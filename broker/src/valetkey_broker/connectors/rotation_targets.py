@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from valetkey_broker.connectors.change import ConnectorChange, changed
+from valetkey_broker.connectors.connector_admin import ConnectorAdmin
 from valetkey_broker.connectors.definition import secrets_in
 from valetkey_broker.connectors.grant_redirection import RolesNow, check_redirection, still_may_redirect
-from valetkey_broker.connectors.registry import ConnectorRegistry
+from valetkey_broker.connectors.named_secret_admin import NamedSecretAdmin, SecretChange
 from valetkey_broker.connectors.rotation_run import Recorded, switch_begun
-from valetkey_broker.connectors.secrets import SecretChange, SecretRegistry
+from valetkey_broker.connectors.update_merge import ConnectorChange, changed
 from valetkey_broker.errors import (
     BrokerError,
     connector_not_found,
@@ -44,7 +44,7 @@ class Rotated:
 
     repository: StateRepository
     memory: Memory
-    registry: ConnectorRegistry
+    connector_admin: ConnectorAdmin
     auth_methods: Mapping[str, AuthMethod]
     clock: Clock
     recorded: Recorded
@@ -61,7 +61,9 @@ class Rotated:
             return
         for _ in range(IN_A_ROW - 1):
             await asyncio.sleep(self.between_seconds)
-            await self.registry.try_log_in(replace(connector, uid=str(uuid.uuid4()), credential_version=0), value)
+            await self.connector_admin.try_log_in(
+                replace(connector, uid=str(uuid.uuid4()), credential_version=0), value
+            )
 
     def end_of(self, rotation: Rotation) -> datetime | None:
         """Returns when the new credential ends, as was said; what is over is not said again."""
@@ -102,7 +104,7 @@ class ConnectorTarget:
         before = self._there(rotation)
         after, credential = await self._drafted(rotation, before, shared.secrets(rotation, value))
         self._check_grants(rotation, before, after)
-        proved, _ = await shared.registry.proved(after, credential)
+        proved, _ = await shared.connector_admin.proved(after, credential)
         await shared.logs_in_steadily(proved, credential)
         await shared.repository.refresh()  # Asking the cloud takes a while, and grants are made meanwhile.
         self._check_grants(rotation, before, after)
@@ -140,7 +142,7 @@ class ConnectorTarget:
             await self._in_use(before),
             change.checked(),
             shared=None,
-            definitions=shared.registry.definitions,
+            definitions=shared.connector_admin.definitions,
             auth_methods=shared.auth_methods,
             clock=shared.clock,
         )
@@ -176,7 +178,7 @@ class _ProvedSecret:
 class SecretTarget:
     """A named secret: proved with every connector that uses it, and brought into use for all of them at once."""
 
-    def __init__(self, shared: Rotated, secrets: SecretRegistry) -> None:
+    def __init__(self, shared: Rotated, secrets: NamedSecretAdmin) -> None:
         self._shared = shared
         self._secrets = secrets
 
@@ -199,7 +201,7 @@ class SecretTarget:
         self._check_grants(rotation, after)
         verified, keys_revoked = await self._secrets.proved(after, given)
         for name in keys_revoked:
-            drop = partial(shared.registry.drop_signing_keys, name)
+            drop = partial(shared.connector_admin.drop_signing_keys, name)
             await shared.recorded(switch_begun(rotation, f"connectors/{name}", shared.clock()), drop)
         users = [shared.memory.connectors[name] for name in verified if name in shared.memory.connectors]
         if users:

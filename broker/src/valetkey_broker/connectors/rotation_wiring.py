@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY, AccountKeySource
 from valetkey_broker.connectors.automatic_rotations import AutomaticRotations
 from valetkey_broker.connectors.client_secret_source import GRAPH, ApplicationSecretSource
+from valetkey_broker.connectors.connector_admin import ConnectorAdmin
 from valetkey_broker.connectors.grant_redirection import RolesNow
-from valetkey_broker.connectors.registry import ConnectorRegistry
+from valetkey_broker.connectors.named_secret_admin import NamedSecretAdmin
 from valetkey_broker.connectors.rotation_run import CredentialSource, GivenSource, Recorded
 from valetkey_broker.connectors.rotation_runner import RotationRunner
 from valetkey_broker.connectors.rotation_schedule import RotationSchedules
@@ -16,7 +17,6 @@ from valetkey_broker.connectors.rotation_steps import Machine
 from valetkey_broker.connectors.rotation_subject import RotationSubjects
 from valetkey_broker.connectors.rotation_targets import ConnectorTarget, Rotated, SecretTarget
 from valetkey_broker.connectors.rotations import GIVEN, ROLLBACK, Rotations
-from valetkey_broker.connectors.secrets import SecretRegistry
 from valetkey_broker.ports import AuthMethod, Clock, Cloud, Ledger
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
@@ -30,7 +30,7 @@ class Rotating:
     automatic: AutomaticRotations
     schedules: RotationSchedules
     runner: RotationRunner
-    secrets: SecretRegistry
+    secrets: NamedSecretAdmin
     objects: RotationSubjects
 
     async def run(self) -> None:
@@ -46,7 +46,7 @@ class Parts:
 
     repository: StateRepository
     memory: Memory
-    registry: ConnectorRegistry
+    connector_admin: ConnectorAdmin
     cloud: Cloud
     ledger: Ledger
     clock: Clock
@@ -72,11 +72,11 @@ def build_rotating(
     """
     maker = parts.cloud.maker
     repository, memory, clock = parts.repository, parts.memory, parts.clock
-    secrets = SecretRegistry(repository, memory, parts.registry, auth_methods, clock)
+    secrets = NamedSecretAdmin(repository, memory, parts.connector_admin, auth_methods, clock)
     shared = Rotated(
         repository=repository,
         memory=memory,
-        registry=parts.registry,
+        connector_admin=parts.connector_admin,
         auth_methods=auth_methods,
         clock=clock,
         recorded=recorded,

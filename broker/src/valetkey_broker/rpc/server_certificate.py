@@ -8,7 +8,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from valetkey_broker.errors import ConfigurationError
-from valetkey_broker.settings import CHECK_SECONDS, ServerSettings, WatchedFiles, check_key_kind
+from valetkey_broker.settings import ServerSettings, check_key_kind
+from valetkey_broker.watched_files import CHECK_SECONDS, WatchedFiles
 
 _CERTIFICATE, _KEY = "server.tls_cert_file", "server.tls_key_file"
 

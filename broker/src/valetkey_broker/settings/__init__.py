@@ -1,7 +1,7 @@
 """The broker's settings: one file per section, read from TOML and the environment before anything starts."""
 
 from valetkey_broker.settings.authn import AuthnSettings, MtlsSettings, OidcSettings, RoleBinding
-from valetkey_broker.settings.certificate import check_certificate, check_key_kind
+from valetkey_broker.settings.certificate_check import check_certificate, check_key_kind
 from valetkey_broker.settings.clouds import CloudSettings
 from valetkey_broker.settings.issuing import IssuingSettings
 from valetkey_broker.settings.ledger import LedgerSettings
@@ -11,12 +11,9 @@ from valetkey_broker.settings.logging import LoggingSettings
 from valetkey_broker.settings.metrics import MetricsSettings
 from valetkey_broker.settings.root import ENV_PREFIX, Settings
 from valetkey_broker.settings.server import ServerSettings
-from valetkey_broker.settings.trusted_cas import trusted_cas
 from valetkey_broker.settings.vault import VaultSettings
-from valetkey_broker.settings.watched_files import CHECK_SECONDS, WatchedFiles
 
 __all__ = [
-    "CHECK_SECONDS",
     "ENV_PREFIX",
     "AuthnSettings",
     "CloudSettings",
@@ -31,12 +28,10 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "VaultSettings",
-    "WatchedFiles",
     "check_certificate",
     "check_files",
     "check_key_kind",
     "load_settings",
     "make_settings",
     "read_values",
-    "trusted_cas",
 ]

@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import Secret
 from valetkey_broker.settings.section import Seconds, Section
-from valetkey_broker.settings.watched_files import WatchedFiles
+from valetkey_broker.watched_files import WatchedFiles
 
 _DEFAULT_URL = "sqlite:////var/lib/valetkey/ledger.db"
 _EXPECTED = "sqlite:////ABSOLUTE/PATH.db or postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full"

@@ -13,7 +13,7 @@ from pydantic_settings import SettingsError
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.settings.errors import explain, unreadable
 from valetkey_broker.settings.root import ENV_PREFIX, Settings
-from valetkey_broker.settings.trusted_cas import trusted_cas
+from valetkey_broker.watched_files import trusted_cas
 
 
 def load_settings(path: Path) -> Settings:

@@ -14,7 +14,7 @@ from valetkey_broker.adapters.azure.entra import entra_options
 from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS, Network
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import CloudProfile, InvalidFieldError
-from valetkey_broker.settings.watched_files import WatchedFiles
+from valetkey_broker.watched_files import WatchedFiles
 
 _TENANT, _CLIENT = "AZURE_TENANT_ID", "AZURE_CLIENT_ID"
 _TOKEN_FILE = "AZURE_FEDERATED_TOKEN_FILE"  # noqa: S105 (the name of a variable)

@@ -13,8 +13,7 @@ from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 from valetkey_broker.adapters.azure.clock_skew import ClockSkew
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import CloudProfile
-from valetkey_broker.settings import trusted_cas
-from valetkey_broker.settings.watched_files import WatchedFiles
+from valetkey_broker.watched_files import WatchedFiles, trusted_cas
 
 # What every Azure client is built with. Retries are ours (errors.py): azure-core would sleep as long as
 # Retry-After says, while a caller waits. Redirects are off, and so is the logging of bodies.

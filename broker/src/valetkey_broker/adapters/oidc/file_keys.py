@@ -9,7 +9,7 @@ from valetkey_broker.adapters.oidc.issuer_document import read_object
 from valetkey_broker.authn.jwks import read_jwks
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.ports import KeySourceError
-from valetkey_broker.settings import CHECK_SECONDS, WatchedFiles
+from valetkey_broker.watched_files import CHECK_SECONDS, WatchedFiles
 
 
 class FileKeySource:

@@ -12,7 +12,7 @@ from valetkey_broker.adapters.oidc.issuer_document import MAX_BYTES, read_object
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import Secret
 from valetkey_broker.ports import KeySourceError
-from valetkey_broker.settings import CHECK_SECONDS, WatchedFiles, trusted_cas
+from valetkey_broker.watched_files import CHECK_SECONDS, WatchedFiles, trusted_cas
 
 # OpenID Connect Discovery 1.0, section 4.
 _DISCOVERY = "/.well-known/openid-configuration"

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from valetkey_broker.model import Secret
 from valetkey_broker.ports import Document
-from valetkey_broker.settings import VaultSettings, WatchedFiles
+from valetkey_broker.settings import VaultSettings
+from valetkey_broker.watched_files import WatchedFiles
 
 
 class QuickReads:

@@ -16,7 +16,8 @@ from valetkey_broker.adapters.vault.login_methods import end_of, login_method
 from valetkey_broker.adapters.vault.setup_warnings import deletes_versions
 from valetkey_broker.model import Secret
 from valetkey_broker.ports import CasMismatchError, Document
-from valetkey_broker.settings import VaultSettings, trusted_cas
+from valetkey_broker.settings import VaultSettings
+from valetkey_broker.watched_files import trusted_cas
 
 _CAS_MISMATCH = "check-and-set parameter did not match"
 _NO_MOUNT = "no handler for route"

@@ -7,7 +7,7 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
-from valetkey_broker.settings import WatchedFiles
+from valetkey_broker.watched_files import WatchedFiles
 
 
 class Transport(HTTPAdapter):

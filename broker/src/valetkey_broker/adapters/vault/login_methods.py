@@ -9,7 +9,8 @@ import hvac
 from valetkey_broker.adapters.vault.errors import CredentialFileError, UnexpectedAnswerError
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import Secret
-from valetkey_broker.settings import VaultSettings, WatchedFiles
+from valetkey_broker.settings import VaultSettings
+from valetkey_broker.watched_files import WatchedFiles
 
 _EXPECTED = "expected one line, as Vault printed it"
 _EXPECTED_JWT = "expected one line, a JWT"

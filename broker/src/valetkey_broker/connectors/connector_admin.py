@@ -1,4 +1,4 @@
-"""The use cases around connectors."""
+"""The use cases of ConnectorService: registers, verifies, shows and deletes connectors."""
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,6 @@ from functools import partial
 
 from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.concurrency.slices import slices
-from valetkey_broker.connectors.change import ConnectorChange
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.connector_filter import ConnectorFilter
 from valetkey_broker.connectors.connector_types import ConnectorTypeDescription, connector_types
@@ -17,6 +16,7 @@ from valetkey_broker.connectors.probe import Probe
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.reach_result import AccountError, Reach
 from valetkey_broker.connectors.update import ConnectorUpdates
+from valetkey_broker.connectors.update_merge import ConnectorChange
 from valetkey_broker.connectors.verify import LONGEST_TOKEN, Proof, pinned, verify
 from valetkey_broker.errors import BrokerError, connector_exists, connector_not_found, secret_not_found
 from valetkey_broker.model import (
@@ -53,7 +53,7 @@ class ConnectorReach:
 _ALL = ConnectorFilter()
 
 
-class ConnectorRegistry:
+class ConnectorAdmin:
     """Registers, verifies, shows and deletes connectors."""
 
     def __init__(

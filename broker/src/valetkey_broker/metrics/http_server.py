@@ -1,4 +1,4 @@
-"""The port for metrics: plain HTTP, a thread of its own, which answers also while a worker hangs."""
+"""The port for metrics and probes: plain HTTP, a thread of its own, which answers also while a worker hangs."""
 
 import contextlib
 import errno

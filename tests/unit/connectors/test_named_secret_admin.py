@@ -1,4 +1,4 @@
-"""SecretRegistry: a named secret is checked before it is stored, and tried with all its users before it changes."""
+"""NamedSecretAdmin: a named secret is checked before it is stored, and tried with all its users before it changes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,10 +14,10 @@ from support.fake_ledger import FakeLedger
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.connectors.connector_admin import ConnectorAdmin
 from valetkey_broker.connectors.definition import NewConnector
+from valetkey_broker.connectors.named_secret_admin import ChangedSecret, NamedSecretAdmin, NewSecret, SecretChange
 from valetkey_broker.connectors.reach_cache import ReachCache
-from valetkey_broker.connectors.registry import ConnectorRegistry
-from valetkey_broker.connectors.secrets import ChangedSecret, NewSecret, SecretChange, SecretRegistry
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
     BLOB_CONTAINER,
@@ -43,7 +43,7 @@ class Secrets:
         self.cloud = FakeCloud({"one": ["demo", "models"], "two": ["demo"]}, profile=PROFILE, secrets=[PLANTED, _NEW])
         self.replica = Replica()
         repository, memory = self.replica.repository, self.replica.memory
-        self.connectors = ConnectorRegistry(
+        self.connectors = ConnectorAdmin(
             repository=repository,
             memory=memory,
             cloud=self.cloud,
@@ -56,7 +56,7 @@ class Secrets:
             ledger=FakeLedger(),
             timeout_seconds=0.5,
         )
-        self.registry = SecretRegistry(repository, memory, self.connectors, AUTH_METHODS, FakeClock())
+        self.admin = NamedSecretAdmin(repository, memory, self.connectors, AUTH_METHODS, FakeClock())
 
     async def create(
         self, name: str = "az_secret", *, value: str = PLANTED, account: str = "", verify: bool = False
@@ -69,7 +69,7 @@ class Secrets:
             {"client_secret": Secret(value)},
             verify,
         )
-        return await self.registry.create(new, created_by="key:ops")
+        return await self.admin.create(new, created_by="key:ops")
 
     async def share(
         self,
@@ -104,7 +104,7 @@ class Secrets:
     ) -> ChangedSecret:
         given = {name: Secret(value) for name, value in secrets.items()}
         change = SecretChange("az_secret", auth_method, azure, given, remove, no_verify)
-        return await self.registry.update(change, principal(role, name="key:later"))
+        return await self.admin.update(change, principal(role, name="key:later"))
 
     async def value(self, name: str = "azure-blob-demo") -> object:
         return (await self.replica.repository.credential(self.replica.memory.connectors[name])).value
@@ -123,14 +123,14 @@ async def test_a_secret_is_checked_and_stored_without_asking_the_cloud(secrets: 
         "dev",
         ("client_secret",),
     )
-    assert secrets.registry.get("az_secret") == stored
+    assert secrets.admin.get("az_secret") == stored
     assert not secrets.cloud.calls
     with pytest.raises(InvalidFieldError, match="client_secret"):
         await secrets.create("another", value="")
     with pytest.raises(BrokerError) as caught:
         await secrets.create("another", value="unknown to the cloud", verify=True)
     assert caught.value.reason is Reason.CLOUD_CREDENTIAL_REJECTED
-    assert [secret.name for secret in secrets.registry.all()] == ["az_secret"]
+    assert [secret.name for secret in secrets.admin.all()] == ["az_secret"]
 
 
 @pytest.mark.parametrize("name", ["az_secret_", "_az", "AZ", "a/b", "..", "a" * 64, ""])
@@ -150,7 +150,7 @@ async def test_a_connector_that_uses_a_secret_is_verified_with_it(secrets: Secre
     narrowed = await secrets.share("narrowed", azure=AzureConfig(TENANT, "", "dev", storage_account="two"))
     assert narrowed.azure == AzureConfig(TENANT, CLIENT, "dev", storage_account="two")
     assert narrowed.own_azure == AzureConfig("", "", "", storage_account="two")
-    assert secrets.registry.users(secrets.registry.get("az_secret")) == ["azure-blob-demo", "narrowed"]
+    assert secrets.admin.users(secrets.admin.get("az_secret")) == ["azure-blob-demo", "narrowed"]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ async def test_an_update_that_fails_for_one_user_changes_nothing(secrets: Secret
     with pytest.raises(BrokerError, match=r"nothing was changed.*for connector pinned") as caught:
         await secrets.update(client_secret=_NEW)
     assert caught.value.reason is Reason.RESOURCE_NOT_FOUND
-    assert secrets.registry.get("az_secret").credential_version == 1
+    assert secrets.admin.get("az_secret").credential_version == 1
     assert await secrets.value("good") == ClientSecret(Secret(PLANTED))
     with pytest.raises(BrokerError, match=r"for connector good.*nor does it for pinned"):
         await secrets.update(client_secret="refused by the cloud")
@@ -250,7 +250,7 @@ async def test_only_an_admin_leads_granted_connectors_elsewhere(secrets: Secrets
     with pytest.raises(BrokerError, match="training") as caught:
         await secrets.update(azure=elsewhere)
     assert caught.value.reason is Reason.ROLE_REQUIRED
-    assert secrets.registry.get("az_secret").azure.storage_account == "one"
+    assert secrets.admin.get("az_secret").azure.storage_account == "one"
     await secrets.update(client_secret=_NEW)
     changed = await secrets.update(azure=elsewhere, role=Role.ADMIN)
     assert changed.verified == [connector.name]
@@ -279,16 +279,16 @@ async def test_rename_and_delete(secrets: Secrets) -> None:
     """The connector shows the new name, and protects the secret under it."""
     await secrets.create()
     await secrets.share()
-    await secrets.registry.rename("az_secret", "az_new", renamed_by="key:ops")
+    await secrets.admin.rename("az_secret", "az_new", renamed_by="key:ops")
     assert secrets.connectors.get("azure-blob-demo").secret == "az_new"
     with pytest.raises(BrokerError, match="azure-blob-demo") as caught:
-        await secrets.registry.delete("az_new", deleted_by="key:ops")
+        await secrets.admin.delete("az_new", deleted_by="key:ops")
     assert caught.value.reason is Reason.SECRET_IN_USE
     with pytest.raises(InvalidFieldError, match="new_name"):
-        await secrets.registry.rename("az_new", "az_new", renamed_by="key:ops")
+        await secrets.admin.rename("az_new", "az_new", renamed_by="key:ops")
     await secrets.connectors.delete("azure-blob-demo", deleted_by="key:ops")
-    await secrets.registry.delete("az_new", deleted_by="key:ops")
-    assert secrets.registry.all() == []
+    await secrets.admin.delete("az_new", deleted_by="key:ops")
+    assert secrets.admin.all() == []
 
 
 async def test_the_end_of_a_value(secrets: Secrets) -> None:
@@ -301,12 +301,12 @@ async def test_the_end_of_a_value(secrets: Secrets) -> None:
         AzureConfig(TENANT, CLIENT, ""),
         {"client_secret": Secret(PLANTED)},
     )
-    created = await secrets.registry.create(replace(new, expires_at=said), created_by="key:ops")
+    created = await secrets.admin.create(replace(new, expires_at=said), created_by="key:ops")
     assert created.expires_at == said
 
     async def changed(**values: Any) -> datetime | None:
         change = SecretChange("az_secret", "", _NOTHING, values.pop("secrets", {}), no_verify=True, **values)
-        return (await secrets.registry.update(change, principal(Role.ADMIN))).secret.expires_at
+        return (await secrets.admin.update(change, principal(Role.ADMIN))).secret.expires_at
 
     assert await changed(remove=["storage_account"]) == said
     assert await changed(expires_at=later) == later
@@ -328,5 +328,5 @@ async def test_a_certificate_in_a_secret_tells_its_end(secrets: Secrets) -> None
         AzureConfig(TENANT, CLIENT, ""),
         {"client_certificate": Secret(made.pem())},
     )
-    created = await secrets.registry.create(new, created_by="key:ops")
+    created = await secrets.admin.create(new, created_by="key:ops")
     assert created.expires_at == made.certificate.not_valid_after_utc

@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from valetkey_broker.errors import ConfigurationError
-from valetkey_broker.settings import WatchedFiles, watched_files
-from valetkey_broker.settings.watched_files import _MOST_BYTES
+from valetkey_broker.watched_files import WatchedFiles, watched_files
+from valetkey_broker.watched_files.watched_files import _MOST_BYTES
 
 
 def pair(contents: Mapping[str, bytes]) -> tuple[str, str]:
@@ -155,7 +155,7 @@ def test_two_changes_within_one_tick_of_the_clock(tmp_path: Path, monkeypatch: p
     files.current()
     # As on a file system with coarse times: all that can be seen of the file stays the same.
     stamp = files._stamps
-    monkeypatch.setattr("valetkey_broker.settings.watched_files._stamp", lambda _path: (10**19, 0, 6, 1))
+    monkeypatch.setattr("valetkey_broker.watched_files.watched_files._stamp", lambda _path: (10**19, 0, 6, 1))
     way.put(cert="cert-2", key="key-2")
     assert files.current() == ("cert-2", "key-2")
     way.put(cert="cert-3", key="key-3")
@@ -188,7 +188,7 @@ def test_permissions_set_right_are_enough(tmp_path: Path, monkeypatch: pytest.Mo
     files = watched(way)
     files.current()
     way.put(cert="cert-2", key="key-2")
-    monkeypatch.setattr("valetkey_broker.settings.watched_files._stamp", lambda _path: (1, 1, 6, 1))
+    monkeypatch.setattr("valetkey_broker.watched_files.watched_files._stamp", lambda _path: (1, 1, 6, 1))
     opened = watched_files._without_waiting
 
     def forbidden(path: str, _flags: int) -> int:

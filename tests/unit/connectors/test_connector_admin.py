@@ -1,4 +1,4 @@
-"""ConnectorRegistry: what is refused before Azure is asked, what is stored after, and what is never stored."""
+"""ConnectorAdmin: what is refused before Azure is asked, what is stored after, and what is never stored."""
 
 import asyncio
 import base64
@@ -16,10 +16,10 @@ from support.fake_store import FakeStateStore
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.connectors.connector_admin import ConnectorAdmin
 from valetkey_broker.connectors.connector_filter import ConnectorFilter
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.reach_cache import ReachCache
-from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
     BLOB_CONTAINER,
@@ -38,8 +38,8 @@ from valetkey_broker.ports import AccountSearch
 _UUID = "0f9d7c52-6a3e-4a53-9d53-0f3a4f4f6c11"
 
 
-class Registry:
-    """A registry on a replica and a cloud of its own."""
+class World:
+    """A ConnectorAdmin on a replica and a cloud of its own."""
 
     def __init__(self, *, cloud: FakeCloud | None = None, store: FakeStateStore | None = None) -> None:
         self.cloud = cloud or FakeCloud(
@@ -47,7 +47,7 @@ class Registry:
         )
         self.replica = Replica(store)
         self.held: list[SigningKey] = []
-        self.registry = ConnectorRegistry(
+        self.admin = ConnectorAdmin(
             repository=self.replica.repository,
             memory=self.replica.memory,
             cloud=self.cloud,
@@ -69,7 +69,7 @@ class Registry:
         noted: Mapping[str, Any] | None = None,
         **azure: str,
     ) -> Connector:
-        connector, _ = await self.registry.create(
+        connector, _ = await self.admin.create(
             self.new(name, resource_id, secret, noted, **azure), created_by="key:ops"
         )
         return connector
@@ -98,20 +98,20 @@ class Registry:
 
 
 @pytest.fixture
-def registry() -> Registry:
+def world() -> World:
     """Reaches demo and models in the account one, and demo in two."""
-    return Registry()
+    return World()
 
 
-async def test_a_connector_is_stored_after_it_was_verified(registry: Registry) -> None:
+async def test_a_connector_is_stored_after_it_was_verified(world: World) -> None:
     """Registering proves the secret, keeps it, and forgets what it used for proving."""
-    connector = await registry.create(resource_id="az://models")
+    connector = await world.create(resource_id="az://models")
     assert connector.resource == ResourceId("models", account="one")
     assert connector.azure.cloud == "dev"
-    assert registry.registry.get("azure-blob-demo") == connector
-    (forgotten,) = registry.cloud.forgotten
+    assert world.admin.get("azure-blob-demo") == connector
+    (forgotten,) = world.cloud.forgotten
     assert forgotten != connector.uid
-    credential = await registry.replica.repository.credential(connector)
+    credential = await world.replica.repository.credential(connector)
     assert credential.value == ClientSecret(Secret(PLANTED))
 
 
@@ -150,83 +150,81 @@ async def test_a_connector_is_stored_after_it_was_verified(registry: Registry) -
     ],
 )
 async def test_what_is_malformed_reaches_neither_azure_nor_vault(
-    registry: Registry, values: dict[str, Any], field: str
+    world: World, values: dict[str, Any], field: str
 ) -> None:
     """Each rule names its field, asks nobody, and repeats nothing of a secret."""
     with pytest.raises(InvalidFieldError) as caught:
-        await registry.create(**values)
+        await world.create(**values)
     assert caught.value.field == field
     assert PLANTED not in str(caught.value)
-    assert not registry.cloud.calls
-    assert not registry.replica.store.calls
+    assert not world.cloud.calls
+    assert not world.replica.store.calls
 
 
 @pytest.mark.parametrize("resource_id", ["https://two.blob.dev.invalid/demo", "abfss://demo@two.dfs.dev.invalid"])
-async def test_a_full_url_names_the_account(registry: Registry, resource_id: str) -> None:
+async def test_a_full_url_names_the_account(world: World, resource_id: str) -> None:
     """The URL's account is where the connector looks, and nowhere else."""
-    connector = await registry.create(resource_id=resource_id)
+    connector = await world.create(resource_id=resource_id)
     assert connector.azure.storage_account == "two"
     assert connector.resource == ResourceId("demo", account="two")
-    assert [c.account for c in (await registry.registry.verify(connector.name)).reach.containers] == ["two"]
+    assert [c.account for c in (await world.admin.verify(connector.name)).reach.containers] == ["two"]
 
 
-async def test_a_url_and_the_same_account_agree(registry: Registry) -> None:
+async def test_a_url_and_the_same_account_agree(world: World) -> None:
     """Saying the account twice is no conflict."""
-    connector = await registry.create(resource_id="https://one.blob.dev.invalid/demo", storage_account="one")
+    connector = await world.create(resource_id="https://one.blob.dev.invalid/demo", storage_account="one")
     assert connector.azure.storage_account == "one"
 
 
-async def test_optional_fields_are_kept(registry: Registry) -> None:
+async def test_optional_fields_are_kept(world: World) -> None:
     """Where to look is the operator's choice, written down in one spelling."""
-    connector = await registry.create(subscription_id=_UUID.upper(), resource_group="rg", cloud=OTHER_PROFILE.name)
+    connector = await world.create(subscription_id=_UUID.upper(), resource_group="rg", cloud=OTHER_PROFILE.name)
     assert connector.azure == AzureConfig(TENANT, CLIENT, "elsewhere", "", _UUID, "rg")
     assert connector.resource is None
 
 
-async def test_a_short_id_of_two_accounts_is_not_guessed(registry: Registry) -> None:
+async def test_a_short_id_of_two_accounts_is_not_guessed(world: World) -> None:
     """Nothing is stored for a container that two accounts have."""
     with pytest.raises(BrokerError) as caught:
-        await registry.create(resource_id="az://demo")
+        await world.create(resource_id="az://demo")
     assert caught.value.reason is Reason.RESOURCE_AMBIGUOUS
-    assert registry.replica.store.calls["write"] == 0
+    assert world.replica.store.calls["write"] == 0
 
 
 @pytest.mark.parametrize("step", ["log_in", "list_containers", "signing_key"])
-async def test_a_failed_verification_stores_nothing(registry: Registry, step: Any) -> None:
+async def test_a_failed_verification_stores_nothing(world: World, step: Any) -> None:
     """Neither connector nor secret is left behind, and the clients of the draft are closed."""
-    registry.cloud.fail(step, Reason.CLOUD_PERMISSION_MISSING)
+    world.cloud.fail(step, Reason.CLOUD_PERMISSION_MISSING)
     with pytest.raises(BrokerError) as caught:
-        await registry.create()
+        await world.create()
     assert caught.value.metadata["step"] == step
-    assert registry.replica.store.calls["write"] == 0
-    assert len(registry.cloud.forgotten) == 1
-    registry.cloud.heal()
-    assert await registry.create()
+    assert world.replica.store.calls["write"] == 0
+    assert len(world.cloud.forgotten) == 1
+    world.cloud.heal()
+    assert await world.create()
 
 
 @pytest.mark.parametrize(
     ("resource_id", "account"), [("https://one.blob.dev.invalid/demo", ""), ("az://demo", "one"), ("", "")]
 )
-async def test_without_verification_nobody_is_asked_and_it_shows(
-    registry: Registry, resource_id: str, account: str
-) -> None:
+async def test_without_verification_nobody_is_asked_and_it_shows(world: World, resource_id: str, account: str) -> None:
     """A connector can be stored before its roles are assigned; it looks like no other, and serves its one container."""
-    connector = await registry.create(
+    connector = await world.create(
         resource_id=resource_id, secret="NOT~yet", noted={"no_verify": True}, storage_account=account
     )
     assert connector.unverified
     assert connector.resource == (ResourceId("demo", account="one") if resource_id else None)
-    assert not registry.cloud.calls
+    assert not world.cloud.calls
 
 
-async def test_a_list_can_be_narrowed_down(registry: Registry) -> None:
+async def test_a_list_can_be_narrowed_down(world: World) -> None:
     """All that is asked for has to hold; a label without a value asks for any."""
-    await registry.create("a", noted={"labels": {"team": "ml", "stage": "prod"}})
-    await registry.create("b", noted={"labels": {"team": "ml"}})
-    await registry.create("c")
+    await world.create("a", noted={"labels": {"team": "ml", "stage": "prod"}})
+    await world.create("b", noted={"labels": {"team": "ml"}})
+    await world.create("c")
 
     def names(**wanted: Any) -> str:
-        return "".join(connector.name for connector in registry.registry.all(ConnectorFilter(**wanted)))
+        return "".join(connector.name for connector in world.admin.all(ConnectorFilter(**wanted)))
 
     assert names() == "abc"
     assert names(type=ConnectorType.AZURE, auth_method="service-principal") == "abc"
@@ -238,39 +236,39 @@ async def test_a_list_can_be_narrowed_down(registry: Registry) -> None:
         names(labels={"no label": ""})
 
 
-async def test_a_wrong_secret_is_refused_without_a_trace(registry: Registry) -> None:
+async def test_a_wrong_secret_is_refused_without_a_trace(world: World) -> None:
     """The error holds Azure's code and nothing of the secret."""
     with pytest.raises(BrokerError) as caught:
-        await registry.create(secret="WRONG~secret")
+        await world.create(secret="WRONG~secret")
     assert caught.value.metadata["azure_code"] == "AADSTS7000215"
     assert "WRONG" not in str(caught.value) + str(caught.value.metadata)
-    assert registry.replica.store.calls["write"] == 0
+    assert world.replica.store.calls["write"] == 0
 
 
-async def test_a_cloud_that_does_not_answer_is_given_up(registry: Registry) -> None:
+async def test_a_cloud_that_does_not_answer_is_given_up(world: World) -> None:
     """Registering ends in time, and says that it was Azure."""
-    registry.cloud.hold("log_in")
+    world.cloud.hold("log_in")
     with pytest.raises(BrokerError, match=r"did not answer connector azure-blob-demo within 0\.5 s") as caught:
-        await registry.create()
+        await world.create()
     assert caught.value.reason is Reason.CLOUD_UNAVAILABLE
-    assert len(registry.cloud.forgotten) == 1
+    assert len(world.cloud.forgotten) == 1
 
 
-async def test_a_taken_name_is_refused_before_azure_is_asked(registry: Registry) -> None:
+async def test_a_taken_name_is_refused_before_azure_is_asked(world: World) -> None:
     """Nobody waits for a verification whose result cannot be stored."""
-    await registry.create()
-    registry.cloud.calls.clear()
+    await world.create()
+    world.cloud.calls.clear()
     with pytest.raises(BrokerError) as caught:
-        await registry.create()
+        await world.create()
     assert caught.value.reason is Reason.CONNECTOR_EXISTS
-    assert not registry.cloud.calls
+    assert not world.cloud.calls
 
 
 async def test_of_two_terminals_one_wins() -> None:
     """Through two replicas at once: one connector, and the other operator is told."""
     store = FakeStateStore()
     outcomes = await asyncio.gather(
-        *(Registry(store=store).create() for _ in range(2)),
+        *(World(store=store).create() for _ in range(2)),
         return_exceptions=True,
     )
     (refusal,) = [outcome for outcome in outcomes if isinstance(outcome, BrokerError)]
@@ -278,30 +276,33 @@ async def test_of_two_terminals_one_wins() -> None:
     assert sum(isinstance(outcome, Connector) for outcome in outcomes) == 1
 
 
-async def test_getting_listing_deleting(registry: Registry) -> None:
+async def test_getting_listing_deleting(world: World) -> None:
     """Connectors are listed by name; a deleted one is gone; unknown and impossible names are told apart."""
     for name in "ba":
-        await registry.create(name)
-    assert [connector.name for connector in registry.registry.all()] == ["a", "b"]
-    await registry.registry.delete("a", deleted_by="key:ops")
-    assert [connector.name for connector in registry.registry.all()] == ["b"]
-    for missing in (registry.registry.delete("a", deleted_by="key:ops"), registry.registry.verify("a")):
+        await world.create(name)
+    assert [connector.name for connector in world.admin.all()] == ["a", "b"]
+    await world.admin.delete("a", deleted_by="key:ops")
+    assert [connector.name for connector in world.admin.all()] == ["b"]
+    for missing in (
+        world.admin.delete("a", deleted_by="key:ops"),
+        world.admin.verify("a"),
+    ):
         with pytest.raises(BrokerError) as caught:
             await missing
         assert caught.value.reason is Reason.CONNECTOR_NOT_FOUND
     with pytest.raises(InvalidFieldError):
-        registry.registry.get("../generation")
+        world.admin.get("../generation")
     with pytest.raises(InvalidFieldError):
-        await registry.registry.delete("A", deleted_by="key:ops")
+        await world.admin.delete("A", deleted_by="key:ops")
 
 
-async def test_verify_logs_in_anew(registry: Registry) -> None:
+async def test_verify_logs_in_anew(world: World) -> None:
     """A secret that expired meanwhile is noticed."""
-    await registry.create()
-    assert registry.cloud.secrets is not None
-    registry.cloud.secrets.clear()
+    await world.create()
+    assert world.cloud.secrets is not None
+    world.cloud.secrets.clear()
     with pytest.raises(BrokerError) as caught:
-        await registry.registry.verify("azure-blob-demo")
+        await world.admin.verify("azure-blob-demo")
     assert caught.value.reason is Reason.CLOUD_CREDENTIAL_REJECTED
 
 
@@ -318,15 +319,15 @@ class MoodyCloud(FakeCloud):
 
 async def test_one_failing_connector_does_not_hide_the_others() -> None:
     """Each shows its own error, or what it reaches."""
-    registry = Registry(cloud=MoodyCloud({"one": ["demo"]}, profile=PROFILE))
-    good = await registry.create("good")
+    world = World(cloud=MoodyCloud({"one": ["demo"]}, profile=PROFILE))
+    good = await world.create("good")
     others = [
-        await registry.replica.repository.create_connector(
+        await world.replica.repository.create_connector(
             replace(good, name=name, uid=name, credential_version=0), ClientSecret(Secret(PLANTED))
         )
         for name in ("bad", "slow")
     ]
-    reached = await registry.registry.reach([*others, good], None)
+    reached = await world.admin.reach([*others, good], None)
     errors = [reach.error.reason if reach.error else None for reach in reached]
     assert errors == [Reason.CLOUD_THROTTLED, Reason.CLOUD_UNAVAILABLE, None]
     assert [list(reach.containers) for reach in reached] == [[], [], [_demo("one")]]
@@ -346,93 +347,93 @@ def _demo(account: str) -> Container:
         ("missing", []),
     ],
 )
-async def test_listing_can_ask_for_one_resource(registry: Registry, only: str, accounts: list[str]) -> None:
+async def test_listing_can_ask_for_one_resource(world: World, only: str, accounts: list[str]) -> None:
     """A full URL means that one container, of that cloud; a short id means all of its name."""
-    connector = await registry.create()
-    (reach,) = await registry.registry.reach([connector], ResourceId.parse(only))
+    connector = await world.create()
+    (reach,) = await world.admin.reach([connector], ResourceId.parse(only))
     assert [container.account for container in reach.containers] == accounts
 
 
-async def test_a_connector_of_a_cloud_that_was_removed_matches_no_url(registry: Registry) -> None:
+async def test_a_connector_of_a_cloud_that_was_removed_matches_no_url(world: World) -> None:
     """Settings may lose a cloud profile that a stored connector still names."""
-    connector = await registry.create()
+    connector = await world.create()
     lost = replace(connector, azure=replace(connector.azure, cloud="removed"))
-    (reach,) = await registry.registry.reach([lost], ResourceId.parse("https://one.blob.dev.invalid/demo"))
+    (reach,) = await world.admin.reach([lost], ResourceId.parse("https://one.blob.dev.invalid/demo"))
     assert list(reach.containers) == []
 
 
-async def test_listing_in_a_loop_is_no_load_on_azure(registry: Registry) -> None:
+async def test_listing_in_a_loop_is_no_load_on_azure(world: World) -> None:
     """Many callers at once, and again right after, are one question; an operator's verification always asks."""
-    connector = await registry.create()
-    registry.cloud.calls.clear()
+    connector = await world.create()
+    world.cloud.calls.clear()
     for _ in range(2):
-        reached = await asyncio.gather(*(registry.registry.reach([connector], None) for _ in range(20)))
+        reached = await asyncio.gather(*(world.admin.reach([connector], None) for _ in range(20)))
         assert all(len(reach.containers) == 3 for (reach,) in reached)
-    assert registry.cloud.calls["list_containers"] == 2
-    await registry.registry.verify(connector.name)
-    assert registry.cloud.calls["list_containers"] == 4
+    assert world.cloud.calls["list_containers"] == 2
+    await world.admin.verify(connector.name)
+    assert world.cloud.calls["list_containers"] == 4
 
 
-async def test_a_key_that_storage_no_longer_accepts_is_found_by_verifying(registry: Registry) -> None:
+async def test_a_key_that_storage_no_longer_accepts_is_found_by_verifying(world: World) -> None:
     """After a revocation in Azure every new token would be dead for hours; other replicas learn of it, too."""
-    connector = await registry.create()
+    connector = await world.create()
     now = FakeClock()()
-    registry.held = [
-        await registry.cloud.signing_key(
+    world.held = [
+        await world.cloud.signing_key(
             connector, Credential(1, ClientSecret(Secret(PLANTED))), "one", starts=now - 900, expires=now + 3600
         )
     ]
-    assert not (await registry.registry.verify(connector.name)).keys_revoked
-    registry.cloud.revoke_keys()
-    assert (await registry.registry.verify(connector.name)).keys_revoked
-    assert registry.registry.get(connector.name).keys_not_before == 0
-    await registry.registry.drop_signing_keys(connector.name)
-    assert registry.registry.get(connector.name).keys_not_before == now
-    other = Replica(registry.replica.store)
+    assert not (await world.admin.verify(connector.name)).keys_revoked
+    world.cloud.revoke_keys()
+    assert (await world.admin.verify(connector.name)).keys_revoked
+    assert world.admin.get(connector.name).keys_not_before == 0
+    await world.admin.drop_signing_keys(connector.name)
+    assert world.admin.get(connector.name).keys_not_before == now
+    other = Replica(world.replica.store)
     await other.repository.load()
     assert other.memory.connectors[connector.name].keys_not_before == now
 
 
-async def test_a_revocation_of_a_moment_ago_is_got_over(registry: Registry) -> None:
+async def test_a_revocation_of_a_moment_ago_is_got_over(world: World) -> None:
     """Keys begin a little in the past: for that long after a revocation fresh ones would be refused, too.
 
     It is noticed without a key at hand as well, as in a worker that has issued nothing.
     """
-    before = await registry.create("before")
+    before = await world.create("before")
     now = FakeClock()()
-    registry.cloud.revoke_keys(now)
-    proof = await registry.registry.verify(before.name)
+    world.cloud.revoke_keys(now)
+    proof = await world.admin.verify(before.name)
     assert (bool(proof.reach.containers), proof.keys_revoked) == (True, True)
-    after = await registry.create("after")
-    assert registry.registry.get(after.name).keys_not_before == now
+    after = await world.create("after")
+    assert world.admin.get(after.name).keys_not_before == now
 
 
-async def test_a_connector_whose_fresh_tokens_are_refused_is_not_registered(registry: Registry) -> None:
+async def test_a_connector_whose_fresh_tokens_are_refused_is_not_registered(world: World) -> None:
     """A key proves nothing as long as no token was accepted: a clock, or a policy of the account, may forbid it."""
 
     async def refuse(*_: object) -> bool:
         return False
 
-    registry.cloud.accepts = refuse  # type: ignore[method-assign]
+    world.cloud.accepts = refuse  # type: ignore[method-assign]
     with pytest.raises(BrokerError, match="refuses tokens") as caught:
-        await registry.create()
+        await world.create()
     assert caught.value.reason is Reason.CLOUD_CREDENTIAL_REJECTED
-    assert registry.replica.store.calls["write"] == 0
+    assert world.replica.store.calls["write"] == 0
 
 
-async def test_checking_proves_as_registering_does_and_stores_nothing(registry: Registry) -> None:
+async def test_checking_proves_as_registering_does_and_stores_nothing(world: World) -> None:
     """A wizard shows what would be reached before anything is stored; what cannot be registered fails here too."""
-    reach = (await registry.registry.check(registry.new(), checked_by="key:ops")).reach
+    reach = (await world.admin.check(world.new(), checked_by="key:ops")).reach
     assert [container.name for container in reach.containers] == ["demo", "models", "demo"]
-    assert registry.cloud.calls["signing_key"] > 0
-    assert (dict(registry.replica.memory.connectors), registry.replica.store.calls["write"]) == ({}, 0)
+    assert world.cloud.calls["signing_key"] > 0
+    assert (dict(world.replica.memory.connectors), world.replica.store.calls["write"]) == ({}, 0)
     with pytest.raises(BrokerError) as refused:
-        await registry.registry.check(registry.new(secret="planted-wrong"), checked_by="key:ops")
+        await world.admin.check(world.new(secret="planted-wrong"), checked_by="key:ops")
     assert refused.value.reason is Reason.CLOUD_CREDENTIAL_REJECTED
-    assert len(set(registry.cloud.forgotten)) == 2  # each draft's clients were closed
-    await registry.create()
+    assert len(set(world.cloud.forgotten)) == 2  # each draft's clients were closed
+    await world.create()
     with pytest.raises(BrokerError) as taken:
-        await registry.registry.check(registry.new(), checked_by="key:ops")
+        await world.admin.check(world.new(), checked_by="key:ops")
     assert taken.value.reason is Reason.CONNECTOR_EXISTS
 
 
@@ -454,12 +455,12 @@ def _by_key(**change: Any) -> NewConnector:
 
 async def test_the_account_of_a_key_may_stand_in_a_full_url() -> None:
     """Whoever names a container by its URL has said the account; without either, the field is named."""
-    keys = Registry(cloud=FakeCloud({"one": ["demo", "models"]}, profile=PROFILE, secrets=[_KEY]))
+    keys = World(cloud=FakeCloud({"one": ["demo", "models"]}, profile=PROFILE, secrets=[_KEY]))
     nowhere = AzureConfig("", "", "")
     with pytest.raises(InvalidFieldError, match="storage_account"):
-        await keys.registry.create(_by_key(azure=nowhere), created_by="key:ops")
+        await keys.admin.create(_by_key(azure=nowhere), created_by="key:ops")
     url = PROFILE.container_url("one", "models")
-    connector, _ = await keys.registry.create(_by_key(azure=nowhere, resource_id=url), created_by="key:ops")
+    connector, _ = await keys.admin.create(_by_key(azure=nowhere, resource_id=url), created_by="key:ops")
     assert (connector.azure.storage_account, connector.resource) == ("one", ResourceId("models", account="one"))
     stored = await keys.replica.store.read("connectors/by-key")
     assert stored is not None
@@ -468,9 +469,9 @@ async def test_the_account_of_a_key_may_stand_in_a_full_url() -> None:
 
 async def test_an_accounts_own_key_is_not_dropped() -> None:
     """It is the credential itself: who wants its tokens ended is told what does that, and nothing changes."""
-    keys = Registry(cloud=FakeCloud({"one": ["demo"]}, profile=PROFILE, secrets=[_KEY]))
-    connector, _ = await keys.registry.create(_by_key(), created_by="key:ops")
+    keys = World(cloud=FakeCloud({"one": ["demo"]}, profile=PROFILE, secrets=[_KEY]))
+    connector, _ = await keys.admin.create(_by_key(), created_by="key:ops")
     with pytest.raises(InvalidFieldError, match="regenerate this one in Azure"):
-        await keys.registry.drop_signing_keys("by-key")
-    assert keys.registry.get("by-key") == connector
-    assert not (await keys.registry.verify("by-key")).keys_revoked
+        await keys.admin.drop_signing_keys("by-key")
+    assert keys.admin.get("by-key") == connector
+    assert not (await keys.admin.verify("by-key")).keys_revoked

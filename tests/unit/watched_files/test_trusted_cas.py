@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from valetkey_broker.errors import ConfigurationError
-from valetkey_broker.settings import trusted_cas
+from valetkey_broker.watched_files import trusted_cas
 from valetkey_devstack.ca import make_ca
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from valetkey_broker.errors import ConfigurationError
-from valetkey_broker.settings.watched_files import CHECK_SECONDS, WatchedFiles
+from valetkey_broker.watched_files.watched_files import CHECK_SECONDS, WatchedFiles
 
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 

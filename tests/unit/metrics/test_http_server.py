@@ -6,7 +6,7 @@ import pytest
 
 from support.scraping import get
 from valetkey_broker.errors import ConfigurationError
-from valetkey_broker.metrics.port import OneWorker, metrics_port
+from valetkey_broker.metrics.http_server import OneWorker, metrics_port
 from valetkey_broker.settings import MetricsSettings
 from valetkey_devstack.free_ports import free_port
 

@@ -1,4 +1,4 @@
-"""The use cases around named secrets, which connectors share."""
+"""The use cases of SecretService: named secrets, which connectors share."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 
 from valetkey_broker.concurrency.gather_outcomes import outcomes
+from valetkey_broker.connectors.connector_admin import ConnectorAdmin
 from valetkey_broker.connectors.definition import end_of, secrets_in
 from valetkey_broker.connectors.grant_redirection import check_redirection, may_redirect
-from valetkey_broker.connectors.registry import ConnectorRegistry
 from valetkey_broker.connectors.secret_as_connector import as_connector
 from valetkey_broker.errors import BrokerError, rotation_under_way, secret_exists, secret_not_found, secret_not_verified
 from valetkey_broker.model import (
@@ -70,21 +70,21 @@ class ChangedSecret:
     keys_revoked: Sequence[str]
 
 
-class SecretRegistry:
+class NamedSecretAdmin:
     """Stores, shows, changes and deletes named secrets."""
 
     def __init__(
         self,
         repository: StateRepository,
         memory: Memory,
-        registry: ConnectorRegistry,
+        connector_admin: ConnectorAdmin,
         auth_methods: Mapping[str, AuthMethod],
         clock: Clock,
     ) -> None:
-        """`registry` verifies what uses a secret."""
+        """`connector_admin` verifies what uses a secret."""
         self._repository = repository
         self._memory = memory
-        self._registry = registry
+        self._connector_admin = connector_admin
         self._auth_methods = auth_methods
         self._clock = clock
 
@@ -217,7 +217,7 @@ class SecretRegistry:
         Returns their names, and the names of those whose signing keys were revoked. Raises the first error of all.
         """
         users = self._using(secret)
-        tried = await outcomes(users, lambda connector: self._registry.try_out(connector, value))
+        tried = await outcomes(users, lambda connector: self._connector_admin.try_out(connector, value))
         failed = [(connector.name, proof) for connector, proof in tried if isinstance(proof, BrokerError)]
         if failed:
             raise secret_not_verified(secret.name, failed)
@@ -237,7 +237,7 @@ class SecretRegistry:
                 raise InvalidFieldError(
                     name, "is nothing that a secret has", "it at the connectors that use the secret"
                 )
-        config, _, value = self._registry.definitions.way(auth_method, "", azure, secrets)
+        config, _, value = self._connector_admin.definitions.way(auth_method, "", azure, secrets)
         return config, value
 
     def _merged(self, before: NamedSecret, change: SecretChange) -> AzureConfig:
@@ -272,7 +272,7 @@ class SecretRegistry:
         return tuple(secrets_in(self._auth_methods[auth_method], value))
 
     async def _log_in(self, secret: NamedSecret, value: CredentialValue) -> None:
-        await self._registry.try_log_in(as_connector(secret), value)
+        await self._connector_admin.try_log_in(as_connector(secret), value)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)

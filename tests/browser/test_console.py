@@ -50,8 +50,8 @@ def test_a_grant_that_explains_a_refusal(chromium: Any, console: ConsoleThread) 
         opened.log_in(AUDITOR_KEY, "/explain")
         for principal, told in (("key:stranger", "no"), ("key:trainer", "allows")):
             opened.open("/explain")
-            opened.page.get_by_role("textbox", name="Who").fill(principal)
-            opened.page.get_by_role("textbox", name="What").fill("az://demo")
+            opened.page.get_by_role("textbox", name="Principal").fill(principal)
+            opened.page.get_by_role("textbox", name="Resource").fill("az://demo")
             opened.page.locator("input[name=permissions][value=read]").check()
             opened.page.get_by_role("button", name="Explain").click()
             finding = opened.page.locator("li", has=opened.page.locator("a[href='/grants/training']")).first
@@ -64,10 +64,10 @@ def test_searching_changes_the_list_and_the_address(chromium: Any, console: Cons
     with tab(chromium, console) as opened:
         opened.log_in(ADMIN_KEY, "/grants")
         opened.page.get_by_role("searchbox").fill("nothing-fits-this")
-        opened.page.get_by_text("Nothing fits").wait_for()
+        opened.page.get_by_text("Nothing matches").wait_for()
         assert "q=nothing-fits-this" in opened.page.url
         opened.page.reload()
-        opened.page.get_by_text("Nothing fits").wait_for()
+        opened.page.get_by_text("Nothing matches").wait_for()
         opened.page.go_back()
         opened.page.get_by_role("link", name="training").wait_for()
 
@@ -92,11 +92,11 @@ def test_a_key_is_shown_once_and_copied(chromium: Any, console: ConsoleThread) -
         opened.log_in(ADMIN_KEY, "/api-keys/new")
         page.get_by_label("Name").fill("from-the-browser")
         page.locator("input[name=roles][value=viewer]").check()
-        page.get_by_role("button", name="Make the key").click()
+        page.get_by_role("button", name="Create the key").click()
         key = page.locator("code", has_text=re.compile("^vk_")).inner_text()
         # A page that is left is not kept with the key in it, whatever the browser keeps of it.
         page.evaluate("addEventListener('pagehide', () => sessionStorage.setItem('left', document.body.innerHTML))")
-        page.get_by_role("link", name="I have kept it").click()
+        page.get_by_role("link", name="I have copied it").click()
         page.wait_for_url("**/api-keys")
         left = page.evaluate("sessionStorage.getItem('left')")
         assert "from-the-browser" in left
@@ -107,8 +107,8 @@ def test_a_key_is_shown_once_and_copied(chromium: Any, console: ConsoleThread) -
         page.wait_for_url(re.compile("^chrome-error:"))
         assert key not in page.content()
         opened.open("/api-keys/of/from-the-browser/revoke")
-        page.get_by_label("Type the name of the key").fill("from-the-browser")
-        page.get_by_role("button", name="Revoke for good").click()
+        page.get_by_label("Name, to confirm").fill("from-the-browser")
+        page.get_by_role("button", name="Revoke from-the-browser").click()
         page.get_by_text("Revoked the API key from-the-browser.").wait_for()
 
 

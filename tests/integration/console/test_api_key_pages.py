@@ -27,7 +27,7 @@ async def test_a_key_is_made_and_shown_once(console: Console) -> None:
         assert not KEY.search(page)
     # The form once more, as a reload sends it, makes no second key of the name, and shows none.
     again = (await admin.post("/api-keys/new", {"name": "once", "days": "30"}, code=409)).text
-    assert "The name is taken" in again
+    assert "This name is taken" in again
     assert not KEY.search(again)
     # One without a role needs a grant.
     grant = 'href="/new-grant?principal=key%3Aonce-bare"'
@@ -56,7 +56,7 @@ async def test_rotating_and_revoking(console: Console) -> None:
     await new.log_in(second[0])
     await old.post("/login", {"api_key": first[0], "next": "/"}, code=401)
 
-    assert "No tokens of it are out." in (await admin.get("/api-keys/of/turning/revoke")).text
+    assert "None of its tokens is still valid." in (await admin.get("/api-keys/of/turning/revoke")).text
     await admin.post("/api-keys/of/turning/revoke", {"typed": "turnin"}, code=400)
     answer = await admin.post("/api-keys/of/turning/revoke", {"typed": "turning"})
     assert "Revoked the API key turning." in (await admin.follow(answer)).text
@@ -66,7 +66,7 @@ async def test_rotating_and_revoking(console: Console) -> None:
 
 async def test_who_locks_themselves_out_is_warned(console: Console) -> None:
     """The key that one is logged in with is named as such."""
-    assert "you lock yourself out" in (await console.as_admin.get("/api-keys/of/admin/revoke")).text
+    assert "you would lock yourself out" in (await console.as_admin.get("/api-keys/of/admin/revoke")).text
 
 
 async def test_only_admins(console: Console) -> None:

@@ -35,14 +35,14 @@ async def test_a_change_is_found_and_followed_through_its_request(console: Conso
     assert one.index("change-begun") < one.index("admin-change")
     record = re.search(r'href="(/audit/records/\d+)"', page)
     assert record
-    assert "Place in the ledger" in (await console.as_auditor.get(record[1])).text
+    assert "Ledger position" in (await console.as_auditor.get(record[1])).text
 
 
 async def test_filters_are_in_the_address_and_in_the_command(console: Console) -> None:
     """What the API can search for is asked of it."""
     page = (await console.as_auditor.get("/audit?kind=denied&principal=key:nobody-there&since=1h")).text
     assert "valetkey audit search --kind denied --principal key:nobody-there --since 1h" in page
-    assert "Nothing fits" in page
+    assert "Nothing matches" in page
     for wrong, told in (("since=yesterday", "is no time; expected 15m"), ("kind=odd", "expected one of token-issued")):
         failed = (await console.as_auditor.get(f"/audit?{wrong}", code=400)).text
         assert told in failed
@@ -81,7 +81,7 @@ async def test_from_a_refusal_to_what_explains_it(console: Console) -> None:
         assert found
         assert "sent=1" in found[1]
     assert "Not allowed" in (await console.as_auditor.get(html.unescape(found[1]))).text
-    assert re.search(r"</span> <a class=\"small\"[^>]*>its request", part)
+    assert re.search(r"</span> <a class=\"small\"[^>]*>whole request", part)
 
 
 async def test_how_long_issuing_would_go_on(console: Console) -> None:
@@ -126,7 +126,7 @@ async def test_the_ledger_is_verified(console: Console) -> None:
     assert "verify/result" not in (await console.as_auditor.get("/audit/verify")).text
     assert 'hx-get="/audit/verify/result"' in (await console.as_auditor.get("/audit/verify?run=1")).text
     part = (await console.as_auditor.get("/audit/verify/result", hx_request="true")).text
-    assert "The ledger holds:" in part
+    assert "The ledger is intact:" in part
     assert "<html" not in part
     await console.as_auditor.get("/audit/verify/result", code=303)
 
@@ -142,4 +142,7 @@ async def test_records_that_are_not_there(console: Console) -> None:
     """A number that is none, or too large, is not found, and a request without records says why."""
     for name in ("999999999", "0", "-1", "x", "9" * 30):
         await console.as_auditor.get(f"/audit/records/{name}", code=404)
-    assert "Reads are not recorded" in (await console.as_auditor.get("/audit/requests/nothing")).text
+    assert (
+        "Refusals and changes are recorded, reads are not."
+        in (await console.as_auditor.get("/audit/requests/nothing")).text
+    )

@@ -50,7 +50,7 @@ async def test_rotating_to_a_given_secret_and_back(console: Console, page: str) 
     form = (await browser.get(f"{page}/rotate")).text
     for told in ('name="given.client_secret" type="password"', "--client-secret @FILE", "rotate-by-itself", TENANT):
         assert told in form
-    assert "No version before the one in use is kept." in (await browser.get(f"{page}/rollback")).text
+    assert "There is no earlier version to go back to." in (await browser.get(f"{page}/rollback")).text
     answer = await browser.post(f"{page}/rotate", {"given.client_secret": NEW}, code=204, hx_request="true")
     assert answer.headers["hx-redirect"] == f"{page}/rotation"
     part = await watched(console.as_viewer, page, "done")
@@ -62,7 +62,7 @@ async def test_rotating_to_a_given_secret_and_back(console: Console, page: str) 
     await browser.post(f"{page}/rollback", {"version": "1"})
     await watched(browser, page, "done")
     assert (await connector(console, page)).credential_version == 3
-    assert "what was rolled away from" in (await browser.get(f"{page}/rollback")).text
+    assert "this would undo that rollback" in (await browser.get(f"{page}/rollback")).text
     assert "back from 1" in (await console.as_viewer.get(page)).text
     await browser.post(f"{page}/rollback", {"version": "1e9"}, code=404)
 
@@ -75,7 +75,7 @@ async def test_a_rotation_under_way_is_watched_and_taken_back(console: Console, 
     for told in ('hx-trigger="every 1s"', f'hx-get="{page}/rotation/part"', f'action="{page}/abort"', "--abort"):
         assert told in shown
     assert "/abort" not in (await console.as_viewer.get(f"{page}/rotation")).text
-    assert "A rotation is under way" in (await console.as_viewer.get(page)).text
+    assert "A rotation is in progress" in (await console.as_viewer.get(page)).text
     busy = (await browser.post(f"{page}/rotate", {"given.client_secret": NEW}, code=409)).text
     assert "ROTATION_UNDER_WAY" in busy
     await browser.post(f"{page}/abort")
@@ -89,7 +89,7 @@ async def test_a_rotation_under_way_is_watched_and_taken_back(console: Console, 
 async def test_a_part_that_cannot_be_had(console: Console, page: str) -> None:
     """Says why, and goes on asking: the broker may be away for a moment."""
     part = (await console.as_viewer.get(f"{page}/rotation/part", hx_request="true")).text
-    for told in ("ROTATION_NOT_FOUND", 'hx-trigger="every 1s"', "This page asks again."):
+    for told in ("ROTATION_NOT_FOUND", 'hx-trigger="every 1s"', "This page keeps asking."):
         assert told in part
 
 
@@ -99,6 +99,8 @@ async def test_rotating_by_itself(console: Console, page: str) -> None:
     shown = (await console.as_operator.post(f"{page}/rotate-by-itself", form, code=400)).text
     assert "expected one such as 15m" in shown
     assert 'value="soon"' in shown
+    assert 'href="#field-prove_for"' in shown
+    assert 'name="given.client_secret"' not in shown
     shown = (await console.as_operator.get(f"{page}/schedule")).text
     assert "--rotate-every 30d" in shown
     shown = (await console.as_operator.post(f"{page}/schedule", {"every": "", "do": "set"}, code=400)).text
@@ -109,12 +111,12 @@ async def test_where_it_would_lead_elsewhere(console: Console) -> None:
     """What grants come to mean is said before anything begins; the secret that was typed is not shown."""
     form = {"given.client_secret": NEW, "given.client_id": "33333333-3333-4333-8333-333333333333"}
     asked = (await console.as_admin.post(f"{BOUND}/rotate", form, code=200, hx_request="true")).text
-    for told in ("client id becomes 33333333", 'name="confirmed"', "/grants/training", "key:trainer"):
+    for told in ("to 33333333-3333-4333-8333-333333333333", 'name="confirmed"', "/grants/training", "key:trainer"):
         assert told in asked
     assert NEW not in asked
     emptied = {"given.client_secret": NEW, "given.client_id": ""}
     asked = (await console.as_admin.post(f"{BOUND}/rotate", emptied, code=200, hx_request="true")).text
-    assert "client id becomes none" in asked
+    assert "Client ID changes from 22222222-2222-4222-8222-222222222222 to none" in asked
     assert "/rotation" not in (await console.as_viewer.get(BOUND)).text
 
 
@@ -123,7 +125,7 @@ async def test_updating(console: Console, page: str) -> None:
     browser = console.as_operator
     form = _fields((await browser.get(f"{page}/update")).text)
     assert form["given.tenant_id"] == TENANT
-    assert "nothing differs" in (await browser.post(f"{page}/update", form, code=400)).text
+    assert "nothing was changed in the form" in (await browser.post(f"{page}/update", form, code=400)).text
     changed = form | {"description": "<i>ours</i>", "labels": "team=ml\r\ntier=", "expire_time": "2999-01-01"}
     await browser.post(f"{page}/update", changed)
     now = await connector(console, page)
@@ -132,7 +134,7 @@ async def test_updating(console: Console, page: str) -> None:
         {"team": "ml", "tier": ""},
         TENANT,
     )
-    assert "loaded" in (await browser.post(f"{page}/update", changed, code=409)).text
+    assert "reload the page" in (await browser.post(f"{page}/update", changed, code=409)).text
     form = _fields((await browser.get(f"{page}/update")).text)
     assert (form["description"], form["labels"]) == ("<i>ours</i>", "team=ml\ntier=")
     await browser.post(f"{page}/update", form | {"description": "\u2764\ufe0f"})
@@ -164,7 +166,7 @@ async def test_what_update_asks_of_bound_grants(console: Console) -> None:
     """As rotating does."""
     form = _fields((await console.as_admin.get(f"{BOUND}/update")).text) | {"resource_id": "az://models"}
     asked = (await console.as_admin.post(f"{BOUND}/update", form, code=200)).text
-    for told in ("resource id becomes az://models, it was az://demo", 'name="confirmed"', "/grants/training"):
+    for told in ("Resource changes from az://demo to az://models", 'name="confirmed"', "/grants/training"):
         assert told in asked
     await console.as_operator.post(f"{BOUND}/update", form | {"confirmed": "yes"}, code=403)
     assert (await connector(console, BOUND)).resource_id == "az://demo"
@@ -175,16 +177,16 @@ async def test_deleting(console: Console, page: str) -> None:
     browser = console.as_operator
     shown = (await browser.get(f"{BOUND}/delete")).text
     for told in (
-        "These grants are void",
+        "These grants stop working",
         "/grants/training",
-        "No tokens are out.",
+        "No issued token is still valid.",
         "service-connector delete",
     ):
         assert told in shown
     shown = (await browser.get(f"{page}/delete")).text
     assert "No grant names it." in shown
     shown = (await browser.post(f"{page}/delete", {"confirm": "another"}, code=400)).text
-    assert "nothing was deleted" in shown
+    assert "Nothing was deleted" in shown
     name = page.rpartition("/")[2]
     answer = await browser.post(f"{page}/delete", {"confirm": name})
     assert f"{name} is deleted." in (await browser.follow(answer)).text

@@ -31,7 +31,7 @@ async def test_the_list(console: Console) -> None:
     page = (await console.as_viewer.get("/connectors?state=unverified&type=azure&auth_method=service-principal")).text
     assert ("untried" in page, f'href="{PAGE}"' in page) == (True, False)
     page = (await console.as_viewer.get("/connectors?auth_method=account-key")).text
-    assert "Nothing fits" in page
+    assert "Nothing matches" in page
     csv = (await console.as_viewer.get("/connectors?q=untried&as=csv")).text
     assert '"\'=told"' in csv
     await console.as_auditor.get("/connectors", code=403)
@@ -43,20 +43,23 @@ async def test_the_page_of_one(console: Console) -> None:
     for told in (
         "22222222-2222-4222-8222-222222222222",
         "in use",
-        "its end is not known",
+        "expiry not known",
         "service-connector describe",
     ):
         assert told in page
     assert "/verify" not in page
-    assert "What went wrong" not in page
+    assert "Problems in the last 24 hours" not in page
     assert f'hx-get="{PAGE}/reach"' in page
     part = (await console.as_viewer.get(f"{PAGE}/reach", hx_request="true")).text
     assert ("az://demo" in part, "<html" in part) == (True, False)
     assert "<html" in (await console.as_viewer.get(f"{PAGE}/reach")).text
-    assert f'href="{PAGE}/verify"' in (await console.as_operator.get(PAGE)).text
+    assert "drop-keys" not in page
+    page = (await console.as_operator.get(PAGE)).text
+    assert f'href="{PAGE}/verify"' in page
+    assert "valetkey service-connector drop-keys azure-blob-demo" in page
     page = (await console.as_admin.get("/connectors/nowhere", code=404)).text
     assert "CONNECTOR_NOT_FOUND" in page
-    assert page.count("There is no such thing (any more)") == 2  # the title and the heading
+    assert page.count("Not found") == 2  # the title and the heading
     assert '<a class="button" href="/connectors">' in page
 
 
@@ -88,7 +91,7 @@ async def test_what_went_wrong_lately(console: Console) -> None:
             await console.broker.connectors.CreateConnector(request, metadata=bearer(OPERATOR_KEY))
     finally:
         console.broker.cloud.heal()
-    page = (await console.as_admin.get(PAGE)).text.partition("What went wrong")[2]
+    page = (await console.as_admin.get(PAGE)).text.partition("Problems in the last 24 hours")[2]
     assert "change-failed" in page
     assert 'href="/audit/records/' in page
     assert "no change failed" not in page

@@ -40,11 +40,11 @@ async def test_from_a_refusal_to_a_grant(console: Console) -> None:
     assert ">key:newcomer</textarea>" in page
     assert ">runs</textarea>" in page
     # The one connector that there is.
-    assert page.count(" checked") == 2
+    assert page.count(" checked") == 3
     answer = await console.as_admin.post("/new-grant", form("newcomer-demo", prefixes="runs\nmodels"))
     assert answer.headers["location"] == "/grants/newcomer-demo"
     shown = (await console.as_admin.follow(answer)).text
-    assert "is stored and counts" in shown
+    assert "is created and in effect" in shown
     assert "runs" in shown
     assert "<strong>Allowed</strong>" in (await console.as_admin.get(EXPLAINED)).text
     # Who may not make grants is not offered one.
@@ -94,6 +94,22 @@ async def test_all_that_a_grant_says(console: Console) -> None:
     assert after == before
 
 
+async def test_either_a_role_or_permissions(console: Console) -> None:
+    """The form says which of them counts, whatever else is still ticked in it; a change begins with what is there."""
+    both = {"role": "deployer", "permissions": ["write"]}
+    await console.as_admin.post("/new-grant", form("by-role", **both, access="role"))
+    assert (await stored(console, "by-role")).consumer_role == grant_service_pb2.CONSUMER_ROLE_DEPLOYER
+    assert 'value="role" checked' in (await console.as_admin.get("/grants/by-role/edit")).text
+    await console.as_admin.post("/new-grant", form("by-permissions", **both, access="permissions"))
+    assert list((await stored(console, "by-permissions")).permissions) == [4]  # write
+    assert 'value="permissions" checked' in (await console.as_admin.get("/grants/by-permissions/edit")).text
+    page = (
+        await console.as_admin.post("/new-grant", form("none", role="deployer", access="permissions"), code=400)
+    ).text
+    assert 'value="permissions" checked' in page
+    assert 'href="#field-permissions"' in page
+
+
 async def test_warnings_of_the_broker_are_told(console: Console) -> None:
     """A grant that is hardly meant is stored, and the page after says so."""
     answer = await console.as_admin.post("/new-grant", form("wide", principals="key:*"))
@@ -103,17 +119,17 @@ async def test_warnings_of_the_broker_are_told(console: Console) -> None:
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"name": "NO NAME"}, "name"),
-        ({"principals": "nobody"}, "principals"),
-        ({"role": "", "permissions": []}, "no permissions"),
-        ({"permissions": ["read"]}, "both given"),
+        ({"name": "NO NAME"}, "Name</a>: "),
+        ({"principals": "nobody"}, "Principals</a>: "),
+        ({"role": "", "permissions": []}, "none is selected"),
+        ({"permissions": ["read"]}, "both a role and permissions"),
         ({"permissions": ["fly"], "role": ""}, "fly"),
         ({"role": "king"}, "king"),
-        ({"connectors": []}, "connectors"),
+        ({"connectors": []}, "Connectors</a>: <span>none is selected"),
         ({"connectors": ["gone"]}, "gone"),
         ({"max_ttl": "soon"}, "soon"),
         ({"expires": "tomorrow"}, "tomorrow"),
-        ({"labels": "x"}, "labels"),
+        ({"labels": "x"}, "Labels</a>: "),
         ({"name": "training"}, "taken"),
     ],
 )
@@ -135,7 +151,7 @@ async def test_somebody_else_was_faster(console: Console) -> None:
     answer = await console.as_admin.post(
         "/grants/contested/edit", form("contested", version="1", note="second"), code=409
     )
-    assert "Somebody else was faster" in answer.text
+    assert "Somebody else changed it first" in answer.text
     assert "Load the grant as it is now" in answer.text
     assert 'value="second"' in answer.text
     assert (await stored(console, "contested")).note == "first"
@@ -150,7 +166,7 @@ async def test_deleting_says_first_what_goes_along(console: Console) -> None:
     request = token_service_pb2.IssueTokenRequest(resource_id="az://demo", permissions=[1])
     await console.broker.tokens.IssueToken(request, metadata=bearer(CONSUMER_KEY))
     page = (await console.as_admin.get("/grants/passing/delete")).text
-    assert "1 token that is out lives on" in page
+    assert "1 issued token stays valid" in page
     assert "key:trainer" in page
     answer = await console.as_admin.post("/grants/passing/delete")
     assert "The grant passing is deleted." in (await console.as_admin.follow(answer)).text

@@ -170,4 +170,4 @@ async def test_the_session_ends_with_the_token(world: World, monkeypatch: pytest
     now = begun + 660
     answer = await browser.get("/grants?q=x", code=303)
     assert answer.headers["location"] == "/vk/login?next=%2Fgrants%3Fq%3Dx&over=token"
-    assert "what proved who you are has ended" in (await browser.follow(answer)).text
+    assert "your access token or API key has expired" in (await browser.follow(answer)).text

@@ -50,14 +50,14 @@ async def test_a_page_of_a_container_leads_back_from_a_blob(console: Console) ->
     await issue(console, resource="az://demo/runs/a.bin")
     page = (await console.as_operator.get("/resources/one?resource=az%3A%2F%2Fdemo%2Fruns%2Fa.bin")).text
     assert "azure-blob-demo" in page
-    assert "key:trainer" in page.partition("Who had tokens")[2]
+    assert "key:trainer" in page.partition("Who used it")[2]
 
 
 async def test_soft_and_lifted(console: Console) -> None:
     """What it hits is told first; then nobody gets tokens, until it is lifted."""
     lease = await issue(console)
     page = (await console.as_operator.get(f"/revoke?lease_id={lease}")).text
-    assert "What it would hit" in page
+    assert "What this would affect" in page
     assert f"valetkey lease revoke {lease}" in page
     assert "principal key:trainer" in page
     form = {"lease_id": lease, "reason": "a leak", "name": hidden(page, "name")}
@@ -74,7 +74,7 @@ async def test_soft_and_lifted(console: Console) -> None:
     explained = (await console.as_auditor.get("/explain?resource=az%3A%2F%2Fdemo&principal=key%3Atrainer")).text
     assert "Not allowed" in explained
     assert f'href="/revocations/{name}"' in (await console.as_auditor.get(f"/leases/{lease}")).text
-    assert "may have tokens again" in (await console.as_operator.get(f"/revocations/{name}/lift")).text
+    assert "may get tokens again" in (await console.as_operator.get(f"/revocations/{name}/lift")).text
     answer = await console.as_operator.post(f"/revocations/{name}/lift")
     assert "Lifted: " in (await console.as_operator.follow(answer)).text
     assert name not in (await console.as_operator.get("/revocations")).text
@@ -90,7 +90,7 @@ async def test_hard_says_what_else_it_hits(console: Console) -> None:
     assert "anybody else signed with user delegation keys" in page
     form = {"lease_id": lease, "hard": "1", "name": hidden(page, "name"), "reason": "kept"}
     refused = (await console.as_operator.post("/revoke", form, code=400)).text
-    assert "the tick is missing" in refused
+    assert "please confirm" in refused
     assert 'value="kept"' in refused
     assert hidden(page, "name") not in (await console.as_operator.get("/revocations?lifted=1")).text
     answer = await console.as_operator.post("/revoke", {**form, "understood": "1"}, code=303)

@@ -88,7 +88,7 @@ async def test_a_revoked_key_ends_the_session(console: Console) -> None:
         await admin.revoke_api_key("passing")
     answer = await browser.get("/grants?q=x", code=303)
     assert answer.headers["location"] == "/login?next=%2Fgrants%3Fq%3Dx&over=refused"
-    assert "the broker takes your key or token no longer" in (await browser.follow(answer)).text
+    assert "the broker no longer accepts your key or token" in (await browser.follow(answer)).text
     assert not browser.http.cookies
 
 
@@ -104,4 +104,4 @@ async def test_a_session_that_ended_says_why(console: Console, monkeypatch: pyte
     assert (await browser.get("/grants?q=x", code=303)).headers["location"] == to
     part = await browser.get("/grants", code=401, hx_request="true", hx_current_url=page)
     assert part.headers["hx-redirect"] == to
-    assert (await browser.get(to)).text.count("nothing was done for 30 minutes") == 1
+    assert (await browser.get(to)).text.count("30 minutes without activity") == 1

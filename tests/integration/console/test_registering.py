@@ -1,6 +1,7 @@
 """Registering a connector in the console, by forms that are made of the broker's own description."""
 
 import base64
+import re
 from collections.abc import Iterator
 from typing import cast
 
@@ -44,7 +45,7 @@ async def test_the_forms_are_the_brokers_own_words(console: Console, as_operator
     page = (await as_operator.get("/register")).text
     for method in ("service-principal", "account-key", "connection-string", "implicit"):
         assert f'href="/register/azure/{method}"' in page
-    assert "named secret" not in page
+    assert "/authentication_secret" not in page
     form = (await as_operator.get(BY_SERVICE_PRINCIPAL)).text
     for told in (
         'name="given.client_secret" type="password"',
@@ -54,7 +55,7 @@ async def test_the_forms_are_the_brokers_own_words(console: Console, as_operator
     ):
         assert told in form
     assert '<option value="managed-identity"' not in form
-    assert "<option>managed-identity" in (await as_operator.get("/register/azure/implicit")).text
+    assert ">managed-identity</option>" in (await as_operator.get("/register/azure/implicit")).text
     assert "expected one of service-principal" in (await as_operator.get("/register/azure/magic", code=404)).text
     await console.as_viewer.get("/register", code=403)
     await console.as_viewer.post(BY_SERVICE_PRINCIPAL, typed("viewers", do="register"), code=403)
@@ -83,6 +84,7 @@ async def test_a_wrong_secret(console: Console, as_operator: Browser) -> None:
     page = (await as_operator.post(BY_SERVICE_PRINCIPAL, form, code=409)).text
     for told in (
         "CLOUD_CREDENTIAL_REJECTED",
+        "A check failed",
         "Request <span",
         "Nothing was stored.",
         'value="wrong"',
@@ -92,12 +94,16 @@ async def test_a_wrong_secret(console: Console, as_operator: Browser) -> None:
     ):
         assert told in page
     assert WRONG not in page
+    # Once, and not by title, message, check and advice: and once, what was not come to.
+    refusal = page.partition('<span class="state failed">')[2].partition('<p class="small">')[2].partition("<")[0]
+    assert (bool(refusal), page.count(refusal), page.count(">not tried<")) == (True, 1, 1)
     await as_operator.get("/connectors/wrong", code=404)
     answer = await as_operator.post(BY_SERVICE_PRINCIPAL, form | {"do": "unverified"})
     assert "unverified" in (await as_operator.follow(answer)).text
     assert (await connector(console, "wrong")).unverified
     taken = (await as_operator.post(BY_SERVICE_PRINCIPAL, typed("wrong", do="register"), code=409)).text
-    assert "The name is taken" in taken
+    assert "This name is taken" in taken
+    assert 'href="#field-name"' in taken
 
 
 @pytest.mark.parametrize(
@@ -105,16 +111,16 @@ async def test_a_wrong_secret(console: Console, as_operator: Browser) -> None:
     [
         ("labels", "no label", "expected a line such as"),
         ("expire_time", "soon", "expected a duration such as 90d"),
-        ("given.tenant_id", "nobody", "tenant_id"),
+        ("given.tenant_id", "nobody", "Tenant ID</a>: "),
         ("name", "Upper Case", "lower-case"),
     ],
 )
 async def test_what_cannot_be_meant(as_operator: Browser, field: str, value: str, told: str) -> None:
-    """It is said at the form, which still has it."""
+    """It is said by the form's own words, at the field and in a summary that leads there; what was typed stays."""
     page = (await as_operator.post(BY_SERVICE_PRINCIPAL, typed("x") | {field: value, "do": "check"}, code=400)).text
-    assert told in page
-    assert value in page
-    assert RIGHT not in page
+    name = field.removeprefix("given.")
+    assert (told in page, value in page, RIGHT in page, f"{name}: &#39;" in page) == (True, True, False, False)
+    assert _at_field(page, name)
 
 
 async def test_a_secret_out_of_a_file(console: Console, as_operator: Browser) -> None:
@@ -125,8 +131,17 @@ async def test_a_secret_out_of_a_file(console: Console, as_operator: Browser) ->
     assert not (await connector(console, "filed")).unverified
     files = {"file.client_secret": ("secret.bin", b"\x00\xff" + WRONG.encode())}
     page = (await as_operator.post(BY_SERVICE_PRINCIPAL, form, files=files, code=400)).text
-    assert "client secret: the file is not text" in page
+    assert "the file is not text" in page
+    assert _at_field(page, "client_secret")
     assert WRONG not in page
+
+
+def _at_field(page: str, field: str) -> bool:
+    """Tells whether a summary leads to a field, and the field says what is wrong, to those who listen, too."""
+    (control,) = re.findall(f'<(?:input|textarea|select) id="field-{field}"[^>]*>', page)
+    told = re.search(f'<span id="field-{field}-problem" class="problem">[^<]+<', page)
+    described = re.search(f'aria-describedby="[^"]*field-{field}-problem"', control)
+    return f'href="#field-{field}"' in page and 'aria-invalid="true"' in control and bool(told and described)
 
 
 class _MadeUp(AccountKeyMethod):
@@ -156,7 +171,7 @@ async def test_an_auth_method_that_no_console_was_made_for(
     monkeypatch.setitem(cast("dict[str, object]", AUTH_METHODS), "implicit", _MadeUp())
     assert "Whoever has been there." in (await as_operator.get("/register")).text
     form = (await as_operator.get("/register/azure/implicit")).text
-    for told in ("Which crater.", 'name="given.account_key" type="password"', "<option>far</option>", "tycho"):
+    for told in ("Which crater.", 'name="given.account_key" type="password"', ">far</option>", "tycho"):
         assert told in form
     given = {
         "name": "moon",
@@ -182,7 +197,7 @@ async def test_a_named_secret(console: Console, as_operator: Browser) -> None:
     path = "/register/azure/authentication_secret"
     assert f'href="{path}"' in (await as_operator.get("/register")).text
     form = (await as_operator.get(path)).text
-    assert "<option>shared</option>" in form
+    assert ">shared</option>" in form
     assert 'value="check"' not in form
     await as_operator.post(path, {"name": "sharing", "given.authentication_secret": "shared", "do": "register"})
     assert (await connector(console, "sharing")).authentication_secret == "shared"

@@ -26,7 +26,7 @@ async def test_the_list_has_errors_inline(console: Console) -> None:
     assert "1 to 3 of 3<" in (await console.as_viewer.get("/resources?connector=every&sort=-resource")).text
     own = (await console.as_consumer.get("/resources?refresh=1")).text
     assert "1 to 1 of 1" in own
-    assert "Ask the cloud now" not in own
+    assert "Refresh from the cloud" not in own
     assert "every" not in own
 
 
@@ -37,7 +37,7 @@ async def test_who_may_have_it_and_who_did_today(console: Console) -> None:
     await console.broker.allow("key:elsewhere", name="elsewhere", containers=("other-*",))
     await console.broker.allow("key:starred", name="starred", containers=("d*o",))
     page = (await console.as_operator.get("/resources/one?resource=az%3A%2F%2Fdemo")).text
-    may, _, had = page.partition("Who had tokens")
+    may, _, had = page.partition("Who used it")
     for told in ('href="/grants/training"', 'href="/grants/starred"', "the whole container"):
         assert told in may
     assert "elsewhere" not in page
@@ -45,14 +45,14 @@ async def test_who_may_have_it_and_who_did_today(console: Console) -> None:
     # What one may not see is not there.
     own = (await console.as_consumer.get("/resources/one?resource=az%3A%2F%2Fdemo")).text
     assert "azure-blob-demo" in own
-    assert "Who had tokens" not in own
+    assert "Who used it" not in own
     assert "starred" not in own
 
 
 async def test_two_accounts_with_one_name(console: Console) -> None:
     """A name that two answer to leads to both."""
     page = (await console.as_viewer.get("/resources/one?resource=az%3A%2F%2Fmodels")).text
-    assert "2 accounts have one of this name" in page
+    assert "2 accounts have a container of this name" in page
     assert "demoaccount" in page
     assert "otheraccount" in page
     await console.as_viewer.get("/resources/one", code=400)
@@ -109,7 +109,7 @@ async def test_what_fails_is_told_inline(console: Console) -> None:
     console.broker.cloud.unlistable.add("otheraccount")
     try:
         page = (await console.as_viewer.get("/resources?refresh=1")).text
-        assert "could not be looked at" in page
+        assert "could not be checked" in page
         page = (await console.as_viewer.get("/resources?state=failed")).text
     finally:
         console.broker.cloud.unlistable.clear()

@@ -1,5 +1,6 @@
 """An error of the API as people read it: what happened, what to do, and how whoever runs the broker finds it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from valetkey import (
@@ -19,11 +20,16 @@ from valetkey import (
     UnavailableError,
     ValetKeyError,
 )
+from valetkey_console.broker.field_labels import api_name, in_labels, label
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A call that failed. `status` is the HTTP status of a page about it; `checks` are lines of what was checked."""
+    """A call that failed. `status` is the HTTP status of a page about it; `checks` are lines of what was checked.
+
+    `field` is the API's name of the one field that it is about, empty where it is about none, or about several; then
+    `message` says what is wrong with it, without its name. `told_by_checks` tells that the checks say it all.
+    """
 
     title: str
     message: str
@@ -32,24 +38,31 @@ class Failure:
     reason: str = ""
     request_id: str = ""
     checks: tuple[Check, ...] = ()
+    field: str = ""
+    told_by_checks: bool = False
+
+    @property
+    def label(self) -> str:
+        """What the form calls the field."""
+        return label(self.field)
 
 
-_TRY_AGAIN = "Try again in a moment. If it stays like this, tell whoever runs the broker."
-_LOOK_FIRST = "Look whether the change took place before you make it again."
+_TRY_AGAIN = "Try again in a moment. If the problem persists, tell whoever runs the broker."
+_LOOK_FIRST = "Check whether the change was made before you try again."
 # The first that fits counts: kinds before what they are kinds of.
 _KINDS: tuple[tuple[type[ValetKeyError], str, str, int], ...] = (
     (BrokerUnreachableError, "The broker cannot be reached", _TRY_AGAIN, 503),
     (ConnectionLostError, "The connection to the broker was lost", _LOOK_FIRST, 503),
-    (UnavailableError, "Not available for now", _TRY_AGAIN, 503),
-    (DeadlineExceededError, "No answer came in time", _LOOK_FIRST, 504),
+    (UnavailableError, "Temporarily unavailable", _TRY_AGAIN, 503),
+    (DeadlineExceededError, "The broker did not answer in time", _LOOK_FIRST, 504),
     (BrokerTlsError, "The broker's certificate is not trusted", "Tell whoever runs the console.", 502),
     (SettingsError, "The console cannot call the broker", "Tell whoever runs the console.", 502),
-    (InvalidArgumentError, "Something in it cannot be used", "Change what the message names, and try again.", 400),
-    (PermissionDeniedError, "You may not do this", "Ask an admin of the broker for the role or the grant.", 403),
-    (NotFoundError, "There is no such thing (any more)", "Go back to the list.", 404),
-    (AlreadyExistsError, "The name is taken", "Choose another name, or change the one that is there.", 409),
-    (ConflictError, "Somebody else was faster", "Load the page again and make the change once more.", 409),
-    (FailedPreconditionError, "Not as things are now", "Mend what the message names, and try again.", 409),
+    (InvalidArgumentError, "Check what you entered", "", 400),
+    (PermissionDeniedError, "You are not allowed to do this", "Ask an admin of the broker for the role or grant.", 403),
+    (NotFoundError, "Not found", "It may have been deleted. Go back to the list.", 404),
+    (AlreadyExistsError, "This name is taken", "Choose another name, or change the existing one.", 409),
+    (ConflictError, "Somebody else changed it first", "Reload the page and make your change again.", 409),
+    (FailedPreconditionError, "This is not possible right now", "Fix what the message names, then try again.", 409),
 )
 
 
@@ -59,7 +72,11 @@ def failure_of(error: ValetKeyError) -> Failure:
         ((title, step, status) for kind, title, step, status in _KINDS if isinstance(error, kind)),
         ("The broker could not do this", _TRY_AGAIN, 502),
     )
-    return Failure(title, error.message, step, status, error.reason, error.request_id, error.checks)
+    field, message = _of_field(error)
+    told = _told_by(error.checks, error.message)
+    if told:
+        title, step = "A check failed", ""
+    return Failure(title, message, step, status, error.reason, error.request_id, error.checks, field, told)
 
 
 def failure_on_page(error: ValetKeyError) -> Failure:
@@ -70,3 +87,21 @@ def failure_on_page(error: ValetKeyError) -> Failure:
     if isinstance(error, UnauthenticatedError):
         raise error
     return failure_of(error)
+
+
+def _of_field(error: ValetKeyError) -> tuple[str, str]:
+    """Returns the field that an error is about, if it is one, and what is wrong with it, in the words of pages."""
+    if isinstance(error, AlreadyExistsError):
+        # Whatever is taken was given as a name.
+        return "name", in_labels(error.message)
+    named = error.metadata.get("field", "")
+    # Where the message does not begin with the field, it is about something else, which only has to do with it.
+    start = f"{named}: "
+    if not isinstance(error, InvalidArgumentError) or not named or not error.message.startswith(start):
+        return "", in_labels(error.message)
+    return api_name(named), in_labels(error.message.removeprefix(start))
+
+
+def _told_by(checks: Sequence[Check], message: str) -> bool:
+    """Tells whether a check that failed says what the message says; the check leaves out what its remedy says again."""
+    return any(each.outcome == "failed" and each.message and each.message in message for each in checks)

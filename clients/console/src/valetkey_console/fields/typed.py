@@ -12,6 +12,11 @@ UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _PARTS = re.compile(r"(?:[0-9]{1,10}[dhms])+", re.ASCII)
 
 
+def wrong(field: str, problem: str) -> InvalidArgumentError:
+    """Returns the error about one field, by the API's name: as the broker says it, for the same place on the page."""
+    return InvalidArgumentError(f"{field}: {problem}", metadata={"field": field})
+
+
 def duration(text: str, field: str) -> timedelta | None:
     """Returns a duration such as `1h30m` or `90d`; None where nothing is typed.
 
@@ -21,12 +26,12 @@ def duration(text: str, field: str) -> timedelta | None:
     if not text:
         return None
     if not _PARTS.fullmatch(text):
-        raise InvalidArgumentError(f"{field}: {text[:50]!r} is no duration; expected one such as 15m, 1h30m or 90d")
+        raise wrong(field, f"{text[:50]!r} is not a duration; expected one such as 15m, 1h30m or 90d")
     seconds = sum(int(part[:-1]) * UNITS[part[-1]] for part in re.findall("[0-9]+[dhms]", text))
     try:
         return timedelta(seconds=seconds)
     except OverflowError:
-        raise InvalidArgumentError(f"{field}: {text[:50]} is longer than a duration can be; expected days") from None
+        raise wrong(field, f"{text[:50]} is longer than a duration can be; expected days") from None
 
 
 def moment(text: str, field: str) -> datetime | None:
@@ -44,11 +49,11 @@ def moment(text: str, field: str) -> datetime | None:
         if not text.isdecimal():
             return iso_moment(text)
     except OverflowError:
-        raise InvalidArgumentError(f"{field}: {text[:50]} lies outside the years 1 to 9999") from None
+        raise wrong(field, f"{text[:50]} lies outside the years 1 to 9999") from None
     except ValueError:
         pass
-    raise InvalidArgumentError(
-        f"{field}: {text[:50]!r} is no time; expected a duration such as 90d, or one such as 2026-12-31T00:00:00Z"
+    raise wrong(
+        field, f"{text[:50]!r} is not a time; expected a duration such as 90d, or a time such as 2026-12-31T00:00:00Z"
     )
 
 
@@ -69,9 +74,9 @@ def pairs(given: Iterable[str], field: str) -> dict[str, str]:
     for line in given:
         key, separator, value = line.partition("=")
         if not separator or not key.strip():
-            raise InvalidArgumentError(f"{field}: {line[:50]!r} is no KEY=VALUE; expected a line such as namespace=ml")
+            raise wrong(field, f"{line[:50]!r} is not KEY=VALUE; expected a line such as namespace=ml")
         if key.strip() in found:
-            raise InvalidArgumentError(f"{field}: {key.strip()[:50]!r} stands there twice; expected one value for each")
+            raise wrong(field, f"{key.strip()[:50]!r} is given twice; expected one value for each")
         found[key.strip()] = value.strip()
     return found
 

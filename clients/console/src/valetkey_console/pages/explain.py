@@ -16,10 +16,10 @@ from valetkey_console.visits.routing import Section, get
 from valetkey_console.visits.visit import Visit
 
 _LIMITS = {
-    "grant-max-ttl": "the grant allows no longer life",
-    "grant-end": "the grant ends then",
-    "identity-end": "the identity ends then",
-    "key-end": "the key that signs it ends then",
+    "grant-max-ttl": "the grant's maximum",
+    "grant-end": "the grant expires then",
+    "identity-end": "the principal's identity expires then",
+    "key-end": "the signing key expires then",
 }
 _MOST_SHOWN = 20
 _TEXTS = ("resource", "principal", "connector", "attributes", "ttl", "source_ip")

@@ -3,18 +3,17 @@
 from collections.abc import Iterable
 
 PERMISSIONS = (
-    ("read", "r", "loads content, and tells its size"),
-    ("list", "l", "lists what is there; artifacts that are directories cannot be loaded without it"),
-    ("write", "w", "uploads and overwrites; clients upload in blocks, which takes it"),
-    ("create", "c", "writes what is not there yet, in one piece; adds nothing to write"),
-    ("add", "a", "appends to append blobs; adds nothing to write"),
-    ("delete", "d", "takes away, and renames: what a failed step wrote stays without it"),
-    ("move", "m", "moves blobs and directories, on accounts with hierarchical namespace"),
-    ("execute", "e", "reads system properties and access lists, on accounts with hierarchical namespace"),
+    ("read", "r", "download content and see its size"),
+    ("list", "l", "list blobs; needed to load artifacts that are directories"),
+    ("write", "w", "upload and overwrite; clients that upload in blocks need it"),
+    ("create", "c", "upload new blobs in one piece; included in write"),
+    ("add", "a", "append to append blobs; included in write"),
+    ("delete", "d", "delete and rename; needed to clean up after failed steps"),
+    ("move", "m", "move blobs and directories (accounts with hierarchical namespace)"),
+    ("execute", "e", "read system properties and access lists (accounts with hierarchical namespace)"),
 )
 PERMISSION_CHOICES = tuple((word, f"{word} ({letter}): {what}") for word, letter, what in PERMISSIONS)
 ROLE_CHOICES = (
-    ("", "none: the permissions below"),
     ("deployer", "deployer: read, list"),
     ("step-operator", "step-operator: read, list, write, create, add"),
     ("step-operator-with-delete", "step-operator-with-delete: read, list, write, create, add, delete"),

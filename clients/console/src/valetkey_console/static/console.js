@@ -28,12 +28,40 @@
   // What went wrong before is over with the next try.
   document.addEventListener("htmx:before:request", () => { document.getElementById("failure")?.replaceChildren(); });
 
+  // What is wrong with a field is told at the field, too; a form that came with the page has that from the server.
+  const atFields = (answer) => {
+    for (const field of document.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+    for (const told of document.querySelectorAll(".field > .problem")) told.textContent = "";
+    for (const link of answer.querySelectorAll("a[data-field]")) {
+      const field = document.getElementById(link.dataset.field);
+      const told = document.getElementById(`${link.dataset.field}-problem`);
+      if (!field || !told) { link.replaceWith(link.textContent); continue; }
+      if (field.tagName !== "FIELDSET") field.setAttribute("aria-invalid", "true");
+      told.textContent = link.nextElementSibling.textContent;
+      const folded = field.closest("details");
+      if (folded) folded.open = true;
+    }
+  };
+
+  // A link to a field puts one into it.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-field]");
+    if (!link) return;
+    const field = document.getElementById(link.dataset.field);
+    if (!field) return;
+    event.preventDefault();
+    const entry = field.matches("fieldset") ? field.querySelector("input, select, textarea") : field;
+    (entry ?? field).focus();
+  });
+
   // The answer to a form may lie far below the button that was pressed.
   document.addEventListener("htmx:after:swap", (event) => {
-    const result = event.target.closest?.("form")?.querySelector("[data-result]");
+    const at = event.target;
+    const result = at.closest?.("[data-result]") ?? at.closest?.("form")?.querySelector("[data-result]");
     if (!result) return;
     const failure = document.getElementById("failure");
     const shown = failure?.childElementCount ? failure : result;
+    atFields(shown);
     shown.tabIndex = -1;
     shown.focus({ preventScroll: true });
     shown.scrollIntoView({ block: "start" });

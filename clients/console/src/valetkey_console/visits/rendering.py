@@ -13,6 +13,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from valetkey_console.broker.field_labels import api_name, label
 from valetkey_console.lists.columns import Cell, text_of
 
 STATIC = Path(__file__).parents[1] / "static"
@@ -48,6 +49,8 @@ def environment(base_path: str) -> Environment:
         static=lambda name: f"{base_path}/static/{name}?v={_version(name)}",
         segment=segment,
         command=command,
+        api_name=api_name,
+        label=label,
     )
     made.filters.update(moment=moment, span=span, cell=cell, who=who, attributes=attributes)
     return made

@@ -11,11 +11,11 @@ COLUMNS = (
     Column[ApiKey]("name", "Name", lambda key: key.name, link=lambda key: f"/api-keys/of/{segment(key.name)}"),
     Column[ApiKey]("principal", "Principal", lambda key: f"key:{key.name}", look="code"),
     Column[ApiKey]("roles", "Roles", lambda key: key.roles),
-    Column[ApiKey]("expires", "Ends", lambda key: key.expire_time),
-    Column[ApiKey]("created", "Made", lambda key: key.create_time),
-    Column[ApiKey]("created_by", "Made by", lambda key: key.created_by, look="code who"),
+    Column[ApiKey]("expires", "Expires", lambda key: key.expire_time),
+    Column[ApiKey]("created", "Created", lambda key: key.create_time),
+    Column[ApiKey]("created_by", "Created by", lambda key: key.created_by, look="code who"),
     Column[ApiKey]("rotated", "Rotated", lambda key: key.rotate_time),
-    Column[ApiKey]("before", "Earlier key ends", lambda key: key.overlap_end_time),
+    Column[ApiKey]("before", "Old key valid until", lambda key: key.overlap_end_time),
 )
 
 

@@ -25,12 +25,18 @@ from valetkey_console.visits.visit import Visit
 
 ROLES = (
     ("admin", "admin: everything"),
-    ("operator", "operator: connectors, secrets and rotations"),
-    ("viewer", "viewer: looks at connectors and resources"),
+    ("operator", "operator: manages connectors, secrets and rotations"),
+    ("viewer", "viewer: sees connectors and resources"),
     ("auditor", "auditor: reads the ledger, grants and leases"),
 )
 LIVES = (("7", "7 days"), ("30", "30 days"), ("90", "90 days"), ("180", "180 days"), ("366", "366 days"))
-OVERLAPS = (("0", "none: it ends now"), ("1", "1 hour"), ("24", "1 day"), ("48", "2 days"), ("168", "7 days"))
+OVERLAPS = (
+    ("0", "no time: it stops working now"),
+    ("1", "1 hour"),
+    ("24", "1 day"),
+    ("48", "2 days"),
+    ("168", "7 days"),
+)
 _DEFAULT_DAYS = "90"
 _DEFAULT_HOURS = "1"
 _NOT_SENT = {"name": "", "days": _DEFAULT_DAYS}

@@ -31,6 +31,7 @@ SECTION = Section(
         post("/connectors/{name}/abort", rotating.abort, roles=OPERATORS),
         get("/connectors/{name}/rotate", rotating.show, roles=OPERATORS),
         post("/connectors/{name}/rotate", rotating.rotate, roles=OPERATORS),
+        get("/connectors/{name}/rotate-by-itself", rotating.show_by_itself, roles=OPERATORS),
         post("/connectors/{name}/rotate-by-itself", rotating.rotate_by_itself, roles=OPERATORS),
         get("/connectors/{name}/rollback", rotating.show_rollback, roles=OPERATORS),
         post("/connectors/{name}/rollback", rotating.rollback, roles=OPERATORS),

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from valetkey import Connector, Grant
+from valetkey_console.broker.field_labels import label
 from valetkey_console.pages.connectors.optional_answers import told
 from valetkey_console.visits.visit import Visit
 
@@ -56,7 +57,7 @@ def differences(before: Connector, changes: Mapping[str, Any]) -> list[str]:
     if (resource := asked.get("resource_id")) and "://" not in resource:
         asked["resource_id"] = f"az://{resource}"
     return [
-        f"{name.replace('_', ' ')} becomes {value or _none(name)}, it was {there[name] or _none(name)}"
+        f"{label(name)} changes from {there[name] or _none(name)} to {value or _none(name)}"
         for name, value in asked.items()
         if name in there and there[name] != value
     ]

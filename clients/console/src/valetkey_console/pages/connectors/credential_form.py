@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, fields
 
 from starlette.datastructures import FormData, UploadFile
 
-from valetkey import AzureConfig, InvalidArgumentError, SettingsError
+from valetkey import AzureConfig, SettingsError
 from valetkey.connector_types import FieldDescription
 from valetkey.secret_files import MAX_BYTES, clean_secret, clean_text
+from valetkey_console.fields.typed import wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,8 @@ def azure_of(config: Mapping[str, str]) -> AzureConfig:
     """Returns the configuration in fields. Raises InvalidArgumentError for one that the console's client lacks."""
     known = {each.name for each in fields(AzureConfig)}
     if unknown := [name for name in config if name not in known]:
-        raise InvalidArgumentError(
-            f"{unknown[0]}: the broker knows it and this console does not; leave it out, or have the console updated"
+        raise wrong(
+            unknown[0], "the broker knows it and this console does not; leave it out, or have the console updated"
         )
     return AzureConfig(**{"tenant_id": "", "client_id": "", **config})
 
@@ -73,4 +74,4 @@ def _held(data: bytes, name: str) -> str:
         text = clean_text(data, what, "the file")
         return text if "\n" in text else clean_secret(data, what, "the file")[0]
     except SettingsError as error:
-        raise InvalidArgumentError(error.message) from None
+        raise wrong(name, error.message.removeprefix(f"{what}: ")) from None

@@ -2,8 +2,9 @@
 
 from starlette.responses import Response
 
-from valetkey import InvalidArgumentError, ValetKeyError
+from valetkey import ValetKeyError
 from valetkey_console.broker.failures import Failure, failure_on_page
+from valetkey_console.fields.typed import wrong
 from valetkey_console.pages.connectors.consequences import bound_to
 from valetkey_console.pages.connectors.draft import text_of
 from valetkey_console.visits.rendering import command
@@ -11,7 +12,7 @@ from valetkey_console.visits.visit import Visit
 
 # Grants that are named; the list of grants has all.
 _MOST_GRANTS = 10
-_REMOVED = "Brokers that reach Vault honour it for 5 s at most."
+_REMOVED = "Brokers that reach Vault stop using it within 5 seconds."
 
 
 async def show(visit: Visit) -> Response:
@@ -24,7 +25,7 @@ async def delete(visit: Visit) -> Response:
     name = visit.name()
     try:
         if text_of(await visit.form(), "confirm") != name:
-            raise InvalidArgumentError(f"what was typed is not its name; expected {name}, and nothing was deleted")
+            raise wrong("confirm", f"this is not the name of the connector; expected {name}. Nothing was deleted")
         await visit.broker.delete_connector(name)
     except ValetKeyError as error:
         return await _page(visit, failure_on_page(error))

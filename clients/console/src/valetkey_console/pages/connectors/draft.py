@@ -110,9 +110,9 @@ def read_notes(form: FormData) -> dict[str, Any]:
     """Returns what is noted down of a connector; what is empty is left out. Raises InvalidArgumentError."""
     found: dict[str, Any] = {
         "description": text_of(form, "description"),
-        "labels": pairs(lines(text_of(form, "labels")), "Labels"),
-        "expire_time": moment(text_of(form, "expire_time"), "Credential ends"),
-        "expires_skew_tolerance": duration(text_of(form, "expires_skew_tolerance"), "Counts as ended earlier by"),
+        "labels": pairs(lines(text_of(form, "labels")), "labels"),
+        "expire_time": moment(text_of(form, "expire_time"), "expire_time"),
+        "expires_skew_tolerance": duration(text_of(form, "expires_skew_tolerance"), "expires_skew_tolerance"),
     }
     return {name: value for name, value in found.items() if value}
 

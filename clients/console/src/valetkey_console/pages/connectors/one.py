@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from valetkey import Connector, Event
 from valetkey.rotations import CredentialVersion
+from valetkey_console.broker.field_labels import label
 from valetkey_console.pages.connectors.list import rotated, state
 from valetkey_console.pages.connectors.optional_answers import Told, told
 from valetkey_console.visits.rendering import command
@@ -26,7 +27,7 @@ MOST_REACHED = 50
 
 # What an operator can do with one: the page of it, and its name.
 _ALWAYS = (("verify", "Verify"), ("update", "Update"))
-_OF_ITS_OWN = (("rotate", "Rotate"), ("schedule", "Rotate regularly"))
+_OF_ITS_OWN = (("rotate", "Rotate"), ("schedule", "Rotate on a schedule"))
 
 
 async def show_one(visit: Visit) -> Response:
@@ -68,12 +69,7 @@ async def show_reach(visit: Visit) -> Response:
 
 def configuration(connector: Connector) -> Sequence[tuple[str, str]]:
     """Returns what is not secret of how and where it leads, with names for people."""
-    return [(words(name), value) for name, value in asdict(connector.azure).items() if value]
-
-
-def words(name: str) -> str:
-    """Returns a field's name of the API for people: `Tenant id`."""
-    return name.replace("_", " ").capitalize()
+    return [(label(name), value) for name, value in asdict(connector.azure).items() if value]
 
 
 def _actions(connector: Connector, versions: Sequence[CredentialVersion]) -> Sequence[tuple[str, str]]:

@@ -52,7 +52,7 @@ async def register(visit: Visit) -> Response:
     what = (
         f"and reaches {count} {'resource' if count == 1 else 'resources'}"
         if doing != "unverified"
-        else "unverified: see whether it works by Verify"
+        else "without verification: use Verify to see whether it works"
     )
     said = f"{draft.name} is registered, {what}."
     return visit.redirect(f"/connectors/{segment(draft.name)}", said=said, warnings=created.warnings)
@@ -77,9 +77,9 @@ async def _described(visit: Visit) -> tuple[ConnectorTypeDescription, AuthMethod
 
 async def _by_named_secret(visit: Visit) -> AuthMethodDescription:
     names = tuple(each.name for each in await visit.broker.list_secrets())
-    help_text = "Its name. The secret says the auth method, and others may use it too."
+    help_text = "It has the credential and the auth method. Other connectors may use it, too."
     field = FieldDescription(NAMED, secret=False, required=True, help=help_text, example="NAME", choices=names)
-    return AuthMethodDescription(NAMED, "A named secret", "What several connectors log in with.", (field,))
+    return AuthMethodDescription(NAMED, "Named secret", "A credential that several connectors share.", (field,))
 
 
 def _page(

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from valetkey import Connector, FailedPreconditionError, NotFoundError, ValetKeyError
 from valetkey.connector_types import AuthMethodDescription
-from valetkey_console.broker.failures import failure_on_page
+from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.fields.typed import duration, moment
 from valetkey_console.pages.connectors.consequences import bound_to, differences
 from valetkey_console.pages.connectors.credential_form import options, read_given, typed_text
@@ -44,6 +44,11 @@ async def rotate(visit: Visit) -> Response:
     return _follow(visit, connector.name)
 
 
+async def show_by_itself(visit: Visit) -> Response:
+    """Shows the form for a credential that the broker has made."""
+    return await _page_by_itself(visit, await visit.broker.get_connector(visit.name()), {})
+
+
 async def rotate_by_itself(visit: Visit) -> Response:
     """Begins a rotation to a credential that the broker has made."""
     connector = await visit.broker.get_connector(visit.name())
@@ -54,11 +59,10 @@ async def rotate_by_itself(visit: Visit) -> Response:
             connector.name,
             by=text_of(form, "by"),
             at_once="at_once" in form,
-            prove_for=duration(text_of(form, "prove_for"), "Tried for"),
+            prove_for=duration(text_of(form, "prove_for"), "prove_for"),
         )
     except ValetKeyError as error:
-        failure = failure_on_page(error)
-        return await _page(visit, connector, typed, status=failure.status, failure=failure)
+        return await _page_by_itself(visit, connector, typed, failure_on_page(error))
     return _follow(visit, connector.name)
 
 
@@ -82,7 +86,7 @@ async def rollback(visit: Visit) -> Response:
     """Begins a rotation back to the version that the form names."""
     name, version = visit.name(), text_of(await visit.form(), "version")
     if not version.isascii() or not version.isdecimal() or len(version) > 9:  # noqa: PLR2004 (of an int32)
-        raise NotFoundError("there is no such version of its credential; expected one that is kept")
+        raise NotFoundError("there is no such version of its credential; expected one that is stored")
     await visit.broker.rollback_credential(name, version=int(version))
     return _follow(visit, name)
 
@@ -131,19 +135,39 @@ async def _wanted(form: FormData, connector: Connector, method: AuthMethodDescri
         "azure": {name: value for name, value in given.config.items() if there.get(name, "") != value},
         "secrets": given.secrets,
         "remove": [name for name in emptied if there.get(name)],
-        "expire_time": moment(text_of(form, "expire_time"), "The new one ends"),
-        "prove_for": duration(text_of(form, "prove_for"), "Tried for"),
+        "expire_time": moment(text_of(form, "expire_time"), "expire_time"),
+        "prove_for": duration(text_of(form, "prove_for"), "prove_for"),
     }
+
+
+def _check_its_own(connector: Connector) -> None:
+    """Raises FailedPreconditionError where the credential is that of a named secret, with what rotates that."""
+    if connector.authentication_secret:
+        raise FailedPreconditionError(
+            f"connector {connector.name} uses the named secret {connector.authentication_secret}; rotate that, and all "
+            f"connectors that use it follow: valetkey secret rotate {connector.authentication_secret}"
+        )
+
+
+async def _page_by_itself(
+    visit: Visit, connector: Connector, typed: dict[str, str], failure: Failure | None = None
+) -> Response:
+    _check_its_own(connector)
+    return visit.render(
+        "connectors/rotate_by_itself.html",
+        status=200 if failure is None else failure.status,
+        connector=connector,
+        typed=typed,
+        failure=failure,
+        makers=await makers_for(visit, connector),
+        line=command("valetkey", "service-connector", "rotate", "--auto", of=connector.name),
+    )
 
 
 async def _page(
     visit: Visit, connector: Connector, typed: dict[str, str], *, status: int = 200, **outcome: Any
 ) -> Response:
-    if connector.authentication_secret:
-        raise FailedPreconditionError(
-            f"connector {connector.name} uses the secret {connector.authentication_secret}; expected: "
-            f"valetkey secret rotate {connector.authentication_secret}, and all that use it follow"
-        )
+    _check_its_own(connector)
     methods = await _methods(visit, connector)
     asked = typed.get("auth_method") or visit.query.get("auth_method") or connector.auth_method
     method = next((each for each in methods if each.auth_method == asked), None) or _chosen(
@@ -164,8 +188,7 @@ async def _page(
         method=method,
         typed=typed,
         by_itself=any(each.secret for each in method.fields),
-        makers=None if visit.fragment else await makers_for(visit, connector),
-        lines={"given": command(*given, of=connector.name), "itself": command(*words, "--auto", of=connector.name)},
+        line=command(*given, of=connector.name),
         most=10,
         **known,
     )

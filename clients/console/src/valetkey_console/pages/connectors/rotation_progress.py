@@ -11,23 +11,23 @@ from valetkey_console.visits.visit import Visit
 
 # What it does in each state, in order, and what is in use meanwhile.
 _STEPS = {
-    "obtaining": "the new credential is being made",
-    "proving": "the new credential is tried, the old one is in use",
-    "switching": "the new credential works, and is put in place",
-    "waiting": "the new credential is in use, the old one stays good",
-    "withdrawing": "the new credential is in use, the old one is removed",
-    "undoing": "what was done is taken back, the old credential is in use",
-    "done": "the new credential is in use",
-    "failed": "it came to nothing, the old credential is in use",
-    "aborted": "it was taken back, the old credential is in use",
+    "obtaining": "The new credential is being created",
+    "proving": "The new credential is being tested; the old one is in use",
+    "switching": "The new credential works and is being put into use",
+    "waiting": "The new credential is in use; the old one stays valid",
+    "withdrawing": "The new credential is in use; the old one is being removed",
+    "undoing": "The rotation is being undone; the old credential is in use",
+    "done": "The new credential is in use",
+    "failed": "The rotation failed; the old credential is in use",
+    "aborted": "The rotation was aborted; the old credential is in use",
 }
 _BACK = {
-    "proving": "the credential of before is tried, the one in use stays until it works",
-    "switching": "the credential of before works, and is put in place again",
-    "undoing": "the rollback is taken back, the credential in use stays",
-    "done": "the credential of before is in use again",
-    "failed": "it came to nothing, the credential in use stays",
-    "aborted": "the rollback was taken back, the credential in use stays",
+    "proving": "The earlier credential is being tested; the current one stays in use until it works",
+    "switching": "The earlier credential works and is being put into use",
+    "undoing": "The rollback is being undone; the current credential stays in use",
+    "done": "The earlier credential is in use again",
+    "failed": "The rollback failed; the current credential stays in use",
+    "aborted": "The rollback was aborted; the current credential stays in use",
 }
 # Until then it can be taken back.
 _BEFORE_THE_SWITCH = ("obtaining", "proving")

@@ -2,10 +2,10 @@
 
 from starlette.responses import Response
 
-from valetkey import InvalidArgumentError, ValetKeyError
+from valetkey import ValetKeyError
 from valetkey.rotations import RotationSchedule
 from valetkey_console.broker.failures import failure_on_page
-from valetkey_console.fields.typed import duration
+from valetkey_console.fields.typed import duration, wrong
 from valetkey_console.pages.connectors.credential_form import typed_text
 from valetkey_console.pages.connectors.draft import text_of
 from valetkey_console.pages.connectors.maker_choices import makers_for
@@ -28,15 +28,15 @@ async def schedule(visit: Visit) -> Response:
     try:
         if text_of(form, "do") == "end":
             await visit.broker.set_rotation_schedule(name, None)
-            return visit.redirect(f"/connectors/{segment(name)}", said=f"{name} is not rotated by itself any more.")
-        every = duration(text_of(form, "every"), "Every")
+            return visit.redirect(f"/connectors/{segment(name)}", said=f"{name} is no longer rotated on a schedule.")
+        every = duration(text_of(form, "every"), "every")
         if every is None:
-            raise InvalidArgumentError("Every: nothing is given; expected a duration such as 30d")
+            raise wrong("every", "nothing is given; expected a duration such as 30d")
         await visit.broker.set_rotation_schedule(name, RotationSchedule(every, text_of(form, "by")))
     except ValetKeyError as error:
         failure = failure_on_page(error)
         return await _page(visit, typed_text(form), status=failure.status, failure=failure)
-    return visit.redirect(f"/connectors/{segment(name)}", said=f"{name} is rotated by itself from now on.")
+    return visit.redirect(f"/connectors/{segment(name)}", said=f"{name} is rotated on this schedule from now on.")
 
 
 async def _page(visit: Visit, typed: dict[str, str], *, status: int = 200, failure: object = None) -> Response:

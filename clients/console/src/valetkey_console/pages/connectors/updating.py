@@ -37,11 +37,11 @@ async def update(visit: Visit) -> Response:
     try:
         if typed.get("seen") != seen(connector):
             raise ConflictError(
-                "it was changed since this page was loaded; load it again, and nothing is lost but this"
+                "the connector was changed since this page was loaded; reload the page, which discards what you entered"
             )
         changes = changed(form, connector)
         if not any(changes.values()):
-            raise InvalidArgumentError("nothing differs from what is there; expected a change")
+            raise InvalidArgumentError("nothing was changed in the form; expected a change")
         differing = differences(connector, changes)
         if differing and "confirmed" not in form:
             bound = await bound_to(visit, connector)
@@ -55,7 +55,7 @@ async def update(visit: Visit) -> Response:
         return await _page(
             visit, connector, typed, changes=changes, status=failure.status, failure=failure, untried=untried
         )
-    said = f"{connector.name} is changed. Brokers that reach Vault use it so within 5 s; grants stay."
+    said = f"{connector.name} is updated. Brokers that reach Vault use the change within 5 seconds."
     return visit.redirect(f"/connectors/{segment(connector.name)}", said=said, warnings=made.warnings)
 
 
@@ -86,7 +86,7 @@ def changed(form: FormData, connector: Connector) -> dict[str, Any]:
     # What cannot be seen was written out in the form, and is not to be stored like that.
     differing = {name: value for name, value in now.items() if value not in (before[name], visible(before[name]))}
     azure = {name.removeprefix("given."): value for name, value in differing.items() if name.startswith("given.")}
-    labels = pairs(lines(differing["labels"]), "Labels") if "labels" in differing else dict(connector.labels)
+    labels = pairs(lines(differing["labels"]), "labels") if "labels" in differing else dict(connector.labels)
     gone = [f"labels.{name}" for name in connector.labels if name not in labels]
     gone += [name for name, value in azure.items() if not value]
     gone += [name for name in (*_PLAIN, *_TIMES) if name in differing and not differing[name]]
@@ -94,8 +94,8 @@ def changed(form: FormData, connector: Connector) -> dict[str, Any]:
         **{name: differing[name] for name in _PLAIN if differing.get(name)},
         "azure": {name: value for name, value in azure.items() if value},
         "labels": {name: value for name, value in labels.items() if connector.labels.get(name) != value},
-        "expire_time": moment(differing.get("expire_time", ""), "Credential ends"),
-        "expires_skew_tolerance": duration(differing.get("expires_skew_tolerance", ""), "Counts as ended earlier by"),
+        "expire_time": moment(differing.get("expire_time", ""), "expire_time"),
+        "expires_skew_tolerance": duration(differing.get("expires_skew_tolerance", ""), "expires_skew_tolerance"),
         "remove": gone,
     }
 

@@ -29,7 +29,7 @@ async def create(visit: Visit) -> Response:
         grant = await visit.broker.create_grant(draft.name, draft.spec())
     except ValetKeyError as error:
         return await _form(visit, draft, failure=failure_on_page(error))
-    said = f"The grant {grant.name} is stored and counts."
+    said = f"The grant {grant.name} is created and in effect."
     return visit.redirect(f"/grants/{segment(grant.name)}", said=said, warnings=grant.warnings)
 
 
@@ -50,7 +50,7 @@ async def save(visit: Visit) -> Response:
     except ValetKeyError as error:
         stored = Draft.of(await visit.broker.get_grant(name))
         return await _form(visit, sent, stored=stored, failure=failure_on_page(error))
-    said = f"The grant {grant.name} is changed, and counts as it is now."
+    said = f"The grant {grant.name} is changed, and the change is in effect."
     return visit.redirect(f"/grants/{segment(grant.name)}", said=said, warnings=grant.warnings)
 
 
@@ -93,13 +93,13 @@ def _boxes(connectors: list[Connector], draft: Draft) -> tuple[list[tuple[str, s
         name, _, uid = text.partition("=")
         uid = uid or by_name.get(name, "")
         if uid not in boxes:
-            boxes[uid] = (text, f"{name} (gone, or made anew)")
+            boxes[uid] = (text, f"{name} (deleted, or registered again)")
         ticked.add(boxes[uid][0])
     return list(boxes.values()), ticked
 
 
 def _serves(connector: Connector) -> str:
-    return connector.resource_id or "all that it reaches"
+    return connector.resource_id or "everything it reaches"
 
 
 async def _reaching(visit: Visit, connectors: list[Connector]) -> str:

@@ -12,7 +12,7 @@ from valetkey_console.visits.visit import Visit
 
 # How soon that counts everywhere (docs/operations.md).
 _REMOVED = (
-    "Brokers that reach Vault honour it for 5 s at most; one that is cut off from Vault may do so until its "
+    "Brokers that reach Vault stop honouring it within 5 seconds; one that is cut off from Vault may go on until its "
     "vault.max_stale_seconds are over."
 )
 

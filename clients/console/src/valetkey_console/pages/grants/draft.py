@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from starlette.datastructures import FormData
 
-from valetkey import Grant, GrantedConnector, GrantSpec, InvalidArgumentError
-from valetkey_console.fields.typed import MOST_TEXT, as_duration, as_moment, duration, lines, moment, pairs
+from valetkey import Grant, GrantedConnector, GrantSpec
+from valetkey_console.fields.typed import MOST_TEXT, as_duration, as_moment, duration, lines, moment, pairs, wrong
 from valetkey_console.pages.permission_choices import words_of
 from valetkey_console.pages.resources.ids import container_and_path
 from valetkey_console.visits.rendering import attributes, command, visible
@@ -37,13 +37,27 @@ class Draft:
     note: str = ""
     labels: str = ""
     version: str = ""
+    access: str = ""
+
+    @property
+    def by_role(self) -> bool:
+        """Whether a role says what tokens may do, and not the permissions; as long as nobody chose, what is there."""
+        return self.access == "role" if self.access else bool(self.role) or not self.permissions
 
     @classmethod
     def sent(cls, form: FormData) -> "Draft":
-        """Returns what was sent."""
+        """Returns what was sent; of role and permissions, the one that the form says counts."""
         texts = {name: str(form.get(name, "")).strip()[:MOST_TEXT] for name in _TEXTS}
+        permissions = words_of(map(str, form.getlist("permissions")))
+        access = str(form.get("access", ""))
+        if access == "role":
+            permissions = []
+        elif access == "permissions":
+            texts["role"] = ""
+        else:
+            access = ""
         connectors = lines("\n".join(map(str, form.getlist("connectors"))))
-        return cls(connectors=connectors, permissions=words_of(map(str, form.getlist("permissions"))), **texts)
+        return cls(connectors=connectors, permissions=permissions, access=access, **texts)
 
     @classmethod
     def of(cls, grant: Grant) -> "Draft":
@@ -88,13 +102,11 @@ class Draft:
     def spec(self) -> GrantSpec:
         """Returns what is to be stored. Raises InvalidArgumentError where something in it cannot be understood."""
         if self.role and self.permissions:
-            raise InvalidArgumentError(
-                "role and permissions are both given; expected one of them: take the ticks away, or choose no role"
-            )
+            raise wrong("permissions", "both a role and permissions are given; expected one of them")
         if not self.role and not self.permissions:
-            raise InvalidArgumentError("no permissions; expected a role, or ticks at what tokens may do")
+            raise wrong("permissions", "none is selected; expected at least one, or a role")
         if not self.connectors:
-            raise InvalidArgumentError("connectors: none is named; expected the one that reaches the containers")
+            raise wrong("connectors", "none is selected; expected the one that reaches the containers")
         return GrantSpec(
             principals=lines(self.principals),
             connectors=tuple(_connector(each) for each in self.connectors),
@@ -105,7 +117,7 @@ class Draft:
             attributes=pairs(lines(self.attributes), "attributes"),
             max_ttl=duration(self.max_ttl, "max_ttl"),
             source_ip=self.source_ip,
-            expire_time=moment(self.expires, "expires"),
+            expire_time=moment(self.expires, "expire_time"),
             note=self.note,
             labels=pairs(lines(self.labels), "labels"),
         )

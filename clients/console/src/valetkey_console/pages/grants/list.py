@@ -11,12 +11,14 @@ from valetkey_console.visits.visit import Visit
 
 COLUMNS = (
     Column[Grant]("name", "Name", lambda grant: grant.name, link=lambda grant: f"/grants/{segment(grant.name)}"),
-    Column[Grant]("principals", "For", lambda grant: grant.principals + attributes(grant.attributes), look="code who"),
+    Column[Grant](
+        "principals", "Principals", lambda grant: grant.principals + attributes(grant.attributes), look="code who"
+    ),
     Column[Grant]("containers", "Containers", lambda grant: grant.containers, look="code"),
-    Column[Grant]("prefixes", "Below", lambda grant: grant.prefixes or None, look="code"),
+    Column[Grant]("prefixes", "Path prefixes", lambda grant: grant.prefixes or None, look="code"),
     Column[Grant]("permissions", "Permissions", lambda grant: grant.permissions),
     Column[Grant]("connectors", "Connectors", lambda grant: tuple(each.name for each in grant.connectors)),
-    Column[Grant]("expires", "Ends", lambda grant: grant.expire_time),
+    Column[Grant]("expires", "Expires", lambda grant: grant.expire_time),
     Column[Grant]("note", "Note", lambda grant: grant.note),
 )
 

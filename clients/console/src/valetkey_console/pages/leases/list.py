@@ -21,7 +21,7 @@ COLUMNS = (
     Column[Lease](
         "id", "Lease", lambda lease: lease.id, link=lambda lease: f"/leases/{segment(lease.id)}", look="code"
     ),
-    Column[Lease]("principal", "Who", lambda lease: lease.principal, look="code who"),
+    Column[Lease]("principal", "Principal", lambda lease: lease.principal, look="code who"),
     Column[Lease](
         "resource",
         "Resource",
@@ -32,7 +32,7 @@ COLUMNS = (
     Column[Lease]("permissions", "Permissions", lambda lease: lease.permissions),
     Column[Lease]("state", "State", lambda lease: lease.state, look="state"),
     Column[Lease]("issued", "Issued", lambda lease: lease.issue_time),
-    Column[Lease]("expires", "Ends", lambda lease: lease.expire_time),
+    Column[Lease]("expires", "Expires", lambda lease: lease.expire_time),
     Column[Lease](
         "grant", "Grant", lambda lease: lease.grant, link=lambda lease: f"/grants/{segment(lease.grant)}", look="code"
     ),

@@ -11,9 +11,9 @@ from valetkey_console.visits.roles import OPERATORS
 from valetkey_console.visits.visit import Visit
 
 _UNKNOWN = Failure(
-    "There is no such lease (any more)",
-    "The ledger has none of this id that you may see. Records end by age.",
-    "Go back to the list; with those that ended, if this one may have.",
+    "Lease not found",
+    "The ledger has no lease with this id that you may see. Old records are deleted after a while.",
+    "Go back to the list, and show expired leases, too.",
     404,
 )
 _ALIVE = ("live", "waiting", "revoking")

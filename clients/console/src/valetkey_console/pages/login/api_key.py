@@ -10,7 +10,7 @@ from valetkey_console.visits.visit import Visit
 
 # Longer than every key; whatever else was pasted is not sent to the broker.
 _MOST = 200
-_NO_KEY = "That is no API key; expected vk_ and 43 letters, digits, _ or -."
+_NO_KEY = "This is not an API key; expected vk_ followed by 43 letters, digits, _ or -."
 _NOT_ALLOWED = "This console takes no API keys (setting api_key_login)."
 _UNKNOWN = "The broker does not know this key: it is mistyped, revoked or expired."
 

@@ -10,13 +10,13 @@ from valetkey_console.visits.visit import Visit
 
 # Why a session ended, as the address of the page says it.
 _OVER = {
-    "idle": "You were logged out: nothing was done for 30 minutes.",
-    "long": "You were logged out: a log-in counts for 8 hours.",
-    "token": "You were logged out: what proved who you are has ended.",
-    "refused": "You were logged out: the broker takes your key or token no longer. It was revoked, or has ended.",
+    "idle": "You were logged out after 30 minutes without activity.",
+    "long": "You were logged out: a session lasts 8 hours.",
+    "token": "You were logged out: your access token or API key has expired.",
+    "refused": "You were logged out: the broker no longer accepts your key or token. It was revoked or has expired.",
     "out": "You are logged out.",
 }
-_LOST = "What you had just sent was not done; you come back to its page."
+_LOST = "What you had just sent was not done; logging in leads back to its page."
 
 
 async def show(visit: Visit) -> Response:

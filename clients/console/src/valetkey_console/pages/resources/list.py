@@ -25,7 +25,7 @@ COLUMNS = (
     Column[Reached]("connector", "Connector", lambda row: row.connector, look="code"),
     Column[Reached]("type", "Type", lambda row: f"{row.connector_type} {row.resource_type}"),
     Column[Reached]("state", "State", lambda row: row.state, look="state"),
-    Column[Reached]("problem", "What is wrong", lambda row: row.problem or None),
+    Column[Reached]("problem", "Problem", lambda row: row.problem or None),
     Column[Reached]("reason", "Reason", lambda row: row.reason or None, look="code"),
     Column[Reached]("url", "URL", lambda row: row.url, look="code"),
 )

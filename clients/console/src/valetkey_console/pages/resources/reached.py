@@ -43,6 +43,6 @@ def _rows(entry: ConnectorResources) -> Iterator[Reached]:
         account = failed.account or None
         yield Reached(*who, "failed", account, problem=failed.error.message, reason=failed.error.reason)
     if entry.incomplete and not entry.resources.account_errors:
-        yield Reached(*who, "failed", problem="Some of what it reaches could not be listed right now.")
+        yield Reached(*who, "failed", problem="Some of its resources could not be listed right now.")
     elif not entry.resources and not entry.resources.account_errors:
-        yield Reached(*who, "nothing", problem="It works, and reaches nothing.")
+        yield Reached(*who, "nothing", problem="It works, but reaches no resource.")

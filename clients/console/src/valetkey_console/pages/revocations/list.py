@@ -19,7 +19,7 @@ COLUMNS = (
     Column[Revocation]("state", "State", lambda each: each.state, look="state"),
     Column[Revocation]("covers", "Covers", lambda each: target_words(each.target), look="code"),
     Column[Revocation]("keys", "Keys", keys_words),
-    Column[Revocation]("end", "Tokens end", lambda each: each.covered_until),
+    Column[Revocation]("end", "Last token expires", lambda each: each.covered_until),
     Column[Revocation]("revoked", "Revoked", lambda each: each.create_time),
     Column[Revocation]("by", "By", lambda each: each.created_by, look="code"),
     Column[Revocation]("lifted_by", "Lifted by", lambda each: each.lifted_by or None, look="code"),

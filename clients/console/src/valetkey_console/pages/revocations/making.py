@@ -7,19 +7,17 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from valetkey import InvalidArgumentError, ValetKeyError
+from valetkey import ValetKeyError
 from valetkey.revocations import RevocationPreview, RevocationTarget
 from valetkey_console.broker.failures import Failure, failure_on_page
+from valetkey_console.fields.typed import wrong
 from valetkey_console.pages.revocations.words import BEYOND, SIGNED_WITH, named, target_words, what_hard_does
 from valetkey_console.visits.rendering import command, segment
 from valetkey_console.visits.visit import Visit
 
 _TARGET = ("lease_id", "principal", "grant", "connector", "resource")
 _MOST_TEXT = 2_000
-_NOT_SAID = (
-    "understood: the tick is missing; expected it, for this also ends what others signed with the same keys, and no "
-    "lifting brings that back"
-)
+_NOT_SAID = "please confirm: this also ends what others signed with the same keys, and lifting does not undo that"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +74,15 @@ async def revoke(visit: Visit) -> Response:
     draft = Draft.of(form)
     try:
         if draft.hard and not form.get("understood"):
-            raise InvalidArgumentError(_NOT_SAID)
+            raise wrong("understood", _NOT_SAID)
         made = await visit.broker.create_revocation(
             draft.target, reason=draft.reason, hard=draft.hard, through=draft.through or None, name=draft.name
         )
     except ValetKeyError as error:
         return await _page(visit, draft, failure_on_page(error))
-    said = f"Revoked: {', '.join(target_words(made.target))}. Streams ended, and further tokens are refused."
+    said = (
+        f"Revoked: {', '.join(target_words(made.target))}. Token streams have ended, and no further tokens are issued."
+    )
     return visit.redirect(f"/revocations/{segment(made.name)}", said=said)
 
 

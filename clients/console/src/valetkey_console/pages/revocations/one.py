@@ -32,7 +32,7 @@ async def lift(visit: Visit) -> Response:
     except ValetKeyError as error:
         return await _page(visit, "revocations/lift.html", failure_on_page(error))
     covers = ", ".join(target_words(lifted.target))
-    return visit.redirect("/revocations", said=f"Lifted: {covers} may have tokens again, where grants allow it.")
+    return visit.redirect("/revocations", said=f"Lifted: {covers} may get tokens again if grants allow it.")
 
 
 async def _page(visit: Visit, template: str, failure: Failure | None = None) -> Response:

@@ -6,12 +6,12 @@ SIGNED_WITH = {"user-delegation-key": "user delegation keys", "account-key": "a 
 # What nobody can list, by the kind of the keys.
 BEYOND = {
     "user-delegation-key": (
-        "It also ends tokens that anybody else signed with user delegation keys of the account: az, scripts, another "
-        "broker. Only this broker's own are on record, and counted here."
+        "This also ends tokens that anybody else signed with user delegation keys of the account: az, scripts, another "
+        "broker. Only this broker's own tokens are on record and counted here."
     ),
     "account-key": (
-        "It also ends all that anybody else signed with that key of the account, or signs in with by it: az, scripts, "
-        "applications with a connection string. Only this broker's own tokens are on record, and counted here."
+        "This also ends access for everybody else who uses that account key: az, scripts, applications with a "
+        "connection string. Only this broker's own tokens are on record and counted here."
     ),
 }
 
@@ -38,14 +38,14 @@ def what_hard_does(signer: RevokedSigner) -> str:
     if signer.obstacle:
         return signer.obstacle
     if not signer.rotates:
-        return "can revoke the keys, by Azure Resource Manager"
+        return "revoked through Azure Resource Manager"
     what = ", ".join(map(holder_words, signer.rotates))
-    return f"rotates {what} by connector {signer.by}, and has the old key made anew at once"
+    return f"{what} is rotated with connector {signer.by}, and the old key is regenerated at once"
 
 
 def keys_words(revocation: Revocation) -> tuple[str, ...]:
     """Returns how far the revocation of keys is, account by account."""
-    return tuple(map(_keys, revocation.keys)) if revocation.hard else ("left alone",)
+    return tuple(map(_keys, revocation.keys)) if revocation.hard else ("not revoked",)
 
 
 def holder_words(path: str) -> str:

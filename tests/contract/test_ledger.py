@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from support.fake_ledger import FakeLedger
 from support.ledgers import denied, issued, new_name, open_ledger, until
@@ -20,13 +20,13 @@ from support.stopwatch import ends_within
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.ledger import SqlLedger, reader
 from valetkey_broker.ledger.appender import PostgresAppender
-from valetkey_broker.ledger.canonical_rows import is_exact, pages, whole_rows
-from valetkey_broker.ledger.chain import extend, hash_of, hash_over
+from valetkey_broker.ledger.canonical_rows import id_of, pages, whole_rows
+from valetkey_broker.ledger.chain import canonical_form, extend, hash_of
 from valetkey_broker.ledger.database import WRITING_LOCK
 from valetkey_broker.ledger.engines import table_prefix
 from valetkey_broker.ledger.migrating import migrate_ledger
 from valetkey_broker.ledger.prune import apply_cut, find_cuts
-from valetkey_broker.ledger.schema import checkpoints
+from valetkey_broker.ledger.schema import checkpoints, events
 from valetkey_broker.model import Event, EventFilter, EventKind, Head, LeaseFilter
 from valetkey_broker.ports import Ledger
 from valetkey_broker.settings import LedgerSettings
@@ -463,18 +463,43 @@ async def test_forms_that_the_database_lays_out_are_exact(sql_ledger: SqlLedger)
         "%s",
     ]
     for purpose in purposes:
-        await sql_ledger.record(issued(purpose=purpose, details={"note": f"{purpose} x"}))
+        await sql_ledger.record(issued(purpose=purpose), issued(purpose=purpose, details={"note": f"{purpose} x"}))
     database = sql_ledger._database
     with database.reading() as connection:
         connection.execute(text("SELECT 1")).all()
         (page,) = pages(database, connection)
-        rows = whole_rows(connection, page)
-    exact = [place for place in page if is_exact(place[5])]
-    assert [hash_over(place[3], str(place[5])) for place in exact] == [place[4] for place in exact]
-    assert [hash_of(rows[place[0]], place[3]) for place in page] == [place[4] for place in page]
-    assert len(page) == len(purposes)
-    # SQLite does not escape the one in another script; unprintable characters were escaped before they were written.
-    assert len(exact) == len(purposes) - int(database.is_sqlite)
+        rows = whole_rows(connection, [id_of(place) for place in page])
+    lines = [place for place in page if isinstance(place, bytes)]
+    for line in lines:
+        row = rows[id_of(line)]
+        form, *beside = line.rsplit(b",", 4)
+        assert form + b"]" == canonical_form(row).encode()
+        assert beside == [f'"{row[2]}"'.encode(), f'"{row[3]}"'.encode(), b"2", b"%d]" % id_of(line)]
+    assert all(hash_of(row, row[2]) == row[3] for row in rows.values())
+    assert len(page) == len(rows) == 2 * len(purposes)
+    # SQLite does not escape the one in another script. PostgreSQL escapes nothing as JSON does, neither unprintable
+    # characters, which were escaped with a backslash before they were written, nor the quotes of details.
+    assert len(lines) == (2 * len(purposes) - 2 if database.is_sqlite else len(["plain", "", "</", "%s"]))
+    assert (await sql_ledger.verify()).intact
+
+
+async def test_forged_record_in_the_guise_of_an_honest_ones_form_is_named(sql_ledger: SqlLedger) -> None:
+    """A value with the quotes or escapes of another's canonical form in it reads as that form, if nobody looks."""
+    quoted, escaped, plain = 'run","7', "back\\slash", "run 7"
+    for purpose in (quoted, escaped, plain):
+        await sql_ledger.record(issued(purpose=purpose))
+    for number, values in (
+        (1, {"purpose": 'run\\","7'}),
+        (2, {"purpose": "back\\\\slash"}),
+        (3, {"purpose": 'run 7","1', "account": ""}),
+    ):
+        with sql_ledger._database.changing() as connection:
+            before = connection.execute(select(events).where(events.c.id == number)).one()._mapping
+            connection.execute(update(events).where(events.c.id == number).values(values))
+        found = await sql_ledger.verify()
+        assert (found.intact, found.broken_id, "it was changed" in found.problem) == (False, number, True), found
+        with sql_ledger._database.changing() as connection:
+            connection.execute(update(events).where(events.c.id == number).values(dict(before)))
     assert (await sql_ledger.verify()).intact
 
 

@@ -26,7 +26,7 @@ Row = tuple[Any, ...]
 MAX_CHARACTERS = 1500
 _MAX_INTEGER = 2**63 - 1
 _KINDS = {kind.value: kind for kind in EventKind}
-_FIRST_FORM = "valetkey-ledger-1"
+FIRST_FORM = "valetkey-ledger-1"
 FORM_NAME = "valetkey-ledger-2"
 VERSION = 2
 """The version of the form that is written."""
@@ -92,7 +92,7 @@ def canonical_form(row: Sequence[Any]) -> str:
     if version == VERSION:
         return _encode((FORM_NAME, *place_and_fields, details))
     if version == 1 and details == "":
-        return _encode((_FIRST_FORM, *place_and_fields))
+        return _encode((FIRST_FORM, *place_and_fields))
     raise ValueError("the row is of no form that is known")
 
 

@@ -36,6 +36,7 @@ _POSTGRES_LAST_ID = (
 )
 
 _READERS = 4
+_CACHE_OF_A_CHECK = -32 * 1024  # KiB, as SQLite writes it
 _CHANGES_A_CHECKPOINT = 10
 _MIGRATING = threading.Lock()  # Alembic keeps its context in module globals.
 
@@ -118,7 +119,14 @@ class Database:
         """
         if not self.is_sqlite:
             return ""
-        found = connection.execute(text("PRAGMA integrity_check(ledger_events)")).scalars().first()
+        # It goes from record to record and looks each up in every index, whose pages would leave the memory that SQLite
+        # takes by itself again and again.
+        usual = connection.execute(text("PRAGMA cache_size")).scalar_one()
+        connection.execute(text(f"PRAGMA cache_size = {_CACHE_OF_A_CHECK}"))
+        try:
+            found = connection.execute(text("PRAGMA integrity_check(ledger_events)")).scalars().first()
+        finally:
+            connection.execute(text(f"PRAGMA cache_size = {usual}"))
         return "" if found == "ok" else str(found)
 
     def is_stored(self, connection: Connection) -> bool:

@@ -49,10 +49,15 @@ def schema_of(connection: Any) -> str | None:
 
 def table_prefix(connection: Any) -> str:
     """Returns what stands before the name of a table in a statement with parameters for this connection's driver."""
+    return plain_table_prefix(connection).replace("%", "%%")
+
+
+def plain_table_prefix(connection: Any) -> str:
+    """Returns what stands before the name of a table in a statement without parameters."""
     schema = schema_of(connection)
     if schema is None:
         return ""
-    quoted = schema.replace('"', '""').replace("%", "%%")
+    quoted = schema.replace('"', '""')
     return f'"{quoted}".'
 
 

@@ -5,6 +5,7 @@ import html
 import re
 import time
 from dataclasses import replace
+from urllib.parse import urlencode
 
 import grpc
 import pytest
@@ -43,9 +44,34 @@ async def test_filters_are_in_the_address_and_in_the_command(console: Console) -
     page = (await console.as_auditor.get("/audit?kind=denied&principal=key:nobody-there&since=1h")).text
     assert "valetkey audit search --kind denied --principal key:nobody-there --since 1h" in page
     assert "Nothing matches" in page
-    for wrong, told in (("since=yesterday", "is no time; expected 15m"), ("kind=odd", "expected one of token-issued")):
-        failed = (await console.as_auditor.get(f"/audit?{wrong}", code=400)).text
-        assert told in failed
+    since = (await console.as_auditor.get("/audit?since=1h30m")).text
+    assert "valetkey audit search --since 1h30m" in since
+    tail = (await console.as_auditor.get("/audit/tail?kind=denied")).text
+    assert "valetkey audit search --kind denied" in tail
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "told"),
+    [
+        ("since", "yesterday", "is no time; expected a duration such as 1h"),
+        ("until", "1h30", "is no time; expected a duration such as 1h"),
+        ("kind", "odd", "expected one of token-issued"),
+        ("unfinished", "yes", "is asked of the kind denied"),
+    ],
+)
+async def test_a_filter_that_is_wrong_keeps_the_page(console: Console, name: str, typed: str, told: str) -> None:
+    """The error stands beside the field, which keeps what was typed; following leads there, and a file is refused."""
+    kind = "" if name == "kind" else "&kind=denied"
+    asked = f"/audit?connector=some-other&{urlencode({name: typed})}{kind}"
+    page = (await console.as_auditor.get(asked, code=400)).text
+    beside = page.partition(f'id="problem-{name}"')[2].partition("</span>")[0]
+    assert told in beside
+    assert all(f'value="{each}"' in page for each in ("some-other", typed))
+    assert "Nothing was looked for" in page
+    assert told in (await console.as_auditor.get(f"{asked}&as=csv", code=400)).text
+    if name != "unfinished":  # What the broker refuses only it knows.
+        tail = await console.as_auditor.get(asked.replace("/audit", "/audit/tail"), code=303)
+        assert name in tail.headers["location"]
 
 
 async def test_what_comes_is_shown_and_keeps_no_log_in_alive(console: Console) -> None:

@@ -110,7 +110,7 @@ async def test_a_wrong_secret(console: Console, as_operator: Browser) -> None:
     ("field", "value", "told"),
     [
         ("labels", "no label", "expected a line such as"),
-        ("expire_time", "soon", "expected a duration such as 90d"),
+        ("expire_time", "soon", "expected a duration such as 1h or 90d"),
         ("given.tenant_id", "nobody", "Tenant ID</a>: "),
         ("name", "Upper Case", "lower-case"),
     ],

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valetkey.cli.durations import parse_duration
+from valetkey.durations import parse_duration
 from valetkey.errors import InvalidArgumentError
 
 

@@ -1,15 +1,15 @@
 """Durations, moments and lists as people type them: the same words as on the command line."""
 
-import re
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 
 from valetkey import InvalidArgumentError
+from valetkey.durations import parse_duration, show_duration
+from valetkey.times import parse_moment, utc
 
 # The most of one field: what is longer is nobody's, and no request to the broker.
 MOST_TEXT = 20_000
-UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_PARTS = re.compile(r"(?:[0-9]{1,10}[dhms])+", re.ASCII)
 
 
 def wrong(field: str, problem: str) -> InvalidArgumentError:
@@ -25,42 +25,30 @@ def duration(text: str, field: str) -> timedelta | None:
     text = text.strip()
     if not text:
         return None
-    if not _PARTS.fullmatch(text):
+    if text.startswith("-") or text.isdecimal():
         raise wrong(field, f"{text[:50]!r} is not a duration; expected one such as 15m, 1h30m or 90d")
-    seconds = sum(int(part[:-1]) * UNITS[part[-1]] for part in re.findall("[0-9]+[dhms]", text))
-    try:
-        return timedelta(seconds=seconds)
-    except OverflowError:
-        raise wrong(field, f"{text[:50]} is longer than a duration can be; expected days") from None
+    with _naming(field):
+        return parse_duration(text, field)
 
 
-def moment(text: str, field: str) -> datetime | None:
+def moment(text: str, field: str, *, ago: bool = False) -> datetime | None:
     """Returns the moment that an ISO 8601 time names, or that lies a duration ahead; None where nothing is typed.
 
-    A time without a zone is in UTC. Raises InvalidArgumentError.
+    With `ago` a duration goes back. A time without a zone is in UTC. Raises InvalidArgumentError.
     """
-    text = text.strip()
+    if not text.strip():
+        return None
+    with _naming(field):
+        return parse_moment(text, field, ago=ago)
+
+
+@contextmanager
+def _naming(field: str) -> Iterator[None]:
+    """Gives what is wrong with the text of a field the field's name as the API has it."""
     try:
-        if _PARTS.fullmatch(text):
-            span = duration(text, field)
-            return None if span is None else datetime.now(UTC) + span
-        if not text:
-            return None
-        if not text.isdecimal():
-            return iso_moment(text)
-    except OverflowError:
-        raise wrong(field, f"{text[:50]} lies outside the years 1 to 9999") from None
-    except ValueError:
-        pass
-    raise wrong(
-        field, f"{text[:50]!r} is not a time; expected a duration such as 90d, or a time such as 2026-12-31T00:00:00Z"
-    )
-
-
-def iso_moment(text: str) -> datetime:
-    """Returns the moment that an ISO 8601 time names, in UTC without a zone. Raises ValueError or OverflowError."""
-    found = datetime.fromisoformat(text)
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        yield
+    except InvalidArgumentError as error:
+        raise wrong(field, error.message.removeprefix(f"{field}: ")) from None
 
 
 def lines(text: str) -> tuple[str, ...]:
@@ -83,14 +71,9 @@ def pairs(given: Iterable[str], field: str) -> dict[str, str]:
 
 def as_duration(span: timedelta | None) -> str:
     """Returns a duration as people type it; empty for None."""
-    left, parts = int(span.total_seconds()) if span else 0, []
-    for unit, seconds in UNITS.items():
-        count, left = divmod(left, seconds)
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts)
+    return show_duration(span) if span else ""
 
 
 def as_moment(time: datetime | None) -> str:
     """Returns a moment as people type it, in UTC; empty for None."""
-    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if time else ""
+    return utc(time) if time else ""

@@ -130,6 +130,11 @@ def command(*words: str, of: str = "") -> str:
     return shlex.join(_IN_NO_LINE.sub("?", word) for word in words)
 
 
+def by_option(filters: Mapping[str, str], *names: str) -> list[str]:
+    """Returns the filters of a list that are set as options of the same by command."""
+    return [word for name in names if (value := filters.get(name)) for word in (f"--{name.replace('_', '-')}", value)]
+
+
 @cache
 def _version(name: str) -> str:
     return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]

@@ -15,10 +15,10 @@ from valetkey.cli.option_choices import EventKind
 from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of
-from valetkey.cli.times import parse_moment
 from valetkey.client import Client
 from valetkey.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
 from valetkey.ledger_values import Event, LedgerHead, LedgerVerification
+from valetkey.times import parse_moment
 
 app = typer.Typer(help="Read the ledger of every decision, and prove it.", no_args_is_help=True)
 

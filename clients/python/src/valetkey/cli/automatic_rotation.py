@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from valetkey.cli.durations import parse_duration, show_duration
 from valetkey.cli.rotation_progress import follow
 from valetkey.cli.screen import Screen
 from valetkey.client import Client
+from valetkey.durations import parse_duration, show_duration
 from valetkey.errors import InvalidArgumentError
 from valetkey.rotations import RotationSchedule
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from valetkey.cli.durations import show_duration
 from valetkey.cli.lists import PERMISSIONS
 from valetkey.cli.option_choices import TTL_LIMITS
 from valetkey.cli.screen import Screen
-from valetkey.cli.times import utc
 from valetkey.client import Client
+from valetkey.durations import show_duration
 from valetkey.errors import InvalidArgumentError
+from valetkey.times import utc
 from valetkey.values import Resource, Token
 
 # Each is a handful of questions to the broker; one more is named with --resource-id.

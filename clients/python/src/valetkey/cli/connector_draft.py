@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from valetkey.cli.auth_methods import SECRET_FIELDS, AuthMethod, option
-from valetkey.cli.times import utc
 from valetkey.errors import InvalidArgumentError
+from valetkey.times import utc
 from valetkey.values import AzureConfig
 
 

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from valetkey.cli.durations import parse_duration
 from valetkey.cli.screen import Screen
-from valetkey.cli.times import parse_moment
+from valetkey.durations import parse_duration
 from valetkey.errors import InvalidArgumentError, ValetKeyError
 from valetkey.rotations import RotationSchedule
+from valetkey.times import parse_moment
 from valetkey.values import Connector
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from valetkey.cli.check_views import checks_json
-from valetkey.cli.durations import show_duration
 from valetkey.cli.resources import reached_json
 from valetkey.cli.rotation_views import schedule_json, schedule_words
 from valetkey.cli.screen import Screen
-from valetkey.cli.times import utc
+from valetkey.durations import show_duration
+from valetkey.times import utc
 from valetkey.values import Connector, ConnectorHealth, CreatedConnector
 
 

@@ -20,8 +20,8 @@ from valetkey.cli.rotation import rotate_connector
 from valetkey.cli.rotation_versions import list_versions_of, rollback_of
 from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
-from valetkey.cli.times import utc
 from valetkey.errors import InvalidArgumentError
+from valetkey.times import utc
 
 app = typer.Typer(help="Register, list, verify, change and delete service connectors.", no_args_is_help=True)
 

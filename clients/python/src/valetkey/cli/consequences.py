@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from valetkey.cli.times import utc
 from valetkey.client import Client
 from valetkey.errors import NotFoundError, ValetKeyError
 from valetkey.ledger_values import Lease
+from valetkey.times import utc
 from valetkey.values import Connector
 
 _MOST_LEASES = 500

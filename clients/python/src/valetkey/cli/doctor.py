@@ -15,13 +15,13 @@ from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.secret_values import read_stdin
 from valetkey.cli.session import Session, client_of
-from valetkey.cli.times import utc
 from valetkey.errors import InvalidArgumentError, ValetKeyError
 from valetkey.ledger_values import TokenDiagnosis
 from valetkey.sas import Finding, Sas
 from valetkey.secret_files import read_bytes
 from valetkey.settings import load_settings
 from valetkey.storage_probe import StorageAnswer, finding_of, is_emulator, probe_storage
+from valetkey.times import utc
 
 _MOST_BYTES = 8192
 _SKEW_SECONDS = 60

@@ -5,8 +5,8 @@ from typing import Any
 
 from valetkey.cli.quoting import quoted
 from valetkey.cli.screen import Screen
-from valetkey.cli.times import utc
 from valetkey.ledger_values import Event
+from valetkey.times import utc
 
 _NAMES = {"connector", "purpose", "grant", "reason", "lease", "peer", "request"}
 

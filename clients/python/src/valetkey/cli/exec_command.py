@@ -14,9 +14,9 @@ from valetkey.cli import token_options
 from valetkey.cli.azure_environment import environment_that_wins
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import client_of
-from valetkey.cli.times import utc
 from valetkey.cli.tool_access import ToolAccess
 from valetkey.errors import InvalidArgumentError
+from valetkey.times import utc
 
 # As shells have them.
 NOT_EXECUTABLE, NOT_FOUND, BY_SIGNAL = 126, 127, 128

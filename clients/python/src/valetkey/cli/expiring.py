@@ -6,13 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from valetkey.cli import failures
-from valetkey.cli.durations import parse_duration, show_age, show_duration
 from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of
-from valetkey.cli.times import utc
+from valetkey.durations import parse_duration, show_age, show_duration
 from valetkey.endings import Ending
 from valetkey.errors import InvalidArgumentError
+from valetkey.times import utc
 
 
 def expiring(

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from valetkey.cli.connector_options import parse_labels
-from valetkey.cli.durations import parse_duration
 from valetkey.cli.lists import PERMISSIONS, parse_attributes, parse_permissions
 from valetkey.cli.option_choices import ConsumerRole
-from valetkey.cli.times import parse_moment
+from valetkey.durations import parse_duration
 from valetkey.errors import InvalidArgumentError
+from valetkey.times import parse_moment
 from valetkey.values import GrantedConnector
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from rich.text import Text
 
-from valetkey.cli.durations import show_duration
 from valetkey.cli.option_choices import TTL_LIMITS
 from valetkey.cli.quoting import one_line
 from valetkey.cli.screen import Screen, printable
-from valetkey.cli.times import utc
+from valetkey.durations import show_duration
+from valetkey.times import utc
 from valetkey.values import AccessExplanation, Grant
 
 

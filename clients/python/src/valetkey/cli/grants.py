@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from valetkey.cli import consequences, failures
-from valetkey.cli.durations import parse_life
 from valetkey.cli.grant_options import (
     Attributes,
     Connectors,
@@ -27,6 +26,7 @@ from valetkey.cli.grant_options import (
 )
 from valetkey.cli.grant_views import explanation_json, grant_json, print_explanation, print_grant, print_grants
 from valetkey.cli.lists import PERMISSIONS, parse_attributes, parse_permissions
+from valetkey.cli.lives import parse_life
 from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm

@@ -5,12 +5,12 @@ from typing import Any
 
 import typer
 
-from valetkey.cli.durations import show_duration
 from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of
-from valetkey.cli.times import utc
+from valetkey.durations import show_duration
 from valetkey.endings import IssuingLeft
+from valetkey.times import utc
 
 
 def issuing_left(context: typer.Context, *, output: Output = OutputFormat.TABLE) -> None:

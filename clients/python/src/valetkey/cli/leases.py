@@ -9,8 +9,8 @@ from valetkey.cli.quoting import one_line
 from valetkey.cli.revocations import lift, list_revocations, revoke
 from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of
-from valetkey.cli.times import utc
 from valetkey.ledger_values import Lease
+from valetkey.times import utc
 
 app = typer.Typer(
     help="See issued tokens, never the tokens themselves; revoke, and lift revocations.", no_args_is_help=True

@@ -12,11 +12,10 @@ from pathlib import Path
 import typer
 
 from valetkey.caller_identity import CallerIdentity
-from valetkey.cli.durations import parse_duration
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import KEPT, Session, client_with_login, place_of, settings_of
-from valetkey.cli.times import utc
 from valetkey.client import Client
+from valetkey.durations import parse_duration
 from valetkey.errors import InvalidArgumentError, SettingsError, UnauthenticatedError, UnavailableError, ValetKeyError
 from valetkey.login.before_login import caller_without_identity, login_offers
 from valetkey.login.flows import by_browser, by_device
@@ -27,6 +26,7 @@ from valetkey.login.logout import Left, log_out
 from valetkey.login.store import Login, locked, make_private_folder, read_login, write_login
 from valetkey.login.tokens import Tokens
 from valetkey.settings import login_file_of
+from valetkey.times import utc
 
 _POSIX = os.name == "posix"
 

@@ -16,11 +16,12 @@ from urllib.parse import parse_qs
 import typer
 
 from valetkey.async_token_source import AsyncTokenSource
-from valetkey.cli.durations import parse_duration, parse_life
 from valetkey.cli.lists import PERMISSIONS, parse_permissions
+from valetkey.cli.lives import parse_life
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import Session, settings_of
 from valetkey.cli.tool_access import ToolAccess
+from valetkey.durations import parse_duration
 from valetkey.errors import SettingsError
 from valetkey.settings import Settings
 from valetkey.untrusted_storage import check_certificate

@@ -4,8 +4,8 @@ from typing import Any
 
 from valetkey.cli.quoting import one_line
 from valetkey.cli.screen import Screen
-from valetkey.cli.times import utc
 from valetkey.revocations import KeyRevocation, Revocation, RevocationPreview, RevocationTarget, RevokedSigner
+from valetkey.times import utc
 
 _KINDS = {
     "user-delegation-key": "user delegation keys",

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from valetkey.cli.durations import parse_duration
 from valetkey.cli.output_option import Output
 from valetkey.cli.revocation_views import (
     keys_words,
@@ -18,10 +17,11 @@ from valetkey.cli.revocation_views import (
 )
 from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
-from valetkey.cli.times import utc
 from valetkey.client import Client
+from valetkey.durations import parse_duration
 from valetkey.errors import InvalidArgumentError
 from valetkey.revocations import Revocation, RevocationTarget
+from valetkey.times import utc
 
 _LOOK_SECONDS = 1.0
 

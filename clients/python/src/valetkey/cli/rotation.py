@@ -34,9 +34,9 @@ from valetkey.cli.rotation_versions import name_of
 from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.secret_values import read_given, read_missing
 from valetkey.cli.session import client_of, confirm
-from valetkey.cli.times import parse_moment
 from valetkey.client import Client
 from valetkey.errors import FailedPreconditionError
+from valetkey.times import parse_moment
 from valetkey.values import Connector
 
 _CONNECTOR, _SECRET = "connector", "secret"

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 
 from valetkey.cli.rotation_views import command, print_outcome, print_rotation, rotation_json, told
 from valetkey.cli.screen import Screen
-from valetkey.cli.times import utc
 from valetkey.client import Client
 from valetkey.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
 from valetkey.rotations import Rotation
+from valetkey.times import utc
 
 _POLL_SECONDS = 0.5
 # One that waits for the end of leases waits for longer than anybody looks on; one that waits for replicas does not.

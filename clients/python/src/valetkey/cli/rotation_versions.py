@@ -11,10 +11,10 @@ from valetkey.cli.rotation_progress import follow
 from valetkey.cli.rotation_views import print_versions, version_json
 from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of, confirm
-from valetkey.cli.times import utc
 from valetkey.client import Client
 from valetkey.errors import InvalidArgumentError, NotFoundError
 from valetkey.rotations import CredentialVersion
+from valetkey.times import utc
 
 
 def name_of(holder: str) -> Any:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from valetkey.cli.durations import show_age, show_duration
 from valetkey.cli.screen import Screen
-from valetkey.cli.times import utc
+from valetkey.durations import show_age, show_duration
 from valetkey.rotations import CredentialVersion, Rotation, RotationSchedule
+from valetkey.times import utc
 
 _DOING = {
     "obtaining": "the new credential is being made",

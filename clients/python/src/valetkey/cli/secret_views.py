@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from valetkey.cli.durations import show_age
 from valetkey.cli.rotation_views import schedule_json, schedule_words
 from valetkey.cli.screen import Screen
-from valetkey.cli.times import utc
+from valetkey.durations import show_age
 from valetkey.named_secrets import NamedSecret
+from valetkey.times import utc
 
 _SHOWN = 3
 

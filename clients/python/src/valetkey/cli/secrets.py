@@ -34,8 +34,8 @@ from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.secret_values import in_environment, read_given, read_missing
 from valetkey.cli.secret_views import print_secret, print_secrets, secret_json
 from valetkey.cli.session import client_of, confirm
-from valetkey.cli.times import parse_moment
 from valetkey.errors import InvalidArgumentError
+from valetkey.times import parse_moment
 
 app = typer.Typer(
     help="Store, list, change and delete named secrets: credentials that several connectors may use.",

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from valetkey.cli.durations import parse_duration
 from valetkey.cli.screen import Screen
 from valetkey.client import Client
+from valetkey.durations import parse_duration
 from valetkey.errors import InvalidArgumentError, ValetKeyError
 from valetkey.identity import Identity
 from valetkey.settings import Settings, load_place, load_settings

@@ -9,15 +9,15 @@ from enum import StrEnum
 from valetkey.calls.tokens import TokenRequest
 from valetkey.cli import failures
 from valetkey.cli.azure_environment import environment_that_wins
-from valetkey.cli.durations import parse_life
 from valetkey.cli.lists import parse_permissions
+from valetkey.cli.lives import parse_life
 from valetkey.cli.option_choices import TTL_LIMITS
 from valetkey.cli.screen import Screen
 from valetkey.cli.session import Session, client_for
-from valetkey.cli.times import utc
 from valetkey.cli.token_texts import token_json, token_text
 from valetkey.cli.tool_access import FORMS
 from valetkey.errors import InvalidArgumentError, ValetKeyError
+from valetkey.times import utc
 from valetkey.token_values import Token
 
 _OF_ONE = ("sas", *FORMS)

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from valetkey.cli.times import utc
 from valetkey.cli.tool_access import FORMS, ToolAccess
+from valetkey.times import utc
 from valetkey.token_values import Token
 
 

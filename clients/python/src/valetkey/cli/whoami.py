@@ -5,7 +5,7 @@ import typer
 from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.cli.session import client_of, identity_of
-from valetkey.cli.times import utc
+from valetkey.times import utc
 
 _PROOFS = {"api-key": "an API key", "oidc": "a token of an OIDC issuer", "mtls": "a client certificate"}
 

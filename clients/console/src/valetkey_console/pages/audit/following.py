@@ -11,15 +11,15 @@ SHOWN = 50
 async def show_tail(visit: Visit) -> Response:
     """Shows the page that follows the ledger; the address says which records."""
     asked = visit.asked((), filters=FILTERS)
-    wanted(asked)  # what is wrong is said now, and not by each part
     address = asked.address(size=50).removeprefix("?")
-    return visit.render(
-        "audit/tail.html", address=address, filtered=search_line(asked.filters), line="valetkey audit tail --follow"
-    )
+    if wanted(asked).problems:
+        return visit.redirect(f"/audit?{address}")  # Where the form is, which says what is wrong.
+    filtered = search_line(asked.filters) if any(asked.filters.values()) else ""
+    return visit.render("audit/tail.html", address=address, filtered=filtered, line="valetkey audit tail --follow")
 
 
 async def show_news(visit: Visit) -> Response:
     """Returns the newest records, the newest first."""
     asked = visit.asked((), filters=FILTERS)
-    events = await visit.broker.list_events(newest=True, limit=SHOWN, **wanted(asked))
+    events = await visit.broker.list_events(newest=True, limit=SHOWN, **wanted(asked).require())
     return visit.render("audit/tail_part.html", events=events[::-1])

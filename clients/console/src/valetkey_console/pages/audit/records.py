@@ -1,14 +1,14 @@
 """What a record of the ledger says, in the columns of a list, and what the address asks of the ledger."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from typing import Any
 
 from valetkey import Event, InvalidArgumentError
-from valetkey_console.fields.typed import UNITS, iso_moment
+from valetkey_console.fields.typed import moment
 from valetkey_console.lists.asked import Asked
 from valetkey_console.lists.columns import Column
-from valetkey_console.visits.rendering import command, segment
+from valetkey_console.visits.rendering import by_option, command, segment
 
 # The kinds of record that the API can be asked for, in the words of `valetkey audit search --kind`.
 KINDS = (
@@ -25,7 +25,8 @@ KINDS = (
     "pruned",
     "unknown",
 )
-FILTERS = ("kind", "principal", "connector", "request_id", "lease_id", "since", "until", "unfinished")
+_BY_VALUE = ("kind", "principal", "connector", "request_id", "lease_id", "since", "until")
+FILTERS = (*_BY_VALUE, "unfinished")
 # How many of the newest records that fit are asked for: as many as the API gives in one answer.
 MOST = 1_000
 
@@ -77,35 +78,36 @@ COLUMNS = (
 )
 
 
-def wanted(asked: Asked) -> dict[str, Any]:
-    """Returns the arguments of `list_events` for the filters of an address. Raises InvalidArgumentError."""
-    said = {name: value for name, value in asked.filters.items() if value}
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the filters of an address ask for: the arguments of `list_events`, and what is wrong, by filter."""
+
+    arguments: Mapping[str, Any]
+    problems: Mapping[str, str]
+
+    def require(self) -> Mapping[str, Any]:
+        """Returns the arguments. Raises InvalidArgumentError with the first thing that is wrong."""
+        for name, problem in self.problems.items():
+            raise InvalidArgumentError(f"{name}: {problem}")
+        return self.arguments
+
+
+def wanted(asked: Asked) -> Wanted:
+    """Returns what the filters of an address ask for."""
+    said: dict[str, Any] = {name: value for name, value in asked.filters.items() if value}
+    problems: dict[str, str] = {}
     for name in ("since", "until"):
         if name in said:
-            said[name] = moment_of(said[name], name)  # type: ignore[assignment]
+            try:
+                said[name] = moment(said[name], name, ago=True)
+            except InvalidArgumentError as error:
+                problems[name] = error.message.removeprefix(f"{name}: ")
     if "kind" in said and said["kind"] not in KINDS:
-        raise InvalidArgumentError(f"kind: {said['kind']!r} is no kind of record; expected one of {', '.join(KINDS)}")
-    return {**said, "unfinished": "unfinished" in said}
-
-
-def moment_of(text: str, name: str) -> datetime:
-    """Returns the moment that an ISO 8601 time names, in UTC without a zone, or that lies 15m, 1h or 7d back."""
-    try:
-        if text[-1] in UNITS and text[:-1].isdecimal():
-            return datetime.now(UTC) - timedelta(seconds=int(text[:-1]) * UNITS[text[-1]])
-        if not text.isdigit():
-            return iso_moment(text)
-    except (ValueError, OverflowError):
-        pass
-    raise InvalidArgumentError(f"{name}: {text!r} is no time; expected 15m, 1h or 7d ago, or 2026-05-01T12:00:00Z")
+        problems["kind"] = f"{said['kind']!r} is no kind of record; expected one of {', '.join(KINDS)}"
+    return Wanted({**said, "unfinished": "unfinished" in said}, problems)
 
 
 def search_line(filters: Mapping[str, str]) -> str:
     """Returns the command that searches for the same."""
-    words = ["valetkey", "audit", "search"]
-    for name in FILTERS:
-        if name == "unfinished":
-            words += ["--unfinished"] if filters.get(name) else []
-        elif value := filters.get(name):
-            words += [f"--{name.replace('_', '-')}", value]
-    return command(*words)
+    unfinished = ["--unfinished"] if filters.get("unfinished") else []
+    return command("valetkey", "audit", "search", *by_option(filters, *_BY_VALUE), *unfinished)

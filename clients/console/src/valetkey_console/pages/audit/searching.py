@@ -1,10 +1,12 @@
 """Finding records: by what they say, all of one request, and one by itself."""
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from starlette.responses import Response
 
-from valetkey import NotFoundError
+from valetkey import Event, InvalidArgumentError, NotFoundError
+from valetkey_console.lists.asked import Asked
 from valetkey_console.pages.audit.records import COLUMNS, FILTERS, KINDS, MOST, search_line, wanted
 from valetkey_console.visits.rendering import command
 from valetkey_console.visits.visit import Visit
@@ -15,7 +17,7 @@ _REQUEST_ID = "request_id"
 async def show_records(visit: Visit) -> Response:
     """Shows the newest records that fit, and leads to older ones where there are more."""
     asked = visit.asked(COLUMNS, sort="-time", filters=FILTERS)
-    events = await visit.broker.list_events(newest=True, limit=MOST, **wanted(asked))
+    events, problems = await _found(visit, asked)
     cut = len(events) == MOST
     # The API tells no more of the newest than these; those before end where these begin, which is shown twice.
     before = f"{events[0].time + timedelta(microseconds=1):%Y-%m-%dT%H:%M:%S.%fZ}" if cut else ""
@@ -27,8 +29,27 @@ async def show_records(visit: Visit) -> Response:
         cut=cut,
         older=asked.address(until=before, page=1) if cut else "",
         kinds=KINDS,
+        problems=problems,
+        status=400 if problems else 200,
         line=search_line(asked.filters),
     )
+
+
+async def _found(visit: Visit, asked: Asked) -> tuple[Sequence[Event], Mapping[str, str]]:
+    """Returns the records, or by filter what is wrong with it: the page says it beside the field.
+
+    Raises InvalidArgumentError where a file is asked for, and where no filter is at fault.
+    """
+    wants = wanted(asked)
+    if wants.problems and not asked.download:
+        return (), wants.problems
+    try:
+        return await visit.broker.list_events(newest=True, limit=MOST, **wants.require()), {}
+    except InvalidArgumentError as error:
+        name, _, problem = error.message.partition(": ")
+        if asked.download or name not in asked.filters:
+            raise
+        return (), {name: problem}
 
 
 async def show_request(visit: Visit) -> Response:

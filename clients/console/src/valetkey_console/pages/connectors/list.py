@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from valetkey import Connector
 from valetkey_console.lists.columns import Column
-from valetkey_console.visits.rendering import attributes, command, segment, span
+from valetkey_console.visits.rendering import attributes, by_option, command, segment, span
 from valetkey_console.visits.roles import OPERATORS
 from valetkey_console.visits.visit import Visit
 
@@ -71,7 +71,7 @@ async def show_list(visit: Visit) -> Response:
             "auth_method": sorted({each.auth_method for each in everything}),
             "state": STATES,
         },
-        line=command("valetkey", "service-connector", "list"),
+        line=command("valetkey", "service-connector", "list", *by_option(asked.filters, "type", "auth_method")),
     )
 
 

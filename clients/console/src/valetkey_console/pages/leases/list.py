@@ -9,7 +9,7 @@ from valetkey_console.lists.columns import Column
 from valetkey_console.lists.narrowing import narrowed
 from valetkey_console.pages.resources.ids import container_of
 from valetkey_console.pages.resources.list import path_of
-from valetkey_console.visits.rendering import command, segment
+from valetkey_console.visits.rendering import by_option, command, segment
 from valetkey_console.visits.roles import OPERATORS, VIEWERS
 from valetkey_console.visits.visit import Visit
 
@@ -64,7 +64,7 @@ async def show_list(visit: Visit) -> Response:
         else [replace(each, link=None) if each.key == "connector" else each for each in COLUMNS]
     )
     words = ["valetkey", "lease", "list", *(["--all"] if everything else [])]
-    words += [word for name in _ASKED_OF_BROKER if filters[name] for word in (f"--{name}", filters[name])]
+    words += by_option(filters, *_ASKED_OF_BROKER)
     return visit.list_page(
         "leases/list.html",
         columns,

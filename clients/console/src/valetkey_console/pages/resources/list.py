@@ -7,7 +7,7 @@ from starlette.responses import Response
 from valetkey_console.lists.columns import Column
 from valetkey_console.lists.narrowing import choices, narrowed
 from valetkey_console.pages.resources.reached import Reached, rows_of
-from valetkey_console.visits.rendering import command
+from valetkey_console.visits.rendering import by_option, command
 from valetkey_console.visits.roles import OPERATORS, VIEWERS
 from valetkey_console.visits.visit import Visit
 
@@ -48,5 +48,5 @@ async def show_list(visit: Visit) -> Response:
         connectors=choices(row.connector for row in rows),
         may_refresh=visit.may(VIEWERS),
         may_register=visit.may(OPERATORS),
-        line=command("valetkey", "service-connector", "list-resources"),
+        line=command("valetkey", "service-connector", "list-resources", *by_option(asked.filters, "connector")),
     )

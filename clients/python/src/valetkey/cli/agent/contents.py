@@ -3,9 +3,9 @@
 import json
 import string
 
-from valetkey.cli.times import utc
 from valetkey.cli.token_texts import token_access, token_json, token_text
 from valetkey.cli.tool_access import FORMS, ToolAccess
+from valetkey.times import utc
 from valetkey.values import Token
 
 WORDS = ("sas", "url", "json", *FORMS)

@@ -13,9 +13,9 @@ from valetkey.cli.agent.plan import OutputPlan, ResourcePlan
 from valetkey.cli.agent.renewal_command import RenewalCommand
 from valetkey.cli.agent.sources_and_proxies import Shared
 from valetkey.cli.agent.threads import in_thread
-from valetkey.cli.times import utc
 from valetkey.cli.tool_access import ToolAccess
 from valetkey.errors import PermissionDeniedError, UnauthenticatedError, ValetKeyError, WatchEndedError
+from valetkey.times import utc
 from valetkey.values import Token
 
 # How often it is looked whether there is another token: a look asks nobody.

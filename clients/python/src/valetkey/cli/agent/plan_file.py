@@ -9,8 +9,8 @@ from valetkey.calls.tokens import token_request
 from valetkey.cli.agent import contents
 from valetkey.cli.agent.plan import CommandPlan, OutputPlan, Plan, ResourcePlan, Scope
 from valetkey.cli.agent.sections import Document, Section, read_text
-from valetkey.cli.durations import parse_duration
 from valetkey.cli.lists import PERMISSIONS
+from valetkey.durations import parse_duration
 from valetkey.errors import SettingsError, ValetKeyError
 
 _TOP = ("readiness_file", "remove_on_exit", "resource")

@@ -7,8 +7,8 @@ from pathlib import Path
 from valetkey.cli.agent.files import remove, write_atomically
 from valetkey.cli.agent.log import AgentLog
 from valetkey.cli.agent.threads import in_thread
-from valetkey.cli.times import utc
 from valetkey.errors import ValetKeyError
+from valetkey.times import utc
 
 _TRY_AGAIN_SECONDS = 1.0
 # It holds a time, and no secret: probes of whichever user may look for it.

@@ -7,10 +7,10 @@ from typing import Any, TypeAlias
 
 from valetkey.cli.as_code.documents import ConnectorDocument
 from valetkey.cli.as_code.resource_ids import canonical_resource
-from valetkey.cli.durations import show_duration
-from valetkey.cli.times import utc
+from valetkey.durations import show_duration
 from valetkey.errors import InvalidArgumentError
 from valetkey.rotations import RotationSchedule
+from valetkey.times import utc
 from valetkey.values import Connector
 
 # What a connector loses when a file does not name it; the rest is the broker's to fill in.

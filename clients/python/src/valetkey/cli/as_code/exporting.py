@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from valetkey.cli.as_code.documents import OWNER
-from valetkey.cli.durations import show_duration
-from valetkey.cli.times import utc
+from valetkey.durations import show_duration
+from valetkey.times import utc
 from valetkey.values import Connector, Grant
 
 _HEAD = """\

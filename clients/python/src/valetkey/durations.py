@@ -3,26 +3,16 @@
 import re
 from datetime import timedelta
 
-from valetkey.cli.screen import Screen
 from valetkey.errors import InvalidArgumentError
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+# Of what is wrong, so much is said again.
+_SHOWN = 50
 _PART = r"[0-9]{1,40}[dhms]"
 _DURATION = re.compile(rf"(?P<sign>-?)(?:(?P<seconds>[0-9]{{1,40}})|(?P<parts>(?:{_PART})+))", re.ASCII)
 
 
-def parse_life(text: str, option: str, screen: Screen) -> timedelta:
-    """Returns how long something shall live, and notes how a bare number was taken: 15 is often meant as minutes.
-
-    Raises InvalidArgumentError as `parse_duration` does.
-    """
-    life = parse_duration(text, option)
-    if life and text.strip().lstrip("-").isdecimal():
-        screen.note(f"{option}: {text.strip()} is taken as {text.strip()} seconds; write {text.strip()}m for minutes")
-    return life
-
-
-def parse_duration(text: str, option: str) -> timedelta:
+def parse_duration(text: str, field: str) -> timedelta:
     """Returns a duration; zero and negative ones too, for the broker knows its own limits.
 
     Raises InvalidArgumentError where `text` is no duration or longer than one can be.
@@ -30,7 +20,7 @@ def parse_duration(text: str, option: str) -> timedelta:
     match = _DURATION.fullmatch(text.strip())
     if not match:
         raise InvalidArgumentError(
-            f"{option}: {text!r} is not a duration; expected one such as 15m, 1h30m, 900s or 90d"
+            f"{field}: {text[:_SHOWN]!r} is not a duration; expected one such as 15m, 1h30m, 900s or 90d"
         )
     if match["parts"]:
         seconds = sum(int(part[:-1]) * _UNITS[part[-1]] for part in re.findall(_PART, match["parts"]))
@@ -40,7 +30,7 @@ def parse_duration(text: str, option: str) -> timedelta:
         return timedelta(seconds=-seconds if match["sign"] else seconds)
     except OverflowError:
         raise InvalidArgumentError(
-            f"{option}: {text} is longer than a duration can be; expected minutes to days, such as 15m or 90d"
+            f"{field}: {text[:_SHOWN]} is longer than a duration can be; expected minutes to days, such as 15m or 90d"
         ) from None
 
 

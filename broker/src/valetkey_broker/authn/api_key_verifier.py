@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from cachetools import LRUCache
-
 from valetkey_broker.authn.roles import RoleBindings
 from valetkey_broker.errors import credentials_expired, credentials_invalid
 from valetkey_broker.model import Principal, api_key_digest
@@ -30,7 +28,7 @@ class ApiKeyVerifier:
         self._memory = memory
         self._clock = clock
         self._roles = roles
-        self._principals: LRUCache[bytes, tuple[KnownKey, Principal]] = LRUCache(_MOST_PRINCIPALS)
+        self._principals: dict[bytes, tuple[KnownKey, Principal]] = {}
 
     def verify(self, presented: str) -> Principal:
         """Returns the principal of a key. Raises BrokerError: CREDENTIALS_INVALID or CREDENTIALS_EXPIRED."""
@@ -44,8 +42,9 @@ class ApiKeyVerifier:
         made = self._principals.get(digest)
         # Whatever changes a key makes a new KnownKey.
         if made is None or made[0] is not known:
-            made = (known, self._principal(known, digest))
-            self._principals[digest] = made
+            if len(self._principals) >= _MOST_PRINCIPALS:
+                self._principals.clear()
+            made = self._principals[digest] = (known, self._principal(known, digest))
         return made[1]
 
     def still_valid(self, principal: Principal) -> bool:

@@ -19,6 +19,12 @@ class ConnectorChooser:
         self._profiles = profiles
         self._reach = reach
 
+        @lru_cache(maxsize=4096)  # a connector's own container is always the same
+        def container(cloud: str, account: str, name: str, resource_type: str) -> Container:
+            return Container.of(profiles[cloud], account, name, resource_type)
+
+        self._container = container
+
     def known(self, connectors: Sequence[Connector], resource: ResourceId) -> Choice | None:
         """Returns the choice where memory alone makes it: one connector, one container. Otherwise ask `choose`.
 
@@ -32,7 +38,7 @@ class ConnectorChooser:
             return None
         own = connector.resource
         if own is not None:
-            containers = _own(own, profile, resource)
+            containers = self._own(own, connector.azure.cloud, resource)
         else:
             containers = self._reach.known(connector.serving(resource.type), resource.container, resource.account or "")
         if len(containers) != 1 or not _matches(resource, containers[0], profile):
@@ -46,7 +52,7 @@ class ConnectorChooser:
         answer, or the cloud's error where it may be the reason why nothing was found.
         """
         served = [(each, profile) for each in connectors if (profile := self._profile(each, resource)) is not None]
-        reaches = await asyncio.gather(*(self._found(each, profile, resource) for each, profile in served))
+        reaches = await asyncio.gather(*(self._found(each, resource) for each, _ in served))
         found: list[Choice] = []
         failed: list[AccountError] = []
         unknown: list[AccountError] = []
@@ -74,14 +80,20 @@ class ConnectorChooser:
             profile if resource.endpoint == RESOURCE_TYPES[resource.type].endpoint(profile, resource.account) else None
         )
 
-    async def _found(self, connector: Connector, profile: CloudProfile, resource: ResourceId) -> Reach | BrokerError:
+    async def _found(self, connector: Connector, resource: ResourceId) -> Reach | BrokerError:
         own = connector.resource
         if own is not None:
-            return Reach(_own(own, profile, resource))
+            return Reach(self._own(own, connector.azure.cloud, resource))
         try:
             return await self._reach.find(connector.serving(resource.type), resource.container, resource.account or "")
         except BrokerError as error:
             return error
+
+    def _own(self, own: ResourceId, cloud: str, resource: ResourceId) -> Sequence[Container]:
+        """Returns the container of a single-instance connector where it is the one that is asked for."""
+        if own.key != resource.key or own.account is None:
+            return ()
+        return (self._container(cloud, own.account, own.container, own.type),)
 
     def _denial(
         self,
@@ -93,18 +105,6 @@ class ConnectorChooser:
         if any(connector.resource is None for connector in connectors):
             return not_found(resource.as_asked(), unknown)
         return resource_denied(principal, resource)  # The same words as for those who have no grant.
-
-
-def _own(own: ResourceId, profile: CloudProfile, resource: ResourceId) -> Sequence[Container]:
-    """Returns the container of a single-instance connector where it is the one that is asked for."""
-    if own.key != resource.key or own.account is None:
-        return ()
-    return (_container(profile, own.account, own.container, own.type),)
-
-
-@lru_cache(maxsize=4096)  # pure, and a connector's own container is always the same
-def _container(profile: CloudProfile, account: str, name: str, resource_type: str) -> Container:
-    return Container.of(profile, account, name, resource_type)
 
 
 def _matches(resource: ResourceId, container: Container, profile: CloudProfile) -> bool:

@@ -2,31 +2,33 @@
 
 import os
 
-# Of the 80 bits behind the time: version 7, variant 0b10, and what chance fills.
-_VERSION_AND_VARIANT = 0x7000_8000_0000_0000_0000
-_RANDOM_BITS = 0x0FFF_3FFF_FFFF_FFFF_FFFF
-_RANDOM_BYTES = 10
-# Chance for so many ids is taken from the kernel at once. Each time gives up the GIL, and whoever takes it meanwhile,
-# the ledger's writer, keeps it for as long as a call takes and longer.
+# So many are prepared at once. Each time the kernel is asked for chance, that gives up the GIL, and whoever takes it
+# meanwhile, the ledger's writer, keeps it for as long as a call takes and longer.
 _AT_ONCE = 256
+_DIGITS = 20
+# What two bits of chance make of the digit that begins with the variant, 0b10.
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 class LeaseIds:
     """Makes ids, each once. Not to be shared with a process that was forked: it would make the same."""
 
     def __init__(self) -> None:
-        self._chance = b""
-        self._next = 0
+        self._endings: list[str] = []
 
     def new(self, now: float) -> str:
         """Returns an id made at `now` (Unix seconds): milliseconds, then random bits.
 
         Those of one time lie together in the ledger's index; random ones would each touch a page of their own.
         """
-        if self._next == len(self._chance):
-            self._chance, self._next = os.urandom(_RANDOM_BYTES * _AT_ONCE), 0
-        following = self._next + _RANDOM_BYTES
-        random = int.from_bytes(self._chance[self._next : following], "big")
-        self._next = following
-        digits = f"{int(now * 1000) << 80 | random & _RANDOM_BITS | _VERSION_AND_VARIANT:032x}"
-        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        if not self._endings:
+            self._endings = _random_endings()
+        time = f"{int(now * 1000):012x}"
+        return f"{time[:8]}-{time[8:]}{self._endings.pop()}"
+
+
+def _random_endings() -> list[str]:
+    """Returns what comes behind the time in ids: version 7, the variant, and chance."""
+    chance = os.urandom(_AT_ONCE * _DIGITS // 2).hex()
+    digits = (chance[at : at + _DIGITS] for at in range(0, len(chance), _DIGITS))
+    return [f"-7{each[:3]}-{_VARIANT[each[3]]}{each[4:7]}-{each[7:19]}" for each in digits]

@@ -1,7 +1,5 @@
 """Token buckets, one for each key: so many calls at once, and so many a second from then on."""
 
-from cachetools import LRUCache
-
 from valetkey_broker.ports import Clock
 
 _MOST_KEYS = 20_000
@@ -16,7 +14,9 @@ class TokenBuckets:
         self._rate = per_second
         self._burst = float(burst)
         self._clock = clock
-        self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(most_keys)  # key → (tokens, at this second)
+        self._most_keys = most_keys
+        # key → (tokens, at this second), in the order of their last use
+        self._buckets: dict[str, tuple[float, float]] = {}
 
     def take(self, key: str, cost: int = 1) -> float:
         """Takes `cost` tokens of `key`. Returns 0, or the seconds until there are so many.
@@ -24,12 +24,14 @@ class TokenBuckets:
         What costs more than a bucket holds is let through by a full one, which then owes the rest.
         """
         now = self._clock()
-        tokens, at = self._buckets.get(key, (self._burst, now))
+        tokens, at = self._buckets.pop(key, (self._burst, now))
         # A clock that was set back gives nothing, and takes nothing away.
         tokens = min(self._burst, tokens + max(0.0, now - at) * self._rate)
         needed = min(float(cost), self._burst)
         wait = 0.0 if tokens >= needed - _NEARLY else (needed - tokens) / self._rate
         self._buckets[key] = (tokens if wait else _without_dust(tokens - cost), now)
+        if len(self._buckets) > self._most_keys:
+            del self._buckets[next(iter(self._buckets))]
         return wait
 
 

@@ -4,7 +4,8 @@ import grpc
 import pytest
 
 from support.console import Console
-from support.inproc import OPERATOR_KEY, bearer, new_connector
+from support.inproc import OPERATOR_KEY, VIEWER_KEY, bearer, new_connector
+from valetkey import AsyncClient
 from valetkey.v1 import connector_service_pb2 as pb
 from valetkey_broker.errors import Reason
 
@@ -35,6 +36,9 @@ async def test_the_list(console: Console) -> None:
     csv = (await console.as_viewer.get("/connectors?q=untried&as=csv")).text
     assert '"\'=told"' in csv
     await console.as_auditor.get("/connectors", code=403)
+    # A page in the broker's own order asks for no more than it shows.
+    async with AsyncClient(console.settings.endpoint, api_key=VIEWER_KEY, ca_file=console.settings.ca_file) as client:
+        assert [each.name for each in await client.list_connectors(limit=1)] == ["azure-blob-demo"]
 
 
 async def test_the_page_of_one(console: Console) -> None:

@@ -70,12 +70,13 @@ def list_connectors(
     auth_method: str | None = None,
     resource_type: str | None = None,
     labels: Mapping[str, str] | None = None,
+    limit: int | None = None,
 ) -> Asking[list[values.Connector]]:
-    """Returns all connectors, by name, or those only that are of a kind and have all of some labels.
+    """Returns connectors, by name, or those only that are of a kind and have all of some labels; at most `limit`.
 
     A label with an empty value stands for any value.
     """
-    request = connector_pb.ListConnectorsRequest(page_size=PAGE_SIZE, labels=labels)
+    request = connector_pb.ListConnectorsRequest(labels=labels)
     if type:
         request.type = scalars.to_number(convert.CONNECTOR_TYPE, type, "type")
     if auth_method:
@@ -83,12 +84,14 @@ def list_connectors(
     if resource_type:
         request.resource_type = scalars.to_number(scalars.RESOURCE_TYPE, resource_type, "resource_type")
     found: list[values.Connector] = []
-    while True:
+    while limit is None or len(found) < limit:
+        request.page_size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(found))
         answer = yield from ask(request, connector_pb.ListConnectorsResponse, repeatable=True)
         found += map(convert.connector, answer.connectors)
         if not answer.next_page_token:
-            return found
+            break
         request.page_token = answer.next_page_token
+    return found[:limit]
 
 
 def update_connector(

@@ -1,6 +1,5 @@
 """The list of connectors."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from starlette.responses import Response
@@ -56,31 +55,33 @@ _SELDOM = ("error", "expires", "rotated", "labels", "description")
 async def show_list(visit: Visit) -> Response:
     """Shows all connectors, or those of a type, an auth method or a state."""
     asked = visit.asked(COLUMNS, sort="name", filters=_FILTERS)
-    everything = await visit.broker.list_connectors()
-    rows = [each for each in everything if _fits(each, asked.filters)]
+    types = await visit.broker.list_connector_types()
+    choices = {
+        "type": sorted({each.type for each in types}),
+        "auth_method": sorted({method.auth_method for each in types for method in each.auth_methods}),
+        "state": STATES,
+    }
+    # The broker lists by name: of a page in that order nothing behind it needs to be known. All else is found here.
+    in_order = asked.sort == "name" and not (asked.descending or asked.text or asked.download or asked.filters["state"])
+    limit = asked.page * asked.size + 1 if in_order else None
+    # What nobody could mean fits nothing; the broker would refuse it.
+    kind, method = asked.filters["type"], asked.filters["auth_method"]
+    meant = kind in ("", *choices["type"]) and method in ("", *choices["auth_method"])
+    found = (
+        await visit.broker.list_connectors(type=kind or None, auth_method=method or None, limit=limit) if meant else []
+    )
+    rows = [each for each in found if asked.filters["state"] in ("", state(each))]
     columns = COLUMNS if asked.download else [each for each in COLUMNS if _needed(each, rows)]
     return visit.list_page(
         "connectors/list.html",
         columns,
         rows,
         asked,
-        there=len(everything),
+        more=len(found) == limit,
+        there=bool(found) or any(asked.filters.values()),
         operates=visit.may(OPERATORS),
-        choices={
-            "type": sorted({each.type for each in everything}),
-            "auth_method": sorted({each.auth_method for each in everything}),
-            "state": STATES,
-        },
+        choices=choices,
         line=command("valetkey", "service-connector", "list", *by_option(asked.filters, "type", "auth_method")),
-    )
-
-
-def _fits(connector: Connector, filters: Mapping[str, str]) -> bool:
-    wanted_state = filters["state"]
-    return (
-        filters["type"] in ("", connector.type)
-        and filters["auth_method"] in ("", connector.auth_method)
-        and (not wanted_state or state(connector) == wanted_state)
     )
 
 

@@ -16,7 +16,7 @@ _MOST_BOXES = 30
 async def new(visit: Visit) -> Response:
     """Shows the form, filled in with what a question asked."""
     draft = Draft.asked(visit.query)
-    connectors = await visit.broker.list_connectors()
+    connectors = await visit.broker.list_connectors(limit=_MOST_BOXES + 1)
     if not draft.connectors and (name := await _reaching(visit, connectors)):
         draft = draft.with_connector(name)
     return await _form(visit, draft, connectors=connectors)
@@ -63,7 +63,7 @@ async def _form(
     failure: Failure | None = None,
 ) -> Response:
     if connectors is None:
-        connectors = await visit.broker.list_connectors()
+        connectors = await visit.broker.list_connectors(limit=_MOST_BOXES + 1)
     boxes, ticked = _boxes(connectors, draft)
     return visit.render(
         "grants/form.html",

@@ -8,7 +8,7 @@ from functools import partial
 import typer
 
 from valetkey.errors import ValetKeyError
-from valetkey.rotations import Rotation
+from valetkey.rotation_values import Rotation
 from valetkey_devstack.broker_process import start_broker
 from valetkey_devstack.demo_data import DEMO_CONNECTOR, SecretFiles
 from valetkey_devstack.free_ports import free_port

@@ -10,7 +10,7 @@ from support.fake_maker import FakeMaker
 from support.inproc import ADMIN_KEY, CONSUMER_KEY, OPERATOR_KEY, VIEWER_KEY, Broker, api_key_document, bearer, make_key
 from support.wire import failure as failed
 from valetkey.async_client import AsyncClient
-from valetkey.revocations import RevocationTarget
+from valetkey.revocation_values import RevocationTarget
 from valetkey.v1 import connector_service_pb2, ledger_service_pb2, token_service_pb2
 from valetkey.v1 import revocation_service_pb2 as pb
 from valetkey_broker.errors import Reason

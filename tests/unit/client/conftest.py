@@ -12,7 +12,7 @@ from support.cli_runner import Ran, Runner
 from support.fake_broker import API_KEY, FakeBroker, running_fake_broker
 from valetkey import Client
 from valetkey.calls import retries
-from valetkey.cli import session
+from valetkey.cli import global_options
 from valetkey.cli.running import run
 
 
@@ -38,8 +38,8 @@ def _short_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 def _clients_of_one_test() -> Iterator[None]:
     """Closes what a command keeps until its process ends: here the process is that of all tests."""
     yield
-    while session.KEPT:
-        session.KEPT.pop().close()
+    while global_options.KEPT:
+        global_options.KEPT.pop().close()
 
 
 @pytest.fixture

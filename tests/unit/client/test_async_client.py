@@ -13,7 +13,7 @@ import valetkey
 from support.fake_broker import API_KEY, SAS, Failure, FakeBroker
 from support.watch_steps import HEARTBEAT, end, step
 from valetkey import AsyncClient, Client
-from valetkey.calls import groups, streams
+from valetkey.calls import lazy_groups, streams
 from valetkey.calls.base import path_of
 from valetkey.v1 import errors_pb2 as errors_pb
 from valetkey.v1 import token_service_pb2 as token_pb
@@ -45,7 +45,7 @@ def test_every_method_of_the_api_can_be_called() -> None:
     assert ours - words == {"GetLoginSettings"}  # `valetkey login` asks it, who has no identity for a client yet
     calls = Path(inspect.getfile(streams)).parent
     groups_there = {path.stem for path in calls.glob("[!_]*.py") if "yield from ask(" in path.read_text()}
-    assert set(groups.__all__) == groups_there
+    assert set(lazy_groups.__all__) == groups_there
     assert path_of(token_pb.WatchTokenResponse) == "/valetkey.v1.TokenService/WatchToken"
     with pytest.raises(LookupError, match="no method answers with"):
         path_of(errors_pb.ErrorDetail)

@@ -17,7 +17,7 @@ from support.noting_storage import NotingStorage, running_noting_storage
 from valetkey import azure
 from valetkey.account_and_container import account_and_container
 from valetkey.azure import aio
-from valetkey.azure.refusals import explain
+from valetkey.azure.missing_permissions import explain
 from valetkey.azure.sas_query import same_account, with_sas, without_sas
 from valetkey.azure.signing import Body, sign
 from valetkey.renewal import token_feed

@@ -13,8 +13,8 @@ import pytest
 from support.children import start
 from support.cli_runner import Runner
 from support.fake_broker import API_KEY, FakeBroker
+from valetkey.cli.confirmation import confirm
 from valetkey.cli.screen import Screen
-from valetkey.cli.session import confirm
 
 SECRET = "PLANTED~client.secret"
 REGISTER = ("service-connector", "register", "demo", "--tenant-id", "t-1", "--client-id", "c-1")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import valetkey as package
 from support.cli_runner import Runner
 from support.fake_broker import FakeBroker
-from valetkey.cli import session
+from valetkey.cli import global_options
 from valetkey.v1 import common_pb2 as common_pb
 from valetkey.v1 import identity_service_pb2 as pb
 
@@ -44,4 +44,4 @@ def test_a_command_leaves_its_connection_to_the_end_of_the_process(valetkey: Run
     """Protects a command that has its answer from waiting for gRPC, where closing a channel can hang."""
     valetkey("whoami")
     gc.collect()
-    assert session.KEPT[-1].who_am_i().principal == "key:trainer"
+    assert global_options.KEPT[-1].who_am_i().principal == "key:trainer"

@@ -6,7 +6,7 @@ import pytest
 
 from valetkey.cli.revocation_views import keys_words, print_preview, rotation_words
 from valetkey.cli.screen import Screen
-from valetkey.revocations import KeyRevocation, Revocation, RevocationPreview, RevocationTarget, RevokedSigner
+from valetkey.revocation_values import KeyRevocation, Revocation, RevocationPreview, RevocationTarget, RevokedSigner
 
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 

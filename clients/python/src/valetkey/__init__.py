@@ -11,11 +11,10 @@ if TYPE_CHECKING:
     from valetkey.api_keys import api_key_sha256, generate_api_key
     from valetkey.async_client import AsyncClient
     from valetkey.async_token_source import AsyncTokenSource
-    from valetkey.caller_identity import CallerIdentity
     from valetkey.calls.tokens import TokenRequest
-    from valetkey.checks import Check
+    from valetkey.check_values import Check
     from valetkey.client import Client
-    from valetkey.connector_types import ConnectorTypeDescription
+    from valetkey.connector_type_values import ConnectorTypeDescription
     from valetkey.errors import (
         AlreadyExistsError,
         BrokerTlsError,
@@ -34,7 +33,10 @@ if TYPE_CHECKING:
         WatchEndedError,
     )
     from valetkey.identity import Identity
+    from valetkey.identity_values import CallerIdentity
     from valetkey.ledger_values import Event, Lease, LedgerHead, LedgerVerification
+    from valetkey.revocation_values import RevocationTarget
+    from valetkey.rotation_values import RotationSchedule
     from valetkey.settings import Settings, load_settings
     from valetkey.token_source import TokenSource
     from valetkey.values import (
@@ -61,7 +63,7 @@ _HOMES = {
     "AsyncTokenSource": "async_token_source",
     "TokenSource": "token_source",
     "Client": "client",
-    "ConnectorTypeDescription": "connector_types",
+    "ConnectorTypeDescription": "connector_type_values",
     "AlreadyExistsError": "errors",
     "BrokerTlsError": "errors",
     "BrokerUnreachableError": "errors",
@@ -85,8 +87,8 @@ _HOMES = {
     "AzureConfig": "values",
     "Connector": "values",
     "AccountError": "values",
-    "Check": "checks",
-    "CallerIdentity": "caller_identity",
+    "Check": "check_values",
+    "CallerIdentity": "identity_values",
     "ConnectorResources": "values",
     "Resources": "values",
     "CreatedConnector": "values",
@@ -99,6 +101,8 @@ _HOMES = {
     "LedgerHead": "ledger_values",
     "LedgerVerification": "ledger_values",
     "Resource": "values",
+    "RevocationTarget": "revocation_values",
+    "RotationSchedule": "rotation_values",
     "Token": "values",
     "TokenRequest": "calls.tokens",
 }
@@ -151,6 +155,8 @@ __all__ = [
     "PermissionDeniedError",
     "Resource",
     "Resources",
+    "RevocationTarget",
+    "RotationSchedule",
     "Settings",
     "SettingsError",
     "Token",

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from valetkey.callers.asynchronous import AsyncCaller
-from valetkey.callers.base import Terms
-from valetkey.callers.interruptions import Interruption
-from valetkey.callers.methods import asynchronous
-from valetkey.calls import groups
+from valetkey.calling.asynchronous import AsyncCaller
+from valetkey.calling.base import Terms
+from valetkey.calling.interruptions import Interruption
+from valetkey.calling.methods import asynchronous
+from valetkey.calls import lazy_groups
 from valetkey.client import DEFAULT_TIMEOUT
 from valetkey.identity import Identity
 
@@ -27,63 +27,63 @@ class AsyncClient:
     """
 
     # One line a call, as in Client; what it asks, takes and returns is in `valetkey.calls`.
-    issue_token = asynchronous(groups.tokens.issue_token)
-    issue_tokens = asynchronous(groups.tokens.issue_tokens)
+    issue_token = asynchronous(lazy_groups.tokens.issue_token)
+    issue_tokens = asynchronous(lazy_groups.tokens.issue_tokens)
 
-    create_connector = asynchronous(groups.connectors.create_connector)
-    get_connector = asynchronous(groups.connectors.get_connector)
-    list_connectors = asynchronous(groups.connectors.list_connectors)
-    update_connector = asynchronous(groups.connectors.update_connector)
-    delete_connector = asynchronous(groups.connectors.delete_connector)
-    verify_connector = asynchronous(groups.connectors.verify_connector)
-    drop_signing_keys = asynchronous(groups.connectors.drop_signing_keys)
-    check_connector = asynchronous(groups.connector_types.check_connector)
-    list_connector_types = asynchronous(groups.connector_types.list_connector_types)
+    create_connector = asynchronous(lazy_groups.connectors.create_connector)
+    get_connector = asynchronous(lazy_groups.connectors.get_connector)
+    list_connectors = asynchronous(lazy_groups.connectors.list_connectors)
+    update_connector = asynchronous(lazy_groups.connectors.update_connector)
+    delete_connector = asynchronous(lazy_groups.connectors.delete_connector)
+    verify_connector = asynchronous(lazy_groups.connectors.verify_connector)
+    drop_signing_keys = asynchronous(lazy_groups.connectors.drop_signing_keys)
+    check_connector = asynchronous(lazy_groups.connector_types.check_connector)
+    list_connector_types = asynchronous(lazy_groups.connector_types.list_connector_types)
 
-    create_secret = asynchronous(groups.secrets.create_secret)
-    get_secret = asynchronous(groups.secrets.get_secret)
-    list_secrets = asynchronous(groups.secrets.list_secrets)
-    update_secret = asynchronous(groups.secrets.update_secret)
-    rename_secret = asynchronous(groups.secrets.rename_secret)
-    set_secret_rotation_schedule = asynchronous(groups.secrets.set_secret_rotation_schedule)
-    delete_secret = asynchronous(groups.secrets.delete_secret)
+    create_secret = asynchronous(lazy_groups.secrets.create_secret)
+    get_secret = asynchronous(lazy_groups.secrets.get_secret)
+    list_secrets = asynchronous(lazy_groups.secrets.list_secrets)
+    update_secret = asynchronous(lazy_groups.secrets.update_secret)
+    rename_secret = asynchronous(lazy_groups.secrets.rename_secret)
+    set_secret_rotation_schedule = asynchronous(lazy_groups.secrets.set_secret_rotation_schedule)
+    delete_secret = asynchronous(lazy_groups.secrets.delete_secret)
 
-    rotate_credential = asynchronous(groups.credentials.rotate_credential)
-    rotate_by_itself = asynchronous(groups.credentials.rotate_by_itself)
-    set_rotation_schedule = asynchronous(groups.credentials.set_rotation_schedule)
-    get_rotation = asynchronous(groups.credentials.get_rotation)
-    abort_rotation = asynchronous(groups.credentials.abort_rotation)
-    rollback_credential = asynchronous(groups.credentials.rollback_credential)
-    list_credential_versions = asynchronous(groups.credentials.list_credential_versions)
+    rotate_credential = asynchronous(lazy_groups.credentials.rotate_credential)
+    rotate_by_itself = asynchronous(lazy_groups.credentials.rotate_by_itself)
+    set_rotation_schedule = asynchronous(lazy_groups.credentials.set_rotation_schedule)
+    get_rotation = asynchronous(lazy_groups.credentials.get_rotation)
+    abort_rotation = asynchronous(lazy_groups.credentials.abort_rotation)
+    rollback_credential = asynchronous(lazy_groups.credentials.rollback_credential)
+    list_credential_versions = asynchronous(lazy_groups.credentials.list_credential_versions)
 
-    list_resources = asynchronous(groups.resources.list_resources)
+    list_resources = asynchronous(lazy_groups.resources.list_resources)
 
-    who_am_i = asynchronous(groups.identity.who_am_i)
+    who_am_i = asynchronous(lazy_groups.identity.who_am_i)
 
-    create_grant = asynchronous(groups.grants.create_grant)
-    get_grant = asynchronous(groups.grants.get_grant)
-    list_grants = asynchronous(groups.grants.list_grants)
-    update_grant = asynchronous(groups.grants.update_grant)
-    delete_grant = asynchronous(groups.grants.delete_grant)
-    explain_access = asynchronous(groups.grants.explain_access)
+    create_grant = asynchronous(lazy_groups.grants.create_grant)
+    get_grant = asynchronous(lazy_groups.grants.get_grant)
+    list_grants = asynchronous(lazy_groups.grants.list_grants)
+    update_grant = asynchronous(lazy_groups.grants.update_grant)
+    delete_grant = asynchronous(lazy_groups.grants.delete_grant)
+    explain_access = asynchronous(lazy_groups.grants.explain_access)
 
-    list_leases = asynchronous(groups.ledger.list_leases)
-    list_events = asynchronous(groups.ledger.list_events)
-    diagnose_token = asynchronous(groups.ledger.diagnose_token)
-    verify_ledger = asynchronous(groups.ledger.verify_ledger)
+    list_leases = asynchronous(lazy_groups.ledger.list_leases)
+    list_events = asynchronous(lazy_groups.ledger.list_events)
+    diagnose_token = asynchronous(lazy_groups.ledger.diagnose_token)
+    verify_ledger = asynchronous(lazy_groups.ledger.verify_ledger)
 
-    list_expiring = asynchronous(groups.expiry.list_expiring)
-    get_issuing_left = asynchronous(groups.expiry.get_issuing_left)
-    preview_revocation = asynchronous(groups.revocations.preview_revocation)
-    create_revocation = asynchronous(groups.revocations.create_revocation)
-    get_revocation = asynchronous(groups.revocations.get_revocation)
-    list_revocations = asynchronous(groups.revocations.list_revocations)
-    lift_revocation = asynchronous(groups.revocations.lift_revocation)
+    list_expiring = asynchronous(lazy_groups.expiry.list_expiring)
+    get_issuing_left = asynchronous(lazy_groups.expiry.get_issuing_left)
+    preview_revocation = asynchronous(lazy_groups.revocations.preview_revocation)
+    create_revocation = asynchronous(lazy_groups.revocations.create_revocation)
+    get_revocation = asynchronous(lazy_groups.revocations.get_revocation)
+    list_revocations = asynchronous(lazy_groups.revocations.list_revocations)
+    lift_revocation = asynchronous(lazy_groups.revocations.lift_revocation)
 
-    create_api_key = asynchronous(groups.api_keys.create_api_key)
-    list_api_keys = asynchronous(groups.api_keys.list_api_keys)
-    rotate_api_key = asynchronous(groups.api_keys.rotate_api_key)
-    revoke_api_key = asynchronous(groups.api_keys.revoke_api_key)
+    create_api_key = asynchronous(lazy_groups.api_keys.create_api_key)
+    list_api_keys = asynchronous(lazy_groups.api_keys.list_api_keys)
+    rotate_api_key = asynchronous(lazy_groups.api_keys.rotate_api_key)
+    revoke_api_key = asynchronous(lazy_groups.api_keys.revoke_api_key)
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class AsyncClient:
         at least 10 s; `on_interruption` is called with the error of each. Raises WatchEndedError where the broker ends
         the stream for another reason, and the last interruption's error where it lasted too long.
         """
-        from valetkey.callers.async_streams import watch  # noqa: PLC0415 (loads what most calls do without)
+        from valetkey.calling.async_streams import watch  # noqa: PLC0415 (loads what most calls do without)
         from valetkey.calls.streams import watch_request  # noqa: PLC0415
 
         return watch(

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from valetkey.callers.base import Terms
-from valetkey.callers.blocking import BlockingCaller
-from valetkey.callers.interruptions import Interruption
-from valetkey.callers.methods import blocking
-from valetkey.calls import groups
+from valetkey.calling.base import Terms
+from valetkey.calling.blocking import BlockingCaller
+from valetkey.calling.interruptions import Interruption
+from valetkey.calling.methods import blocking
+from valetkey.calls import lazy_groups
 from valetkey.identity import Identity
 
 if TYPE_CHECKING:
@@ -28,63 +28,63 @@ class Client:
     """
 
     # One line a call, as in AsyncClient; what it asks, takes and returns is in `valetkey.calls`.
-    issue_token = blocking(groups.tokens.issue_token)
-    issue_tokens = blocking(groups.tokens.issue_tokens)
+    issue_token = blocking(lazy_groups.tokens.issue_token)
+    issue_tokens = blocking(lazy_groups.tokens.issue_tokens)
 
-    create_connector = blocking(groups.connectors.create_connector)
-    get_connector = blocking(groups.connectors.get_connector)
-    list_connectors = blocking(groups.connectors.list_connectors)
-    update_connector = blocking(groups.connectors.update_connector)
-    delete_connector = blocking(groups.connectors.delete_connector)
-    verify_connector = blocking(groups.connectors.verify_connector)
-    drop_signing_keys = blocking(groups.connectors.drop_signing_keys)
-    check_connector = blocking(groups.connector_types.check_connector)
-    list_connector_types = blocking(groups.connector_types.list_connector_types)
+    create_connector = blocking(lazy_groups.connectors.create_connector)
+    get_connector = blocking(lazy_groups.connectors.get_connector)
+    list_connectors = blocking(lazy_groups.connectors.list_connectors)
+    update_connector = blocking(lazy_groups.connectors.update_connector)
+    delete_connector = blocking(lazy_groups.connectors.delete_connector)
+    verify_connector = blocking(lazy_groups.connectors.verify_connector)
+    drop_signing_keys = blocking(lazy_groups.connectors.drop_signing_keys)
+    check_connector = blocking(lazy_groups.connector_types.check_connector)
+    list_connector_types = blocking(lazy_groups.connector_types.list_connector_types)
 
-    create_secret = blocking(groups.secrets.create_secret)
-    get_secret = blocking(groups.secrets.get_secret)
-    list_secrets = blocking(groups.secrets.list_secrets)
-    update_secret = blocking(groups.secrets.update_secret)
-    rename_secret = blocking(groups.secrets.rename_secret)
-    set_secret_rotation_schedule = blocking(groups.secrets.set_secret_rotation_schedule)
-    delete_secret = blocking(groups.secrets.delete_secret)
+    create_secret = blocking(lazy_groups.secrets.create_secret)
+    get_secret = blocking(lazy_groups.secrets.get_secret)
+    list_secrets = blocking(lazy_groups.secrets.list_secrets)
+    update_secret = blocking(lazy_groups.secrets.update_secret)
+    rename_secret = blocking(lazy_groups.secrets.rename_secret)
+    set_secret_rotation_schedule = blocking(lazy_groups.secrets.set_secret_rotation_schedule)
+    delete_secret = blocking(lazy_groups.secrets.delete_secret)
 
-    rotate_credential = blocking(groups.credentials.rotate_credential)
-    rotate_by_itself = blocking(groups.credentials.rotate_by_itself)
-    set_rotation_schedule = blocking(groups.credentials.set_rotation_schedule)
-    get_rotation = blocking(groups.credentials.get_rotation)
-    abort_rotation = blocking(groups.credentials.abort_rotation)
-    rollback_credential = blocking(groups.credentials.rollback_credential)
-    list_credential_versions = blocking(groups.credentials.list_credential_versions)
+    rotate_credential = blocking(lazy_groups.credentials.rotate_credential)
+    rotate_by_itself = blocking(lazy_groups.credentials.rotate_by_itself)
+    set_rotation_schedule = blocking(lazy_groups.credentials.set_rotation_schedule)
+    get_rotation = blocking(lazy_groups.credentials.get_rotation)
+    abort_rotation = blocking(lazy_groups.credentials.abort_rotation)
+    rollback_credential = blocking(lazy_groups.credentials.rollback_credential)
+    list_credential_versions = blocking(lazy_groups.credentials.list_credential_versions)
 
-    list_resources = blocking(groups.resources.list_resources)
+    list_resources = blocking(lazy_groups.resources.list_resources)
 
-    who_am_i = blocking(groups.identity.who_am_i)
+    who_am_i = blocking(lazy_groups.identity.who_am_i)
 
-    create_grant = blocking(groups.grants.create_grant)
-    get_grant = blocking(groups.grants.get_grant)
-    list_grants = blocking(groups.grants.list_grants)
-    update_grant = blocking(groups.grants.update_grant)
-    delete_grant = blocking(groups.grants.delete_grant)
-    explain_access = blocking(groups.grants.explain_access)
+    create_grant = blocking(lazy_groups.grants.create_grant)
+    get_grant = blocking(lazy_groups.grants.get_grant)
+    list_grants = blocking(lazy_groups.grants.list_grants)
+    update_grant = blocking(lazy_groups.grants.update_grant)
+    delete_grant = blocking(lazy_groups.grants.delete_grant)
+    explain_access = blocking(lazy_groups.grants.explain_access)
 
-    list_leases = blocking(groups.ledger.list_leases)
-    list_events = blocking(groups.ledger.list_events)
-    diagnose_token = blocking(groups.ledger.diagnose_token)
-    verify_ledger = blocking(groups.ledger.verify_ledger)
+    list_leases = blocking(lazy_groups.ledger.list_leases)
+    list_events = blocking(lazy_groups.ledger.list_events)
+    diagnose_token = blocking(lazy_groups.ledger.diagnose_token)
+    verify_ledger = blocking(lazy_groups.ledger.verify_ledger)
 
-    list_expiring = blocking(groups.expiry.list_expiring)
-    get_issuing_left = blocking(groups.expiry.get_issuing_left)
-    preview_revocation = blocking(groups.revocations.preview_revocation)
-    create_revocation = blocking(groups.revocations.create_revocation)
-    get_revocation = blocking(groups.revocations.get_revocation)
-    list_revocations = blocking(groups.revocations.list_revocations)
-    lift_revocation = blocking(groups.revocations.lift_revocation)
+    list_expiring = blocking(lazy_groups.expiry.list_expiring)
+    get_issuing_left = blocking(lazy_groups.expiry.get_issuing_left)
+    preview_revocation = blocking(lazy_groups.revocations.preview_revocation)
+    create_revocation = blocking(lazy_groups.revocations.create_revocation)
+    get_revocation = blocking(lazy_groups.revocations.get_revocation)
+    list_revocations = blocking(lazy_groups.revocations.list_revocations)
+    lift_revocation = blocking(lazy_groups.revocations.lift_revocation)
 
-    create_api_key = blocking(groups.api_keys.create_api_key)
-    list_api_keys = blocking(groups.api_keys.list_api_keys)
-    rotate_api_key = blocking(groups.api_keys.rotate_api_key)
-    revoke_api_key = blocking(groups.api_keys.revoke_api_key)
+    create_api_key = blocking(lazy_groups.api_keys.create_api_key)
+    list_api_keys = blocking(lazy_groups.api_keys.list_api_keys)
+    rotate_api_key = blocking(lazy_groups.api_keys.rotate_api_key)
+    revoke_api_key = blocking(lazy_groups.api_keys.revoke_api_key)
 
     def __init__(
         self,
@@ -170,7 +170,7 @@ class Client:
         at least 10 s; `on_interruption` is called with the error of each. Raises WatchEndedError where the broker ends
         the stream for another reason, and the last interruption's error where it lasted too long.
         """
-        from valetkey.callers.blocking_streams import watch  # noqa: PLC0415 (loads what most calls do without)
+        from valetkey.calling.blocking_streams import watch  # noqa: PLC0415 (loads what most calls do without)
         from valetkey.calls.streams import watch_request  # noqa: PLC0415
 
         return watch(

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from datetime import UTC
 
-from valetkey import connector_types, scalars, values
-from valetkey.checks import checks_of
+from valetkey import connector_type_values, scalars, values
+from valetkey.check_values import checks_of
 from valetkey.errors import from_detail, reason_name
-from valetkey.rotations import schedule_of
+from valetkey.rotation_values import schedule_of
 from valetkey.token_messages import resource
 from valetkey.v1 import common_pb2 as common_pb
 from valetkey.v1 import connector_service_pb2 as connector_pb
@@ -95,14 +95,14 @@ def _health(message: connector_pb.ConnectorHealth) -> values.ConnectorHealth:
     )
 
 
-def connector_type(message: connector_pb.ConnectorTypeDescription) -> connector_types.ConnectorTypeDescription:
+def connector_type(message: connector_pb.ConnectorTypeDescription) -> connector_type_values.ConnectorTypeDescription:
     """Returns the description of one type of connectors."""
-    return connector_types.ConnectorTypeDescription(
+    return connector_type_values.ConnectorTypeDescription(
         type=scalars.to_word(CONNECTOR_TYPE, message.type),
         title=message.title,
         help=message.help,
         auth_methods=tuple(
-            connector_types.AuthMethodDescription(
+            connector_type_values.AuthMethodDescription(
                 auth_method=scalars.to_word(AUTH_METHOD, method.auth_method),
                 title=method.title,
                 help=method.help,
@@ -111,7 +111,7 @@ def connector_type(message: connector_pb.ConnectorTypeDescription) -> connector_
             for method in message.auth_methods
         ),
         resource_types=tuple(
-            connector_types.ResourceTypeDescription(
+            connector_type_values.ResourceTypeDescription(
                 scalars.to_word(scalars.RESOURCE_TYPE, each.resource_type),
                 each.title,
                 each.help,
@@ -123,9 +123,9 @@ def connector_type(message: connector_pb.ConnectorTypeDescription) -> connector_
     )
 
 
-def _fields(messages: Iterable[connector_pb.FieldDescription]) -> tuple[connector_types.FieldDescription, ...]:
+def _fields(messages: Iterable[connector_pb.FieldDescription]) -> tuple[connector_type_values.FieldDescription, ...]:
     return tuple(
-        connector_types.FieldDescription(
+        connector_type_values.FieldDescription(
             field.name, field.secret, field.required, field.help, field.example, tuple(field.choices)
         )
         for field in messages

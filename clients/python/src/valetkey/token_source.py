@@ -8,7 +8,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from valetkey.callers.base import Terms
+from valetkey.calling.base import Terms
 from valetkey.calls.tokens import token_request
 from valetkey.errors import ValetKeyError
 from valetkey.renewal import shared_feeds

@@ -11,7 +11,7 @@ from valetkey.account_and_container import account_and_container
 from valetkey.async_token_source import AsyncTokenSource
 from valetkey.azure.aio_transport import aio_transport
 from valetkey.azure.certificate_errors import told_as_untrusted
-from valetkey.azure.refusals import explain
+from valetkey.azure.missing_permissions import explain
 from valetkey.azure.signing import Body, may_be_mended, sign, transport_settings
 
 if TYPE_CHECKING:

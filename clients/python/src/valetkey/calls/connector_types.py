@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from valetkey import connector_types, convert, scalars, values
+from valetkey import connector_type_values, convert, scalars, values
 from valetkey.calls.base import Asking, ask
 from valetkey.errors import InvalidArgumentError
 from valetkey.v1 import common_pb2 as common_pb
@@ -15,7 +15,7 @@ from valetkey.v1 import connector_service_pb2 as pb
 M = TypeVar("M", bound=Message)
 
 
-def list_connector_types() -> Asking[list[connector_types.ConnectorTypeDescription]]:
+def list_connector_types() -> Asking[list[connector_type_values.ConnectorTypeDescription]]:
     """Returns the types of connectors that this broker has, with what each auth method takes."""
     answer = yield from ask(pb.ListConnectorTypesRequest(), pb.ListConnectorTypesResponse, repeatable=True)
     return [convert.connector_type(each) for each in answer.types]

@@ -10,7 +10,7 @@ from typing import Any
 from valetkey import convert, scalars, values
 from valetkey.calls.base import Asking, ask, several
 from valetkey.calls.connector_types import azure_secret, of_fields
-from valetkey.rotations import CredentialVersion, Rotation, RotationSchedule
+from valetkey.rotation_values import CredentialVersion, Rotation, RotationSchedule
 from valetkey.v1 import connector_service_pb2 as connector_pb
 from valetkey.v1 import credential_service_pb2 as pb
 

@@ -2,14 +2,14 @@
 
 from datetime import UTC, timedelta
 
-from valetkey import endings, scalars
+from valetkey import ending_values, scalars
 from valetkey.calls.base import Asking, ask
 from valetkey.v1 import expiry_service_pb2 as pb
 
 _KIND = (pb.EndingKind, "ENDING_KIND_")
 
 
-def list_expiring(within: timedelta | None = None) -> Asking[list[endings.Ending]]:
+def list_expiring(within: timedelta | None = None) -> Asking[list[ending_values.Ending]]:
     """Returns what ends `within` that time or has ended, the first to end first; all that can end if left out.
 
     At most 1,000 of them. Raises PermissionDeniedError for callers who have none of the roles admin, operator, viewer.
@@ -17,7 +17,7 @@ def list_expiring(within: timedelta | None = None) -> Asking[list[endings.Ending
     request = pb.ListExpiringRequest(within=scalars.given_duration(within, "within"))
     answer = yield from ask(request, pb.ListExpiringResponse, repeatable=True)
     return [
-        endings.Ending(
+        ending_values.Ending(
             kind=scalars.to_word(_KIND, each.kind),
             name=each.name,
             end_time=scalars.moment(each, "end_time"),
@@ -28,17 +28,17 @@ def list_expiring(within: timedelta | None = None) -> Asking[list[endings.Ending
     ]
 
 
-def get_issuing_left() -> Asking[endings.IssuingLeft]:
+def get_issuing_left() -> Asking[ending_values.IssuingLeft]:
     """Returns for how long tokens could go on being issued if Vault went away now, or Entra.
 
     The worker that answers tells it of its own memory. Raises PermissionDeniedError for callers who have no role.
     """
     answer = yield from ask(pb.GetIssuingLeftRequest(), pb.GetIssuingLeftResponse, repeatable=True)
-    return endings.IssuingLeft(
+    return ending_values.IssuingLeft(
         without_vault_end_time=answer.without_vault_end_time.ToDatetime(UTC),
         vault_away_since_time=scalars.moment(answer, "vault_away_since_time"),
         accounts=tuple(
-            endings.AccountIssuingLeft(
+            ending_values.AccountIssuingLeft(
                 connector=each.connector,
                 account=each.account,
                 end_time=each.end_time.ToDatetime(UTC),

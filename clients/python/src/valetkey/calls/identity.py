@@ -1,8 +1,8 @@
 """The call of IdentityService: who the caller is to the broker."""
 
 from valetkey import scalars
-from valetkey.caller_identity import CallerIdentity
 from valetkey.calls.base import Asking, ask
+from valetkey.identity_values import CallerIdentity
 from valetkey.v1 import identity_service_pb2 as pb
 
 _AUTHENTICATION = (pb.Authentication, "AUTHENTICATION_")

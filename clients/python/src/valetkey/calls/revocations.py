@@ -3,7 +3,7 @@
 import secrets
 from datetime import UTC
 
-from valetkey import revocations, scalars
+from valetkey import revocation_values, scalars
 from valetkey.calls.base import PAGE_SIZE, Asking, ask
 from valetkey.v1 import credential_service_pb2 as credential_pb
 from valetkey.v1 import revocation_service_pb2 as pb
@@ -20,12 +20,12 @@ def new_revocation_name() -> str:
 
 
 def preview_revocation(
-    target: revocations.RevocationTarget, *, through: str | None = None
-) -> Asking[revocations.RevocationPreview]:
+    target: revocation_values.RevocationTarget, *, through: str | None = None
+) -> Asking[revocation_values.RevocationPreview]:
     """Says what a revocation would cover, and whom else `hard` would hit, by way of `through`. Changes nothing."""
     request = pb.PreviewRevocationRequest(target=_message(target), through=through or "")
     answer = yield from ask(request, pb.PreviewRevocationResponse, repeatable=True)
-    return revocations.RevocationPreview(
+    return revocation_values.RevocationPreview(
         target=_target(answer.target),
         signers=tuple(map(_signer, answer.signers)),
         covered=answer.covered,
@@ -36,13 +36,13 @@ def preview_revocation(
 
 
 def create_revocation(
-    target: revocations.RevocationTarget,
+    target: revocation_values.RevocationTarget,
     *,
     reason: str = "",
     hard: bool = False,
     through: str | None = None,
     name: str | None = None,
-) -> Asking[revocations.Revocation]:
+) -> Asking[revocation_values.Revocation]:
     """Revokes: streams end, and further tokens are refused until it is lifted. All that the target gives has to fit.
 
     Tokens that are out are waited for; or with `hard` ended by their keys, and with them all that were signed with the
@@ -61,16 +61,16 @@ def create_revocation(
     return _revocation(answer.revocation)
 
 
-def get_revocation(name: str) -> Asking[revocations.Revocation]:
+def get_revocation(name: str) -> Asking[revocation_values.Revocation]:
     """Returns one revocation as it is now."""
     request = pb.ListRevocationsRequest(name=name)
     answer = yield from ask(request, pb.ListRevocationsResponse, repeatable=True)
     return _revocation(answer.revocations[0])
 
 
-def list_revocations(*, include_lifted: bool = False) -> Asking[list[revocations.Revocation]]:
+def list_revocations(*, include_lifted: bool = False) -> Asking[list[revocation_values.Revocation]]:
     """Returns the revocations in force, or all there ever were, the newest first."""
-    found: list[revocations.Revocation] = []
+    found: list[revocation_values.Revocation] = []
     request = pb.ListRevocationsRequest(include_lifted=include_lifted, page_size=PAGE_SIZE)
     while True:
         answer = yield from ask(request, pb.ListRevocationsResponse, repeatable=True)
@@ -80,13 +80,13 @@ def list_revocations(*, include_lifted: bool = False) -> Asking[list[revocations
         request.page_token = answer.next_page_token
 
 
-def lift_revocation(name: str) -> Asking[revocations.Revocation]:
+def lift_revocation(name: str) -> Asking[revocation_values.Revocation]:
     """Lets tokens be issued again. Tokens whose keys were revoked stay dead."""
     answer = yield from ask(pb.LiftRevocationRequest(name=name), pb.LiftRevocationResponse)
     return _revocation(answer.revocation)
 
 
-def _message(target: revocations.RevocationTarget) -> pb.RevocationTarget:
+def _message(target: revocation_values.RevocationTarget) -> pb.RevocationTarget:
     return pb.RevocationTarget(
         lease_id=target.lease_id,
         principal=target.principal,
@@ -96,8 +96,8 @@ def _message(target: revocations.RevocationTarget) -> pb.RevocationTarget:
     )
 
 
-def _target(message: pb.RevocationTarget) -> revocations.RevocationTarget:
-    return revocations.RevocationTarget(
+def _target(message: pb.RevocationTarget) -> revocation_values.RevocationTarget:
+    return revocation_values.RevocationTarget(
         lease_id=message.lease_id,
         principal=message.principal,
         grant=message.grant,
@@ -106,8 +106,8 @@ def _target(message: pb.RevocationTarget) -> revocations.RevocationTarget:
     )
 
 
-def _signer(message: pb.RevokedSigner) -> revocations.RevokedSigner:
-    return revocations.RevokedSigner(
+def _signer(message: pb.RevokedSigner) -> revocation_values.RevokedSigner:
+    return revocation_values.RevokedSigner(
         account=message.account,
         kind=scalars.to_word(_KIND, message.kind),
         connectors=tuple(message.connectors),
@@ -122,8 +122,8 @@ def _signer(message: pb.RevokedSigner) -> revocations.RevokedSigner:
     )
 
 
-def _revocation(message: pb.Revocation) -> revocations.Revocation:
-    return revocations.Revocation(
+def _revocation(message: pb.Revocation) -> revocation_values.Revocation:
+    return revocation_values.Revocation(
         name=message.name,
         target=_target(message.target),
         reason=message.reason,
@@ -139,8 +139,8 @@ def _revocation(message: pb.Revocation) -> revocations.Revocation:
     )
 
 
-def _keys(message: pb.KeyRevocation) -> revocations.KeyRevocation:
-    return revocations.KeyRevocation(
+def _keys(message: pb.KeyRevocation) -> revocation_values.KeyRevocation:
+    return revocation_values.KeyRevocation(
         account=message.account,
         connector=message.connector,
         state=scalars.to_word(_KEY_STATE, message.state),

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from valetkey import convert, named_secrets, scalars, values
+from valetkey import convert, named_secret_values, scalars, values
 from valetkey.calls.base import PAGE_SIZE, Asking, ask, several
 from valetkey.calls.connector_types import azure_secret
 from valetkey.calls.credentials import scheduled
-from valetkey.rotations import RotationSchedule, schedule_of
+from valetkey.rotation_values import RotationSchedule, schedule_of
 from valetkey.v1 import connector_service_pb2 as connector_pb
 from valetkey.v1 import secret_service_pb2 as pb
 
@@ -22,7 +22,7 @@ def create_secret(
     auth_method: str = "service-principal",
     verify: bool = False,
     expire_time: datetime | None = None,
-) -> Asking[named_secrets.NamedSecret]:
+) -> Asking[named_secret_values.NamedSecret]:
     """Stores a secret for connectors to use. `secrets` are by the API's names of the fields.
 
     `expire_time` is when the value ends. With `verify` the broker logs in with it first. Raises InvalidArgumentError
@@ -40,15 +40,15 @@ def create_secret(
     return _secret((yield from ask(request, pb.CreateSecretResponse)).secret)
 
 
-def get_secret(name: str) -> Asking[named_secrets.NamedSecret]:
+def get_secret(name: str) -> Asking[named_secret_values.NamedSecret]:
     """Returns what may be told of one secret, and which connectors use it."""
     answer = yield from ask(pb.GetSecretRequest(name=name), pb.GetSecretResponse, repeatable=True)
     return _secret(answer.secret)
 
 
-def list_secrets() -> Asking[list[named_secrets.NamedSecret]]:
+def list_secrets() -> Asking[list[named_secret_values.NamedSecret]]:
     """Returns all secrets, by name."""
-    found: list[named_secrets.NamedSecret] = []
+    found: list[named_secret_values.NamedSecret] = []
     request = pb.ListSecretsRequest(page_size=PAGE_SIZE)
     while True:
         answer = yield from ask(request, pb.ListSecretsResponse, repeatable=True)
@@ -67,7 +67,7 @@ def update_secret(
     remove: Iterable[str] = (),
     verify: bool = True,
     expire_time: datetime | None = None,
-) -> Asking[named_secrets.UpdatedSecret]:
+) -> Asking[named_secret_values.UpdatedSecret]:
     """Gives a secret another value, for every connector that uses it; what is not given stays.
 
     Every one of them is verified with it first, unless `verify` is false; where one fails, nothing is changed.
@@ -84,10 +84,10 @@ def update_secret(
     if auth_method:
         request.auth_method = scalars.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
     answer = yield from ask(request, pb.UpdateSecretResponse)
-    return named_secrets.UpdatedSecret(_secret(answer.secret), tuple(answer.verified))
+    return named_secret_values.UpdatedSecret(_secret(answer.secret), tuple(answer.verified))
 
 
-def rename_secret(name: str, new_name: str) -> Asking[named_secrets.NamedSecret]:
+def rename_secret(name: str, new_name: str) -> Asking[named_secret_values.NamedSecret]:
     """Gives a secret another name; the connectors that use it go on using it."""
     request = pb.RenameSecretRequest(name=name, new_name=new_name)
     return _secret((yield from ask(request, pb.RenameSecretResponse)).secret)
@@ -98,7 +98,9 @@ def delete_secret(name: str) -> Asking[None]:
     yield from ask(pb.DeleteSecretRequest(name=name), pb.DeleteSecretResponse)
 
 
-def set_secret_rotation_schedule(name: str, schedule: RotationSchedule | None) -> Asking[named_secrets.NamedSecret]:
+def set_secret_rotation_schedule(
+    name: str, schedule: RotationSchedule | None
+) -> Asking[named_secret_values.NamedSecret]:
     """Sets how often a secret is rotated by itself, for all that use it; None ends that. Returns the secret.
 
     Refused where `rotate_by_itself` would be.
@@ -106,8 +108,8 @@ def set_secret_rotation_schedule(name: str, schedule: RotationSchedule | None) -
     return _secret((yield from scheduled(name, "secret", schedule)).secret)
 
 
-def _secret(message: pb.NamedSecret) -> named_secrets.NamedSecret:
-    return named_secrets.NamedSecret(
+def _secret(message: pb.NamedSecret) -> named_secret_values.NamedSecret:
+    return named_secret_values.NamedSecret(
         name=message.name,
         type=scalars.to_word(convert.CONNECTOR_TYPE, message.type),
         auth_method=scalars.to_word(convert.AUTH_METHOD, message.auth_method),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from valetkey.cli.session import client_with_key
+from valetkey.cli.global_options import client_with_key
 from valetkey.errors import InvalidArgumentError, UnauthenticatedError
 
 _KEY = re.compile(rb"vk_[A-Za-z0-9_-]{43}")

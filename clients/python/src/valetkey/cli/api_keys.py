@@ -10,11 +10,12 @@ import typer
 from valetkey.api_keys import api_key_sha256, generate_api_key
 from valetkey.cli import consequences
 from valetkey.cli.api_key_files import check_is_key_of, put_in_place, write_new
+from valetkey.cli.confirmation import confirm
+from valetkey.cli.global_options import client_of
 from valetkey.cli.lives import parse_life
 from valetkey.cli.option_choices import Role
 from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.session import client_of, confirm
 from valetkey.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError, ValetKeyError
 from valetkey.times import utc
 from valetkey.values import ApiKey

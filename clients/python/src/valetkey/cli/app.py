@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from valetkey.cli import api_keys, audit, connectors, failures, grants, leases, secrets, tokens
+from valetkey.cli import api_keys, audit, connectors, error_output, grants, leases, secrets, tokens
 from valetkey.cli.agent.command import agent
 from valetkey.cli.as_code.commands import apply, export
 from valetkey.cli.check_views import print_checks
@@ -17,11 +17,11 @@ from valetkey.cli.command_line import CommandLine
 from valetkey.cli.doctor import doctor
 from valetkey.cli.exec_command import exec_
 from valetkey.cli.expiring import expiring
+from valetkey.cli.global_options import GlobalOptions
 from valetkey.cli.issuing_left import issuing_left
 from valetkey.cli.login import login, logout
 from valetkey.cli.proxy_command import proxy
 from valetkey.cli.screen import Screen
-from valetkey.cli.session import Session
 from valetkey.cli.whoami import whoami
 from valetkey.cli.zenml_hints import zenml_hint
 from valetkey.errors import InvalidArgumentError, ValetKeyError
@@ -120,7 +120,7 @@ def options(
 ) -> None:
     """Keeps the global options for the commands."""
     _ = version
-    context.obj = Session(
+    context.obj = GlobalOptions(
         endpoint=endpoint,
         ca_file=ca_file,
         api_key=api_key,
@@ -153,7 +153,7 @@ def run_line(arguments: Sequence[str], screen: Screen) -> int:
     except _UsageError as error:
         return _usage(error, screen, line, arguments)
     except typer.Abort:
-        return failures.INTERRUPTED
+        return error_output.INTERRUPTED
     return answer if isinstance(answer, int) else 0
 
 
@@ -162,11 +162,11 @@ def say(error: ValetKeyError, arguments: Sequence[str], screen: Screen) -> int:
     message = _in_words_of_the_line(error, CommandLine(_commands(), arguments))
     if error.checks and not screen.as_json:
         print_checks(screen, error.checks, aside=True)
-        message = failures.without_remedies(message, error.checks)
-    screen.error(message, failures.facts(error), failures.as_json(error) | {"message": message})
+        message = error_output.without_remedies(message, error.checks)
+    screen.error(message, error_output.facts(error), error_output.as_json(error) | {"message": message})
     for note in getattr(error, "__notes__", ()):
         screen.note(note)
-    return failures.exit_code(error)
+    return error_output.exit_code(error)
 
 
 def _usage(error: Exception, screen: Screen, line: CommandLine, arguments: Sequence[str]) -> int:
@@ -174,7 +174,7 @@ def _usage(error: Exception, screen: Screen, line: CommandLine, arguments: Seque
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.stderr.write(f"{message}\n" if message else "")
-        return failures.USAGE
+        return error_output.USAGE
     if known := zenml_hint(arguments, line.words):
         message = (
             f"{' '.join(line.words[:2])} is ZenML's: {known}"
@@ -182,11 +182,11 @@ def _usage(error: Exception, screen: Screen, line: CommandLine, arguments: Seque
             else f"{message.rstrip('.')}; {known}"
         )
         screen.error(message, "", {"message": message})
-        return failures.USAGE
+        return error_output.USAGE
     hint = f"see: {context.command_path} --help" if context else ""
     message += _misplaced(error, line)
     screen.error(message, hint, {"message": message})
-    return failures.USAGE
+    return error_output.USAGE
 
 
 def _misplaced(error: Exception, line: CommandLine) -> str:

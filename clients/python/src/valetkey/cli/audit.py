@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from valetkey.calls.ledger import MOST_NEWEST
-from valetkey.cli import failures
+from valetkey.cli import error_output
 from valetkey.cli.event_views import event_json, event_line, print_events
+from valetkey.cli.global_options import client_of
 from valetkey.cli.ledger_anchors import read_anchors, same_file, write_anchors
 from valetkey.cli.option_choices import EventKind
 from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.session import client_of
 from valetkey.client import Client
 from valetkey.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
 from valetkey.ledger_values import Event, LedgerHead, LedgerVerification
@@ -126,7 +126,7 @@ def verify(
     if save_heads and found.intact:
         write_anchors(save_heads, found.heads)
     if not found.intact:
-        raise typer.Exit(failures.REFUSED)
+        raise typer.Exit(error_output.REFUSED)
 
 
 def _print_lines(screen: Screen, events: list[Event]) -> None:

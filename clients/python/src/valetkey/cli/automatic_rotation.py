@@ -9,7 +9,7 @@ from valetkey.cli.screen import Screen
 from valetkey.client import Client
 from valetkey.durations import parse_duration, show_duration
 from valetkey.errors import InvalidArgumentError
-from valetkey.rotations import RotationSchedule
+from valetkey.rotation_values import RotationSchedule
 
 _PANEL = "Made by the broker"
 Auto = Annotated[

@@ -8,7 +8,7 @@ import typer
 from valetkey.cli.screen import Screen
 from valetkey.durations import parse_duration
 from valetkey.errors import InvalidArgumentError, ValetKeyError
-from valetkey.rotations import RotationSchedule
+from valetkey.rotation_values import RotationSchedule
 from valetkey.times import parse_moment
 from valetkey.values import Connector
 

@@ -27,16 +27,16 @@ from valetkey.cli.connector_options import (
 )
 from valetkey.cli.connector_views import created_json
 from valetkey.cli.credential_options import given_options
-from valetkey.cli.credential_values import merged, read_values
+from valetkey.cli.credential_parsing import merged, read_values
 from valetkey.cli.environment_credentials import read_offer, the_offer
+from valetkey.cli.global_options import client_of
 from valetkey.cli.option_choices import ConnectorType, ResourceType
 from valetkey.cli.output_option import Output
 from valetkey.cli.prompts import Left, Prompts
 from valetkey.cli.register_wizard import Wizard
-from valetkey.cli.resources import print_reached
+from valetkey.cli.resource_views import print_reached
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.secret_values import in_environment, read_given, read_missing
-from valetkey.cli.session import client_of
+from valetkey.cli.secret_input import in_environment, read_given, read_missing
 from valetkey.errors import InvalidArgumentError, ValetKeyError
 
 _LOGIN = "How it logs in"

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from valetkey.cli.auth_methods import AuthMethod, option
+from valetkey.cli.global_options import client_of
 from valetkey.cli.option_choices import ConnectorType, ResourceType
 from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.session import client_of
-from valetkey.connector_types import (
+from valetkey.connector_type_values import (
     AuthMethodDescription,
     ConnectorTypeDescription,
     FieldDescription,

@@ -9,6 +9,7 @@ import typer
 from valetkey.cli import consequences
 from valetkey.cli.auth_methods import ALIASES, SECRET_FIELDS, AuthMethod
 from valetkey.cli.check_views import print_checks
+from valetkey.cli.confirmation import confirm
 from valetkey.cli.connector_draft import secrets_of
 from valetkey.cli.connector_options import (
     Description,
@@ -23,13 +24,13 @@ from valetkey.cli.connector_options import (
 )
 from valetkey.cli.connector_views import connector_json, created_json
 from valetkey.cli.credential_options import given_options
-from valetkey.cli.credential_values import merged, read_values
+from valetkey.cli.credential_parsing import merged, read_values
+from valetkey.cli.global_options import client_of
 from valetkey.cli.option_choices import ResourceType
 from valetkey.cli.output_option import Output
-from valetkey.cli.resources import print_reached
+from valetkey.cli.resource_views import print_reached
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.secret_values import read_given
-from valetkey.cli.session import client_of, confirm
+from valetkey.cli.secret_input import read_given
 from valetkey.client import Client
 from valetkey.errors import InvalidArgumentError
 from valetkey.values import Connector, CreatedConnector, Resources

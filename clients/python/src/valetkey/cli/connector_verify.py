@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from valetkey.cli import failures
+from valetkey.cli import error_output
 from valetkey.cli.check_views import checks_json, print_checks, worst
 from valetkey.cli.connector_options import ProbeWrite
+from valetkey.cli.global_options import client_of
 from valetkey.cli.output_option import Output
-from valetkey.cli.resources import print_reached, reached_json
+from valetkey.cli.resource_views import print_reached, reached_json
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.session import client_of
 from valetkey.client import Client
 from valetkey.errors import InvalidArgumentError, ValetKeyError
 from valetkey.values import Resources
@@ -21,8 +21,8 @@ from valetkey.values import Resources
 # So many are verified at a time: each asks Entra and storage a handful of questions.
 _AT_A_TIME = 4
 # Of several connectors the worst counts: what was refused before what was not found, and what passes by itself last.
-_WORST_FIRST = (failures.REFUSED, failures.NOT_FOUND, failures.UNAVAILABLE)
-_OURS = (failures.USAGE, failures.NOT_PERMITTED)
+_WORST_FIRST = (error_output.REFUSED, error_output.NOT_FOUND, error_output.UNAVAILABLE)
+_OURS = (error_output.USAGE, error_output.NOT_PERMITTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class _Result:
     @property
     def exit_code(self) -> int:
         if self.error:
-            return failures.exit_code(self.error)
-        return failures.REFUSED if self.word == "failed" else 0
+            return error_output.exit_code(self.error)
+        return error_output.REFUSED if self.word == "failed" else 0
 
 
 def verify(
@@ -109,7 +109,7 @@ def _result(client: Client, name: str, resource_id: str | None, *, probe_write: 
     try:
         return _Result(name, client.verify_connector(name, resource_id=resource_id, probe_write=probe_write))
     except ValetKeyError as error:
-        if failures.exit_code(error) in _OURS:
+        if error_output.exit_code(error) in _OURS:
             raise
         return _Result(name, Resources(), error)
 
@@ -146,7 +146,7 @@ def _found(result: _Result) -> list[str]:
 
 
 def _json(result: _Result) -> dict[str, Any]:
-    error = failures.as_json(result.error) if result.error else None
+    error = error_output.as_json(result.error) if result.error else None
     checks = result.error.checks if result.error else result.resources.checks
     found = {"connector": result.connector, "result": result.word, **reached_json(result.resources)}
     return found | {"checks": checks_json(checks), "error": error}

@@ -4,22 +4,23 @@ from typing import Annotated, Any
 
 import typer
 
-from valetkey.cli import consequences, failures
+from valetkey.cli import consequences, error_output
 from valetkey.cli.auth_methods import AuthMethod
-from valetkey.cli.connector_client import received, show_received, token_of
+from valetkey.cli.confirmation import confirm
+from valetkey.cli.connector_describe_client import received, show_received, token_of
 from valetkey.cli.connector_options import parse_labels
 from valetkey.cli.connector_register import register
 from valetkey.cli.connector_types import describe_type, list_types
 from valetkey.cli.connector_update import update
 from valetkey.cli.connector_verify import verify
 from valetkey.cli.connector_views import connector_json, print_connector, print_connectors
+from valetkey.cli.global_options import client_of
 from valetkey.cli.option_choices import ConnectorType, ResourceType
 from valetkey.cli.output_option import Output
-from valetkey.cli.resources import entry_json, print_entries
+from valetkey.cli.resource_views import entry_json, print_entries
+from valetkey.cli.rollback_and_versions import list_versions_of, rollback_of
 from valetkey.cli.rotation import rotate_connector
-from valetkey.cli.rotation_versions import list_versions_of, rollback_of
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.session import client_of, confirm
 from valetkey.errors import InvalidArgumentError
 from valetkey.times import utc
 
@@ -182,4 +183,4 @@ def list_resources(
         if rows or not resource_id:
             print_entries(screen, rows)
     if entries and all(entry.error for entry in entries):
-        raise typer.Exit(failures.REFUSED)
+        raise typer.Exit(error_output.REFUSED)

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from valetkey.cli import failures
+from valetkey.cli import error_output
+from valetkey.cli.global_options import GlobalOptions, client_of
 from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.secret_values import read_stdin
-from valetkey.cli.session import Session, client_of
+from valetkey.cli.secret_input import read_stdin
 from valetkey.errors import InvalidArgumentError, ValetKeyError
 from valetkey.ledger_values import TokenDiagnosis
 from valetkey.sas import Finding, Sas
@@ -81,9 +81,9 @@ def doctor(
         findings += [said] if said else []
     _show(screen, sas, known, answer, _ordered(findings, answer))
     if any(finding.decides for finding in findings):
-        raise typer.Exit(failures.REFUSED)
+        raise typer.Exit(error_output.REFUSED)
     if lease is not None and (known is None or known.lease is None):
-        raise typer.Exit(failures.NOT_FOUND)
+        raise typer.Exit(error_output.NOT_FOUND)
 
 
 def _text(given: str) -> str:
@@ -131,8 +131,8 @@ def _storage(context: typer.Context, sas: Sas, known: TokenDiagnosis) -> Storage
     resource = _resource(sas, known)
     if not resource.startswith("https://") or not (known.lease or known.storage_known) or "sig" in sas.doubled:
         return None
-    session: Session = context.obj
-    settings = load_settings(endpoint=session.endpoint, ca_file=session.ca_file, config_file=session.config)
+    given: GlobalOptions = context.obj
+    settings = load_settings(endpoint=given.endpoint, ca_file=given.ca_file, config_file=given.config)
     return probe_storage(sas, resource, settings.ca_file)
 
 

@@ -11,9 +11,9 @@ import typer
 
 from valetkey.cli import proxy_options as options
 from valetkey.cli import token_options
-from valetkey.cli.azure_environment import environment_that_wins
+from valetkey.cli.global_options import client_of
+from valetkey.cli.overriding_variables import environment_that_wins
 from valetkey.cli.screen import Screen
-from valetkey.cli.session import client_of
 from valetkey.cli.tool_access import ToolAccess
 from valetkey.errors import InvalidArgumentError
 from valetkey.times import utc

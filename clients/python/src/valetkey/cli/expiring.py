@@ -5,12 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from valetkey.cli import failures
+from valetkey.cli import error_output
+from valetkey.cli.global_options import client_of
 from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.session import client_of
 from valetkey.durations import parse_duration, show_age, show_duration
-from valetkey.endings import Ending
+from valetkey.ending_values import Ending
 from valetkey.errors import InvalidArgumentError
 from valetkey.times import utc
 
@@ -42,7 +42,7 @@ def expiring(
     if not soon:
         screen.note(f"nothing ends within {show_duration(span)}")
     else:
-        raise typer.Exit(failures.ENDING)
+        raise typer.Exit(error_output.ENDING)
 
 
 def _print(screen: Screen, endings: list[Ending]) -> None:

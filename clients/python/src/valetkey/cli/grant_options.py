@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from valetkey.cli.connector_options import parse_labels
-from valetkey.cli.lists import PERMISSIONS, parse_attributes, parse_permissions
+from valetkey.cli.list_arguments import PERMISSIONS, parse_attributes, parse_permissions
 from valetkey.cli.option_choices import ConsumerRole
 from valetkey.durations import parse_duration
 from valetkey.errors import InvalidArgumentError

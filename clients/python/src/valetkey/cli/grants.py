@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-from valetkey.cli import consequences, failures
+from valetkey.cli import consequences, error_output
+from valetkey.cli.confirmation import confirm
+from valetkey.cli.global_options import client_of
 from valetkey.cli.grant_options import (
     Attributes,
     Connectors,
@@ -25,11 +27,10 @@ from valetkey.cli.grant_options import (
     changes_of,
 )
 from valetkey.cli.grant_views import explanation_json, grant_json, print_explanation, print_grant, print_grants
-from valetkey.cli.lists import PERMISSIONS, parse_attributes, parse_permissions
+from valetkey.cli.list_arguments import PERMISSIONS, parse_attributes, parse_permissions
 from valetkey.cli.lives import parse_life
 from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.session import client_of, confirm
 from valetkey.errors import ConflictError, InvalidArgumentError
 from valetkey.values import Grant, GrantSpec
 
@@ -239,7 +240,7 @@ def explain(
     else:
         print_explanation(screen, found)
     if not found.allowed:
-        raise typer.Exit(failures.NOT_PERMITTED)
+        raise typer.Exit(error_output.NOT_PERMITTED)
 
 
 def _show(screen: Screen, grant: Grant) -> None:

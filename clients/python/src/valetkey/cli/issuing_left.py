@@ -5,11 +5,11 @@ from typing import Any
 
 import typer
 
+from valetkey.cli.global_options import client_of
 from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.session import client_of
 from valetkey.durations import show_duration
-from valetkey.endings import IssuingLeft
+from valetkey.ending_values import IssuingLeft
 from valetkey.times import utc
 
 

@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 import typer
 
+from valetkey.cli.global_options import client_of
 from valetkey.cli.output_option import Output
 from valetkey.cli.quoting import one_line
 from valetkey.cli.revocations import lift, list_revocations, revoke
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.session import client_of
 from valetkey.ledger_values import Lease
 from valetkey.times import utc
 

@@ -5,7 +5,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 
-from valetkey.checks import Check
+from valetkey.check_values import Check
 from valetkey.cli.check_views import print_checks
 from valetkey.cli.screen import Screen, printable
 from valetkey.errors import InvalidArgumentError, ValetKeyError

@@ -16,10 +16,10 @@ from urllib.parse import parse_qs
 import typer
 
 from valetkey.async_token_source import AsyncTokenSource
-from valetkey.cli.lists import PERMISSIONS, parse_permissions
+from valetkey.cli.global_options import GlobalOptions, settings_of
+from valetkey.cli.list_arguments import PERMISSIONS, parse_permissions
 from valetkey.cli.lives import parse_life
 from valetkey.cli.screen import Screen
-from valetkey.cli.session import Session, settings_of
 from valetkey.cli.tool_access import ToolAccess
 from valetkey.durations import parse_duration
 from valetkey.errors import SettingsError
@@ -118,12 +118,12 @@ def storage_trust(ca_file: str | None) -> SSLContext:
 
 def token_source(context: typer.Context, settings: Settings, arguments: Mapping[str, Any]) -> AsyncTokenSource:
     """Returns a source of tokens by the global options; `arguments` say of what."""
-    session: Session = context.obj
+    given: GlobalOptions = context.obj
     return AsyncTokenSource(
         **arguments,
         endpoint=settings.endpoint,
         ca_file=settings.ca_file,
-        timeout=parse_duration(session.timeout, "--timeout").total_seconds(),
+        timeout=parse_duration(given.timeout, "--timeout").total_seconds(),
         **settings.identity.arguments(),
     )
 

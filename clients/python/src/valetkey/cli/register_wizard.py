@@ -11,10 +11,10 @@ from valetkey.cli.connector_draft import Draft, config_of, secrets_of
 from valetkey.cli.connector_types import find_method, find_type
 from valetkey.cli.environment_credentials import offers, read_offer
 from valetkey.cli.prompts import Left, Prompts
-from valetkey.cli.resources import print_numbered
-from valetkey.cli.secret_values import PromptLeftError, read_secret
+from valetkey.cli.resource_views import print_numbered
+from valetkey.cli.secret_input import PromptLeftError, read_secret
 from valetkey.client import Client
-from valetkey.connector_types import AuthMethodDescription, ConnectorTypeDescription, FieldDescription
+from valetkey.connector_type_values import AuthMethodDescription, ConnectorTypeDescription, FieldDescription
 from valetkey.errors import InvalidArgumentError, NotFoundError, SettingsError, ValetKeyError
 from valetkey.values import Resource, Resources
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from valetkey.cli.quoting import one_line
 from valetkey.cli.screen import Screen
-from valetkey.revocations import KeyRevocation, Revocation, RevocationPreview, RevocationTarget, RevokedSigner
+from valetkey.revocation_values import KeyRevocation, Revocation, RevocationPreview, RevocationTarget, RevokedSigner
 from valetkey.times import utc
 
 _KINDS = {

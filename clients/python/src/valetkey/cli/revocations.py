@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from valetkey.cli.confirmation import confirm
+from valetkey.cli.global_options import client_of
 from valetkey.cli.output_option import Output
 from valetkey.cli.revocation_views import (
     keys_words,
@@ -16,11 +18,10 @@ from valetkey.cli.revocation_views import (
     target_words,
 )
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.session import client_of, confirm
 from valetkey.client import Client
 from valetkey.durations import parse_duration
 from valetkey.errors import InvalidArgumentError
-from valetkey.revocations import Revocation, RevocationTarget
+from valetkey.revocation_values import Revocation, RevocationTarget
 from valetkey.times import utc
 
 _LOOK_SECONDS = 1.0

@@ -8,6 +8,7 @@ import typer
 from valetkey.cli import consequences
 from valetkey.cli.auth_methods import ALIASES, SECRET_FIELDS, AuthMethod, check_taken, recognised
 from valetkey.cli.automatic_rotation import AtOnce, Auto, By, NoWait, ProveFor, begin_by_itself, proving
+from valetkey.cli.confirmation import confirm
 from valetkey.cli.connector_draft import config_of, secrets_of
 from valetkey.cli.connector_options import RotateBy, RotateEvery, parse_schedule
 from valetkey.cli.connector_update import differences
@@ -27,13 +28,13 @@ from valetkey.cli.credential_options import (
     Values,
     given_options,
 )
-from valetkey.cli.credential_values import merged, read_values
+from valetkey.cli.credential_parsing import merged, read_values
+from valetkey.cli.global_options import client_of
 from valetkey.cli.output_option import Output
+from valetkey.cli.rollback_and_versions import name_of
 from valetkey.cli.rotation_progress import follow, look, note_end
-from valetkey.cli.rotation_versions import name_of
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.secret_values import read_given, read_missing
-from valetkey.cli.session import client_of, confirm
+from valetkey.cli.secret_input import read_given, read_missing
 from valetkey.client import Client
 from valetkey.errors import FailedPreconditionError
 from valetkey.times import parse_moment

@@ -7,7 +7,7 @@ from valetkey.cli.rotation_views import command, print_outcome, print_rotation, 
 from valetkey.cli.screen import Screen
 from valetkey.client import Client
 from valetkey.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
-from valetkey.rotations import Rotation
+from valetkey.rotation_values import Rotation
 from valetkey.times import utc
 
 _POLL_SECONDS = 0.5

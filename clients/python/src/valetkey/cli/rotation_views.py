@@ -6,7 +6,7 @@ from typing import Any
 
 from valetkey.cli.screen import Screen
 from valetkey.durations import show_age, show_duration
-from valetkey.rotations import CredentialVersion, Rotation, RotationSchedule
+from valetkey.rotation_values import CredentialVersion, Rotation, RotationSchedule
 from valetkey.times import utc
 
 _DOING = {

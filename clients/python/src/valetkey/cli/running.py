@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 
-from valetkey.cli import failures, quick_line, token_issuing
+from valetkey.cli import error_output, token_issue_fast_path, token_issuing
 from valetkey.cli.screen import Screen
 from valetkey.errors import ValetKeyError
 
@@ -18,7 +18,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (as long as the process)
     if sys.stdout is None:
         sys.stderr.write("Error: standard output is closed; expected somewhere to write the result to\n")
-        return failures.REFUSED
+        return error_output.REFUSED
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 still shows the rest
@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> int:
         code = _run(arguments, screen)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        return failures.INTERRUPTED
+        return error_output.INTERRUPTED
     except OSError as error:
         # Python must not try to flush the rest at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -35,16 +35,16 @@ def run(arguments: Sequence[str]) -> int:
             message = f"{error.filename or 'the output'}: cannot be written: {error.strerror or type(error).__name__}"
             with suppress(OSError):  # standard error may stand on the same full disk
                 screen.error(message, "", {"message": message})
-        return failures.REFUSED
+        return error_output.REFUSED
     except Exception as error:  # noqa: BLE001 (whatever is left is a defect; its text could hold a secret)
         message = f"unexpected {type(error).__name__}: this is a defect of valetkey; please report it"
         screen.error(message, "", {"message": message})
-        return failures.REFUSED
+        return error_output.REFUSED
     return code
 
 
 def _run(arguments: Sequence[str], screen: Screen) -> int:
-    if (plain := quick_line.read(arguments)) is None:
+    if (plain := token_issue_fast_path.read(arguments)) is None:
         from valetkey.cli import app  # noqa: PLC0415 (Typer and all commands load here)
 
         return app.run_line(arguments, screen)

@@ -7,7 +7,7 @@ from typing import Any
 from valetkey.cli.rotation_views import schedule_json, schedule_words
 from valetkey.cli.screen import Screen
 from valetkey.durations import show_age
-from valetkey.named_secrets import NamedSecret
+from valetkey.named_secret_values import NamedSecret
 from valetkey.times import utc
 
 _SHOWN = 3

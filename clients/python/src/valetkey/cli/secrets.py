@@ -7,6 +7,7 @@ import typer
 
 from valetkey.cli import consequences
 from valetkey.cli.auth_methods import ALIASES, SECRET_FIELDS, AuthMethod, check_taken, choose, recognised
+from valetkey.cli.confirmation import confirm
 from valetkey.cli.connector_draft import azure_of, config_of, secrets_of
 from valetkey.cli.connector_options import ExpiresAt
 from valetkey.cli.credential_options import (
@@ -25,15 +26,15 @@ from valetkey.cli.credential_options import (
     Values,
     given_options,
 )
-from valetkey.cli.credential_values import merged, read_values
+from valetkey.cli.credential_parsing import merged, read_values
+from valetkey.cli.global_options import client_of
 from valetkey.cli.option_choices import ConnectorType
 from valetkey.cli.output_option import Output
+from valetkey.cli.rollback_and_versions import list_versions_of, rollback_of
 from valetkey.cli.rotation import rotate_secret
-from valetkey.cli.rotation_versions import list_versions_of, rollback_of
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.secret_values import in_environment, read_given, read_missing
+from valetkey.cli.secret_input import in_environment, read_given, read_missing
 from valetkey.cli.secret_views import print_secret, print_secrets, secret_json
-from valetkey.cli.session import client_of, confirm
 from valetkey.errors import InvalidArgumentError
 from valetkey.times import parse_moment
 

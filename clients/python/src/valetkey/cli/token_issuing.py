@@ -7,13 +7,13 @@ from datetime import timedelta
 from enum import StrEnum
 
 from valetkey.calls.tokens import TokenRequest
-from valetkey.cli import failures
-from valetkey.cli.azure_environment import environment_that_wins
-from valetkey.cli.lists import parse_permissions
+from valetkey.cli import error_output
+from valetkey.cli.global_options import GlobalOptions, client_for
+from valetkey.cli.list_arguments import parse_permissions
 from valetkey.cli.lives import parse_life
 from valetkey.cli.option_choices import TTL_LIMITS
+from valetkey.cli.overriding_variables import environment_that_wins
 from valetkey.cli.screen import Screen
-from valetkey.cli.session import Session, client_for
 from valetkey.cli.token_texts import token_json, token_text
 from valetkey.cli.tool_access import FORMS
 from valetkey.errors import InvalidArgumentError, ValetKeyError
@@ -51,7 +51,7 @@ class TokensWanted:
     output: TokenFormat = TokenFormat.TABLE
 
 
-def issue(session: Session, wanted: TokensWanted) -> int:
+def issue(given: GlobalOptions, wanted: TokensWanted) -> int:
     """Issues the tokens and shows them; returns the exit code. Raises ValetKeyError where there is none to show."""
     output = wanted.output
     if len(wanted.resource) > 1 and output in _OF_ONE:
@@ -70,7 +70,7 @@ def issue(session: Session, wanted: TokensWanted) -> int:
         )
         for each in wanted.resource
     ]
-    with client_for(session, screen) as client:
+    with client_for(given, screen) as client:
         if len(requests) > 1:
             return _show_many(wanted.resource, client.issue_tokens(requests), lifetime, output, screen)
         token = client.issue_token(
@@ -105,7 +105,7 @@ def _show_many(
             [
                 token_json(outcome)
                 if isinstance(outcome, Token)
-                else {"resource_id": resource, "error": failures.as_json(outcome)}
+                else {"resource_id": resource, "error": error_output.as_json(outcome)}
                 for resource, outcome in zip(asked, outcomes, strict=True)
             ]
         )
@@ -123,8 +123,10 @@ def _show_many(
             screen.line(token.sas_url)
         for resource, outcome in zip(asked, outcomes, strict=True):
             if isinstance(outcome, ValetKeyError):
-                screen.error(f"{resource}: {outcome.message}", failures.facts(outcome), failures.as_json(outcome))
-    return next((failures.exit_code(each) for each in outcomes if isinstance(each, ValetKeyError)), 0)
+                screen.error(
+                    f"{resource}: {outcome.message}", error_output.facts(outcome), error_output.as_json(outcome)
+                )
+    return next((error_output.exit_code(each) for each in outcomes if isinstance(each, ValetKeyError)), 0)
 
 
 def say_if_shorter(token: Token, asked: timedelta | None, screen: Screen) -> None:

@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 
 from valetkey.cli import token_issuing
-from valetkey.cli.lists import PERMISSIONS, parse_permissions
+from valetkey.cli.global_options import client_of
+from valetkey.cli.list_arguments import PERMISSIONS, parse_permissions
 from valetkey.cli.lives import parse_life
 from valetkey.cli.screen import Screen
-from valetkey.cli.session import client_of
 from valetkey.cli.token_issuing import TokenFormat, TokensWanted, say_if_shorter, show
 from valetkey.cli.token_options import Connector, Purpose
 from valetkey.cli.token_texts import token_json

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from valetkey.cli.azure_environment import WINNING
+from valetkey.cli.overriding_variables import WINNING
 
 _BLOB_NAME = "PATH/OF/BLOB"
 _UPLOAD = ["--upload-file FILE", "--header 'x-ms-blob-type: BlockBlob'"]

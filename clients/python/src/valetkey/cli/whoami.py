@@ -2,9 +2,9 @@
 
 import typer
 
+from valetkey.cli.global_options import client_of, identity_of
 from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.session import client_of, identity_of
 from valetkey.times import utc
 
 _PROOFS = {"api-key": "an API key", "oidc": "a token of an OIDC issuer", "mtls": "a client certificate"}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from valetkey.proxy.tokens import StorageToken
+from valetkey.proxy.token_holder import StorageToken
 
 
 @dataclass(slots=True)

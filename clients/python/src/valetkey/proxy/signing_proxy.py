@@ -22,7 +22,7 @@ from valetkey.proxy.counts import Counts
 from valetkey.proxy.masking import Mask
 from valetkey.proxy.refusals import Refusal
 from valetkey.proxy.served_container import ServedContainer
-from valetkey.proxy.tokens import StorageToken, TokenHolder
+from valetkey.proxy.token_holder import StorageToken, TokenHolder
 from valetkey.sas_parameters import fresh_token_may_help
 
 HOST = "127.0.0.1"

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from valetkey import token_messages
-from valetkey.callers.blocking import BlockingCaller
+from valetkey.calling.blocking import BlockingCaller
 from valetkey.calls import streams
 from valetkey.calls.base import path_of
 from valetkey.errors import ValetKeyError

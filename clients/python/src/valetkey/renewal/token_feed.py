@@ -8,8 +8,8 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from valetkey.callers.base import Terms
-from valetkey.callers.blocking import BlockingCaller
+from valetkey.calling.base import Terms
+from valetkey.calling.blocking import BlockingCaller
 from valetkey.errors import (
     ConnectionLostError,
     DeadlineExceededError,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from starlette.datastructures import FormData, UploadFile
 
 from valetkey import AzureConfig, SettingsError
-from valetkey.connector_types import FieldDescription
+from valetkey.connector_type_values import FieldDescription
 from valetkey.secret_files import MAX_BYTES, clean_secret, clean_text
 from valetkey_console.fields.typed import wrong
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.datastructures import FormData
 
-from valetkey.connector_types import AuthMethodDescription, ConnectorTypeDescription, FieldDescription
+from valetkey.connector_type_values import AuthMethodDescription, ConnectorTypeDescription, FieldDescription
 from valetkey_console.fields.typed import duration, lines, moment, pairs
 from valetkey_console.pages.connectors.credential_form import azure_of, option, options, read_given
 from valetkey_console.visits.rendering import command

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from valetkey import Connector, Event
-from valetkey.rotations import CredentialVersion
+from valetkey.rotation_values import CredentialVersion
 from valetkey_console.broker.field_labels import label
 from valetkey_console.pages.connectors.list import rotated, state
 from valetkey_console.pages.connectors.optional_answers import Told, told

@@ -6,7 +6,7 @@ Forms are made of the broker's own description of its types, so that a new auth 
 from starlette.responses import Response
 
 from valetkey import NotFoundError, ValetKeyError
-from valetkey.connector_types import AuthMethodDescription, ConnectorTypeDescription, FieldDescription
+from valetkey.connector_type_values import AuthMethodDescription, ConnectorTypeDescription, FieldDescription
 from valetkey_console.broker.failures import failure_on_page
 from valetkey_console.pages.connectors.credential_form import typed_text
 from valetkey_console.pages.connectors.draft import NAMED, Draft, place_fields, read_draft, sketch

@@ -6,7 +6,7 @@ from starlette.datastructures import FormData
 from starlette.responses import Response
 
 from valetkey import Connector, FailedPreconditionError, NotFoundError, ValetKeyError
-from valetkey.connector_types import AuthMethodDescription
+from valetkey.connector_type_values import AuthMethodDescription
 from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.fields.typed import duration, moment
 from valetkey_console.pages.connectors.consequences import bound_to, differences

@@ -3,7 +3,7 @@
 from starlette.responses import Response
 
 from valetkey import ValetKeyError
-from valetkey.rotations import Rotation
+from valetkey.rotation_values import Rotation
 from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.visits.rendering import command
 from valetkey_console.visits.roles import OPERATORS

@@ -3,7 +3,7 @@
 from starlette.responses import Response
 
 from valetkey import ValetKeyError
-from valetkey.rotations import RotationSchedule
+from valetkey.rotation_values import RotationSchedule
 from valetkey_console.broker.failures import failure_on_page
 from valetkey_console.fields.typed import duration, wrong
 from valetkey_console.pages.connectors.credential_form import typed_text

@@ -9,7 +9,7 @@ from starlette.datastructures import FormData
 from starlette.responses import Response
 
 from valetkey import ConflictError, Connector, InvalidArgumentError, ValetKeyError
-from valetkey.connector_types import ConnectorTypeDescription, FieldDescription
+from valetkey.connector_type_values import ConnectorTypeDescription, FieldDescription
 from valetkey_console.broker.failures import failure_on_page
 from valetkey_console.fields.typed import duration, lines, moment, pairs
 from valetkey_console.pages.connectors.consequences import bound_to, differences

@@ -3,7 +3,7 @@
 from starlette.responses import Response
 
 from valetkey import ValetKeyError
-from valetkey.revocations import RevocationTarget
+from valetkey.revocation_values import RevocationTarget
 from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.pages.independent_part import part
 from valetkey_console.visits.rendering import command

@@ -2,7 +2,7 @@
 
 from starlette.responses import Response
 
-from valetkey.revocations import Revocation
+from valetkey.revocation_values import Revocation
 from valetkey_console.lists.columns import Column
 from valetkey_console.lists.narrowing import narrowed
 from valetkey_console.pages.revocations.words import keys_words, target_words

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from valetkey import ValetKeyError
-from valetkey.revocations import RevocationPreview, RevocationTarget
+from valetkey.revocation_values import RevocationPreview, RevocationTarget
 from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.fields.typed import wrong
 from valetkey_console.pages.revocations.words import BEYOND, SIGNED_WITH, named, target_words, what_hard_does

@@ -1,6 +1,6 @@
 """Revocations in words, as `valetkey lease` has them."""
 
-from valetkey.revocations import KeyRevocation, Revocation, RevocationTarget, RevokedSigner
+from valetkey.revocation_values import KeyRevocation, Revocation, RevocationTarget, RevokedSigner
 
 SIGNED_WITH = {"user-delegation-key": "user delegation keys", "account-key": "a key of the account"}
 # What nobody can list, by the kind of the keys.

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from valetkey.cli.agent.files import remove
-from valetkey.cli.agent.keeper import Keeper
 from valetkey.cli.agent.log import AgentLog
 from valetkey.cli.agent.plan import Plan, ResourcePlan
 from valetkey.cli.agent.readiness import Readiness
+from valetkey.cli.agent.resource_keeper import ResourceKeeper
 from valetkey.cli.agent.sources_and_proxies import Shared
 from valetkey.cli.agent.threads import in_thread, use_threads
+from valetkey.cli.agent.whole_files import remove
 from valetkey.errors import ValetKeyError
 
 # How long a new configuration waits for proxies that it lacks: their ports are free at once, requests take longer.
@@ -28,7 +28,7 @@ class Agent:
         self._readiness = Readiness(plan.readiness_file, log)
         self._ending: set[asyncio.Task[None]] = set()
         self._following: asyncio.Task[None] | None = None
-        self._keepers: dict[ResourcePlan, tuple[Keeper, asyncio.Task[None]]] = {}
+        self._keepers: dict[ResourcePlan, tuple[ResourceKeeper, asyncio.Task[None]]] = {}
 
     async def run(self, stopped: asyncio.Event, reload: asyncio.Event, read: Callable[[], Plan]) -> None:
         """Keeps everything until `stopped` is set. When `reload` is, the configuration is `read` again."""
@@ -53,7 +53,7 @@ class Agent:
             self._following = asyncio.create_task(self._readiness.run())
         for resource in plan.resources:
             if resource not in self._keepers:
-                keeper = Keeper(resource, self._shared, self._log, self._changed)
+                keeper = ResourceKeeper(resource, self._shared, self._log, self._changed)
                 self._keepers[resource] = keeper, asyncio.create_task(keeper.run())
         self._changed()
 
@@ -120,7 +120,7 @@ async def write_once(plan: Plan, shared: Shared, log: AgentLog) -> ValetKeyError
     use_threads()
     for warning in plan.warnings:
         log.warning(warning)
-    keepers = [Keeper(resource, shared, log, lambda: None) for resource in plan.resources]
+    keepers = [ResourceKeeper(resource, shared, log, lambda: None) for resource in plan.resources]
     try:
         found = await asyncio.gather(*(keeper.once() for keeper in keepers))
     finally:

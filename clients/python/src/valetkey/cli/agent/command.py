@@ -18,9 +18,9 @@ from valetkey.cli.agent.log import AgentLog
 from valetkey.cli.agent.plan import Plan, Scope
 from valetkey.cli.agent.plan_file import read_plan
 from valetkey.cli.agent.sources_and_proxies import Shared
-from valetkey.cli.failures import exit_code
+from valetkey.cli.error_output import exit_code
+from valetkey.cli.global_options import settings_of
 from valetkey.cli.screen import Screen
-from valetkey.cli.session import settings_of
 from valetkey.errors import SettingsError, ValetKeyError
 
 _Trust = Callable[[], SSLContext]

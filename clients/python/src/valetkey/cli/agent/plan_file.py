@@ -8,8 +8,8 @@ from pathlib import Path
 from valetkey.calls.tokens import token_request
 from valetkey.cli.agent import contents
 from valetkey.cli.agent.plan import CommandPlan, OutputPlan, Plan, ResourcePlan, Scope
-from valetkey.cli.agent.sections import Document, Section, read_text
-from valetkey.cli.lists import PERMISSIONS
+from valetkey.cli.agent.toml_tables import Document, Section, read_text
+from valetkey.cli.list_arguments import PERMISSIONS
 from valetkey.durations import parse_duration
 from valetkey.errors import SettingsError, ValetKeyError
 

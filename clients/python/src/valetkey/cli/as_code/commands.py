@@ -7,16 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from valetkey.cli import failures
+from valetkey.cli import error_output
 from valetkey.cli.as_code.applying import ApplyResult, carry_out, read_secrets
 from valetkey.cli.as_code.documents import read_documents
 from valetkey.cli.as_code.exporting import exported
 from valetkey.cli.as_code.plan import Action, Plan, Verb, make_plan
 from valetkey.cli.as_code.yaml_reading import MAX_BYTES, Value, read_yaml
+from valetkey.cli.confirmation import confirm
+from valetkey.cli.global_options import client_of
 from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.secret_values import read_stdin
-from valetkey.cli.session import client_of, confirm
+from valetkey.cli.secret_input import read_stdin
 from valetkey.client import Client
 from valetkey.errors import InvalidArgumentError, SettingsError
 from valetkey.secret_files import read_bytes
@@ -66,7 +67,7 @@ def apply(
         if dry_run or not plan.actions:
             if screen.as_json:
                 screen.json({**_plan_json(plan), "dry_run": dry_run})
-            raise typer.Exit(failures.REFUSED if dry_run and plan.actions else 0)
+            raise typer.Exit(error_output.REFUSED if dry_run and plan.actions else 0)
         secrets = read_secrets(plan)
         confirm(screen, f"apply {len(plan.actions)} change(s)", _told(plan), yes=yes)
         result = carry_out(client, plan, secrets, screen.progress)

@@ -9,7 +9,7 @@ from valetkey.cli.as_code.documents import ConnectorDocument
 from valetkey.cli.as_code.resource_ids import canonical_resource
 from valetkey.durations import show_duration
 from valetkey.errors import InvalidArgumentError
-from valetkey.rotations import RotationSchedule
+from valetkey.rotation_values import RotationSchedule
 from valetkey.times import utc
 from valetkey.values import Connector
 

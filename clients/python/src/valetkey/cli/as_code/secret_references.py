@@ -7,7 +7,7 @@ from pathlib import Path
 
 from valetkey.cli.as_code.yaml_reading import Place
 from valetkey.cli.screen import Screen
-from valetkey.cli.secret_values import clean
+from valetkey.cli.secret_input import clean
 from valetkey.errors import SettingsError
 from valetkey.secret_files import read_bytes
 

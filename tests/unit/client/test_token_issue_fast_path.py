@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.fake_broker import API_KEY, SAS, FakeBroker
-from valetkey.cli import app, quick_line, token_issuing
+from valetkey.cli import app, token_issue_fast_path, token_issuing
+from valetkey.cli.global_options import GlobalOptions
 from valetkey.cli.screen import Screen
-from valetkey.cli.session import Session
 from valetkey.cli.token_issuing import TokensWanted
 from valetkey.version import VERSION
 
@@ -46,12 +46,12 @@ def test_it_loads_neither_typer_nor_rich_nor_other_services(broker: FakeBroker) 
     assert services == {"valetkey.v1.token_service_pb2"}
 
 
-def as_typer_reads(line: list[str]) -> list[tuple[Session, TokensWanted]]:
+def as_typer_reads(line: list[str]) -> list[tuple[GlobalOptions, TokensWanted]]:
     """Returns what Typer makes of a line; nothing where it refuses it."""
-    found: list[tuple[Session, TokensWanted]] = []
+    found: list[tuple[GlobalOptions, TokensWanted]] = []
 
-    def note(session: Session, wanted: TokensWanted) -> int:
-        found.append((session, wanted))
+    def note(given: GlobalOptions, wanted: TokensWanted) -> int:
+        found.append((given, wanted))
         return 0
 
     with pytest.MonkeyPatch.context() as patch:
@@ -63,8 +63,8 @@ def as_typer_reads(line: list[str]) -> list[tuple[Session, TokensWanted]]:
 words = st.sampled_from(
     [
         *PLAIN,
-        *quick_line.OPTIONS,
-        *quick_line.GLOBAL_OPTIONS,
+        *token_issue_fast_path.OPTIONS,
+        *token_issue_fast_path.GLOBAL_OPTIONS,
         *("--ttl=5m", "--purpose=a=b", "-osas", "-o=sas", "--output=json", "--Resource", "--source_ip", "--timeout=3s"),
         *("10.0.0.1", "json", "JSON", "--", "-", "", "-h", "--version", "watch", "x", "\udcff"),
     ]
@@ -76,20 +76,23 @@ beginnings = st.lists(words, max_size=4).map(lambda more: [*more, *PLAIN])
 @given(st.one_of(endings, beginnings, st.lists(words, max_size=8)))
 def test_what_it_reads_typer_reads_alike(line: list[str]) -> None:
     """Protects users from a command that depends on who read the line: what is not plain is left to Typer."""
-    if (read := quick_line.read(line)) is not None:
+    if (read := token_issue_fast_path.read(line)) is not None:
         assert as_typer_reads(line) == [read]
 
 
 def test_every_option_can_stand_in_a_plain_line() -> None:
     """Protects speed: an option that nobody told this reader of would make each line slow that has it."""
-    line = [*PLAIN[:2], *(part for name in quick_line.OPTIONS if name != "--output" for part in (name, "sas"))]
-    before = [part for name in quick_line.GLOBAL_OPTIONS for part in (name, "1s")]
-    read = quick_line.read([*before, *line])
+    line = [
+        *PLAIN[:2],
+        *(part for name in token_issue_fast_path.OPTIONS if name != "--output" for part in (name, "sas")),
+    ]
+    before = [part for name in token_issue_fast_path.GLOBAL_OPTIONS for part in (name, "1s")]
+    read = token_issue_fast_path.read([*before, *line])
     assert read is not None
     assert as_typer_reads([*before, *line]) == [read]
     root = app.get_command(app.app)
     issue = root.commands["token"].commands["issue"]  # type: ignore[attr-defined]
-    for command, known in ((issue, quick_line.OPTIONS), (root, quick_line.GLOBAL_OPTIONS)):
+    for command, known in ((issue, token_issue_fast_path.OPTIONS), (root, token_issue_fast_path.GLOBAL_OPTIONS)):
         names = {name for parameter in command.params if parameter.name != "version" for name in parameter.opts}
         assert names - {"--install-completion", "--show-completion"} == set(known)
 
@@ -97,7 +100,7 @@ def test_every_option_can_stand_in_a_plain_line() -> None:
 def test_a_shell_that_completes_is_answered_by_typer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects completion: its words stand in the environment, and what else is on the line means nothing."""
     monkeypatch.setenv("_VALETKEY_COMPLETE", "complete_bash")
-    assert quick_line.read(PLAIN) is None
+    assert token_issue_fast_path.read(PLAIN) is None
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from valetkey.cli.lists import PERMISSIONS
+from valetkey.cli.list_arguments import PERMISSIONS
 from valetkey.cli.option_choices import TTL_LIMITS
 from valetkey.cli.screen import Screen
 from valetkey.client import Client

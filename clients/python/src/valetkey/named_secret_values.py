@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from valetkey.rotations import RotationSchedule
+from valetkey.rotation_values import RotationSchedule
 from valetkey.values import AzureConfig
 
 

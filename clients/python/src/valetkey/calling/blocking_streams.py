@@ -7,9 +7,9 @@ from typing import Any
 
 import grpc
 
-from valetkey.callers.base import identity_expired
-from valetkey.callers.blocking import BlockingCaller
-from valetkey.callers.interruptions import Interruption
+from valetkey.calling.base import identity_expired
+from valetkey.calling.blocking import BlockingCaller
+from valetkey.calling.interruptions import Interruption
 from valetkey.calls import streams
 from valetkey.calls.base import path_of
 from valetkey.calls.retries import Reconnections

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from valetkey import errors
-from valetkey.checks import Check
+from valetkey.check_values import Check
 from valetkey.cli.check_views import checks_json
 
 REFUSED = 1

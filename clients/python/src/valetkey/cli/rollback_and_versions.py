@@ -6,14 +6,15 @@ from typing import Annotated, Any
 import typer
 
 from valetkey.cli.automatic_rotation import NoWait, proving
+from valetkey.cli.confirmation import confirm
+from valetkey.cli.global_options import client_of
 from valetkey.cli.output_option import Output
 from valetkey.cli.rotation_progress import follow
 from valetkey.cli.rotation_views import print_versions, version_json
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.session import client_of, confirm
 from valetkey.client import Client
 from valetkey.errors import InvalidArgumentError, NotFoundError
-from valetkey.rotations import CredentialVersion
+from valetkey.rotation_values import CredentialVersion
 from valetkey.times import utc
 
 

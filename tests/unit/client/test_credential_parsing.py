@@ -7,7 +7,7 @@ import pytest
 from support.cli_runner import Runner
 from support.fake_broker import FakeBroker
 from valetkey.cli.auth_methods import AuthMethod, choose
-from valetkey.cli.credential_values import MAX_BYTES, parse_values
+from valetkey.cli.credential_parsing import MAX_BYTES, parse_values
 from valetkey.errors import InvalidArgumentError
 
 SECRET = "PLANTED~secret"

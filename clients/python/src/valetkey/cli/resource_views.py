@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from valetkey.cli import failures
+from valetkey.cli import error_output
 from valetkey.cli.screen import Screen, printable
 from valetkey.values import ConnectorResources, Resource, Resources
 
@@ -41,7 +41,7 @@ def entry_json(entry: ConnectorResources) -> dict[str, Any]:
         "connector_type": entry.connector_type,
         "resource_type": entry.resource_type,
         "resources": [_resource_json(resource) for resource in entry.resources],
-        "error": failures.as_json(entry.error) if entry.error else None,
+        "error": error_output.as_json(entry.error) if entry.error else None,
         "account_errors": _account_errors_json(entry.resources),
         "incomplete": entry.incomplete,
     }
@@ -49,7 +49,7 @@ def entry_json(entry: ConnectorResources) -> dict[str, Any]:
 
 def _account_errors_json(resources: Resources) -> list[dict[str, Any]]:
     """Returns the errors of single accounts as JSON objects."""
-    return [{"account": each.account, **failures.as_json(each.error)} for each in resources.account_errors]
+    return [{"account": each.account, **error_output.as_json(each.error)} for each in resources.account_errors]
 
 
 def _warn_of_accounts(screen: Screen, resources: Resources, connector: str) -> None:

@@ -1,6 +1,5 @@
-"""What the global options say, and the client and confirmations that commands share."""
+"""What the global options say, and the client that commands make by them."""
 
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 from valetkey.cli.screen import Screen
 from valetkey.client import Client
 from valetkey.durations import parse_duration
-from valetkey.errors import InvalidArgumentError, ValetKeyError
+from valetkey.errors import ValetKeyError
 from valetkey.identity import Identity
 from valetkey.settings import Settings, load_place, load_settings
 
@@ -22,7 +21,7 @@ KEPT: list[object] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class GlobalOptions:
     """The global options of one run."""
 
     endpoint: str | None = None
@@ -38,18 +37,18 @@ class Session:
 
 def client_of(context: "typer.Context", screen: Screen) -> AbstractContextManager[Client]:
     """Returns a client as `client_for` does, for the options of a run that Typer read."""
-    session: Session = context.obj
-    return client_for(session, screen)
+    given: GlobalOptions = context.obj
+    return client_for(given, screen)
 
 
-def client_for(session: Session, screen: Screen) -> AbstractContextManager[Client]:
+def client_for(given: GlobalOptions, screen: Screen) -> AbstractContextManager[Client]:
     """Returns a client for the global options, the environment and the config file; it is open until the process ends.
 
     Closing a channel can hang in gRPC, if very seldom (its issue 20026), and a command that has its answer is to show
     it and end. Raises SettingsError or InvalidArgumentError where they do not make one.
     """
-    settings = _settings_for(session, screen)
-    timeout = parse_duration(session.timeout, "--timeout").total_seconds()
+    settings = _settings_for(given, screen)
+    timeout = parse_duration(given.timeout, "--timeout").total_seconds()
     client = Client(
         settings.endpoint,
         ca_file=settings.ca_file,
@@ -66,17 +65,17 @@ def settings_of(context: "typer.Context", screen: Screen) -> Settings:
 
     Raises SettingsError where it cannot be used.
     """
-    session: Session = context.obj
-    return _settings_for(session, screen)
+    given: GlobalOptions = context.obj
+    return _settings_for(given, screen)
 
 
-def _settings_for(session: Session, screen: Screen) -> Settings:
-    if session.api_key:
+def _settings_for(given: GlobalOptions, screen: Screen) -> Settings:
+    if given.api_key:
         screen.warn(
             "--api-key on the command line: other users of this machine can see it in the process list; "
             "--api-key-file or VALETKEY_API_KEY keep it out"
         )
-    settings = _load(session)
+    settings = _load(given)
     for warning in settings.warnings:
         screen.warn(warning)
     return settings
@@ -84,21 +83,21 @@ def _settings_for(session: Session, screen: Screen) -> Settings:
 
 def identity_of(context: "typer.Context") -> Identity:
     """Returns the identity that counts; it shows no secret."""
-    session: Session = context.obj
-    return _load(session).identity
+    given: GlobalOptions = context.obj
+    return _load(given).identity
 
 
 def place_of(context: "typer.Context") -> tuple[str, Path | None]:
     """Returns where the broker is, and its CA file. Raises SettingsError where nothing says it."""
-    session: Session = context.obj
-    return load_place(endpoint=session.endpoint, ca_file=session.ca_file, config_file=session.config)
+    given: GlobalOptions = context.obj
+    return load_place(endpoint=given.endpoint, ca_file=given.ca_file, config_file=given.config)
 
 
 def client_with_login(context: "typer.Context", login_file: Path) -> Client:
     """Returns a client of the same broker that calls with a log-in. Raises what `place_of` raises."""
-    session: Session = context.obj
+    given: GlobalOptions = context.obj
     endpoint, ca_file = place_of(context)
-    timeout = parse_duration(session.timeout, "--timeout").total_seconds()
+    timeout = parse_duration(given.timeout, "--timeout").total_seconds()
     client = Client(endpoint, ca_file=ca_file, timeout=timeout, login_file=login_file)
     KEPT.append(client)
     return client
@@ -106,24 +105,24 @@ def client_with_login(context: "typer.Context", login_file: Path) -> Client:
 
 def client_with_key(context: "typer.Context", api_key: str) -> Client:
     """Returns a client of the same broker that calls with another API key. Raises what `client_of` raises."""
-    session: Session = context.obj
-    settings = _load(session)
-    timeout = parse_duration(session.timeout, "--timeout").total_seconds()
+    given: GlobalOptions = context.obj
+    settings = _load(given)
+    timeout = parse_duration(given.timeout, "--timeout").total_seconds()
     client = Client(settings.endpoint, ca_file=settings.ca_file, timeout=timeout, api_key=api_key)
     KEPT.append(client)
     return client
 
 
-def _load(session: Session) -> Settings:
+def _load(given: GlobalOptions) -> Settings:
     return load_settings(
-        endpoint=session.endpoint,
-        ca_file=session.ca_file,
-        api_key=session.api_key,
-        api_key_file=session.api_key_file,
-        token_file=session.token_file,
-        client_cert_file=session.client_cert_file,
-        client_key_file=session.client_key_file,
-        config_file=session.config,
+        endpoint=given.endpoint,
+        ca_file=given.ca_file,
+        api_key=given.api_key,
+        api_key_file=given.api_key_file,
+        token_file=given.token_file,
+        client_cert_file=given.client_cert_file,
+        client_key_file=given.client_key_file,
+        config_file=given.config,
     )
 
 
@@ -138,22 +137,3 @@ def _teller(screen: Screen) -> Callable[[ValetKeyError], None]:
             screen.note(f"{error.message.removesuffix('; try again')}; trying again")
 
     return tell
-
-
-def confirm(screen: Screen, what: str, consequences: str, *, yes: bool, for_good: bool = True) -> None:
-    """Says what goes along with what is done, and asks a person; a script has to say `--yes`.
-
-    `what` is the deed, such as "delete grant x"; it is asked whether to do it for good, unless it can be taken back.
-    Raises InvalidArgumentError where nobody said yes.
-    """
-    screen.note(f"{what}: {consequences}")
-    if yes:
-        return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise InvalidArgumentError(
-            f"{what}: not confirmed, and there is no terminal to ask at; nothing was changed; pass --yes"
-        )
-    sys.stderr.write(f"{what[0].upper()}{what[1:]}{' for good' if for_good else ''}? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise InvalidArgumentError("not confirmed, nothing was changed; answer y, or pass --yes")

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from datetime import datetime
 
 from valetkey.cli.agent.contents import content
-from valetkey.cli.agent.files import write_atomically
 from valetkey.cli.agent.log import AgentLog
 from valetkey.cli.agent.plan import OutputPlan, ResourcePlan
 from valetkey.cli.agent.renewal_command import RenewalCommand
 from valetkey.cli.agent.sources_and_proxies import Shared
 from valetkey.cli.agent.threads import in_thread
+from valetkey.cli.agent.whole_files import write_atomically
 from valetkey.cli.tool_access import ToolAccess
 from valetkey.errors import PermissionDeniedError, UnauthenticatedError, ValetKeyError, WatchEndedError
 from valetkey.times import utc
@@ -24,7 +24,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE, _LONGEST_PAUSE_OF_REFUSED = 1.0, 5.0, 30.0
 _SAID_AGAIN_SECONDS = 60.0
 
 
-class Keeper:
+class ResourceKeeper:
     """One resource. `fresh` tells whether all of it is, `ends` when its token does; `changed` is called on any news."""
 
     def __init__(self, plan: ResourcePlan, shared: Shared, log: AgentLog, changed: Callable[[], None]) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import grpc.aio
 
-from valetkey.callers.asynchronous import AsyncCaller
-from valetkey.callers.base import identity_expired
-from valetkey.callers.interruptions import Interruption
+from valetkey.calling.asynchronous import AsyncCaller
+from valetkey.calling.base import identity_expired
+from valetkey.calling.interruptions import Interruption
 from valetkey.calls import streams
 from valetkey.calls.base import path_of
 from valetkey.calls.retries import Reconnections

@@ -9,19 +9,19 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
-from valetkey.cli.session import Session
+from valetkey.cli.global_options import GlobalOptions
 from valetkey.cli.token_issuing import TokenFormat, TokensWanted
 
 _COMMAND = ("token", "issue")
 # The global options that take a value, and those of the command, by the names that are read here.
-GLOBAL_OPTIONS = {f"--{field.name.replace('_', '-')}": field.name for field in fields(Session)}
+GLOBAL_OPTIONS = {f"--{field.name.replace('_', '-')}": field.name for field in fields(GlobalOptions)}
 OPTIONS = {f"--{field.name.replace('_', '-')}": field.name for field in fields(TokensWanted)} | {"-o": "output"}
 _REPEATED = ("resource", "permissions")
 # Set by a shell that asks what could follow.
 _COMPLETION = "_VALETKEY_COMPLETE"
 
 
-def read(arguments: Sequence[str]) -> tuple[Session, TokensWanted] | None:
+def read(arguments: Sequence[str]) -> tuple[GlobalOptions, TokensWanted] | None:
     """Returns what a plain line of `token issue` asks for, None for every other line."""
     if _COMPLETION in os.environ or not _is_text(arguments):
         return None
@@ -41,7 +41,7 @@ def read(arguments: Sequence[str]) -> tuple[Session, TokensWanted] | None:
         return None
     once = {name: values[0] for name, values in wanted.items() if name not in _REPEATED}
     return (
-        Session(**{name: values[0] for name, values in given.items()}),
+        GlobalOptions(**{name: values[0] for name, values in given.items()}),
         TokensWanted(
             resource=wanted["resource"],
             permissions=wanted["permissions"],

@@ -4,7 +4,7 @@ import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
 
 import httpx2
@@ -13,7 +13,9 @@ import pytest_asyncio
 
 from support.console import Browser, Console, running_console
 from support.inproc import CLIENT, SECRET, TENANT, running_broker
+from valetkey.login.login_settings import LoginOffer
 from valetkey_broker.model import Secret
+from valetkey_console.openid.log_ins import LogIns
 from valetkey_devstack.ca import make_ca
 from valetkey_devstack.control_plane import ControlPlane
 from valetkey_devstack.demo_people import people_settings
@@ -45,7 +47,7 @@ class World:
             answer = await http.post(page, data={"person": person})
         assert answer.status_code == 302, answer.text
         location = str(answer.headers["location"])
-        assert location.startswith(f"{OUTER}/login/callback?")
+        assert location.startswith(f"{OUTER}/login/callback")
         return location.removeprefix(OUTER)
 
 
@@ -132,6 +134,28 @@ async def test_another_log_ins_code_is_not_taken(world: World) -> None:
     own = dict(parse_qsl((await world.choose(await world.leave(victim))).partition("?")[2]))
     injected = urlencode({**own, "code": theirs["code"]})
     assert "Code_Verifier" in (await victim.get(f"/login/callback?{injected}", code=401)).text
+
+
+async def test_one_of_several_issuers_has_an_address_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that comes back at another's address is not taken for that of the issuer that was chosen."""
+    offers = LogIns.offers
+
+    async def two(log_ins: LogIns) -> tuple[LoginOffer, ...]:
+        (own,) = await offers(log_ins)
+        return own, replace(own, issuer="https://other.example")
+
+    monkeypatch.setattr(LogIns, "offers", two)
+    browser, victim = world.console.browser(), world.console.browser()
+    page = await world.leave(browser)
+    redirect_uri = parse_qs(urlsplit(page).query)["redirect_uri"][0]
+    assert re.fullmatch(f"{OUTER}/login/callback/[0-9a-f]{{8}}", redirect_uri)
+    monkeypatch.setattr(world.plane.log_ins, "redirect_uris", {redirect_uri})
+    back = await world.choose(page)
+    assert (await browser.get(back, code=303)).headers["location"] == "/vk/"
+    for path in ("/login/callback", "/login/callback/00000000"):
+        query = (await world.choose(await world.leave(victim))).partition("?")[2]
+        assert "from another issuer" in (await victim.get(f"{path}?{query}", code=400)).text
+    await victim.get("/", code=303)
 
 
 async def test_nobody_logged_in(world: World) -> None:

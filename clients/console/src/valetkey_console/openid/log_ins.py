@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from hashlib import sha256
 from typing import TypeVar
 
 from valetkey import ValetKeyError
@@ -16,6 +17,8 @@ from valetkey.login.pkce import Ties
 from valetkey_console.settings import Settings, SettingsError
 
 CALLBACK = "/login/callback"
+# Of the hash of an issuer's name, in the path that is only its own.
+_DIGITS = 8
 # For so many seconds what the broker and an issuer say of themselves counts.
 _FRESH = 60.0
 _TIMEOUT = 5.0
@@ -33,7 +36,7 @@ class LogIns:
         self._settings = settings
         self._http = IssuerHttp(settings.issuer_ca_file)
         self._secret = _secret(settings)
-        self._redirect_uri = settings.address.rstrip("/") + CALLBACK
+        self._address = settings.address.rstrip("/")
         self._heard: dict[str, tuple[float, object]] = {}
 
     async def offers(self) -> tuple[LoginOffer, ...]:
@@ -49,15 +52,29 @@ class LogIns:
         if not issuer.authorization:
             raise ValetKeyError(f"the issuer {offer.issuer} has no page to log in at; expected one that does")
         ties = Ties()
-        return authorization_url(issuer, offer, ties, self._redirect_uri), ties
+        return authorization_url(issuer, offer, ties, await self._redirect_uri(offer)), ties
+
+    async def callback(self, offer: LoginOffer) -> str:
+        """Returns the path at which an issuer's answer comes back. Raises ValetKeyError.
+
+        Where several are offered, one that does not say in its answers whose they are (RFC 9207) has a path of its own:
+        the answer of another, which was made to look like this one's, comes back elsewhere (RFC 9700, 4.4.2.2).
+        """
+        if len(await self.offers()) == 1 or (await self._issuer(offer)).names_itself:
+            return CALLBACK
+        return f"{CALLBACK}/{sha256(offer.issuer.encode()).hexdigest()[:_DIGITS]}"
 
     async def finish(self, offer: LoginOffer, ties: Ties, answer: Mapping[str, str]) -> str:
         """Returns the access token for the answer that a browser brought back. Raises ValetKeyError."""
         issuer = await self._issuer(offer)
+        redirect_uri = await self._redirect_uri(offer)
         tokens = await asyncio.to_thread(
-            redeem, self._http, issuer, offer, ties, self._redirect_uri, answer, client_secret=self._secret
+            redeem, self._http, issuer, offer, ties, redirect_uri, answer, client_secret=self._secret
         )
         return tokens.access
+
+    async def _redirect_uri(self, offer: LoginOffer) -> str:
+        return self._address + await self.callback(offer)
 
     async def _issuer(self, offer: LoginOffer) -> Issuer:
         return await self._fresh(offer.issuer, lambda: discover(self._http, offer.issuer))

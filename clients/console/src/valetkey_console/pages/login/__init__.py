@@ -11,6 +11,7 @@ SECTION = Section(
         post("/login", api_key.log_in, session=False),
         get("/login/at", issuer.leave, session=False),
         get(CALLBACK, issuer.come_back, session=False),
+        get(f"{CALLBACK}/{{issuer}}", issuer.come_back, session=False),
         post("/logout", session.log_out, session=False),
     ),
 )

@@ -25,6 +25,10 @@ _NOT_OURS = (
     "This is not the answer to a log-in that was begun in this browser within the last 10 minutes. "
     "Nothing was done; log in again."
 )
+_ANOTHERS = (
+    "The answer came back from another issuer than the one that was chosen. Nothing was sent there; log in again, "
+    "and tell whoever runs the broker if it happens again."
+)
 _TOO_LARGE = (
     "The access token is too large to be kept in a browser. Whoever runs the issuer can leave claims out of it, "
     "such as the list of groups."
@@ -77,7 +81,10 @@ async def come_back(visit: Visit) -> Response:
         offer = await _offer(visit, begun["issuer"])
         if offer is None:
             return await page(visit, back, status=404, problem=_NO_ISSUER)
-        response = await begin(visit, await visit.console.log_ins.finish(offer, ties, answer), back)
+        if visit.path != visit.url(await visit.console.log_ins.callback(offer)):
+            response = await page(visit, back, status=400, problem=_ANOTHERS)
+        else:
+            response = await begin(visit, await visit.console.log_ins.finish(offer, ties, answer), back)
     except TooLargeError:
         response = await page(visit, back, status=400, problem=_TOO_LARGE)
     except UnauthenticatedError as error:

@@ -14,6 +14,7 @@ from valetkey_broker.authn.roles import RolesNow
 from valetkey_broker.authn.trust_bundles import TrustBundles
 from valetkey_broker.authz.explain import Explainer
 from valetkey_broker.authz.grant_admin import GrantAdmin
+from valetkey_broker.authz.missing_key import MissingKey
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.connector_admin import ConnectorAdmin
@@ -176,7 +177,7 @@ async def open_core(
             api_keys=ApiKeyAdmin(repository, memory, clock),
             policy=policy,
             grants=GrantAdmin(repository, memory, clock, issuing.max_ttl_seconds, settings.authn.vouchers()),
-            explainer=Explainer(policy, clock, issuing, reach.hierarchical, reach.known),
+            explainer=Explainer(policy, clock, issuing, reach.hierarchical, reach.known, MissingKey(memory, clock).of),
             keys=keys,
             reach=reach,
             issuer=issuer,

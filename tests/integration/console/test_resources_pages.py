@@ -68,6 +68,11 @@ async def test_allowed_and_why_not(console: Console) -> None:
     assert "<strong>Allowed</strong> by the grant" in page
     assert 'href="/grants/training"' in page
     assert "valetkey grant explain --resource az://demo --permissions read --principal key:trainer" in page
+    assert "nobody can ask for it" not in page
+    await console.broker.allow("key:gone", name="of-a-key-that-is-gone")
+    page = (await console.as_auditor.get(explain(resource="az://demo", principal="key:gone", permissions="read"))).text
+    assert "<strong>Allowed</strong> by the grant" in page
+    assert "But nobody can ask for it now</strong>: there is no API key gone: it was revoked" in page
     page = (
         await console.as_auditor.get(explain(resource="az://demo", principal="key:trainer", permissions="move"))
     ).text

@@ -219,7 +219,9 @@ async def test_explaining_what_nobody_can_be_called(stocked: Broker) -> None:
 async def test_explaining_others(stocked: Broker) -> None:
     """People with a role for it may; the others may not, and learn nothing of grants that do not mean them."""
     for key in (ADMIN_KEY, OPERATOR_KEY, AUDITOR_KEY):
-        assert (await explain(stocked, key, principal="key:trainer")).grant == "training"
+        answer = await explain(stocked, key, principal="key:trainer")
+        assert (answer.grant, answer.caller_problem) == ("training", "")
+        assert "there is no API key nobody" in (await explain(stocked, key, principal="key:nobody")).caller_problem
     for key in (VIEWER_KEY, CONSUMER_KEY):
         told = await failure(explain(stocked, key, principal="key:somebody"))
         assert told.short == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED")

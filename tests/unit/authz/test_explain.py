@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from support.core import NOW, PROFILES, FakeClock, make_connector, make_grant, principal
+from support.core import NOW, PROFILES, FakeClock, make_api_key, make_connector, make_grant, principal
 from valetkey_broker.authz.explain import Explainer, Explanation
+from valetkey_broker.authz.missing_key import MissingKey
 from valetkey_broker.authz.nearest_allowed import Question
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.errors import BrokerError, Reason
@@ -33,7 +34,13 @@ class World:
         self.policy = Policy(self.memory, self.clock, PROFILES)
         self.hierarchical: bool | None = None
         settings = IssuingSettings(default_ttl_seconds=TTL, max_ttl_seconds=MAX_TTL)
-        self.explainer = Explainer(self.policy, self.clock, settings, lambda _connector, _account: self.hierarchical)
+        self.explainer = Explainer(
+            self.policy,
+            self.clock,
+            settings,
+            lambda _connector, _account: self.hierarchical,
+            missing_key=MissingKey(self.memory, self.clock).of,
+        )
         self.connector = make_connector()
         self.memory.put_connector(self.connector)
 
@@ -289,3 +296,35 @@ def test_the_nearest_may_lack_attributes(world: World) -> None:
     me = principal(attributes={"team": "vision"})
     own = world.explain(of=me, asker=me)
     assert (list(own.findings), own.nearest) == ([], None)
+
+
+def test_a_key_that_is_gone_is_told_beside_what_is_granted(world: World) -> None:
+    """Protects who wonders why a call fails that grants allow: the key was revoked, or has expired."""
+    world.grant()
+    key = make_api_key("test", expires=NOW + 60)
+
+    def told(**more: Any) -> tuple[str, str]:
+        found = world.explain(**more)
+        return grant_of(found), found.caller_problem
+
+    gone = "there is no API key test: it was revoked, or not created yet"
+    assert told() == ("training", gone)
+    world.memory.put_api_key(key)
+    assert told() == ("training", "")
+    world.clock.now += 60
+    granted, problem = told()
+    assert granted == "training"
+    assert problem.startswith("the API key test expired at 2027-")
+    world.memory.drop_api_key("test")
+    assert told() == ("training", gone)
+
+
+@pytest.mark.parametrize("name", ["oidc:https://issuer.example#ada", "spiffe://example.org/trainer"])
+def test_of_others_nobody_knows_whether_they_can_call(world: World, name: str) -> None:
+    """An issuer's word, or a CA's, is known once somebody comes with it."""
+    assert world.explain(of=principal(name=name)).caller_problem == ""
+
+
+def test_oneself_can_call(world: World) -> None:
+    """Whoever asks has just shown that; and those without a role learn of nobody's key."""
+    assert world.explain(asker=principal(), of=principal()).caller_problem == ""

@@ -247,6 +247,11 @@ def test_explain_what_is_no_grants_matter(valetkey: Runner, broker: FakeBroker) 
     broker.explanation = grant_pb.ExplainAccessResponse(error_message="no token for a path")
     ran = valetkey(*EXPLAIN)
     assert (ran.code, ran.out) == (3, "Not allowed: no token for a path.\n")
+    gone = "there is no API key trainer: it was revoked, or not created yet"
+    broker.explanation = grant_pb.ExplainAccessResponse(allowed=True, grant="training", caller_problem=gone)
+    ran = valetkey(*EXPLAIN)
+    assert (ran.code, ran.out) == (0, f"Allowed by grant `training`.\nBut nobody can ask for it now: {gone}.\n")
+    assert valetkey(*EXPLAIN, "-o", "json").json["caller_problem"] == gone
 
 
 def test_explain_a_refused_request(valetkey: Runner, broker: FakeBroker) -> None:

@@ -156,6 +156,7 @@ def _explanation_message(explanation: Explanation) -> pb.ExplainAccessResponse:
         ],
         nearest=str(explanation.nearest) if explanation.nearest else "",
         scope=explanation.scope,
+        caller_problem=explanation.caller_problem,
     )
     if allowance is not None:
         response.grant = allowance.grant.name

@@ -42,7 +42,8 @@ class Explanation:
     """The answer; `allowance` is what would be given, None for nothing. Findings are the nearest first.
 
     `error` says what keeps a request from being allowed that is no grant's matter, in the words the caller would hear.
-    `scope` says what the token would be for, and on what that still hangs.
+    `scope` says what the token would be for, and on what that still hangs. `caller_problem` says why nobody can call as
+    that principal now, whatever is granted.
     """
 
     allowance: Allowance | None
@@ -50,6 +51,7 @@ class Explanation:
     findings: Sequence[Finding]
     nearest: Nearest | None
     scope: str
+    caller_problem: str = ""
 
 
 class Explainer:
@@ -62,13 +64,15 @@ class Explainer:
         settings: IssuingSettings,
         hierarchical: Callable[[Connector, str], bool | None] = lambda _connector, _account: None,
         known: Callable[[Connector, str, str], Sequence[Container]] = lambda _connector, _name, _account: (),
+        missing_key: Callable[[str], str] = lambda _principal: "",
     ) -> None:
         """`hierarchical` tells of a connector's account, from memory, whether it has a hierarchical namespace.
 
         None is for "not known". `known` gives a connector's containers of a name, in an account if one is named, as far
-        as memory knows them.
+        as memory knows them. `missing_key` says why nobody can call by a principal's key; empty where somebody can.
         """
         self._known = known
+        self._missing_key = missing_key
         self._nearby = Nearby(policy, hierarchical)
         self._policy = policy
         self._clock = clock
@@ -110,7 +114,8 @@ class Explainer:
         scope = ""
         if allowance is not None:
             scope = self._scope(question, allowance.connector) + self._taken_back_in(question, allowance)
-        return Explanation(allowance, error, findings, nearest, scope)
+        caller_problem = self._missing_key(question.principal.name) if for_all else ""
+        return Explanation(allowance, error, findings, nearest, scope, caller_problem)
 
     def _decided(self, question: Question) -> tuple[Allowance | None, str]:
         try:

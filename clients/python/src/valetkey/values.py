@@ -233,7 +233,8 @@ class AccessExplanation:
 
     A token would live for `ttl`, shorter than asked for where `ttl_limited_by` says why (see Token), and be bound to
     `source_ip`, if any. `error_message` is what else than grants keeps it from being allowed. `scope` says what it is
-    for.
+    for. `caller_problem` is why nobody can call as the principal now, whatever is granted: its API key is gone, or
+    expired.
     """
 
     allowed: bool
@@ -245,3 +246,4 @@ class AccessExplanation:
     source_ip: str = ""
     error_message: str = ""
     scope: str = ""
+    caller_problem: str = ""

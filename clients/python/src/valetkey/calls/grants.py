@@ -91,6 +91,7 @@ def explain_access(
         source_ip=answer.source_ip,
         error_message=answer.error_message,
         scope=answer.scope,
+        caller_problem=answer.caller_problem,
     )
 
 

@@ -94,6 +94,7 @@ def explanation_json(found: AccessExplanation) -> dict[str, Any]:
         "source_ip": found.source_ip,
         "error": found.error_message,
         "scope": found.scope,
+        "caller_problem": found.caller_problem,
     }
 
 
@@ -118,6 +119,8 @@ def print_explanation(screen: Screen, found: AccessExplanation) -> None:
         screen.line(f"Allowed by grant `{found.grant}`{life}{why}{addresses}.")
         if found.scope:
             screen.line(f"For {found.scope}.")
+        if found.caller_problem:
+            screen.line(f"But nobody can ask for it now: {found.caller_problem}.")
         return
     if found.error_message:
         screen.line(f"Not allowed: {found.error_message}.")
@@ -125,6 +128,8 @@ def print_explanation(screen: Screen, found: AccessExplanation) -> None:
         screen.line("Not allowed." if found.findings else "Not allowed: no grant was found.")
     if found.nearest:
         screen.line(f"Nearest: {found.nearest}")
+    if found.caller_problem:
+        screen.line(f"Besides, {found.caller_problem}.")
 
 
 def _permissions(grant: Grant) -> str:

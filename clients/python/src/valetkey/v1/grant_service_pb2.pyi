@@ -506,6 +506,7 @@ class ExplainAccessResponse(google.protobuf.message.Message):
     SOURCE_IP_FIELD_NUMBER: builtins.int
     ERROR_MESSAGE_FIELD_NUMBER: builtins.int
     SCOPE_FIELD_NUMBER: builtins.int
+    CALLER_PROBLEM_FIELD_NUMBER: builtins.int
     allowed: builtins.bool
     """Whether a token would be issued, as far as can be told without asking the cloud."""
     grant: builtins.str
@@ -521,6 +522,11 @@ class ExplainAccessResponse(google.protobuf.message.Message):
     scope: builtins.str
     """What the token would be for, if allowed, and on what that still hangs, for people: a directory on whether its
     account has a hierarchical namespace.
+    """
+    caller_problem: builtins.str
+    """Why nobody can call as the principal now, for people: its API key was revoked, was never created, or has expired. Told
+    of others, to those who may ask about them; empty where it is not known, as of those whom an issuer or a certificate
+    vouches for. What grants allow does not hang on it.
     """
     @property
     def findings(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___GrantFinding]:
@@ -542,9 +548,10 @@ class ExplainAccessResponse(google.protobuf.message.Message):
         source_ip: builtins.str = ...,
         error_message: builtins.str = ...,
         scope: builtins.str = ...,
+        caller_problem: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["ttl", b"ttl"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["allowed", b"allowed", "error_message", b"error_message", "findings", b"findings", "grant", b"grant", "nearest", b"nearest", "scope", b"scope", "source_ip", b"source_ip", "ttl", b"ttl", "ttl_limited_by", b"ttl_limited_by"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["allowed", b"allowed", "caller_problem", b"caller_problem", "error_message", b"error_message", "findings", b"findings", "grant", b"grant", "nearest", b"nearest", "scope", b"scope", "source_ip", b"source_ip", "ttl", b"ttl", "ttl_limited_by", b"ttl_limited_by"]) -> None: ...
 
 Global___ExplainAccessResponse: typing_extensions.TypeAlias = ExplainAccessResponse
 

@@ -63,8 +63,8 @@ class Scene:
     async def sign(self, connector: Connector, account: str) -> None:
         await self.keys.get(connector, account, self.clock.now + _HOUR)
 
-    def left(self) -> Left:
-        return self._of.now()
+    async def left(self) -> Left:
+        return await self._of.now()
 
 
 @pytest_asyncio.fixture
@@ -77,7 +77,7 @@ async def scene() -> AsyncIterator[Scene]:
 
 async def test_nothing_is_known_before_a_connector_is(scene: Scene) -> None:
     """A new broker says of Vault what it knows, and of Entra nothing."""
-    assert scene.left() == Left(NOW + _HOUR, None, [], [], 0)
+    assert await scene.left() == Left(NOW + _HOUR, None, [], [], 0)
 
 
 async def test_the_first_to_stop_comes_first(scene: Scene) -> None:
@@ -87,7 +87,7 @@ async def test_the_first_to_stop_comes_first(scene: Scene) -> None:
     scene.clock.now += _HOUR
     await scene.sign(_ONE, "other")
     await scene.sign(_BY_KEY, "acc")
-    left = scene.left()
+    left = await scene.left()
     assert list(left.accounts) == [
         AccountLeft("two", "acc", NOW + _DAY - _LAST, None),
         AccountLeft("one", "other", NOW + _HOUR + _DAY - _LAST, None),
@@ -99,20 +99,20 @@ async def test_what_is_told_is_what_happens(scene: Scene) -> None:
     """With Azure away tokens are issued until that very second, and not for longer; then it says since when."""
     scene.register(_ONE)
     await scene.sign(_ONE, "acc")
-    (told,) = scene.left().accounts
+    (told,) = (await scene.left()).accounts
     scene.cloud.fail("signing_key", Reason.CLOUD_UNAVAILABLE)
     scene.clock.now = told.until - 1
     await scene.sign(_ONE, "acc")
     failing = replace(told, failing_since=told.until - 1)
-    assert list(scene.left().accounts) == [failing]
+    assert list((await scene.left()).accounts) == [failing]
     scene.clock.now = told.until + _DAY
     with pytest.raises(BrokerError):
         await scene.sign(_ONE, "acc")
-    assert list(scene.left().accounts) == [failing]
+    assert list((await scene.left()).accounts) == [failing]
     scene.cloud.heal()
     scene.clock.now += _HOUR
     await scene.sign(_ONE, "acc")
-    assert list(scene.left().accounts) == [AccountLeft("one", "acc", scene.clock.now + _DAY - _LAST, None)]
+    assert list((await scene.left()).accounts) == [AccountLeft("one", "acc", scene.clock.now + _DAY - _LAST, None)]
 
 
 async def test_without_any_key_it_stopped_when_one_was_refused(scene: Scene) -> None:
@@ -122,7 +122,7 @@ async def test_without_any_key_it_stopped_when_one_was_refused(scene: Scene) -> 
     scene.clock.now += 5
     with pytest.raises(BrokerError):
         await scene.sign(_ONE, "acc")
-    assert list(scene.left().accounts) == [AccountLeft("one", "acc", NOW + 5, NOW + 5)]
+    assert list((await scene.left()).accounts) == [AccountLeft("one", "acc", NOW + 5, NOW + 5)]
 
 
 async def test_a_key_that_nobody_uses_has_not_stopped_anything(scene: Scene) -> None:
@@ -130,7 +130,7 @@ async def test_a_key_that_nobody_uses_has_not_stopped_anything(scene: Scene) -> 
     scene.register(_ONE)
     await scene.sign(_ONE, "acc")
     scene.clock.now += 2 * _DAY
-    left = scene.left()
+    left = await scene.left()
     assert (left.accounts, left.without_key) == ([], ["one"])
 
 
@@ -140,12 +140,12 @@ async def test_connectors_that_are_gone_are_not_told_of(scene: Scene) -> None:
     await scene.sign(_ONE, "acc")
     scene.memory.connectors.clear()
     scene.register(make_connector("one"))
-    left = scene.left()
+    left = await scene.left()
     assert (left.accounts, left.without_key) == ([], ["one"])
 
 
 async def test_vault_that_is_away_already(scene: Scene) -> None:
     """What is left shrinks from its last answer on."""
     scene.vault.left, scene.vault.away = 0.0, 2 * _HOUR
-    left = scene.left()
+    left = await scene.left()
     assert (left.without_vault_until, left.vault_away_since) == (NOW, NOW - 2 * _HOUR)

@@ -50,7 +50,7 @@ class ExpiryService(expiry_service_pb2_grpc.ExpiryServiceServicer):
     ) -> pb.GetIssuingLeftResponse:
         """Tells for how long tokens could go on being issued."""
         _ = request, context
-        left = self._issuing_left.now()
+        left = await self._issuing_left.now()
         return pb.GetIssuingLeftResponse(
             without_vault_end_time=_at(left.without_vault_until),
             vault_away_since_time=_at(left.vault_away_since),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.issuing.signing_keys import KeyInMemory, SigningKeys, usable_until
 from valetkey_broker.ports import AuthMethod, Clock
 from valetkey_broker.state.memory import Memory
@@ -63,13 +64,15 @@ class IssuingLeft:
         self._vault = vault
         self._clock = clock
 
-    def now(self) -> Left:
+    async def now(self) -> Left:
         """Returns how it is now."""
         now, away = self._clock(), self._vault.seconds_away()
         connectors = self._memory.connectors
         fetching = {name: each for name, each in connectors.items() if self._fetches(each.auth_method)}
-        told = (self._left(each, now) for each in self._keys.in_memory(fetching.values()))
-        accounts = sorted((each for each in told if each is not None), key=_turn)
+        accounts: list[AccountLeft] = []
+        async for some in slices(self._keys.in_memory(fetching.values())):
+            accounts += (left for each in some if (left := self._left(each, now)) is not None)
+        accounts.sort(key=_turn)
         return Left(
             without_vault_until=now + self._vault.seconds_left(),
             vault_away_since=None if away is None else now - away,

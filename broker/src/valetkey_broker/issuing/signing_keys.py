@@ -160,9 +160,12 @@ class SigningKeys:
         ]
 
     def in_memory(self, connectors: Iterable[Connector]) -> Iterator[KeyInMemory]:
-        """Tells of each key that signs for one of the connectors now, or that was asked for. One walk for them all."""
+        """Tells of each key that signs for one of the connectors now, or that was asked for. One walk for them all.
+
+        Who takes its time over it is told of the keys that there were when it began.
+        """
         by_uid = {connector.uid: connector for connector in connectors}
-        for identity, entry in self._entries.items():
+        for identity, entry in tuple(self._entries.items()):
             connector = by_uid.get(identity[0])
             if connector is not None and identity == self._id(connector, identity[2]):
                 yield KeyInMemory(connector, identity[2], entry.key, entry.failing_since)

@@ -101,6 +101,12 @@ async def test_others_are_the_business_of_those_with_a_role(console: Console) ->
     page = (await console.as_consumer.get(explain(resource="az://demo", permissions="read"))).text
     assert "<strong>Allowed</strong>" in page
     assert 'href="/grants' not in page
+    page = (await console.as_consumer.get(explain(resource="az://other", permissions="read"))).text
+    # Advice that one can follow: for whom, and of what, an admin is to be asked.
+    for told in ("ask an admin of the broker", "key:trainer", "whether you get a token"):
+        assert told in page
+    assert "who has access to it" not in (await console.as_viewer.get("/resources")).text
+    assert "who has access to it" in (await console.as_operator.get("/resources")).text
     page = (
         await console.as_consumer.get(
             explain(resource="az://demo", permissions="read", principal="key:admin"), code=403

@@ -113,3 +113,18 @@ def test_a_search_reads_each_cell_once() -> None:
     assert (
         len(found(columns, rows, Asked(text=" ".join([*"alphone", "t", "nowhere"])))) == 1
     )  # the ninth counts no more
+
+
+def test_a_column_that_nobody_fills_is_not_shown() -> None:
+    """Where the page has nothing for it; sorted by it, or in a file, it stays."""
+    columns = (COLUMNS[0], Column[Row]("what", "What", lambda row: row[1], seldom=True))
+    shown = [
+        [each.key for each in listing(columns, rows, asked).columns]
+        for rows, asked in (
+            ([("a", ""), ("b", None)], Asked()),
+            ([("a", ""), ("b", "x")], Asked()),
+            ([("a", "")], Asked(sort="what")),
+        )
+    ]
+    assert shown == [["name"], ["name", "what"], ["name", "what"]]
+    assert "what" in as_csv(columns, [("a", "")])

@@ -16,7 +16,8 @@ class Column(Generic[Row]):
     """One column. `link` gives the path of a page about the row, without our base path.
 
     `key` names it in addresses and in files. `look` is a class of the style sheet, such as `code` or `state`;
-    `code who` is for principals, which pages shorten.
+    `code who` is for principals, which pages shorten. One that is `seldom` filled is left out of pages that have
+    nothing for it; files have it always.
     """
 
     key: str
@@ -24,6 +25,7 @@ class Column(Generic[Row]):
     value: Callable[[Row], Cell]
     link: Callable[[Row], str] | None = None
     look: str = ""
+    seldom: bool = False
 
     def text(self, row: Row) -> str:
         """Returns the cell as one line of text, as people search for it and as CSV has it."""

@@ -57,7 +57,14 @@ def listing(columns: Columns, rows: Sequence[Any], asked: Asked, *, cut: bool = 
     whole = Listing(columns, fitting, asked, len(rows), len(fitting), cut, more)
     asked = replace(asked, page=min(asked.page, whole.pages))
     start = (asked.page - 1) * asked.size
-    return Listing(columns, fitting[start : start + asked.size], asked, len(rows), len(fitting), cut, more)
+    shown = fitting[start : start + asked.size]
+    needed = [each for each in columns if _needed(each, shown, asked)]
+    return Listing(needed, shown, asked, len(rows), len(fitting), cut, more)
+
+
+def _needed(column: Column[Any], rows: Iterable[Any], asked: Asked) -> bool:
+    """Tells whether a page has something in a column, or is sorted by it."""
+    return not column.seldom or column.key == asked.sort or any(column.text(row) for row in rows)
 
 
 def _holds(columns: Columns, row: Any, words: tuple[str, ...]) -> bool:

@@ -38,9 +38,9 @@ class AccountKeyMethod:
     name = "account-key"
     title = "Account key"
     help = (
-        "One of the two keys of a storage account, which open all of it and never end. The broker keeps it, and signs "
-        "service SAS tokens with it; a token that leaked ends early only when that key is regenerated. For accounts "
-        "where a service principal is not to be had, and that allow shared key access."
+        "One of the two keys of a storage account. It gives access to the whole account and never expires. The broker "
+        "signs service SAS tokens with it; a leaked token can only be ended early by regenerating the key. For "
+        "accounts that allow shared key access, if you cannot use a service principal."
     )
     fetches_keys = False
     fields: Sequence[CredentialField] = (

@@ -36,8 +36,8 @@ class ConnectionStringMethod:
     name = "connection-string"
     title = "Connection string"
     help = (
-        "A storage account's name and key as Azure shows them in one line. What is said of account keys is true of it: "
-        "the broker takes the two out, and keeps them. Its endpoints have to be those of the connector's cloud."
+        "The name and key of a storage account in one line, as Azure shows them. The broker stores both, so the same "
+        "applies as to an account key. Its endpoints must be those of the connector's cloud."
     )
     fetches_keys = False
     fields: Sequence[CredentialField] = (

@@ -57,8 +57,8 @@ class Implicit:
     name = "implicit"
     title = "Implicit"
     help = (
-        "What the broker itself is in Azure: a managed identity, a workload identity, or what its environment names. "
-        "No secret is kept anywhere. The broker's settings say for each cloud which of them connectors may use."
+        "The broker's own identity in Azure: a managed identity, a workload identity, or the one that its environment "
+        "variables name. No secret is stored. The broker's settings say which of them connectors may use in each cloud."
     )
     fetches_keys = True
     fields: Sequence[CredentialField] = (

@@ -41,8 +41,8 @@ class ServicePrincipal:
     name = "service-principal"
     title = "Service principal"
     help = (
-        "An application in Entra with roles in Azure. The usual choice: what it may do is said by roles, it can find "
-        "storage accounts by itself, and its tokens are signed with keys that end within days."
+        "An application in Entra with roles in Azure. The usual choice: Azure roles limit what it may do, it finds "
+        "storage accounts by itself, and its tokens are signed with keys that expire within days."
     )
     fetches_keys = True
     fields: Sequence[CredentialField] = (
@@ -64,7 +64,7 @@ class ServicePrincipal:
             "client_secret",
             secret=True,
             required=False,
-            help="The secret's value, as Entra showed it once; not its id. Either this or a certificate.",
+            help="The value of the secret, which Entra shows only once; not its ID. Give either this or a certificate.",
             example="@secret.txt",
         ),
         CredentialField(

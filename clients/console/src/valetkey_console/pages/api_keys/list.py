@@ -14,8 +14,8 @@ COLUMNS = (
     Column[ApiKey]("expires", "Expires", lambda key: key.expire_time),
     Column[ApiKey]("created", "Created", lambda key: key.create_time),
     Column[ApiKey]("created_by", "Created by", lambda key: key.created_by, look="code who"),
-    Column[ApiKey]("rotated", "Rotated", lambda key: key.rotate_time),
-    Column[ApiKey]("before", "Old key valid until", lambda key: key.overlap_end_time),
+    Column[ApiKey]("rotated", "Rotated", lambda key: key.rotate_time, seldom=True),
+    Column[ApiKey]("before", "Old key valid until", lambda key: key.overlap_end_time, seldom=True),
 )
 
 

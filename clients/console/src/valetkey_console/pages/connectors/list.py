@@ -42,14 +42,12 @@ COLUMNS = (
     Column[Connector]("type", "Type", lambda each: each.type),
     Column[Connector]("auth_method", "Auth method", lambda each: each.auth_method),
     Column[Connector]("serves", "Serves", lambda each: each.resource_id or "everything it reaches", look="code"),
-    Column[Connector]("error", "Error", _error),
-    Column[Connector]("expires", "Credential expires", lambda each: each.expire_time),
-    Column[Connector]("rotated", "Rotated every", rotated),
-    Column[Connector]("labels", "Labels", lambda each: attributes(each.labels)),
-    Column[Connector]("description", "Description", lambda each: each.description),
+    Column[Connector]("error", "Error", _error, seldom=True),
+    Column[Connector]("expires", "Credential expires", lambda each: each.expire_time, seldom=True),
+    Column[Connector]("rotated", "Rotated every", rotated, seldom=True),
+    Column[Connector]("labels", "Labels", lambda each: attributes(each.labels), seldom=True),
+    Column[Connector]("description", "Description", lambda each: each.description, seldom=True),
 )
-# Most connectors have none of it: then nobody needs the column on a page. Files have them all.
-_SELDOM = ("error", "expires", "rotated", "labels", "description")
 
 
 async def show_list(visit: Visit) -> Response:
@@ -71,10 +69,9 @@ async def show_list(visit: Visit) -> Response:
         await visit.broker.list_connectors(type=kind or None, auth_method=method or None, limit=limit) if meant else []
     )
     rows = [each for each in found if asked.filters["state"] in ("", state(each))]
-    columns = COLUMNS if asked.download else [each for each in COLUMNS if _needed(each, rows)]
     return visit.list_page(
         "connectors/list.html",
-        columns,
+        COLUMNS,
         rows,
         asked,
         more=len(found) == limit,
@@ -83,7 +80,3 @@ async def show_list(visit: Visit) -> Response:
         choices=choices,
         line=command("valetkey", "service-connector", "list", *by_option(asked.filters, "type", "auth_method")),
     )
-
-
-def _needed(column: Column[Connector], rows: list[Connector]) -> bool:
-    return column.key not in _SELDOM or any(column.value(each) for each in rows)

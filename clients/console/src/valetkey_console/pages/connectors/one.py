@@ -78,7 +78,7 @@ def _actions(connector: Connector, versions: Sequence[CredentialVersion]) -> Seq
     if not connector.authentication_secret:
         found += _OF_ITS_OWN
         found += [("rollback", "Roll back")] if any(not each.in_use for each in versions) else []
-    return [*found, ("delete", "Delete")]
+    return found
 
 
 async def _errors(visit: Visit, name: str) -> Told[list[Event]] | None:

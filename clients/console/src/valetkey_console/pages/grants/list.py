@@ -15,11 +15,11 @@ COLUMNS = (
         "principals", "Principals", lambda grant: grant.principals + attributes(grant.attributes), look="code who"
     ),
     Column[Grant]("containers", "Containers", lambda grant: grant.containers, look="code"),
-    Column[Grant]("prefixes", "Path prefixes", lambda grant: grant.prefixes or None, look="code"),
+    Column[Grant]("prefixes", "Path prefixes", lambda grant: grant.prefixes or None, look="code", seldom=True),
     Column[Grant]("permissions", "Permissions", lambda grant: grant.permissions),
     Column[Grant]("connectors", "Connectors", lambda grant: tuple(each.name for each in grant.connectors)),
-    Column[Grant]("expires", "Expires", lambda grant: grant.expire_time),
-    Column[Grant]("note", "Note", lambda grant: grant.note),
+    Column[Grant]("expires", "Expires", lambda grant: grant.expire_time, seldom=True),
+    Column[Grant]("note", "Note", lambda grant: grant.note, seldom=True),
 )
 
 

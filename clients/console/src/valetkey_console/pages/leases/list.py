@@ -43,7 +43,7 @@ COLUMNS = (
         link=lambda lease: f"/connectors/{segment(lease.connector)}",
         look="code",
     ),
-    Column[Lease]("purpose", "Purpose", lambda lease: lease.purpose),
+    Column[Lease]("purpose", "Purpose", lambda lease: lease.purpose, seldom=True),
 )
 _ASKED_OF_BROKER = ("principal", "connector", "resource")
 _FILTERS = (*_ASKED_OF_BROKER, "grant", "state", "ended")

@@ -8,7 +8,7 @@ from valetkey_console.lists.columns import Column
 from valetkey_console.lists.narrowing import choices, narrowed
 from valetkey_console.pages.resources.reached import Reached, rows_of
 from valetkey_console.visits.rendering import by_option, command
-from valetkey_console.visits.roles import OPERATORS, VIEWERS
+from valetkey_console.visits.roles import OPERATORS, READERS_OF_GRANTS, VIEWERS
 from valetkey_console.visits.visit import Visit
 
 
@@ -25,8 +25,8 @@ COLUMNS = (
     Column[Reached]("connector", "Connector", lambda row: row.connector, look="code"),
     Column[Reached]("type", "Type", lambda row: f"{row.connector_type} {row.resource_type}"),
     Column[Reached]("state", "State", lambda row: row.state, look="state"),
-    Column[Reached]("problem", "Problem", lambda row: row.problem or None),
-    Column[Reached]("reason", "Reason", lambda row: row.reason or None, look="code"),
+    Column[Reached]("problem", "Problem", lambda row: row.problem or None, seldom=True),
+    Column[Reached]("reason", "Reason", lambda row: row.reason or None, look="code", seldom=True),
     Column[Reached]("url", "URL", lambda row: row.url, look="code"),
 )
 _FILTERS = ("account", "connector", "state")
@@ -47,6 +47,7 @@ async def show_list(visit: Visit) -> Response:
         accounts=choices(row.account for row in rows),
         connectors=choices(row.connector for row in rows),
         may_refresh=visit.may(VIEWERS),
+        reads_grants=visit.may(READERS_OF_GRANTS),
         may_register=visit.may(OPERATORS),
         line=command("valetkey", "service-connector", "list-resources", *by_option(asked.filters, "connector")),
     )

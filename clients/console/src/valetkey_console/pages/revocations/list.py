@@ -19,11 +19,11 @@ COLUMNS = (
     Column[Revocation]("state", "State", lambda each: each.state, look="state"),
     Column[Revocation]("covers", "Covers", lambda each: target_words(each.target), look="code"),
     Column[Revocation]("keys", "Keys", keys_words),
-    Column[Revocation]("end", "Last token expires", lambda each: each.covered_until),
+    Column[Revocation]("end", "Last token expires", lambda each: each.covered_until, seldom=True),
     Column[Revocation]("revoked", "Revoked", lambda each: each.create_time),
     Column[Revocation]("by", "By", lambda each: each.created_by, look="code"),
-    Column[Revocation]("lifted_by", "Lifted by", lambda each: each.lifted_by or None, look="code"),
-    Column[Revocation]("reason", "Reason", lambda each: each.reason),
+    Column[Revocation]("lifted_by", "Lifted by", lambda each: each.lifted_by or None, look="code", seldom=True),
+    Column[Revocation]("reason", "Reason", lambda each: each.reason, seldom=True),
 )
 
 

@@ -14,9 +14,9 @@ from urllib.parse import parse_qs, urlsplit
 from azure.core.pipeline.transport import AsyncHttpTransport
 
 from bench.load import BenchError
+from valetkey_broker.adapters.azure.blob_storage import BlobStorage
 from valetkey_broker.adapters.azure.error_advice import Identity
 from valetkey_broker.adapters.azure.errors import Asking, Step
-from valetkey_broker.adapters.azure.storage import BlobStorage
 from valetkey_broker.connectors.known_containers import KnownContainers
 from valetkey_broker.model import CloudProfile, Container
 

@@ -7,8 +7,8 @@ from typing import cast
 import pytest
 
 from valetkey_broker.adapters.azure import sas
+from valetkey_broker.adapters.azure.blob_storage import BlobStorage
 from valetkey_broker.adapters.azure.resource_types import AZURE_RESOURCE_TYPES, AzureResourceType
-from valetkey_broker.adapters.azure.storage import BlobStorage
 from valetkey_broker.api import convert
 from valetkey_broker.model import RESOURCE_TYPES, CloudProfile, InvalidFieldError, ParsedId
 

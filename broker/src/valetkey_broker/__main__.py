@@ -25,7 +25,7 @@ def start_to_serve(command: ServeCommand) -> None:
     with interrupts_end_at_once(), loading_modules():
         _load_structlog_alone()
         run_to_the_end = import_module("valetkey_broker.cli.exit_codes").run_to_the_end
-        serve = getattr(import_module("valetkey_broker.cli.serving"), command.function)
+        serve = getattr(import_module("valetkey_broker.cli.serve"), command.function)
     run_to_the_end(partial(serve, *command.arguments))
 
 

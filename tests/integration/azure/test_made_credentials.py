@@ -11,7 +11,7 @@ from support.core import PLANTED as REGISTERED
 from support.rotating import NAME, PATH, RotatingReplica, by_account_key, the_call
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
-from valetkey_broker.connectors.automatic_rotations import Automatic
+from valetkey_broker.connectors.made_credential_rotations import Automatic
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
     Credential,

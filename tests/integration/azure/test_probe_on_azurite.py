@@ -7,8 +7,8 @@ import pytest
 from support.azure_stack import CONTAINERS, ML, AzureStack, make_connector, make_credential
 from support.core import call_info, principal
 from support.fake_ledger import FakeLedger
+from valetkey_broker.connectors.canary_probe import Probe
 from valetkey_broker.connectors.cloud_client import CloudClient
-from valetkey_broker.connectors.probe import Probe
 from valetkey_broker.connectors.verify import Proof, verify
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import Connector, Credential, EventFilter, Role

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from support import children
 from support.broker_process import run, write_config
-from valetkey_broker.cli import serving
+from valetkey_broker.cli import serve
 from valetkey_broker.cli.commands import app
 from valetkey_broker.cli.serve_fast_path import CONFIG_ENV, plainly_served
 
@@ -96,7 +96,7 @@ def test_short_way_is_the_command_lines(monkeypatch: pytest.MonkeyPatch, environ
     """What the short way takes, it takes as the command line would; what it does not, the command line is left."""
     called: list[tuple[object, ...]] = []
     for name in ("serve_alone_or_supervise", "serve_as_worker"):
-        monkeypatch.setattr(serving, name, lambda *given, name=name: called.append((name, *given)))
+        monkeypatch.setattr(serve, name, lambda *given, name=name: called.append((name, *given)))
     monkeypatch.delenv(CONFIG_ENV, raising=False)
     for words in [*SERVED, ["serve"], ["worker"]]:
         short = plainly_served(words, environment)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from support.core import NOW, PROFILES, FakeClock, make_connector, make_grant, principal
-from valetkey_broker.authz.grants import GrantIndex
+from valetkey_broker.authz.compiled_grants import GrantIndex
 from valetkey_broker.authz.policy import Allowance, Policy
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Connector, Evidence, Permission, PermissionSet, Principal, ResourceId, Role, TtlLimit

@@ -15,7 +15,7 @@ from support.fake_store import FakeStateStore
 from support.rotating import NAME, RotatingReplica, by_account_key, the_call
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
-from valetkey_broker.connectors.automatic_rotations import Automatic
+from valetkey_broker.connectors.made_credential_rotations import Automatic
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import RotationState, Secret
 

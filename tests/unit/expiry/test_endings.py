@@ -20,11 +20,11 @@ from support.core import (
 )
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.expiry.certificate_files import CertificateFiles
+from valetkey_broker.expiry.certificate_endings import CertificateFiles
 from valetkey_broker.expiry.daily_warning import DailyWarning
 from valetkey_broker.expiry.endings import Endings, Source
 from valetkey_broker.expiry.stored_endings import StoredEndings
-from valetkey_broker.expiry.vault_login import VaultLogin
+from valetkey_broker.expiry.vault_login_ending import VaultLogin
 from valetkey_broker.model import Connector, Credential, CredentialValue
 from valetkey_broker.model.ending import Ending, EndingKind, values
 from valetkey_devstack.ca import make_ca

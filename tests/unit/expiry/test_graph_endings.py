@@ -9,7 +9,7 @@ from support.fake_maker import FakeMaker
 from support.rotating import NAME, PATH, RotatingReplica, by_account_key, the_call
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
-from valetkey_broker.connectors.automatic_rotations import Automatic
+from valetkey_broker.connectors.made_credential_rotations import Automatic
 from valetkey_broker.errors import Reason
 from valetkey_broker.expiry.endings import Endings
 from valetkey_broker.expiry.graph_endings import GraphEndings

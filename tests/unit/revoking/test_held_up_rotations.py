@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from support.revoking import BY_KEY, OTHER, World
 from support.rotating import NAME, the_call
-from valetkey_broker.connectors.automatic_rotations import Automatic
+from valetkey_broker.connectors.made_credential_rotations import Automatic
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import RotationState
 from valetkey_broker.model.revocation import RevocationState

@@ -9,7 +9,7 @@ from support.core import NOW, make_secret, make_sharing_connector
 from support.revoking import BY_KEY, OTHER, TRAINER, World
 from support.rotating import NAME, the_call
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
-from valetkey_broker.connectors.automatic_rotations import Automatic
+from valetkey_broker.connectors.made_credential_rotations import Automatic
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
     AzureConfig,

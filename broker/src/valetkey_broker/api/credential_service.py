@@ -16,8 +16,8 @@ from valetkey_broker.api.convert import (
     secret_message,
     timestamp,
 )
-from valetkey_broker.connectors.automatic_rotations import Automatic, AutomaticRotations
 from valetkey_broker.connectors.credential_versions import CredentialVersion
+from valetkey_broker.connectors.made_credential_rotations import Automatic, MadeCredentialRotations
 from valetkey_broker.connectors.rotation_schedule import RotationSchedules
 from valetkey_broker.connectors.rotations import Rotations, Wanted
 from valetkey_broker.model import Connector, InvalidFieldError, Rotation, RotationSchedule, RotationState
@@ -31,7 +31,7 @@ _MOST_CONNECTORS = 1_000
 class CredentialService(credential_service_pb2_grpc.CredentialServiceServicer):
     """Rotates credentials."""
 
-    def __init__(self, rotations: Rotations, automatic: AutomaticRotations, schedules: RotationSchedules) -> None:
+    def __init__(self, rotations: Rotations, automatic: MadeCredentialRotations, schedules: RotationSchedules) -> None:
         self._rotations = rotations
         self._automatic = automatic
         self._schedules = schedules

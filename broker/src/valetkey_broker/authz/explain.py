@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from valetkey_broker.authz.grants import CompiledGrant
+from valetkey_broker.authz.compiled_grants import CompiledGrant
 from valetkey_broker.authz.nearest_allowed import Nearby, Nearest, Question, has_ended
 from valetkey_broker.authz.policy import Allowance, Policy, asked_ttl, serves
-from valetkey_broker.authz.revoked import covering, facts, refused
+from valetkey_broker.authz.revocation_rules import covering, facts, refused
 from valetkey_broker.authz.scope_rules import check_scope, hangs_on_account
 from valetkey_broker.errors import BrokerError, Reason, resource_ambiguous, role_required
 from valetkey_broker.model import (

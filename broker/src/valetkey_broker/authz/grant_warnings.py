@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from valetkey_broker.authz.grants import CompiledGrant
+from valetkey_broker.authz.compiled_grants import CompiledGrant
 from valetkey_broker.model import OF_HIERARCHY, Connector, Grant, Permission, too_many, voucher
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from valetkey_broker.authz.grants import CompiledGrant
+from valetkey_broker.authz.compiled_grants import CompiledGrant
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.authz.scope_rules import check_scope
 from valetkey_broker.errors import BrokerError

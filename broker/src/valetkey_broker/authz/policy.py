@@ -3,8 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from valetkey_broker.authz.grants import CompiledGrant, GrantIndex, inside
-from valetkey_broker.authz.revoked import refused, without_revoked
+from valetkey_broker.authz.compiled_grants import CompiledGrant, GrantIndex, inside
+from valetkey_broker.authz.revocation_rules import refused, without_revoked
 from valetkey_broker.errors import (
     BrokerError,
     address_denied,

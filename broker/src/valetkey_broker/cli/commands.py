@@ -51,7 +51,7 @@ def serve(
 ) -> None:
     """Serves until SIGTERM or Ctrl-C."""
     with interrupts_end_at_once():
-        from valetkey_broker.cli.serving import serve_alone_or_supervise  # noqa: PLC0415
+        from valetkey_broker.cli.serve import serve_alone_or_supervise  # noqa: PLC0415
 
     serve_alone_or_supervise(config, workers)
 
@@ -60,7 +60,7 @@ def serve(
 def worker(config: Config) -> None:
     """Serves as one of several workers; `serve --workers` starts these."""
     with interrupts_end_at_once():
-        from valetkey_broker.cli.serving import serve_as_worker  # noqa: PLC0415
+        from valetkey_broker.cli.serve import serve_as_worker  # noqa: PLC0415
 
     serve_as_worker(config)
 

@@ -13,7 +13,7 @@ MOST_WORKERS = 64
 
 
 class ServeCommand(NamedTuple):
-    """What to call of cli/serving.py."""
+    """What to call of cli/serve.py."""
 
     function: str
     arguments: tuple[Path | int | None, ...]

@@ -3,8 +3,8 @@
 import asyncio
 from dataclasses import dataclass
 
+from valetkey_broker.connectors.rotated_objects import RotatedObjects
 from valetkey_broker.connectors.rotation_run import Run
-from valetkey_broker.connectors.rotation_subject import RotationSubjects
 from valetkey_broker.errors import BrokerError, account_key_in_use, account_key_not_regenerated
 from valetkey_broker.model import Connector, CredentialValue, LeaseFilter, NamedSecret, Secret
 from valetkey_broker.ports import Cloud, Ledger
@@ -29,7 +29,7 @@ class AccountKeySource:
     maker: CredentialMaker
     cloud: Cloud
     ledger: Ledger
-    objects: RotationSubjects
+    objects: RotatedObjects
     grace_seconds: float = 15.0
     withdraws: bool = True
 

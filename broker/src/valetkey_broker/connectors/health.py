@@ -7,7 +7,7 @@ from typing import TypeVar
 import structlog
 from cachetools import LRUCache
 
-from valetkey_broker.connectors.new_credential import new_credential_command
+from valetkey_broker.connectors.new_credential_commands import new_credential_command
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Connector
 from valetkey_broker.model.health import Health

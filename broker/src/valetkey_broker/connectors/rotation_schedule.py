@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from valetkey_broker.concurrency.backoff import spread
-from valetkey_broker.connectors.automatic_rotations import Automatic, AutomaticRotations
+from valetkey_broker.connectors.made_credential_rotations import Automatic, MadeCredentialRotations
 from valetkey_broker.connectors.rotation_run import Recorded
 from valetkey_broker.connectors.rotations import Rotations
 from valetkey_broker.errors import BrokerError, Reason
@@ -47,7 +47,7 @@ class RotationSchedules:
         repository: StateRepository,
         memory: Memory,
         rotations: Rotations,
-        automatic: AutomaticRotations,
+        automatic: MadeCredentialRotations,
         clock: Clock,
         recorded: Recorded,
         poll_seconds: float = 20.0,
@@ -66,7 +66,7 @@ class RotationSchedules:
         """Stores a schedule of the object at `connectors/NAME` or `secrets/NAME`, or takes it away; returns the object.
 
         Raises InvalidFieldError, …_NOT_FOUND, or where its provider would not make a credential what
-        `AutomaticRotations.rotate` raises.
+        `MadeCredentialRotations.rotate` raises.
         """
         there = await self._rotations.there(object_path)
         if schedule is not None:

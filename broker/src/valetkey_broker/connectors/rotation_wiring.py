@@ -5,16 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY, AccountKeySource
-from valetkey_broker.connectors.automatic_rotations import AutomaticRotations
 from valetkey_broker.connectors.client_secret_source import GRAPH, ApplicationSecretSource
 from valetkey_broker.connectors.connector_admin import ConnectorAdmin
 from valetkey_broker.connectors.grant_redirection import RolesNow
+from valetkey_broker.connectors.made_credential_rotations import MadeCredentialRotations
 from valetkey_broker.connectors.named_secret_admin import NamedSecretAdmin
+from valetkey_broker.connectors.rotated_objects import RotatedObjects
 from valetkey_broker.connectors.rotation_run import CredentialSource, GivenSource, Recorded
 from valetkey_broker.connectors.rotation_runner import RotationRunner
 from valetkey_broker.connectors.rotation_schedule import RotationSchedules
 from valetkey_broker.connectors.rotation_steps import Machine
-from valetkey_broker.connectors.rotation_subject import RotationSubjects
 from valetkey_broker.connectors.rotation_targets import ConnectorTarget, Rotated, SecretTarget
 from valetkey_broker.connectors.rotations import GIVEN, ROLLBACK, Rotations
 from valetkey_broker.ports import AuthMethod, Clock, Cloud, Ledger
@@ -27,11 +27,11 @@ class Rotating:
     """The use cases, what works on what they begin, and the named secrets, which are rotated too."""
 
     rotations: Rotations
-    automatic: AutomaticRotations
+    automatic: MadeCredentialRotations
     schedules: RotationSchedules
     runner: RotationRunner
     secrets: NamedSecretAdmin
-    objects: RotationSubjects
+    objects: RotatedObjects
 
     async def run(self) -> None:
         """Works on rotations, and begins those that are due, until cancelled."""
@@ -84,7 +84,7 @@ def build_rotating(
         between_seconds=between_seconds,
     )
     connectors, named = ConnectorTarget(shared), SecretTarget(shared, secrets)
-    given, objects = GivenSource(), RotationSubjects(repository, memory, auth_methods)
+    given, objects = GivenSource(), RotatedObjects(repository, memory, auth_methods)
     made: Mapping[str, CredentialSource] = {
         GRAPH: ApplicationSecretSource(maker, parts.cloud, objects, grace_seconds, settle_seconds),
         ACCOUNT_KEY: AccountKeySource(maker, parts.cloud, parts.ledger, objects, grace_seconds),
@@ -115,6 +115,6 @@ def build_rotating(
         auth_methods=auth_methods,
         clock=clock,
     )
-    automatic = AutomaticRotations(rotations, objects, maker, clock)
+    automatic = MadeCredentialRotations(rotations, objects, maker, clock)
     schedules = RotationSchedules(repository, memory, rotations, automatic, clock, recorded)
     return Rotating(rotations, automatic, schedules, runner, secrets, objects)

@@ -6,10 +6,10 @@ from typing import TypeVar
 
 from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.connectors.account_checks import BACKDATED_SECONDS, check_clock, check_settings
+from valetkey_broker.connectors.canary_probe import STEPS, Probe, sibling_of
 from valetkey_broker.connectors.checklist import Checklist, VerifyStep
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.credential_warnings import credential_warnings
-from valetkey_broker.connectors.probe import STEPS, Probe, sibling_of
 from valetkey_broker.connectors.reach_result import PASSING, AccountError, Reach, own_container
 from valetkey_broker.connectors.token_proof import TokenProof
 from valetkey_broker.errors import BrokerError, Reason

@@ -1,18 +1,18 @@
 """Puts the sources of endings together: stored credentials, certificate files, the log-in to Vault."""
 
-from valetkey_broker.connectors.rotation_subject import RotationSubjects
-from valetkey_broker.expiry.certificate_files import CertificateFiles
+from valetkey_broker.connectors.rotated_objects import RotatedObjects
+from valetkey_broker.expiry.certificate_endings import CertificateFiles
 from valetkey_broker.expiry.endings import Endings, Source
 from valetkey_broker.expiry.graph_endings import GraphEndings
 from valetkey_broker.expiry.stored_endings import StoredEndings
-from valetkey_broker.expiry.vault_login import KnowsItsLogin, VaultLogin
+from valetkey_broker.expiry.vault_login_ending import KnowsItsLogin, VaultLogin
 from valetkey_broker.ports import Clock, StateStore
 from valetkey_broker.ports.credential_maker import CredentialMaker
 from valetkey_broker.settings import Settings
 
 
 def build_endings(
-    settings: Settings, store: StateStore, objects: RotationSubjects, maker: CredentialMaker, clock: Clock
+    settings: Settings, store: StateStore, objects: RotatedObjects, maker: CredentialMaker, clock: Clock
 ) -> Endings:
     """Returns the endings that ask every source the broker has; `maker` is what can look at secrets in the cloud."""
     mtls = settings.authn.mtls

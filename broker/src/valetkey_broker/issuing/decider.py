@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Self
 
 from valetkey_broker.authz.policy import Allowance, Policy, asked_ttl
-from valetkey_broker.authz.revoked import check_container
+from valetkey_broker.authz.revocation_rules import check_container
 from valetkey_broker.errors import identity_expired, identity_revoked, issuer_unavailable
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.scopes import Scopes

@@ -12,7 +12,7 @@ from valetkey_broker.authz.policy import Policy
 from valetkey_broker.concurrency.gather_outcomes import work_off
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.errors import BrokerError
-from valetkey_broker.issuing.batch import Batch, Issued
+from valetkey_broker.issuing.batch_progress import Batch, Issued
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.decider import Decider, Decision
 from valetkey_broker.issuing.lease_ids import LeaseIds

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Mapping
 
 from valetkey_broker.authz.policy import Policy
-from valetkey_broker.authz.revoked import covering, refused
+from valetkey_broker.authz.revocation_rules import covering, refused
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.issuing.signers import signer_of
+from valetkey_broker.issuing.signer_identity import signer_of
 from valetkey_broker.issuing.stream_end_reasons import AccessRevoked, End, EndReason
 from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.model import Connector, Lease, Principal, ResourceId, Standing

@@ -18,8 +18,8 @@ from valetkey_broker.observability.counters import Figures, Histogram
 from valetkey_broker.ports import Clock, Ledger, StateStore
 from valetkey_broker.rpc.open_calls import OpenCalls
 from valetkey_broker.rpc.server import RpcServer
+from valetkey_broker.state.background_sync import StateSync
 from valetkey_broker.state.memory import Memory
-from valetkey_broker.state.sync import StateSync
 
 _NO_LABELS: Sequence[str] = ()
 

@@ -15,8 +15,8 @@ from valetkey_broker.observability.counters import LAG_SECONDS, Figures, Histogr
 from valetkey_broker.ports import Clock, Ledger, StateStore
 from valetkey_broker.rpc.guard import Guard
 from valetkey_broker.rpc.server import RpcServer
+from valetkey_broker.state.background_sync import StateSync
 from valetkey_broker.state.memory import Memory
-from valetkey_broker.state.sync import StateSync
 
 
 class Parts(Protocol):

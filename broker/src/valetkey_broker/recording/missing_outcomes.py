@@ -10,7 +10,7 @@ from valetkey_broker.concurrency.backoff import spread
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import EventFilter, EventKind, StoredEvent
 from valetkey_broker.ports import Clock, Ledger
-from valetkey_broker.recording.changes import reconciled_event
+from valetkey_broker.recording.recorded_changes import reconciled_event
 from valetkey_broker.state.intent import Origin
 
 # Before it had intents, a broker could die between a change and the record of it: what it left tells nothing.

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from valetkey_broker.model import CloudProfile, Connector, Event, LeaseFilter
 from valetkey_broker.model.revocation import RevocationTarget, SignerKind, TokenUseFacts
 from valetkey_broker.ports import AuthMethod, Clock, Ledger
-from valetkey_broker.revoking.account_keys import AccountKeys, KeyHolder
+from valetkey_broker.revoking.account_key_holders import AccountKeys, KeyHolder
 from valetkey_broker.state.memory import Memory
 
 _PAGE = 1000

@@ -20,7 +20,7 @@ from valetkey_broker.model.revocation import KeyRevocation, Revocation, SignerKi
 from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.recording import Changes
 from valetkey_broker.revoking.impact import Impact, token_facts
-from valetkey_broker.revoking.key_records import KeyRecords
+from valetkey_broker.revoking.key_ledger_records import KeyRecords
 from valetkey_broker.revoking.key_rotations import KeyRotations
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository

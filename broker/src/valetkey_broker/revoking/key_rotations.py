@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY
-from valetkey_broker.connectors.automatic_rotations import Automatic
+from valetkey_broker.connectors.made_credential_rotations import Automatic
+from valetkey_broker.connectors.rotated_objects import RotatedObjects
 from valetkey_broker.connectors.rotation_run import Recorded
-from valetkey_broker.connectors.rotation_subject import RotationSubjects
 from valetkey_broker.connectors.rotation_wiring import Rotating
 from valetkey_broker.errors import (
     connector_not_found,
@@ -34,9 +34,9 @@ from valetkey_broker.model import (
 )
 from valetkey_broker.model.revocation import KeyRevocation, Revocation, SignerKind
 from valetkey_broker.ports import Clock, Cloud
-from valetkey_broker.revoking.account_keys import AccountKeys
+from valetkey_broker.revoking.account_key_holders import AccountKeys
 from valetkey_broker.revoking.impact import Impact, Signer, token_facts
-from valetkey_broker.revoking.key_records import METHOD
+from valetkey_broker.revoking.key_ledger_records import METHOD
 
 _TOOK_NOTHING_BACK = frozenset({RotationState.FAILED, RotationState.ABORTED, RotationState.UNDOING})
 
@@ -46,7 +46,7 @@ class KeyRotations:
     """Each method may be called again: what stands in Vault says how far it is."""
 
     rotating: Rotating
-    objects: RotationSubjects
+    objects: RotatedObjects
     keys: AccountKeys
     impact: Impact
     cloud: Cloud

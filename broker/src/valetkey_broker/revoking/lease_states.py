@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from valetkey_broker.authz.revoked import covering
+from valetkey_broker.authz.revocation_rules import covering
 from valetkey_broker.model import Connector, Event
 from valetkey_broker.model.revocation import KeyRevocation, LeaseState, Revocation, SignerKind
 from valetkey_broker.ports import AuthMethod, Clock

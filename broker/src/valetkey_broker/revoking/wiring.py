@@ -9,7 +9,7 @@ from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.model import CloudProfile
 from valetkey_broker.ports import AuthMethod
 from valetkey_broker.recording import Changes
-from valetkey_broker.revoking.account_keys import AccountKeys
+from valetkey_broker.revoking.account_key_holders import AccountKeys
 from valetkey_broker.revoking.impact import Impact
 from valetkey_broker.revoking.key_revocations import KeyRevocations
 from valetkey_broker.revoking.key_rotations import KeyRotations

@@ -14,12 +14,12 @@ from valetkey_broker.adapters.azure.account_settings import account_settings
 from valetkey_broker.adapters.azure.accounts import find_accounts, place_of
 from valetkey_broker.adapters.azure.auth_method import Access
 from valetkey_broker.adapters.azure.auth_methods import AUTH_METHODS
+from valetkey_broker.adapters.azure.blob_storage import BlobStorage
 from valetkey_broker.adapters.azure.credential_maker import AzureCredentialMaker
 from valetkey_broker.adapters.azure.errors import Asking, Step
 from valetkey_broker.adapters.azure.key_revocation import revoke_delegation_keys
 from valetkey_broker.adapters.azure.resource_type import StorageService
 from valetkey_broker.adapters.azure.resource_types import AZURE_RESOURCE_TYPES, AzureResourceType
-from valetkey_broker.adapters.azure.storage import BlobStorage
 from valetkey_broker.adapters.azure.transport import Network
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.errors import (

@@ -7,10 +7,10 @@ import math
 from azure.core.credentials import AzureNamedKeyCredential
 
 from valetkey_broker.adapters.azure.auth_method import SigningStorage
+from valetkey_broker.adapters.azure.blob_storage import BlobStorage
 from valetkey_broker.adapters.azure.error_advice import Identity
 from valetkey_broker.adapters.azure.errors import Asking, Step
 from valetkey_broker.adapters.azure.sas import account_key_signer
-from valetkey_broker.adapters.azure.storage import BlobStorage
 from valetkey_broker.adapters.azure.transport import Network
 from valetkey_broker.model import (
     AzureConfig,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from valetkey_broker.authz.grants import Route
+from valetkey_broker.authz.compiled_grants import Route
 from valetkey_broker.errors import BrokerError, access_revoked
 from valetkey_broker.model import Connector, Container, Grant, Principal, ResourceId
 from valetkey_broker.model.revocation import Revocation, TokenUseFacts

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from azure.core.pipeline.transport import AsyncHttpTransport
 from azure.storage.blob import UserDelegationKey
 
+from valetkey_broker.adapters.azure.container_pages import ListingTransport
 from valetkey_broker.adapters.azure.error_advice import SHARED_KEY_OFF
 from valetkey_broker.adapters.azure.errors import Asking, ask
-from valetkey_broker.adapters.azure.listing import ListingTransport
 from valetkey_broker.adapters.azure.sas import user_delegation_signer
 from valetkey_broker.adapters.azure.token_access_check import TokenTrial
 from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS, Network

@@ -11,7 +11,7 @@ from azure.core.pipeline.transport import AsyncHttpTransport
 from azure.storage.blob.aio import BlobServiceClient
 
 from support.turns import watched
-from valetkey_broker.adapters.azure.listing import ListingTransport, PageReader
+from valetkey_broker.adapters.azure.container_pages import ListingTransport, PageReader
 from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS
 
 PAGE = 5000
@@ -171,7 +171,7 @@ async def test_listings_that_lead_in_a_circle_end() -> None:
 @pytest.mark.parametrize("bound", ["_MOST_PAGES", "_MOST_NAMES"])
 async def test_listings_without_an_end_are_given_up(monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
     """Neither pages without end nor names without end fill the memory."""
-    monkeypatch.setattr(f"valetkey_broker.adapters.azure.listing.{bound}", 10)
+    monkeypatch.setattr(f"valetkey_broker.adapters.azure.container_pages.{bound}", 10)
     storage = Storage({"": page(["a", "b"], "1"), **{str(n): page(["a", "b"], str(n + 1)) for n in range(1, 20)}})
     with pytest.raises(ValueError, match="too many"):
         await listed(storage)

@@ -13,8 +13,8 @@ from support.core import Replica, make_api_key
 from support.fake_store import FakeStateStore
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.settings import VaultSettings
+from valetkey_broker.state.background_sync import StateSync
 from valetkey_broker.state.generation_writer import GenerationWriter
-from valetkey_broker.state.sync import StateSync
 
 _AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "Vault is sealed", {"cause": "sealed"})
 

@@ -8,8 +8,8 @@ import pytest
 from support.core import NOW, PROFILE, PROFILES, FakeClock, call_info, credential_of, make_connector, principal
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger, ledger_down
+from valetkey_broker.connectors.canary_probe import Probe
 from valetkey_broker.connectors.cloud_client import CloudClient
-from valetkey_broker.connectors.probe import Probe
 from valetkey_broker.connectors.verify import verify
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Check, Connector, EventFilter, EventKind, Role

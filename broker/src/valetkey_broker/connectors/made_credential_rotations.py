@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY
 from valetkey_broker.connectors.client_secret_source import GRAPH, SECRET_DAYS
-from valetkey_broker.connectors.rotation_subject import RotationSubjects
+from valetkey_broker.connectors.rotated_objects import RotatedObjects
 from valetkey_broker.connectors.rotations import Rotations
 from valetkey_broker.errors import cannot_rotate_by_itself, connector_not_found
 from valetkey_broker.model import (
@@ -39,10 +39,10 @@ class Automatic:
     every_seconds: int = 0
 
 
-class AutomaticRotations:
+class MadeCredentialRotations:
     """Begins such rotations of the object at `connectors/NAME` or `secrets/NAME`."""
 
-    def __init__(self, rotations: Rotations, objects: RotationSubjects, maker: CredentialMaker, clock: Clock) -> None:
+    def __init__(self, rotations: Rotations, objects: RotatedObjects, maker: CredentialMaker, clock: Clock) -> None:
         self._rotations = rotations
         self._objects = objects
         self._maker = maker

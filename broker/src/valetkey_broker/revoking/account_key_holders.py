@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY
-from valetkey_broker.connectors.rotation_subject import RotationSubjects
+from valetkey_broker.connectors.rotated_objects import RotatedObjects
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import CloudProfile, Connector, Event, NamedSecret, Rotation, RotationState, Secret
 from valetkey_broker.model.rotation import rotation_path
@@ -48,7 +48,7 @@ class KeyReach:
 class AccountKeys:
     """Looks at connectors and secrets; asks no cloud."""
 
-    def __init__(self, objects: RotationSubjects, profiles: Mapping[str, CloudProfile]) -> None:
+    def __init__(self, objects: RotatedObjects, profiles: Mapping[str, CloudProfile]) -> None:
         self._objects = objects
         self._profiles = profiles
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import fsspec
 import pytest
+from azure.core.exceptions import HttpResponseError
 
 import valetkey
 import valetkey.fsspec as adapter
@@ -128,6 +129,35 @@ def test_a_blob_is_removed_without_its_namesakes(files: ValetKeyFileSystem, stor
         ("HEAD", "/contoso/models/run%3F1"),
         ("DELETE", "/contoso/models/run%3F1"),
     }
+
+
+def test_a_refusal_is_no_absence(files: ValetKeyFileSystem, storage: NotingStorage) -> None:
+    """Protects checkpoints from a job that takes a refusal, or a busy storage, for "not there", as adlfs says."""
+    assert files.isfile("valetkey://models/runs/1")
+    storage.refusals = [(404, "BlobNotFound")]
+    assert not files.isfile("models/runs/1")
+    assert not files.isfile("models")
+    for refusal in ((403, "AuthorizationPermissionMismatch"), (400, "InvalidInput")):
+        storage.refusals = [refusal]
+        with pytest.raises(HttpResponseError):
+            files.isfile("models/runs/1")
+        storage.refusals = [refusal]
+        with pytest.raises(HttpResponseError):
+            "runs/1" in files.get_mapper("models")  # noqa: B015 (asked, and not answered)
+    # Whoever may not read may still remove by a pattern; what is busy is no pattern.
+    storage.refusals = [(400, "InvalidInput")]
+    with pytest.raises(HttpResponseError):
+        files.rm("models/run?1")
+    assert all(method == "HEAD" for method, *_ in storage.seen)
+
+
+def test_transactions_are_refused(files: ValetKeyFileSystem, storage: NotingStorage) -> None:
+    """Protects whoever relies on one: adlfs takes them, and writes each blob at once all the same."""
+    with pytest.raises(NotImplementedError, match="under another name"), files.transaction:
+        files.pipe("models/a", b"")
+    with pytest.raises(NotImplementedError, match="under another name"):
+        files.start_transaction()
+    assert not storage.seen
 
 
 def test_it_keeps_to_its_container(files: ValetKeyFileSystem, storage: NotingStorage) -> None:

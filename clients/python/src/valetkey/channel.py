@@ -9,6 +9,7 @@ import grpc
 
 from valetkey.errors import SettingsError
 from valetkey.identity import Identity
+from valetkey.no_proxy import kept_from_the_proxy
 from valetkey.version import VERSION
 
 _ENDPOINT = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
@@ -86,8 +87,10 @@ def channel_options(endpoint: str) -> list[tuple[str, str | int]]:
         ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
         ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ]
-    if _is_loopback(endpoint.rpartition(":")[0].strip("[]")):
-        # A proxy of the environment never reaches this machine's own loopback.
+    host, _, port = endpoint.rpartition(":")
+    host = host.strip("[]")
+    # A proxy of the environment never reaches this machine's own loopback.
+    if _is_loopback(host) or kept_from_the_proxy(host, int(port)):
         options.append(("grpc.enable_http_proxy", 0))
     return options
 

@@ -12,16 +12,15 @@ import asyncio
 import contextlib
 import errno
 import os
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import timedelta
-from difflib import get_close_matches
 from glob import has_magic
+from http import HTTPStatus
 from typing import Any, NoReturn, cast
 
 try:
     from adlfs import AzureBlobFileSystem
-    from azure.core.exceptions import ResourceNotFoundError
+    from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
     from azure.storage.blob.aio import BlobServiceClient
     from fsspec.asyn import get_loop, sync, sync_wrapper
     from fsspec.utils import stringify_path
@@ -34,25 +33,11 @@ from valetkey.account_and_container import account_and_container
 from valetkey.async_token_source import AsyncTokenSource
 from valetkey.azure import aio
 from valetkey.errors import InvalidArgumentError, SettingsError
+from valetkey.fsspec_options import SCHEME, refuse_other_credentials, resource_of, words
 from valetkey.token_source import TokenSource
 
-# "az" and its like besides ours: paths come from stores whose own URLs they are.
-_SCHEME = re.compile(r"(?:valetkey|az|azure|abfss?)://")
 _READER = ("read", "list")
 _COPY_SECONDS = 0.5
-# What adlfs would take in place of our tokens. What the environment says of them counts for nothing.
-_NOT_TAKEN = (
-    *("account_name", "account_key", "account_host", "connection_string", "credential", "sas_token", "anon"),
-    *("client_id", "client_secret", "tenant_id", "request_session", "location_mode", "api_key"),
-)
-
-
-# What people write for an option of ours.
-_MEANT = {"connection_verify": "storage_ca_file", "verify": "storage_ca_file"}
-_OURS = (
-    *("permissions", "resource", "ttl", "connector", "source_ip", "purpose", "endpoint", "ca_file", "api_key_file"),
-    *("token_file", "client_cert_file", "client_key_file", "config_file", "broker_timeout", "storage_ca_file"),
-)
 
 
 class _Surroundings:
@@ -103,9 +88,9 @@ class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has
         storage by; left out, VALETKEY_STORAGE_CA_FILE names them, else the system's count. Raises InvalidArgumentError
         for what cannot be used, otherwise as `TokenSource.current` does.
         """
-        _refuse_other_credentials(adlfs)
-        given = _resource(resource, container)
-        scope = (given, _words(permissions))
+        refuse_other_credentials(adlfs)
+        given = resource_of(resource, container)
+        scope = (given, words(permissions))
         where: dict[str, Any] = {
             "ttl": timedelta(seconds=ttl) if isinstance(ttl, (int, float)) else ttl,
             "connector": connector,
@@ -178,14 +163,14 @@ class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has
         if isinstance(path, list):
             return [cls._strip_protocol(each) for each in path]
         bare = stringify_path(path)
-        scheme = _SCHEME.match(bare)
+        scheme = SCHEME.match(bare)
         first, slash, rest = bare[scheme.end() if scheme else 0 :].lstrip("/").partition("/")
         return (first.partition("@")[0] if scheme else first) + slash + rest
 
     @staticmethod
     def _get_kwargs_from_urls(path: str) -> dict[str, Any]:
         """Returns what a URL says of the arguments."""
-        first = _SCHEME.sub("", path, count=1).lstrip("/").partition("/")[0]
+        first = SCHEME.sub("", path, count=1).lstrip("/").partition("/")[0]
         said: dict[str, Any] = {"container": first} if first else {}
         return {**said, "version_aware": True} if "?versionid=" in path else said
 
@@ -204,10 +189,45 @@ class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has
             return self._root()  # A token for a container cannot ask for its properties.
         return cast("dict[str, Any]", await super()._info(path, refresh, **more))
 
+    def isfile(self, path: str) -> bool:
+        """Tells whether there is such a blob; raises HttpResponseError where storage does not let us know.
+
+        adlfs says no to whatever goes wrong, and pyarrow makes FileNotFoundError of that: a job whose token is refused
+        would begin anew, over what is there (findings/adlfs-calls-a-refused-blob-absent.sh).
+        """
+        return bool(sync(self.loop, self._is_blob, path))
+
+    async def _is_blob(self, path: str) -> bool:
+        bare = self._strip_protocol(path)
+        with contextlib.suppress(FileNotFoundError):
+            if any(each["name"] == bare and each["type"] == "file" for each in self._ls_from_cache(bare) or ()):
+                return True
+        container, name, version = self.split_path(path)
+        if not name:
+            return False
+        try:
+            found = await self.service_client.get_blob_client(container, name).get_blob_properties(version_id=version)
+        except ResourceNotFoundError:
+            return False
+        except HttpResponseError as error:
+            if version and error.status_code == HTTPStatus.BAD_REQUEST:  # no version is called so
+                return False
+            raise
+        return bool((await self._details([found]))[0]["type"] == "file")
+
+    async def _is_named(self, path: str) -> bool:
+        """Tells whether there is a blob of just that name. Who may not read may still remove by a pattern."""
+        try:
+            return await self._is_blob(path)
+        except HttpResponseError as error:
+            if error.status_code == HTTPStatus.FORBIDDEN:
+                return False
+            raise
+
     async def _expand_path(self, path: Any, *arguments: Any, **more: Any) -> list[str]:
         """Takes the name of a blob that there is for that blob: `rm` of run?1 leaves run-1, unlike adlfs's."""
         given = path if isinstance(path, list) else [path]
-        named = [each for each in given if has_magic(each) and await self._isfile(self._strip_protocol(each))]
+        named = [each for each in given if has_magic(each) and await self._is_named(self._strip_protocol(each))]
         if not named:
             return cast("list[str]", await super()._expand_path(path, *arguments, **more))
         others = [each for each in given if each not in named]
@@ -250,6 +270,17 @@ class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has
         """Raises NotImplementedError, as `url` does."""
         self.url(path, expiration)
 
+    @property
+    def transaction(self) -> NoReturn:
+        """Raises NotImplementedError: adlfs takes transactions, and writes each blob at once all the same."""
+        raise NotImplementedError(
+            "storage has no transactions; expected to write under another name, and to mv that when it is whole"
+        )
+
+    def start_transaction(self) -> NoReturn:
+        """Raises NotImplementedError, as `transaction` does."""
+        return self.transaction
+
     def _root(self) -> dict[str, Any]:
         return {"name": self.container, "size": None, "type": "directory"}
 
@@ -259,38 +290,7 @@ def filesystem(resource: str, *, permissions: str | Iterable[str] = _READER, **o
 
     The same arguments in the same surroundings give the same instance, unless `skip_instance_cache=True` is among them.
     """
-    return ValetKeyFileSystem(resource, permissions=",".join(_words(permissions)), **options)
-
-
-def _words(permissions: str | Iterable[str]) -> tuple[str, ...]:
-    given = permissions.split(",") if isinstance(permissions, str) else permissions
-    return tuple(word.strip() for word in given)
-
-
-def _resource(resource: str | None, container: str | None) -> str:
-    if container is None and resource is None:
-        raise InvalidArgumentError("no container: expected valetkey://CONTAINER/PATH, or resource='az://CONTAINER'")
-    if container is None:
-        return str(resource)
-    if resource is None:
-        return f"{'abfs' if '@' in container else 'az'}://{container}"
-    named = _SCHEME.sub("", resource, count=1).partition("/")[0].partition("@")[0]
-    if named != container.partition("@")[0]:
-        raise InvalidArgumentError(
-            f"resource: {resource} is no part of the container {container} of the URL; expected az://{container}"
-        )
-    return resource
-
-
-def _refuse_other_credentials(options: Mapping[str, Any]) -> None:
-    """Refuses what would be passed over in silence, and keys, which would travel where the file system is pickled."""
-    for name in _NOT_TAKEN:
-        if name in options:
-            raise InvalidArgumentError(f"{name}: expected none: the broker says which account, and gives the tokens")
-    # adlfs passes over what it does not know.
-    for name in options:
-        if name in _MEANT or (near := get_close_matches(name, _OURS, 1, 0.85)):
-            raise InvalidArgumentError(f"{name}: unknown; expected {_MEANT.get(name) or near[0]}")
+    return ValetKeyFileSystem(resource, permissions=",".join(words(permissions)), **options)
 
 
 __all__ = ["ValetKeyFileSystem", "filesystem"]

@@ -1,0 +1,58 @@
+"""What `valetkey.fsspec` is made with: which options it takes, and what its resource is."""
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from valetkey.errors import InvalidArgumentError
+
+# "az" and its like besides ours: paths come from stores whose own URLs they are.
+SCHEME = re.compile(r"(?:valetkey|az|azure|abfss?)://")
+# What adlfs would take in place of our tokens. What the environment says of them counts for nothing.
+_NOT_TAKEN = (
+    *("account_name", "account_key", "account_host", "connection_string", "credential", "sas_token", "anon"),
+    *("client_id", "client_secret", "tenant_id", "request_session", "location_mode", "api_key"),
+)
+# What people write for an option of ours.
+_MEANT = {"connection_verify": "storage_ca_file", "verify": "storage_ca_file"}
+_OURS = (
+    *("permissions", "resource", "ttl", "connector", "source_ip", "purpose", "endpoint", "ca_file", "api_key_file"),
+    *("token_file", "client_cert_file", "client_key_file", "config_file", "broker_timeout", "storage_ca_file"),
+)
+
+
+def words(permissions: str | Iterable[str]) -> tuple[str, ...]:
+    """Returns permissions one by one, of a list or of one string with commas."""
+    given = permissions.split(",") if isinstance(permissions, str) else permissions
+    return tuple(word.strip() for word in given)
+
+
+def resource_of(resource: str | None, container: str | None) -> str:
+    """Returns the id of what a file system is for, of its option and of the container of its URL.
+
+    Raises InvalidArgumentError where both are missing, or do not fit.
+    """
+    if container is None and resource is None:
+        raise InvalidArgumentError("no container: expected valetkey://CONTAINER/PATH, or resource='az://CONTAINER'")
+    if container is None:
+        return str(resource)
+    if resource is None:
+        return f"{'abfs' if '@' in container else 'az'}://{container}"
+    named = SCHEME.sub("", resource, count=1).partition("/")[0].partition("@")[0]
+    if named != container.partition("@")[0]:
+        raise InvalidArgumentError(
+            f"resource: {resource} is no part of the container {container} of the URL; expected az://{container}"
+        )
+    return resource
+
+
+def refuse_other_credentials(options: Mapping[str, Any]) -> None:
+    """Refuses what would be passed over in silence, and keys, which would travel where the file system is pickled."""
+    for name in _NOT_TAKEN:
+        if name in options:
+            raise InvalidArgumentError(f"{name}: expected none: the broker says which account, and gives the tokens")
+    # adlfs passes over what it does not know.
+    for name in options:
+        if name in _MEANT or (near := get_close_matches(name, _OURS, 1, 0.85)):
+            raise InvalidArgumentError(f"{name}: unknown; expected {_MEANT.get(name) or near[0]}")

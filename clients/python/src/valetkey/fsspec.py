@@ -38,6 +38,7 @@ from valetkey.token_source import TokenSource
 
 _READER = ("read", "list")
 _COPY_SECONDS = 0.5
+_NO_TRANSACTIONS = "storage has no transactions; expected to write under another name, and to mv that when it is whole"
 
 
 class _Surroundings:
@@ -273,13 +274,11 @@ class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has
     @property
     def transaction(self) -> NoReturn:
         """Raises NotImplementedError: adlfs takes transactions, and writes each blob at once all the same."""
-        raise NotImplementedError(
-            "storage has no transactions; expected to write under another name, and to mv that when it is whole"
-        )
+        raise NotImplementedError(_NO_TRANSACTIONS)
 
     def start_transaction(self) -> NoReturn:
         """Raises NotImplementedError, as `transaction` does."""
-        return self.transaction
+        raise NotImplementedError(_NO_TRANSACTIONS)
 
     def _root(self) -> dict[str, Any]:
         return {"name": self.container, "size": None, "type": "directory"}

@@ -156,7 +156,9 @@ class Database:
         """Gives what makes transactions that write, one after the other, in turn with those who append.
 
         What SQLite does after some commits, moving pages from the WAL into the file, takes longer than such a
-        transaction, and is done once the turn is over.
+        transaction, and is done once the turn is over. Nor does one wait for the disk while others wait for it: what is
+        undone by a loss of power is the last of these changes, and never more than those after it. The next append
+        waits, for these as well.
         """
         with self._changer.connect() as connection:
             with_schema(connection)
@@ -171,7 +173,11 @@ class Database:
                     driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
             if self.is_sqlite:
-                driver.execute("PRAGMA wal_autocheckpoint=0").fetchall()
+                for setting in ("wal_autocheckpoint=0", "synchronous=NORMAL"):
+                    driver.execute(f"PRAGMA {setting}").fetchall()
+            else:
+                connection.execute(text("SET synchronous_commit = off"))
+                connection.commit()
             yield change
 
     @contextlib.contextmanager

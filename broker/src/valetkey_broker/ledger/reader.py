@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Select, false, func, select, t
 
 from valetkey_broker.ledger.chain import stored_event
 from valetkey_broker.ledger.database import WRITING_LOCK, Database
+from valetkey_broker.ledger.narrowing import Equal, narrowest_first
 from valetkey_broker.ledger.schema import IS_LEASE, IS_NO_TOKEN, events
 from valetkey_broker.model import EventFilter, EventKind, LeaseFilter, StoredEvent
 
@@ -24,28 +25,31 @@ def read_events(database: Database, wanted: EventFilter) -> Sequence[StoredEvent
     conditions: list[ColumnElement[bool]] = [_e.id <= _settled(database)]
     if wanted.after_id is not None:
         conditions.append(_e.id > wanted.after_id)
-    named = wanted.principal or wanted.connector or wanted.request_id or wanted.lease_id
-    # Who names one of these means few records; the index on kinds would have all others of the kind looked at.
-    if wanted.kind not in (None, EventKind.TOKEN_ISSUED) and not named:
-        conditions.append(IS_NO_TOKEN)
+    equal = [
+        Equal(column, value, part)
+        for column, value, part in (
+            (_e.principal, wanted.principal, None),
+            (_e.connector, wanted.connector, None),
+            (_e.request_id, wanted.request_id, None),
+            (_e.lease_id, wanted.lease_id, IS_LEASE),
+        )
+        if value
+    ]
     if wanted.kind is EventKind.UNKNOWN:
-        conditions.append(_e.kind.not_in(_KNOWN))
-    for column, value in (
-        (_e.kind, wanted.kind.value if wanted.kind and wanted.kind is not EventKind.UNKNOWN else ""),
-        (_e.principal, wanted.principal),
-        (_e.connector, wanted.connector),
-        (_e.request_id, wanted.request_id),
-        (_e.lease_id, wanted.lease_id),
-    ):
-        if value:
-            conditions.append(column == value)
-    if wanted.lease_id:
-        conditions.append(IS_LEASE)
+        conditions += [IS_NO_TOKEN, _e.kind.not_in(_KNOWN)]
+    elif wanted.kind is not None:
+        # No index helps with tokens, which nearly all are. PostgreSQL would go through all others of the kind.
+        by_index = wanted.kind is not EventKind.TOKEN_ISSUED and (database.is_sqlite or not equal)
+        of_kind = Equal(_e.kind, wanted.kind.value, IS_NO_TOKEN)
+        if by_index:
+            equal.append(of_kind)
+        else:
+            conditions.append(of_kind.by_look)
     if wanted.unfinished:
         conditions.append(_e.id.in_(_unfinished()))
     order = _e.id.desc() if wanted.newest else _e.id
     with database.reading() as connection:
-        conditions += _times(connection, wanted)
+        conditions += _times(connection, wanted) + narrowest_first(database, connection, equal)
         found = _stored(connection, select(events).where(*conditions).order_by(order).limit(wanted.limit))
     return found[::-1] if wanted.newest else found
 
@@ -53,15 +57,19 @@ def read_events(database: Database, wanted: EventFilter) -> Sequence[StoredEvent
 def read_leases(database: Database, wanted: LeaseFilter) -> Sequence[StoredEvent]:
     """Returns the events of issued tokens, newest first."""
     conditions: list[ColumnElement[bool]] = [IS_LEASE, _e.kind == EventKind.TOKEN_ISSUED.value]
-    for column, value in (
-        (_e.principal, wanted.principal),
-        (_e.connector, wanted.connector),
-        (_e.account, wanted.account),
-        (_e.container, wanted.container),
-        (_e.signature_sha256, wanted.signature_sha256),
-    ):
-        if value:
-            conditions.append(column == value)
+    if wanted.account:
+        conditions.append(_e.account == wanted.account)
+    if wanted.signature_sha256:
+        conditions.append(_e.signature_sha256 == wanted.signature_sha256)
+    equal = [
+        Equal(column, value, part)
+        for column, value, part in (
+            (_e.principal, wanted.principal, None),
+            (_e.connector, wanted.connector, None),
+            (_e.container, wanted.container, IS_LEASE),
+        )
+        if value
+    ]
     if wanted.path:
         # What stands before it is the container's URL, of whatever host.
         place = f"/{wanted.container}/{wanted.path}"
@@ -76,6 +84,7 @@ def read_leases(database: Database, wanted: LeaseFilter) -> Sequence[StoredEvent
     with database.reading() as connection:
         if wanted.active_at is not None:
             conditions += _living(connection, int(wanted.active_at))
+        conditions += narrowest_first(database, connection, equal)
         return _stored(connection, select(events).where(*conditions).order_by(_e.id.desc()).limit(wanted.limit))
 
 

@@ -106,8 +106,16 @@ async def test_either_a_role_or_permissions(console: Console) -> None:
     page = (
         await console.as_admin.post("/new-grant", form("none", role="deployer", access="permissions"), code=400)
     ).text
-    assert 'value="permissions" checked' in page
-    assert 'href="#field-permissions"' in page
+    for told in (
+        'value="permissions" checked',
+        'href="#field-permissions"',
+        "--container demo --permissions PERMISSIONS",
+    ):
+        assert told in page
+    # What is required says so to those who see it, and by itself to those who listen.
+    assert '>Principals<span class="mark" aria-hidden="true"> required</span>' in page
+    assert 'name="principals" rows="3" autocomplete="off" spellcheck="false" required' in page
+    assert '>Path prefixes<span class="mark"> optional</span>' in page
 
 
 async def test_warnings_of_the_broker_are_told(console: Console) -> None:

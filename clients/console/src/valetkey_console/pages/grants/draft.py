@@ -143,7 +143,8 @@ class Draft:
             elif example and before is None:
                 words += [option, example]
         if not self.role and not self.permissions:
-            words += ["--role", "deployer"] if before is None else []
+            by = ["--role", "deployer"] if self.by_role else ["--permissions", "PERMISSIONS"]
+            words += by if before is None else []
         elif (self.role, *self.permissions) != (known.role, *known.permissions):
             words += ["--role", self.role] if self.role else ["--permissions", ",".join(self.permissions)]
         for field, option, none in (

@@ -165,7 +165,9 @@ def broker_port(_valetkey: Runner) -> str:
 def test_each_tool_gets_what_it_takes() -> None:
     """Protects people who paste: each form is a whole line of its tool, quoted for a shell."""
     assert "export AZURE_STORAGE_SAS_TOKEN='sv=1&sp=rl&sig=S'" in REAL.env()
-    assert REAL.azcopy() == ["azcopy list 'https://contosoml.blob.core.windows.net/models?sv=1&sp=rl&sig=S'"]
+    assert REAL.azcopy() == [
+        "azcopy list --location Blob 'https://contosoml.blob.core.windows.net/models?sv=1&sp=rl&sig=S'"
+    ]
     assert REAL.curl() == [
         "curl --fail --silent --show-error --config - <<'END'",
         'url = "https://contosoml.blob.core.windows.net/models?sv=1&sp=rl&sig=S&restype=container&comp=list"',
@@ -181,10 +183,25 @@ def test_each_tool_gets_what_it_takes() -> None:
 @pytest.mark.parametrize(
     ("resource", "permissions", "azcopy", "curl"),
     [
-        ("az://m/a/b.bin", ("read",), "azcopy copy 'https://a.b.c/m/a/b.bin?sig=S' .", "--remote-name"),
-        ("az://m/a/b.bin", ("create",), "azcopy copy FILE 'https://a.b.c/m/a/b.bin?sig=S'", "--upload-file FILE"),
-        ("az://m", ("read",), "azcopy copy 'https://a.b.c/m/PATH/OF/BLOB?sig=S' .", "--remote-name"),
-        ("az://m/dir/", ("list",), "azcopy list 'https://a.b.c/m/dir/?sig=S'", "--config"),
+        (
+            "az://m/a/b.bin",
+            ("read",),
+            "azcopy copy --from-to BlobLocal 'https://a.b.c/m/a/b.bin?sig=S' .",
+            "--remote-name",
+        ),
+        (
+            "az://m/a/b.bin",
+            ("create",),
+            "azcopy copy --from-to LocalBlob FILE 'https://a.b.c/m/a/b.bin?sig=S'",
+            "--upload-file FILE",
+        ),
+        (
+            "az://m",
+            ("read",),
+            "azcopy copy --from-to BlobLocal 'https://a.b.c/m/PATH/OF/BLOB?sig=S' .",
+            "--remote-name",
+        ),
+        ("az://m/dir/", ("list",), "azcopy list --location Blob 'https://a.b.c/m/dir/?sig=S'", "--config"),
     ],
 )
 def test_a_line_fits_what_the_token_may(resource: str, permissions: tuple[str, ...], azcopy: str, curl: str) -> None:

@@ -105,11 +105,16 @@ class ToolAccess:
         return ["[valetkey]", "type = azureblob", f"sas_url = {self.container_url}"]
 
     def azcopy(self) -> list[str]:
-        """Returns a command line; azcopy takes a token nowhere else."""
+        """Returns a command line; azcopy takes a token nowhere else.
+
+        It knows blob storage by Azure's host names alone (10.32.2): at the proxy's address it has to be told.
+        """
         if not self._one_blob() and "list" in self.permissions:
-            return [f"azcopy list {shlex.quote(self.url)}"]
+            return [f"azcopy list --location Blob {shlex.quote(self.url)}"]
         url = shlex.quote(self._below(self._blob()))
-        return [f"azcopy copy {url} ." if "read" in self.permissions else f"azcopy copy FILE {url}"]
+        if "read" in self.permissions:
+            return [f"azcopy copy --from-to BlobLocal {url} ."]
+        return [f"azcopy copy --from-to LocalBlob FILE {url}"]
 
     def duckdb(self) -> list[str]:
         """Returns a statement for DuckDB with its extension azure."""

@@ -23,6 +23,7 @@ from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.rotation_wiring import Parts, Rotating, build_rotating
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.counted_issuer import issuer_type
+from valetkey_broker.issuing.decider import Decider
 from valetkey_broker.issuing.diagnosis import Diagnoser
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.scopes import Scopes
@@ -144,17 +145,18 @@ async def open_core(
             longest_token=longest_token,
         )
         figures = Figures() if settings.metrics.port is not None else None
-        issuer = issuer_type(figures, memory.connectors)(
+        decider = Decider(
             memory=memory,
             policy=policy,
             chooser=ConnectorChooser(profiles, reach),
             scopes=Scopes(reach, keys),
             keys=keys,
-            cloud=cloud,
-            ledger=ledger,
             clock=clock,
             settings=issuing,
             standing=authenticator.standing,
+        )
+        issuer = issuer_type(figures, memory.connectors)(
+            decider=decider, cloud=cloud, ledger=ledger, clock=clock, skew_seconds=issuing.clock_skew_seconds
         )
         parts = Parts(
             repository=repository,

@@ -31,6 +31,7 @@ from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
+from valetkey_broker.issuing.decider import Decider
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.scopes import Scopes
 from valetkey_broker.issuing.signing_keys import SigningKeys
@@ -112,17 +113,18 @@ class World:
             questions=questions, clock=self.clock, key_seconds=24 * 3600, skew_seconds=900, auth_methods=AUTH_METHODS
         )
         reach = ReachCache(questions, self.clock, 1e6)
-        issuer = Issuer(
+        decider = Decider(
             memory=self.memory,
             policy=self.policy,
             chooser=ConnectorChooser(PROFILES, reach),
             scopes=Scopes(reach, keys),
             keys=keys,
-            cloud=cloud,
-            ledger=FakeLedger(),
             clock=self.clock,
             settings=ISSUING,
             standing=lambda _caller: Standing.GOOD,
+        )
+        issuer = Issuer(
+            decider=decider, cloud=cloud, ledger=FakeLedger(), clock=self.clock, skew_seconds=ISSUING.clock_skew_seconds
         )
         try:
             return await issuer.issue(call_info(of), request)

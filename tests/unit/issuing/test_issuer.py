@@ -35,6 +35,7 @@ from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
+from valetkey_broker.issuing.decider import Decider
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.scopes import Scopes
 from valetkey_broker.issuing.signing_keys import SigningKeys
@@ -78,17 +79,22 @@ class Issuing:
             auth_methods=AUTH_METHODS,
         )
         self.reach = ReachCache(CloudClient(self.cloud, credential, 1), self.clock, 300)
-        self.issuer = Issuer(
+        decider = Decider(
             memory=self.replica.memory,
             policy=self.policy,
             chooser=ConnectorChooser(PROFILES, self.reach),
             scopes=Scopes(self.reach, self.keys),
             keys=self.keys,
-            cloud=self.cloud,
-            ledger=self.ledger,
             clock=self.clock,
             settings=IssuingSettings(),
             standing=self._standing_now,
+        )
+        self.issuer = Issuer(
+            decider=decider,
+            cloud=self.cloud,
+            ledger=self.ledger,
+            clock=self.clock,
+            skew_seconds=IssuingSettings().clock_skew_seconds,
         )
 
     def _standing_now(self, caller: Principal) -> Standing:

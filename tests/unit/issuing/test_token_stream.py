@@ -28,6 +28,7 @@ from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
+from valetkey_broker.issuing.decider import Decider
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.scopes import Scopes
 from valetkey_broker.issuing.signing_keys import SigningKeys
@@ -61,17 +62,22 @@ class World:
             questions=questions, clock=self.clock, key_seconds=24 * 3600, skew_seconds=900, auth_methods=AUTH_METHODS
         )
         self.reach = ReachCache(questions, self.clock, 1e6)
-        issuer = Issuer(
+        decider = Decider(
             memory=self.memory,
             policy=policy,
             chooser=ConnectorChooser(PROFILES, self.reach),
             scopes=Scopes(self.reach, self.keys),
             keys=self.keys,
-            cloud=self.cloud,
-            ledger=self.ledger,
             clock=self.clock,
             settings=IssuingSettings(),
             standing=lambda _caller: self.standing,
+        )
+        issuer = Issuer(
+            decider=decider,
+            cloud=self.cloud,
+            ledger=self.ledger,
+            clock=self.clock,
+            skew_seconds=IssuingSettings().clock_skew_seconds,
         )
         self.watcher = TokenWatcher(
             auth_methods=AUTH_METHODS,

@@ -5,25 +5,19 @@ leaves that is not recorded.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
-from valetkey_broker.authz.policy import Policy
 from valetkey_broker.concurrency.gather_outcomes import work_off
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.issuing.batch_progress import Batch, Issued
-from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.decider import Decider, Decision
 from valetkey_broker.issuing.lease_ids import LeaseIds
-from valetkey_broker.issuing.scopes import Scopes
-from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.issuing.token_request import TokenRequest
-from valetkey_broker.model import CallInfo, Event, EventKind, Lease, Principal, SasRequest, Standing, TtlLimit
+from valetkey_broker.model import CallInfo, Event, EventKind, Lease, Principal, SasRequest, TtlLimit
 from valetkey_broker.observability.redaction import scrub
 from valetkey_broker.ports import Clock, Cloud, Ledger
-from valetkey_broker.settings import IssuingSettings
-from valetkey_broker.state.memory import Memory
 
 # So many tokens are signed before others get their turn, which takes a millisecond or two.
 _SIGNED_AT_ONCE = 64
@@ -38,32 +32,18 @@ class Issuer:
     def __init__(
         self,
         *,
-        memory: Memory,
-        policy: Policy,
-        chooser: ConnectorChooser,
-        scopes: Scopes,
-        keys: SigningKeys,
+        decider: Decider,
         cloud: Cloud,
         ledger: Ledger,
         clock: Clock,
-        settings: IssuingSettings,
-        standing: Callable[[Principal], Standing],
+        skew_seconds: int,
     ) -> None:
-        """`standing` tells whether a caller could authenticate again now."""
-        self._decider = Decider(
-            memory=memory,
-            policy=policy,
-            chooser=chooser,
-            scopes=scopes,
-            keys=keys,
-            clock=clock,
-            settings=settings,
-            standing=standing,
-        )
+        """Tokens count from `skew_seconds` before they are made, for clocks that are behind."""
+        self._decider = decider
         self._cloud = cloud
         self._ledger = ledger
         self._clock = clock
-        self._skew = settings.clock_skew_seconds
+        self._skew = skew_seconds
         self._lease_ids = LeaseIds()
 
     async def issue(self, call: CallInfo, wanted: TokenRequest) -> Lease:

@@ -27,8 +27,8 @@ from support.azure_stack import (
     make_key_connector,
     make_key_credential,
 )
+from support.cloud_containers import all_containers, container_scope
 from support.fake_cloud import FakeCloud
-from support.listing import all_containers, container_scope
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
     CloudProfile,

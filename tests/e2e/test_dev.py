@@ -16,7 +16,7 @@ from support.dev_command import Dev, dev
 from support.e2e import DEMO, soon, user_environment
 from support.processes import alive, read_process
 from support.spiffe import SpiffeCa
-from support.tokens import watching
+from support.token_commands import watching
 
 ROOT = Path(__file__).parents[2]
 ISSUE = ("token", "issue", "--resource", DEMO, "--permissions", "read")

@@ -10,7 +10,7 @@ from support.e2e import CONNECTOR, DEMO, refused, soon, unique
 from support.identity_stack import PARTNER, IdentityStack
 from support.oidc import Signer, claims, forge
 from support.spiffe import DOMAIN, SpiffeCa
-from support.tokens import SOON, eventually, issue, why
+from support.token_commands import SOON, eventually, issue, why
 
 pytestmark = [pytest.mark.xdist_group("e2e-identities"), pytest.mark.unmeasured]
 MODELS = "az://demo-models"

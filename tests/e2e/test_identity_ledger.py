@@ -14,7 +14,7 @@ import pytest
 from support.e2e import CONNECTOR, DEMO, Cli, soon, unique
 from support.identity_stack import IdentityStack
 from support.spiffe import DOMAIN
-from support.tokens import SOON, eventually, issue, why
+from support.token_commands import SOON, eventually, issue, why
 
 pytestmark = [pytest.mark.xdist_group("e2e-identity-ledger"), pytest.mark.unmeasured]
 ISSUE = "/valetkey.v1.TokenService/IssueToken"

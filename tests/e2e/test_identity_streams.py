@@ -9,7 +9,7 @@ from support.e2e import soon, unique
 from support.identity_stack import REFRESH, IdentityStack
 from support.oidc import Signer
 from support.spiffe import DOMAIN
-from support.tokens import SOON, issue, watching
+from support.token_commands import SOON, issue, watching
 
 pytestmark = [pytest.mark.xdist_group("e2e-identity-ledger"), pytest.mark.unmeasured]
 # What the client makes of an end that asking again would not change.

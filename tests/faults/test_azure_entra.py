@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from support.azure_stack import ML, PLANTED, AzureStack, make_connector, make_credential
-from support.listing import all_containers
+from support.cloud_containers import all_containers
 from support.stopwatch import ends_within
 from valetkey_broker.adapters.azure import AzureCloud
 from valetkey_broker.errors import BrokerError, Reason

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from support.azure_stack import ML, AzureStack, make_key_connector, make_key_credential
+from support.cloud_containers import all_containers
 from support.fault_proxy import lists_containers
 from support.leaks import found_in
-from support.listing import all_containers
 from valetkey_broker.adapters.azure import AzureCloud
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Container, Secret

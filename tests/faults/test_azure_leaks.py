@@ -11,9 +11,9 @@ import pytest
 from aiohttp import web
 
 from support.azure_stack import CLIENT, ML, PLANTED, TENANT, AzureStack, make_connector, make_credential
+from support.cloud_containers import all_containers
 from support.entra_certificates import make_certificate
 from support.fault_proxy import asks_for_key
-from support.listing import all_containers
 from valetkey_broker.adapters.azure import AzureCloud
 from valetkey_broker.adapters.azure.auth_methods.implicit import NoSecret
 from valetkey_broker.adapters.azure.client_certificate import read_client_certificate

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from support.azure_stack import CLIENT, ML, AzureStack, make_connector, make_credential
+from support.cloud_containers import all_containers
 from support.fault_proxy import asks_for_key, lists_containers
-from support.listing import all_containers
 from support.stopwatch import ends_within
 from valetkey_broker.adapters.azure import AzureCloud
 from valetkey_broker.errors import BrokerError, Reason

@@ -17,11 +17,11 @@ import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from support.broker_process import Serving, run, serving, write_config
+from support.failed_calls import as_failure
 from support.inproc import bearer, make_key
 from support.ledgers import new_name, open_ledger
 from support.postgres import Postgres, running_postgres
 from support.relay import Relay
-from support.wire import as_failure
 from valetkey.v1 import api_key_service_pb2 as pb
 from valetkey.v1 import ledger_service_pb2 as ledger_pb
 from valetkey.v1.api_key_service_pb2_grpc import ApiKeyServiceStub

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import uvloop
 
+from support.captured_log import captured_log
 from support.leaks import ALL_AT_ONCE, PLANTED, VAULT_TOKEN, found_in
-from support.wire import captured_log
 
 
 async def fails() -> None:

@@ -8,6 +8,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from support.failed_calls import Failure, failure
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger
 from support.inproc import (
@@ -20,7 +21,6 @@ from support.inproc import (
     new_connector,
     running_broker,
 )
-from support.wire import Failure, failure
 from valetkey.v1 import common_pb2, connector_service_pb2
 from valetkey.v1 import grant_service_pb2 as pb
 from valetkey.v1.resource_service_pb2 import ListResourcesRequest

@@ -16,6 +16,7 @@ import structlog
 from google.protobuf import text_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from support.captured_log import captured_log
 from support.inproc import (
     ADMIN_KEY,
     CONSUMER_KEY,
@@ -41,8 +42,7 @@ from support.leaks import (
     WRONG_KEY,
     found_in,
 )
-from support.talkative import Talkative, TalkativeStore
-from support.wire import captured_log
+from support.secret_quoting_fakes import Talkative, TalkativeStore
 from valetkey.v1 import api_key_service_pb2 as keys
 from valetkey.v1 import (
     common_pb2,

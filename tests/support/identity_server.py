@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from support.failed_calls import Failure, failure
 from support.spiffe import Svid
-from support.wire import Failure, failure
 from valetkey_broker.adapters.oidc import key_source
 from valetkey_broker.authn.authenticator import build_authenticator
 from valetkey_broker.authn.trust_bundles import TrustBundles

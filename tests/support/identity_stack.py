@@ -19,7 +19,7 @@ from support.e2e import CONNECTOR, DEMO, Cli, container, unique
 from support.oidc import IssuerServer
 from support.postgres import Postgres, running_postgres
 from support.spiffe import DOMAIN, SpiffeCa, Svid
-from support.tokens import eventually, issue
+from support.token_commands import eventually, issue
 from valetkey_devstack.free_ports import free_port
 
 if TYPE_CHECKING:

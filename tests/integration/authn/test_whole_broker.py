@@ -9,11 +9,11 @@ from pathlib import Path
 import grpc
 import pytest
 
+from support.failed_calls import failure
 from support.fake_ledger import FakeLedger
 from support.inproc import OPERATOR_KEY, Broker, bearer, new_connector, running_broker
 from support.oidc import KUBERNETES_ATTRIBUTES, SUBJECT, IssuerServer
 from support.spiffe import DOMAIN, WORKLOAD, SpiffeCa, Svid
-from support.wire import failure
 from valetkey.v1 import (
     login_service_pb2,
     login_service_pb2_grpc,

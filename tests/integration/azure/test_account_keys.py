@@ -10,9 +10,9 @@ from azure.storage.blob.aio import BlobClient
 from google.protobuf.duration_pb2 import Duration
 
 from support.azure_stack import LOGS, ML, AzureStack
+from support.captured_log import captured_log
 from support.inproc import CONSUMER_KEY, OPERATOR_KEY, bearer, new_connector, running_broker
 from support.leaks import found_in
-from support.wire import captured_log
 from valetkey.v1 import common_pb2, connector_service_pb2, token_service_pb2
 from valetkey_broker.model import EventFilter
 

@@ -12,7 +12,7 @@ from azure.core.exceptions import HttpResponseError
 
 import valetkey
 from support.azure_stack import ML, AzureStack, make_connector, make_credential
-from support.listing import container_scope
+from support.cloud_containers import container_scope
 from valetkey.azure import aio, container_client
 from valetkey.fsspec import filesystem
 from valetkey.testing import FakeBroker

@@ -15,8 +15,8 @@ from support.azure_stack import (
     make_connector,
     make_credential,
 )
+from support.cloud_containers import all_containers
 from support.fault_proxy import lists_containers
-from support.listing import all_containers
 from valetkey_broker.adapters.azure import AzureCloud, account_pages
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache

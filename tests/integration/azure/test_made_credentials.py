@@ -8,7 +8,7 @@ import pytest
 
 from support.azure_stack import CLIENT, ML, PLANTED, TENANT, AzureStack
 from support.core import PLANTED as REGISTERED
-from support.rotating import NAME, PATH, RotatingReplica, by_account_key, the_call
+from support.rotating_replica import NAME, PATH, RotatingReplica, by_account_key, the_call
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.connectors.made_credential_rotations import Automatic

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from support.azure_stack import AzureStack, make_connector, make_credential
+from support.cloud_containers import all_containers
 from support.connect_proxy import ConnectProxy
-from support.listing import all_containers
 from valetkey_broker.adapters.azure import AzureCloud
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_devstack.ca import make_ca

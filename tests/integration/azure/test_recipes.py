@@ -15,7 +15,7 @@ from azure.storage.blob.aio import ContainerClient
 from support.azure_stack import CLIENT, ML, PLANTED, TENANT, AzureStack
 from support.core import Replica
 from support.fake_ledger import FakeLedger
-from support.second_type import SHELF, add_second_type
+from support.second_resource_type import SHELF, add_second_type
 from valetkey.v1.common_pb2 import ResourceType
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_method import Access, SigningStorage

@@ -19,7 +19,7 @@ from support.azure_stack import (
     make_connector,
     make_credential,
 )
-from support.listing import container_scope
+from support.cloud_containers import container_scope
 from valetkey_broker.adapters.azure.sas import user_delegation_signer
 from valetkey_broker.model import Container, Permission, PermissionSet, SasRequest, Scope
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.children import start
-from support.listing import all_containers
+from support.cloud_containers import all_containers
 from support.stack import RunningStack, running_stack
 from valetkey_broker.adapters.azure import AzureCloud
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret

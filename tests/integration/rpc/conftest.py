@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from support.captured_log import Log, captured_log
 from support.inproc import OPERATOR_KEY, Broker, bearer, new_connector, running_broker
-from support.wire import Log, captured_log
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from support.failed_calls import failure
 from support.fake_store import FakeStateStore
 from support.inproc import (
     ADMIN_KEY,
@@ -18,7 +19,7 @@ from support.inproc import (
     running_broker,
     seed_keys,
 )
-from support.wire import eventually, failure
+from support.waiting import eventually
 from valetkey.v1 import api_key_service_pb2
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
 

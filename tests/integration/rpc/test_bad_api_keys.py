@@ -9,8 +9,8 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from support.failed_calls import Failure, as_failure, failure
 from support.inproc import ADMIN_KEY, CONSUMER_KEY, Broker, bearer, make_key
-from support.wire import Failure, as_failure, failure
 from valetkey.v1 import api_key_service_pb2 as pb
 from valetkey.v1 import common_pb2
 

@@ -7,9 +7,10 @@ from typing import Any
 import grpc
 import pytest
 
+from support.failed_calls import Failure, as_failure, failure
 from support.fake_cloud import FakeCloud
 from support.inproc import CONSUMER_KEY, OPERATOR_KEY, SECRET, Broker, bearer, new_connector, running_broker
-from support.wire import Failure, as_failure, eventually, failure
+from support.waiting import eventually
 from valetkey.v1 import connector_service_pb2 as pb
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
 from valetkey_broker.errors import BrokerError, Reason

@@ -7,9 +7,9 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from support.failed_calls import Failure, failure
 from support.fake_cloud import FakeCloud
 from support.inproc import ADMIN_KEY, CONSUMER_KEY, OPERATOR_KEY, Broker, bearer, new_connector, running_broker
-from support.wire import Failure, failure
 from valetkey.v1 import connector_service_pb2
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
 from valetkey_broker.model import CloudProfile

@@ -7,6 +7,8 @@ from typing import Any
 import grpc
 import pytest
 
+from support.captured_log import Log
+from support.failed_calls import Failure, failure
 from support.fake_store import FakeStateStore
 from support.inproc import (
     ADMIN_KEY,
@@ -20,7 +22,7 @@ from support.inproc import (
     running_broker,
     seed_keys,
 )
-from support.wire import Failure, Log, eventually, failure
+from support.waiting import eventually
 from valetkey.v1.connector_service_pb2 import VerifyConnectorRequest
 from valetkey.v1.resource_service_pb2 import ListResourcesRequest
 from valetkey.v1.token_service_pb2 import IssueTokenRequest, WatchTokenRequest

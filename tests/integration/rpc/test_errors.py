@@ -12,6 +12,8 @@ import pytest
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from support.captured_log import Log
+from support.failed_calls import failure
 from support.fake_cloud import FakeCloud
 from support.fake_ledger import FakeLedger, ledger_down
 from support.inproc import (
@@ -24,7 +26,6 @@ from support.inproc import (
     new_connector,
     running_broker,
 )
-from support.wire import Log, failure
 from valetkey.v1 import errors_pb2
 from valetkey.v1.connector_service_pb2 import VerifyConnectorRequest
 from valetkey.v1.token_service_pb2 import IssueTokenRequest

@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from support.failed_calls import failure
 from support.inproc import (
     ADMIN_KEY,
     AUDITOR_KEY,
@@ -21,7 +22,7 @@ from support.inproc import (
     new_connector,
     running_broker,
 )
-from support.wire import eventually, failure
+from support.waiting import eventually
 from valetkey.v1 import connector_service_pb2
 from valetkey.v1 import grant_service_pb2 as pb
 from valetkey.v1.resource_service_pb2 import ListResourcesRequest

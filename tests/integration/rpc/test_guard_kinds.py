@@ -8,9 +8,10 @@ import grpc
 import grpc.aio
 import pytest
 
+from support.captured_log import Log
+from support.failed_calls import Failure, as_failure
 from support.fake_ledger import FakeLedger
 from support.inproc import CONSUMER_KEY, VIEWER_KEY, api_key_document, bearer
-from support.wire import Failure, Log, as_failure
 from valetkey_broker.api.methods import METHODS
 from valetkey_broker.authn.authenticator import build_authenticator
 from valetkey_broker.errors import BrokerError, Reason

@@ -11,10 +11,12 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from support.captured_log import Log
+from support.failed_calls import as_failure, failure
 from support.fake_store import FakeStateStore
 from support.inproc import CONSUMER_KEY, OPERATOR_KEY, Broker, bearer, new_connector, running_broker, seed_keys
 from support.stopwatch import ends_within
-from support.wire import Log, as_failure, eventually, failure
+from support.waiting import eventually
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
 from valetkey_broker.api.services import SERVICE_NAMES
 from valetkey_broker.errors import BrokerError, Reason

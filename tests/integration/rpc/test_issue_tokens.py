@@ -8,8 +8,8 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from support.failed_calls import failure
 from support.inproc import AUDITOR_KEY, CONSUMER_KEY, OPERATOR_KEY, Broker, bearer, new_connector, running_broker
-from support.wire import failure
 from valetkey.v1 import errors_pb2, ledger_service_pb2, resource_service_pb2
 from valetkey.v1 import token_service_pb2 as pb
 from valetkey_broker.api.token_batch import MOST_REQUESTS

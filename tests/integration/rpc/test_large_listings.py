@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from support.event_loop_turns import watched
 from support.inproc import ADMIN_KEY, OPERATOR_KEY, Broker, bearer, new_connector
-from support.turns import watched
 from valetkey import Client
 from valetkey.v1 import connector_service_pb2 as connectors
 from valetkey_broker.api import resource_service

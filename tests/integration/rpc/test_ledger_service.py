@@ -14,6 +14,7 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from support.failed_calls import failure
 from support.inproc import (
     ADMIN_KEY,
     AUDITOR_KEY,
@@ -25,7 +26,6 @@ from support.inproc import (
     new_connector,
     running_broker,
 )
-from support.wire import failure
 from valetkey.v1 import ledger_service_pb2 as pb
 from valetkey.v1.token_service_pb2 import IssueTokenRequest, IssueTokenResponse
 from valetkey_broker.model import Event, EventKind

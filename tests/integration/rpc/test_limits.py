@@ -10,9 +10,11 @@ import grpc
 import grpc.aio
 import pytest
 
+from support.captured_log import Log
+from support.failed_calls import failure
 from support.inproc import CONSUMER_KEY, OPERATOR_KEY, VIEWER_KEY, Broker, bearer, new_connector, running_broker
 from support.stopwatch import ends_within
-from support.wire import Log, eventually, failure
+from support.waiting import eventually
 from valetkey.v1.connector_service_pb2 import ListConnectorsRequest
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
 from valetkey_broker.model import EventFilter, EventKind

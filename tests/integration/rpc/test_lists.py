@@ -6,8 +6,8 @@ from typing import Any
 import grpc
 import pytest
 
+from support.failed_calls import failure
 from support.inproc import ADMIN_KEY, CONSUMER_KEY, OPERATOR_KEY, VIEWER_KEY, Broker, bearer, new_connector
-from support.wire import failure
 from valetkey.v1 import api_key_service_pb2, common_pb2
 from valetkey.v1 import connector_service_pb2 as connectors
 from valetkey.v1.resource_service_pb2 import ListResourcesRequest

@@ -3,6 +3,7 @@
 import grpc
 import pytest
 
+from support.failed_calls import failure
 from support.inproc import (
     ADMIN_KEY,
     CONSUMER_KEY,
@@ -13,7 +14,7 @@ from support.inproc import (
     new_connector,
     running_broker,
 )
-from support.wire import eventually, failure
+from support.waiting import eventually
 from valetkey.v1 import secret_service_pb2 as pb
 from valetkey.v1.token_service_pb2 import IssueTokenRequest, WatchTokenRequest
 from valetkey_broker.model import EventFilter, EventKind

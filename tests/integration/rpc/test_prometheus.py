@@ -12,11 +12,11 @@ import grpc.aio
 import pytest
 import yaml
 
+from support.captured_log import Log
 from support.fake_cloud import FakeCloud
 from support.inproc import ADMIN_KEY, CONSUMER_KEY, SECRET, bearer, new_connector, running_broker
 from support.prometheus import running_prometheus
 from support.scraping import scrape
-from support.wire import Log
 from valetkey.v1 import connector_service_pb2
 from valetkey.v1 import token_service_pb2 as pb
 from valetkey_broker.metrics.catalog import OF_SUPERVISOR, OF_WORKERS

@@ -12,7 +12,7 @@ import pytest
 from support.fake_store import FakeStateStore
 from support.inproc import CONSUMER_KEY, OPERATOR_KEY, bearer, new_connector, running_broker, seed_keys
 from support.network import network_before
-from support.wire import eventually
+from support.waiting import eventually
 from valetkey import Client, TokenSource, ValetKeyError
 from valetkey.calls import streams
 from valetkey_devstack.free_ports import free_port

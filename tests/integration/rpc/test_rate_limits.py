@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from support.core import NOW, FakeClock
+from support.failed_calls import Failure, failure
 from support.fake_ledger import FakeLedger
 from support.inproc import (
     CONSUMER_KEY,
@@ -20,7 +21,6 @@ from support.inproc import (
     new_connector,
     running_broker,
 )
-from support.wire import Failure, failure
 from valetkey.v1.common_pb2 import PERMISSION_READ
 from valetkey.v1.connector_service_pb2 import ListConnectorsRequest
 from valetkey.v1.token_service_pb2 import IssueTokenRequest

@@ -13,6 +13,8 @@ import grpc.aio
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from support.captured_log import Log
+from support.failed_calls import Failure, failure
 from support.fake_ledger import FakeLedger, ledger_down
 from support.fake_store import FakeStateStore
 from support.inproc import (
@@ -30,7 +32,7 @@ from support.inproc import (
     running_broker,
     seed_keys,
 )
-from support.wire import Failure, Log, eventually, failure
+from support.waiting import eventually
 from valetkey.v1 import api_key_service_pb2, connector_service_pb2, ledger_service_pb2
 from valetkey.v1 import grant_service_pb2 as grants_pb
 from valetkey.v1.common_pb2 import PERMISSION_LIST, PERMISSION_READ

@@ -5,9 +5,9 @@ from typing import Any
 import grpc
 import pytest
 
+from support.failed_calls import failure
 from support.inproc import ADMIN_KEY, CONSUMER_KEY, OPERATOR_KEY, VIEWER_KEY, Broker, bearer, new_connector
-from support.second_type import NUMBER, add_second_type
-from support.wire import failure
+from support.second_resource_type import NUMBER, add_second_type
 from valetkey.v1 import connector_service_pb2 as pb
 from valetkey.v1 import token_service_pb2 as tokens
 from valetkey.v1.resource_service_pb2 import ListResourcesRequest

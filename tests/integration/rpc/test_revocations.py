@@ -6,9 +6,9 @@ from typing import Any
 import grpc
 import pytest
 
+from support.failed_calls import failure as failed
 from support.fake_maker import FakeMaker
 from support.inproc import ADMIN_KEY, CONSUMER_KEY, OPERATOR_KEY, VIEWER_KEY, Broker, api_key_document, bearer, make_key
-from support.wire import failure as failed
 from valetkey.async_client import AsyncClient
 from valetkey.revocation_values import RevocationTarget
 from valetkey.v1 import connector_service_pb2, ledger_service_pb2, token_service_pb2

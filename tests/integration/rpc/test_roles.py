@@ -3,8 +3,8 @@
 import grpc
 import pytest
 
+from support.failed_calls import failure
 from support.inproc import ADMIN_KEY, AUDITOR_KEY, CONSUMER_KEY, OPERATOR_KEY, VIEWER_KEY, Broker, bearer
-from support.wire import failure
 from valetkey_broker.api.methods import METHODS
 from valetkey_broker.rpc.method import Access
 

@@ -4,8 +4,9 @@ import asyncio
 
 import grpc
 
+from support.captured_log import Log
+from support.failed_calls import failure
 from support.inproc import ADMIN_KEY, AUDITOR_KEY, CONSUMER_KEY, OPERATOR_KEY, VIEWER_KEY, Broker, bearer
-from support.wire import Log, failure
 from valetkey.v1 import api_key_service_pb2, connector_service_pb2, ledger_service_pb2
 from valetkey.v1 import credential_service_pb2 as pb
 from valetkey.v1.token_service_pb2 import IssueTokenRequest

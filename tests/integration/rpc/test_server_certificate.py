@@ -9,11 +9,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+from support.captured_log import Log
 from support.client_certificates import make_client_ca
 from support.inproc import running_broker
 from support.scraping import until_scraped
 from support.spiffe import DOMAIN, SpiffeCa
-from support.wire import Log
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.rpc.server_certificate import ServerCertificate
 from valetkey_broker.settings import ServerSettings, check_certificate

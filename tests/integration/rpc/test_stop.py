@@ -7,8 +7,9 @@ from pathlib import Path
 import grpc
 import grpc.aio
 
+from support.failed_calls import as_failure, failure
 from support.inproc import CONSUMER_KEY, OPERATOR_KEY, Broker, bearer, new_connector, running_broker
-from support.wire import as_failure, eventually, failure
+from support.waiting import eventually
 from valetkey.v1 import token_service_pb2_grpc
 from valetkey.v1.token_service_pb2 import IssueTokenRequest
 

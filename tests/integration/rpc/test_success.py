@@ -8,6 +8,7 @@ from pathlib import Path
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from support.failed_calls import failure
 from support.inproc import (
     ADMIN_KEY,
     CLIENT,
@@ -21,7 +22,7 @@ from support.inproc import (
     new_connector,
     running_broker,
 )
-from support.wire import eventually, failure
+from support.waiting import eventually
 from valetkey.v1 import api_key_service_pb2 as keys
 from valetkey.v1 import common_pb2, resource_service_pb2
 from valetkey.v1 import connector_service_pb2 as connectors

@@ -13,6 +13,7 @@ import grpc.aio
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from support.failed_calls import Failure, as_failure, failure
 from support.fake_ledger import FakeLedger, ledger_down
 from support.fake_store import FakeStateStore
 from support.inproc import (
@@ -31,7 +32,7 @@ from support.inproc import (
 from support.oidc import SUBJECT, IssuerServer
 from support.spiffe import DOMAIN, WORKLOAD, SpiffeCa
 from support.stopwatch import ends_within
-from support.wire import Failure, as_failure, eventually, failure
+from support.waiting import eventually
 from valetkey.v1 import api_key_service_pb2, connector_service_pb2, grant_service_pb2, token_service_pb2_grpc
 from valetkey.v1 import token_service_pb2 as pb
 from valetkey_broker.errors import Reason

@@ -10,7 +10,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.core.pipeline.transport import AsyncHttpTransport
 from azure.storage.blob.aio import BlobServiceClient
 
-from support.turns import watched
+from support.event_loop_turns import watched
 from valetkey_broker.adapters.azure.container_pages import ListingTransport, PageReader
 from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS
 

@@ -11,7 +11,7 @@ import pytest
 
 import valetkey
 from support.fake_broker import API_KEY, SAS, Failure, FakeBroker
-from support.watch_steps import HEARTBEAT, end, step
+from support.watch_messages import HEARTBEAT, end, step
 from valetkey import AsyncClient, Client
 from valetkey.calls import lazy_groups, streams
 from valetkey.calls.base import path_of

@@ -7,7 +7,7 @@ import pytest
 
 from support.cli_runner import Runner
 from support.fake_broker import SAS, FakeBroker
-from support.watch_steps import end
+from support.watch_messages import end
 
 ISSUE = ("token", "issue", "--resource", "az://demo-models", "--permissions", "read,list", "--ttl", "15m")
 # What the Azure CLI, adlfs or object_store takes before a SAS token.

@@ -12,7 +12,7 @@ import pytest
 from support.children import start
 from support.cli_runner import Runner
 from support.fake_broker import API_KEY, SAS, Failure, FakeBroker
-from support.watch_steps import end, step
+from support.watch_messages import end, step
 from valetkey.v1 import common_pb2
 
 COMMAND = [sys.executable, "-c", "from valetkey.cli import main; main()"]

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from support.fake_broker import API_KEY, FakeBroker
-from support.watch_steps import step
+from support.watch_messages import step
 
 CALLS, WORKERS, SECONDS = 10, 3, 60
 PROGRAM = f"""

@@ -8,7 +8,7 @@ import pytest
 
 from support.cli_runner import Runner
 from support.fake_broker import Failure, FakeBroker, connector, resource
-from support.second_type import add_second_type
+from support.second_resource_type import add_second_type
 from support.terminal import CTRL_C, at_terminal
 from valetkey.cli import connector_register, register_wizard
 from valetkey.cli.prompts import Left, Prompts

@@ -19,7 +19,7 @@ from support.cli_runner import Runner
 from support.client_certificates import ClientCa, make_client_ca
 from support.fake_broker import API_KEY, FakeBroker, running_fake_broker
 from support.network import network_before
-from support.watch_steps import end, step
+from support.watch_messages import end, step
 from valetkey import Client
 from valetkey.certificate_validity import validity
 

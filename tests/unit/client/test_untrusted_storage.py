@@ -10,7 +10,7 @@ import valetkey
 from support.cli_runner import Runner
 from support.fake_broker import FakeBroker as CliBroker
 from support.noting_storage import NotingStorage, running
-from support.watch_steps import step
+from support.watch_messages import step
 from valetkey import azure, untrusted_storage
 from valetkey.azure import aio
 from valetkey.proxy import trust

@@ -14,7 +14,7 @@ from support.cli_runner import Runner
 from support.client_certificates import make_client_ca
 from support.fake_broker import API_KEY, Failure, FakeBroker, running_fake_broker
 from support.network import Network, network_before
-from support.watch_steps import HEARTBEAT, end, step
+from support.watch_messages import HEARTBEAT, end, step
 from valetkey import Client
 from valetkey.calling.interruptions import Interruption
 from valetkey.calls import retries, streams

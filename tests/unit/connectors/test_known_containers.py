@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
-from support.turns import watched
+from support.event_loop_turns import watched
 from valetkey_broker.concurrency.slices import SLICE
 from valetkey_broker.connectors.known_containers import KnownContainers
 from valetkey_broker.model import Container

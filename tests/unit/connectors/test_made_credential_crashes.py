@@ -12,7 +12,7 @@ from support.crashes import DyingStore, check_whole
 from support.fake_ledger import FakeLedger
 from support.fake_maker import FakeMaker
 from support.fake_store import FakeStateStore
-from support.rotating import NAME, RotatingReplica, by_account_key, the_call
+from support.rotating_replica import NAME, RotatingReplica, by_account_key, the_call
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.connectors.made_credential_rotations import Automatic

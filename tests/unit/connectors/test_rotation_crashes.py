@@ -10,7 +10,7 @@ from support.core import PLANTED, make_secret, make_sharing_connector
 from support.crashes import DyingStore, check_whole
 from support.fake_ledger import FakeLedger
 from support.fake_store import FakeStateStore
-from support.rotating import GIVEN, NAME, NEW, PATH, RotatingReplica, the_call
+from support.rotating_replica import GIVEN, NAME, NEW, PATH, RotatingReplica, the_call
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import EventFilter, EventKind, RotationState, Secret

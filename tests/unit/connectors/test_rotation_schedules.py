@@ -7,7 +7,7 @@ import pytest
 from support.core import CLIENT, NOW, PLANTED, make_secret, make_sharing_connector
 from support.fake_cloud import FakeCloud
 from support.fake_maker import FakeMaker
-from support.rotating import NAME, PATH, RotatingReplica
+from support.rotating_replica import NAME, PATH, RotatingReplica
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import EventKind, InvalidFieldError, RotationSchedule, RotationState, Secret

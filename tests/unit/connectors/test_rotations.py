@@ -9,7 +9,7 @@ import pytest
 
 from support.core import CLIENT, NOW, PLANTED, make_grant, make_secret, make_sharing_connector, principal
 from support.fake_ledger import ledger_down
-from support.rotating import ADMIN, BOUND, GIVEN, NAME, NEW, PATH, RotatingReplica, the_call
+from support.rotating_replica import ADMIN, BOUND, GIVEN, NAME, NEW, PATH, RotatingReplica, the_call
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.connectors.rotations import Wanted

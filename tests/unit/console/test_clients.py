@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from support.wire import eventually
+from support.waiting import eventually
 from valetkey_console.broker import clients
 from valetkey_console.broker.clients import Clients
 

@@ -6,7 +6,7 @@ import pytest
 
 from support.core import CLIENT, NOW, PLANTED, make_secret, make_sharing_connector
 from support.fake_maker import FakeMaker
-from support.rotating import NAME, PATH, RotatingReplica, by_account_key, the_call
+from support.rotating_replica import NAME, PATH, RotatingReplica, by_account_key, the_call
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.connectors.made_credential_rotations import Automatic

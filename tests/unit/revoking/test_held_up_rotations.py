@@ -6,8 +6,8 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
-from support.revoking import BY_KEY, OTHER, World
-from support.rotating import NAME, the_call
+from support.revoking_replica import BY_KEY, OTHER, World
+from support.rotating_replica import NAME, the_call
 from valetkey_broker.connectors.made_credential_rotations import Automatic
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import RotationState

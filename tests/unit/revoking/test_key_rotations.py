@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from support.core import NOW, make_secret, make_sharing_connector
-from support.revoking import BY_KEY, OTHER, TRAINER, World
-from support.rotating import NAME, the_call
+from support.revoking_replica import BY_KEY, OTHER, TRAINER, World
+from support.rotating_replica import NAME, the_call
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.connectors.made_credential_rotations import Automatic
 from valetkey_broker.errors import BrokerError, Reason

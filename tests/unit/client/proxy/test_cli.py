@@ -10,7 +10,7 @@ import pytest
 
 from support.cli_runner import Runner
 from support.fake_broker import SAS, FakeBroker
-from support.watch_steps import end, step
+from support.watch_messages import end, step
 from valetkey.cli import proxy_command, proxy_options, tool_access
 from valetkey.cli.tool_access import FORMS, ToolAccess
 

@@ -4,7 +4,7 @@ import asyncio
 
 from support.core import CLIENT, PLANTED, PROFILES
 from support.fake_maker import FakeMaker
-from support.rotating import NAME, RotatingReplica, by_account_key
+from support.rotating_replica import NAME, RotatingReplica, by_account_key
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.issuing.signing_keys import SigningKeys

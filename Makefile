@@ -151,7 +151,7 @@ clients-table: install .venv-clients/.installed ## Runs clients across many toke
 
 # How often it runs on each.
 ROUNDS ?= 5
-zenml-proof: install .venv-zenml/.installed ## Runs a pipeline on ZenML's own Azure artifact store and on ours, side by side (five minutes)
+zenml-proof: install .venv-zenml/.installed ## Runs a pipeline on ZenML's own Azure artifact store and on ours, side by side (eight minutes)
 	@PYTHONPATH=tests $(BIN)/python -m bench.zenml_proof --rounds $(ROUNDS)
 
 zenml-server: install .venv-zenml/.installed .venv-zenml-servers/.installed ## Says what works with a ZenML server that has our client, or has not, or is older (four minutes)

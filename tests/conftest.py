@@ -10,6 +10,7 @@ import pytest
 from support import children
 from support.children import _nothing_is_left_running, pytest_runtest_call
 from support.stack import dev_stack
+from valetkey_broker.concurrency.garbage_collection import loading_modules
 
 __all__ = ["_nothing_is_left_running", "dev_stack", "pytest_runtest_call"]
 
@@ -18,6 +19,16 @@ hypothesis.settings.register_profile(
     "any-machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any-machine")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[object]:
+    """Keeps the garbage collector from going through all that is loaded, again and again as it grows, and in each test.
+
+    What is there by then, modules and items, stays: it is left out of later collections.
+    """
+    with loading_modules():
+        return (yield)
 
 
 @pytest.hookimpl(trylast=True)

@@ -2,15 +2,13 @@
 
 from typing import Any
 
+from valetkey import revocation_words
 from valetkey.cli.quoting import one_line
 from valetkey.cli.screen import Screen
-from valetkey.revocation_values import KeyRevocation, Revocation, RevocationPreview, RevocationTarget, RevokedSigner
+from valetkey.revocation_values import Revocation, RevocationPreview, RevocationTarget, RevokedSigner
+from valetkey.revocation_words import KINDS_OF_KEYS, holder_words, key_words
 from valetkey.times import utc
 
-_KINDS = {
-    "user-delegation-key": "user delegation keys",
-    "account-key": "a key of the account",
-}
 BEYOND = (
     "also ends tokens that anybody else signed with user delegation keys of the account: az, scripts, another broker. "
     "Only this broker's own are on record, and counted here"
@@ -36,7 +34,7 @@ def print_preview(screen: Screen, preview: RevocationPreview, *, hard: bool) -> 
     rows = [
         [
             signer.account,
-            _KINDS.get(signer.kind, "unknown"),
+            KINDS_OF_KEYS.get(signer.kind, "unknown"),
             f"{signer.covered}, until {utc(signer.covered_until)}" if signer.covered_until else str(signer.covered),
             _others(signer),
             signer.obstacle or _what_hard_does(signer),
@@ -78,44 +76,23 @@ def keys_words(revocation: Revocation) -> str:
     """Returns how far the revocation of keys is, account by account."""
     if not revocation.hard:
         return "left alone"
-    words = []
-    for keys in revocation.keys:
-        said = f"{keys.account}: {keys.state}"
-        if keys.rotates:
-            said += f", {holder_words(keys.rotates)} rotated" if keys.revoke_time else f", rotates {_rotation(keys)}"
-        if keys.revoke_time:
-            said += f", hit {keys.covered} and {keys.others} others on record"
-        words.append(f"{said} ({keys.error})" if keys.error else said)
-    return "; ".join(words)
+    return "; ".join(map(key_words, revocation.keys))
 
 
 def rotation_words(revocation: Revocation) -> str:
     """Returns how far the rotations are by which keys of accounts end; empty where there are none."""
     on_the_way = [each for each in revocation.keys if each.rotates]
     return "; ".join(
-        f"rotating {_rotation(each)}"
+        f"rotating {revocation_words.rotation_words(each)}"
         if not each.revoke_time
         else f"{holder_words(each.rotates)}: the old key is made anew; trying it on storage"
         for each in on_the_way
     )
 
 
-def holder_words(path: str) -> str:
-    """Returns `connector NAME` or `secret NAME` for `connectors/NAME` and `secrets/NAME`."""
-    folder, _, name = path.partition("/")
-    return f"{folder.removesuffix('s')} {name}"
-
-
 def target_words(target: RevocationTarget) -> str:
     """Returns a target in words."""
-    given = (
-        ("lease", target.lease_id),
-        ("principal", target.principal),
-        ("grant", target.grant),
-        ("connector", target.connector),
-        ("resource", target.resource),
-    )
-    return ", ".join(f"{name} {value}" for name, value in given if value)
+    return ", ".join(revocation_words.target_words(target))
 
 
 def preview_json(preview: RevocationPreview) -> dict[str, Any]:
@@ -195,10 +172,6 @@ def _what_hard_does(signer: RevokedSigner) -> str:
         return "can revoke the keys, by Azure Resource Manager"
     what = ", ".join(map(holder_words, signer.rotates))
     return f"rotates {what} by connector {signer.by}, and has the old key made anew at once"
-
-
-def _rotation(keys: KeyRevocation) -> str:
-    return f"{holder_words(keys.rotates)}: {keys.rotation_state or 'not begun yet'}"
 
 
 def _others(signer: RevokedSigner) -> str:

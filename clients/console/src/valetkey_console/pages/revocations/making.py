@@ -9,9 +9,10 @@ from starlette.responses import Response
 
 from valetkey import ValetKeyError
 from valetkey.revocation_values import RevocationPreview, RevocationTarget
+from valetkey.revocation_words import KINDS_OF_KEYS, given, target_words
 from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.fields.typed import wrong
-from valetkey_console.pages.revocations.words import BEYOND, SIGNED_WITH, named, target_words, what_hard_does
+from valetkey_console.pages.revocations.key_words import BEYOND, what_hard_does
 from valetkey_console.visits.rendering import command, segment
 from valetkey_console.visits.visit import Visit
 
@@ -50,7 +51,7 @@ class Draft:
     def line(self) -> str:
         """The same by command."""
         words = ["valetkey", "lease", "revoke"]
-        for option, value in named(self.target).items():
+        for option, value in given(self.target).items():
             words += [f"--{option}", value] if option != "lease" else []
         words += ["--hard"] if self.hard else []
         words += ["--through", self.through] if self.through else []
@@ -103,7 +104,7 @@ async def _page(visit: Visit, draft: Draft, failure: Failure | None = None) -> R
         preview=preview,
         failure=failure,
         words=target_words(preview.target) if preview else (),
-        signed_with=SIGNED_WITH,
+        signed_with=KINDS_OF_KEYS,
         beyond=_beyond(preview),
         what_hard_does=what_hard_does,
         line=draft.line,

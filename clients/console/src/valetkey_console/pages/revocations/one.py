@@ -3,8 +3,8 @@
 from starlette.responses import Response
 
 from valetkey import ValetKeyError
+from valetkey.revocation_words import holder_words, target_words
 from valetkey_console.broker.failures import Failure, failure_on_page
-from valetkey_console.pages.revocations.words import holder_words, target_words
 from valetkey_console.visits.rendering import command
 from valetkey_console.visits.roles import OPERATORS
 from valetkey_console.visits.visit import Visit

@@ -52,6 +52,7 @@ async def test_another_replica_settles_it(change: Change, lives: int, *, effect:
         assert replica.memory.keys_by_name == late.memory.keys_by_name
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 @_BOUNDARIES
 async def test_it_can_be_repeated_at_once(change: Change, lives: int, *, effect: bool) -> None:
@@ -65,6 +66,7 @@ async def test_it_can_be_repeated_at_once(change: Change, lives: int, *, effect:
     assert knows(replica, change.path) is not change.removes
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("change", [change for change in CHANGES if change.removes], ids=str)
 @_BOUNDARIES
 async def test_news_of_a_removal_cannot_be_lost(change: Change, lives: int, *, effect: bool) -> None:
@@ -76,6 +78,7 @@ async def test_news_of_a_removal_cannot_be_lost(change: Change, lives: int, *, e
     assert knows(watching, change.path) is not bool(document.data.get("deleted"))
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 @_BOUNDARIES
 async def test_reconcilers_may_die_too(change: Change, lives: int, *, effect: bool) -> None:
@@ -88,6 +91,7 @@ async def test_reconcilers_may_die_too(change: Change, lives: int, *, effect: bo
     await check_whole(store)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 @_BOUNDARIES
 async def test_two_reconcilers_at_once(change: Change, lives: int, *, effect: bool) -> None:
@@ -140,6 +144,7 @@ async def _settle_amid(change: Change, step: int) -> tuple[StateStore, BaseExcep
     return store, outcome
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 @pytest.mark.parametrize("step", range(0, 40, 2))
 async def test_a_writer_that_was_only_slow_and_its_reconciler_agree(change: Change, step: int) -> None:

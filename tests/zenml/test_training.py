@@ -25,6 +25,8 @@ ACCOUNTS = {"orchestrator": "orchestrator", "tune": "tuner", "submit": "submitte
 FORBIDDEN = (401, 403)
 READS = {"read", "list"}
 ROWS = 1000
+# A quarter of a life is left at the latest when a token is renewed: 3 s, which a busy machine may need for the answer.
+# Tokens of 8 s are for the end of make zenml-proof.
 TRAINING_TTL = "12s"
 
 

@@ -16,11 +16,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from support.background import in_background
 from support.children import start
 from support.e2e import CONNECTOR, DEMO, Cli, Live, soon, user_environment
 from support.proxied import CLIENTS_PYTHON, PERMISSIONS, ROOT, proxied, result
 from support.renewal_faults import RenewalFaults
+from support.shielded_work import in_background
 from support.stack import running_stack
 
 RENEWING_SCRIPT, READER_SCRIPT = (

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from valetkey.login.login_settings import LoginOffer
+from valetkey.login.login_offer import LoginOffer
 from valetkey.login.store import Login
 from valetkey_devstack.ca import make_ca
 

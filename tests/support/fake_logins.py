@@ -3,7 +3,7 @@
 # ruff: noqa: N802 (gRPC calls methods by their names in the API)
 import grpc
 
-from valetkey.login.login_settings import LoginOffer
+from valetkey.login.login_offer import LoginOffer
 from valetkey.v1 import login_service_pb2 as pb
 from valetkey.v1 import login_service_pb2_grpc
 

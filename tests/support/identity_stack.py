@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support.background import Background, in_background
 from support.cli_runner import Ran
 from support.dev_command import Dev, dev
 from support.e2e import CONNECTOR, DEMO, Cli, container, unique
 from support.oidc import IssuerServer
 from support.postgres import Postgres, running_postgres
+from support.shielded_work import Background, in_background
 from support.spiffe import DOMAIN, SpiffeCa, Svid
 from support.token_commands import eventually, issue
 from valetkey_devstack.free_ports import free_port

@@ -24,8 +24,8 @@ from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.connector_admin import ConnectorAdmin
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.reach_cache import ReachCache
+from valetkey_broker.connectors.rotation_admin import Wanted
 from valetkey_broker.connectors.rotation_wiring import Parts, Rotating, build_rotating
-from valetkey_broker.connectors.rotations import Wanted
 from valetkey_broker.model import (
     BLOB_CONTAINER,
     AzureConfig,

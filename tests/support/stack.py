@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.background import Background, in_background
+from support.shielded_work import Background, in_background
 
 if TYPE_CHECKING:
     from valetkey_devstack.stack import DevStack

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support.background import in_background
 from support.e2e import CONNECTOR, DEMO, Cli, container, unique
 from support.oidc import IssuerServer
 from support.pods import SCRIPTS
 from support.recording_proxy import Recording, RecordingProxy
+from support.shielded_work import in_background
 from support.stack import RunningStack, running_stack
 from support.warm import WarmCommand
 from support.zenml import WARM_ZENML, ZenML

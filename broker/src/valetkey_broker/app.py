@@ -14,8 +14,8 @@ from valetkey_broker.authn.roles import RolesNow
 from valetkey_broker.authn.trust_bundles import TrustBundles
 from valetkey_broker.authz.explain import Explainer
 from valetkey_broker.authz.grant_admin import GrantAdmin
-from valetkey_broker.authz.missing_key import MissingKey
 from valetkey_broker.authz.policy import Policy
+from valetkey_broker.authz.unusable_api_key import MissingKey
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.connector_admin import ConnectorAdmin
 from valetkey_broker.connectors.health import ConnectorHealth

@@ -11,7 +11,7 @@ from valetkey_broker.app import Core
 from valetkey_broker.concurrency.first_of import first_of
 from valetkey_broker.expiry.daily_warning import DailyWarning
 from valetkey_broker.expiry.wiring import build_endings
-from valetkey_broker.issuing.issuing_left import IssuingLeft
+from valetkey_broker.issuing.issuing_time_left import IssuingLeft
 from valetkey_broker.issuing.token_stream import TokenWatcher
 from valetkey_broker.limits import Slots, Throttle
 from valetkey_broker.metrics.wiring import Live, tell_metrics

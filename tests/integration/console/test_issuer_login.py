@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from support.console import Browser, Console, running_console
 from support.inproc import CLIENT, SECRET, TENANT, running_broker
-from valetkey.login.login_settings import LoginOffer
+from valetkey.login.login_offer import LoginOffer
 from valetkey_broker.model import Secret
 from valetkey_console.openid.log_ins import LogIns
 from valetkey_devstack.ca import make_ca

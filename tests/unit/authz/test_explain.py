@@ -6,9 +6,9 @@ import pytest
 
 from support.core import NOW, PROFILES, FakeClock, make_api_key, make_connector, make_grant, principal
 from valetkey_broker.authz.explain import Explainer, Explanation
-from valetkey_broker.authz.missing_key import MissingKey
 from valetkey_broker.authz.nearest_allowed import Question
 from valetkey_broker.authz.policy import Policy
+from valetkey_broker.authz.unusable_api_key import MissingKey
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
     Connector,

@@ -18,8 +18,8 @@ from valetkey_broker.api.convert import (
 )
 from valetkey_broker.connectors.credential_versions import CredentialVersion
 from valetkey_broker.connectors.made_credential_rotations import Automatic, MadeCredentialRotations
+from valetkey_broker.connectors.rotation_admin import Rotations, Wanted
 from valetkey_broker.connectors.rotation_schedule import RotationSchedules
-from valetkey_broker.connectors.rotations import Rotations, Wanted
 from valetkey_broker.model import Connector, InvalidFieldError, Rotation, RotationSchedule, RotationState
 from valetkey_broker.rpc.current_call import call_info, caller
 

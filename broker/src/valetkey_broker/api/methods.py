@@ -110,7 +110,7 @@ METHODS: Methods = {
     ),
     "/valetkey.v1.ConnectorService/GetConnector": Method(_VIEWER),
     "/valetkey.v1.ConnectorService/ListConnectors": Method(_VIEWER),
-    # One that makes grants mean something else needs an admin besides: connectors/grant_redirection.py.
+    # One that makes grants mean something else needs an admin besides: connectors/redirection_check.py.
     "/valetkey.v1.ConnectorService/UpdateConnector": Method(
         _OPERATOR, change=_named("connectors"), summary=connector_update_summary, asked=_asked
     ),

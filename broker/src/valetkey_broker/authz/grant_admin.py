@@ -26,8 +26,8 @@ from valetkey_broker.model import (
     parse_source_ip,
     principal_pattern,
 )
+from valetkey_broker.model.connector_notes import check_labels
 from valetkey_broker.model.errors import shown
-from valetkey_broker.model.labels import check_labels
 from valetkey_broker.ports import Clock
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository

@@ -9,8 +9,8 @@ import structlog
 
 from valetkey_broker.concurrency.backoff import spread
 from valetkey_broker.connectors.made_credential_rotations import Automatic, MadeCredentialRotations
+from valetkey_broker.connectors.rotation_admin import Rotations
 from valetkey_broker.connectors.rotation_run import Recorded
-from valetkey_broker.connectors.rotations import Rotations
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
     CallInfo,

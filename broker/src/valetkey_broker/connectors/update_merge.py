@@ -15,8 +15,14 @@ from valetkey_broker.model import (
     Secret,
     check_name,
 )
+from valetkey_broker.model.connector_notes import (
+    check_description,
+    check_future,
+    check_label_key,
+    check_labels,
+    check_skew,
+)
 from valetkey_broker.model.errors import shown
-from valetkey_broker.model.labels import check_description, check_future, check_label_key, check_labels, check_skew
 from valetkey_broker.ports import AuthMethod, Clock
 
 _LABEL = "labels."

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Select, false, func, select, t
 
 from valetkey_broker.ledger.chain import stored_event
 from valetkey_broker.ledger.database import WRITING_LOCK, Database
-from valetkey_broker.ledger.narrowing import Equal, narrowest_first
+from valetkey_broker.ledger.index_choice import Equal, narrowest_first
 from valetkey_broker.ledger.schema import IS_LEASE, IS_NO_TOKEN, events
 from valetkey_broker.model import EventFilter, EventKind, LeaseFilter, StoredEvent
 

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.metrics.catalog import WORKER_STARTS, WORKER_UP
+from valetkey_broker.metrics.joined_worker_metrics import joined, of_workers
 from valetkey_broker.metrics.worker_channel import Asker, Question, ask_all
-from valetkey_broker.metrics.worker_labels import joined, of_workers
 from valetkey_broker.settings import MetricsSettings
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"

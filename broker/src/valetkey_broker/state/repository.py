@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from valetkey_broker.concurrency.background import BackgroundWork, whole
+from valetkey_broker.concurrency.shielded_work import ShieldedWork, whole
 from valetkey_broker.errors import (
     BrokerError,
     api_key_exists,
@@ -33,7 +33,7 @@ from valetkey_broker.state.read_for_cas import read_for_cas
 from valetkey_broker.state.revocation_writes import RevocationWrites
 from valetkey_broker.state.rotation_store import RotationStore
 from valetkey_broker.state.secret_writes import Around, SecretWrites
-from valetkey_broker.state.undone_changes import unchanged_since
+from valetkey_broker.state.unchanged_since import unchanged_since
 from valetkey_broker.state.write_preconditions import read_live
 
 
@@ -58,7 +58,7 @@ class StateRepository(MemoryLoader):
         super().__init__(store, memory, auth_methods, on_connector_gone, on_connector_changed)
         self._memory = memory
         self._auth_methods = auth_methods
-        self.background = BackgroundWork()
+        self.background = ShieldedWork()
         self._journal = GenerationWriter(store)
         self._intents = Intents(self._journal, abandoned_seconds)
         self._writes = Writes(store, self._intents, self._reload, on_settled)

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from valetkey_broker.concurrency.background import BackgroundWork, whole
+from valetkey_broker.concurrency.shielded_work import ShieldedWork, whole
 from valetkey_broker.errors import changed_by_others, name_taken, revocation_not_found
 from valetkey_broker.model.revocation import Revocation
 from valetkey_broker.ports import StateStore
@@ -24,7 +24,7 @@ class RevocationWrites:
     Where that one dies before it wrote down what it did, the document says that it is still to be done.
     """
 
-    def __init__(self, store: StateStore, writes: Writes, announce: Announce, background: BackgroundWork) -> None:
+    def __init__(self, store: StateStore, writes: Writes, announce: Announce, background: ShieldedWork) -> None:
         self.background = background
         self._store = store
         self._writes = writes

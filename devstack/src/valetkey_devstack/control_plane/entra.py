@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from valetkey_broker.model import Secret
 from valetkey_devstack.control_plane.client_assertions import ClientAssertions
+from valetkey_devstack.control_plane.client_secrets import Passwords
 from valetkey_devstack.control_plane.entra_error import EntraError
 from valetkey_devstack.control_plane.log_ins import GRANT_TYPES, LogIns
-from valetkey_devstack.control_plane.passwords import Passwords
 
 STORAGE_AUDIENCE = "https://storage.azure.com"
 _LIFETIME = 3599

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from valetkey_devstack.control_plane.passwords import Passwords
+from valetkey_devstack.control_plane.client_secrets import Passwords
 
 PATH = "/graph"
 """Where it is below the stand-in's URL; the real one has a host of its own."""

@@ -12,7 +12,7 @@ from valetkey.login.before_login import caller_without_identity, login_offers
 from valetkey.login.code_flow import authorization_url, redeem
 from valetkey.login.issuer import Issuer, discover
 from valetkey.login.issuer_http import IssuerHttp
-from valetkey.login.login_settings import LoginOffer
+from valetkey.login.login_offer import LoginOffer
 from valetkey.login.pkce import Ties
 from valetkey_console.settings import Settings, SettingsError
 

@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 
 from valetkey.errors import SettingsError
-from valetkey.untrusted_storage import refused_certificate, untrusted
+from valetkey.storage_certificate_check import refused_certificate, untrusted
 
 _REMEDY = (
     "expected one by a CA in SSL_CERT_FILE (for synchronous clients REQUESTS_CA_BUNDLE), "

@@ -12,7 +12,7 @@ from valetkey.cli import consequences
 from valetkey.cli.api_key_files import check_is_key_of, put_in_place, write_new
 from valetkey.cli.confirmation import confirm
 from valetkey.cli.global_options import client_of
-from valetkey.cli.lives import parse_life
+from valetkey.cli.lifetime_option import parse_life
 from valetkey.cli.option_choices import Role
 from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen

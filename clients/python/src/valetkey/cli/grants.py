@@ -27,8 +27,8 @@ from valetkey.cli.grant_options import (
     changes_of,
 )
 from valetkey.cli.grant_views import explanation_json, grant_json, print_explanation, print_grant, print_grants
+from valetkey.cli.lifetime_option import parse_life
 from valetkey.cli.list_arguments import PERMISSIONS, parse_attributes, parse_permissions
-from valetkey.cli.lives import parse_life
 from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.errors import ConflictError, InvalidArgumentError

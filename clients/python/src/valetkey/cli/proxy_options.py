@@ -17,14 +17,14 @@ import typer
 
 from valetkey.async_token_source import AsyncTokenSource
 from valetkey.cli.global_options import GlobalOptions, settings_of
+from valetkey.cli.lifetime_option import parse_life
 from valetkey.cli.list_arguments import PERMISSIONS, parse_permissions
-from valetkey.cli.lives import parse_life
 from valetkey.cli.screen import Screen
 from valetkey.cli.tool_access import ToolAccess
 from valetkey.durations import parse_duration
 from valetkey.errors import SettingsError
 from valetkey.settings import Settings
-from valetkey.untrusted_storage import check_certificate
+from valetkey.storage_certificate_check import check_certificate
 
 if TYPE_CHECKING:
     from valetkey.proxy import SigningProxy

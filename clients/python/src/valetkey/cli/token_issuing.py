@@ -9,8 +9,8 @@ from enum import StrEnum
 from valetkey.calls.tokens import TokenRequest
 from valetkey.cli import error_output
 from valetkey.cli.global_options import GlobalOptions, client_for
+from valetkey.cli.lifetime_option import parse_life
 from valetkey.cli.list_arguments import parse_permissions
-from valetkey.cli.lives import parse_life
 from valetkey.cli.option_choices import TTL_LIMITS
 from valetkey.cli.overriding_variables import environment_that_wins
 from valetkey.cli.screen import Screen

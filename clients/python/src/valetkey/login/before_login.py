@@ -6,7 +6,7 @@ from valetkey.calling.base import Terms
 from valetkey.calling.blocking import BlockingCaller
 from valetkey.calls.base import Asking, ask
 from valetkey.identity import Identity
-from valetkey.login.login_settings import LoginOffer
+from valetkey.login.login_offer import LoginOffer
 from valetkey.v1 import login_service_pb2 as pb
 
 

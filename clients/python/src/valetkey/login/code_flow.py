@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from valetkey.errors import ValetKeyError
 from valetkey.login.issuer import Issuer, refusal, text
 from valetkey.login.issuer_http import IssuerHttp
-from valetkey.login.login_settings import LoginOffer
+from valetkey.login.login_offer import LoginOffer
 from valetkey.login.pkce import Ties
 from valetkey.login.tokens import Tokens, tokens_in
 

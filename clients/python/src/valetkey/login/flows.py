@@ -8,7 +8,7 @@ from valetkey.errors import UnauthenticatedError, UnavailableError, ValetKeyErro
 from valetkey.login.code_flow import authorization_url, redeem
 from valetkey.login.issuer import Issuer, refusal, text
 from valetkey.login.issuer_http import IssuerHttp
-from valetkey.login.login_settings import LoginOffer, is_https
+from valetkey.login.login_offer import LoginOffer, is_https
 from valetkey.login.loopback import listening
 from valetkey.login.pkce import Ties
 from valetkey.login.tokens import Tokens, tokens_in

@@ -6,7 +6,7 @@ from typing import Any
 
 from valetkey.errors import UnauthenticatedError, ValetKeyError
 from valetkey.login.issuer_http import IssuerHttp
-from valetkey.login.login_settings import is_https
+from valetkey.login.login_offer import is_https
 
 # OpenID Connect Discovery 1.0, section 4.
 _DISCOVERY = "/.well-known/openid-configuration"

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from valetkey.errors import SettingsError, UnavailableError, ValetKeyError
-from valetkey.login.login_settings import is_https
+from valetkey.login.login_offer import is_https
 
 _MOST_BYTES = 256 * 1024
 _OK = 200

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from valetkey.errors import SettingsError, UnavailableError, ValetKeyError
-from valetkey.login.login_settings import LoginOffer
+from valetkey.login.login_offer import LoginOffer
 from valetkey.login.tokens import Tokens
 from valetkey.whole_files import write_whole
 

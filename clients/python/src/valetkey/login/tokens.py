@@ -9,7 +9,7 @@ from typing import Any
 
 from valetkey.errors import ValetKeyError
 from valetkey.login.issuer import text
-from valetkey.login.login_settings import LoginOffer
+from valetkey.login.login_offer import LoginOffer
 
 # What a header carries unharmed; the broker takes tokens of up to 8 KiB.
 _TOKEN = re.compile(r"[\x21-\x7e]{1,8192}")

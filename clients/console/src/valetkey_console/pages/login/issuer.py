@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from starlette.responses import RedirectResponse, Response
 
 from valetkey import SettingsError, UnauthenticatedError, ValetKeyError
-from valetkey.login.login_settings import LoginOffer
+from valetkey.login.login_offer import LoginOffer
 from valetkey.login.pkce import Ties
 from valetkey_console.pages.login.login_page import page
 from valetkey_console.pages.login.session import begin

@@ -3,7 +3,7 @@
 from starlette.responses import Response
 
 from valetkey import ValetKeyError
-from valetkey.login.login_settings import LoginOffer
+from valetkey.login.login_offer import LoginOffer
 from valetkey_console.broker.failures import Failure, failure_of
 from valetkey_console.safety.local_paths import local_path
 from valetkey_console.visits.visit import Visit

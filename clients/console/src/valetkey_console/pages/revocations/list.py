@@ -6,7 +6,7 @@ from valetkey.revocation_values import Revocation
 from valetkey.revocation_words import target_words
 from valetkey_console.lists.columns import Column
 from valetkey_console.lists.narrowing import narrowed
-from valetkey_console.pages.revocations.key_words import keys_words
+from valetkey_console.pages.revocations.key_revocation_words import keys_words
 from valetkey_console.visits.rendering import command, segment
 from valetkey_console.visits.roles import OPERATORS
 from valetkey_console.visits.visit import Visit

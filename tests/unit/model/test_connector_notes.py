@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from valetkey_broker.model import InvalidFieldError
-from valetkey_broker.model.labels import check_description, check_future, check_label_key, check_labels, check_skew
+from valetkey_broker.model.connector_notes import (
+    check_description,
+    check_future,
+    check_label_key,
+    check_labels,
+    check_skew,
+)
 
 _NOW = datetime(2027, 1, 15, tzinfo=UTC)
 

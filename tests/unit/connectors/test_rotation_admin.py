@@ -12,7 +12,7 @@ from support.fake_ledger import ledger_down
 from support.rotating_replica import ADMIN, BOUND, GIVEN, NAME, NEW, PATH, RotatingReplica, the_call
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
-from valetkey_broker.connectors.rotations import Wanted
+from valetkey_broker.connectors.rotation_admin import Wanted
 from valetkey_broker.connectors.update_merge import ConnectorChange
 from valetkey_broker.errors import BrokerError, Reason, vault_unavailable
 from valetkey_broker.model import Connector, Credential, EventKind, InvalidFieldError, Role, RotationState, Secret

@@ -2,7 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from valetkey_broker.metrics.worker_labels import joined
+from valetkey_broker.metrics.joined_worker_metrics import joined
 
 ONE = b"""# HELP calls_total Calls {of} all.
 # TYPE calls_total counter

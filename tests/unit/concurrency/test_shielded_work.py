@@ -1,10 +1,10 @@
-"""BackgroundWork: changes outlive their callers."""
+"""ShieldedWork: changes outlive their callers."""
 
 import asyncio
 
 from structlog.testing import capture_logs
 
-from valetkey_broker.concurrency.background import BackgroundWork
+from valetkey_broker.concurrency.shielded_work import ShieldedWork
 from valetkey_broker.errors import BrokerError, Reason
 
 _AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "away PLANTED", {"cause": "timeout"})
@@ -12,7 +12,7 @@ _AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "away PLANTED", {"cause": "timeout
 
 async def test_a_failure_after_the_caller_has_gone_is_logged() -> None:
     """Nobody is left to be told; the log is, by the reason alone, and closing waits for it."""
-    background = BackgroundWork()
+    background = ShieldedWork()
 
     async def fail() -> None:
         await asyncio.sleep(0.01)

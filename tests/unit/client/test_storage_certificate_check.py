@@ -11,7 +11,7 @@ from support.cli_runner import Runner
 from support.fake_broker import FakeBroker as CliBroker
 from support.noting_storage import NotingStorage, running
 from support.watch_messages import step
-from valetkey import azure, untrusted_storage
+from valetkey import azure, storage_certificate_check
 from valetkey.azure import aio
 from valetkey.proxy import trust
 from valetkey.testing import FakeBroker
@@ -90,6 +90,6 @@ def test_the_proxy_does_not_come_up(
 
 async def test_what_may_pass_is_not_told() -> None:
     """Protects starts while storage is away: only a certificate that was seen, and refused, keeps the proxy down."""
-    await untrusted_storage.check_certificate("https://127.0.0.1:9/contoso", trust(), "")
-    await untrusted_storage.check_certificate("http://127.0.0.1:9/contoso", trust(), "")
-    assert untrusted_storage.refused_certificate(OSError(ValueError("x"))) == ""
+    await storage_certificate_check.check_certificate("https://127.0.0.1:9/contoso", trust(), "")
+    await storage_certificate_check.check_certificate("http://127.0.0.1:9/contoso", trust(), "")
+    assert storage_certificate_check.refused_certificate(OSError(ValueError("x"))) == ""

@@ -11,7 +11,7 @@ from valetkey_broker.state.memory import Memory
 
 
 class KnowsVault(Protocol):
-    """Knows how current memory is; state.sync.StateSync."""
+    """Knows how current memory is; state.background_sync.StateSync."""
 
     def seconds_left(self) -> float:
         """Returns for how many seconds requests would still be answered if Vault said nothing from now on."""

@@ -13,7 +13,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class BackgroundWork:
+class ShieldedWork:
     """The changes that run right now."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class BackgroundWork:
 
 
 class _Changing(Protocol):
-    background: BackgroundWork
+    background: ShieldedWork
 
 
 S = TypeVar("S", bound=_Changing)

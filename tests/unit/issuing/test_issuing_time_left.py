@@ -1,6 +1,6 @@
 """For how long issuing would go on without Vault, and without Entra: told from memory, by a clock that stands still."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -12,7 +12,7 @@ from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.issuing.issuing_time_left import AccountLeft, IssuingLeft, Left
-from valetkey_broker.issuing.signing_keys import SigningKeys
+from valetkey_broker.issuing.signing_keys import KeyInMemory, SigningKeys
 from valetkey_broker.model import Connector
 from valetkey_broker.state.memory import Memory
 
@@ -132,6 +132,41 @@ async def test_a_key_that_nobody_uses_has_not_stopped_anything(scene: Scene) -> 
     scene.clock.now += 2 * _DAY
     left = await scene.left()
     assert (left.accounts, left.without_key) == ([], ["one"])
+
+
+async def test_what_was_refused_once_and_is_not_asked_for_stops_nothing(scene: Scene) -> None:
+    """Protects the account that really stops first from an old failure, which would be told before it for ever."""
+    scene.register(_ONE, _TWO)
+    await scene.sign(_ONE, "acc")
+    scene.cloud.fail("signing_key", Reason.CLOUD_PERMISSION_MISSING, times=1)
+    with pytest.raises(BrokerError):
+        await scene.sign(_TWO, "acc")
+    scene.clock.now += 4  # A remembered error: the cloud is not asked, and somebody is refused all the same.
+    with pytest.raises(BrokerError):
+        await scene.sign(_TWO, "acc")
+    scene.clock.now += 600
+    assert [(each.connector, each.until) for each in (await scene.left()).accounts] == [
+        ("two", NOW),
+        ("one", NOW + _DAY - _LAST),
+    ]
+    scene.clock.now += 1
+    left = await scene.left()
+    assert ([each.connector for each in left.accounts], left.without_key) == (["one"], ["two"])
+
+
+async def test_all_of_an_answer_is_of_one_moment(scene: Scene) -> None:
+    """A connector that comes while the keys are looked through is in none of the numbers."""
+    scene.register(_ONE, _BY_KEY)
+    await scene.sign(_ONE, "acc")
+    told = scene.keys.in_memory
+
+    def joined(connectors: Iterable[Connector]) -> Iterator[KeyInMemory]:
+        yield from told(connectors)
+        scene.register(_TWO)
+
+    scene.keys.in_memory = joined  # type: ignore[method-assign]
+    left = await scene.left()
+    assert (left.without_key, left.lasting) == ([], 1)
 
 
 async def test_connectors_that_are_gone_are_not_told_of(scene: Scene) -> None:

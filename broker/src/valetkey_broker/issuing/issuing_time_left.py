@@ -9,6 +9,9 @@ from valetkey_broker.issuing.signing_keys import KeyInMemory, SigningKeys, usabl
 from valetkey_broker.ports import AuthMethod, Clock
 from valetkey_broker.state.memory import Memory
 
+# Whoever is refused asks again sooner, time after time.
+_STILL_ASKED_SECONDS = 600.0
+
 
 class KnowsVault(Protocol):
     """Knows how current memory is; state.background_sync.StateSync."""
@@ -69,6 +72,7 @@ class IssuingLeft:
         now, away = self._clock(), self._vault.seconds_away()
         connectors = self._memory.connectors
         fetching = {name: each for name, each in connectors.items() if self._fetches(each.auth_method)}
+        lasting = len(connectors) - len(fetching)  # While others have their turn, connectors may come and go.
         accounts: list[AccountLeft] = []
         async for some in slices(self._keys.in_memory(fetching.values())):
             accounts += (left for each in some if (left := self._left(each, now)) is not None)
@@ -78,14 +82,17 @@ class IssuingLeft:
             vault_away_since=None if away is None else now - away,
             accounts=accounts,
             without_key=sorted(fetching.keys() - {each.connector for each in accounts}),
-            lasting=len(connectors) - len(fetching),
+            lasting=lasting,
         )
 
     def _left(self, kept: KeyInMemory, now: float) -> AccountLeft | None:
-        """Returns nothing of a key that nobody asked to be renewed: it ended because it was not used."""
+        """Returns nothing of a key that nobody asks for, and of one that nobody asks for any more.
+
+        The one ended because it was not used. The other was refused once; whether it still would be, nobody knows.
+        """
         until, failing = usable_until(kept.key) if kept.key is not None else 0.0, kept.failing_since
         if until <= now:
-            if failing is None:
+            if failing is None or kept.refused_at < now - _STILL_ASKED_SECONDS:
                 return None
             until = max(until, failing)  # Before somebody asked, and was refused, it had not stopped.
         return AccountLeft(kept.connector.name, kept.account, until, failing)

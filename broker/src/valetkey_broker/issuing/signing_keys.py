@@ -35,6 +35,7 @@ class _Entry:
     key: SigningKey | None = None
     renew_at: float = 0.0
     failing_since: float | None = None
+    refused_at: float = 0.0
     recent: RecentError = field(default_factory=RecentError)
 
 
@@ -42,13 +43,15 @@ class _Entry:
 class KeyInMemory:
     """What is in memory of the key that signs for an account by a connector; times are Unix seconds.
 
-    `key` is None where none was given yet. `failing_since` is since when the cloud has given none, though asked.
+    `key` is None where none was given yet. `failing_since` is since when the cloud has given none, though asked;
+    `refused_at` is when somebody was last told so, 0 where nobody was.
     """
 
     connector: Connector
     account: str
     key: SigningKey | None
     failing_since: float | None
+    refused_at: float
 
 
 def usable_until(key: SigningKey) -> float:
@@ -131,6 +134,7 @@ class SigningKeys:
             entry.recent.check(self._clock())
             return await join(self._flights, identity, partial(self._fetched, entry, connector, account), connector)
         except BrokerError as error:
+            entry.refused_at = self._clock()  # The cloud was not asked where an error is remembered.
             if entry.key is not None and self._usable(entry.key):
                 self._log.warning(
                     "issuing from a signing key that ends early",
@@ -168,7 +172,7 @@ class SigningKeys:
         for identity, entry in tuple(self._entries.items()):
             connector = by_uid.get(identity[0])
             if connector is not None and identity == self._id(connector, identity[2]):
-                yield KeyInMemory(connector, identity[2], entry.key, entry.failing_since)
+                yield KeyInMemory(connector, identity[2], entry.key, entry.failing_since, entry.refused_at)
 
     def forget(self, connector_uid: str) -> None:
         """Drops all that is known of a connector that went away."""
@@ -207,8 +211,10 @@ class SigningKeys:
         try:
             key = await self._questions.signing_key(connector, account, starts=starts, expires=expires)
         except BaseException as error:
-            if isinstance(error, BrokerError) and entry.failing_since is None:
-                entry.failing_since = self._clock()
+            if isinstance(error, BrokerError):
+                entry.refused_at = self._clock()
+                if entry.failing_since is None:
+                    entry.failing_since = entry.refused_at
             # With a key at hand that still signs, callers need not wait each time for a cloud that is away.
             usable = self._usable(entry.key)
             entry.recent.heard(error, self._clock(), passing_seconds=_BACKGROUND_RETRY_SECONDS if usable else 0.0)

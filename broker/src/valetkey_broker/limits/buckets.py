@@ -1,5 +1,7 @@
 """Token buckets, one for each key: so many calls at once, and so many a second from then on."""
 
+from collections import OrderedDict
+
 from valetkey_broker.ports import Clock
 
 _MOST_KEYS = 20_000
@@ -15,8 +17,9 @@ class TokenBuckets:
         self._burst = float(burst)
         self._clock = clock
         self._most_keys = most_keys
-        # key → (tokens, at this second), in the order of their last use
-        self._buckets: dict[str, tuple[float, float]] = {}
+        # key → (tokens, at this second), in the order of their last use. A dict's first is found only past all that
+        # were taken out before it.
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, key: str, cost: int = 1) -> float:
         """Takes `cost` tokens of `key`. Returns 0, or the seconds until there are so many.
@@ -31,7 +34,7 @@ class TokenBuckets:
         wait = 0.0 if tokens >= needed - _NEARLY else (needed - tokens) / self._rate
         self._buckets[key] = (tokens if wait else _without_dust(tokens - cost), now)
         if len(self._buckets) > self._most_keys:
-            del self._buckets[next(iter(self._buckets))]
+            self._buckets.popitem(last=False)
         return wait
 
 

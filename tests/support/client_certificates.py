@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
@@ -32,7 +32,7 @@ class ClientCa:
         ended: bool = False,
         hours: tuple[int, int] = (-2, 1),
         address: str = "",
-        key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | None = None,
+        key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey | None = None,
     ) -> tuple[Path, Path]:
         """Writes a certificate with one URI SAN and its key, and returns both paths.
 
@@ -75,7 +75,7 @@ def make_client_ca(name: str = "clients' CA") -> ClientCa:
 def _builder(
     name: str,
     issuer: x509.Name,
-    key: ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey,
+    key: ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey,
     hours: tuple[int, int] = (-2, 1),
 ) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)

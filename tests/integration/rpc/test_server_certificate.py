@@ -1,13 +1,15 @@
 """The server's certificate is rotated while it serves: the next connection meets the new one, on both ports."""
 
 import asyncio
+import base64
 import shutil
 import ssl
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from support.captured_log import Log
 from support.client_certificates import make_client_ca
@@ -16,11 +18,23 @@ from support.scraping import until_scraped
 from support.spiffe import DOMAIN, SpiffeCa
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.rpc.server_certificate import ServerCertificate
-from valetkey_broker.settings import ServerSettings, check_certificate
+from valetkey_broker.settings import ServerSettings, check_certificate, check_key_kind
 from valetkey_devstack.ca import make_ca
 from valetkey_devstack.free_ports import free_port
 
 UNUSABLE = "valetkey_server_certificate_unusable"
+# P-256 with its parameters written out, as `openssl req -pkeyopt ec_param_enc:explicit` makes it.
+_EXPLICIT = base64.b64decode(
+    "MIICYjCCAgegAwIBAgIUYhWyTvpvlWDU7cNBgr2J4j/QkSAwCgYIKoZIzj0EAwIwDDEKMAgGA1UEAwwBZTAeFw0yNjExMjcyMzE1"
+    "MzRaFw0zNjExMjQyMzE1MzRaMAwxCjAIBgNVBAMMAWUwggFLMIIBAwYHKoZIzj0CATCB9wIBATAsBgcqhkjOPQEBAiEA/////wAA"
+    "AAEAAAAAAAAAAAAAAAD///////////////8wWwQg/////wAAAAEAAAAAAAAAAAAAAAD///////////////wEIFrGNdiqOpPns+u9"
+    "VXaYhrxlHQawzFOw9jvOPD4n0mBLAxUAxJ02CIbnBJNqZnjhE50mt4GffpAEQQRrF9Hy4SxCR/i85uVjpEDydwN9gS3rM6D0oTlF"
+    "2JjClk/jQuL+Gn+bjufrSnwPnhYrzjNXazFezsu2QGg3v1H1AiEA/////wAAAAD//////////7zm+q2nF56E87nKwvxjJVECAQED"
+    "QgAERmZMMrvG8iRnG4XdoiuhyUxQv9qOpyjhlVWeW/itOeeMCG7RTiP2kUu50hL1pvAJezoK6sAR2z1nxKO667Z196NTMFEwHQYD"
+    "VR0OBBYEFD/SbI+5+qmDOoeM9nQhsDFwbCSbMB8GA1UdIwQYMBaAFD/SbI+5+qmDOoeM9nQhsDFwbCSbMA8GA1UdEwEB/wQFMAMB"
+    "Af8wCgYIKoZIzj0EAwIDSQAwRgIhAI9wP0kTQunGaXADPO0mDWfsb+zhltFchfmLZMZvWf1HAiEA7NRKMUnne4E7JceNRp0Hbl1s"
+    "9iC3ajHBB3sS4HRyswA="
+)
 
 
 async def shown(port: int) -> int:
@@ -126,5 +140,35 @@ def test_a_key_that_no_client_connects_to_is_refused(tmp_path: Path, curve: str)
         return
     with pytest.raises(ConfigurationError, match=r"client\.pem: has a key .* expected RSA, P-256 or P-384"):
         check_certificate(certificate, key_file)
+    with pytest.raises(ConfigurationError, match=r"server\.tls_cert_file: has a key that no gRPC client connects to"):
+        ServerCertificate(settings)
+
+
+def _respelt(directory: Path, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, old: str, new: str) -> bytes:
+    """Returns a certificate of a key that calls itself something else, DER."""
+    certificate, _ = make_client_ca().issue(directory, address="127.0.0.1", key=key)
+    der = x509.load_pem_x509_certificate(certificate.read_bytes()).public_bytes(Encoding.DER)
+    return der.replace(bytes.fromhex(old), bytes.fromhex(new))
+
+
+@pytest.mark.parametrize("kind", ["RSA", "RSASSA-PSS", "secp224k1", "explicit"])
+def test_a_key_that_grpc_does_not_serve_is_refused(tmp_path: Path, kind: str) -> None:
+    """Protects from "Failed to bind to address", which is all that gRPC says of them, and from a traceback."""
+    if kind == "explicit":
+        der = _EXPLICIT
+    elif kind == "secp224k1":
+        der = _respelt(tmp_path, ec.generate_private_key(ec.SECP256K1()), "06052b8104000a", "06052b81040020")
+    else:
+        named = {"RSA": "06092a864886f70d0101010500", "RSASSA-PSS": "06092a864886f70d01010a3000"}
+        der = _respelt(tmp_path, rsa.generate_private_key(65537, 2048), named["RSA"], named[kind])
+    certificate = x509.load_der_x509_certificate(der)
+    if kind == "RSA":
+        check_key_kind("server.pem", certificate)
+        return
+    with pytest.raises(ConfigurationError, match=r"^server\.pem: has a key .* expected RSA, P-256 or P-384"):
+        check_key_kind("server.pem", certificate)
+    settings = ServerSettings(tls_cert_file=tmp_path / "client.pem", tls_key_file=tmp_path / "none.key")
+    settings.tls_cert_file.write_bytes(certificate.public_bytes(Encoding.PEM))
+    settings.tls_key_file.write_bytes(b"not looked at")
     with pytest.raises(ConfigurationError, match=r"server\.tls_cert_file: has a key that no gRPC client connects to"):
         ServerCertificate(settings)

@@ -60,6 +60,7 @@ def _checked(contents: Mapping[str, bytes]) -> CertificatePair:
         raise ConfigurationError(
             f"{_CERTIFICATE}: is not a certificate; expected PEM, the server's own first"
         ) from None
+    check_key_kind(_CERTIFICATE, chain[0])
     try:
         key = load_pem_private_key(contents[_KEY], password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -70,6 +71,5 @@ def _checked(contents: Mapping[str, bytes]) -> CertificatePair:
     )
     if of_key != of_leaf:
         raise ConfigurationError(f"{_KEY}: does not belong to the certificate of {_CERTIFICATE}")
-    check_key_kind(_CERTIFICATE, chain[0])
     ends = min(each.not_valid_after_utc for each in chain).timestamp()
     return CertificatePair(contents[_KEY], contents[_CERTIFICATE], ends)

@@ -25,7 +25,9 @@ def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
         ("broker.example.com:443", False),
         ("roker.example.com", False),
         ("broker.example.com.evil.test", False),
+        ("example.com.", True),
         ("", False),
+        (".", False),
         (",", False),
         ("*.example.com", False),  # as with requests, aiohttp and curl
     ],
@@ -37,6 +39,7 @@ def test_brokers_that_the_environment_keeps_from_its_proxy(
     """Protects whoever has one NO_PROXY for all programs: gRPC alone would go through the proxy all the same."""
     monkeypatch.setenv(name, said)
     assert (DIRECT in channel_options("broker.example.com:8443")) is direct
+    assert (DIRECT in channel_options("broker.example.com.:8443")) is direct
 
 
 def test_addresses_and_what_is_grpcs_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,5 +50,15 @@ def test_addresses_and_what_is_grpcs_own(monkeypatch: pytest.MonkeyPatch) -> Non
         False,
         True,
     ]
+    # As people write them: a network by one of its addresses, and IPv6 as in a URL.
+    for said, endpoint, direct in (
+        ("10.1.2.3/8", "10.9.9.9:8443", True),
+        ("[fd00::1]", "[fd00::1]:8443", True),
+        ("[fd00::1]:8443", "[fd00::1]:8443", True),
+        ("[fd00::1]:443", "[fd00::1]:8443", False),
+        ("[fd00::2]", "[fd00::1]:8443", False),
+    ):
+        monkeypatch.setenv("NO_PROXY", said)
+        assert (DIRECT in channel_options(endpoint)) is direct, said
     monkeypatch.setenv("no_grpc_proxy", "nobody.test")
     assert DIRECT not in channel_options("10.1.2.3:8443")

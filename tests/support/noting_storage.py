@@ -1,16 +1,18 @@
 """A storage that takes everything, writes down what it is asked, and refuses on demand."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
+from xml.sax.saxutils import escape
 
 
 class NotingStorage(ThreadingHTTPServer):
     """Answers with `refusals` first, each a status and an error code, and calls `between` with each of them.
 
-    Copies are done at once, unless `copies` says how they stand at each question.
+    Copies are done at once, unless `copies` says how they stand at each question. `listed` are the names in a listing,
+    whatever its prefix.
     """
 
     def __init__(self) -> None:
@@ -19,6 +21,7 @@ class NotingStorage(ThreadingHTTPServer):
         self.refusals: list[tuple[int, str]] = []
         self.between: Callable[[], object] = lambda: None
         self.copies: list[str] = []
+        self.listed: list[str] = []
 
     @property
     def url(self) -> str:
@@ -28,6 +31,12 @@ class NotingStorage(ThreadingHTTPServer):
     def signatures(self) -> list[list[str]]:
         """Returns the signatures of each request."""
         return [[part for part in path.split("&") if part.startswith("sig=")] for _, path, _, _ in self.seen]
+
+
+def _listing(names: Sequence[str]) -> bytes:
+    kind = "<Properties><BlobType>BlockBlob</BlobType><Content-Length>1</Content-Length></Properties>"
+    blobs = "".join(f"<Blob><Name>{escape(name)}</Name>{kind}</Blob>" for name in names)
+    return f"<EnumerationResults><Blobs>{blobs}</Blobs><NextMarker /></EnumerationResults>".encode()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -49,8 +58,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("x-ms-error-code", code)
         self.send_header("x-ms-copy-id", "1")
         self.send_header("x-ms-copy-status", server.copies.pop(0) if server.copies else "success")
-        self.send_header("Content-Length", "0")
+        said = _listing(server.listed) if "comp=list" in self.path and not code else b""
+        if said:
+            self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(said)))
         self.end_headers()
+        self.wfile.write(said)
 
     do_PUT = do_GET = do_HEAD = do_DELETE = do_PATCH = _answer  # noqa: N815 (http.server's naming)
 

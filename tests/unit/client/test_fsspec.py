@@ -10,6 +10,7 @@ from typing import Any
 import fsspec
 import pytest
 from azure.core.exceptions import HttpResponseError
+from fsspec.asyn import sync
 
 import valetkey
 import valetkey.fsspec as adapter
@@ -131,6 +132,23 @@ def test_a_blob_is_removed_without_its_namesakes(files: ValetKeyFileSystem, stor
     }
 
 
+def test_who_may_not_read_removes_no_namesakes_either(fake: FakeBroker, storage: NotingStorage) -> None:
+    """Protects run-1 from a cleaner's token, by which storage does not tell whether there is a run?1; it lists it."""
+    files = filesystem("az://models", permissions=["delete", "list"])
+    storage.refusals, storage.listed = [(403, "AuthorizationPermissionMismatch")], ["run?1", "run?1.bak"]
+    files.rm("models/run?1")
+    asked = [(method, path.partition("&")[0].partition("?")[0]) for method, path, _, _ in storage.seen]
+    assert asked[0] == ("HEAD", "/contoso/models/run%3F1")
+    assert "&prefix=run&1&" in storage.seen[1][1]  # NotingStorage's way to write run?1
+    assert [path for method, path in asked if method == "DELETE"] == ["/contoso/models/run%3F1"]
+    storage.listed, refused = ["run?1.bak"], (403, "AuthorizationPermissionMismatch")
+    for name, found in (("run?1", False), ("run?1.bak", True)):
+        storage.refusals = [refused]
+        assert files.isfile(f"models/{name}") is found
+    storage.refusals = [refused]
+    assert files.find("models/run?1.bak") == ["models/run?1.bak"]
+
+
 def test_a_refusal_is_no_absence(files: ValetKeyFileSystem, storage: NotingStorage) -> None:
     """Protects checkpoints from a job that takes a refusal, or a busy storage, for "not there", as adlfs says."""
     assert files.isfile("valetkey://models/runs/1")
@@ -138,17 +156,20 @@ def test_a_refusal_is_no_absence(files: ValetKeyFileSystem, storage: NotingStora
     assert not files.isfile("models/runs/1")
     assert not files.isfile("models")
     for refusal in ((403, "AuthorizationPermissionMismatch"), (400, "InvalidInput")):
-        storage.refusals = [refusal]
-        with pytest.raises(HttpResponseError):
-            files.isfile("models/runs/1")
-        storage.refusals = [refusal]
-        with pytest.raises(HttpResponseError):
-            "runs/1" in files.get_mapper("models")  # noqa: B015 (asked, and not answered)
-    # Whoever may not read may still remove by a pattern; what is busy is no pattern.
-    storage.refusals = [(400, "InvalidInput")]
-    with pytest.raises(HttpResponseError):
-        files.rm("models/run?1")
-    assert all(method == "HEAD" for method, *_ in storage.seen)
+        for asked in (
+            lambda: files.isfile("models/runs/1"),
+            lambda: "runs/1" in files.get_mapper("models"),
+            lambda: sync(files.loop, files._isfile, "models/runs/1"),
+            lambda: files.rm("models/run?1"),
+        ):
+            storage.refusals = [refusal, refusal]  # of the blob, and of the listing that may tell in its place
+            with pytest.raises(HttpResponseError):
+                asked()
+    assert {method for method, *_ in storage.seen} == {"HEAD", "GET"}
+    storage.refusals, before = [(403, "AuthorizationPermissionMismatch")], len(storage.seen)
+    with pytest.raises(HttpResponseError, match="AuthorizationPermissionMismatch"):
+        filesystem("az://models", permissions="delete").rm("models/run?1")
+    assert [method for method, *_ in storage.seen[before:]] == ["HEAD"]
 
 
 def test_transactions_are_refused(files: ValetKeyFileSystem, storage: NotingStorage) -> None:

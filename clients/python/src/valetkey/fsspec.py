@@ -21,6 +21,7 @@ from typing import Any, NoReturn, cast
 try:
     from adlfs import AzureBlobFileSystem
     from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+    from azure.storage.blob import BlobProperties
     from azure.storage.blob.aio import BlobServiceClient
     from fsspec.asyn import get_loop, sync, sync_wrapper
     from fsspec.utils import stringify_path
@@ -190,15 +191,13 @@ class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has
             return self._root()  # A token for a container cannot ask for its properties.
         return cast("dict[str, Any]", await super()._info(path, refresh, **more))
 
-    def isfile(self, path: str) -> bool:
+    async def _isfile(self, path: str) -> bool:
         """Tells whether there is such a blob; raises HttpResponseError where storage does not let us know.
 
         adlfs says no to whatever goes wrong, and pyarrow makes FileNotFoundError of that: a job whose token is refused
-        would begin anew, over what is there (findings/adlfs-calls-a-refused-blob-absent.sh).
+        would begin anew, over what is there (findings/adlfs-calls-a-refused-blob-absent.sh). Who may list without
+        reading is answered by a listing: adlfs asks this of all that it looks for in a directory.
         """
-        return bool(sync(self.loop, self._is_blob, path))
-
-    async def _is_blob(self, path: str) -> bool:
         bare = self._strip_protocol(path)
         with contextlib.suppress(FileNotFoundError):
             if any(each["name"] == bare and each["type"] == "file" for each in self._ls_from_cache(bare) or ()):
@@ -213,22 +212,25 @@ class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has
         except HttpResponseError as error:
             if version and error.status_code == HTTPStatus.BAD_REQUEST:  # no version is called so
                 return False
-            raise
+            if version or error.status_code != HTTPStatus.FORBIDDEN or "list" not in self._scope[1]:
+                raise
+            listed = await self._first_listed(container, name)
+            if listed is None or listed.name != name:
+                return False
+            found = listed
         return bool((await self._details([found]))[0]["type"] == "file")
 
-    async def _is_named(self, path: str) -> bool:
-        """Tells whether there is a blob of just that name. Who may not read may still remove by a pattern."""
-        try:
-            return await self._is_blob(path)
-        except HttpResponseError as error:
-            if error.status_code == HTTPStatus.FORBIDDEN:
-                return False
-            raise
+    async def _first_listed(self, container: str, prefix: str) -> BlobProperties | None:
+        """Returns the first blob of a prefix, which is the one of just that name where there is one."""
+        found = self.service_client.get_container_client(container).list_blobs(
+            name_starts_with=prefix, include=["metadata"], results_per_page=1
+        )
+        return await anext(aiter(found), None)
 
     async def _expand_path(self, path: Any, *arguments: Any, **more: Any) -> list[str]:
         """Takes the name of a blob that there is for that blob: `rm` of run?1 leaves run-1, unlike adlfs's."""
         given = path if isinstance(path, list) else [path]
-        named = [each for each in given if has_magic(each) and await self._is_named(self._strip_protocol(each))]
+        named = [each for each in given if has_magic(each) and await self._isfile(each)]
         if not named:
             return cast("list[str]", await super()._expand_path(path, *arguments, **more))
         others = [each for each in given if each not in named]

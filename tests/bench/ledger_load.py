@@ -24,6 +24,7 @@ from valetkey_broker.ledger.chain_verification import verify
 from valetkey_broker.ledger.database import Database
 from valetkey_broker.ledger.ledger import SqlLedger
 from valetkey_broker.ledger.reader import read_events, read_leases
+from valetkey_broker.ledger.table_inspection import index_errors
 from valetkey_broker.model import EventFilter, EventKind, LeaseFilter, Secret
 
 FEW = 5000
@@ -84,7 +85,7 @@ def _checks(small: Database, large: Database) -> None:
         used, took = time.thread_time() - used, time.perf_counter() - began
         with database.reading() as connection:
             indexes = time.thread_time()
-            database.index_errors(connection)
+            index_errors(database, connection)
             indexes = time.thread_time() - indexes
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
         if not found.intact:

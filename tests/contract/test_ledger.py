@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psycopg
 import pytest
 import pytest_asyncio
 from sqlalchemy import select, text, update
@@ -384,6 +385,33 @@ async def test_closing_writes_what_waits(sql_ledger: SqlLedger) -> None:
     await asyncio.gather(*waiting)
     async with open_ledger(sql_ledger._settings.database_url().reveal()) as again:
         assert (await again.verify()).records == 100
+
+
+async def test_altered_table_of_postgresql_is_named(postgres: Postgres) -> None:
+    """Another type's values can be laid out as those of the right one, and a list shows them as something else."""
+    name = new_name()
+    await postgres.run(f"CREATE DATABASE {name}")
+    async with open_ledger(postgres.url(name)) as ledger:
+        await ledger.record(issued())
+        with psycopg.connect(postgres.url(name), autocommit=True) as owner:
+            for change, undo in (
+                ("ALTER TABLE ledger_events ALTER ttl TYPE numeric", "ALTER TABLE ledger_events ALTER ttl TYPE bigint"),
+                (
+                    "ALTER TABLE ledger_events ALTER purpose TYPE text",
+                    "ALTER TABLE ledger_events ALTER purpose TYPE varchar",
+                ),
+                ("CREATE TABLE heir () INHERITS (ledger_events)", "DROP TABLE heir"),
+                (
+                    "CREATE RULE none AS ON UPDATE TO ledger_events DO INSTEAD NOTHING",
+                    "DROP RULE none ON ledger_events",
+                ),
+            ):
+                owner.execute(change)
+                found = await ledger.verify()
+                assert not found.intact, change
+                assert "no table that holds records" in found.problem
+                owner.execute(undo)
+                assert (await ledger.verify()).intact
 
 
 async def chain_of(ledger: SqlLedger, times: Sequence[float]) -> None:

@@ -251,6 +251,9 @@ async def test_database_itself_can_forbid_changes() -> None:
                 await ledger.prune(2.0)
             assert ledger.healthy()
             assert (await ledger.verify()).intact
+            await postgres.run("ALTER TABLE ledger_events ENABLE ROW LEVEL SECURITY")
+            await postgres.run("CREATE POLICY all_of_it ON ledger_events FOR SELECT USING (true)")
+            assert_broken(await ledger.verify(), 0, "no table that holds records")
 
 
 async def test_ids_moved_before_the_beginning_hide_nothing(ledger: SqlLedger, forger: Forger) -> None:
@@ -307,6 +310,40 @@ async def test_view_in_place_of_a_table_is_named(ledger: SqlLedger, forger: Forg
     forger.run(f"ALTER TABLE {name} RENAME TO stored")
     forger.run(f"CREATE VIEW {name} AS SELECT * FROM stored")  # noqa: S608 (from above)
     assert_broken(await ledger.verify(), 0, "no table that holds records")
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        (
+            "ALTER TABLE ledger_events RENAME COLUMN purpose TO stored",
+            "ALTER TABLE ledger_events ADD COLUMN purpose VARCHAR AS (stored)",
+        ),
+        (
+            "PRAGMA writable_schema = ON",
+            "UPDATE sqlite_schema SET sql = replace(sql, 'ttl BIGINT', 'ttl INT') WHERE name = 'ledger_events'",
+            "CREATE TABLE later (x)",  # With it connections read the schema again.
+        ),
+    ],
+    ids=["computed", "of another type"],
+)
+async def test_altered_column_is_named(ledger: SqlLedger, tmp_path: Path, statements: Sequence[str]) -> None:
+    """A column that is computed, or of another type, can show the check what a list is not shown."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+    assert_broken(await ledger.verify(), 0, "columns that were altered")
+
+
+async def test_records_before_the_first_are_pruned(ledger: SqlLedger, forger: Forger) -> None:
+    """Sequences begin at 1: what somebody put before goes when it is old, and what is kept stays proven."""
+    row = forger.row(1)
+    for sequence in (-4, 0):
+        forger.put([[row[0], sequence, *row[2:5], 1, *row[6:]]])
+    assert not (await ledger.verify()).intact
+    await ledger.prune(2.0)
+    assert forger.run("SELECT count(*) FROM ledger_events WHERE sequence < 1") == [(0,)]
+    assert (await ledger.verify()).intact
 
 
 @pytest.mark.parametrize("value", ["X'FF00'", "CAST(X'FF0A1B' AS TEXT)", "'\x1b[2J'", "-9000000000000000000"])

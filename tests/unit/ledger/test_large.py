@@ -8,6 +8,7 @@ import pytest
 
 from bench.large_ledger import fill
 from support.ledgers import provide_tables
+from valetkey_broker.ledger.canonical_rows import pages
 from valetkey_broker.ledger.chain_verification import verify
 from valetkey_broker.ledger.database import Database
 from valetkey_broker.ledger.prune import find_cuts
@@ -88,6 +89,21 @@ def test_a_forgery_among_thousands_is_named(tmp_path: Path, change: str, said: s
         connection.execute(f"UPDATE ledger_events SET {change} WHERE id = 707")  # noqa: S608 (of this test)
     found = verify(database, [])
     assert (found.intact, found.broken_id, said in found.problem) == (False, 707, True)
+
+
+def test_no_blob_is_laid_out_as_json(tmp_path: Path) -> None:
+    """Newer versions of SQLite write the JSON that some blobs stand for, which is not what a list shows.
+
+    Older ones refuse all blobs. So where SQLite is asked for none, each record beside one still comes as a line.
+    """
+    database = ledger_of(SMALL, tmp_path, time.time())
+    with sqlite3.connect(database.path) as connection:
+        for number, name in ((7, "writer"), (70, "ttl"), (700, "hash")):
+            connection.execute(f"UPDATE ledger_events SET {name} = x'00ff' WHERE id = {number}")  # noqa: S608 (of this test)
+    with database.reading() as reading:
+        places = [place for page in pages(database, reading) for place in page]
+    assert [place for place in places if isinstance(place, int)] == [7, 70, 700]
+    assert len(places) == SMALL
 
 
 def test_chains_with_something_to_prune_are_found_by_a_look_at_each(tmp_path: Path) -> None:

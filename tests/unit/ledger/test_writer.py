@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -321,3 +323,30 @@ async def test_who_is_alone_does_not_wait_for_others(
         for _ in range(200):
             await writer.record(denied())
     assert appender.batches[-200:] == [1] * 200
+
+
+async def test_a_full_batch_is_written_without_waiting_for_more(
+    appender: FakeAppender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where as many wait as are written at once, waiting for more would only keep those who wait."""
+    naps: list[float] = []
+    monkeypatch.setattr(module, "time", SimpleNamespace(sleep=naps.append, monotonic=time.monotonic))
+    writer = GroupWriter(appender, lambda: None, timeout=5)
+    writer.prepare()
+    waiting = [asyncio.create_task(writer.record(denied())) for _ in range(4 * module.MAX_BATCH + 2)]
+    await until(lambda: writer.waiting == len(waiting))
+    writer.start()
+    await asyncio.gather(*waiting)
+    await writer.close()
+    assert appender.batches == [module.MAX_BATCH] * 4 + [2]
+    assert len(naps) == 1
+
+
+async def test_how_long_a_failure_took_delays_nobody(writer: GroupWriter, appender: FakeAppender) -> None:
+    """More records are let come by what a transaction takes, and one that failed was none."""
+    await writer.record(denied())
+    took = writer._took
+    assert took > 0
+    appender.on_append = failing(psycopg.errors.DiskFull())
+    assert await refused(writer) == "disk-full"
+    assert writer._took == took

@@ -21,6 +21,7 @@ from valetkey_broker.ledger.chain import FORM_NAME, GENESIS, VERSION, Row, clean
 from valetkey_broker.ledger.database import Database
 from valetkey_broker.ledger.prune import attested
 from valetkey_broker.ledger.schema import COLUMNS, IS_NO_TOKEN, checkpoints, events
+from valetkey_broker.ledger.table_inspection import index_errors, is_stored, last_id
 from valetkey_broker.model import EventKind, Head, Verification
 
 _BREATH_SECONDS = 0.001
@@ -204,18 +205,21 @@ class _Check:
         One beyond the last that was given would let whoever reads on from there miss what comes. The database's own
         look at its indexes is here as well: lists use them, and this check does not. And so is what it reads at all.
         """
-        last = self._database.last_id(self._connection)
+        last = last_id(self._database, self._connection)
         beyond = select(func.min(events.c.id)).where(events.c.id > last) if last is not None else None
         moved = self._connection.execute(beyond).scalar() if beyond is not None else None
         if moved is not None:
             self._errors.append((moved, f"record {moved} was moved: the last id that was given is {last}"))
-        if wrong := self._database.index_errors(self._connection):
+        if wrong := index_errors(self._database, self._connection):
             error = (
                 f"lists may leave records out, for the database finds its indexes wrong ({wrong}); REINDEX mends that"
             )
             self._errors.append((0, error))
-        if not self._database.is_stored(self._connection):
-            error = "what is shown as the ledger is no table that holds records: it may show others at another time"
+        if not is_stored(self._database, self._connection):
+            error = (
+                "what is shown as the ledger is no table that holds records as the broker wrote them (a view, or "
+                "columns that were altered): it may show others at another time"
+            )
             self._errors.append((0, error))
 
     def _find_claims(self) -> None:

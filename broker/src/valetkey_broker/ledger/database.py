@@ -1,4 +1,4 @@
-"""The ledger's database: its connections, what it can tell of itself, and its migrations."""
+"""The ledger's database: its connections and its migrations."""
 
 import contextlib
 import fcntl
@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.ledger.engines import make_engine, schema_of, table_prefix, with_driver, with_schema
 from valetkey_broker.ledger.errors import LostHeadError, cause_of, sentence
-from valetkey_broker.ledger.schema import HEAD_REVISION, VERSION_TABLE, checkpoints, events
+from valetkey_broker.ledger.schema import HEAD_REVISION, VERSION_TABLE
 from valetkey_broker.model import Secret
 
 # Session-wide numbers of PostgreSQL's advisory locks: "vkld" and what the lock is for.
@@ -24,19 +24,7 @@ _LOCK_SPACE = 0x766B6C64
 MIGRATION_LOCK = (_LOCK_SPACE, 1)
 WRITING_LOCK = (_LOCK_SPACE, 2)
 
-_SQLITE_LAST_ID = "SELECT seq FROM sqlite_sequence WHERE name = 'ledger_events'"
-_READ_BY_CHECKS = (events.name, checkpoints.name)
-# Neither views nor virtual tables have a first page.
-_SQLITE_TABLES = (
-    f"SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name IN {_READ_BY_CHECKS}"  # noqa: S608 (our names)
-)
-_POSTGRES_LAST_ID = (
-    "SELECT CASE WHEN has_sequence_privilege(s, 'USAGE, SELECT') THEN pg_sequence_last_value(s::regclass) END "
-    "FROM pg_get_serial_sequence(quote_ident(:schema) || '.ledger_events', 'id') AS s"
-)
-
 _READERS = 4
-_CACHE_OF_A_CHECK = -32 * 1024  # KiB, as SQLite writes it
 _CHANGES_A_CHECKPOINT = 10
 _MIGRATING = threading.Lock()  # Alembic keeps its context in module globals.
 
@@ -100,44 +88,6 @@ class Database:
         level = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         with self._reader.connect() as connection:
             yield with_schema(connection.execution_options(**level))
-
-    def last_id(self, connection: Connection) -> int | None:
-        """Returns the last id that the database gave to a record; None where it cannot tell."""
-        query = (
-            text(_SQLITE_LAST_ID)
-            if self.is_sqlite
-            else text(_POSTGRES_LAST_ID).bindparams(schema=schema_of(connection))
-        )
-        found = connection.execute(query).scalar()
-        return found if isinstance(found, int) else None
-
-    def index_errors(self, connection: Connection) -> str:
-        """Returns what SQLite finds wrong with the table of records and its indexes, empty where nothing is.
-
-        Lists find records by indexes, which somebody who can write to the file can make forget some. PostgreSQL lets
-        nobody but its superuser do so.
-        """
-        if not self.is_sqlite:
-            return ""
-        # It goes from record to record and looks each up in every index, whose pages would leave the memory that SQLite
-        # takes by itself again and again.
-        usual = connection.execute(text("PRAGMA cache_size")).scalar_one()
-        connection.execute(text(f"PRAGMA cache_size = {_CACHE_OF_A_CHECK}"))
-        try:
-            found = connection.execute(text("PRAGMA integrity_check(ledger_events)")).scalars().first()
-        finally:
-            connection.execute(text(f"PRAGMA cache_size = {usual}"))
-        return "" if found == "ok" else str(found)
-
-    def is_stored(self, connection: Connection) -> bool:
-        """Tells whether the records are read from a table.
-
-        Somebody who can write to a SQLite file can put a view in its place, which shows other records to a check than
-        to a list, by the time of day for instance. On PostgreSQL only the owner of the tables could.
-        """
-        if not self.is_sqlite:
-            return True
-        return bool(connection.execute(text(_SQLITE_TABLES)).scalar_one() == len(_READ_BY_CHECKS))
 
     @contextlib.contextmanager
     def reading_each(self) -> Iterator[Connection]:

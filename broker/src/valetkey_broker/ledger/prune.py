@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, and_, delete, func, insert, select
 
 from valetkey_broker.ledger.database import Database
 from valetkey_broker.ledger.schema import checkpoints, events
@@ -21,6 +21,8 @@ _TRANSACTION_SECONDS = 0.003
 # records are gone in minutes all the same.
 _REST = 2
 _FIRST_AT_ONCE, _LEAST_AT_ONCE, _MOST_AT_ONCE = 20, 20, 1000
+# The broker's own begin at 1; what somebody else put before goes with them.
+_FIRST_SEQUENCE = -(2**63)
 _OBJECT = "chains/"
 _e = events.c
 # Looked up for each checkpoint: a list of all writers there are would be made of all records.
@@ -75,17 +77,17 @@ def apply_cut(database: Database, cut: Cut, now: float, progress: Callable[[int]
     `progress` is told after each of them how many records it removed.
     """
     writer, last = cut.upto.writer, cut.upto.sequence
-    at_once, reached = _FIRST_AT_ONCE, 0
+    at_once, begin = _FIRST_AT_ONCE, _FIRST_SEQUENCE
     with database.short_changes() as change:
         while True:
             with change() as connection:
                 began = time.monotonic()
                 # Not from the beginning: PostgreSQL would go over all that has just been removed, each time.
-                ahead = (_e.writer == writer, _e.sequence > reached)
+                ahead = (_e.writer == writer, _e.sequence >= begin)
                 first = connection.execute(select(func.min(_e.sequence)).where(*ahead)).scalar()
                 upto = last if first is None else min(last, first + at_once - 1)
                 gone = first is None or first > last
-                if not gone or cut.records == 0:
+                if (not gone or cut.records == 0) and upto > 0:
                     _move_checkpoint(connection, writer, upto, now)
                 if not gone:
                     connection.execute(delete(events).where(*ahead, _e.sequence <= upto))
@@ -93,7 +95,7 @@ def apply_cut(database: Database, cut: Cut, now: float, progress: Callable[[int]
             progress(0 if first is None or gone else upto - first + 1)
             if gone or upto == last:
                 return
-            reached = upto
+            begin = upto + 1
             at_once = max(_LEAST_AT_ONCE, min(_MOST_AT_ONCE, round(at_once * _TRANSACTION_SECONDS / took)))
             time.sleep(_REST * (time.monotonic() - began))
 
@@ -120,11 +122,12 @@ def _cut(connection: Connection, writer: str, before: float) -> Cut | None:
     kept = connection.execute(
         select(_e.sequence).where(own, _e.time_us >= round(before * 1e6)).order_by(_e.sequence).limit(1)
     ).scalar()
-    last = kept - 1 if kept is not None else connection.execute(select(func.max(_e.sequence)).where(own)).scalar_one()
-    if last < first:
+    before_kept = own if kept is None else and_(own, _e.sequence < kept)
+    newest_first = select(_e.sequence, _e.hash).where(before_kept).order_by(_e.sequence.desc()).limit(1)
+    last = connection.execute(newest_first).first()
+    if last is None:
         return None  # Its clock went back: an old time behind a newer one stays until that one goes.
-    digest = connection.execute(select(_e.hash).where(own, _e.sequence == last)).scalar_one()
-    return Cut(Head(writer, last, digest), last - first + 1)
+    return Cut(Head(writer, last.sequence, last.hash), last.sequence - first + 1)
 
 
 def _move_checkpoint(connection: Connection, writer: str, upto: int, now: float) -> None:

@@ -34,8 +34,9 @@ MAX_BATCH = 256
 _LINGER_EACH = 0.0005
 _LONGEST_LINGER = 0.006
 # Where the machine is busy, or its disk is slow, too few would come in that time to be worth it. With three callers and
-# more the writer waits for twice as long as the transaction before took, but no longer than this.
-_LONGEST_LINGER_OF_MANY = 0.05
+# more the writer waits for twice as long as the transaction before took, but no longer than this: there are few of
+# those that take as long for the disk, so that fewer still would save next to no work and keep each caller waiting.
+_LONGEST_LINGER_OF_MANY = 0.02
 _MANY = 3
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
@@ -145,10 +146,13 @@ class GroupWriter:
             item = self._queue.get(timeout=pause or None)
         except queue.Empty:
             return []
-        if self._crowd > 1 and item is not None and not pause:
+        if item is None:
+            return None
+        batch = [item]
+        if self._gather(batch) and self._crowd > 1 and not pause:
             time.sleep(self._linger())
-        batch = self._batch(item)
-        self._crowd = len(batch or ())
+            self._gather(batch)
+        self._crowd = len(batch)
         return batch
 
     def _linger(self) -> float:
@@ -158,21 +162,20 @@ class GroupWriter:
             return linger
         return max(linger, min(2 * self._took, _LONGEST_LINGER_OF_MANY))
 
-    def _batch(self, item: _Item | None) -> list[_Item] | None:
-        batch, records = [], 0
-        while item is not None:
-            batch.append(item)
-            records += len(item[0])
-            if records >= MAX_BATCH:
-                return batch
+    def _gather(self, batch: list[_Item]) -> bool:
+        """Adds what waits, as far as it fits. Tells whether what comes later would have a place, too."""
+        records = sum(len(events) for events, _ in batch)
+        while records < MAX_BATCH:
             try:
                 item = self._queue.get_nowait()
             except queue.Empty:
-                return batch
-        if not batch:
-            return None
-        self._queue.put(None)
-        return batch
+                return True
+            if item is None:
+                self._queue.put(None)
+                return False
+            batch.append(item)
+            records += len(item[0])
+        return False
 
     def _write(self, batch: list[_Item]) -> float:
         """Writes a batch and tells those who wait. Returns the pause: 0 where it went through."""
@@ -187,8 +190,10 @@ class GroupWriter:
         except Exception as error:  # noqa: BLE001 (whatever it is: not written, nothing may be issued)
             cause = self._log_cause(error)
         self._cause = cause
-        self._took = time.monotonic() - self._busy_since
-        self.commit_seconds.observe(self._took)
+        took = time.monotonic() - self._busy_since
+        self.commit_seconds.observe(took)
+        if not cause:
+            self._took = took
         self._busy_since = 0.0
         self._finish(batch, cause)
         return self._backoff.next() if cause else 0.0

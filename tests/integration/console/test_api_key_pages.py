@@ -14,13 +14,19 @@ async def test_a_key_is_made_and_shown_once(console: Console) -> None:
     """It works, its page may not be kept, and no other page has it."""
     admin = console.as_admin
     assert "valetkey api-key create" in (await admin.get("/api-keys/new")).text
-    made = await admin.post("/api-keys/new", {"name": "once", "roles": ["viewer"], "days": "30"}, code=200)
+    made = await admin.post("/api-keys/new", {"name": "once", "roles": ["viewer"], "days": "7"}, code=200)
     key = KEY.search(made.text)
     assert key
     assert made.headers["cache-control"] == "no-store"
     holder = console.browser()
     await holder.log_in(key[0])
-    assert "viewer" in (await holder.get("/")).text
+    overview = (await holder.get("/")).text
+    assert "viewer" in overview
+    # What ends is told with what mends it to who may do that; of keys, admins.
+    assert "api-key once" in overview
+    assert "An admin can fix it." in overview
+    assert "valetkey api-key rotate once" not in overview
+    assert "valetkey api-key rotate once" in (await admin.get("/")).text
     for path in ("/api-keys", "/api-keys/of/once", "/api-keys/new"):
         page = (await admin.get(path)).text
         assert key[0] not in page

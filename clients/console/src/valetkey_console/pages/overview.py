@@ -8,7 +8,7 @@ from functools import partial
 from starlette.responses import Response
 
 from valetkey_console.pages.independent_part import part
-from valetkey_console.visits.roles import AUDITORS, VIEWERS
+from valetkey_console.visits.roles import ADMINS, AUDITORS, OPERATORS, VIEWERS
 from valetkey_console.visits.routing import Section, get
 from valetkey_console.visits.visit import Visit
 
@@ -45,6 +45,8 @@ async def show(visit: Visit) -> Response:
         unknown=sum(event.count for event in strangers.value or ()),
         reasons=Counter(event.reason for event in refusals.value or () for _ in range(event.count)).most_common(),
         shown=_MOST_SHOWN,
+        operates=visit.may(OPERATORS),
+        administers=visit.may(ADMINS),
         now=datetime.now(UTC),
     )
 

@@ -148,11 +148,11 @@ async def test_one_of_several_issuers_has_an_address_of_its_own(world: World, mo
     browser, victim = world.console.browser(), world.console.browser()
     page = await world.leave(browser)
     redirect_uri = parse_qs(urlsplit(page).query)["redirect_uri"][0]
-    assert re.fullmatch(f"{OUTER}/login/callback/[0-9a-f]{{8}}", redirect_uri)
+    assert re.fullmatch(f"{OUTER}/login/callback/[0-9a-f]{{32}}", redirect_uri)
     monkeypatch.setattr(world.plane.log_ins, "redirect_uris", {redirect_uri})
     back = await world.choose(page)
     assert (await browser.get(back, code=303)).headers["location"] == "/vk/"
-    for path in ("/login/callback", "/login/callback/00000000"):
+    for path in ("/login/callback", "/login/callback/00000000000000000000000000000000"):
         query = (await world.choose(await world.leave(victim))).partition("?")[2]
         assert "from another issuer" in (await victim.get(f"{path}?{query}", code=400)).text
     await victim.get("/", code=303)

@@ -55,9 +55,9 @@ def well(query: Query) -> list[Query]:
     return [{"code": "the-code", "state": query["state"]}]
 
 
-def log_in(issuer: FakeIssuer, browser: Browser, *, port: int = 0) -> Tokens:
+def log_in(issuer: FakeIssuer, browser: Browser, *, port: int = 0, alone: bool = True) -> Tokens:
     http = IssuerHttp(issuer.ca_file)
-    return by_browser(http, discover(http, issuer.url), issuer.offer, browser, port=port)
+    return by_browser(http, discover(http, issuer.url), issuer.offer, browser, alone=alone, port=port)
 
 
 def test_in_a_browser(issuer: FakeIssuer) -> None:
@@ -93,6 +93,39 @@ def test_answers_to_another_log_in_are_turned_away(issuer: FakeIssuer) -> None:
     log_in(issuer, browser)
     assert [form["code"] for form in issuer.asked("/token")] == ["the-code"]
     assert [status for status, _, _ in browser.seen[:3]] == [400, 400, 200]
+
+
+def test_one_of_several_issuers_has_a_path_of_its_own(issuer: FakeIssuer) -> None:
+    """Protects an honest issuer's code from one that is offered beside it, and sends the browser on to it.
+
+    The honest one sends back to what is registered for it, its own path or the plain one; neither is this one's.
+    """
+    statuses: list[int] = []
+
+    def sent_on(query: Query) -> list[Query]:
+        place = urlsplit(query["redirect_uri"])
+        honest = hashlib.sha256(b"https://honest.example").hexdigest()[:32]
+        answer = f"code=honest&state={query['state']}"
+        statuses.extend(get(f"http://{place.netloc}/callback{part}?{answer}")[0] for part in ("", f"/{honest}"))
+        return well(query)
+
+    browser = Browser(sent_on)
+    log_in(issuer, browser, alone=False)
+    browser.finished()
+    digest = hashlib.sha256(issuer.url.encode()).hexdigest()[:32]
+    assert urlsplit(browser.query["redirect_uri"]).path == f"/callback/{digest}"
+    assert statuses == [404, 404]
+    (form,) = issuer.asked("/token")
+    assert (form["code"], form["redirect_uri"]) == ("the-code", browser.query["redirect_uri"])
+
+
+def test_one_that_names_itself_has_the_plain_path(issuer: FakeIssuer) -> None:
+    """Its answers say whose they are (RFC 9207), so nothing more has to be registered for it."""
+    issuer.document["authorization_response_iss_parameter_supported"] = True
+    browser = Browser(lambda query: [{**each, "iss": issuer.url} for each in well(query)])
+    log_in(issuer, browser, alone=False)
+    browser.finished()
+    assert urlsplit(browser.query["redirect_uri"]).path == "/callback"
 
 
 def test_other_visitors_are_turned_away(issuer: FakeIssuer) -> None:

@@ -4,12 +4,11 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from hashlib import sha256
 from typing import TypeVar
 
 from valetkey import ValetKeyError
 from valetkey.login.before_login import caller_without_identity, login_offers
-from valetkey.login.code_flow import authorization_url, redeem
+from valetkey.login.code_flow import authorization_url, callback_part, redeem
 from valetkey.login.issuer import Issuer, discover
 from valetkey.login.issuer_http import IssuerHttp
 from valetkey.login.login_offer import LoginOffer
@@ -17,8 +16,6 @@ from valetkey.login.pkce import Ties
 from valetkey_console.settings import Settings, SettingsError
 
 CALLBACK = "/login/callback"
-# Of the hash of an issuer's name, in the path that is only its own.
-_DIGITS = 8
 # For so many seconds what the broker and an issuer say of themselves counts.
 _FRESH = 60.0
 _TIMEOUT = 5.0
@@ -55,14 +52,8 @@ class LogIns:
         return authorization_url(issuer, offer, ties, await self._redirect_uri(offer)), ties
 
     async def callback(self, offer: LoginOffer) -> str:
-        """Returns the path at which an issuer's answer comes back. Raises ValetKeyError.
-
-        Where several are offered, one that does not say in its answers whose they are (RFC 9207) has a path of its own:
-        the answer of another, which was made to look like this one's, comes back elsewhere (RFC 9700, 4.4.2.2).
-        """
-        if len(await self.offers()) == 1 or (await self._issuer(offer)).names_itself:
-            return CALLBACK
-        return f"{CALLBACK}/{sha256(offer.issuer.encode()).hexdigest()[:_DIGITS]}"
+        """Returns the path at which an issuer's answer comes back. Raises ValetKeyError."""
+        return CALLBACK + callback_part(await self._issuer(offer), alone=len(await self.offers()) == 1)
 
     async def finish(self, offer: LoginOffer, ties: Ties, answer: Mapping[str, str]) -> str:
         """Returns the access token for the answer that a browser brought back. Raises ValetKeyError."""

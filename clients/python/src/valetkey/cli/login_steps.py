@@ -52,13 +52,15 @@ def log_in(context: typer.Context, screen: Screen, wishes: LoginWishes) -> None:
     make_private_folder(path.parent)  # says now what cannot be used, and not once the person has logged in
     nobody = caller_without_identity(endpoint, ca_file, timeout)
     KEPT.append(nobody)
-    offer = _choose(nobody.run(login_offers()), endpoint, wishes.issuer, _pinned(path))
+    offers = nobody.run(login_offers())
+    offer = _choose(offers, endpoint, wishes.issuer, _pinned(path))
     # Whoever could answer in the broker's place the first time could name another service's scopes: they are shown.
     scopes = " ".join(offer.scopes)
     screen.note(f"{endpoint} has people log in at {offer.issuer}, as its client {offer.client_id}, for {scopes}")
     named = wishes.issuer_ca_file or os.environ.get("VALETKEY_ISSUER_CA_FILE")
     issuer_ca_file = Path(named).absolute() if named else None
-    tokens = _tokens(IssuerHttp(issuer_ca_file), offer, wishes, _Terminal(screen, opens=wishes.browser))
+    terminal = _Terminal(screen, opens=wishes.browser)
+    tokens = _tokens(IssuerHttp(issuer_ca_file), offer, wishes, terminal, alone=len(offers) == 1)
     with locked(path):
         write_login(path, Login(endpoint, offer, issuer_ca_file, tokens))
     caller = _who(client_with_login(context, path), path, screen)
@@ -84,11 +86,11 @@ def log_out_of(context: typer.Context, screen: Screen) -> None:
         screen.line(f"Logged out of {endpoint}." if was else f"You were not logged in at {endpoint}.")
 
 
-def _tokens(http: IssuerHttp, offer: LoginOffer, wishes: LoginWishes, terminal: "_Terminal") -> Tokens:
+def _tokens(http: IssuerHttp, offer: LoginOffer, wishes: LoginWishes, terminal: "_Terminal", *, alone: bool) -> Tokens:
     issuer = discover(http, offer.issuer)
     if wishes.device or (wishes.browser and not _has_display() and issuer.device):
         return by_device(http, issuer, offer, terminal)
-    return by_browser(http, issuer, offer, terminal, port=wishes.port)
+    return by_browser(http, issuer, offer, terminal, alone=alone, port=wishes.port)
 
 
 class _Terminal:

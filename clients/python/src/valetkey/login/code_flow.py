@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from hashlib import sha256
 from urllib.parse import urlencode
 
 from valetkey.errors import ValetKeyError
@@ -12,6 +13,17 @@ from valetkey.login.pkce import Ties
 from valetkey.login.tokens import Tokens, tokens_in
 
 _OK = 200
+# Of the hash of an issuer's name: 128 bits, so that nobody finds a name with another one's path.
+_DIGITS = 32
+
+
+def callback_part(issuer: Issuer, *, alone: bool) -> str:
+    """Returns what the path of the redirect URI ends with: nothing where the issuer is the only one that is offered.
+
+    Of several, one that does not say in its answers whose they are (RFC 9207) has a path of its own: the answer of
+    another, which was made to look like this one's, comes back elsewhere (RFC 9700, 4.4.2.2).
+    """
+    return "" if alone or issuer.names_itself else f"/{sha256(issuer.issuer.encode()).hexdigest()[:_DIGITS]}"
 
 
 def authorization_url(issuer: Issuer, offer: LoginOffer, ties: Ties, redirect_uri: str) -> str:

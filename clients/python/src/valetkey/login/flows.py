@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from valetkey.errors import UnauthenticatedError, UnavailableError, ValetKeyError
-from valetkey.login.code_flow import authorization_url, redeem
+from valetkey.login.code_flow import authorization_url, callback_part, redeem
 from valetkey.login.issuer import Issuer, refusal, text
 from valetkey.login.issuer_http import IssuerHttp
 from valetkey.login.login_offer import LoginOffer, is_https
@@ -34,15 +34,17 @@ class Teller(Protocol):
         """Says on which page to type a code in, and for how long it is good."""
 
 
-def by_browser(http: IssuerHttp, issuer: Issuer, offer: LoginOffer, teller: Teller, *, port: int = 0) -> Tokens:
-    """Logs in by authorization code with PKCE, and returns the tokens.
+def by_browser(
+    http: IssuerHttp, issuer: Issuer, offer: LoginOffer, teller: Teller, *, alone: bool, port: int = 0
+) -> Tokens:
+    """Logs in by authorization code with PKCE, and returns the tokens; `alone` tells that no other issuer is offered.
 
     Raises UnauthenticatedError where nobody did, or the issuer refuses; otherwise what `IssuerHttp.post` raises.
     """
     if not issuer.authorization:
         raise ValetKeyError(f"the issuer {issuer.issuer} has no page to log in at; try: valetkey login --device")
     ties = Ties()
-    with listening(ties.state, port) as loopback:
+    with listening(ties.state, port, callback_part(issuer, alone=alone)) as loopback:
         teller.open_browser(authorization_url(issuer, offer, ties, loopback.redirect_uri))
         answer = loopback.answer(_BROWSER_SECONDS)
     return redeem(http, issuer, offer, ties, loopback.redirect_uri, answer)

@@ -30,7 +30,7 @@ class Loopback:
     @property
     def redirect_uri(self) -> str:
         """Where the issuer is to send the browser."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}{_PATH}"
+        return f"http://127.0.0.1:{self._server.server_address[1]}{self._server.path}"
 
     def answer(self, seconds: float) -> Mapping[str, str]:
         """Returns what the issuer sent along. Raises UnauthenticatedError where nothing came in time."""
@@ -43,14 +43,17 @@ class Loopback:
 
 
 @contextmanager
-def listening(state: str, port: int) -> Iterator[Loopback]:
-    """Listens on a port, 0 for a free one, while the block runs. Raises SettingsError where that is taken."""
+def listening(state: str, port: int, part: str = "") -> Iterator[Loopback]:
+    """Listens on a port, 0 for a free one, while the block runs. Raises SettingsError where that is taken.
+
+    `part` is what the path ends with, as `code_flow.callback_part` gives it.
+    """
     try:
         server = _Server(("127.0.0.1", port), _Request)
     except OSError as error:
         raise SettingsError(f"--port: {port} on 127.0.0.1 cannot be used: {error.strerror}") from None
     with server:
-        server.state = state
+        server.state, server.path = state, _PATH + part
         thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="valetkey-login", daemon=True)
         thread.start()
         try:
@@ -66,7 +69,7 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 16
-    state = ""
+    state, path = "", _PATH
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -85,7 +88,7 @@ class _Request(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Takes the first answer that brings the state back."""
         parts = urlsplit(self.path)
-        if parts.path != _PATH:
+        if parts.path != self.server.path:
             self._show(404, "There is nothing here.")
             return
         try:

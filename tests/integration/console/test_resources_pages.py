@@ -94,6 +94,25 @@ async def test_a_question_that_cannot_be_asked(console: Console) -> None:
         assert 'name="resource" value="' in page
 
 
+@pytest.mark.parametrize(
+    "page", ["/explain", "/resources", "/resources/one", "/leases", "/revoke", "/new-grant", "/grants", "/audit"]
+)
+async def test_a_signature_stays_in_no_address(console: Console, page: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A SAS URL that is pasted where a resource is asked for: cut, told, and neither shown nor logged by us."""
+    caplog.set_level("DEBUG")
+    signed = "https://demoaccount.blob.core.windows.net/demo?sv=2026-02-06&sig=planted-signature"
+    asked = f"{page}?{urlencode({'resource': signed, 'q': signed, 'permissions': 'read'})}"
+    answer = await console.as_admin.get(asked, code=303)
+    shown = await console.as_admin.follow(answer)
+    assert "Resource, Search: the signature of a URL was left out" in shown.text
+    assert f"{page}?resource=https%3A%2F%2Fdemoaccount.blob.core.windows.net%2Fdemo&" in answer.headers["location"]
+    fragment = await console.as_admin.get(asked, code=204, hx_request="true")
+    nobody = await console.browser().get(asked, code=303)
+    ours = [each.getMessage() for each in caplog.records if each.name.startswith("valetkey")]
+    for told in (shown.text, str(answer.headers), str(fragment.headers), str(nobody.headers), *ours):
+        assert "planted" not in told
+
+
 async def test_others_are_the_business_of_those_with_a_role(console: Console) -> None:
     """Who has none asks for itself; asking for others anyway, by the address, is refused by the broker."""
     form = (await console.as_consumer.get("/explain")).text

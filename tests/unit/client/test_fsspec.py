@@ -117,7 +117,11 @@ def test_copies_are_signed_and_waited_for(files: ValetKeyFileSystem, storage: No
 
 def test_names_are_taken_as_they_are(files: ValetKeyFileSystem, storage: NotingStorage) -> None:
     """Protects blobs whose names have a meaning in URLs; adlfs alone writes a#b to a."""
-    for url in ("valetkey://models/a#b/%41", "az://models/a#b/%41", "abfss://models@c.dfs.core.windows.net/a#b/%41"):
+    for url in (
+        "valetkey://models/a#b/%41",
+        "az://models/a#b/%41",
+        "abfss://models@contoso.dfs.core.windows.net/a#b/%41",
+    ):
         files.pipe_file(url, b"")
     assert {path.partition("&")[0] for _, path, _, _ in storage.seen} == {"/contoso/models/a%23b/%2541"}
     assert files.unstrip_protocol("models/a") == "valetkey://models/a"
@@ -190,6 +194,24 @@ def test_it_keeps_to_its_container(files: ValetKeyFileSystem, storage: NotingSto
     ):
         with pytest.raises(InvalidArgumentError, match="expected"):
             action()
+    there = "valetkey://models@other.dfs.core.windows.net/a"
+    for action in (
+        lambda: files.cat_file(there),
+        lambda: files.info(there),
+        lambda: files.isfile(there),
+        lambda: files.ls("abfss://models@other.dfs.core.windows.net"),
+        lambda: files.glob("valetkey://models@other.dfs.core.windows.net/*"),
+        lambda: files.pipe_file(there, b""),
+        lambda: files.pipe({there: b""}),
+        lambda: files.rm([there]),
+        lambda: files.cp_file("models/a", there),
+        lambda: files.open(there, "wb"),
+        lambda: filesystem("az://models", container="models@other.dfs.core.windows.net"),
+    ):
+        with pytest.raises(InvalidArgumentError, match="a token for the account contoso only; expected"):
+            action()
+    own = "valetkey://models@contoso.blob.core.windows.net/a"
+    assert (files._strip_protocol(own), ValetKeyFileSystem._strip_protocol(own)) == ("models/a", "models/a")
     assert (files.info("valetkey://models")["type"], files.exists("models"), files.isdir("models")) == (
         "directory",
         True,

@@ -24,7 +24,6 @@ try:
     from azure.storage.blob import BlobProperties
     from azure.storage.blob.aio import BlobServiceClient
     from fsspec.asyn import get_loop, sync, sync_wrapper
-    from fsspec.utils import stringify_path
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"valetkey.fsspec needs {error.name}; install valetkey[fsspec]", name=error.name
@@ -35,6 +34,7 @@ from valetkey.async_token_source import AsyncTokenSource
 from valetkey.azure import aio
 from valetkey.errors import InvalidArgumentError, SettingsError
 from valetkey.fsspec_options import SCHEME, refuse_other_credentials, resource_of, words
+from valetkey.fsspec_paths import StripProtocol, refuse_other_account
 from valetkey.token_source import TokenSource
 
 _READER = ("read", "list")
@@ -59,6 +59,7 @@ class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has
     protocol = "valetkey"
     surroundings = _Surroundings()
     _extra_tokenize_attributes = ("surroundings",)
+    _strip_protocol = StripProtocol()
 
     def __init__(
         self,
@@ -114,6 +115,12 @@ class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has
         self._inherited: list[BlobServiceClient] = []
         # Whoever makes a file system waits for the broker, not fsspec's loop, in which all requests run.
         token = self._tokens.current()
+        self._account = token.resource.account
+        try:
+            refuse_other_account(container or "", self._account)
+        except InvalidArgumentError:
+            self._tokens.close()
+            raise
         self.resource_id = token.resource.resource_id
         self._account_url, self.container = account_and_container(token)
         # With a credential adlfs looks for none in the environment. A token for a container cannot ask whether it is
@@ -158,16 +165,6 @@ class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has
                 self._loop = get_loop()
             self.do_connect()
         return self._loop
-
-    @classmethod
-    def _strip_protocol(cls, path: Any) -> Any:
-        """Returns CONTAINER/PATH; unlike adlfs, whatever characters are in it."""
-        if isinstance(path, list):
-            return [cls._strip_protocol(each) for each in path]
-        bare = stringify_path(path)
-        scheme = SCHEME.match(bare)
-        first, slash, rest = bare[scheme.end() if scheme else 0 :].lstrip("/").partition("/")
-        return (first.partition("@")[0] if scheme else first) + slash + rest
 
     @staticmethod
     def _get_kwargs_from_urls(path: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -10,12 +10,16 @@ from starlette.responses import RedirectResponse, Response
 
 from valetkey import UnauthenticatedError, ValetKeyError
 from valetkey_console.broker.failures import Failure, failure_of
+from valetkey_console.broker.field_labels import label
 from valetkey_console.safety.local_paths import local_path, without_base
+from valetkey_console.safety.pasted_signatures import without_signatures
 from valetkey_console.visits.console import Console
 from valetkey_console.visits.routing import Route, Section
 from valetkey_console.visits.visit import Visit
 
 log = logging.getLogger("valetkey_console")
+# Of what stands in addresses, and is no field of a form.
+_LABELS = {"q": "Search", "sig": "Address"}
 
 
 def endpoint(console: Console, section: Section, route: Route) -> Callable[[Request], Awaitable[Response]]:
@@ -28,8 +32,8 @@ def endpoint(console: Console, section: Section, route: Route) -> Callable[[Requ
         try:
             if not route.session:
                 return await route.handler(visit)
-            if found.session is None:
-                return to_login(visit, found.over)
+            if (elsewhere := _elsewhere(visit, found.over)) is not None:
+                return elsewhere
             return await _as_person(visit, route)
         except ValetKeyError as error:
             return visit.fail(failure_of(error))
@@ -96,6 +100,27 @@ def to_login(visit: Visit, over: str) -> Response:
     if over:
         visit.console.sessions.end(response, request.cookies, visit.session)
     return response
+
+
+def _elsewhere(visit: Visit, over: str) -> Response | None:
+    """Returns what leads to where the browser has to go before it is shown this page, if it has to."""
+    return _to_clean_address(visit) or (to_login(visit, over) if visit.session is None else None)
+
+
+def _to_clean_address(visit: Visit) -> Response | None:
+    """Sends from an address with a signature in it to the same without: it is kept, shown, copied and sent on."""
+    if visit.request.method not in ("GET", "HEAD"):
+        return None
+    left, cut = without_signatures(visit.request.query_params.multi_items())
+    if not cut:
+        return None
+    fields = ", ".join(dict.fromkeys(_LABELS.get(name.lower()) or label(name[:50]) for name in cut))
+    path = quote(without_base(visit.request.scope["path"], visit.console.settings.base_path), safe="/-._~")
+    return visit.redirect(
+        f"{path}?{urlencode(left)}",
+        said=f"{fields}: the signature of a URL was left out, with all from its ? on; expected the URL up to there. "
+        "A proxy in front of the console may have noted the signature: if the token is not to get about, revoke it.",
+    )
 
 
 def _here(visit: Visit) -> str:

@@ -114,13 +114,14 @@ async def test_how_long_issuing_would_go_on(console: Console) -> None:
     """The overview says until when without Vault and Entra, what stops first, what has stopped, and what has no key."""
     broker = console.broker
 
-    async def told(browser: Browser = console.as_viewer) -> str:
-        card = (await browser.get("/")).text.partition('id="issuing-left"')[2].partition("</section>")[0]
+    async def told(browser: Browser = console.as_viewer, card_id: str = "issuing-left") -> str:
+        card = (await browser.get("/")).text.partition(f'id="{card_id}"')[2].partition("</section>")[0]
         return " ".join(re.sub("<[^>]+>", " ", card).split())
 
     assert 'id="issuing-left"' not in (await console.as_consumer.get("/")).text
     broker.core.keys._entries.clear()
     assert "at once Nobody had a token lately" in await told()
+    assert "ok The broker answers" in await told(card_id="health")
     asked = token_service_pb2.IssueTokenRequest(resource_id="az://demo", permissions=[1])
     await broker.tokens.IssueToken(asked, metadata=bearer(CONSUMER_KEY))
     page = await told()
@@ -140,6 +141,11 @@ async def test_how_long_issuing_would_go_on(console: Console) -> None:
         async with asyncio.timeout(60):
             while "away Vault has not answered since" not in (page := await told(console.as_auditor)):  # noqa: ASYNC110 (it is read off the page)
                 await asyncio.sleep(0.05)
+        # Who looks at the first card only is told, too, and an auditor, who has no such card else.
+        for browser in (console.as_viewer, console.as_auditor):
+            health = await told(browser, "health")
+            assert re.search("Health away Vault is away since .+ UTC; .+ still issued until .+ UTC", health), health
+            assert " ok " not in health
     finally:
         broker.cloud.heal()
         broker.store.fail_with = None

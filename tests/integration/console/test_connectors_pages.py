@@ -47,7 +47,8 @@ async def test_the_page_of_one(console: Console) -> None:
     for told in (
         "22222222-2222-4222-8222-222222222222",
         "in use",
-        "expiry not known",
+        "expiry not noted",
+        "not noted here; <code>valetkey expiring --all</code> asks Azure, too",
         "service-connector describe",
     ):
         assert told in page

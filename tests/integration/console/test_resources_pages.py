@@ -46,6 +46,8 @@ async def test_who_may_have_it_and_who_did_today(console: Console) -> None:
     own = (await console.as_consumer.get("/resources/one?resource=az%3A%2F%2Fdemo")).text
     assert "azure-blob-demo" in own
     assert "Who used it" not in own
+    token_line = 'data-copy="valetkey token issue --resource az://demo --permissions read"'
+    assert (token_line in own, token_line in page) == (True, False)
     assert "starred" not in own
 
 
@@ -117,9 +119,16 @@ async def test_others_are_the_business_of_those_with_a_role(console: Console) ->
     """Who has none asks for itself; asking for others anyway, by the address, is refused by the broker."""
     form = (await console.as_consumer.get("/explain")).text
     assert 'name="principal"' not in form
-    page = (await console.as_consumer.get(explain(resource="az://demo", permissions="read"))).text
+    page = (await console.as_consumer.get(explain(resource="az://demo", permissions="read", ttl="5m"))).text
     assert "<strong>Allowed</strong>" in page
+    assert 'data-copy="valetkey token issue --resource az://demo --permissions read --ttl 5m"' in page
     assert 'href="/grants' not in page
+    page = (
+        await console.as_auditor.get(explain(resource="az://demo", permissions="read", principal="key:trainer"))
+    ).text
+    assert ("<strong>Allowed</strong>" in page, "valetkey token issue" in page) == (True, False)
+    for browser, leads_on in ((console.as_consumer, True), (console.as_viewer, False)):
+        assert ('id="next"' in (await browser.get("/")).text) is leads_on
     page = (await console.as_consumer.get(explain(resource="az://other", permissions="read"))).text
     # Advice that one can follow: for whom, and of what, an admin is to be asked.
     for told in ("ask an admin of the broker", "key:trainer", "whether you get a token"):

@@ -50,6 +50,15 @@ class Question:
         return command(*words)
 
     @property
+    def token_line(self) -> str:
+        """The command by which the person who is logged in gets what was asked about."""
+        words = ["valetkey", "token", "issue", "--resource", self.resource, "--permissions", ",".join(self.permissions)]
+        for option in ("connector", "ttl", "source_ip"):
+            if given := getattr(self, option):
+                words += [f"--{option.replace('_', '-')}", given]
+        return command(*words)
+
+    @property
     def grant_path(self) -> str:
         """The path of the form for a grant that would allow it."""
         said = {**{name: getattr(self, name) for name in _TEXTS}, "permissions": ",".join(self.permissions)}
@@ -82,6 +91,7 @@ async def show(visit: Visit) -> Response:
         failure=failure,
         limited=_LIMITS.get(answer.ttl_limited_by, answer.ttl_limited_by) if answer else "",
         permissions=PERMISSION_CHOICES,
+        of_oneself=question.principal in ("", visit.person.principal) and not question.attributes,
         for_others=visit.may(READERS_OF_GRANTS),
         may_grant=visit.may(ADMINS),
         grant_path=replace(question, principal=question.principal or visit.person.principal).grant_path,

@@ -74,7 +74,15 @@ async def show_one(visit: Visit) -> Response:
         sees_connectors=visit.may(VIEWERS),
         may_grant=visit.may(ADMINS),
         may_revoke=visit.may(OPERATORS),
+        token_line=_token_line(asked, found),
         line=command("valetkey", "service-connector", "list-resources", "--resource-id", asked),
+    )
+
+
+def _token_line(asked: str, found: Sequence[Resource]) -> str:
+    """Returns the command for a token; empty where two accounts have one of that name, or no connector reaches it."""
+    return (
+        command("valetkey", "token", "issue", "--resource", asked, "--permissions", "read") if len(found) == 1 else ""
     )
 
 

@@ -3,8 +3,9 @@
 import asyncio
 import dataclasses
 import subprocess
+import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,18 +13,18 @@ from urllib.parse import quote
 import psycopg
 import pytest
 import pytest_asyncio
-from sqlalchemy import select, text, update
+from sqlalchemy import Connection, select, text, update
 
 from support.fake_ledger import FakeLedger
 from support.ledgers import denied, issued, new_name, open_ledger, until
 from support.postgres import Postgres, running_postgres
 from support.stopwatch import ends_within
-from valetkey_broker.errors import BrokerError
-from valetkey_broker.ledger import SqlLedger, reader
+from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.ledger import SqlLedger, chain_verification, reader
 from valetkey_broker.ledger.appender import PostgresAppender
 from valetkey_broker.ledger.canonical_rows import id_of, pages, whole_rows
 from valetkey_broker.ledger.chain import canonical_form, extend, hash_of
-from valetkey_broker.ledger.database import WRITING_LOCK
+from valetkey_broker.ledger.database import WRITING_LOCK, Database
 from valetkey_broker.ledger.engines import table_prefix
 from valetkey_broker.ledger.migrating import migrate_ledger
 from valetkey_broker.ledger.prune import apply_cut, find_cuts
@@ -590,6 +591,46 @@ async def test_checkpoints_are_vouched_for_as_long_as_they_are_needed(sql_ledger
     with sql_ledger._database.reading() as connection:
         left = set(connection.execute(select(checkpoints.c.writer)).scalars())
     assert left == {sql_ledger.writer_id}
+
+
+async def test_one_check_at_a_time_holds_up_no_list_and_ends_with_its_caller(
+    sql_ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A revocation looks into the ledger, too: it does not wait behind checks, however many somebody asks for."""
+    await sql_ledger.record(denied(purpose="first"))
+    begun = threading.Event()
+
+    def for_a_minute(*_: object) -> Iterator[list[bytes]]:
+        for _ in range(60_000):
+            begun.set()
+            yield []
+
+    def within_one_statement(_: Database, connection: Connection) -> str:
+        begun.set()
+        counting = (
+            "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 1000000000) SELECT max(n) FROM c"
+        )
+        return str(connection.execute(text(counting)).scalar())
+
+    with monkeypatch.context() as patched:
+        if sql_ledger._database.is_sqlite:
+            patched.setattr(chain_verification, "index_errors", within_one_statement)
+        else:
+            patched.setattr(chain_verification, "pages", for_a_minute)
+        checking = asyncio.create_task(sql_ledger.verify())
+        await until(begun.is_set)
+        with pytest.raises(BrokerError, match=r"running already, for \d+ s now") as caught:
+            await sql_ledger.verify()
+        assert (caught.value.reason, caught.value.retry_after) == (Reason.RATE_LIMITED, 5.0)
+        lists = await asyncio.gather(*(all_events(sql_ledger) for _ in range(8)))
+        assert [[event.purpose for event in each] for each in lists] == [["first"]] * 8
+        assert not checking.done()
+        checking.cancel()
+    thread = sql_ledger._checker._future
+    assert thread is not None
+    await until(thread.done, 20.0)
+    assert checking.cancelled()
+    assert (await sql_ledger.verify()).intact
 
 
 async def test_reader_waits_for_transactions_with_smaller_ids(postgres: Postgres) -> None:

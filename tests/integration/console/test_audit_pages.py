@@ -157,13 +157,24 @@ async def test_how_long_issuing_would_go_on(console: Console) -> None:
 
 
 async def test_the_ledger_is_verified(console: Console) -> None:
-    """Nothing begins before one asks for it; then the result comes as a part of the page."""
-    assert "verify/result" not in (await console.as_auditor.get("/audit/verify")).text
-    assert 'hx-get="/audit/verify/result"' in (await console.as_auditor.get("/audit/verify?run=1")).text
-    part = (await console.as_auditor.get("/audit/verify/result", hx_request="true")).text
+    """Only by the form, of our own page; then the result comes as a part of the page, or with all of it."""
+    for path in ("/audit/verify", "/audit/verify?run=1"):
+        page = (await console.as_auditor.get(path)).text
+        assert '<form method="post" hx-post="" hx-target="#result"' in page
+        assert "hx-trigger" not in page
+        assert "The ledger is intact:" not in page
+    part = (await console.as_auditor.post("/audit/verify", code=200, hx_request="true")).text
     assert "The ledger is intact:" in part
     assert "<html" not in part
-    await console.as_auditor.get("/audit/verify/result", code=303)
+    page = (await console.as_auditor.post("/audit/verify", code=200)).text
+    assert "The ledger is intact:" in page
+    assert "<html" in page
+    await console.as_auditor.post(
+        "/audit/verify", code=403, origin="https://elsewhere.example", sec_fetch_site="cross-site"
+    )
+    assert (
+        "It needs one of the roles admin, auditor" in (await console.as_operator.post("/audit/verify", code=403)).text
+    )
 
 
 async def test_who_may_not_read_the_ledger(console: Console) -> None:

@@ -75,14 +75,22 @@ class _Chain:
 
 
 def verify(
-    database: Database, anchors: Sequence[Head], progress: Callable[[int], None] = lambda _: None
+    database: Database,
+    anchors: Sequence[Head],
+    progress: Callable[[int], None] = lambda _: None,
+    using: Callable[[Connection | None], None] = lambda _: None,
 ) -> Verification:
     """Checks every chain, and that each anchor is still in it. Takes 10 to 20 s of processor time a million records.
 
-    `progress` is told of each page how many records have been checked.
+    `progress` is told of each page how many records have been checked, `using` of the connection while it is in use,
+    and of None afterwards; what they raise ends the check.
     """
     with database.reading() as connection:
-        return _Check(database, connection, anchors, progress).run()
+        try:
+            using(connection)
+            return _Check(database, connection, anchors, progress).run()
+        finally:
+            using(None)
 
 
 class _Check:

@@ -24,7 +24,7 @@ _LOCK_SPACE = 0x766B6C64
 MIGRATION_LOCK = (_LOCK_SPACE, 1)
 WRITING_LOCK = (_LOCK_SPACE, 2)
 
-_READERS = 4
+_READERS = 5  # The threads that list, and the one that checks.
 _CHANGES_A_CHECKPOINT = 10
 _MIGRATING = threading.Lock()  # Alembic keeps its context in module globals.
 

@@ -12,7 +12,7 @@ import structlog
 from valetkey_broker.concurrency.backoff import spread
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.ledger.appender import make_appender
-from valetkey_broker.ledger.chain_verification import verify
+from valetkey_broker.ledger.checking import Checker
 from valetkey_broker.ledger.database import Database, explain
 from valetkey_broker.ledger.errors import cause_of, unavailable
 from valetkey_broker.ledger.progress import Progress
@@ -41,6 +41,7 @@ class SqlLedger:
         self._clock = clock
         self._database = Database(settings.watched_url(), settings.timeout_seconds)
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="ledger-reader")
+        self._checker = Checker(self._database)
         self._writer: GroupWriter | None = None
         self._pruning: asyncio.Task[None] | None = None
         self._log = structlog.get_logger()
@@ -108,9 +109,10 @@ class SqlLedger:
         return await self._read(functools.partial(read_leases, self._database, wanted))
 
     async def verify(self, anchors: Sequence[Head] = ()) -> Verification:
-        """Checks every chain, and that each anchor is still in it."""
-        progress = Progress("the ledger is being checked")
-        return await self._read(functools.partial(verify, self._database, anchors, progress.reached))
+        """Checks every chain, and that each anchor is still in it; RATE_LIMITED while another check is running."""
+        if self._writer is None:
+            raise unavailable("closed")
+        return await self._checker.check(anchors)
 
     async def prune(self, before: float) -> int:
         """Removes what was recorded before `before` (Unix seconds) and returns how many records that were."""
@@ -135,6 +137,7 @@ class SqlLedger:
             await asyncio.gather(self._pruning, return_exceptions=True)
         if self._writer is not None:
             await self._writer.close()
+        self._checker.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._database.close()
 

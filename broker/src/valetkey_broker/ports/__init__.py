@@ -280,7 +280,10 @@ class Ledger(Protocol):
         ...
 
     async def verify(self, anchors: Sequence[Head] = ()) -> Verification:
-        """Checks every chain, and that each anchor is still in it."""
+        """Checks every chain, and that each anchor is still in it.
+
+        One check at a time: raises RATE_LIMITED while another is running. One whose caller is cancelled ends.
+        """
         ...
 
     def healthy(self) -> bool:

@@ -2,9 +2,9 @@
 
 from valetkey_console.pages.audit.following import show_news, show_tail
 from valetkey_console.pages.audit.searching import show_record, show_records, show_request
-from valetkey_console.pages.audit.verifying import show_result, show_verification
+from valetkey_console.pages.audit.verifying import show_verification, verify
 from valetkey_console.visits.roles import AUDITORS
-from valetkey_console.visits.routing import Section, get
+from valetkey_console.visits.routing import Section, get, post
 
 SECTION = Section(
     "audit",
@@ -14,7 +14,7 @@ SECTION = Section(
         # Looked at without a person's doing: an open page keeps no log-in alive.
         get("/audit/tail/news", show_news, background=True),
         get("/audit/verify", show_verification),
-        get("/audit/verify/result", show_result),
+        post("/audit/verify", verify),
         get("/audit/requests/{name}", show_request),
         get("/audit/records/{name}", show_record),
     ),

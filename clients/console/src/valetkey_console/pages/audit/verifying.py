@@ -9,16 +9,15 @@ LINE = "valetkey audit verify --save-heads heads.json"
 
 
 async def show_verification(visit: Visit) -> Response:
-    """Shows what verifying means, and begins it where the address says so: a reload begins it anew."""
-    return visit.render("audit/verify.html", begun=visit.query.get("run") == "1", line=LINE)
+    """Shows what verifying means; begins nothing, for a link can come from anywhere."""
+    return visit.render("audit/verify.html", checked=False, line=LINE)
 
 
-async def show_result(visit: Visit) -> Response:
-    """Returns what checking found, once it is known."""
-    if not visit.fragment:
-        return visit.redirect("/audit/verify")
+async def verify(visit: Visit) -> Response:
+    """Has the ledger checked and shows what was found; for htmx that alone."""
     try:
         found = await visit.broker.verify_ledger()
     except DeadlineExceededError:
         found = None
-    return visit.render("audit/verify_part.html", found=found)
+    template = "audit/verify_part.html" if visit.fragment else "audit/verify.html"
+    return visit.render(template, checked=True, found=found, line=LINE)

@@ -401,6 +401,10 @@ async def test_altered_table_of_postgresql_is_named(postgres: Postgres) -> None:
                     "ALTER TABLE ledger_events ALTER purpose TYPE text",
                     "ALTER TABLE ledger_events ALTER purpose TYPE varchar",
                 ),
+                (
+                    "ALTER TABLE ledger_events DROP CONSTRAINT ledger_events_pkey",
+                    "ALTER TABLE ledger_events ADD PRIMARY KEY (id)",
+                ),
                 ("CREATE TABLE heir () INHERITS (ledger_events)", "DROP TABLE heir"),
                 (
                     "CREATE RULE none AS ON UPDATE TO ledger_events DO INSTEAD NOTHING",

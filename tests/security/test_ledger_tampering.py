@@ -324,8 +324,13 @@ async def test_view_in_place_of_a_table_is_named(ledger: SqlLedger, forger: Forg
             "UPDATE sqlite_schema SET sql = replace(sql, 'ttl BIGINT', 'ttl INT') WHERE name = 'ledger_events'",
             "CREATE TABLE later (x)",  # With it connections read the schema again.
         ),
+        (
+            "PRAGMA writable_schema = ON",
+            "UPDATE sqlite_schema SET sql = replace(sql, 'PRIMARY KEY AUTOINCREMENT', '') WHERE name = 'ledger_events'",
+            "CREATE TABLE later (x)",
+        ),
     ],
-    ids=["computed", "of another type"],
+    ids=["computed", "of another type", "no key"],
 )
 async def test_altered_column_is_named(ledger: SqlLedger, tmp_path: Path, statements: Sequence[str]) -> None:
     """A column that is computed, or of another type, can show the check what a list is not shown."""

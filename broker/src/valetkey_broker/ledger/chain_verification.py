@@ -211,22 +211,22 @@ class _Check:
         """Ids are the database's, so no hash covers them; but the order of a chain's is checked, and where they end.
 
         One beyond the last that was given would let whoever reads on from there miss what comes. The database's own
-        look at its indexes is here as well: lists use them, and this check does not. And so is what it reads at all.
+        look at its indexes is here as well: lists use them, and this check does not. First comes what is read at all.
         """
         last = last_id(self._database, self._connection)
         beyond = select(func.min(events.c.id)).where(events.c.id > last) if last is not None else None
         moved = self._connection.execute(beyond).scalar() if beyond is not None else None
         if moved is not None:
             self._errors.append((moved, f"record {moved} was moved: the last id that was given is {last}"))
-        if wrong := index_errors(self._database, self._connection):
-            error = (
-                f"lists may leave records out, for the database finds its indexes wrong ({wrong}); REINDEX mends that"
-            )
-            self._errors.append((0, error))
         if not is_stored(self._database, self._connection):
             error = (
                 "what is shown as the ledger is no table that holds records as the broker wrote them (a view, or "
                 "columns that were altered): it may show others at another time"
+            )
+            self._errors.append((0, error))
+        if wrong := index_errors(self._database, self._connection):
+            error = (
+                f"lists may leave records out, for the database finds its indexes wrong ({wrong}); REINDEX mends that"
             )
             self._errors.append((0, error))
 

@@ -14,9 +14,13 @@ _POSTGRES_LAST_ID = (
     "SELECT CASE WHEN has_sequence_privilege(s, 'USAGE, SELECT') THEN pg_sequence_last_value(s::regclass) END "
     "FROM pg_get_serial_sequence(quote_ident(:schema) || '.ledger_events', 'id') AS s"
 )
-# Its policies, rules and heirs can let a table show other rows than it holds.
+# Its policies, rules and heirs can let a table show other rows than it holds. A check goes by the primary key: without
+# it two records could have one id, or none.
 _POSTGRES_COLUMNS = """
-SELECT c.relname, a.attname, a.atttypid
+SELECT c.relname, a.attname, a.atttypid, EXISTS (
+  SELECT FROM pg_catalog.pg_index k
+  WHERE k.indrelid = c.oid AND k.indisprimary AND k.indisvalid AND a.attnum = ANY (k.indkey) AND a.attnotnull
+)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
 WHERE c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = :schema)
 AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
@@ -63,8 +67,8 @@ def is_stored(database: Database, connection: Connection) -> bool:
     """Tells whether what checks read is stored in tables, in columns of the types that the broker gave them.
 
     Somebody who can alter them can put a view or a computed column there, which shows other values to a check than to a
-    list, by the time of day for instance, or a type whose values are laid out as others are. Columns that a newer
-    broker added are not looked at.
+    list, by the time of day for instance, a type whose values are laid out as others are, or records without a key,
+    which a check would not come by. Columns that a newer broker added are not looked at.
     """
     return _sqlite_is_stored(connection) if database.is_sqlite else _postgres_is_stored(connection)
 
@@ -84,8 +88,8 @@ def _sqlite_is_stored(connection: Connection) -> bool:
 def _postgres_is_stored(connection: Connection) -> bool:
     found = connection.execute(text(_POSTGRES_COLUMNS), {"schema": schema_of(connection)})
     wanted = {
-        (table.name, column.name, _POSTGRES_TYPES[column.type.compile(connection.dialect)])
+        (table.name, column.name, _POSTGRES_TYPES[column.type.compile(connection.dialect)], column.primary_key)
         for table in _READ_BY_CHECKS
         for column in table.columns
     }
-    return wanted <= {(table, column, int(number)) for table, column, number in found}
+    return wanted <= {(table, column, int(number), bool(key)) for table, column, number, key in found}

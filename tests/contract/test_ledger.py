@@ -186,7 +186,11 @@ async def test_changes_without_outcome_are_found(ledger: Ledger) -> None:
     assert [stored.event for stored in await ledger.events(EventFilter(unfinished=True))] == [lost]
     assert [stored.event for stored in await ledger.events(EventFilter(unfinished=True, request_id="made"))] == []
     assert len(await ledger.events(EventFilter(kind=BEGUN))) == 3
-    await ledger.record(change(MADE, "lost"))
+    assert [stored.event for stored in await ledger.events(EventFilter(cut_off=True))] == [lost]
+    await ledger.record(change(MADE, "lost", reason="VAULT_UNAVAILABLE"))
+    assert [stored.event for stored in await ledger.events(EventFilter(unfinished=True))] == [lost]
+    assert not await ledger.events(EventFilter(cut_off=True))
+    await ledger.record(change(EventKind.CHANGE_RECONCILED, "lost", reason="MADE"))
     assert not await ledger.events(EventFilter(unfinished=True))
 
 

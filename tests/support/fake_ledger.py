@@ -58,7 +58,8 @@ class FakeLedger:
 
     async def events(self, wanted: EventFilter) -> Sequence[StoredEvent]:
         self._fail()
-        candidates = _unfinished(self._stored) if wanted.unfinished else self._stored
+        looked_for = wanted.unfinished or wanted.cut_off
+        candidates = _unfinished(self._stored, cut_off=wanted.cut_off) if looked_for else self._stored
         after = wanted.after_id or 0
         found = [stored for stored in candidates if stored.id > after and _wanted(stored.event, wanted)]
         return found[-wanted.limit :] if wanted.newest else found[: wanted.limit]
@@ -105,7 +106,7 @@ def _wanted(event: Event, wanted: EventFilter) -> bool:
     )
 
 
-def _unfinished(stored: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
+def _unfinished(stored: Sequence[StoredEvent], *, cut_off: bool) -> Sequence[StoredEvent]:
     begun: dict[tuple[str, str, str], StoredEvent] = {}
     lost = []
     for each in stored:
@@ -113,6 +114,8 @@ def _unfinished(stored: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
         if each.event.kind is EventKind.CHANGE_BEGUN:
             lost += [begun[call]] if call in begun else []
             begun[call] = each
+        elif each.event.kind is EventKind.ADMIN_CHANGE and each.event.reason and not cut_off:
+            continue
         elif each.event.kind in _OUTCOMES:
             begun.pop(call, None)
     return sorted([*lost, *begun.values()], key=lambda each: each.id)

@@ -14,6 +14,7 @@ from support.console import Browser, Console
 from support.inproc import CONSUMER_KEY, bearer
 from valetkey.cli.option_choices import EventKind
 from valetkey.v1 import token_service_pb2
+from valetkey_broker import model
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_console.pages.audit.records import KINDS
 
@@ -37,6 +38,11 @@ async def test_a_change_is_found_and_followed_through_its_request(console: Conso
     record = re.search(r'href="(/audit/records/\d+)"', page)
     assert record
     assert "Ledger position" in (await console.as_auditor.get(record[1])).text
+    lost = model.Event(kind=model.EventKind.ADMIN_CHANGE, time=time.time(), request_id="lost-change", reason="INTERNAL")
+    await console.broker.core.ledger.record(lost)
+    assert "outcome not known" in (await console.as_auditor.get("/audit?request_id=lost-change")).text
+    assert "not known as this was recorded" in (await console.as_auditor.get("/audit/requests/lost-change")).text
+    assert "outcome not known" in (await console.as_auditor.get("/audit/tail/news", hx_request="true")).text
 
 
 async def test_filters_are_in_the_address_and_in_the_command(console: Console) -> None:

@@ -144,10 +144,13 @@ def test_a_change_as_auditors_see_it(valetkey: Runner, broker: FakeBroker) -> No
     broker.events = [
         event(1, kind=ledger_pb.EVENT_KIND_CHANGE_BEGUN, **fields, **nothing),
         event(2, kind=ledger_pb.EVENT_KIND_CHANGE_FAILED, reason="CONFLICT", **fields, **nothing),
+        event(3, kind=ledger_pb.EVENT_KIND_ADMIN_CHANGE, reason="INTERNAL", **fields, **nothing),
     ]
+    unknown = "2026-05-01T12:00:03Z admin-change key:trainer UpdateGrant grants/training"
     assert valetkey("audit", "tail").out.splitlines() == [
         "2026-05-01T12:00:01Z change-begun key:trainer UpdateGrant grants/training request=req-1",
         "2026-05-01T12:00:02Z change-failed key:trainer UpdateGrant grants/training reason=CONFLICT request=req-1",
+        f"{unknown} outcome not known reason=INTERNAL request=req-1",
     ]
 
 

@@ -79,6 +79,14 @@ async def test_what_is_under_way_is_left_to_those_who_settle_it(world: World) ->
     assert world.ledger.of(EventKind.CHANGE_RECONCILED) == []
 
 
+async def test_what_may_have_been_made_is_not_called_not_made(world: World) -> None:
+    """An outcome on record as not known is unfinished, and only its intent's settling may say what it was."""
+    await world.ledger.record(replace(BEGUN, kind=EventKind.ADMIN_CHANGE, reason="INTERNAL"))
+    await world.looking(0).look()
+    assert world.ledger.of(EventKind.CHANGE_RECONCILED) == []
+    assert await world.unfinished() == 1
+
+
 async def test_what_an_earlier_version_left_is_left(world: World) -> None:
     """Without intents a change could be made and its record be missing: nobody can tell."""
     world.ledger._stored = [replace(stored, form=1) for stored in world.ledger._stored]

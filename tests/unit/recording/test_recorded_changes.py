@@ -116,6 +116,41 @@ async def test_a_change_that_may_be_made(world: World, error: Exception, reason:
         await world.changes.make(BEGUN, world.work(error))
     _, ended = world.ledger.recorded
     assert (ended.kind, ended.reason) == (EventKind.ADMIN_CHANGE, reason)
+    (found,) = await world.ledger.events(EventFilter(unfinished=True))
+    assert found.event == BEGUN
+
+
+async def test_vault_away_before_anything_was_written(world: World) -> None:
+    """Where not even reading worked, nothing changed: it is a failure, and nothing is left unfinished."""
+    granting = next(change for change in CHANGES if change.name == "create-grant")
+    store = FakeStateStore()
+    replica = Replica(store)
+    store.fail_with = BrokerError(Reason.VAULT_UNAVAILABLE, "Vault cannot be used (while reading)")
+    with pytest.raises(BrokerError, match="while reading"):
+        await world.changes.make(replace(BEGUN, object=granting.path), partial(granting.make, replica))
+    _, ended = world.ledger.recorded
+    assert (ended.kind, ended.reason) == (EventKind.CHANGE_FAILED, "VAULT_UNAVAILABLE")
+    assert not await world.ledger.events(EventFilter(unfinished=True))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a fault of ours"), TimeoutError()], ids=str)
+async def test_what_was_made_before_its_outcome_got_lost_is_reconciled(world: World, error: Exception) -> None:
+    """The intent stays open where nobody knows: the next poll settles it, and the record tells that it was made."""
+    granting = next(change for change in CHANGES if change.name == "create-grant")
+    replica = Replica(FakeStateStore(), also_settled=world.changes.reconciled)
+
+    async def work() -> object:
+        await granting.make(replica)
+        raise error
+
+    begun = replace(BEGUN, object=granting.path)
+    with pytest.raises(type(error)):
+        await world.changes.make(begun, work)
+    assert [found.event for found in await world.ledger.events(EventFilter(unfinished=True))] == [begun]
+    await replica.poll()
+    ended = world.ledger.recorded[-1]
+    assert (ended.kind, ended.reason, ended.object) == (EventKind.CHANGE_RECONCILED, "MADE", granting.path)
+    assert not await world.ledger.events(EventFilter(unfinished=True))
 
 
 async def test_ledger_down_beforehand(world: World) -> None:

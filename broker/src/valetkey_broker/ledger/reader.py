@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, false, func, select, text
+from sqlalchemy import ColumnElement, Connection, Select, false, func, or_, select, text, true
 
 from valetkey_broker.ledger.chain import stored_event
 from valetkey_broker.ledger.database import WRITING_LOCK, Database
@@ -45,8 +45,8 @@ def read_events(database: Database, wanted: EventFilter) -> Sequence[StoredEvent
             equal.append(of_kind)
         else:
             conditions.append(of_kind.by_look)
-    if wanted.unfinished:
-        conditions.append(_e.id.in_(_unfinished()))
+    if wanted.unfinished or wanted.cut_off:
+        conditions.append(_e.id.in_(_unfinished(cut_off=wanted.cut_off)))
     order = _e.id.desc() if wanted.newest else _e.id
     with database.reading() as connection:
         conditions += _times(connection, wanted) + narrowest_first(database, connection, equal)
@@ -119,19 +119,22 @@ def _times(connection: Connection, wanted: EventFilter) -> list[ColumnElement[bo
     return [false()] if first is None else [*times, _e.id.between(first, last)]
 
 
-def _unfinished() -> Select[tuple[int]]:
+def _unfinished(*, cut_off: bool) -> Select[tuple[int]]:
     """Returns the ids of those CHANGE_BEGUN whose next record of the same call and object is no outcome.
+
+    ADMIN_CHANGE with a reason says that the outcome is not known: it is one only for `cut_off`.
 
     The next one counts, not any: a caller may use its request id again, and a change must not pass for finished because
     a later one was. A window looks at each record once; a look-up for each change would go through all records of its
     request id, which is the caller's to choose, and take hours where many share one.
     """
+    known = true() if cut_off else or_(_e.kind != EventKind.ADMIN_CHANGE.value, _e.reason == "")
     following = func.lead(_e.kind).over(
         partition_by=(_e.writer, _e.request_id, _e.method, _e.object), order_by=_e.sequence
     )
     changes = (
         select(_e.id, _e.kind, following.label("following"))
-        .where(IS_NO_TOKEN, _e.kind.in_((EventKind.CHANGE_BEGUN.value, *_OUTCOMES)))
+        .where(IS_NO_TOKEN, _e.kind.in_((EventKind.CHANGE_BEGUN.value, *_OUTCOMES)), known)
         .subquery()
         .c
     )

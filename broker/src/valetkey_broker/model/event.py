@@ -136,13 +136,15 @@ class EventFilter:
     """Which events are wanted; None and empty strings stand for "any". Times are Unix seconds. `after_id` may be
     negative: no database gives such an id by itself, but somebody who writes to it can.
 
-    `unfinished` leaves only CHANGE_BEGUN without an outcome: the next record of the same writer, call and object is
-    none, or another CHANGE_BEGUN; and no CHANGE_RECONCILED of any writer is the next of the same call and object.
+    `unfinished` leaves only CHANGE_BEGUN without a known outcome: the next record of the same writer, call and object,
+    but ADMIN_CHANGE with a reason, is none, or another CHANGE_BEGUN; and no CHANGE_RECONCILED of any writer is the next
+    of the same call and object. `cut_off` leaves of these only what has no ADMIN_CHANGE with a reason either.
     """
 
     after_id: int | None = None
     newest: bool = False
     unfinished: bool = False
+    cut_off: bool = False
     kind: EventKind | None = None
     principal: str = ""
     connector: str = ""

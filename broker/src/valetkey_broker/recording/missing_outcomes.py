@@ -25,7 +25,8 @@ class MissingOutcomes:
 
     A change opens its intent before it writes, and closes it after its outcome is on record. So one that is on record
     as begun, and has neither an outcome nor an intent, was not made; unless it is only just being prepared, which this
-    waits out: it records what it has seen unfinished for `watched_seconds`. No clock is compared with another's.
+    waits out: it records what it has seen unfinished for `watched_seconds`. No clock is compared with another's. One
+    on record with an outcome that is not known is left to its intent's settling: it may have been made.
     """
 
     def __init__(
@@ -73,5 +74,5 @@ class MissingOutcomes:
                 await self._ledger.record(reconciled_event(origin, event.object, made=False, now=self._clock()))
 
     async def _unfinished(self) -> list[StoredEvent]:
-        wanted = EventFilter(unfinished=True, kind=EventKind.CHANGE_BEGUN, newest=True, limit=_MOST)
+        wanted = EventFilter(cut_off=True, kind=EventKind.CHANGE_BEGUN, newest=True, limit=_MOST)
         return [stored for stored in await self._ledger.events(wanted) if stored.form >= _FIRST_FORM_WITH_INTENTS]

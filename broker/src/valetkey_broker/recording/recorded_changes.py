@@ -16,11 +16,11 @@ from valetkey_broker.errors import (
 from valetkey_broker.model import Event, EventKind, InvalidFieldError
 from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.state.intent import ORIGIN, Intent, Origin
-from valetkey_broker.state.open_intents import intents_of_call
+from valetkey_broker.state.open_intents import OpenIntents, intents_of_call
 
 T = TypeVar("T")
 
-# After these a change may have been made all the same: a write went out, and no answer came back.
+# After these a change may have been made all the same, once a write went out: no answer came back.
 _UNKNOWN_OUTCOME = frozenset({Reason.VAULT_UNAVAILABLE, Reason.DEADLINE_EXCEEDED})
 
 
@@ -28,9 +28,10 @@ class Changes:
     """Puts two records around each change: CHANGE_BEGUN, and what became of it.
 
     That is ADMIN_CHANGE where it was made, or with a reason where nobody knows whether it was; and CHANGE_FAILED, with
-    the reason, where it is known that it was not. Both records name the same call and the same object. One that has no
-    other behind it is of a change that runs right now, or during which the broker died or lost its ledger. What was
-    left of such a change another process settles, and records as CHANGE_RECONCILED in its own chain.
+    the reason, where it is known that it was not, or nothing of it was written yet. Both records name the same call and
+    the same object. One that has no other behind it is of a change that runs right now, or during which the broker died
+    or lost its ledger. What was left of such a change another process settles, and records as CHANGE_RECONCILED in its
+    own chain; so it does with one whose outcome is not known.
     """
 
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
@@ -53,7 +54,7 @@ class Changes:
             try:
                 answer = await work()
             except Exception as error:
-                if await self._failed(begun, error):
+                if await self._failed(begun, error, changes):
                     await changes.close()
                 raise
             finally:
@@ -89,10 +90,13 @@ class Changes:
             self._log.error("a change was made, and its outcome is not on record", **_named(begun), why=error.message)
             raise outcome_not_recorded(begun.object, error) from None
 
-    async def _failed(self, begun: Event, error: Exception) -> bool:
-        """Records why a change was not made, or why nobody knows. The error is the caller's, recorded or not."""
+    async def _failed(self, begun: Event, error: Exception, changes: OpenIntents) -> bool:
+        """Records why a change was not made, or why nobody knows; returns whether its outcome is on record.
+
+        The error is the caller's, recorded or not.
+        """
         reason = _reason(error)
-        unknown = reason is None or reason in _UNKNOWN_OUTCOME
+        unknown = (reason is None or reason in _UNKNOWN_OUTCOME) and not changes.failed_before_any_write(error)
         kind = EventKind.ADMIN_CHANGE if unknown else EventKind.CHANGE_FAILED
         name = reason.name if reason else "INTERNAL"
         try:
@@ -103,7 +107,7 @@ class Changes:
                 f"a change {said}, and its outcome is not on record", **_named(begun), reason=name, why=failed.message
             )
             return False
-        return True
+        return not unknown
 
     async def _record(self, begun: Event, kind: EventKind, reason: str = "") -> None:
         await self._ledger.record(replace(begun, kind=kind, time=self._clock(), reason=reason))

@@ -63,7 +63,11 @@ class Writes:
 
     async def _make(self, path: str, prepare: Callable[[], Awaitable[Plan | None]], changes: OpenIntents) -> bool:
         while True:
-            plan = await prepare()
+            try:
+                plan = await prepare()
+            except Exception as error:
+                changes.failed_preparing(error)
+                raise
             if plan is None:
                 return True
             intent = Intent(

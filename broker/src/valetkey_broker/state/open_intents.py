@@ -15,14 +15,26 @@ class OpenIntents:
     def __init__(self) -> None:
         self._held = contextlib.AsyncExitStack()
         self._settled: dict[tuple[str, ...], Callable[[], Awaitable[None]]] = {}  # by the paths of an intent
+        self._begun = False
+        self._before_any: BaseException | None = None
 
     async def hold(self, work: AbstractAsyncContextManager[T]) -> T:
         """Enters a context in which an intent is worked on; it ends with the call."""
+        self._begun = True
         return await self._held.enter_async_context(work)
 
     def settled(self, paths: tuple[str, ...], close: Callable[[], Awaitable[None]]) -> None:
         """Notes that nothing is left to do for an intent of these paths but to `close` it."""
         self._settled[paths] = close
+
+    def failed_preparing(self, error: BaseException) -> None:
+        """Notes what kept a change from being planned: before its intent, nothing of it is written."""
+        if not self._begun:
+            self._before_any = error
+
+    def failed_before_any_write(self, error: BaseException) -> bool:
+        """Whether `error` came before the call tried to write anything."""
+        return not self._begun and error is self._before_any
 
     async def close(self, paths: Collection[str] | None = None) -> None:
         """Closes the intents that are settled, or those of `paths`: a call may change the same object again."""

@@ -64,6 +64,11 @@ class Event:
     hash: str
     details: Mapping[str, str] = field(default_factory=dict, hash=False)
 
+    @property
+    def outcome_unknown(self) -> bool:
+        """Whether nobody knew what became of a change as it was recorded; a change-reconciled may tell since."""
+        return self.kind == "admin-change" and bool(self.reason)
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerHead:

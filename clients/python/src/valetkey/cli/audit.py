@@ -51,7 +51,7 @@ def search(
     context: typer.Context,
     kind: Annotated[EventKind | None, typer.Option(help="Only of this kind.", show_default=False)] = None,
     unfinished: Annotated[
-        bool, typer.Option("--unfinished", help="Only changes that were begun and have no outcome on record.")
+        bool, typer.Option("--unfinished", help="Only changes that were begun and whose outcome is not known.")
     ] = False,
     principal: Annotated[
         str | None, typer.Option(help="Only of this principal, such as key:trainer.", show_default=False)

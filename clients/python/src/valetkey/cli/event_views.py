@@ -93,6 +93,7 @@ def _what(event: Event) -> list[str]:
 def _why(event: Event) -> str:
     parts = [
         _named("grant", event.grant),
+        "outcome not known" if event.outcome_unknown else "",
         _named("reason", event.reason),
         f"x{event.count}" if event.count > 1 else "",
         *(f"{_detail_name(name)}={value!r}" for name, value in sorted(event.details.items())),

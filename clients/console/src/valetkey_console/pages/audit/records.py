@@ -47,6 +47,7 @@ def why(event: Event) -> tuple[str, ...]:
     """Returns by which grant or for which reason, how often, and what only this kind of record tells."""
     told = (
         f"grant {event.grant}" if event.grant else "",
+        "outcome not known" if event.outcome_unknown else "",
         event.reason,
         f"{event.count} times" if event.count > 1 else "",
         *(f"{name}: {value}" for name, value in event.details.items()),

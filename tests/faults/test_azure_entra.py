@@ -169,7 +169,7 @@ async def test_a_certificate_that_is_not_trusted(azure: AzureStack) -> None:
 
 
 async def test_a_cold_herd_is_one_login(azure: AzureStack) -> None:
-    """Callers at a cold start are one request to Entra. They are few, for each has two seconds on a busy machine, too."""
+    """Callers at a cold start are one request to Entra. They are few: each has two seconds, also on a busy machine."""
     azure.control_plane.slow("token", 0.1)
     connector, credential = make_connector(), make_credential()
     now = time.time()

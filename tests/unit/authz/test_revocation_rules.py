@@ -125,10 +125,27 @@ def test_an_explanation_knows_of_what_was_taken_back() -> None:
         return explainer.explain(auditor, question)
 
     refused = explained("acc")
-    assert refused.allowance is None
+    assert (refused.allowance, refused.nearest) == (None, None)
     assert "r-1" in refused.error
     assert explained("other").allowance is not None
     assert explained("acc", "other").allowance is not None
     unknown = explained()
     assert unknown.allowance is not None
     assert "in the account acc it is refused: access was revoked by key:ops" in unknown.scope
+
+
+def test_the_nearest_is_nothing_that_was_taken_back() -> None:
+    """What the answer offers instead must not be what it refuses; another grant's way that is open is offered."""
+    memory, by = policy("a", "b")
+    question = Question(principal(), ResourceId.parse("az://demo"), PermissionSet([Permission.DELETE]))
+    auditor = principal(Role.AUDITOR, name="key:auditor")
+
+    def nearest() -> str:
+        found = Explainer(by, FakeClock(), IssuingSettings()).explain(auditor, question)
+        return str(found.nearest or "")
+
+    assert nearest().endswith("by the grant a")
+    memory.put_revocation(revocation(grant="a"))
+    assert nearest().endswith("by the grant b")
+    memory.put_revocation(revocation("r-2", principal="key:test"))
+    assert nearest() == ""

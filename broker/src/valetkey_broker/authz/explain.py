@@ -14,11 +14,13 @@ from valetkey_broker.model import (
     RESOURCE_TYPES,
     Connector,
     Container,
+    Grant,
     Principal,
     ResourceId,
     Role,
 )
 from valetkey_broker.model.errors import shown
+from valetkey_broker.model.revocation import Revocation
 from valetkey_broker.ports import Clock
 from valetkey_broker.settings import IssuingSettings
 
@@ -73,7 +75,7 @@ class Explainer:
         """
         self._known = known
         self._missing_key = missing_key
-        self._nearby = Nearby(policy, hierarchical)
+        self._nearby = Nearby(policy, hierarchical, self._covering)
         self._policy = policy
         self._clock = clock
         self._default_ttl = settings.default_ttl_seconds
@@ -144,16 +146,22 @@ class Explainer:
 
     def _revoked(self, question: Question, best: Allowance) -> str:
         """Returns why a token is refused though a grant allows it: what was taken back in the account it is in."""
+        revocation = self._covering(question.principal, best.grant, best.connector, question.resource)
+        return refused(question.resource, revocation).message if revocation is not None else ""
+
+    def _covering(
+        self, principal: Principal, grant: Grant, connector: Connector, resource: ResourceId
+    ) -> Revocation | None:
+        """Returns a revocation that covers a token in every account it may be in; None where one of them is free."""
         in_force = self._policy.in_force
         if not in_force:
-            return ""
-        accounts = {container.account for container in self._located(best.connector, question.resource)}
+            return None
+        accounts = {container.account for container in self._located(connector, resource)}
         found = [
-            covering(in_force, facts(question.principal, best.grant, best.connector, question.resource, account))
-            for account in sorted(accounts)
+            covering(in_force, facts(principal, grant, connector, resource, account))
+            for account in sorted(accounts) or [""]
         ]
-        first = found[0] if found else None
-        return refused(question.resource, first).message if first is not None and all(found) else ""
+        return found[0] if all(found) else None
 
     def _located(self, connector: Connector, resource: ResourceId) -> Sequence[Container]:
         return self._known(connector.serving(resource.type), resource.container, resource.account or "")

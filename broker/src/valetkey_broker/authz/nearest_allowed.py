@@ -10,12 +10,14 @@ from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import (
     OF_HIERARCHY,
     Connector,
+    Grant,
     Pattern,
     Permission,
     PermissionSet,
     Principal,
     ResourceId,
 )
+from valetkey_broker.model.revocation import Revocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,18 @@ class Nearest:
 class Nearby:
     """Looks for requests near to one that is not allowed. Asks nobody."""
 
-    def __init__(self, policy: Policy, hierarchical: Callable[[Connector, str], bool | None]) -> None:
-        """`hierarchical` tells of a connector's account whether its namespace is hierarchical, None for not known."""
+    def __init__(
+        self,
+        policy: Policy,
+        hierarchical: Callable[[Connector, str], bool | None],
+        covering: Callable[[Principal, Grant, Connector, ResourceId], Revocation | None],
+    ) -> None:
+        """`hierarchical` tells of a connector's account whether its namespace is hierarchical, None for not known.
+
+        `covering` gives the revocation that takes such a token back.
+        """
         self._policy = policy
+        self._covering = covering
         self._hierarchical = hierarchical
 
     def namespace(self, resource: ResourceId, connector: Connector) -> tuple[str, bool | None]:
@@ -76,6 +87,7 @@ class Nearby:
             for connector in self._policy.live_connectors(grant)
             for resource in _resources(grant, connector, question.resource)
             if self._policy.is_at(connector, resource)
+            and self._covering(question.principal, grant.grant, connector, resource) is None
             and (permissions := self._permissions(grant, question, resource, connector)) is not None
         ]
         # The same connector, container and path, if that can be.

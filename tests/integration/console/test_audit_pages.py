@@ -61,6 +61,8 @@ async def test_filters_are_in_the_address_and_in_the_command(console: Console) -
     [
         ("since", "yesterday", "is no time; expected a duration such as 1h"),
         ("until", "1h30", "is no time; expected a duration such as 1h"),
+        ("since", "-1h", "lies ahead; expected 0s or more"),
+        ("since", "1h", "1h is not before until 2h; expected a time before that of until"),
         ("kind", "odd", "expected one of token-issued"),
         ("unfinished", "yes", "is asked of the kind denied"),
     ],
@@ -68,6 +70,7 @@ async def test_filters_are_in_the_address_and_in_the_command(console: Console) -
 async def test_a_filter_that_is_wrong_keeps_the_page(console: Console, name: str, typed: str, told: str) -> None:
     """The error stands beside the field, which keeps what was typed; following leads there, and a file is refused."""
     kind = "" if name == "kind" else "&kind=denied"
+    kind += "&until=2h" if name == "since" else ""
     asked = f"/audit?connector=some-other&{urlencode({name: typed})}{kind}"
     page = (await console.as_auditor.get(asked, code=400)).text
     beside = page.partition(f'id="problem-{name}"')[2].partition("</span>")[0]

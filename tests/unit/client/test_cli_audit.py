@@ -115,13 +115,13 @@ def test_search_sends_its_filters(valetkey: Runner, broker: FakeBroker) -> None:
     """Protects an investigation from looking at the wrong records."""
     ran = valetkey(
         *("audit", "search", "--kind", "denied", "--principal", "key:a", "--connector", "c"),
-        *("--request-id", "r", "--lease-id", "l", "--since", "1h", "--until", "2026-05-01T12:00:00Z"),
+        *("--request-id", "r", "--lease-id", "l", "--since", "1h", "--until", "2126-05-01T12:00:00Z"),
     )
     assert ran.code == 0
     sent = broker.requests[0]
     assert (sent.kind, sent.principal, sent.connector, sent.request_id, sent.lease_id) == (2, "key:a", "c", "r", "l")
     assert abs(datetime.now(UTC) - sent.since.ToDatetime(UTC) - timedelta(hours=1)) < timedelta(minutes=1)
-    assert sent.until.ToDatetime(UTC) == datetime(2026, 5, 1, 12, tzinfo=UTC)
+    assert sent.until.ToDatetime(UTC) == datetime(2126, 5, 1, 12, tzinfo=UTC)
 
 
 def test_search_for_unfinished_changes(valetkey: Runner, broker: FakeBroker) -> None:
@@ -170,6 +170,14 @@ def test_search_says_that_there_is_more(valetkey: Runner, broker: FakeBroker) ->
         (("--since", "yesterday"), "--since: 'yesterday' is no time"),
         (("--since", "5"), "--since: '5' is no time"),
         (("--until", ""), "--until: '' is no time"),
+        (("--since", "-1h"), "--since: -1h lies ahead; expected 0s or more, such as 1h"),
+        (
+            ("--since", "1h", "--until", "2h"),
+            "--since: 1h is not before --until 2h; expected a time before",
+        ),
+        (("--since", "2026-05-01", "--until", "2026-05-01"), "--since: 2026-05-01 is not before --until 2026-05-01"),
+        (("--since", "yesterdayish"), "--since: 'yesterdayish' is no time; expected a duration such as 1h or 90d, or"),
+        (("--since", "some days"), "--since: 'some days' is no time; expected a duration such as 1h or 90d, or one"),
         (("--since", "9999999d"), "--since: 9999999d lies outside the years 1 to 9999"),
         (("--kind", "party"), "Invalid value for '--kind'"),
         (("--limit", "0"), "Invalid value for '--limit'"),

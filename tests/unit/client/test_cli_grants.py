@@ -89,6 +89,7 @@ def test_warnings_of_a_grant(valetkey: Runner, broker: FakeBroker) -> None:
         (("--role", "deployer", "--attribute", "=ml"), "--attribute: '=ml' is no attribute"),
         (("--role", "deployer", "--attribute", "a=1", "--attribute", "a=2"), "--attribute: 'a' is given twice"),
         (("--role", "deployer", "--max-ttl", "soon"), "--max-ttl: 'soon' is not a duration"),
+        (("--role", "deployer", "--expires", "in 3 weeks"), "--expires: 'in 3 weeks' is no time; expected a duration"),
         (("--role", "deployer", "--expires", "soon"), "--expires: 'soon' is no time; expected a duration such as"),
         (("--role", "deployer", "--expires", "20261231"), "--expires: '20261231' is no time"),
         (("--role", "deployer", "--expires", "9999999d"), "--expires: 9999999d lies outside the years 1 to 9999"),

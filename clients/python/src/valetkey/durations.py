@@ -12,6 +12,11 @@ _PART = r"[0-9]{1,40}[dhms]"
 _DURATION = re.compile(rf"(?P<sign>-?)(?:(?P<seconds>[0-9]{{1,40}})|(?P<parts>(?:{_PART})+))", re.ASCII)
 
 
+def is_duration(text: str) -> bool:
+    """Whether a text says a duration, however long."""
+    return _DURATION.fullmatch(text.strip()) is not None
+
+
 def parse_duration(text: str, field: str) -> timedelta:
     """Returns a duration; zero and negative ones too, for the broker knows its own limits.
 

@@ -18,7 +18,7 @@ from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.client import Client
 from valetkey.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
 from valetkey.ledger_values import Event, LedgerHead, LedgerVerification
-from valetkey.times import parse_moment
+from valetkey.times import check_range, parse_moment
 
 app = typer.Typer(help="Read the ledger of every decision, and prove it.", no_args_is_help=True)
 
@@ -72,6 +72,7 @@ def search(
     screen = Screen(as_json=output is OutputFormat.JSON)
     start = parse_moment(since, "--since", ago=True) if since is not None else None
     end = parse_moment(until, "--until", ago=True) if until is not None else None
+    check_range(start, end, since=("--since", since or ""), until=("--until", until or ""))
     with client_of(context, screen) as client:
         found = client.list_events(
             kind=kind.value if kind else None,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from valetkey import Event, InvalidArgumentError
+from valetkey.times import check_range
 from valetkey_console.fields.typed import moment
 from valetkey_console.lists.asked import Asked
 from valetkey_console.lists.columns import Column
@@ -103,6 +104,16 @@ def wanted(asked: Asked) -> Wanted:
                 said[name] = moment(said[name], name, ago=True)
             except InvalidArgumentError as error:
                 problems[name] = error.message.removeprefix(f"{name}: ")
+    if not problems:
+        try:
+            check_range(
+                said.get("since"),
+                said.get("until"),
+                since=("since", asked.filters.get("since") or ""),
+                until=("until", asked.filters.get("until") or ""),
+            )
+        except InvalidArgumentError as error:
+            problems["since"] = error.message.removeprefix("since: ")
     if "kind" in said and said["kind"] not in KINDS:
         problems["kind"] = f"{said['kind']!r} is no kind of record; expected one of {', '.join(KINDS)}"
     return Wanted({**said, "unfinished": "unfinished" in said}, problems)

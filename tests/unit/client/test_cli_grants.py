@@ -7,6 +7,7 @@ import pytest
 from support.cli_runner import Runner
 from support.fake_access import NOW, grant
 from support.fake_broker import FakeBroker
+from valetkey.v1 import common_pb2
 from valetkey.v1 import grant_service_pb2 as grant_pb
 
 WHO = ("--principal", "key:trainer", "--principal", "spiffe://example.org/ml/*")
@@ -277,3 +278,20 @@ def test_explain_a_refused_request(valetkey: Runner, broker: FakeBroker) -> None
     assert as_json.json["findings"][0] == {"grant": "training", "allows": False, "reasons": ["lacks delete"]}
     broker.explanation = grant_pb.ExplainAccessResponse()
     assert valetkey(*EXPLAIN).out == "Not allowed: no grant was found.\n"
+
+
+def test_explain_says_what_to_do_where_no_grant_allows_it(valetkey: Runner, broker: FakeBroker) -> None:
+    """An admin gets the line that would allow it, everybody else what to ask an admin for; JSON stays the answer."""
+    broker.explanation = grant_pb.ExplainAccessResponse()
+    ask = "Note: to get access, ask an admin of the broker for a grant: principal key:trainer, resource az://models, "
+    assert valetkey(*EXPLAIN).err == f"{ask}permissions read, delete\n"
+    broker.caller.roles.append(common_pb2.ROLE_ADMIN)
+    path = ("--resource", "az://models/runs/7/", "--permissions", "read")
+    ran = valetkey("grant", "explain", *path, "--principal", "key:other", "--connector", "c")
+    assert ran.err == (
+        "Note: this would allow it: valetkey grant create NAME --principal key:other --connector c --container models "
+        "--prefix runs/7 --permissions read\n"
+    )
+    assert valetkey(*EXPLAIN, "-o", "json").err == ""
+    broker.explanation.error_message = "access was revoked"
+    assert valetkey(*EXPLAIN).err == ""

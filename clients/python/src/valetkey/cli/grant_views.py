@@ -1,14 +1,16 @@
 """Grants and explanations as tables and as JSON."""
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.text import Text
 
 from valetkey.cli.option_choices import TTL_LIMITS
-from valetkey.cli.quoting import one_line
+from valetkey.cli.quoting import one_line, quoted
 from valetkey.cli.screen import Screen, printable
 from valetkey.durations import show_duration
+from valetkey.identity_values import CallerIdentity
 from valetkey.times import utc
 from valetkey.values import AccessExplanation, Grant
 
@@ -130,6 +132,30 @@ def print_explanation(screen: Screen, found: AccessExplanation) -> None:
         screen.line(f"Nearest: {found.nearest}")
     if found.caller_problem:
         screen.line(f"Besides, {found.caller_problem}.")
+
+
+def next_step(
+    caller: CallerIdentity, *, principal: str | None, resource: str, permissions: Sequence[str], connector: str | None
+) -> str:
+    """Returns what to do where no grant allows a request: for an admin the command, for others whom to ask for what."""
+    who = principal or caller.principal
+    if "admin" not in caller.roles:
+        return (
+            f"to get access, ask an admin of the broker for a grant: principal {quoted(who)}, "
+            f"resource {quoted(resource)}, permissions {', '.join(permissions)}"
+        )
+    container, path = _container_and_path(resource)
+    words = ["valetkey", "grant", "create", "NAME", "--principal", who, "--connector", connector or "CONNECTOR"]
+    words += ["--container", container, *(["--prefix", path] if path else []), "--permissions", ",".join(permissions)]
+    return f"this would allow it: {shlex.join(words)}"
+
+
+def _container_and_path(resource: str) -> tuple[str, str]:
+    scheme, _, rest = resource.rpartition("://")
+    if scheme not in ("", "az"):
+        return "CONTAINER", ""  # A URL, whose parts the broker knows.
+    container, _, path = rest.partition("/")
+    return container, path.rstrip("/")
 
 
 def _permissions(grant: Grant) -> str:

@@ -26,7 +26,14 @@ from valetkey.cli.grant_options import (
     SourceIp,
     changes_of,
 )
-from valetkey.cli.grant_views import explanation_json, grant_json, print_explanation, print_grant, print_grants
+from valetkey.cli.grant_views import (
+    explanation_json,
+    grant_json,
+    next_step,
+    print_explanation,
+    print_grant,
+    print_grants,
+)
 from valetkey.cli.lifetime_option import parse_life
 from valetkey.cli.list_arguments import PERMISSIONS, parse_attributes, parse_permissions
 from valetkey.cli.output_option import Output
@@ -235,10 +242,14 @@ def explain(
             ttl=lifetime,
             source_ip=source_ip,
         )
+        no_grant = not found.allowed and not found.error_message
+        caller = client.who_am_i() if no_grant and not screen.as_json else None
     if screen.as_json:
         screen.json(explanation_json(found))
     else:
         print_explanation(screen, found)
+    if caller is not None:
+        screen.note(next_step(caller, principal=principal, resource=resource, permissions=words, connector=connector))
     if not found.allowed:
         raise typer.Exit(error_output.NOT_PERMITTED)
 

@@ -27,7 +27,7 @@ from valetkey_broker.model import (
     principal_pattern,
 )
 from valetkey_broker.model.connector_notes import check_labels
-from valetkey_broker.model.errors import shown
+from valetkey_broker.model.errors import shown, shown_seconds
 from valetkey_broker.ports import Clock
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
@@ -181,7 +181,9 @@ class GrantAdmin:
     def _ttl(self, seconds: int | None) -> int | None:
         if seconds is not None and not 1 <= seconds <= self._max_ttl:
             raise InvalidFieldError(
-                "max_ttl", f"is {seconds} s", f"1 to {self._max_ttl} s, the limit of this broker, or none"
+                "max_ttl",
+                f"is {shown_seconds(seconds)}",
+                f"1s to {shown_seconds(self._max_ttl)}, the limit of this broker, or none",
             )
         return seconds
 

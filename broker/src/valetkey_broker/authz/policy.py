@@ -28,6 +28,7 @@ from valetkey_broker.model import (
     Role,
     TtlLimit,
 )
+from valetkey_broker.model.errors import shown_seconds
 from valetkey_broker.model.revocation import Revocation
 from valetkey_broker.model.statically_frozen import statically_frozen
 from valetkey_broker.ports import Clock
@@ -254,5 +255,7 @@ def asked_ttl(ttl: int | None, default: int, most: int) -> int:
     if ttl is None:
         return default
     if not 1 <= ttl <= most:
-        raise InvalidFieldError("ttl", f"is {ttl} s", f"1 to {most} s, the limit of this broker")
+        raise InvalidFieldError(
+            "ttl", f"is {shown_seconds(ttl)}", f"1s to {shown_seconds(most)}, the limit of this broker"
+        )
     return ttl

@@ -28,3 +28,14 @@ def shown(value: str, limit: int = 80) -> str:
     public = _SECRET_FROM_HERE.split(value, maxsplit=1)[0][:limit]
     text = ascii(public)
     return text if public == value else f"{text}…"
+
+
+def shown_seconds(seconds: int) -> str:
+    """Returns a duration for a message as people type it, such as `1h30m`; one below nothing in plain seconds."""
+    if seconds <= 0:
+        return f"{seconds}s"
+    said, left = "", seconds
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        said += f"{count}{unit}" if count else ""
+    return said

@@ -98,6 +98,10 @@ def test_a_key_is_shown_once_and_copied(chromium: Any, console: ConsoleThread) -
     with tab(chromium, console) as opened:
         page = opened.page
         opened.log_in(ADMIN_KEY, "/api-keys/new")
+        # What is missing the page says, and no bubble of the browser's; the summary has the focus.
+        page.get_by_role("button", name="Create the key").click()
+        page.locator("#field-name-problem", has_text="nothing is entered").wait_for()
+        assert "Check what you entered" in page.locator(":focus").inner_text()
         page.get_by_label("Name").fill("from-the-browser")
         page.locator("input[name=roles][value=viewer]").check()
         page.get_by_role("button", name="Create the key").click()

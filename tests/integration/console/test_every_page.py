@@ -4,6 +4,7 @@ The pages are found by following links, so that a new one is looked at, too.
 """
 
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -97,6 +98,14 @@ async def test_every_page_can_be_used_without_a_mouse_and_read_aloud(pages: Mapp
             assert page.elements.count("h1") == 1, path
             assert 'lang="en"' in text, path
             assert 'href="#content"' in text, path
+
+
+async def test_no_form_is_checked_by_the_browser(pages: Mapping[str, str], console: Console) -> None:
+    """Its bubbles have words and a language of their own: what is missing is said by the page, as all that is wrong."""
+    forms = [form for text in pages.values() for form in re.findall("<form[^>]*>", text)]
+    forms += re.findall("<form[^>]*>", (await console.browser().http.get("/login")).text)
+    assert len(forms) > len(pages)
+    assert [form for form in forms if " novalidate " not in f"{form[:-1]} "] == []
 
 
 async def test_files_hold_no_formula(pages: Mapping[str, str]) -> None:

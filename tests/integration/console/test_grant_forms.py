@@ -1,6 +1,7 @@
 """Making, changing and deleting grants in the console, as `valetkey grant` does it."""
 
 import html
+import re
 from typing import Any
 
 import pytest
@@ -150,6 +151,17 @@ async def test_what_cannot_be_stored_stays_in_the_form(console: Console, changed
     assert answer.status_code in (400, 404, 409), answer.text
     assert told in answer.text
     assert 'value="typed with care"' in answer.text
+
+
+async def test_all_mistakes_of_a_form_come_in_one_answer(console: Console) -> None:
+    """In the order of the page: each in the summary, which leads there, and at its field."""
+    wrong = {"principals": " ", "connectors": [], "containers": "", "role": "", "max_ttl": "soon", "expires": "someday"}
+    page = (await console.as_admin.post("/new-grant", form("", **wrong, labels="x"), code=400)).text
+    fields = ("name", "principals", "connectors", "containers", "permissions", "max_ttl", "expire_time", "labels")
+    assert re.findall(r'data-field="field-(\w+)"', page) == list(fields)
+    for name in fields:
+        assert re.search(rf'id="field-{name}-problem" class="problem">[^<]', page), name
+    assert page.count(' aria-invalid="true"') == len(fields) - 2  # A group of boxes is none.
 
 
 async def test_somebody_else_was_faster(console: Console) -> None:

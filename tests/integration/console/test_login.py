@@ -44,6 +44,7 @@ async def test_what_is_no_key(console: Console, key: str) -> None:
     assert "set-cookie" not in answer.headers
     assert 'name="next" value="/grants"' in answer.text
     assert not key or key not in answer.text
+    assert ('href="#field-api_key"' in answer.text) is (not key.endswith("x"))
 
 
 async def test_logging_out_ends_copies_too(console: Console) -> None:

@@ -123,6 +123,15 @@ async def test_what_cannot_be_meant(as_operator: Browser, field: str, value: str
     assert _at_field(page, name)
 
 
+async def test_all_mistakes_come_in_one_answer(as_operator: Browser) -> None:
+    """What the console can see for itself, in the order of the page, before the broker is asked."""
+    wrong = {"name": "", "given.tenant_id": "", "given.client_id": " ", "labels": "x", "expire_time": "someday"}
+    sent = typed("x") | wrong | {"do": "check"}
+    part = (await as_operator.post(BY_SERVICE_PRINCIPAL, sent, code=400, hx_request="true")).text
+    fields = ["name", "tenant_id", "client_id", "labels", "expire_time"]
+    assert re.findall(r'data-field="field-(\w+)"', part) == fields
+
+
 async def test_a_secret_out_of_a_file(console: Console, as_operator: Browser) -> None:
     """As the command line takes it: without the line break at its end; what is no secret is said, and not shown."""
     form = typed("filed", "", do="register")

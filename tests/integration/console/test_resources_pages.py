@@ -90,6 +90,7 @@ async def test_a_question_that_cannot_be_asked(console: Console) -> None:
         ({"resource": "az://demo", "permissions": "read", "ttl": "soon"}, "soon"),
         ({"resource": "az://demo", "permissions": "read", "attributes": "nonsense"}, "nonsense"),
         ({"resource": "az://demo", "sent": "1"}, "permissions"),
+        ({"sent": "1", "permissions": "read"}, "Resource</a>: <span>nothing is entered"),
     ):
         page = (await console.as_admin.get(explain(**said), code=400)).text
         assert told in page

@@ -21,6 +21,7 @@ from valetkey import (
     ValetKeyError,
 )
 from valetkey_console.broker.field_labels import api_name, in_labels, label
+from valetkey_console.broker.wrong_fields import WrongFieldsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Failure:
     """A call that failed. `status` is the HTTP status of a page about it; `checks` are lines of what was checked.
 
     `field` is the API's name of the one field that it is about, empty where it is about none, or about several; then
-    `message` says what is wrong with it, without its name. `told_by_checks` tells that the checks say it all.
+    `message` says what is wrong with it, without its name. `told_by_checks` tells that the checks say it all. `more`
+    are failures of the same form that are about other fields.
     """
 
     title: str
@@ -40,6 +42,11 @@ class Failure:
     checks: tuple[Check, ...] = ()
     field: str = ""
     told_by_checks: bool = False
+    more: tuple["Failure", ...] = ()
+
+    def problem_of(self, field: str) -> str:
+        """What is wrong with a field, by the API's name; empty where nothing is."""
+        return next((each.message for each in (self, *self.more) if each.field == field), "")
 
     @property
     def label(self) -> str:
@@ -76,7 +83,8 @@ def failure_of(error: ValetKeyError) -> Failure:
     told = _told_by(error.checks, error.message)
     if told:
         title, step = "A check failed", ""
-    return Failure(title, message, step, status, error.reason, error.request_id, error.checks, field, told)
+    more = tuple(map(failure_of, error.errors[1:])) if isinstance(error, WrongFieldsError) else ()
+    return Failure(title, message, step, status, error.reason, error.request_id, error.checks, field, told, more)
 
 
 def failure_on_page(error: ValetKeyError) -> Failure:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -9,6 +10,7 @@ from starlette.responses import Response
 from valetkey import AccessExplanation, ValetKeyError
 from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.fields.typed import MOST_TEXT, duration, lines, pairs
+from valetkey_console.pages.field_problems import FieldProblems
 from valetkey_console.pages.permission_choices import PERMISSION_CHOICES, words_of
 from valetkey_console.visits.rendering import command
 from valetkey_console.visits.roles import ADMINS, READERS_OF_GRANTS
@@ -70,15 +72,16 @@ async def show(visit: Visit) -> Response:
     question = _question(visit)
     answer: AccessExplanation | None = None
     failure: Failure | None = None
-    if question.resource:
+    if question.resource or visit.query.get("sent"):
         try:
+            attributes, ttl = _checked(question)
             answer = await visit.broker.explain_access(
                 question.resource,
                 question.permissions,
                 principal=question.principal or None,
-                attributes=pairs(lines(question.attributes), "attributes"),
+                attributes=attributes,
                 connector=question.connector or None,
-                ttl=duration(question.ttl, "ttl"),
+                ttl=ttl,
                 source_ip=question.source_ip or None,
             )
         except ValetKeyError as error:
@@ -97,6 +100,21 @@ async def show(visit: Visit) -> Response:
         grant_path=replace(question, principal=question.principal or visit.person.principal).grant_path,
         shown=_MOST_SHOWN,
     )
+
+
+def _checked(question: Question) -> tuple[Mapping[str, str], timedelta | None]:
+    """Returns the attributes and the lifetime that are asked about. Raises WrongFieldsError."""
+    problems = FieldProblems()
+    attributes: Mapping[str, str] = {}
+    ttl: timedelta | None = None
+    problems.require(question.resource, "resource_id", "one such as az://models")
+    problems.require(question.permissions, "permissions", "at least one", "none is selected")
+    with problems.noted():
+        attributes = pairs(lines(question.attributes), "attributes")
+    with problems.noted():
+        ttl = duration(question.ttl, "ttl")
+    problems.check()
+    return attributes, ttl
 
 
 def _question(visit: Visit) -> Question:

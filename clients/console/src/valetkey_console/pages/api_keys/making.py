@@ -19,6 +19,7 @@ from valetkey import (
     generate_api_key,
 )
 from valetkey_console.broker.failures import Failure, failure_on_page
+from valetkey_console.fields.typed import wrong
 from valetkey_console.pages.api_keys.one import key_of
 from valetkey_console.visits.rendering import command, segment
 from valetkey_console.visits.visit import Visit
@@ -56,6 +57,8 @@ async def create(visit: Visit) -> Response:
     ends = datetime.now(UTC) + timedelta(days=int(said["days"]))
 
     async def admit() -> ApiKey:
+        if not said["name"]:
+            raise wrong("name", "nothing is entered; expected one such as trainer")
         return await visit.broker.create_api_key(
             said["name"], roles=roles, key_sha256=api_key_sha256(key), expire_time=ends
         )

@@ -13,6 +13,7 @@ from valetkey import AzureConfig, SettingsError
 from valetkey.connector_type_values import FieldDescription
 from valetkey.secret_files import MAX_BYTES, clean_secret, clean_text
 from valetkey_console.fields.typed import wrong
+from valetkey_console.pages.field_problems import FieldProblems
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +24,26 @@ class Given:
     secrets: Mapping[str, str] = field(repr=False)
 
 
-async def read_given(form: FormData, described: Iterable[FieldDescription]) -> Given:
+async def read_given(
+    form: FormData, described: Iterable[FieldDescription], problems: FieldProblems, *, needed: bool = False
+) -> Given:
     """Returns what is given of the fields described; what is empty is left out.
 
-    Raises InvalidArgumentError, without showing it, for a file that can hold no secret.
+    Notes, without showing it, a file that can hold no secret; where all that is required is `needed`, also what was
+    left empty of it.
     """
     config: dict[str, str] = {}
     secrets: dict[str, str] = {}
     for each in described:
         typed, file = form.get(f"given.{each.name}"), form.get(f"file.{each.name}")
         if each.secret and isinstance(file, UploadFile) and file.filename:
-            secrets[each.name] = _held(await file.read(MAX_BYTES + 1), each.name)
+            data = await file.read(MAX_BYTES + 1)
+            with problems.noted():
+                secrets[each.name] = _held(data, each.name)
         elif isinstance(typed, str) and typed.strip():
             (secrets if each.secret else config)[each.name] = typed if each.secret else typed.strip()
+        elif needed and each.required and not each.secret and isinstance(typed, str):
+            problems.require("", each.name, f"one such as {each.example}")
     return Given(config, secrets)
 
 

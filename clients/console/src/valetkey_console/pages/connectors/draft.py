@@ -10,6 +10,7 @@ from starlette.datastructures import FormData
 from valetkey.connector_type_values import AuthMethodDescription, ConnectorTypeDescription, FieldDescription
 from valetkey_console.fields.typed import duration, lines, moment, pairs
 from valetkey_console.pages.connectors.credential_form import azure_of, option, options, read_given
+from valetkey_console.pages.field_problems import FieldProblems
 from valetkey_console.visits.rendering import command
 
 NAMED = "authentication_secret"
@@ -65,19 +66,24 @@ class Draft:
 
 
 async def read_draft(form: FormData, described: ConnectorTypeDescription, method: AuthMethodDescription) -> Draft:
-    """Returns what a form says. Raises InvalidArgumentError for what cannot be understood."""
-    given = await read_given(form, all_fields(described, method))
+    """Returns what a form says. Raises WrongFieldsError for what is missing or cannot be understood."""
+    problems = FieldProblems()
+    name = text_of(form, "name")
+    problems.require(name, "name", "one such as prod-models")
+    given = await read_given(form, all_fields(described, method), problems, needed=True)
+    notes = read_notes(form, problems)
+    problems.check()
     # What was chosen of the resources that it would reach goes before what was typed.
     resource_id = text_of(form, "serves") or text_of(form, "resource_id")
     return Draft(
-        name=text_of(form, "name"),
+        name=name,
         type=described.type,
         auth_method=method.auth_method,
         config=given.config,
         secrets=given.secrets,
         resource_type=text_of(form, "resource_type"),
         resource_id=resource_id,
-        notes=read_notes(form),
+        notes=notes,
     )
 
 
@@ -106,14 +112,15 @@ def place_fields(described: ConnectorTypeDescription, method: AuthMethodDescript
     return tuple(each for each in described.fields if each.name not in own)
 
 
-def read_notes(form: FormData) -> dict[str, Any]:
-    """Returns what is noted down of a connector; what is empty is left out. Raises InvalidArgumentError."""
-    found: dict[str, Any] = {
-        "description": text_of(form, "description"),
-        "labels": pairs(lines(text_of(form, "labels")), "labels"),
-        "expire_time": moment(text_of(form, "expire_time"), "expire_time"),
-        "expires_skew_tolerance": duration(text_of(form, "expires_skew_tolerance"), "expires_skew_tolerance"),
-    }
+def read_notes(form: FormData, problems: FieldProblems) -> dict[str, Any]:
+    """Returns what is noted down of a connector; what is empty is left out, and what cannot be understood."""
+    found: dict[str, Any] = {"description": text_of(form, "description")}
+    with problems.noted():
+        found["labels"] = pairs(lines(text_of(form, "labels")), "labels")
+    with problems.noted():
+        found["expire_time"] = moment(text_of(form, "expire_time"), "expire_time")
+    with problems.noted():
+        found["expires_skew_tolerance"] = duration(text_of(form, "expires_skew_tolerance"), "expires_skew_tolerance")
     return {name: value for name, value in found.items() if value}
 
 

@@ -14,6 +14,7 @@ from valetkey_console.pages.connectors.credential_form import options, read_give
 from valetkey_console.pages.connectors.draft import text_of
 from valetkey_console.pages.connectors.maker_choices import makers_for
 from valetkey_console.pages.connectors.optional_answers import told
+from valetkey_console.pages.field_problems import FieldProblems
 from valetkey_console.visits.rendering import command, segment
 from valetkey_console.visits.visit import Visit
 
@@ -125,8 +126,15 @@ def _chosen(methods: tuple[AuthMethodDescription, ...], wanted: str) -> AuthMeth
 
 
 async def _wanted(form: FormData, connector: Connector, method: AuthMethodDescription) -> dict[str, Any]:
-    """Returns the arguments of `rotate_credential`. Raises InvalidArgumentError."""
-    given = await read_given(form, method.fields)
+    """Returns the arguments of `rotate_credential`. Raises WrongFieldsError."""
+    problems = FieldProblems()
+    given = await read_given(form, method.fields, problems)
+    ends = prove_for = None
+    with problems.noted():
+        ends = moment(text_of(form, "expire_time"), "expire_time")
+    with problems.noted():
+        prove_for = duration(text_of(form, "prove_for"), "prove_for")
+    problems.check()
     there = _there(connector)
     other = method.auth_method != connector.auth_method
     emptied = [each.name for each in method.fields if f"given.{each.name}" in form and each.name not in given.config]
@@ -135,8 +143,8 @@ async def _wanted(form: FormData, connector: Connector, method: AuthMethodDescri
         "azure": {name: value for name, value in given.config.items() if there.get(name, "") != value},
         "secrets": given.secrets,
         "remove": [name for name in emptied if there.get(name)],
-        "expire_time": moment(text_of(form, "expire_time"), "expire_time"),
-        "prove_for": duration(text_of(form, "prove_for"), "prove_for"),
+        "expire_time": ends,
+        "prove_for": prove_for,
     }
 
 

@@ -15,6 +15,7 @@ from valetkey_console.fields.typed import duration, lines, moment, pairs
 from valetkey_console.pages.connectors.consequences import bound_to, differences
 from valetkey_console.pages.connectors.credential_form import option, typed_text
 from valetkey_console.pages.connectors.draft import text_of
+from valetkey_console.pages.field_problems import FieldProblems
 from valetkey_console.visits.rendering import command, segment, visible
 from valetkey_console.visits.visit import Visit
 
@@ -79,14 +80,23 @@ def seen(connector: Connector) -> str:
 
 
 def changed(form: FormData, connector: Connector) -> dict[str, Any]:
-    """Returns the arguments of `update_connector` for what differs. Raises InvalidArgumentError."""
+    """Returns the arguments of `update_connector` for what differs. Raises WrongFieldsError."""
     before = said_of(connector)
     # What no field stood for is as it was.
     now = {name: text_of(form, name).replace("\r\n", "\n") if name in form else before[name] for name in before}
     # What cannot be seen was written out in the form, and is not to be stored like that.
     differing = {name: value for name, value in now.items() if value not in (before[name], visible(before[name]))}
     azure = {name.removeprefix("given."): value for name, value in differing.items() if name.startswith("given.")}
-    labels = pairs(lines(differing["labels"]), "labels") if "labels" in differing else dict(connector.labels)
+    problems, labels = FieldProblems(), dict(connector.labels)
+    ends = tolerance = None
+    if "labels" in differing:
+        with problems.noted():
+            labels = pairs(lines(differing["labels"]), "labels")
+    with problems.noted():
+        ends = moment(differing.get("expire_time", ""), "expire_time")
+    with problems.noted():
+        tolerance = duration(differing.get("expires_skew_tolerance", ""), "expires_skew_tolerance")
+    problems.check()
     gone = [f"labels.{name}" for name in connector.labels if name not in labels]
     gone += [name for name, value in azure.items() if not value]
     gone += [name for name in (*_PLAIN, *_TIMES) if name in differing and not differing[name]]
@@ -94,8 +104,8 @@ def changed(form: FormData, connector: Connector) -> dict[str, Any]:
         **{name: differing[name] for name in _PLAIN if differing.get(name)},
         "azure": {name: value for name, value in azure.items() if value},
         "labels": {name: value for name, value in labels.items() if connector.labels.get(name) != value},
-        "expire_time": moment(differing.get("expire_time", ""), "expire_time"),
-        "expires_skew_tolerance": duration(differing.get("expires_skew_tolerance", ""), "expires_skew_tolerance"),
+        "expire_time": ends,
+        "expires_skew_tolerance": tolerance,
         "remove": gone,
     }
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from starlette.datastructures import FormData
 
 from valetkey import Grant, GrantedConnector, GrantSpec
-from valetkey_console.fields.typed import MOST_TEXT, as_duration, as_moment, duration, lines, moment, pairs, wrong
+from valetkey_console.fields.typed import MOST_TEXT, as_duration, as_moment, duration, lines, moment, pairs
+from valetkey_console.pages.field_problems import FieldProblems
 from valetkey_console.pages.permission_choices import words_of
 from valetkey_console.pages.resources.ids import container_and_path
-from valetkey_console.visits.rendering import attributes, command, visible
+from valetkey_console.visits.rendering import attributes as attribute_lines
+from valetkey_console.visits.rendering import command, visible
 
 _TEXTS = (
     "name", "principals", "containers", "prefixes", "role", "max_ttl", "attributes", "source_ip", "expires",
@@ -72,11 +74,11 @@ class Draft:
             role=spec.consumer_role,
             permissions=spec.permissions,
             max_ttl=as_duration(spec.max_ttl),
-            attributes="\n".join(attributes(spec.attributes)),
+            attributes="\n".join(attribute_lines(spec.attributes)),
             source_ip=spec.source_ip,
             expires=as_moment(spec.expire_time),
             note=spec.note,
-            labels="\n".join(attributes(spec.labels)),
+            labels="\n".join(attribute_lines(spec.labels)),
             version=str(grant.version),
         )
 
@@ -100,26 +102,41 @@ class Draft:
         )
 
     def spec(self) -> GrantSpec:
-        """Returns what is to be stored. Raises InvalidArgumentError where something in it cannot be understood."""
+        """Returns what is to be stored. Raises WrongFieldsError for what is missing or cannot be understood."""
+        problems = FieldProblems()
+        principals, containers = lines(self.principals), lines(self.containers)
+        max_ttl = expires = None
+        attributes: Mapping[str, str] = {}
+        labels: Mapping[str, str] = {}
+        problems.require(self.name, "name", "one such as trainer-models")
+        problems.require(principals, "principals", "at least one, such as key:trainer")
+        problems.require(self.connectors, "connectors", "the one that reaches the containers", "none is selected")
+        problems.require(containers, "containers", "at least one, such as models")
         if self.role and self.permissions:
-            raise wrong("permissions", "both a role and permissions are given; expected one of them")
-        if not self.role and not self.permissions:
-            raise wrong("permissions", "none is selected; expected at least one, or a role")
-        if not self.connectors:
-            raise wrong("connectors", "none is selected; expected the one that reaches the containers")
+            problems.add("permissions", "both a role and permissions are given; expected one of them")
+        problems.require(self.role or self.permissions, "permissions", "at least one, or a role", "none is selected")
+        with problems.noted():
+            max_ttl = duration(self.max_ttl, "max_ttl")
+        with problems.noted():
+            expires = moment(self.expires, "expire_time")
+        with problems.noted():
+            attributes = pairs(lines(self.attributes), "attributes")
+        with problems.noted():
+            labels = pairs(lines(self.labels), "labels")
+        problems.check()
         return GrantSpec(
-            principals=lines(self.principals),
+            principals=principals,
             connectors=tuple(_connector(each) for each in self.connectors),
-            containers=lines(self.containers),
+            containers=containers,
             prefixes=lines(self.prefixes),
             permissions=tuple(self.permissions),
             consumer_role=self.role,
-            attributes=pairs(lines(self.attributes), "attributes"),
-            max_ttl=duration(self.max_ttl, "max_ttl"),
+            attributes=attributes,
+            max_ttl=max_ttl,
             source_ip=self.source_ip,
-            expire_time=moment(self.expires, "expire_time"),
+            expire_time=expires,
             note=self.note,
-            labels=pairs(lines(self.labels), "labels"),
+            labels=labels,
         )
 
     def line(self, before: "Draft | None" = None) -> str:

@@ -10,7 +10,7 @@ from valetkey_console.visits.visit import Visit
 
 # Longer than every key; whatever else was pasted is not sent to the broker.
 _MOST = 200
-_NO_KEY = "This is not an API key; expected vk_ followed by 43 letters, digits, _ or -."
+_NO_KEY = "this is not an API key; expected vk_ followed by 43 letters, digits, _ or -."
 _NOT_ALLOWED = "This console takes no API keys (setting api_key_login)."
 _UNKNOWN = "The broker does not know this key: it is mistyped, revoked or expired."
 
@@ -22,7 +22,7 @@ async def log_in(visit: Visit) -> Response:
     form = await visit.form()
     key, back = str(form.get("api_key", "")).strip(), str(form.get("next", "/"))
     if not key.isascii() or not key.isprintable() or " " in key or not 0 < len(key) <= _MOST:
-        return await page(visit, back, status=400, problem=_NO_KEY)
+        return await page(visit, back, status=400, wrong_key=_NO_KEY)
     try:
         return await begin(visit, key, back)
     except UnauthenticatedError:

@@ -25,10 +25,14 @@ async def show(visit: Visit) -> Response:
     return await page(visit, visit.query.get("next", "/"), why=" ".join(filter(None, said)))
 
 
-async def page(visit: Visit, back: str, *, status: int = 200, why: str = "", problem: str = "") -> Response:
-    """Returns the page; `back` is where the person wants to go, `problem` what was wrong with the last try."""
+async def page(
+    visit: Visit, back: str, *, status: int = 200, why: str = "", problem: str = "", wrong_key: str = ""
+) -> Response:
+    """Returns the page; `back` is where the person wants to go, `problem` what was wrong with the last try, and
+    `wrong_key` what with the text that was typed as a key.
+    """
     offers: tuple[LoginOffer, ...] = ()
-    failure: Failure | None = None
+    failure = Failure("Check what you entered", wrong_key, "", status, field="api_key") if wrong_key else None
     try:
         offers = await visit.console.log_ins.offers()
     except ValetKeyError as error:

@@ -1,0 +1,37 @@
+"""What is wrong with the fields of a form, all in one answer: nobody is to send a form once for each mistake."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from valetkey import InvalidArgumentError
+from valetkey_console.broker.wrong_fields import WrongFieldsError
+from valetkey_console.fields.typed import wrong
+
+
+class FieldProblems:
+    """Gathers what is wrong, in the order in which it is looked at: that of the page."""
+
+    def __init__(self) -> None:
+        self._found: list[InvalidArgumentError] = []
+
+    def add(self, field: str, problem: str) -> None:
+        """Notes what is wrong with a field."""
+        self._found.append(wrong(field, problem))
+
+    def require(self, given: object, field: str, expected: str, missing: str = "nothing is entered") -> None:
+        """Notes that a field is empty which must not be."""
+        if not given:
+            self.add(field, f"{missing}; expected {expected}")
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Notes what is found wrong inside, and goes on after it."""
+        try:
+            yield
+        except InvalidArgumentError as error:
+            self._found.append(error)
+
+    def check(self) -> None:
+        """Raises WrongFieldsError where anything was noted."""
+        if self._found:
+            raise WrongFieldsError(self._found)

@@ -446,7 +446,9 @@ class ListEventsRequest(google.protobuf.message.Message):
     page_size: builtins.int
     """At most so many; 100 if left out, 1,000 at most."""
     unfinished: builtins.bool
-    """Only changes that were begun and have no outcome on record, nor were reconciled; `kind` is then CHANGE_BEGUN, or left out."""
+    """Only changes that were begun and whose outcome is not known: none is on record, or one whose reason says that nobody knows,
+    and none was reconciled. `kind` is then CHANGE_BEGUN, or left out.
+    """
     @property
     def since(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Only from this time on."""

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from support.core import NOW, FakeClock, Replica
-from support.crashes import CHANGES, Change, DyingStore, check_whole, knows
+from support.crashes import CHANGES, SECRET, Change, DyingStore, check_whole, knows
 from support.fake_ledger import FakeLedger, ledger_down
 from support.fake_store import FakeStateStore
 from valetkey_broker.errors import BrokerError, Reason, UnrecordedOutcomeError
@@ -130,6 +130,38 @@ async def test_vault_away_before_anything_was_written(world: World) -> None:
         await world.changes.make(replace(BEGUN, object=granting.path), partial(granting.make, replica))
     _, ended = world.ledger.recorded
     assert (ended.kind, ended.reason) == (EventKind.CHANGE_FAILED, "VAULT_UNAVAILABLE")
+    assert not await world.ledger.events(EventFilter(unfinished=True))
+
+
+async def test_secrets_left_behind_may_be_destroyed_though_no_answer_came(world: World) -> None:
+    """What is destroyed once more needs no intent, and is written all the same: nobody knows whether it went."""
+    unregistering = next(change for change in CHANGES if change.name == "unregister")
+    store = FakeStateStore()
+    replica = Replica(store)
+    await unregistering.prepare(replica)
+    await unregistering.make(replica)
+    store.fail_with, store.fail_only = BrokerError(Reason.VAULT_UNAVAILABLE, "no answer"), {"destroy"}
+    with pytest.raises(BrokerError, match="no answer"):
+        await world.changes.make(replace(BEGUN, object=unregistering.path), partial(unregistering.make, replica))
+    assert world.ledger.recorded[-1].kind is EventKind.ADMIN_CHANGE
+
+
+async def test_a_renamed_secret_is_reconciled_under_its_old_name(world: World) -> None:
+    """Its records are found by the name that the caller gave, though the change is written at the new one."""
+    renaming = next(change for change in CHANGES if change.name == "rename-secret")
+    replica = Replica(FakeStateStore(), also_settled=world.changes.reconciled)
+    await renaming.prepare(replica)
+
+    async def work() -> object:
+        await renaming.make(replica)
+        raise TimeoutError
+
+    begun = replace(BEGUN, object=f"secrets/{SECRET}")
+    with pytest.raises(TimeoutError):
+        await world.changes.make(begun, work)
+    await replica.poll()
+    ended = world.ledger.recorded[-1]
+    assert (ended.kind, ended.reason, ended.object) == (EventKind.CHANGE_RECONCILED, "MADE", begun.object)
     assert not await world.ledger.events(EventFilter(unfinished=True))
 
 

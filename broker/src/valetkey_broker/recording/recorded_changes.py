@@ -50,7 +50,7 @@ class Changes:
         await self._begin(begun)
         # What is not closed at the end, because its outcome could not be recorded or is not known, is settled anew.
         async with intents_of_call() as changes:
-            token = ORIGIN.set(Origin(begun.request_id, begun.method, begun.principal))
+            token = ORIGIN.set(Origin(begun.request_id, begun.method, begun.principal, begun.object))
             try:
                 answer = await work()
             except Exception as error:
@@ -75,7 +75,7 @@ class Changes:
 
         It names the call for which the change was made; whose chain it stands in tells who did it.
         """
-        await self._ledger.record(reconciled_event(intent.origin, intent.path, made=made, now=self._clock()))
+        await self._ledger.record(reconciled_event(intent.origin, intent.recorded_as, made=made, now=self._clock()))
 
     async def _begin(self, begun: Event) -> None:
         try:

@@ -11,6 +11,7 @@ from valetkey_broker.state.change_kinds import PUT, REGISTER, UNREGISTER, UPDATE
 from valetkey_broker.state.change_writer import Plan, Writes
 from valetkey_broker.state.codec import decode_connector, encode_connector, is_tombstone
 from valetkey_broker.state.intent import STAMP, Intent
+from valetkey_broker.state.open_intents import writes_without_intent
 from valetkey_broker.state.read_for_cas import read_for_cas
 from valetkey_broker.state.unchanged_since import unchanged_since
 from valetkey_broker.state.write_preconditions import Announce, version_of_free
@@ -120,6 +121,7 @@ class ConnectorWrites:
             if document is None or not there:
                 buried = document.data.get("credential_version") if document is not None else 0
                 if newest <= (buried if isinstance(buried, int) else 0):
+                    writes_without_intent()
                     await self._store.destroy(credential_path(path), range(1, newest + 1))
                     if document is not None:
                         await self._announce(path)

@@ -11,11 +11,12 @@ FORM = 1
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The call that a change was made for, as the ledger has it."""
+    """The call that a change was made for, and what it changes, as the ledger has them."""
 
     request_id: str = ""
     method: str = ""
     principal: str = ""
+    object: str = ""
 
 
 _NOBODY = Origin()
@@ -42,6 +43,11 @@ class Intent:
     details: Mapping[str, Any] = field(default_factory=dict)
     also: tuple[str, ...] = ()
     form: int = FORM
+
+    @property
+    def recorded_as(self) -> str:
+        """What the ledger has as the object of the change; of a secret that is renamed that is its old name."""
+        return self.origin.object if self.origin.object in self.paths else self.path
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -71,7 +77,10 @@ STAMP = "change"
 
 def encode_intent(intent: Intent) -> dict[str, Any]:
     """Returns the intent as Vault keeps it."""
-    return {**asdict(intent), "details": dict(intent.details)}
+    data = asdict(intent)
+    # Earlier versions take an origin with another field for malformed.
+    changed = data["origin"].pop("object")
+    return {**data, "object": changed, "details": dict(intent.details)}
 
 
 def decode_intent(data: Mapping[str, Any]) -> Intent:
@@ -83,8 +92,8 @@ def decode_intent(data: Mapping[str, Any]) -> Intent:
         expected=int(data["expected"]),
         holder=str(data["holder"]),
         beat=int(data["beat"]),
-        origin=Origin(**data["origin"]),
+        origin=Origin(**data["origin"], object=str(data.get("object", ""))),  # Those of earlier versions have none.
         details=dict(data["details"]),
-        also=tuple(str(path) for path in data.get("also", ())),  # Those of earlier versions have none.
+        also=tuple(str(path) for path in data.get("also", ())),
         form=int(data["form"]),
     )

@@ -20,7 +20,7 @@ class OpenIntents:
 
     async def hold(self, work: AbstractAsyncContextManager[T]) -> T:
         """Enters a context in which an intent is worked on; it ends with the call."""
-        self._begun = True
+        self.writes()
         return await self._held.enter_async_context(work)
 
     def settled(self, paths: tuple[str, ...], close: Callable[[], Awaitable[None]]) -> None:
@@ -35,6 +35,10 @@ class OpenIntents:
     def failed_before_any_write(self, error: BaseException) -> bool:
         """Whether `error` came before the call tried to write anything."""
         return not self._begun and error is self._before_any
+
+    def writes(self) -> None:
+        """Notes that something is written from here on."""
+        self._begun = True
 
     async def close(self, paths: Collection[str] | None = None) -> None:
         """Closes the intents that are settled, or those of `paths`: a call may change the same object again."""
@@ -75,3 +79,10 @@ async def intents_at_hand() -> AsyncIterator[OpenIntents]:
     finally:
         await own.close()
         await own.release()
+
+
+def writes_without_intent() -> None:
+    """Notes that the call at hand writes something for which it opens no intent."""
+    around = _INTENTS.get()
+    if around is not None:
+        around.writes()

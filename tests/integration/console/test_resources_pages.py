@@ -104,10 +104,11 @@ async def test_a_signature_stays_in_no_address(console: Console, page: str, capl
     """A SAS URL that is pasted where a resource is asked for: cut, told, and neither shown nor logged by us."""
     caplog.set_level("DEBUG")
     signed = "https://demoaccount.blob.core.windows.net/demo?sv=2026-02-06&sig=planted-signature"
-    asked = f"{page}?{urlencode({'resource': signed, 'q': signed, 'permissions': 'read'})}"
+    words = {"resource": signed, "q": signed, "permissions": "read", "Words of the link's maker": signed}
+    asked = f"{page}?{urlencode(words)}"
     answer = await console.as_admin.get(asked, code=303)
     shown = await console.as_admin.follow(answer)
-    assert "Resource, Search: the signature of a URL was left out" in shown.text
+    assert "Resource, Search, Address: the signature of a URL was left out" in shown.text
     assert f"{page}?resource=https%3A%2F%2Fdemoaccount.blob.core.windows.net%2Fdemo&" in answer.headers["location"]
     fragment = await console.as_admin.get(asked, code=204, hx_request="true")
     nobody = await console.browser().get(asked, code=303)

@@ -52,6 +52,7 @@ class Checker:
         try:
             self._future = self._thread.submit(work)
         except RuntimeError as error:
+            stop.stop()  # Without another thread it may be in the queue all the same.
             raise unavailable("closed") from error
         self._begun = time.monotonic()
         try:

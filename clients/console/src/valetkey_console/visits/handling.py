@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from valetkey import UnauthenticatedError, ValetKeyError
 from valetkey_console.broker.failures import Failure, failure_of
-from valetkey_console.broker.field_labels import label
+from valetkey_console.broker.field_labels import LABELS, api_name
 from valetkey_console.safety.local_paths import local_path, without_base
 from valetkey_console.safety.pasted_signatures import without_signatures
 from valetkey_console.visits.console import Console
@@ -114,7 +114,9 @@ def _to_clean_address(visit: Visit) -> Response | None:
     left, cut = without_signatures(visit.request.query_params.multi_items())
     if not cut:
         return None
-    fields = ", ".join(dict.fromkeys(_LABELS.get(name.lower()) or label(name[:50]) for name in cut))
+    # The names of the console's own forms; another is that of whoever made the link.
+    labels = {**LABELS, **_LABELS}
+    fields = ", ".join(dict.fromkeys(labels.get(api_name(name).lower(), "Address") for name in cut))
     path = quote(without_base(visit.request.scope["path"], visit.console.settings.base_path), safe="/-._~")
     return visit.redirect(
         f"{path}?{urlencode(left)}",

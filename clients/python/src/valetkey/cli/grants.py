@@ -1,5 +1,6 @@
 """`valetkey grant`: say who may have what, and why somebody may or may not."""
 
+import contextlib
 from dataclasses import replace
 from typing import Annotated
 
@@ -38,7 +39,7 @@ from valetkey.cli.lifetime_option import parse_life
 from valetkey.cli.list_arguments import PERMISSIONS, parse_attributes, parse_permissions
 from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.errors import ConflictError, InvalidArgumentError
+from valetkey.errors import ConflictError, InvalidArgumentError, ValetKeyError
 from valetkey.values import Grant, GrantSpec
 
 app = typer.Typer(help="Say who may have what, and see why.", no_args_is_help=True)
@@ -243,7 +244,10 @@ def explain(
             source_ip=source_ip,
         )
         no_grant = not found.allowed and not found.error_message
-        caller = client.who_am_i() if no_grant and not screen.as_json else None
+        caller = None
+        if no_grant and not screen.as_json:
+            with contextlib.suppress(ValetKeyError):  # Who asks decides on the next step only; the answer is there.
+                caller = client.who_am_i()
     if screen.as_json:
         screen.json(explanation_json(found))
     else:

@@ -36,7 +36,8 @@ async def page(
     try:
         offers = await visit.console.log_ins.offers()
     except ValetKeyError as error:
-        failure = failure_of(error)
+        # What was wrong with a key that was typed stays told: that is what the person is waiting for.
+        failure = failure or failure_of(error)
     return visit.render(
         "login/login.html",
         status=status,

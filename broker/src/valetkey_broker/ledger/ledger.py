@@ -12,12 +12,12 @@ import structlog
 from valetkey_broker.concurrency.backoff import spread
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.ledger.appender import make_appender
-from valetkey_broker.ledger.checking import Checker
 from valetkey_broker.ledger.database import Database, explain
 from valetkey_broker.ledger.errors import cause_of, unavailable
 from valetkey_broker.ledger.progress import Progress
 from valetkey_broker.ledger.prune import apply_cut, find_cuts, forget_ended
 from valetkey_broker.ledger.reader import read_events, read_leases
+from valetkey_broker.ledger.verification_runner import Checker
 from valetkey_broker.ledger.writer import GroupWriter
 from valetkey_broker.model import Event, EventFilter, Head, LeaseFilter, StoredEvent, Verification
 from valetkey_broker.observability.counters import COMMIT_SECONDS, Histogram

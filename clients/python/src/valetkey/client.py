@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from valetkey.calling.base import Terms
 from valetkey.calling.blocking import BlockingCaller
 from valetkey.calling.interruptions import Interruption
-from valetkey.calling.methods import blocking
+from valetkey.calling.lazy_methods import blocking
 from valetkey.calls import lazy_groups
 from valetkey.identity import Identity
 

@@ -7,8 +7,8 @@ from valetkey.rotation_values import RotationSchedule
 from valetkey_console.broker.failures import failure_on_page
 from valetkey_console.fields.typed import duration, wrong
 from valetkey_console.pages.connectors.credential_form import typed_text
+from valetkey_console.pages.connectors.credential_maker_choices import makers_for
 from valetkey_console.pages.connectors.draft import text_of
-from valetkey_console.pages.connectors.maker_choices import makers_for
 from valetkey_console.visits.rendering import command, segment
 from valetkey_console.visits.visit import Visit
 

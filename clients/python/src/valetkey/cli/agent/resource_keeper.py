@@ -8,11 +8,11 @@ from datetime import datetime
 
 from valetkey.cli.agent.contents import content
 from valetkey.cli.agent.log import AgentLog
+from valetkey.cli.agent.output_files import write_atomically
 from valetkey.cli.agent.plan import OutputPlan, ResourcePlan
 from valetkey.cli.agent.renewal_command import RenewalCommand
 from valetkey.cli.agent.sources_and_proxies import Shared
 from valetkey.cli.agent.threads import in_thread
-from valetkey.cli.agent.whole_files import write_atomically
 from valetkey.cli.tool_access import ToolAccess
 from valetkey.errors import PermissionDeniedError, UnauthenticatedError, ValetKeyError, WatchEndedError
 from valetkey.times import utc

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from support.children import start
-from valetkey.cli.agent.whole_files import remove, write_atomically
+from valetkey.cli.agent.output_files import remove, write_atomically
 from valetkey.errors import ValetKeyError
 
 WRITER = """
 import sys
 from pathlib import Path
-from valetkey.cli.agent.whole_files import write_atomically
+from valetkey.cli.agent.output_files import write_atomically
 path = Path(sys.argv[1])
 print("begins", flush=True)
 while True:

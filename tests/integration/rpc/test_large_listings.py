@@ -70,7 +70,7 @@ async def test_hundreds_of_accounts_in_one_listing_take_little_memory(broker: Br
     request = new_connector("many", "")
     created = await broker.connectors.CreateConnector(request, metadata=bearer(OPERATOR_KEY))
     assert len(created.resources) + created.left_out == 10_000
-    with Client(broker.endpoint, api_key=ADMIN_KEY, ca_file=tmp_path / "ca.pem") as client:
+    with Client(broker.endpoint, api_key=ADMIN_KEY, ca_file=tmp_path / "ca.pem", timeout=120) as client:
         tracemalloc.start()
         try:
             (row,) = await asyncio.to_thread(client.list_resources, refresh=True)

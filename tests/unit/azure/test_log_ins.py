@@ -258,7 +258,7 @@ async def test_our_client_logs_in_here(running: Running) -> None:
             asyncio.run_coroutine_threadsafe(running.type_code(code, "sam"), loop).result(60)
 
     running.plane.log_ins.interval = 0
-    tokens = await running.by_client(by_browser, Person())
+    tokens = await running.by_client(by_browser, Person(), alone=True)
     other = await running.by_client(by_device, Person(), sleep=lambda _seconds: None)
     subjects = [
         jwt.decode(each.access, options={"verify_signature": False})["preferred_username"] for each in (tokens, other)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from valetkey_broker.model import Pattern, Role
+from valetkey_broker.model.principal import key_of_principal
 from valetkey_broker.ports import Clock
 from valetkey_broker.state.memory import Memory
 
@@ -24,9 +25,6 @@ class RoleBindings:
         )
 
 
-_KEY = "key:"
-
-
 class RolesNow:
     """Looks up what a principal may do that called a while ago, and of which no evidence is at hand."""
 
@@ -41,9 +39,10 @@ class RolesNow:
         An API key that was revoked, that ended, or in whose place is another has none; `key_uid` says which key it was.
         """
         bound = self._bindings.of(principal)
-        if not principal.startswith(_KEY):
+        name = key_of_principal(principal)
+        if name is None:
             return bound
-        known = self._memory.keys_by_name.get(principal.removeprefix(_KEY))
+        known = self._memory.keys_by_name.get(name)
         if known is None or known.key.uid != key_uid or known.expires <= self._clock():
             return _NONE
         return known.key.roles | bound

@@ -2,10 +2,9 @@
 
 from datetime import UTC, datetime
 
+from valetkey_broker.model.principal import key_of_principal
 from valetkey_broker.ports import Clock
 from valetkey_broker.state.memory import Memory
-
-_BY_KEY = "key:"
 
 
 class MissingKey:
@@ -21,8 +20,8 @@ class MissingKey:
 
     def of(self, principal: str) -> str:
         """Returns why nobody can call as that principal now; empty where somebody can, or where it is not known."""
-        name = principal.removeprefix(_BY_KEY)
-        if name == principal:
+        name = key_of_principal(principal)
+        if name is None:
             return ""
         known = self._memory.keys_by_name.get(name)
         if known is None:

@@ -157,11 +157,7 @@ class SigningKeys:
 
     def of(self, connector: Connector) -> Sequence[SigningKey]:
         """Returns the keys in memory that sign for a connector now."""
-        return [
-            entry.key
-            for identity, entry in self._entries.items()
-            if entry.key is not None and identity == self._id(connector, entry.key.account)
-        ]
+        return [each.key for each in self.in_memory((connector,)) if each.key is not None]
 
     def in_memory(self, connectors: Iterable[Connector]) -> Iterator[KeyInMemory]:
         """Tells of each key that signs for one of the connectors now, or that was asked for. One walk for them all.

@@ -11,6 +11,19 @@ KEY_UID = "key-uid"
 """The attribute of an API key's principal that says which key it is: another of the same name may come."""
 
 
+_BY_KEY = "key:"
+
+
+def principal_of_key(name: str) -> str:
+    """Returns how who calls by the API key of that name is called."""
+    return _BY_KEY + name
+
+
+def key_of_principal(principal: str) -> str | None:
+    """Returns the name of the API key that a principal calls by; None where it calls by something else."""
+    return principal.removeprefix(_BY_KEY) if principal.startswith(_BY_KEY) else None
+
+
 class Role(Enum):
     """What people and their tools may call; authz/methods.py says which RPC needs which."""
 

@@ -23,12 +23,13 @@ def check_certificate(certificate: Path, key: Path) -> None:
     """Raises ConfigurationError where the files, both PEM, cannot be read or used, or do not belong together."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        certificate.read_bytes(), key.read_bytes()
+        pem, _ = certificate.read_bytes(), key.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{error.filename}: cannot be read: {error.strerror}") from None
     try:
         context.load_verify_locations(cafile=certificate)
-    except ssl.SSLError:
+        leaf = x509.load_pem_x509_certificate(pem)
+    except (ssl.SSLError, ValueError):
         raise ConfigurationError(f"{certificate}: is not a certificate; expected PEM, the server's own first") from None
     try:
         # A password is never asked for: there is nobody to answer.
@@ -37,10 +38,6 @@ def check_certificate(certificate: Path, key: Path) -> None:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise ConfigurationError(f"{key}: does not belong to the certificate {certificate}") from None
         raise ConfigurationError(f"{key}: is not a private key; expected PEM without a passphrase") from None
-    try:
-        leaf = x509.load_pem_x509_certificate(certificate.read_bytes())
-    except ValueError:
-        raise ConfigurationError(f"{certificate}: is not a certificate; expected PEM, the server's own first") from None
     check_key_kind(str(certificate), leaf)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from valetkey_broker.model import ApiKey, Connector, Evidence, Grant, NamedSecret, Principal, Rotation, rotation_path
+from valetkey_broker.model.principal import principal_of_key
 from valetkey_broker.model.revocation import Revocation, SignerKind
 from valetkey_broker.state.named_secret_join import NamedSecretJoin
 
@@ -27,7 +28,7 @@ class KnownKey:
 
 def _known(key: ApiKey, ends_at: datetime, *, replaced: bool = False) -> KnownKey:
     expires = ends_at.timestamp()
-    principal = Principal(f"key:{key.name}", key.roles, Evidence.API_KEY, expires)
+    principal = Principal(principal_of_key(key.name), key.roles, Evidence.API_KEY, expires)
     return KnownKey(key, principal, expires, replaced)
 
 

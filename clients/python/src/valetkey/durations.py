@@ -7,7 +7,7 @@ from valetkey.errors import InvalidArgumentError
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 # Of what is wrong, so much is said again.
-_SHOWN = 50
+SHOWN = 50
 _PART = r"[0-9]{1,40}[dhms]"
 _DURATION = re.compile(rf"(?P<sign>-?)(?:(?P<seconds>[0-9]{{1,40}})|(?P<parts>(?:{_PART})+))", re.ASCII)
 
@@ -25,7 +25,7 @@ def parse_duration(text: str, field: str) -> timedelta:
     match = _DURATION.fullmatch(text.strip())
     if not match:
         raise InvalidArgumentError(
-            f"{field}: {text[:_SHOWN]!r} is not a duration; expected one such as 15m, 1h30m, 900s or 90d"
+            f"{field}: {text[:SHOWN]!r} is not a duration; expected one such as 15m, 1h30m, 900s or 90d"
         )
     if match["parts"]:
         seconds = sum(int(part[:-1]) * _UNITS[part[-1]] for part in re.findall(_PART, match["parts"]))
@@ -35,7 +35,7 @@ def parse_duration(text: str, field: str) -> timedelta:
         return timedelta(seconds=-seconds if match["sign"] else seconds)
     except OverflowError:
         raise InvalidArgumentError(
-            f"{field}: {text[:_SHOWN]} is longer than a duration can be; expected minutes to days, such as 15m or 90d"
+            f"{field}: {text[:SHOWN]} is longer than a duration can be; expected minutes to days, such as 15m or 90d"
         ) from None
 
 

@@ -21,7 +21,7 @@ class StripProtocol:
         return strip
 
 
-def _bare(url: str, account: str = "") -> str:
+def _bare(url: str, account: str) -> str:
     """Returns CONTAINER/PATH of a URL or path; unlike adlfs, whatever characters are in it.
 
     Raises InvalidArgumentError where the URL is of another account than the one that is known, if one is.

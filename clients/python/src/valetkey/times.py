@@ -2,11 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from valetkey.durations import is_duration, parse_duration
+from valetkey.durations import SHOWN, is_duration, parse_duration
 from valetkey.errors import InvalidArgumentError
-
-# Of what is wrong, so much is said again.
-_SHOWN = 50
 
 
 def utc(moment: datetime) -> str:
@@ -25,17 +22,17 @@ def parse_moment(text: str, field: str, *, ago: bool) -> datetime:
         if text[-1:] in ("d", "h", "m", "s") and is_duration(text):
             span = parse_duration(text, field)
             if ago and span < timedelta():
-                raise InvalidArgumentError(f"{field}: {text[:_SHOWN]} lies ahead; expected 0s or more, such as 1h")
+                raise InvalidArgumentError(f"{field}: {text[:SHOWN]} lies ahead; expected 0s or more, such as 1h")
             return datetime.now(UTC) + (-span if ago else span)
         if not text.isdigit():  # a bare number could be seconds or a date: it is neither
             moment = datetime.fromisoformat(text)
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError:
-        raise InvalidArgumentError(f"{field}: {text[:_SHOWN]} lies outside the years 1 to 9999") from None
+        raise InvalidArgumentError(f"{field}: {text[:SHOWN]} lies outside the years 1 to 9999") from None
     except ValueError:
         pass
     raise InvalidArgumentError(
-        f"{field}: {text[:_SHOWN]!r} is no time; expected a duration such as 1h or 90d, "
+        f"{field}: {text[:SHOWN]!r} is no time; expected a duration such as 1h or 90d, "
         "or one such as 2026-05-01T12:00:00Z"
     )
 
@@ -49,6 +46,6 @@ def check_range(
     """
     if start is not None and end is not None and start >= end:
         raise InvalidArgumentError(
-            f"{since[0]}: {since[1][:_SHOWN]} is not before {until[0]} {until[1][:_SHOWN]}; "
+            f"{since[0]}: {since[1][:SHOWN]} is not before {until[0]} {until[1][:SHOWN]}; "
             f"expected a time before that of {until[0]}"
         )

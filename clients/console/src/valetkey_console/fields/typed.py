@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from valetkey import InvalidArgumentError
-from valetkey.durations import parse_duration, show_duration
+from valetkey.durations import SHOWN, parse_duration, show_duration
 from valetkey.times import parse_moment, utc
 
 # The most of one field: what is longer is nobody's, and no request to the broker.
@@ -26,7 +26,7 @@ def duration(text: str, field: str) -> timedelta | None:
     if not text:
         return None
     if text.startswith("-") or text.isdecimal():
-        raise wrong(field, f"{text[:50]!r} is not a duration; expected one such as 15m, 1h30m or 90d")
+        raise wrong(field, f"{text[:SHOWN]!r} is not a duration; expected one such as 15m, 1h30m or 90d")
     with _naming(field):
         return parse_duration(text, field)
 
@@ -62,9 +62,9 @@ def pairs(given: Iterable[str], field: str) -> dict[str, str]:
     for line in given:
         key, separator, value = line.partition("=")
         if not separator or not key.strip():
-            raise wrong(field, f"{line[:50]!r} is not KEY=VALUE; expected a line such as namespace=ml")
+            raise wrong(field, f"{line[:SHOWN]!r} is not KEY=VALUE; expected a line such as namespace=ml")
         if key.strip() in found:
-            raise wrong(field, f"{key.strip()[:50]!r} is given twice; expected one value for each")
+            raise wrong(field, f"{key.strip()[:SHOWN]!r} is given twice; expected one value for each")
         found[key.strip()] = value.strip()
     return found
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from valetkey import scalars, values
-from valetkey.calls.base import PAGE_SIZE, Asking, ask, several
+from valetkey.calls.base import Asking, ask, ask_pages, several
 from valetkey.v1 import api_key_service_pb2 as pb
 
 
@@ -28,14 +28,8 @@ def create_api_key(
 
 def list_api_keys() -> Asking[list[values.ApiKey]]:
     """Returns all API keys, by name."""
-    found: list[values.ApiKey] = []
-    request = pb.ListApiKeysRequest(page_size=PAGE_SIZE)
-    while True:
-        answer = yield from ask(request, pb.ListApiKeysResponse, repeatable=True)
-        found += map(_api_key, answer.api_keys)
-        if not answer.next_page_token:
-            return found
-        request.page_token = answer.next_page_token
+    request = pb.ListApiKeysRequest()
+    return (yield from ask_pages(request, pb.ListApiKeysResponse, lambda page: map(_api_key, page.api_keys)))
 
 
 def rotate_api_key(

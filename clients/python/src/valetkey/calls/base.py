@@ -4,7 +4,7 @@ A call is a generator: it yields requests and is sent their answers, and what it
 does not know whether a thread or a task waits for the answers.
 """
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -44,6 +44,21 @@ def ask(request: Message, answer: type[Answer], *, repeatable: bool = False) -> 
     """
     found: Answer = yield Rpc(request, answer, repeatable)
     return found
+
+
+def ask_pages(
+    request: Any, answer: type[Message], items: Callable[[Any], Iterable[Item]], limit: int | None = None
+) -> Asking[list[Item]]:
+    """Makes the requests of a list, which change `request`, to its last page, or until there are `limit` items."""
+    found: list[Item] = []
+    while limit is None or len(found) < limit:
+        request.page_size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(found))
+        page = yield Rpc(request, answer, repeatable=True)
+        found += items(page)
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+    return found[:limit]
 
 
 def path_of(answer: type[Message]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from valetkey import convert, scalars, values
-from valetkey.calls.base import PAGE_SIZE, Asking, ask, several
+from valetkey.calls.base import Asking, ask, ask_pages, several
 from valetkey.calls.connector_types import azure_secret, candidate, of_fields, reached
 from valetkey.v1 import connector_service_pb2 as connector_pb
 
@@ -83,15 +83,14 @@ def list_connectors(
         request.auth_method = scalars.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
     if resource_type:
         request.resource_type = scalars.to_number(scalars.RESOURCE_TYPE, resource_type, "resource_type")
-    found: list[values.Connector] = []
-    while limit is None or len(found) < limit:
-        request.page_size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(found))
-        answer = yield from ask(request, connector_pb.ListConnectorsResponse, repeatable=True)
-        found += map(convert.connector, answer.connectors)
-        if not answer.next_page_token:
-            break
-        request.page_token = answer.next_page_token
-    return found[:limit]
+    return (
+        yield from ask_pages(
+            request,
+            connector_pb.ListConnectorsResponse,
+            lambda page: map(convert.connector, page.connectors),
+            limit,
+        )
+    )
 
 
 def update_connector(

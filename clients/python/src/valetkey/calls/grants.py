@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, timedelta
 
 from valetkey import convert, scalars, values
-from valetkey.calls.base import PAGE_SIZE, Asking, ask, several
+from valetkey.calls.base import Asking, ask, ask_pages, several
 from valetkey.v1 import grant_service_pb2 as grant_pb
 
 
@@ -27,16 +27,8 @@ def get_grant(name: str) -> Asking[values.Grant]:
 
 def list_grants(*, limit: int | None = None) -> Asking[list[values.Grant]]:
     """Returns grants by name, at most `limit`; left out, all there are."""
-    found: list[values.Grant] = []
-    page = ""
-    while limit is None or len(found) < limit:
-        size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(found))
-        request = grant_pb.ListGrantsRequest(page_size=size, page_token=page)
-        answer = yield from ask(request, grant_pb.ListGrantsResponse, repeatable=True)
-        found += map(_grant, answer.grants)
-        if not (page := answer.next_page_token):
-            break
-    return found[:limit]
+    request = grant_pb.ListGrantsRequest()
+    return (yield from ask_pages(request, grant_pb.ListGrantsResponse, lambda page: map(_grant, page.grants), limit))
 
 
 def update_grant(name: str, spec: values.GrantSpec, *, version: int) -> Asking[values.Grant]:

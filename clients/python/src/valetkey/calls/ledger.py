@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from valetkey import convert, ledger_values, scalars
-from valetkey.calls.base import PAGE_SIZE, Asking, ask
+from valetkey.calls.base import PAGE_SIZE, Asking, ask, ask_pages
 from valetkey.errors import InvalidArgumentError
 from valetkey.sas import Finding
 from valetkey.v1 import ledger_service_pb2 as ledger_pb
@@ -26,22 +26,13 @@ def list_leases(
 
     At most `limit`; left out, all there are.
     """
-    found: list[ledger_values.Lease] = []
-    page = ""
-    while limit is None or len(found) < limit:
-        request = ledger_pb.ListLeasesRequest(
-            include_expired=include_expired,
-            principal=principal or "",
-            connector=connector or "",
-            resource_id=resource or "",
-            page_size=PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(found)),
-            page_token=page,
-        )
-        answer = yield from ask(request, ledger_pb.ListLeasesResponse, repeatable=True)
-        found += map(_lease, answer.leases)
-        if not (page := answer.next_page_token):
-            break
-    return found[:limit]
+    request = ledger_pb.ListLeasesRequest(
+        include_expired=include_expired,
+        principal=principal or "",
+        connector=connector or "",
+        resource_id=resource or "",
+    )
+    return (yield from ask_pages(request, ledger_pb.ListLeasesResponse, lambda page: map(_lease, page.leases), limit))
 
 
 def list_events(
@@ -61,9 +52,10 @@ def list_events(
     """Returns records in the ledger's order, at most `limit`, None for all that match.
 
     The first of them after the position `after_id`, or with `newest` the last, of which there can be 1,000.
-    `kind` is one of token-issued, denied, authentication-failed, change-begun, admin-change, change-failed, pruned,
-    unknown; `since` is inclusive, `until` exclusive. With `unfinished` only changes that were begun and have no
-    outcome on record: the broker died or lost its ledger meanwhile, or they run right now.
+    `kind` is one of token-issued, denied, authentication-failed, change-begun, admin-change, change-failed,
+    change-reconciled, rotation, keys-revoked, revocation-proved, pruned, unknown; `since` is inclusive, `until`
+    exclusive. With `unfinished` only changes that were begun and whose outcome is not known, nor was reconciled since:
+    the broker died or lost its ledger or Vault meanwhile, or they run right now.
     """
     if unfinished and kind not in (None, _BEGUN):
         raise InvalidArgumentError(f"unfinished: is asked of the kind {kind}; expected {_BEGUN}, or none")

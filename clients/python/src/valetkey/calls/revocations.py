@@ -4,7 +4,7 @@ import secrets
 from datetime import UTC
 
 from valetkey import revocation_values, scalars
-from valetkey.calls.base import PAGE_SIZE, Asking, ask
+from valetkey.calls.base import Asking, ask, ask_pages
 from valetkey.v1 import credential_service_pb2 as credential_pb
 from valetkey.v1 import revocation_service_pb2 as pb
 
@@ -70,14 +70,9 @@ def get_revocation(name: str) -> Asking[revocation_values.Revocation]:
 
 def list_revocations(*, include_lifted: bool = False) -> Asking[list[revocation_values.Revocation]]:
     """Returns the revocations in force, or all there ever were, the newest first."""
-    found: list[revocation_values.Revocation] = []
-    request = pb.ListRevocationsRequest(include_lifted=include_lifted, page_size=PAGE_SIZE)
-    while True:
-        answer = yield from ask(request, pb.ListRevocationsResponse, repeatable=True)
-        found += map(_revocation, answer.revocations)
-        if not answer.next_page_token:
-            return sorted(found, key=lambda each: each.create_time, reverse=True)
-        request.page_token = answer.next_page_token
+    request = pb.ListRevocationsRequest(include_lifted=include_lifted)
+    found = yield from ask_pages(request, pb.ListRevocationsResponse, lambda page: map(_revocation, page.revocations))
+    return sorted(found, key=lambda each: each.create_time, reverse=True)
 
 
 def lift_revocation(name: str) -> Asking[revocation_values.Revocation]:

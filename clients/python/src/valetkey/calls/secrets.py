@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from valetkey import convert, named_secret_values, scalars, values
-from valetkey.calls.base import PAGE_SIZE, Asking, ask, several
+from valetkey.calls.base import Asking, ask, ask_pages, several
 from valetkey.calls.connector_types import azure_secret
 from valetkey.calls.credentials import scheduled
 from valetkey.rotation_values import RotationSchedule, schedule_of
@@ -48,14 +48,8 @@ def get_secret(name: str) -> Asking[named_secret_values.NamedSecret]:
 
 def list_secrets() -> Asking[list[named_secret_values.NamedSecret]]:
     """Returns all secrets, by name."""
-    found: list[named_secret_values.NamedSecret] = []
-    request = pb.ListSecretsRequest(page_size=PAGE_SIZE)
-    while True:
-        answer = yield from ask(request, pb.ListSecretsResponse, repeatable=True)
-        found += map(_secret, answer.secrets)
-        if not answer.next_page_token:
-            return found
-        request.page_token = answer.next_page_token
+    request = pb.ListSecretsRequest()
+    return (yield from ask_pages(request, pb.ListSecretsResponse, lambda page: map(_secret, page.secrets)))
 
 
 def update_secret(

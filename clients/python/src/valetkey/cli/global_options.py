@@ -34,6 +34,11 @@ class GlobalOptions:
     config: str | None = None
     timeout: str = "30s"
 
+    @property
+    def timeout_seconds(self) -> float:
+        """`--timeout` as a number. Raises InvalidArgumentError where it is no duration."""
+        return parse_duration(self.timeout, "--timeout").total_seconds()
+
 
 def client_of(context: "typer.Context", screen: Screen) -> AbstractContextManager[Client]:
     """Returns a client as `client_for` does, for the options of a run that Typer read."""
@@ -48,11 +53,10 @@ def client_for(given: GlobalOptions, screen: Screen) -> AbstractContextManager[C
     it and end. Raises SettingsError or InvalidArgumentError where they do not make one.
     """
     settings = _settings_for(given, screen)
-    timeout = parse_duration(given.timeout, "--timeout").total_seconds()
     client = Client(
         settings.endpoint,
         ca_file=settings.ca_file,
-        timeout=timeout,
+        timeout=given.timeout_seconds,
         on_interruption=_teller(screen),
         **settings.identity.arguments(),
     )
@@ -97,8 +101,7 @@ def client_with_login(context: "typer.Context", login_file: Path) -> Client:
     """Returns a client of the same broker that calls with a log-in. Raises what `place_of` raises."""
     given: GlobalOptions = context.obj
     endpoint, ca_file = place_of(context)
-    timeout = parse_duration(given.timeout, "--timeout").total_seconds()
-    client = Client(endpoint, ca_file=ca_file, timeout=timeout, login_file=login_file)
+    client = Client(endpoint, ca_file=ca_file, timeout=given.timeout_seconds, login_file=login_file)
     KEPT.append(client)
     return client
 
@@ -107,8 +110,7 @@ def client_with_key(context: "typer.Context", api_key: str) -> Client:
     """Returns a client of the same broker that calls with another API key. Raises what `client_of` raises."""
     given: GlobalOptions = context.obj
     settings = _load(given)
-    timeout = parse_duration(given.timeout, "--timeout").total_seconds()
-    client = Client(settings.endpoint, ca_file=settings.ca_file, timeout=timeout, api_key=api_key)
+    client = Client(settings.endpoint, ca_file=settings.ca_file, timeout=given.timeout_seconds, api_key=api_key)
     KEPT.append(client)
     return client
 

@@ -14,7 +14,6 @@ import typer
 from valetkey.cli.global_options import KEPT, GlobalOptions, client_with_login, place_of, settings_of
 from valetkey.cli.screen import Screen
 from valetkey.client import Client
-from valetkey.durations import parse_duration
 from valetkey.errors import InvalidArgumentError, SettingsError, UnauthenticatedError, UnavailableError, ValetKeyError
 from valetkey.identity_values import CallerIdentity
 from valetkey.login.before_login import caller_without_identity, login_offers
@@ -46,7 +45,7 @@ def log_in(context: typer.Context, screen: Screen, wishes: LoginWishes) -> None:
     """Logs in, keeps the log-in, and says as whom the broker takes the person."""
     _check_platform()
     given: GlobalOptions = context.obj
-    timeout = parse_duration(given.timeout, "--timeout").total_seconds()
+    timeout = given.timeout_seconds
     endpoint, ca_file = place_of(context)
     path = login_file_of(endpoint, os.environ)
     make_private_folder(path.parent)  # says now what cannot be used, and not once the person has logged in

@@ -21,7 +21,6 @@ from valetkey.cli.lifetime_option import parse_life
 from valetkey.cli.list_arguments import PERMISSIONS, parse_permissions
 from valetkey.cli.screen import Screen
 from valetkey.cli.tool_access import ToolAccess
-from valetkey.durations import parse_duration
 from valetkey.errors import SettingsError
 from valetkey.settings import Settings
 from valetkey.storage_certificate_check import check_certificate
@@ -123,7 +122,7 @@ def token_source(context: typer.Context, settings: Settings, arguments: Mapping[
         **arguments,
         endpoint=settings.endpoint,
         ca_file=settings.ca_file,
-        timeout=parse_duration(given.timeout, "--timeout").total_seconds(),
+        timeout=given.timeout_seconds,
         **settings.identity.arguments(),
     )
 

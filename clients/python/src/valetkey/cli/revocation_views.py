@@ -1,5 +1,6 @@
 """How revocations are shown, and what is said of one before it is made."""
 
+from dataclasses import asdict
 from typing import Any
 
 from valetkey import revocation_words
@@ -157,14 +158,7 @@ def revocation_json(revocation: Revocation) -> dict[str, Any]:
 
 def target_json(target: RevocationTarget) -> dict[str, str]:
     """Returns what is given of a target."""
-    given = {
-        "lease_id": target.lease_id,
-        "principal": target.principal,
-        "grant": target.grant,
-        "connector": target.connector,
-        "resource": target.resource,
-    }
-    return {name: value for name, value in given.items() if value}
+    return {name: value for name, value in asdict(target).items() if value}
 
 
 def _what_hard_does(signer: RevokedSigner) -> str:

@@ -58,6 +58,15 @@ class Asked:
         said = {name: value for name, value in now.items() if value != _UNSAID.get(name, "")}
         return f"?{urlencode(said)}"
 
+    def limit(self, by: str, *found_here: str) -> int | None:
+        """Returns how many rows tell this page of a list that the broker has in the order of `by`; None for all.
+
+        Behind a page in that order nothing needs to be known. Words, another order and the filters `found_here`, which
+        the broker does not know, are for all rows.
+        """
+        here = self.descending or self.text or self.download or any(self.filters[name] for name in found_here)
+        return None if here or self.sort != by else self.page * self.size + 1
+
     def sorted_by(self, key: str) -> str:
         """Returns the query string that sorts by a column; the other way round, where it does already."""
         turned = key == self.sort and not self.descending

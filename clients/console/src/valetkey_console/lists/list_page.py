@@ -59,7 +59,7 @@ def listing(columns: Columns, rows: Sequence[Any], asked: Asked, *, cut: bool = 
     start = (asked.page - 1) * asked.size
     shown = fitting[start : start + asked.size]
     needed = [each for each in columns if _needed(each, shown, asked)]
-    return Listing(needed, shown, asked, len(rows), len(fitting), cut, more)
+    return replace(whole, columns=needed, rows=shown, asked=asked)
 
 
 def _needed(column: Column[Any], rows: Iterable[Any], asked: Asked) -> bool:

@@ -1,7 +1,7 @@
 """Explain: whether somebody may have something, by which grant, or why not and what would work."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from urllib.parse import urlencode
 
@@ -12,7 +12,7 @@ from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.fields.typed import MOST_TEXT, duration, lines, pairs
 from valetkey_console.pages.field_problems import FieldProblems
 from valetkey_console.pages.permission_choices import PERMISSION_CHOICES, words_of
-from valetkey_console.visits.rendering import command
+from valetkey_console.visits.rendering import by_option, command
 from valetkey_console.visits.roles import ADMINS, READERS_OF_GRANTS
 from valetkey_console.visits.routing import Section, get
 from valetkey_console.visits.visit import Visit
@@ -44,9 +44,7 @@ class Question:
         """The same by command."""
         words = ["valetkey", "grant", "explain", "--resource", self.resource or "az://CONTAINER"]
         words += ["--permissions", ",".join(self.permissions) or "LIST"]
-        for option in ("principal", "connector", "ttl", "source_ip"):
-            if given := getattr(self, option):
-                words += [f"--{option.replace('_', '-')}", given]
+        words += by_option(asdict(self), "principal", "connector", "ttl", "source_ip")
         for each in lines(self.attributes):
             words += ["--attribute", each]
         return command(*words)
@@ -55,10 +53,7 @@ class Question:
     def token_line(self) -> str:
         """The command by which the person who is logged in gets what was asked about."""
         words = ["valetkey", "token", "issue", "--resource", self.resource, "--permissions", ",".join(self.permissions)]
-        for option in ("connector", "ttl", "source_ip"):
-            if given := getattr(self, option):
-                words += [f"--{option.replace('_', '-')}", given]
-        return command(*words)
+        return command(*words, *by_option(asdict(self), "connector", "ttl", "source_ip"))
 
     @property
     def grant_path(self) -> str:
@@ -105,14 +100,10 @@ async def show(visit: Visit) -> Response:
 def _checked(question: Question) -> tuple[Mapping[str, str], timedelta | None]:
     """Returns the attributes and the lifetime that are asked about. Raises WrongFieldsError."""
     problems = FieldProblems()
-    attributes: Mapping[str, str] = {}
-    ttl: timedelta | None = None
     problems.require(question.resource, "resource_id", "one such as az://models")
     problems.require(question.permissions, "permissions", "at least one", "none is selected")
-    with problems.noted():
-        attributes = pairs(lines(question.attributes), "attributes")
-    with problems.noted():
-        ttl = duration(question.ttl, "ttl")
+    attributes = problems.read(pairs, lines(question.attributes), "attributes") or {}
+    ttl = problems.read(duration, question.ttl, "ttl")
     problems.check()
     return attributes, ttl
 

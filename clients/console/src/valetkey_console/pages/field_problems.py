@@ -1,11 +1,14 @@
 """What is wrong with the fields of a form, all in one answer: nobody is to send a form once for each mistake."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TypeVar
 
 from valetkey import InvalidArgumentError
 from valetkey_console.broker.wrong_fields import WrongFieldsError
 from valetkey_console.fields.typed import wrong
+
+Given = TypeVar("Given")
+Value = TypeVar("Value")
 
 
 class FieldProblems:
@@ -23,13 +26,13 @@ class FieldProblems:
         if not given:
             self.add(field, f"{missing}; expected {expected}")
 
-    @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Notes what is found wrong inside, and goes on after it."""
+    def read(self, parse: Callable[[Given, str], Value], given: Given, field: str) -> Value | None:
+        """Returns what is given of a field; None where it is wrong, which is noted."""
         try:
-            yield
+            return parse(given, field)
         except InvalidArgumentError as error:
             self._found.append(error)
+            return None
 
     def check(self) -> None:
         """Raises WrongFieldsError where anything was noted."""

@@ -18,8 +18,8 @@ from valetkey_console.visits.routing import Route, Section
 from valetkey_console.visits.visit import Visit
 
 log = logging.getLogger("valetkey_console")
-# Of what stands in addresses, and is no field of a form.
-_LABELS = {"q": "Search", "sig": "Address"}
+# Names in addresses: the fields of the console's own forms, and the search; another is that of whoever made the link.
+_LABELS = {**LABELS, "q": "Search"}
 
 
 def endpoint(console: Console, section: Section, route: Route) -> Callable[[Request], Awaitable[Response]]:
@@ -114,9 +114,7 @@ def _to_clean_address(visit: Visit) -> Response | None:
     left, cut = without_signatures(visit.request.query_params.multi_items())
     if not cut:
         return None
-    # The names of the console's own forms; another is that of whoever made the link.
-    labels = {**LABELS, **_LABELS}
-    fields = ", ".join(dict.fromkeys(labels.get(api_name(name).lower(), "Address") for name in cut))
+    fields = ", ".join(dict.fromkeys(_LABELS.get(api_name(name).lower(), "Address") for name in cut))
     path = quote(without_base(visit.request.scope["path"], visit.console.settings.base_path), safe="/-._~")
     return visit.redirect(
         f"{path}?{urlencode(left)}",

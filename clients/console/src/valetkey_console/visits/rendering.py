@@ -130,9 +130,14 @@ def command(*words: str, of: str = "") -> str:
     return shlex.join(_IN_NO_LINE.sub("?", word) for word in words)
 
 
+def option(name: str) -> str:
+    """Returns the option that gives a field of the API."""
+    return f"--{name.replace('_', '-')}"
+
+
 def by_option(filters: Mapping[str, str], *names: str) -> list[str]:
     """Returns the filters of a list that are set as options of the same by command."""
-    return [word for name in names if (value := filters.get(name)) for word in (f"--{name.replace('_', '-')}", value)]
+    return [word for name in names if (value := filters.get(name)) for word in (option(name), value)]
 
 
 @cache

@@ -14,6 +14,7 @@ from valetkey.connector_type_values import FieldDescription
 from valetkey.secret_files import MAX_BYTES, clean_secret, clean_text
 from valetkey_console.fields.typed import wrong
 from valetkey_console.pages.field_problems import FieldProblems
+from valetkey_console.visits.rendering import option
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,8 @@ async def read_given(
         typed, file = form.get(f"given.{each.name}"), form.get(f"file.{each.name}")
         if each.secret and isinstance(file, UploadFile) and file.filename:
             data = await file.read(MAX_BYTES + 1)
-            with problems.noted():
-                secrets[each.name] = _held(data, each.name)
+            if (held := problems.read(_held, data, each.name)) is not None:
+                secrets[each.name] = held
         elif isinstance(typed, str) and typed.strip():
             (secrets if each.secret else config)[each.name] = typed if each.secret else typed.strip()
         elif needed and each.required and not each.secret and isinstance(typed, str):
@@ -66,11 +67,6 @@ def options(config: Mapping[str, str], secrets: Iterable[str]) -> list[str]:
     """Returns the words of a command that give the same; for each secret, that a file holds it."""
     words = [word for name, value in config.items() for word in (option(name), value)]
     return words + [word for name in secrets for word in (option(name), "@FILE")]
-
-
-def option(name: str) -> str:
-    """Returns the option that gives a field of the API."""
-    return f"--{name.replace('_', '-')}"
 
 
 def _held(data: bytes, name: str) -> str:

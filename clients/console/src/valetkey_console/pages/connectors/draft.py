@@ -9,9 +9,9 @@ from starlette.datastructures import FormData
 
 from valetkey.connector_type_values import AuthMethodDescription, ConnectorTypeDescription, FieldDescription
 from valetkey_console.fields.typed import duration, lines, moment, pairs
-from valetkey_console.pages.connectors.credential_form import azure_of, option, options, read_given
+from valetkey_console.pages.connectors.credential_form import azure_of, options, read_given
 from valetkey_console.pages.field_problems import FieldProblems
-from valetkey_console.visits.rendering import command
+from valetkey_console.visits.rendering import command, option
 
 NAMED = "authentication_secret"
 """What stands for an auth method where a named secret says it."""
@@ -47,7 +47,7 @@ class Draft:
         azure = azure_of(narrowing) if narrowing else None
         return {**self._place(), NAMED: self.config.get(NAMED, ""), "azure": azure, **self.notes}
 
-    def line(self, *more: str) -> str:
+    def line(self) -> str:
         """Returns the command that registers the same, with @FILE in place of each secret."""
         words = ["valetkey", "service-connector", "register"]
         words += ["--type", self.type] if self.type != "azure" else []
@@ -55,7 +55,7 @@ class Draft:
         words += options(self.config, self.secrets)
         words += ["--resource-type", self.resource_type] if self.resource_type else []
         words += ["--resource-id", self.resource_id] if self.resource_id else []
-        return command(*words, *_told(self.notes), *more, of=self.name or "NAME")
+        return command(*words, *_told(self.notes), of=self.name or "NAME")
 
     def _place(self) -> dict[str, Any]:
         return {
@@ -114,13 +114,13 @@ def place_fields(described: ConnectorTypeDescription, method: AuthMethodDescript
 
 def read_notes(form: FormData, problems: FieldProblems) -> dict[str, Any]:
     """Returns what is noted down of a connector; what is empty is left out, and what cannot be understood."""
-    found: dict[str, Any] = {"description": text_of(form, "description")}
-    with problems.noted():
-        found["labels"] = pairs(lines(text_of(form, "labels")), "labels")
-    with problems.noted():
-        found["expire_time"] = moment(text_of(form, "expire_time"), "expire_time")
-    with problems.noted():
-        found["expires_skew_tolerance"] = duration(text_of(form, "expires_skew_tolerance"), "expires_skew_tolerance")
+    tolerance = "expires_skew_tolerance"
+    found = {
+        "description": text_of(form, "description"),
+        "labels": problems.read(pairs, lines(text_of(form, "labels")), "labels"),
+        "expire_time": problems.read(moment, text_of(form, "expire_time"), "expire_time"),
+        tolerance: problems.read(duration, text_of(form, tolerance), tolerance),
+    }
     return {name: value for name, value in found.items() if value}
 
 

@@ -59,9 +59,7 @@ async def show_list(visit: Visit) -> Response:
         "auth_method": sorted({method.auth_method for each in types for method in each.auth_methods}),
         "state": STATES,
     }
-    # The broker lists by name: of a page in that order nothing behind it needs to be known. All else is found here.
-    in_order = asked.sort == "name" and not (asked.descending or asked.text or asked.download or asked.filters["state"])
-    limit = asked.page * asked.size + 1 if in_order else None
+    limit = asked.limit("name", "state")
     # What nobody could mean fits nothing; the broker would refuse it.
     kind, method = asked.filters["type"], asked.filters["auth_method"]
     meant = kind in ("", *choices["type"]) and method in ("", *choices["auth_method"])

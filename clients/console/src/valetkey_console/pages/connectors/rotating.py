@@ -129,11 +129,8 @@ async def _wanted(form: FormData, connector: Connector, method: AuthMethodDescri
     """Returns the arguments of `rotate_credential`. Raises WrongFieldsError."""
     problems = FieldProblems()
     given = await read_given(form, method.fields, problems)
-    ends = prove_for = None
-    with problems.noted():
-        ends = moment(text_of(form, "expire_time"), "expire_time")
-    with problems.noted():
-        prove_for = duration(text_of(form, "prove_for"), "prove_for")
+    ends = problems.read(moment, text_of(form, "expire_time"), "expire_time")
+    prove_for = problems.read(duration, text_of(form, "prove_for"), "prove_for")
     problems.check()
     there = _there(connector)
     other = method.auth_method != connector.auth_method
@@ -183,9 +180,9 @@ async def _page(
     )
     wanted = outcome.pop("wanted", {})
     words = ["valetkey", "service-connector", "rotate"]
-    given = words + (["--auth-method", method.auth_method] if method.auth_method != connector.auth_method else [])
+    words += ["--auth-method", method.auth_method] if method.auth_method != connector.auth_method else []
     secrets = [each.name for each in method.fields if each.secret]
-    given += options(wanted.get("azure", {}), wanted.get("secrets") or secrets[:1])
+    words += options(wanted.get("azure", {}), wanted.get("secrets") or secrets[:1])
     template = "connectors/rotate_outcome.html" if visit.fragment else "connectors/rotate.html"
     known: dict[str, Any] = {"failure": None, "differing": [], "bound": None, **outcome}
     return visit.render(
@@ -196,7 +193,7 @@ async def _page(
         method=method,
         typed=typed,
         by_itself=any(each.secret for each in method.fields),
-        line=command(*given, of=connector.name),
+        line=command(*words, of=connector.name),
         most=10,
         **known,
     )

@@ -2,7 +2,7 @@
 
 from starlette.responses import Response
 
-from valetkey import ValetKeyError
+from valetkey import Connector, ValetKeyError
 from valetkey.rotation_values import RotationSchedule
 from valetkey_console.broker.failures import failure_on_page
 from valetkey_console.fields.typed import duration, wrong
@@ -15,11 +15,12 @@ from valetkey_console.visits.visit import Visit
 
 async def show(visit: Visit) -> Response:
     """Shows the form as the schedule is."""
-    schedule = (await visit.broker.get_connector(visit.name())).rotation_schedule
+    connector = await visit.broker.get_connector(visit.name())
+    schedule = connector.rotation_schedule
     every = f"{int(schedule.every.total_seconds())}s" if schedule else ""
     if schedule and not schedule.every.total_seconds() % 86_400:
         every = f"{schedule.every.days}d"
-    return await _page(visit, {"every": every, "by": schedule.by if schedule else ""})
+    return await _page(visit, connector, {"every": every, "by": schedule.by if schedule else ""})
 
 
 async def schedule(visit: Visit) -> Response:
@@ -35,12 +36,14 @@ async def schedule(visit: Visit) -> Response:
         await visit.broker.set_rotation_schedule(name, RotationSchedule(every, text_of(form, "by")))
     except ValetKeyError as error:
         failure = failure_on_page(error)
-        return await _page(visit, typed_text(form), status=failure.status, failure=failure)
+        connector = await visit.broker.get_connector(name)
+        return await _page(visit, connector, typed_text(form), status=failure.status, failure=failure)
     return visit.redirect(f"/connectors/{segment(name)}", said=f"{name} is rotated on this schedule from now on.")
 
 
-async def _page(visit: Visit, typed: dict[str, str], *, status: int = 200, failure: object = None) -> Response:
-    connector = await visit.broker.get_connector(visit.name())
+async def _page(
+    visit: Visit, connector: Connector, typed: dict[str, str], *, status: int = 200, failure: object = None
+) -> Response:
     words = ["valetkey", "service-connector", "update", "--rotate-every", typed.get("every") or "30d"]
     words += ["--rotate-by", typed["by"]] if typed.get("by") else []
     return visit.render(

@@ -13,10 +13,10 @@ from valetkey.connector_type_values import ConnectorTypeDescription, FieldDescri
 from valetkey_console.broker.failures import failure_on_page
 from valetkey_console.fields.typed import duration, lines, moment, pairs
 from valetkey_console.pages.connectors.consequences import bound_to, differences
-from valetkey_console.pages.connectors.credential_form import option, typed_text
+from valetkey_console.pages.connectors.credential_form import typed_text
 from valetkey_console.pages.connectors.draft import text_of
 from valetkey_console.pages.field_problems import FieldProblems
-from valetkey_console.visits.rendering import command, segment, visible
+from valetkey_console.visits.rendering import command, option, segment, visible
 from valetkey_console.visits.visit import Visit
 
 _PLAIN = ("description", "resource_type", "resource_id")
@@ -87,15 +87,11 @@ def changed(form: FormData, connector: Connector) -> dict[str, Any]:
     # What cannot be seen was written out in the form, and is not to be stored like that.
     differing = {name: value for name, value in now.items() if value not in (before[name], visible(before[name]))}
     azure = {name.removeprefix("given."): value for name, value in differing.items() if name.startswith("given.")}
-    problems, labels = FieldProblems(), dict(connector.labels)
-    ends = tolerance = None
+    problems, labels = FieldProblems(), connector.labels
     if "labels" in differing:
-        with problems.noted():
-            labels = pairs(lines(differing["labels"]), "labels")
-    with problems.noted():
-        ends = moment(differing.get("expire_time", ""), "expire_time")
-    with problems.noted():
-        tolerance = duration(differing.get("expires_skew_tolerance", ""), "expires_skew_tolerance")
+        labels = problems.read(pairs, lines(differing["labels"]), "labels") or {}
+    ends = problems.read(moment, differing.get("expire_time", ""), "expire_time")
+    tolerance = problems.read(duration, differing.get("expires_skew_tolerance", ""), "expires_skew_tolerance")
     problems.check()
     gone = [f"labels.{name}" for name in connector.labels if name not in labels]
     gone += [name for name, value in azure.items() if not value]

@@ -105,9 +105,6 @@ class Draft:
         """Returns what is to be stored. Raises WrongFieldsError for what is missing or cannot be understood."""
         problems = FieldProblems()
         principals, containers = lines(self.principals), lines(self.containers)
-        max_ttl = expires = None
-        attributes: Mapping[str, str] = {}
-        labels: Mapping[str, str] = {}
         problems.require(self.name, "name", "one such as trainer-models")
         problems.require(principals, "principals", "at least one, such as key:trainer")
         problems.require(self.connectors, "connectors", "the one that reaches the containers", "none is selected")
@@ -115,14 +112,10 @@ class Draft:
         if self.role and self.permissions:
             problems.add("permissions", "both a role and permissions are given; expected one of them")
         problems.require(self.role or self.permissions, "permissions", "at least one, or a role", "none is selected")
-        with problems.noted():
-            max_ttl = duration(self.max_ttl, "max_ttl")
-        with problems.noted():
-            expires = moment(self.expires, "expire_time")
-        with problems.noted():
-            attributes = pairs(lines(self.attributes), "attributes")
-        with problems.noted():
-            labels = pairs(lines(self.labels), "labels")
+        max_ttl = problems.read(duration, self.max_ttl, "max_ttl")
+        expires = problems.read(moment, self.expires, "expire_time")
+        attributes = problems.read(pairs, lines(self.attributes), "attributes") or {}
+        labels = problems.read(pairs, lines(self.labels), "labels") or {}
         problems.check()
         return GrantSpec(
             principals=principals,

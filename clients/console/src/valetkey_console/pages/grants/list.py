@@ -26,11 +26,7 @@ COLUMNS = (
 async def show_list(visit: Visit) -> Response:
     """Shows all grants, or those whose containers take in the one that is named."""
     asked = visit.asked(COLUMNS, sort="name", filters=("container",))
-    # The broker lists by name: of a page in that order nothing behind it needs to be known. All else is found here.
-    in_order = asked.sort == "name" and not (
-        asked.descending or asked.text or asked.download or asked.filters["container"]
-    )
-    limit = asked.page * asked.size + 1 if in_order else None
+    limit = asked.limit("name", "container")
     grants = await visit.broker.list_grants(limit=limit)
     container = asked.filters["container"].removeprefix("az://").partition("/")[0]
     shown = [each for each in grants if not container or any(reaches(one, container) for one in each.containers)]

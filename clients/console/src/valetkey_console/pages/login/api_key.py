@@ -4,6 +4,7 @@ from starlette.responses import Response
 
 from valetkey import UnauthenticatedError, ValetKeyError
 from valetkey_console.broker.failures import failure_of
+from valetkey_console.fields.typed import wrong
 from valetkey_console.pages.login.login_page import page
 from valetkey_console.pages.login.session import begin
 from valetkey_console.visits.visit import Visit
@@ -22,7 +23,7 @@ async def log_in(visit: Visit) -> Response:
     form = await visit.form()
     key, back = str(form.get("api_key", "")).strip(), str(form.get("next", "/"))
     if not key.isascii() or not key.isprintable() or " " in key or not 0 < len(key) <= _MOST:
-        return await page(visit, back, status=400, wrong_key=_NO_KEY)
+        return await page(visit, back, status=400, failure=failure_of(wrong("api_key", _NO_KEY)))
     try:
         return await begin(visit, key, back)
     except UnauthenticatedError:

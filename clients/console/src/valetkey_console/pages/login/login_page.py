@@ -26,13 +26,12 @@ async def show(visit: Visit) -> Response:
 
 
 async def page(
-    visit: Visit, back: str, *, status: int = 200, why: str = "", problem: str = "", wrong_key: str = ""
+    visit: Visit, back: str, *, status: int = 200, why: str = "", problem: str = "", failure: Failure | None = None
 ) -> Response:
     """Returns the page; `back` is where the person wants to go, `problem` what was wrong with the last try, and
-    `wrong_key` what with the text that was typed as a key.
+    `failure` what with the text that was typed as a key.
     """
     offers: tuple[LoginOffer, ...] = ()
-    failure = Failure("Check what you entered", wrong_key, "", status, field="api_key") if wrong_key else None
     try:
         offers = await visit.console.log_ins.offers()
     except ValetKeyError as error:

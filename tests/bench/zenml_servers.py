@@ -8,7 +8,6 @@ newest-with …` takes some of them only.
 """
 
 import json
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from support.pods import SCRIPTS
 from support.scraping import get
 from support.zenml import ZenML
 from support.zenml_stack import FLAVOR, STORE, ZenMLStack, zenml_stack
+from valetkey_devstack.free_ports import free_port
 
 ENVIRONMENTS = Path(__file__).parents[2] / ".venv-zenml-servers"
 SERVERS = ("newest-without", "newest-with", "older-without", "older-with")
@@ -75,13 +75,6 @@ def variables(folder: Path, identity: Mapping[str, str]) -> dict[str, str]:
     }
     others = {name: value for name, value in user_environment(given).items() if not name.startswith("AZURE_")}
     return unmeasured(others)
-
-
-def free_port() -> int:
-    """Returns a port that nobody listens at just now."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 @contextmanager

@@ -148,7 +148,10 @@ class IdentityStack:
         time.sleep(max(0.0, self._changes[-1] + _HEARD_WITHIN - time.monotonic()))
 
     def issued(self, by: Cli, *options: str, on: str = DEMO, permissions: str = "read,list") -> dict[str, Any]:
-        """Issues a token to somebody who may have it, as soon as every worker knows that."""
+        """Issues a token to somebody who may have it, once every worker knows that: else what a test does next may
+        reach the one that does not.
+        """
+        self.settle()
         token: dict[str, Any] = eventually(lambda: issue(by, *options, on=on, permissions=permissions)).json
         self.shown.append(token["sas_token"].rpartition("sig=")[2])
         return token

@@ -11,7 +11,7 @@ from valetkey_broker.app import Core
 from valetkey_broker.concurrency.first_of import first_of
 from valetkey_broker.expiry.daily_warning import DailyWarning
 from valetkey_broker.expiry.wiring import build_endings
-from valetkey_broker.issuing.issuing_time_left import IssuingLeft
+from valetkey_broker.issuing.issuing_left_in_outage import IssuingLeft
 from valetkey_broker.issuing.token_stream import TokenWatcher
 from valetkey_broker.limits import Slots, Throttle
 from valetkey_broker.metrics.wiring import Live, tell_metrics
@@ -21,7 +21,7 @@ from valetkey_broker.recording import MissingOutcomes
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.guard import Guard
 from valetkey_broker.rpc.ledger_health import follow_ledger
-from valetkey_broker.rpc.listen_choice import Listen
+from valetkey_broker.rpc.listen_moment import Listen
 from valetkey_broker.rpc.server import RpcServer
 from valetkey_broker.rpc.tls_credentials import certificate_port
 from valetkey_broker.settings import Settings, check_certificate

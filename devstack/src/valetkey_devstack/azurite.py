@@ -12,7 +12,7 @@ from pathlib import Path
 
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import Secret, check_account
-from valetkey_broker.model.cloud import DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY
+from valetkey_broker.model.cloud_profile import DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY
 from valetkey_devstack.azurite_install import Progress, ensure_installed, node_program
 from valetkey_devstack.ca import CertificateAuthority
 from valetkey_devstack.child_process import Child, tls_ready

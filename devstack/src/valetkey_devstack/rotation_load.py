@@ -1,152 +1,149 @@
-"""Consumers that go on while a credential is rotated: each asks for a token and uses it on a blob, over and over."""
+"""`make rotation-load`: rotates a connector to each kind of credential under load, and says what consumers saw of it.
 
-import secrets
-import threading
+Consumers ask for tokens, and write and read blobs with them. Entra knows a new secret 4 s late. Then a secret that two
+connectors share is rotated, and a broker is killed and Vault sealed amid a rotation: rotation_faults.py. Ends with 0
+where no call failed and every rotation was made.
+"""
+
+import asyncio
+import sys
+import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any
 
-from valetkey.client import Client
+import typer
+
 from valetkey.errors import ValetKeyError
-from valetkey_broker.model import Secret
-from valetkey_devstack.demo_data import DEMO_RESOURCE, SecretFiles
-from valetkey_devstack.demo_storage import DemoFailedError, Storage
-from valetkey_devstack.directory_layout import write_private
+from valetkey.values import AzureConfig, GrantSpec
+from valetkey_broker.errors import BrokerError, ConfigurationError
+from valetkey_broker.observability.logging import configure_logging
+from valetkey_devstack.broker_process import start_broker
+from valetkey_devstack.demo_data import (
+    CONSUMER,
+    DEMO_ACCOUNT,
+    DEMO_CONNECTOR,
+    DEMO_RESOURCE,
+    SecretFiles,
+    add_demo_data,
+)
+from valetkey_devstack.demo_storage import DemoFailedError
+from valetkey_devstack.rotation_consumers import client_of, new_secret, writing_load_on
+from valetkey_devstack.rotation_faults import followed, report, through_faults, told
 from valetkey_devstack.stack import DevStack
 
-_CONSUMERS = 3
-_PAUSE_SECONDS = 0.05
-Read = Callable[[str, str], object]
-"""Reads something from a container by its URL and a SAS. Raises where storage refuses it."""
+_LATE_SECONDS = 4.0
+_SHARED = "shared"
+_SHARING = ("shared-a", "shared-b")
+_BLOB = "rotation/blob"
+_ROUNDS_AFTER = 30
+# Within two polls both workers have heard of a grant.
+_HEARD_OF_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What consumers saw: so many rounds of a token and a blob, the failures, and the longest time (s) between two."""
-
-    rounds: int
-    failures: tuple[str, ...]
-    longest_gap: float
-
-
-@dataclass(slots=True)
-class RotationLoad:
-    """Runs consumers while the context lasts; `seen` tells how they fared. `client` is theirs, `read` uses a token.
-
-    A call that the client repeats by itself counts as failed: nobody downstream is to notice anything.
-    """
-
-    client: Callable[[Callable[[ValetKeyError], None]], Client]
-    read: Read
-    resource: str
-    permissions: tuple[str, ...] = ("read", "list")
-    connector: str | None = None
-    _threads: list[threading.Thread] = field(default_factory=list)
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _failures: list[str] = field(default_factory=list)
-    _gaps: list[float] = field(default_factory=list)
-    _rounds: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def __enter__(self) -> Self:
-        self._threads = [threading.Thread(target=self._consume, daemon=True) for _ in range(_CONSUMERS)]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_raised: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(30)
-
-    @property
-    def seen(self) -> Seen:
-        """What they saw until now."""
-        with self._lock:
-            return Seen(self._rounds, tuple(self._failures), max(self._gaps, default=0.0))
-
-    def rounds(self, more: int) -> None:
-        """Waits until so many more rounds are done, or half a minute at most."""
-        until, end = self.seen.rounds + more, time.monotonic() + 30
-        while self.seen.rounds < until and time.monotonic() < end:
-            time.sleep(_PAUSE_SECONDS)
-
-    def _consume(self) -> None:
-        with self.client(self._failed) as client:
-            last: float | None = None
-            while not self._stop.is_set():
-                try:
-                    token = client.issue_token(
-                        self.resource, self.permissions, ttl=timedelta(minutes=5), connector=self.connector
-                    )
-                    self.read(token.url, token.sas_token)
-                except Exception as error:  # noqa: BLE001 (whatever a consumer meets is what is counted)
-                    self._failed(error)
-                else:
-                    now = time.monotonic()
-                    with self._lock:
-                        self._rounds += 1
-                        self._gaps.append(now - last if last is not None else 0.0)
-                    last = now
-                time.sleep(_PAUSE_SECONDS)
-
-    def _failed(self, error: Exception) -> None:
-        with self._lock:
-            self._failures.append(f"{type(error).__name__}: {str(error)[:200]}")
+def main() -> None:
+    """Runs it. Exit codes: 0 as it must, 1 not so."""
+    configure_logging("console", "error", sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="valetkey-rotation-") as directory:
+        try:
+            good = asyncio.run(_run(DevStack(Path(directory))))
+        except (DemoFailedError, ConfigurationError, BrokerError, ValetKeyError) as error:
+            typer.secho(f"It failed: {error}", fg="red", err=True)
+            sys.exit(1)
+    sys.exit(0 if good else 1)
 
 
-def client_of(
+async def _run(stack: DevStack) -> bool:
+    async with stack:
+        files = await add_demo_data(stack)
+        broker = await start_broker(stack, workers=2)
+        try:
+            secret = new_secret(stack, stack.directory / "keys" / "new-secret", works_after=_LATE_SECONDS).read_text()
+            good = await asyncio.to_thread(_tell, stack, files, secret)
+            shared = await asyncio.to_thread(_tell_shared, stack, files)
+            return await through_faults(stack, files) and good and shared
+        finally:
+            await broker.stop(grace=15)
+
+
+def _tell(stack: DevStack, files: SecretFiles, secret: str) -> bool:
+    principal = {"tenant_id": stack.tenant_id, "client_id": stack.client_id}
+    account_key = files.account_key.read_text()
+    kinds: dict[str, dict[str, Any]] = {
+        f"another secret, known to Entra {_LATE_SECONDS:g} s late": {"secrets": {"client_secret": secret}},
+        "a certificate": {"secrets": {"client_certificate": files.client_certificate.read_text()}},
+        "an account key": {
+            "auth_method": "account-key",
+            "azure": {"storage_account": DEMO_ACCOUNT},
+            "secrets": {"account_key": account_key},
+        },
+        "a managed identity": {
+            "auth_method": "implicit",
+            "azure": {"implicit_source": "managed-identity"},
+            "secrets": {},
+        },
+        "a secret again": {
+            "auth_method": "service-principal",
+            "azure": principal,
+            "secrets": {"client_secret": secret},
+        },
+    }
+    with client_of(stack, files.admin_key) as admin:
+        good = [
+            _rotated(stack, files, what, partial(admin.rotate_credential, DEMO_CONNECTOR, **given))
+            for what, given in kinds.items()
+        ]
+        good.append(
+            _rotated(stack, files, "a secret that Entra makes", partial(admin.rotate_by_itself, DEMO_CONNECTOR))
+        )
+        good.append(_rotated(stack, files, "the one before", partial(admin.rollback_credential, DEMO_CONNECTOR)))
+    return all(good)
+
+
+def _tell_shared(stack: DevStack, files: SecretFiles) -> bool:
+    """Rotates a named secret that two connectors use, with consumers on both."""
+    with client_of(stack, files.admin_key) as admin:
+        azure = AzureConfig(tenant_id=stack.tenant_id, client_id=stack.client_id)
+        admin.create_secret(_SHARED, azure=azure, secrets={"client_secret": stack.client_secret.reveal()})
+        container = DEMO_RESOURCE.removeprefix("az://")
+        for name in _SHARING:
+            admin.create_connector(name, authentication_secret=_SHARED, resource_id=DEMO_RESOURCE)
+            role = GrantSpec(
+                principals=[CONSUMER], connectors=[name], containers=[container], consumer_role="step-operator"
+            )
+            admin.create_grant(name, role)
+        time.sleep(_HEARD_OF_SECONDS)
+        with writing_load_on(stack, files, _BLOB, connector=_SHARING[1]) as other:
+            begin = partial(admin.rotate_by_itself, _SHARED, holder="secret")
+            good = _rotated(stack, files, "another of two, made by Entra", begin, _SHARED, _SHARING[0])
+        report(f"  (the other connector: {told(other.seen)})", other.seen.failures)
+    return good and not other.seen.failures
+
+
+def _rotated(
     stack: DevStack,
-    key_file: Path,
-    on_interruption: Callable[[ValetKeyError], None] | None = None,
-    *,
-    port: int = 0,
-) -> Client:
-    """Returns a client of the stack's broker, or of another one on `port`."""
-    return Client(
-        f"127.0.0.1:{port or stack.ports.broker}",
-        api_key_file=key_file,
-        ca_file=stack.ca_file,
-        on_interruption=on_interruption,
-    )
+    files: SecretFiles,
+    what: str,
+    begin: Callable[[], object],
+    secret: str = "",
+    connector: str | None = None,
+) -> bool:
+    """Rotates under load, prints a line, and tells whether nobody noticed."""
+    with writing_load_on(stack, files, _BLOB, connector=connector) as load:
+        load.rounds(_ROUNDS_AFTER)
+        before = load.seen
+        began = time.monotonic()
+        begin()
+        state = followed(stack, files, secret).state
+        took = time.monotonic() - began
+        load.rounds(_ROUNDS_AFTER)
+    seen = load.seen
+    line = f"  to {what:36} {state} after {took:4.1f} s · {told(seen)} (before: {before.longest_gap * 1000:.0f} ms)"
+    report(line, seen.failures)
+    return state == "done" and not seen.failures
 
 
-def load_on(stack: DevStack, files: SecretFiles, blob: str, holds: str) -> RotationLoad:
-    """Returns consumers of the demo's container, which read a blob that holds a text."""
-
-    def read(url: str, sas_token: str) -> None:
-        if Storage(stack, url, sas_token).read(blob) != holds:
-            raise DemoFailedError("what was read back is not what was written")
-
-    return RotationLoad(lambda tell: client_of(stack, files.consumer_key, tell), read, DEMO_RESOURCE)
-
-
-def writing_load_on(
-    stack: DevStack, files: SecretFiles, blob: str, *, connector: str | None = None, port: int = 0
-) -> RotationLoad:
-    """Returns consumers of the demo's container, each of which writes a blob of its own and reads it back."""
-
-    def use(url: str, sas_token: str) -> None:
-        storage, name, holds = Storage(stack, url, sas_token), f"{blob}-{threading.get_ident()}", secrets.token_hex(8)
-        storage.write(name, holds)
-        if storage.read(name) != holds:
-            raise DemoFailedError("what was read back is not what was written")
-
-    return RotationLoad(
-        lambda tell: client_of(stack, files.consumer_key, tell, port=port),
-        use,
-        DEMO_RESOURCE,
-        ("read", "write"),
-        connector,
-    )
-
-
-def new_secret(stack: DevStack, file: Path, *, works_after: float) -> Path:
-    """Gives the service principal another secret, which Entra knows late; writes it to `file`."""
-    secret = secrets.token_urlsafe(30)
-    stack.control_plane.add_secret(Secret(secret), works_after=works_after)
-    write_private(file, secret)
-    return file
+if __name__ == "__main__":
+    main()

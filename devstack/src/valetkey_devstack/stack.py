@@ -18,7 +18,7 @@ import tomli_w
 
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import ImplicitSource, Secret
-from valetkey_broker.model.cloud import DEVELOPMENT_ACCOUNT
+from valetkey_broker.model.cloud_profile import DEVELOPMENT_ACCOUNT
 from valetkey_devstack.azurite import Azurite, start_azurite
 from valetkey_devstack.azurite_install import Progress
 from valetkey_devstack.ca import CertificateAuthority, make_ca

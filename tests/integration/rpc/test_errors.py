@@ -32,7 +32,7 @@ from valetkey.v1.token_service_pb2 import IssueTokenRequest
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Check, CheckOutcome, Connector, Credential
 from valetkey_broker.ports import AccountSearch
-from valetkey_broker.rpc.check_messages import checklist
+from valetkey_broker.rpc.checklist_messages import checklist
 from valetkey_broker.rpc.error_status import to_status
 
 pytestmark = pytest.mark.unmeasured

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from valetkey.cli.as_code.applying import read_secrets
-from valetkey.cli.as_code.documents import OWNER, Documents, read_documents
+from valetkey.cli.as_code.desired_state import OWNER, Documents, read_documents
 from valetkey.cli.as_code.exporting import exported
 from valetkey.cli.as_code.plan import Action, Verb, make_plan
 from valetkey.cli.as_code.yaml_reading import read_yaml

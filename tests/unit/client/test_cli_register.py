@@ -8,8 +8,8 @@ import pytest
 from support.cli_runner import Runner
 from support.fake_broker import FakeBroker
 from valetkey.cli.auth_methods import METHODS, AuthMethod, choose
+from valetkey.cli.credential_input import read_given, read_missing
 from valetkey.cli.screen import Screen
-from valetkey.cli.secret_input import read_given, read_missing
 from valetkey.errors import InvalidArgumentError, SettingsError
 
 SECRET = "PLANTED~secret"

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from valetkey_broker.model import Container, InvalidFieldError, ResourceId, check_prefix
-from valetkey_broker.model.cloud import CloudProfile
+from valetkey_broker.model.cloud_profile import CloudProfile
 
 _ALNUM = string.ascii_lowercase + string.digits
 _PATH_ALPHABET = string.ascii_letters + string.digits + "_.=@+,~!()'-"

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import valetkey_broker
-from valetkey_broker.model.cloud import DEVELOPMENT_KEY
+from valetkey_broker.model.cloud_profile import DEVELOPMENT_KEY
 from valetkey_broker.observability.redaction import scrub
 
 ALNUM = string.ascii_letters + string.digits

@@ -14,7 +14,7 @@ from support.fake_store import FakeStateStore
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.settings import VaultSettings
 from valetkey_broker.state.background_sync import StateSync
-from valetkey_broker.state.generation_writer import GenerationWriter
+from valetkey_broker.state.generation_journal_writer import GenerationWriter
 
 _AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "Vault is sealed", {"cause": "sealed"})
 

@@ -8,7 +8,7 @@ from support.fake_store import FakeStateStore
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import RotationState
 from valetkey_broker.state.inspection import Inspection
-from valetkey_broker.state.secret_inspection import Finding
+from valetkey_broker.state.named_secret_inspection import Finding
 
 _PATH = f"credentials/{CONNECTOR.name}"
 _REGISTER, _UNREGISTER = BY_NAME["register"], BY_NAME["unregister"]

@@ -29,7 +29,7 @@ from valetkey_broker.connectors.update_merge import ConnectorChange
 from valetkey_broker.connectors.verify import Proof
 from valetkey_broker.model import CallInfo, Connector
 from valetkey_broker.rpc.call_recorder import Recorder
-from valetkey_broker.rpc.check_messages import check_messages
+from valetkey_broker.rpc.checklist_messages import check_messages
 from valetkey_broker.rpc.current_call import call_info, caller, current_call
 
 

@@ -9,7 +9,7 @@ from valetkey.v1 import expiry_service_pb2 as pb
 from valetkey.v1 import expiry_service_pb2_grpc
 from valetkey_broker.api.convert import given_seconds, timestamp
 from valetkey_broker.expiry.endings import Endings
-from valetkey_broker.issuing.issuing_time_left import AccountLeft, IssuingLeft
+from valetkey_broker.issuing.issuing_left_in_outage import AccountLeft, IssuingLeft
 from valetkey_broker.model import InvalidFieldError
 from valetkey_broker.model.ending import Ending
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import fields
 
 from valetkey_broker.model import AzureConfig, InvalidFieldError, check_name, check_secret_name
-from valetkey_broker.model.connector_notes import check_label_key
+from valetkey_broker.model.descriptive_field_rules import check_label_key
 from valetkey_broker.observability.redaction import scrub
 
 _LABEL = "labels."

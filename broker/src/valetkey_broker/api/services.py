@@ -40,7 +40,7 @@ from valetkey_broker.connectors.rotation_wiring import Rotating
 from valetkey_broker.expiry.endings import Endings
 from valetkey_broker.issuing.diagnosis import Diagnoser
 from valetkey_broker.issuing.issuer import Issuer
-from valetkey_broker.issuing.issuing_time_left import IssuingLeft
+from valetkey_broker.issuing.issuing_left_in_outage import IssuingLeft
 from valetkey_broker.issuing.token_stream import TokenWatcher
 from valetkey_broker.limits import Slots
 from valetkey_broker.ports import Clock, Ledger

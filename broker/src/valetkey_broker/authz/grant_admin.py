@@ -26,7 +26,7 @@ from valetkey_broker.model import (
     parse_source_ip,
     principal_pattern,
 )
-from valetkey_broker.model.connector_notes import check_labels
+from valetkey_broker.model.descriptive_field_rules import check_labels
 from valetkey_broker.model.errors import shown, shown_seconds
 from valetkey_broker.ports import Clock
 from valetkey_broker.state.memory import Memory

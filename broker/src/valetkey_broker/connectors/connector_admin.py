@@ -34,7 +34,7 @@ from valetkey_broker.model import (
     check_name,
     check_secret_name,
 )
-from valetkey_broker.model.connector_notes import check_label_key
+from valetkey_broker.model.descriptive_field_rules import check_label_key
 from valetkey_broker.ports import AuthMethod, Clock, Cloud, Ledger
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository

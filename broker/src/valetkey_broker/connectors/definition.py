@@ -21,7 +21,7 @@ from valetkey_broker.model import (
     check_name,
     check_uuid,
 )
-from valetkey_broker.model.connector_notes import check_description, check_future, check_labels, check_skew
+from valetkey_broker.model.descriptive_field_rules import check_description, check_future, check_labels, check_skew
 from valetkey_broker.model.names import check_resource_group
 from valetkey_broker.ports import AuthMethod, Clock
 

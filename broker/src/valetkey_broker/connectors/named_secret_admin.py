@@ -22,7 +22,7 @@ from valetkey_broker.model import (
     Secret,
     check_secret_name,
 )
-from valetkey_broker.model.connector_notes import check_future
+from valetkey_broker.model.descriptive_field_rules import check_future
 from valetkey_broker.ports import AuthMethod, Clock
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository

@@ -8,8 +8,8 @@ from typing import Any, TypeVar, cast
 from valetkey_broker.concurrency.single_flight import SingleFlight
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.known_containers import KnownContainers
-from valetkey_broker.connectors.negative_cache import Remembering, join
 from valetkey_broker.connectors.reach_result import PASSING, AccountError, Reach, own_container
+from valetkey_broker.connectors.recent_errors import Remembering, join
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Connector, Container, SigningKey
 from valetkey_broker.ports import Clock

@@ -15,7 +15,7 @@ from valetkey_broker.model import (
     Secret,
     check_name,
 )
-from valetkey_broker.model.connector_notes import (
+from valetkey_broker.model.descriptive_field_rules import (
     check_description,
     check_future,
     check_label_key,

@@ -2,8 +2,8 @@
 
 from valetkey_broker.connectors.rotated_objects import RotatedObjects
 from valetkey_broker.expiry.certificate_endings import CertificateFiles
+from valetkey_broker.expiry.client_secret_endings import GraphEndings
 from valetkey_broker.expiry.endings import Endings, Source
-from valetkey_broker.expiry.graph_endings import GraphEndings
 from valetkey_broker.expiry.stored_endings import StoredEndings
 from valetkey_broker.expiry.vault_login_ending import KnowsItsLogin, VaultLogin
 from valetkey_broker.ports import Clock, StateStore

@@ -9,7 +9,7 @@ import structlog
 
 from valetkey_broker.concurrency.single_flight import SingleFlight
 from valetkey_broker.connectors.cloud_client import CloudClient
-from valetkey_broker.connectors.negative_cache import RecentError, join
+from valetkey_broker.connectors.recent_errors import RecentError, join
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.issuing.signer_identity import signer_of
 from valetkey_broker.model import Connector, SigningKey

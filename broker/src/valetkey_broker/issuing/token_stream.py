@@ -9,14 +9,14 @@ import structlog
 
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.concurrency.backoff import Backoff
-from valetkey_broker.concurrency.scoped_task import ScopedTask
 from valetkey_broker.concurrency.shared_poller import SharedPoller
+from valetkey_broker.concurrency.task_of_block import ScopedTask
 from valetkey_broker.errors import BrokerError, Reason, issuer_unavailable
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.stream_checks import StreamChecks
 from valetkey_broker.issuing.stream_end_reasons import AccessRevoked, End, EndReason
+from valetkey_broker.issuing.stream_wait import TokenWait, Waited
 from valetkey_broker.issuing.token_request import TokenRequest
-from valetkey_broker.issuing.token_wait import TokenWait, Waited
 from valetkey_broker.model import CallInfo, Connector, Lease, Principal, Standing
 from valetkey_broker.ports import AuthMethod, Clock
 from valetkey_broker.state.memory import Memory

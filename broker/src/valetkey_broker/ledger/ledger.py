@@ -14,7 +14,7 @@ from valetkey_broker.errors import BrokerError
 from valetkey_broker.ledger.appender import make_appender
 from valetkey_broker.ledger.database import Database, explain
 from valetkey_broker.ledger.errors import cause_of, unavailable
-from valetkey_broker.ledger.progress import Progress
+from valetkey_broker.ledger.progress_log import Progress
 from valetkey_broker.ledger.prune import apply_cut, find_cuts, forget_ended
 from valetkey_broker.ledger.reader import read_events, read_leases
 from valetkey_broker.ledger.verification_runner import Checker

@@ -14,7 +14,7 @@ from valetkey_broker.errors import rate_limited
 from valetkey_broker.ledger.chain_verification import verify
 from valetkey_broker.ledger.database import Database
 from valetkey_broker.ledger.errors import cause_of, unavailable
-from valetkey_broker.ledger.progress import Progress
+from valetkey_broker.ledger.progress_log import Progress
 from valetkey_broker.model import Head, Verification
 
 _COME_BACK_SECONDS = 5.0

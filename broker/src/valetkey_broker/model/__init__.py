@@ -3,8 +3,8 @@
 from valetkey_broker.model.api_key import ApiKey, EarlierDigest, api_key_digest, new_api_key
 from valetkey_broker.model.blob_container import BLOB_CONTAINER, check_prefix, is_container_name
 from valetkey_broker.model.call_info import CallInfo
-from valetkey_broker.model.check import Check, CheckOutcome
-from valetkey_broker.model.cloud import CloudProfile, ImplicitSource
+from valetkey_broker.model.checklist_line import Check, CheckOutcome
+from valetkey_broker.model.cloud_profile import CloudProfile, ImplicitSource
 from valetkey_broker.model.connector import (
     AzureConfig,
     Connector,
@@ -30,7 +30,7 @@ from valetkey_broker.model.event import (
     details_of,
 )
 from valetkey_broker.model.grant import CONSUMER_PERMISSIONS, ConsumerRole, Grant, GrantedConnector
-from valetkey_broker.model.lease import Lease, SasRequest, SignedToken, SigningKey, TtlLimit, parse_source_ip
+from valetkey_broker.model.lease import Lease, TtlLimit, parse_source_ip
 from valetkey_broker.model.named_secret import NamedSecret
 from valetkey_broker.model.names import check_account, check_name, check_secret_name, check_uuid
 from valetkey_broker.model.pattern import ContainerPattern, Pattern
@@ -42,6 +42,7 @@ from valetkey_broker.model.resource_type import ParsedId, ResourceType
 from valetkey_broker.model.rotation import NewWay, Rotation, RotationState, rotated_object, rotation_path
 from valetkey_broker.model.scope import Scope, ScopeKind, TokenUse
 from valetkey_broker.model.secret import Secret
+from valetkey_broker.model.signing import SasRequest, SignedToken, SigningKey
 
 __all__ = [
     "BLOB_CONTAINER",

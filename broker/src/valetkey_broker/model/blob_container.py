@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from valetkey_broker.model.cloud import CloudProfile
+from valetkey_broker.model.cloud_profile import CloudProfile
 from valetkey_broker.model.errors import InvalidFieldError, shown
 from valetkey_broker.model.resource_type import ParsedId
 

@@ -1,11 +1,9 @@
-"""A request to sign, the key that signs it, and the lease that comes of it."""
+"""A lease: one token that was issued, and what made it shorter than was asked for."""
 
 import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
-from typing import Any
 
-from valetkey_broker.model.cloud import CloudProfile
 from valetkey_broker.model.errors import InvalidFieldError, shown
 from valetkey_broker.model.permission import PermissionSet
 from valetkey_broker.model.scope import Scope
@@ -19,42 +17,6 @@ class TtlLimit(Enum):
     GRANT_END = "the grant ends then"
     IDENTITY_END = "the caller's identity ends then"
     KEY_END = "the key that signs it ends then"
-
-
-@dataclass(frozen=True, slots=True)
-class SigningKey:
-    """What signs the tokens of one account, whatever kind of key it is. Times are Unix seconds.
-
-    No token that it signs begins before `starts` or ends after `expires`, which is infinite for a key that holds until
-    somebody replaces it. `material` is the cloud adapter's own.
-    """
-
-    account: str
-    starts: float
-    expires: float
-    material: Any = field(repr=False)
-
-
-@statically_frozen
-class SasRequest:
-    """All that shapes one SAS; every field has been validated. Times are whole Unix seconds."""
-
-    profile: CloudProfile
-    scope: Scope
-    permissions: PermissionSet
-    starts: int
-    expires: int
-    source_ip: str
-    lease_id: str
-    key: SigningKey
-
-
-@statically_frozen
-class SignedToken:
-    """A SAS, and the SHA-256 (hex) of its signature as it stands there after URL decoding."""
-
-    sas_token: str = field(repr=False)
-    signature_sha256: str
 
 
 @statically_frozen

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from valetkey_broker.model.blob_container import BLOB_CONTAINER, BlobContainer
-from valetkey_broker.model.cloud import CloudProfile
+from valetkey_broker.model.cloud_profile import CloudProfile
 from valetkey_broker.model.resource_type import ResourceType
 
 _TYPES: Sequence[ResourceType] = (BlobContainer(),)

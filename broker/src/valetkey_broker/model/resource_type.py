@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from valetkey_broker.model.cloud import CloudProfile
+from valetkey_broker.model.cloud_profile import CloudProfile
 
 
 class ParsedId(NamedTuple):

@@ -30,9 +30,9 @@ from valetkey_broker.model import (
 from valetkey_broker.model.account_settings import AccountSettings
 from valetkey_broker.model.statically_frozen import statically_frozen
 from valetkey_broker.ports.credential_maker import CredentialMaker
+from valetkey_broker.ports.issuer_key_source import KeySource as KeySource
+from valetkey_broker.ports.issuer_key_source import KeySourceError as KeySourceError
 from valetkey_broker.ports.key_revoker import KeyRevoker
-from valetkey_broker.ports.key_source import KeySource as KeySource
-from valetkey_broker.ports.key_source import KeySourceError as KeySourceError
 
 Clock = Callable[[], float]
 """Returns Unix seconds; `time.time` outside of tests."""

@@ -14,7 +14,7 @@ from valetkey.v1 import errors_pb2
 from valetkey_broker.errors import BrokerError, Reason, deadline_exceeded, invalid_field, method_unknown
 from valetkey_broker.model import InvalidFieldError, Principal, Role
 from valetkey_broker.observability.logging import trace_id_var
-from valetkey_broker.rpc.check_messages import checklist
+from valetkey_broker.rpc.checklist_messages import checklist
 
 # A status travels in trailing metadata, of which clients take 8 KiB by default: of a longer one they tell nothing but
 # RESOURCE_EXHAUSTED, now and then up to 16 KiB and always beyond. What does not fit is cut, the least needed first.

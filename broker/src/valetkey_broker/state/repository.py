@@ -23,17 +23,17 @@ from valetkey_broker.state.change_writer import OnSettled, Plan, Writes
 from valetkey_broker.state.changes_under_way import Intents
 from valetkey_broker.state.codec import decode_api_key, decode_grant, encode_api_key, encode_grant, is_tombstone
 from valetkey_broker.state.connector_writes import ConnectorWrites
-from valetkey_broker.state.generation import Generation
-from valetkey_broker.state.generation_writer import GenerationWriter
+from valetkey_broker.state.document_unchanged_since import unchanged_since
+from valetkey_broker.state.generation_journal import Generation
+from valetkey_broker.state.generation_journal_writer import GenerationWriter
 from valetkey_broker.state.intent import Intent
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.memory_loader import MemoryLoader
 from valetkey_broker.state.memory_updates import API_KEYS, GRANTS, OnConnectorChanged
-from valetkey_broker.state.only_undone_since import unchanged_since
+from valetkey_broker.state.named_secret_writes import Around, SecretWrites
 from valetkey_broker.state.read_for_cas import read_for_cas
 from valetkey_broker.state.revocation_writes import RevocationWrites
 from valetkey_broker.state.rotation_store import RotationStore
-from valetkey_broker.state.secret_writes import Around, SecretWrites
 from valetkey_broker.state.write_preconditions import read_live
 
 

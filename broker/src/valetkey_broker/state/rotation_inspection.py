@@ -6,8 +6,8 @@ from functools import partial
 from valetkey_broker.errors import being_changed
 from valetkey_broker.model import RotationState
 from valetkey_broker.ports import StateStore
-from valetkey_broker.state.generation import read_generation
-from valetkey_broker.state.secret_inspection import Finding, readable_versions
+from valetkey_broker.state.generation_journal import read_generation
+from valetkey_broker.state.named_secret_inspection import Finding, readable_versions
 
 _FOLDER = "rotation-credentials"
 _ENDED = frozenset(state.value for state in RotationState if state.ended)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from valetkey.async_client import AsyncClient
     from valetkey.async_token_source import AsyncTokenSource
     from valetkey.calls.tokens import TokenRequest
-    from valetkey.check_values import Check
+    from valetkey.checklist_values import Check
     from valetkey.client import Client
     from valetkey.connector_type_values import ConnectorTypeDescription
     from valetkey.errors import (

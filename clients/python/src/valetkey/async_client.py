@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Self
 
 from valetkey.calling.asynchronous import AsyncCaller
 from valetkey.calling.base import Terms
-from valetkey.calling.interruptions import Interruption
 from valetkey.calling.lazy_methods import asynchronous
+from valetkey.calling.survived_errors import Interruption
 from valetkey.calls import lazy_groups
 from valetkey.client import DEFAULT_TIMEOUT
 from valetkey.identity import Identity

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Self
 
 from valetkey.calling.base import Terms
 from valetkey.calling.blocking import BlockingCaller
-from valetkey.calling.interruptions import Interruption
 from valetkey.calling.lazy_methods import blocking
+from valetkey.calling.survived_errors import Interruption
 from valetkey.calls import lazy_groups
 from valetkey.identity import Identity
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC
 
 from valetkey import connector_type_values, scalars, values
-from valetkey.check_values import checks_of
+from valetkey.checklist_values import checks_of
 from valetkey.errors import from_detail, reason_name
 from valetkey.rotation_values import schedule_of
 from valetkey.token_messages import resource

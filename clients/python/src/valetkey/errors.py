@@ -8,7 +8,7 @@ from typing import cast
 import grpc
 from google.protobuf.message import DecodeError
 
-from valetkey.check_values import Check, checks_of
+from valetkey.checklist_values import Check, checks_of
 from valetkey.v1 import errors_pb2
 
 # How gRPC tells that the network, or a proxy on the way, ended a call: a broker never says so.

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from valetkey.check_values import Check
+from valetkey.checklist_values import Check
 from valetkey.errors import ValetKeyError
 from valetkey.rotation_values import RotationSchedule
 from valetkey.token_values import Resource as Resource  # noqa: PLC0414 (has a module of its own to load sooner)

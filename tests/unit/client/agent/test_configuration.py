@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valetkey.cli.agent import contents, plan_file
+from valetkey.cli.agent import output_texts, plan_file
 from valetkey.cli.agent.plan_file import read_plan
 from valetkey.cli.agent.toml_places import line_of
 from valetkey.errors import SettingsError
@@ -173,7 +173,7 @@ def test_a_link_to_the_folder_is_no_other_folder(tmp_path: Path) -> None:
 )
 def test_templates_are_checked_beforehand(template: str, through: bool, says: str) -> None:
     """Protects readers from a file that stops being written in mid-run: what a template names is known at the start."""
-    found = contents.problem_of(template, through_proxy=through)
+    found = output_texts.problem_of(template, through_proxy=through)
     assert found.startswith(says)
     assert bool(found) == bool(says)
 
@@ -203,9 +203,9 @@ def test_the_docs_are_true(tmp_path: Path) -> None:
     file.write_text(text.partition("```toml\n")[2].partition("```")[0])
     models, runs = read_plan(file).resources
     assert (len(models.outputs), runs.port, runs.outputs[0].through_proxy) == (2, 8765, True)
-    keys = (*plan_file._TOP, *plan_file._RESOURCE, *plan_file._KEPT, *plan_file._OUTPUT, *contents.WORDS)
+    keys = (*plan_file._TOP, *plan_file._RESOURCE, *plan_file._KEPT, *plan_file._OUTPUT, *output_texts.WORDS)
     assert [key for key in keys if f"`{key}`" not in text and f"[resource.{key}]" not in text] == []
-    assert [name for name in (*contents._OF_ACCESS, *contents._OF_TOKEN) if f"`${name}`" not in text] == []
+    assert [name for name in (*output_texts._OF_ACCESS, *output_texts._OF_TOKEN) if f"`${name}`" not in text] == []
 
 
 def test_nothing_of_root_is_needed(tmp_path: Path) -> None:

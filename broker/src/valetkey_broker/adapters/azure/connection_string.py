@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from valetkey_broker.adapters.azure.shared_key import check_account_key
 from valetkey_broker.model import CloudProfile, CredentialValue, InvalidFieldError, Secret
-from valetkey_broker.model.cloud import DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY
+from valetkey_broker.model.cloud_profile import DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY
 
 _FIELD = "connection_string"
 _MOST_CHARACTERS = 8192

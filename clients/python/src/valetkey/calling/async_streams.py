@@ -9,7 +9,7 @@ import grpc.aio
 
 from valetkey.calling.asynchronous import AsyncCaller
 from valetkey.calling.base import identity_expired
-from valetkey.calling.interruptions import Interruption
+from valetkey.calling.survived_errors import Interruption
 from valetkey.calls import streams
 from valetkey.calls.base import path_of
 from valetkey.calls.retries import Reconnections

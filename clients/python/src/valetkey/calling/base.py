@@ -5,7 +5,7 @@ from pathlib import Path
 
 import grpc
 
-from valetkey.calling.interruptions import Interruption
+from valetkey.calling.survived_errors import Interruption
 from valetkey.calls.retries import Reconnections
 from valetkey.channel import parse_endpoint
 from valetkey.errors import (

@@ -9,7 +9,7 @@ import grpc
 
 from valetkey.calling.base import identity_expired
 from valetkey.calling.blocking import BlockingCaller
-from valetkey.calling.interruptions import Interruption
+from valetkey.calling.survived_errors import Interruption
 from valetkey.calls import streams
 from valetkey.calls.base import path_of
 from valetkey.calls.retries import Reconnections

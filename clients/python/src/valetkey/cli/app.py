@@ -12,13 +12,13 @@ from typer.main import get_command
 from valetkey.cli import api_keys, audit, connectors, error_output, grants, leases, secrets, tokens
 from valetkey.cli.agent.command import agent
 from valetkey.cli.as_code.commands import apply, export
-from valetkey.cli.check_views import print_checks
+from valetkey.cli.checklist_views import print_checks
 from valetkey.cli.command_line import CommandLine
 from valetkey.cli.doctor import doctor
 from valetkey.cli.exec_command import exec_
 from valetkey.cli.expiring import expiring
 from valetkey.cli.global_options import GlobalOptions
-from valetkey.cli.issuing_left import issuing_left
+from valetkey.cli.issuing_left_in_outage import issuing_left
 from valetkey.cli.login import login, logout
 from valetkey.cli.proxy_command import proxy
 from valetkey.cli.screen import Screen

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from valetkey.cli.list_arguments import PERMISSIONS
 from valetkey.cli.option_choices import TTL_LIMITS
+from valetkey.cli.permissions_and_attributes import PERMISSIONS
 from valetkey.cli.screen import Screen
 from valetkey.client import Client
 from valetkey.durations import show_duration

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from valetkey.cli.auth_methods import SECRET_FIELDS, AuthMethod, check_taken, choose, option, recognised
-from valetkey.cli.check_views import print_checks
+from valetkey.cli.checklist_views import print_checks
 from valetkey.cli.connector_draft import Draft, config_of, secrets_of
 from valetkey.cli.connector_options import (
     Description,
@@ -26,6 +26,7 @@ from valetkey.cli.connector_options import (
     schedule,
 )
 from valetkey.cli.connector_views import created_json
+from valetkey.cli.credential_input import in_environment, read_given, read_missing
 from valetkey.cli.credential_options import given_options
 from valetkey.cli.credential_parsing import merged, read_values
 from valetkey.cli.environment_credentials import read_offer, the_offer
@@ -36,7 +37,6 @@ from valetkey.cli.prompts import Left, Prompts
 from valetkey.cli.register_wizard import Wizard
 from valetkey.cli.resource_views import print_reached
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.secret_input import in_environment, read_given, read_missing
 from valetkey.errors import InvalidArgumentError, ValetKeyError
 
 _LOGIN = "How it logs in"

@@ -8,7 +8,7 @@ import typer
 
 from valetkey.cli import consequences
 from valetkey.cli.auth_methods import ALIASES, SECRET_FIELDS, AuthMethod
-from valetkey.cli.check_views import print_checks
+from valetkey.cli.checklist_views import print_checks
 from valetkey.cli.confirmation import confirm
 from valetkey.cli.connector_draft import secrets_of
 from valetkey.cli.connector_options import (
@@ -23,6 +23,7 @@ from valetkey.cli.connector_options import (
     schedule,
 )
 from valetkey.cli.connector_views import connector_json, created_json
+from valetkey.cli.credential_input import read_given
 from valetkey.cli.credential_options import given_options
 from valetkey.cli.credential_parsing import merged, read_values
 from valetkey.cli.global_options import client_of
@@ -30,7 +31,6 @@ from valetkey.cli.option_choices import ResourceType
 from valetkey.cli.output_option import Output
 from valetkey.cli.resource_views import print_reached
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.secret_input import read_given
 from valetkey.client import Client
 from valetkey.errors import InvalidArgumentError
 from valetkey.values import Connector, CreatedConnector, Resources

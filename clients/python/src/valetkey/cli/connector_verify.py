@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from valetkey.cli import error_output
-from valetkey.cli.check_views import checks_json, print_checks, worst
+from valetkey.cli.checklist_views import checks_json, print_checks, worst
 from valetkey.cli.connector_options import ProbeWrite
 from valetkey.cli.global_options import client_of
 from valetkey.cli.output_option import Output

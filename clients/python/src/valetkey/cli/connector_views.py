@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from valetkey.cli.check_views import checks_json
+from valetkey.cli.checklist_views import checks_json
 from valetkey.cli.resource_views import reached_json
 from valetkey.cli.rotation_views import schedule_json, schedule_words
 from valetkey.cli.screen import Screen

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from valetkey.cli.auth_methods import ALIASES, FIELDS, SECRET_FIELDS
+from valetkey.cli.credential_input import check_no_file, clean, read_stdin
 from valetkey.cli.screen import Screen
-from valetkey.cli.secret_input import check_no_file, clean, read_stdin
 from valetkey.errors import InvalidArgumentError
 from valetkey.scalars import NEVER_AUTH_METHODS
 from valetkey.secret_files import read_bytes

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from valetkey.cli import error_output
+from valetkey.cli.credential_input import read_stdin
 from valetkey.cli.global_options import GlobalOptions, client_of
 from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.secret_input import read_stdin
 from valetkey.errors import InvalidArgumentError, ValetKeyError
 from valetkey.ledger_values import TokenDiagnosis
 from valetkey.sas import Finding, Sas

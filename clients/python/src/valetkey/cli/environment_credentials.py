@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from valetkey.cli.auth_methods import AuthMethod
+from valetkey.cli.credential_input import read_secret
 from valetkey.cli.screen import Screen
-from valetkey.cli.secret_input import read_secret
 from valetkey.errors import InvalidArgumentError
 
 # Each way to log in: the auth method, and the variable that holds each field. A path is of a file, given as @FILE.

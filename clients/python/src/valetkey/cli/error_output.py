@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from valetkey import errors
-from valetkey.check_values import Check
-from valetkey.cli.check_views import checks_json
+from valetkey.checklist_values import Check
+from valetkey.cli.checklist_views import checks_json
 
 REFUSED = 1
 USAGE = 2

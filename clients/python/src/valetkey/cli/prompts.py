@@ -5,8 +5,8 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 
-from valetkey.check_values import Check
-from valetkey.cli.check_views import print_checks
+from valetkey.checklist_values import Check
+from valetkey.cli.checklist_views import print_checks
 from valetkey.cli.screen import Screen, printable
 from valetkey.errors import InvalidArgumentError, ValetKeyError
 

@@ -9,10 +9,10 @@ from typing import Any
 from valetkey.cli.auth_methods import METHODS, AuthMethod, check_taken, option
 from valetkey.cli.connector_draft import Draft, config_of, secrets_of
 from valetkey.cli.connector_types import find_method, find_type
+from valetkey.cli.credential_input import PromptLeftError, read_secret
 from valetkey.cli.environment_credentials import offers, read_offer
 from valetkey.cli.prompts import Left, Prompts
 from valetkey.cli.resource_views import print_numbered
-from valetkey.cli.secret_input import PromptLeftError, read_secret
 from valetkey.client import Client
 from valetkey.connector_type_values import AuthMethodDescription, ConnectorTypeDescription, FieldDescription
 from valetkey.errors import InvalidArgumentError, NotFoundError, SettingsError, ValetKeyError

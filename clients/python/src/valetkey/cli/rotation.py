@@ -12,6 +12,7 @@ from valetkey.cli.confirmation import confirm
 from valetkey.cli.connector_draft import config_of, secrets_of
 from valetkey.cli.connector_options import RotateBy, RotateEvery, parse_schedule
 from valetkey.cli.connector_update import differences
+from valetkey.cli.credential_input import read_given, read_missing
 from valetkey.cli.credential_options import (
     AccountKey,
     AccountName,
@@ -34,7 +35,6 @@ from valetkey.cli.output_option import Output
 from valetkey.cli.rollback_and_versions import name_of
 from valetkey.cli.rotation_progress import follow, look, note_end
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.secret_input import read_given, read_missing
 from valetkey.client import Client
 from valetkey.errors import FailedPreconditionError
 from valetkey.times import parse_moment

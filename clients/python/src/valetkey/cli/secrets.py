@@ -10,6 +10,7 @@ from valetkey.cli.auth_methods import ALIASES, SECRET_FIELDS, AuthMethod, check_
 from valetkey.cli.confirmation import confirm
 from valetkey.cli.connector_draft import azure_of, config_of, secrets_of
 from valetkey.cli.connector_options import ExpiresAt
+from valetkey.cli.credential_input import in_environment, read_given, read_missing
 from valetkey.cli.credential_options import (
     AccountKey,
     AccountName,
@@ -33,7 +34,6 @@ from valetkey.cli.output_option import Output
 from valetkey.cli.rollback_and_versions import list_versions_of, rollback_of
 from valetkey.cli.rotation import rotate_secret
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.secret_input import in_environment, read_given, read_missing
 from valetkey.cli.secret_views import print_secret, print_secrets, secret_json
 from valetkey.errors import InvalidArgumentError
 from valetkey.times import parse_moment

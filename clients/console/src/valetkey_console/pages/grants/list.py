@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from valetkey import Grant
 from valetkey_console.lists.columns import Column
-from valetkey_console.pages.resources.container_patterns import reaches
+from valetkey_console.pages.grant_patterns import reaches
 from valetkey_console.visits.rendering import attributes, command, segment
 from valetkey_console.visits.roles import ADMINS
 from valetkey_console.visits.visit import Visit

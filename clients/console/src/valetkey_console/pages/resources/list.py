@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from valetkey_console.lists.columns import Column
 from valetkey_console.lists.narrowing import choices, narrowed
-from valetkey_console.pages.resources.reached import Reached, rows_of
+from valetkey_console.pages.resources.rows import Reached, rows_of
 from valetkey_console.visits.rendering import by_option, command
 from valetkey_console.visits.roles import OPERATORS, READERS_OF_GRANTS, VIEWERS
 from valetkey_console.visits.visit import Visit

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from starlette.responses import Response
 
 from valetkey import Grant, InvalidArgumentError, Lease, Resource
+from valetkey_console.pages.grant_patterns import reaches
 from valetkey_console.pages.independent_part import part
-from valetkey_console.pages.resources.container_patterns import reaches
 from valetkey_console.pages.resources.ids import container_of
-from valetkey_console.pages.resources.reached import resources_of, rows_of
+from valetkey_console.pages.resources.rows import resources_of, rows_of
 from valetkey_console.visits.rendering import command
 from valetkey_console.visits.roles import ADMINS, OPERATORS, READERS_OF_GRANTS, VIEWERS
 from valetkey_console.visits.visit import Visit

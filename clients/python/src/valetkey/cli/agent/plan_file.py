@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from valetkey.calls.tokens import token_request
-from valetkey.cli.agent import contents
+from valetkey.cli.agent import output_texts
 from valetkey.cli.agent.plan import CommandPlan, OutputPlan, Plan, ResourcePlan, Scope
 from valetkey.cli.agent.toml_tables import Document, Section, read_text
-from valetkey.cli.list_arguments import PERMISSIONS
+from valetkey.cli.permissions_and_attributes import PERMISSIONS
 from valetkey.durations import parse_duration
 from valetkey.errors import SettingsError, ValetKeyError
 
@@ -112,8 +112,8 @@ class _Reading:
         form, template = section.text("format"), section.path("template")
         if (form is None) == (template is None):
             raise section.error("format", "expected either format or template")
-        if form is not None and form not in contents.WORDS:
-            raise section.error("format", f"{form!r} is unknown; expected one of {', '.join(contents.WORDS)}")
+        if form is not None and form not in output_texts.WORDS:
+            raise section.error("format", f"{form!r} is unknown; expected one of {', '.join(output_texts.WORDS)}")
         text = None
         if template is not None:
             text = self._template(section, template, through=through)
@@ -128,7 +128,7 @@ class _Reading:
             text = read_text(path, "the template")
         except SettingsError as error:
             raise section.error("template", error.message) from None
-        if problem := contents.problem_of(text, through_proxy=through):
+        if problem := output_texts.problem_of(text, through_proxy=through):
             raise section.error("template", f"{path.name}, {problem}")
         return text
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from valetkey.cli.as_code.documents import ConnectorDocument
+from valetkey.cli.as_code.desired_state import ConnectorDocument
 from valetkey.cli.as_code.plan import Action, Plan, Verb
 from valetkey.cli.as_code.secret_references import SecretReference
 from valetkey.cli.connector_draft import azure_of

@@ -9,15 +9,15 @@ import typer
 
 from valetkey.cli import error_output
 from valetkey.cli.as_code.applying import ApplyResult, carry_out, read_secrets
-from valetkey.cli.as_code.documents import read_documents
+from valetkey.cli.as_code.desired_state import read_documents
 from valetkey.cli.as_code.exporting import exported
 from valetkey.cli.as_code.plan import Action, Plan, Verb, make_plan
 from valetkey.cli.as_code.yaml_reading import MAX_BYTES, Value, read_yaml
 from valetkey.cli.confirmation import confirm
+from valetkey.cli.credential_input import read_stdin
 from valetkey.cli.global_options import client_of
 from valetkey.cli.output_option import Output
 from valetkey.cli.screen import OutputFormat, Screen
-from valetkey.cli.secret_input import read_stdin
 from valetkey.client import Client
 from valetkey.errors import InvalidArgumentError, SettingsError
 from valetkey.secret_files import read_bytes

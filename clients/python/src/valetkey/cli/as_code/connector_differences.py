@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
-from valetkey.cli.as_code.documents import ConnectorDocument
+from valetkey.cli.as_code.desired_state import ConnectorDocument
 from valetkey.cli.as_code.resource_ids import canonical_resource
 from valetkey.durations import show_duration
 from valetkey.errors import InvalidArgumentError

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from valetkey.cli.as_code.documents import OWNER
+from valetkey.cli.as_code.desired_state import OWNER
 from valetkey.durations import show_duration
 from valetkey.times import utc
 from valetkey.values import Connector, Grant

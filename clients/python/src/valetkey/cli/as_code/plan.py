@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from valetkey.cli.as_code.connector_differences import Change, differences, pairs, span, time_text
-from valetkey.cli.as_code.documents import OWNER, ConnectorDocument, Documents, GrantDocument
+from valetkey.cli.as_code.desired_state import OWNER, ConnectorDocument, Documents, GrantDocument
 from valetkey.cli.auth_methods import METHODS
 from valetkey.errors import InvalidArgumentError
 from valetkey.values import Connector, Grant, GrantedConnector, GrantSpec

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from valetkey.cli.as_code.yaml_reading import Place
+from valetkey.cli.credential_input import clean
 from valetkey.cli.screen import Screen
-from valetkey.cli.secret_input import clean
 from valetkey.errors import SettingsError
 from valetkey.secret_files import read_bytes
 

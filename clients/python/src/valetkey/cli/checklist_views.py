@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from valetkey.check_values import Check
+from valetkey.checklist_values import Check
 from valetkey.cli.screen import Screen
 
 # More rows than these bury what failed: of many accounts only those lines are shown that have something to say.

@@ -11,7 +11,7 @@ from support.fake_cloud import FakeCloud
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.issuing.issuing_time_left import AccountLeft, IssuingLeft, Left
+from valetkey_broker.issuing.issuing_left_in_outage import AccountLeft, IssuingLeft, Left
 from valetkey_broker.issuing.signing_keys import KeyInMemory, SigningKeys
 from valetkey_broker.model import Connector
 from valetkey_broker.state.memory import Memory

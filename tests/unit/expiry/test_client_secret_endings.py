@@ -11,8 +11,8 @@ from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.connectors.made_credential_rotations import Automatic
 from valetkey_broker.errors import Reason
+from valetkey_broker.expiry.client_secret_endings import GraphEndings
 from valetkey_broker.expiry.endings import Endings
-from valetkey_broker.expiry.graph_endings import GraphEndings
 from valetkey_broker.expiry.stored_endings import StoredEndings
 from valetkey_broker.model import Secret
 from valetkey_broker.model.ending import Ending, EndingKind

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from valetkey_broker.model import InvalidFieldError
-from valetkey_broker.model.connector_notes import (
+from valetkey_broker.model.descriptive_field_rules import (
     check_description,
     check_future,
     check_label_key,

@@ -87,7 +87,7 @@ _HOMES = {
     "AzureConfig": "values",
     "Connector": "values",
     "AccountError": "values",
-    "Check": "check_values",
+    "Check": "checklist_values",
     "CallerIdentity": "identity_values",
     "ConnectorResources": "values",
     "Resources": "values",

@@ -22,7 +22,8 @@ if before == "a stream":
     next(iter(stream))
 workers = []
 for _ in range({WORKERS}):
-    worker = os.fork()
+    with client._caller.connection._channels._lock:  # As another thread of the parent has it that calls just now.
+        worker = os.fork()
     if not worker:
         try:
             for _ in range({CALLS}):

@@ -97,7 +97,10 @@ def test_each_scope_and_surrounding_has_its_own_instance(fake: FakeBroker, monke
     assert filesystem("az://models", permissions="read") is not one
     assert fsspec.filesystem("valetkey", container="models") is not fsspec.filesystem("valetkey", container="data")
     monkeypatch.setenv("VALETKEY_PURPOSE", "another")  # as VALETKEY_API_KEY_FILE may be
-    assert filesystem("az://models") is not one
+    two = filesystem("az://models")
+    assert two is not one
+    monkeypatch.setenv("XDG_STATE_HOME", "/another")  # where another log-in may be
+    assert filesystem("az://models") is not two
 
 
 def test_copies_are_signed_and_waited_for(files: ValetKeyFileSystem, storage: NotingStorage, monkeypatch: Any) -> None:
@@ -233,13 +236,27 @@ def test_other_ways_to_log_in_are_refused(fake: FakeBroker, files: ValetKeyFileS
 
 
 CHILD = """
-import os, pickle, sys
+import os, pickle, signal, sys, threading, time
+import valetkey.fsspec as adapter
 
 files = pickle.load(sys.stdin.buffer)
 files.pipe_file("models/spawned", b"")
 worker = os.fork()
 if not worker:
+    signal.alarm(60)
+    real, begun = adapter.get_loop, threading.Event()
+
+    def get_loop():
+        begun.set()
+        time.sleep(0.2)  # in which another thread asks, and must not get the parent's loop
+        return real()
+
+    adapter.get_loop = get_loop
+    first = threading.Thread(target=files.pipe_file, args=("models/forked", b""))
+    first.start()
+    begun.wait()
     files.pipe_file("models/forked", b"")
+    first.join()
     os._exit(0)  # as multiprocessing ends its workers
 assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
 files.pipe_file("models/parent", b"")
@@ -277,7 +294,7 @@ def test_workers_use_it_spawned_and_forked(files: ValetKeyFileSystem, storage: N
     files.close()
     files.pipe_file("models/again", b"")
     written = [path.partition("&")[0].rpartition("/")[2] for _, path, _, _ in storage.seen]
-    assert written == ["spawned", "forked", "parent", "again"]
+    assert written == ["spawned", "forked", "forked", "parent", "again"]
 
 
 def test_a_broker_that_is_away_is_named_at_once(fake: FakeBroker) -> None:

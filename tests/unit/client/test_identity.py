@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from traceback import TracebackException
 
 import pytest
 
@@ -104,6 +105,24 @@ def test_a_certificate_that_cannot_be_used(tmp_path: Path) -> None:
     ):
         with pytest.raises(valetkey.SettingsError, match=says):
             Client("b:1", client_cert_file=pair[0], client_key_file=pair[1])
+
+
+async def test_a_traceback_shows_no_key(broker: FakeBroker) -> None:
+    """Protects keys from what reports errors with local variables: pytest -l, Typer's own tracebacks, Sentry."""
+    with (
+        Client(broker.endpoint, api_key=API_KEY, ca_file=broker.ca_file) as client,
+        pytest.raises(valetkey.ValetKeyError) as caught,
+    ):
+        client.get_grant("none")
+    async with valetkey.AsyncClient(broker.endpoint, api_key=API_KEY, ca_file=broker.ca_file) as another:
+        with pytest.raises(valetkey.ValetKeyError) as awaited:
+            await another.get_grant("none")
+    for error in (caught.value, awaited.value):
+        assert error.__traceback__ is not None
+        below = error.__traceback__.tb_next  # of what is not this test's own
+        shown = "".join(TracebackException(type(error), error, below, capture_locals=True).format())
+        assert "metadata = " in shown
+        assert API_KEY not in shown
 
 
 def test_exactly_one_kind() -> None:

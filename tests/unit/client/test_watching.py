@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
@@ -15,7 +16,7 @@ from support.client_certificates import make_client_ca
 from support.fake_broker import API_KEY, Failure, FakeBroker, running_fake_broker
 from support.network import Network, network_before
 from support.watch_messages import HEARTBEAT, end, step
-from valetkey import Client
+from valetkey import Client, sleepless_clock, token_messages
 from valetkey.calling.survived_errors import Interruption
 from valetkey.calls import retries, streams
 from valetkey.v1 import errors_pb2 as errors_pb
@@ -88,6 +89,20 @@ def test_an_outage_that_outlives_the_last_token_ends_the_stream(
     with pytest.raises(valetkey.BrokerUnreachableError, match="Connection refused"):
         collect(client, found)
     assert found == ["lease-1"]
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_an_outage_where_this_machines_clock_is_off(hours: int) -> None:
+    """Protects streams on such machines: how long the last token lives, the broker's clock says."""
+    answer = step(1, life=600).token
+    theirs = timedelta(hours=hours)
+    answer.answer_time.FromDatetime(datetime.now(UTC) + theirs)
+    for life, another in ((600, True), (-1, False)):
+        answer.expire_time.FromDatetime(datetime.now(UTC) + theirs + timedelta(seconds=life))
+        reconnections = retries.Reconnections(30, new_key=False)
+        reconnections.heard(token_messages.token(answer))
+        reconnections._lost = sleepless_clock.now() - 2 * retries.WINDOW
+        assert (reconnections.pause(valetkey.UnavailableError("away")) is not None) is another
 
 
 def test_what_is_away_when_the_stream_is_renewed_is_waited_for(client: Client, broker: FakeBroker) -> None:

@@ -28,7 +28,7 @@ class AsyncTokenSource:
 
     async def current(self) -> Token:
         """Returns a token that is good for some seconds at least; raises as `TokenSource.current` does."""
-        return self._source.peek() or await self._once("", self._source.current)
+        return self._source.at_hand() or await self._once("", self._source.current)
 
     async def renew(self, after: Token) -> Token:
         """Returns a newer token than `after`; raises as `TokenSource.renew` does."""

@@ -29,25 +29,19 @@ except ModuleNotFoundError as error:
         f"valetkey.fsspec needs {error.name}; install valetkey[fsspec]", name=error.name
     ) from None
 
+from valetkey import fsspec_forks
 from valetkey.account_and_container import account_and_container
 from valetkey.async_token_source import AsyncTokenSource
 from valetkey.azure import aio
 from valetkey.errors import InvalidArgumentError, SettingsError
-from valetkey.fsspec_options import SCHEME, refuse_other_credentials, resource_of, words
+from valetkey.file_places import from_the_root
+from valetkey.fsspec_options import SCHEME, Surroundings, refuse_other_credentials, resource_of, words
 from valetkey.fsspec_paths import StripProtocol, refuse_other_account
 from valetkey.token_source import TokenSource
 
 _READER = ("read", "list")
 _COPY_SECONDS = 0.5
 _NO_TRANSACTIONS = "storage has no transactions; expected to write under another name, and to mv that when it is whole"
-
-
-class _Surroundings:
-    """What the environment says of broker and identity: a part of an instance's key in fsspec's cache, hashed there."""
-
-    def __get__(self, instance: object, owner: type | None = None) -> tuple[tuple[str, str], ...]:
-        names = ("HOME", "XDG_CONFIG_HOME")
-        return tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("VALETKEY_") or k in names))
 
 
 class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has no types
@@ -57,7 +51,7 @@ class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has
     """
 
     protocol = "valetkey"
-    surroundings = _Surroundings()
+    surroundings = Surroundings()
     _extra_tokenize_attributes = ("surroundings",)
     _strip_protocol = StripProtocol()
 
@@ -111,7 +105,7 @@ class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has
         self._scope, self._where = scope, where
         self._tokens = TokenSource(*scope, **where)
         trusted = storage_ca_file or os.environ.get("VALETKEY_STORAGE_CA_FILE")
-        self._transport = {"connection_verify": os.fspath(trusted)} if trusted else {}
+        self._transport = {"connection_verify": os.fspath(from_the_root(trusted))} if trusted else {}
         self._inherited: list[BlobServiceClient] = []
         # Whoever makes a file system waits for the broker, not fsspec's loop, in which all requests run.
         token = self._tokens.current()
@@ -158,13 +152,20 @@ class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has
     def loop(self) -> Any:
         """The loop that works for synchronous users; in a forked child, whose parent's loop stands still, a new one."""
         if self._pid != os.getpid():
-            self._pid: int = os.getpid()
-            # Collected, the parent's client would close what the parent goes on with.
-            self._inherited.append(self.service_client)
-            if not self.asynchronous:
-                self._loop = get_loop()
-            self.do_connect()
+            with fsspec_forks.guard():
+                self._begin_in_child()
         return self._loop
+
+    def _begin_in_child(self) -> None:
+        if self._pid == os.getpid():
+            return  # Another thread came first.
+        # Collected, the parent's client would close what the parent goes on with.
+        self._inherited.append(self.service_client)
+        if not self.asynchronous:
+            self._loop = get_loop()
+        self.do_connect()
+        # Last: who sees it goes on, and in the parent's loop would wait for ever.
+        self._pid: int = os.getpid()
 
     @staticmethod
     def _get_kwargs_from_urls(path: str) -> dict[str, Any]:

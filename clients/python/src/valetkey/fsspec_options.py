@@ -1,5 +1,6 @@
 """What `valetkey.fsspec` is made with: which options it takes, and what its resource is."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -20,6 +21,16 @@ _OURS = (
     *("permissions", "resource", "ttl", "connector", "source_ip", "purpose", "endpoint", "ca_file", "api_key_file"),
     *("token_file", "client_cert_file", "client_key_file", "config_file", "broker_timeout", "storage_ca_file"),
 )
+
+# Where broker and identity are looked for besides: the config file, and the log-in.
+_HOMES = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
+
+
+class Surroundings:
+    """What the environment says of broker and identity: a part of an instance's key in fsspec's cache, hashed there."""
+
+    def __get__(self, instance: object, owner: type | None = None) -> tuple[tuple[str, str], ...]:
+        return tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("VALETKEY_") or k in _HOMES))
 
 
 def words(permissions: str | Iterable[str]) -> tuple[str, ...]:

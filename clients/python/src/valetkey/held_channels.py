@@ -1,14 +1,16 @@
 """Which channel of a client is in use, and which ones only wait for their last call."""
 
+import os
 import threading
-import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from valetkey.errors import SettingsError
 from valetkey.file_stamps import stamps
+from valetkey.sleepless_clock import now
 
 # Load balancers and NATs forget a silent connection without a word, Azure's after 240 s; what is sent then is lost.
 # gRPC's own limit on idleness (grpc.client_idle_timeout_ms) takes effect once in a channel's life (grpcio 1.85.1).
@@ -24,7 +26,7 @@ class HeldChannel(Generic[Channel]):
     channel: Channel
     calls: int = 0
     retired: bool = False
-    used: float = field(default_factory=time.monotonic)
+    used: float = field(default_factory=now)
 
 
 class HeldChannels(Generic[Channel]):
@@ -44,6 +46,7 @@ class HeldChannels(Generic[Channel]):
         self._lock = threading.Lock()
         self._stamps = stamps(files)
         self._held = HeldChannel(open_channel())
+        _all.add(self)
 
     @property
     def channel(self) -> Channel:
@@ -55,26 +58,42 @@ class HeldChannels(Generic[Channel]):
         retired = None
         with self._lock:
             # Looked at before the files are read: what changes in between shows the next time.
-            now = stamps(self._files)
-            rested = not self._held.calls and time.monotonic() - self._held.used > REST_SECONDS
-            if (rested or now != self._stamps) and (fresh := self._reopened()) is not None:
-                self._stamps = now
+            found = stamps(self._files)
+            rested = not self._held.calls and now() - self._held.used > REST_SECONDS
+            if (rested or found != self._stamps) and (fresh := self._reopened()) is not None:
+                self._stamps = found
                 retired, self._held = self._held, HeldChannel(fresh)
                 retired.retired = True
             held = self._held
             held.calls += 1
-            held.used = time.monotonic()
+            held.used = now()
         return held, retired.channel if retired and not retired.calls else None
 
     def give_back(self, held: HeldChannel[Channel]) -> Channel | None:
         """Notes that a call is over. Returns its channel where that is to be closed now."""
         with self._lock:
             held.calls -= 1
-            held.used = time.monotonic()
+            held.used = now()
             return held.channel if held.retired and not held.calls else None
+
+    def forked(self) -> None:
+        """Has another lock in a child: of the parent, a thread that did not come along may have held the old one."""
+        self._lock = threading.Lock()
 
     def _reopened(self) -> Channel | None:
         try:
             return self._open()
         except SettingsError:
             return None
+
+
+_all: "weakref.WeakSet[HeldChannels[Any]]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for each in list(_all):
+        each.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

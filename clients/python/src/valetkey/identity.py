@@ -12,13 +12,22 @@ from typing import Any
 
 from valetkey.certificate_validity import validity
 from valetkey.errors import SettingsError, ValetKeyError
+from valetkey.file_places import from_the_root
 from valetkey.secret_files import read_secret_file
 from valetkey.trace_context import with_trace
 
 # What a header of HTTP/2 carries unharmed; both API keys and JWTs are made of it.
 _BEARER = re.compile(r"[\x21-\x7e]+")
-# Names and values that go along with a call.
-Metadata = tuple[tuple[str, str], ...]
+_FILES = ("api_key_file", "token_file", "client_cert_file", "client_key_file", "login_file")
+
+
+class Metadata(tuple[tuple[str, str], ...]):
+    """Names and values that go along with a call. Tracebacks that show local variables do not show them."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} names and values, not shown>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +69,9 @@ class Identity:
             )
         if self.api_key is not None:
             _check_api_key(self.api_key, "is empty or holds spaces, line breaks or other than ASCII")
+        for name in _FILES:
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, from_the_root(path))
 
     @classmethod
     def of(
@@ -185,7 +197,8 @@ class Identity:
 
     def call_metadata(self) -> Metadata | None:
         """Returns what one call carries: the evidence, and the caller's trace. Raises what `evidence` raises."""
-        return with_trace(self.evidence())
+        shown = with_trace(self.evidence())
+        return None if shown is None else Metadata(shown)
 
     def evidence(self) -> Metadata | None:
         """Returns the API key or token that a call carries, from a file as it holds it now, for files rotate.
@@ -226,7 +239,7 @@ class Identity:
 
 
 def _bearer(credential: str) -> Metadata:
-    return (("authorization", f"Bearer {credential}"),)
+    return Metadata((("authorization", f"Bearer {credential}"),))
 
 
 def _check_api_key(key: str, problem: str) -> None:

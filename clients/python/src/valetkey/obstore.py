@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from valetkey.account_and_container import account_and_container
-from valetkey.renewal.held_token import life_of
 from valetkey.token_source import TokenSource
+from valetkey.token_values import life_of
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore

@@ -11,8 +11,8 @@ import time
 from typing import Any
 
 from valetkey.account_and_container import account_and_container
-from valetkey.renewal.held_token import life_of
 from valetkey.token_source import TokenSource
+from valetkey.token_values import life_of
 
 _LEAD_SHARE = 0.2
 

@@ -11,13 +11,16 @@ from typing import Any, Self
 from valetkey.calling.base import Terms
 from valetkey.calls.tokens import token_request
 from valetkey.errors import ValetKeyError
+from valetkey.file_places import from_the_root
 from valetkey.renewal import shared_feeds
-from valetkey.renewal.held_token import HeldToken, now
+from valetkey.renewal.held_token import HeldToken
 from valetkey.renewal.token_feed import TokenFeed
 from valetkey.settings import load_settings
+from valetkey.sleepless_clock import now
 from valetkey.token_values import Token
 
 _DEFAULT_TIMEOUT = 30.0
+_FILES = ("ca_file", "api_key_file", "token_file", "client_cert_file", "client_key_file", "login_file", "config_file")
 
 
 class TokenSource:
@@ -74,6 +77,9 @@ class TokenSource:
             "config_file": config_file,
             "timeout": timeout,
         }
+        for name in _FILES:  # The process that it travels to may be in another folder.
+            if self._parameters[name]:
+                self._parameters[name] = os.fspath(from_the_root(self._parameters[name]))
         self._scope = (resource, tuple(words))
         settings = load_settings(
             endpoint=endpoint,
@@ -129,6 +135,13 @@ class TokenSource:
         """Returns the current token if there is a good one, and asks for nothing."""
         held = self._held()
         return held.token if held is not None else None
+
+    def at_hand(self) -> Token | None:
+        """Returns the current token if there is a good one, and sees to its renewal, in a forked child as well."""
+        if (held := self._held()) is None:
+            return None
+        self._live()
+        return held.token
 
     def lasts(self) -> float:
         """Returns for how many seconds the current token is good yet, if no newer one comes; 0 without one."""

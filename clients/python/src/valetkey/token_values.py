@@ -1,7 +1,7 @@
 """A token and what it is for: plain, immutable values. Times are aware datetimes in UTC."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +54,9 @@ class Token:
     def sas_url(self) -> str:
         """URL of what the token is for, with the token as its query: as secret as the token itself."""
         return f"{self.resource.url}?{self.sas_token}"
+
+
+def life_of(token: Token) -> float:
+    """Returns how long a token that came just now lives, in seconds."""
+    # Brokers of before `answer_time` leave no choice but this machine's own clock.
+    return (token.expire_time - (token.answer_time or datetime.now(UTC))).total_seconds()

@@ -29,7 +29,7 @@ async def watch(
         try:
             async with aclosing(tokens_of(caller, message)) as tokens:
                 async for token in tokens:
-                    reconnections.heard(token.expire_time)
+                    reconnections.heard(token)
                     yield token
             interruption: ValetKeyError = streams.ended_without_a_word()
         except ValetKeyError as error:

@@ -17,6 +17,7 @@ from valetkey.errors import (
     WatchEndedError,
     from_rpc_error,
 )
+from valetkey.file_places import from_the_root
 from valetkey.identity import Identity
 
 _MAX_TIMEOUT = 3600.0
@@ -37,6 +38,8 @@ class Terms:
         if not 0 < self.timeout <= _MAX_TIMEOUT:
             raise InvalidArgumentError(f"timeout: {self.timeout:g} s is out of range; expected over 0 and up to 3600 s")
         object.__setattr__(self, "endpoint", parse_endpoint(self.endpoint))
+        if self.ca_file is not None:
+            object.__setattr__(self, "ca_file", from_the_root(self.ca_file))
 
 
 def identity_expired(interruption: ValetKeyError) -> bool:

@@ -28,7 +28,7 @@ def watch(
         reconnections.opening()
         try:
             for token in tokens_of(caller, message):
-                reconnections.heard(token.expire_time)
+                reconnections.heard(token)
                 yield token
             interruption: ValetKeyError = streams.ended_without_a_word()
         except ValetKeyError as error:

@@ -2,7 +2,6 @@
 
 import random
 import time
-from datetime import UTC, datetime
 
 from valetkey.errors import (
     BrokerUnreachableError,
@@ -12,6 +11,8 @@ from valetkey.errors import (
     ValetKeyError,
     WatchEndedError,
 )
+from valetkey.sleepless_clock import now
+from valetkey.token_values import Token, life_of
 
 # A broker restarts in 2 to 7 s. gRPC's own retries end after five attempts, and would hide for as long that a
 # certificate is not trusted.
@@ -73,20 +74,20 @@ class Reconnections:
 
     def __init__(self, timeout: float, *, new_key: bool) -> None:
         self._first: Retries | None = Retries(timeout, repeatable=True, new_key=new_key)
-        self._expiry = datetime.now(UTC)
-        self._opened = time.monotonic()
+        self._ends = now()
+        self._opened = now()
         self._lost: float | None = None
         self._tries = 0
 
     def opening(self) -> None:
         """Notes that a stream is asked for now."""
-        self._opened = time.monotonic()
+        self._opened = now()
 
-    def heard(self, expiry: datetime) -> None:
-        """Notes that a token came, and until when it lives."""
+    def heard(self, token: Token) -> None:
+        """Notes that a token came; how long it lives, the broker's clock says."""
         self._first = None
         self._lost = None
-        self._expiry = expiry
+        self._ends = now() + life_of(token)
 
     def pause(self, error: ValetKeyError) -> float | None:
         """Returns how many seconds to wait before the next stream, None where the error is the last word."""
@@ -94,17 +95,15 @@ class Reconnections:
             return self._first.pause(error)
         if not isinstance(error, UnavailableError) and not _interrupted(error):
             return None
-        now = time.monotonic()
-        if now - self._opened > STEADY:
+        if now() - self._opened > STEADY:
             self._tries = 0
         self._tries += 1
-        self._lost = now if self._lost is None else self._lost
+        self._lost = now() if self._lost is None else self._lost
         unreachable = isinstance(error, BrokerUnreachableError)
         pause = pause_after(
             self._tries, _LONGEST_PAUSE_UNREACHABLE if unreachable else _LONGEST_PAUSE_OF_STREAMS, error
         )
-        life = (self._expiry - datetime.now(UTC)).total_seconds()
-        return pause if pause < life or now + pause < self._lost + WINDOW else None
+        return pause if now() + pause < max(self._ends, self._lost + WINDOW) else None
 
 
 def _interrupted(error: ValetKeyError) -> bool:

@@ -1,6 +1,7 @@
 """One try for tokens, by a stream or by a call, in a thread of its own; what comes of it goes into an inbox."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
@@ -12,7 +13,8 @@ from valetkey.calling.blocking import BlockingCaller
 from valetkey.calls import streams
 from valetkey.calls.base import path_of
 from valetkey.errors import ValetKeyError
-from valetkey.renewal.held_token import now
+from valetkey.renewal.threads import start
+from valetkey.sleepless_clock import now
 from valetkey.token_values import Token
 from valetkey.v1 import token_service_pb2 as token_pb
 
@@ -43,7 +45,7 @@ class Attempt:
     def __init__(
         self, caller: BlockingCaller, request: token_pb.IssueTokenRequest, inbox: "SimpleQueue[Any]", *, by_call: bool
     ) -> None:
-        """Begins it. Raises SettingsError where the identity's file cannot be used."""
+        """Begins it. Raises SettingsError where the identity's file cannot be used, UnavailableError for no thread."""
         self.by_call = by_call
         self.asked = self.last_heard = now()
         self.tokens = 0
@@ -51,11 +53,12 @@ class Attempt:
         self._caller = caller
         self._inbox = inbox
         metadata = caller.terms.identity.call_metadata()
-        target = self._call if by_call else self._follow
+        way = self._call if by_call else self._follow
         self._call_under_way: Any = None
         self._over = False
-        self._thread = threading.Thread(target=target, args=(request, metadata), name="valetkey-token", daemon=True)
-        self._thread.start()
+        self._thread = threading.Thread(target=self._run, args=(way, request, metadata), daemon=True)
+        self._thread.name = "valetkey-token"
+        start(self._thread)
 
     def cancel(self) -> None:
         """Ends it; what it still says counts for nothing."""
@@ -76,21 +79,33 @@ class Attempt:
             return self.asked + self._caller.terms.timeout * _PATIENCE
         return self.last_heard + streams.longest_silence() if self._caller.heartbeats else float("inf")
 
+    def _run(
+        self,
+        way: Callable[[token_pb.IssueTokenRequest, Any], ValetKeyError | None],
+        request: token_pb.IssueTokenRequest,
+        metadata: Any,
+    ) -> None:
+        try:
+            error = way(request, metadata)
+        except ValetKeyError as said:
+            error = said
+        except grpc.RpcError as failed:
+            error = self._caller.error(failed)
+        except Exception as failed:  # noqa: BLE001 (whoever waits hears of it; its text could hold a token)
+            error = self._unreadable(failed)
+        # In any case: a feed that does not hear of the end asks for no other token.
+        self._inbox.put(Ended(self, error))
+
     def _call(self, request: token_pb.IssueTokenRequest, metadata: Any) -> None:
         method = self._caller.connection.unary_unary(
             path_of(token_pb.IssueTokenResponse),
             request_serializer=token_pb.IssueTokenRequest.SerializeToString,
             response_deserializer=token_pb.IssueTokenResponse.FromString,
         )
-        try:
-            answer = method(request, timeout=self._caller.terms.timeout, metadata=metadata)
-        except (grpc.RpcError, ValueError) as error:
-            self._inbox.put(Ended(self, self._error(error)))
-        else:
-            self._inbox.put(Heard(self, token_messages.token(answer)))
-            self._inbox.put(Ended(self, None))
+        answer = method(request, timeout=self._caller.terms.timeout, metadata=metadata)
+        self._inbox.put(Heard(self, token_messages.token(answer)))
 
-    def _follow(self, request: token_pb.IssueTokenRequest, metadata: Any) -> None:
+    def _follow(self, request: token_pb.IssueTokenRequest, metadata: Any) -> ValetKeyError:
         message = token_pb.WatchTokenRequest(request=request)
         message.heartbeat_interval.seconds = streams.HEARTBEAT_SECONDS
         method = self._caller.connection.unary_stream(
@@ -98,22 +113,18 @@ class Attempt:
             request_serializer=token_pb.WatchTokenRequest.SerializeToString,
             response_deserializer=token_pb.WatchTokenResponse.FromString,
         )
-        error: ValetKeyError
-        try:
-            stream = self._call_under_way = method(message, metadata=metadata)
-            if self._over:
-                stream.cancel()
-            for answer in stream:
-                self._caller.heartbeats = self._caller.heartbeats or answer.HasField("heartbeat")
-                self._inbox.put(Heard(self, streams.token_in(answer)))
-            error = streams.ended_without_a_word()
-        except ValetKeyError as said:
-            error = said
-        except (grpc.RpcError, ValueError) as failed:
-            error = self._error(failed)
-        self._inbox.put(Ended(self, error))
+        stream = self._call_under_way = method(message, metadata=metadata)
+        if self._over:
+            stream.cancel()
+        for answer in stream:
+            self._caller.heartbeats = self._caller.heartbeats or answer.HasField("heartbeat")
+            self._inbox.put(Heard(self, streams.token_in(answer)))
+        return streams.ended_without_a_word()
 
-    def _error(self, error: Exception) -> ValetKeyError:
-        if isinstance(error, grpc.RpcError):
-            return self._caller.error(error)
-        return ValetKeyError("this token source is closed", code="CANCELLED")  # gRPC's word for a closed channel
+    def _unreadable(self, error: Exception) -> ValetKeyError:
+        if isinstance(error, ValueError) and (self._over or self._caller.closed):  # gRPC's word for a closed channel
+            return ValetKeyError("this token source is closed", code="CANCELLED")
+        return ValetKeyError(
+            f"the answer of the broker at {self._caller.terms.endpoint} is no token that can be read "
+            f"({type(error).__name__}); expected one of a Valet Key broker"
+        )

@@ -1,25 +1,13 @@
-"""A token and its lifetime, measured on a clock of this machine that cannot be set (CLOCK_BOOTTIME)."""
+"""A token and its lifetime, measured on a clock of this machine that cannot be set (`sleepless_clock`)."""
 
-import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from valetkey.errors import InvalidArgumentError
-from valetkey.token_values import Token
+from valetkey.sleepless_clock import now
+from valetkey.token_values import Token, life_of
 
 # What is left of a token when it is handed out no more: a request that begins with it has to end with it.
 _LEAST_SECONDS, _LEAST_SHARE = 5.0, 0.1
-
-
-def now() -> float:
-    """Returns seconds of a clock that goes on while the machine sleeps, as tokens do; where there is one."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
-
-
-def life_of(token: Token) -> float:
-    """Returns how long a token that came just now lives, in seconds."""
-    # Brokers of before `answer_time` leave no choice but this machine's own clock.
-    return (token.expire_time - (token.answer_time or datetime.now(UTC))).total_seconds()
 
 
 @dataclass(frozen=True, slots=True)

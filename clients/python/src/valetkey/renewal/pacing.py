@@ -10,7 +10,8 @@ from valetkey.errors import (
     ValetKeyError,
     WatchEndedError,
 )
-from valetkey.renewal.held_token import HeldToken, now
+from valetkey.renewal.held_token import HeldToken
+from valetkey.sleepless_clock import now
 
 # When a call is made for the next token, as a share of a token's life: as brokers do it in streams.
 _EARLIEST, _LATEST = 0.6, 0.75

@@ -31,6 +31,8 @@ def join(terms: Terms, request: token_pb.IssueTokenRequest, user: object, seed: 
             feed = _feeds.get(key)
             if feed is None or feed.stopped:
                 feed = _feeds[key] = TokenFeed(terms, request, seed)
+                if seed is not None:
+                    feed.begin()
             feed.users.add(user)
             # A collection of garbage in between may have taken its last user away.
             if not feed.stopped:
@@ -57,8 +59,10 @@ def _after_fork() -> None:
 
 
 def _at_exit() -> None:
-    for feed in list(_feeds.values()):
+    feeds = list(_feeds.values())
+    for feed in feeds:
         feed.stop()
+    for feed in feeds:
         feed.join()
 
 

@@ -1,6 +1,6 @@
 """One scope's current token, kept fresh by one thread for everybody in this process who uses it."""
 
-import copy
+import contextlib
 import logging
 import os
 import threading
@@ -10,14 +10,13 @@ from typing import Any
 
 from valetkey.calling.base import Terms
 from valetkey.calling.blocking import BlockingCaller
-from valetkey.errors import (
-    ConnectionLostError,
-    DeadlineExceededError,
-    ValetKeyError,
-)
+from valetkey.errors import ConnectionLostError, UnavailableError, ValetKeyError
+from valetkey.renewal import failures
 from valetkey.renewal.attempts import Attempt, Ended, Heard
-from valetkey.renewal.held_token import HeldToken, now
+from valetkey.renewal.held_token import HeldToken
 from valetkey.renewal.pacing import Pacing
+from valetkey.renewal.threads import start
+from valetkey.sleepless_clock import now
 from valetkey.v1 import token_service_pb2 as token_pb
 
 _log = logging.getLogger("valetkey")
@@ -65,6 +64,11 @@ class TokenFeed:
         held = self.held
         return held if held is not None and held.good() else self._wait("", lambda held: held.good())
 
+    def begin(self) -> None:
+        """Has the token that it was given, as by a fork, renewed ahead of its end; without a thread, at its end."""
+        with self._changed, contextlib.suppress(UnavailableError):
+            self._start()
+
     def newer(self, lease_id: str) -> HeldToken:
         """Returns a token that is good and not the one named; all who ask at once get the same one."""
         before = self.held
@@ -81,11 +85,13 @@ class TokenFeed:
         return now() >= held.born + _NO_USE_SECONDS
 
     def stop(self) -> None:
-        """Ends it, without waiting; may be called from anywhere, also while garbage is collected."""
+        """Ends it, without waiting; may be called from anywhere, also while garbage is collected.
+
+        So it takes no lock: whoever holds `changed` may be collecting garbage, and wait for a lock of the one that
+        stops it. Those who wait are told by the feed's thread as it ends; without one nobody waits.
+        """
         self.stopped = True
         self._inbox.put(None)
-        with self._changed:
-            self._changed.notify_all()
 
     def join(self) -> None:
         """Waits until nothing of it runs any more."""
@@ -103,32 +109,41 @@ class TokenFeed:
                 if self.stopped:
                     raise ValetKeyError("this token source is closed; expected use before close()")
                 if self._told != told and self._error is not None:
-                    raise self._for_callers(self._error) from None
+                    raise failures.for_one_caller(self._error, self.held) from None
                 if not self._changed.wait(end - now()) and now() >= end:
-                    raise self._for_callers(self._error or self._too_late()) from None
+                    error = self._error or failures.too_late(self.terms)
+                    raise failures.for_one_caller(error, self.held) from None
             return self.held
 
     def _start(self) -> None:
         if self._thread is None and not self.stopped:
-            self._thread = threading.Thread(target=self._run, name="valetkey-feed", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="valetkey-feed", daemon=True)
+            start(thread)
+            self._thread = thread  # Only now: one that did not start would be waited for, and never be tried again.
 
     def _run(self) -> None:
         if self.held is not None:
             self._due = self._pacing.renewal(self.held)  # inherited by a fork
         try:
             while not self.stopped:
-                self._one_event()
+                try:
+                    self._one_event()
+                except Exception as error:  # noqa: BLE001 (a feed that ends in silence leaves all without tokens)
+                    self._end_attempt()
+                    self._on_failed(failures.defect(error))
         finally:
+            self.stopped = True  # However it came: who asks next has a new one.
             self._end_attempt()
             if self._caller is not None:
                 self._caller.close()
+            with self._changed:
+                self._changed.notify_all()
 
     def _one_event(self) -> None:
         """Waits for something to happen, or for the time to do something, and does it."""
         next_time = self._next_time()
         try:
-            event = self._inbox.get(timeout=None if next_time is None else max(next_time - now(), 0.0))
+            event = self._inbox.get(timeout=None if next_time is None else _seconds_until(next_time))
         except Empty:
             self._on_time()
             return
@@ -255,19 +270,6 @@ class TokenFeed:
             self._attempt.cancel()
             self._attempt = None
 
-    def _too_late(self) -> ValetKeyError:
-        return DeadlineExceededError(
-            f"no token came from the broker at {self.terms.endpoint} within {self.terms.timeout:g} s; "
-            "try again, or allow more time",
-            code="DEADLINE_EXCEEDED",
-        )
 
-    def _for_callers(self, error: ValetKeyError) -> ValetKeyError:
-        """Returns a copy for one caller of many, which says what became of the token there was."""
-        found = copy.copy(error)
-        found.__traceback__ = None
-        if self.held is not None and not self.held.good():
-            resource = self.held.token.resource.resource_id
-            found.message = f"the last token for {resource} is over, and there is no new one: {error.message}"
-            found.args = (found.message,)
-        return found
+def _seconds_until(moment: float) -> float:
+    return min(max(moment - now(), 0.0), threading.TIMEOUT_MAX)

@@ -8,6 +8,8 @@ import pytest
 
 from valetkey import Client, Identity, SettingsError, load_settings
 from valetkey.channel import parse_endpoint, read_ca_file
+from valetkey.login.store import make_private_folder
+from valetkey.settings import login_file_of
 
 KEY = "vk_" + "s" * 43
 
@@ -36,6 +38,27 @@ def test_the_default_config_file_is_found(tmp_path: Path) -> None:
     assert load_settings(environ={"XDG_CONFIG_HOME": str(tmp_path / "xdg")}).endpoint == "b:1"
     write(Path("~/.config/valetkey/config.toml").expanduser(), text.replace("b:1", "home:2"))
     assert load_settings(environ={}).endpoint == "home:2"
+
+
+def test_who_has_no_home_reads_nobody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects the key of such a user, as of an arbitrary one in a container, from a folder that is called ~."""
+
+    def unknown(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "~/.config/valetkey/config.toml", 'endpoint = "not-ours:1"\n')
+    write(tmp_path / "conf/valetkey/config.toml", 'endpoint = "not-ours:1"\n')
+    for env in ({}, {"XDG_CONFIG_HOME": "conf"}):
+        with pytest.raises(SettingsError, match="no endpoint"):
+            load_settings(environ={**env, "VALETKEY_API_KEY": KEY})
+    write(tmp_path / "~/.local/state/valetkey/log-ins/b:1/login.json", "{}")
+    with pytest.raises(SettingsError, match="no identity"):
+        load_settings(environ={}, endpoint="b:1")
+    with pytest.raises(SettingsError, match="has no home"):
+        make_private_folder(login_file_of("b:1", {}).parent)
 
 
 def test_a_key_may_stand_in_a_file(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What the service connector hands out: where the broker is, whom to trust, who asks; never a secret."""
 
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +58,14 @@ def test_a_folder_that_others_can_write_to(tmp_path: Path, monkeypatch: pytest.M
     found = way.arguments({})["ca_file"]
     assert found.parent != usual
     assert found.read_text() == way.ca_certificate
+    # What somebody else puts there in its place keeps nobody from working, either.
+    shutil.rmtree(usual)
+    usual.symlink_to("/no/such/folder")
+    assert way.arguments({})["ca_file"] == found
+    usual.unlink()
+    usual.write_text("")
+    shutil.rmtree(found.parent)
+    assert way.arguments({})["ca_file"].read_text() == way.ca_certificate
 
 
 def test_no_identity_at_all() -> None:

@@ -111,7 +111,7 @@ def _identity(layers: list[_Layer], path: Path, endpoint: str, env: Mapping[str,
             return _identity_of(found)
     # Whoever logged in at this broker needs no other identity; any that is named comes first.
     login = login_file_of(endpoint, env)
-    if os.path.lexists(login):
+    if login.is_absolute() and os.path.lexists(login):
         return Identity(login_file=login)
     raise SettingsError(
         "no identity; expected one of: an API key in VALETKEY_API_KEY or in the file that --api-key-file or "
@@ -142,6 +142,9 @@ def _identity_of(found: dict[str, str]) -> Identity:
 def _read_config(given: str | os.PathLike[str] | None, env: Mapping[str, str]) -> tuple[_Layer, Path]:
     named = os.fspath(given) if given else env.get("VALETKEY_CONFIG")
     path = _path(named) if named else _default_config(env)
+    # Whoever has no home would read what others put into a folder called ~ where the program happens to run.
+    if not named and not path.is_absolute():
+        return {}, path
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
@@ -177,15 +180,18 @@ def _check_keys(values: Mapping[str, object], path: Path) -> None:
 
 def login_file_of(endpoint: str, env: Mapping[str, str]) -> Path:
     """Returns where the log-in at a broker is kept: `$XDG_STATE_HOME/valetkey/log-ins/HOST:PORT/login.json`."""
-    base = env.get("XDG_STATE_HOME", "")
-    if not base.startswith("/"):  # which is to be ignored, says the XDG Base Directory Specification
-        base = str(_path("~/.local/state"))
-    return Path(base, "valetkey", "log-ins", endpoint.lower(), "login.json")
+    return Path(_base(env, "XDG_STATE_HOME", "~/.local/state"), "valetkey", "log-ins", endpoint.lower(), "login.json")
 
 
 def _default_config(env: Mapping[str, str]) -> Path:
-    base = env.get("XDG_CONFIG_HOME") or _path("~/.config")
-    return Path(base, "valetkey", "config.toml")
+    return Path(_base(env, "XDG_CONFIG_HOME", "~/.config"), "valetkey", "config.toml")
+
+
+def _base(env: Mapping[str, str], name: str, default: str) -> Path:
+    """Returns one of the user's folders; for a user without a home it begins with `~`, and counts for nothing."""
+    base = env.get(name, "")
+    # A relative one is to be ignored, says the XDG Base Directory Specification.
+    return Path(base) if base.startswith("/") else _path(default)
 
 
 def _path(text: str) -> Path:

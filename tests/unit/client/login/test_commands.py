@@ -251,8 +251,11 @@ def test_logout_of_what_cannot_be_read(place: Path, tmp_path: Path) -> None:
     for folder in (place.parent, place.parent.parent):
         folder.chmod(0o700)
     place.symlink_to(victim)
+    # Left by a write that was killed: it holds tokens as well.
+    (place.parent / f".{place.name}.x1y2").write_text("{}")
     log_out(place)
     assert not place.is_symlink()
+    assert [each.name for each in place.parent.iterdir()] == ["lock"]
     assert victim.read_text() == "{}"
 
 

@@ -1,5 +1,6 @@
 """A log-in's token: renewed before it ends, once, and with one line where that is over."""
 
+import errno
 import json
 import threading
 import time
@@ -11,7 +12,7 @@ import pytest
 from support.fake_issuer import CLIENT_ID, ENDPOINT, FakeIssuer, Keep
 from valetkey import SettingsError, UnauthenticatedError, ValetKeyError
 from valetkey.errors import UnavailableError
-from valetkey.login import issuer_http, renewal
+from valetkey.login import issuer_http, renewal, store
 from valetkey.login.renewal import current_token
 from valetkey.login.store import read_login
 
@@ -171,6 +172,28 @@ def test_an_issuer_that_became_another(
     with pytest.raises(ValetKeyError, match=problem):
         current_token(path)
     assert bool(issuer.forms) == bool(claims)
+
+
+def test_what_cannot_be_kept_is_not_asked_for(
+    keep: Keep, path: Path, issuer: FakeIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk takes no token away that counts, and uses up no refresh token, which is good for once."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    login = keep(age=DUE)
+    assert login.tokens is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "write_whole", full)
+        assert current_token(path) == login.tokens.access
+    keep(age=OVER)
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "write_whole", full)
+        with pytest.raises(SettingsError, match="cannot be written: No space left"):
+            current_token(path)
+    assert issuer.paths == []
+    assert current_token(path) == access(path)
 
 
 def test_a_clock_that_was_set_back(keep: Keep, path: Path, issuer: FakeIssuer) -> None:

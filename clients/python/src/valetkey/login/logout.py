@@ -7,6 +7,7 @@ from valetkey.errors import SettingsError, ValetKeyError
 from valetkey.login.issuer import discover
 from valetkey.login.issuer_http import IssuerHttp
 from valetkey.login.store import Login, locked, read_login
+from valetkey.whole_files import unfinished
 
 _OK = 200
 
@@ -35,6 +36,8 @@ def log_out(path: Path) -> tuple[Left, str]:
             outcome = Left.NOTHING_LEFT, error.message
         try:
             path.unlink(missing_ok=True)  # of a symbolic link, the link itself
+            for left in unfinished(path):
+                left.unlink(missing_ok=True)
         except OSError as error:
             raise SettingsError(f"log-in: {path} cannot be removed: {error.strerror}") from None
     return outcome

@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from valetkey.errors import UnauthenticatedError, UnavailableError, ValetKeyError
+from valetkey.errors import SettingsError, UnauthenticatedError, UnavailableError, ValetKeyError
 from valetkey.login.issuer import RefusedByIssuerError, discover, refusal
 from valetkey.login.issuer_http import IssuerHttp
 from valetkey.login.store import Login, ended, locked, read_login, write_login
@@ -32,11 +32,16 @@ def current_token(path: Path) -> str:
     good = usable(login, now)
     if good is not None and not _due(login, now):
         return good.access
-    # While another command renews it, a token that still counts will do.
-    with locked(path, wait=good is None) as mine:
-        if not mine and good is not None:
-            return good.access
-        return _renewed(path)
+    # While another command renews it, or nothing can be kept on a full disk, a token that still counts will do.
+    try:
+        with locked(path, wait=good is None) as mine:
+            if not mine and good is not None:
+                return good.access
+            return _renewed(path)
+    except SettingsError:
+        if good is None:
+            raise
+        return good.access
 
 
 def usable(login: Login, now: float) -> Tokens | None:
@@ -54,6 +59,8 @@ def _renewed(path: Path) -> str:
         return good.access
     if login.tokens is None or not login.tokens.refresh:
         raise _over(login)
+    # Whether anything can be kept shows now: many issuers take a refresh token once, and then need the next one.
+    write_login(path, replace(login, tried_at=now))
     try:
         fresh = _refresh(login, login.tokens.refresh)
     except RefusedByIssuerError as error:
@@ -64,7 +71,6 @@ def _renewed(path: Path) -> str:
         raise _over(login) from None
     except ValetKeyError as error:
         if good is not None:
-            write_login(path, replace(login, tried_at=now))
             return good.access
         error.message = f"the log-in at {login.endpoint} cannot be renewed now: {error.message}"
         error.args = (error.message,)

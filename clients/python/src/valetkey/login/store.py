@@ -76,8 +76,10 @@ def write_login(path: Path, login: Login) -> None:
 def make_private_folder(folder: Path) -> None:
     """Makes the folder of a broker, and the one of all log-ins, for this user alone.
 
-    Raises SettingsError where one of them is something else, another user's, or open to others.
+    Raises SettingsError where one of them is something else, another user's, or open to others, or there is no home.
     """
+    if not folder.is_absolute():
+        raise SettingsError("log-in: this user has no home to keep it in; expected HOME, or XDG_STATE_HOME")
     for each in (folder.parent, folder):
         try:
             each.mkdir(mode=0o700, parents=True, exist_ok=True)

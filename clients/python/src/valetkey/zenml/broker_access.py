@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from valetkey.token_source import TokenSource
 from valetkey.whole_files import write_whole
 
 _IDENTITY = ("API_KEY", "API_KEY_FILE", "TOKEN_FILE", "CLIENT_CERT_FILE", "CLIENT_KEY_FILE")
+_made: list[Path] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +74,28 @@ class BrokerAccess:
 def _written(certificate: bytes) -> Path:
     """Returns a file of this user's that holds the certificate, the same one for all processes."""
     directory = Path(tempfile.gettempdir(), f"valetkey-{os.getuid() if hasattr(os, 'getuid') else 'ca'}")
-    directory.mkdir(mode=0o700, exist_ok=True)
-    status = directory.lstat()
-    # Others may write to the folder for temporary files: a folder that is not this user's alone is somebody's trap.
-    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o077 or directory.is_symlink()):
-        directory = Path(tempfile.mkdtemp(prefix="valetkey-"))
+    # Others may write to the folder for temporary files, and put there what they like under this name.
+    if not _is_ours_alone(directory):
+        directory = _folder_of_this_process()
     path = directory / f"{hashlib.sha256(certificate).hexdigest()}.pem"
     if not path.is_file() or path.read_bytes() != certificate:
         write_whole(path, certificate)
     return path
+
+
+def _is_ours_alone(directory: Path) -> bool:
+    """Tells whether a folder, made where there is nothing, is this user's alone; a file or a link is none."""
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        status = directory.lstat()
+    except FileExistsError:
+        return False
+    if not hasattr(os, "getuid"):
+        return True
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
+
+
+def _folder_of_this_process() -> Path:
+    if not (_made and _made[-1].is_dir()):  # What tidies up there may have taken it.
+        _made.append(Path(tempfile.mkdtemp(prefix="valetkey-")))
+    return _made[-1]

@@ -147,6 +147,12 @@ def test_rotating_the_key_in_a_file(valetkey: Runner, broker: FakeBroker, tmp_pa
     assert (ran.code, "vk_" in ran.out + ran.err) == (0, False)
     assert path.read_bytes() != old
     assert path.stat().st_mode & 0o777 == 0o600
+    # Whoever reads it may do so afterwards, by whichever name, and nobody else.
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    path.chmod(0o644)
+    assert valetkey(*rotate[:-1], str(link)).code == 0
+    assert (link.is_symlink(), path.stat().st_mode & 0o777) == (True, 0o640)
     assert broker.requests[-1].key_sha256 == hashlib.sha256(path.read_bytes().strip()).digest()
     for wrong in (("--replace", str(tmp_path / "none")), ("--replace", str(path), "--out", str(tmp_path / "x"))):
         assert valetkey("api-key", "rotate", "trainer", *wrong).code == 2

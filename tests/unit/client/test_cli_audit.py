@@ -18,6 +18,7 @@ from support.children import start
 from support.cli_runner import Runner
 from support.fake_access import event, lease
 from support.fake_broker import API_KEY, Failure, FakeBroker
+from valetkey.cli import ledger_anchors
 from valetkey.v1 import ledger_service_pb2 as ledger_pb
 
 COMMAND = [sys.executable, "-c", "from valetkey.cli import main; main()"]
@@ -240,7 +241,9 @@ def test_writers_that_no_anchor_knows(valetkey: Runner, broker: FakeBroker, tmp_
     assert "w-2" in json.loads(as_json.err)["warning"]
 
 
-def test_anchors_go_out_and_come_back(valetkey: Runner, broker: FakeBroker, tmp_path: Path) -> None:
+def test_anchors_go_out_and_come_back(
+    valetkey: Runner, broker: FakeBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Protects the round of anchors: saved, given next time, moved on only after they were checked."""
     path = tmp_path / "heads.json"
     assert valetkey("audit", "verify", "--save-heads", str(path)).code == 0
@@ -254,6 +257,11 @@ def test_anchors_go_out_and_come_back(valetkey: Runner, broker: FakeBroker, tmp_
     ]
     assert json.loads(path.read_text())["heads"][0]["sequence"] == 9
     assert list(tmp_path.glob(".*heads*")) == []
+    # In a folder that others may write to, no link of theirs leads it elsewhere.
+    monkeypatch.setattr(ledger_anchors.secrets, "token_hex", lambda _: "guessed")
+    (tmp_path / ".new.json.guessed").symlink_to(tmp_path / "victim")
+    assert valetkey("audit", "verify", "--save-heads", str(tmp_path / "new.json")).code == 2
+    assert not (tmp_path / "victim").exists()
     printed = tmp_path / "printed.json"
     printed.write_text(valetkey("audit", "verify", "-o", "json").out)
     assert valetkey("audit", "verify", "--anchor-file", str(printed), "-o", "json").json["anchors_checked"] == 1

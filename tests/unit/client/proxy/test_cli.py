@@ -1,10 +1,12 @@
 """`valetkey proxy` and `valetkey exec` against a fake broker, and what can be pasted."""
 
+import asyncio
 import json
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,6 +117,30 @@ def test_signals_go_on_to_the_command(valetkey: Runner, tmp_path: Path, number: 
     assert told.read_text() == "got it"
 
 
+def test_a_signal_while_the_command_starts(valetkey: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects against a command that is left behind by a pod that ends at once: it gets the signal as it is there."""
+    real = asyncio.create_subprocess_exec
+
+    async def create(*arguments: str, **named: Any) -> asyncio.subprocess.Process:
+        process = await real(*arguments, **named)
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL  # or the test's own process ends
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0)
+        return process
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncio, "create_subprocess_exec", create)
+        ran = valetkey("exec", *ASK, "--no-proxy", "--", "sleep", "600")
+    assert ran.code == 128 + signal.SIGTERM
+    # What nohup has ignored stays so, for the command as well.
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        ran = valetkey("exec", *ASK, "--no-proxy", "--", "sh", "-c", "kill -HUP $$ $PPID; exit 7")
+        assert ran.code == 7
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_what_the_broker_refuses_is_said_before_anything_runs(
     valetkey: Runner, broker: FakeBroker, tmp_path: Path
 ) -> None:
@@ -133,6 +159,8 @@ def test_the_proxy_says_where_it_is_and_ends_with_sigterm(
 
     def show_and_end(*arguments: object) -> None:
         shown(*arguments)  # type: ignore[arg-type]
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            os.kill(os.getpid(), signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(proxy_command, "_show", show_and_end)

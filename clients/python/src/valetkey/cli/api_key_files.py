@@ -13,6 +13,14 @@ _KEY = re.compile(rb"vk_[A-Za-z0-9_-]{43}")
 _MAX_BYTES = 200  # A key has 46; white space around it does no harm.
 
 
+def file_meant(path: Path) -> Path:
+    """Returns the file that a path leads to: what is put in the place of a link is not seen by its other names."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):  # A link to itself, or no path at all: the next step says so.
+        return path
+
+
 def check_is_key_of(context: typer.Context, path: Path, name: str) -> None:
     """Asks the broker whose key a file holds, so that nothing but the key `name` is ever written over.
 
@@ -46,8 +54,12 @@ def check_is_key_of(context: typer.Context, path: Path, name: str) -> None:
         )
 
 
-def write_new(option: str, path: Path, key: str) -> None:
-    """Writes a key into a new file, mode 0600. Raises InvalidArgumentError where that cannot be."""
+def write_new(option: str, path: Path, key: str, *, like: Path | None = None) -> None:
+    """Writes a key into a new file, mode 0600, or for the owner and the group that read `like`.
+
+    It is on the disk then, for the broker forgets no key that it has admitted. Raises InvalidArgumentError where that
+    cannot be, and leaves no file.
+    """
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -57,10 +69,30 @@ def write_new(option: str, path: Path, key: str) -> None:
         raise InvalidArgumentError(f"{option}: {path} cannot be written: {reason}") from None
     try:
         with os.fdopen(file, "w", encoding="ascii") as opened:
+            if like is not None:
+                _give_to_its_readers(file, like)
             opened.write(f"{key}\n")
+            opened.flush()
+            os.fsync(file)
+    except PermissionError:
+        path.unlink(missing_ok=True)
+        raise InvalidArgumentError(
+            f"{option}: {like} is of another user or group, who could not read what is put in its place; nothing was "
+            "changed. Expected to run as that user or as root, or --out with the name of a new file"
+        ) from None
     except OSError as error:
         path.unlink(missing_ok=True)
         raise InvalidArgumentError(f"{option}: {path} cannot be written: {error.strerror}") from None
+
+
+def _give_to_its_readers(file: int, like: Path) -> None:
+    was, new = like.stat(), os.fstat(file)
+    group = was.st_mode & 0o040
+    user_id = was.st_uid if was.st_uid != new.st_uid else -1
+    group_id = was.st_gid if group and was.st_gid != new.st_gid else -1
+    if (user_id, group_id) != (-1, -1):
+        os.fchown(file, user_id, group_id)
+    os.fchmod(file, 0o600 | group)
 
 
 def put_in_place(new: Path, file: Path) -> Path:

@@ -9,7 +9,7 @@ import typer
 
 from valetkey.api_keys import api_key_sha256, generate_api_key
 from valetkey.cli import consequences
-from valetkey.cli.api_key_files import check_is_key_of, put_in_place, write_new
+from valetkey.cli.api_key_files import check_is_key_of, file_meant, put_in_place, write_new
 from valetkey.cli.confirmation import confirm
 from valetkey.cli.global_options import client_of
 from valetkey.cli.lifetime_option import parse_life
@@ -101,8 +101,8 @@ def rotate(
     replace: Annotated[
         Path | None,
         typer.Option(
-            help="Put the key into this file, mode 0600, in place of this key's secret of before, once the broker has "
-            "admitted it.",
+            help="Put the key into this file, in place of this key's secret of before, once the broker has admitted "
+            "it; for the same owner, and the same group if that may read it.",
             show_default=False,
         ),
     ] = None,
@@ -120,6 +120,7 @@ def rotate(
         raise InvalidArgumentError("--out and --replace: expected one of the two")
     with client_of(context, screen) as client:
         if replace:
+            replace = file_meant(replace)
             check_is_key_of(context, replace, name)
         key = generate_api_key()
         file = _written(out, replace, key)
@@ -230,7 +231,7 @@ def _written(out: Path | None, replace: Path | None, key: str) -> Path | None:
     if replace is None:
         return None
     beside = replace.with_name(f"{replace.name}.new")
-    write_new("--replace", beside, key)
+    write_new("--replace", beside, key, like=replace)
     return beside
 
 

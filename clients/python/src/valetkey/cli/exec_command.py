@@ -93,6 +93,8 @@ async def _run(screen: Screen, command: list[str], access: ToolAccess, *, keep_i
     if others := environment_that_wins(os.environ):
         screen.warn(others)
     variables = environment(access, os.environ, keep_identity=keep_identity)
+    # Before it is there: one that ended us while it starts would leave it behind, without its proxy.
+    signals = _Signals()
     try:
         process = await asyncio.create_subprocess_exec(*command, env=variables)
     except (FileNotFoundError, NotADirectoryError):
@@ -101,17 +103,36 @@ async def _run(screen: Screen, command: list[str], access: ToolAccess, *, keep_i
     except OSError as error:
         screen.error(f"{command[0]}: cannot be run: {error.strerror}", "", {})
         return NOT_EXECUTABLE
-    loop = asyncio.get_running_loop()
-    for number in _FORWARDED:
-        loop.add_signal_handler(number, _forward, process, number)
+    signals.go_to(process)
     code = await process.wait()
     return BY_SIGNAL - code if code < 0 else code
 
 
-def _forward(process: asyncio.subprocess.Process, number: int) -> None:
-    # A terminal sends what its keys mean to the command as well: twice would be once too often.
-    of_the_keyboard = number in (signal.SIGINT, signal.SIGQUIT)
-    if of_the_keyboard and sys.stdin is not None and sys.stdin.isatty():
-        return
+class _Signals:
+    """Takes signals from now on, and sends them on to a command once it is there."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._waiting: list[int] = []
+        for number in _FORWARDED:
+            # What is ignored, as by nohup, the command ignores as well: it would not if we took it.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                asyncio.get_running_loop().add_signal_handler(number, self._take, number)
+
+    def go_to(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        for number in self._waiting:
+            _send(process, number)
+
+    def _take(self, number: int) -> None:
+        # A terminal sends what its keys mean to the command as well: twice would be once too often.
+        of_the_keyboard = number in (signal.SIGINT, signal.SIGQUIT)
+        if self._process is None:
+            self._waiting.append(number)
+        elif not (of_the_keyboard and sys.stdin is not None and sys.stdin.isatty()):
+            _send(self._process, number)
+
+
+def _send(process: asyncio.subprocess.Process, number: int) -> None:
     if process.returncode is None:
         process.send_signal(number)

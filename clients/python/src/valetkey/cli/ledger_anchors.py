@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,9 @@ def write_anchors(path: Path, heads: Iterable[LedgerHead]) -> None:
     """
     rows = [{"writer": head.writer, "sequence": head.sequence, "hash": head.hash} for head in heads]
     try:
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        with fresh.open("w", encoding="utf-8") as file:
+        fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        # A new file alone: in a folder of many users another one may have put a link there, to a file of this user's.
+        with fresh.open("x", encoding="utf-8") as file:
             json.dump({"heads": rows}, file, indent=2)
             file.write("\n")
             file.flush()

@@ -166,9 +166,12 @@ def without_proxies(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def stop_signals() -> asyncio.Event:
-    """Returns what is set by SIGTERM, SIGINT or SIGHUP."""
+    """Returns what is set by SIGTERM, SIGINT or, unless that is ignored as by nohup, SIGHUP."""
     stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     return stopped
 

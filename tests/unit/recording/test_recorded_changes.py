@@ -13,7 +13,9 @@ from support.fake_ledger import FakeLedger, ledger_down
 from support.fake_store import FakeStateStore
 from valetkey_broker.errors import BrokerError, Reason, UnrecordedOutcomeError
 from valetkey_broker.model import Event, EventFilter, EventKind, InvalidFieldError
+from valetkey_broker.ports import Document
 from valetkey_broker.recording import Changes
+from valetkey_broker.state.generation_journal import read_generation
 
 BEGUN = Event(
     kind=EventKind.CHANGE_BEGUN,
@@ -292,3 +294,43 @@ async def test_with_the_ledger_back_a_change_gets_its_outcome(world: World) -> N
     await replica.poll()
     assert [event.kind for event in world.ledger.recorded] == [EventKind.CHANGE_BEGUN, EventKind.CHANGE_RECONCILED]
     assert not await world.ledger.events(EventFilter(unfinished=True))
+
+
+class SlowStore(FakeStateStore):
+    """A Vault that takes its time over the first reading of one path."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+        self.answers = asyncio.Event()
+
+    async def read(self, path: str, version: int | None = None) -> Document | None:
+        if path == self._path:
+            await self.answers.wait()
+        return await super().read(path, version)
+
+
+async def test_a_change_that_outlives_its_call_keeps_its_object_from_nobody(world: World) -> None:
+    """The caller's time runs out before the intent is there: the change goes on, and is let go of when it is made."""
+    granting = next(change for change in CHANGES if change.name == "create-grant")
+    store = SlowStore(granting.path)
+    replica = Replica(store, also_settled=world.changes.reconciled)
+
+    async def work() -> None:
+        async with asyncio.timeout(0.01):
+            await granting.make(replica)
+
+    with pytest.raises(TimeoutError):
+        await world.changes.make(replace(BEGUN, object=granting.path), work)
+    store.answers.set()
+    await replica.repository.background.close()
+    await replica.poll()
+    async with asyncio.timeout(10):
+        while any(task.get_name() == "intent-beat" for task in asyncio.all_tasks()):  # noqa: ASYNC110 (ends by itself)
+            await asyncio.sleep(0)
+    generation, _ = await read_generation(store)
+    assert not generation.intents
+    assert [(event.kind, event.reason) for event in world.ledger.recorded[1:]] == [
+        (EventKind.ADMIN_CHANGE, "DEADLINE_EXCEEDED"),
+        (EventKind.CHANGE_RECONCILED, "MADE"),
+    ]

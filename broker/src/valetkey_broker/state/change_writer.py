@@ -59,7 +59,10 @@ class Writes:
         where nobody knows yet: then it is settled as soon as Vault is back.
         """
         async with intents_at_hand() as changes:
-            return await self._make(path, prepare, changes)
+            try:
+                return await self._make(path, prepare, changes)
+            finally:
+                await changes.let_go_of_late()
 
     async def _make(self, path: str, prepare: Callable[[], Awaitable[Plan | None]], changes: OpenIntents) -> bool:
         while True:
@@ -83,6 +86,10 @@ class Writes:
             if await changes.hold(self._intents.opened(intent)):
                 return await self._work(intent, plan.first, changes)
             await self._intents.wait_for(intent.paths, self.settle)
+
+    async def over(self, path: str) -> None:
+        """Returns once no change of `path` is under way, having settled what was abandoned. Raises CONFLICT."""
+        await self._intents.wait_for((path,), self.settle)
 
     async def settle_abandoned(self) -> None:
         """Finishes or undoes what was left by writers that are gone, or could not be done with Vault away.

@@ -16,6 +16,7 @@ class OpenIntents:
         self._held = contextlib.AsyncExitStack()
         self._settled: dict[tuple[str, ...], Callable[[], Awaitable[None]]] = {}  # by the paths of an intent
         self._begun = False
+        self._over = False
         self._before_any: BaseException | None = None
 
     async def hold(self, work: AbstractAsyncContextManager[T]) -> T:
@@ -48,7 +49,16 @@ class OpenIntents:
 
     async def release(self) -> None:
         """Lets go of the intents; those that are not closed are left for others to settle."""
+        self._over = True
         await self._held.aclose()
+
+    async def let_go_of_late(self) -> None:
+        """Lets go of what was opened once the call was over: a change goes on where its caller's time has run out.
+
+        Nobody would close it any more. So it is settled, and its outcome recorded, as that of a process that died.
+        """
+        if self._over:
+            await self._held.aclose()
 
 
 _INTENTS: contextvars.ContextVar[OpenIntents | None] = contextvars.ContextVar("open_intents", default=None)

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 from valetkey_broker.adapters.azure import AUTH_METHODS, preload_sdks
 from valetkey_broker.api.methods import METHODS
 from valetkey_broker.api.services import UseCases, build_services
 from valetkey_broker.app import Core
+from valetkey_broker.concurrency.background_jobs import keep_going
 from valetkey_broker.concurrency.first_of import first_of
 from valetkey_broker.expiry.daily_warning import DailyWarning
 from valetkey_broker.expiry.wiring import build_endings
@@ -105,17 +107,17 @@ async def running_server(
     try:
         if listen is Listen.AT_ONCE:
             await server.start()
-        jobs = {
-            "state-sync": sync.run(preload_sdks),
-            "refusals": recorder.refusals.run(),
-            "unfinished-changes": MissingOutcomes(core.ledger, core.clock, core.repository.being_changed).run(),
-            "key-revocations": core.revoking.keys.run(),
-            "ledger-health": follow_ledger(core.ledger, server),
-            "daily-warning": DailyWarning(endings, settings.expiry.warn_days).run(sync.ready.wait),
-            "rotations": core.rotating.run(),
-            "metrics": tell_metrics(metrics, core, endings, Live(sync, server, guard, streams)),
+        jobs: dict[str, Callable[[], Awaitable[None]]] = {
+            "state-sync": partial(sync.run, preload_sdks),
+            "refusals": recorder.refusals.run,
+            "unfinished-changes": MissingOutcomes(core.ledger, core.clock, core.repository.being_changed).run,
+            "key-revocations": core.revoking.keys.run,
+            "ledger-health": partial(follow_ledger, core.ledger, server),
+            "daily-warning": partial(DailyWarning(endings, settings.expiry.warn_days).run, sync.ready.wait),
+            "rotations": core.rotating.run,
+            "metrics": partial(tell_metrics, metrics, core, endings, Live(sync, server, guard, streams)),
         }
-        tasks += [asyncio.create_task(job, name=name) for name, job in jobs.items()]
+        tasks += [asyncio.create_task(keep_going(name, job), name=name) for name, job in jobs.items()]
         ready = sync.ready if listen is Listen.ONCE_READY else sync.attempted
         if listen is not Listen.AT_ONCE and await first_of(ready, stop):
             await server.start()

@@ -87,6 +87,7 @@ async def test_one_that_fails_is_tried_again_after_a_while(world: World) -> None
     await world.look(31.01)
     assert world.made() == 1
     await world.look(31.1)
+    assert (await world.ended()).state is RotationState.FAILED
     assert world.made() == 2
     world.maker.fail("passwords", Reason.CLOUD_PERMISSION_MISSING)
     await world.look(31.2)
@@ -156,3 +157,18 @@ async def test_what_cannot_be_is_refused_when_it_is_set(world: World) -> None:
     assert caught.value.reason is Reason.CLOUD_PERMISSION_MISSING
     assert world.memory.connectors[NAME].rotation_schedule == MONTHLY
     assert PATH not in world.memory.rotations
+
+
+async def test_what_nobody_thought_of_ends_no_schedules(world: World) -> None:
+    """One that fails in an odd way is tried again later, and the look goes on: rotations run beside it."""
+    asked = world.maker.passwords
+
+    async def odd(*_arguments: object) -> None:
+        world.maker.passwords = asked  # type: ignore[method-assign]
+        raise RuntimeError("odd")
+
+    world.maker.passwords = odd  # type: ignore[assignment,method-assign]
+    await world.look(31)
+    assert world.made() == 0
+    await world.look(31 + 2 / 24)
+    assert (await world.ended()).state is RotationState.DONE

@@ -226,3 +226,18 @@ async def test_ended_while_writing(steps: int) -> None:
     ledger.answer.set()
     await refusals.flush()
     assert total(ledger) == 100
+
+
+async def test_what_nobody_thought_of_is_written_later(world: World) -> None:
+    """A refusal stands whatever its record meets, and is on record once that has passed."""
+
+    def odd(_event: Event) -> None:
+        raise RuntimeError("odd")
+
+    world.ledger.before_record = odd
+    await world.refusals.record(refused())
+    await world.refusals.flush()
+    assert total(world.ledger) == 0
+    world.ledger.before_record = lambda _event: None
+    await world.refusals.flush()
+    assert total(world.ledger) == 1

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from support.core import Replica, make_api_key
 from support.fake_store import FakeStateStore
 from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.ports import Document
 from valetkey_broker.settings import VaultSettings
 from valetkey_broker.state.background_sync import StateSync
 from valetkey_broker.state.generation_journal_writer import GenerationWriter
@@ -163,3 +164,41 @@ async def test_a_full_reading_now_and_then_finds_what_was_never_announced() -> N
         await _until(lambda: running.heard == [True])
         store._versions["api-keys/trainer"] = other._versions["api-keys/trainer"]
         await _until(lambda: "trainer" in running.replica.memory.keys_by_name)
+
+
+async def test_a_snapshot_that_cannot_be_written_does_not_end_the_polling() -> None:
+    """What only makes the next start quicker must not keep the news of revoked keys from coming."""
+    store = FakeStateStore()
+    with capture_logs() as logs:
+        async with _running(store, resync_seconds=0.01) as running:
+            await _until(lambda: running.heard == [True])
+            running.replica.repository._snapshots = None  # type: ignore[assignment]
+            await _until(lambda: any("snapshot" in line["event"] for line in logs))
+            await Replica(store).repository.create_api_key(make_api_key())
+            await _until(lambda: "trainer" in running.replica.memory.keys_by_name)
+
+
+async def test_a_poll_without_an_end_counts_as_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vault answers so slowly that a reading takes for ever: memory is not believed longer than the settings say."""
+    monkeypatch.setattr("valetkey_broker.state.background_sync._LONG_POLL_SECONDS", 0.0)
+    store = StoreThatHangs()
+    async with _running(store, max_stale_seconds=0.2) as running:
+        await _until(lambda: running.heard != [])
+        store.answers.clear()
+        await _until(lambda: not running.sync._usable)
+        assert running.refusal().metadata == {"cause": "stale"}
+        store.answers.set()
+        await _until(lambda: running.sync._usable)
+
+
+class StoreThatHangs(FakeStateStore):
+    """A store that answers no question while `answers` is not set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = asyncio.Event()
+        self.answers.set()
+
+    async def read(self, path: str, version: int | None = None) -> Document | None:
+        await self.answers.wait()
+        return await super().read(path, version)

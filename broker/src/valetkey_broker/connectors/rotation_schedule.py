@@ -96,7 +96,7 @@ class RotationSchedules:
                     await self._begin(there)
                 except BrokerError as error:
                     self._failed(there, error)
-                except (InvalidFieldError, LookupError, TypeError, ValueError) as error:
+                except Exception as error:  # noqa: BLE001 (one that cannot be must not end all rotations)
                     self._log.error("a scheduled rotation failed", object=_path(there), error=type(error).__name__)
                     self._not_before[there.uid] = self._clock() + _MOST_RETRY_SECONDS
 

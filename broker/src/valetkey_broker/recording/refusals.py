@@ -90,9 +90,10 @@ class Refusals:
     async def _write(self, budget: _Budget, key: _Alike, event: Event) -> None:
         try:
             await self._ledger.record(event)
-        except BrokerError as error:
+        except Exception as error:  # noqa: BLE001 (a refusal stands, and its record must not turn it into an error)
             budget.add(key, event)
-            self._log.warning("a refusal could not be recorded yet", reason=error.reason.name, refused=event.reason)
+            reason = error.reason.name if isinstance(error, BrokerError) else type(error).__qualname__
+            self._log.warning("a refusal could not be recorded yet", reason=reason, refused=event.reason)
 
 
 def _sum(known: Event, event: Event) -> Event:

@@ -1,6 +1,7 @@
 """Keeps memory current in the background, and says how current it is."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 
@@ -13,6 +14,8 @@ from valetkey_broker.settings import VaultSettings
 from valetkey_broker.state.repository import StateRepository
 
 _OPEN_BACKOFF_SECONDS = 5.0
+# Polls take a read or two. One of this length reads everything anew, or Vault is slow.
+_LONG_POLL_SECONDS = 30.0
 
 
 class StateSync:
@@ -32,6 +35,7 @@ class StateSync:
         self._log = structlog.get_logger()
         # Monotonic seconds: staleness must not depend on somebody setting the clock.
         self._current_at: float | None = None
+        self._polling_since: float | None = None
         self._usable = False
         self._polled = asyncio.Event()
         self.attempted = asyncio.Event()
@@ -70,10 +74,12 @@ class StateSync:
             # Beside the polling: neither may keep the news waiting, however long Vault takes.
             group.create_task(self._resync(), name="state-resync")
             group.create_task(self._settle(), name="state-settle")
+            group.create_task(self._watch_long_poll(), name="state-long-poll")
 
     async def _poll(self) -> None:
         while True:
             await asyncio.sleep(spread(self._settings.poll_seconds))
+            began = self._polling_since = time.monotonic()
             try:
                 await self._repository.refresh()
             except BrokerError as error:
@@ -81,15 +87,24 @@ class StateSync:
             except Exception as error:  # noqa: BLE001 (a loop that ends would leave revoked keys valid for ever)
                 self._failed(vault_unavailable(type(error).__qualname__, "error"))
             else:
-                self._succeeded()
+                self._succeeded(began)
                 self._polled.set()
+            finally:
+                self._polling_since = None
+
+    async def _watch_long_poll(self) -> None:
+        """Stops serving when memory is too old, also where a poll goes on and on: Vault answers, and takes its time."""
+        while True:
+            await asyncio.sleep(self._settings.poll_seconds)
+            if time.monotonic() - (self._polling_since or math.inf) > _LONG_POLL_SECONDS:
+                self._stop_if_too_old()
 
     async def _resync(self) -> None:
         while True:
             try:
                 await self._repository.keep_snapshot()
-            except BrokerError as error:
-                self._log.info("the snapshot for the next start was not written", reason=error.reason.name)
+            except Exception as error:  # noqa: BLE001 (what is only a short cut must not end the polling beside it)
+                self._log.info("the snapshot for the next start was not written", error=_told(error))
             if self._repository.complete:
                 await asyncio.sleep(spread(self._settings.resync_seconds))
             try:
@@ -110,6 +125,7 @@ class StateSync:
     async def _start(self) -> None:
         pauses = Backoff(0.25, _OPEN_BACKOFF_SECONDS)
         while True:
+            began = time.monotonic()
             try:
                 await self._store.open()
                 await self._repository.load()
@@ -118,7 +134,7 @@ class StateSync:
             except Exception as error:  # noqa: BLE001 (ending here would leave a broker that never serves, in silence)
                 self._log.error("Vault is not usable yet; trying again", error=type(error).__qualname__)
             else:
-                self._succeeded()
+                self._succeeded(began)
                 await self._repository.credentials_read()
                 self.ready.set()
                 return
@@ -126,11 +142,12 @@ class StateSync:
                 self.attempted.set()
             await asyncio.sleep(pauses.next())
 
-    def _succeeded(self) -> None:
+    def _succeeded(self, began: float) -> None:
+        """Takes note of a reading that `began` then (monotonic): of what came after it, it knows nothing."""
         if self._failing_since is not None:
             self._log.info("Vault is back", away_seconds=round(time.monotonic() - self._failing_since, 1))
         self._failing_since = None
-        self._current_at = time.monotonic()
+        self._current_at = began
         self._set_usable(usable=True)
 
     def _failed(self, error: BrokerError) -> None:
@@ -143,7 +160,10 @@ class StateSync:
                 until_seconds=self._settings.max_stale_seconds,
                 **error.metadata,
             )
-        if self._current_at is not None and now - self._current_at > self._settings.max_stale_seconds:
+        self._stop_if_too_old()
+
+    def _stop_if_too_old(self) -> None:
+        if (age := self.seconds_since_current()) is not None and age > self._settings.max_stale_seconds:
             self._set_usable(usable=False)
 
     _failing_since: float | None = None

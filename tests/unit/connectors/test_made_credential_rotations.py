@@ -1,20 +1,26 @@
 """Credentials that the broker has made: what Entra and Azure do in between, and what is left there afterwards."""
 
 import asyncio
+import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from support.core import CLIENT, NOW, PLANTED, make_secret, make_sharing_connector
 from support.fake_ledger import ledger_down
 from support.fake_maker import FakeMaker
+from support.fake_store import FakeStateStore
 from support.rotating_replica import NAME, PATH, RotatingReplica, by_account_key, the_call
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.connectors.made_credential_rotations import Automatic
 from valetkey_broker.errors import BrokerError, Reason, vault_unavailable
 from valetkey_broker.model import (
+    AzureConfig,
+    CredentialOrigin,
     Event,
     EventKind,
     InvalidFieldError,
@@ -22,6 +28,7 @@ from valetkey_broker.model import (
     RotationState,
     Secret,
 )
+from valetkey_broker.ports import Document
 
 BY_KEY, OTHER_KEY = "by-key", "other-key"
 
@@ -29,9 +36,9 @@ BY_KEY, OTHER_KEY = "by-key", "other-key"
 class World(RotatingReplica):
     """A replica whose provider makes what its cloud takes."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: FakeStateStore | None = None) -> None:
         self.maker = FakeMaker(CLIENT, Secret(PLANTED), ["one"])
-        super().__init__(maker=self.maker)
+        super().__init__(store, maker=self.maker)
         self.cloud.secrets = {PLANTED, *(key.reveal() for key in self.maker.keys["one"].values())}
         self.maker.on_made = self._made
         self.maker.on_removed = lambda value: self.cloud.secrets.discard(value.reveal())  # type: ignore[union-attr]
@@ -68,6 +75,15 @@ class World(RotatingReplica):
             expires=int(expires),
             lease_id="lease",
         )
+
+    def at_once(self) -> None:
+        """Lets the next look take up what failed before, without a pause."""
+        for own in self.rotating.runner._own.values():
+            own.again_at = 0.0
+
+    def rests(self) -> bool:
+        """Tells whether nothing is being worked on."""
+        return all(own.task is None for own in self.rotating.runner._own.values())
 
     async def eventually(self, true: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
@@ -383,3 +399,104 @@ async def test_a_named_secret_gets_another_for_all_that_use_it() -> None:
     ended = await world.ended("secrets/az_secret")
     assert ended.state is RotationState.DONE
     assert await world.in_use("first") == ClientSecret(world.maker.made[ended.notes["key_id"]][1])
+
+
+class FailingStore(FakeStateStore):
+    """Vault goes away at the next write of the path `seal_at`, and cannot read below `unread`."""
+
+    seal_at = ""
+    unread = ""
+    refused = 0
+
+    async def write(self, path: str, data: Mapping[str, Any], *, expected: int) -> int:
+        if path == self.seal_at:
+            self.seal_at = ""
+            self.fail_with = vault_unavailable("sealed", "sealed")
+        return await super().write(path, data, expected=expected)
+
+    async def read(self, path: str, version: int | None = None) -> Document | None:
+        if self.unread and path.startswith(self.unread):
+            self.refused += 1
+            raise vault_unavailable("no answer", "timeout")
+        return await super().read(path, version)
+
+
+async def test_a_switch_that_is_made_late_is_not_undone() -> None:
+    """Vault had the switch and went away: whoever settles it puts the secret in use, which stays at its provider."""
+    store = FailingStore()
+    world = World(store)
+    await world.register()
+    store.seal_at = PATH
+    await world.rotate(prove=0)
+    await world.eventually(lambda: store.fail_with is not None and world.rests())
+    (made,) = [key_id for key_id in world.maker.made if key_id != "by-hand"]
+    value = world.maker.made[made][1]
+    world.cloud.secrets.discard(value.reveal())  # type: ignore[union-attr] # Entra hesitates: it would not prove good.
+    store.fail_with = None
+    world.at_once()
+    await world.rotating.runner.look()
+    await world.eventually(world.rests)
+    await world.replica.poll()
+    assert await world.in_use() == ClientSecret(value)
+    assert made in world.maker.made
+    world.cloud.secrets.add(value.reveal())  # type: ignore[union-attr]
+    world.at_once()
+    await world.done()
+    assert made in world.maker.made
+
+
+async def test_what_is_in_use_after_all_is_not_taken_back(world: World) -> None:
+    """Aborted just as a holder that was only slow makes the switch: the rotation goes on to its end."""
+    world.slow_entra = True
+    await world.rotate()
+    await world.until(RotationState.PROVING)
+    (made,) = [key_id for key_id in world.maker.made if key_id != "by-hand"]
+    value = world.maker.made[made][1]
+    rotation = await world.rotating.rotations.get(PATH)
+    origin = CredentialOrigin(rotation.started_at, rotation.started_by, rotation.id)
+    there = replace(world.memory.connectors[NAME], origin=origin)
+    await world.repository.update_connector(there, ClientSecret(value))
+    world.cloud.secrets.add(value.reveal())  # type: ignore[union-attr]
+    with contextlib.suppress(BrokerError):  # It may be at its end by now, which comes to the same.
+        await world.rotating.rotations.abort(PATH, "key:ops")
+    await world.done()
+    assert made in world.maker.made
+    assert await world.in_use() == ClientSecret(value)
+
+
+async def test_the_two_keys_of_an_account_do_not_wait_for_each_other(world: World) -> None:
+    """Two connectors with a key each, rotated at once: none takes the key that is about to be regenerated."""
+    await world.with_key()
+    await world.with_key(OTHER_KEY, "key2")
+    before = dict(world.maker.keys["one"])
+    await world.rotate(BY_KEY, by=NAME, at_once=True, prove=600)
+    await world.rotate(OTHER_KEY, by=NAME, at_once=True, prove=600)
+    await world.done(BY_KEY)
+    await world.until(RotationState.WITHDRAWING, OTHER_KEY)
+    # The second has the key that the first went to as its old one, and says so: that can be rotated again.
+    await world.rotate(BY_KEY, by=NAME, at_once=True)
+    await world.done(BY_KEY)
+    world.at_once()
+    await world.done(OTHER_KEY)
+    now = set(world.maker.keys["one"].values())
+    assert not now & set(before.values())
+    assert {await world.key_in_use(), await world.key_in_use(OTHER_KEY)} <= now
+    told = [event.details.get("what") for event in world.ledger.of(EventKind.ROTATION)]
+    assert "resumed" not in told, "no other process went on with one: trying again is not told of each time"
+
+
+async def test_no_key_is_regenerated_while_nobody_can_tell_who_uses_it() -> None:
+    """Vault does not say what a named secret holds: that is no reason to take it for another key."""
+    store = FailingStore()
+    world = World(store)
+    await world.register()
+    await world.with_key()
+    key = world.maker.keys["one"]["key1"]
+    secret = replace(make_secret(account="one"), auth_method="account-key", azure=AzureConfig("", "", "dev", "one"))
+    await world.repository.create_secret(secret, AccountKey(key))
+    store.unread = "shared-credentials/"
+    await world.rotate(BY_KEY, by=NAME, at_once=True)
+    await world.eventually(lambda: store.refused > 0 and world.rests())
+    assert await world.state(BY_KEY) is RotationState.WITHDRAWING
+    assert world.maker.calls["regenerate_key"] == 0
+    assert world.maker.keys["one"]["key1"] == key

@@ -5,8 +5,21 @@ from dataclasses import dataclass
 
 from valetkey_broker.connectors.rotated_objects import RotatedObjects
 from valetkey_broker.connectors.rotation_run import Run
-from valetkey_broker.errors import BrokerError, account_key_in_use, account_key_not_regenerated
-from valetkey_broker.model import Connector, CredentialValue, LeaseFilter, NamedSecret, Secret
+from valetkey_broker.errors import (
+    BrokerError,
+    account_key_about_to_go,
+    account_key_in_use,
+    account_key_not_regenerated,
+)
+from valetkey_broker.model import (
+    Connector,
+    CredentialValue,
+    LeaseFilter,
+    NamedSecret,
+    RotationState,
+    Secret,
+    rotation_path,
+)
 from valetkey_broker.ports import Cloud, Ledger
 from valetkey_broker.ports.credential_maker import CredentialMaker
 
@@ -14,6 +27,8 @@ ACCOUNT_KEY = "account-key"
 """Name of the source."""
 _FIRST, _SECOND = "key1", "key2"
 _LEASES_AT_ONCE = 1_000
+# In these a rotation regenerates nothing any more.
+_OVER = frozenset(state for state in RotationState if state.ended) | {RotationState.UNDOING}
 # Dates of Azure's have whole seconds, and storage's own servers are not at one.
 _MARGIN_SECONDS = 5.0
 _LOOK_SECONDS = 5.0
@@ -42,7 +57,11 @@ class AccountKeySource:
         key = self.objects.account_key(there.auth_method, in_use.value)
         old = next((name for name, value in keys.items() if value == key), "")
         new = _SECOND if old == _FIRST else _FIRST
+        # Noted first: of two rotations that come to the two keys of an account at once, one sees the other.
         await run.note(old_key=old, new_key=new)
+        if other := await self._regenerated_for(there, new):
+            await run.note(old_key="", new_key="")
+            raise account_key_about_to_go(there.azure.storage_account, new, other)
         return self.objects.with_key(there.auth_method, in_use.value, keys[new])
 
     async def wait_until(self, run: Run) -> float:
@@ -75,6 +94,23 @@ class AccountKeySource:
 
     async def undo(self, run: Run) -> None:
         """Does nothing: at Azure nothing was changed."""
+
+    async def _regenerated_for(self, there: Connector | NamedSecret, key: str) -> str:
+        """Returns what is being rotated such that a key of the same account is made anew; empty for nothing.
+
+        With that key in use here, the other rotation would wait for this one to give it up, and this one for the other.
+        """
+        await self.objects.repository.refresh()
+        for each in self.objects.of_account(there.azure.storage_account):
+            path = f"{'connectors' if isinstance(each, Connector) else 'secrets'}/{each.name}"
+            if each.uid == there.uid or each.azure.cloud != there.azure.cloud:
+                continue
+            rotation = await self.objects.repository.rotations.read(rotation_path(path))
+            if rotation is None or rotation.object_uid != each.uid or rotation.source != ACCOUNT_KEY:
+                continue
+            if rotation.notes.get("old_key") == key and rotation.state not in _OVER:
+                return path
+        return ""
 
     async def _leases_over(self, run: Run) -> None:
         while (until := await self._leases_end(run)) > run.clock():  # noqa: ASYNC110 (other replicas write the ledger)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from valetkey_broker.connectors.rotation_run import Run
 from valetkey_broker.connectors.secret_as_connector import as_connector
-from valetkey_broker.errors import BrokerError, connector_not_found, secret_not_found
+from valetkey_broker.errors import BrokerError, Reason, connector_not_found, secret_not_found
 from valetkey_broker.model import Connector, Credential, CredentialValue, NamedSecret, Rotation, Secret
 from valetkey_broker.ports import AuthMethod
 from valetkey_broker.state.memory import Memory
@@ -78,21 +78,38 @@ class RotatedObjects:
             document[_STRING] = _IN_STRING.sub(lambda _: key.reveal(), document[_STRING])
         return self.auth_methods[auth_method].decode(document)
 
+    async def key_of(self, there: Connector | NamedSecret) -> Secret | None:
+        """Returns the account's key that something is in use with, None where it has none, or nothing that works.
+
+        Raises VAULT_UNAVAILABLE: what nobody can tell now must not be taken for another key.
+        """
+        try:
+            _, credential = await self.itself(there)
+            return self.account_key(there.auth_method, credential.value)
+        except BrokerError as error:
+            if error.reason is Reason.VAULT_UNAVAILABLE and error.metadata.get("cause") != "not found":
+                raise
+        except (KeyError, TypeError, ValueError):
+            pass
+        return None  # Whatever it has does not work anyway.
+
+    def of_account(self, account: str) -> Sequence[Connector | NamedSecret]:
+        """Returns what has a credential of its own for an account that it names: connectors, and named secrets."""
+        own = [each for each in self.memory.connectors.values() if not each.secret_uid]
+        every: list[Connector | NamedSecret] = [*own, *self.memory.secrets.values()]
+        return [each for each in every if each.azure.storage_account == account]
+
     async def others_with_key(self, rotation: Rotation, account: str, key: Secret) -> Sequence[str]:
-        """Returns which other connectors and secrets are in use with a key of an account, for people."""
-        others: list[Connector | NamedSecret] = [
-            each for each in self.memory.connectors.values() if each.azure.storage_account == account
-        ]
-        others = [each for each in others if isinstance(each, Connector) and not each.secret_uid]
-        others += [each for each in self.memory.secrets.values() if each.azure.storage_account == account]
-        found = []
-        for each in others:
-            if each.uid == rotation.object_uid:
-                continue
-            try:
-                _, credential = await self.itself(each)
-                if self.account_key(each.auth_method, credential.value) == key:
-                    found.append(f"{'connector' if isinstance(each, Connector) else 'secret'} {each.name}")
-            except (BrokerError, KeyError):
-                continue  # Whatever it has does not work anyway.
-        return sorted(found)
+        """Returns which other connectors and secrets are in use with a key of an account, for people.
+
+        As it is in Vault now: another replica may have given the key to something a moment ago. Raises
+        VAULT_UNAVAILABLE.
+        """
+        await self.repository.refresh()
+        return sorted(
+            [
+                f"{'connector' if isinstance(each, Connector) else 'secret'} {each.name}"
+                for each in self.of_account(account)
+                if each.uid != rotation.object_uid and await self.key_of(each) == key
+            ]
+        )

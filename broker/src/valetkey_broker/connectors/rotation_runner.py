@@ -85,17 +85,20 @@ class RotationRunner:
             try:
                 rotation = await self._store.read(path)
                 if rotation is not None and not rotation.state.ended and self._is_free(rotation):
-                    self.work(await self._claimed(rotation))
+                    # Not its own that it tries again: what is held up for weeks must not fill the ledger.
+                    anothers = rotation.holder not in ("", self.holder)
+                    self.work(await self._claimed(rotation), anothers=anothers)
             except LostRotation:
                 continue  # Another process was faster.
             except Exception as error:  # noqa: BLE001 (one rotation must not keep the others waiting)
                 self._log.info("a rotation cannot be looked at now", path=path, why=_told(error))
 
-    def work(self, rotation: Rotation) -> None:
-        """Begins to work on a rotation that this process holds."""
+    def work(self, rotation: Rotation, *, anothers: bool = False) -> None:
+        """Begins to work on a rotation that this process holds; `anothers` says that another process did before."""
         own = self._own.setdefault(rotation.id, _Own())
         if own.task is None:
-            own.task = asyncio.get_running_loop().create_task(self._work(rotation, own), name="rotation")
+            work = self._work(rotation, own, anothers=anothers)
+            own.task = asyncio.get_running_loop().create_task(work, name="rotation")
 
     async def close(self) -> None:
         """Leaves everything where it stands; others, or the next start, go on with it. Never raises."""
@@ -128,11 +131,11 @@ class RotationRunner:
         self._seen.pop(rotation.path, None)
         return await self._store.write(replace(rotation, holder=self.holder, fence=rotation.fence + 1, beat=0))
 
-    async def _work(self, rotation: Rotation, own: _Own) -> None:
+    async def _work(self, rotation: Rotation, own: _Own, *, anothers: bool) -> None:
         run = Run(rotation, self._store, self._ledger, self._clock)
         named = {"path": rotation.path, "rotation": rotation.id}
         try:
-            if rotation.fence > 1:
+            if anothers:
                 await run.record(rotation.state, what="resumed")
             async with run.beating(self._beat_seconds):
                 await self._machine.run(run)

@@ -84,8 +84,7 @@ class Machine:
                         await self.sources[run.rotation.source].withdraw(run)
                         await self._end(run, RotationState.DONE)
                     case _:
-                        await self.sources[run.rotation.source].undo(run)
-                        await self._end(run, run.rotation.ends_as)
+                        await self._take_back(run)
             except BrokerError as error:
                 await self._failed(run, error)
 
@@ -113,6 +112,8 @@ class Machine:
 
     async def _switch(self, run: Run, proved: Any) -> None:
         target = self._target(run)
+        if proved is None:  # Resumed, perhaps amid the switch.
+            await self.store.decided(run.rotation)
         try:
             version = await target.switched(run.rotation)
             if not version and proved is None:
@@ -136,6 +137,27 @@ class Machine:
         until = await source.wait_until(run)
         state = RotationState.WAITING if until > run.clock() else RotationState.WITHDRAWING
         await run.enter(state, to_version=version, wait_until=until)
+
+    async def _take_back(self, run: Run) -> None:
+        """Undoes what was done, but for what came into use after all.
+
+        A switch that Vault did not answer may have been made later than this rotation looked: whoever settled it put
+        the new credential in place, and what is in use is not removed at its provider.
+        """
+        await self.store.decided(run.rotation)
+        if await self._in_use(run):
+            await run.enter(RotationState.SWITCHING, reason="", message="")
+            return
+        await self.sources[run.rotation.source].undo(run)
+        await self._end(run, run.rotation.ends_as)
+
+    async def _in_use(self, run: Run) -> bool:
+        try:
+            return bool(await self._target(run).switched(run.rotation))
+        except BrokerError as error:
+            if error.reason in _OUR_OWN:
+                raise
+            return False  # Another credential is, or what should have got this one is gone.
 
     async def _still_ours(self, run: Run) -> bool:
         try:

@@ -30,6 +30,7 @@ from valetkey_broker.errors.dependencies import (
     vault_unavailable,
 )
 from valetkey_broker.errors.made_credentials import (
+    account_key_about_to_go,
     account_key_in_use,
     account_key_not_regenerated,
     cannot_rotate_by_itself,
@@ -110,6 +111,7 @@ __all__ = [
     "Reason",
     "UnrecordedOutcomeError",
     "access_revoked",
+    "account_key_about_to_go",
     "account_key_in_use",
     "account_key_not_regenerated",
     "account_not_searched",

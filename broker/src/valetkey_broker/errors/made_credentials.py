@@ -29,6 +29,17 @@ def account_key_in_use(account: str, key: str, users: Sequence[str], by: str) ->
     return BrokerError(Reason.CONFLICT, message, {"account": account})
 
 
+def account_key_about_to_go(account: str, key: str, holder: str) -> BrokerError:
+    """Another rotation, that of the object at `holder`, has the key made anew which this one would switch to."""
+    folder, _, name = holder.partition("/")
+    command = f"valetkey {'secret' if folder == 'secrets' else 'service-connector'} rotate {name} --status"
+    message = (
+        f"{key} of storage account {account} is about to be regenerated for {holder}, whose rotation is under way. "
+        f"This one takes the new key once that is over: {command}"
+    )
+    return BrokerError(Reason.CONFLICT, message, {"account": account})
+
+
 def account_key_not_regenerated(connector: str, account: str, key: str) -> BrokerError:
     """Azure says that it regenerated a key, and shows the old one."""
     text = f"Azure still shows the old {key} of storage account {account}. Try again later."

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY
 from valetkey_broker.connectors.rotated_objects import RotatedObjects
-from valetkey_broker.errors import BrokerError
+from valetkey_broker.errors import connector_changed
 from valetkey_broker.model import CloudProfile, Connector, Event, NamedSecret, Rotation, RotationState, Secret
 from valetkey_broker.model.rotation import rotation_path
 
@@ -56,14 +56,14 @@ class AccountKeys:
         """Returns by what rotations the account's key behind some tokens would end.
 
         `through` is the connector that an operator named for it; else it is the one of a schedule. Raises
-        VAULT_UNAVAILABLE.
+        VAULT_UNAVAILABLE, or CONFLICT where a connector went away meanwhile.
         """
         there = self._signers(covered)
         holders = [self._holder(each, covered) for each in there]
         by = through or next((each.rotation_schedule.by for each in there if each.rotation_schedule), "")
         if not by:
             return KeyReach(holders, obstacle=_by_hand(holders))
-        keys = [await self._key(each) for each in there]
+        keys = [await self._objects.key_of(each) for each in there]
         first = keys[0] if keys else None
         if first is None:
             return KeyReach(holders, by, "what signs them is no key of an account that could be made anew")
@@ -80,7 +80,7 @@ class AccountKeys:
         return KeyReach([*holders, *(each for each in sharing if each.path not in known)], by)
 
     async def sharing(self, there: Connector | NamedSecret, key: Secret) -> Sequence[KeyHolder]:
-        """Returns what else is in use with a key of the account of something."""
+        """Returns what else is in use with a key of the account of something. Raises VAULT_UNAVAILABLE."""
         return [self._holder(each, ()) for each in await self._others(there, key)]
 
     def there(self, path: str, uid: str) -> Connector | NamedSecret | None:
@@ -92,13 +92,15 @@ class AccountKeys:
         return found if found is not None and found.uid == uid else None
 
     def _signers(self, covered: Sequence[Event]) -> list[Connector | NamedSecret]:
-        """Returns whose credentials signed some tokens, by name."""
+        """Returns whose credentials signed some tokens, by name. Raises CONFLICT where one was deleted just now."""
         memory, found = self._objects.memory, {}
         for name in sorted({each.connector for each in covered}):
-            connector = memory.connectors[name]
-            holder: Connector | NamedSecret = connector
-            if connector.secret_uid:
-                holder = memory.secrets[connector.secret]
+            connector = memory.connectors.get(name)
+            holder: Connector | NamedSecret | None = connector
+            if connector is not None and connector.secret_uid:
+                holder = memory.secrets.get(connector.secret)
+            if holder is None:
+                raise connector_changed(name)  # Deleted since the tokens were looked at: what to do is another thing.
             found[holder.uid] = holder
         return list(found.values())
 
@@ -148,18 +150,8 @@ class AccountKeys:
 
     async def _others(self, there: Connector | NamedSecret, key: Secret) -> list[Connector | NamedSecret]:
         """Returns what else is in use with the same key: Azure makes none anew while somebody here needs it."""
-        memory, account = self._objects.memory, there.azure.storage_account
-        own = [each for each in memory.connectors.values() if not each.secret_uid]
-        every: list[Connector | NamedSecret] = [*own, *memory.secrets.values()]
-        candidates = [each for each in every if each.azure.storage_account == account and each.uid != there.uid]
-        return [each for each in sorted(candidates, key=_path) if await self._key(each) == key]
-
-    async def _key(self, there: Connector | NamedSecret) -> Secret | None:
-        try:
-            _, credential = await self._objects.itself(there)
-            return self._objects.account_key(there.auth_method, credential.value)
-        except (BrokerError, KeyError):
-            return None  # Whatever it has does not work anyway.
+        others = [each for each in self._objects.of_account(there.azure.storage_account) if each.uid != there.uid]
+        return [each for each in sorted(others, key=_path) if await self._objects.key_of(each) == key]
 
 
 def _path(there: Connector | NamedSecret) -> str:

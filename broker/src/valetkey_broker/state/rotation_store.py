@@ -93,6 +93,12 @@ class RotationStore:
         self._memory.put_rotation(written)
         return written
 
+    async def decided(self, rotation: Rotation) -> None:
+        """Returns once no change of what gets the credential is under way: then nobody makes a switch any more that
+        was begun before. Raises CONFLICT where one does not come to an end.
+        """
+        await self._writes.over(rotation.object)
+
     async def candidate(self, rotation: Rotation) -> Mapping[str, Any] | None:
         """Returns the credential that is to be proved, as its auth method encodes it; None where there is none."""
         document = await self._store.read(rotation.candidate_path, rotation.candidate) if rotation.candidate else None

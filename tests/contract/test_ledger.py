@@ -277,7 +277,8 @@ async def test_leases_are_found_by_principal_connector_and_place(ledger: Ledger)
     """A lease is found by who has it and by the container it opens, in both accounts that have one of that name."""
     await ledger.record(issued(lease_id="a"))
     await ledger.record(issued(lease_id="b", resource="https://otheraccount.blob.core.windows.net/models"))
-    await ledger.record(issued(lease_id="c", principal="key:other", connector="other", resource="https://x.blob.y/c"))
+    other = {"principal": "key:other", "connector": "other", "grant": "other"}
+    await ledger.record(issued(lease_id="c", resource="https://x.blob.y/c", **other))
 
     async def found(**wanted: str) -> list[str]:
         return [stored.event.lease_id for stored in await ledger.leases(LeaseFilter(**wanted))]  # type: ignore[arg-type]
@@ -285,7 +286,7 @@ async def test_leases_are_found_by_principal_connector_and_place(ledger: Ledger)
     assert await found(container="models") == ["b", "a"]
     assert await found(container="models", account="demoaccount") == ["a"]
     assert await found(principal="key:other") == ["c"]
-    assert await found(connector="other") == ["c"]
+    assert await found(connector="other") == await found(grant="other") == ["c"]
     assert await found(container="model") == []
 
 

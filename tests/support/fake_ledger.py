@@ -130,6 +130,7 @@ def _wanted_lease(event: Event, wanted: LeaseFilter) -> bool:
         and wanted.signature_sha256 in ("", event.signature_sha256)
         and wanted.principal in ("", event.principal)
         and wanted.connector in ("", event.connector)
+        and wanted.grant in ("", event.grant)
         and wanted.account in ("", (url.hostname or "").partition(".")[0])
         and wanted.container in ("", url.path.strip("/").partition("/")[0])
         and _is_at(url.path, wanted)

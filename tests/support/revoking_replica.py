@@ -25,9 +25,9 @@ TRAINER = Asked(principal="key:trainer")
 class World(RotatingReplica):
     """A replica with a service principal that may make keys of the account one, and connectors that sign with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, beat_seconds: float = 5.0) -> None:
         self.maker = FakeMaker(CLIENT, Secret(PLANTED), ["one"])
-        super().__init__(maker=self.maker)
+        super().__init__(maker=self.maker, beat_seconds=beat_seconds)
         self.cloud.secrets = {PLANTED, *(key.reveal() for key in self.maker.keys["one"].values())}
         self.maker.on_made = self._made
         self.maker.on_removed = self._removed

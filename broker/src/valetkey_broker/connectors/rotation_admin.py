@@ -177,10 +177,14 @@ class Rotations:
         raise rotation_under_way(object_path, rotation.state.value, rotation.started_at, rotation.started_by)
 
     async def hurry(self, object_path: str) -> None:
-        """Has a rotation that waits for what an old account key signed wait no longer than replicas need."""
+        """Has a rotation that waits for what an old account key signed wait no longer than replicas need.
+
+        About to have the key made anew, it may wait once more, for what a late replica signed. Whoever works on it
+        loses it by this, and goes on with it as it is then.
+        """
         for _ in range(_TRIES):
             rotation = await self.get(object_path)
-            if rotation.state is not RotationState.WAITING or rotation.notes.get("now"):
+            if not rotation.state.waits_for_leases or rotation.notes.get("now"):
                 return
             until = min(rotation.wait_until, self._clock() + _GRACE_SECONDS)
             try:

@@ -59,6 +59,8 @@ def read_leases(database: Database, wanted: LeaseFilter) -> Sequence[StoredEvent
     conditions: list[ColumnElement[bool]] = [IS_LEASE, _e.kind == EventKind.TOKEN_ISSUED.value]
     if wanted.account:
         conditions.append(_e.account == wanted.account)
+    if wanted.grant:
+        conditions.append(_e.grant == wanted.grant)
     if wanted.signature_sha256:
         conditions.append(_e.signature_sha256 == wanted.signature_sha256)
     equal = [

@@ -161,7 +161,8 @@ class LeaseFilter:
 
     `container` is a container's name and `account` its account, either may be empty; `path`, in that container, is one
     blob, or ends in a slash and stands for a directory and all that is below it. With `active_at` (Unix seconds) only
-    those that end later; with `signature_sha256` (hex) and `expires`, which belong together, only that token.
+    those that end later; with `signature_sha256` (hex) and `expires`, which belong together, only that token. No index
+    is on grants: ask for the tokens of one among those that live.
     """
 
     before_id: int | None = None
@@ -170,6 +171,7 @@ class LeaseFilter:
     expires: int | None = None
     principal: str = ""
     connector: str = ""
+    grant: str = ""
     container: str = ""
     account: str = ""
     path: str = ""

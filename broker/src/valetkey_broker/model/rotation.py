@@ -35,6 +35,11 @@ class RotationState(Enum):
         """Whether the old credential is still in use and nothing has been decided."""
         return self in (RotationState.OBTAINING, RotationState.PROVING)
 
+    @property
+    def waits_for_leases(self) -> bool:
+        """Whether the end of what the old credential signed may be waited for."""
+        return self in (RotationState.WAITING, RotationState.WITHDRAWING)
+
 
 BACK_TO = "back_to"
 """Among the notes of a rollback: the version that it goes back to."""

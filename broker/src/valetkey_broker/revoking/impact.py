@@ -100,14 +100,15 @@ class Impact:
         return found
 
     async def ever(self, target: RevocationTarget) -> bool:
-        """Tells whether the ledger has any token that a target covers, be it a living one or not."""
+        """Tells whether the ledger has any token that a target covers, be it a living one or not.
+
+        As if it had where there are more on record than are looked through: nobody can tell.
+        """
         count = 0
         async for event in self._leases(target, "", active_at=None):
             count += 1
-            if target.covers(token_facts(event)):
+            if count >= _MOST or target.covers(token_facts(event)):
                 return True
-            if count >= _MOST:
-                break
         return False
 
     async def _signer(
@@ -149,6 +150,8 @@ class Impact:
                 f"their connector ({names}) is gone, and with it who could ask Azure: name another connector of the "
                 "same subscription with --through"
             )
+        if asked is not None and signer.cloud not in ("", asked.azure.cloud):
+            return f"the connector {asked.name} is in another cloud than the keys"
         by = asked or next(iter(connectors), None)
         profile = self._profiles.get(by.azure.cloud) if by is not None else None
         if profile is None or not profile.arm_endpoint:
@@ -201,6 +204,7 @@ class Impact:
                     active_at=active_at,
                     principal=target.principal,
                     connector=target.connector,
+                    grant=target.grant if active_at is not None else "",
                     container=resource.container if resource is not None else "",
                     account=account or (resource.account if resource is not None else "") or "",
                     limit=_PAGE,

@@ -6,7 +6,7 @@ What is to be done stands in the revocation's document, so whichever replica is 
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -17,11 +17,13 @@ from valetkey_broker.errors import BrokerError, connector_not_found
 from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.model import CloudProfile, Connector, Container, EventKind, SigningKey, cut, details_of
 from valetkey_broker.model.revocation import KeyRevocation, Revocation, SignerKind
+from valetkey_broker.observability.redaction import frames
 from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.recording import Changes
 from valetkey_broker.revoking.impact import Impact, token_facts
 from valetkey_broker.revoking.key_ledger_records import KeyRecords
 from valetkey_broker.revoking.key_rotations import KeyRotations
+from valetkey_broker.revoking.keys_in_document import is_open, is_unproved, with_keys
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
 
@@ -29,6 +31,8 @@ _LOOK_SECONDS = 0.25
 # The replica that an operator called goes first; the others leave it so long before they take it for gone.
 _GRACE_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 30.0
+# Whoever takes longer than that over one account must not keep the keys of others alive.
+_STEP_SECONDS = 60.0
 # Azure's clock is known to the second.
 _MARGIN_SECONDS = 1
 # A probe's key, where no key of before is at hand: it begins this long before the revocation.
@@ -118,14 +122,26 @@ class KeyRevocations:
                     Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS), time.monotonic() + wait
                 )
             if at_once or time.monotonic() >= pace.due:
-                if not keys.revoked_at:
-                    await (self._revoke if keys.kind is not SignerKind.ACCOUNT_KEY else self._rotate)(revocation, keys)
-                    # What is under way is followed closely; what fails the same way again is asked about ever less.
-                    if not keys.error or self._memory.revocations.get(revocation.name) is not revocation:
-                        pace.pauses = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
-                else:
-                    await self._prove(revocation, keys, pace)
+                try:
+                    async with asyncio.timeout(_STEP_SECONDS):
+                        await self._go_on(revocation, keys, pace)
+                except Exception as error:  # noqa: BLE001 (one account's keys must not keep those of others alive)
+                    self._log.error(
+                        "revoking an account's keys failed; it is tried again",
+                        revocation=revocation.name,
+                        account=keys.account,
+                        frames=frames(error),
+                    )
                 pace.due = time.monotonic() + pace.pauses.next()
+
+    async def _go_on(self, revocation: Revocation, keys: KeyRevocation, pace: _Pace) -> None:
+        if keys.revoked_at:
+            await self._prove(revocation, keys, pace)
+            return
+        await (self._revoke if keys.kind is not SignerKind.ACCOUNT_KEY else self._rotate)(revocation, keys)
+        # What is under way is followed closely; what fails the same way again is asked about ever less.
+        if not keys.error or self._memory.revocations.get(revocation.name) is not revocation:
+            pace.pauses = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
 
     async def _revoke(self, revocation: Revocation, keys: KeyRevocation) -> None:
         """Gives Azure the order, unless somebody did. On record before and after, as every change."""
@@ -142,25 +158,25 @@ class KeyRevocations:
 
         async def noted(there: Revocation) -> Revocation:
             if not dead:
-                return _with(there, now, joined)
+                return with_keys(there, now, joined)
             covered, others = await self._rotations.signed(there, keys)
             await self._ledger.record(self._records.hit(there, now, covered, others))
             revoked_at = math.ceil(self._clock())
-            return _with(there, replace(now, revoked_at=revoked_at, covered=len(covered), others=len(others)))
+            return with_keys(there, replace(now, revoked_at=revoked_at, covered=len(covered), others=len(others)))
 
         try:
             now, dead = await self._rotations.step(revocation, keys)
             # Where it is held up, it may be by what has the key since the revocation was made.
             joined = await self._rotations.joined(revocation, now) if now.error and not dead else ()
             if dead or joined or now != keys:
-                await self._repository.revocations.change(revocation.name, lambda there: _open(there, keys), noted)
+                await self._repository.revocations.change(revocation.name, lambda there: is_open(there, keys), noted)
         except BrokerError as error:
             await self._not_yet(revocation, keys, error)
 
     async def _ordered(self, revocation: Revocation, keys: KeyRevocation) -> Revocation:
         return await self._repository.revocations.change(
             revocation.name,
-            lambda there: there.in_force and _open(there, keys),
+            lambda there: there.in_force and is_open(there, keys),
             lambda there: self._order(there, keys),
         )
 
@@ -177,7 +193,9 @@ class KeyRevocations:
             ahead = self._questions.clock_skew(connector) or 0.0
             revoked_at = math.ceil(self._clock() - ahead) + _MARGIN_SECONDS
         await self._ledger.record(self._records.hit(there, keys, covered, others))
-        return _with(there, replace(keys, revoked_at=revoked_at, covered=len(covered), others=len(others), error=""))
+        return with_keys(
+            there, replace(keys, revoked_at=revoked_at, covered=len(covered), others=len(others), error="")
+        )
 
     def _revoked_since(self, there: Revocation, keys: KeyRevocation) -> int:
         """Returns when these keys were revoked for another revocation that came later than this one; 0: they were not.
@@ -190,7 +208,10 @@ class KeyRevocations:
     def _times_of(self, keys: KeyRevocation) -> Sequence[int]:
         """Returns when keys of that account were revoked, for whatever revocation; 0 for each that is to be."""
         return [
-            same.revoked_at for each in self._memory.revocations.values() for same in each.keys if _same(same, keys)
+            same.revoked_at
+            for each in self._memory.revocations.values()
+            for same in each.keys
+            if same.place == keys.place
         ]
 
     async def _prove(self, revocation: Revocation, keys: KeyRevocation, pace: _Pace) -> None:
@@ -215,10 +236,10 @@ class KeyRevocations:
             now = int(self._clock())
             told = details_of(account=keys.account, seconds=str(max(0, now - keys.revoked_at)))
             await self._ledger.record(self._records.event(EventKind.REVOCATION_PROVED, there, keys, told))
-            return _with(there, replace(keys, proved_at=now))
+            return with_keys(there, replace(keys, proved_at=now))
 
         try:
-            await self._repository.revocations.change(revocation.name, lambda there: _unproved(there, keys), proved)
+            await self._repository.revocations.change(revocation.name, lambda there: is_unproved(there, keys), proved)
         except BrokerError as error:
             self._log.info("a proof is not written down yet", account=keys.account, reason=error.reason.name)
 
@@ -242,10 +263,10 @@ class KeyRevocations:
             return
 
         async def noted(there: Revocation) -> Revocation:
-            return _with(there, replace(keys, error=text))
+            return with_keys(there, replace(keys, error=text))
 
         try:
-            await self._repository.revocations.change(revocation.name, lambda there: _open(there, keys), noted)
+            await self._repository.revocations.change(revocation.name, lambda there: is_open(there, keys), noted)
         except BrokerError as failed:
             self._log.info("the failure is not written down", account=keys.account, reason=failed.reason.name)
 
@@ -265,24 +286,3 @@ class KeyRevocations:
                 error=error.message,
             )
         await self._note(revocation, keys, error)
-
-
-def _same(one: KeyRevocation, other: KeyRevocation) -> bool:
-    return one.place == other.place
-
-
-def _find(there: Revocation, keys: KeyRevocation, holds: Callable[[KeyRevocation], bool]) -> bool:
-    return any(_same(each, keys) and holds(each) for each in there.keys)
-
-
-def _open(there: Revocation, keys: KeyRevocation) -> bool:
-    return _find(there, keys, lambda each: not each.revoked_at)
-
-
-def _unproved(there: Revocation, keys: KeyRevocation) -> bool:
-    return _find(there, keys, lambda each: bool(each.revoked_at) and not each.proved_at)
-
-
-def _with(there: Revocation, keys: KeyRevocation, more: Sequence[KeyRevocation] = ()) -> Revocation:
-    new = [each for each in more if not any(_same(each, known) for known in there.keys)]
-    return replace(there, keys=(*(keys if _same(each, keys) else each for each in there.keys), *new))

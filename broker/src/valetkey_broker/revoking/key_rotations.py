@@ -13,6 +13,7 @@ from valetkey_broker.connectors.rotation_wiring import Rotating
 from valetkey_broker.errors import (
     connector_not_found,
     credential_replaced_meanwhile,
+    invalid_field,
     key_of_before_not_kept,
     rotation_under_way,
     secret_not_found,
@@ -24,6 +25,7 @@ from valetkey_broker.model import (
     Event,
     EventKind,
     Evidence,
+    InvalidFieldError,
     NamedSecret,
     Principal,
     Rotation,
@@ -156,11 +158,14 @@ class KeyRotations:
             object=rotation_path(keys.rotates),
             details=details_of(auto="yes", by=keys.through, revocation=revocation.name),
         )
-        rotation = await self.recorded(begun, lambda: self.rotating.automatic.rotate(keys.rotates, wanted, call))
+        try:
+            rotation = await self.recorded(begun, lambda: self.rotating.automatic.rotate(keys.rotates, wanted, call))
+        except InvalidFieldError as error:
+            raise invalid_field(error) from None  # The connector that is asked by leads elsewhere by now, say.
         return cast("Rotation", rotation)
 
     async def _hurried(self, rotation: Rotation) -> None:
-        if rotation.source == ACCOUNT_KEY and rotation.state is RotationState.WAITING:
+        if rotation.source == ACCOUNT_KEY and rotation.state.waits_for_leases:
             await self.rotating.rotations.hurry(rotation.object)
 
     def _ends(self, rotation: Rotation, keys: KeyRevocation) -> bool:

@@ -372,3 +372,16 @@ async def test_what_was_reached_by_another_way_in_is_not_believed(reaching: Reac
     assert len(reaching.cache.known(_ONE, "demo")) == 2
     reaching.cache.forget_earlier(changed)
     assert reaching.cache.known(_ONE, "demo") == ()
+
+
+async def test_a_clock_that_is_set_back_keeps_nothing_of_the_future(reaching: Reaching) -> None:
+    """A clock that was ahead may be why Azure refused: set right, it is asked again, and what it listed then is old."""
+    reaching.clock.now = NOW + 86_400
+    reaching.cloud.fail("find_accounts", Reason.CLOUD_CREDENTIAL_REJECTED, times=1)
+    with pytest.raises(BrokerError):
+        await reaching.accounts()
+    reaching.clock.now = NOW
+    assert await reaching.accounts() == ["acc", "other"]
+    reaching.clock.now = NOW - 86_400
+    reaching.cloud.containers["acc"].add("new")
+    assert [each.name for each in (await reaching.cache.reach(_ONE)).containers] == ["demo", "models", "new", "demo"]

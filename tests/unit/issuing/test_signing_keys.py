@@ -412,3 +412,12 @@ async def test_an_accounts_own_key_is_fetched_once_and_never_renewed() -> None:
     assert cloud.calls["signing_key"] == 1
     assert await keys.get(replace(one, credential_version=2), "acc", clock.now + _HOUR) is not first
     await keys.close()
+
+
+async def test_a_key_that_counts_by_the_clouds_clock_is_fetched_once(keys: Keys) -> None:
+    """The broker's clock is behind when keys are revoked: no other would begin earlier, and callers share the one."""
+    revoked = replace(_ONE, keys_not_before=int(NOW) + 60)
+    key = await keys.keys.get(revoked, "acc", NOW + _HOUR)
+    assert key.starts == NOW + 60
+    assert await keys.keys.get(revoked, "acc", NOW + _HOUR) is key
+    assert keys.fetches == 1

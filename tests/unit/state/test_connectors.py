@@ -295,3 +295,15 @@ async def test_what_was_not_read_ahead_is_tried_again() -> None:
     assert store.calls["read"] == 1
     store.fail_with = BrokerError(Reason.VAULT_UNAVAILABLE, "away")
     assert await _secret(replica, connector) == PLANTED
+
+
+async def test_a_late_reader_of_an_old_credential_pushes_out_no_newer_one() -> None:
+    """With Vault away afterwards, the connector goes on by what it has in use."""
+    store = FakeStateStore()
+    replica = Replica(store)
+    before = await replica.repository.create_connector(make_connector(version=0), ClientSecret(Secret("old")))
+    after = await replica.repository.update_connector(before, ClientSecret(Secret("new")))
+    await replica.repository.credentials_read()
+    await replica.repository.credential(before)
+    store.fail_with = BrokerError(Reason.VAULT_UNAVAILABLE, "away")
+    assert (await replica.repository.credential(after)).value == ClientSecret(Secret("new"))

@@ -35,7 +35,7 @@ class ReachCache:
     """Containers by connector and account: read on demand, one question at a time, renewed behind the callers' backs.
 
     Each is of a single resource type (`Connector.by_type`). What an account answers does not hide what another does.
-    Errors are remembered for a moment, too.
+    Errors are remembered for a moment, too. What is of the future, for the clock was set back, counts as old.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class ReachCache:
         """
         known = self._known.get(_id(connector))
         found = known.accounts.get(account) if known is not None else None
-        if found is None or (not found.hierarchical and self._clock() - found.hierarchical_at >= self._fresh):
+        if found is None or (not found.hierarchical and abs(self._clock() - found.hierarchical_at) >= self._fresh):
             return None
         return found.hierarchical
 
@@ -145,7 +145,7 @@ class ReachCache:
         """Looks at one container by itself, unless its account was listed at most `max_age` seconds ago."""
         known = self._of(connector)
         listed = known.accounts.get(account)
-        if listed is not None and self._clock() - listed.listed_at < max_age:
+        if listed is not None and abs(self._clock() - listed.listed_at) < max_age:
             return Reach([listed.containers[name]] if name in listed.containers else ())
         if not await self._admits(connector, account):
             return Reach(())
@@ -200,7 +200,7 @@ class ReachCache:
 
     async def _accounts(self, connector: Connector, max_age: float) -> Sequence[str]:
         known = self._of(connector)
-        if self._clock() - known.searched_at >= max_age:
+        if abs(self._clock() - known.searched_at) >= max_age:
             try:
                 await self._shared(connector, ("search",), self._search)
             except BrokerError as error:
@@ -212,7 +212,7 @@ class ReachCache:
     async def _listed(
         self, connector: Connector, account: str, max_age: float, slots: asyncio.Semaphore
     ) -> AccountError | None:
-        if self._clock() - self._of(connector).account(account).listed_at < max_age:
+        if abs(self._clock() - self._of(connector).account(account).listed_at) < max_age:
             return None
         async with slots:
             try:

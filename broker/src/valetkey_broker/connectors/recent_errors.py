@@ -44,6 +44,7 @@ class RecentError:
 
     error: BrokerError | None = None
     until: float = 0.0
+    heard_at: float = 0.0
 
     def heard(self, error: BaseException, now: float, *, passing_seconds: float = 0.0) -> None:
         """Notes an error of the cloud's, one that the cloud is away for `passing_seconds`; others are passed over."""
@@ -54,7 +55,7 @@ class RecentError:
         seconds = asked or _REMEMBERED_SECONDS.get(error.reason, away)
         if seconds:
             self.error = error
-            self.until = now + seconds
+            self.heard_at, self.until = now, now + seconds
 
     def forget(self) -> None:
         """Lets the next one ask."""
@@ -63,7 +64,8 @@ class RecentError:
     def check(self, now: float) -> None:
         """Raises that error again while its time is not over; one of throttling with the seconds that are left."""
         error = self.error
-        if error is None or now >= self.until:
+        # One of the future was heard while the clock was ahead, and that may be why it was refused.
+        if error is None or not self.heard_at <= now < self.until:
             return
         left = self.until - now if error.reason is Reason.CLOUD_THROTTLED else error.retry_after
         raise error.again_in(left)

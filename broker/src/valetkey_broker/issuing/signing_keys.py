@@ -108,8 +108,9 @@ class SigningKeys:
             return None
         now = self._clock()
         key = entry.key
-        # A key that begins later than now was fetched while the clock was ahead.
-        if key.starts > now or key.expires < now + (until - now) * self._share:
+        # A key that begins later than now was fetched while the clock was ahead; or keys count from then on only, by
+        # the cloud's clock, and another would begin no earlier.
+        if key.starts > max(now, identity[3]) or key.expires < now + (until - now) * self._share:
             return None
         if now >= entry.renew_at and identity not in self._flights:
             task = self._flights.start(identity, partial(self._fetched, entry, connector, account))

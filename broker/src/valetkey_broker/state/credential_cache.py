@@ -59,7 +59,8 @@ class Credentials:
             raise credential_missing(connector.name, connector.credential_version, connector.secret) from None
         credential = Credential(connector.credential_version, value)
         now = self._memory.connectors.get(connector.name)
-        if now is not None and now.uid == connector.uid:
+        # As it is by now: what a call has that began earlier must not push out what was read since.
+        if now is not None and (now.uid, _in_use(now)) == (connector.uid, _in_use(connector)):
             self._known[connector.credential_uid] = credential
         return credential
 
@@ -121,6 +122,10 @@ class Credentials:
             if now != (connector.secret_uid, connector.credential_version):
                 return connector_changed(connector.name)
         return credential_missing(connector.name, connector.credential_version, connector.secret)
+
+
+def _in_use(connector: Connector) -> tuple[str, int]:
+    return connector.credential_uid, connector.credential_version
 
 
 def _path(connector: Connector) -> str:

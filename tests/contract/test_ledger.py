@@ -20,11 +20,11 @@ from support.ledgers import denied, issued, new_name, open_ledger, until
 from support.postgres import Postgres, running_postgres
 from support.stopwatch import ends_within
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.ledger import SqlLedger, chain_verification, reader
+from valetkey_broker.ledger import SqlLedger, chain_verification, check_ledger, reader
 from valetkey_broker.ledger.appender import PostgresAppender
 from valetkey_broker.ledger.canonical_rows import id_of, pages, whole_rows
 from valetkey_broker.ledger.chain import canonical_form, extend, hash_of
-from valetkey_broker.ledger.database import WRITING_LOCK, Database
+from valetkey_broker.ledger.database import Database
 from valetkey_broker.ledger.engines import table_prefix
 from valetkey_broker.ledger.migrating import migrate_ledger
 from valetkey_broker.ledger.prune import apply_cut, find_cuts
@@ -643,10 +643,17 @@ async def test_one_check_at_a_time_holds_up_no_list_and_ends_with_its_caller(
 
 
 async def test_reader_waits_for_transactions_with_smaller_ids(postgres: Postgres) -> None:
-    """On PostgreSQL ids commit out of order: a reader who goes on after the last id must not skip a slow writer's."""
-    name = new_name()
+    """On PostgreSQL ids commit out of order: a reader who goes on after the last id must not skip a slow writer's.
+
+    Also not where the writer's login has no rights of its own, and is gone by then.
+    """
+    name, login, role = new_name(), new_name(), new_name()
     await postgres.run(f"CREATE DATABASE {name}")
-    async with open_ledger(postgres.url(name), timeout_seconds=2.0) as slow, open_ledger(postgres.url(name)) as fast:
+    await postgres.run(f"CREATE ROLE {role}; CREATE ROLE {login} LOGIN NOINHERIT IN ROLE {role}")
+    url = postgres.url(name)
+    migrate_ledger(LedgerSettings(url=url), role)
+    by_role = f"{url.replace('tester@', f'{login}@')}&options={quote(f'-crole={role}')}"
+    async with open_ledger(by_role) as slow, open_ledger(url) as fast:
         await slow.record(denied(purpose="first"))
         assert slow._writer is not None
         hand: Any = slow._database.writer()
@@ -655,17 +662,49 @@ async def test_reader_waits_for_transactions_with_smaller_ids(postgres: Postgres
         appender._connection = hand
         appender.append(slow._writer._head, extend(slow._writer._head, [denied(purpose="slow")])[0])
         await fast.record(denied(purpose="fast"))
-        reading = asyncio.create_task(fast.events(EventFilter()))
+        fast._database.timeout = 60.0
+        readings = [asyncio.create_task(fast.events(EventFilter()))]
+        await postgres.run(f"DROP ROLE {login}")
+        readings.append(asyncio.create_task(fast.events(EventFilter())))
         await asyncio.sleep(0.3)
-        assert not reading.done()
+        assert not any(reading.done() for reading in readings)
         hand.execute("COMMIT")
-        assert [stored.event.purpose for stored in await reading] == ["first", "slow", "fast"]
+        for reading in readings:
+            assert [stored.event.purpose for stored in await reading] == ["first", "slow", "fast"]
         hand.execute("SET idle_in_transaction_session_timeout = 0")
         hand.execute("BEGIN")
-        hand.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", WRITING_LOCK)
+        hand.execute(f"LOCK TABLE {slow._database.writers_prefix}ledger_events IN ROW EXCLUSIVE MODE")
+        fast._database.timeout = 0.2
         with pytest.raises(BrokerError, match="takes too long"):
-            await slow.events(EventFilter())
+            await fast.events(EventFilter())
         hand.close()
+
+
+async def test_login_without_rights_stops_no_broker_by_a_lock(postgres: Postgres) -> None:
+    """PostgreSQL gives any advisory lock to whoever can connect, and a table's own to who may only delete from it.
+
+    Brokers start, record and list all the same.
+    """
+    name, stranger = new_name(), new_name()
+    await postgres.run(f"CREATE DATABASE {name}")
+    await postgres.run(f"CREATE ROLE {stranger} LOGIN")
+    url = postgres.url(name)
+    with psycopg.connect(url.replace("tester@", f"{stranger}@"), autocommit=True) as connection:
+        for number in (1, 2):  # Those that brokers took turns by once.
+            connection.execute("SELECT pg_advisory_lock(1986751588, %s)", (number,))
+        async with open_ledger(url) as ledger:
+            await ledger.record(denied(purpose="first"))
+            await postgres.run(f"GRANT DELETE ON ledger_events TO {stranger}", name)
+            connection.execute("BEGIN")
+            connection.execute("LOCK TABLE ledger_events IN ROW EXCLUSIVE MODE")
+            await ledger.record(denied(purpose="second"))
+            assert [event.purpose for event in await all_events(ledger)] == ["first", "second"]
+        async with open_ledger(url) as ledger:
+            await ledger.record(denied(purpose="third"))
+            assert len(await ledger.events(EventFilter())) == 3
+    assert "everybody with a login may connect" in check_ledger(LedgerSettings(url=url))
+    await postgres.run(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC")
+    assert check_ledger(LedgerSettings(url=url)) == ""
 
 
 async def test_ids_that_were_moved_are_named_and_listed(sql_ledger: SqlLedger) -> None:

@@ -1,5 +1,6 @@
 """A ledger of a broker from before records had details goes on under this one, on SQLite and on PostgreSQL."""
 
+import asyncio
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
@@ -12,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from support import old_ledger
-from support.ledgers import denied, new_name, open_ledger
+from support.ledgers import denied, new_name, open_ledger, until
 from support.postgres import Postgres, running_postgres
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.ledger import SqlLedger, migrate_ledger
@@ -119,6 +120,39 @@ async def test_migration_is_done_once(old: OldLedger) -> None:
             pass
     assert old.execute("SELECT version_num FROM ledger_version") == [("0003",)]
     assert old.execute("SELECT count(*) FROM ledger_events") == [(OLD_RECORDS,)]
+
+
+async def test_tables_that_another_broker_makes_or_changes_are_waited_for(postgres: Postgres) -> None:
+    """Brokers that start at once take turns, and who gives rights, too; who has nothing to change waits for nobody."""
+    name, role = new_name(), new_name()
+    await postgres.run(f"CREATE DATABASE {name}")
+    await postgres.run(f"CREATE ROLE {role}")
+    url = postgres.url(name)
+    settings = LedgerSettings(url=url, timeout_seconds=60.0)
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'valetkey-broker' "
+        "AND datname = current_database()"
+    )
+
+    with psycopg.connect(url) as other, psycopg.connect(url, autocommit=True) as look:
+
+        async def starting_meanwhile(grant_to: str = "") -> str:
+            starting = asyncio.create_task(asyncio.to_thread(migrate_ledger, settings, grant_to))
+            await until(lambda: starting.done() or look.execute(waiting).fetchone() == (1,))
+            assert not starting.done()
+            other.commit()
+            return await starting
+
+        old_ledger.make_tables(lambda sql, _: other.execute(sql.encode()), sqlite=False)
+        assert (await starting_meanwhile()).endswith(f"version {HEAD_REVISION}")
+        other.execute("UPDATE ledger_version SET version_num = '0001'")
+        other.commit()
+        other.execute("LOCK TABLE ledger_version IN SHARE UPDATE EXCLUSIVE MODE")
+        other.execute("UPDATE ledger_version SET version_num = '0999'")
+        assert "version 0999, to which a newer broker added" in await starting_meanwhile()
+        other.execute("LOCK TABLE ledger_version IN SHARE UPDATE EXCLUSIVE MODE")
+        assert "version 0999, to which a newer broker added" in await asyncio.to_thread(migrate_ledger, settings)
+        assert (await starting_meanwhile(role)).endswith(f"{role} may add to it and read it")
 
 
 async def test_old_records_are_pruned_as_ever(old: OldLedger) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from sqlalchemy import BigInteger
 
 from valetkey_broker.ledger.chain import Row, head_after
-from valetkey_broker.ledger.database import WRITING_LOCK, Database
+from valetkey_broker.ledger.database import Database
 from valetkey_broker.ledger.errors import LostHeadError
 from valetkey_broker.ledger.schema import COLUMNS, events
 from valetkey_broker.model import Head
@@ -205,8 +205,8 @@ def _sqlite_insert(rows: int) -> str:
 class PostgresAppender(_Base):
     """Writes to a server.
 
-    Each transaction holds a shared advisory lock, taken before its ids are: who reads in the order of ids waits for
-    those that are not finished, and misses none.
+    Nothing is locked by hand, where others could hold it: the table's own lock, which an INSERT takes before it takes
+    ids, tells who reads in the order of ids for which transactions to wait; see settled_ids.
     """
 
     _mark = "%s"
@@ -245,7 +245,6 @@ class PostgresAppender(_Base):
 def _postgres_insert(prefix: str) -> str:
     there = _STILL_THERE.format("%(writer)s::text", "%(sequence)s::bigint", "%(hash)s::text", prefix)
     return (
-        f"WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared({WRITING_LOCK[0]}, {WRITING_LOCK[1]})) "  # noqa: S608 (our constants)
-        f"INSERT INTO {prefix}ledger_events ({_NAMES}) SELECT new.* FROM turn, json_to_recordset(%(rows)s::json) "
+        f"INSERT INTO {prefix}ledger_events ({_NAMES}) SELECT new.* FROM json_to_recordset(%(rows)s::json) "  # noqa: S608 (our constants)
         f'AS new({_POSTGRES_TYPES}) WHERE {there} ORDER BY new."sequence"'
     )

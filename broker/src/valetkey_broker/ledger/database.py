@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, column, inspect, make_url, select, table, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from valetkey_broker.errors import ConfigurationError
@@ -18,11 +18,6 @@ from valetkey_broker.ledger.engines import make_engine, schema_of, table_prefix,
 from valetkey_broker.ledger.errors import LostHeadError, cause_of, sentence
 from valetkey_broker.ledger.schema import HEAD_REVISION, VERSION_TABLE
 from valetkey_broker.model import Secret
-
-# Session-wide numbers of PostgreSQL's advisory locks: "vkld" and what the lock is for.
-_LOCK_SPACE = 0x766B6C64
-MIGRATION_LOCK = (_LOCK_SPACE, 1)
-WRITING_LOCK = (_LOCK_SPACE, 2)
 
 _READERS = 5  # The threads that list, and the one that checks.
 _CHANGES_A_CHECKPOINT = 10
@@ -159,16 +154,31 @@ class Database:
             if self.is_sqlite:
                 held.enter_context(self.turn())
                 self._make_file()
-            with self.changing() as connection:
-                if not self.is_sqlite:
-                    connection.execute(text("SELECT pg_advisory_xact_lock(:a, :b)"), _lock(MIGRATION_LOCK))
-                found = self.revision(connection)
-                if found is not None and found >= HEAD_REVISION:
-                    return found
+            found = self._version()
+            while found is None or found < HEAD_REVISION:
                 self.migrating = self.migrated_lately = True
                 held.callback(setattr, self, "migrating", False)
-                _upgrade(connection)
-                return HEAD_REVISION
+                try:
+                    self._change_tables(found)
+                except (IntegrityError, ProgrammingError):
+                    # So ends who makes the tables at the same time as another one, who was faster.
+                    if self._version() == found:
+                        raise
+                found = self._version()
+            return found
+
+    def _version(self) -> str | None:
+        # Without a lock: nearly always there is nothing to do.
+        with self.reading() as connection:
+            return self.revision(connection)
+
+    def _change_tables(self, found: str | None) -> None:
+        with self.changing() as connection:
+            if found is not None and not self.is_sqlite:
+                take_turn(connection)
+                if self.revision(connection) != found:
+                    return
+            _upgrade(connection)
 
     def revision(self, connection: Connection) -> str | None:
         """Returns the version of the tables; None where there are none. Raises ConfigurationError for one too new."""
@@ -201,6 +211,16 @@ class Database:
         return make_engine(self.url, self._current_url, timeout=self.timeout, patience=patience, **options)
 
 
+def take_turn(connection: Connection) -> None:
+    """Waits, first in its transaction, for the turn to change tables that are there, on PostgreSQL.
+
+    PostgreSQL gives this lock only to those who may change the table, and what others can hold is not in its
+    way. An advisory lock could be held by anybody who can connect. Brokers read the table meanwhile.
+    """
+    name = f"{table_prefix(connection)}{VERSION_TABLE}"
+    connection.exec_driver_sql(f"LOCK TABLE {name} IN SHARE UPDATE EXCLUSIVE MODE")
+
+
 def explain(database: Database, error: Exception) -> ConfigurationError:
     """Returns what an operator reads when the ledger cannot be opened."""
     cause = cause_of(error)
@@ -216,10 +236,6 @@ def explain(database: Database, error: Exception) -> ConfigurationError:
     return ConfigurationError(
         f"the ledger {database.name} cannot be opened: {sentence(cause)} ({type(error).__name__}); {remedy}"
     )
-
-
-def _lock(numbers: tuple[int, int]) -> dict[str, int]:
-    return {"a": numbers[0], "b": numbers[1]}
 
 
 def _revision(connection: Connection) -> str | None:

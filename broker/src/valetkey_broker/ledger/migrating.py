@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, text
 
 from valetkey_broker.errors import ConfigurationError
-from valetkey_broker.ledger.database import Database, explain
+from valetkey_broker.ledger.database import Database, explain, take_turn
 from valetkey_broker.ledger.engines import table_prefix
 from valetkey_broker.ledger.schema import HEAD_REVISION, VERSION_TABLE
 from valetkey_broker.settings import LedgerSettings
@@ -43,6 +43,7 @@ def migrate_ledger(settings: LedgerSettings, grant_to: str = "") -> str:
 
 
 def _grant(connection: Connection, role: str) -> None:
+    take_turn(connection)  # PostgreSQL refuses who changes the rights on a table while another one does.
     found = connection.execute(text("SELECT rolsuper FROM pg_roles WHERE rolname = :role"), {"role": role}).scalar()
     if found is None:
         raise ConfigurationError(f"--grant-to: the database has no role {role!r}; make it, with a login of its own")

@@ -1,18 +1,17 @@
 """Reads events and leases; runs in threads, never in the event loop."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, false, func, or_, select, text, true
+from sqlalchemy import ColumnElement, Connection, Select, false, func, or_, select, true
 
 from valetkey_broker.ledger.chain import stored_event
-from valetkey_broker.ledger.database import WRITING_LOCK, Database
+from valetkey_broker.ledger.database import Database
 from valetkey_broker.ledger.index_choice import Equal, narrowest_first
 from valetkey_broker.ledger.schema import IS_LEASE, IS_NO_TOKEN, events
+from valetkey_broker.ledger.settled_ids import settled_id
 from valetkey_broker.model import EventFilter, EventKind, LeaseFilter, StoredEvent
 
-_AGAIN_SECONDS = 0.005
 # Their ids come out of an index alone, in some milliseconds.
 _FEW_LIVING = 20_000
 _e = events.c
@@ -22,7 +21,7 @@ _OUTCOMES = (EventKind.ADMIN_CHANGE.value, EventKind.CHANGE_FAILED.value)
 
 def read_events(database: Database, wanted: EventFilter) -> Sequence[StoredEvent]:
     """Returns events by id, oldest first, such that who goes on after the last one misses none."""
-    conditions: list[ColumnElement[bool]] = [_e.id <= _settled(database)]
+    conditions: list[ColumnElement[bool]] = [_e.id <= settled_id(database)]
     if wanted.after_id is not None:
         conditions.append(_e.id > wanted.after_id)
     equal = [
@@ -159,30 +158,3 @@ def _reconciled() -> Select[tuple[int]]:
 
 def _stored(connection: Connection, query: Any) -> list[StoredEvent]:
     return [stored_event(row) for row in connection.execute(query)]
-
-
-def _settled(database: Database) -> int:
-    """Returns an id up to which nothing is added any more.
-
-    PostgreSQL gives ids to transactions before they commit, so that a smaller one can turn up after a greater one; but
-    not after the transactions that were writing when the greater one was seen have ended. SQLite writes one at a time.
-    """
-    newest = select(func.coalesce(func.max(_e.id), 0))
-    if database.is_sqlite:
-        with database.reading() as connection:
-            return int(connection.execute(newest).scalar_one())
-    holders = text(
-        "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'advisory' AND classid = :a AND objid = :b "
-        "AND objsubid = 2 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    )
-    keys = {"a": WRITING_LOCK[0], "b": WRITING_LOCK[1]}
-    deadline = time.monotonic() + database.timeout
-    with database.reading_each() as connection:
-        horizon = int(connection.execute(newest).scalar_one())
-        writing = set(connection.execute(holders, keys).scalars())
-        while writing:
-            if time.monotonic() > deadline:
-                raise TimeoutError("a transaction that writes to the ledger does not end")
-            time.sleep(_AGAIN_SECONDS)
-            writing &= set(connection.execute(holders, keys).scalars())
-    return horizon

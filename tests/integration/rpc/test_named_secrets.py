@@ -1,5 +1,7 @@
 """SecretService over the wire: one credential for several connectors, on every replica, and for those who may."""
 
+import time
+
 import grpc
 import pytest
 
@@ -128,6 +130,7 @@ async def test_errors_say_what_is_in_the_way(broker: Broker) -> None:
 async def test_changes_are_on_record(broker: Broker) -> None:
     """Who did what to which secret, and which fields were given; no value."""
     await _shared(broker)
+    broker.cloud.revoked_at = int(time.time())
     await broker.secrets.UpdateSecret(_update(), metadata=bearer(OPERATOR_KEY))
     rename = pb.RenameSecretRequest(name="az_secret", new_name="az_new")
     await broker.secrets.RenameSecret(rename, metadata=bearer(OPERATOR_KEY))
@@ -139,6 +142,16 @@ async def test_changes_are_on_record(broker: Broker) -> None:
         ("CreateSecret", "secrets/az_secret", "key:ops"),
         ("UpdateSecret", "secrets/az_secret", "key:ops"),
         ("RenameSecret", "secrets/az_secret", "key:ops"),
+    ]
+    of_update = [event for event in events if event.method == changes[1].method]
+    # Dropping keys is on record as a change of each connector, within the change of the secret.
+    assert [(event.kind.value, event.object) for event in of_update] == [
+        ("change-begun", "secrets/az_secret"),
+        ("change-begun", "connectors/azure-blob-demo"),
+        ("admin-change", "connectors/azure-blob-demo"),
+        ("change-begun", "connectors/other"),
+        ("admin-change", "connectors/other"),
+        ("admin-change", "secrets/az_secret"),
     ]
     assert changes[1].details["fields"] == "client_secret"
     assert changes[2].details["new_name"] == "az_new"

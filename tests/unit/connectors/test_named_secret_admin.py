@@ -18,7 +18,7 @@ from valetkey_broker.connectors.connector_admin import ConnectorAdmin
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.named_secret_admin import ChangedSecret, NamedSecretAdmin, NewSecret, SecretChange
 from valetkey_broker.connectors.reach_cache import ReachCache
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import BrokerError, Reason, vault_unavailable
 from valetkey_broker.model import (
     BLOB_CONTAINER,
     AzureConfig,
@@ -57,6 +57,9 @@ class Secrets:
             timeout_seconds=0.5,
         )
         self.admin = NamedSecretAdmin(repository, memory, self.connectors, AUTH_METHODS, FakeClock())
+        self.dropped: list[tuple[str, object]] = []
+        """Whose keys were dropped, and which value the connector had at that moment."""
+        self.drop_error: Exception | None = None
 
     async def create(
         self, name: str = "az_secret", *, value: str = PLANTED, account: str = "", verify: bool = False
@@ -104,7 +107,12 @@ class Secrets:
     ) -> ChangedSecret:
         given = {name: Secret(value) for name, value in secrets.items()}
         change = SecretChange("az_secret", auth_method, azure, given, remove, no_verify)
-        return await self.admin.update(change, principal(role, name="key:later"))
+        return await self.admin.update(change, principal(role, name="key:later"), self.drop_keys)
+
+    async def drop_keys(self, name: str) -> None:
+        self.dropped.append((name, await self.value(name)))
+        if self.drop_error is not None:
+            raise self.drop_error
 
     async def value(self, name: str = "azure-blob-demo") -> object:
         return (await self.replica.repository.credential(self.replica.memory.connectors[name])).value
@@ -266,13 +274,20 @@ async def test_an_update_to_another_auth_method(secrets: Secrets) -> None:
         await secrets.update(auth_method="service-principal")
 
 
-async def test_an_update_whose_users_keys_were_revoked_says_so(secrets: Secrets) -> None:
-    """Keys were revoked in Azure along with the old secret: those that begin before are to be dropped."""
+async def test_keys_that_were_revoked_with_the_old_secret_are_dropped_before_it_is_changed(secrets: Secrets) -> None:
+    """An update that fails changed nothing of the secret: who tries it again has the keys dropped, too."""
     await secrets.create()
     connector = await secrets.share(resource_id="az://models")
     secrets.cloud.revoked_at = FakeClock()()
+    secrets.drop_error = vault_unavailable("away", "sealed")
+    with pytest.raises(BrokerError) as caught:
+        await secrets.update(client_secret=_NEW)
+    assert caught.value is secrets.drop_error
+    assert secrets.admin.get("az_secret").credential_version == 1
+    secrets.drop_error = None
     changed = await secrets.update(client_secret=_NEW)
-    assert changed.keys_revoked == [connector.name]
+    assert (changed.secret.credential_version, changed.verified) == (2, [connector.name])
+    assert secrets.dropped == [(connector.name, ClientSecret(Secret(PLANTED)))] * 2
 
 
 async def test_rename_and_delete(secrets: Secrets) -> None:
@@ -306,7 +321,7 @@ async def test_the_end_of_a_value(secrets: Secrets) -> None:
 
     async def changed(**values: Any) -> datetime | None:
         change = SecretChange("az_secret", "", _NOTHING, values.pop("secrets", {}), no_verify=True, **values)
-        return (await secrets.admin.update(change, principal(Role.ADMIN))).secret.expires_at
+        return (await secrets.admin.update(change, principal(Role.ADMIN), secrets.drop_keys)).secret.expires_at
 
     assert await changed(remove=["storage_account"]) == said
     assert await changed(expires_at=later) == later

@@ -90,10 +90,7 @@ class SecretService(secret_service_pb2_grpc.SecretServiceServicer):
             no_verify=request.no_verify,
             expires_at=given_instant(request, "expire_time"),
         )
-        changed = await self._secrets.update(change, caller())
-        for name in changed.keys_revoked:
-            drop = partial(self._connector_admin.drop_signing_keys, name)
-            await self._recorder.change(current_call.get(), f"connectors/{name}", {}, drop)
+        changed = await self._secrets.update(change, caller(), self._drop_keys)
         return pb.UpdateSecretResponse(secret=self._message(changed.secret), verified=changed.verified)
 
     async def RenameSecret(  # noqa: N802
@@ -115,6 +112,10 @@ class SecretService(secret_service_pb2_grpc.SecretServiceServicer):
         _ = context
         await self._secrets.delete(request.name, deleted_by=caller().name)
         return pb.DeleteSecretResponse()
+
+    async def _drop_keys(self, connector: str) -> None:
+        drop = partial(self._connector_admin.drop_signing_keys, connector)
+        await self._recorder.change(current_call.get(), f"connectors/{connector}", {}, drop)
 
     def _message(self, secret: NamedSecret, most: int = _MOST_CONNECTORS) -> pb.NamedSecret:
         return secret_message(secret, self._secrets.users(secret), most)

@@ -1,7 +1,7 @@
 """The use cases of SecretService: named secrets, which connectors share."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 
@@ -61,13 +61,10 @@ class SecretChange:
 
 @dataclass(frozen=True, slots=True)
 class ChangedSecret:
-    """A secret with its new value, the connectors that were verified with it, and those of them whose signing keys are
-    to be dropped: storage takes only keys that begin after a revocation.
-    """
+    """A secret with its new value, and the connectors that were verified with it."""
 
     secret: NamedSecret
     verified: Sequence[str]
-    keys_revoked: Sequence[str]
 
 
 class NamedSecretAdmin:
@@ -127,12 +124,16 @@ class NamedSecretAdmin:
         """Returns the names of the connectors that use a secret, sorted."""
         return self._memory.named_secrets.users(secret.uid)
 
-    async def update(self, change: SecretChange, caller: Principal) -> ChangedSecret:
+    async def update(
+        self, change: SecretChange, caller: Principal, drop_keys: Callable[[str], Awaitable[object]]
+    ) -> ChangedSecret:
         """Gives a secret another value, once every connector that uses it was verified with it.
 
-        Raises InvalidFieldError, SECRET_NOT_FOUND, what `verify` raises for one of the connectors, CONFLICT where
-        somebody else changed it meanwhile, or ROLE_REQUIRED where grants would come to mean something else and `caller`
-        is no admin.
+        `drop_keys` is called for each connector whose signing keys are to be dropped, for storage takes only keys that
+        begin after a revocation. That comes first: where it raises, the secret is as it was, and who tries again has
+        the keys dropped, too. Raises InvalidFieldError, SECRET_NOT_FOUND, what `verify` raises for one of the
+        connectors, CONFLICT where somebody else changed it meanwhile, or ROLE_REQUIRED where grants would come to mean
+        something else and `caller` is no admin.
         """
         await self._repository.refresh()  # What is there is changed, not what was there a poll ago.
         before = self.get(change.name)
@@ -142,12 +143,14 @@ class NamedSecretAdmin:
         self.check_grants(after, may_redirect=may)
         if change.no_verify:
             stored = await self._repository.update_secret(before, after, value, verified=None)
-            return ChangedSecret(stored, (), ())
+            return ChangedSecret(stored, ())
         verified, keys_revoked = await self._verified(after, value)
+        for name in keys_revoked:
+            await drop_keys(name)
         await self._repository.refresh()  # Asking the cloud takes a while, and grants are made meanwhile.
         self.check_grants(after, may_redirect=may)
         stored = await self._repository.update_secret(before, after, value, verified=verified)
-        return ChangedSecret(stored, verified, keys_revoked)
+        return ChangedSecret(stored, verified)
 
     async def drafted(
         self, change: SecretChange, before: NamedSecret, changed_by: str

@@ -186,7 +186,7 @@ crash: install ## Kills processes at 100 random moments of changes, on a real Va
 	@PYTHONPATH=tests $(BIN)/python -m support.crash_run
 
 rotation-load: install ## Rotates under load, to every kind, with a broker killed and Vault sealed; says what consumers saw (four minutes)
-	@$(BIN)/python -m valetkey_devstack.rotation_load
+	@$(BIN)/python -m valetkey_devstack.rotation_load_command
 
 chart: | .venv/.installed ## Renders the values of the chart, in its README and the docs, and the schema of its `config`
 	@$(BIN)/python helm/generate.py

@@ -20,10 +20,10 @@ from valetkey_broker.concurrency.garbage_collection import keep_collections_shor
 from valetkey_broker.metrics.http_server import OneWorker, metrics_port
 from valetkey_broker.metrics.worker_channel import Answerer
 from valetkey_broker.observability.logging import configure_logging
-from valetkey_broker.rpc.listen_moment import Listen
 from valetkey_broker.rpc.server import server_options
 from valetkey_broker.rpc.server_certificate import ServerCertificate
 from valetkey_broker.rpc.tls_credentials import server_credentials
+from valetkey_broker.rpc.when_to_listen import Listen
 from valetkey_broker.serving import running_server
 from valetkey_broker.settings import Settings
 

@@ -10,7 +10,7 @@ import pytest
 from support.identity_server import IdentityServer, ask, identity_server
 from support.oidc import IssuerServer
 from support.spiffe import DOMAIN, SERVER, WORKLOAD, SpiffeCa, Svid
-from valetkey_broker.rpc.call_evidence import peer_address
+from valetkey_broker.rpc.caller_evidence import peer_address
 
 ADMIN = f"spiffe://{DOMAIN}/admin"
 INVALID = (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_INVALID")

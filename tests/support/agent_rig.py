@@ -11,8 +11,8 @@ from typing import Any
 
 from valetkey import AsyncTokenSource
 from valetkey.cli.agent.agent import Agent
+from valetkey.cli.agent.configuration_file import read_plan
 from valetkey.cli.agent.log import AgentLog
-from valetkey.cli.agent.plan_file import read_plan
 from valetkey.cli.agent.sources_and_proxies import Shared
 from valetkey.proxy import trust
 from valetkey.testing import FakeBroker

@@ -17,8 +17,8 @@ from valetkey_broker.authn.authenticator import build_authenticator
 from valetkey_broker.authn.trust_bundles import TrustBundles
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import Principal
-from valetkey_broker.ports import CallEvidence, Clock
-from valetkey_broker.rpc.call_evidence import evidence_of
+from valetkey_broker.ports import CallerEvidence, Clock
+from valetkey_broker.rpc.caller_evidence import evidence_of
 from valetkey_broker.rpc.error_status import to_status
 from valetkey_broker.rpc.server_certificate import ServerCertificate
 from valetkey_broker.rpc.tls_credentials import client_verifying_credentials, server_credentials
@@ -36,7 +36,7 @@ class IdentityServer:
     trust: TrustBundles
     main: int = 0
     certificates: int = 0
-    seen: list[tuple[CallEvidence, Principal | None]] = field(default_factory=list)
+    seen: list[tuple[CallerEvidence, Principal | None]] = field(default_factory=list)
 
     def channel(self, port: int, svid: Svid | None = None) -> grpc.aio.Channel:
         """Returns a channel to a port, with a client certificate where one is given."""

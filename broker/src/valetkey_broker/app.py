@@ -18,7 +18,7 @@ from valetkey_broker.authz.policy import Policy
 from valetkey_broker.authz.unusable_api_key import MissingKey
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.connector_admin import ConnectorAdmin
-from valetkey_broker.connectors.health import ConnectorHealth
+from valetkey_broker.connectors.connector_health import ConnectorHealth
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.rotation_wiring import Parts, Rotating, build_rotating
 from valetkey_broker.issuing.connector_choice import ConnectorChooser

@@ -23,9 +23,9 @@ from valetkey_broker.recording import MissingOutcomes
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.guard import Guard
 from valetkey_broker.rpc.ledger_health import follow_ledger
-from valetkey_broker.rpc.listen_moment import Listen
 from valetkey_broker.rpc.server import RpcServer
 from valetkey_broker.rpc.tls_credentials import certificate_port
+from valetkey_broker.rpc.when_to_listen import Listen
 from valetkey_broker.settings import Settings, check_certificate
 from valetkey_broker.state.background_sync import StateSync
 

@@ -17,9 +17,9 @@ import typer
 from valetkey_broker.errors import BrokerError, ConfigurationError
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_devstack.broker_process import start_broker
+from valetkey_devstack.consumer_load import load_on, new_secret
 from valetkey_devstack.demo_data import DEMO_CONNECTOR, DEMO_RESOURCE, SecretFiles, add_demo_data
-from valetkey_devstack.demo_storage import DemoFailedError, Storage
-from valetkey_devstack.rotation_consumers import load_on, new_secret
+from valetkey_devstack.demo_storage_client import DemoFailedError, Storage
 from valetkey_devstack.stack import DevStack
 
 _SHORT_TTL_SECONDS = 8

@@ -10,9 +10,9 @@ import typer
 from valetkey.errors import ValetKeyError
 from valetkey.rotation_values import Rotation
 from valetkey_devstack.broker_process import start_broker
+from valetkey_devstack.consumer_load import RotationLoad, Seen, client_of, new_secret, writing_load_on
 from valetkey_devstack.demo_data import DEMO_CONNECTOR, SecretFiles
 from valetkey_devstack.free_ports import free_port
-from valetkey_devstack.rotation_consumers import RotationLoad, Seen, client_of, new_secret, writing_load_on
 from valetkey_devstack.stack import DevStack
 
 _FOLLOWED_SECONDS = 120.0

@@ -11,7 +11,7 @@ from valetkey_broker.authn.roles import RoleBindings
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Principal, Role
 from valetkey_broker.observability.redaction import scrub
-from valetkey_broker.ports import CallEvidence, Clock
+from valetkey_broker.ports import CallerEvidence, Clock
 from valetkey_broker.state.memory import Memory
 
 _KEY = "vk_" + "T" * 43
@@ -23,7 +23,7 @@ def _knowing(memory: Memory, clock: Clock) -> CompositeAuthenticator:
 
 
 async def _authenticate(authenticator: CompositeAuthenticator, headers: Sequence[str | bytes]) -> Principal:
-    return await authenticator.authenticate(CallEvidence(headers, None, "127.0.0.1"))
+    return await authenticator.authenticate(CallerEvidence(headers, None, "127.0.0.1"))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from valetkey_broker.authn.mtls import MtlsVerifier
 from valetkey_broker.authn.roles import RoleBindings
 from valetkey_broker.authn.trust_bundles import TrustBundles
 from valetkey_broker.model import ApiKey, Evidence, Pattern, Principal, Role
-from valetkey_broker.ports import CallEvidence
+from valetkey_broker.ports import CallerEvidence
 from valetkey_broker.state.memory import Memory
 
 KEY = "vk_" + "K" * 43
@@ -63,8 +63,8 @@ class Callers:
         return self.authenticator.standing(principal).value
 
 
-def evidence(*authorization: str | bytes, certificate: bytes | None = None) -> CallEvidence:
-    return CallEvidence(authorization, certificate, "127.0.0.1")
+def evidence(*authorization: str | bytes, certificate: bytes | None = None) -> CallerEvidence:
+    return CallerEvidence(authorization, certificate, "127.0.0.1")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from support.fake_broker import API_KEY, FakeBroker, running_fake_broker
 from valetkey import Client
 from valetkey.calls import retries
 from valetkey.cli import global_options
-from valetkey.cli.running import run
+from valetkey.cli.entry_point import run
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ PLAIN = ["token", "issue", "--resource", "ml", "--permissions", "read,list", "-o
 HEAVY = ("typer", "click", "rich", "yaml", "aiohttp", "importlib.metadata", "valetkey.convert", "valetkey.cli.app")
 LOADED = """
 import sys
-from valetkey.cli.running import run
+from valetkey.cli.entry_point import run
 code = run(sys.argv[1:])
 sys.stdout.flush()
 print(code, *sorted(sys.modules), sep="\\n", file=sys.stderr)

@@ -10,10 +10,10 @@ from support.core import NOW, PROFILE, FakeClock, credential_of, make_connector
 from support.fake_cloud import FakeCloud
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.connectors.cloud_client import CloudClient
-from valetkey_broker.connectors.health import ConnectorHealth
+from valetkey_broker.connectors.connector_health import ConnectorHealth
 from valetkey_broker.errors import BrokerError, Reason, cloud_error
 from valetkey_broker.model import Connector
-from valetkey_broker.model.health import Health
+from valetkey_broker.model.connector_health import Health
 
 CONNECTOR = make_connector()
 KEY = make_connector("by-key", storage_account="acc")

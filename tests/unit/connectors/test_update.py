@@ -29,8 +29,8 @@ from valetkey_broker.adapters.azure.auth_methods.service_principal import Client
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.connector_admin import ConnectorAdmin
 from valetkey_broker.connectors.definition import NewConnector
+from valetkey_broker.connectors.grant_redirection_check import leads_elsewhere
 from valetkey_broker.connectors.reach_cache import ReachCache
-from valetkey_broker.connectors.redirection_check import leads_elsewhere
 from valetkey_broker.connectors.update_merge import ConnectorChange, changed
 from valetkey_broker.connectors.verify import Proof
 from valetkey_broker.errors import BrokerError, Reason

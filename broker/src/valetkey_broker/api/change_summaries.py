@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from valetkey.v1 import common_pb2, connector_service_pb2, grant_service_pb2
-from valetkey_broker.api.recordable_names import recordable_field, recordable_name, recordable_secret_name
+from valetkey_broker.api.pasted_secrets import recordable_field, recordable_name, recordable_secret_name
 
 Details = Mapping[str, str]
 _MOST_WORDS = 50

@@ -36,7 +36,7 @@ from valetkey_broker.model import (
     Secret,
     TtlLimit,
 )
-from valetkey_broker.model.health import Health
+from valetkey_broker.model.connector_health import Health
 
 M = TypeVar("M", bound=Hashable)
 E = TypeVar("E", bound=Enum)

@@ -21,7 +21,7 @@ from valetkey_broker.api.change_summaries import (
     secret_summary,
 )
 from valetkey_broker.api.convert import PERMISSIONS
-from valetkey_broker.api.recordable_names import recordable_name, recordable_secret_name
+from valetkey_broker.api.pasted_secrets import recordable_name, recordable_secret_name
 from valetkey_broker.api.token_batch import MOST_REQUESTS
 from valetkey_broker.limits import Bucket
 from valetkey_broker.model import Permission, Role, rotation_path
@@ -110,7 +110,7 @@ METHODS: Methods = {
     ),
     "/valetkey.v1.ConnectorService/GetConnector": Method(_VIEWER),
     "/valetkey.v1.ConnectorService/ListConnectors": Method(_VIEWER),
-    # One that makes grants mean something else needs an admin besides: connectors/redirection_check.py.
+    # One that makes grants mean something else needs an admin besides: connectors/grant_redirection_check.py.
     "/valetkey.v1.ConnectorService/UpdateConnector": Method(
         _OPERATOR, change=_named("connectors"), summary=connector_update_summary, asked=_asked
     ),

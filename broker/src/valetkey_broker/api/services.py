@@ -35,7 +35,7 @@ from valetkey_broker.authz.explain import Explainer
 from valetkey_broker.authz.grant_admin import GrantAdmin
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.connectors.connector_admin import ConnectorAdmin
-from valetkey_broker.connectors.health import ConnectorHealth
+from valetkey_broker.connectors.connector_health import ConnectorHealth
 from valetkey_broker.connectors.rotation_wiring import Rotating
 from valetkey_broker.expiry.endings import Endings
 from valetkey_broker.issuing.diagnosis import Diagnoser

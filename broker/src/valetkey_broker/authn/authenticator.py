@@ -11,7 +11,7 @@ from valetkey_broker.authn.roles import RoleBindings
 from valetkey_broker.authn.trust_bundles import TrustBundles
 from valetkey_broker.errors import credentials_invalid, credentials_missing
 from valetkey_broker.model import Evidence, Pattern, Principal, Standing
-from valetkey_broker.ports import CallEvidence, Clock, KeySource
+from valetkey_broker.ports import CallerEvidence, Clock, KeySource
 from valetkey_broker.settings import AuthnSettings, OidcSettings
 from valetkey_broker.state.memory import Memory
 
@@ -35,7 +35,7 @@ class CompositeAuthenticator:
         self._mtls = mtls
         self._clock = clock
 
-    async def authenticate(self, evidence: CallEvidence) -> Principal:
+    async def authenticate(self, evidence: CallerEvidence) -> Principal:
         """Returns the principal; see ports.Authenticator."""
         if evidence.authorization:
             presented = _bearer(evidence.authorization)

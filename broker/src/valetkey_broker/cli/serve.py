@@ -41,7 +41,7 @@ async def _serve(settings: Settings, *, worker: bool, metrics: Answerer | None) 
     # gRPC comes in here, in the process that serves: never in the one that starts others.
     with loading_modules():
         from valetkey_broker.cli.server_process import serve  # noqa: PLC0415
-        from valetkey_broker.rpc.listen_moment import Listen  # noqa: PLC0415
+        from valetkey_broker.rpc.when_to_listen import Listen  # noqa: PLC0415
 
     stop = asyncio.Event()
     lifeline = watch_lifeline()

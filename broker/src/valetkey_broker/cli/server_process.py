@@ -10,7 +10,7 @@ from valetkey_broker.app import open_core
 from valetkey_broker.concurrency.garbage_collection import keep_collections_short
 from valetkey_broker.limits.open_files import raise_open_files
 from valetkey_broker.metrics.worker_channel import Answerer
-from valetkey_broker.rpc.listen_moment import Listen
+from valetkey_broker.rpc.when_to_listen import Listen
 from valetkey_broker.serving import running_server
 from valetkey_broker.settings import Settings
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
-from valetkey_broker.connectors.health import ConnectorHealth
+from valetkey_broker.connectors.connector_health import ConnectorHealth
 from valetkey_broker.errors import cloud_timeout
 from valetkey_broker.model import Connector, Container, Credential, SasRequest, SignedToken, SigningKey, TokenUse
 from valetkey_broker.model.account_settings import AccountSettings

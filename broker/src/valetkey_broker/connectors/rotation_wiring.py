@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY, AccountKeySource
 from valetkey_broker.connectors.client_secret_source import GRAPH, ApplicationSecretSource
 from valetkey_broker.connectors.connector_admin import ConnectorAdmin
+from valetkey_broker.connectors.grant_redirection_check import RolesNow
 from valetkey_broker.connectors.made_credential_rotations import MadeCredentialRotations
 from valetkey_broker.connectors.named_secret_admin import NamedSecretAdmin
-from valetkey_broker.connectors.redirection_check import RolesNow
-from valetkey_broker.connectors.rotated_objects import RotatedObjects
+from valetkey_broker.connectors.rotated_credentials import RotatedObjects
 from valetkey_broker.connectors.rotation_admin import GIVEN, ROLLBACK, Rotations
+from valetkey_broker.connectors.rotation_claims import RotationRunner
 from valetkey_broker.connectors.rotation_run import CredentialSource, GivenSource, Recorded
-from valetkey_broker.connectors.rotation_runner import RotationRunner
 from valetkey_broker.connectors.rotation_schedule import RotationSchedules
 from valetkey_broker.connectors.rotation_steps import Machine
 from valetkey_broker.connectors.rotation_targets import ConnectorTarget, Rotated, SecretTarget

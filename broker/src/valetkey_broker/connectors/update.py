@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from valetkey_broker.connectors.definition import Definitions, pinned_unseen
+from valetkey_broker.connectors.grant_redirection_check import check_redirection, may_redirect
 from valetkey_broker.connectors.reach_result import Reach
-from valetkey_broker.connectors.redirection_check import check_redirection, may_redirect
 from valetkey_broker.connectors.update_merge import ConnectorChange, changed
 from valetkey_broker.connectors.verify import Proof
 from valetkey_broker.errors import BrokerError, connector_not_found, rotation_under_way

@@ -7,7 +7,7 @@ from math import inf, isfinite
 from typing import Protocol, runtime_checkable
 
 from valetkey_broker import __version__
-from valetkey_broker.connectors.health import ConnectorHealth
+from valetkey_broker.connectors.connector_health import ConnectorHealth
 from valetkey_broker.issuing.signing_keys import SigningKeys, usable_until
 from valetkey_broker.limits import Slots
 from valetkey_broker.metrics import catalog as of

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from valetkey_broker.connectors.health import ConnectorHealth
+from valetkey_broker.connectors.connector_health import ConnectorHealth
 from valetkey_broker.expiry.endings import Endings
 from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.limits import Slots

@@ -39,7 +39,7 @@ Clock = Callable[[], float]
 
 
 @statically_frozen
-class CallEvidence:
+class CallerEvidence:
     """What a call brings along to say who makes it, as the transport vouches for it.
 
     `authorization` holds every header of that name. `certificate` is the client certificate (PEM) that TLS verified
@@ -55,7 +55,7 @@ class CallEvidence:
 class Authenticator(Protocol):
     """Turns evidence into a principal; the first verifier that recognises its kind of evidence decides."""
 
-    async def authenticate(self, evidence: CallEvidence) -> Principal:
+    async def authenticate(self, evidence: CallerEvidence) -> Principal:
         """Returns the principal. Raises BrokerError: one of CREDENTIALS_…, ISSUER_UNAVAILABLE where nobody can tell."""
         ...
 

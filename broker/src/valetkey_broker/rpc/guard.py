@@ -15,9 +15,9 @@ from valetkey_broker.limits import Slots, Throttle, network_of
 from valetkey_broker.observability.counters import Figures
 from valetkey_broker.observability.logging import request_id_var, trace_id_var
 from valetkey_broker.ports import Authenticator
-from valetkey_broker.rpc.call_evidence import evidence_of, peer_address
 from valetkey_broker.rpc.call_log import CallLog
 from valetkey_broker.rpc.call_recorder import Recorder
+from valetkey_broker.rpc.caller_evidence import evidence_of, peer_address
 from valetkey_broker.rpc.current_call import Call, Metadata, current_call, request_id_of
 from valetkey_broker.rpc.deadline import Deadlines
 from valetkey_broker.rpc.drain import Drain

@@ -8,7 +8,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from valetkey_broker.limits import Slots, network_of
-from valetkey_broker.rpc.call_evidence import peer_address
+from valetkey_broker.rpc.caller_evidence import peer_address
 
 # Probers of a fleet watch with one stream each; whoever opens more does not need them.
 MOST_WATCHES = 100

@@ -6,7 +6,7 @@ from typing import Any
 
 from valetkey_broker.ports import CasMismatchError, StateStore
 from valetkey_broker.state.intent import STAMP, Intent
-from valetkey_broker.state.read_for_cas import read_for_cas
+from valetkey_broker.state.read_for_check_and_set import read_for_cas
 
 
 class Kind:

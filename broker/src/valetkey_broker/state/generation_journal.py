@@ -9,7 +9,7 @@ from typing import Any
 
 from valetkey_broker.ports import StateStore
 from valetkey_broker.state.intent import Intent, encode_intent
-from valetkey_broker.state.read_for_cas import read_for_cas
+from valetkey_broker.state.read_for_check_and_set import read_for_cas
 
 PATH = "generation"
 JOURNAL_LENGTH = 64

@@ -31,7 +31,7 @@ from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.memory_loader import MemoryLoader
 from valetkey_broker.state.memory_updates import API_KEYS, GRANTS, OnConnectorChanged
 from valetkey_broker.state.named_secret_writes import Around, SecretWrites
-from valetkey_broker.state.read_for_cas import read_for_cas
+from valetkey_broker.state.read_for_check_and_set import read_for_cas
 from valetkey_broker.state.revocation_writes import RevocationWrites
 from valetkey_broker.state.rotation_store import RotationStore
 from valetkey_broker.state.write_preconditions import read_live

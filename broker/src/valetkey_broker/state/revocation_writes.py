@@ -10,7 +10,7 @@ from valetkey_broker.state.change_kinds import PUT
 from valetkey_broker.state.change_writer import Plan, Writes
 from valetkey_broker.state.codec import is_tombstone
 from valetkey_broker.state.intent import STAMP, Intent
-from valetkey_broker.state.read_for_cas import read_for_cas
+from valetkey_broker.state.read_for_check_and_set import read_for_cas
 from valetkey_broker.state.revocation_codec import decode_revocation, encode_revocation
 from valetkey_broker.state.write_preconditions import Announce, read_live
 

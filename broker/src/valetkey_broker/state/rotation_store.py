@@ -11,7 +11,7 @@ from valetkey_broker.state.change_kinds import BEGIN_ROTATION
 from valetkey_broker.state.change_writer import Plan, Writes
 from valetkey_broker.state.intent import STAMP, Intent
 from valetkey_broker.state.memory import Memory
-from valetkey_broker.state.read_for_cas import read_for_cas
+from valetkey_broker.state.read_for_check_and_set import read_for_cas
 from valetkey_broker.state.rotation_codec import decode_rotation, encode_rotation
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from valetkey_broker.ports import CasMismatchError, Document, StateStore
-from valetkey_broker.state.read_for_cas import read_for_cas
+from valetkey_broker.state.read_for_check_and_set import read_for_cas
 
 FOLDER = "snapshot"
 INDEX = f"{FOLDER}/index"

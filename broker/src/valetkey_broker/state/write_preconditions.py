@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.codec import is_tombstone
-from valetkey_broker.state.read_for_cas import read_for_cas
+from valetkey_broker.state.read_for_check_and_set import read_for_cas
 
 Announce = Callable[[str], Awaitable[None]]
 """Takes over and announces a path that was written before."""

@@ -9,9 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from valetkey.calling.asynchronous import AsyncCaller
-from valetkey.calling.base import Terms
+from valetkey.calling.base import Interruption, Terms
 from valetkey.calling.lazy_methods import asynchronous
-from valetkey.calling.survived_errors import Interruption
 from valetkey.calls import lazy_groups
 from valetkey.client import DEFAULT_TIMEOUT
 from valetkey.identity import Identity

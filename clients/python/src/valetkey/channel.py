@@ -9,7 +9,7 @@ import grpc
 
 from valetkey.errors import SettingsError
 from valetkey.identity import Identity
-from valetkey.no_proxy import kept_from_the_proxy
+from valetkey.no_proxy_variable import kept_from_the_proxy
 from valetkey.version import VERSION
 
 _ENDPOINT = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")

@@ -8,10 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from valetkey.calling.base import Terms
+from valetkey.calling.base import Interruption, Terms
 from valetkey.calling.blocking import BlockingCaller
 from valetkey.calling.lazy_methods import blocking
-from valetkey.calling.survived_errors import Interruption
 from valetkey.calls import lazy_groups
 from valetkey.identity import Identity
 

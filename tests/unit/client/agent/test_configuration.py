@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valetkey.cli.agent import output_texts, plan_file
-from valetkey.cli.agent.plan_file import read_plan
+from valetkey.cli.agent import configuration_file, output_texts
+from valetkey.cli.agent.configuration_file import read_plan
 from valetkey.cli.agent.toml_places import line_of
 from valetkey.errors import SettingsError
 
@@ -203,7 +203,13 @@ def test_the_docs_are_true(tmp_path: Path) -> None:
     file.write_text(text.partition("```toml\n")[2].partition("```")[0])
     models, runs = read_plan(file).resources
     assert (len(models.outputs), runs.port, runs.outputs[0].through_proxy) == (2, 8765, True)
-    keys = (*plan_file._TOP, *plan_file._RESOURCE, *plan_file._KEPT, *plan_file._OUTPUT, *output_texts.WORDS)
+    keys = (
+        *configuration_file._TOP,
+        *configuration_file._RESOURCE,
+        *configuration_file._KEPT,
+        *configuration_file._OUTPUT,
+        *output_texts.WORDS,
+    )
     assert [key for key in keys if f"`{key}`" not in text and f"[resource.{key}]" not in text] == []
     assert [name for name in (*output_texts._OF_ACCESS, *output_texts._OF_TOKEN) if f"`${name}`" not in text] == []
 

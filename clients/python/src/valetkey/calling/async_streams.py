@@ -8,8 +8,7 @@ from typing import Any
 import grpc.aio
 
 from valetkey.calling.asynchronous import AsyncCaller
-from valetkey.calling.base import identity_expired
-from valetkey.calling.survived_errors import Interruption
+from valetkey.calling.base import Interruption, identity_expired
 from valetkey.calls import streams
 from valetkey.calls.base import path_of
 from valetkey.calls.retries import Reconnections

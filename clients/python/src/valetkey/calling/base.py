@@ -1,11 +1,11 @@
 """What both ways to make calls know: where the broker is, who asks, how long a call may take, whether it is open."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 
-from valetkey.calling.survived_errors import Interruption
 from valetkey.calls.retries import Reconnections
 from valetkey.channel import parse_endpoint
 from valetkey.errors import (
@@ -21,6 +21,8 @@ from valetkey.file_places import from_the_root
 from valetkey.identity import Identity
 
 _MAX_TIMEOUT = 3600.0
+# Is told of an error that the client gets over with another try.
+Interruption = Callable[[ValetKeyError], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,8 @@ from typing import Any
 
 import grpc
 
-from valetkey.calling.base import identity_expired
+from valetkey.calling.base import Interruption, identity_expired
 from valetkey.calling.blocking import BlockingCaller
-from valetkey.calling.survived_errors import Interruption
 from valetkey.calls import streams
 from valetkey.calls.base import path_of
 from valetkey.calls.retries import Reconnections

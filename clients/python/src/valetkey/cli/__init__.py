@@ -12,7 +12,7 @@ def main() -> None:
     # gRPC's core writes its own log lines to standard error; the command says the same in words.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        from valetkey.cli.running import run  # noqa: PLC0415 (nothing may be imported before the guard stands)
+        from valetkey.cli.entry_point import run  # noqa: PLC0415 (nothing may be imported before the guard stands)
 
         code = run(sys.argv[1:])
     except ModuleNotFoundError as error:

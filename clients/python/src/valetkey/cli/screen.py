@@ -130,9 +130,9 @@ class Screen:
 
 
 def _drawing() -> Any:
-    from valetkey.cli import drawing  # noqa: PLC0415 (loads Rich: as long as a call takes, and most lines do without)
+    from valetkey.cli import rich_drawing  # noqa: PLC0415 (loads Rich: as long as a call takes, and most lines do without)
 
-    return drawing
+    return rich_drawing
 
 
 def printable(text: str) -> str:

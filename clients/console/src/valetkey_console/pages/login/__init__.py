@@ -1,7 +1,7 @@
 """Logging in and out."""
 
 from valetkey_console.openid.log_ins import CALLBACK
-from valetkey_console.pages.login import api_key, issuer, login_page, session
+from valetkey_console.pages.login import api_key, issuer, login_page, session_begin_and_end
 from valetkey_console.visits.routing import Section, get, post
 
 SECTION = Section(
@@ -12,6 +12,6 @@ SECTION = Section(
         get("/login/at", issuer.leave, session=False),
         get(CALLBACK, issuer.come_back, session=False),
         get(f"{CALLBACK}/{{issuer}}", issuer.come_back, session=False),
-        post("/logout", session.log_out, session=False),
+        post("/logout", session_begin_and_end.log_out, session=False),
     ),
 )

@@ -6,7 +6,7 @@ from valetkey import UnauthenticatedError, ValetKeyError
 from valetkey_console.broker.failures import failure_of
 from valetkey_console.fields.typed import wrong
 from valetkey_console.pages.login.login_page import page
-from valetkey_console.pages.login.session import begin
+from valetkey_console.pages.login.session_begin_and_end import begin
 from valetkey_console.visits.visit import Visit
 
 # Longer than every key; whatever else was pasted is not sent to the broker.

@@ -11,7 +11,7 @@ from valetkey import SettingsError, UnauthenticatedError, ValetKeyError
 from valetkey.login.login_offer import LoginOffer
 from valetkey.login.pkce import Ties
 from valetkey_console.pages.login.login_page import page
-from valetkey_console.pages.login.session import begin
+from valetkey_console.pages.login.session_begin_and_end import begin
 from valetkey_console.safety.local_paths import local_path
 from valetkey_console.sessions.cookies import SealedCookie, TooLargeError
 from valetkey_console.visits.handling import log

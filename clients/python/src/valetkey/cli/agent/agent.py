@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from valetkey.cli.agent.configuration import Plan, ResourcePlan
 from valetkey.cli.agent.log import AgentLog
 from valetkey.cli.agent.output_files import remove
-from valetkey.cli.agent.plan import Plan, ResourcePlan
 from valetkey.cli.agent.readiness import Readiness
 from valetkey.cli.agent.resource_keeper import ResourceKeeper
 from valetkey.cli.agent.sources_and_proxies import Shared

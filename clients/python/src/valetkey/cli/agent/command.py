@@ -14,9 +14,9 @@ import typer
 from valetkey.async_token_source import AsyncTokenSource
 from valetkey.cli import proxy_options
 from valetkey.cli.agent.agent import Agent, write_once
+from valetkey.cli.agent.configuration import Plan, Scope
+from valetkey.cli.agent.configuration_file import read_plan
 from valetkey.cli.agent.log import AgentLog
-from valetkey.cli.agent.plan import Plan, Scope
-from valetkey.cli.agent.plan_file import read_plan
 from valetkey.cli.agent.sources_and_proxies import Shared
 from valetkey.cli.error_output import exit_code
 from valetkey.cli.global_options import settings_of

@@ -5,8 +5,8 @@ import os
 import signal
 from contextlib import suppress
 
+from valetkey.cli.agent.configuration import CommandPlan
 from valetkey.cli.agent.log import AgentLog
-from valetkey.cli.agent.plan import CommandPlan
 from valetkey.cli.exec_command import IDENTITY
 
 _SHOWN_BYTES = 1000

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from ssl import SSLContext
 
 from valetkey.async_token_source import AsyncTokenSource
-from valetkey.cli.agent.plan import ResourcePlan, Scope
+from valetkey.cli.agent.configuration import ResourcePlan, Scope
 from valetkey.cli.proxy_options import proxy_access, served_proxy
 from valetkey.cli.tool_access import ToolAccess
 

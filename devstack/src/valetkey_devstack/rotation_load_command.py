@@ -21,6 +21,7 @@ from valetkey.values import AzureConfig, GrantSpec
 from valetkey_broker.errors import BrokerError, ConfigurationError
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_devstack.broker_process import start_broker
+from valetkey_devstack.consumer_load import client_of, new_secret, writing_load_on
 from valetkey_devstack.demo_data import (
     CONSUMER,
     DEMO_ACCOUNT,
@@ -29,8 +30,7 @@ from valetkey_devstack.demo_data import (
     SecretFiles,
     add_demo_data,
 )
-from valetkey_devstack.demo_storage import DemoFailedError
-from valetkey_devstack.rotation_consumers import client_of, new_secret, writing_load_on
+from valetkey_devstack.demo_storage_client import DemoFailedError
 from valetkey_devstack.rotation_faults import followed, report, through_faults, told
 from valetkey_devstack.stack import DevStack
 

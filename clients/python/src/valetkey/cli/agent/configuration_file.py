@@ -7,7 +7,7 @@ from pathlib import Path
 
 from valetkey.calls.tokens import token_request
 from valetkey.cli.agent import output_texts
-from valetkey.cli.agent.plan import CommandPlan, OutputPlan, Plan, ResourcePlan, Scope
+from valetkey.cli.agent.configuration import CommandPlan, OutputPlan, Plan, ResourcePlan, Scope
 from valetkey.cli.agent.toml_tables import Document, Section, read_text
 from valetkey.cli.permissions_and_attributes import PERMISSIONS
 from valetkey.durations import parse_duration

@@ -13,7 +13,7 @@ from valetkey.client import Client
 from valetkey.errors import ValetKeyError
 from valetkey_broker.model import Secret
 from valetkey_devstack.demo_data import DEMO_RESOURCE, SecretFiles
-from valetkey_devstack.demo_storage import DemoFailedError, Storage
+from valetkey_devstack.demo_storage_client import DemoFailedError, Storage
 from valetkey_devstack.directory_layout import write_private
 from valetkey_devstack.stack import DevStack
 

@@ -10,7 +10,7 @@ from cachetools import LRUCache
 from valetkey_broker.connectors.new_credential_commands import new_credential_command
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Connector
-from valetkey_broker.model.health import Health
+from valetkey_broker.model.connector_health import Health
 from valetkey_broker.ports import AuthMethod, Clock
 
 T = TypeVar("T")

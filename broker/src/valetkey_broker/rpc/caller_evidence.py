@@ -4,18 +4,18 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
-from valetkey_broker.ports import CallEvidence
+from valetkey_broker.ports import CallerEvidence
 from valetkey_broker.rpc.current_call import Metadata
 
 _LEAF, _CHAIN = "x509_pem_cert", "x509_pem_cert_chain"
 
 
-def evidence_of(context: Any, metadata: Metadata) -> CallEvidence:
+def evidence_of(context: Any, metadata: Metadata) -> CallerEvidence:
     """Returns the evidence of a call. Headers that a proxy or a caller could write are not looked at."""
     authorization = [value for name, value in metadata if name == "authorization"]
     # An authorization header wins, so most callers do not need the certificate parsed out of the connection.
     certificate = None if authorization else client_certificate(context)
-    return CallEvidence(authorization, certificate, peer_address(context.peer()))
+    return CallerEvidence(authorization, certificate, peer_address(context.peer()))
 
 
 def client_certificate(context: Any) -> bytes | None:

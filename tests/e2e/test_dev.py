@@ -36,7 +36,7 @@ def test_ends_with_all_its_children(tmp_path: Path, end: Callable[[Dev], None], 
     callers with the reason.
     """
     with dev(tmp_path / "stack", "--workers", str(workers)) as stack:
-        assert stack.wait_until_ready() < 60
+        assert stack.wait_until_ready() < 120
         children = stack.tree()
         assert len(children) >= (3 if workers == 1 else 5)  # OpenBao, Azurite, the broker; two workers below it.
         valetkey = stack.cli()
@@ -307,7 +307,7 @@ def test_ctrl_c_while_it_starts(tmp_path: Path, child: str) -> None:
         def started() -> bool:
             return bool(_running_with(stack, marker))
 
-        assert soon(started, seconds=60), stack.err
+        assert soon(started, seconds=120), stack.err
         children = stack.tree()
         stack.press_ctrl_c()
         assert stack.ended() == 0, stack.err

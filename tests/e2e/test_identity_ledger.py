@@ -195,7 +195,7 @@ def test_without_its_ledger_the_broker_issues_nothing(stack: IdentityStack, stor
     assert why(stack.admin("api-key", "create", name, "-o", "json"))["reason"] == "LEDGER_UNAVAILABLE"
     stack.outside.call(postgres.start())
     token = eventually(lambda: issue(story.key_holder)).json
-    assert soon(lambda: [issue(story.key_holder).code for _ in range(3)] == [0] * 3, 15)
+    assert soon(lambda: [issue(story.key_holder).code for _ in range(3)] == [0] * 3, 60)
     after = stack.events("--principal", f"key:{story.key}", "--kind", "token-issued")
     assert [event["id"] for event in after[: len(before)]] == [event["id"] for event in before]
     assert after[len(before)]["lease_id"] == token["lease_id"]

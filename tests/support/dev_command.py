@@ -14,7 +14,7 @@ from support.children import start
 from support.e2e import BROKER, Cli, soon, user_environment
 from support.processes import descendants, mentioning
 
-READY_WITHIN = 90.0
+READY_WITHIN = 200.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Dev:
         """Signals the whole group, as a terminal does."""
         os.killpg(self.process.pid, signal.SIGINT)
 
-    def ended(self, seconds: float = 60.0) -> int:
+    def ended(self, seconds: float = 120.0) -> int:
         """Waits for its end and returns the exit code."""
         return self.process.wait(seconds)
 
@@ -64,7 +64,7 @@ class Dev:
             capture_output=True,
             text=True,
             check=True,
-            timeout=20,
+            timeout=60,
         )
         lines = (line.partition("=")[::2] for line in done.stdout.splitlines())
         exported = {name: value for name, value in lines if name.startswith("VALETKEY_")}

@@ -20,13 +20,13 @@ from support.postgres import Postgres, running_postgres
 from support.shielded_work import Background, in_background
 from support.spiffe import DOMAIN, SpiffeCa, Svid
 from support.token_commands import eventually, issue
+from support.worker_news import wait_until_heard
 from valetkey_devstack.free_ports import free_port
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
 
 PARTNER = "partner.example"
-_HEARD_WITHIN = 1.5
 # How old the issuer's keys get before they are asked for again.
 REFRESH = 2.0
 _SETTINGS = """
@@ -144,8 +144,10 @@ class IdentityStack:
         return ran
 
     def settle(self) -> None:
-        """Waits until every worker must have heard of the latest change, as long as vault.poll_seconds lets it take."""
-        time.sleep(max(0.0, self._changes[-1] + _HEARD_WITHIN - time.monotonic()))
+        """Waits until every worker has heard of the latest change."""
+        if self._changes:
+            wait_until_heard(self.dev.directory / "broker.toml", self._changes[-1])
+            self._changes.clear()
 
     def issued(self, by: Cli, *options: str, on: str = DEMO, permissions: str = "read,list") -> dict[str, Any]:
         """Issues a token to somebody who may have it, once every worker knows that: else what a test does next may

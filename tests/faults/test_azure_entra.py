@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from support.azure_stack import ML, PLANTED, AzureStack, make_connector, make_credential
+from support.azure_stack import ML, PLANTED, AzureStack, impatient, make_connector, make_credential
 from support.cloud_containers import all_containers
 from support.stopwatch import ends_within
 from valetkey_broker.adapters.azure import AzureCloud
@@ -47,19 +47,19 @@ async def test_an_unknown_tenant_and_an_unknown_application(azure: AzureStack) -
 async def test_a_new_secret_works_after_a_while(azure: AzureStack) -> None:
     """Entra takes seconds to know a new secret: the first refusal says so, and is not kept in memory."""
     fresh = make_credential(Secret("fresh-secret"))
-    azure.control_plane.add_secret(Secret("fresh-secret"), works_after=0.3)
+    password = azure.control_plane.passwords.add(Secret("fresh-secret"), None, works_after=3600)
     connector = make_connector()
     error = await _refused(azure, connector, fresh)
     assert error.metadata["azure_code"] == "AADSTS7000215"
     assert "just made" in error.message
-    await asyncio.sleep(0.35)
+    password.works_from = 0.0
     await azure.cloud.log_in(connector, fresh)
 
 
 async def test_one_server_that_does_not_know_a_secret_yet_is_no_last_word(azure: AzureStack) -> None:
     """After a rotation some of Entra's servers take the new secret later: who asks for a token is not told of it."""
     fresh = make_credential(Secret("fresh-secret"))
-    azure.control_plane.add_secret(Secret("fresh-secret"), works_after=0.3)
+    azure.control_plane.passwords.add(Secret("fresh-secret"), None).every_second_try = True
     assert await all_containers(azure.cloud, make_connector(storage_account=ML), fresh)
     assert azure.control_plane.requests["token"] == 2
 
@@ -143,8 +143,9 @@ async def test_a_cut_connection(azure: AzureStack) -> None:
 async def test_no_answer_in_time(azure: AzureStack) -> None:
     """A silent Entra costs one read timeout, not several."""
     azure.control_plane.slow("token", 30)
-    with ends_within(25):
-        error = await _refused(azure)
+    async with impatient(azure) as hurried:
+        with ends_within(25):
+            error = await _refused(hurried)
     assert error.reason is Reason.CLOUD_UNAVAILABLE
     assert "no answer in time" in error.message
     assert azure.control_plane.requests["token"] == 1
@@ -169,7 +170,7 @@ async def test_a_certificate_that_is_not_trusted(azure: AzureStack) -> None:
 
 
 async def test_a_cold_herd_is_one_login(azure: AzureStack) -> None:
-    """Callers at a cold start are one request to Entra. They are few: each has two seconds, also on a busy machine."""
+    """Callers at a cold start are one request to Entra."""
     azure.control_plane.slow("token", 0.1)
     connector, credential = make_connector(), make_credential()
     now = time.time()

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from support.azure_stack import CLIENT, ML, AzureStack, make_connector, make_credential
+from support.azure_stack import CLIENT, ML, AzureStack, impatient, make_connector, make_credential
 from support.cloud_containers import all_containers
 from support.fault_proxy import asks_for_key, lists_containers
 from support.stopwatch import ends_within
@@ -193,8 +193,9 @@ async def test_slow_or_cut_arm(azure: AzureStack, step: Step) -> None:
     azure.control_plane.cut(step, times=1)
     assert await all_containers(azure.cloud, make_connector(), make_credential())
     azure.control_plane.slow("arm", 30)
-    with ends_within(25):
-        assert (await _no_list(azure, account="")).reason is Reason.CLOUD_UNAVAILABLE
+    async with impatient(azure) as hurried:
+        with ends_within(25):
+            assert (await _no_list(hurried, account="")).reason is Reason.CLOUD_UNAVAILABLE
 
 
 async def _direct_no_list(azure: AzureStack) -> BrokerError:

@@ -6,6 +6,7 @@ A test module takes the fixtures with `from support.azure_stack import azure, az
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -135,9 +136,22 @@ async def azure(azurite: RunningAzurite, tmp_path_factory: pytest.TempPathFactor
             correlation_id=False,
             emulator=True,
         )
-        cloud = AzureCloud({"dev": profile}, connect_seconds=2.0, read_seconds=2.0)
+        cloud = AzureCloud({"dev": profile}, connect_seconds=30.0, read_seconds=30.0)
         try:
             yield AzureStack(cloud, profile, control_plane, proxy, azurite.server)
         finally:
             await cloud.close()
             await control_plane.stop()
+
+
+@asynccontextmanager
+async def impatient(azure: AzureStack) -> AsyncIterator[AzureStack]:
+    """Gives the stack with an adapter that waits for an answer for 2 s, for tests in which none comes.
+
+    In all others a busy machine has the time that it takes.
+    """
+    cloud = AzureCloud({"dev": azure.profile}, connect_seconds=2.0, read_seconds=2.0)
+    try:
+        yield replace(azure, cloud=cloud)
+    finally:
+        await cloud.close()

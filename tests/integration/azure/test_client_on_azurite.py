@@ -1,6 +1,7 @@
 """Azure's own clients with renewing tokens, against the real Azurite, past the end of many tokens."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,7 +36,8 @@ async def _signer(azure: AzureStack) -> Callable[[token_pb.IssueTokenRequest, da
 
     def sign(request: token_pb.IssueTokenRequest, start: datetime, end: datetime) -> str:
         _ = request
-        times = {"starts": max(int(start.timestamp()), now - 900), "expires": int(end.timestamp())}
+        # Whole seconds, of which a token of three should not lose one: it is renewed when one is left.
+        times = {"starts": max(int(start.timestamp()), now - 900), "expires": math.ceil(end.timestamp())}
         return azure.cloud.sign(replace(wanted, **times)).sas_token
 
     return sign

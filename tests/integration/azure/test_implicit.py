@@ -60,12 +60,13 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def cloud(azure: AzureStack) -> AsyncIterator[AzureCloud]:
-    """Allows every source, goes through a proxy that is not there, and asks a machine with identities."""
+async def cloud(azure: AzureStack, request: pytest.FixtureRequest) -> AsyncIterator[AzureCloud]:
+    """Allows every source, and asks a machine with identities; waits for it as long as a parameter says."""
     await azure.control_plane.managed_identities.start("127.0.0.1", 0)
     azure.control_plane.managed_identities.assigned.add(ASSIGNED)
     profile = replace(azure.profile, implicit_sources=tuple(ImplicitSource))
-    cloud = AzureCloud({"dev": profile}, connect_seconds=2.0, read_seconds=2.0)
+    patience = getattr(request, "param", 30.0)
+    cloud = AzureCloud({"dev": profile}, connect_seconds=patience, read_seconds=patience)
     yield cloud
     await cloud.close()
 
@@ -158,7 +159,7 @@ async def test_a_machine_is_asked_without_the_proxy(azure: AzureStack, monkeypat
     """The proxy that leads to Azure must not get to see a request that a machine's identity answers."""
     await azure.control_plane.managed_identities.start("127.0.0.1", 0)
     proxied = replace(azure.profile, proxy="http://127.0.0.1:9", implicit_sources=tuple(ImplicitSource))
-    cloud = AzureCloud({"dev": proxied}, connect_seconds=2.0, read_seconds=2.0)
+    cloud = AzureCloud({"dev": proxied}, connect_seconds=30.0, read_seconds=30.0)
     await cloud.log_in(system_assigned(azure, monkeypatch, Path()), CREDENTIAL)
     await cloud.close()
 
@@ -189,6 +190,7 @@ async def test_an_identity_that_is_not_assigned(
         assert "az vm identity assign" not in caught.value.public().message
 
 
+@pytest.mark.parametrize("cloud", [2.0], indirect=True, ids=["soon"])
 async def test_a_managed_identity_that_is_not_there(cloud: AzureCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """Away from Azure the answer comes soon, and says that, whether the address refuses or swallows what is sent."""
 

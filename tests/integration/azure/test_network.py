@@ -27,7 +27,7 @@ async def proxy() -> AsyncIterator[ConnectProxy]:
 @asynccontextmanager
 async def cloud_with(azure: AzureStack, **changes: str) -> AsyncIterator[AzureCloud]:
     """Gives an adapter of its own, for the same cloud with changes to its profile."""
-    cloud = AzureCloud({"dev": replace(azure.profile, **changes)}, connect_seconds=2.0, read_seconds=2.0)
+    cloud = AzureCloud({"dev": replace(azure.profile, **changes)}, connect_seconds=30.0, read_seconds=30.0)
     try:
         yield cloud
     finally:
@@ -44,7 +44,7 @@ async def reason_of(cloud: AzureCloud) -> str:
     return "done"
 
 
-async def settled(cloud: AzureCloud, wanted: Callable[[str], bool], seconds: float = 20.0) -> None:
+async def settled(cloud: AzureCloud, wanted: Callable[[str], bool], seconds: float = 60.0) -> None:
     """Tries until the outcome is the wanted one."""
     deadline = time.monotonic() + seconds
     while not wanted(found := await reason_of(cloud)):

@@ -81,7 +81,7 @@ class World:
     def __init__(self, parts: Parts, directory: Path, ledger_url: str) -> None:
         self.parts, self.ledger_url = parts, ledger_url
         vault = parts.bao.settings(address=parts.relay.url, timeout_seconds=20.0)
-        self.config = write_config(directory, vault, ledger={"url": ledger_url, "timeout_seconds": 1.0})
+        self.config = write_config(directory, vault, ledger={"url": ledger_url, "timeout_seconds": 10.0})
         self.admin = ""
 
     async def bootstrap(self) -> None:
@@ -100,9 +100,9 @@ class World:
             name="fresh", expire_time=ends, key_sha256=hashlib.sha256(FRESH.encode()).digest()
         )
         async with broker.channel() as channel:
-            call = ApiKeyServiceStub(channel).CreateApiKey(request, metadata=bearer(self.admin), timeout=30)
+            call = ApiKeyServiceStub(channel).CreateApiKey(request, metadata=bearer(self.admin), timeout=60)
             creating = asyncio.create_task(error_of(call))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await held.answered.wait()
             yield creating
 
@@ -167,7 +167,7 @@ async def test_a_broker_killed_before_vault_was_written(world: World) -> None:
             async with broker.channel() as channel:
                 call = ApiKeyServiceStub(channel).RevokeApiKey(request, metadata=bearer(world.admin))
                 revoking = asyncio.create_task(error_of(call))
-                async with asyncio.timeout(20), open_ledger(world.ledger_url) as ledger:
+                async with asyncio.timeout(60), open_ledger(world.ledger_url) as ledger:
                     while not (begun := await ledger.events(EventFilter(unfinished=True))):  # noqa: ASYNC110 (a process)
                         await asyncio.sleep(0.05)
                 os.kill(broker.process.pid, signal.SIGKILL)

@@ -86,6 +86,7 @@ async def test_a_killed_process_leaves_nothing_half_done(
         child = Child(bao.settings(address=relay.url, timeout_seconds=30.0), url, tmp_path)
         try:
             for watcher in watchers:
+                watcher.forbearing = True
                 await watcher.watch()
             await change.prepare(watchers[0].replica)
             await child.ready()
@@ -93,13 +94,17 @@ async def test_a_killed_process_leaves_nothing_half_done(
             child.begin(change)
             await held.answered.wait()
             child.kill()
+            for watcher in watchers:
+                watcher.forbearing = False
             await check(watchers, change)
             outcomes = [(intent.path, made) for watcher in watchers for intent, made in watcher.replica.settled]
             assert outcomes == [(change.path, (after if effect else before) == "MADE")]
             assert await watchers[0].unfinished() == []
             verified = await shared.verify()
             assert verified.intact, verified.problem
+            watchers[0].forbearing = True
             told = await watchers[1].make(change, "repeated")
+            watchers[0].forbearing = False
             assert told in {"done", *(reason.name for reason in change.told)}
             await check(watchers, change)
             assert knows(watchers[0].replica, change.path) is not change.removes

@@ -40,7 +40,7 @@ async def test_four_workers_lose_nothing(kind: str, tmp_path: Path) -> None:
 
 async def load(url: str) -> None:
     arguments = ("-m", "support.ledger_load", url, str(EVENTS), "16")
-    outputs = await asyncio.wait_for(asyncio.gather(*(run_python(*arguments) for _ in range(WORKERS))), 90)
+    outputs = await asyncio.wait_for(asyncio.gather(*(run_python(*arguments) for _ in range(WORKERS))), 240)
     writers = {output.rpartition("writer=")[2].strip() for output in outputs}
     async with open_ledger(url) as ledger:
         found = await ledger.verify()
@@ -99,13 +99,18 @@ from support.ledgers import issued, open_ledger
 
 async def main(path):
     async with open_ledger(f"sqlite:///{path}") as ledger:
+        first = asyncio.Event()
         async def caller(number):
-            for turn in range(1000):
+            for turn in range(100_000):
                 await ledger.record(issued(purpose=f"{number}-{turn}"))
                 os.write(1, f"told={number}-{turn}\\n".encode())
-        asyncio.get_running_loop().call_later(0.7, os.kill, os.getpid(), 9)
+                first.set()
+        async def die():
+            await first.wait()
+            await asyncio.sleep(0.5)
+            os.kill(os.getpid(), 9)
+        dying = asyncio.create_task(die())
         await asyncio.gather(*(caller(number) for number in range(8)))
-        await asyncio.sleep(5)
 
 asyncio.run(main(sys.argv[1]))
 """

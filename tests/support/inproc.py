@@ -164,7 +164,7 @@ class Broker:
         answer = await self.health.Check(health_pb2.HealthCheckRequest(service=service), wait_for_ready=True)
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
-    async def ready(self, *, serving: bool = True, seconds: float = 30.0) -> None:
+    async def ready(self, *, serving: bool = True, seconds: float = 60.0) -> None:
         """Waits until health says SERVING, or NOT_SERVING."""
         async with asyncio.timeout(seconds):
             while await self.healthy() is not serving:  # noqa: ASYNC110 (health is asked, as a prober does)

@@ -92,24 +92,28 @@ async def test_memory_that_is_too_old(log: Log, tmp_path: Path) -> None:
     assert [event for event in events if event in order][: len(order)] == order
 
 
-async def test_stop_lets_calls_in_flight_finish(stocked: Broker) -> None:
+async def test_stop_lets_calls_in_flight_finish(tmp_path: Path) -> None:
     """At stop health says NOT_SERVING first, new calls are refused, and the one in flight gets its token."""
-    watch = stocked.health.Watch(health_pb2.HealthCheckRequest())
-    assert (await watch.read()).status == SERVING
-    gate = stocked.cloud.hold("signing_key")
-    in_flight = stocked.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY))
-    await eventually(lambda: stocked.cloud.calls["signing_key"] == 2)
-    stopping = asyncio.ensure_future(stocked.server.stop())
-    assert (await watch.read()).status == NOT_SERVING
-    watch.cancel()
-    credentials = grpc.ssl_channel_credentials(stocked.ca)
-    async with grpc.aio.secure_channel(stocked.endpoint, credentials) as channel:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await channel.unary_unary("/valetkey.v1.TokenService/IssueToken")(b"", timeout=1)
-    assert caught.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-    gate.set()
-    assert (await in_flight).sas_token
-    await stopping
+    async with running_broker(tmp_path, server={"grace_seconds": 60}) as broker:
+        await broker.ready()
+        await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
+        await broker.allow()
+        watch = broker.health.Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == SERVING
+        gate = broker.cloud.hold("signing_key")
+        in_flight = broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY))
+        await eventually(lambda: broker.cloud.calls["signing_key"] == 2)
+        stopping = asyncio.ensure_future(broker.server.stop())
+        assert (await watch.read()).status == NOT_SERVING
+        watch.cancel()
+        credentials = grpc.ssl_channel_credentials(broker.ca)
+        async with grpc.aio.secure_channel(broker.endpoint, credentials) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await channel.unary_unary("/valetkey.v1.TokenService/IssueToken")(b"", timeout=1)
+        assert caught.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+        gate.set()
+        assert (await in_flight).sas_token
+        await stopping
 
 
 async def test_stop_ends_within_the_grace_period(tmp_path: Path) -> None:

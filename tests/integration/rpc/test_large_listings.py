@@ -43,7 +43,7 @@ async def test_nothing_vanishes_from_a_large_listing(
         return make(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(resource_service, "resource_message", counted)
-    with Client(large.endpoint, api_key=ADMIN_KEY, ca_file=tmp_path / "ca.pem") as client:
+    with Client(large.endpoint, api_key=ADMIN_KEY, ca_file=tmp_path / "ca.pem", timeout=120) as client:
         async with watched(lambda: made) as turns:
             rows = await asyncio.to_thread(client.list_resources)
     found = {row.connector: row for row in rows}

@@ -12,7 +12,7 @@ import pytest
 
 from support.captured_log import Log
 from support.failed_calls import failure
-from support.inproc import CONSUMER_KEY, OPERATOR_KEY, VIEWER_KEY, Broker, bearer, new_connector, running_broker
+from support.inproc import CONSUMER_KEY, OPERATOR_KEY, VIEWER_KEY, Broker, bearer, running_broker
 from support.stopwatch import ends_within
 from support.waiting import eventually
 from valetkey.v1.connector_service_pb2 import ListConnectorsRequest
@@ -67,7 +67,7 @@ async def test_silent_connections_are_closed(tmp_path: Path, monkeypatch: pytest
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", broker.settings.server.port, ssl=context, server_hostname=name
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             with contextlib.suppress(ConnectionError):
                 while await reader.read(1000):
                     pass
@@ -163,19 +163,18 @@ async def test_refusals_of_strangers_are_logged_in_bounds(log: Log, broker: Brok
 
 
 @pytest.mark.parametrize("own", [None, 60.0], ids=["none given", "longer one"])
-async def test_deadline_is_capped(tmp_path: Path, own: float | None) -> None:
+async def test_deadline_is_capped(stocked: Broker, monkeypatch: pytest.MonkeyPatch, own: float | None) -> None:
     """A call with no deadline, or a longer one, ends at the server's own."""
-    async with running_broker(tmp_path, server={"max_deadline_seconds": 0.2}) as broker:
-        await broker.ready()
-        await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
-        await broker.allow()
-        gate = broker.cloud.hold("signing_key")
-        told = await failure(broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY), timeout=own))
-        assert told.short == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
-        assert told.metadata == {"limit": "0.2s"}
-        assert "0.2 s" in told.message
-        gate.set()
-        await broker.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY))
+    gate = stocked.cloud.hold("signing_key")
+    # For this call alone: on a busy machine, others may take as long.
+    with monkeypatch.context() as patched:
+        patched.setattr(stocked.server._guard, "_limit", 0.2)
+        told = await failure(stocked.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY), timeout=own))
+    assert told.short == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+    assert told.metadata == {"limit": "0.2s"}
+    assert "0.2 s" in told.message
+    gate.set()
+    await stocked.tokens.IssueToken(REQUEST, metadata=bearer(CONSUMER_KEY))
 
 
 async def test_callers_own_deadline_holds(stocked: Broker) -> None:

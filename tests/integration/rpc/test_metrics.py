@@ -81,8 +81,10 @@ async def test_every_metric_is_told_and_names_nobody(broker: Broker) -> None:
     stream.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await stream.read()
-    left = await until_scraped(port, lambda found: found.value("valetkey_open_streams") == 0)
-    assert left.value("valetkey_requests_total", method="valetkey.v1.TokenService/WatchToken", code="CANCELLED") == 1
+    watched = {"method": "valetkey.v1.TokenService/WatchToken", "code": "CANCELLED"}
+    left = await until_scraped(port, lambda found: found.value("valetkey_requests_total", **watched))
+    assert left.value("valetkey_requests_total", **watched) == 1
+    await until_scraped(port, lambda found: found.value("valetkey_open_streams") == 0)
 
 
 async def test_probes_follow_health(broker: Broker) -> None:

@@ -28,7 +28,7 @@ def rotate(secret: str = NEW, **azure: str) -> pb.RotateCredentialRequest:
 async def ended(broker: Broker) -> pb.Rotation:
     """Returns the rotation once it is over."""
     request = pb.GetRotationRequest(name=NAME, holder=CONNECTOR)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             found = (await broker.credentials.GetRotation(request, metadata=bearer(VIEWER_KEY))).rotation
             if found.state >= pb.ROTATION_STATE_DONE:

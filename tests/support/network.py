@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from valetkey_devstack.free_ports import free_port
+
 _CHUNK = 65536
 _STEP = 0.05
 
@@ -30,7 +32,8 @@ class Network:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._listener: socket.socket | None = None
-        self._port = 0
+        # Not one of those that the system gives to outgoing connections: it is left between `down` and `up`.
+        self._port = free_port()
         self.up()
 
     @property
@@ -47,7 +50,7 @@ class Network:
     def up(self) -> None:
         """Listens, on the same port each time."""
         listener = socket.create_server(("127.0.0.1", self._port))
-        self._listener, self._port = listener, listener.getsockname()[1]
+        self._listener = listener
         self._start(self._accept, listener)
 
     def down(self) -> None:

@@ -92,7 +92,7 @@ class World(RotatingReplica):
             made = self.memory.revocations[name]
             return made.state(self.clock(), made.covered_until)
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while now() is not state:
                 await self.revoking.keys.look(at_once=True)
                 await self.poll()

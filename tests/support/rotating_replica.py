@@ -160,7 +160,7 @@ class RotatingReplica:
 
     async def ended(self, object_path: str = PATH) -> Rotation:
         """Returns the rotation once it is over, with this process polling."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 rotation = await self.rotating.rotations.get(object_path)
                 if rotation.state.ended:

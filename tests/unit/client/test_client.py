@@ -1,5 +1,6 @@
 """The client against a fake broker, over real TLS."""
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -301,9 +302,13 @@ def test_a_slow_broker_ends_at_the_deadline(broker: FakeBroker) -> None:
     broker.failures["GetConnector"] = Failure(grpc.StatusCode.INTERNAL, "late", delay=1)
     with (
         Client(broker.endpoint, api_key=API_KEY, ca_file=broker.ca_file, timeout=0.2) as client,
-        pytest.raises(valetkey.DeadlineExceededError, match=r"did not answer within 0.2 s; try again"),
     ):
-        client.get_connector("x")
+        for _ in range(100):  # That is too short for a busy machine's connecting, which is not what is looked at.
+            with contextlib.suppress(valetkey.ValetKeyError):
+                client.list_connectors()
+                break
+        with pytest.raises(valetkey.DeadlineExceededError, match=r"did not answer within 0.2 s; try again"):
+            client.get_connector("x")
 
 
 def test_the_choices_of_the_command_line_are_the_words_of_the_api() -> None:

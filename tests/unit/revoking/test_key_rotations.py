@@ -44,7 +44,7 @@ async def test_it_rotates_the_key_and_is_over_once_storage_refuses_the_old_one(w
     old, world.storage_acts = world.maker.keys["one"]["key1"], False
     assert (await world.revoke()).state is RevocationState.REVOKING
     assert (world.state(mine), world.state(others)) == (LeaseState.REVOKING, LeaseState.LIVE)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not world.made.keys[0].revoked_at:
             await world.revoking.keys.look(at_once=True)
             await world.poll()
@@ -128,7 +128,7 @@ async def test_a_schedule_names_by_whom_and_a_rotation_that_waits_is_hurried(wor
     await world.rotating.schedules.set(f"connectors/{BY_KEY}", RotationSchedule(86_400, NAME))
     lease = await world.issue()
     await world.automatic.rotate(f"connectors/{BY_KEY}", Automatic(by=NAME), the_call())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while world.memory.rotations[f"rotations/{BY_KEY}"].state is not RotationState.WAITING:
             await world.poll()
             await asyncio.sleep(0.005)

@@ -55,7 +55,7 @@ async def _running(store: FakeStateStore, **values: float) -> AsyncIterator[Sync
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 (nothing tells of it)
             await asyncio.sleep(0.005)
 

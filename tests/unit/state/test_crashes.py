@@ -200,8 +200,8 @@ class SlowStore(FakeStateStore):
 async def test_a_living_writer_is_left_alone() -> None:
     """However long Vault takes for a change, a writer that shows signs of life is not taken for dead."""
     store = SlowStore()
-    making = asyncio.ensure_future(CHANGES[0].make(Replica(store, abandoned_seconds=0.2)))
-    watching = Replica(store, abandoned_seconds=0.2)
+    making = asyncio.ensure_future(CHANGES[0].make(Replica(store, abandoned_seconds=0.5)))
+    watching = Replica(store, abandoned_seconds=0.5)
     for _ in range(12):
         await asyncio.sleep(0.05)
         await watching.poll()

@@ -27,14 +27,15 @@ def test_as_written_in_the_issue(live: Live, registered: Ran) -> None:
         *("token", "issue", "--resource", DEMO, "--permissions", "read,list", "--ttl", "15m"),
         *("--connector", CONNECTOR),
     )
+    after = time.time()
     lines = ran.out.splitlines()
     facts = dict([cell.strip() for cell in line.strip("┃ ").split("│")] for line in lines if "│" in line)
     assert facts["resource name"] == DEMO
     assert facts["permissions"] == "read, list"
     assert facts["connector"] == CONNECTOR
     expires = datetime.fromisoformat(facts["expires"]).timestamp()
-    assert 898 <= expires - before <= 905
-    assert datetime.fromisoformat(facts["valid from"]).timestamp() <= before - 895
+    assert before + 898 <= expires <= after + 901
+    assert datetime.fromisoformat(facts["valid from"]).timestamp() <= after - 895
     assert "sp=rl&spr=https" in lines[-1]
     assert lines[-1].count("sig=") == 1
 
@@ -210,9 +211,19 @@ def test_source_ip_is_signed(live: Live, registered: Ran) -> None:
 
 
 async def test_token_ends_when_it_says(live: Live, registered: Ran) -> None:
-    """After its ttl the storage service refuses the token."""
-    token = (await asyncio.to_thread(live.issue, "--ttl", "2s", "-o", "json")).json
-    client = live.container(token["sas_url"])
-    await asyncio.to_thread(lambda: list(client.list_blobs()))
-    await asyncio.sleep(datetime.fromisoformat(token["expire_time"]).timestamp() - time.time() + 0.5)
+    """After its ttl the storage service refuses the token, and not before."""
+    from azure.core.exceptions import HttpResponseError
+
+    while True:
+        token = (await asyncio.to_thread(live.issue, "--ttl", "2s", "-o", "json")).json
+        ends = datetime.fromisoformat(token["expire_time"]).timestamp()
+        client = live.container(token["sas_url"])
+        try:
+            await asyncio.to_thread(lambda listed: list(listed.list_blobs()), client)
+        except HttpResponseError:
+            if time.time() < ends:
+                raise
+        else:
+            break  # Else a busy machine came too late: with the next one, then.
+    await asyncio.sleep(ends - time.time() + 0.5)
     assert (await asyncio.to_thread(refused, lambda: list(client.list_blobs()))).startswith("403")

@@ -34,7 +34,7 @@ WARM_BROKER = WarmCommand(
     "sqlalchemy.dialects.postgresql",
     *LATE_MODULES,
 )
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 150.0
 Sections = dict[str, dict[str, Any]]
 
 
@@ -154,7 +154,7 @@ class Serving:
         """Asks health on a connection of its own. Raises AioRpcError where nobody answers."""
         async with self.channel() as channel:
             request = health_pb2.HealthCheckRequest()
-            answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=5)
+            answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=30)
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 

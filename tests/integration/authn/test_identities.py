@@ -87,7 +87,7 @@ async def test_issuer_away(tmp_path: Path) -> None:
         "audience": "valetkey",
         "ca_file": issuer.ca_file,
         "min_refresh_seconds": 0.05,
-        "timeout_seconds": 1,
+        "timeout_seconds": 20,
     }
     async with identity_server(tmp_path, {"oidc": [settings]}) as server:
         header = ("authorization", f"Bearer {issuer.mint()}")
@@ -129,7 +129,7 @@ async def test_keys_in_a_file_are_rotated_without_a_restart(tmp_path: Path) -> N
 
         assert [await name(old), await name(new)] == [f"oidc:{issuer.url}#{SUBJECT}", "UNAUTHENTICATED"]
         file.write_text(json.dumps({"keys": [new.jwk()]}))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while [await name(old), await name(new)] != ["UNAUTHENTICATED", f"oidc:{issuer.url}#{SUBJECT}"]:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.2)

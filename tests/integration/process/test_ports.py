@@ -39,7 +39,7 @@ async def test_both_at_the_same_moment(tmp_path: Path, one: str, other: str) -> 
     """Of two brokers that start at once exactly one has the port, the other is told."""
     config = write_config(tmp_path)
     with serving(config, "--workers", one) as first, serving(config, "--workers", other) as second:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while first.process.poll() is None and second.process.poll() is None:  # noqa: ASYNC110 (processes)
                 await asyncio.sleep(0.05)
         winner, loser = (second, first) if first.process.poll() is not None else (first, second)

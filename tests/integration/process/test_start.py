@@ -10,7 +10,7 @@ import pytest
 from support.broker_process import COMMAND, write_config
 from support.children import start
 
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 120.0
 
 
 def _open_files(pid: int) -> str:

@@ -44,7 +44,7 @@ async def outcome(store: VaultStateStore) -> str:
         return error.metadata["cause"]
 
 
-async def settled(store: VaultStateStore, wanted: str, seconds: float = 20.0) -> None:
+async def settled(store: VaultStateStore, wanted: str, seconds: float = 60.0) -> None:
     """Reads until that comes to `wanted`."""
     deadline = time.monotonic() + seconds
     while (found := await outcome(store)) != wanted:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -192,7 +193,7 @@ async def test_a_living_holder_is_left_alone() -> None:
     first = RotatingReplica(store, beat_seconds=0.04)
     await first.register()
     gate = first.cloud.hold("log_in")
-    begun = await first.begin()
+    begun = await first.begin(replace(GIVEN, prove_seconds=3600))
     second = RotatingReplica(store, abandoned_seconds=0.35)
     await second.replica.repository.load()
     for _ in range(8):

@@ -1,6 +1,7 @@
 """The copy in memory that every request is answered from."""
 
-from collections.abc import Callable
+import bisect
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -144,14 +145,16 @@ class Memory:
 
     def put_revocation(self, revocation: Revocation) -> None:
         """Adds or replaces a revocation."""
-        if self.revocations.get(revocation.name) != revocation:
+        before = self.revocations.get(revocation.name)
+        if before != revocation:
             self.revocations[revocation.name] = revocation
-            self._count_revocations()
+            self._count_revocation(before, revocation)
 
     def drop_revocation(self, name: str) -> None:
         """Forgets a revocation; unknown names are passed over."""
-        if self.revocations.pop(name, None) is not None:
-            self._count_revocations()
+        before = self.revocations.pop(name, None)
+        if before is not None:
+            self._count_revocation(before, None)
 
     def keys_not_before(self, connector: Connector, account: str) -> int:
         """Returns when user delegation keys of an account have to begin at the earliest (Unix seconds).
@@ -160,16 +163,20 @@ class Memory:
         """
         return max(connector.keys_not_before, self._dead_keys.get((connector.azure.cloud, account), 0))
 
-    def _count_revocations(self) -> None:
+    def _count_revocation(self, before: Revocation | None, after: Revocation | None) -> None:
+        """Takes one into account that came, changed or went: they are kept for ever, and not gone through each time."""
         self.changes += 1
-        known = sorted(self.revocations.values(), key=lambda each: (each.created_at, each.name))
-        self.in_force = tuple(each for each in known if each.in_force)
-        # Lifting one gives no key its life back.
-        revoked = [keys for each in known for keys in each.keys if keys.kind is SignerKind.USER_DELEGATION_KEY]
-        self._dead_keys = {
-            place: max(keys.revoked_at for keys in revoked if (keys.cloud, keys.account) == place)
-            for place in {(keys.cloud, keys.account) for keys in revoked}
-        }
+        in_force = [each for each in self.in_force if before is None or each.name != before.name]
+        if after is not None and after.in_force:
+            bisect.insort(in_force, after, key=lambda each: (each.created_at, each.name))
+        self.in_force = tuple(in_force)
+        # Lifting one gives no key its life back. One that somebody takes out of Vault by hand does.
+        alive = not set(_ended_keys(before)) <= set(_ended_keys(after))
+        if alive:
+            self._dead_keys.clear()
+        for revocation in self.revocations.values() if alive else (after,):
+            for place, at in _ended_keys(revocation):
+                self._dead_keys[place] = max(at, self._dead_keys.get(place, 0))
 
     def watch_grants(self, listener: GrantListener) -> None:
         """Calls `listener` with every grant there is, and from now on with each change, as it happens."""
@@ -181,3 +188,10 @@ class Memory:
         self.changes += 1
         for listener in self._grant_listeners:
             listener(before, after)
+
+
+def _ended_keys(revocation: Revocation | None) -> Iterator[tuple[tuple[str, str], int]]:
+    """Gives cloud and account whose user delegation keys were revoked, with the time before which they are dead."""
+    for keys in revocation.keys if revocation is not None else ():
+        if keys.kind is SignerKind.USER_DELEGATION_KEY and keys.revoked_at:
+            yield (keys.cloud, keys.account), keys.revoked_at

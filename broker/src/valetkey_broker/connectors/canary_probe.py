@@ -1,6 +1,5 @@
 """Proves that tokens do what they are for and nothing else, with a canary blob and a token that stays in the broker."""
 
-import asyncio
 import math
 import uuid
 from collections.abc import Iterable, Mapping
@@ -8,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from valetkey_broker.concurrency.shielded_work import ShieldedWork
 from valetkey_broker.connectors.checklist import Checklist, VerifyStep
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.errors import CLOUD_REFUSALS, BrokerError, Reason
@@ -49,7 +49,7 @@ _SECONDS = 300
 _BACKDATED_SECONDS = 60
 _log = structlog.get_logger()
 # Nobody else holds on to a task whose caller has hung up.
-_under_way: set[asyncio.Task[None]] = set()
+_under_way = ShieldedWork()
 _USES = {VerifyStep.WRITE: TokenUse.WRITE, VerifyStep.READ: TokenUse.READ, VerifyStep.LIST: TokenUse.LIST}
 
 
@@ -72,10 +72,7 @@ class Probe:
         """
         token = await self._token(connector, container, key)
         # To the end also where the caller hangs up: what was written is to be removed.
-        task = asyncio.get_running_loop().create_task(self._tried(checks, connector, container, token, sibling))
-        _under_way.add(task)
-        task.add_done_callback(_under_way.discard)
-        await asyncio.shield(task)
+        await _under_way.whole(self._tried(checks, connector, container, token, sibling))
 
     async def _tried(
         self, checks: Checklist, connector: Connector, container: Container, token: SignedToken, sibling: Container

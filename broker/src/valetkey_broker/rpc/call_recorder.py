@@ -84,8 +84,13 @@ class Recorder:
         """
         task = asyncio.get_running_loop().create_task(self._change(self._begun(call, changed, summary), work))
         self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        task.add_done_callback(self._ended)
         return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # Seen, so asyncio does not log it, text and all, where the caller has gone.
 
     async def _change(self, begun: Event, work: Callable[[], Awaitable[T]]) -> T:
         with self._slots.hold(begun.principal) as own, self._slots_of_all.hold("") as any_left:

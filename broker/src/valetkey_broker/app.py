@@ -21,6 +21,7 @@ from valetkey_broker.connectors.connector_admin import ConnectorAdmin
 from valetkey_broker.connectors.connector_health import ConnectorHealth
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.rotation_wiring import Parts, Rotating, build_rotating
+from valetkey_broker.connectors.unreached_containers import UnreachedContainers
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.counted_issuer import issuer_type
 from valetkey_broker.issuing.decider import Decider
@@ -94,12 +95,14 @@ async def open_core(
 
         async def gone(connector_uid: str) -> None:
             keys.forget(connector_uid)
-            reach.forget(connector_uid)
+            for cache in (reach, looked_at):
+                cache.forget(connector_uid)
             await cloud.forget(connector_uid)
 
         async def changed(connector: Connector) -> None:
             keys.forget_earlier(connector)
-            reach.forget_earlier(connector)
+            for cache in (reach, looked_at):
+                cache.forget_earlier(connector)
             await cloud.forget(connector.uid)
 
         changes = Changes(ledger, clock)
@@ -127,6 +130,11 @@ async def open_core(
         closing.push_async_callback(keys.close)
         reach = ReachCache(questions, clock, issuing.discovery_seconds)
         closing.push_async_callback(reach.close)
+        # What is looked at to warn of a grant's typing errors has a memory of its own: it changes nothing for tokens.
+        looked_at = ReachCache(
+            CloudClient(cloud, repository.credential, issuing.cloud_timeout_seconds), clock, issuing.discovery_seconds
+        )
+        closing.push_async_callback(looked_at.close)
         trust = TrustBundles(settings.authn.mtls.trust_domains) if settings.authn.mtls is not None else None
         authenticator = build_authenticator(settings.authn, memory, clock, key_source=key_source, trust=trust)
         closing.push_async_callback(authenticator.close)
@@ -169,6 +177,7 @@ async def open_core(
         roles_now = RolesNow(memory, build_role_bindings(settings.authn), clock).of
         rotating = build_rotating(parts, AUTH_METHODS, changes.make, roles_now)
         revoking = build_revoking(parts, questions, keys, rotating, auth_methods=AUTH_METHODS, profiles=profiles)
+        unreached = UnreachedContainers(reach.known, looked_at, clock, issuing.discovery_seconds).of
         yield Core(
             store=store,
             cloud=cloud,
@@ -178,7 +187,7 @@ async def open_core(
             health=health,
             api_keys=ApiKeyAdmin(repository, memory, clock),
             policy=policy,
-            grants=GrantAdmin(repository, memory, clock, issuing.max_ttl_seconds, settings.authn.vouchers()),
+            grants=GrantAdmin(repository, memory, clock, issuing.max_ttl_seconds, settings.authn.vouchers(), unreached),
             explainer=Explainer(policy, clock, issuing, reach.hierarchical, reach.known, MissingKey(memory, clock).of),
             keys=keys,
             reach=reach,

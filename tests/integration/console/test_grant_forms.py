@@ -121,8 +121,10 @@ async def test_either_a_role_or_permissions(console: Console) -> None:
 
 async def test_warnings_of_the_broker_are_told(console: Console) -> None:
     """A grant that is hardly meant is stored, and the page after says so."""
-    answer = await console.as_admin.post("/new-grant", form("wide", principals="key:*"))
-    assert "<ul><li>" in (await console.as_admin.follow(answer)).text.replace("\n", "")
+    answer = await console.as_admin.post("/new-grant", form("wide", principals="key:*", containers="demo\ndemos"))
+    page = (await console.as_admin.follow(answer)).text
+    assert "<ul><li>" in page.replace("\n", "")
+    assert "its connectors reach no container demos now, but demo: change the grant if that was meant" in page
 
 
 @pytest.mark.parametrize(

@@ -327,7 +327,7 @@ async def test_a_taken_name_is_refused(world: World) -> None:
 )
 async def test_what_is_told_of_a_valid_grant(world: World, fields: dict[str, Any], told: list[str]) -> None:
     """A grant that strangers could use, or that nobody can, is stored as asked, and not without a word."""
-    warnings = world.admin.warnings(await world.create(**fields))
+    warnings = await world.admin.warnings(await world.create(**fields))
     assert len(warnings) == len(told), warnings
     for warning, part in zip(warnings, told, strict=True):
         assert part in warning
@@ -337,12 +337,12 @@ async def test_a_grant_whose_connectors_serve_something_else(world: World) -> No
     """A single-instance connector and another container make a grant of nothing; so do an end and a deletion."""
     world.replica.memory.put_connector(make_connector("azure-blob-demo", "models", account="acc"))
     grant = await world.create(expires_at=datetime.fromtimestamp(NOW + 60, UTC))
-    assert world.admin.warnings(grant) == [
+    assert await world.admin.warnings(grant) == [
         "its connectors serve az://models, none of its containers: it lets nobody have anything"
     ]
     world.replica.memory.drop_connector("azure-blob-demo")
     world.clock.now += 60
-    assert world.admin.warnings(grant) == [
+    assert await world.admin.warnings(grant) == [
         "its connectors are gone: it lets nobody have anything",
         "the grant has ended: it lets nobody have anything",
     ]

@@ -50,7 +50,7 @@ class GrantService(grant_service_pb2_grpc.GrantServiceServicer):
         """Stores a new grant."""
         _ = context
         grant = await self._admin.create(_draft(request.grant), created_by=caller().name)
-        return pb.CreateGrantResponse(grant=grant_message(grant), warnings=self._admin.warnings(grant))
+        return pb.CreateGrantResponse(grant=grant_message(grant), warnings=await self._admin.warnings(grant))
 
     async def GetGrant(  # noqa: N802
         self,
@@ -79,7 +79,7 @@ class GrantService(grant_service_pb2_grpc.GrantServiceServicer):
         """Replaces a grant."""
         _ = context
         grant = await self._admin.update(_draft(request.grant))
-        return pb.UpdateGrantResponse(grant=grant_message(grant), warnings=self._admin.warnings(grant))
+        return pb.UpdateGrantResponse(grant=grant_message(grant), warnings=await self._admin.warnings(grant))
 
     async def DeleteGrant(  # noqa: N802
         self,

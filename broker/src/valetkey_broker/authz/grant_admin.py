@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -12,6 +12,7 @@ from valetkey_broker.model import (
     BLOB_CONTAINER,
     CONSUMER_PERMISSIONS,
     RESOURCE_TYPES,
+    Connector,
     ConsumerRole,
     ContainerPattern,
     Grant,
@@ -37,6 +38,18 @@ _MOST_ATTRIBUTES = 20
 _MOST_NOTE = 500
 _ATTRIBUTE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _CONTAINER_PATTERN = re.compile(r"[a-z0-9*-]{1,63}")
+
+
+Unreached = Callable[
+    [Sequence[Connector], Sequence[ContainerPattern]], Awaitable[Sequence[tuple[ContainerPattern, str]]]
+]
+"""Returns the patterns that match nothing which the connectors reach now, each with what may have been meant."""
+
+
+async def _none_unreached(
+    _connectors: Sequence[Connector], _patterns: Sequence[ContainerPattern]
+) -> Sequence[tuple[ContainerPattern, str]]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +85,10 @@ class GrantAdmin:
         clock: Clock,
         max_ttl: int,
         vouchers: Collection[str] = (),
+        unreached: Unreached = _none_unreached,
     ) -> None:
         """`max_ttl` is in seconds; `vouchers` are whom the settings believe, `oidc:ISSUER` or `spiffe://TRUST-DOMAIN`."""
+        self._unreached = unreached
         self._repository = repository
         self._memory = memory
         self._clock = clock
@@ -95,12 +110,16 @@ class GrantAdmin:
         """Returns all grants by name."""
         return [self._memory.grants[name] for name in sorted(self._memory.grants)]
 
-    def warnings(self, grant: Grant) -> Sequence[str]:
-        """Returns what whoever made a grant should be told: that it gives more than it seems to, or nothing."""
+    async def warnings(self, grant: Grant) -> Sequence[str]:
+        """Returns what whoever made a grant should be told: that it gives more than it seems to, or nothing.
+
+        May ask the cloud which containers there are, for a short time.
+        """
         bound = (self._memory.connectors.get(granted.name) for granted in grant.connectors)
         uids = {granted.uid for granted in grant.connectors}
         connectors = [connector for connector in bound if connector is not None and connector.uid in uids]
-        return warnings_of(grant, connectors, self._vouchers, self._clock())
+        unreached = await self._unreached(connectors, grant.containers)
+        return warnings_of(grant, connectors, self._vouchers, self._clock(), unreached)
 
     async def update(self, draft: GrantDraft) -> Grant:
         """Replaces a grant that still has the draft's version; identity and origin stay.

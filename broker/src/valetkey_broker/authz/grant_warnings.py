@@ -3,14 +3,24 @@
 from collections.abc import Collection, Sequence
 
 from valetkey_broker.authz.compiled_grants import CompiledGrant
-from valetkey_broker.model import OF_HIERARCHY, Connector, Grant, Permission, too_many, voucher
+from valetkey_broker.model import OF_HIERARCHY, Connector, ContainerPattern, Grant, Permission, too_many, voucher
+
+# So many containers that are not there are told one by one.
+_TOLD = 5
 
 
-def warnings_of(grant: Grant, connectors: Sequence[Connector], vouchers: Collection[str], now: float) -> Sequence[str]:
+def warnings_of(
+    grant: Grant,
+    connectors: Sequence[Connector],
+    vouchers: Collection[str],
+    now: float,
+    unreached: Sequence[tuple[ContainerPattern, str]] = (),
+) -> Sequence[str]:
     """Returns a sentence for each way in which a valid grant is hardly what was meant.
 
     `connectors` are those of the grant that are still there, `vouchers` whom the settings believe: `oidc:ISSUER`,
-    `spiffe://TRUST-DOMAIN`. `now` is in Unix seconds.
+    `spiffe://TRUST-DOMAIN`. `now` is in Unix seconds. `unreached` are the grant's containers that none of its
+    connectors reaches now, each with what may have been meant.
     """
     compiled = CompiledGrant(grant)
     told = []
@@ -35,6 +45,24 @@ def warnings_of(grant: Grant, connectors: Sequence[Connector], vouchers: Collect
         served = ", ".join(sorted({str(c.resource) for c in connectors}))
         why = f"its connectors serve {served}, none of its containers" if served else "its connectors are gone"
         told.append(f"{why}: it lets nobody have anything")
+    else:
+        told += of_unreached(unreached)
     if compiled.expires <= now:
         told.append("the grant has ended: it lets nobody have anything")
+    return told
+
+
+def of_unreached(unreached: Sequence[tuple[ContainerPattern, str]]) -> Sequence[str]:
+    """Returns a sentence for each of the first few, and one for the rest."""
+    told = []
+    for pattern, near in unreached[:_TOLD]:
+        if not pattern.exact:
+            told.append(
+                f"no container that its connectors reach now matches {pattern.text}; it means those that are made later"
+            )
+            continue
+        meant = f", but {near}: change the grant if that was meant" if near else "; compare the name, or make it"
+        told.append(f"its connectors reach no container {pattern.text} now{meant}")
+    if len(unreached) > _TOLD:
+        told.append(f"{len(unreached) - _TOLD} more of its containers are none that its connectors reach now")
     return told

@@ -87,13 +87,13 @@ class ReachCache:
         errors = await self._sweep(connector, _ASK_AGAIN_SECONDS, enough=name)
         return Reach(self.known(connector, name), errors)
 
-    async def reach(self, connector: Connector, *, anew: bool = False) -> Reach:
-        """Returns all that the connector serves, as it is or was at most two seconds ago.
+    async def reach(self, connector: Connector, *, anew: bool = False, max_age: float = _RECENT_SECONDS) -> Reach:
+        """Returns all that the connector serves, as it is or was at most `max_age` seconds ago.
 
         `anew` asks the cloud whatever is in memory, but for what it wants not to be asked yet. Raises BrokerError where
         nothing at all could be told.
         """
-        max_age = 0.0 if anew else _RECENT_SECONDS
+        max_age = 0.0 if anew else max_age
         own = connector.resource
         if own is not None and own.account is not None:
             checked = await self._checked(connector, own.account, own.container, max_age=max_age)

@@ -250,7 +250,9 @@ class CreateGrantResponse(google.protobuf.message.Message):
 
     @property
     def warnings(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Ways in which it gives more than it seems to, or nothing to anybody, a sentence each, for people."""
+        """Ways in which it gives more than it seems to, or nothing to anybody, and containers that no connector of it reaches now:
+        a sentence each, for people.
+        """
 
     def __init__(
         self,

@@ -54,6 +54,8 @@ def _asks(rare: Rare, now: float) -> dict[str, Ask]:
         "audit search --principal, rare": EventFilter(principal=rare.principal, limit=_PAGE),
         "audit search --connector": EventFilter(connector="azure-1", limit=_PAGE),
         "audit search --connector --kind, rare": EventFilter(connector="azure-1", kind=EventKind.ROTATION, limit=_PAGE),
+        "audit search --resource": EventFilter(container="models-7", limit=_PAGE),
+        "audit search --resource, rare": EventFilter(container=rare.container, limit=_PAGE),
         "audit search --lease-id": EventFilter(lease_id=rare.lease_id, limit=_PAGE),
         "audit search --request-id": EventFilter(request_id=rare.request_id, limit=_PAGE),
         "audit tail": EventFilter(newest=True, limit=_PAGE),

@@ -290,6 +290,44 @@ async def test_leases_are_found_by_principal_connector_and_place(ledger: Ledger)
     assert await found(container="model") == []
 
 
+async def test_tokens_and_refusals_are_found_by_what_they_are_for(ledger: Ledger) -> None:
+    """Who had a container and who was refused it, however they wrote it; what only has its name in it is not found."""
+    url = "https://demoaccount.blob.core.windows.net"
+    for event in (
+        issued(purpose="token", resource=f"{url}/models/v_1/a"),
+        issued(purpose="another's", resource="https://otheraccount.blob.core.windows.net/models"),
+        issued(purpose="no", resource=f"{url}/models-evil"),
+        *(
+            denied(purpose=purpose, resource=resource)
+            for purpose, resource in (
+                ("short", "models"),
+                ("many", "az://models/v_1/a and 3 more"),
+                ("full", f"{url}/models/v_1/"),
+                ("abfss", "abfss://models@otheraccount.dfs.core.windows.net/v_1"),
+                ("no", "az://other/models/x"),
+                ("no", "models-evil"),
+                ("no", "models?"),
+                ("no", ""),
+            )
+        ),
+        Event(kind=MADE, time=1.0, purpose="no", object="grants/models"),
+    ):
+        await ledger.record(event)
+
+    async def found(**wanted: Any) -> list[str]:
+        return [each.event.purpose for each in await ledger.events(EventFilter(container="models", **wanted))]
+
+    assert await found() == ["token", "another's", "short", "many", "full", "abfss"]
+    assert await found(account="demoaccount") == ["token", "short", "many", "full"]
+    assert await found(path="v_1/") == ["token", "many", "full"]
+    assert await found(path="v_1/a") == ["token", "many"]
+    assert await found(path="v") == []
+    assert await found(kind=EventKind.DENIED) == ["short", "many", "full", "abfss"]
+    assert await found(kind=EventKind.TOKEN_ISSUED, principal="key:nobody") == await found(kind=MADE) == []
+    assert await found(newest=True, limit=2) == ["full", "abfss"]
+    assert await found(limit=3) == ["token", "another's", "short"]
+
+
 async def test_leases_are_found_by_what_is_inside_a_container(ledger: Ledger) -> None:
     """A blob is found by its own path and by the directories it is in, character by character; `_` is no wildcard."""
     url = "https://demoaccount.blob.core.windows.net/models"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.ledger.named_resources import names
 from valetkey_broker.model import Event, EventFilter, EventKind, Head, LeaseFilter, StoredEvent, Verification
 
 _WRITER = "00000000-0000-4000-8000-000000000000"
@@ -103,7 +104,15 @@ def _wanted(event: Event, wanted: EventFilter) -> bool:
         and wanted.lease_id in ("", event.lease_id)
         and (wanted.since is None or event.time >= wanted.since)
         and (wanted.until is None or event.time < wanted.until)
+        and (not wanted.container or _is_about(event, wanted))
     )
+
+
+def _is_about(event: Event, wanted: EventFilter) -> bool:
+    if event.kind is EventKind.TOKEN_ISSUED:
+        place = LeaseFilter(container=wanted.container, account=wanted.account, path=wanted.path)
+        return _wanted_lease(event, place)
+    return names(event.resource, wanted)
 
 
 def _unfinished(stored: Sequence[StoredEvent], *, cut_off: bool) -> Sequence[StoredEvent]:

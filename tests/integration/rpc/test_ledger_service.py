@@ -181,7 +181,7 @@ async def test_pages_of_events(broker: Broker) -> None:
 
 
 async def test_filters_of_events(broker: Broker) -> None:
-    """Kind, principal, connector, request id and time find what they name."""
+    """Kind, principal, connector, request id, resource and time find what they name."""
     await issue(broker)
     await failure(issue(broker, resource_id="secret"))
     await failure(broker.ledger.ListLeases(pb.ListLeasesRequest(), metadata=(("x-request-id", "find-me"),)))
@@ -197,6 +197,11 @@ async def test_filters_of_events(broker: Broker) -> None:
     assert await kinds(principal="key:trainer") == ["TOKEN_ISSUED", "DENIED", "TOKEN_ISSUED"]
     assert await kinds(connector="azure-blob-demo") == ["TOKEN_ISSUED"] * 2
     assert await kinds(request_id="find-me") == ["AUTHENTICATION_FAILED"]
+    assert await kinds(resource_id="az://demo") == ["TOKEN_ISSUED"] * 2
+    assert await kinds(resource_id="az://secret") == ["DENIED"]
+    for changes in ({"kind": pb.EVENT_KIND_ADMIN_CHANGE}, {"unfinished": True}):
+        refused = await failure(events(broker, resource_id="az://demo", **changes))
+        assert (refused.short, refused.metadata["field"]) == (INVALID, "resource_id")
     assert await kinds(since=middle) == ["TOKEN_ISSUED"]
     assert await kinds(kind=pb.EVENT_KIND_CHANGE_BEGUN) == ["CHANGE_BEGUN"] * 4
     assert len(await kinds(until=middle)) == 11

@@ -168,12 +168,14 @@ def test_events_over_pages_and_up_to_a_limit(client: Client, broker: FakeBroker)
         connector="c",
         request_id="r",
         lease_id="l",
+        resource="az://models",
         since=since,
         until=since + timedelta(days=1),
     )
     sent = broker.requests[-1]
     assert (sent.kind, sent.principal, sent.connector, sent.request_id, sent.lease_id) == (2, "key:a", "c", "r", "l")
     assert (sent.since.ToDatetime(UTC), sent.until.ToDatetime(UTC)) == (since, since + timedelta(days=1))
+    assert sent.resource_id == "az://models"
     with pytest.raises(valetkey.InvalidArgumentError, match="expected 1 to 1000 of the newest"):
         client.list_events(newest=True, limit=None)
     with pytest.raises(valetkey.InvalidArgumentError, match="kind: 'party' is unknown"):

@@ -117,12 +117,14 @@ def test_search_sends_its_filters(valetkey: Runner, broker: FakeBroker) -> None:
     ran = valetkey(
         *("audit", "search", "--kind", "denied", "--principal", "key:a", "--connector", "c"),
         *("--request-id", "r", "--lease-id", "l", "--since", "1h", "--until", "2126-05-01T12:00:00Z"),
+        *("--resource", "az://models/v1/"),
     )
     assert ran.code == 0
     sent = broker.requests[0]
     assert (sent.kind, sent.principal, sent.connector, sent.request_id, sent.lease_id) == (2, "key:a", "c", "r", "l")
     assert abs(datetime.now(UTC) - sent.since.ToDatetime(UTC) - timedelta(hours=1)) < timedelta(minutes=1)
     assert sent.until.ToDatetime(UTC) == datetime(2126, 5, 1, 12, tzinfo=UTC)
+    assert sent.resource_id == "az://models/v1/"
 
 
 def test_search_for_unfinished_changes(valetkey: Runner, broker: FakeBroker) -> None:

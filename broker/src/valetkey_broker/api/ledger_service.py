@@ -27,6 +27,12 @@ _DEFAULT_PAGE = 100
 _MOST = 1000
 _SHA256_BYTES = 32
 _MOST_URL = 2048
+_KINDS_WITH_RESOURCE = (
+    pb.EVENT_KIND_UNSPECIFIED,
+    pb.EVENT_KIND_TOKEN_ISSUED,
+    pb.EVENT_KIND_DENIED,
+    pb.EVENT_KIND_AUTHENTICATION_FAILED,
+)
 _FIRST_ID, _LAST_ID = -(2**63), 2**63 - 1
 
 
@@ -74,6 +80,13 @@ class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
         _ = context
         if request.unfinished and request.kind not in (pb.EVENT_KIND_UNSPECIFIED, pb.EVENT_KIND_CHANGE_BEGUN):
             raise InvalidFieldError("unfinished", "is asked of another kind", "the kind change-begun, or none")
+        if request.resource_id and (request.unfinished or request.kind not in _KINDS_WITH_RESOURCE):
+            raise InvalidFieldError(
+                "resource_id",
+                "is asked of records that name none",
+                "the kind token-issued, denied or authentication-failed, or none",
+            )
+        resource = ResourceId.parse(request.resource_id) if request.resource_id else None
         limit = _page_size(request.page_size)
         wanted = EventFilter(
             after_id=request.after_id or None,
@@ -84,6 +97,9 @@ class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
             connector=_plain(request.connector, "connector"),
             request_id=_plain(request.request_id, "request_id"),
             lease_id=_plain(request.lease_id, "lease_id"),
+            container=resource.container if resource else "",
+            account=(resource.account or "") if resource else "",
+            path=_path(resource) if resource else "",
             since=_seconds(request.since, "since") if request.HasField("since") else None,
             until=_seconds(request.until, "until") if request.HasField("until") else None,
             limit=limit,

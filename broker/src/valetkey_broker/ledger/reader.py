@@ -8,12 +8,15 @@ from sqlalchemy import ColumnElement, Connection, Select, false, func, or_, sele
 from valetkey_broker.ledger.chain import stored_event
 from valetkey_broker.ledger.database import Database
 from valetkey_broker.ledger.index_choice import Equal, narrowest_first
+from valetkey_broker.ledger.named_resources import KINDS_WITH_RESOURCE, in_place, names
 from valetkey_broker.ledger.schema import IS_LEASE, IS_NO_TOKEN, events
 from valetkey_broker.ledger.settled_ids import settled_id
 from valetkey_broker.model import EventFilter, EventKind, LeaseFilter, StoredEvent
 
 # Their ids come out of an index alone, in some milliseconds.
 _FEW_LIVING = 20_000
+# So many refusals are looked through at a time for those of one resource.
+_LOOKED_THROUGH = 1_000
 _e = events.c
 _KNOWN = [kind.value for kind in EventKind if kind is not EventKind.UNKNOWN]
 _OUTCOMES = (EventKind.ADMIN_CHANGE.value, EventKind.CHANGE_FAILED.value)
@@ -24,7 +27,7 @@ def read_events(database: Database, wanted: EventFilter) -> Sequence[StoredEvent
     conditions: list[ColumnElement[bool]] = [_e.id <= settled_id(database)]
     if wanted.after_id is not None:
         conditions.append(_e.id > wanted.after_id)
-    equal = [
+    equal: Sequence[Equal] = [
         Equal(column, value, part)
         for column, value, part in (
             (_e.principal, wanted.principal, None),
@@ -34,30 +37,22 @@ def read_events(database: Database, wanted: EventFilter) -> Sequence[StoredEvent
         )
         if value
     ]
-    if wanted.kind is EventKind.UNKNOWN:
-        conditions += [IS_NO_TOKEN, _e.kind.not_in(_KNOWN)]
-    elif wanted.kind is not None:
-        # No index helps with tokens, which nearly all are. PostgreSQL would go through all others of the kind.
-        by_index = wanted.kind is not EventKind.TOKEN_ISSUED and (database.is_sqlite or not equal)
-        of_kind = Equal(_e.kind, wanted.kind.value, IS_NO_TOKEN)
-        if by_index:
-            equal.append(of_kind)
-        else:
-            conditions.append(of_kind.by_look)
     if wanted.unfinished or wanted.cut_off:
         conditions.append(_e.id.in_(_unfinished(cut_off=wanted.cut_off)))
-    order = _e.id.desc() if wanted.newest else _e.id
     with database.reading() as connection:
-        conditions += _times(connection, wanted) + narrowest_first(database, connection, equal)
-        found = _stored(connection, select(events).where(*conditions).order_by(order).limit(wanted.limit))
+        conditions += _times(connection, wanted)
+        if wanted.container:
+            found = _of_resource(database, connection, wanted, conditions, equal)
+        else:
+            of_kind, equal = _of_kind(database, wanted.kind, equal)
+            conditions += of_kind + narrowest_first(database, connection, equal)
+            found = _stored(connection, _in_order(wanted, conditions).limit(wanted.limit))
     return found[::-1] if wanted.newest else found
 
 
 def read_leases(database: Database, wanted: LeaseFilter) -> Sequence[StoredEvent]:
     """Returns the events of issued tokens, newest first."""
-    conditions: list[ColumnElement[bool]] = [IS_LEASE, _e.kind == EventKind.TOKEN_ISSUED.value]
-    if wanted.account:
-        conditions.append(_e.account == wanted.account)
+    conditions: list[ColumnElement[bool]] = [IS_LEASE, _e.kind == EventKind.TOKEN_ISSUED.value, *in_place(wanted)]
     if wanted.grant:
         conditions.append(_e.grant == wanted.grant)
     if wanted.signature_sha256:
@@ -71,12 +66,6 @@ def read_leases(database: Database, wanted: LeaseFilter) -> Sequence[StoredEvent
         )
         if value
     ]
-    if wanted.path:
-        # What stands before it is the container's URL, of whatever host.
-        place = f"/{wanted.container}/{wanted.path}"
-        below = wanted.path.endswith("/")
-        matches = _e.resource.contains if below else _e.resource.endswith
-        conditions.append(matches(place, autoescape=True))
     if wanted.before_id is not None:
         conditions.append(_e.id < wanted.before_id)
     if wanted.expires is not None:
@@ -87,6 +76,67 @@ def read_leases(database: Database, wanted: LeaseFilter) -> Sequence[StoredEvent
             conditions += _living(connection, int(wanted.active_at))
         conditions += narrowest_first(database, connection, equal)
         return _stored(connection, select(events).where(*conditions).order_by(_e.id.desc()).limit(wanted.limit))
+
+
+def _in_order(wanted: EventFilter, conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    return select(events).where(*conditions).order_by(_e.id.desc() if wanted.newest else _e.id)
+
+
+def _of_kind(
+    database: Database, kind: EventKind | None, equal: Sequence[Equal]
+) -> tuple[list[ColumnElement[bool]], Sequence[Equal]]:
+    """Returns the conditions for a kind, and `equal` with that for the kind where an index serves it."""
+    if kind is None:
+        return [], equal
+    if kind is EventKind.UNKNOWN:
+        return [IS_NO_TOKEN, _e.kind.not_in(_KNOWN)], equal
+    of_kind = Equal(_e.kind, kind.value, IS_NO_TOKEN)
+    # No index helps with tokens, which nearly all are. PostgreSQL would go through all others of the kind.
+    if kind is not EventKind.TOKEN_ISSUED and (database.is_sqlite or not equal):
+        return [], [*equal, of_kind]
+    return [of_kind.by_look], equal
+
+
+def _of_resource(
+    database: Database,
+    connection: Connection,
+    wanted: EventFilter,
+    conditions: Sequence[ColumnElement[bool]],
+    equal: Sequence[Equal],
+) -> list[StoredEvent]:
+    """Returns the records about a resource in the order that is wanted, kind by kind: each has an index of its own.
+
+    That of tokens is on their containers. Refusals have only what was asked for, as it was written; they are looked
+    through by the index of their kind, which costs as much as there are of them in the time that is asked about.
+    """
+    found: list[StoredEvent] = []
+    for kind in KINDS_WITH_RESOURCE if wanted.kind is None else (wanted.kind,):
+        if kind is EventKind.TOKEN_ISSUED:
+            all_equal: Sequence[Equal] = [*equal, Equal(_e.container, wanted.container, IS_LEASE)]
+            of_kind = [IS_LEASE, _e.kind == kind.value, *in_place(wanted)]
+        else:
+            of_kind, all_equal = _of_kind(database, kind, equal)
+            of_kind = [*of_kind, _e.resource.contains(wanted.container, autoescape=True)]
+        narrowest = narrowest_first(database, connection, all_equal)
+        query = _in_order(wanted, [*conditions, *of_kind, *narrowest])
+        if kind is EventKind.TOKEN_ISSUED:
+            found += _stored(connection, query.limit(wanted.limit))
+        else:
+            found += _naming(connection, query, wanted)
+    return sorted(found, key=lambda stored: stored.id, reverse=wanted.newest)[: wanted.limit]
+
+
+def _naming(connection: Connection, query: Select[Any], wanted: EventFilter) -> list[StoredEvent]:
+    """Returns of what `query` gives the first records that name the resource."""
+    found: list[StoredEvent] = []
+    page = _stored(connection, query.limit(_LOOKED_THROUGH))
+    while True:
+        found += [stored for stored in page if names(stored.event.resource, wanted)]
+        if len(found) >= wanted.limit or len(page) < _LOOKED_THROUGH:
+            return found[: wanted.limit]
+        last = page[-1].id
+        beyond = _e.id < last if wanted.newest else _e.id > last
+        page = _stored(connection, query.where(beyond).limit(_LOOKED_THROUGH))
 
 
 def _living(connection: Connection, moment: int) -> list[ColumnElement[bool]]:

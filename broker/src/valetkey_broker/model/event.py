@@ -139,6 +139,9 @@ class EventFilter:
     `unfinished` leaves only CHANGE_BEGUN without a known outcome: the next record of the same writer, call and object,
     but ADMIN_CHANGE with a reason, is none, or another CHANGE_BEGUN; and no CHANGE_RECONCILED of any writer is the next
     of the same call and object. `cut_off` leaves of these only what has no ADMIN_CHANGE with a reason either.
+
+    `container`, `account` and `path` are as in LeaseFilter. They leave only the records that name a resource: issued
+    tokens, and what was refused. Who was refused named what they liked; where that was no account, it may be any.
     """
 
     after_id: int | None = None
@@ -150,6 +153,9 @@ class EventFilter:
     connector: str = ""
     request_id: str = ""
     lease_id: str = ""
+    container: str = ""
+    account: str = ""
+    path: str = ""
     since: float | None = None
     until: float | None = None
     limit: int = 100

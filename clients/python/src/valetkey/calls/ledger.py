@@ -45,6 +45,7 @@ def list_events(
     connector: str | None = None,
     request_id: str | None = None,
     lease_id: str | None = None,
+    resource: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     limit: int | None = 100,
@@ -55,7 +56,8 @@ def list_events(
     `kind` is one of token-issued, denied, authentication-failed, change-begun, admin-change, change-failed,
     change-reconciled, rotation, keys-revoked, revocation-proved, pruned, unknown; `since` is inclusive, `until`
     exclusive. With `unfinished` only changes that were begun and whose outcome is not known, nor was reconciled since:
-    the broker died or lost its ledger or Vault meanwhile, or they run right now.
+    the broker died or lost its ledger or Vault meanwhile, or they run right now. `resource` is a container with all in
+    it, a blob, or a directory: it is for tokens and refusals, for other kinds name none.
     """
     if unfinished and kind not in (None, _BEGUN):
         raise InvalidArgumentError(f"unfinished: is asked of the kind {kind}; expected {_BEGUN}, or none")
@@ -71,6 +73,7 @@ def list_events(
         connector=connector or "",
         request_id=request_id or "",
         lease_id=lease_id or "",
+        resource_id=resource or "",
         since=None if since is None else scalars.to_timestamp(since, "since"),
         until=None if until is None else scalars.to_timestamp(until, "until"),
     )

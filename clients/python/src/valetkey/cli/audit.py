@@ -61,6 +61,13 @@ def search(
         str | None, typer.Option(help="Only of this call; an error shows its request id.", show_default=False)
     ] = None,
     lease_id: Annotated[str | None, typer.Option(help="Only of this token.", show_default=False)] = None,
+    resource: Annotated[
+        str | None,
+        typer.Option(
+            help="Only tokens and refusals for this container, blob or directory, such as az://models or its URL.",
+            show_default=False,
+        ),
+    ] = None,
     since: Annotated[
         str | None, typer.Option(help="Only from then on: 1h ago, or 2026-05-01T12:00:00Z.", show_default=False)
     ] = None,
@@ -81,6 +88,7 @@ def search(
             connector=connector,
             request_id=request_id,
             lease_id=lease_id,
+            resource=resource,
             since=start,
             until=end,
             limit=limit + 1,

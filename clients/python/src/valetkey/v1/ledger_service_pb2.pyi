@@ -429,6 +429,7 @@ class ListEventsRequest(google.protobuf.message.Message):
     UNTIL_FIELD_NUMBER: builtins.int
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     UNFINISHED_FIELD_NUMBER: builtins.int
+    RESOURCE_ID_FIELD_NUMBER: builtins.int
     after_id: builtins.int
     """Only after this position; 0 from the beginning. Negative where a page ended at a record that somebody moved there."""
     newest: builtins.bool
@@ -448,6 +449,10 @@ class ListEventsRequest(google.protobuf.message.Message):
     unfinished: builtins.bool
     """Only changes that were begun and whose outcome is not known: none is on record, or one whose reason says that nobody knows,
     and none was reconciled. `kind` is then CHANGE_BEGUN, or left out.
+    """
+    resource_id: builtins.str
+    """Only about this resource, as in ListLeasesRequest: tokens, and what was refused. `kind` is then TOKEN_ISSUED, DENIED or
+    AUTHENTICATION_FAILED, or left out. Refusals that name no account are found by any.
     """
     @property
     def since(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -471,9 +476,10 @@ class ListEventsRequest(google.protobuf.message.Message):
         until: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         page_size: builtins.int = ...,
         unfinished: builtins.bool = ...,
+        resource_id: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["since", b"since", "until", b"until"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["after_id", b"after_id", "connector", b"connector", "kind", b"kind", "lease_id", b"lease_id", "newest", b"newest", "page_size", b"page_size", "principal", b"principal", "request_id", b"request_id", "since", b"since", "unfinished", b"unfinished", "until", b"until"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["after_id", b"after_id", "connector", b"connector", "kind", b"kind", "lease_id", b"lease_id", "newest", b"newest", "page_size", b"page_size", "principal", b"principal", "request_id", b"request_id", "resource_id", b"resource_id", "since", b"since", "unfinished", b"unfinished", "until", b"until"]) -> None: ...
 
 Global___ListEventsRequest: typing_extensions.TypeAlias = ListEventsRequest
 

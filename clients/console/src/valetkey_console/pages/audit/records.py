@@ -26,7 +26,7 @@ KINDS = (
     "pruned",
     "unknown",
 )
-_BY_VALUE = ("kind", "principal", "connector", "request_id", "lease_id", "since", "until")
+_BY_VALUE = ("kind", "principal", "resource", "connector", "request_id", "lease_id", "since", "until")
 FILTERS = (*_BY_VALUE, "unfinished")
 # How many of the newest records that fit are asked for: as many as the API gives in one answer.
 MOST = 1_000

@@ -46,7 +46,8 @@ async def _found(visit: Visit, asked: Asked) -> tuple[Sequence[Event], Mapping[s
     try:
         return await visit.broker.list_events(newest=True, limit=MOST, **wants.require()), {}
     except InvalidArgumentError as error:
-        name, _, problem = error.message.partition(": ")
+        field, _, problem = error.message.partition(": ")
+        name = "resource" if field == "resource_id" else field
         if asked.download or name not in asked.filters:
             raise
         return (), {name: problem}

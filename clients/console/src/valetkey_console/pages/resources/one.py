@@ -13,7 +13,7 @@ from valetkey_console.pages.independent_part import part
 from valetkey_console.pages.resources.ids import container_of
 from valetkey_console.pages.resources.rows import resources_of, rows_of
 from valetkey_console.visits.rendering import command
-from valetkey_console.visits.roles import ADMINS, OPERATORS, READERS_OF_GRANTS, VIEWERS
+from valetkey_console.visits.roles import ADMINS, AUDITORS, OPERATORS, READERS_OF_GRANTS, VIEWERS
 from valetkey_console.visits.visit import Visit
 
 DAY = timedelta(days=1)
@@ -71,6 +71,7 @@ async def show_one(visit: Visit) -> Response:
         last_shown=_LAST_SHOWN,
         now=now,
         reader=visit.may(READERS_OF_GRANTS),
+        reads_ledger=visit.may(AUDITORS),
         sees_connectors=visit.may(VIEWERS),
         may_grant=visit.may(ADMINS),
         may_revoke=visit.may(OPERATORS),

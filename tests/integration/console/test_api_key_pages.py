@@ -22,11 +22,14 @@ async def test_a_key_is_made_and_shown_once(console: Console) -> None:
     await holder.log_in(key[0])
     overview = (await holder.get("/")).text
     assert "viewer" in overview
-    # What ends is told with what mends it to who may do that; of keys, admins.
-    assert "api-key once" in overview
-    assert "An admin can fix it." in overview
-    assert "valetkey api-key rotate once" not in overview
-    assert "valetkey api-key rotate once" in (await admin.get("/")).text
+    # What ends comes after the page, with what mends it for who may do that; of keys, admins.
+    assert 'hx-get="/endings" hx-trigger="load"' in overview
+    endings = (await holder.get("/endings", hx_request="true")).text
+    assert "<html" not in endings
+    assert "api-key once" in endings
+    assert "An admin can fix it." in endings
+    assert "valetkey api-key rotate once" not in endings
+    assert "valetkey api-key rotate once" in (await admin.get("/endings")).text
     for path in ("/api-keys", "/api-keys/of/once", "/api-keys/new"):
         page = (await admin.get(path)).text
         assert key[0] not in page

@@ -65,6 +65,7 @@ async def test_filters_are_in_the_address_and_in_the_command(console: Console) -
         ("since", "1h", "1h is not before until 2h; expected a time before that of until"),
         ("kind", "odd", "expected one of token-issued"),
         ("unfinished", "yes", "is asked of the kind denied"),
+        ("resource", "az://A", "names no container"),
     ],
 )
 async def test_a_filter_that_is_wrong_keeps_the_page(console: Console, name: str, typed: str, told: str) -> None:
@@ -81,7 +82,7 @@ async def test_a_filter_that_is_wrong_keeps_the_page(console: Console, name: str
     assert 'id="hint-since" class="small">1h30m or 2026-11-27 08:00 in UTC<' in page
     assert 'aria-describedby="hint-since problem-since"' in page
     assert told in (await console.as_auditor.get(f"{asked}&as=csv", code=400)).text
-    if name != "unfinished":  # What the broker refuses only it knows.
+    if name not in ("unfinished", "resource"):  # What the broker refuses only it knows.
         tail = await console.as_auditor.get(asked.replace("/audit", "/audit/tail"), code=303)
         assert name in tail.headers["location"]
 
@@ -158,6 +159,9 @@ async def test_how_long_issuing_would_go_on(console: Console) -> None:
             health = await told(browser, "health")
             assert re.search("Health away Vault is away since .+ UTC ?; .+ still issued until .+ UTC", health), health
             assert " ok " not in health
+        endings = (await console.as_viewer.get("/endings", hx_request="true")).text
+        assert "Vault has not answered since" in endings
+        assert "ends soon" not in endings or "Nothing else ends soon" in endings
     finally:
         broker.cloud.heal()
         broker.store.fail_with = None

@@ -20,14 +20,16 @@ _MOST_SHOWN = 10
 
 
 async def show(visit: Visit) -> Response:
-    """Shows each part that the person may see; one that fails does not take the others along."""
+    """Shows each part that the person may see; one that fails does not take the others along.
+
+    What asks Vault and the cloud comes after the page: where one of these is away, that takes seconds.
+    """
     since = datetime.now(UTC) - LATELY
     broker = visit.broker
-    who, connectors, left, endings, refusals, strangers = await asyncio.gather(
+    who, connectors, left, refusals, strangers = await asyncio.gather(
         broker.who_am_i(),
         part(visit, VIEWERS, broker.list_connectors),
         part(visit, VIEWERS | AUDITORS, broker.get_issuing_left),
-        part(visit, VIEWERS, lambda: broker.list_expiring(SOON)),
         *(
             part(visit, AUDITORS, partial(broker.list_events, kind=kind, newest=True, since=since, limit=_MOST_EVENTS))
             for kind in ("denied", "authentication-failed")
@@ -39,7 +41,7 @@ async def show(visit: Visit) -> Response:
         connectors=connectors,
         ill=[each for each in connectors.value or () if each.health is not None and not each.health.healthy],
         left=left,
-        endings=endings,
+        sees_endings=visit.may(VIEWERS),
         refusals=refusals,
         strangers=strangers,
         unknown=sum(event.count for event in strangers.value or ()),
@@ -51,4 +53,27 @@ async def show(visit: Visit) -> Response:
     )
 
 
-SECTION = Section("overview", (get("/", show),), title="Overview", path="/", order=10)
+async def show_endings(visit: Visit) -> Response:
+    """Shows what ends soon, as a part of the first page, and what is not known of it."""
+    broker = visit.broker
+    endings = await part(visit, VIEWERS, lambda: broker.list_expiring(SOON))
+    # Asked for afterwards: that Vault is away may have come out by the other question.
+    left = await part(visit, VIEWERS, broker.get_issuing_left)
+    return visit.render(
+        "overview/endings_part.html" if visit.fragment else "overview/endings.html",
+        endings=endings,
+        vault_away_since=left.value.vault_away_since_time if left.value else None,
+        shown=_MOST_SHOWN,
+        operates=visit.may(OPERATORS),
+        administers=visit.may(ADMINS),
+        now=datetime.now(UTC),
+    )
+
+
+SECTION = Section(
+    "overview",
+    (get("/", show), get("/endings", show_endings, roles=VIEWERS)),
+    title="Overview",
+    path="/",
+    order=10,
+)

@@ -1,5 +1,7 @@
 """What keeps a source's feed going: threads that the system refuses, answers that nobody can read, its own defects."""
 
+import asyncio
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -109,6 +111,27 @@ def test_a_source_is_closed_while_another_waits(fake: GarblingBroker) -> None:
         assert guard.acquire(timeout=30)
         guard.release()
     closing.join()
+
+
+async def test_who_gives_up_waiting_leaves_no_traceback_behind(
+    fake: GarblingBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Protects logs of programs with time-outs: asyncio tells of each error that nobody looked at."""
+    source = valetkey.AsyncTokenSource.of(fake.token_source("az://models", purpose="given up"))
+    given_up = threading.Event()
+
+    def ask() -> valetkey.Token:
+        given_up.wait(60)
+        raise valetkey.UnavailableError("away")
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(source._once("", ask), 0.01)
+    (waiting,) = source._waiting.values()
+    given_up.set()
+    await asyncio.wait([waiting])
+    del waiting
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 def test_a_token_of_centuries(fake: GarblingBroker) -> None:

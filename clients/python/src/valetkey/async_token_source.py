@@ -1,6 +1,7 @@
 """`AsyncTokenSource`: a current token for one scope, for tasks."""
 
 import asyncio
+import functools
 from types import TracebackType
 from typing import Any, Self
 
@@ -53,9 +54,15 @@ class AsyncTokenSource:
         waiting = self._waiting.get(key)
         if waiting is None:
             waiting = self._waiting[key] = asyncio.ensure_future(asyncio.to_thread(ask))
-            waiting.add_done_callback(lambda _: self._waiting.pop(key, None))
+            waiting.add_done_callback(functools.partial(self._over, key))
         # Who gives up waiting ends nothing for the others.
         return await asyncio.shield(waiting)
+
+    def _over(self, key: tuple[int, str], done: asyncio.Future[Token]) -> None:
+        self._waiting.pop(key, None)
+        # Who waited may have given up: asyncio would log what nobody looked at, traceback and all.
+        if not done.cancelled():
+            done.exception()
 
     async def __aenter__(self) -> Self:
         return self

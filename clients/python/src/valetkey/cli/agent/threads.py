@@ -24,4 +24,6 @@ async def in_thread(function: Callable[_P, _T], *arguments: _P.args, **named: _P
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()  # Looked at, or asyncio would log it, traceback and all.
         raise

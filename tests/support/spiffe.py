@@ -35,6 +35,9 @@ class SpiffeCa:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._parent = parent
         signer = parent or self
+        if parent is None:
+            # A chain ends with its first part: not by chance with a root made a second before its leaf.
+            overrides.setdefault("ends", dt.timedelta(hours=2))
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"CA of {name}")])
         builder = _builder(self._name, signer._name, self._key.public_key(), signer._key.public_key(), **overrides)
         self.certificate = (

@@ -691,7 +691,7 @@ async def test_reader_waits_for_transactions_with_smaller_ids(postgres: Postgres
     url = postgres.url(name)
     migrate_ledger(LedgerSettings(url=url), role)
     by_role = f"{url.replace('tester@', f'{login}@')}&options={quote(f'-crole={role}')}"
-    async with open_ledger(by_role) as slow, open_ledger(url) as fast:
+    async with open_ledger(by_role, timeout_seconds=60.0) as slow, open_ledger(url) as fast:
         await slow.record(denied(purpose="first"))
         assert slow._writer is not None
         hand: Any = slow._database.writer()

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.xdist_group("e2e-live"), pytest.mark.unmeasured]
 HERE = Path(__file__).parent
 PYTHON = HERE.parents[1] / ".venv-clients" / "bin" / "python"
 SCRIPTS = sorted(HERE.glob("client_packages/use_*.py"))
-SECONDS = 110
+SECONDS = 280
 # Where it is not the package's name.
 IMPORTED = {"azure_storage_file_datalake": "azure.storage.filedatalake"}
 

@@ -135,7 +135,7 @@ def test_the_console_that_it_prints(up: Dev, tmp_path: Path) -> None:
     script = tmp_path / "browser.py"
     script.write_text(_CONSOLE_BROWSER)
     run = [sys.executable, script, up.directory / "tls" / "ca.pem", "vera", found[1]]
-    ran = subprocess.run(run, capture_output=True, text=True, check=False, timeout=60, env=user_environment())
+    ran = subprocess.run(run, capture_output=True, text=True, check=False, timeout=240, env=user_environment())
     assert "vera@example.org" in ran.stdout, ran.stderr
     assert "The broker answers." in ran.stdout
     log = (up.directory / "logs" / "console.log").read_text()
@@ -189,7 +189,7 @@ def test_the_first_five_minutes(up: Dev, tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=480,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

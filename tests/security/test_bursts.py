@@ -91,7 +91,7 @@ async def test_thousands_of_refusals(tmp_path: Path, call: Call, kind: EventKind
         await broker.ready()
         await broker.connectors.CreateConnector(new_connector(), metadata=bearer(OPERATOR_KEY))
         await broker.allow("key:eyes")
-        bursting = asyncio.create_task(burst(broker, call, many))
+        bursting, first = asyncio.create_task(burst(broker, call, many)), time.monotonic()
         slowest, served = 0.0, 0
         while not bursting.done():
             began = time.monotonic()
@@ -100,7 +100,7 @@ async def test_thousands_of_refusals(tmp_path: Path, call: Call, kind: EventKind
             slowest = max(slowest, time.monotonic() - began)
             served += 1
             await asyncio.sleep(0.1)
-        told = await bursting
+        told, took = await bursting, time.monotonic() - first
         assert told.total() == many
         assert set(told) == codes
         assert served > 1
@@ -108,7 +108,7 @@ async def test_thousands_of_refusals(tmp_path: Path, call: Call, kind: EventKind
     events, verification = await on_record(tmp_path)
     refusals = [stored.event for stored in events if stored.event.kind is kind]
     assert sum(event.count for event in refusals) == many
-    assert len(refusals) < 150
+    assert len(refusals) < 100 + took  # Of each kind twenty, one each five seconds, and a sum each ten.
     assert verification.intact
 
 

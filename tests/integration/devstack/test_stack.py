@@ -89,7 +89,7 @@ async def test_settings_lead_the_broker_to_every_part(dev_stack: RunningStack) -
 
 def test_is_up_in_time(dev_stack: RunningStack) -> None:
     """The stack is up in seconds, whatever else the machine does: a part that is waited for in vain takes minutes."""
-    assert 0 < dev_stack.stack.seconds < 60
+    assert 0 < dev_stack.stack.seconds < 100
 
 
 def test_only_the_owner_looks_in(dev_stack: RunningStack) -> None:

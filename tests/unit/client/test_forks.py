@@ -7,6 +7,7 @@ import pytest
 
 from support.fake_broker import API_KEY, FakeBroker
 from support.watch_messages import step
+from valetkey import held_channels
 
 CALLS, WORKERS, SECONDS = 10, 3, 60
 PROGRAM = f"""
@@ -48,3 +49,23 @@ def test_forked_workers_call_as_their_parent_does(before: str, broker: FakeBroke
     assert done.returncode == 0, done.stdout + done.stderr
     calls = [type(request).__name__ for request in broker.requests].count("ListConnectorsRequest")
     assert calls == CALLS * WORKERS + 1 + (before == "a call")
+
+
+def test_a_child_has_a_channel_of_its_own() -> None:
+    """Protects workers from what another thread of the parent had locked in gRPC, and the parent from their close()."""
+    made: list[object] = []
+
+    def make() -> object:
+        made.append(object())
+        return made[-1]
+
+    channels = held_channels.HeldChannels([], make)
+    parents = channels.channel
+    for _ in range(2):  # A child of a child, which has made no call.
+        channels.forked()
+    assert channels.channel is None
+    held, over = channels.take()
+    assert (held.channel is made[1], over, len(made)) == (True, None, 2)
+    assert channels.give_back(held) is None
+    assert channels.channel is held.channel
+    assert parents in [each.channel for each in held_channels._of_parents]

@@ -50,8 +50,9 @@ class AioConnection:
 
     async def close(self) -> None:
         """Closes the connection for good; calls under way are cancelled."""
-        if self._channels is not None and self._loop is asyncio.get_running_loop():
-            await self._channels.channel.close()
+        channel = self._channels.channel if self._channels is not None else None
+        if channel is not None and self._loop is asyncio.get_running_loop():
+            await channel.close()
         self._channels = None
 
     def _current(self) -> HeldChannels[grpc.aio.Channel]:

@@ -49,7 +49,8 @@ class Connection:
 
     def close(self) -> None:
         """Closes the connection for good; calls under way are cancelled."""
-        self._channels.channel.close()
+        if (channel := self._channels.channel) is not None:
+            channel.close()
 
     def _take(self) -> HeldChannel[grpc.Channel]:
         held, over = self._channels.take()

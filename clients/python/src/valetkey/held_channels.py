@@ -37,6 +37,9 @@ class HeldChannels(Generic[Channel]):
     gRPC reads certificates once, when a channel is made, and others rotate them: SPIFFE's live for an hour. So each
     call looks at the files first. If they changed, it goes over a new channel, and the old one is closed when its last
     call has ended. What cannot be used, such as a new certificate beside the old key, leaves the old channel in use.
+
+    A forked child makes a channel of its own: gRPC (1.85.1) readies those that it inherits only if no other thread is
+    in a call just then.
     """
 
     def __init__(self, files: list[Path], open_channel: Callable[[], Channel]) -> None:
@@ -46,17 +49,24 @@ class HeldChannels(Generic[Channel]):
         self._lock = threading.Lock()
         self._stamps = stamps(files)
         self._held = HeldChannel(open_channel())
+        self._is_parents = False
         _all.add(self)
 
     @property
-    def channel(self) -> Channel:
-        """The channel in use."""
-        return self._held.channel
+    def channel(self) -> Channel | None:
+        """The channel in use; None where there is only that of the parent, which is not ours to close."""
+        return None if self._is_parents else self._held.channel
 
     def take(self) -> tuple[HeldChannel[Channel], Channel | None]:
-        """Returns the channel for one call, to be given back, and one that is to be closed now, if any."""
+        """Returns the channel for one call, to be given back, and one that is to be closed now, if any.
+
+        Raises SettingsError where a forked child cannot make its own.
+        """
         retired = None
         with self._lock:
+            if self._is_parents:
+                self._stamps = stamps(self._files)
+                self._held, self._is_parents = HeldChannel(self._open()), False
             # Looked at before the files are read: what changes in between shows the next time.
             found = stamps(self._files)
             rested = not self._held.calls and now() - self._held.used > REST_SECONDS
@@ -77,8 +87,11 @@ class HeldChannels(Generic[Channel]):
             return held.channel if held.retired and not held.calls else None
 
     def forked(self) -> None:
-        """Has another lock in a child: of the parent, a thread that did not come along may have held the old one."""
+        """Begins anew in a child; nothing of the parent's is used, nor collected, which would close it."""
         self._lock = threading.Lock()
+        if not self._is_parents:
+            _of_parents.append(self._held)
+            self._is_parents = True
 
     def _reopened(self) -> Channel | None:
         try:
@@ -87,6 +100,7 @@ class HeldChannels(Generic[Channel]):
             return None
 
 
+_of_parents: list[Any] = []
 _all: "weakref.WeakSet[HeldChannels[Any]]" = weakref.WeakSet()
 
 

@@ -5,6 +5,7 @@ All that a call for a token needs of this: the messages of other services load w
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -47,6 +48,7 @@ def to_number(enum: tuple[Any, str], word: str, field: str) -> Any:
     raise InvalidArgumentError(f"{field}: {word!r} is unknown; expected one of {', '.join(choices(enum))}")
 
 
+@lru_cache(maxsize=256)  # pure, and each of ten thousand rows of a list says the same few
 def to_word(enum: tuple[Any, str], number: int) -> str:
     """Returns the word of a number; a newer broker's unknown one shows as itself."""
     wrapper, prefix = enum
@@ -75,6 +77,11 @@ def to_permissions(words: Iterable[str]) -> list[Any]:
 
 def permissions(numbers: Iterable[int]) -> tuple[str, ...]:
     """Returns the words of permissions, in the order given."""
+    return _permissions(tuple(numbers))
+
+
+@lru_cache(maxsize=256)  # as above
+def _permissions(numbers: tuple[int, ...]) -> tuple[str, ...]:
     return tuple(to_word(PERMISSION, number) for number in numbers)
 
 

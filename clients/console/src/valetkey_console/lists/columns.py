@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
+
+from valetkey.times import utc
 
 Row = TypeVar("Row")
 # What a cell can hold; None stands for "does not apply".
@@ -43,7 +45,7 @@ def text_of(cell: Cell) -> str:
         case bool():
             return "yes" if cell else "no"
         case datetime():
-            return f"{cell.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+            return utc(cell)
         case timedelta():
             return f"{cell.total_seconds():g} s"
         case tuple():

@@ -83,7 +83,6 @@ async def show(visit: Visit) -> Response:
             failure = failure_on_page(error)
     return visit.render(
         "explain/explain.html",
-        status=200 if failure is None else failure.status,
         question=question,
         answer=answer,
         failure=failure,

@@ -89,8 +89,14 @@ class Visit:
         """Returns the fields that were sent: each a string, or an UploadFile."""
         return await self.request.form(max_files=4, max_fields=200)
 
-    def render(self, template: str, *, status: int = 200, **values: Any) -> Response:
-        """Returns a page or a part of one; templates know `visit`, and `said`, the message of the form before."""
+    def render(self, template: str, *, status: int | None = None, **values: Any) -> Response:
+        """Returns a page or a part of one; templates know `visit`, and `said`, the message of the form before.
+
+        A page about a `failure` has its status, if no other is given.
+        """
+        if status is None:
+            failure: Failure | None = values.get("failure")
+            status = 200 if failure is None else failure.status
         said = self.console.said.read(self.request.cookies) if self.session is not None and not self.fragment else None
         text = self.console.templates.get_template(template).render(
             visit=self, sections=self._navigation(), said=said, **values
@@ -103,8 +109,8 @@ class Visit:
     def fail(self, failure: Failure) -> Response:
         """Returns the page about a call that failed; for htmx the part of one, which goes to the top of the page."""
         if not self.fragment:
-            return self.render("failure.html", status=failure.status, failure=failure)
-        response = self.render("failure_part.html", status=failure.status, failure=failure)
+            return self.render("failure.html", failure=failure)
+        response = self.render("failure_part.html", failure=failure)
         response.headers.update({"HX-Retarget": _FAILURE, "HX-Reselect": _FAILURE, "HX-Reswap": "outerHTML"})
         return response
 

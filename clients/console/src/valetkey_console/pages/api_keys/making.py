@@ -110,10 +110,8 @@ def _create_form(
 ) -> Response:
     words = [word for role in roles for word in ("--role", role)]
     line = command("valetkey", "api-key", "create", *words, "--ttl", f"{said['days']}d", of=said["name"] or "NAME")
-    status = failure.status if failure else 200
     return visit.render(
         "api_keys/create.html",
-        status=status,
         typed=said,
         roles=roles,
         all_roles=ROLES,
@@ -127,7 +125,6 @@ def _rotate_form(visit: Visit, key: ApiKey, hours: str = _DEFAULT_HOURS, failure
     line = command("valetkey", "api-key", "rotate", "--overlap", f"{hours}h", of=key.name)
     return visit.render(
         "api_keys/rotate.html",
-        status=failure.status if failure else 200,
         key=key,
         hours=hours,
         overlaps=OVERLAPS,

@@ -37,7 +37,6 @@ async def _form(visit: Visit, *, failure: Failure | None = None) -> Response:
     grants = [grant.name for grant in await visit.broker.list_grants() if principal in grant.principals]
     return visit.render(
         "api_keys/revoke.html",
-        status=failure.status if failure else 200,
         key=key,
         own=visit.person.principal == principal,
         leases=leases,

@@ -36,7 +36,6 @@ async def _page(visit: Visit, failure: Failure | None = None) -> Response:
     connector = await visit.broker.get_connector(visit.name())
     return visit.render(
         "connectors/delete.html",
-        status=failure.status if failure else 200,
         connector=connector,
         bound=await bound_to(visit, connector),
         failure=failure,

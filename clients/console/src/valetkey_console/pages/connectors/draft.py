@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from starlette.datastructures import FormData
 
 from valetkey.connector_type_values import AuthMethodDescription, ConnectorTypeDescription, FieldDescription
+from valetkey.times import utc
 from valetkey_console.fields.typed import duration, lines, moment, pairs
 from valetkey_console.pages.connectors.credential_form import azure_of, options, read_given
 from valetkey_console.pages.field_problems import FieldProblems
@@ -135,7 +136,7 @@ def _told(notes: Mapping[str, Any]) -> list[str]:
     for name, value in notes.items():
         match value:
             case datetime():
-                words += ["--expires-at", f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"]
+                words += ["--expires-at", utc(value)]
             case timedelta():
                 words += [option(name), f"{value.total_seconds():g}s"]
             case str():

@@ -3,6 +3,8 @@
 Forms are made of the broker's own description of its types, so that a new auth method needs no change here.
 """
 
+from typing import Any
+
 from starlette.responses import Response
 
 from valetkey import NotFoundError, ValetKeyError
@@ -47,7 +49,7 @@ async def register(visit: Visit) -> Response:
         failure = failure_on_page(error)
         # Where the broker had a look at it, it can be stored all the same: its cloud may be away, or a role be missing.
         untried = bool(error.checks)
-        return _page(visit, described, method, draft, typed, status=failure.status, failure=failure, untried=untried)
+        return _page(visit, described, method, draft, typed, failure=failure, untried=untried)
     count = len(created.resources) + created.resources.left_out
     what = (
         f"and reaches {count} {'resource' if count == 1 else 'resources'}"
@@ -88,15 +90,12 @@ def _page(
     method: AuthMethodDescription,
     draft: Draft,
     typed: dict[str, str],
-    *,
-    status: int = 200,
-    **outcome: object,
+    **outcome: Any,
 ) -> Response:
     template = "connectors/register_outcome.html" if visit.fragment else "connectors/register.html"
-    known = {"reached": None, "failure": None, "untried": False, "most": MOST_REACHED, **outcome}
+    known: dict[str, Any] = {"reached": None, "failure": None, "untried": False, "most": MOST_REACHED, **outcome}
     return visit.render(
         template,
-        status=status,
         described=described,
         method=method,
         places=place_fields(described, method),

@@ -41,7 +41,7 @@ async def rotate(visit: Visit) -> Response:
         await visit.broker.rotate_credential(connector.name, **wanted)
     except ValetKeyError as error:
         failure = failure_on_page(error)
-        return await _page(visit, connector, typed, status=failure.status, failure=failure)
+        return await _page(visit, connector, typed, failure=failure)
     return _follow(visit, connector.name)
 
 
@@ -160,7 +160,6 @@ async def _page_by_itself(
     _check_its_own(connector)
     return visit.render(
         "connectors/rotate_by_itself.html",
-        status=200 if failure is None else failure.status,
         connector=connector,
         typed=typed,
         failure=failure,
@@ -169,9 +168,7 @@ async def _page_by_itself(
     )
 
 
-async def _page(
-    visit: Visit, connector: Connector, typed: dict[str, str], *, status: int = 200, **outcome: Any
-) -> Response:
+async def _page(visit: Visit, connector: Connector, typed: dict[str, str], **outcome: Any) -> Response:
     _check_its_own(connector)
     methods = await _methods(visit, connector)
     asked = typed.get("auth_method") or visit.query.get("auth_method") or connector.auth_method
@@ -187,7 +184,6 @@ async def _page(
     known: dict[str, Any] = {"failure": None, "differing": [], "bound": None, **outcome}
     return visit.render(
         template,
-        status=status,
         connector=connector,
         methods=methods,
         method=method,

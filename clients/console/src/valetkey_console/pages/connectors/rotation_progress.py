@@ -51,6 +51,7 @@ def _page(visit: Visit, template: str, rotation: Rotation | None, failure: Failu
     steps = {**_STEPS, **(_BACK if rotation is not None and rotation.source == "rollback" else {})}
     return visit.render(
         template,
+        status=200,  # Also without an answer of the broker: a part that failed would not ask again.
         name=visit.name(),
         rotation=rotation,
         failure=failure,

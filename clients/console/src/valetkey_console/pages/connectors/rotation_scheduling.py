@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from valetkey import Connector, ValetKeyError
 from valetkey.rotation_values import RotationSchedule
-from valetkey_console.broker.failures import failure_on_page
+from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.fields.typed import duration, wrong
 from valetkey_console.pages.connectors.credential_form import typed_text
 from valetkey_console.pages.connectors.credential_maker_choices import makers_for
@@ -37,18 +37,15 @@ async def schedule(visit: Visit) -> Response:
     except ValetKeyError as error:
         failure = failure_on_page(error)
         connector = await visit.broker.get_connector(name)
-        return await _page(visit, connector, typed_text(form), status=failure.status, failure=failure)
+        return await _page(visit, connector, typed_text(form), failure=failure)
     return visit.redirect(f"/connectors/{segment(name)}", said=f"{name} is rotated on this schedule from now on.")
 
 
-async def _page(
-    visit: Visit, connector: Connector, typed: dict[str, str], *, status: int = 200, failure: object = None
-) -> Response:
+async def _page(visit: Visit, connector: Connector, typed: dict[str, str], failure: Failure | None = None) -> Response:
     words = ["valetkey", "service-connector", "update", "--rotate-every", typed.get("every") or "30d"]
     words += ["--rotate-by", typed["by"]] if typed.get("by") else []
     return visit.render(
         "connectors/schedule.html",
-        status=status,
         connector=connector,
         makers=await makers_for(visit, connector),
         typed=typed,

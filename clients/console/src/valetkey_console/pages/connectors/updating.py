@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from valetkey import ConflictError, Connector, InvalidArgumentError, ValetKeyError
 from valetkey.connector_type_values import ConnectorTypeDescription, FieldDescription
+from valetkey.times import utc
 from valetkey_console.broker.failures import failure_on_page
 from valetkey_console.fields.typed import duration, lines, moment, pairs
 from valetkey_console.pages.connectors.consequences import bound_to, differences
@@ -53,9 +54,7 @@ async def update(visit: Visit) -> Response:
         )
     except ValetKeyError as error:
         failure, untried = failure_on_page(error), bool(error.checks)
-        return await _page(
-            visit, connector, typed, changes=changes, status=failure.status, failure=failure, untried=untried
-        )
+        return await _page(visit, connector, typed, changes=changes, failure=failure, untried=untried)
     said = f"{connector.name} is updated. Brokers that reach Vault use the change within 5 seconds."
     return visit.redirect(f"/connectors/{segment(connector.name)}", said=said, warnings=made.warnings)
 
@@ -68,7 +67,7 @@ def said_of(connector: Connector) -> dict[str, str]:
         **{f"given.{name}": getattr(azure, name) for name in azure.__slots__},
         **{name: getattr(connector, name) for name in _PLAIN},
         "labels": "\n".join(f"{name}={value}" for name, value in sorted(connector.labels.items())),
-        "expire_time": f"{connector.expire_time:%Y-%m-%dT%H:%M:%SZ}" if connector.expire_time else "",
+        "expire_time": utc(connector.expire_time) if connector.expire_time else "",
         "expires_skew_tolerance": f"{int(tolerance.total_seconds())}s" if tolerance else "",
     }
 
@@ -114,7 +113,7 @@ def line(name: str, changes: Mapping[str, Any]) -> str:
     for key, value in (changes.get("labels") or {}).items():
         words += ["--label", f"{key}={value}"]
     if ends := changes.get("expire_time"):
-        words += ["--expires-at", f"{ends:%Y-%m-%dT%H:%M:%SZ}"]
+        words += ["--expires-at", utc(ends)]
     if tolerance := changes.get("expires_skew_tolerance"):
         words += ["--expires-skew-tolerance", f"{int(tolerance.total_seconds())}s"]
     words += [word for field in changes.get("remove", ()) for word in ("--remove", _as_option(field))]
@@ -132,7 +131,6 @@ async def _page(
     typed: Mapping[str, str],
     *,
     changes: Mapping[str, Any] | None = None,
-    status: int = 200,
     **outcome: Any,
 ) -> Response:
     types = await visit.broker.list_connector_types()
@@ -141,7 +139,6 @@ async def _page(
     known: dict[str, Any] = {"failure": None, "differing": [], "bound": None, "untried": False, **outcome}
     return visit.render(
         template,
-        status=status,
         connector=connector,
         fields=_fields(connector, described),
         resource_types=described.resource_types if described else (),

@@ -1,5 +1,7 @@
 """Verifying a connector: what was checked, line by line."""
 
+from typing import Any
+
 from starlette.responses import Response
 
 from valetkey import ValetKeyError
@@ -23,16 +25,20 @@ async def verify(visit: Visit) -> Response:
         reached = await visit.broker.verify_connector(name, resource_id=resource_id or None, probe_write=probe_write)
     except ValetKeyError as error:
         failure = failure_on_page(error)
-        return _page(visit, name, resource_id, probe_write=probe_write, status=failure.status, failure=failure)
+        return _page(visit, name, resource_id, probe_write=probe_write, failure=failure)
     return _page(visit, name, resource_id, probe_write=probe_write, reached=reached)
 
 
-def _page(
-    visit: Visit, name: str, resource_id: str, *, probe_write: bool, status: int = 200, **outcome: object
-) -> Response:
+def _page(visit: Visit, name: str, resource_id: str, *, probe_write: bool, **outcome: Any) -> Response:
     words = ["valetkey", "service-connector", "verify"]
     words += ["--resource-id", resource_id] if resource_id else []
     words += ["--probe-write"] if probe_write else []
     template = "connectors/outcome.html" if visit.fragment else "connectors/verify.html"
-    known = {"reached": None, "failure": None, "most": MOST_REACHED, "line": command(*words, of=name), **outcome}
-    return visit.render(template, status=status, name=name, resource_id=resource_id, probe_write=probe_write, **known)
+    known: dict[str, Any] = {
+        "reached": None,
+        "failure": None,
+        "most": MOST_REACHED,
+        "line": command(*words, of=name),
+        **outcome,
+    }
+    return visit.render(template, name=name, resource_id=resource_id, probe_write=probe_write, **known)

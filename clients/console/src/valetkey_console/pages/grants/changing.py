@@ -67,7 +67,6 @@ async def _form(
     boxes, ticked = _boxes(connectors, draft)
     return visit.render(
         "grants/form.html",
-        status=200 if failure is None else failure.status,
         draft=draft,
         stored=stored,
         failure=failure,

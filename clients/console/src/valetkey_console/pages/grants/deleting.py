@@ -39,7 +39,6 @@ async def _page(visit: Visit, failure: Failure | None = None) -> Response:
     covered = await part(visit, OPERATORS, lambda: visit.broker.preview_revocation(RevocationTarget(grant=name)))
     return visit.render(
         "grants/delete.html",
-        status=200 if failure is None else failure.status,
         grant=grant,
         covered=covered,
         failure=failure,

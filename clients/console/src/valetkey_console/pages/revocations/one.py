@@ -39,7 +39,6 @@ async def _page(visit: Visit, template: str, failure: Failure | None = None) -> 
     found = await visit.broker.get_revocation(visit.name())
     return visit.render(
         template,
-        status=200 if failure is None else failure.status,
         revocation=found,
         words=target_words(found.target),
         holder_words=holder_words,

@@ -14,7 +14,7 @@ from valetkey_console.settings import Settings
     [
         ((), "endpoint: not given"),
         (("--endpoint", "http://broker:1"), "plaintext"),
-        (("--endpoint", "broker:1", "--ca-file", "nowhere.pem"), "CA file: nowhere.pem cannot be read"),
+        (("--endpoint", "broker:1", "--ca-file", "nowhere.pem"), "/nowhere.pem cannot be read"),
         (("--endpoint", "broker:1", "--issuer-ca-file", "nowhere.pem"), "issuer CA file: nowhere.pem cannot be read"),
         (("--endpoint", "broker:1", "--host", "0.0.0.0"), "in the clear"),
         (("--endpoint", "broker:1", "--session-key-file", "nowhere.key"), "session_key_file: nowhere.key"),

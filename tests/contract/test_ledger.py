@@ -289,6 +289,15 @@ async def test_leases_are_found_by_principal_connector_and_place(ledger: Ledger)
     assert await found(connector="other") == await found(grant="other") == ["c"]
     assert await found(container="model") == []
 
+    async def one_of_each(**wanted: Any) -> list[str]:
+        found = await ledger.leases(LeaseFilter(one_of_each=True, **wanted))
+        return [stored.event.lease_id for stored in found]
+
+    await ledger.record(issued(lease_id="d"), issued(lease_id="e", credential_version=4))
+    assert await one_of_each() == ["e", "d", "c", "b"]
+    assert await one_of_each(principal="key:trainer", limit=2) == ["e", "d"]
+    assert await one_of_each(account="demoaccount") == ["e", "d"]
+
 
 async def test_tokens_and_refusals_are_found_by_what_they_are_for(ledger: Ledger) -> None:
     """Who had a container and who was refused it, however they wrote it; what only has its name in it is not found."""
@@ -593,6 +602,11 @@ async def test_leases_that_live_are_found_among_those_that_ended(
         found = await sql_ledger.leases(LeaseFilter(active_at=100.0, principal=principal))
         assert [stored.event.purpose for stored in found] == expected
     assert not await sql_ledger.leases(LeaseFilter(active_at=900.0))
+    # Those that ended are no longer the newest of theirs.
+    found = await sql_ledger.leases(LeaseFilter(active_at=100.0, one_of_each=True))
+    assert [stored.event.purpose for stored in found] == ["5"]
+    found = await sql_ledger.leases(LeaseFilter(active_at=700.0, one_of_each=True, principal="key:0"))
+    assert [stored.event.purpose for stored in found] == ["0"]
 
 
 async def test_interrupted_pruning_is_no_break(sql_ledger: SqlLedger) -> None:

@@ -72,6 +72,13 @@ class FakeLedger:
             for stored in reversed(self._stored)
             if (wanted.before_id is None or stored.id < wanted.before_id) and _wanted_lease(stored.event, wanted)
         ]
+        if wanted.one_of_each:
+            newest: dict[tuple[str, str, int, str], StoredEvent] = {}
+            for stored in found:
+                event = stored.event
+                account = (urlsplit(event.resource).hostname or "").partition(".")[0]
+                newest.setdefault((event.connector, event.connector_uid, event.credential_version, account), stored)
+            found = list(newest.values())
         return found[: wanted.limit]
 
     async def verify(self, anchors: Sequence[Head] = ()) -> Verification:

@@ -31,10 +31,27 @@ async def test_the_tokens_of_a_grant_are_found_behind_those_of_others(world: Wor
     assert (found.hit.covered, found.hit.incomplete) == (1, False)
 
 
+@pytest.mark.parametrize("path", ["", "/usual/"])
+async def test_a_hard_revocation_ends_the_keys_of_what_is_too_far_back(world: World, path: str) -> None:
+    """However many tokens were issued since: those of every account that is covered end, not of the newest only."""
+    first = world.leases["lease-0"]
+    far = replace(first, lease_id="far", resource="https://two.blob.invalid/demo/usual/x", credential_version=7)
+    await world.ledger.record(far)
+    for number in range(9):
+        await world.ledger.record(replace(first, lease_id=f"new-{number}", resource=f"{first.resource}/usual/{number}"))
+    asked = Asked(principal="key:trainer", resource_id=f"az://demo{path}" if path else "")
+    found = await world.revoking.revoker.preview(asked)
+    assert [each.account for each in found.hit.signers] == ["one", "two"]
+    assert found.hit.incomplete
+
+
 async def test_what_is_too_far_back_is_no_slip(world: World) -> None:
-    """Nobody can tell that no token was ever issued for it: further ones are refused from now on, as was asked."""
+    """It is found where it lives; where it ended, nobody can tell that it never was: further ones are refused."""
     rare = Asked(connector=BY_KEY, resource_id="az://demo/rare/")
-    with pytest.raises(InvalidFieldError, match="not all that live were looked through"):
+    preview = await world.revoking.revoker.preview(rare)
+    assert (preview.hit.covered, preview.hit.incomplete) == (1, True)
+    world.clock.now += 601
+    with pytest.raises(InvalidFieldError, match="nothing to end"):
         await world.revoke(asked=rare)
     made = await world.revoking.revoker.create(
         "r-1", rare, reason="leaked", hard=False, through="", created_by="key:ops"

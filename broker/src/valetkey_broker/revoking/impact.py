@@ -44,7 +44,9 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """What a target covers now. `incomplete` where more tokens live than were looked at."""
+    """What a target covers now. `incomplete` where more tokens live than were counted; of the others there is one for
+    each credential and account, so that `signers` are all.
+    """
 
     signers: Sequence[Signer]
     covered: int
@@ -82,6 +84,8 @@ class Impact:
         `through` is the connector by which Azure is to be asked, empty for those of the tokens.
         """
         covered, incomplete = await self._living(target, target.covers)
+        if incomplete:
+            covered += await self._further(target, covered)
         places = self._places(covered)
         signers = [
             await self._signer(kind, account, [e for e in covered if self._is_of(e, kind, account)], target, through)
@@ -194,7 +198,24 @@ class Impact:
                 return found, True
         return found, False
 
-    async def _leases(self, target: RevocationTarget, account: str, *, active_at: float | None) -> AsyncIterator[Event]:
+    async def _further(self, target: RevocationTarget, covered: Sequence[Event]) -> Sequence[Event]:
+        """Returns one of the living tokens of each credential and account that `covered` has none of.
+
+        What signed a token that is too far back to be counted must be ended all the same. The ledger knows no paths as
+        a target means them: where there is one, all tokens in its container are gone through.
+        """
+        whole = target.resource is None or not target.resource.prefix
+        found = {_signed_by(each): each for each in covered}
+        known = len(found)
+        async for event in self._leases(target, "", active_at=self._clock(), one_of_each=whole):
+            signed_by = _signed_by(event)
+            if signed_by not in found and target.covers(token_facts(event)) and not self._dead(event):
+                found[signed_by] = event
+        return list(found.values())[known:]
+
+    async def _leases(
+        self, target: RevocationTarget, account: str, *, active_at: float | None, one_of_each: bool = False
+    ) -> AsyncIterator[Event]:
         resource = target.resource
         before: int | None = None
         while True:
@@ -202,6 +223,7 @@ class Impact:
                 LeaseFilter(
                     before_id=before,
                     active_at=active_at,
+                    one_of_each=one_of_each,
                     principal=target.principal,
                     connector=target.connector,
                     grant=target.grant if active_at is not None else "",
@@ -215,6 +237,10 @@ class Impact:
             if len(page) < _PAGE:
                 return
             before = page[-1].id
+
+
+def _signed_by(event: Event) -> tuple[str, str, int, str]:
+    return event.connector, event.connector_uid, event.credential_version, token_facts(event).account
 
 
 def token_facts(event: Event) -> TokenUseFacts:

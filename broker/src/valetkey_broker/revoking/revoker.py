@@ -256,10 +256,7 @@ class Revoker:
     def _keys(self, hit: Hit, through: str) -> Sequence[KeyRevocation]:
         """Returns the keys to revoke. Raises InvalidFieldError unless all of them can be."""
         if not hit.covered:
-            among = " among the newest, and not all that live were looked through" if hit.incomplete else ""
-            raise InvalidFieldError(
-                "hard", f"has nothing to end: no token that is covered is alive{among}", "it left out"
-            )
+            raise InvalidFieldError("hard", "has nothing to end: no token that is covered is alive", "it left out")
         for signer in hit.signers:
             if signer.obstacle:
                 raise InvalidFieldError(

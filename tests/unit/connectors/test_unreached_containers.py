@@ -39,7 +39,9 @@ class Looking:
 
 
 @pytest_asyncio.fixture
-async def looking() -> AsyncIterator[Looking]:
+async def looking(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Looking]:
+    """Has as much patience as a busy machine may need."""
+    monkeypatch.setattr(unreached_containers, "_PATIENCE_SECONDS", 3600)
     looking = Looking()
     yield looking
     await looking.tokens.close()

@@ -193,6 +193,18 @@ async def test_renewal_waits_longer_after_each_failure_and_recovers(client: Fake
     assert pauses[0] < pauses[1] < pauses[2] < pauses[3] <= 18
 
 
+async def test_renewal_goes_on_after_an_error_that_nobody_thought_of(client: FakeClient, login: Login) -> None:
+    """A mistake of ours does not let the token lapse; the text of the error stays inside."""
+    client.lease = 0.02
+    client.renew_failures = [RuntimeError("PLANTED-in-an-exception")]
+    with capture_logs() as lines:
+        await login.ensure()
+        await until(lambda: client.did.count("renew") >= 2)
+    (line,) = (line for line in lines if line["log_level"] == "error")
+    assert line["frames"][0] == "builtins.RuntimeError"
+    assert "PLANTED" not in repr(lines)
+
+
 async def test_close_during_a_login_gives_that_back_too(client: FakeClient, login: Login) -> None:
     """A stop in the middle of a login leaves no token in Vault; later calls are told that the broker stops."""
     client.gate.clear()

@@ -7,8 +7,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import structlog
+
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import CredentialValue, Event, EventKind, Rotation, RotationState, cut, details_of
+from valetkey_broker.observability.redaction import frames
 from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.state.rotation_store import LostRotation, RotationStore
 
@@ -98,6 +101,10 @@ class Run:
                 if owner is not None:
                     owner.cancel()
                 return
+            except Exception as error:  # noqa: BLE001 (without beats, others would take this process for dead)
+                structlog.get_logger().error(
+                    "showing that a rotation goes on failed; it is tried again", frames=frames(error)
+                )
 
 
 def switch_begun(rotation: Rotation, object_path: str, now: float) -> Event:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import structlog
 
+from valetkey_broker.concurrency.background_jobs import keep_going
 from valetkey_broker.concurrency.backoff import spread
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.ledger.appender import make_appender
@@ -80,7 +81,7 @@ class SqlLedger:
             self._log.warning("the ledger's database does not answer yet", database=self._database.name)
         writer.start(cause)
         self._writer = writer
-        self._pruning = asyncio.create_task(self._prune_daily(), name="ledger-pruning")
+        self._pruning = asyncio.create_task(keep_going("ledger-pruning", self._prune_daily), name="ledger-pruning")
         self._log.info("ledger opened", database=self._database.name, writer=writer.writer)
 
     async def _prepare(self, writer: GroupWriter) -> None:

@@ -11,6 +11,7 @@ import structlog
 
 from valetkey_broker.concurrency.backoff import Backoff
 from valetkey_broker.errors import BrokerError, being_changed
+from valetkey_broker.observability.redaction import frames
 from valetkey_broker.state.change_kinds import KINDS
 from valetkey_broker.state.generation_journal import Generation
 from valetkey_broker.state.generation_journal_writer import Edit, GenerationWriter
@@ -149,8 +150,12 @@ class Intents:
 
         while True:
             await asyncio.sleep(self._abandoned_seconds / _BEATS_WITHIN)
-            with contextlib.suppress(BrokerError):
+            try:
                 await self._journal.edit(edit)
+            except BrokerError:
+                continue  # Vault is away: nobody else can take it over either.
+            except Exception as error:  # noqa: BLE001 (without beats, others would take this process for dead)
+                self._log.error("showing that a change goes on failed; it is tried again", frames=frames(error))
 
     def _known(self, key: str, raw: object) -> Intent | None:
         """Returns an intent that this version understands; others are left alone, and named once."""

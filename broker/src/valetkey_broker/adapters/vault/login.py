@@ -11,6 +11,7 @@ from valetkey_broker.adapters.vault.errors import DENIED, login_refused, unavail
 from valetkey_broker.concurrency.backoff import Backoff, spread
 from valetkey_broker.concurrency.single_flight import SingleFlight
 from valetkey_broker.errors import BrokerError
+from valetkey_broker.observability.redaction import frames
 
 # Seconds between attempts to renew while Vault is away: the first, and the most.
 _RETRY_FIRST = 0.5
@@ -121,6 +122,9 @@ class Login:
                     failures=self._failures,
                     why=error.message,
                 )
+            except Exception as error:  # noqa: BLE001 (a keeper that ends would let the token lapse)
+                self._failures += 1
+                self._log.error("renewing the Vault token failed; it is tried again", frames=frames(error))
             else:
                 self._failures = 0
                 self._backoff.reset()

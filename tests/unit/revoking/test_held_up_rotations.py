@@ -12,6 +12,7 @@ from support.revoking_replica import BY_KEY, OTHER, TRAINER, World
 from support.rotating_replica import NAME, the_call
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.made_credential_rotations import Automatic
+from valetkey_broker.connectors.rotation_claims import _Own
 from valetkey_broker.errors import BrokerError, Reason, vault_unavailable
 from valetkey_broker.model import BLOB_CONTAINER, AzureConfig, ConnectorType, RotationState, Secret
 from valetkey_broker.model.revocation import LeaseState, RevocationState
@@ -115,6 +116,31 @@ async def test_nobody_is_asked_in_another_cloud(world: World) -> None:
     await world.issue(NAME)
     found = await world.revoking.revoker.preview(TRAINER, "far")
     assert [each.obstacle for each in found.hit.signers] == ["the connector far is in another cloud than the keys"]
+
+
+async def test_what_cannot_be_ended_any_more_is_lifted_before_it_is_revoked_again(world: World) -> None:
+    """The connector by way of which it was to be is gone: who revokes by another one is told how."""
+    await world.with_key(OTHER)
+    await world.issue()
+    await world.revoke()
+    with pytest.raises(BrokerError, match=r"list-revocations$"):
+        await world.revoke(through=OTHER, name="r-2")
+    del world.memory.connectors[NAME]
+    with pytest.raises(BrokerError, match=rf"{NAME} is gone: lift it, .* valetkey lease lift r-1$"):
+        await world.revoke(through=OTHER, name="r-2")
+
+
+async def test_what_is_over_is_not_remembered(world: World) -> None:
+    """A process that serves for months holds nothing for what others ended, or what was deleted."""
+    world.revoking.keys.begin("gone")
+    world.rotating.runner._own["gone"] = _Own()
+    world.rotating.schedules._not_before["gone"] = world.clock() - 1
+    await world.revoking.keys.look()
+    await world.rotating.runner.look()
+    await world.rotating.schedules.look()
+    assert not world.revoking.keys._mine
+    assert not world.rotating.runner._own
+    assert not world.rotating.schedules._not_before
 
 
 async def test_a_rotation_that_waits_once_more_is_hurried_as_well() -> None:

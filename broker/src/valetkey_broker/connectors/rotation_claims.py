@@ -79,6 +79,7 @@ class RotationRunner:
 
     async def look(self) -> None:
         """Takes up what is left to do. Never raises: what fails is tried again next time."""
+        self._forget_ended()
         for path, known in list(self._memory.rotations.items()):
             if known.state.ended or self._busy(known):
                 continue
@@ -106,6 +107,13 @@ class RotationRunner:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _forget_ended(self) -> None:
+        # Another process may have brought to its end what this one was to try again.
+        going_on = {known.id for known in self._memory.rotations.values() if not known.state.ended}
+        for rotation_id, own in list(self._own.items()):
+            if own.task is None and rotation_id not in going_on:
+                del self._own[rotation_id]
 
     def _busy(self, rotation: Rotation) -> bool:
         own = self._own.get(rotation.id)

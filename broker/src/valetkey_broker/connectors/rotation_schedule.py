@@ -89,6 +89,8 @@ class RotationSchedules:
 
     async def look(self) -> None:
         """Begins every rotation that is due. Never raises: what fails is tried again later."""
+        now = self._clock()
+        self._not_before = {uid: at for uid, at in self._not_before.items() if at > now}
         every: list[Connector | NamedSecret] = [*self._memory.connectors.values(), *self._memory.secrets.values()]
         for there in every:
             if self._due(there):

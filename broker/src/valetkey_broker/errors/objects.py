@@ -153,9 +153,14 @@ def revocation_lifted(name: str, by: str, at: str) -> BrokerError:
     return BrokerError(Reason.REVOCATION_NOT_FOUND, f"{name} was lifted at {at} by {by}", {"revocation": name})
 
 
-def revoked_already(target: str, name: str, by: str, at: str) -> BrokerError:
-    """Somebody else revoked the same."""
+def revoked_already(target: str, name: str, by: str, at: str, gone: str = "") -> BrokerError:
+    """Somebody else revoked the same; `gone` is the connector for want of which that cannot end the tokens."""
     message = f"{target}: was revoked at {at} by {by} (revocation {name}); see: valetkey lease list-revocations"
+    if gone:
+        message += (
+            f". It cannot end the tokens that are out, for the connector {gone} is gone: lift it, and revoke again by "
+            f"way of another connector: valetkey lease lift {name}"
+        )
     return BrokerError(Reason.CONFLICT, message, {"object": f"revocations/{name}"})
 
 

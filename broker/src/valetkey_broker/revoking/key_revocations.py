@@ -114,6 +114,7 @@ class KeyRevocations:
         }
         for place in self._paces.keys() - open_.keys():
             del self._paces[place]
+        self._mine.intersection_update({revocation.name for revocation, _ in open_.values()})
         for place, (revocation, keys) in open_.items():
             pace = self._paces.get(place)
             if pace is None:

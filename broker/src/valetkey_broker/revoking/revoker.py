@@ -251,7 +251,12 @@ class Revoker:
         for other in self._memory.in_force:
             if other.target == target and (other.hard or not hard):
                 at = other.created_at.isoformat(timespec="seconds")
-                raise revoked_already(str(target), other.name, other.created_by, at)
+                # Where a rotation goes on without an error, nobody has to be asked any more.
+                asked = [
+                    each.through for each in other.keys if not each.revoked_at and (each.error or not each.rotation)
+                ]
+                gone = next((each for each in asked if each not in self._memory.connectors), "")
+                raise revoked_already(str(target), other.name, other.created_by, at, gone)
 
     def _keys(self, hit: Hit, through: str) -> Sequence[KeyRevocation]:
         """Returns the keys to revoke. Raises InvalidFieldError unless all of them can be."""

@@ -110,7 +110,7 @@ async def test_hard_ends_what_is_out_and_others_get_fresh_tokens(stocked: Broker
     stream = watch(broker, OTHER_KEY)
     first = (await read(stream)).token
     broker.cloud.acts_on_orders = False
-    broker.cloud.fail("revoke_delegation_keys", Reason.CLOUD_PERMISSION_MISSING, times=1)
+    broker.cloud.fail("revoke_delegation_keys", Reason.CLOUD_PERMISSION_MISSING)
     made = await revoke(broker, hard=True, principal="key:trainer")
     assert made.state == pb.REVOCATION_STATE_REVOKING
     work = broker.core.revoking.keys
@@ -118,6 +118,7 @@ async def test_hard_ends_what_is_out_and_others_get_fresh_tokens(stocked: Broker
     pending = (await shown(broker)).keys[0]
     assert (pending.state, bool(pending.error)) == (pb.KEY_REVOCATION_STATE_PENDING, True)
     assert await failure(issue(broker)) == (DENIED, "ACCESS_REVOKED")
+    broker.cloud.heal()
     await work.look(at_once=True)
     assert broker.cloud.ordered == ["demoaccount"]
     ordered = (await shown(broker)).keys[0]

@@ -118,7 +118,7 @@ async def test_migration_is_done_once(old: OldLedger) -> None:
     for _ in range(2):
         async with open_ledger(old.url):
             pass
-    assert old.execute("SELECT version_num FROM ledger_version") == [("0003",)]
+    assert old.execute("SELECT version_num FROM ledger_version") == [("0004",)]
     assert old.execute("SELECT count(*) FROM ledger_events") == [(OLD_RECORDS,)]
 
 
@@ -211,7 +211,7 @@ async def test_role_of_the_brokers_gets_what_it_needs_and_no_more(postgres: Post
     await postgres.run('GRANT ALL ON ledger_events, ledger_checkpoints TO "own %er"', name)
     for _ in range(2):
         said = migrate_ledger(LedgerSettings(url=url), "own %er")
-        assert said.endswith("tables of version 0003; own %er may add to it and read it")
+        assert said.endswith("tables of version 0004; own %er may add to it and read it")
     own = url.replace("tester@", "own%20%25er@")
     async with open_ledger(own) as ledger:
         await ledger.record(denied())

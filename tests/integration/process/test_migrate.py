@@ -15,9 +15,9 @@ def test_several_at_once_and_again(tmp_path: Path) -> None:
         done = list(threads.map(lambda _: run("migrate", "--config", config), range(3)))
     for each in (*done, run("migrate", "--config", config)):
         assert (each.returncode, each.stderr) == (0, "")
-        assert each.stdout == f"the ledger {tmp_path}/ledger.db has the tables of version 0003\n"
+        assert each.stdout == f"the ledger {tmp_path}/ledger.db has the tables of version 0004\n"
     with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as ledger:
-        assert ledger.execute("SELECT version_num FROM ledger_version").fetchall() == [("0003",)]
+        assert ledger.execute("SELECT version_num FROM ledger_version").fetchall() == [("0004",)]
 
 
 def test_needs_the_ledger_alone(tmp_path: Path) -> None:
@@ -41,4 +41,4 @@ def test_ledgers_that_are_not_for_it(tmp_path: Path) -> None:
         ledger.execute("UPDATE ledger_version SET version_num = '9999'")
     newer = run("migrate", "--config", config)
     assert newer.returncode == 78
-    assert "is of a newer broker (its tables have version 9999, this broker knows 0003)" in newer.stderr
+    assert "is of a newer broker (its tables have version 9999, this broker knows 0004)" in newer.stderr

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, func, literal, select
 
-from valetkey_broker.ledger.database import Database
 from valetkey_broker.ledger.schema import events
 
 # So many are looked for of each, to begin with. The last come out of an index alone in a millisecond or two.
@@ -32,12 +31,13 @@ class Equal:
         return self.column + literal("") == self.value
 
 
-def narrowest_first(database: Database, connection: Connection, wanted: Sequence[Equal]) -> list[ColumnElement[bool]]:
+def narrowest_first(connection: Connection, wanted: Sequence[Equal]) -> list[ColumnElement[bool]]:
     """Returns the conditions such that the database looks up by the one that fewest records match.
 
-    SQLite knows no numbers and would take any of them. PostgreSQL has statistics and chooses by itself.
+    SQLite knows no numbers and would take any of them. PostgreSQL has statistics, but takes what gives the order, too,
+    and then may go through a million records of a connector for a kind of which it has none.
     """
-    if not database.is_sqlite or len(wanted) < 2:  # noqa: PLR2004 (more than one)
+    if len(wanted) < 2:  # noqa: PLR2004 (more than one)
         return [each.by_index for each in wanted]
     for limit in _LIMITS:
         counts = [_count(connection, each, limit) for each in wanted]

@@ -6,7 +6,7 @@ of them, which takes a twentieth of a broker's start.
 
 from sqlalchemy import Index
 
-from valetkey_broker.ledger.schema import IS_LEASE, IS_NO_TOKEN, events, metadata
+from valetkey_broker.ledger.schema import IS_LEASE, IS_NO_TOKEN, IS_REFUSED_RESOURCE, events, metadata
 
 __all__ = ["metadata"]
 
@@ -20,3 +20,7 @@ for _name, _column in (("lease", "lease_id"), ("expires", "expires")):
 # An index with the id behind the column gives a page of what is rare without a look at what is not.
 Index("ledger_events_container", events.c.container, events.c.id, sqlite_where=IS_LEASE, postgresql_where=IS_LEASE)
 Index("ledger_events_kind", events.c.kind, events.c.id, sqlite_where=IS_NO_TOKEN, postgresql_where=IS_NO_TOKEN)
+
+# What was refused is looked through for a resource, which costs a twentieth where no record has to be read for it.
+_REFUSED = IS_REFUSED_RESOURCE
+Index("ledger_events_refused", events.c.resource, events.c.id, sqlite_where=_REFUSED, postgresql_where=_REFUSED)

@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, false, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Select, false, func, literal, or_, select, true
 
 from valetkey_broker.ledger.chain import stored_event
 from valetkey_broker.ledger.database import Database
 from valetkey_broker.ledger.index_choice import Equal, narrowest_first
 from valetkey_broker.ledger.named_resources import KINDS_WITH_RESOURCE, in_place, names
-from valetkey_broker.ledger.schema import IS_LEASE, IS_NO_TOKEN, events
+from valetkey_broker.ledger.schema import IS_LEASE, IS_NO_TOKEN, IS_REFUSED_RESOURCE, events
 from valetkey_broker.ledger.settled_ids import settled_id
 from valetkey_broker.model import EventFilter, EventKind, LeaseFilter, StoredEvent
 
 # Their ids come out of an index alone, in some milliseconds.
 _FEW_LIVING = 20_000
 # So many refusals are looked through at a time for those of one resource.
-_LOOKED_THROUGH = 1_000
+_LOOKED_THROUGH = 5_000
 _e = events.c
 _KNOWN = [kind.value for kind in EventKind if kind is not EventKind.UNKNOWN]
 # What one credential signed for one account.
@@ -44,10 +44,10 @@ def read_events(database: Database, wanted: EventFilter) -> Sequence[StoredEvent
     with database.reading() as connection:
         conditions += _times(connection, wanted)
         if wanted.container:
-            found = _of_resource(database, connection, wanted, conditions, equal)
+            found = _of_resource(connection, wanted, conditions, equal)
         else:
-            of_kind, equal = _of_kind(database, wanted.kind, equal)
-            conditions += of_kind + narrowest_first(database, connection, equal)
+            of_kind, equal = _of_kind(wanted.kind, equal)
+            conditions += of_kind + narrowest_first(connection, equal)
             found = _stored(connection, _in_order(wanted, conditions).limit(wanted.limit))
     return found[::-1] if wanted.newest else found
 
@@ -76,7 +76,7 @@ def read_leases(database: Database, wanted: LeaseFilter) -> Sequence[StoredEvent
     with database.reading() as connection:
         if wanted.active_at is not None:
             conditions += _living(connection, int(wanted.active_at), through_all=wanted.one_of_each)
-        conditions += narrowest_first(database, connection, equal)
+        conditions += narrowest_first(connection, equal)
         if wanted.one_of_each:
             conditions = [_e.id.in_(select(func.max(_e.id)).where(*conditions).group_by(*_ONE_OF_EACH))]
         return _stored(connection, select(events).where(*conditions).order_by(_e.id.desc()).limit(wanted.limit))
@@ -86,61 +86,66 @@ def _in_order(wanted: EventFilter, conditions: Sequence[ColumnElement[bool]]) ->
     return select(events).where(*conditions).order_by(_e.id.desc() if wanted.newest else _e.id)
 
 
-def _of_kind(
-    database: Database, kind: EventKind | None, equal: Sequence[Equal]
-) -> tuple[list[ColumnElement[bool]], Sequence[Equal]]:
+def _of_kind(kind: EventKind | None, equal: Sequence[Equal]) -> tuple[list[ColumnElement[bool]], Sequence[Equal]]:
     """Returns the conditions for a kind, and `equal` with that for the kind where an index serves it."""
     if kind is None:
         return [], equal
     if kind is EventKind.UNKNOWN:
         return [IS_NO_TOKEN, _e.kind.not_in(_KNOWN)], equal
     of_kind = Equal(_e.kind, kind.value, IS_NO_TOKEN)
-    # No index helps with tokens, which nearly all are. PostgreSQL would go through all others of the kind.
-    if kind is not EventKind.TOKEN_ISSUED and (database.is_sqlite or not equal):
+    # No index helps with tokens, which nearly all are.
+    if kind is not EventKind.TOKEN_ISSUED:
         return [], [*equal, of_kind]
     return [of_kind.by_look], equal
 
 
 def _of_resource(
-    database: Database,
     connection: Connection,
     wanted: EventFilter,
     conditions: Sequence[ColumnElement[bool]],
     equal: Sequence[Equal],
 ) -> list[StoredEvent]:
-    """Returns the records about a resource in the order that is wanted, kind by kind: each has an index of its own.
+    """Returns the records about a resource in the order that is wanted: tokens come out of the index on containers.
 
-    That of tokens is on their containers. Refusals have only what was asked for, as it was written; they are looked
-    through by the index of their kind, which costs as much as there are of them in the time that is asked about.
+    Refusals have only what was asked for, as it was written; they are looked through: all of them in an index that has
+    just that, or, by the index of their kind, those of the time that is asked about.
     """
+    kinds = KINDS_WITH_RESOURCE if wanted.kind is None else (wanted.kind,)
+    refusals = [kind for kind in kinds if kind is not EventKind.TOKEN_ISSUED]
+    asked = _e.resource.contains(wanted.container, autoescape=True)
     found: list[StoredEvent] = []
-    for kind in KINDS_WITH_RESOURCE if wanted.kind is None else (wanted.kind,):
-        if kind is EventKind.TOKEN_ISSUED:
-            all_equal: Sequence[Equal] = [*equal, Equal(_e.container, wanted.container, IS_LEASE)]
-            of_kind = [IS_LEASE, _e.kind == kind.value, *in_place(wanted)]
-        else:
-            of_kind, all_equal = _of_kind(database, kind, equal)
-            of_kind = [*of_kind, _e.resource.contains(wanted.container, autoescape=True)]
-        narrowest = narrowest_first(database, connection, all_equal)
-        query = _in_order(wanted, [*conditions, *of_kind, *narrowest])
-        if kind is EventKind.TOKEN_ISSUED:
-            found += _stored(connection, query.limit(wanted.limit))
-        else:
-            found += _naming(connection, query, wanted)
+    if len(refusals) < len(kinds):
+        tokens = narrowest_first(connection, [*equal, Equal(_e.container, wanted.container, IS_LEASE)])
+        is_token = [IS_LEASE, _e.kind == EventKind.TOKEN_ISSUED.value]
+        query = _in_order(wanted, [*conditions, *is_token, *in_place(wanted), *tokens])
+        found += _stored(connection, query.limit(wanted.limit))
+    if wanted.since is None:
+        # No index is to be used for the kind: a literal is added.
+        of_kinds = (_e.kind + literal("")).in_([kind.value for kind in refusals])
+        of_all = _e.id.in_(select(_e.id).where(IS_REFUSED_RESOURCE, asked))
+        found += _naming(connection, wanted, [*conditions, of_kinds, of_all, *(each.by_look for each in equal)])
+    else:
+        for kind in refusals:
+            of_kind, all_equal = _of_kind(kind, equal)
+            narrowest = narrowest_first(connection, all_equal)
+            found += _naming(connection, wanted, [*conditions, *of_kind, asked, *narrowest])
     return sorted(found, key=lambda stored: stored.id, reverse=wanted.newest)[: wanted.limit]
 
 
-def _naming(connection: Connection, query: Select[Any], wanted: EventFilter) -> list[StoredEvent]:
-    """Returns of what `query` gives the first records that name the resource."""
-    found: list[StoredEvent] = []
-    page = _stored(connection, query.limit(_LOOKED_THROUGH))
+def _naming(
+    connection: Connection, wanted: EventFilter, conditions: Sequence[ColumnElement[bool]]
+) -> list[StoredEvent]:
+    """Returns the first records of those that meet the conditions and name the resource, in any order."""
+    ids: list[int] = []
+    query = select(_e.id, _e.resource).where(*conditions).order_by(_e.id.desc() if wanted.newest else _e.id)
+    page = connection.execute(query.limit(_LOOKED_THROUGH)).all()
     while True:
-        found += [stored for stored in page if names(stored.event.resource, wanted)]
-        if len(found) >= wanted.limit or len(page) < _LOOKED_THROUGH:
-            return found[: wanted.limit]
-        last = page[-1].id
-        beyond = _e.id < last if wanted.newest else _e.id > last
-        page = _stored(connection, query.where(beyond).limit(_LOOKED_THROUGH))
+        named = {resource: names(resource, wanted) for resource in {row.resource for row in page}}
+        ids += [row.id for row in page if named[row.resource]]
+        if len(ids) >= wanted.limit or len(page) < _LOOKED_THROUGH:
+            return _stored(connection, select(events).where(_e.id.in_(ids[: wanted.limit])))
+        beyond = _e.id < page[-1].id if wanted.newest else _e.id > page[-1].id
+        page = connection.execute(query.where(beyond).limit(_LOOKED_THROUGH)).all()
 
 
 def _living(connection: Connection, moment: int, *, through_all: bool) -> list[ColumnElement[bool]]:

@@ -1,8 +1,8 @@
 """The tables of the ledger. Migrations make them; a test holds the two against each other."""
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, UniqueConstraint, literal_column
+from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, UniqueConstraint, and_, literal_column
 
-HEAD_REVISION = "0003"
+HEAD_REVISION = "0004"
 """The migration that makes the tables as they stand here."""
 VERSION_TABLE = "ledger_version"
 
@@ -59,6 +59,9 @@ IS_LEASE = events.c.lease_id != literal_column("''")
 
 IS_NO_TOKEN = events.c.kind != literal_column("'token-issued'")
 """The condition of the index on kinds: nearly all records are of this one, which needs none."""
+
+IS_REFUSED_RESOURCE = and_(events.c.lease_id == literal_column("''"), events.c.resource != literal_column("''"))
+"""The condition of the index on what was asked for in vain. Were it one on the kind, SQLite would take that index."""
 
 checkpoints = Table(
     "ledger_checkpoints",

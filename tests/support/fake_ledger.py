@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.ledger.named_resources import names
+from valetkey_broker.ledger.records_of_resource import names
 from valetkey_broker.model import Event, EventFilter, EventKind, Head, LeaseFilter, StoredEvent, Verification
 
 _WRITER = "00000000-0000-4000-8000-000000000000"

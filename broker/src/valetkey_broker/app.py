@@ -27,7 +27,7 @@ from valetkey_broker.issuing.counted_issuer import issuer_type
 from valetkey_broker.issuing.decider import Decider
 from valetkey_broker.issuing.diagnosis import Diagnoser
 from valetkey_broker.issuing.issuer import Issuer
-from valetkey_broker.issuing.scopes import Scopes
+from valetkey_broker.issuing.scope_choice import Scopes
 from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.ledger import SqlLedger
 from valetkey_broker.model import Connector

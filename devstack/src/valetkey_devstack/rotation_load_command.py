@@ -31,7 +31,7 @@ from valetkey_devstack.demo_data import (
     add_demo_data,
 )
 from valetkey_devstack.demo_storage_client import DemoFailedError
-from valetkey_devstack.rotation_faults import followed, report, through_faults, told
+from valetkey_devstack.rotation_amid_outages import followed, report, through_faults, told
 from valetkey_devstack.stack import DevStack
 
 _LATE_SECONDS = 4.0

@@ -18,8 +18,8 @@ import pytest
 from valetkey.login.flows import by_browser, by_device
 from valetkey.login.issuer import discover
 from valetkey.login.issuer_http import IssuerHttp
+from valetkey.login.issuer_tokens import Tokens
 from valetkey.login.login_offer import LoginOffer
-from valetkey.login.tokens import Tokens
 from valetkey_broker.model import Secret
 from valetkey_devstack.ca import make_ca
 from valetkey_devstack.control_plane import ControlPlane

@@ -19,7 +19,7 @@ from valetkey.account_and_container import account_and_container
 from valetkey.azure import aio
 from valetkey.azure.missing_permissions import explain
 from valetkey.azure.sas_query import same_account, with_sas, without_sas
-from valetkey.azure.signing import Body, sign
+from valetkey.azure.signed_requests import Body, sign
 from valetkey.renewal import token_feed
 from valetkey.testing import FakeBroker
 

@@ -17,7 +17,7 @@ from support.fake_broker import API_KEY, Failure, FakeBroker, running_fake_broke
 from support.network import Network, network_before
 from support.watch_messages import HEARTBEAT, end, step
 from valetkey import Client, sleepless_clock, token_messages
-from valetkey.calling.base import Interruption
+from valetkey.callers.base import Interruption
 from valetkey.calls import retries, streams
 from valetkey.v1 import errors_pb2 as errors_pb
 

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from support.ledgers import open_ledger
 from valetkey_broker.connectors.rotation_run import Run
 from valetkey_broker.ledger import SqlLedger
-from valetkey_broker.state.changes_under_way import Intents
+from valetkey_broker.state.intents_under_way import Intents
 
 _PLANTED = "PLANTED-in-an-exception"
 

@@ -33,7 +33,7 @@ from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.decider import Decider
 from valetkey_broker.issuing.issuer import Issuer
-from valetkey_broker.issuing.scopes import Scopes
+from valetkey_broker.issuing.scope_choice import Scopes
 from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.model import Lease, Permission, PermissionSet, Principal, Role, Standing

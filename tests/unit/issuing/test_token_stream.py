@@ -30,7 +30,7 @@ from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.decider import Decider
 from valetkey_broker.issuing.issuer import Issuer
-from valetkey_broker.issuing.scopes import Scopes
+from valetkey_broker.issuing.scope_choice import Scopes
 from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.issuing.stream_end_reasons import EndReason
 from valetkey_broker.issuing.token_request import TokenRequest

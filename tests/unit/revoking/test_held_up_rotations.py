@@ -12,7 +12,7 @@ from support.revoking_replica import BY_KEY, OTHER, TRAINER, World
 from support.rotating_replica import NAME, the_call
 from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.made_credential_rotations import Automatic
-from valetkey_broker.connectors.rotation_claims import _Own
+from valetkey_broker.connectors.rotation_runner import _Own
 from valetkey_broker.errors import BrokerError, Reason, vault_unavailable
 from valetkey_broker.model import BLOB_CONTAINER, AzureConfig, ConnectorType, RotationState, Secret
 from valetkey_broker.model.revocation import LeaseState, RevocationState

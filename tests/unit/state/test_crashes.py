@@ -12,7 +12,7 @@ from support.crashes import BY_NAME, CHANGES, CONNECTOR, Change, check_whole, di
 from support.fake_store import FakeStateStore
 from valetkey_broker.ports import StateStore
 from valetkey_broker.state.change_kinds import KINDS
-from valetkey_broker.state.generation_journal import read_generation
+from valetkey_broker.state.generation_entry import read_generation
 
 _MOST_WRITES = 6
 _BOUNDARIES = pytest.mark.parametrize(
@@ -170,7 +170,7 @@ async def test_an_intent_of_a_newer_version_is_left_alone(monkeypatch: pytest.Mo
     newer = {**raw, "form": 2, "something": "new"}
     await store.write("generation", {**document.data, "intents": {raw["id"]: newer}}, expected=document.version)
     replica = Replica(store, abandoned_seconds=0.0)
-    monkeypatch.setattr("valetkey_broker.state.changes_under_way._WAITING_SECONDS", 0.05)
+    monkeypatch.setattr("valetkey_broker.state.intents_under_way._WAITING_SECONDS", 0.05)
     with capture_logs() as logs:
         await replica.poll()
         await replica.poll()

@@ -14,7 +14,7 @@ import typer
 import uvloop
 
 from valetkey_broker.authn.api_key_admin import BOOTSTRAP
-from valetkey_broker.cli.command_record import change_begun_event
+from valetkey_broker.cli.change_begun_event import change_begun_event
 from valetkey_broker.errors import ConfigurationError, UnrecordedOutcomeError
 from valetkey_broker.model import Role
 from valetkey_broker.observability.logging import configure_logging

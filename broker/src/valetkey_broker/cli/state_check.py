@@ -7,7 +7,7 @@ import typer
 import uvloop
 
 from valetkey_broker.app import open_core
-from valetkey_broker.cli.command_record import change_begun_event
+from valetkey_broker.cli.change_begun_event import change_begun_event
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_broker.recording import Changes
 from valetkey_broker.settings import Settings, load_settings

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from valetkey_broker.connectors.credential_versions import CredentialVersion, versions_of
 from valetkey_broker.connectors.definition import secrets_in
 from valetkey_broker.connectors.grant_redirection_check import may_redirect
-from valetkey_broker.connectors.rotation_claims import RotationRunner
+from valetkey_broker.connectors.rotation_runner import RotationRunner
 from valetkey_broker.connectors.rotation_targets import ConnectorTarget, SecretTarget
 from valetkey_broker.errors import (
     BrokerError,

@@ -12,8 +12,8 @@ from valetkey_broker.connectors.made_credential_rotations import MadeCredentialR
 from valetkey_broker.connectors.named_secret_admin import NamedSecretAdmin
 from valetkey_broker.connectors.rotated_credentials import RotatedObjects
 from valetkey_broker.connectors.rotation_admin import GIVEN, ROLLBACK, Rotations
-from valetkey_broker.connectors.rotation_claims import RotationRunner
 from valetkey_broker.connectors.rotation_run import CredentialSource, GivenSource, Recorded
+from valetkey_broker.connectors.rotation_runner import RotationRunner
 from valetkey_broker.connectors.rotation_schedule import RotationSchedules
 from valetkey_broker.connectors.rotation_steps import Machine
 from valetkey_broker.connectors.rotation_targets import ConnectorTarget, Rotated, SecretTarget

@@ -8,7 +8,7 @@ from valetkey_broker.authz.policy import Allowance, Policy, asked_ttl
 from valetkey_broker.authz.revocation_rules import check_container
 from valetkey_broker.errors import identity_expired, identity_revoked, issuer_unavailable
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
-from valetkey_broker.issuing.scopes import Scopes
+from valetkey_broker.issuing.scope_choice import Scopes
 from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.model import CloudProfile, Connector, Principal, Scope, SigningKey, Standing, TtlLimit

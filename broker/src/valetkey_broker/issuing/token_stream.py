@@ -9,8 +9,8 @@ import structlog
 
 from valetkey_broker.authz.policy import Policy
 from valetkey_broker.concurrency.backoff import Backoff
+from valetkey_broker.concurrency.scoped_task import ScopedTask
 from valetkey_broker.concurrency.shared_poller import SharedPoller
-from valetkey_broker.concurrency.task_of_block import ScopedTask
 from valetkey_broker.errors import BrokerError, Reason, issuer_unavailable
 from valetkey_broker.issuing.issuer import Issuer
 from valetkey_broker.issuing.stream_checks import StreamChecks

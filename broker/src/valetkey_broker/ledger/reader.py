@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Select, false, func, literal, 
 from valetkey_broker.ledger.chain import stored_event
 from valetkey_broker.ledger.database import Database
 from valetkey_broker.ledger.index_choice import Equal, narrowest_first
-from valetkey_broker.ledger.named_resources import KINDS_WITH_RESOURCE, in_place, names
+from valetkey_broker.ledger.records_of_resource import KINDS_WITH_RESOURCE, in_place, names
 from valetkey_broker.ledger.schema import IS_LEASE, IS_NO_TOKEN, IS_REFUSED_RESOURCE, events
 from valetkey_broker.ledger.settled_ids import settled_id
 from valetkey_broker.model import EventFilter, EventKind, LeaseFilter, StoredEvent

@@ -12,7 +12,7 @@ from valetkey_broker.issuing.signing_keys import SigningKeys, usable_until
 from valetkey_broker.limits import Slots
 from valetkey_broker.metrics import catalog as of
 from valetkey_broker.metrics.catalog import Reading
-from valetkey_broker.metrics.endings import EndingFigures
+from valetkey_broker.metrics.ending_figures import EndingFigures
 from valetkey_broker.model import Connector, SigningKey
 from valetkey_broker.observability.counters import Figures, Histogram
 from valetkey_broker.ports import Clock, Ledger, StateStore

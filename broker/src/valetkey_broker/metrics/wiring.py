@@ -7,7 +7,7 @@ from valetkey_broker.connectors.connector_health import ConnectorHealth
 from valetkey_broker.expiry.endings import Endings
 from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.limits import Slots
-from valetkey_broker.metrics.endings import EndingFigures
+from valetkey_broker.metrics.ending_figures import EndingFigures
 from valetkey_broker.metrics.readings import Sources
 from valetkey_broker.metrics.worker import WorkerMetrics
 from valetkey_broker.metrics.worker_channel import Answerer

@@ -16,7 +16,7 @@ from valetkey_broker.errors import (
 from valetkey_broker.model import Event, EventKind, InvalidFieldError
 from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.state.intent import ORIGIN, Intent, Origin
-from valetkey_broker.state.open_intents import OpenIntents, intents_of_call
+from valetkey_broker.state.intents_of_call import OpenIntents, intents_of_call
 
 T = TypeVar("T")
 

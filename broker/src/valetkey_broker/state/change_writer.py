@@ -11,9 +11,9 @@ import structlog
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.ports import CasMismatchError, StateStore
 from valetkey_broker.state.change_kinds import settle
-from valetkey_broker.state.changes_under_way import Intents
 from valetkey_broker.state.intent import ORIGIN, Intent
-from valetkey_broker.state.open_intents import OpenIntents, intents_at_hand
+from valetkey_broker.state.intents_of_call import OpenIntents, intents_at_hand
+from valetkey_broker.state.intents_under_way import Intents
 
 OnSettled = Callable[[Intent, bool], Awaitable[None]]
 """Hears of a change that another writer left and this process settled, and whether it was made."""

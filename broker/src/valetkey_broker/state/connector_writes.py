@@ -12,7 +12,7 @@ from valetkey_broker.state.change_writer import Plan, Writes
 from valetkey_broker.state.codec import decode_connector, encode_connector, is_tombstone
 from valetkey_broker.state.document_unchanged_since import unchanged_since
 from valetkey_broker.state.intent import STAMP, Intent
-from valetkey_broker.state.open_intents import writes_without_intent
+from valetkey_broker.state.intents_of_call import writes_without_intent
 from valetkey_broker.state.read_for_check_and_set import read_for_cas
 from valetkey_broker.state.write_preconditions import Announce, version_of_free
 

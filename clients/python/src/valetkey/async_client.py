@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from valetkey.calling.asynchronous import AsyncCaller
-from valetkey.calling.base import Interruption, Terms
-from valetkey.calling.lazy_methods import asynchronous
+from valetkey.callers.asynchronous import AsyncCaller
+from valetkey.callers.base import Interruption, Terms
+from valetkey.callers.lazy_methods import asynchronous
 from valetkey.calls import lazy_groups
 from valetkey.client import DEFAULT_TIMEOUT
 from valetkey.identity import Identity
@@ -168,7 +168,7 @@ class AsyncClient:
         at least 10 s; `on_interruption` is called with the error of each. Raises WatchEndedError where the broker ends
         the stream for another reason, and the last interruption's error where it lasted too long.
         """
-        from valetkey.calling.async_streams import watch  # noqa: PLC0415 (loads what most calls do without)
+        from valetkey.callers.async_streams import watch  # noqa: PLC0415 (loads what most calls do without)
         from valetkey.calls.streams import watch_request  # noqa: PLC0415
 
         return watch(

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from valetkey.calling.base import Interruption, Terms
-from valetkey.calling.blocking import BlockingCaller
-from valetkey.calling.lazy_methods import blocking
+from valetkey.callers.base import Interruption, Terms
+from valetkey.callers.blocking import BlockingCaller
+from valetkey.callers.lazy_methods import blocking
 from valetkey.calls import lazy_groups
 from valetkey.identity import Identity
 
@@ -169,7 +169,7 @@ class Client:
         at least 10 s; `on_interruption` is called with the error of each. Raises WatchEndedError where the broker ends
         the stream for another reason, and the last interruption's error where it lasted too long.
         """
-        from valetkey.calling.blocking_streams import watch  # noqa: PLC0415 (loads what most calls do without)
+        from valetkey.callers.blocking_streams import watch  # noqa: PLC0415 (loads what most calls do without)
         from valetkey.calls.streams import watch_request  # noqa: PLC0415
 
         return watch(

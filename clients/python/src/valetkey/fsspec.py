@@ -29,12 +29,12 @@ except ModuleNotFoundError as error:
         f"valetkey.fsspec needs {error.name}; install valetkey[fsspec]", name=error.name
     ) from None
 
-from valetkey import fsspec_forks
+from valetkey import fsspec_fork_lock
+from valetkey.absolute_paths import from_the_root
 from valetkey.account_and_container import account_and_container
 from valetkey.async_token_source import AsyncTokenSource
 from valetkey.azure import aio
 from valetkey.errors import InvalidArgumentError, SettingsError
-from valetkey.file_places import from_the_root
 from valetkey.fsspec_options import SCHEME, Surroundings, refuse_other_credentials, resource_of, words
 from valetkey.fsspec_paths import StripProtocol, refuse_other_account
 from valetkey.token_source import TokenSource
@@ -152,7 +152,7 @@ class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has
     def loop(self) -> Any:
         """The loop that works for synchronous users; in a forked child, whose parent's loop stands still, a new one."""
         if self._pid != os.getpid():
-            with fsspec_forks.guard():
+            with fsspec_fork_lock.guard():
                 self._begin_in_child()
         return self._loop
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from valetkey.absolute_paths import from_the_root
 from valetkey.certificate_validity import validity
 from valetkey.errors import SettingsError, ValetKeyError
-from valetkey.file_places import from_the_root
 from valetkey.secret_files import read_secret_file
 from valetkey.trace_context import with_trace
 

@@ -8,10 +8,10 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from valetkey.calling.base import Terms
+from valetkey.absolute_paths import from_the_root
+from valetkey.callers.base import Terms
 from valetkey.calls.tokens import token_request
 from valetkey.errors import ValetKeyError
-from valetkey.file_places import from_the_root
 from valetkey.renewal import shared_feeds
 from valetkey.renewal.held_token import HeldToken
 from valetkey.renewal.token_feed import TokenFeed

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from support.fake_issuer import ENDPOINT, FakeIssuer, Keep, running_fake_issuer
+from valetkey.login.issuer_tokens import Tokens
 from valetkey.login.store import Login, write_login
-from valetkey.login.tokens import Tokens
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from valetkey.login import flows
 from valetkey.login.flows import by_browser, by_device
 from valetkey.login.issuer import discover
 from valetkey.login.issuer_http import IssuerHttp
-from valetkey.login.tokens import Tokens
+from valetkey.login.issuer_tokens import Tokens
 
 Query = dict[str, str]
 

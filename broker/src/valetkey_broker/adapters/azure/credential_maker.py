@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from valetkey_broker.adapters.azure import account_keys, application_passwords
+from valetkey_broker.adapters.azure import account_keys, client_secrets
 from valetkey_broker.adapters.azure.errors import Asking, Step
 from valetkey_broker.adapters.azure.rest import Rest
 from valetkey_broker.adapters.azure.transport import Network
@@ -35,14 +35,14 @@ class AzureCredentialMaker:
     async def passwords(self, by: Connector, credential: Credential, client_id: str) -> Sequence[ApplicationPassword]:
         """Returns the secrets of an application; see the port."""
         graph, _ = self._graph(by, credential, Step.APPLICATION)
-        return await application_passwords.passwords_of(graph, client_id)
+        return await client_secrets.passwords_of(graph, client_id)
 
     async def add_password(
         self, by: Connector, credential: Credential, client_id: str, display_name: str, ends: datetime
     ) -> NewPassword:
         """Makes a secret; see the port."""
         graph, asking = self._graph(by, credential, Step.ADD_TO_APPLICATION)
-        made = await application_passwords.add_password(graph, client_id, display_name, ends)
+        made = await client_secrets.add_password(graph, client_id, display_name, ends)
         if made is None:
             raise answer_without_credential(asking.connector, asking.step.value)
         return made
@@ -50,7 +50,7 @@ class AzureCredentialMaker:
     async def remove_password(self, by: Connector, credential: Credential, client_id: str, key_id: str) -> None:
         """Removes a secret; see the port."""
         graph, _ = self._graph(by, credential, Step.TAKE_FROM_APPLICATION)
-        await application_passwords.remove_password(graph, client_id, key_id)
+        await client_secrets.remove_password(graph, client_id, key_id)
 
     async def account_keys(self, by: Connector, credential: Credential, account: str) -> Mapping[str, Secret]:
         """Returns the keys of an account; see the port."""

@@ -21,7 +21,7 @@ from valetkey.account_and_container import account_and_container
 from valetkey.azure.certificate_errors import told_as_untrusted
 from valetkey.azure.missing_permissions import explain
 from valetkey.azure.sas_query import with_sas
-from valetkey.azure.signing import Body, may_be_mended, sign, transport_settings
+from valetkey.azure.signed_requests import Body, may_be_mended, sign, transport_settings
 from valetkey.token_source import TokenSource
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from valetkey.async_token_source import AsyncTokenSource
 from valetkey.azure.aio_transport import aio_transport
 from valetkey.azure.certificate_errors import told_as_untrusted
 from valetkey.azure.missing_permissions import explain
-from valetkey.azure.signing import Body, may_be_mended, sign, transport_settings
+from valetkey.azure.signed_requests import Body, may_be_mended, sign, transport_settings
 
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         tokens,
     )
 else:
-    from valetkey.calling.lazy_methods import Group
+    from valetkey.callers.lazy_methods import Group
 
     def __getattr__(name):  # noqa: ANN001, ANN202 (of a module: any name is a group)
         return Group(name)

@@ -7,7 +7,7 @@ import typer
 from valetkey.cli import consequences, error_output
 from valetkey.cli.auth_methods import AuthMethod
 from valetkey.cli.confirmation import confirm
-from valetkey.cli.connector_describe_client import received, show_received, token_of
+from valetkey.cli.connector_consumer_view import received, show_received, token_of
 from valetkey.cli.connector_options import parse_labels
 from valetkey.cli.connector_register import register
 from valetkey.cli.connector_types import describe_type, list_types

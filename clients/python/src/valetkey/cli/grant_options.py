@@ -7,7 +7,7 @@ import typer
 
 from valetkey.cli.connector_options import parse_labels
 from valetkey.cli.option_choices import ConsumerRole
-from valetkey.cli.permissions_and_attributes import PERMISSIONS, parse_attributes, parse_permissions
+from valetkey.cli.permission_and_attribute_parsing import PERMISSIONS, parse_attributes, parse_permissions
 from valetkey.durations import parse_duration
 from valetkey.errors import InvalidArgumentError
 from valetkey.times import parse_moment

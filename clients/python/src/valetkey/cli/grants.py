@@ -37,7 +37,7 @@ from valetkey.cli.grant_views import (
 )
 from valetkey.cli.lifetime_option import parse_life
 from valetkey.cli.output_option import Output
-from valetkey.cli.permissions_and_attributes import PERMISSIONS, parse_attributes, parse_permissions
+from valetkey.cli.permission_and_attribute_parsing import PERMISSIONS, parse_attributes, parse_permissions
 from valetkey.cli.screen import OutputFormat, Screen
 from valetkey.errors import ConflictError, InvalidArgumentError, ValetKeyError
 from valetkey.values import Grant, GrantSpec

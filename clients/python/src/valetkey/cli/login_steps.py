@@ -20,10 +20,10 @@ from valetkey.login.before_login import caller_without_identity, login_offers
 from valetkey.login.flows import by_browser, by_device
 from valetkey.login.issuer import discover
 from valetkey.login.issuer_http import IssuerHttp
+from valetkey.login.issuer_tokens import Tokens
 from valetkey.login.login_offer import LoginOffer
 from valetkey.login.logout import Left, log_out
 from valetkey.login.store import Login, locked, make_private_folder, read_login, write_login
-from valetkey.login.tokens import Tokens
 from valetkey.settings import login_file_of
 from valetkey.times import utc
 

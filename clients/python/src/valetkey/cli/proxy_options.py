@@ -18,7 +18,7 @@ import typer
 from valetkey.async_token_source import AsyncTokenSource
 from valetkey.cli.global_options import GlobalOptions, settings_of
 from valetkey.cli.lifetime_option import parse_life
-from valetkey.cli.permissions_and_attributes import PERMISSIONS, parse_permissions
+from valetkey.cli.permission_and_attribute_parsing import PERMISSIONS, parse_permissions
 from valetkey.cli.screen import Screen
 from valetkey.cli.tool_access import ToolAccess
 from valetkey.errors import SettingsError

@@ -12,7 +12,7 @@ from valetkey.cli.global_options import GlobalOptions, client_for
 from valetkey.cli.lifetime_option import parse_life
 from valetkey.cli.option_choices import TTL_LIMITS
 from valetkey.cli.overriding_variables import environment_that_wins
-from valetkey.cli.permissions_and_attributes import parse_permissions
+from valetkey.cli.permission_and_attribute_parsing import parse_permissions
 from valetkey.cli.screen import Screen
 from valetkey.cli.token_texts import token_json, token_text
 from valetkey.cli.tool_access import FORMS

@@ -7,7 +7,7 @@ import typer
 from valetkey.cli import token_issuing
 from valetkey.cli.global_options import client_of
 from valetkey.cli.lifetime_option import parse_life
-from valetkey.cli.permissions_and_attributes import PERMISSIONS, parse_permissions
+from valetkey.cli.permission_and_attribute_parsing import PERMISSIONS, parse_permissions
 from valetkey.cli.screen import Screen
 from valetkey.cli.token_issuing import TokenFormat, TokensWanted, say_if_shorter, show
 from valetkey.cli.token_options import Connector, Purpose

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from valetkey.calling.base import Terms
-from valetkey.calling.blocking import BlockingCaller
+from valetkey.callers.base import Terms
+from valetkey.callers.blocking import BlockingCaller
 from valetkey.calls.base import Asking, ask
 from valetkey.identity import Identity
 from valetkey.login.login_offer import LoginOffer

@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 from valetkey.errors import ValetKeyError
 from valetkey.login.issuer import Issuer, refusal, text
 from valetkey.login.issuer_http import IssuerHttp
+from valetkey.login.issuer_tokens import Tokens, tokens_in
 from valetkey.login.login_offer import LoginOffer
 from valetkey.login.pkce import Ties
-from valetkey.login.tokens import Tokens, tokens_in
 
 _OK = 200
 # Of the hash of an issuer's name: 128 bits, so that nobody finds a name with another one's path.

@@ -8,10 +8,10 @@ from valetkey.errors import UnauthenticatedError, UnavailableError, ValetKeyErro
 from valetkey.login.code_flow import authorization_url, callback_part, redeem
 from valetkey.login.issuer import Issuer, refusal, text
 from valetkey.login.issuer_http import IssuerHttp
+from valetkey.login.issuer_tokens import Tokens, tokens_in
 from valetkey.login.login_offer import LoginOffer, is_https
 from valetkey.login.loopback import listening
 from valetkey.login.pkce import Ties
-from valetkey.login.tokens import Tokens, tokens_in
 
 _BROWSER_SECONDS = 300.0
 _OK = 200

@@ -7,8 +7,8 @@ from pathlib import Path
 from valetkey.errors import SettingsError, UnauthenticatedError, UnavailableError, ValetKeyError
 from valetkey.login.issuer import RefusedByIssuerError, discover, refusal
 from valetkey.login.issuer_http import IssuerHttp
+from valetkey.login.issuer_tokens import Tokens, tokens_in
 from valetkey.login.store import Login, ended, locked, read_login, write_login
-from valetkey.login.tokens import Tokens, tokens_in
 
 # A token is renewed when less than a fifth of its life is left, and never more than five minutes early.
 _LAST_SHARE, _MOST_EARLY = 0.2, 300.0

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from valetkey.errors import SettingsError, UnavailableError, ValetKeyError
+from valetkey.login.issuer_tokens import Tokens
 from valetkey.login.login_offer import LoginOffer
-from valetkey.login.tokens import Tokens
 from valetkey.whole_files import write_whole
 
 _OTHERS = 0o077

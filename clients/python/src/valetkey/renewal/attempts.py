@@ -9,11 +9,11 @@ from typing import Any
 import grpc
 
 from valetkey import token_messages
-from valetkey.calling.blocking import BlockingCaller
+from valetkey.callers.blocking import BlockingCaller
 from valetkey.calls import streams
 from valetkey.calls.base import path_of
 from valetkey.errors import ValetKeyError
-from valetkey.renewal.threads import start
+from valetkey.renewal.thread_start import start
 from valetkey.sleepless_clock import now
 from valetkey.token_values import Token
 from valetkey.v1 import token_service_pb2 as token_pb

@@ -2,7 +2,7 @@
 
 import copy
 
-from valetkey.calling.base import Terms
+from valetkey.callers.base import Terms
 from valetkey.errors import DeadlineExceededError, ValetKeyError
 from valetkey.renewal.held_token import HeldToken
 

@@ -6,7 +6,7 @@ import threading
 from contextlib import AbstractContextManager
 from typing import Any
 
-from valetkey.calling.base import Terms
+from valetkey.callers.base import Terms
 from valetkey.renewal.held_token import HeldToken
 from valetkey.renewal.token_feed import TokenFeed
 from valetkey.v1 import token_service_pb2 as token_pb

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from valetkey.calling.base import Terms
-from valetkey.calling.blocking import BlockingCaller
+from valetkey.callers.base import Terms
+from valetkey.callers.blocking import BlockingCaller
 from valetkey.errors import ConnectionLostError, UnavailableError, ValetKeyError
 from valetkey.renewal import failures
 from valetkey.renewal.attempts import Attempt, Ended, Heard
 from valetkey.renewal.held_token import HeldToken
 from valetkey.renewal.pacing import Pacing
-from valetkey.renewal.threads import start
+from valetkey.renewal.thread_start import start
 from valetkey.sleepless_clock import now
 from valetkey.v1 import token_service_pb2 as token_pb
 

@@ -9,7 +9,7 @@ from valetkey.calls.tokens import token_request
 from valetkey.cli.agent import output_texts
 from valetkey.cli.agent.configuration import CommandPlan, OutputPlan, Plan, ResourcePlan, Scope
 from valetkey.cli.agent.toml_tables import Document, Section, read_text
-from valetkey.cli.permissions_and_attributes import PERMISSIONS
+from valetkey.cli.permission_and_attribute_parsing import PERMISSIONS
 from valetkey.durations import parse_duration
 from valetkey.errors import SettingsError, ValetKeyError
 

@@ -11,7 +11,7 @@ from valetkey.cli.as_code.resource_ids import canonical_resource
 from valetkey.cli.as_code.secret_references import VARIABLE, SecretReference
 from valetkey.cli.as_code.yaml_reading import Place, Value
 from valetkey.cli.auth_methods import ALIASES, FIELDS, SECRET_FIELDS, AuthMethod, check_taken, recognised
-from valetkey.cli.permissions_and_attributes import parse_permissions
+from valetkey.cli.permission_and_attribute_parsing import parse_permissions
 from valetkey.durations import parse_duration
 from valetkey.errors import InvalidArgumentError
 from valetkey.rotation_values import RotationSchedule

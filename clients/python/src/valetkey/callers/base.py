@@ -6,6 +6,7 @@ from pathlib import Path
 
 import grpc
 
+from valetkey.absolute_paths import from_the_root
 from valetkey.calls.retries import Reconnections
 from valetkey.channel import parse_endpoint
 from valetkey.errors import (
@@ -17,7 +18,6 @@ from valetkey.errors import (
     WatchEndedError,
     from_rpc_error,
 )
-from valetkey.file_places import from_the_root
 from valetkey.identity import Identity
 
 _MAX_TIMEOUT = 3600.0

@@ -7,8 +7,8 @@ from typing import Any
 
 import grpc
 
-from valetkey.calling.base import Interruption, identity_expired
-from valetkey.calling.blocking import BlockingCaller
+from valetkey.callers.base import Interruption, identity_expired
+from valetkey.callers.blocking import BlockingCaller
 from valetkey.calls import streams
 from valetkey.calls.base import path_of
 from valetkey.calls.retries import Reconnections

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from valetkey.calling.base import Caller, Terms
+from valetkey.callers.base import Caller, Terms
 from valetkey.calls.base import Asking, Rpc
 from valetkey.calls.retries import Retries
 from valetkey.connection import Connection

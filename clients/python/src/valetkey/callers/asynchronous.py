@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import grpc.aio
 
 from valetkey.aio_connection import AioConnection
-from valetkey.calling.base import Caller, Terms
+from valetkey.callers.base import Caller, Terms
 from valetkey.calls.base import Asking, Rpc
 from valetkey.calls.retries import Retries
 from valetkey.errors import ValetKeyError

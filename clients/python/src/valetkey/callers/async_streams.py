@@ -7,8 +7,8 @@ from typing import Any
 
 import grpc.aio
 
-from valetkey.calling.asynchronous import AsyncCaller
-from valetkey.calling.base import Interruption, identity_expired
+from valetkey.callers.asynchronous import AsyncCaller
+from valetkey.callers.base import Interruption, identity_expired
 from valetkey.calls import streams
 from valetkey.calls.base import path_of
 from valetkey.calls.retries import Reconnections

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from valetkey.cli.option_choices import TTL_LIMITS
-from valetkey.cli.permissions_and_attributes import PERMISSIONS
+from valetkey.cli.permission_and_attribute_parsing import PERMISSIONS
 from valetkey.cli.screen import Screen
 from valetkey.client import Client
 from valetkey.durations import show_duration

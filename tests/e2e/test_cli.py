@@ -150,7 +150,7 @@ def test_one_that_fails_shows_its_error_in_its_row(live: Live, registered: Ran) 
     secret, name = live.add_secret(), unique("connector")
     assert live.register(name, secret=secret.reveal()).code == 0
     live.stack.control_plane.expire_secret(secret)
-    live.allow(name)  # A grant has the broker look what the connector reaches, and a log-in of Entra's lasts for an hour.
+    live.allow(name)  # Not before: a grant has the broker look what the connector reaches, and log in for an hour.
     try:
         ran = live.admin("service-connector", "list-resources")
         assert ran.code == 0

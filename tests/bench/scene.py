@@ -17,7 +17,7 @@ from valetkey.v1 import common_pb2, token_service_pb2
 from valetkey_broker.adapters.azure import AzureCloud
 from valetkey_broker.adapters.azure.sas import user_delegation_signer
 from valetkey_broker.authz.grant_admin import GrantDraft
-from valetkey_broker.connectors.definition import NewConnector
+from valetkey_broker.connectors.connector_draft import NewConnector
 from valetkey_broker.model import (
     BLOB_CONTAINER,
     AzureConfig,

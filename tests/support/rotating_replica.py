@@ -22,7 +22,7 @@ from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.authn.roles import RoleBindings, RolesNow
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.connector_admin import ConnectorAdmin
-from valetkey_broker.connectors.definition import NewConnector
+from valetkey_broker.connectors.connector_draft import NewConnector
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.rotation_admin import Wanted
 from valetkey_broker.connectors.rotation_wiring import Parts, Rotating, build_rotating

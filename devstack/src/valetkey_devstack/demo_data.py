@@ -8,7 +8,7 @@ from pathlib import Path
 
 from valetkey_broker.app import Core, open_core
 from valetkey_broker.authz.grant_admin import GrantDraft
-from valetkey_broker.connectors.definition import NewConnector
+from valetkey_broker.connectors.connector_draft import NewConnector
 from valetkey_broker.model import (
     BLOB_CONTAINER,
     AzureConfig,

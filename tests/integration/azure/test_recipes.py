@@ -25,7 +25,7 @@ from valetkey_broker.adapters.azure.resource_types import AZURE_RESOURCE_TYPES
 from valetkey_broker.adapters.azure.transport import Network
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.connector_admin import ConnectorAdmin
-from valetkey_broker.connectors.definition import NewConnector
+from valetkey_broker.connectors.connector_draft import NewConnector
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.model import (
     BLOB_CONTAINER,

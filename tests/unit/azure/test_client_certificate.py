@@ -14,8 +14,8 @@ from support.entra_certificates import elliptic_key, make_certificate, rsa_key
 from support.fake_cloud import FAKE_PROFILE
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret, ServicePrincipal
 from valetkey_broker.adapters.azure.client_certificate import ClientCertificate, read_client_certificate
+from valetkey_broker.connectors.connector_draft import end_of
 from valetkey_broker.connectors.credential_warnings import credential_warnings
-from valetkey_broker.connectors.definition import end_of
 from valetkey_broker.model import AzureConfig, InvalidFieldError, Secret
 
 CERTIFICATE, PASSWORD = "client_certificate", "client_certificate_password"

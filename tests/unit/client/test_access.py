@@ -267,5 +267,8 @@ def test_the_choices_of_the_command_line_are_the_words_of_the_api() -> None:
     """Protects the options from falling behind the API's enums."""
     from valetkey import convert
 
-    for choices, enum in ((words.ConsumerRole, convert.CONSUMER_ROLE), (words.EventKind, convert.EVENT_KIND)):
+    for choices, enum in (
+        (words.ConsumerRole, convert.CONSUMER_ROLE),
+        (words.EventKind, convert.EVENT_KIND),
+    ):
         assert [choice.value for choice in choices] == scalars.choices(enum)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import valetkey
-from valetkey import sleepless_clock
+from valetkey import clock_through_suspend
 from valetkey.renewal import pacing, shared_feeds, token_feed
 from valetkey.testing import FakeBroker
 from valetkey.v1 import token_service_pb2 as token_pb
@@ -169,5 +169,5 @@ def test_a_folder_of_now_is_left(fake: GarblingBroker, tmp_path: Path, monkeypat
 
 def test_the_clock_goes_on_while_the_machine_sleeps() -> None:
     """Protects laptops that wake up with a token that ended meanwhile: their usual clock stood still."""
-    assert sleepless_clock.clock_of("linux") == time.CLOCK_BOOTTIME
-    assert sleepless_clock.clock_of("darwin") == time.CLOCK_MONOTONIC_RAW
+    assert clock_through_suspend.clock_of("linux") == time.CLOCK_BOOTTIME
+    assert clock_through_suspend.clock_of("darwin") == time.CLOCK_MONOTONIC_RAW

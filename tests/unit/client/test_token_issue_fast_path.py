@@ -18,7 +18,16 @@ from valetkey.version import VERSION
 
 PLAIN = ["token", "issue", "--resource", "ml", "--permissions", "read,list", "-o", "sas"]
 # What a plain line does without: Typer and all commands, Rich, files of settings other than TOML, other services.
-HEAVY = ("typer", "click", "rich", "yaml", "aiohttp", "importlib.metadata", "valetkey.convert", "valetkey.cli.app")
+HEAVY = (
+    "typer",
+    "click",
+    "rich",
+    "yaml",
+    "aiohttp",
+    "importlib.metadata",
+    "valetkey.convert",
+    "valetkey.cli.app",
+)
 LOADED = """
 import sys
 from valetkey.cli.entry_point import run

@@ -16,7 +16,7 @@ from support.client_certificates import make_client_ca
 from support.fake_broker import API_KEY, Failure, FakeBroker, running_fake_broker
 from support.network import Network, network_before
 from support.watch_messages import HEARTBEAT, end, step
-from valetkey import Client, sleepless_clock, token_messages
+from valetkey import Client, clock_through_suspend, token_messages
 from valetkey.callers.base import Interruption
 from valetkey.calls import retries, streams
 from valetkey.v1 import errors_pb2 as errors_pb
@@ -114,7 +114,7 @@ def test_an_outage_where_this_machines_clock_is_off(hours: int) -> None:
         answer.expire_time.FromDatetime(datetime.now(UTC) + theirs + timedelta(seconds=life))
         reconnections = retries.Reconnections(30, new_key=False)
         reconnections.heard(token_messages.token(answer))
-        reconnections._lost = sleepless_clock.now() - 2 * retries.WINDOW
+        reconnections._lost = clock_through_suspend.now() - 2 * retries.WINDOW
         assert (reconnections.pause(valetkey.UnavailableError("away")) is not None) is another
 
 

@@ -15,7 +15,7 @@ from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.connector_admin import ConnectorAdmin
-from valetkey_broker.connectors.definition import NewConnector
+from valetkey_broker.connectors.connector_draft import NewConnector
 from valetkey_broker.connectors.named_secret_admin import ChangedSecret, NamedSecretAdmin, NewSecret, SecretChange
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError, Reason, vault_unavailable

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from support.core import CLIENT, PLANTED, TENANT
 from support.revoking_replica import BY_KEY, OTHER, TRAINER, World
 from support.rotating_replica import NAME, the_call
-from valetkey_broker.connectors.definition import NewConnector
+from valetkey_broker.connectors.connector_draft import NewConnector
 from valetkey_broker.connectors.made_credential_rotations import Automatic
 from valetkey_broker.connectors.rotation_runner import _Own
 from valetkey_broker.errors import BrokerError, Reason, vault_unavailable

@@ -22,9 +22,9 @@ from valetkey_broker.api.convert import (
 from valetkey_broker.api.paging import page
 from valetkey_broker.api.resource_pages import shown_resources
 from valetkey_broker.connectors.connector_admin import ConnectorAdmin
+from valetkey_broker.connectors.connector_draft import NewConnector
 from valetkey_broker.connectors.connector_filter import ConnectorFilter
 from valetkey_broker.connectors.connector_health import ConnectorHealth
-from valetkey_broker.connectors.definition import NewConnector
 from valetkey_broker.connectors.update_merge import ConnectorChange
 from valetkey_broker.connectors.verify import Proof
 from valetkey_broker.model import CallInfo, Connector

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from valetkey_broker.connectors.rotated_credentials import RotatedObjects
+from valetkey_broker.connectors.rotated_objects import RotatedObjects
 from valetkey_broker.connectors.rotation_run import Run
 from valetkey_broker.errors import (
     BrokerError,

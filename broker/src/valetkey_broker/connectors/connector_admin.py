@@ -9,10 +9,10 @@ from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.connectors.canary_probe import Probe
 from valetkey_broker.connectors.cloud_client import CloudClient
+from valetkey_broker.connectors.connector_draft import Definitions, NewConnector, pinned_unseen
 from valetkey_broker.connectors.connector_filter import ConnectorFilter
 from valetkey_broker.connectors.connector_types import ConnectorTypeDescription, connector_types
 from valetkey_broker.connectors.credential_warnings import credential_warnings
-from valetkey_broker.connectors.definition import Definitions, NewConnector, pinned_unseen
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.reach_result import AccountError, Reach
 from valetkey_broker.connectors.update import ConnectorUpdates

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.connectors.connector_admin import ConnectorAdmin
-from valetkey_broker.connectors.definition import end_of, secrets_in
+from valetkey_broker.connectors.connector_draft import end_of, secrets_in
 from valetkey_broker.connectors.grant_redirection_check import check_redirection, may_redirect
 from valetkey_broker.connectors.secret_as_connector import as_connector
 from valetkey_broker.errors import BrokerError, rotation_under_way, secret_exists, secret_not_found, secret_not_verified

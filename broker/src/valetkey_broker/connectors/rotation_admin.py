@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 
+from valetkey_broker.connectors.connector_draft import secrets_in
 from valetkey_broker.connectors.credential_versions import CredentialVersion, versions_of
-from valetkey_broker.connectors.definition import secrets_in
 from valetkey_broker.connectors.grant_redirection_check import may_redirect
 from valetkey_broker.connectors.rotation_runner import RotationRunner
 from valetkey_broker.connectors.rotation_targets import ConnectorTarget, SecretTarget

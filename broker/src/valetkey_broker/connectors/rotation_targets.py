@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from valetkey_broker.connectors.connector_admin import ConnectorAdmin
-from valetkey_broker.connectors.definition import secrets_in
+from valetkey_broker.connectors.connector_draft import secrets_in
 from valetkey_broker.connectors.grant_redirection_check import RolesNow, check_redirection, still_may_redirect
 from valetkey_broker.connectors.named_secret_admin import NamedSecretAdmin, SecretChange
 from valetkey_broker.connectors.rotation_run import Recorded, switch_begun

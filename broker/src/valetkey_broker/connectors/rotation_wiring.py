@@ -10,7 +10,7 @@ from valetkey_broker.connectors.connector_admin import ConnectorAdmin
 from valetkey_broker.connectors.grant_redirection_check import RolesNow
 from valetkey_broker.connectors.made_credential_rotations import MadeCredentialRotations
 from valetkey_broker.connectors.named_secret_admin import NamedSecretAdmin
-from valetkey_broker.connectors.rotated_credentials import RotatedObjects
+from valetkey_broker.connectors.rotated_objects import RotatedObjects
 from valetkey_broker.connectors.rotation_admin import GIVEN, ROLLBACK, Rotations
 from valetkey_broker.connectors.rotation_run import CredentialSource, GivenSource, Recorded
 from valetkey_broker.connectors.rotation_runner import RotationRunner

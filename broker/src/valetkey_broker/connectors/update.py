@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from valetkey_broker.connectors.definition import Definitions, pinned_unseen
+from valetkey_broker.connectors.connector_draft import Definitions, pinned_unseen
 from valetkey_broker.connectors.grant_redirection_check import check_redirection, may_redirect
 from valetkey_broker.connectors.reach_result import Reach
 from valetkey_broker.connectors.update_merge import ConnectorChange, changed

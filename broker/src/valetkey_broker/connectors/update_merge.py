@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 
-from valetkey_broker.connectors.definition import Definitions, end_of, secrets_in, type_of
+from valetkey_broker.connectors.connector_draft import Definitions, end_of, secrets_in, type_of
 from valetkey_broker.model import (
     AzureConfig,
     Connector,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from valetkey_broker.connectors.rotated_credentials import RotatedObjects
+from valetkey_broker.connectors.rotated_objects import RotatedObjects
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import Connector, Credential, NamedSecret
 from valetkey_broker.model.ending import Ending, EndingKind

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from valetkey_broker.connectors.definition import end_of
+from valetkey_broker.connectors.connector_draft import end_of
 from valetkey_broker.connectors.new_credential_commands import new_credential_command, secret_command
 from valetkey_broker.model import ApiKey, Connector, Credential, NamedSecret
 from valetkey_broker.model.ending import Ending, EndingKind

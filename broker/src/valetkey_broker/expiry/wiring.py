@@ -1,6 +1,6 @@
 """Puts the sources of endings together: stored credentials, certificate files, the log-in to Vault."""
 
-from valetkey_broker.connectors.rotated_credentials import RotatedObjects
+from valetkey_broker.connectors.rotated_objects import RotatedObjects
 from valetkey_broker.expiry.certificate_endings import CertificateFiles
 from valetkey_broker.expiry.client_secret_endings import GraphEndings
 from valetkey_broker.expiry.endings import Endings, Source

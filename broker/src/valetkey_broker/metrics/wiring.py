@@ -9,8 +9,8 @@ from valetkey_broker.issuing.signing_keys import SigningKeys
 from valetkey_broker.limits import Slots
 from valetkey_broker.metrics.ending_figures import EndingFigures
 from valetkey_broker.metrics.readings import Sources
-from valetkey_broker.metrics.worker import WorkerMetrics
 from valetkey_broker.metrics.worker_channel import Answerer
+from valetkey_broker.metrics.worker_metrics import WorkerMetrics
 from valetkey_broker.observability.counters import LAG_SECONDS, Figures, Histogram
 from valetkey_broker.ports import Clock, Ledger, StateStore
 from valetkey_broker.rpc.guard import Guard

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY
-from valetkey_broker.connectors.rotated_credentials import RotatedObjects
+from valetkey_broker.connectors.rotated_objects import RotatedObjects
 from valetkey_broker.errors import connector_changed
 from valetkey_broker.model import CloudProfile, Connector, Event, NamedSecret, Rotation, RotationState, Secret
 from valetkey_broker.model.rotation import rotation_path

@@ -23,7 +23,7 @@ from valetkey_broker.recording import Changes
 from valetkey_broker.revoking.impact import Impact, token_facts
 from valetkey_broker.revoking.key_ledger_records import KeyRecords
 from valetkey_broker.revoking.key_rotations import KeyRotations
-from valetkey_broker.revoking.keys_in_document import is_open, is_unproved, with_keys
+from valetkey_broker.revoking.keys_of_revocation import is_open, is_unproved, with_keys
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
 

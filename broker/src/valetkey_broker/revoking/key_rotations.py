@@ -7,7 +7,7 @@ from typing import cast
 
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY
 from valetkey_broker.connectors.made_credential_rotations import Automatic
-from valetkey_broker.connectors.rotated_credentials import RotatedObjects
+from valetkey_broker.connectors.rotated_objects import RotatedObjects
 from valetkey_broker.connectors.rotation_run import Recorded
 from valetkey_broker.connectors.rotation_wiring import Rotating
 from valetkey_broker.errors import (

@@ -17,14 +17,14 @@ from valetkey_broker.errors import (
 )
 from valetkey_broker.model import ApiKey, Connector, Credential, CredentialValue, Grant, NamedSecret, RotationSchedule
 from valetkey_broker.ports import AuthMethod, Document, StateStore
-from valetkey_broker.state.api_key_writes import ApiKeyWrites
+from valetkey_broker.state.api_key_rotation import ApiKeyWrites
 from valetkey_broker.state.change_kinds import BURY, PUT, credential_path, shared_credential_path
 from valetkey_broker.state.change_writer import OnSettled, Plan, Writes
 from valetkey_broker.state.codec import decode_api_key, decode_grant, encode_api_key, encode_grant, is_tombstone
 from valetkey_broker.state.connector_writes import ConnectorWrites
 from valetkey_broker.state.document_unchanged_since import unchanged_since
-from valetkey_broker.state.generation_entry import Generation
-from valetkey_broker.state.generation_entry_writer import GenerationWriter
+from valetkey_broker.state.generation_and_intents import Generation
+from valetkey_broker.state.generation_and_intents_writer import GenerationWriter
 from valetkey_broker.state.intent import Intent
 from valetkey_broker.state.intents_under_way import Intents
 from valetkey_broker.state.memory import Memory

@@ -17,7 +17,7 @@ from valetkey_console.safety.headers import SafeHeaders
 from valetkey_console.safety.origin import OwnOrigin
 from valetkey_console.settings import Settings
 from valetkey_console.visits.console import Console
-from valetkey_console.visits.handling import endpoint
+from valetkey_console.visits.endpoint import endpoint
 from valetkey_console.visits.routing import Section
 from valetkey_console.visits.visit import Visit
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from valetkey.clock_through_suspend import now
 from valetkey.errors import SettingsError
 from valetkey.file_stamps import stamps
-from valetkey.sleepless_clock import now
 
 # Load balancers and NATs forget a silent connection without a word, Azure's after 240 s; what is sent then is lost.
 # gRPC's own limit on idleness (grpc.client_idle_timeout_ms) takes effect once in a channel's life (grpcio 1.85.1).

@@ -11,12 +11,12 @@ from typing import Any, Self
 from valetkey.absolute_paths import from_the_root
 from valetkey.callers.base import Terms
 from valetkey.calls.tokens import token_request
+from valetkey.clock_through_suspend import now
 from valetkey.errors import ValetKeyError
 from valetkey.renewal import shared_feeds
 from valetkey.renewal.held_token import HeldToken
 from valetkey.renewal.token_feed import TokenFeed
 from valetkey.settings import load_settings
-from valetkey.sleepless_clock import now
 from valetkey.token_values import Token
 
 _DEFAULT_TIMEOUT = 30.0

@@ -12,7 +12,7 @@ from valetkey_broker.adapters.azure.container_pages import ListingTransport
 from valetkey_broker.adapters.azure.error_advice import SHARED_KEY_OFF
 from valetkey_broker.adapters.azure.errors import Asking, ask
 from valetkey_broker.adapters.azure.sas import user_delegation_signer
-from valetkey_broker.adapters.azure.token_uses import TokenTrial
+from valetkey_broker.adapters.azure.token_trial import TokenTrial
 from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS, Network
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.errors import BrokerError, Reason

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from valetkey import ValetKeyError
-from valetkey.login.before_login import caller_without_identity, login_offers
+from valetkey.login.asking_login_offers import caller_without_identity, login_offers
 from valetkey.login.code_flow import authorization_url, callback_part, redeem
 from valetkey.login.issuer import Issuer, discover
 from valetkey.login.issuer_http import IssuerHttp

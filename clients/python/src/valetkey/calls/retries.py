@@ -3,6 +3,7 @@
 import random
 import time
 
+from valetkey.clock_through_suspend import now
 from valetkey.errors import (
     BrokerUnreachableError,
     ConnectionLostError,
@@ -11,7 +12,6 @@ from valetkey.errors import (
     ValetKeyError,
     WatchEndedError,
 )
-from valetkey.sleepless_clock import now
 from valetkey.token_values import Token, life_of
 
 # A broker restarts in 2 to 7 s. gRPC's own retries end after five attempts, and would hide for as long that a

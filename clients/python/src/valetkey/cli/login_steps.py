@@ -16,7 +16,7 @@ from valetkey.cli.screen import Screen
 from valetkey.client import Client
 from valetkey.errors import InvalidArgumentError, SettingsError, UnauthenticatedError, UnavailableError, ValetKeyError
 from valetkey.identity_values import CallerIdentity
-from valetkey.login.before_login import caller_without_identity, login_offers
+from valetkey.login.asking_login_offers import caller_without_identity, login_offers
 from valetkey.login.flows import by_browser, by_device
 from valetkey.login.issuer import discover
 from valetkey.login.issuer_http import IssuerHttp

@@ -12,9 +12,9 @@ from valetkey import token_messages
 from valetkey.callers.blocking import BlockingCaller
 from valetkey.calls import streams
 from valetkey.calls.base import path_of
+from valetkey.clock_through_suspend import now
 from valetkey.errors import ValetKeyError
 from valetkey.renewal.thread_start import start
-from valetkey.sleepless_clock import now
 from valetkey.token_values import Token
 from valetkey.v1 import token_service_pb2 as token_pb
 

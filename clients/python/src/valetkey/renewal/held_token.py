@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from valetkey.clock_through_suspend import now
 from valetkey.errors import InvalidArgumentError
-from valetkey.sleepless_clock import now
 from valetkey.token_values import Token, life_of
 
 # What is left of a token when it is handed out no more: a request that begins with it has to end with it.

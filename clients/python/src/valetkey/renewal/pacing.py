@@ -3,6 +3,7 @@
 import random
 
 from valetkey.calls import retries
+from valetkey.clock_through_suspend import now
 from valetkey.errors import (
     BrokerUnreachableError,
     DeadlineExceededError,
@@ -11,7 +12,6 @@ from valetkey.errors import (
     WatchEndedError,
 )
 from valetkey.renewal.held_token import HeldToken
-from valetkey.sleepless_clock import now
 
 # When a call is made for the next token, as a share of a token's life: as brokers do it in streams.
 _EARLIEST, _LATEST = 0.6, 0.75

@@ -10,13 +10,13 @@ from typing import Any
 
 from valetkey.callers.base import Terms
 from valetkey.callers.blocking import BlockingCaller
+from valetkey.clock_through_suspend import now
 from valetkey.errors import ConnectionLostError, UnavailableError, ValetKeyError
 from valetkey.renewal import failures
 from valetkey.renewal.attempts import Attempt, Ended, Heard
 from valetkey.renewal.held_token import HeldToken
 from valetkey.renewal.pacing import Pacing
 from valetkey.renewal.thread_start import start
-from valetkey.sleepless_clock import now
 from valetkey.v1 import token_service_pb2 as token_pb
 
 _log = logging.getLogger("valetkey")

@@ -14,7 +14,7 @@ from valetkey_console.pages.login.login_page import page
 from valetkey_console.pages.login.session_begin_and_end import begin
 from valetkey_console.safety.local_paths import local_path
 from valetkey_console.sessions.cookies import SealedCookie, TooLargeError
-from valetkey_console.visits.handling import log
+from valetkey_console.visits.endpoint import log
 from valetkey_console.visits.visit import Visit
 
 # Seconds from there to back.

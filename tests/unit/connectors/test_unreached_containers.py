@@ -83,6 +83,10 @@ async def test_where_it_is_not_known_nothing_is_told(looking: Looking, monkeypat
     assert not await looking.told("demo-modles")
     looking.cloud.heal()
     looking.clock.now += 6
+    with monkeypatch.context() as broken:
+        broken.setattr(unreached_containers.UnreachedContainers, "_keys", None)  # An error that nobody thought of.
+        assert not await looking.told("demo-modles")
+    looking.clock.now += 6
     monkeypatch.setattr(unreached_containers, "_PATIENCE_SECONDS", 0.01)
     gate = looking.cloud.hold("list_containers")
     assert not await looking.told("demo-modles")

@@ -7,10 +7,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
+import structlog
+
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import Connector, Container, ContainerPattern, ResourceId
+from valetkey_broker.observability.redaction import frames
 from valetkey_broker.ports import Clock
 
 # So long whoever stores a grant waits for the cloud; what it has not said by then is not known.
@@ -44,6 +47,7 @@ class UnreachedContainers:
         self._clock = clock
         self._fresh = fresh_seconds
         self._waits_from = float("-inf")
+        self._log = structlog.get_logger()
 
     async def of(
         self, connectors: Sequence[Connector], patterns: Sequence[ContainerPattern]
@@ -63,6 +67,9 @@ class UnreachedContainers:
             try:
                 left, own = await self._looked_for(several, left)
             except (BrokerError, TimeoutError):
+                return ()
+            except Exception as error:  # noqa: BLE001 (the grant is stored: no warning of it may fail the call)
+                self._log.error("a grant's containers could not be looked for", frames=frames(error))
                 return ()
         return [(pattern, _near(pattern, own)) for pattern in left]
 

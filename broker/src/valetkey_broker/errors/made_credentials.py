@@ -35,7 +35,7 @@ def account_key_about_to_go(account: str, key: str, holder: str) -> BrokerError:
     command = f"valetkey {'secret' if folder == 'secrets' else 'service-connector'} rotate {name} --status"
     message = (
         f"{key} of storage account {account} is about to be regenerated for {holder}, whose rotation is under way. "
-        f"This one takes the new key once that is over: {command}"
+        f"Rotate this one again once that is over: {command}"
     )
     return BrokerError(Reason.CONFLICT, message, {"account": account})
 

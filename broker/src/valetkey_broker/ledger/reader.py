@@ -119,7 +119,7 @@ def _of_resource(
         is_token = [IS_LEASE, _e.kind == EventKind.TOKEN_ISSUED.value]
         query = _in_order(wanted, [*conditions, *is_token, *in_place(wanted), *tokens])
         found += _stored(connection, query.limit(wanted.limit))
-    if wanted.since is None:
+    if refusals and wanted.since is None:
         # No index is to be used for the kind: a literal is added.
         of_kinds = (_e.kind + literal("")).in_([kind.value for kind in refusals])
         of_all = _e.id.in_(select(_e.id).where(IS_REFUSED_RESOURCE, asked))

@@ -78,13 +78,14 @@ class Impact:
         self._profiles = profiles
         self._clock = clock
 
-    async def of(self, target: RevocationTarget, through: str = "") -> Hit:
+    async def of(self, target: RevocationTarget, through: str = "", *, every_signer: bool = True) -> Hit:
         """Returns what a target covers, and who else was given tokens of the same keys. Raises VAULT_UNAVAILABLE, too.
 
-        `through` is the connector by which Azure is to be asked, empty for those of the tokens.
+        `through` is the connector by which Azure is to be asked, empty for those of the tokens. Where very many tokens
+        live, `every_signer` has those gone through as well that are too far back to be counted, which may take long.
         """
         covered, incomplete = await self._living(target, target.covers)
-        if incomplete:
+        if incomplete and every_signer:
             covered += await self._further(target, covered)
         places = self._places(covered)
         signers = [

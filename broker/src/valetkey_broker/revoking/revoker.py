@@ -117,7 +117,8 @@ class Revoker:
         target = await self._target(asked)
         if known is None:
             self._check_others(target, hard=hard)
-        hit = await self._matching(target, through)
+        # Further tokens are refused at once: what signed those that are out counts only where that is to be ended.
+        hit = await self._matching(target, through, every_signer=hard)
         keys = self._keys(hit, through) if hard else ()
         await self._rotations.check(keys)
         revocation = Revocation(
@@ -229,9 +230,9 @@ class Revoker:
             resource=ResourceId(token.container, token.path, token.account or None, directory=directory),
         )
 
-    async def _matching(self, target: RevocationTarget, through: str = "") -> Hit:
+    async def _matching(self, target: RevocationTarget, through: str = "", *, every_signer: bool = True) -> Hit:
         """Returns what a target hits. One that means nothing at all is a slip, and would protect nobody."""
-        hit = await self._impact.of(target, through)
+        hit = await self._impact.of(target, through, every_signer=every_signer)
         if hit.covered:
             return hit
         if not await self._impact.ever(target):

@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.05
 class Login:
     """A log-in at one broker: what the broker named then, and the tokens, None once they cannot be renewed any more.
 
-    `ended` says why, for people. `tried_at` is when a renewal last failed, in Unix seconds.
+    `ended` says why, for people. `tried_at` is when a renewal was last tried, in Unix seconds.
     """
 
     endpoint: str

@@ -149,7 +149,7 @@ async def test_certificate_ends_on_a_live_connection(tmp_path: Path) -> None:
         server.channel(server.certificates, ca.issue()) as channel,
     ):
         assert await ask(channel) == WORKLOAD
-        now += 3600
+        now += 3660  # A leaf lasts for an hour from when it was made.
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await ask(channel)
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED

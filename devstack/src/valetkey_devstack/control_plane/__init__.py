@@ -2,7 +2,8 @@
 Graph and ARM.
 
 It checks what Entra and Azure Resource Manager check and answers with their codes and shapes; it can be told
-to fail. For development and tests only: it knows no users and its tokens open nothing but the dev stack.
+to fail. For development and tests only: its people are made up, and its tokens open nothing but
+the dev stack.
 """
 
 from valetkey_devstack.control_plane.client_assertions import FederatedCredential

@@ -1,4 +1,4 @@
-"""A token and its lifetime, measured on a clock of this machine that cannot be set (`sleepless_clock`)."""
+"""A token and its lifetime, measured on a clock of this machine that cannot be set (`clock_through_suspend`)."""
 
 from dataclasses import dataclass
 

@@ -152,7 +152,8 @@ async def test_hard_ends_what_is_out_and_others_get_fresh_tokens(stocked: Broker
     }
     assert len(await broker.core.ledger.events(EventFilter(kind=EventKind.REVOCATION_PROVED))) == 1
     refused = await broker.core.ledger.events(EventFilter(kind=EventKind.CHANGE_FAILED))
-    assert [stored.event.reason for stored in refused] == ["CLOUD_PERMISSION_MISSING"]
+    # The broker looks by itself, too, and may have been refused before the test's own look was.
+    assert {stored.event.reason for stored in refused} == {"CLOUD_PERMISSION_MISSING"}
 
 
 @pytest.mark.parametrize(

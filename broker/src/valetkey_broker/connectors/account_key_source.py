@@ -102,14 +102,13 @@ class AccountKeySource:
         """
         await self.objects.repository.refresh()
         for each in self.objects.of_account(there.azure.storage_account):
-            path = f"{'connectors' if isinstance(each, Connector) else 'secrets'}/{each.name}"
             if each.uid == there.uid or each.azure.cloud != there.azure.cloud:
                 continue
-            rotation = await self.objects.repository.rotations.read(rotation_path(path))
+            rotation = await self.objects.repository.rotations.read(rotation_path(each.object_path))
             if rotation is None or rotation.object_uid != each.uid or rotation.source != ACCOUNT_KEY:
                 continue
             if rotation.notes.get("old_key") == key and rotation.state not in _OVER:
-                return path
+                return each.object_path
         return ""
 
     async def _leases_over(self, run: Run) -> None:

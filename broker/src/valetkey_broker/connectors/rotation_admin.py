@@ -246,10 +246,9 @@ class Rotations:
     ) -> Rotation:
         """Returns a rotation for `begin`; without `prove_seconds`, for the usual time. Raises InvalidFieldError."""
         now = self._now()
-        folder = "connectors" if isinstance(there, Connector) else "secrets"
         return Rotation(
             id=str(uuid.uuid4()),
-            object=f"{folder}/{there.name}",
+            object=there.object_path,
             object_uid=there.uid,
             source=source,
             state=RotationState.PROVING,

@@ -99,7 +99,7 @@ class RotationSchedules:
                 except BrokerError as error:
                     self._failed(there, error)
                 except Exception as error:  # noqa: BLE001 (one that cannot be must not end all rotations)
-                    self._log.error("a scheduled rotation failed", object=_path(there), error=type(error).__name__)
+                    self._log.error("a scheduled rotation failed", object=there.object_path, error=type(error).__name__)
                     self._not_before[there.uid] = self._clock() + _MOST_RETRY_SECONDS
 
     async def _begin(self, due: Connector | NamedSecret) -> None:
@@ -110,7 +110,7 @@ class RotationSchedules:
             return
         schedule = there.rotation_schedule
         wanted = Automatic(by=schedule.by, every_seconds=schedule.every_seconds)
-        path, call = _path(there), CallInfo(str(uuid.uuid4()), "", _SCHEDULE, "")
+        path, call = there.object_path, CallInfo(str(uuid.uuid4()), "", _SCHEDULE, "")
         begun = Event(
             kind=EventKind.CHANGE_BEGUN,
             time=self._clock(),
@@ -123,11 +123,11 @@ class RotationSchedules:
 
     def _due(self, there: Connector | NamedSecret) -> bool:
         schedule, now = there.rotation_schedule, self._clock()
-        if schedule is None or self._memory.rotation_of(_path(there), there.uid):
+        if schedule is None or self._memory.rotation_of(there.object_path, there.uid):
             return False
         if now < _since(there).timestamp() + schedule.every_seconds or now < self._not_before.get(there.uid, 0.0):
             return False
-        last = self._memory.rotations.get(rotation_path(_path(there)))
+        last = self._memory.rotations.get(rotation_path(there.object_path))
         if last is None or last.object_uid != there.uid or last.state is RotationState.DONE:
             return True
         return now >= last.updated_at.timestamp() + _retry_seconds(schedule)
@@ -140,7 +140,7 @@ class RotationSchedules:
         self._not_before[there.uid] = self._clock() + wait
         self._log.error(
             "a scheduled rotation cannot begin; it is tried again later",
-            object=_path(there),
+            object=there.object_path,
             reason=error.reason.name,
             error=error.message,
             again_in=str(timedelta(seconds=int(wait))),
@@ -156,7 +156,3 @@ def _since(there: Connector | NamedSecret) -> datetime:
     if isinstance(there, NamedSecret):
         return there.updated_at
     return there.origin.since if there.origin is not None else there.created_at
-
-
-def _path(there: Connector | NamedSecret) -> str:
-    return f"{'connectors' if isinstance(there, Connector) else 'secrets'}/{there.name}"

@@ -92,8 +92,7 @@ class GraphEndings:
         """Returns the secret in use: by its id where the broker made it, else by how it begins, as several may."""
         secret = self._objects.auth_methods[there.auth_method].encode(credential.value).get("client_secret", "")
         fitting = [each for each in listed if each.hint and secret.startswith(each.hint)]
-        path = f"{'connectors' if isinstance(there, Connector) else 'secrets'}/{there.name}"
-        last = self._objects.memory.rotations.get(rotation_path(path))
+        last = self._objects.memory.rotations.get(rotation_path(there.object_path))
         if last is not None and last.object_uid == there.uid and last.to_version == there.credential_version:
             made = [each for each in listed if each.key_id and each.key_id == last.notes.get("key_id")]
             return made or fitting

@@ -119,6 +119,11 @@ class Connector:
         object.__setattr__(self, "way_in", f"{principal_way} {self.credential_version}")
 
     @property
+    def object_path(self) -> str:
+        """How the ledger, rotations and documents of it in Vault name it."""
+        return f"connectors/{self.name}"
+
+    @property
     def credential_uid(self) -> str:
         """Whose credential it uses: the uid of its secret, or its own."""
         return self.secret_uid or self.uid

@@ -38,6 +38,11 @@ class NamedSecret:
     rotation_schedule: RotationSchedule | None = None
     taken_from: int = 0
 
+    @property
+    def object_path(self) -> str:
+        """How the ledger, rotations and documents of it in Vault name it."""
+        return f"secrets/{self.name}"
+
     def used_by(self, connector: Connector) -> Connector:
         """Returns a connector as it works with this secret; what it says itself narrows what the secret says."""
         own = connector.own_azure or connector.azure

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY
 from valetkey_broker.connectors.rotated_objects import RotatedObjects
@@ -107,7 +108,7 @@ class AccountKeys:
     def _holder(self, there: Connector | NamedSecret, covered: Sequence[Event]) -> KeyHolder:
         users = [there.name] if isinstance(there, Connector) else self._objects.memory.named_secrets.users(there.uid)
         versions = [each.credential_version for each in covered if each.connector in users]
-        return KeyHolder(_path(there), there.uid, max(versions, default=there.credential_version), users)
+        return KeyHolder(there.object_path, there.uid, max(versions, default=there.credential_version), users)
 
     def _asked(self, there: Connector | NamedSecret, by: str) -> str:
         """Returns why a connector cannot be asked by for another key; empty where it can."""
@@ -143,7 +144,7 @@ class AccountKeys:
 
     def _ending(self, there: Connector | NamedSecret) -> Rotation | None:
         """Returns the last rotation of an object, if it made its old key anew or is about to."""
-        last = self._objects.memory.rotations.get(rotation_path(_path(there)))
+        last = self._objects.memory.rotations.get(rotation_path(there.object_path))
         if last is None or last.object_uid != there.uid or last.source != ACCOUNT_KEY:
             return None
         return last if last.state in _ENDS_OLD_KEY else None
@@ -151,11 +152,9 @@ class AccountKeys:
     async def _others(self, there: Connector | NamedSecret, key: Secret) -> list[Connector | NamedSecret]:
         """Returns what else is in use with the same key: Azure makes none anew while somebody here needs it."""
         others = [each for each in self._objects.of_account(there.azure.storage_account) if each.uid != there.uid]
-        return [each for each in sorted(others, key=_path) if await self._objects.key_of(each) == key]
-
-
-def _path(there: Connector | NamedSecret) -> str:
-    return f"{'connectors' if isinstance(there, Connector) else 'secrets'}/{there.name}"
+        return [
+            each for each in sorted(others, key=attrgetter("object_path")) if await self._objects.key_of(each) == key
+        ]
 
 
 def _by_hand(holders: Sequence[KeyHolder]) -> str:

@@ -19,6 +19,7 @@ from valetkey_broker.api.ledger_messages import (
 )
 from valetkey_broker.issuing.diagnosis import Diagnoser, TokenQuestion
 from valetkey_broker.model import EventFilter, Head, InvalidFieldError, LeaseFilter, ResourceId
+from valetkey_broker.model.event import KINDS_WITH_RESOURCE
 from valetkey_broker.ports import Clock, Ledger
 from valetkey_broker.revoking.lease_states import LeaseStates
 from valetkey_broker.rpc.current_call import caller
@@ -27,12 +28,7 @@ _DEFAULT_PAGE = 100
 _MOST = 1000
 _SHA256_BYTES = 32
 _MOST_URL = 2048
-_KINDS_WITH_RESOURCE = (
-    pb.EVENT_KIND_UNSPECIFIED,
-    pb.EVENT_KIND_TOKEN_ISSUED,
-    pb.EVENT_KIND_DENIED,
-    pb.EVENT_KIND_AUTHENTICATION_FAILED,
-)
+_WITH_RESOURCE = (pb.EVENT_KIND_UNSPECIFIED, *(EVENT_KINDS.to_proto[kind] for kind in KINDS_WITH_RESOURCE))
 _FIRST_ID, _LAST_ID = -(2**63), 2**63 - 1
 
 
@@ -80,7 +76,7 @@ class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
         _ = context
         if request.unfinished and request.kind not in (pb.EVENT_KIND_UNSPECIFIED, pb.EVENT_KIND_CHANGE_BEGUN):
             raise InvalidFieldError("unfinished", "is asked of another kind", "the kind change-begun, or none")
-        if request.resource_id and (request.unfinished or request.kind not in _KINDS_WITH_RESOURCE):
+        if request.resource_id and (request.unfinished or request.kind not in _WITH_RESOURCE):
             raise InvalidFieldError(
                 "resource_id",
                 "is asked of records that name none",

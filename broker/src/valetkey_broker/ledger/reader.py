@@ -8,10 +8,11 @@ from sqlalchemy import ColumnElement, Connection, Select, false, func, literal, 
 from valetkey_broker.ledger.chain import stored_event
 from valetkey_broker.ledger.database import Database
 from valetkey_broker.ledger.index_choice import Equal, narrowest_first
-from valetkey_broker.ledger.records_of_resource import KINDS_WITH_RESOURCE, in_place, names
+from valetkey_broker.ledger.records_of_resource import in_place, names
 from valetkey_broker.ledger.schema import IS_LEASE, IS_NO_TOKEN, IS_REFUSED_RESOURCE, events
 from valetkey_broker.ledger.settled_ids import settled_id
 from valetkey_broker.model import EventFilter, EventKind, LeaseFilter, StoredEvent
+from valetkey_broker.model.event import KINDS_WITH_RESOURCE
 
 # Their ids come out of an index alone, in some milliseconds.
 _FEW_LIVING = 20_000
@@ -19,6 +20,7 @@ _FEW_LIVING = 20_000
 _LOOKED_THROUGH = 5_000
 _e = events.c
 _KNOWN = [kind.value for kind in EventKind if kind is not EventKind.UNKNOWN]
+_IS_TOKEN = (IS_LEASE, _e.kind == EventKind.TOKEN_ISSUED.value)
 # What one credential signed for one account.
 _ONE_OF_EACH = (_e.connector, _e.connector_uid, _e.credential_version, _e.account)
 _OUTCOMES = (EventKind.ADMIN_CHANGE.value, EventKind.CHANGE_FAILED.value)
@@ -54,7 +56,7 @@ def read_events(database: Database, wanted: EventFilter) -> Sequence[StoredEvent
 
 def read_leases(database: Database, wanted: LeaseFilter) -> Sequence[StoredEvent]:
     """Returns the events of issued tokens, newest first."""
-    conditions: list[ColumnElement[bool]] = [IS_LEASE, _e.kind == EventKind.TOKEN_ISSUED.value, *in_place(wanted)]
+    conditions: list[ColumnElement[bool]] = [*_IS_TOKEN, *in_place(wanted)]
     if wanted.grant:
         conditions.append(_e.grant == wanted.grant)
     if wanted.signature_sha256:
@@ -82,8 +84,10 @@ def read_leases(database: Database, wanted: LeaseFilter) -> Sequence[StoredEvent
         return _stored(connection, select(events).where(*conditions).order_by(_e.id.desc()).limit(wanted.limit))
 
 
-def _in_order(wanted: EventFilter, conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
-    return select(events).where(*conditions).order_by(_e.id.desc() if wanted.newest else _e.id)
+def _in_order(
+    wanted: EventFilter, conditions: Sequence[ColumnElement[bool]], columns: Sequence[Any] = (events,)
+) -> Select[Any]:
+    return select(*columns).where(*conditions).order_by(_e.id.desc() if wanted.newest else _e.id)
 
 
 def _of_kind(kind: EventKind | None, equal: Sequence[Equal]) -> tuple[list[ColumnElement[bool]], Sequence[Equal]]:
@@ -116,8 +120,7 @@ def _of_resource(
     found: list[StoredEvent] = []
     if len(refusals) < len(kinds):
         tokens = narrowest_first(connection, [*equal, Equal(_e.container, wanted.container, IS_LEASE)])
-        is_token = [IS_LEASE, _e.kind == EventKind.TOKEN_ISSUED.value]
-        query = _in_order(wanted, [*conditions, *is_token, *in_place(wanted), *tokens])
+        query = _in_order(wanted, [*conditions, *_IS_TOKEN, *in_place(wanted), *tokens])
         found += _stored(connection, query.limit(wanted.limit))
     if refusals and wanted.since is None:
         # No index is to be used for the kind: a literal is added.
@@ -137,7 +140,7 @@ def _naming(
 ) -> list[StoredEvent]:
     """Returns the first records of those that meet the conditions and name the resource, in any order."""
     ids: list[int] = []
-    query = select(_e.id, _e.resource).where(*conditions).order_by(_e.id.desc() if wanted.newest else _e.id)
+    query = _in_order(wanted, conditions, (_e.id, _e.resource))
     page = connection.execute(query.limit(_LOOKED_THROUGH)).all()
     while True:
         named = {resource: names(resource, wanted) for resource in {row.resource for row in page}}

@@ -6,10 +6,7 @@ from typing import Protocol
 from sqlalchemy import ColumnElement
 
 from valetkey_broker.ledger.schema import events
-from valetkey_broker.model import EventKind, InvalidFieldError, ResourceId
-
-KINDS_WITH_RESOURCE = (EventKind.TOKEN_ISSUED, EventKind.DENIED, EventKind.AUTHENTICATION_FAILED)
-"""The kinds of record that name a resource."""
+from valetkey_broker.model import InvalidFieldError, ResourceId
 
 # Of a request for many tokens the first one's resource is on record, and how many there were besides.
 _MORE = re.compile(r" and \d+ more\Z")

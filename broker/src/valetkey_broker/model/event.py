@@ -34,6 +34,10 @@ MOST_DETAIL_CHARACTERS = 500
 _DETAIL_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
+KINDS_WITH_RESOURCE = (EventKind.TOKEN_ISSUED, EventKind.DENIED, EventKind.AUTHENTICATION_FAILED)
+"""The kinds of record that name a resource."""
+
+
 @statically_frozen
 class Event:
     """One decision, as it is handed to the ledger. Times are Unix seconds; empty strings stand for "not known".

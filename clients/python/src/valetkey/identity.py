@@ -18,7 +18,8 @@ from valetkey.trace_context import with_trace
 
 # What a header of HTTP/2 carries unharmed; both API keys and JWTs are made of it.
 _BEARER = re.compile(r"[\x21-\x7e]+")
-_FILES = ("api_key_file", "token_file", "client_cert_file", "client_key_file", "login_file")
+IDENTITY_FILES = ("api_key_file", "token_file", "client_cert_file", "client_key_file", "login_file")
+"""Which arguments of an identity are files."""
 
 
 class Metadata(tuple[tuple[str, str], ...]):
@@ -69,7 +70,7 @@ class Identity:
             )
         if self.api_key is not None:
             _check_api_key(self.api_key, "is empty or holds spaces, line breaks or other than ASCII")
-        for name in _FILES:
+        for name in IDENTITY_FILES:
             if (path := getattr(self, name)) is not None:
                 object.__setattr__(self, name, from_the_root(path))
 

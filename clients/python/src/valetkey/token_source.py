@@ -13,6 +13,7 @@ from valetkey.callers.base import Terms
 from valetkey.calls.tokens import token_request
 from valetkey.clock_through_suspend import now
 from valetkey.errors import ValetKeyError
+from valetkey.identity import IDENTITY_FILES
 from valetkey.renewal import shared_feeds
 from valetkey.renewal.held_token import HeldToken
 from valetkey.renewal.token_feed import TokenFeed
@@ -20,7 +21,7 @@ from valetkey.settings import load_settings
 from valetkey.token_values import Token
 
 _DEFAULT_TIMEOUT = 30.0
-_FILES = ("ca_file", "api_key_file", "token_file", "client_cert_file", "client_key_file", "login_file", "config_file")
+_FILES = ("ca_file", "config_file", *IDENTITY_FILES)
 
 
 class TokenSource:

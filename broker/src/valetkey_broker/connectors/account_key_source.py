@@ -62,6 +62,8 @@ class AccountKeySource:
         if other := await self._regenerated_for(there, new):
             await run.note(old_key="", new_key="")
             raise account_key_about_to_go(there.azure.storage_account, new, other)
+        # Read anew: another rotation may have regenerated that key, and ended, before this one was noted.
+        keys = await self.maker.account_keys(by, credential, there.azure.storage_account)
         return self.objects.with_key(there.auth_method, in_use.value, keys[new])
 
     async def wait_until(self, run: Run) -> float:

@@ -70,6 +70,15 @@ def test_no_file_names_a_registry_host() -> None:
     assert not found
 
 
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "clients/console/README.md"])
+def test_pages_for_contributors_name_what_there_is(page: str) -> None:
+    """Protects whoever looks for a place: each folder and module that these pages name is somewhere in the tree."""
+    there = "\n".join(f"/{path.relative_to(ROOT)}" for path in tracked_files())
+    named = set(re.findall(r"`([\w./-]+(?:\.py|/))`", (ROOT / page).read_text()))
+    missing = {name for name in named if f"/{name}" not in there and "SECTION" not in name}
+    assert (len(named) > 5, missing) == (True, set())
+
+
 @pytest.mark.xdist_group("together")
 def test_groups_of_tests_stay_together(request: pytest.FixtureRequest) -> None:
     """Protects that tests which share a server run in one process: workers know a group by the end of the test's id."""

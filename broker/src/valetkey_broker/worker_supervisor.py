@@ -117,18 +117,30 @@ class Supervisor:
         while not self._stopping:
             now = time.monotonic()
             for slot in self._slots:
+                others = any(other.process is not None for other in self._slots if other is not slot)
                 if slot.process is None and now >= slot.start_at:
-                    others = any(other.process is not None for other in self._slots)
-                    pid = slot.start(self._argv, lifeline, beside_others=others)
-                    self._log.info("worker started", worker=slot.index, pid=pid)
+                    self._start(slot, lifeline, beside_others=others)
                 elif slot.process is not None and (code := slot.process.poll()) is not None:
-                    if code == EXIT_CONFIGURATION:
+                    # The files of one that replaces another may have gone bad since; the others serve with what they
+                    # read in time, and go on.
+                    if code == EXIT_CONFIGURATION and not (slot.starts > 1 and others):
                         self._log.error("a worker cannot start; giving up", worker=slot.index)
                         return EXIT_CONFIGURATION
                     delay = slot.died()
                     self._log.error("worker died; replacing it", worker=slot.index, exit_code=code, seconds=delay)
             time.sleep(_TICK_SECONDS)
         return 0
+
+    def _start(self, slot: "_Slot", lifeline: int, *, beside_others: bool) -> None:
+        try:
+            pid = slot.start(self._argv, lifeline, beside_others=beside_others)
+        except OSError as error:
+            # Too many processes or too little memory, say: often why a worker died, and no reason to end the others.
+            delay = slot.died()
+            why = error.strerror or type(error).__name__
+            self._log.error("a worker cannot be started; trying again", worker=slot.index, error=why, seconds=delay)
+        else:
+            self._log.info("worker started", worker=slot.index, pid=pid)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
@@ -168,9 +180,10 @@ class _Slot:
         self._died_young = False
 
     def start(self, argv: list[str], lifeline: int, *, beside_others: bool) -> int:
-        """Starts the worker and returns its process id."""
-        replaces = beside_others and self._started_at > 0
-        asker = Asker()
+        """Starts the worker and returns its process id. Raises OSError, after which `died` is to be called."""
+        replaces = beside_others and self.starts > 0
+        self._started_at = time.monotonic()
+        asker = self.asker = Asker()
         theirs = asker.theirs.fileno()
         environment = {
             **os.environ,
@@ -180,9 +193,7 @@ class _Slot:
         }
         self.process = subprocess.Popen(argv, env=environment, pass_fds=(lifeline, theirs), stdin=subprocess.DEVNULL)
         asker.theirs.close()
-        self.asker = asker
         self.starts += 1
-        self._started_at = time.monotonic()
         return self.process.pid
 
     def died(self) -> float:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from support.broker_process import Serving, alive, listens, run, serving, write_config
 from support.stopwatch import ends_within
+from valetkey_broker.errors import EXIT_CONFIGURATION
 from valetkey_devstack.free_ports import is_free
 from valetkey_devstack.openbao import OpenBao
 
@@ -127,6 +129,40 @@ async def test_a_replaced_worker_waits_for_vault_before_it_takes_calls(tmp_path:
         assert all([await broker.healthy() for _ in range(20)])
         broker.send(signal.SIGTERM)
         assert await broker.ended() == 0
+
+
+async def test_a_worker_that_cannot_be_replaced_takes_no_other_with_it(tmp_path: Path, bao: OpenBao) -> None:
+    """A certificate that went bad, or no room for a process, costs the worker that died; the other serves on."""
+    with serving(write_config(tmp_path, bao.settings()), "--workers", "2") as broker:
+        await broker.logged("listening", 2)
+        certificate, good = tmp_path / "broker.pem", (tmp_path / "broker.pem").read_bytes()
+        certificate.write_text("rubbish")
+        os.kill(broker.workers()[0], signal.SIGKILL)
+        (_, died) = (await broker.logged("worker died; replacing it", 2))[:2]
+        assert (died["worker"], died["exit_code"]) == (0, EXIT_CONFIGURATION)
+        assert await answered(broker)
+        before = resource.prlimit(broker.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(broker.process.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+        (told, *_) = await broker.logged("a worker cannot be started; trying again")
+        assert (told["worker"], told["error"]) == (0, "Too many open files")
+        assert await answered(broker)
+        certificate.write_bytes(good)
+        resource.prlimit(broker.process.pid, resource.RLIMIT_NOFILE, before)
+        await broker.logged("listening", 3)
+        assert sorted(broker.workers()) == [0, 1]
+        broker.send(signal.SIGTERM)
+        assert await broker.ended() == 0
+
+
+async def test_no_worker_is_left_that_could_go_on(tmp_path: Path, bao: OpenBao) -> None:
+    """Where none serves any more and none can start, the broker ends, and whoever started it hears of it."""
+    with serving(write_config(tmp_path, bao.settings()), "--workers", "2") as broker:
+        await broker.logged("listening", 2)
+        (tmp_path / "broker.pem").write_text("rubbish")
+        for pid in broker.workers().values():
+            os.kill(pid, signal.SIGKILL)
+        assert await broker.ended() == EXIT_CONFIGURATION
+        assert "broker.pem: is not a certificate" in broker.said
 
 
 async def test_workers_without_vault_answer_all_the_same(tmp_path: Path) -> None:

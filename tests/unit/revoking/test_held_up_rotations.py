@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from support.core import CLIENT, PLANTED, TENANT
 from support.revoking_replica import BY_KEY, OTHER, TRAINER, World
-from support.rotating_replica import NAME, the_call
+from support.rotating_replica import NAME, RotatingReplica, by_account_key, the_call
 from valetkey_broker.connectors.connector_draft import NewConnector
 from valetkey_broker.connectors.made_credential_rotations import Automatic
 from valetkey_broker.connectors.rotation_runner import _Own
@@ -37,6 +37,17 @@ async def test_what_got_the_key_after_the_revocation_was_made_is_rotated_as_well
     await world.until(RevocationState.REVOKED)
     assert {each.rotates for each in world.made.keys} == {f"connectors/{BY_KEY}", f"connectors/{OTHER}"}
     assert key not in world.maker.keys["one"].values()
+
+
+async def test_what_got_the_key_through_another_replica_counts_at_once(world: World) -> None:
+    """Memory is a poll behind: the preview asks Vault who has the key now, and says what all will be rotated."""
+    await world.issue()
+    other = RotatingReplica(world.replica.store, world.cloud, world.ledger)
+    await other.repository.load()
+    key = by_account_key(OTHER, "one", world.maker.keys["one"]["key1"])
+    await other.connector_admin.create(key, created_by="key:ops")
+    (signer,) = (await world.revoking.revoker.preview(TRAINER, NAME)).hit.signers
+    assert [each.path for each in signer.holders] == [f"connectors/{BY_KEY}", f"connectors/{OTHER}"]
 
 
 async def test_an_earlier_rotation_in_the_way_is_named_with_what_holds_it_up(world: World) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from valetkey_broker.connectors.rotation_run import Run
 from valetkey_broker.connectors.secret_as_connector import as_connector
-from valetkey_broker.errors import BrokerError, Reason, connector_not_found, secret_not_found
+from valetkey_broker.errors import BrokerError, Reason, changed_by_others, connector_not_found, secret_not_found
 from valetkey_broker.model import Connector, Credential, CredentialValue, NamedSecret, Rotation, Secret
 from valetkey_broker.ports import AuthMethod
 from valetkey_broker.state.memory import Memory
@@ -15,6 +15,7 @@ from valetkey_broker.state.repository import StateRepository
 # What the auth methods of account keys keep: the key, or a connection string with it.
 _KEY, _STRING = "account_key", "connection_string"
 _KEY_OF_STRING = "AccountKey"  # Apart, for what stands behind it in one text is starred in all that is shown.
+_LOOKS = 5
 _IN_STRING = re.compile(rf"(?<={_KEY_OF_STRING}=)[^;]+")
 
 
@@ -81,17 +82,32 @@ class RotatedObjects:
     async def key_of(self, there: Connector | NamedSecret) -> Secret | None:
         """Returns the account's key that something is in use with, None where it has none, or nothing that works.
 
-        Raises VAULT_UNAVAILABLE: what nobody can tell now must not be taken for another key.
+        Where memory turns out to be behind, it is the key that is in use by now. Raises VAULT_UNAVAILABLE, or CONFLICT
+        where it changes all the time: what nobody can tell now must not be taken for another key.
         """
-        try:
-            _, credential = await self.itself(there)
-            return self.account_key(there.auth_method, credential.value)
-        except BrokerError as error:
-            if error.reason is Reason.VAULT_UNAVAILABLE and error.metadata.get("cause") != "not found":
-                raise
-        except (KeyError, TypeError, ValueError):
-            pass
-        return None  # Whatever it has does not work anyway.
+        now: Connector | NamedSecret | None = there
+        for _ in range(_LOOKS):
+            if now is None:
+                return None  # It is gone.
+            looked_at = now
+            try:
+                _, credential = await self.itself(looked_at)
+                return self.account_key(looked_at.auth_method, credential.value)
+            except BrokerError as error:
+                if error.reason is Reason.VAULT_UNAVAILABLE and error.metadata.get("cause") != "not found":
+                    raise
+            except (KeyError, TypeError, ValueError):
+                return None
+            await self.repository.refresh()
+            now = self._by_now(looked_at)
+            if now is not None and now.credential_version == looked_at.credential_version:
+                return None  # Vault lost it: whatever uses it does not work anyway.
+        raise changed_by_others(there.object_path)
+
+    def _by_now(self, of: Connector | NamedSecret) -> Connector | NamedSecret | None:
+        """Returns the same thing as memory has it; named secrets are renamed at times."""
+        known = self.memory.connectors if isinstance(of, Connector) else self.memory.secrets
+        return next((each for each in known.values() if each.uid == of.uid), None)
 
     def of_account(self, account: str) -> Sequence[Connector | NamedSecret]:
         """Returns what has a credential of its own for an account that it names: connectors, and named secrets."""

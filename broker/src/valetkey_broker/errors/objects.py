@@ -122,8 +122,8 @@ def grant_changed(name: str, *, version: int, expected: int) -> BrokerError:
 
 
 def connector_changed(name: str) -> BrokerError:
-    """The connector went away while it was being used; perhaps there is a new one of that name."""
-    message = f"connector {name} was deleted or made anew just now; look at what there is and try again"
+    """The connector went away while it was being used, or has another credential; perhaps a new one has that name."""
+    message = f"connector {name} was changed, deleted or made anew just now; look at what there is and try again"
     return _conflict(f"connectors/{name}", message, retry_after=1.0)
 
 

@@ -64,6 +64,10 @@ class AccountKeys:
         by = through or next((each.rotation_schedule.by for each in there if each.rotation_schedule), "")
         if not by:
             return KeyReach(holders, obstacle=_by_hand(holders))
+        # From here on it counts who has which key now, and memory may be a poll behind.
+        await self._objects.repository.refresh()
+        there = self._signers(covered)
+        holders = [self._holder(each, covered) for each in there]
         keys = [await self._objects.key_of(each) for each in there]
         first = keys[0] if keys else None
         if first is None:

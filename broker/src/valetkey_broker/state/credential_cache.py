@@ -116,6 +116,8 @@ class Credentials:
         there = await self._store.read(f"connectors/{connector.name}")
         if there is None or there.data.get("uid") != connector.uid:
             return connector_changed(connector.name)
+        if not connector.secret and there.data.get("credential_version") != connector.credential_version:
+            return connector_changed(connector.name)  # It got another since, and those before were destroyed.
         if connector.secret:
             secret = await self._store.read(f"secrets/{connector.secret}")
             now = (secret.data.get("uid"), secret.data.get("credential_version")) if secret is not None else None

@@ -41,6 +41,7 @@ class FaultProxy:
         self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._tls.load_cert_chain(certificate, key)
         self._rules: list[_Rule] = []
+        self._losing: list[Matcher] = []
 
     async def __aenter__(self) -> Self:
         # Each request on a connection of its own: Azurite ends idle ones, at times while a request is on its way.
@@ -99,9 +100,14 @@ class FaultProxy:
 
         self._rules.append(_Rule(matches, make, times))
 
+    def lose_answers(self, *matches: Matcher) -> None:
+        """Hands on one request for each matcher, and breaks the connection off in place of its answer."""
+        self._losing += matches
+
     def heal(self) -> None:
         """Forwards everything again."""
         self._rules.clear()
+        self._losing.clear()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.seen[f"{request.method} {request.query.get('comp', '')}"] += 1
@@ -124,7 +130,13 @@ class FaultProxy:
             allow_redirects=False,
         ) as answer:
             headers = _end_to_end(answer.headers)
-            return web.Response(status=answer.status, body=await answer.read(), headers=headers)
+            body = await answer.read()
+        lost = next((matches for matches in self._losing if matches(request)), None)
+        if lost is not None:
+            self._losing.remove(lost)
+            if request.transport is not None:
+                request.transport.abort()
+        return web.Response(status=answer.status, body=body, headers=headers)
 
 
 def lists_containers(account: str) -> Matcher:

@@ -1,10 +1,7 @@
 """Azure's own clients with renewing tokens, against the real Azurite, past the end of many tokens."""
 
 import asyncio
-import math
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,35 +9,15 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 
 import valetkey
-from support.azure_stack import ML, AzureStack, make_connector, make_credential
-from support.cloud_containers import container_scope
+from support.azure_signing import CONTAINER, KNOWN, signer
+from support.azure_stack import ML, AzureStack
 from valetkey.azure import aio, container_client
 from valetkey.fsspec import filesystem
 from valetkey.testing import FakeBroker
 from valetkey.v1 import token_service_pb2 as token_pb
-from valetkey_broker.model import Permission, PermissionSet, SasRequest
 
-CONTAINER = "demo-zenmlartifactstore"
 LIFE = timedelta(seconds=3)
-KNOWN = ("api_key_file", "ca_file", "endpoint")
 WORDS = ["read", "add", "create", "write", "delete", "list"]
-
-
-async def _signer(azure: AzureStack) -> Callable[[token_pb.IssueTokenRequest, datetime, datetime], str]:
-    """Returns what signs tokens that this Azurite knows."""
-    now = int(time.time())
-    key = await azure.cloud.signing_key(make_connector(), make_credential(), ML, starts=now - 900, expires=now + 3600)
-    wanted = SasRequest(
-        azure.profile, container_scope(azure.profile, ML, CONTAINER), PermissionSet(Permission), now, now, "", "l", key
-    )
-
-    def sign(request: token_pb.IssueTokenRequest, start: datetime, end: datetime) -> str:
-        _ = request
-        # Whole seconds, of which a token of three should not lose one: it is renewed when one is left.
-        times = {"starts": max(int(start.timestamp()), now - 900), "expires": math.ceil(end.timestamp())}
-        return azure.cloud.sign(replace(wanted, **times)).sas_token
-
-    return sign
 
 
 def _work(source: valetkey.TokenSource, azure: AzureStack, broker: FakeBroker) -> int:
@@ -71,7 +48,7 @@ def _work(source: valetkey.TokenSource, azure: AzureStack, broker: FakeBroker) -
 
 async def test_a_job_outlives_its_tokens(azure: AzureStack) -> None:
     """Protects long jobs: written, read, listed, copied and deleted over many lives of a token without a failure."""
-    sign = await _signer(azure)
+    sign = await signer(azure)
     # Not by the proxy of faults: Azurite copies from what it knows as itself.
     url = f"https://127.0.0.1:{azure.azurite.port}/{ML}"
     with FakeBroker(account=ML, url=url, sign=sign, ttl=LIFE) as broker:
@@ -82,7 +59,7 @@ async def test_a_job_outlives_its_tokens(azure: AzureStack) -> None:
 
 async def test_a_token_that_storage_refuses_is_replaced(azure: AzureStack) -> None:
     """Protects jobs from a key that was revoked: the refusal is mended by one fresh token, for tasks alike."""
-    good = await _signer(azure)
+    good = await signer(azure)
     count = 0
 
     def sign(request: token_pb.IssueTokenRequest, start: datetime, end: datetime) -> str:

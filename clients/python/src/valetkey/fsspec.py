@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from glob import has_magic
 from http import HTTPStatus
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 try:
     from adlfs import AzureBlobFileSystem
@@ -35,16 +35,17 @@ from valetkey.account_and_container import account_and_container
 from valetkey.async_token_source import AsyncTokenSource
 from valetkey.azure import aio
 from valetkey.errors import InvalidArgumentError, SettingsError
+from valetkey.fsspec_files import FileChangedError, ValetKeyFile, of_one_version
 from valetkey.fsspec_options import SCHEME, Surroundings, refuse_other_credentials, resource_of, words
 from valetkey.fsspec_paths import StripProtocol, refuse_other_account
+from valetkey.fsspec_refusals import Refusals
 from valetkey.token_source import TokenSource
 
 _READER = ("read", "list")
 _COPY_SECONDS = 0.5
-_NO_TRANSACTIONS = "storage has no transactions; expected to write under another name, and to mv that when it is whole"
 
 
-class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has no types
+class ValetKeyFileSystem(Refusals, AzureBlobFileSystem):  # type: ignore[misc] # adlfs has no types
     """The blobs of one container; each attempt of each request carries the token that is current then.
 
     Pickled, it travels as its arguments, without any token; in a forked child it starts anew.
@@ -258,27 +259,26 @@ class ValetKeyFileSystem(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has
         if status != "success":
             raise OSError(errno.EIO, f"storage ended the copy of {path1} as {status}", path2)
 
-    # adlfs binds its own coroutine to this name as its class is made.
+    async def _cat_file(self, path: str, *arguments: Any, **more: Any) -> bytes:
+        with of_one_version(path):
+            return cast("bytes", await super()._cat_file(path, *arguments, **more))
+
+    async def _get_file(self, rpath: str, *arguments: Any, **more: Any) -> None:
+        with of_one_version(rpath):
+            await super()._get_file(rpath, *arguments, **more)
+
+    # adlfs binds its own coroutines to these names as its class is made.
     cp_file = sync_wrapper(_cp_file)
+    get_file = sync_wrapper(_get_file)
 
-    def url(self, path: str, expires: int = 3600, **_: Any) -> NoReturn:
-        """Raises NotImplementedError: only who has an account's key can sign a URL."""
-        raise NotImplementedError(
-            f"a token cannot sign a URL for {path}; expected a token of its own: valetkey token issue -o url"
-        )
-
-    def sign(self, path: str, expiration: int = 100, **_: Any) -> NoReturn:
-        """Raises NotImplementedError, as `url` does."""
-        self.url(path, expiration)
-
-    @property
-    def transaction(self) -> NoReturn:
-        """Raises NotImplementedError: adlfs takes transactions, and writes each blob at once all the same."""
-        raise NotImplementedError(_NO_TRANSACTIONS)
-
-    def start_transaction(self) -> NoReturn:
-        """Raises NotImplementedError, as `transaction` does."""
-        raise NotImplementedError(_NO_TRANSACTIONS)
+    def _open(
+        self, path: str, mode: str = "rb", block_size: int | None = None, version_id: str | None = None, **more: Any
+    ) -> ValetKeyFile:
+        if version_id and not self.version_aware:
+            raise ValueError("version_id: expected none, or a file system with version_aware=True")
+        size = self.blocksize if block_size is None else block_size
+        given = {"cache_type": "readahead", **more}
+        return ValetKeyFile(self, path, mode, block_size=size, version_id=version_id, **given)
 
     def _root(self) -> dict[str, Any]:
         return {"name": self.container, "size": None, "type": "directory"}
@@ -292,4 +292,4 @@ def filesystem(resource: str, *, permissions: str | Iterable[str] = _READER, **o
     return ValetKeyFileSystem(resource, permissions=",".join(words(permissions)), **options)
 
 
-__all__ = ["ValetKeyFileSystem", "filesystem"]
+__all__ = ["FileChangedError", "ValetKeyFileSystem", "filesystem"]

@@ -1,0 +1,190 @@
+"""Open files of `valetkey.fsspec`: what is read is of one version of a blob, what is appended is there once."""
+
+import asyncio
+import errno
+import io
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any
+
+from adlfs.spec import AzureBlobFile
+from azure.core import MatchConditions
+from azure.core.exceptions import (
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
+from azure.storage.blob.aio import BlobClient
+from fsspec.asyn import sync_wrapper
+
+_STANDS_ELSEWHERE = "AppendPositionConditionNotMet"
+# What one Append Block takes in every version of storage.
+_APPENDED_AT_ONCE = 4 * 1024 * 1024
+# Between two tries of those who append to one blob at a time, so that they do not meet again and again.
+_APART_SECONDS = 0.05
+
+
+class FileChangedError(OSError):
+    """A blob was written anew while it was read; opened again, it is the new one."""
+
+
+@contextmanager
+def of_one_version(path: str) -> Iterator[None]:
+    """Has storage's word that a blob is no longer the one that was begun with told as FileChangedError."""
+    try:
+        yield
+    except ResourceModifiedError as error:
+        raise changed(path) from error
+
+
+def changed(path: str) -> FileChangedError:
+    """Returns what is told of a blob that is another one by now."""
+    return FileChangedError(errno.ESTALE, "written anew or removed while it was read; expected to open it again", path)
+
+
+class ValetKeyFile(AzureBlobFile):  # type: ignore[misc] # adlfs has no types
+    """A file of adlfs that says with each range which version it reads, and with each block where that is to stand."""
+
+    _etag: str | None = None  # of the first read
+    _end = 0  # where the next block is to stand
+    _appended = 0  # how much of the buffer is in storage
+    _unsure = False  # whether a block may be there that nobody has confirmed
+    _attempts = 0
+
+    async def _async_fetch_range(self, start: int, end: int | None = None, **_: Any) -> bytes:
+        """Returns a range of the blob. Raises FileChangedError where it is another one than at the first read.
+
+        It may have been another one before that, and than what a listing says that is kept: nothing was read of that,
+        so it counts as long as the size is right, which was told already.
+        """
+        length = None if end is None else min(end, self.size) - start
+        pinned = {"etag": self._etag, "match_condition": MatchConditions.IfNotModified} if self._etag else {}
+        try:
+            with of_one_version(self.path):
+                stream = await self.container_client.download_blob(
+                    self.blob,
+                    offset=start,
+                    length=length,
+                    version_id=self.version_id,
+                    max_concurrency=self.fs.max_concurrency or 1,
+                    **pinned,
+                )
+                data = await stream.readall()
+            # Caches that read ahead in a thread of their own may have two first reads.
+            if self._etag not in (None, stream.properties.etag) or _whole_size(stream) != self.size:
+                raise changed(self.path)
+        except FileChangedError:
+            self._forget_listings()
+            raise
+        except ResourceNotFoundError as error:
+            raise FileNotFoundError(errno.ENOENT, "removed while it was read", self.path) from error
+        except HttpResponseError as error:
+            if error.status_code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                raise
+            self._forget_listings()
+            raise changed(self.path) from error
+        self._etag = stream.properties.etag
+        return bytes(data)
+
+    def _forget_listings(self) -> None:
+        """Has the file opened with its own size next time, not with that of before."""
+        for path in (self.path, self.path.rpartition("/")[0]):
+            self.fs.invalidate_cache(path)
+
+    async def _async_initiate_upload(self, **more: Any) -> None:
+        if self.mode == "ab":
+            self._end = await self._length()
+        else:
+            await super()._async_initiate_upload(**more)
+
+    async def _async_upload_chunk(self, final: bool = False, **more: Any) -> None:
+        """Sends what is in the buffer; where that fails, another try goes on with the block that failed."""
+        if self.mode != "ab":
+            await super()._async_upload_chunk(final, **more)
+            return
+        data = memoryview(self.buffer.getvalue())
+        while self._appended < len(data):
+            block = bytes(data[self._appended : self._appended + _APPENDED_AT_ONCE])
+            await self._append(block)
+            self._appended += len(block)
+        self._appended = 0
+
+    async def _append(self, block: bytes) -> None:
+        """Puts a block to the end of the blob, once.
+
+        Where an answer is lost, the request is sent again, by aiohttp unseen and by Azure's library, and storage takes
+        it for another block. So each says where it is to stand: if something stands there already, it is this block,
+        or one of somebody else's, after which this one goes.
+        """
+        while True:
+            self._attempts = 0
+            try:
+                await self._blob().append_block(
+                    io.BytesIO(block), length=len(block), appendpos_condition=self._end, middlewares=(self._count,)
+                )
+                break
+            except ResourceNotFoundError:
+                self._end = await self._length()
+            except HttpResponseError as error:
+                if getattr(error, "error_code", "") != _STANDS_ELSEWHERE:
+                    self._unsure = True
+                    raise
+                # Of a block that went out once somebody else's is no wonder, though it may be just like it.
+                if (self._unsure or self._attempts > 1) and await self._stands(block):
+                    break
+                self._unsure = False
+                self._end = await self._length()
+                await asyncio.sleep(random.uniform(0, _APART_SECONDS))  # noqa: S311 (no secret)
+            except BaseException:
+                self._unsure = True
+                raise
+        self._unsure = False
+        self._end += len(block)
+
+    async def _count(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
+        """Is asked by aiohttp for each attempt, its own included, which nothing else tells of."""
+        self._attempts += 1
+        return await handler(request)
+
+    async def _stands(self, block: bytes) -> bool:
+        """Tells whether a block is where it is to stand."""
+        try:
+            stream = await self._blob().download_blob(offset=self._end, length=len(block))
+            return bool(await stream.readall() == block)
+        except HttpResponseError as error:
+            if error.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
+                return False
+            raise
+
+    async def _length(self) -> int:
+        """Returns how long the blob is; makes it where there is none, but none anew: another may have come first."""
+        try:
+            return int((await self._blob().get_blob_properties()).size)
+        except ResourceNotFoundError:
+            pass
+        try:
+            await self._blob().create_append_blob(
+                metadata=self.metadata,
+                content_settings=self._content_settings,
+                match_condition=MatchConditions.IfMissing,
+            )
+        except ResourceExistsError:
+            return int((await self._blob().get_blob_properties()).size)
+        return 0
+
+    def _blob(self) -> BlobClient:
+        client: BlobClient = self.container_client.get_blob_client(self.blob)
+        return client
+
+    # fsspec calls these, to which adlfs binds its own coroutines.
+    _fetch_range = sync_wrapper(_async_fetch_range)
+    _initiate_upload = sync_wrapper(_async_initiate_upload)
+    _upload_chunk = sync_wrapper(_async_upload_chunk)
+
+
+def _whole_size(stream: Any) -> int:
+    """Returns how large the whole blob is that a range was read of."""
+    return int(stream.properties.content_range.rpartition("/")[2])

@@ -93,6 +93,45 @@ def test_what_comes_is_shown_by_itself(chromium: Any, console: ConsoleThread) ->
         opened.page.get_by_text("grants/seen-live").first.wait_for()
 
 
+def test_following_says_when_nothing_comes(chromium: Any, console: ConsoleThread) -> None:
+    """What failed stays told while the page asks again, until it is answered; so does that nothing answers at all."""
+    news = "**/audit/tail/news*"
+    with tab(chromium, console) as opened:
+        page = opened.page
+        opened.log_in(AUDITOR_KEY, "/audit/tail")
+        page.get_by_text("As of").wait_for()
+        failure = page.locator("#failure .note")
+        page.route(news, lambda route: route.continue_(url=f"{console.url}/audit/tail/news?since=never"))
+        failure.wait_for()
+        # The next time is under way, and has no answer yet.
+        held: list[Any] = []
+        page.route(news, lambda route: held.append(route))  # noqa: PLW0108 (playwright marks what it is given)
+        while not held:
+            page.wait_for_timeout(50)
+        assert failure.is_visible()
+        page.unroute_all()  # and lets it go on
+        failure.wait_for(state="detached")
+        page.route(news, lambda route: route.abort())
+        page.get_by_text("The console does not answer").wait_for()
+        assert "It asks again by itself." in failure.inner_text()
+        page.unroute_all()
+        failure.wait_for(state="detached")
+        opened.forgive("ERR_FAILED", "Failed to fetch")
+
+
+def test_a_form_that_nobody_answers(chromium: Any, console: ConsoleThread) -> None:
+    """The page says so, and keeps what was typed."""
+    with tab(chromium, console) as opened:
+        page = opened.page
+        opened.log_in(OPERATOR_KEY, "/register/azure/service-principal")
+        page.locator("input[name=name]").fill("from-the-browser")
+        page.route("**/register/**", lambda route: route.abort())
+        page.get_by_role("button", name="Check").click()
+        page.get_by_text("Nobody knows whether what you sent was done.").wait_for()
+        assert page.locator("input[name=name]").input_value() == "from-the-browser"
+        opened.forgive("ERR_FAILED", "Failed to fetch")
+
+
 def test_a_key_is_shown_once_and_copied(chromium: Any, console: ConsoleThread) -> None:
     """Made by the form; neither a reload nor the back button shows it again, and it can be revoked."""
     with tab(chromium, console) as opened:

@@ -25,8 +25,24 @@
     setTimeout(() => { button.textContent = before; }, 2000);
   });
 
-  // What went wrong before is over with the next try.
-  document.addEventListener("htmx:before:request", () => { document.getElementById("failure")?.replaceChildren(); });
+  // What went wrong before is over with the next try, and where a page asks again by itself, once it is answered.
+  const again = (asking) => asking?.sourceEvent?.type === "every";
+  const forget = () => { document.getElementById("failure")?.replaceChildren(); };
+  document.addEventListener("htmx:before:request", (event) => { if (!again(event.detail.ctx)) forget(); });
+  document.addEventListener("htmx:after:request", (event) => {
+    const { ctx } = event.detail;
+    if (again(ctx) && ctx.response.status < 400) forget();
+  });
+
+  // Nothing came back: what is shown may be old, and nobody knows what was done.
+  document.addEventListener("htmx:error", (event) => {
+    const { ctx } = event.detail;
+    if (!ctx || ctx.response) return;
+    const asking = again(ctx) ? "again" : ctx.request.method === "GET" ? "once" : "sent";
+    const told = document.getElementById("no-answer").content.cloneNode(true);
+    for (const each of told.querySelectorAll("[data-of]")) if (each.dataset.of !== asking) each.remove();
+    document.getElementById("failure")?.replaceChildren(told);
+  });
 
   // What is wrong with a field is told at the field, too; a form that came with the page has that from the server.
   const atFields = (answer) => {

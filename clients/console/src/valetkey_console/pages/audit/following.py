@@ -1,5 +1,7 @@
 """The newest records as they come. The page asks; where nobody looks, nobody asks."""
 
+from datetime import UTC, datetime
+
 from starlette.responses import Response
 
 from valetkey_console.pages.audit.records import FILTERS, search_line, wanted
@@ -19,7 +21,8 @@ async def show_tail(visit: Visit) -> Response:
 
 
 async def show_news(visit: Visit) -> Response:
-    """Returns the newest records, the newest first."""
+    """Returns the newest records, the newest first, and as of when: where none come, the page may just be cut off."""
     asked = visit.asked((), filters=FILTERS)
+    asked_at = datetime.now(UTC)
     events = await visit.broker.list_events(newest=True, limit=SHOWN, **wanted(asked).require())
-    return visit.render("audit/tail_part.html", events=events[::-1])
+    return visit.render("audit/tail_part.html", events=events[::-1], asked_at=asked_at)

@@ -134,6 +134,21 @@ def test_what_cannot_be_used_is_told_by_its_setting(tmp_path: Path, broken: str)
     assert "PLANTED" not in str(caught.value)
 
 
+def test_a_chain_that_breaks_off_is_not_served(tmp_path: Path) -> None:
+    """Clients could make nothing of a chain without its end; while it is being written the earlier one is served."""
+    certificate, key = make_ca(tmp_path).issue("broker", tmp_path)
+    settings = ServerSettings(tls_cert_file=certificate, tls_key_file=key)
+    served = ServerCertificate(settings, check_seconds=0.0)
+    first, whole = served.current(), certificate.read_bytes() + (tmp_path / "ca.pem").read_bytes()
+    certificate.write_bytes(whole[:-40])
+    assert served.current() is first
+    assert served.unusable
+    with pytest.raises(ConfigurationError, match=r"broker\.pem: is not a certificate"):
+        check_certificate(certificate, key)
+    certificate.write_bytes(whole)
+    assert served.current().chain == whole
+
+
 @pytest.mark.parametrize("curve", ["P-384", "P-521", "Ed25519"])
 def test_a_key_that_no_client_connects_to_is_refused(tmp_path: Path, curve: str) -> None:
     """Protects from serving what ends every handshake: a start, and a renewal, say what is wrong instead."""

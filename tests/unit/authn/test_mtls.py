@@ -157,6 +157,17 @@ def test_broken_bundle_keeps_the_last_good_one(mtls: Mtls) -> None:
         mtls.verifier.verify(mtls.ca.issue().chain)
 
 
+def test_bundle_cut_amid_its_second_ca_keeps_the_last_good_one(mtls: Mtls) -> None:
+    """A bundle whose writer is not done is not used: those for whom its last CA vouches, and their streams, go on."""
+    whole = SpiffeCa().pem + mtls.ca.pem
+    mtls.file.write_bytes(whole[:-40])
+    mtls.trust._bundle._checked_at = 0.0
+    principal = mtls.verifier.verify(mtls.ca.issue().chain)
+    mtls.file.write_bytes(whole)
+    mtls.trust._bundle._checked_at = 0.0
+    assert mtls.verifier.still_valid(principal)
+
+
 def test_bundle_is_looked_at_now_and_then_only(mtls: Mtls) -> None:
     """The files are not touched at every call."""
     first = mtls.trust.current()

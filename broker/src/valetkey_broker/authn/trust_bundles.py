@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.x509.verification import Store
 
 from valetkey_broker.errors import ConfigurationError
-from valetkey_broker.watched_files import CHECK_SECONDS, WatchedFiles
+from valetkey_broker.watched_files import CHECK_SECONDS, WatchedFiles, is_whole_pem
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,10 +37,17 @@ class TrustBundles:
     def _made(self, contents: Mapping[str, bytes]) -> Bundle:
         stores: dict[str, Store] = {}
         for domain, pem in contents.items():
+            # Half of the CAs would end the streams of all for whom the others vouch.
+            if not is_whole_pem(pem):
+                raise self._no_bundle(domain)
             try:
                 stores[domain] = Store(x509.load_pem_x509_certificates(pem))
             except ValueError:
-                raise ConfigurationError(
-                    f"{self._files[domain]}: holds no CA certificates; expected the PEM bundle of trust domain {domain}"
-                ) from None
+                raise self._no_bundle(domain) from None
         return Bundle(b"\n".join(contents.values()), stores)
+
+    def _no_bundle(self, domain: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self._files[domain]}: holds no CA certificates, or breaks off amid one; "
+            f"expected the PEM bundle of trust domain {domain}"
+        )

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.settings import ServerSettings, check_key_kind
-from valetkey_broker.watched_files import CHECK_SECONDS, WatchedFiles
+from valetkey_broker.watched_files import CHECK_SECONDS, WatchedFiles, is_whole_pem
 
 _CERTIFICATE, _KEY = "server.tls_cert_file", "server.tls_key_file"
 
@@ -60,6 +60,8 @@ def _checked(contents: Mapping[str, bytes]) -> CertificatePair:
         raise ConfigurationError(
             f"{_CERTIFICATE}: is not a certificate; expected PEM, the server's own first"
         ) from None
+    if not is_whole_pem(contents[_CERTIFICATE]):
+        raise ConfigurationError(f"{_CERTIFICATE}: breaks off amid a certificate of its chain; expected PEM, all of it")
     check_key_kind(_CERTIFICATE, chain[0])
     try:
         key = load_pem_private_key(contents[_KEY], password=None)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.watched_files.watched_files import CHECK_SECONDS, WatchedFiles
-
-_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+from valetkey_broker.watched_files.whole_pem import is_whole_pem
 
 
 def trusted_cas(
@@ -24,9 +23,8 @@ def trusted_cas(
         # Bundles carry the names of their CAs as comments, in any script.
         text = contents[setting].decode("ascii", "ignore")
         try:
-            # OpenSSL takes the whole certificates of a bundle of which the end is not written yet; and Python takes the
-            # system's CAs for an empty one.
-            if 0 < text.count(_BEGIN) == text.count(_END):
+            # Python takes the system's CAs for an empty one.
+            if text and is_whole_pem(contents[setting]):
                 return ssl.create_default_context(cadata=text)
         except ssl.SSLError:
             pass

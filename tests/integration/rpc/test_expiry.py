@@ -1,7 +1,9 @@
 """What ends and what has ended, over the wire: refused credentials, what ends when, rotated keys."""
 
+import asyncio
 import hashlib
 import time
+from pathlib import Path
 
 import grpc.aio
 import pytest
@@ -57,6 +59,11 @@ async def test_what_ends_when(stocked: Broker) -> None:
     assert (found[-1].name, found[-1].HasField("end_time")) == ("azure-blob-demo", False)
     listing.within.seconds = 0
     assert not (await stocked.expiry.ListExpiring(listing, metadata=bearer(VIEWER_KEY))).endings
+    certificate = Path(stocked.settings.server.tls_cert_file)
+    aside = await asyncio.to_thread(certificate.rename, certificate.with_suffix(".aside"))
+    (unseen,) = (await stocked.expiry.ListExpiring(listing, metadata=bearer(VIEWER_KEY))).endings
+    assert (unseen.name, unseen.not_looked_at) == ("server.tls_cert_file", True)
+    await asyncio.to_thread(aside.rename, certificate)
     listing.within.seconds = -1
     with pytest.raises(grpc.aio.AioRpcError, match="within"):
         await stocked.expiry.ListExpiring(listing, metadata=bearer(VIEWER_KEY))

@@ -32,6 +32,28 @@ def test_what_ends_soon(valetkey: Runner, broker: FakeBroker) -> None:
     assert (second["end_time"], second["seconds_left"], second["soon"]) == (None, None, False)
 
 
+def test_what_could_not_be_looked_at(valetkey: Runner, broker: FakeBroker) -> None:
+    """Protects whoever asks while Vault is away from silence; the code goes by what is known."""
+    unseen = pb.Ending(
+        kind=pb.ENDING_KIND_VAULT_SECRET_ID,
+        name="vault.secret_id_file",
+        known_by="Vault does not tell now",
+        not_looked_at=True,
+    )
+    broker.endings = [unseen]
+    asked = valetkey("expiring", "--within", "30d")
+    assert asked.code == 0
+    assert [cell in asked.out for cell in ("vault-secret-id", "not looked at", "Vault does not tell now")] == [True] * 3
+    assert "vault-secret-id vault.secret_id_file could not be looked at (Vault does not tell now)" in asked.err
+    assert "nothing else ends within 30d" in asked.err
+    (only,) = valetkey("expiring", "-o", "json").json
+    assert (only["name"], only["end_time"], only["soon"]) == ("vault.secret_id_file", None, False)
+    assert only["not_looked_at"] is True
+    broker.endings = [pb.Ending(kind=pb.ENDING_KIND_API_KEY, name="trainer", end_time=Timestamp(seconds=1)), unseen]
+    both = valetkey("expiring", "-o", "json")
+    assert (both.code, [each["not_looked_at"] for each in both.json]) == (6, [False, True])
+
+
 def test_a_time_that_cannot_be(valetkey: Runner) -> None:
     """Protects against a check that can never find anything."""
     assert valetkey("expiring", "--within", "-1d").code == 2

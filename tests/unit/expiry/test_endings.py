@@ -162,7 +162,7 @@ async def test_certificates_in_files(tmp_path: Path) -> None:
     assert server.ends_at > datetime.now(UTC)
     assert (trust.kind, trust.name) == (EndingKind.TRUST_BUNDLE, "example.org")
     (broken,) = await CertificateFiles(tmp_path / "none.pem", {})()
-    assert (broken.ends_at, broken.known_by) == (None, "the file cannot be read now")
+    assert (broken.ends_at, broken.known_by, broken.not_looked_at) == (None, "the file cannot be read now", True)
 
 
 class Login:
@@ -178,14 +178,17 @@ class Login:
 
 
 async def test_the_way_into_vault() -> None:
-    """It ends, or never does, or the broker may not look: then that is said, with what lets it look."""
+    """It ends, or never does, or the broker may not look: then that is said, with what lets it look.
+
+    That Vault is away is another matter: who asks what ends soon has to know that nobody looked.
+    """
     (ending,) = await VaultLogin(Login(at(2)))()
     assert (ending.kind, ending.ends_at, ending.known_by) == (EndingKind.VAULT_SECRET_ID, at(2), "Vault")
     assert await VaultLogin(Login(None))() == []
     for cause, why in (("denied", "the broker may not look it up"), ("sealed", "Vault does not tell now")):
         error = BrokerError(Reason.VAULT_UNAVAILABLE, "no", {"cause": cause})
         (unknown,) = await VaultLogin(Login(error))()
-        assert (unknown.ends_at, unknown.known_by) == (None, why)
+        assert (unknown.ends_at, unknown.known_by, unknown.not_looked_at) == (None, why, cause == "sealed")
 
 
 def of(*endings: Ending) -> Source:
@@ -213,6 +216,8 @@ async def test_what_ends_within_a_time() -> None:
     assert len(await all_of.within(timedelta(days=10**6))) == 4
     assert next(values(await all_of.all())) == ("connector", "over", NOW - 86400)
     assert len(list(values(await all_of.all()))) == 4
+    all_of.add(of(replace(ending("unseen", None), not_looked_at=True)))
+    assert [each.name for each in await all_of.within(timedelta())] == ["over", "unseen"]
 
 
 @pytest.mark.parametrize(("first", "second", "ends"), [(10, 5, 5), (5, 10, 5), (None, 5, 5), (5, None, 5)])
@@ -233,6 +238,13 @@ async def test_the_daily_line() -> None:
     assert (warning["log_level"], warning["count"], len(warning["ends"])) == ("warning", 25, 20)
     assert warning["ends"][0] == "connector c00 2027-01-16T08:00Z: mend it"
     assert info["log_level"] == "info"
+    assert "not_looked_at" not in info
+    unseen = replace(ending("c", None), not_looked_at=True)
+    with capture_logs() as logs:
+        await DailyWarning(Endings([of(unseen)], FakeClock()), 14).tell()
+        await DailyWarning(Endings([of(unseen, *many)], FakeClock()), 14).tell()
+    assert [line["not_looked_at"] for line in logs] == [["connector c: x"]] * 2
+    assert [line.get("count") for line in logs] == [None, 25]
 
 
 async def test_the_daily_line_waits_and_goes_on() -> None:

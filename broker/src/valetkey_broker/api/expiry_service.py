@@ -77,7 +77,13 @@ def _at(seconds: float | None) -> Timestamp | None:
 
 def _message(ending: Ending) -> pb.Ending:
     kind = pb.EndingKind.Value(f"ENDING_KIND_{ending.kind.name}")
-    message = pb.Ending(kind=kind, name=ending.name, known_by=ending.known_by, mend=ending.mend)
+    message = pb.Ending(
+        kind=kind,
+        name=ending.name,
+        known_by=ending.known_by,
+        mend=ending.mend,
+        not_looked_at=ending.not_looked_at,
+    )
     if ending.ends_at is not None:
         message.end_time.CopyFrom(timestamp(ending.ends_at))
     return message

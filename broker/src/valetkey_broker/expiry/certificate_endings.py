@@ -54,5 +54,5 @@ def _ending(
     try:
         ends = which([each.not_valid_after_utc for each in x509.load_pem_x509_certificates(path.read_bytes())])
     except (OSError, ValueError):
-        return Ending(kind, name, None, "the file cannot be read now", mend)
+        return Ending(kind, name, None, "the file cannot be read now", mend, not_looked_at=True)
     return Ending(kind, name, ends, _ITSELF, mend)

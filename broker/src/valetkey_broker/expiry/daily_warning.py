@@ -15,7 +15,10 @@ _MOST = 20
 
 
 class DailyWarning:
-    """Says what ends within `days`: a line at warning with the first twenty, or one at info that nothing does."""
+    """Says what ends within `days`: a line at warning with the first twenty, or one at info that nothing does.
+
+    Either names what could not be looked at.
+    """
 
     def __init__(self, endings: Endings, days: int) -> None:
         self._endings = endings
@@ -34,15 +37,19 @@ class DailyWarning:
 
     async def tell(self) -> None:
         """Writes the line."""
-        soon = await self._endings.within(timedelta(days=self._days))
+        found = await self._endings.within(timedelta(days=self._days))
+        soon = [each for each in found if not each.not_looked_at]
+        unseen = [f"{each.kind.value} {each.name}: {each.known_by}" for each in found if each.not_looked_at]
+        more = {"not_looked_at": unseen} if unseen else {}
         if not soon:
-            self._log.info("nothing that the broker lives by ends soon", within_days=self._days)
+            self._log.info("nothing that the broker lives by ends soon", within_days=self._days, **more)
             return
         self._log.warning(
             "what the broker lives by ends soon; see: valetkey expiring",
             within_days=self._days,
             count=len(soon),
             ends=[_line(each) for each in soon[:_MOST]],
+            **more,
         )
 
 

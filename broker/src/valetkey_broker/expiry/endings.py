@@ -37,9 +37,12 @@ class Endings:
         return sorted(found.values(), key=_turn)
 
     async def within(self, span: timedelta) -> Sequence[Ending]:
-        """Returns what counts as ended by `span` from now, or does already, the first to end first."""
+        """Returns what counts as ended by `span` from now, or does already, the first to end first.
+
+        What could not be looked at comes last: it may be among them.
+        """
         until = _moment(self._clock() + span.total_seconds())
-        return [each for each in await self.all() if each.ends_before(until)]
+        return [each for each in await self.all() if each.not_looked_at or each.ends_before(until)]
 
 
 def _turn(ending: Ending) -> tuple[bool, float, str, str]:

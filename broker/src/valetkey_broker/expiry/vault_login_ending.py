@@ -37,5 +37,6 @@ class VaultLogin:
         except BrokerError as error:
             denied = error.metadata.get("cause") == "denied"
             why = "the broker may not look it up" if denied else "Vault does not tell now"
-            return [Ending(EndingKind.VAULT_SECRET_ID, _NAME, None, why, _LET_IT_LOOK if denied else "")]
+            mend = _LET_IT_LOOK if denied else ""
+            return [Ending(EndingKind.VAULT_SECRET_ID, _NAME, None, why, mend, not_looked_at=not denied)]
         return [Ending(EndingKind.VAULT_SECRET_ID, _NAME, ends, "Vault", _MEND)] if ends is not None else []

@@ -21,7 +21,8 @@ class EndingKind(Enum):
 class Ending:
     """One thing that ends; `ends_at` is None where nobody knows when. `known_by` says who does, or why nobody.
 
-    `mend` is the command that mends it, or what to do where no command does. It counts as ended `margin` earlier.
+    `mend` is the command that mends it, or what to do where no command does. It counts as ended `margin` earlier. Where
+    it was `not_looked_at`, for it could not be just now, it may end at any time, or have ended.
     """
 
     kind: EndingKind
@@ -30,6 +31,7 @@ class Ending:
     known_by: str
     mend: str
     margin: timedelta = timedelta()
+    not_looked_at: bool = False
 
     def ends_before(self, moment: datetime) -> bool:
         """Tells whether it counts as ended by then; never where nobody knows."""

@@ -9,7 +9,8 @@ class Ending:
     """One thing that ends; `end_time` is None where nobody knows when, and `known_by` says why.
 
     `kind` is of connector, secret, api-key, server-certificate, trust-bundle, vault-secret-id. `mend` is the command
-    that mends it, or what to do where no command does.
+    that mends it, or what to do where no command does. With `not_looked_at` it could not be looked at just now: it may
+    end at any time, or have ended.
     """
 
     kind: str
@@ -17,6 +18,7 @@ class Ending:
     end_time: datetime | None
     known_by: str
     mend: str
+    not_looked_at: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ _KIND = (pb.EndingKind, "ENDING_KIND_")
 def list_expiring(within: timedelta | None = None) -> Asking[list[ending_values.Ending]]:
     """Returns what ends `within` that time or has ended, the first to end first; all that can end if left out.
 
-    At most 1,000 of them. Raises PermissionDeniedError for callers who have none of the roles admin, operator, viewer.
+    At most 1,000 of them; last comes what could not be looked at just now (`not_looked_at`). Raises
+    PermissionDeniedError for callers who have none of the roles admin, operator, viewer.
     """
     request = pb.ListExpiringRequest(within=scalars.given_duration(within, "within"))
     answer = yield from ask(request, pb.ListExpiringResponse, repeatable=True)
@@ -23,6 +24,7 @@ def list_expiring(within: timedelta | None = None) -> Asking[list[ending_values.
             end_time=scalars.moment(each, "end_time"),
             known_by=each.known_by,
             mend=each.mend,
+            not_looked_at=each.not_looked_at,
         )
         for each in answer.endings
     ]

@@ -26,21 +26,26 @@ def expiring(
 ) -> None:
     """List what ends soon: credentials, API keys, certificates, the broker's way into Vault; with what mends each.
 
-    Exit code 0: nothing ends within that time; 6: something does, or has.
+    What could not be looked at is listed, too, as while Vault is away. Exit code 0: nothing ends within that time, as
+    far as could be seen; 6: something does, or has.
     """
     screen = Screen(as_json=output is OutputFormat.JSON)
     span = parse_duration(within, "--within")
     if span < timedelta():
         raise InvalidArgumentError(f"--within: {within} lies in the past; expected 0s or more, such as 14d")
     with client_of(context, screen) as client:
-        soon = client.list_expiring(span)
-        shown = client.list_expiring() if everything else soon
+        found = client.list_expiring(span)
+        shown = client.list_expiring() if everything else found
+    soon = [each for each in found if not each.not_looked_at]
+    unseen = [each for each in found if each.not_looked_at]
     if screen.as_json:
         screen.json([_json(each, soon) for each in shown])
     elif shown:
         _print(screen, shown)
+    for each in unseen:
+        screen.note(f"{each.kind} {each.name} could not be looked at ({each.known_by}): it may end soon, or have ended")
     if not soon:
-        screen.note(f"nothing ends within {show_duration(span)}")
+        screen.note(f"nothing {'else ' if unseen else ''}ends within {show_duration(span)}")
     else:
         raise typer.Exit(error_output.ENDING)
 
@@ -53,7 +58,7 @@ def _print(screen: Screen, endings: list[Ending]) -> None:
             [
                 each.kind,
                 each.name,
-                utc(each.end_time) if each.end_time else "unknown",
+                utc(each.end_time) if each.end_time else "not looked at" if each.not_looked_at else "unknown",
                 _left(each.end_time, now),
                 each.known_by,
                 each.mend,
@@ -79,4 +84,5 @@ def _json(ending: Ending, soon: list[Ending]) -> dict[str, Any]:
         "soon": ending in soon,
         "known_by": ending.known_by,
         "mend": ending.mend,
+        "not_looked_at": ending.not_looked_at,
     }

@@ -26,27 +26,27 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n valetkey/v1/expiry_service.proto\x12\x0bvaletkey.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x01\n\x06\x45nding\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.valetkey.v1.EndingKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08known_by\x18\x04 \x01(\t\x12\x0c\n\x04mend\x18\x05 \x01(\t\"@\n\x13ListExpiringRequest\x12)\n\x06within\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"N\n\x14ListExpiringResponse\x12$\n\x07\x65ndings\x18\x01 \x03(\x0b\x32\x13.valetkey.v1.Ending\x12\x10\n\x08left_out\x18\x02 \x01(\x05\"\x9e\x01\n\x12\x41\x63\x63ountIssuingLeft\x12\x11\n\tconnector\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12\x66\x61iling_since_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x17\n\x15GetIssuingLeftRequest\"\xcc\x02\n\x16GetIssuingLeftResponse\x12:\n\x16without_vault_end_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x15vault_away_since_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x08\x61\x63\x63ounts\x18\x03 \x03(\x0b\x32\x1f.valetkey.v1.AccountIssuingLeft\x12\x19\n\x11\x61\x63\x63ounts_left_out\x18\x04 \x01(\x05\x12\x1e\n\x16\x63onnectors_without_key\x18\x05 \x03(\t\x12\'\n\x1f\x63onnectors_without_key_left_out\x18\x06 \x01(\x05\x12$\n\x1c\x63onnectors_with_lasting_keys\x18\x07 \x01(\x05*\xd8\x01\n\nEndingKind\x12\x1b\n\x17\x45NDING_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45NDING_KIND_CONNECTOR\x10\x01\x12\x16\n\x12\x45NDING_KIND_SECRET\x10\x02\x12\x17\n\x13\x45NDING_KIND_API_KEY\x10\x03\x12\"\n\x1e\x45NDING_KIND_SERVER_CERTIFICATE\x10\x04\x12\x1c\n\x18\x45NDING_KIND_TRUST_BUNDLE\x10\x05\x12\x1f\n\x1b\x45NDING_KIND_VAULT_SECRET_ID\x10\x06\x32\xbf\x01\n\rExpiryService\x12S\n\x0cListExpiring\x12 .valetkey.v1.ListExpiringRequest\x1a!.valetkey.v1.ListExpiringResponse\x12Y\n\x0eGetIssuingLeft\x12\".valetkey.v1.GetIssuingLeftRequest\x1a#.valetkey.v1.GetIssuingLeftResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n valetkey/v1/expiry_service.proto\x12\x0bvaletkey.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa2\x01\n\x06\x45nding\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.valetkey.v1.EndingKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08known_by\x18\x04 \x01(\t\x12\x0c\n\x04mend\x18\x05 \x01(\t\x12\x15\n\rnot_looked_at\x18\x06 \x01(\x08\"@\n\x13ListExpiringRequest\x12)\n\x06within\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"N\n\x14ListExpiringResponse\x12$\n\x07\x65ndings\x18\x01 \x03(\x0b\x32\x13.valetkey.v1.Ending\x12\x10\n\x08left_out\x18\x02 \x01(\x05\"\x9e\x01\n\x12\x41\x63\x63ountIssuingLeft\x12\x11\n\tconnector\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12\x66\x61iling_since_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x17\n\x15GetIssuingLeftRequest\"\xcc\x02\n\x16GetIssuingLeftResponse\x12:\n\x16without_vault_end_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x15vault_away_since_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x08\x61\x63\x63ounts\x18\x03 \x03(\x0b\x32\x1f.valetkey.v1.AccountIssuingLeft\x12\x19\n\x11\x61\x63\x63ounts_left_out\x18\x04 \x01(\x05\x12\x1e\n\x16\x63onnectors_without_key\x18\x05 \x03(\t\x12\'\n\x1f\x63onnectors_without_key_left_out\x18\x06 \x01(\x05\x12$\n\x1c\x63onnectors_with_lasting_keys\x18\x07 \x01(\x05*\xd8\x01\n\nEndingKind\x12\x1b\n\x17\x45NDING_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45NDING_KIND_CONNECTOR\x10\x01\x12\x16\n\x12\x45NDING_KIND_SECRET\x10\x02\x12\x17\n\x13\x45NDING_KIND_API_KEY\x10\x03\x12\"\n\x1e\x45NDING_KIND_SERVER_CERTIFICATE\x10\x04\x12\x1c\n\x18\x45NDING_KIND_TRUST_BUNDLE\x10\x05\x12\x1f\n\x1b\x45NDING_KIND_VAULT_SECRET_ID\x10\x06\x32\xbf\x01\n\rExpiryService\x12S\n\x0cListExpiring\x12 .valetkey.v1.ListExpiringRequest\x1a!.valetkey.v1.ListExpiringResponse\x12Y\n\x0eGetIssuingLeft\x12\".valetkey.v1.GetIssuingLeftRequest\x1a#.valetkey.v1.GetIssuingLeftResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'valetkey.v1.expiry_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENDINGKIND']._serialized_start=924
-  _globals['_ENDINGKIND']._serialized_end=1140
+  _globals['_ENDINGKIND']._serialized_start=947
+  _globals['_ENDINGKIND']._serialized_end=1163
   _globals['_ENDING']._serialized_start=115
-  _globals['_ENDING']._serialized_end=254
-  _globals['_LISTEXPIRINGREQUEST']._serialized_start=256
-  _globals['_LISTEXPIRINGREQUEST']._serialized_end=320
-  _globals['_LISTEXPIRINGRESPONSE']._serialized_start=322
-  _globals['_LISTEXPIRINGRESPONSE']._serialized_end=400
-  _globals['_ACCOUNTISSUINGLEFT']._serialized_start=403
-  _globals['_ACCOUNTISSUINGLEFT']._serialized_end=561
-  _globals['_GETISSUINGLEFTREQUEST']._serialized_start=563
-  _globals['_GETISSUINGLEFTREQUEST']._serialized_end=586
-  _globals['_GETISSUINGLEFTRESPONSE']._serialized_start=589
-  _globals['_GETISSUINGLEFTRESPONSE']._serialized_end=921
-  _globals['_EXPIRYSERVICE']._serialized_start=1143
-  _globals['_EXPIRYSERVICE']._serialized_end=1334
+  _globals['_ENDING']._serialized_end=277
+  _globals['_LISTEXPIRINGREQUEST']._serialized_start=279
+  _globals['_LISTEXPIRINGREQUEST']._serialized_end=343
+  _globals['_LISTEXPIRINGRESPONSE']._serialized_start=345
+  _globals['_LISTEXPIRINGRESPONSE']._serialized_end=423
+  _globals['_ACCOUNTISSUINGLEFT']._serialized_start=426
+  _globals['_ACCOUNTISSUINGLEFT']._serialized_end=584
+  _globals['_GETISSUINGLEFTREQUEST']._serialized_start=586
+  _globals['_GETISSUINGLEFTREQUEST']._serialized_end=609
+  _globals['_GETISSUINGLEFTRESPONSE']._serialized_start=612
+  _globals['_GETISSUINGLEFTRESPONSE']._serialized_end=944
+  _globals['_EXPIRYSERVICE']._serialized_start=1166
+  _globals['_EXPIRYSERVICE']._serialized_end=1357
 # @@protoc_insertion_point(module_scope)

@@ -72,6 +72,7 @@ class Ending(google.protobuf.message.Message):
     END_TIME_FIELD_NUMBER: builtins.int
     KNOWN_BY_FIELD_NUMBER: builtins.int
     MEND_FIELD_NUMBER: builtins.int
+    NOT_LOOKED_AT_FIELD_NUMBER: builtins.int
     kind: Global___EndingKind.ValueType
     """What it is."""
     name: builtins.str
@@ -80,6 +81,8 @@ class Ending(google.protobuf.message.Message):
     """Who says so: the operator, the certificate itself, the cloud, Vault."""
     mend: builtins.str
     """The command that mends it, or what to do where no command does."""
+    not_looked_at: builtins.bool
+    """Whether it could not be looked at just now, as `known_by` says: it may end at any time, or have ended."""
     @property
     def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it ends; not set where nobody knows, and `known_by` says why."""
@@ -92,9 +95,10 @@ class Ending(google.protobuf.message.Message):
         end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         known_by: builtins.str = ...,
         mend: builtins.str = ...,
+        not_looked_at: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["end_time", b"end_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["end_time", b"end_time", "kind", b"kind", "known_by", b"known_by", "mend", b"mend", "name", b"name"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["end_time", b"end_time", "kind", b"kind", "known_by", b"known_by", "mend", b"mend", "name", b"name", "not_looked_at", b"not_looked_at"]) -> None: ...
 
 Global___Ending: typing_extensions.TypeAlias = Ending
 
@@ -107,8 +111,8 @@ class ListExpiringRequest(google.protobuf.message.Message):
     WITHIN_FIELD_NUMBER: builtins.int
     @property
     def within(self) -> google.protobuf.duration_pb2.Duration:
-        """Only what ends within this from now, or has ended; a connector's `expires_skew_tolerance` counts as part of it. Left
-        out: everything that can end, also where nobody knows when.
+        """Only what ends within this from now, or has ended, or could not be looked at; a connector's `expires_skew_tolerance`
+        counts as part of it. Left out: everything that can end, also where nobody knows when.
         """
 
     def __init__(

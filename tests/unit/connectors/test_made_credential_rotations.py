@@ -520,6 +520,48 @@ async def test_a_key_that_was_regenerated_meanwhile_is_read_anew(world: World) -
     assert await world.key_in_use(OTHER_KEY) == world.maker.keys["one"]["key1"] != before["key1"]
 
 
+async def _taken_over(world: World, call: str, name: str) -> None:
+    """Has the process end that rotates, amid a call, and another go on that has not heard yet what is in use now."""
+    behind = RotatingReplica(world.replica.store, world.cloud, world.ledger, maker=world.maker)
+    await behind.repository.load()
+    asked, really = asyncio.Event(), getattr(world.maker, call)
+
+    async def never(*_: object) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    setattr(world.maker, call, never)
+    await world.rotate(name, by=NAME if name == BY_KEY else "", at_once=True)
+    await asyncio.wait_for(asked.wait(), 60)
+    await world.rotating.runner.close()
+    setattr(world.maker, call, really)
+    rotation = await behind.repository.rotations.read(f"rotations/{name}")
+    assert rotation is not None
+    assert rotation.state is RotationState.WITHDRAWING
+    assert behind.memory.connectors[name].credential_version == rotation.from_version, "it is a poll behind"
+    await behind.rotating.runner.look()
+    await behind.ended(f"connectors/{name}")
+
+
+async def test_a_replica_that_is_behind_has_the_old_key_made_anew_all_the_same(world: World) -> None:
+    """To it the connector has no credential before the one in use yet: that must not mean that nothing is to be done."""
+    await world.with_key()
+    old = world.maker.keys["one"]["key1"]
+    await _taken_over(world, "regenerate_key", BY_KEY)
+    assert (await world.done(BY_KEY)).state is RotationState.DONE
+    assert old not in world.maker.keys["one"].values()
+
+
+async def test_a_replica_that_is_behind_removes_the_old_secret_all_the_same(world: World) -> None:
+    """To it the old secret is the one in use, which would stay."""
+    await world.rotate()
+    await world.done()
+    (old,) = (key_id for key_id in world.maker.made if key_id != "by-hand")
+    await _taken_over(world, "remove_password", NAME)
+    assert (await world.done()).state is RotationState.DONE
+    assert old not in world.maker.made
+
+
 async def test_no_key_is_regenerated_while_nobody_can_tell_who_uses_it() -> None:
     """Vault does not say what a named secret holds: that is no reason to take it for another key."""
     store = FailingStore()

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,8 +54,12 @@ class Target(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Takes a rotation from where it stands to its end, or to where it has to wait. `targets` are by folder."""
+    """Takes a rotation from where it stands to its end, or to where it has to wait. `targets` are by folder.
 
+    `refresh` brings memory up to what Vault holds.
+    """
+
+    refresh: Callable[[], Awaitable[None]]
     store: RotationStore
     sources: Mapping[str, CredentialSource]
     targets: Mapping[str, Target]
@@ -65,6 +69,9 @@ class Machine:
 
     async def run(self, run: Run) -> None:
         """Goes on until the rotation is over or waits. Raises LostRotation, or BrokerError: to be tried again later."""
+        # The rotation was read from Vault just now. Who takes it over may be a poll behind with all else, and would take
+        # for the credential in use, and for the one before it, what they were before the switch.
+        await self.refresh()
         proved: Any = None
         while not run.rotation.state.ended:
             try:

@@ -90,6 +90,7 @@ def build_rotating(
         ACCOUNT_KEY: AccountKeySource(maker, parts.cloud, parts.ledger, objects, grace_seconds),
     }
     machine = Machine(
+        refresh=repository.refresh,
         store=repository.rotations,
         sources={GIVEN: given, ROLLBACK: given, **made},
         targets={"connectors": connectors, "secrets": named},

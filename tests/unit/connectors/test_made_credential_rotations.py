@@ -544,7 +544,7 @@ async def _taken_over(world: World, call: str, name: str) -> None:
 
 
 async def test_a_replica_that_is_behind_has_the_old_key_made_anew_all_the_same(world: World) -> None:
-    """To it the connector has no credential before the one in use yet: that must not mean that nothing is to be done."""
+    """To it the connector has no credential before the one in use: that must not mean that nothing is to be done."""
     await world.with_key()
     old = world.maker.keys["one"]["key1"]
     await _taken_over(world, "regenerate_key", BY_KEY)

@@ -10,12 +10,14 @@ import pytest
 from support.core import CLIENT, NOW, PLANTED, make_grant, make_secret, make_sharing_connector, principal
 from support.fake_ledger import ledger_down
 from support.rotating_replica import ADMIN, BOUND, GIVEN, NAME, NEW, PATH, RotatingReplica, the_call
+from support.waiting import eventually
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.connectors.rotation_admin import Wanted
 from valetkey_broker.connectors.update_merge import ConnectorChange
 from valetkey_broker.errors import BrokerError, Reason, vault_unavailable
 from valetkey_broker.model import Connector, Credential, EventKind, InvalidFieldError, Role, RotationState, Secret
+from valetkey_broker.ports import Document
 
 KEY = base64.b64encode(b"k" * 64).decode()
 ANOTHER = "55555555-5555-4555-8555-555555555555"
@@ -139,6 +141,57 @@ async def test_two_at_once(world: RotatingReplica) -> None:
     world.cloud.secrets = {PLANTED, NEW}
     assert (await world.ended()).state is RotationState.DONE
     assert world.connector_admin.get(NAME).description == "d"
+
+
+async def _read_late(
+    world: RotatingReplica, look: Callable[[], Awaitable[object]], meanwhile: Callable[[], Awaitable[object]]
+) -> None:
+    """Has Vault answer a look at the rotation only after something else was done."""
+    read, has_read, answer = world.replica.store.read, asyncio.Event(), asyncio.Event()
+
+    async def late(path: str, version: int | None = None) -> Document | None:
+        document = await read(path, version)
+        if path == f"rotations/{NAME}" and not has_read.is_set():
+            has_read.set()
+            await answer.wait()
+        return document
+
+    world.replica.store.read = late  # type: ignore[method-assign]
+    looking = asyncio.ensure_future(look())
+    await asyncio.wait_for(has_read.wait(), 60)
+    await meanwhile()
+    answer.set()
+    await looking
+
+
+async def test_a_late_look_does_not_hide_the_next_rotation(world: RotatingReplica) -> None:
+    """Who asked for the last one when another began is told of the last one; this process knows of the next."""
+    await world.begin()
+    last = await world.ended()
+    world.cloud.secrets = {PLANTED, NEW}
+
+    async def next_one() -> None:
+        await world.begin(replace(GIVEN, secrets={"client_secret": Secret("third")}))
+
+    await _read_late(world, lambda: world.rotating.rotations.get(PATH), next_one)
+    under_way = world.memory.rotation_of(PATH, last.object_uid)
+    assert under_way is not None
+    assert under_way.id != last.id
+
+
+async def test_a_full_reading_does_not_bring_back_a_rotation_that_ended_meanwhile(world: RotatingReplica) -> None:
+    """It takes long, and nobody would be let change the connector's way in until the next look."""
+    await world.repository.load()
+    world.cloud.secrets = {PLANTED}
+    begun = await world.begin()
+    await eventually(lambda: world.memory.rotations[begun.path].tries > 0)
+
+    async def ends() -> None:
+        world.cloud.secrets = {PLANTED, NEW}
+        assert (await world.ended()).state is RotationState.DONE
+
+    await _read_late(world, world.repository.load, ends)
+    assert world.memory.rotation_of(PATH, begun.object_uid) is None
 
 
 async def test_an_abort_takes_it_back_at_once(world: RotatingReplica) -> None:

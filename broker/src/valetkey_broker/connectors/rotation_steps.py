@@ -69,8 +69,8 @@ class Machine:
 
     async def run(self, run: Run) -> None:
         """Goes on until the rotation is over or waits. Raises LostRotation, or BrokerError: to be tried again later."""
-        # The rotation was read from Vault just now. Who takes it over may be a poll behind with all else, and would take
-        # for the credential in use, and for the one before it, what they were before the switch.
+        # The rotation was read from Vault just now. Who takes it over may be a poll behind with all else, and would
+        # take for the credential in use, and for the one before it, what they were before the switch.
         await self.refresh()
         proved: Any = None
         while not run.rotation.state.ended:

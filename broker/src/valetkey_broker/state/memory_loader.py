@@ -1,9 +1,8 @@
 """Keeps the copy in memory equal to what Vault holds."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from itertools import islice
 
 import structlog
@@ -32,6 +31,7 @@ from valetkey_broker.state.memory_updates import (
     in_order,
     is_kept,
 )
+from valetkey_broker.state.reading_order import ReadingOrder
 from valetkey_broker.state.startup_snapshot import SnapshotDraft, Snapshots
 
 # How many documents are read in one go, and how many such goes there are at the same time.
@@ -47,8 +47,8 @@ _LONGEST_REST_SECONDS = 0.05
 class MemoryLoader:
     """Reads everything at the start, then what changed. All methods raise BrokerError with VAULT_UNAVAILABLE.
 
-    Readings may overlap: a full one takes long, and neither news nor own changes wait for it. Each draws a number as it
-    begins, and memory never goes back to one that began earlier.
+    Readings may overlap: a full one takes long, and neither news nor own changes wait for it. Memory never goes back to
+    one that began earlier.
     """
 
     def __init__(
@@ -77,9 +77,7 @@ class MemoryLoader:
         """Whether every document was read by itself: what somebody changed by hand is known, too."""
         self._snapshots = Snapshots(store)
         self._draft: SnapshotDraft | None = None
-        self._begun = 0
-        self._under_way: set[int] = set()
-        self._taken: dict[str, int] = {}  # path → the reading it was taken from, while an earlier one is under way
+        self._order = ReadingOrder()
         self._log = structlog.get_logger()
 
     async def load(self, *, gently: bool = False) -> None:
@@ -111,7 +109,7 @@ class MemoryLoader:
         changed = generation.since(copy.counter) if copy is not None else None
         if copy is None or changed is None:
             return False
-        with self._reading() as number:
+        with self._order.reading() as number:
             again = set(filter(is_kept, changed | generation.being_changed()))
             known: list[tuple[str, Kept | None]] = []
             async for some in slices(list(copy.documents.items())):
@@ -126,7 +124,7 @@ class MemoryLoader:
 
     async def _load_each(self, generation: Generation, *, gently: bool) -> None:
         draft = SnapshotDraft(generation.counter)
-        with self._reading() as number:
+        with self._order.reading() as number:
             listed = await asyncio.gather(*(self._store.names(folder) for folder in FOLDERS))
             paths = [
                 f"{folder}/{name}"
@@ -180,20 +178,8 @@ class MemoryLoader:
         return True
 
     async def _reload(self, paths: Iterable[str]) -> None:
-        with self._reading() as number:
+        with self._order.reading() as number:
             await self._take([each async for each in self._read(sorted(filter(is_kept, paths)))], number)
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[int]:
-        self._begun += 1
-        number = self._begun
-        self._under_way.add(number)
-        try:
-            yield number
-        finally:
-            self._under_way.discard(number)
-            if not self._under_way:
-                self._taken.clear()
 
     async def _read(
         self, paths: Iterable[str], *, gently: bool = False, draft: SnapshotDraft | None = None
@@ -216,8 +202,7 @@ class MemoryLoader:
         # What comes before what goes, and secrets before what uses them: a rename is both at once.
         in_turn = sorted(read, key=lambda each: (each[1] is None, in_order(each[0])))
         for count, (path, kept) in enumerate(in_turn, start=1):
-            if self._taken.get(path, 0) <= number:
-                self._taken[path] = number
+            if self._order.take(path, number):
                 await self._updates.put(path, kept)
             if count % _TAKEN_AT_ONCE == 0:
                 await asyncio.sleep(0)

@@ -12,6 +12,7 @@ from valetkey_broker.state.change_writer import Plan, Writes
 from valetkey_broker.state.intent import STAMP, Intent
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.read_for_check_and_set import read_for_cas
+from valetkey_broker.state.reading_order import ReadingOrder
 from valetkey_broker.state.rotation_codec import decode_rotation, encode_rotation
 
 
@@ -26,21 +27,23 @@ class RotationStore:
     does elsewhere, such as giving a connector its new credential, is a change of its own.
     """
 
-    def __init__(self, store: StateStore, memory: Memory, writes: Writes) -> None:
+    def __init__(self, store: StateStore, memory: Memory, writes: Writes, order: ReadingOrder) -> None:
         self._store = store
         self._memory = memory
         self._writes = writes
+        self._order = order
 
     async def read(self, path: str) -> Rotation | None:
         """Returns the rotation at a path as it is now; None where there is none, or one that nobody can read."""
-        document = await self._store.read(path)
-        if document is None:
-            return None
-        try:
-            rotation = decode_rotation(path, document.data, document.version)
-        except (KeyError, TypeError, ValueError):
-            return None  # Edited by hand: the next one takes its place.
-        self._memory.put_rotation(rotation)
+        with self._order.reading() as number:
+            document = await self._store.read(path)
+            if document is None:
+                return None
+            try:
+                rotation = decode_rotation(path, document.data, document.version)
+            except (KeyError, TypeError, ValueError):
+                return None  # Edited by hand: the next one takes its place.
+            self._take(rotation, number)
         return rotation
 
     async def begin(
@@ -90,8 +93,15 @@ class RotationStore:
         except CasMismatchError:
             raise LostRotation from None
         written = replace(rotation, version=version)
-        self._memory.put_rotation(written)
+        known = self._memory.rotations.get(rotation.path)
+        if known is None or known.version < version:  # Else the answer came late, and others have written since.
+            with self._order.reading() as number:
+                self._take(written, number)
         return written
+
+    def _take(self, rotation: Rotation, number: int) -> None:
+        if self._order.take(rotation.path, number):
+            self._memory.put_rotation(rotation)
 
     async def decided(self, rotation: Rotation) -> None:
         """Returns once no change of what gets the credential is under way: then nobody makes a switch any more that

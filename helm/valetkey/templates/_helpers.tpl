@@ -114,7 +114,9 @@ true
 {{- end -}}
 
 {{- define "valetkey.probe" -}}
-{{- $command := list "valetkey-broker" "health" "--timeout" (toString (sub (int (default 5 .probe.timeoutSeconds)) 1)) -}}
+{{/* Said by the command itself before Kubernetes ends it, whose own default is one second. */ -}}
+{{- $seconds := int (default 1 .probe.timeoutSeconds) -}}
+{{- $command := list "valetkey-broker" "health" "--timeout" (ternary (toString (sub $seconds 1)) "0.5" (gt $seconds 1)) -}}
 {{- if .live }}{{ $command = append $command "--live" }}{{ end -}}
 {{- $given := omit .probe "exec" -}}
 {{- $own := or (hasKey .probe "exec") (hasKey .probe "httpGet") (hasKey .probe "tcpSocket") (hasKey .probe "grpc") -}}

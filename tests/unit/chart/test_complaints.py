@@ -205,6 +205,31 @@ def test_the_ledger_decides_how_pods_are_replaced() -> None:
     assert not of_kind(rendered(POSTGRES), "PersistentVolumeClaim")
 
 
+@pytest.mark.parametrize(
+    ("address", "port"),
+    [
+        ("https://vault.example.com", 443),
+        ("https://vault.example.com:8300", 8300),
+        ("https://vault.example.com:8300/", 8300),
+        ("https://gateway.example.com:8300/vault", 8300),
+        ("https://[fd00::8300]", 443),
+        ("https://[fd00::1]:8300", 8300),
+    ],
+)
+def test_the_way_to_vault_is_open(address: str, port: int) -> None:
+    """Behind a gateway Vault has a path, and its port is no less needed."""
+    policy = the(rendered({"vault": {"address": address}}), "NetworkPolicy")["spec"]
+    assert {each["port"] for each in policy["egress"][1]["ports"]} == {443, 6443, port}
+
+
+@pytest.mark.parametrize(("given", "own"), [(10, "9"), (2, "1"), (1, "0.5"), (None, "0.5")])
+def test_a_probe_has_time_to_ask(given: int | None, own: str) -> None:
+    """With one second, Kubernetes' own default, a probe that asked for no time at all would fail each time."""
+    probe = {"timeoutSeconds": given, "periodSeconds": 30}
+    command = deployment({"livenessProbe": probe})["template"]["spec"]["containers"][0]["livenessProbe"]["exec"]
+    assert command["command"] == ["valetkey-broker", "health", "--timeout", own, "--live"]
+
+
 def test_tokens_are_for_who_reads_them() -> None:
     """The API server gets a token of its own audience, and Vault one that is for Vault alone."""
     spec = deployment({})["template"]["spec"]

@@ -121,13 +121,15 @@ class Rig:
     def sas(self) -> str:
         return self.proxy.key.sas("rwl", "2025-07-05")
 
-    async def raw(self, data: bytes, *, cut: bool = False) -> bytes:
+    async def raw(self, data: bytes, *, cut: bool = False, end: bool = False) -> bytes:
         """Sends bytes to the proxy as they are and returns all that comes back until it closes the connection.
 
-        With `cut`, it ends its side once they have begun to reach storage.
+        With `end`, it ends its side at once; with `cut`, once they have begun to reach storage.
         """
         reader, writer = await asyncio.open_connection("127.0.0.1", self.proxy.port)
         writer.write(data)
+        if end:
+            writer.write_eof()
         await writer.drain()
         if cut:
             await self.storage.began.wait()

@@ -108,6 +108,29 @@ async def test_expect_100_continue_comes_after_the_guard(rig: Rig) -> None:
     writer.close()
 
 
+async def test_a_tool_that_ends_its_side_is_answered(rig: Rig) -> None:
+    """Protects tools that write all that they have to say, end their side, and read then: `nc -N`, old HTTP clients."""
+    whole = head(rig, "Content-Length: 7") + b"weights"
+    for sent in (whole, head(rig, method="GET"), head(rig, "Transfer-Encoding: chunked") + chunked(b"weights")):
+        for version in (b"HTTP/1.1", b"HTTP/1.0"):
+            if version == b"HTTP/1.0" and b"chunked" in sent:
+                continue  # not known there
+            answer = await rig.raw(sent.replace(b"HTTP/1.1", version), end=True)
+            assert answer.startswith((b"HTTP/1.1 201 ", b"HTTP/1.0 201 ")), sent
+    # Also while storage thinks.
+    release = asyncio.Event()
+
+    async def late(_request: web.BaseRequest) -> web.Response:
+        await release.wait()
+        return web.Response(status=200, body=b"w" * MIB)
+
+    rig.storage.answer, rig.storage.began = late, asyncio.Event()
+    asking = asyncio.create_task(rig.raw(head(rig, method="GET"), cut=True))
+    await rig.storage.began.wait()
+    release.set()
+    assert (await asking).endswith(b"w" * MIB)
+
+
 async def test_an_upload_that_breaks_off_is_no_blob(rig: Rig) -> None:
     """Protects against half a blob that looks whole: storage must not see its end."""
     for sent in (

@@ -86,7 +86,25 @@ class ToolConnections(web.Server):
 
 
 class _ToolConnection(web.RequestHandler):
-    __slots__ = ()
+    __slots__ = ("_body",)  # of the last request that began
+
+    def data_received(self, data: bytes) -> None:
+        """Takes what comes in, and notes what ends with the last request of it."""
+        super().data_received(data)
+        if self._messages:
+            self._body = self._messages[-1][1]
+
+    def eof_received(self) -> bool:  # type: ignore[override] # asyncio goes by what it returns
+        """Answers a tool that ends its side after a whole request, as `nc -N` does, and then closes the connection.
+
+        aiohttp (3.14.5) closes it at once. What breaks off before its end gets no answer, nor may storage see an end.
+        """
+        idle = self._waiter is not None and not self._waiter.done() and not self._messages
+        body = getattr(self, "_body", None)
+        if idle or body is None or not body.is_eof():
+            return False
+        self.close()  # Once it has answered.
+        return True
 
     def handle_error(
         self,

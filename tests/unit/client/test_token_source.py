@@ -306,6 +306,43 @@ def test_an_identity_that_ends_and_is_renewed_in_its_file(tmp_path: Path, monkey
         assert fake.calls == ["WatchToken", "WatchToken"]
 
 
+def test_an_identity_file_that_becomes_another_principals(tmp_path: Path) -> None:
+    """Protects whoever puts another key in place: no stream goes on as the old one, at once where that is wanted."""
+    old, new = ("vk_" + letter * 43 for letter in "ON")
+    path = tmp_path / "key"
+    path.write_text(old)
+    with (
+        AnyKeyBroker(ttl=2 * SECOND) as broker,
+        broker.token_source("az://models", ["read"], api_key_file=path) as source,
+    ):
+        leases(source, 2)
+        assert broker.shown == [old]
+        path.write_text("")  # as while it is being written
+        leases(source, 3)
+        assert broker.shown == [old]
+        (tmp_path / "new").write_text(new)
+        (tmp_path / "new").rename(path)
+        leases(source, 4)
+        assert broker.shown == [old, new]
+        (tmp_path / "old").write_text(old)
+        (tmp_path / "old").rename(path)
+        source.renew(source.current())
+        assert broker.shown == [old, new, old]
+
+
+class AnyKeyBroker(FakeBroker):
+    """Takes any key, and notes which were shown for tokens."""
+
+    def __init__(self, **named: Any) -> None:
+        super().__init__(**named)
+        self.shown: list[str] = []
+
+    def _enter(self, method: str, context: grpc.ServicerContext, request: token_pb.IssueTokenRequest | None) -> None:
+        self.api_key = dict(context.invocation_metadata())["authorization"].removeprefix("Bearer ")
+        self.shown.append(self.api_key)
+        super()._enter(method, context, request)
+
+
 def test_a_grant_that_goes_in_mid_run(fake: FakeBroker, caplog: pytest.LogCaptureFixture) -> None:
     """Protects against silence: the token is served while it lives, a warning comes at once, the reason at the end."""
     with fake.token_source("az://models", ttl=6 * SECOND) as source:

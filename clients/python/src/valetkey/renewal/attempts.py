@@ -14,6 +14,7 @@ from valetkey.calls import streams
 from valetkey.calls.base import path_of
 from valetkey.clock_through_suspend import now
 from valetkey.errors import ValetKeyError
+from valetkey.identity import Identity
 from valetkey.renewal.thread_start import start
 from valetkey.token_values import Token
 from valetkey.v1 import token_service_pb2 as token_pb
@@ -78,6 +79,17 @@ class Attempt:
         if not self.tokens:
             return self.asked + self._caller.terms.timeout * _PATIENCE
         return self.last_heard + streams.longest_silence() if self._caller.heartbeats else float("inf")
+
+    def is_of_another(self, identity: Identity) -> bool:
+        """Tells whether the identity's file holds something else by now, with which another attempt could be made."""
+        if self.shown is None or identity.fingerprint() in (self.shown, None):
+            return False
+        try:
+            identity.evidence()
+            identity.key_pair()
+        except ValetKeyError:  # as while a file is being written
+            return False
+        return True
 
     def _run(
         self,

@@ -24,6 +24,9 @@ _log = logging.getLogger("valetkey")
 _LATE = 0.85
 # A token that ends with the caller's identity is asked for anew once that was renewed in its file: looked at so often.
 _RENEWED_FROM, _RENEWED_EACH = 0.6, 0.05
+# A stream goes on as whoever began it: shortly before it brings the next token, one looks whether the identity's
+# file names another by then.
+_LOOKED_AT = 0.55
 # Such tokens are the last ones that what allows them allows.
 _LAST_ONES = ("grant-end", "identity-end")
 _JOIN_SECONDS = 5.0
@@ -57,6 +60,7 @@ class TokenFeed:
         self._attempt: Attempt | None = None
         self._due: float | None = None
         self._last_try = 0.0
+        self._looked = ""  # the lease at which the identity was looked at
         self._logged = ""
 
     def current(self) -> HeldToken:
@@ -161,6 +165,8 @@ class TokenFeed:
         times = [self._attempt.deadline]
         if not self._attempt.by_call and self.held is not None and self._attempt.tokens:
             times.append(self._renewal_limit(self.held))
+            if self._looked != self.held.token.lease_id:
+                times.append(self.held.at(_LOOKED_AT))
         return min(times) if min(times) != float("inf") else None
 
     def _renewal_limit(self, held: HeldToken) -> float:
@@ -184,6 +190,8 @@ class TokenFeed:
                     code="UNAVAILABLE",
                 ),
             )
+        elif self.held is not None and self._looked != self.held.token.lease_id:
+            self._look(attempt, self.held)
         elif self.held is not None and self.held.token.ttl_limited_by == "identity-end":
             self._last_try = now()
             if self.terms.identity.fingerprint() not in (attempt.shown, None):
@@ -210,6 +218,7 @@ class TokenFeed:
         if event.token is None:
             return
         attempt.tokens += 1
+        before = self.held if attempt.tokens > 1 else None
         try:
             held = HeldToken.of(event.token, asked)
         except ValetKeyError as error:
@@ -222,6 +231,13 @@ class TokenFeed:
         with self._changed:
             self.held, self._error = held, None
             self._changed.notify_all()
+        if before is not None and self._looked != before.token.lease_id:
+            self._look(attempt, before)  # It came sooner, or this thread later, than was to be expected.
+
+    def _look(self, attempt: Attempt, held: HeldToken) -> None:
+        self._looked = held.token.lease_id
+        if attempt.is_of_another(self.terms.identity):
+            self._try()
 
     def _on_ended(self, attempt: Attempt, error: ValetKeyError | None) -> None:
         self._end_attempt()

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -101,6 +102,30 @@ def test_each_scope_and_surrounding_has_its_own_instance(fake: FakeBroker, monke
     assert two is not one
     monkeypatch.setenv("XDG_STATE_HOME", "/another")  # where another log-in may be
     assert filesystem("az://models") is not two
+
+
+def test_a_relative_path_means_the_folder_that_it_was_given_in(
+    fake: FakeBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects a program with a folder for each caller from the tokens of whoever came first."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "key").write_text(fake.api_key)
+    made, by_environment = [], []
+    for name in ("one", "two"):
+        monkeypatch.chdir(tmp_path / name)
+        made.append(filesystem("az://models", api_key_file="key"))
+        assert filesystem("az://models", api_key_file="key") is made[-1]
+        assert filesystem("az://models", api_key_file=tmp_path / name / "key") is made[-1]
+        with monkeypatch.context() as environment:
+            environment.setenv("VALETKEY_API_KEY_FILE", "key")
+            by_environment.append(filesystem("az://models"))
+    assert made[0] is not made[1]
+    assert by_environment[0] is not by_environment[1]
+    shown = [str(each._tokens) for each in (*made, *by_environment)]
+    assert [str(tmp_path / name) in said for name, said in zip(("one", "two") * 2, shown, strict=True)] == [True] * 4
+    # In the folder of the second one: it still means the first one's file.
+    assert pickle.loads(pickle.dumps(made[0])) is made[0]  # noqa: S301 (our own)
 
 
 def test_copies_are_signed_and_waited_for(files: ValetKeyFileSystem, storage: NotingStorage, monkeypatch: Any) -> None:

@@ -36,7 +36,7 @@ from valetkey.async_token_source import AsyncTokenSource
 from valetkey.azure import aio
 from valetkey.errors import InvalidArgumentError, SettingsError
 from valetkey.fsspec_files import FileChangedError, ValetKeyFile, of_one_version
-from valetkey.fsspec_options import SCHEME, Surroundings, refuse_other_credentials, resource_of, words
+from valetkey.fsspec_options import SCHEME, OfOneFolder, Surroundings, refuse_other_credentials, resource_of, words
 from valetkey.fsspec_paths import StripProtocol, refuse_other_account
 from valetkey.fsspec_refusals import Refusals
 from valetkey.token_source import TokenSource
@@ -45,7 +45,7 @@ _READER = ("read", "list")
 _COPY_SECONDS = 0.5
 
 
-class ValetKeyFileSystem(Refusals, AzureBlobFileSystem):  # type: ignore[misc] # adlfs has no types
+class ValetKeyFileSystem(Refusals, AzureBlobFileSystem, metaclass=OfOneFolder):  # type: ignore[misc] # adlfs untyped
     """The blobs of one container; each attempt of each request carries the token that is current then.
 
     Pickled, it travels as its arguments, without any token; in a forked child it starts anew.

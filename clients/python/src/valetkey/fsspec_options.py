@@ -6,7 +6,12 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from fsspec import AbstractFileSystem
+from fsspec.config import apply_config
+
+from valetkey.absolute_paths import from_the_root
 from valetkey.errors import InvalidArgumentError
+from valetkey.identity import IDENTITY_FILES
 
 # "az" and its like besides ours: paths come from stores whose own URLs they are.
 SCHEME = re.compile(r"(?:valetkey|az|azure|abfss?)://")
@@ -22,15 +27,36 @@ _OURS = (
     *("token_file", "client_cert_file", "client_key_file", "config_file", "broker_timeout", "storage_ca_file"),
 )
 
+_PATHS = ("ca_file", *IDENTITY_FILES, "config_file", "storage_ca_file")
+# Those of the environment.
+_PATH_VARIABLES = ("VALETKEY_CONFIG", *(f"VALETKEY_{name.upper()}" for name in _PATHS))
 # Where broker and identity are looked for besides: the config file, and the log-in.
 _HOMES = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
 
 
 class Surroundings:
-    """What the environment says of broker and identity: a part of an instance's key in fsspec's cache, hashed there."""
+    """What the environment says of broker and identity: a part of an instance's key in fsspec's cache, hashed there.
+
+    Paths of it mean what they do in the folder of now, as those among the options do.
+    """
 
     def __get__(self, instance: object, owner: type | None = None) -> tuple[tuple[str, str], ...]:
-        return tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("VALETKEY_") or k in _HOMES))
+        said = {k: v for k, v in os.environ.items() if k.startswith("VALETKEY_") or k in _HOMES}
+        rooted = {name: str(from_the_root(said[name])) for name in _PATH_VARIABLES if said.get(name)}
+        return tuple(sorted((said | rooted).items()))
+
+
+class OfOneFolder(type(AbstractFileSystem)):  # type: ignore[misc] # fsspec's keeps instances by their arguments
+    """Keeps two instances for one relative path that is given in two folders: these are two files, and two callers.
+
+    So a path travels as it was meant, too, where the instance is pickled.
+    """
+
+    def __call__(cls, *arguments: Any, **options: Any) -> Any:
+        """Returns a new instance, or the one that there is for these arguments."""
+        given = apply_config(cls, options)
+        rooted = {name: os.fspath(from_the_root(given[name])) for name in _PATHS if given.get(name)}
+        return super().__call__(*arguments, **(given | rooted))
 
 
 def words(permissions: str | Iterable[str]) -> tuple[str, ...]:

@@ -186,6 +186,7 @@ def many(live: ZenMLStack, folder: Path, artifacts: int) -> None:
         each = run(live, way, folder / f"many-{number}", "many_artifacts.py", MANY_ARTIFACTS=str(artifacts))
         row = (f"{each.wall:.0f}", f"{each.processor:.0f}", each.requests, each.tokens, each.refused)
         say(f"| {name} | {' | '.join(map(str, row))} |")
+        assert name == THEIRS or not each.refused, each
     leases = [len(live.leases(f"{account}-8s")) for account in ("submit", "orchestrator", "steps")]
     say(f"\nin the ledger, of 8 s: {sum(leases)} tokens, of these {leases[-1]} of the steps")
 

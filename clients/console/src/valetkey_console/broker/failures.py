@@ -73,12 +73,14 @@ _KINDS: tuple[tuple[type[ValetKeyError], str, str, int], ...] = (
 )
 
 
-def failure_of(error: ValetKeyError) -> Failure:
-    """Returns what to tell of an error."""
+def failure_of(error: ValetKeyError, *, reading: bool = False) -> Failure:
+    """Returns what to tell of an error; `reading` tells that the call would have changed nothing."""
     title, step, status = next(
         ((title, step, status) for kind, title, step, status in _KINDS if isinstance(error, kind)),
         ("The broker could not do this", _TRY_AGAIN, 502),
     )
+    if reading and step == _LOOK_FIRST:
+        step = _TRY_AGAIN
     field, message = _of_field(error)
     told = _told_by(error.checks, error.message)
     if told:
@@ -87,14 +89,14 @@ def failure_of(error: ValetKeyError) -> Failure:
     return Failure(title, message, step, status, error.reason, error.request_id, error.checks, field, told, more)
 
 
-def failure_on_page(error: ValetKeyError) -> Failure:
-    """Returns what to tell of an error on a page that goes on without what was asked.
+def failure_on_page(error: ValetKeyError, *, reading: bool = False) -> Failure:
+    """Returns what to tell of an error on a page that goes on without what was asked; `reading` as in `failure_of`.
 
     Raises it again where the person is not known any more: that ends the session, whatever the page.
     """
     if isinstance(error, UnauthenticatedError):
         raise error
-    return failure_of(error)
+    return failure_of(error, reading=reading)
 
 
 def _of_field(error: ValetKeyError) -> tuple[str, str]:

@@ -80,7 +80,7 @@ async def show(visit: Visit) -> Response:
                 source_ip=question.source_ip or None,
             )
         except ValetKeyError as error:
-            failure = failure_on_page(error)
+            failure = failure_on_page(error, reading=True)
     return visit.render(
         "explain/explain.html",
         question=question,

@@ -27,4 +27,4 @@ async def part(visit: Visit, roles: Roles, asked: Any) -> Part:
         answer: Awaitable[Any] = asked()
         return Part(seen=True, value=await answer)
     except ValetKeyError as error:
-        return Part(seen=True, failure=failure_on_page(error))
+        return Part(seen=True, failure=failure_on_page(error, reading=True))

@@ -25,4 +25,4 @@ async def told(asked: Awaitable[Answer]) -> Told[Answer]:
     except NotFoundError:
         return Told()
     except ValetKeyError as error:
-        return Told(failure=failure_on_page(error))
+        return Told(failure=failure_on_page(error, reading=True))

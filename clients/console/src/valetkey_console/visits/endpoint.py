@@ -20,6 +20,7 @@ from valetkey_console.visits.visit import Visit
 log = logging.getLogger("valetkey_console")
 # Names in addresses: the fields of the console's own forms, and the search; another is that of whoever made the link.
 _LABELS = {**LABELS, "q": "Search"}
+_READING = ("GET", "HEAD")
 
 
 def endpoint(console: Console, section: Section, route: Route) -> Callable[[Request], Awaitable[Response]]:
@@ -36,7 +37,7 @@ def endpoint(console: Console, section: Section, route: Route) -> Callable[[Requ
                 return elsewhere
             return await _as_person(visit, route)
         except ValetKeyError as error:
-            return visit.fail(failure_of(error))
+            return visit.fail(failure_of(error, reading=request.method in _READING))
         except HTTPException as error:
             # Forms that Starlette cannot read.
             return visit.fail(Failure("What was sent cannot be read", error.detail, "Try again.", error.status_code))
@@ -90,7 +91,7 @@ def to_login(visit: Visit, over: str) -> Response:
     request = visit.request
     back = _here(visit) if request.method == "GET" and not visit.fragment else _page_before(visit)
     said = f"&over={over}" if over else ""
-    if request.method not in ("GET", "HEAD"):
+    if request.method not in _READING:
         said += "&lost=form"
     path = visit.url(f"/login?next={quote(local_path(back), safe='')}{said}")
     if visit.fragment:
@@ -109,7 +110,7 @@ def _elsewhere(visit: Visit, over: str) -> Response | None:
 
 def _to_clean_address(visit: Visit) -> Response | None:
     """Sends from an address with a signature in it to the same without: it is kept, shown, copied and sent on."""
-    if visit.request.method not in ("GET", "HEAD"):
+    if visit.request.method not in _READING:
         return None
     left, cut = without_signatures(visit.request.query_params.multi_items())
     if not cut:

@@ -43,7 +43,7 @@ async def show_part(visit: Visit) -> Response:
     try:
         rotation = await visit.broker.get_rotation(visit.name())
     except ValetKeyError as error:
-        return _page(visit, "connectors/rotation_part.html", None, failure_on_page(error))
+        return _page(visit, "connectors/rotation_part.html", None, failure_on_page(error, reading=True))
     return _page(visit, "connectors/rotation_part.html", rotation)
 
 

@@ -36,7 +36,7 @@ async def page(
         offers = await visit.console.log_ins.offers()
     except ValetKeyError as error:
         # What was wrong with a key that was typed stays told: that is what the person is waiting for.
-        failure = failure or failure_of(error)
+        failure = failure or failure_of(error, reading=True)
     return visit.render(
         "login/login.html",
         status=status,

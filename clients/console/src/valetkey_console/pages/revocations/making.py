@@ -95,7 +95,7 @@ async def _page(visit: Visit, draft: Draft, failure: Failure | None = None) -> R
         try:
             preview = await visit.broker.preview_revocation(draft.target, through=draft.through or None)
         except ValetKeyError as error:
-            unseen = failure_on_page(error)
+            unseen = failure_on_page(error, reading=True)
             failure = failure or unseen
     return visit.render(
         "revocations/revoke.html",

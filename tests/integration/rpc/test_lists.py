@@ -11,6 +11,7 @@ from support.inproc import ADMIN_KEY, CONSUMER_KEY, OPERATOR_KEY, VIEWER_KEY, Br
 from valetkey.v1 import api_key_service_pb2, common_pb2
 from valetkey.v1 import connector_service_pb2 as connectors
 from valetkey.v1.resource_service_pb2 import ListResourcesRequest
+from valetkey_broker.api import resource_service
 from valetkey_broker.errors import BrokerError, Reason
 
 pytestmark = pytest.mark.unmeasured
@@ -194,3 +195,17 @@ async def test_a_consumer_does_not_see_what_else_there_is(stocked: Broker) -> No
     verify = connectors.VerifyConnectorRequest(name="azure-blob-demo")
     told = await failure(stocked.connectors.VerifyConnector(verify, metadata=bearer(OPERATOR_KEY)))
     assert "it reaches az://board-minutes" in told.message
+
+
+async def test_a_listing_ends_before_the_time_of_its_caller(five: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the cloud takes longer than callers wait, they hear which connectors nobody could look at."""
+    five.cloud.hold("find_accounts")
+    monkeypatch.setattr(resource_service, "_LONGEST_SECONDS", 0.05)
+    answer = await five.resources.ListResources(ListResourcesRequest(refresh=True), metadata=bearer(VIEWER_KEY))
+    assert [entry.connector for entry in answer.connectors] == NAMES
+    told = [entry.error_message or entry.account_errors[0].message for entry in answer.connectors]
+    assert all("was not looked at in time" in each for each in told)
+    monkeypatch.undo()
+    five.cloud.heal()
+    answer = await five.resources.ListResources(ListResourcesRequest(refresh=True), metadata=bearer(VIEWER_KEY))
+    assert all(entry.resources and not entry.account_errors for entry in answer.connectors)

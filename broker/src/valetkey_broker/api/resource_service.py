@@ -24,6 +24,8 @@ _PLACE = itemgetter(0, 1)  # The order of pages: account, resource id.
 _MAY_SEE_ACCOUNTS = (Role.ADMIN, Role.OPERATOR, Role.VIEWER)
 # Consumers are many, and run in loops: the cloud answers them all at once every two seconds.
 _MAY_REFRESH = _MAY_SEE_ACCOUNTS
+# So long it asks the cloud at most, or for this part of the caller's time: the rest is for the answer.
+_LONGEST_SECONDS, _OF_THE_TIME = 20.0, 0.7
 
 
 class ResourceService(resource_service_pb2_grpc.ResourceServiceServicer):
@@ -39,7 +41,6 @@ class ResourceService(resource_service_pb2_grpc.ResourceServiceServicer):
         context: grpc.aio.ServicerContext[pb.ListResourcesRequest, pb.ListResourcesResponse],
     ) -> pb.ListResourcesResponse:
         """Lists what the caller's connectors reach."""
-        _ = context
         if request.refresh and not caller().has_any(_MAY_REFRESH):
             raise role_required(
                 f"{caller().name} may not have the cloud asked anew; it needs the role admin or operator or viewer. "
@@ -68,12 +69,18 @@ class ResourceService(resource_service_pb2_grpc.ResourceServiceServicer):
             connectors,
             only,
             lambda connector, container: bool(visible.scopes(connector, container.inside())),
+            seconds=_seconds(context),
             # Later pages go on with what the first one found.
             anew=request.refresh and after is None,
         )
         entries = [_message(reach, await _resources(reach, visible, only, after)) for reach in reached]
         shown, token = resource_page(entries, request.page_size, request.page_token)
         return pb.ListResourcesResponse(connectors=shown, next_page_token=token)
+
+
+def _seconds(context: grpc.aio.ServicerContext[pb.ListResourcesRequest, pb.ListResourcesResponse]) -> float:
+    left = context.time_remaining()
+    return _LONGEST_SECONDS if left is None else min(_LONGEST_SECONDS, left * _OF_THE_TIME)
 
 
 async def _resources(

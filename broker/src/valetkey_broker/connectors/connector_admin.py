@@ -3,9 +3,7 @@
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
-from valetkey_broker.concurrency.gather_outcomes import outcomes
 from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.connectors.canary_probe import Probe
 from valetkey_broker.connectors.cloud_client import CloudClient
@@ -14,6 +12,7 @@ from valetkey_broker.connectors.connector_filter import ConnectorFilter
 from valetkey_broker.connectors.connector_types import ConnectorTypeDescription, connector_types
 from valetkey_broker.connectors.credential_warnings import credential_warnings
 from valetkey_broker.connectors.reach_cache import ReachCache
+from valetkey_broker.connectors.reach_in_time import reach_in_time
 from valetkey_broker.connectors.reach_result import AccountError, Reach
 from valetkey_broker.connectors.update import ConnectorUpdates
 from valetkey_broker.connectors.update_merge import ConnectorChange
@@ -256,15 +255,17 @@ class ConnectorAdmin:
         only: ResourceId | None,
         may_see: Callable[[Connector, Container], bool] = lambda _connector, _container: True,
         *,
+        seconds: float | None = None,
         anew: bool = False,
     ) -> Sequence[ConnectorReach]:
         """Says what each of `connectors` reaches, or reached a moment ago; one that fails does not hide the others.
 
         Each is of a single resource type (`Connector.by_type`). What `may_see` refuses shows up nowhere, errors
-        included. `anew` takes nothing from memory.
+        included. It asks for so many `seconds` at most, if any are given (`reach_in_time`). `anew` takes nothing from
+        memory before that.
         """
         reached: list[ConnectorReach] = []
-        for connector, answer in await outcomes(connectors, partial(self._reach.reach, anew=anew)):
+        for connector, answer in await reach_in_time(self._reach, connectors, seconds, anew=anew):
             if isinstance(answer, BrokerError):
                 reached.append(ConnectorReach(connector, (), error=answer))
                 continue

@@ -34,6 +34,7 @@ class KnownAccount:
 class KnownContainers:
     """All accounts of a connector. `searched_at` is when accounts were last looked for, in Unix seconds.
 
+    `asked_at` is when a listing of many connectors last came to this one, by the event loop's clock.
     `swept` tells that all of them were asked once: before that, more of them may have a name than are known to.
     """
 
@@ -44,6 +45,7 @@ class KnownContainers:
     search_error: RecentError = field(default_factory=RecentError)
     search_errors: Sequence[AccountError] = ()
     refresh_at: float = float("inf")
+    asked_at: float = _NEVER
 
     def account(self, name: str) -> KnownAccount:
         """Returns what is known of an account, from now on at least that there may be one."""

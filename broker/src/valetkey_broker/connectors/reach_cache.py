@@ -99,7 +99,7 @@ class ReachCache:
             checked = await self._checked(connector, own.account, own.container, max_age=max_age)
             return Reach([own_container(connector, checked)])
         errors = await self._sweep(connector, max_age)
-        reach = Reach(await self._of(connector).all(), errors)
+        reach = Reach(await self.knowledge(connector).all(), errors)
         return reach.require_any() if own is None else Reach([own_container(connector, reach)])
 
     def hierarchical(self, connector: Connector, account: str) -> bool | None:
@@ -143,7 +143,7 @@ class ReachCache:
 
     async def _checked(self, connector: Connector, account: str, name: str, max_age: float = 0.0) -> Reach:
         """Looks at one container by itself, unless its account was listed at most `max_age` seconds ago."""
-        known = self._of(connector)
+        known = self.knowledge(connector)
         listed = known.accounts.get(account)
         if listed is not None and abs(self._clock() - listed.listed_at) < max_age:
             return Reach([listed.containers[name]] if name in listed.containers else ())
@@ -166,7 +166,7 @@ class ReachCache:
         if not (azure.subscription_id or azure.resource_group):
             return True
         await self._accounts(connector, self._fresh)
-        return account in self._of(connector).accounts
+        return account in self.knowledge(connector).accounts
 
     async def _sweep(self, connector: Connector, max_age: float, enough: str = "") -> Sequence[AccountError]:
         """Lists all accounts that were not listed in the last `max_age` seconds. Returns their errors.
@@ -174,7 +174,7 @@ class ReachCache:
         With `enough`, does not wait long for the rest once a container of that name was found.
         """
         accounts = await self._accounts(connector, max_age)
-        known = self._of(connector)
+        known = self.knowledge(connector)
         slots = asyncio.Semaphore(_ACCOUNTS_AT_ONCE)
         ended: asyncio.Queue[asyncio.Task[AccountError | None]] = asyncio.Queue()
         tasks = [asyncio.create_task(self._listed(connector, account, max_age, slots)) for account in accounts]
@@ -199,7 +199,7 @@ class ReachCache:
         return sorted(errors, key=lambda each: each.account)
 
     async def _accounts(self, connector: Connector, max_age: float) -> Sequence[str]:
-        known = self._of(connector)
+        known = self.knowledge(connector)
         if abs(self._clock() - known.searched_at) >= max_age:
             try:
                 await self._shared(connector, ("search",), self._search)
@@ -212,7 +212,7 @@ class ReachCache:
     async def _listed(
         self, connector: Connector, account: str, max_age: float, slots: asyncio.Semaphore
     ) -> AccountError | None:
-        if abs(self._clock() - self._of(connector).account(account).listed_at) < max_age:
+        if abs(self._clock() - self.knowledge(connector).account(account).listed_at) < max_age:
             return None
         async with slots:
             try:
@@ -222,7 +222,7 @@ class ReachCache:
         return None
 
     async def _search(self, connector: Connector) -> None:
-        known = self._of(connector)
+        known = self.knowledge(connector)
         with Remembering(known.search_error, self._clock, _PASSING_SECONDS):
             search = await self._questions.accounts(connector)
         known.searched_at = self._clock()
@@ -238,20 +238,20 @@ class ReachCache:
         known.refresh_at = self._clock() + self._fresh
 
     async def _list(self, connector: Connector, account: str) -> None:
-        known = self._of(connector)
+        known = self.knowledge(connector)
         with Remembering(known.account(account).error, self._clock, _PASSING_SECONDS):
             containers = await self._questions.containers(connector, account)
         await known.listed(account, containers, self._clock())
 
     async def _ask_hierarchical(self, connector: Connector, container: Container, key: SigningKey) -> bool:
-        known = self._of(connector).account(container.account)
+        known = self.knowledge(connector).account(container.account)
         with Remembering(known.hierarchical_error, self._clock, _PASSING_SECONDS):
             said = await self._questions.hierarchical(connector, container, key)
         known.says(said, self._clock())
         return said
 
     async def _check(self, connector: Connector, account: str, name: str) -> Container:
-        known = self._of(connector)
+        known = self.knowledge(connector)
         try:
             container = await self._questions.container(connector, account, name)
         except BrokerError as error:
@@ -264,7 +264,7 @@ class ReachCache:
 
     async def _refresh(self, connector: Connector) -> None:
         """Reads anew what was read before: whole accounts, or single containers where only those were asked for."""
-        known = self._of(connector)
+        known = self.knowledge(connector)
         errors: Sequence[AccountError] = ()
         if known.searched_at > _NEVER:
             # What is not old yet stays: after an error only the rest is asked for again.
@@ -277,10 +277,10 @@ class ReachCache:
         soon = max(self._clock() + _ASK_AGAIN_SECONDS, known.search_error.until)
         known.refresh_at = soon if passing else self._clock() + self._fresh
 
-    def _of(self, connector: Connector) -> KnownContainers:
+    def knowledge(self, connector: Connector) -> KnownContainers:
+        """Returns what is known of a connector, be it nothing yet."""
         identity = _id(connector)
-        known = self._known.get(identity)
-        if known is None:
+        if (known := self._known.get(identity)) is None:
             # Another way in may reach something else.
             for other in [each for each in self._known if each[0] == identity[0] and each[1] != identity[1]]:
                 del self._known[other]

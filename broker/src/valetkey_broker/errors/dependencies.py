@@ -106,6 +106,16 @@ def account_not_searched(error: BrokerError) -> BrokerError:
     )
 
 
+def connector_not_looked_at(connector: str) -> BrokerError:
+    """A listing of many connectors ended before it came to this one, or before the cloud answered."""
+    return cloud_error(
+        Reason.CLOUD_UNAVAILABLE,
+        f"{connector} was not looked at in time, as many connectors were listed at once; list again, or it alone",
+        step="list containers",
+        connector=connector,
+    )
+
+
 def token_refused(connector: str, account: str) -> BrokerError:
     """Storage does not accept a token that was signed with a key it gave just now."""
     return BrokerError(

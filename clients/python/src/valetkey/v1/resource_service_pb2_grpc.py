@@ -48,7 +48,9 @@ class ResourceServiceServicer(object):
 
     def ListResources(self, request, context):
         """Asks the cloud what the caller's connectors reach, or reached a moment ago. Role: viewer for everything; other
-        callers see what their grants let them use. A connector that fails shows its error in its own entry.
+        callers see what their grants let them use. A connector that fails shows its error in its own entry, and
+        so does one that was not looked at within 20 s, or 70 % of the call's time: CLOUD_UNAVAILABLE. What was found of it
+        earlier stands beside that, and the next call looks at it first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

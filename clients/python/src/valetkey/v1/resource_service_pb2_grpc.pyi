@@ -62,7 +62,9 @@ class ResourceServiceStub(typing.Generic[_ResourceServiceListResourcesType]):
 
     ListResources: _ResourceServiceListResourcesType
     """Asks the cloud what the caller's connectors reach, or reached a moment ago. Role: viewer for everything; other
-    callers see what their grants let them use. A connector that fails shows its error in its own entry.
+    callers see what their grants let them use. A connector that fails shows its error in its own entry, and
+    so does one that was not looked at within 20 s, or 70 % of the call's time: CLOUD_UNAVAILABLE. What was found of it
+    earlier stands beside that, and the next call looks at it first.
     """
 
 ResourceServiceAsyncStub: typing_extensions.TypeAlias = ResourceServiceStub[
@@ -82,7 +84,9 @@ class ResourceServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[valetkey.v1.resource_service_pb2.ListResourcesResponse, collections.abc.Awaitable[valetkey.v1.resource_service_pb2.ListResourcesResponse]]:
         """Asks the cloud what the caller's connectors reach, or reached a moment ago. Role: viewer for everything; other
-        callers see what their grants let them use. A connector that fails shows its error in its own entry.
+        callers see what their grants let them use. A connector that fails shows its error in its own entry, and
+        so does one that was not looked at within 20 s, or 70 % of the call's time: CLOUD_UNAVAILABLE. What was found of it
+        earlier stands beside that, and the next call looks at it first.
         """
 
 def add_ResourceServiceServicer_to_server(servicer: ResourceServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

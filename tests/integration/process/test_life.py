@@ -13,6 +13,8 @@ import pytest
 
 from support.broker_process import Serving, alive, listens, run, serving, write_config
 from support.stopwatch import ends_within
+from support.vault_gateway import gateway_before
+from valetkey.v1 import api_key_service_pb2, api_key_service_pb2_grpc
 from valetkey_broker.errors import EXIT_CONFIGURATION
 from valetkey_devstack.free_ports import is_free
 from valetkey_devstack.openbao import OpenBao
@@ -195,6 +197,28 @@ async def test_vault_that_is_away_at_the_start(tmp_path: Path, bao: OpenBao) -> 
         await bao.restart()
         await broker.logged("serving")
         assert await broker.healthy()
+
+
+async def test_a_gateway_that_knows_no_vault(tmp_path: Path, bao: OpenBao) -> None:
+    """A 404 that is not Vault's does not empty the store: callers go on from memory, as with every other outage."""
+    with gateway_before(bao, tmp_path / "gateway") as gateway:
+        vault = bao.settings(address=gateway.url, ca_file=gateway.ca_file, resync_seconds=0.5)
+        config = write_config(tmp_path, vault)
+        made = await asyncio.to_thread(run, "bootstrap", "--config", config)
+        metadata = [("authorization", f"Bearer {made.stdout.strip()}")]
+        with serving(config) as broker:
+            await broker.logged("serving")
+            gateway.knows_vault = False
+            (away,) = await broker.logged("Vault is away; serving from memory")
+            assert away["cause"] == "unexpected answer"
+            # Everything is read anew, which would take away what is not found.
+            await broker.logged("reading everything anew failed; it is tried again")
+            async with broker.channel() as channel:
+                stub = api_key_service_pb2_grpc.ApiKeyServiceStub(channel)
+                found = await stub.ListApiKeys(api_key_service_pb2.ListApiKeysRequest(), metadata=metadata, timeout=30)
+            assert [each.name for each in found.api_keys] == ["admin"]
+            gateway.knows_vault = True
+            await broker.logged("Vault is back")
 
 
 async def test_vault_that_refuses_the_login(tmp_path: Path, bao: OpenBao) -> None:

@@ -112,6 +112,13 @@ def errors(*texts: str) -> str:
         ((200, JSON, '{"data": null}'), "unexpected answer", "version 2"),
         ((200, JSON, '{"data": {"data": {"a": "planted-detail"}}}'), "unexpected answer", "version 2"),
         ((204, JSON, ""), "unexpected answer", "vault.address"),
+        ((404, "text/plain", "default backend - 404"), "unexpected answer", "vault.address"),
+        ((404, JSON, '{"statusCode": 404, "message": "planted-detail"}'), "unexpected answer", "vault.address"),
+        ((404, JSON, "[]"), "unexpected answer", "vault.address"),
+        ((404, JSON, errors("planted-detail")), "not found", "vault.mount"),
+        ((503, JSON, "null"), "unexpected answer", "vault.address"),
+        ((500, JSON, '["planted-detail"]'), "unexpected answer", "vault.address"),
+        ((200, JSON, '{"data": {"data": ["planted"], "metadata": {"version": 1}}}'), "unexpected answer", "version 2"),
         ((307, JSON, ""), "unexpected answer", "redirect"),
     ],
 )
@@ -156,6 +163,35 @@ async def test_each_answer_to_a_login_becomes_one_clear_error(
     assert caught.value.metadata == {"cause": cause}
     assert "planted" not in f"{caught.value!r} {caught.value.message}"
     assert script.asked == ["POST /v1/auth/approle/login"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (404, "text/plain", "default backend - 404"),
+        (404, JSON, '{"statusCode": 404, "message": "Resource not found"}'),
+        (404, JSON, errors("no such namespace")),
+        (200, JSON, '{"data": {}}'),
+        (200, JSON, '{"data": {"keys": [1]}}'),
+    ],
+)
+async def test_an_empty_store_is_vaults_own_word(
+    store: VaultStateStore, script: Script, answer: tuple[int, str, str]
+) -> None:
+    """A gateway before a Vault that is away says 404, too: keys and grants are not gone because of that."""
+    script.rest = answer
+    for question in (store.names("api-keys"), store.newest("api-keys/a"), store.read("api-keys/a"), store.open()):
+        with pytest.raises(BrokerError) as caught:
+            await question
+        assert caught.value.reason is Reason.VAULT_UNAVAILABLE
+
+
+@pytest.mark.parametrize("kind", [JSON, f"{JSON}; charset=utf-8"])
+async def test_nothing_there(store: VaultStateStore, script: Script, kind: str) -> None:
+    """An empty store is one, also by way of a gateway that adds to the type; so is a version without its data."""
+    for body in ('{"errors": []}', '{"data": {"data": null, "metadata": {"version": 3}}}'):
+        script.rest = (404, kind, body)
+        assert (await store.names("a"), await store.newest("a/a"), await store.read("a/a")) == ([], 0, None)
 
 
 async def test_redirects_are_not_followed(store: VaultStateStore, script: Script) -> None:

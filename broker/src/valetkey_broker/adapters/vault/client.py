@@ -1,5 +1,6 @@
 """The few blocking calls that the broker makes to Vault: all of hvac and requests is behind this seam."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +21,6 @@ from valetkey_broker.settings import VaultSettings
 from valetkey_broker.watched_files import trusted_cas
 
 _CAS_MISMATCH = "check-and-set parameter did not match"
-_NO_MOUNT = "no handler for route"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +101,12 @@ class VaultClient:
                 path, version=version, mount_point=self._settings.mount, raise_on_deleted_version=True
             )
         except exceptions.InvalidPath as error:
-            _check_mounted(error)
+            _check_that_nothing_is_there(error)
             return None
         data = _data(answer)
         document, number = data.get("data"), _number(data.get("metadata"), "version")
+        if not isinstance(document, dict | None):
+            raise UnexpectedAnswerError(_UNEXPECTED)
         return None if document is None else Document(version=number, data=document)
 
     def read_quickly(self, paths: Sequence[str]) -> Mapping[str, Document]:
@@ -135,7 +137,7 @@ class VaultClient:
         try:
             answer = self._kv.read_secret_metadata(path, mount_point=self._settings.mount)
         except exceptions.InvalidPath as error:
-            _check_mounted(error)
+            _check_that_nothing_is_there(error)
             return 0
         return _number(_data(answer), "current_version")
 
@@ -144,9 +146,11 @@ class VaultClient:
         try:
             answer = self._kv.list_secrets(folder, mount_point=self._settings.mount)
         except exceptions.InvalidPath as error:
-            _check_mounted(error)
+            _check_that_nothing_is_there(error)
             return []
-        keys = _data(answer).get("keys", [])
+        keys = _data(answer).get("keys")
+        if not isinstance(keys, list):
+            raise UnexpectedAnswerError(_UNEXPECTED)
         return sorted(key for key in keys if not key.endswith("/"))
 
     def destroy(self, path: str, versions: Sequence[int]) -> None:
@@ -156,7 +160,7 @@ class VaultClient:
         try:
             self._kv.destroy_secret_versions(path, list(versions), mount_point=self._settings.mount)
         except exceptions.InvalidPath as error:
-            _check_mounted(error)
+            _check_that_nothing_is_there(error)
 
     def close(self) -> None:
         """Closes the connections and forgets the token."""
@@ -165,10 +169,22 @@ class VaultClient:
         self._session.close()
 
 
-def _check_mounted(error: exceptions.InvalidPath) -> None:
-    """Raises `error` again where it is the mount that is missing: that must not look like an empty store."""
-    if any(_NO_MOUNT in str(text) for text in error.errors or ()):
+def _check_that_nothing_is_there(error: exceptions.InvalidPath) -> None:
+    """Raises for a 404 by which Vault says something else, such as that the mount is missing; or that is not Vault's.
+
+    Neither must look like an empty store: a gateway says 404, too, while it knows no Vault to ask.
+    """
+    try:
+        said = json.loads(error.text or "")
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        raise UnexpectedAnswerError(_UNEXPECTED)
+    if said.get("errors"):
         raise error
+    # Deleted versions are shown, without their data.
+    if "errors" not in said and "data" not in said:
+        raise UnexpectedAnswerError(_UNEXPECTED)
 
 
 def _token(answer: Any) -> Token:

@@ -23,6 +23,11 @@ VAULT_ERRORS: tuple[type[Exception], ...] = (
     ConfigurationError,  # the CA file
     CredentialFileError,
     UnexpectedAnswerError,
+    # What hvac trips over where an answer is JSON, and none of Vault's.
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
 )
 
 
@@ -41,6 +46,9 @@ def explain(error: Exception, doing: str) -> BrokerError:
         return unavailable("unexpected answer", doing, str(error))
     if isinstance(error, hvac.VaultError):
         return _answered(error, doing)
+    if not isinstance(error, OSError):
+        what = "the answer cannot be understood; look whether Vault, and nothing else, answers at vault.address"
+        return unavailable("unexpected answer", doing, what)
     return _not_answered(error, doing)
 
 

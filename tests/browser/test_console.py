@@ -132,6 +132,25 @@ def test_a_form_that_nobody_answers(chromium: Any, console: ConsoleThread) -> No
         opened.forgive("ERR_FAILED", "Failed to fetch")
 
 
+def test_a_session_that_ends_amid_a_form(chromium: Any, console: ConsoleThread) -> None:
+    """What was typed stays; one logs in beside it, and sends the same again."""
+    with tab(chromium, console) as opened:
+        page = opened.page
+        opened.log_in(OPERATOR_KEY, "/register/azure/service-principal")
+        page.locator("input[name=name]").fill("amid-a-form")
+        page.context.clear_cookies()
+        page.get_by_role("button", name="Check").click()
+        with page.expect_popup() as beside:
+            page.get_by_role("link", name="Log in in another tab").click()
+        beside.value.get_by_label("API key").fill(OPERATOR_KEY)
+        beside.value.get_by_role("button", name="Log in").last.click()
+        beside.value.wait_for_url(f"{console.url}/")
+        page.get_by_role("button", name="Check").click()
+        page.locator("#outcome .note").wait_for()
+        assert page.locator("#failure .note").count() == 0
+        assert page.locator("input[name=name]").input_value() == "amid-a-form"
+
+
 def test_a_key_is_shown_once_and_copied(chromium: Any, console: ConsoleThread) -> None:
     """Made by the form; neither a reload nor the back button shows it again, and it can be revoked."""
     with tab(chromium, console) as opened:

@@ -105,4 +105,10 @@ async def test_a_session_that_ended_says_why(console: Console, monkeypatch: pyte
     assert (await browser.get("/grants?q=x", code=303)).headers["location"] == to
     part = await browser.get("/grants", code=401, hx_request="true", hx_current_url=page)
     assert part.headers["hx-redirect"] == to
+    # A form of a page that stays keeps what was typed, so nobody is taken from there.
+    part = await browser.post("/connectors/azure-blob-demo/verify", code=401, hx_request="true", hx_current_url=page)
+    assert "hx-redirect" not in part.headers
+    assert part.headers["hx-retarget"] == "#failure"
+    assert "your entries are still in the form" in part.text
+    assert '<a class="button" href="/login" target="_blank"' in part.text
     assert (await browser.get(to)).text.count("30 minutes without activity") == 1

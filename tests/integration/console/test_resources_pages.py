@@ -5,8 +5,8 @@ from urllib.parse import urlencode
 import pytest
 
 from support.console import Console
-from support.inproc import CONSUMER_KEY, OPERATOR_KEY, bearer, new_connector
-from valetkey.v1 import token_service_pb2
+from support.inproc import CONSUMER_KEY, OPERATOR_KEY, SECRET, bearer, new_connector
+from valetkey.v1 import connector_service_pb2, token_service_pb2
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("console")]
 
@@ -60,6 +60,42 @@ async def test_two_accounts_with_one_name(console: Console) -> None:
     await console.as_viewer.get("/resources/one", code=400)
     page = (await console.as_viewer.get("/resources/one?resource=ftp%3A%2F%2Fx", code=400)).text
     assert "is not a resource id" in page
+
+
+async def test_what_reaches_it_comes_before_what_could_not_be_checked(console: Console) -> None:
+    """However many connectors cannot log in, and whatever their names: the page still says which one reaches it."""
+    broken = [f"a-broken-{number:02}" for number in range(12)]
+    for name in broken:
+        request = new_connector(name, "", tenant_id="33333333-3333-4333-8333-333333333333")
+        request.azure_secret.client_secret = "BROKEN~" + name
+        await console.broker.connectors.CreateConnector(request, metadata=bearer(OPERATOR_KEY))
+    console.broker.cloud.secrets = {SECRET}
+    try:
+        page = (await console.as_viewer.get("/resources/one?resource=az%3A%2F%2Fdemo")).text
+    finally:
+        console.broker.cloud.secrets = None
+        for name in broken:
+            gone = connector_service_pb2.DeleteConnectorRequest(name=name)
+            await console.broker.connectors.DeleteConnector(gone, metadata=bearer(OPERATOR_KEY))
+    assert page.index(">azure-blob-demo</a>") < page.index(">a-broken-00</a>")
+    assert "and 2 more that could not be checked" in page
+    assert page.count("state failed") == 10
+
+
+async def test_no_grant_is_offered_where_one_allows_it(console: Console) -> None:
+    """What was revoked stays so, whatever is granted besides."""
+    asked = explain(resource="az://demo", principal="key:trainer", permissions="read")
+    answer = await console.as_admin.post("/revoke", {"principal": "key:trainer", "reason": "for a while"})
+    page = (await console.as_admin.get(asked)).text
+    assert "was revoked by key:admin: for a while" in page
+    assert "Create a grant for this" not in page
+    await console.as_admin.post(f"{answer.headers['location']}/lift")
+    assert (
+        "Create a grant for this"
+        in (
+            await console.as_admin.get(explain(resource="az://demo", principal="key:stranger", permissions="read"))
+        ).text
+    )
 
 
 async def test_allowed_and_why_not(console: Console) -> None:

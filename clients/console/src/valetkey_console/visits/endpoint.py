@@ -21,6 +21,12 @@ log = logging.getLogger("valetkey_console")
 # Names in addresses: the fields of the console's own forms, and the search; another is that of whoever made the link.
 _LABELS = {**LABELS, "q": "Search"}
 _READING = ("GET", "HEAD")
+_LOGGED_OUT = Failure(
+    "You are logged out",
+    "The session has ended, and nothing was done.",
+    "Log in in another tab: your entries are still in the form, to be sent again.",
+    401,
+)
 
 
 def endpoint(console: Console, section: Section, route: Route) -> Callable[[Request], Awaitable[Response]]:
@@ -87,8 +93,16 @@ def roles_of(visit: Visit) -> str:
 
 
 def to_login(visit: Visit, over: str) -> Response:
-    """Sends to the log-in, which says why the last one is `over`, and leads back to where the person was."""
+    """Sends to the log-in, which says why the last one is `over`, and leads back to where the person was.
+
+    A form that is sent from a page that stays keeps what was typed: there it is said what to do.
+    """
     request = visit.request
+    if visit.fragment and request.method not in _READING:
+        response = visit.fail(_LOGGED_OUT)
+        if over:
+            visit.console.sessions.end(response, request.cookies, visit.session)
+        return response
     back = _here(visit) if request.method == "GET" and not visit.fragment else _page_before(visit)
     said = f"&over={over}" if over else ""
     if request.method not in _READING:

@@ -50,7 +50,7 @@ async def show_one(visit: Visit) -> Response:
             lambda: broker.list_leases(resource=asked, include_expired=True, limit=_MOST_LEASES),
         ),
     )
-    found = resources_of(entries)
+    found, rows = resources_of(entries), rows_of(entries)
     now = datetime.now(UTC)
     uids = {entry.connector_uid for entry in entries if entry.resources}
     reaching = sorted(_reaching(grants.value or (), found, uids), key=lambda grant: grant.name)
@@ -60,7 +60,9 @@ async def show_one(visit: Visit) -> Response:
         asked=asked,
         found=found,
         name=found[0].resource_id if len(found) == 1 else asked,
-        rows=rows_of(entries),
+        # What reaches it comes first, however many could not be looked at.
+        rows=[row for row in rows if row.state != "failed"],
+        failed=[row for row in rows if row.state == "failed"],
         grants=grants,
         reaching=reaching,
         leases=leases,

@@ -1,6 +1,7 @@
 """The port for metrics: what is there, what it says to strangers, and what an operator reads who cannot have it."""
 
 import socket
+import threading
 
 import pytest
 
@@ -40,6 +41,24 @@ def test_a_host_that_is_not_this_one() -> None:
     """So does one whose host is wrong."""
     with pytest.raises(ConfigurationError, match=r"cannot tell metrics on 192.0.2.1:9: .*see metrics.host"):
         metrics_port(MetricsSettings(host="192.0.2.1", port=9), OneWorker()).__enter__()
+
+
+def test_a_probe_that_gets_no_thread_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that was short of processes for a while costs those probes, and not all that come later."""
+    settings, workers = MetricsSettings(port=free_port()), OneWorker()
+    assert settings.port is not None
+    with metrics_port(settings, workers):
+        workers.asker.close()
+        with monkeypatch.context() as short:
+            short.setattr(threading.Thread, "start", _no_more_threads)
+            for _ in range(20):
+                with pytest.raises(OSError):  # noqa: PT011 (reset, or closed without an answer)
+                    get(settings.port, "/healthz")
+        assert get(settings.port, "/healthz") == (503, "unavailable\n")
+
+
+def _no_more_threads(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 def test_no_port_no_metrics() -> None:

@@ -99,6 +99,22 @@ async def test_rubbish_for_a_key(azure: AzureStack, body: str) -> None:
     assert (await _no_key(azure)).reason is Reason.CLOUD_UNAVAILABLE
 
 
+@pytest.mark.parametrize("status", [200, 404, 503])
+@pytest.mark.parametrize("content_type", ["application/xml", "application/json"])
+@pytest.mark.parametrize(
+    ("encoding", "body"), [("gzip", "no gzip"), ("deflate", "no deflate"), ("identity", "[" * 100_000)]
+)
+async def test_rubbish_that_libraries_stumble_over(
+    azure: AzureStack, status: int, content_type: str, encoding: str, body: str
+) -> None:
+    """Whatever a gateway says in Azure's place is an error of the cloud's, for a key as for a listing; none of ours."""
+    headers = {"Content-Encoding": encoding}
+    for asked in (asks_for_key(ML), lists_containers(ML)):
+        azure.proxy.answer(asked, status, body, content_type, headers=headers)
+    for error in (await _no_key(azure), await _no_list(azure)):
+        assert error.reason in (Reason.CLOUD_UNAVAILABLE, Reason.RESOURCE_NOT_FOUND)
+
+
 async def test_a_key_with_a_newline_in_a_field_is_refused(azure: AzureStack) -> None:
     """What storage answers is signed too: a field that could shift the others never becomes a key."""
     fields = {

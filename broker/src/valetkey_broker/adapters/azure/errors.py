@@ -2,6 +2,7 @@
 
 import re
 import socket
+import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -27,7 +28,18 @@ from valetkey_broker.errors import BrokerError, Reason, cloud_error
 T = TypeVar("T")
 
 # Rubbish for an answer makes the libraries stumble in many ways; what they are handed here is theirs alone.
-_STUMBLES = (AzureError, aiohttp.ClientError, OSError, ValueError, TypeError, LookupError, AttributeError)
+_STUMBLES = (
+    AzureError,
+    aiohttp.ClientError,
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    zlib.error,
+    RecursionError,
+    SyntaxError,  # of XML
+)
 _AADSTS = re.compile(r"\bAADSTS([0-9]{4,8})\b")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _OAUTH_REFUSALS = ("invalid_client", "unauthorized_client", "invalid_request", "invalid_scope", "access_denied")

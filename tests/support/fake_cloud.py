@@ -118,6 +118,7 @@ class FakeCloud:
         self._failures: dict[str, tuple[BrokerError, int | None]] = {}
         self._delays: dict[str, float] = {}
         self._gates: dict[str, asyncio.Event] = {}
+        self._at_gates: Counter[str] = Counter()
         self._serial = count(1)
         self._account_keys: dict[str, str] = {}  # by the material of the signing key
 
@@ -142,6 +143,11 @@ class FakeCloud:
     def hold(self, call: Call) -> asyncio.Event:
         """Makes `call` wait until the returned event is set."""
         return self._gates.setdefault(call, asyncio.Event())
+
+    @property
+    def holds_somebody(self) -> bool:
+        """Whether a call waits for the event that `hold` returned."""
+        return any(self._at_gates[call] and not gate.is_set() for call, gate in self._gates.items())
 
     def heal(self) -> None:
         """Ends every failure and delay, and lets go of what is held."""
@@ -325,7 +331,11 @@ class FakeCloud:
     async def _begin(self, call: Call, account: str = "") -> None:
         self.calls[call] += 1
         if gate := self._gates.get(call):
-            await gate.wait()
+            self._at_gates[call] += 1
+            try:
+                await gate.wait()
+            finally:
+                self._at_gates[call] -= 1
         if delay := self._delays.get(call):
             await asyncio.sleep(delay)
         self._raise_planned(call)

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from support.core import NOW, PROFILE, FakeClock, credential_of, make_connector
 from support.fake_cloud import FakeCloud
+from support.waiting import eventually
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError, Reason
@@ -34,9 +35,10 @@ class Reaching:
         return [container.account for container in (await self.cache.find(_ONE, name)).containers]
 
     async def settle(self) -> None:
-        """Lets background work go on as far as it can."""
+        """Lets background work go on as far as it can: to its end, or to where the cloud holds it."""
         for _ in range(10):
             await asyncio.sleep(0)
+        await eventually(lambda: self.cloud.holds_somebody or not self.cache._flights.active())
 
 
 @pytest_asyncio.fixture

@@ -150,8 +150,11 @@ async def test_every_boundary_is_in_the_matrix() -> None:
 async def test_who_goes_on_may_die_too(lives: int) -> None:
     """Each has a greater fencing number than the one before, and the last one brings it to its end."""
     store, ledger = FakeStateStore(), FakeLedger()
-    await RotatingReplica(store, ledger=ledger).register()
-    await _die(store, ledger, 6, PATH, _rotated, effect=True)
+    first = RotatingReplica(store, ledger=ledger)
+    await first.register()
+    first.cloud.hold("log_in")
+    await first.begin()
+    await first.rotating.runner.close()
 
     async def going_on(world: RotatingReplica, of: str) -> None:
         await world.replica.repository.load()

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from support.core import NOW, PROFILE, FakeClock, credential_of, make_connector
 from support.fake_cloud import FakeCloud
+from support.waiting import eventually
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.connectors.cloud_client import CloudClient
@@ -41,9 +42,10 @@ class Keys:
         return self.cloud.calls["signing_key"]
 
     async def settle(self) -> None:
-        """Lets background work go on as far as it can."""
+        """Lets background work go on as far as it can: to its end, or to where the cloud holds it."""
         for _ in range(10):
             await asyncio.sleep(0)
+        await eventually(lambda: self.cloud.holds_somebody or not self.keys._flights.active())
 
 
 @pytest_asyncio.fixture

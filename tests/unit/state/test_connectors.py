@@ -127,6 +127,7 @@ async def test_a_draft_does_not_leave_its_credential_in_memory() -> None:
     """Only connectors that exist keep a secret in memory."""
     replica = Replica()
     connector = await _create(replica)
+    await replica.repository.credentials_read()
     other = Replica(replica.store)
     assert await _secret(other, connector) == PLANTED
     replica.store.calls.clear()

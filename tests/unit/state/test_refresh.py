@@ -50,6 +50,7 @@ async def test_a_refresh_reads_only_what_changed() -> None:
     await reader.repository.load()
     await writer.repository.delete_connector("connector-3", "key:ops")
     await writer.repository.create_connector(make_connector("another", version=0), ClientSecret(Secret(PLANTED)))
+    await writer.repository.credentials_read()
     await reader.repository.credentials_read()
     store.calls.clear()
     await reader.repository.refresh()

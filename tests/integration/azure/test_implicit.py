@@ -251,6 +251,23 @@ async def test_what_is_missing_is_named(
     assert "AZURE_" not in caught.value.public().message
 
 
+@pytest.mark.parametrize("source", ["workload-identity", "environment", "certificate"])
+async def test_a_tenant_with_a_line_end(
+    azure: AzureStack, cloud: AzureCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str
+) -> None:
+    """What secrets made of files often hold is told by the variable's name, and is no error of the broker's."""
+    if source == "certificate":
+        connector = certificate_of_the_environment(azure, monkeypatch, tmp_path)
+    else:
+        workload(azure, monkeypatch, tmp_path)
+        monkeypatch.setenv("AZURE_CLIENT_SECRET", "PLANTED")
+        connector = implicit(source)
+    monkeypatch.setenv("AZURE_TENANT_ID", f"{TENANT}\n")
+    with pytest.raises(BrokerError, match=r"AZURE_TENANT_ID is no tenant id; look for .* line ends") as caught:
+        await cloud.log_in(connector, CREDENTIAL)
+    assert "AZURE_" not in caught.value.public().message
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [(None, "AZURE_CLIENT_CERTIFICATE_PATH"), ("", "is neither PEM nor"), ("expired", "expired on")],

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +21,7 @@ _TENANT, _CLIENT = "AZURE_TENANT_ID", "AZURE_CLIENT_ID"
 _TOKEN_FILE = "AZURE_FEDERATED_TOKEN_FILE"  # noqa: S105 (the name of a variable)
 _SECRET = "AZURE_CLIENT_SECRET"  # noqa: S105
 _CERTIFICATE_FILE, _CERTIFICATE_PASSWORD = "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_CLIENT_CERTIFICATE_PASSWORD"
+_TENANT_ID = re.compile(r"[A-Za-z0-9.-]+")
 # Where virtual machines ask: https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service
 _METADATA_SERVICE = "http://169.254.169.254"
 
@@ -51,6 +53,8 @@ def workload_identity(tenant_id: str, client_id: str, profile: CloudProfile, net
     from azure.identity.aio import WorkloadIdentityCredential  # noqa: PLC0415
 
     _require([_TOKEN_FILE, *([] if tenant_id else [_TENANT]), *([] if client_id else [_CLIENT])])
+    if not tenant_id:
+        _check_tenant()
 
     def make(content: bytes) -> AsyncTokenCredential:
         if not content.strip():
@@ -73,8 +77,10 @@ def environment(profile: CloudProfile, network: Network) -> AsyncTokenCredential
 
     if os.environ.get(_SECRET) or not os.environ.get(_CERTIFICATE_FILE):
         _require([_TENANT, _CLIENT, _SECRET], f", or {_CERTIFICATE_FILE} instead of {_SECRET}")
+        _check_tenant()
         return EnvironmentCredential(**entra_options(profile, network))
     _require([_TENANT, _CLIENT])
+    _check_tenant()
 
     def make(content: bytes) -> AsyncTokenCredential:
         text = content.decode("ascii", "replace") if b"-----BEGIN" in content else base64.b64encode(content).decode()
@@ -117,6 +123,12 @@ def _identity_endpoint() -> str:
     """Returns where azure-identity will ask: App Service and its like name the place, virtual machines need not."""
     named = ("IDENTITY_ENDPOINT", "MSI_ENDPOINT", "AZURE_POD_IDENTITY_AUTHORITY_HOST")
     return next((os.environ[name] for name in named if os.environ.get(name)), _METADATA_SERVICE)
+
+
+def _check_tenant() -> None:
+    # Of another, such as one with the line end of the file it was made of, azure-identity says so by a ValueError.
+    if not _TENANT_ID.fullmatch(os.environ[_TENANT]):
+        raise ImplicitSetupError(f"its environment's {_TENANT} is no tenant id; look for blanks, quotes and line ends")
 
 
 def _require(names: Sequence[str], otherwise: str = "") -> None:

@@ -1,6 +1,7 @@
 """Revoking what an account's own key signed: the key is rotated, followed to its end, and tried on storage."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -13,10 +14,13 @@ from valetkey_broker.connectors.made_credential_rotations import Automatic
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import (
     AzureConfig,
+    Connector,
+    Credential,
     EventKind,
     InvalidFieldError,
     RotationSchedule,
     RotationState,
+    Secret,
 )
 from valetkey_broker.model.revocation import KeyRevocationState, LeaseState, RevocationState, SignerKind
 from valetkey_broker.revoking.revoker import Asked
@@ -97,6 +101,22 @@ async def test_azure_has_to_show_its_keys_before_anything_begins(world: World) -
         await world.revoke()
     assert refused.value.reason is Reason.CLOUD_PERMISSION_MISSING
     assert not world.memory.revocations
+
+
+async def test_what_signs_while_azure_is_asked_is_ended_as_well(world: World) -> None:
+    """A token that the revocation covers, and no key of it ended, would live on though it is called over."""
+    await world.issue()
+    look = world.maker.account_keys
+
+    async def slowly(by: Connector, credential: Credential, account: str) -> Mapping[str, Secret]:
+        world.maker.account_keys = look  # type: ignore[method-assign]
+        await world.issue(NAME)
+        return await look(by, credential, account)
+
+    world.maker.account_keys = slowly  # type: ignore[method-assign]
+    made = (await world.revoke()).revocation
+    assert {each.kind for each in made.keys} == {SignerKind.ACCOUNT_KEY, SignerKind.USER_DELEGATION_KEY}
+    assert made.covered == 2
 
 
 async def test_all_that_have_the_same_key_are_rotated_with_it(world: World) -> None:

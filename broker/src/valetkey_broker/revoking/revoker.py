@@ -119,8 +119,13 @@ class Revoker:
             self._check_others(target, hard=hard)
         # Further tokens are refused at once: what signed those that are out counts only where that is to be ended.
         hit = await self._matching(target, through, every_signer=hard)
-        keys = self._keys(hit, through) if hard else ()
-        await self._rotations.check(keys)
+        keys, checked = self._keys(hit, through) if hard else (), set[tuple[str, str, str]]()
+        while new := [each for each in keys if each.kind is SignerKind.ACCOUNT_KEY and each.place not in checked]:
+            await self._rotations.check(new)
+            checked.update(each.place for each in new)
+            # Azure takes its time, and something else may have signed a token meanwhile, which is to end as well.
+            hit = await self._matching(target, through)
+            keys = self._keys(hit, through)
         revocation = Revocation(
             name=name,
             target=target,

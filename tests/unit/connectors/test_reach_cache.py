@@ -337,6 +337,24 @@ async def test_a_container_that_was_deleted_is_forgotten_when_it_is_looked_at(re
     assert not reaching.cache.known(_ONE, "models", "acc")
 
 
+async def test_a_container_that_is_made_while_its_account_is_listed_is_not_forgotten(reaching: Reaching) -> None:
+    """The cloud may have looked before that: who was given a token for it is not told a moment later that it is not
+    there.
+    """
+    await reaching.accounts()
+    reaching.clock.now = NOW + 301
+    gate = reaching.cloud.hold("list_containers")
+    listing = asyncio.create_task(reaching.cache.reach(_ONE))
+    await reaching.settle()
+    old = {account: sorted(names) for account, names in reaching.cloud.containers.items()}
+    reaching.cloud.containers["acc"].add("fresh")
+    assert (await reaching.cache.find(_ONE, "fresh", "acc")).containers
+    reaching.cloud.containers = {account: set(names) for account, names in old.items()}
+    gate.set()
+    await listing
+    assert await reaching.accounts("fresh") == ["acc"]
+
+
 async def test_the_work_of_a_sweep_grows_with_its_accounts() -> None:
     """Four times as many accounts are four times as many steps of the event loop and looks at names, not sixteen."""
 

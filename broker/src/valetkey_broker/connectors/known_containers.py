@@ -51,10 +51,15 @@ class KnownContainers:
         """Returns what is known of an account, from now on at least that there may be one."""
         return self.accounts.setdefault(name, KnownAccount())
 
-    async def listed(self, account: str, containers: Iterable[Container], now: float) -> None:
-        """Takes over a listing of a whole account, in slices; whoever looks meanwhile sees the old or the new."""
+    async def listed(
+        self, account: str, containers: Iterable[Container], now: float, before: Iterable[str] | None = None
+    ) -> None:
+        """Takes over a listing of a whole account, in slices; whoever looks meanwhile sees the old or the new.
+
+        Gone is what was known `before` the cloud was asked, and is not in it; without that, what is known now.
+        """
         known = self.account(account)
-        gone = set(known.containers)
+        gone = set(known.containers if before is None else before)
         async for some in slices(containers):
             if self.accounts.get(account) is not known:
                 return  # The account went away meanwhile.

@@ -181,12 +181,11 @@ class ReachCache:
         for task in tasks:
             task.add_done_callback(ended.put_nowait)
         errors = list(known.search_errors)
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(None) as patience:
                 for _ in tasks:
                     if enough and enough in known.by_name and patience.when() is None:
-                        patience.reschedule(loop.time() + self._stragglers)
+                        patience.reschedule(asyncio.get_running_loop().time() + self._stragglers)
                     if (error := (await ended.get()).result()) is not None:
                         errors.append(error)
         except TimeoutError:
@@ -239,9 +238,11 @@ class ReachCache:
 
     async def _list(self, connector: Connector, account: str) -> None:
         known = self.knowledge(connector)
-        with Remembering(known.account(account).error, self._clock, _PASSING_SECONDS):
-            containers = await self._questions.containers(connector, account)
-        await known.listed(account, containers, self._clock())
+        of = known.account(account)
+        before = tuple(of.containers)
+        with Remembering(of.error, self._clock, _PASSING_SECONDS):
+            found = await self._questions.containers(connector, account)
+        await known.listed(account, found, self._clock(), before)
 
     async def _ask_hierarchical(self, connector: Connector, container: Container, key: SigningKey) -> bool:
         known = self.knowledge(connector).account(container.account)
@@ -291,8 +292,7 @@ class ReachCache:
         self, connector: Connector, what: tuple[str, ...], work: Callable[..., Coroutine[Any, Any, T]]
     ) -> T:
         """Returns what `work` returns for the words in `what` after the first; others who want the same wait along."""
-        key: tuple[str, ...] = (*_id(connector), *what)
-        flight = await join(self._flights, key, partial(work, connector, *what[1:]), connector)
+        flight = await join(self._flights, (*_id(connector), *what), partial(work, connector, *what[1:]), connector)
         return cast("T", flight)
 
 

@@ -78,10 +78,17 @@ async def test_a_rotation_under_way_is_watched_and_taken_back(console: Console, 
     assert "A rotation is in progress" in (await console.as_viewer.get(page)).text
     busy = (await browser.post(f"{page}/rotate", {"given.client_secret": NEW}, code=409)).text
     assert "ROTATION_UNDER_WAY" in busy
+    part = (await browser.post(f"{page}/rotate", {"given.client_secret": NEW}, code=409, hx_request="true")).text
+    link = f'<a href="{page}/rotation">'
+    assert f"{link}Watch that rotation, or abort it</a>" in part
+    for form in ("rotate", "rotate-by-itself"):
+        text = (await browser.get(f"{page}/{form}")).text
+        assert ("A rotation is in progress" in text, link in text) == (True, True)
     await browser.post(f"{page}/abort")
     part = await watched(browser, page, "aborted")
     assert ("hx-trigger" in part, "Try again" in part) == (False, True)
     assert WRONG not in shown + part + busy
+    assert "A rotation is in progress" not in (await browser.get(f"{page}/rotate")).text
     assert (await connector(console, page)).credential_version == 1
     await console.as_viewer.post(f"{page}/abort", code=403)
 

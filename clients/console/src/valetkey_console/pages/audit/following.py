@@ -17,7 +17,9 @@ async def show_tail(visit: Visit) -> Response:
     if wanted(asked).problems:
         return visit.redirect(f"/audit?{address}")  # Where the form is, which says what is wrong.
     filtered = search_line(asked.filters) if any(asked.filters.values()) else ""
-    return visit.render("audit/tail.html", address=address, filtered=filtered, line="valetkey audit tail --follow")
+    return visit.render(
+        "audit/tail.html", address=address, filtered=filtered, shown=SHOWN, line="valetkey audit tail --follow"
+    )
 
 
 async def show_news(visit: Visit) -> Response:

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from valetkey import Connector, FailedPreconditionError, NotFoundError, ValetKeyError
 from valetkey.connector_type_values import AuthMethodDescription
+from valetkey.rotation_values import Rotation
 from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.fields.typed import duration, moment
 from valetkey_console.pages.connectors.consequences import bound_to, differences
@@ -73,7 +74,7 @@ async def show_rollback(visit: Visit) -> Response:
     connector = await visit.broker.get_connector(name)
     versions = await visit.broker.list_credential_versions(name)
     kept = next((each for each in versions if not each.in_use), None)
-    last = (await told(visit.broker.get_rotation(name))).value
+    last = await _last(visit, name)
     # It would bring back what somebody rolled away from.
     undoing = last is not None and kept is not None and (last.source, last.state) == ("rollback", "done")
     undoing = undoing and last is not None and kept is not None and last.from_version == kept.version
@@ -100,6 +101,11 @@ async def abort(visit: Visit) -> Response:
 
 def _follow(visit: Visit, name: str) -> Response:
     return visit.redirect(f"/connectors/{segment(name)}/rotation")
+
+
+async def _last(visit: Visit, name: str) -> Rotation | None:
+    """Returns the rotation that is under way, or the last one; None where that cannot be told just now, too."""
+    return (await told(visit.broker.get_rotation(name))).value
 
 
 def _there(connector: Connector) -> dict[str, str]:
@@ -164,6 +170,7 @@ async def _page_by_itself(
         typed=typed,
         failure=failure,
         makers=await makers_for(visit, connector),
+        rotation=await _last(visit, connector.name),
         line=command("valetkey", "service-connector", "rotate", "--auto", of=connector.name),
     )
 
@@ -182,6 +189,8 @@ async def _page(visit: Visit, connector: Connector, typed: dict[str, str], **out
     words += options(wanted.get("azure", {}), wanted.get("secrets") or secrets[:1])
     template = "connectors/rotate_outcome.html" if visit.fragment else "connectors/rotate.html"
     known: dict[str, Any] = {"failure": None, "differing": [], "bound": None, **outcome}
+    if not visit.fragment:
+        known["rotation"] = await _last(visit, connector.name)
     return visit.render(
         template,
         connector=connector,

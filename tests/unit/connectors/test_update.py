@@ -256,6 +256,7 @@ async def test_an_unknown_connector_is_not_made(world: World) -> None:
 async def test_a_connector_that_lost_its_secret_is_mended(world: World) -> None:
     """A secret that is gone from Vault can be given again; grants need not be made anew."""
     before = await world.create()
+    await world.replica.repository.credentials_read()
     await world.replica.store.destroy("credentials/azure-blob-demo", [1])
     world.replica.repository._credentials.forget(before.uid)
     with pytest.raises(BrokerError):

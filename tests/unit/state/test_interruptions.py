@@ -274,7 +274,8 @@ async def test_a_creator_who_comes_late_overwrites_nothing(meeting: tuple[str, s
     """Somebody else registers the name before this one has said that it will: theirs stands, the late one is told."""
     store = MeetingStore(*meeting, lambda store: _create(Replica(store), "winner"))
     assert await _refused(_create(Replica(store), "loser")) is Reason.CONNECTOR_EXISTS
-    assert set((await _readable(store)).values()) == {"winner"}
+    assert await _readable(store) == {1: "winner"}
+    assert await store.newest(f"credentials/{_NAME}") == 1, "Vault keeps ten: the late one's would push out another"
     assert list((await _loaded(store)).memory.connectors) == [_NAME]
 
 

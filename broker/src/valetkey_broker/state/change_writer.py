@@ -151,10 +151,20 @@ class Writes:
     async def _steps(self, intent: Intent, first: Callable[[Intent], Awaitable[object]] | None) -> bool:
         try:
             if first is not None:
+                await self._check_in_time(intent)
                 await first(intent)
             return "document" not in intent.details or await settle(self._store, intent, ready=True)
         except CasMismatchError:
             return await settle(self._store, intent)
+
+    async def _check_in_time(self, intent: Intent) -> None:
+        """Looks whether the path is as the change was planned on, where that stores a credential first.
+
+        Another change may have been made before this one's intent was open. Vault keeps some versions only: none is to
+        be written, in place of an older one, for a document that cannot come any more. Raises CasMismatchError.
+        """
+        if intent.details.get("credential") and await self._store.newest(intent.path) != intent.expected:
+            raise CasMismatchError(f"{intent.path}: the newest version is not {intent.expected}")
 
     async def _settled(self, intent: Intent, changes: OpenIntents) -> None:
         """Takes the change over. Its intent is closed when the call is on record."""

@@ -132,6 +132,13 @@ class TestAzure(Contract):
             assert caught.value.reason is Reason.CLOUD_UNAVAILABLE
         assert stack.plane.requests["add-password"] == 2
 
+    async def test_an_answer_without_secrets_is_no_empty_list(self, stack: Stack) -> None:
+        """What a gateway says in Graph's place does not make a secret one that was removed."""
+        stack.plane.fail("application", 200, body="{}")
+        with pytest.raises(BrokerError) as caught:
+            await stack.maker.passwords(BY, CREDENTIAL, CLIENT)
+        assert caught.value.reason is Reason.CLOUD_UNAVAILABLE
+
     async def test_forbidden_says_which_permission_to_grant(self, stack: Stack) -> None:
         """OwnedBy as an owner is named, with the commands that grant it; the wider permission is not asked for."""
         stack.plane.graph.owned = False

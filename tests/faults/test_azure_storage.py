@@ -182,6 +182,8 @@ async def test_storage_away(azure: AzureStack) -> None:
         (200, "{broken", Reason.CLOUD_UNAVAILABLE),
         (200, '{"value": [{"subscriptionId": "../../x"}]}', Reason.CLOUD_UNAVAILABLE),
         (200, '{"value": 7}', Reason.CLOUD_UNAVAILABLE),
+        (200, "{}", Reason.CLOUD_UNAVAILABLE),
+        (200, '{"value": {}}', Reason.CLOUD_UNAVAILABLE),
         (200, '{"value": [], "nextLink": "https://localhost:1/steal"}', Reason.CLOUD_UNAVAILABLE),
     ],
 )

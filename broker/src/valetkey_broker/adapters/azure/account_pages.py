@@ -9,20 +9,18 @@ from typing import Any
 
 from azure.core.pipeline.transport import AsyncHttpResponse
 
-from valetkey_broker.adapters.azure.transport import BoundedPages
+from valetkey_broker.adapters.azure.transport import BoundedPages, read_page
 
 _KEPT = ("name", "kind")
 _KEPT_PROPERTIES = ("isHnsEnabled",)
-_OK = 200
 
 
 class AccountPages(BoundedPages):
-    """A transport for lists of accounts; what is no such list passes as it is."""
+    """A transport for lists of accounts."""
 
-    async def send(self, request: Any, **config: Any) -> Any:
-        """Sends `request`. Raises ValueError for an answer that is not JSON, or not the page of a list with an end."""
-        response = await super().send(request, **config)
-        return _Short(response, self.read) if response.status_code == _OK else response
+    def page(self, response: Any) -> Any:
+        """Returns a page cut short. Raises ValueError for what is none."""
+        return _Short(response, self.read)
 
     def read(self, account: Mapping[str, Any]) -> None:
         """Takes note of an account before it is cut; subclasses do."""
@@ -37,12 +35,11 @@ class _Short(AsyncHttpResponse):
         self.headers = response.headers
         self.reason = response.reason
         self.content_type = response.content_type
-        self._said = json.loads(response.text())
-        if isinstance(self._said, dict) and isinstance(self._said.get("value"), list):
-            for each in self._said["value"]:
-                if isinstance(each, dict):
-                    read(each)
-            self._said["value"] = [_cut(each) if isinstance(each, dict) else each for each in self._said["value"]]
+        self._said = read_page(response)
+        for each in self._said["value"]:
+            if isinstance(each, dict):
+                read(each)
+        self._said["value"] = [_cut(each) if isinstance(each, dict) else each for each in self._said["value"]]
 
     def body(self) -> bytes:
         """Returns what is left, as JSON."""

@@ -13,11 +13,11 @@ from valetkey_broker.model import Secret, check_uuid
 from valetkey_broker.ports.credential_maker import ApplicationPassword, NewPassword
 
 
-async def passwords_of(graph: Rest, client_id: str) -> Sequence[ApplicationPassword]:
-    """Returns the secrets that Graph lists. Raises BrokerError."""
+async def passwords_of(graph: Rest, client_id: str) -> Sequence[ApplicationPassword] | None:
+    """Returns the secrets that Graph lists; None where the answer lists none, not even none. Raises BrokerError."""
     said = await graph.get(f"{_application(client_id)}?$select=passwordCredentials")
     listed = said.get("passwordCredentials")
-    return [_password(each) for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    return [_password(each) for each in listed if isinstance(each, dict)] if isinstance(listed, list) else None
 
 
 async def add_password(graph: Rest, client_id: str, display_name: str, ends: datetime) -> NewPassword | None:

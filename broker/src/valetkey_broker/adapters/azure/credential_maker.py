@@ -34,8 +34,11 @@ class AzureCredentialMaker:
 
     async def passwords(self, by: Connector, credential: Credential, client_id: str) -> Sequence[ApplicationPassword]:
         """Returns the secrets of an application; see the port."""
-        graph, _ = self._graph(by, credential, Step.APPLICATION)
-        return await client_secrets.passwords_of(graph, client_id)
+        graph, asking = self._graph(by, credential, Step.APPLICATION)
+        listed = await client_secrets.passwords_of(graph, client_id)
+        if listed is None:  # A secret that is not told of is not gone because of that.
+            raise answer_without_credential(asking.connector, asking.step.value)
+        return listed
 
     async def add_password(
         self, by: Connector, credential: Credential, client_id: str, display_name: str, ends: datetime

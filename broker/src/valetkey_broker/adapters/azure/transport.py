@@ -1,5 +1,6 @@
 """One HTTPS connection pool per cloud profile, shared by all clients of all connectors."""
 
+import json
 import ssl
 from pathlib import Path
 from types import TracebackType
@@ -103,15 +104,32 @@ class BoundedPages(WrappingTransport):
         self._most = most
 
     async def send(self, request: Any, **config: Any) -> Any:
-        """Sends `request`. Raises EndlessListError for a page that was answered before, and for one too many."""
+        """Sends `request`. Raises EndlessListError for a page that was answered before, and for one too many.
+
+        Raises ValueError for an answer that is no page: the SDKs would take it for an empty one, and nothing for gone.
+        """
         if request.url in self._had:
             raise EndlessListError("the list leads back to a page that was there before")
         if len(self._had) >= self._most:
             raise EndlessListError("the list has too many pages")
         response = await self._inner.send(request, **config)
-        if response.status_code == _OK:  # Others may be asked for again, with another token say.
-            self._had.add(request.url)
+        if response.status_code != _OK:  # It may be asked for again, with another token say.
+            return response
+        self._had.add(request.url)
+        return self.page(response)
+
+    def page(self, response: Any) -> Any:
+        """Returns a page for the SDK. Raises ValueError for what is none."""
+        read_page(response)
         return response
+
+
+def read_page(response: Any) -> dict[str, Any]:
+    """Returns the page of a list, as Azure Resource Manager writes it. Raises ValueError for anything else."""
+    said = json.loads(response.text())
+    if isinstance(said, dict) and isinstance(said.get("value"), list):
+        return said
+    raise ValueError("the answer is not the page of a list")
 
 
 class PinnedTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core exports it lazily, as Any

@@ -210,6 +210,21 @@ def test_a_log_in_that_is_over_leads_back(chromium: Any, console: ConsoleThread)
         opened.page.wait_for_url("**/grants?q=training")
 
 
+def test_a_browser_that_keeps_no_cookies(chromium: Any, console: ConsoleThread) -> None:
+    """It is told so before a log-in leads back to the log-in; others are not, and keep nothing of the question."""
+    with tab(chromium, console) as opened:
+        page = opened.page
+        opened.open("/login")
+        told = page.locator("#no-cookies")
+        told.wait_for(state="hidden")
+        page.wait_for_load_state("networkidle")
+        assert not told.is_visible()
+        assert page.context.cookies() == []
+        page.add_init_script("Object.defineProperty(document, 'cookie', {get: () => '', set: () => {}})")
+        page.reload()
+        told.wait_for()
+
+
 def test_registering_with_a_wrong_secret_and_then_with_the_right_one(chromium: Any, console: ConsoleThread) -> None:
     """What is wrong comes into view at the form, and all that was typed stays; then it is checked and registered."""
 

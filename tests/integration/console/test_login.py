@@ -112,3 +112,11 @@ async def test_a_session_that_ended_says_why(console: Console, monkeypatch: pyte
     assert "your entries are still in the form" in part.text
     assert '<a class="button" href="/login" target="_blank"' in part.text
     assert (await browser.get(to)).text.count("30 minutes without activity") == 1
+
+
+async def test_who_is_logged_in_may_go_on(console: Console) -> None:
+    """The way back leads to the page of the log-in, too: it says that one is logged in, and leads on."""
+    link = '<a href="/grants?q=x">Continue</a>'
+    page = (await console.as_viewer.get("/login?next=%2Fgrants%3Fq%3Dx")).text
+    assert ("You are logged in as key:eyes." in page, link in page) == (True, True)
+    assert "You are logged in" not in (await console.browser().get("/login?next=%2Fgrants%3Fq%3Dx")).text

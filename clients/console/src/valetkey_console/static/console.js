@@ -1,4 +1,4 @@
-// Times in the reader's zone, buttons that copy, and secrets that leave with their page. Without it, pages show UTC and lines can be selected.
+// Times in the reader's zone, buttons that copy, what nobody answered, and secrets that leave with their page. Without it, pages show UTC and lines can be selected.
 "use strict";
 (() => {
   const shown = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
@@ -87,6 +87,15 @@
   addEventListener("pagehide", () => {
     for (const each of document.querySelectorAll("[data-once]")) each.remove();
   });
+
+  // A log-in whose cookie is not kept leads back to the log-in, without a word.
+  const noCookies = document.getElementById("no-cookies");
+  if (noCookies) {
+    const kept = "__Host-valetkey-kept";
+    document.cookie = `${kept}=1; Path=/; Secure; SameSite=Lax`;
+    noCookies.hidden = document.cookie.includes(`${kept}=1`);
+    document.cookie = `${kept}=; Path=/; Secure; SameSite=Lax; Max-Age=0`;
+  }
 
   localTimes(document);
   // Whatever htmx brings in, and however: put in, or morphed out of what was there. What is done already is left alone.

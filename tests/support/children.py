@@ -9,13 +9,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
-from support.processes import descendants, read_process
+from support.processes import alive, descendants, read_process
 from valetkey_devstack.child_process import tied_to_this_process
 
 # A shell has programs that it starts in the background ignore these, and they have theirs ignore them.
@@ -62,6 +63,20 @@ def start(argv: Sequence[str | Path], **options: Any) -> subprocess.Popen[Any]:
 def adopt(process: Process) -> None:
     """Has a process that was started in another way end as those do that `start` has started."""
     _started.append(process)
+
+
+def end_and_show(process: Process) -> None:
+    """Ends a program that hangs, with all below it; those with PYTHONFAULTHANDLER=1 write down where they stand."""
+    below = descendants(process.pid)
+    process.send_signal(signal.SIGABRT)  # First: it is not to go on without those that it waits for.
+    process.wait()
+    for number, patience in ((signal.SIGABRT, 30), (signal.SIGKILL, 30)):
+        for pid in alive(below):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        end = time.monotonic() + patience
+        while alive(below) and time.monotonic() < end:
+            time.sleep(0.01)
 
 
 def take_in_orphans() -> None:

@@ -9,7 +9,6 @@ command starts, and a few of each kind besides, take the installed one.
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -101,7 +100,7 @@ class WarmCommand:
 def run_installed(
     argv: Sequence[str | Path], *, environment: Mapping[str, str], stdin: str = "", patience: float = 120
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a program to its end, in the same way as WarmCommand.run."""
+    """Runs a program to its end, in the same way as WarmCommand.run, which shows where its children stand, too."""
 
     def start(files: Sequence[int], shown: Mapping[str, str]) -> children.Process:
         return subprocess.Popen(argv, env=shown, stdin=files[0], stdout=files[1], stderr=files[2])
@@ -125,8 +124,7 @@ def _run(
             process.wait(patience)
         except subprocess.TimeoutExpired:
             late = True
-            process.send_signal(signal.SIGABRT)  # It then shows where it stands.
-            process.wait()
+            children.end_and_show(process)
         for file in files[1:]:
             file.seek(0)
         out, err = (file.read().decode() for file in files[1:])

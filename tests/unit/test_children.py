@@ -7,7 +7,7 @@ from pathlib import Path
 
 from support import children
 from support.e2e import soon
-from support.processes import alive
+from support.processes import alive, descendants
 
 TESTS = Path(__file__).parents[1]
 SLEEP = "[sys.executable, '-c', 'import time; time.sleep(600)']"
@@ -68,6 +68,48 @@ def test_nothing_outlives_its_test(tmp_path: Path) -> None:
     pids = [int(line) for line in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 3
     assert soon(lambda: not alive(pids), 30), alive(pids)
+
+
+HANGING = """
+import subprocess, sys
+
+def in_the_program(child):
+    child.wait()
+
+in_the_program(subprocess.Popen([sys.executable, "-c", sys.argv[1]]))
+"""
+HANGING_CHILD = """
+import time
+
+def in_its_child():
+    print("begun", flush=True)
+    time.sleep(600)
+
+in_its_child()
+"""
+
+
+def test_what_hangs_shows_where_it_stands_with_its_children(tmp_path: Path) -> None:
+    """A test that gives up tells the step that hung, be it in a worker's worker, and leaves nothing behind."""
+    said = tmp_path / "stderr"
+    with (
+        said.open("wb") as stderr,
+        subprocess.Popen(
+            [sys.executable, "-c", HANGING, HANGING_CHILD],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env={**environment(), "PYTHONFAULTHANDLER": "1"},
+        ) as program,
+    ):
+        assert program.stdout is not None
+        assert program.stdout.readline() == b"begun\n"
+        below = descendants(program.pid)
+        children.end_and_show(program)
+    assert len(below) == 1
+    assert not alive(below)
+    shown = said.read_text()
+    assert "in in_the_program" in shown, shown
+    assert "in in_its_child" in shown, shown
 
 
 def test_nothing_outlives_the_tests_that_were_killed() -> None:

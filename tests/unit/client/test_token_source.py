@@ -1,8 +1,8 @@
 """`TokenSource`: a current token, whatever happens in between. Each test is one thing that happens."""
 
 import gc
+import os
 import pickle
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +17,7 @@ import pytest
 
 import valetkey
 from support.stopwatch import ends_within
+from support.warm import run_installed
 from valetkey import TokenSource
 from valetkey.calls import retries
 from valetkey.renewal import attempts
@@ -442,13 +443,12 @@ if __name__ == "__main__":
 """
 
 
-def test_forked_and_spawned_after_use(fake: FakeBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.unmeasured  # coverage (7.17.3) may keep a worker from ending
+def test_forked_and_spawned_after_use(fake: FakeBroker, tmp_path: Path) -> None:
     """Protects data loaders: a forked child serves the token it has and renews by itself, and so does its parent."""
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    for name, value in fake.environ().items():
-        monkeypatch.setenv(name, value)
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False, timeout=120)
+    done = run_installed([sys.executable, program], environment={**os.environ, **fake.environ()})
     assert (done.returncode, done.stdout) == (0, "good\n"), done.stderr
 
 

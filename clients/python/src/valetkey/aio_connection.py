@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc.aio
 
-from valetkey.channel import channel_credentials, channel_options
+from valetkey.channel import channel_credentials, channel_options, keep_grpc_up
 from valetkey.held_channels import HeldChannel, HeldChannels
 from valetkey.identity import Identity
 
@@ -63,6 +63,7 @@ class AioConnection:
         return self._channels
 
     def _open(self) -> grpc.aio.Channel:
+        keep_grpc_up()
         return grpc.aio.secure_channel(
             f"dns:///{self._endpoint}",
             channel_credentials(self._identity, self._ca_file),

@@ -72,6 +72,11 @@ class Attempt:
         self._thread.join(seconds)
 
     @property
+    def runs(self) -> bool:
+        """Whether its thread does."""
+        return self._thread.is_alive()
+
+    @property
     def deadline(self) -> float:
         """Until when something has to be heard."""
         if self.by_call:

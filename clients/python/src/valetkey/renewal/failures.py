@@ -1,10 +1,14 @@
-"""What those are told who wait for a token that does not come."""
+"""What is told of a token that does not come: to those who wait for it, and in the log."""
 
 import copy
+import logging
 
 from valetkey.callers.base import Terms
-from valetkey.errors import DeadlineExceededError, ValetKeyError
+from valetkey.clock_through_suspend import now
+from valetkey.errors import ConnectionLostError, DeadlineExceededError, ValetKeyError
 from valetkey.renewal.held_token import HeldToken
+
+_log = logging.getLogger("valetkey")
 
 
 def too_late(terms: Terms) -> ValetKeyError:
@@ -12,6 +16,14 @@ def too_late(terms: Terms) -> ValetKeyError:
     return DeadlineExceededError(
         f"no token came from the broker at {terms.endpoint} within {terms.timeout:g} s; try again, or allow more time",
         code="DEADLINE_EXCEEDED",
+    )
+
+
+def lost(terms: Terms, waited: float) -> ValetKeyError:
+    """Returns the error of a stream on which nothing came for so many seconds."""
+    return ConnectionLostError(
+        f"the connection to the broker at {terms.endpoint} was lost: nothing came for {waited:.0f} s",
+        code="UNAVAILABLE",
     )
 
 
@@ -29,3 +41,18 @@ def for_one_caller(error: ValetKeyError, held: HeldToken | None) -> ValetKeyErro
         found.message = f"the last token for {resource} is over, and there is no new one: {error.message}"
         found.args = (found.message,)
     return found
+
+
+def log(error: ValetKeyError, held: HeldToken) -> None:
+    """Warns of a token that lives, and cannot be renewed."""
+    _log.warning(
+        "the token for %s lives for %.0f s more and cannot be renewed: %s",
+        held.token.resource.resource_id,
+        held.ends - now(),
+        error.message,
+    )
+
+
+def log_their_end(held: HeldToken) -> None:
+    """Tells that a token came after such warnings."""
+    _log.warning("tokens for %s are renewed again", held.token.resource.resource_id)

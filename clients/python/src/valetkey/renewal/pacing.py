@@ -17,6 +17,8 @@ from valetkey.renewal.held_token import HeldToken
 _EARLIEST, _LATEST = 0.6, 0.75
 # After so many streams that were no steady ones, calls take over for a while.
 _MOST_CUTS, _CALLS_SECONDS = 3, 300.0
+# After a fork there is another stream once this share of a life is over: each is a lease, and forks come in rows.
+_AFTER_FORK = 0.05
 _LONGEST_PAUSE, _LONGEST_PAUSE_OF_REFUSED = 15.0, 60.0
 _FIRST_PAUSE_OF_REFUSED = 1.0
 
@@ -80,6 +82,12 @@ class Pacing:
     def renewal(self, held: HeldToken) -> float:
         """Returns when to make the call for the next token."""
         return held.at(random.uniform(_EARLIEST, _LATEST))  # noqa: S311 (jitter)
+
+    def after_fork(self, held: HeldToken | None) -> float:
+        """Returns when to open another stream for one that made way for a fork; `held` is what it had brought."""
+        if held is None or not held.good():
+            return now()
+        return min(now() + held.life * _AFTER_FORK, self.renewal(held))
 
     def earliest(self, error: ValetKeyError | None, last_try: float) -> float:
         """Returns when somebody who asks may have the next try, after one that failed."""

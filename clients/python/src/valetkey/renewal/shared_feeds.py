@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from valetkey.callers.base import Terms
+from valetkey.renewal.forks import Fork
 from valetkey.renewal.held_token import HeldToken
 from valetkey.renewal.token_feed import TokenFeed
 from valetkey.v1 import token_service_pb2 as token_pb
@@ -14,6 +15,8 @@ from valetkey.v1 import token_service_pb2 as token_pb
 _Key = tuple[Terms, bytes]
 
 _feeds: dict[_Key, TokenFeed] = {}
+# By the thread that forks; several may at once.
+_forks: dict[int, Fork] = {}
 # Reentrant: a source that is collected as garbage is taken from its feed by whatever thread happens to run.
 _lock = threading.RLock()
 
@@ -51,11 +54,22 @@ def leave(feed: TokenFeed, user: object) -> None:
                 del _feeds[key]
 
 
-def _after_fork() -> None:
+def _before_fork() -> None:
+    fork = _forks[threading.get_ident()] = Fork()
+    fork.wait_for(sum(feed.make_way(fork) for feed in list(_feeds.values())))
+
+
+def _after_fork_in_parent() -> None:
+    if fork := _forks.pop(threading.get_ident(), None):
+        fork.over()
+
+
+def _after_fork_in_child() -> None:
     """Starts anew in a child: it has neither its parent's threads nor whoever held the lock."""
     global _lock  # noqa: PLW0603 (the old one may be held for ever)
     _lock = threading.RLock()
     _feeds.clear()
+    _forks.clear()
 
 
 def _at_exit() -> None:
@@ -67,5 +81,5 @@ def _at_exit() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 atexit.register(_at_exit)

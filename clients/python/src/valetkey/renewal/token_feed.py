@@ -1,7 +1,6 @@
 """One scope's current token, kept fresh by one thread for everybody in this process who uses it."""
 
 import contextlib
-import logging
 import os
 import threading
 from collections.abc import Callable
@@ -11,15 +10,14 @@ from typing import Any
 from valetkey.callers.base import Terms
 from valetkey.callers.blocking import BlockingCaller
 from valetkey.clock_through_suspend import now
-from valetkey.errors import ConnectionLostError, UnavailableError, ValetKeyError
-from valetkey.renewal import failures
+from valetkey.errors import UnavailableError, ValetKeyError
+from valetkey.renewal import failures, forks
 from valetkey.renewal.attempts import Attempt, Ended, Heard
 from valetkey.renewal.held_token import HeldToken
 from valetkey.renewal.pacing import Pacing
 from valetkey.renewal.thread_start import start
 from valetkey.v1 import token_service_pb2 as token_pb
 
-_log = logging.getLogger("valetkey")
 # A broker brings the next token at 60 to 75 % of a life; when it has not come by then, it is asked for anew.
 _LATE = 0.85
 # A token that ends with the caller's identity is asked for anew once that was renewed in its file: looked at so often.
@@ -58,6 +56,7 @@ class TokenFeed:
         self._pacing = Pacing(new_key=terms.identity.is_api_key)
         self._caller: BlockingCaller | None = None
         self._attempt: Attempt | None = None
+        self._ended: Attempt | None = None  # whose thread may still run
         self._due: float | None = None
         self._last_try = 0.0
         self._looked = ""  # the lease at which the identity was looked at
@@ -96,6 +95,13 @@ class TokenFeed:
         """
         self.stopped = True
         self._inbox.put(None)
+
+    def make_way(self, fork: forks.Fork) -> bool:
+        """Has its thread keep out of gRPC until a fork is over; tells whether there is one to wait for."""
+        if self.stopped or self._thread in (None, threading.current_thread()):
+            return False
+        self._inbox.put(fork)
+        return True
 
     def join(self) -> None:
         """Waits until nothing of it runs any more."""
@@ -142,6 +148,9 @@ class TokenFeed:
                 self._caller.close()
             with self._changed:
                 self._changed.notify_all()
+            if self._ended is not None:
+                self._ended.join(_JOIN_SECONDS)
+            forks.hold_up_none(self._inbox)
 
     def _one_event(self) -> None:
         """Waits for something to happen, or for the time to do something, and does it."""
@@ -154,10 +163,19 @@ class TokenFeed:
         match event:
             case str():
                 self._on_want(event)
+            case forks.Fork():
+                self._on_fork(event)
             case Heard() if event.attempt is self._attempt:
                 self._on_heard(event.attempt, event)
             case Ended() if event.attempt is self._attempt:
                 self._on_ended(event.attempt, event.error)
+
+    def _on_fork(self, fork: forks.Fork) -> None:
+        attempt = self._attempt
+        if attempt is not None and not attempt.by_call:
+            self._end_attempt()
+            self._due = self._pacing.after_fork(self.held if attempt.tokens else None)
+        fork.let_pass([each for each in (attempt, self._ended) if each is not None])
 
     def _next_time(self) -> float | None:
         if self._attempt is None:
@@ -182,14 +200,7 @@ class TokenFeed:
         if attempt is None:
             self._try()
         elif now() >= attempt.deadline:
-            waited = now() - attempt.last_heard
-            self._on_ended(
-                attempt,
-                ConnectionLostError(
-                    f"the connection to the broker at {self.terms.endpoint} was lost: nothing came for {waited:.0f} s",
-                    code="UNAVAILABLE",
-                ),
-            )
+            self._on_ended(attempt, failures.lost(self.terms, now() - attempt.last_heard))
         elif self.held is not None and self._looked != self.held.token.lease_id:
             self._look(attempt, self.held)
         elif self.held is not None and self.held.token.ttl_limited_by == "identity-end":
@@ -226,7 +237,7 @@ class TokenFeed:
             return
         self._pacing.succeeded()
         if self._logged:
-            _log.warning("tokens for %s are renewed again", event.token.resource.resource_id)
+            failures.log_their_end(held)
             self._logged = ""
         with self._changed:
             self.held, self._error = held, None
@@ -258,12 +269,7 @@ class TokenFeed:
         self._due, tell = self._pacing.failed(error, self.held)
         if tell and self.held is not None and self.held.good() and error.message != self._logged:
             self._logged = error.message
-            _log.warning(
-                "the token for %s lives for %.0f s more and cannot be renewed: %s",
-                self.held.token.resource.resource_id,
-                self.held.ends - now(),
-                error.message,
-            )
+            failures.log(error, self.held)
         with self._changed:
             self._error = error
             if tell:
@@ -284,7 +290,7 @@ class TokenFeed:
     def _end_attempt(self) -> None:
         if self._attempt is not None:
             self._attempt.cancel()
-            self._attempt = None
+            self._ended, self._attempt = self._attempt, None
 
 
 def _seconds_until(moment: float) -> float:

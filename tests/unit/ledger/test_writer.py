@@ -4,19 +4,18 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from types import SimpleNamespace
 
 import psycopg
 import pytest
 
 from support.ledgers import denied, until
-from support.stopwatch import ends_within
 from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.ledger import gathering
 from valetkey_broker.ledger import writer as module
 from valetkey_broker.ledger.chain import GENESIS, Row
 from valetkey_broker.ledger.errors import LostHeadError
+from valetkey_broker.ledger.gathering import MAX_BATCH
 from valetkey_broker.ledger.writer import GroupWriter
 from valetkey_broker.model import Head
 
@@ -227,7 +226,7 @@ async def test_too_many_waiting_are_refused_at_once(
 async def test_nobody_waits_for_a_write_that_hangs(writer: GroupWriter, appender: FakeAppender) -> None:
     """A database that answers nothing is given up on in bounded time, also by those behind it, and taken up later."""
     go = threading.Event()
-    appender.on_append = lambda: go.wait(10) and None
+    appender.on_append = lambda: go.wait(60) and None
     first = asyncio.create_task(writer.record(denied()))
     await until(lambda: bool(writer._current))
     second = asyncio.create_task(writer.record(denied()))
@@ -310,43 +309,126 @@ async def test_a_crowd_shares_transactions(writer: GroupWriter, appender: FakeAp
     appender.assert_chain()
 
 
-async def test_who_is_alone_does_not_wait_for_others(
+async def test_as_many_as_are_written_at_once_share_a_transaction(writer: GroupWriter, appender: FakeAppender) -> None:
+    """A thousand at once are a few transactions, each as large as one may be."""
+    await asyncio.gather(*(writer.record(denied()) for _ in range(4 * MAX_BATCH + 2)))
+    assert appender.batches == [MAX_BATCH] * 4 + [2]
+    assert writer.waiting == 0
+    appender.assert_chain()
+
+
+async def _gather_one(writer: GroupWriter, monkeypatch: pytest.MonkeyPatch) -> "asyncio.Task[None]":
+    """Has somebody wait for others who never come."""
+    for name in ("_LINGER_EACH", "_LONGEST_LINGER", "_FORGOTTEN_SECONDS"):
+        monkeypatch.setattr(gathering, name, 3600.0)
+    await asyncio.gather(*(writer.record(denied()) for _ in range(3)))
+    gathered = asyncio.create_task(writer.record(denied()))
+    await until(lambda: writer.waiting == 1)
+    return gathered
+
+
+async def test_the_end_waits_for_nobody(
     writer: GroupWriter, appender: FakeAppender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One caller's records are written one by one as they come, also right after a crowd has gone."""
-    for name in ("_LINGER_EACH", "_LONGEST_LINGER"):
-        monkeypatch.setattr(module, name, 0.5)
-    await asyncio.gather(*(writer.record(denied()) for _ in range(50)))
-    await writer.record(denied())
-    # Had each waited for others to come, that would have taken 100 s.
-    with ends_within(50):
-        for _ in range(200):
-            await writer.record(denied())
-    assert appender.batches[-200:] == [1] * 200
-
-
-async def test_a_full_batch_is_written_without_waiting_for_more(
-    appender: FakeAppender, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where as many wait as are written at once, waiting for more would only keep those who wait."""
-    naps: list[float] = []
-    monkeypatch.setattr(module, "time", SimpleNamespace(sleep=naps.append, monotonic=time.monotonic))
-    writer = GroupWriter(appender, lambda: None, timeout=5)
-    writer.prepare()
-    waiting = [asyncio.create_task(writer.record(denied())) for _ in range(4 * module.MAX_BATCH + 2)]
-    await until(lambda: writer.waiting == len(waiting))
-    writer.start()
-    await asyncio.gather(*waiting)
+    """What gathers when the broker stops is written then, and its caller answered."""
+    gathered = await _gather_one(writer, monkeypatch)
     await writer.close()
-    assert appender.batches == [module.MAX_BATCH] * 4 + [2]
-    assert len(naps) == 1
+    await gathered
+    assert appender.batches == [3, 1]
+    assert await refused(writer) == "closed"
 
 
-async def test_how_long_a_failure_took_delays_nobody(writer: GroupWriter, appender: FakeAppender) -> None:
-    """More records are let come by what a transaction takes, and one that failed was none."""
+async def test_the_end_writes_all_that_waits(writer: GroupWriter, appender: FakeAppender) -> None:
+    """Also where a write is under way, and more wait than are written at once."""
+    go = threading.Event()
+    appender.on_append = lambda: go.wait(5) and None
+    waiting = [asyncio.create_task(writer.record(denied()))]
+    await until(lambda: bool(writer._current))
+    waiting += [asyncio.create_task(writer.record(denied())) for _ in range(MAX_BATCH + 5)]
+    await until(lambda: writer.waiting == len(waiting))
+    closing = asyncio.create_task(writer.close())
+    await until(lambda: writer._closed)
+    go.set()
+    await asyncio.gather(closing, *waiting)
+    assert appender.batches == [1, MAX_BATCH, 5]
+    assert writer.waiting == 0
+    appender.assert_chain()
+
+
+async def test_the_end_refuses_what_can_not_be_written_any_more(writer: GroupWriter, appender: FakeAppender) -> None:
+    """A database that fails while the broker stops: every caller is told so, and nobody waits on."""
+    go = threading.Event()
+    fail = failing(psycopg.errors.DiskFull(), times=9)
+    appender.on_append = lambda: (go.wait(5) and None, fail())[1]
+    waiting = [asyncio.create_task(writer.record(denied()))]
+    await until(lambda: bool(writer._current))
+    waiting += [asyncio.create_task(writer.record(denied())) for _ in range(2 * MAX_BATCH + 5)]
+    await until(lambda: writer.waiting == len(waiting))
+    closing = asyncio.create_task(writer.close())
+    await until(lambda: writer._closed)
+    go.set()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    await closing
+    assert {getattr(result, "metadata", {}).get("cause") for result in results} == {"disk-full"}
+    assert not appender.rows
+    assert writer.waiting == 0
+
+
+async def test_the_end_gives_up_on_a_database_that_hangs(writer: GroupWriter, appender: FakeAppender) -> None:
+    """Whoever waits is refused, and that is not written if the database ever comes back; the thread then ends."""
+    go = threading.Event()
+    appender.on_append = lambda: go.wait(60) and None
+    waiting = [asyncio.create_task(writer.record(denied()))]
+    await until(lambda: bool(writer._current))
+    waiting += [asyncio.create_task(writer.record(denied())) for _ in range(MAX_BATCH + 5)]
+    await until(lambda: writer.waiting == len(waiting))
+    await writer.close()
+    results = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 30)
+    assert all(isinstance(result, BrokerError) for result in results)
+    assert appender.interrupted.is_set()
+    go.set()
+    await until(lambda: not writer._thread.is_alive())
+    assert appender.batches == [1]
+
+
+async def test_who_waits_behind_a_failure_is_refused_with_it(writer: GroupWriter, appender: FakeAppender) -> None:
+    """What gathered during a write that failed is not held back until the database is there again."""
+    go = threading.Event()
+    fail = failing(psycopg.errors.DiskFull())
+    appender.on_append = lambda: (go.wait(5) and None, fail())[1]
+    appender.on_probe = failing(psycopg.errors.DiskFull(), times=10**6)
+    first = asyncio.create_task(writer.record(denied()))
+    await until(lambda: bool(writer._current))
+    rest = [asyncio.create_task(writer.record(denied())) for _ in range(5)]
+    await until(lambda: writer.waiting == 6)
+    go.set()
+    results = await asyncio.gather(first, *rest, return_exceptions=True)
+    assert {getattr(result, "metadata", {}).get("cause") for result in results} == {"disk-full"}
+    assert writer.waiting == 0
+    appender.on_probe = lambda: None
+    await until(writer.healthy)
     await writer.record(denied())
-    took = writer._took
+    appender.assert_chain()
+
+
+async def test_who_leaves_while_others_gather_is_recorded_with_them(
+    writer: GroupWriter, appender: FakeAppender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that is cancelled before its record is written holds up nobody, and counts as one that came."""
+    gathered = await _gather_one(writer, monkeypatch)
+    gathered.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gathered
+    await asyncio.gather(writer.record(denied()), writer.record(denied()))
+    assert appender.batches == [3, 3]
+    assert writer.waiting == 0
+
+
+async def test_how_long_a_failure_took_is_not_what_a_write_takes(writer: GroupWriter, appender: FakeAppender) -> None:
+    """Others are let come by what a write takes, and one that failed tells nothing about that."""
+    await writer.record(denied())
+    took = writer._gathering._took
     assert took > 0
     appender.on_append = failing(psycopg.errors.DiskFull())
     assert await refused(writer) == "disk-full"
-    assert writer._took == took
+    assert writer._gathering._took == took

@@ -1,4 +1,4 @@
-"""Group commit: a thread of its own writes all that wait in one transaction, then wakes them all.
+"""Group commit: a thread of its own writes all that have gathered in one transaction, then wakes them all.
 
 What is recorded together is written together, however much it is.
 
@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -22,27 +22,15 @@ from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.ledger.appender import Appender
 from valetkey_broker.ledger.chain import GENESIS, Row, extend
 from valetkey_broker.ledger.errors import LostHeadError, cause_of, unavailable
+from valetkey_broker.ledger.gathering import Batch, Gathering, Item
 from valetkey_broker.model import Event, Head
 from valetkey_broker.observability.counters import COMMIT_SECONDS, Histogram
 
 MAX_WAITING = 10_000
 """How many records may wait; one more is refused at once."""
-MAX_BATCH = 256
-"""Of so many records no more are added to what is written at once."""
-# While callers are many the writer lets more records come before it begins: a transaction costs about as much for one
-# record as for ten. It waits so long for each record of the batch before; a caller that is alone does not wait.
-_LINGER_EACH = 0.0005
-_LONGEST_LINGER = 0.006
-# Where the machine is busy, or its disk is slow, too few would come in that time to be worth it. With three callers and
-# more the writer waits for twice as long as the transaction before took, but no longer than this: there are few of
-# those that take as long for the disk, so that fewer still would save next to no work and keep each caller waiting.
-_LONGEST_LINGER_OF_MANY = 0.02
-_MANY = 3
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
 _WATCH_EVERY = 0.5
-
-_Item = tuple[Sequence[Event], asyncio.Future[None]]
 
 
 class GroupWriter:
@@ -56,7 +44,8 @@ class GroupWriter:
         self._prepare = prepare
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
-        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._gathering = Gathering(self._queue.put)
         self._waiting = 0
         self._cause = ""
         self._closed = False
@@ -67,10 +56,8 @@ class GroupWriter:
         self._head = Head(str(uuid.uuid4()), 0, GENESIS)
         self._unconfirmed: dict[tuple[int, str], Head] = {}
         self._prepared = False
-        self._crowd = 0
-        self._took = 0.0
         self.commit_seconds = Histogram(COMMIT_SECONDS)
-        self._current: list[_Item] = []
+        self._current: Batch = []
         self._busy_since = 0.0
         self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
 
@@ -108,7 +95,7 @@ class GroupWriter:
             raise unavailable("too-many-waiting")
         future = self._loop.create_future()
         self._waiting += len(events)
-        self._queue.put((events, future))
+        self._gathering.add((events, future))
         await future
 
     async def close(self) -> None:
@@ -116,12 +103,14 @@ class GroupWriter:
         if self._closed:
             return
         self._closed = True
+        while batch := self._gathering.take():
+            self._queue.put(batch)
         self._queue.put(None)
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join, self._timeout + 1.0)
             if self._thread.is_alive():
                 self._appender.interrupt()
-                self._refuse([*self._current, *self._drain()], "closed")
+                self._answer([*self._current, *self._drain()], "closed")
         else:
             self._appender.close()
         if self._watching is not None:
@@ -140,44 +129,14 @@ class GroupWriter:
         finally:
             self._appender.close()
 
-    def _next(self, pause: float) -> list[_Item] | None:
-        """Returns what waits; nothing where the pause, in seconds, ends first; None at the end."""
+    def _next(self, pause: float) -> Batch | None:
+        """Returns what is to be written; nothing where the pause, in seconds, ends first; None at the end."""
         try:
-            item = self._queue.get(timeout=pause or None)
+            return self._queue.get(timeout=pause or None)
         except queue.Empty:
             return []
-        if item is None:
-            return None
-        batch = [item]
-        if self._gather(batch) and self._crowd > 1 and not pause:
-            time.sleep(self._linger())
-            self._gather(batch)
-        self._crowd = len(batch)
-        return batch
 
-    def _linger(self) -> float:
-        """Returns for how many seconds more records are let come."""
-        linger = min(self._crowd * _LINGER_EACH, _LONGEST_LINGER)
-        if self._crowd < _MANY:
-            return linger
-        return max(linger, min(2 * self._took, _LONGEST_LINGER_OF_MANY))
-
-    def _gather(self, batch: list[_Item]) -> bool:
-        """Adds what waits, as far as it fits. Tells whether what comes later would have a place, too."""
-        records = sum(len(events) for events, _ in batch)
-        while records < MAX_BATCH:
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                return True
-            if item is None:
-                self._queue.put(None)
-                return False
-            batch.append(item)
-            records += len(item[0])
-        return False
-
-    def _write(self, batch: list[_Item]) -> float:
+    def _write(self, batch: Batch) -> float:
         """Writes a batch and tells those who wait. Returns the pause: 0 where it went through."""
         self._current = batch
         self._busy_since = time.monotonic()
@@ -192,10 +151,8 @@ class GroupWriter:
         self._cause = cause
         took = time.monotonic() - self._busy_since
         self.commit_seconds.observe(took)
-        if not cause:
-            self._took = took
         self._busy_since = 0.0
-        self._finish(batch, cause)
+        self._finish(batch, cause, took)
         return self._backoff.next() if cause else 0.0
 
     def _append(self, rows: Sequence[Row], head: Head) -> None:
@@ -249,37 +206,38 @@ class GroupWriter:
             self._log.error("the ledger cannot be written", cause=cause, error=type(error).__name__, writer=self.writer)
         return cause
 
-    def _finish(self, batch: list[_Item], cause: str) -> None:
+    def _finish(self, batch: Batch, cause: str, took: float = 0.0) -> None:
         self._current = []
         if batch:
             with contextlib.suppress(RuntimeError):  # The loop was closed under us: nobody waits any more.
-                self._loop.call_soon_threadsafe(self._refuse if cause else self._release, batch, cause)
+                self._loop.call_soon_threadsafe(self._finished, batch, cause, took)
 
     # What follows runs in the event loop.
 
-    def _release(self, batch: Iterable[_Item], _cause: str) -> None:
+    def _finished(self, batch: Batch, cause: str, took: float) -> None:
+        self._answer(batch, cause)
+        self._gathering.written(batch, None if cause else took)
+
+    def _answer(self, batch: Batch, cause: str) -> None:
+        """Tells those who wait that what they recorded is durable, or why it is not."""
         for events, future in batch:
             self._waiting -= len(events)
-            if not future.done():
+            if future.done():
+                continue
+            if cause:
+                future.set_exception(unavailable(cause))
+            else:
                 future.set_result(None)
 
-    def _refuse(self, batch: Iterable[_Item], cause: str) -> None:
-        for events, future in batch:
-            self._waiting -= len(events)
-            if not future.done():
-                future.set_exception(unavailable(cause))
-
-    def _drain(self) -> list[_Item]:
-        drained: list[_Item] = []
-        while True:
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                return drained
-            if item is None:
-                self._queue.put(None)  # The end is the thread's to see.
-                return drained
-            drained.append(item)
+    def _drain(self) -> Batch:
+        drained: list[Item] = []
+        while batch := self._gathering.take():
+            drained += batch
+        with contextlib.suppress(queue.Empty):
+            while (queued := self._queue.get_nowait()) is not None:
+                drained += queued
+            self._queue.put(None)  # The end is the thread's to see.
+        return drained
 
     async def _watch(self) -> None:
         """Lets nobody wait for a write that hangs; what ends it may take the operating system as long as it likes."""
@@ -295,5 +253,5 @@ class GroupWriter:
             for _, future in list(self._current):
                 if not future.done():
                     future.set_exception(unavailable("timeout"))
-            self._refuse(self._drain(), "timeout")
+            self._answer(self._drain(), "timeout")
             self._appender.interrupt()

@@ -151,6 +151,28 @@ def test_a_session_that_ends_amid_a_form(chromium: Any, console: ConsoleThread) 
         assert page.locator("input[name=name]").input_value() == "amid-a-form"
 
 
+def test_a_grant_is_not_typed_twice(chromium: Any, console: ConsoleThread) -> None:
+    """What is missing is said and has the focus; neither that nor the end of the session takes away what was typed."""
+    with tab(chromium, console) as opened:
+        page = opened.page
+        opened.log_in(ADMIN_KEY, "/new-grant")
+        page.get_by_role("textbox", name="Name").fill("typed-once")
+        page.get_by_role("button", name="Create the grant").click()
+        page.locator("#field-principals-problem", has_text="nothing is entered").wait_for()
+        assert "Check what you entered" in page.locator(":focus").inner_text()
+        page.get_by_role("textbox", name="Principals").fill("key:typed-once")
+        page.get_by_label("azure-blob-demo").check()
+        page.get_by_role("textbox", name="Containers").fill("demo")
+        kept = page.context.cookies()
+        page.context.clear_cookies()
+        page.get_by_role("button", name="Create the grant").click()
+        page.get_by_text("your entries are still in the form").wait_for()
+        page.context.add_cookies(kept)
+        page.get_by_role("button", name="Create the grant").click()
+        page.wait_for_url("**/grants/typed-once")
+        page.get_by_text("The grant typed-once is created and in effect.").wait_for()
+
+
 def test_a_key_is_shown_once_and_copied(chromium: Any, console: ConsoleThread) -> None:
     """Made by the form; neither a reload nor the back button shows it again, and it can be revoked."""
     with tab(chromium, console) as opened:

@@ -447,3 +447,27 @@ async def test_a_named_secret_is_rotated_for_all_that_use_it() -> None:
     with pytest.raises(BrokerError) as caught:
         await world.begin(Wanted(secrets={"client_secret": Secret(PLANTED)}), of=of)
     assert caught.value.reason is Reason.INVALID_FIELD
+
+
+async def test_a_secret_is_not_renamed_while_it_is_rotated() -> None:
+    """Not even where the rotation begins after the renaming was let: it goes by the name, and would be lost."""
+    world = RotatingReplica()
+    repository, of = world.repository, "secrets/az_secret"
+    await repository.create_secret(make_secret(), OLD_VALUE)
+    newest, begun = world.replica.store.newest, False
+
+    async def begins(path: str) -> int:
+        nonlocal begun
+        if path == "secrets/az_new" and not begun:
+            begun = True
+            world.cloud.hold("log_in")
+            await world.begin(of=of)
+        return await newest(path)
+
+    world.replica.store.newest = begins  # type: ignore[method-assign]
+    with pytest.raises(BrokerError) as caught:
+        await world.rotating.secrets.rename("az_secret", "az_new", renamed_by="key:other")
+    assert caught.value.reason is Reason.ROTATION_UNDER_WAY
+    world.cloud.heal()
+    assert (await world.ended(of)).state is RotationState.DONE
+    await world.rotating.secrets.rename("az_secret", "az_new", renamed_by="key:other")

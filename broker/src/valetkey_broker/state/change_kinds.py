@@ -7,6 +7,7 @@ from typing import Any
 from valetkey_broker.ports import CasMismatchError, StateStore
 from valetkey_broker.state.intent import STAMP, Intent
 from valetkey_broker.state.read_for_check_and_set import read_for_cas
+from valetkey_broker.state.unfinished_rotation import unfinished_rotation
 
 
 class Kind:
@@ -101,11 +102,15 @@ class _Share(Kind):
 
 
 class _Rename(Kind):
-    """A named secret goes from the path in `also`, where it has version `old`, to that of the intent."""
+    """A named secret goes from the first path in `also`, where it has version `old`, to that of the intent."""
 
     async def document(self, store: StateStore, intent: Intent) -> Mapping[str, Any] | None:
-        as_it_was = await store.newest(intent.also[0]) == int(intent.details["old"])
-        return dict(intent.details["document"]) if as_it_was else None
+        document, path = dict(intent.details["document"]), intent.also[0]
+        as_it_was = await store.newest(path) == int(intent.details["old"])
+        # A rotation goes by the name: one may have begun before this intent was open.
+        if not as_it_was or await unfinished_rotation(store, path, str(document.get("uid"))) is not None:
+            return None
+        return document
 
     async def made(self, store: StateStore, intent: Intent) -> None:
         tombstone = intent.stamped(intent.details["tombstone"])

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 from valetkey_broker.errors import (
     changed_by_others,
+    rotation_under_way,
     secret_changed,
     secret_exists,
     secret_in_use,
     secret_not_found,
     secret_users_changed,
 )
-from valetkey_broker.model import Connector, CredentialOrigin, NamedSecret, PreviousWay, RotationSchedule
+from valetkey_broker.model import Connector, CredentialOrigin, NamedSecret, PreviousWay, RotationSchedule, rotation_path
 from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.change_kinds import (
     CREATE_SECRET,
@@ -29,6 +30,7 @@ from valetkey_broker.state.codec import decode_schedule, encode_connector, encod
 from valetkey_broker.state.connector_writes import ConnectorWrites
 from valetkey_broker.state.intent import Intent
 from valetkey_broker.state.memory_updates import SECRETS
+from valetkey_broker.state.unfinished_rotation import unfinished_rotation
 from valetkey_broker.state.write_preconditions import Announce, read_live, version_of_free
 
 
@@ -130,7 +132,7 @@ class SecretWrites:
         return scheduled
 
     async def rename(self, secret: NamedSecret, new_name: str, renamed_by: str) -> NamedSecret:
-        """Gives a secret another name. Raises SECRET_NOT_FOUND or SECRET_EXISTS."""
+        """Gives a secret another name. Raises SECRET_NOT_FOUND, SECRET_EXISTS, or ROTATION_UNDER_WAY."""
         old_path, path = _path(secret.name), _path(new_name)
         renamed = replace(secret, name=new_name)
         old = 0
@@ -150,12 +152,16 @@ class SecretWrites:
                 expected=await self._free(new_name),
                 first=as_it_was,
                 details=details,
-                also=(old_path,),
+                # A rotation goes by the name: none may begin meanwhile.
+                also=(old_path, rotation_path(old_path)),
             )
 
         async def as_it_was(_intent: Intent) -> None:
             if await self._store.newest(old_path) != old:
                 raise secret_changed(secret.name)
+            if (there := await unfinished_rotation(self._store, old_path, secret.uid)) is not None:
+                state, since = there.state.value, there.started_at
+                raise rotation_under_way(there.object, state, since, there.started_by, there.message)
 
         if not await self._writes.make(path, prepare):
             await self._free(new_name)

@@ -144,7 +144,7 @@ class StateRepository(MemoryLoader):
 
     @whole
     async def rename_secret(self, secret: NamedSecret, new_name: str, renamed_by: str) -> NamedSecret:
-        """Gives a named secret another name; what uses it keeps it. Raises SECRET_NOT_FOUND or SECRET_EXISTS."""
+        """Gives a named secret another name; what uses it keeps it. See SecretWrites for what it raises."""
         return await self._secret_writes.rename(secret, new_name, renamed_by)
 
     @whole

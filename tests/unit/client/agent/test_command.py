@@ -135,7 +135,10 @@ def test_signals(valetkey: Runner, fake: FakeBroker, tmp_path: Path) -> None:
         ('["/no/such/command"]', "command on renewal cannot be run: No such file or directory"),
         ('["sh", "-c", "echo oh sig=secret no >&2; exit 7"]', "command on renewal ended with exit code 7"),
         ('["sh", "-c", "kill -9 $$"]', "command on renewal was ended by signal 9"),
-        ('["sh", "-c", "sleep 100 & echo $! > child; wait"]', "command on renewal still ran after 1 s, and was killed"),
+        (
+            '["sh", "-c", "sleep 100 & echo $! > new; mv new child; wait"]',  # whole: each renewal runs it again
+            "command on renewal still ran after 1 s, and was killed",
+        ),
         ('["sh", "-c", "env > seen; yes | head -c 300000"]', "command on renewal done"),
     ],
 )

@@ -1,49 +1,22 @@
 """`valetkey.fsspec` against the real Azurite: blobs that others write meanwhile, and answers that are lost."""
 
 import asyncio
-import contextlib
 import errno
 import itertools
 import threading
-from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from aiohttp import web
 from azure.core.exceptions import HttpResponseError, ServiceRequestError
 
-from support.azure_signing import CONTAINER, KNOWN, signer
-from support.azure_stack import ML, AzureStack
+from support.azure_stack import AzureStack
+from support.azurite_files import FOLDER
 from valetkey import fsspec_files
-from valetkey.fsspec import FileChangedError, ValetKeyFileSystem, filesystem
-from valetkey.testing import FakeBroker
+from valetkey.fsspec import FileChangedError, ValetKeyFileSystem
 
-WORDS = ["read", "add", "create", "write", "delete", "list"]
 PIECE = 64 * 1024
-PATH = f"{CONTAINER}/versions/checkpoint.bin"
-LOG = f"{CONTAINER}/versions/log.txt"
-
-
-@pytest.fixture
-async def files(azure: AzureStack) -> AsyncIterator[ValetKeyFileSystem]:
-    """Gives a file system that reaches Azurite by the proxy of faults, and does not wait before it tries again."""
-    sign = await signer(azure)
-    with FakeBroker(account=ML, url=azure.profile.blob_url(ML), sign=sign) as broker:
-        where: dict[str, Any] = {name: getattr(broker, name) for name in KNOWN}
-        made = await asyncio.to_thread(
-            filesystem,
-            f"az://{CONTAINER}",
-            permissions=WORDS,
-            storage_ca_file=azure.profile.ca_file,
-            skip_instance_cache=True,
-            **where,
-        )
-        retries = made.service_client._config.retry_policy
-        retries.initial_backoff = retries.increment_base = retries.random_jitter_range = 0
-        yield made
-        with contextlib.suppress(FileNotFoundError):
-            await asyncio.to_thread(made.rm, f"{CONTAINER}/versions", recursive=True)
-        await asyncio.to_thread(made.close)
+PATH = f"{FOLDER}/checkpoint.bin"
+LOG = f"{FOLDER}/log.txt"
 
 
 def _appends(request: web.Request) -> bool:
@@ -81,7 +54,7 @@ async def test_a_file_has_the_size_that_was_told(files: ValetKeyFileSystem) -> N
     def read() -> None:
         for size in (8 * PIECE, PIECE):
             files.pipe_file(PATH, b"1" * 4 * PIECE)
-            files.ls(f"{CONTAINER}/versions")  # which fsspec keeps, with the size
+            files.ls(FOLDER)  # which fsspec keeps, with the size
             _by_another(files, b"2" * size)
             with files.open(PATH, "rb") as file:
                 file.seek(3 * PIECE)
@@ -99,7 +72,7 @@ async def test_a_blob_as_large_as_the_one_before_is_read(files: ValetKeyFileSyst
 
     def read() -> None:
         files.pipe_file(PATH, b"step 1")
-        files.ls(f"{CONTAINER}/versions")
+        files.ls(FOLDER)
         for step in (b"step 2", b"step 3"):
             _by_another(files, step)
             with files.open(PATH, "rb") as file:

@@ -19,11 +19,13 @@ from http import HTTPStatus
 from typing import Any, cast
 
 try:
-    from adlfs import AzureBlobFileSystem
     from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
     from azure.storage.blob import BlobProperties
     from azure.storage.blob.aio import BlobServiceClient
     from fsspec.asyn import get_loop, sync, sync_wrapper
+
+    from valetkey.fsspec_corrections import Corrections
+    from valetkey.fsspec_files import FileChangedError, ValetKeyFile
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"valetkey.fsspec needs {error.name}; install valetkey[fsspec]", name=error.name
@@ -35,7 +37,6 @@ from valetkey.account_and_container import account_and_container
 from valetkey.async_token_source import AsyncTokenSource
 from valetkey.azure import aio
 from valetkey.errors import InvalidArgumentError, SettingsError
-from valetkey.fsspec_files import FileChangedError, ValetKeyFile, of_one_version
 from valetkey.fsspec_options import SCHEME, OfOneFolder, Surroundings, refuse_other_credentials, resource_of, words
 from valetkey.fsspec_paths import StripProtocol, refuse_other_account
 from valetkey.fsspec_refusals import Refusals
@@ -45,7 +46,7 @@ _READER = ("read", "list")
 _COPY_SECONDS = 0.5
 
 
-class ValetKeyFileSystem(Refusals, AzureBlobFileSystem, metaclass=OfOneFolder):  # type: ignore[misc] # adlfs untyped
+class ValetKeyFileSystem(Refusals, Corrections, metaclass=OfOneFolder):
     """The blobs of one container; each attempt of each request carries the token that is current then.
 
     Pickled, it travels as its arguments, without any token; in a forked child it starts anew.
@@ -250,6 +251,8 @@ class ValetKeyFileSystem(Refusals, AzureBlobFileSystem, metaclass=OfOneFolder): 
         try:
             begun = await blob.start_copy_from_url(source)
         except ResourceNotFoundError as error:
+            if await self._is_no_blob(path1, container, name):
+                return
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path1) from error
         status: Any = begun["copy_status"]
         while status == "pending":
@@ -259,17 +262,12 @@ class ValetKeyFileSystem(Refusals, AzureBlobFileSystem, metaclass=OfOneFolder): 
         if status != "success":
             raise OSError(errno.EIO, f"storage ended the copy of {path1} as {status}", path2)
 
-    async def _cat_file(self, path: str, *arguments: Any, **more: Any) -> bytes:
-        with of_one_version(path):
-            return cast("bytes", await super()._cat_file(path, *arguments, **more))
+    async def _is_no_blob(self, path: str, container: str, name: str) -> bool:
+        """Tells whether a path is that of a directory alone, which comes along where all that is in it is moved."""
+        return "list" in self._scope[1] and not await self._isfile(path) and await self._dir_exists(container, name)
 
-    async def _get_file(self, rpath: str, *arguments: Any, **more: Any) -> None:
-        with of_one_version(rpath):
-            await super()._get_file(rpath, *arguments, **more)
-
-    # adlfs binds its own coroutines to these names as its class is made.
+    # adlfs binds its own coroutine to this name as its class is made.
     cp_file = sync_wrapper(_cp_file)
-    get_file = sync_wrapper(_get_file)
 
     def _open(
         self, path: str, mode: str = "rb", block_size: int | None = None, version_id: str | None = None, **more: Any

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import io
+import os
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -53,6 +54,11 @@ class ValetKeyFile(AzureBlobFile):  # type: ignore[misc] # adlfs has no types
     _appended = 0  # how much of the buffer is in storage
     _unsure = False  # whether a block may be there that nobody has confirmed
     _attempts = 0
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        if self.mode == "rb" and self.size is None:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.path)
 
     async def _async_fetch_range(self, start: int, end: int | None = None, **_: Any) -> bytes:
         """Returns a range of the blob. Raises FileChangedError where it is another one than at the first read.

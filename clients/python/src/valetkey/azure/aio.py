@@ -1,5 +1,8 @@
 """The same for the asynchronous clients of Azure's libraries, with an AsyncTokenSource; they want aiohttp."""
 
+import asyncio
+import functools
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -38,15 +41,24 @@ class AsyncSasCredential(AzureSasCredential):
 class AsyncSigningTransport(AsyncHttpTransport[Any, Any]):
     """Sends each attempt with the current token, once more with a fresh one where storage refuses that."""
 
-    def __init__(self, source: AsyncTokenSource, transport: AsyncHttpTransport[Any, Any]) -> None:
+    def __init__(
+        self,
+        source: AsyncTokenSource,
+        transport: AsyncHttpTransport[Any, Any],
+        another: Callable[[], AsyncHttpTransport[Any, Any]] | None = None,
+    ) -> None:
+        """Sends by `transport`; by `another` once the loop that this was used in is closed, its connections with it."""
         self._source = source
         self._transport = transport
+        self._another = another
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def send(self, request: Any, **kwargs: Any) -> Any:
         """Sends a request, signed.
 
         Raises a ValetKeyError where there is no token, and SettingsError where storage's certificate is not trusted.
         """
+        self._go_on_in_this_loop()
         token, body = await self._source.current(), Body(request)
         sign(request, token)
         try:
@@ -66,6 +78,14 @@ class AsyncSigningTransport(AsyncHttpTransport[Any, Any]):
         body.rewind()
         sign(request, fresh)
         return await self._transport.send(request, **kwargs)
+
+    def _go_on_in_this_loop(self) -> None:
+        """Leaves behind what belongs to a loop that is closed, as after each `asyncio.run`."""
+        loop = asyncio.get_running_loop()
+        if self._loop is None or self._loop.is_closed():
+            if self._loop is not None and self._another is not None:
+                self._transport = self._another()
+            self._loop = loop
 
     async def open(self) -> None:
         """Opens what is below."""
@@ -97,8 +117,11 @@ def options(source: AsyncTokenSource, **transport: Any) -> dict[str, Any]:
 
     `transport` are the arguments of azure-core's AioHttpTransport, such as `connection_verify=CA_FILE`.
     """
-    below = aio_transport(**transport_settings(transport))
-    return {"credential": AsyncSasCredential(source), "transport": AsyncSigningTransport(source, below)}
+    settings = transport_settings(transport)
+    # A session that was given is not ours to replace.
+    another = None if transport.get("session") else functools.partial(aio_transport, **settings)
+    signing = AsyncSigningTransport(source, aio_transport(**settings), another)
+    return {"credential": AsyncSasCredential(source), "transport": signing}
 
 
 async def container_client(source: AsyncTokenSource, **transport: Any) -> "ContainerClient":

@@ -5,13 +5,15 @@ import contextlib
 import os
 import resource
 import signal
+import subprocess
 from pathlib import Path
 
 import grpc
 import grpc.aio
 import pytest
 
-from support.broker_process import Serving, alive, listens, run, serving, write_config
+from support import children
+from support.broker_process import COMMAND, Serving, alive, listens, run, serving, write_config
 from support.stopwatch import ends_within
 from support.vault_gateway import gateway_before
 from valetkey.v1 import api_key_service_pb2, api_key_service_pb2_grpc
@@ -219,6 +221,34 @@ async def test_a_gateway_that_knows_no_vault(tmp_path: Path, bao: OpenBao) -> No
             assert [each.name for each in found.api_keys] == ["admin"]
             gateway.knows_vault = True
             await broker.logged("Vault is back")
+
+
+async def test_a_log_that_nobody_reads_any_more(tmp_path: Path, bao: OpenBao) -> None:
+    """Whoever collects the log may go away: calls are answered, and what runs in the background goes on."""
+    config = write_config(tmp_path, bao.settings())
+    metadata = [("authorization", f"Bearer {run('bootstrap', '--config', config).stdout.strip()}")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = children.start([COMMAND, "serve", "--config", str(config)], **pipes)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    log = process.stdout
+    try:
+        await asyncio.to_thread(lambda: next(line for line in log if b'"event": "serving"' in line))
+        log.close()
+        port = config.read_text().partition("port = ")[2].partition("\n")[0]
+        credentials = grpc.ssl_channel_credentials((tmp_path / "ca.pem").read_bytes())
+        async with grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials) as channel:
+            stub = api_key_service_pb2_grpc.ApiKeyServiceStub(channel)
+            for _ in range(3):
+                found = await stub.ListApiKeys(api_key_service_pb2.ListApiKeysRequest(), metadata=metadata, timeout=60)
+                assert [each.name for each in found.api_keys] == ["admin"]
+        process.terminate()
+        assert await asyncio.to_thread(process.wait) == 0
+        assert process.stderr.read() == b"Error: the log cannot be written: Broken pipe\n"
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
 
 
 async def test_vault_that_refuses_the_login(tmp_path: Path, bao: OpenBao) -> None:

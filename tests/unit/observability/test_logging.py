@@ -1,8 +1,10 @@
 """Logging as it is set up: JSON or console, with the request id, without secrets, for other libraries too."""
 
+import errno
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,6 +49,42 @@ def test_json_lines() -> None:
     (line,) = _lines(out)
     assert line.pop("timestamp").endswith("Z")
     assert line == {"event": "token issued", "level": "info", "connector": "demo", "count": 2}
+
+
+class _Full(io.StringIO):
+    """A file on a disk that is full as long as `full` says so."""
+
+    full = True
+
+    def __init__(self, *, buffers: bool) -> None:
+        super().__init__()
+        self._buffers = buffers
+
+    def write(self, text: str) -> int:
+        if self.full and not self._buffers:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(text)
+
+    def flush(self) -> None:
+        if self.full and self._buffers:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("buffers", [False, True])
+def test_a_log_that_cannot_be_written_stops_nobody(capsys: pytest.CaptureFixture[str], *, buffers: bool) -> None:
+    """A full disk costs the lines, told once, and neither the call nor the background work that wanted to say them."""
+    out = _Full(buffers=buffers)
+    configure_logging("json", "info", out)
+    for number in range(3):
+        structlog.get_logger().info("lost", number=number)
+    logging.getLogger("library").warning("lost")
+    assert capsys.readouterr().err == "Error: the log cannot be written: No space left on device\n"
+    out.full = False
+    structlog.get_logger().info("written")
+    assert _lines(out)[-1]["event"] == "written"
+    out.close()
+    structlog.get_logger().info("lost")
+    assert capsys.readouterr().err == "Error: the log cannot be written: ValueError\n"
 
 
 def test_console_lines() -> None:

@@ -1,12 +1,13 @@
 """Sets structlog up: JSON for machines, console for people, request id on every line, secrets on none."""
 
+import contextlib
 import json
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextvars import ContextVar
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -44,12 +45,45 @@ def configure_logging(log_format: str, level: str, stream: TextIO | None = None)
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=out),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", Lines(out))),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
     root.handlers[:] = [_ToStructlog()]
     root.setLevel(max(number, logging.WARNING))
+
+
+class Lines:
+    """Where lines of the log go. One that cannot be written is lost, and nothing else: no call and no work behind it.
+
+    The disk of the log may be full, and whoever reads the log may be gone. Standard error hears of it once.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._taken = True
+        self._lost = False
+
+    def write(self, text: str) -> None:
+        """Writes a line. Never raises."""
+        self._taken = self._try(self._out.write, text)
+
+    def flush(self) -> None:
+        """Hands on what was written. Never raises."""
+        handed_on = self._try(self._out.flush)
+        self._lost = not (self._taken and handed_on)
+
+    def _try(self, act: Callable[..., object], *arguments: str) -> bool:
+        try:
+            act(*arguments)
+        except (OSError, ValueError) as error:  # ValueError: closed
+            if not self._lost:
+                self._lost = True
+                why = getattr(error, "strerror", None) or type(error).__name__
+                with contextlib.suppress(OSError, ValueError):
+                    print(f"Error: the log cannot be written: {why}", file=sys.stderr, flush=True)  # noqa: T201
+            return False
+        return True
 
 
 def _quote(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -90,6 +90,9 @@ class AccountKeySource:
             await self._told(run, error)
             raise error
         await run.record(run.rotation.state, what=f"regenerating {name} of {account}")
+        # Azure takes no number of ours by which it knew who is late. So whoever lost the rotation is told here, right
+        # before: others may be through with it, and what is in use by now may be that key made anew.
+        await run.note(regenerating=name)
         if (await self.maker.regenerate_key(by, credential, account, name))[name] == replaced:
             raise account_key_not_regenerated(by.name, account, name)
         await self._told(run, None)

@@ -94,6 +94,7 @@ class ApplicationSecretSource:
         found = [each for each in await self.maker.passwords(by, credential, client_id) if unwanted(each)]
         for each in found:
             await run.record(run.rotation.state, what=f"removing secret {each.key_id}")
+            await run.write()  # What was listed by who lost the rotation may be in use by now, by that of others.
             await self._remove(by, credential, client_id, each.key_id)
         return found
 

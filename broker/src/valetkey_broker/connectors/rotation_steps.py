@@ -132,6 +132,8 @@ class Machine:
         except BrokerError as error:
             if error.reason in _OUR_OWN:
                 raise
+            if error.reason is Reason.CONFLICT:
+                await run.write()  # Who lost it to another process stops here, and records nothing more.
             if error.reason is Reason.CONFLICT and await self._still_ours(run):
                 await run.write(state=RotationState.PROVING)  # Something else of it changed while it was proved.
                 return

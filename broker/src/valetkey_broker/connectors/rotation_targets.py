@@ -30,6 +30,7 @@ from valetkey_broker.model import (
     Secret,
 )
 from valetkey_broker.ports import AuthMethod, Clock
+from valetkey_broker.state.change_writer import Check
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.repository import StateRepository
 
@@ -64,6 +65,10 @@ class Rotated:
             await self.connector_admin.try_log_in(
                 replace(connector, uid=str(uuid.uuid4()), credential_version=0), value
             )
+
+    def held(self, rotation: Rotation) -> Check:
+        """Returns what keeps a switch from being made for a rotation that others have by now, or took back."""
+        return partial(self.repository.rotations.check_held, rotation)
 
     def end_of(self, rotation: Rotation) -> datetime | None:
         """Returns when the new credential ends, as was said; what is over is not said again."""
@@ -115,7 +120,8 @@ class ConnectorTarget:
         shared = self._shared
         self._check_grants(rotation, self._there(rotation), proved.after)
         origin = CredentialOrigin(shared.now(), rotation.started_by, rotation.id, rotation.taken_from)
-        stored = await shared.repository.update_connector(replace(proved.after, origin=origin), proved.credential)
+        after, held = replace(proved.after, origin=origin), shared.held(rotation)
+        stored = await shared.repository.update_connector(after, proved.credential, held)
         return stored.credential_version
 
     async def checked(self, rotation: Rotation, before: Connector, secrets: Mapping[str, Secret]) -> CredentialValue:
@@ -221,7 +227,7 @@ class SecretTarget:
             updated_by=rotation.started_by,
         )
         stored = await self._shared.repository.update_secret(
-            proved.before, after, proved.value, verified=proved.verified
+            proved.before, after, proved.value, verified=proved.verified, check=self._shared.held(rotation)
         )
         return stored.credential_version
 

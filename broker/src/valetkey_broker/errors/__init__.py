@@ -100,6 +100,7 @@ from valetkey_broker.errors.rotations import (
     no_previous_credential,
     rotation_not_found,
     rotation_past_abort,
+    rotation_taken_over,
     rotation_under_way,
     use_secret_rotation,
 )
@@ -182,6 +183,7 @@ __all__ = [
     "role_required",
     "rotation_not_found",
     "rotation_past_abort",
+    "rotation_taken_over",
     "rotation_under_way",
     "secret_changed",
     "secret_exists",

@@ -80,6 +80,12 @@ def credential_replaced_meanwhile(object_path: str) -> BrokerError:
     return BrokerError(Reason.CONFLICT, message, {"object": object_path})
 
 
+def rotation_taken_over(object_path: str) -> BrokerError:
+    """Another process has the rotation by now, which took this one for dead."""
+    message = f"another process goes on with the rotation of {_called(object_path)}, and this one does not any more"
+    return BrokerError(Reason.CONFLICT, message, {"object": object_path})
+
+
 def key_of_before_not_kept(object_path: str) -> BrokerError:
     """The credential that was replaced is not in Vault any more, so it cannot be tried whether it is dead."""
     message = f"the key that {_called(object_path)} had before is not kept any more, and cannot be tried"

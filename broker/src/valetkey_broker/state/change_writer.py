@@ -18,6 +18,9 @@ from valetkey_broker.state.intents_under_way import Intents
 OnSettled = Callable[[Intent, bool], Awaitable[None]]
 """Hears of a change that another writer left and this process settled, and whether it was made."""
 
+Check = Callable[[], Awaitable[None]]
+"""Raises a BrokerError where a change must not be made after all, asked once its intent is open."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:

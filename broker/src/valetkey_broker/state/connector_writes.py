@@ -8,7 +8,7 @@ from valetkey_broker.errors import changed_by_others, connector_exists, connecto
 from valetkey_broker.model import Connector, CredentialOrigin, PreviousWay
 from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.change_kinds import PUT, REGISTER, UNREGISTER, UPDATE, credential_path
-from valetkey_broker.state.change_writer import Plan, Writes
+from valetkey_broker.state.change_writer import Check, Plan, Writes
 from valetkey_broker.state.codec import decode_connector, encode_connector, is_tombstone
 from valetkey_broker.state.document_unchanged_since import unchanged_since
 from valetkey_broker.state.intent import STAMP, Intent
@@ -48,10 +48,12 @@ class ConnectorWrites:
             raise changed_by_others(path)
         return connector
 
-    async def update(self, connector: Connector, credential: Mapping[str, str] | None) -> Connector:
+    async def update(
+        self, connector: Connector, credential: Mapping[str, str] | None, check: Check | None = None
+    ) -> Connector:
         """Replaces the connector that has `connector.version`, and with `credential` its secret by a new version.
 
-        Raises CONNECTOR_NOT_FOUND, or CONFLICT where it changed.
+        Raises CONNECTOR_NOT_FOUND, CONFLICT where it changed, or what `check` raises: that is for a new credential.
         """
         path = _path(connector.name)
         changed = connector
@@ -87,6 +89,8 @@ class ConnectorWrites:
             )
 
         async def write_secret(intent: Intent) -> None:
+            if check is not None:
+                await check()
             document = intent.stamped(credential or {})
             await self._store.write(credential_path(path), document, expected=changed.credential_version - 1)
 

@@ -8,16 +8,20 @@ from itertools import islice
 import structlog
 
 from valetkey_broker.concurrency.slices import slices
+from valetkey_broker.errors import secret_changed
 from valetkey_broker.model import (
     Connector,
     Credential,
+    CredentialValue,
     InvalidFieldError,
+    NamedSecret,
     check_name,
     check_secret_name,
     rotated_object,
 )
 from valetkey_broker.model.errors import shown
 from valetkey_broker.ports import AuthMethod, StateStore
+from valetkey_broker.state.change_kinds import credential_path, shared_credential_path
 from valetkey_broker.state.credential_cache import Credentials
 from valetkey_broker.state.generation_and_intents import NONE, Generation, read_generation
 from valetkey_broker.state.memory import Memory
@@ -63,6 +67,7 @@ class MemoryLoader:
         the cloud is another now.
         """
         self._store = store
+        self._auth_methods = auth_methods
         self._credentials = Credentials(store, memory, auth_methods)
 
         async def gone(uid: str) -> None:
@@ -96,6 +101,20 @@ class MemoryLoader:
     def known_credential(self, connector: Connector) -> Credential | None:
         """Returns the credential in use by `connector` if it is in memory."""
         return self._credentials.known(connector)
+
+    async def previous_value(self, of: Connector | NamedSecret) -> CredentialValue | None:
+        """Returns the credential before the one in use, from Vault; None where none is kept."""
+        is_secret = isinstance(of, NamedSecret)
+        path = shared_credential_path(of.uid) if is_secret else credential_path(f"connectors/{of.name}")
+        kept = await self._store.read(path, of.previous_credential_version) if of.previous else None
+        return self._auth_methods[of.previous.auth_method].decode(kept.data) if kept and of.previous else None
+
+    async def secret_value(self, secret: NamedSecret) -> CredentialValue:
+        """Returns the value of a named secret, from Vault. Raises CONFLICT where it changed."""
+        document = await self._store.read(shared_credential_path(secret.uid), secret.credential_version)
+        if document is None:
+            raise secret_changed(secret.name)
+        return self._auth_methods[secret.auth_method].decode(document.data)
 
     async def keep_snapshot(self) -> None:
         """Writes the snapshot that the next start takes, if the last full reading found that one is due."""

@@ -25,7 +25,7 @@ from valetkey_broker.state.change_kinds import (
     UPDATE_SECRET,
     shared_credential_path,
 )
-from valetkey_broker.state.change_writer import Plan, Writes
+from valetkey_broker.state.change_writer import Check, Plan, Writes
 from valetkey_broker.state.codec import decode_schedule, encode_connector, encode_secret
 from valetkey_broker.state.connector_writes import ConnectorWrites
 from valetkey_broker.state.intent import Intent
@@ -70,9 +70,14 @@ class SecretWrites:
         return secret
 
     async def update(
-        self, before: NamedSecret, after: NamedSecret, value: Mapping[str, str], verified: Sequence[str] | None
+        self,
+        before: NamedSecret,
+        after: NamedSecret,
+        value: Mapping[str, str],
+        verified: Sequence[str] | None,
+        check: Check | None = None,
     ) -> NamedSecret:
-        """Gives a secret another value, and what goes with it. Raises SECRET_NOT_FOUND.
+        """Gives a secret another value, and what goes with it. Raises SECRET_NOT_FOUND, or what `check` raises.
 
         `verified` are the connectors for which that was tried: none may have come to use it since. None: nobody cares.
         """
@@ -106,6 +111,8 @@ class SecretWrites:
             return Plan(kind=UPDATE_SECRET, expected=document.version, first=write_value, details=details)
 
         async def write_value(intent: Intent) -> None:
+            if check is not None:
+                await check()
             if verified is not None and (others := set(await self._around.users(before.uid)).difference(verified)):
                 raise secret_users_changed(before.name, sorted(others))
             await self._store.write(credential_path, intent.stamped(value), expected=secret.credential_version - 1)

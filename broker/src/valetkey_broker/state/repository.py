@@ -13,13 +13,12 @@ from valetkey_broker.errors import (
     changed_by_others,
     grant_exists,
     grant_not_found,
-    secret_changed,
 )
 from valetkey_broker.model import ApiKey, Connector, Credential, CredentialValue, Grant, NamedSecret, RotationSchedule
 from valetkey_broker.ports import AuthMethod, Document, StateStore
 from valetkey_broker.state.api_key_rotation import ApiKeyWrites
-from valetkey_broker.state.change_kinds import BURY, PUT, credential_path, shared_credential_path
-from valetkey_broker.state.change_writer import OnSettled, Plan, Writes
+from valetkey_broker.state.change_kinds import BURY, PUT
+from valetkey_broker.state.change_writer import Check, OnSettled, Plan, Writes
 from valetkey_broker.state.codec import decode_api_key, decode_grant, encode_api_key, encode_grant, is_tombstone
 from valetkey_broker.state.connector_writes import ConnectorWrites
 from valetkey_broker.state.document_unchanged_since import unchanged_since
@@ -96,13 +95,16 @@ class StateRepository(MemoryLoader):
         return await self._connector_writes.create(draft, self._auth_methods[draft.auth_method].encode(value))
 
     @whole
-    async def update_connector(self, connector: Connector, value: CredentialValue | None) -> Connector:
+    async def update_connector(
+        self, connector: Connector, value: CredentialValue | None, check: Check | None = None
+    ) -> Connector:
         """Replaces the connector if it still has `connector.version`, with `value` its secret, too; returns it.
 
-        Raises CONNECTOR_NOT_FOUND, or CONFLICT where somebody else changed it.
+        Raises CONNECTOR_NOT_FOUND, CONFLICT where somebody else changed it, or what `check` raises, which is asked when
+        nobody else can change it any more.
         """
         credential = self._auth_methods[connector.auth_method].encode(value) if value is not None else None
-        return await self._connector_writes.update(connector, credential)
+        return await self._connector_writes.update(connector, credential, check)
 
     @whole
     async def delete_connector(self, name: str, deleted_by: str) -> None:
@@ -131,11 +133,17 @@ class StateRepository(MemoryLoader):
 
     @whole
     async def update_secret(
-        self, before: NamedSecret, after: NamedSecret, value: CredentialValue, *, verified: Sequence[str] | None
+        self,
+        before: NamedSecret,
+        after: NamedSecret,
+        value: CredentialValue,
+        *,
+        verified: Sequence[str] | None,
+        check: Check | None = None,
     ) -> NamedSecret:
-        """Gives a named secret another value; see SecretWrites. Raises SECRET_NOT_FOUND, or CONFLICT."""
+        """Gives a named secret another value; see SecretWrites and `update_connector`. Raises SECRET_NOT_FOUND."""
         encoded = self._auth_methods[after.auth_method].encode(value)
-        return await self._secret_writes.update(before, after, encoded, verified)
+        return await self._secret_writes.update(before, after, encoded, verified, check)
 
     @whole
     async def schedule_secret(self, secret: NamedSecret, schedule: RotationSchedule | None) -> NamedSecret:
@@ -151,20 +159,6 @@ class StateRepository(MemoryLoader):
     async def delete_secret(self, name: str, deleted_by: str) -> None:
         """Deletes a named secret for good. Raises SECRET_NOT_FOUND, or SECRET_IN_USE while connectors use it."""
         await self._secret_writes.delete(name, deleted_by)
-
-    async def previous_value(self, of: Connector | NamedSecret) -> CredentialValue | None:
-        """Returns the credential before the one in use, from Vault; None where none is kept."""
-        is_secret = isinstance(of, NamedSecret)
-        path = shared_credential_path(of.uid) if is_secret else credential_path(f"connectors/{of.name}")
-        kept = await self._store.read(path, of.previous_credential_version) if of.previous else None
-        return self._auth_methods[of.previous.auth_method].decode(kept.data) if kept and of.previous else None
-
-    async def secret_value(self, secret: NamedSecret) -> CredentialValue:
-        """Returns the value of a named secret, from Vault. Raises CONFLICT where it changed."""
-        document = await self._store.read(shared_credential_path(secret.uid), secret.credential_version)
-        if document is None:
-            raise secret_changed(secret.name)
-        return self._auth_methods[secret.auth_method].decode(document.data)
 
     @whole
     async def create_api_key(self, key: ApiKey) -> ApiKey:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from valetkey_broker.errors import BrokerError, changed_by_others
+from valetkey_broker.errors import BrokerError, changed_by_others, rotation_taken_over
 from valetkey_broker.model import Rotation
 from valetkey_broker.ports import CasMismatchError, StateStore
 from valetkey_broker.state.change_kinds import BEGIN_ROTATION
@@ -102,6 +102,16 @@ class RotationStore:
     def _take(self, rotation: Rotation, number: int) -> None:
         if self._order.take(rotation.path, number):
             self._memory.put_rotation(rotation)
+
+    async def check_held(self, rotation: Rotation) -> None:
+        """Raises CONFLICT unless the rotation stands where its holder saw it: with the same holder, in the same state.
+
+        Asked with an intent open for what gets the credential, it fences off who was only slow: others look at the
+        object after they took the rotation, and wait for that intent then, or settle it; see `decided`.
+        """
+        now = await self.read(rotation.path)
+        if now is None or (now.id, now.fence, now.state) != (rotation.id, rotation.fence, rotation.state):
+            raise rotation_taken_over(rotation.object)
 
     async def decided(self, rotation: Rotation) -> None:
         """Returns once no change of what gets the credential is under way: then nobody makes a switch any more that

@@ -74,7 +74,7 @@ class AccountKeySource:
     async def withdraw(self, run: Run) -> None:
         """Regenerates the old key, unless it was done before. Raises CONFLICT while somebody else here uses it."""
         there = self.objects.there(run.rotation)
-        name, replaced = run.rotation.notes.get("old_key", ""), await self._replaced(there)
+        name, replaced = run.rotation.notes.get("old_key", ""), await self.objects.previous_key_of(there)
         if not name or replaced is None:
             return
         # A replica that was late may have signed with it after the end was looked up.
@@ -119,11 +119,6 @@ class AccountKeySource:
     async def _leases_over(self, run: Run) -> None:
         while (until := await self._leases_end(run)) > run.clock():  # noqa: ASYNC110 (other replicas write the ledger)
             await asyncio.sleep(min(until - run.clock(), _LOOK_SECONDS))
-
-    async def _replaced(self, there: Connector | NamedSecret) -> Secret | None:
-        value = await self.objects.repository.previous_value(there)
-        method = there.previous.auth_method if there.previous else there.auth_method
-        return self.objects.account_key(method, value) if value is not None else None
 
     async def _users(self, run: Run, there: Connector | NamedSecret, account: str, key: Secret) -> list[str]:
         _, credential = await self.objects.itself(there)

@@ -54,6 +54,10 @@ class MadeCredentialRotations:
         Raises what `Rotations.rotate` raises, INVALID_FIELD where no provider makes such credentials, or
         CLOUD_PERMISSION_MISSING with what to grant.
         """
+        return await self._rotations.begin(await self.drafted(object_path, wanted, call), None)
+
+    async def drafted(self, object_path: str, wanted: Automatic, call: CallInfo) -> Rotation:
+        """Returns a rotation for `Rotations.begin`, without a credential. Raises what `rotate` does."""
         there = await self._rotations.there(object_path)
         self._rotations.check_free(object_path, there.uid)
         source = await self.checked(object_path, there, wanted.by)
@@ -66,7 +70,7 @@ class MadeCredentialRotations:
         )
         notes = {"by": wanted.by, "now": "yes" if wanted.at_once else ""}
         notes = {name: value for name, value in notes.items() if value}
-        return await self._rotations.begin(replace(draft, state=RotationState.OBTAINING, notes=notes), None)
+        return replace(draft, state=RotationState.OBTAINING, notes=notes)
 
     async def checked(self, object_path: str, there: Connector | NamedSecret, by: str) -> str:
         """Returns the source for an object, having asked the provider to show what there is. Raises as `rotate`."""

@@ -104,6 +104,12 @@ class RotatedObjects:
                 return None  # Vault lost it: whatever uses it does not work anyway.
         raise changed_by_others(there.object_path)
 
+    async def previous_key_of(self, there: Connector | NamedSecret) -> Secret | None:
+        """Returns the account's key that something had before; None where none is kept. Raises VAULT_UNAVAILABLE."""
+        value = await self.repository.previous_value(there)
+        method = there.previous.auth_method if there.previous else there.auth_method
+        return self.account_key(method, value) if value is not None else None
+
     def _by_now(self, of: Connector | NamedSecret) -> Connector | NamedSecret | None:
         """Returns the same thing as memory has it; named secrets are renamed at times."""
         known = self.memory.connectors if isinstance(of, Connector) else self.memory.secrets

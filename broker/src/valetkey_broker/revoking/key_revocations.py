@@ -6,7 +6,7 @@ What is to be done stands in the revocation's document, so whichever replica is 
 import asyncio
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import structlog
@@ -19,9 +19,9 @@ from valetkey_broker.model import CloudProfile, Connector, Container, EventKind,
 from valetkey_broker.model.revocation import KeyRevocation, Revocation, SignerKind
 from valetkey_broker.observability.redaction import frames
 from valetkey_broker.ports import Clock, Ledger
-from valetkey_broker.recording import Changes
-from valetkey_broker.revoking.impact import Impact, token_facts
+from valetkey_broker.revoking.impact import Impact
 from valetkey_broker.revoking.key_ledger_records import KeyRecords
+from valetkey_broker.revoking.key_orders import KeyOrders, Place
 from valetkey_broker.revoking.key_rotations import KeyRotations
 from valetkey_broker.revoking.keys_of_revocation import is_open, is_unproved, with_keys
 from valetkey_broker.state.memory import Memory
@@ -33,14 +33,10 @@ _GRACE_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 30.0
 # Whoever takes longer than that over one account must not keep the keys of others alive.
 _STEP_SECONDS = 60.0
-# Azure's clock is known to the second.
-_MARGIN_SECONDS = 1
 # A probe's key, where no key of before is at hand: it begins this long before the revocation.
 _BACKDATED_SECONDS = 300
 # Storage has many front ends, and they need not agree.
 _REFUSALS = 2
-
-_Place = tuple[str, str, str, str]
 
 
 @dataclass(slots=True)
@@ -73,15 +69,14 @@ class KeyRevocations:
         self._memory = memory
         self._questions = questions
         self._keys = keys
-        self._impact = impact
         self._rotations = rotations
         self._ledger = ledger
-        self._changes = Changes(ledger, clock)
         self._records = KeyRecords(clock)
+        self._orders = KeyOrders(repository, memory, questions, impact, ledger, clock)
         self._profiles = profiles
         self._clock = clock
         self._grace = grace_seconds
-        self._paces: dict[_Place, _Pace] = {}
+        self._paces: dict[Place, _Pace] = {}
         self._mine: set[str] = set()
         self._looking = asyncio.Lock()
         self._log = structlog.get_logger()
@@ -106,7 +101,7 @@ class KeyRevocations:
 
     async def _look(self, *, at_once: bool) -> None:
         now = self._clock()
-        open_: dict[_Place, tuple[Revocation, KeyRevocation]] = {
+        open_: dict[Place, tuple[Revocation, KeyRevocation]] = {
             (each.name, *keys.place): (each, keys)
             for each in self._memory.revocations.values()
             for keys in each.keys
@@ -114,6 +109,7 @@ class KeyRevocations:
         }
         for place in self._paces.keys() - open_.keys():
             del self._paces[place]
+            self._orders.forget(place)
         self._mine.intersection_update({revocation.name for revocation, _ in open_.values()})
         for place, (revocation, keys) in open_.items():
             pace = self._paces.get(place)
@@ -145,12 +141,9 @@ class KeyRevocations:
             pace.pauses = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
 
     async def _revoke(self, revocation: Revocation, keys: KeyRevocation) -> None:
-        """Gives Azure the order, unless somebody did. On record before and after, as every change."""
-        begun = self._records.event(
-            EventKind.CHANGE_BEGUN, revocation, keys, details_of(step="revoke-keys", account=keys.account)
-        )
+        """Gives Azure the order, unless somebody did."""
         try:
-            await self._changes.make(begun, lambda: self._ordered(revocation, keys))
+            await self._orders.give(revocation, keys)
         except BrokerError as error:
             await self._not_yet(revocation, keys, error)
 
@@ -173,47 +166,6 @@ class KeyRevocations:
                 await self._repository.revocations.change(revocation.name, lambda there: is_open(there, keys), noted)
         except BrokerError as error:
             await self._not_yet(revocation, keys, error)
-
-    async def _ordered(self, revocation: Revocation, keys: KeyRevocation) -> Revocation:
-        return await self._repository.revocations.change(
-            revocation.name,
-            lambda there: there.in_force and is_open(there, keys),
-            lambda there: self._order(there, keys),
-        )
-
-    async def _order(self, there: Revocation, keys: KeyRevocation) -> Revocation:
-        connector = self._connector(keys.through)
-        others, _ = await self._impact.others(keys.account, SignerKind.USER_DELEGATION_KEY, there.target)
-        covered = [
-            event for event in await self._impact.alive(there.target) if token_facts(event).account == keys.account
-        ]
-        revoked_at = self._revoked_since(there, keys)
-        if not revoked_at:
-            await self._questions.revoke_delegation_keys(connector, keys.account)
-            # By the cloud's clock, which is the one that counts.
-            ahead = self._questions.clock_skew(connector) or 0.0
-            revoked_at = math.ceil(self._clock() - ahead) + _MARGIN_SECONDS
-        await self._ledger.record(self._records.hit(there, keys, covered, others))
-        return with_keys(
-            there, replace(keys, revoked_at=revoked_at, covered=len(covered), others=len(others), error="")
-        )
-
-    def _revoked_since(self, there: Revocation, keys: KeyRevocation) -> int:
-        """Returns when these keys were revoked for another revocation that came later than this one; 0: they were not.
-
-        Two operators at once need not end twice what was issued in between.
-        """
-        first = there.created_at.timestamp() + _MARGIN_SECONDS
-        return max((each for each in self._times_of(keys) if each > first), default=0)
-
-    def _times_of(self, keys: KeyRevocation) -> Sequence[int]:
-        """Returns when keys of that account were revoked, for whatever revocation; 0 for each that is to be."""
-        return [
-            same.revoked_at
-            for each in self._memory.revocations.values()
-            for same in each.keys
-            if same.place == keys.place
-        ]
 
     async def _prove(self, revocation: Revocation, keys: KeyRevocation, pace: _Pace) -> None:
         """Tries a token of before; notes when storage refuses it."""
@@ -248,7 +200,7 @@ class KeyRevocations:
         """Returns a key that signed tokens before the revocation; where none is at hand, one that begins before it."""
         if keys.kind is SignerKind.ACCOUNT_KEY:
             return await self._rotations.key_of_before(connector, keys)
-        earlier = max((each for each in self._times_of(keys) if each < keys.revoked_at), default=0)
+        earlier = max((each for each in self._orders.times_of(keys) if each < keys.revoked_at), default=0)
         held = self._keys.revoked(connector, keys.account, earlier, keys.revoked_at)
         if held is not None:
             return held

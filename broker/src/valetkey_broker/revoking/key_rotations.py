@@ -1,8 +1,9 @@
 """Ends an account's own key for a revocation: by a rotation of what signs with it, followed to its end."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY
@@ -30,6 +31,7 @@ from valetkey_broker.model import (
     Principal,
     Rotation,
     RotationState,
+    Secret,
     SigningKey,
     details_of,
     rotation_path,
@@ -72,6 +74,8 @@ class KeyRotations:
         if rotation is not None and rotation.object_uid == there.uid:
             if self._ends(rotation, keys):
                 await self._hurried(rotation)
+                if rotation.state is RotationState.OBTAINING:
+                    await self._cleared(revocation, there)
                 over = rotation.state is RotationState.DONE
                 return replace(keys, rotation=rotation.id, error="" if over else rotation.message), over
             if not rotation.state.ended:
@@ -82,6 +86,7 @@ class KeyRotations:
             return replace(keys, rotation=""), False
         if there.credential_version != keys.version:
             raise credential_replaced_meanwhile(keys.rotates)
+        await self._cleared(revocation, there)
         return replace(keys, rotation=(await self._begun(revocation, keys)).id, error=""), False
 
     async def joined(self, revocation: Revocation, keys: KeyRevocation) -> Sequence[KeyRevocation]:
@@ -91,10 +96,9 @@ class KeyRotations:
         before that has another. Raises VAULT_UNAVAILABLE.
         """
         there = self._there(keys)
-        value = await self.objects.repository.previous_value(there)
-        if value is None or there.previous_credential_version != keys.version or not revocation.in_force:
+        if there.previous_credential_version != keys.version or not revocation.in_force:
             return ()
-        key = self.objects.account_key(there.previous.auth_method if there.previous else there.auth_method, value)
+        key = await self.objects.previous_key_of(there)
         known = {each.rotates_uid for each in revocation.keys}
         return [
             KeyRevocation(
@@ -146,23 +150,69 @@ class KeyRotations:
 
     async def _begun(self, revocation: Revocation, keys: KeyRevocation) -> Rotation:
         """Begins the rotation, on record before and after; whoever else was faster, did it for this one, too."""
-        caller = Principal(revocation.created_by, frozenset(), Evidence.API_KEY, float("inf"))
-        call = CallInfo(str(uuid.uuid4()), METHOD, caller, "")
-        wanted = Automatic(by=keys.through, at_once=True)
-        begun = Event(
-            kind=EventKind.CHANGE_BEGUN,
-            time=self.clock(),
-            request_id=call.request_id,
-            method=call.method,
-            principal=call.principal.name,
-            object=rotation_path(keys.rotates),
-            details=details_of(auto="yes", by=keys.through, revocation=revocation.name),
-        )
+        call = CallInfo(str(uuid.uuid4()), METHOD, _whoever_made(revocation), "")
         try:
-            rotation = await self.recorded(begun, lambda: self.rotating.automatic.rotate(keys.rotates, wanted, call))
+            wanted = Automatic(by=keys.through, at_once=True)
+            draft = await self.rotating.automatic.drafted(keys.rotates, wanted, call)
         except InvalidFieldError as error:
             raise invalid_field(error) from None  # The connector that is asked by leads elsewhere by now, say.
-        return cast("Rotation", rotation)
+        details = details_of(auto="yes", by=keys.through, revocation=revocation.name)
+        begun = self._change_begun(revocation, rotation_path(keys.rotates), call.request_id, details)
+        return await self._made(begun, lambda: self.rotating.rotations.begin(draft, None))
+
+    async def _cleared(self, revocation: Revocation, there: Connector | NamedSecret) -> None:
+        """Has nothing else wait for leases with the account's other key, which this one is to have instead.
+
+        A rotation that would make that key anew is taken back; where what it is for has the key of this one already, it
+        waits no more. One that does not wait for leases is left alone: it is through in a moment, and may be another
+        revocation's.
+        """
+        if (key := await self.objects.key_of(there)) is None:
+            return
+        for rotation in await self._of_other_key(there, key):
+            if rotation.state.can_be_aborted:
+                begun = self._change_begun(
+                    revocation, rotation.path, str(uuid.uuid4()), details_of(abort="yes", revocation=revocation.name)
+                )
+                by = f"{revocation.created_by}, for the key is needed by the hard revocation {revocation.name}"
+                await self._made(begun, partial(self.rotating.rotations.abort, rotation.object, by))
+            else:
+                await self._hurried(rotation)
+
+    async def _of_other_key(self, there: Connector | NamedSecret, key: Secret) -> Sequence[Rotation]:
+        """Returns the rotations that would make the account's other key anew, once its leases have ended."""
+        found = []
+        for each in self.objects.of_account(there.azure.storage_account):
+            if each.uid == there.uid or each.azure.cloud != there.azure.cloud:
+                continue
+            rotation = await self.objects.repository.rotations.read(rotation_path(each.object_path))
+            if rotation is None or (rotation.object_uid, rotation.source) != (each.uid, ACCOUNT_KEY):
+                continue
+            if not (rotation.state.can_be_aborted or rotation.state.waits_for_leases) or rotation.notes.get("now"):
+                continue
+            before = each.credential_version == rotation.from_version
+            old = await (self.objects.key_of(each) if before else self.objects.previous_key_of(each))
+            if old is not None and old != key:
+                found.append(rotation)
+        return found
+
+    async def _made(self, begun: Event, work: Callable[[], Awaitable[Rotation]]) -> Rotation:
+        """Makes a change such that nobody who waits for it no longer cuts it from its record."""
+        return cast("Rotation", await self.objects.repository.background.whole(self._recorded(begun, work)))
+
+    async def _recorded(self, begun: Event, work: Callable[[], Awaitable[Rotation]]) -> Rotation:
+        return cast("Rotation", await self.recorded(begun, work))
+
+    def _change_begun(self, revocation: Revocation, path: str, request_id: str, details: Mapping[str, str]) -> Event:
+        return Event(
+            kind=EventKind.CHANGE_BEGUN,
+            time=self.clock(),
+            request_id=request_id,
+            method=METHOD,
+            principal=revocation.created_by,
+            object=path,
+            details=details,
+        )
 
     async def _hurried(self, rotation: Rotation) -> None:
         if rotation.source == ACCOUNT_KEY and rotation.state.waits_for_leases:
@@ -180,6 +230,10 @@ class KeyRotations:
             folder, _, name = keys.rotates.partition("/")
             raise (secret_not_found if folder == "secrets" else connector_not_found)(name)
         return there
+
+
+def _whoever_made(revocation: Revocation) -> Principal:
+    return Principal(revocation.created_by, frozenset(), Evidence.API_KEY, float("inf"))
 
 
 def rotated_keys(signer: Signer) -> Sequence[KeyRevocation]:

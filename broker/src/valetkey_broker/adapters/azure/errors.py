@@ -2,7 +2,6 @@
 
 import re
 import socket
-import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -10,7 +9,7 @@ from http import HTTPStatus
 from typing import TypeVar
 
 import aiohttp
-from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError, ServiceRequestTimeoutError
+from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceRequestTimeoutError
 
 from valetkey_broker.adapters.azure.az_commands import command
 from valetkey_broker.adapters.azure.error_advice import (
@@ -21,25 +20,13 @@ from valetkey_broker.adapters.azure.error_advice import (
     not_allowed,
 )
 from valetkey_broker.adapters.azure.error_classification import outcome
+from valetkey_broker.adapters.azure.library_errors import LIBRARY_ERRORS
 from valetkey_broker.adapters.azure.retry_after import retry_after_of
 from valetkey_broker.adapters.azure.transport import EndlessListError
 from valetkey_broker.errors import BrokerError, Reason, cloud_error
 
 T = TypeVar("T")
 
-# Rubbish for an answer makes the libraries stumble in many ways; what they are handed here is theirs alone.
-_STUMBLES = (
-    AzureError,
-    aiohttp.ClientError,
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    zlib.error,
-    RecursionError,
-    SyntaxError,  # of XML
-)
 _AADSTS = re.compile(r"\bAADSTS([0-9]{4,8})\b")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _OAUTH_REFUSALS = ("invalid_client", "unauthorized_client", "invalid_request", "invalid_scope", "access_denied")
@@ -146,7 +133,7 @@ async def ask(asking: Asking, call: Callable[[], Awaitable[T]], *, once: bool = 
             return await call()
         except BrokerError:
             raise
-        except _STUMBLES as error:
+        except LIBRARY_ERRORS as error:
             if not last and _connection_failed(error):
                 continue
             of_identity = asking.step is Step.MANAGED_IDENTITY

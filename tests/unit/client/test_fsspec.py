@@ -316,6 +316,29 @@ def test_workers_use_it_spawned_and_forked(files: ValetKeyFileSystem, storage: N
     assert written == ["spawned", "forked", "forked", "parent", "again"]
 
 
+TASKS = """
+import asyncio
+
+from valetkey.fsspec import filesystem
+
+
+async def write():
+    files = filesystem("az://models", permissions="write", asynchronous=True)
+    await files._pipe_file("models/a", b"")
+
+
+asyncio.run(write())
+asyncio.run(write())
+"""
+
+
+def test_asynchronous_ones_end_in_silence(fake: FakeBroker, storage: NotingStorage) -> None:
+    """Protects people from two tracebacks at the end of each program, and from sessions that nobody closed."""
+    done = run_installed([sys.executable, "-c", TASKS], environment=os.environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(storage.seen) == 2
+
+
 def test_a_broker_that_is_away_is_named_at_once(fake: FakeBroker) -> None:
     """Protects people from an error about storage where the broker is the cause."""
     fake.refuse("az://models", "no grant")

@@ -56,6 +56,7 @@ class ValetKeyFileSystem(Refusals, Corrections, metaclass=OfOneFolder):
     surroundings = Surroundings()
     _extra_tokenize_attributes = ("surroundings",)
     _strip_protocol = StripProtocol()
+    _made = False
 
     def __init__(
         self,
@@ -128,6 +129,7 @@ class ValetKeyFileSystem(Refusals, Corrections, metaclass=OfOneFolder):
             assume_container_exists=adlfs.pop("assume_container_exists", True),
             **adlfs,
         )
+        self._made = True
 
     def do_connect(self) -> None:
         """Makes the client of Azure's library; adlfs calls it when it has read its environment, which is undone."""
@@ -156,7 +158,8 @@ class ValetKeyFileSystem(Refusals, Corrections, metaclass=OfOneFolder):
         if self._pid != os.getpid():
             with fsspec_fork_lock.guard():
                 self._begin_in_child()
-        return self._loop
+        # In the loop that there is by then, adlfs closes connections as the program ends; asynchronous ones have none.
+        return get_loop() if self.asynchronous and not self._made else self._loop
 
     def _begin_in_child(self) -> None:
         if self._pid == os.getpid():

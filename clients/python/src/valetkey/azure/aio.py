@@ -58,7 +58,7 @@ class AsyncSigningTransport(AsyncHttpTransport[Any, Any]):
 
         Raises a ValetKeyError where there is no token, and SettingsError where storage's certificate is not trusted.
         """
-        self._go_on_in_this_loop()
+        await self._go_on_in_this_loop()
         token, body = await self._source.current(), Body(request)
         sign(request, token)
         try:
@@ -79,13 +79,14 @@ class AsyncSigningTransport(AsyncHttpTransport[Any, Any]):
         sign(request, fresh)
         return await self._transport.send(request, **kwargs)
 
-    def _go_on_in_this_loop(self) -> None:
+    async def _go_on_in_this_loop(self) -> None:
         """Leaves behind what belongs to a loop that is closed, as after each `asyncio.run`."""
-        loop = asyncio.get_running_loop()
-        if self._loop is None or self._loop.is_closed():
-            if self._loop is not None and self._another is not None:
-                self._transport = self._another()
-            self._loop = loop
+        if self._loop is not None and not self._loop.is_closed():
+            return
+        before, self._loop = self._loop, asyncio.get_running_loop()
+        if before is not None and self._another is not None:
+            old, self._transport = self._transport, self._another()
+            await old.close()
 
     async def open(self) -> None:
         """Opens what is below."""

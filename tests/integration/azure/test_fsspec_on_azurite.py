@@ -4,6 +4,7 @@ import asyncio
 import errno
 import itertools
 import threading
+import time
 
 import pytest
 from aiohttp import web
@@ -93,6 +94,30 @@ async def test_a_file_that_goes_while_it_is_read(files: ValetKeyFileSystem) -> N
                 file.read(PIECE)
             with pytest.raises(FileNotFoundError):
                 files.open(PATH, "rb")
+
+    await asyncio.to_thread(read)
+
+
+async def test_a_log_is_read_while_it_grows(files: ValetKeyFileSystem) -> None:
+    """Protects whoever looks at the log of a running job: what was there as it was opened is read, and no error."""
+
+    def read() -> None:
+        lines = [f"step {number:06}\n".encode() for number in range(4)]
+        with files.open(LOG, "ab") as log:
+            log.write(lines[0] + lines[1])
+        with files.open(LOG, "rb", block_size=len(lines[0]), cache_type="none") as file:
+            for line in lines[:2]:
+                with files.open(LOG, "ab") as log:
+                    log.write(lines[2])
+                assert file.read(len(line)) == line
+            # Whatever has its place by then is another one.
+            files.rm_file(LOG)
+            time.sleep(1.1)  # the dates of storage have whole seconds
+            with files.open(LOG, "ab") as log:
+                log.write(lines[3] * 4)
+            file.seek(0)
+            with pytest.raises(FileChangedError):
+                file.read(len(lines[0]))
 
     await asyncio.to_thread(read)
 

@@ -18,6 +18,7 @@ from azure.core.exceptions import (
     ResourceModifiedError,
     ResourceNotFoundError,
 )
+from azure.storage.blob import BlobType
 from azure.storage.blob.aio import BlobClient
 from fsspec.asyn import sync_wrapper
 
@@ -49,7 +50,8 @@ def changed(path: str) -> FileChangedError:
 class ValetKeyFile(AzureBlobFile):  # type: ignore[misc] # adlfs has no types
     """A file of adlfs that says with each range which version it reads, and with each block where that is to stand."""
 
-    _etag: str | None = None  # of the first read
+    _version: Any = None  # that of the first read
+    _etag: str | None = None  # what each range has to be of
     _end = 0  # where the next block is to stand
     _appended = 0  # how much of the buffer is in storage
     _unsure = False  # whether a block may be there that nobody has confirmed
@@ -64,7 +66,8 @@ class ValetKeyFile(AzureBlobFile):  # type: ignore[misc] # adlfs has no types
         """Returns a range of the blob. Raises FileChangedError where it is another one than at the first read.
 
         It may have been another one before that, and than what a listing says that is kept: nothing was read of that,
-        so it counts as long as the size is right, which was told already.
+        so it counts as long as the size is right, which was told already. Who reads a log reads what was there as it
+        was opened, whatever is appended meanwhile.
         """
         length = None if end is None else min(end, self.size) - start
         pinned = {"etag": self._etag, "match_condition": MatchConditions.IfNotModified} if self._etag else {}
@@ -80,7 +83,7 @@ class ValetKeyFile(AzureBlobFile):  # type: ignore[misc] # adlfs has no types
                 )
                 data = await stream.readall()
             # Caches that read ahead in a thread of their own may have two first reads.
-            if self._etag not in (None, stream.properties.etag) or _whole_size(stream) != self.size:
+            if self._version not in (None, _version(stream)) or not self._has_its_size(stream):
                 raise changed(self.path)
         except FileChangedError:
             self._forget_listings()
@@ -92,8 +95,13 @@ class ValetKeyFile(AzureBlobFile):  # type: ignore[misc] # adlfs has no types
                 raise
             self._forget_listings()
             raise changed(self.path) from error
-        self._etag = stream.properties.etag
+        self._version = _version(stream)
+        self._etag = None if _only_grows(stream) else stream.properties.etag
         return bytes(data)
+
+    def _has_its_size(self, stream: Any) -> bool:
+        whole = int(stream.properties.content_range.rpartition("/")[2])
+        return bool(whole >= self.size if _only_grows(stream) else whole == self.size)
 
     def _forget_listings(self) -> None:
         """Has the file opened with its own size next time, not with that of before."""
@@ -191,6 +199,11 @@ class ValetKeyFile(AzureBlobFile):  # type: ignore[misc] # adlfs has no types
     _upload_chunk = sync_wrapper(_async_upload_chunk)
 
 
-def _whole_size(stream: Any) -> int:
-    """Returns how large the whole blob is that a range was read of."""
-    return int(stream.properties.content_range.rpartition("/")[2])
+def _only_grows(stream: Any) -> bool:
+    """Tells whether what was read stays as it is for as long as the blob is there."""
+    return bool(stream.properties.blob_type == BlobType.APPENDBLOB)
+
+
+def _version(stream: Any) -> Any:
+    """Returns what all ranges of one version have in common: of what only grows, when it was made."""
+    return stream.properties.creation_time if _only_grows(stream) else stream.properties.etag

@@ -129,6 +129,24 @@ def _by_another(files: ValetKeyFileSystem, content: bytes) -> None:
     files.dircache._cache.update(kept)
 
 
+async def test_of_two_writers_the_first_to_end_wins(files: ValetKeyFileSystem) -> None:
+    """Protects a checkpoint from the worker that was given up: whole is one of them, and the other hears why."""
+
+    def write() -> None:
+        for more in (b"", b"1" * 10):  # adlfs ends with what is left in another way than with nothing
+            late = files.open(PATH, "wb", block_size=PIECE)
+            late.write(b"1" * PIECE)
+            with files.open(PATH, "wb", block_size=PIECE) as file:
+                file.write(b"2" * 2 * PIECE)
+            late.write(more)
+            with pytest.raises(FileChangedError, match="another wrote it meanwhile") as told:
+                late.close()
+            assert told.value.filename == PATH
+            assert files.cat_file(PATH) == b"2" * 2 * PIECE
+
+    await asyncio.to_thread(write)
+
+
 async def test_what_is_appended_is_there_once(files: ValetKeyFileSystem, azure: AzureStack) -> None:
     """Protects logs and metrics from a line that is there twice, because its answer was lost and it was sent again."""
 

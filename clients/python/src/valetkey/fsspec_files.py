@@ -22,7 +22,7 @@ from azure.storage.blob import BlobType
 from azure.storage.blob.aio import BlobClient
 from fsspec.asyn import sync_wrapper
 
-_STANDS_ELSEWHERE = "AppendPositionConditionNotMet"
+_STANDS_ELSEWHERE, _BLOCKS_GONE = "AppendPositionConditionNotMet", "InvalidBlockList"
 # What one Append Block takes in every version of storage.
 _APPENDED_AT_ONCE = 4 * 1024 * 1024
 # Between two tries of those who append to one blob at a time, so that they do not meet again and again.
@@ -30,7 +30,7 @@ _APART_SECONDS = 0.05
 
 
 class FileChangedError(OSError):
-    """A blob was written anew while it was read; opened again, it is the new one."""
+    """A blob was written anew while it was read, or written; opened again, it is the new one."""
 
 
 @contextmanager
@@ -117,7 +117,8 @@ class ValetKeyFile(AzureBlobFile):  # type: ignore[misc] # adlfs has no types
     async def _async_upload_chunk(self, final: bool = False, **more: Any) -> None:
         """Sends what is in the buffer; where that fails, another try goes on with the block that failed."""
         if self.mode != "ab":
-            await super()._async_upload_chunk(final, **more)
+            with self._of_one_writer():
+                await super()._async_upload_chunk(final, **more)
             return
         data = memoryview(self.buffer.getvalue())
         while self._appended < len(data):
@@ -125,6 +126,18 @@ class ValetKeyFile(AzureBlobFile):  # type: ignore[misc] # adlfs has no types
             await self._append(block)
             self._appended += len(block)
         self._appended = 0
+
+    @contextmanager
+    def _of_one_writer(self) -> Iterator[None]:
+        """Has it told in words that blocks are gone, which storage drops where another writer's blob is whole first."""
+        try:
+            yield
+        except (HttpResponseError, RuntimeError) as error:  # The latter is adlfs's.
+            said = error.__cause__ if isinstance(error, RuntimeError) else error
+            if getattr(said, "error_code", "") != _BLOCKS_GONE:
+                raise
+            why = "another wrote it meanwhile, and theirs is there; expected to write it anew, if that is still wanted"
+            raise FileChangedError(errno.ESTALE, why, self.path) from error
 
     async def _append(self, block: bytes) -> None:
         """Puts a block to the end of the blob, once.

@@ -93,6 +93,10 @@ async def test_an_answer_that_is_lost_leaves_one_secret(world: World) -> None:
     ended = await world.rotated()
     assert ended.state is RotationState.DONE
     assert world.azure.control_plane.requests["add-password"] == 2
+    made = world.azure.control_plane.passwords
+    async with asyncio.timeout(60):
+        while len(made.listed()) < len(made.there()):  # noqa: ASYNC110 (the stand-in's clock, which may be slower)
+            await asyncio.sleep(0.05)
     world.azure.control_plane.fail("remove-password", 429, retry_after=0.2, times=1)
     again = await world.rotated()
     assert again.state is RotationState.DONE

@@ -3,7 +3,9 @@
 import asyncio
 
 from support.core import CLIENT, PLANTED, PROFILES
+from support.fake_ledger import FakeLedger
 from support.fake_maker import FakeMaker
+from support.fake_store import FakeStateStore
 from support.rotating_replica import NAME, RotatingReplica, by_account_key
 from valetkey_broker.adapters.azure import AUTH_METHODS
 from valetkey_broker.connectors.cloud_client import CloudClient
@@ -15,6 +17,7 @@ from valetkey_broker.model import (
     Secret,
 )
 from valetkey_broker.model.revocation import LeaseState, Revocation, RevocationState
+from valetkey_broker.ports.credential_maker import CredentialMaker
 from valetkey_broker.revoking.revoker import Asked, Shown
 from valetkey_broker.revoking.wiring import build_revoking
 
@@ -23,15 +26,31 @@ TRAINER = Asked(principal="key:trainer")
 
 
 class World(RotatingReplica):
-    """A replica with a service principal that may make keys of the account one, and connectors that sign with them."""
+    """A replica with a service principal that may make keys of the account one, and connectors that sign with them.
 
-    def __init__(self, *, beat_seconds: float = 5.0) -> None:
-        self.maker = FakeMaker(CLIENT, Secret(PLANTED), ["one"])
-        super().__init__(maker=self.maker, beat_seconds=beat_seconds)
-        self.cloud.secrets = {PLANTED, *(key.reveal() for key in self.maker.keys["one"].values())}
-        self.maker.on_made = self._made
-        self.maker.on_removed = self._removed
+    With `beside` it is another process beside that one; it may see Vault, the ledger, or Azure in a way of its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        beat_seconds: float = 5.0,
+        beside: "World | None" = None,
+        store: FakeStateStore | None = None,
+        ledger: FakeLedger | None = None,
+        maker: CredentialMaker | None = None,
+    ) -> None:
         self.storage_acts = True
+        if beside is None:
+            self.maker = FakeMaker(CLIENT, Secret(PLANTED), ["one"])
+            super().__init__(maker=self.maker, beat_seconds=beat_seconds)
+            self.cloud.secrets = {PLANTED, *(key.reveal() for key in self.maker.keys["one"].values())}
+            self.maker.on_made = self._made
+            self.maker.on_removed = self._removed
+        else:
+            self.maker = beside.maker
+            there = store or beside.replica.store
+            super().__init__(there, beside.cloud, ledger or beside.ledger, maker=maker or beside.maker)
         questions = CloudClient(self.cloud, self.repository.credential, 0.5)
         keys = SigningKeys(
             questions=questions, clock=self.clock, key_seconds=3600, skew_seconds=900, auth_methods=AUTH_METHODS
@@ -39,7 +58,7 @@ class World(RotatingReplica):
         self.revoking = build_revoking(
             self.parts, questions, keys, self.rotating, auth_methods=AUTH_METHODS, profiles=PROFILES
         )
-        self.leases: dict[str, Event] = {}
+        self.leases: dict[str, Event] = {} if beside is None else beside.leases
 
     def _made(self, value: Secret) -> None:
         assert self.cloud.secrets is not None

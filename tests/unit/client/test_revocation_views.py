@@ -88,3 +88,33 @@ def test_what_hard_hits_is_said_beforehand(
     said = " ".join(capsys.readouterr().err.replace("\u2503", " ").replace("\u2502", " ").split())
     for words in (*told.split(), *beyond.split()):
         assert words in said
+
+
+@pytest.mark.parametrize(("others", "told"), [(3, "at least 3: key:x"), (0, "none found; not all were looked at")])
+def test_a_lower_bound_is_shown_as_one(others: int, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """More tokens live than were looked at: nobody takes the number for all that would end."""
+    signer = RevokedSigner(
+        account="one",
+        kind="user-delegation-key",
+        connectors=("a",),
+        covered=2,
+        covered_until=WHEN,
+        others=others,
+        other_principals=("key:x",) if others else (),
+        others_until=None,
+        obstacle="",
+        others_incomplete=True,
+    )
+    preview = RevocationPreview(
+        target=RevocationTarget(principal="key:trainer"),
+        signers=(signer,),
+        covered=2,
+        covered_until=WHEN,
+        in_force=(),
+        incomplete=True,
+    )
+    print_preview(Screen(as_json=False), preview, hard=True)
+    said = " ".join(capsys.readouterr().err.replace("\u2503", " ").replace("\u2502", " ").split())
+    assert "at least 2 tokens that are covered are out, the last of these until" in said
+    for word in (*told.split(), "at least 2, until"):
+        assert word in said

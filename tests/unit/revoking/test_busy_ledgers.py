@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from support.revoking_replica import BY_KEY, World
-from valetkey_broker.model import InvalidFieldError
+from support.rotating_replica import NAME
+from valetkey_broker.model import EventKind, InvalidFieldError
+from valetkey_broker.model.revocation import RevocationState
 from valetkey_broker.revoking.revoker import Asked
 
 
@@ -29,6 +31,24 @@ async def test_the_tokens_of_a_grant_are_found_behind_those_of_others(world: Wor
     """The ledger is asked for the grant's own: how much others were given meanwhile does not count."""
     found = await world.revoking.revoker.preview(Asked(grant="leaked"))
     assert (found.hit.covered, found.hit.incomplete) == (1, False)
+
+
+async def test_a_number_is_the_least_where_more_live_than_were_looked_at(world: World) -> None:
+    """Of the others of the same key, which nobody counted to the end; and so it stands on record of what it hit."""
+    asked = Asked(grant="leaked")
+    (signer,) = (await world.revoking.revoker.preview(asked, NAME)).hit.signers
+    assert (signer.covered, signer.others, signer.more) == (1, 4, True)
+    await world.revoke(asked=asked)
+    await world.until(RevocationState.REVOKED)
+    (hit,) = await world.events(EventKind.KEYS_REVOKED)
+    assert (hit.details["covered"], hit.details["others"], hit.details["at_least"]) == ("1", "4", "yes")
+
+
+async def test_a_number_that_was_counted_to_the_end_is_no_least(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
+    """Nothing is made vague that is known."""
+    monkeypatch.setattr("valetkey_broker.revoking.impact._MOST", 20)
+    (signer,) = (await world.revoking.revoker.preview(Asked(grant="leaked"), NAME)).hit.signers
+    assert (signer.covered, signer.others, signer.more) == (1, 7, False)
 
 
 @pytest.mark.parametrize("path", ["", "/usual/"])

@@ -170,6 +170,7 @@ def _signer_message(signer: Signer) -> pb.RevokedSigner:
         others=signer.others,
         other_principals=signer.other_principals,
         others_until=_moment(signer.others_until),
+        others_incomplete=signer.more,
         obstacle=signer.obstacle,
         rotates=[each.path for each in signer.holders],
         by=signer.by,

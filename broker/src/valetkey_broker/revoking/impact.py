@@ -22,7 +22,8 @@ class Signer:
 
     `connectors` are those of the tokens that are covered, `containers` one container for each, by name; `cloud` is
     empty where no connector of them is left. `obstacle` says why they cannot be ended, and what to do instead; where
-    it stands in the way of some of them only, `stuck` is how many.
+    it stands in the way of some of them only, `stuck` is how many. `others` are the least there can be where there are
+    `more` of the account's tokens than were looked through.
     A key of the account itself ends by giving another to its `holders`, by way of the connector `by`.
     """
 
@@ -36,6 +37,7 @@ class Signer:
     others: int = 0
     other_principals: Sequence[str] = ()
     others_until: int = 0
+    more: bool = False
     obstacle: str = ""
     stuck: int = 0
     holders: Sequence[KeyHolder] = ()
@@ -95,14 +97,16 @@ class Impact:
         return Hit(signers, len(covered), max((each.expires for each in covered), default=0), incomplete)
 
     async def others(self, account: str, kind: SignerKind, target: RevocationTarget) -> tuple[Sequence[Event], bool]:
-        """Returns the living tokens that keys of an account signed and a target does not cover."""
+        """Returns the living tokens that keys of an account signed and a target does not cover.
+
+        Tells, too, whether there may be more, since more of the account's live than are looked through.
+        """
         found, incomplete = await self._living(RevocationTarget(), lambda token: not target.covers(token), account)
         return [each for each in found if self._is_of(each, kind, account)], incomplete
 
-    async def alive(self, target: RevocationTarget) -> Sequence[Event]:
-        """Returns the living tokens that a target covers."""
-        found, _ = await self._living(target, target.covers)
-        return found
+    async def alive(self, target: RevocationTarget) -> tuple[Sequence[Event], bool]:
+        """Returns the living tokens that a target covers, and whether there may be more, as `others` does."""
+        return await self._living(target, target.covers)
 
     async def ever(self, target: RevocationTarget) -> bool:
         """Tells whether the ledger has any token that a target covers, be it a living one or not.
@@ -119,7 +123,7 @@ class Impact:
     async def _signer(
         self, kind: SignerKind, account: str, covered: Sequence[Event], target: RevocationTarget, through: str
     ) -> Signer:
-        others, _ = await self.others(account, kind, target)
+        others, more = await self.others(account, kind, target)
         reach = None
         if kind is SignerKind.ACCOUNT_KEY:
             reach = await self._account_keys.reach(covered, through)
@@ -141,6 +145,7 @@ class Impact:
             others=len(others),
             other_principals=principals[:_MOST_PRINCIPALS],
             others_until=max((each.expires for each in others), default=0),
+            more=more,
         )
         if reach is not None:
             return replace(signer, obstacle=reach.obstacle, stuck=reach.stuck, holders=reach.holders, by=reach.by)

@@ -32,9 +32,15 @@ class KeyRecords:
         )
 
     def hit(
-        self, revocation: Revocation, keys: KeyRevocation, covered: Sequence[Event], others: Sequence[Event]
+        self,
+        revocation: Revocation,
+        keys: KeyRevocation,
+        covered: Sequence[Event],
+        others: Sequence[Event],
+        *,
+        more: bool,
     ) -> Event:
-        """Returns the record of which living tokens the end of some keys hit."""
+        """Returns the record of which living tokens the end of some keys hit, or `more` than those."""
         until = max((each.expires for each in (*covered, *others)), default=0)
         told = details_of(
             account=keys.account,
@@ -43,5 +49,6 @@ class KeyRecords:
             others_of=cut(", ".join(sorted({each.principal for each in others}))),
             seconds_left=str(max(0, round(until - self.clock()))),
             rotated=keys.rotates,
+            at_least="yes" if more else "",
         )
         return self.event(EventKind.KEYS_REVOKED, revocation, keys, told)

@@ -97,10 +97,9 @@ class KeyOrders:
         connector = self._memory.connectors.get(keys.through)
         if connector is None:
             raise connector_not_found(keys.through)
-        others, _ = await self._impact.others(keys.account, SignerKind.USER_DELEGATION_KEY, there.target)
-        covered = [
-            event for event in await self._impact.alive(there.target) if token_facts(event).account == keys.account
-        ]
+        others, more = await self._impact.others(keys.account, SignerKind.USER_DELEGATION_KEY, there.target)
+        alive, too_many = await self._impact.alive(there.target)
+        covered = [event for event in alive if token_facts(event).account == keys.account]
         # What Azure took already, and could not be written down then, is not ordered again.
         revoked_at = self._taken.get(place) or self._revoked_since(there, keys)
         if not revoked_at:
@@ -109,7 +108,7 @@ class KeyOrders:
             ahead = self._questions.clock_skew(connector) or 0.0
             revoked_at = self._taken[place] = math.ceil(self._clock() - ahead) + _MARGIN_SECONDS
         if place not in self._recorded:
-            await self._ledger.record(self._records.hit(there, keys, covered, others))
+            await self._ledger.record(self._records.hit(there, keys, covered, others, more=more or too_many))
             self._recorded.add(place)
         now = replace(keys, revoked_at=revoked_at, covered=len(covered), others=len(others), error="")
         return with_keys(there, now)

@@ -153,8 +153,8 @@ class KeyRevocations:
         async def noted(there: Revocation) -> Revocation:
             if not dead:
                 return with_keys(there, now, joined)
-            covered, others = await self._rotations.signed(there, keys)
-            await self._ledger.record(self._records.hit(there, now, covered, others))
+            covered, others, more = await self._rotations.signed(there, keys)
+            await self._ledger.record(self._records.hit(there, now, covered, others, more=more))
             revoked_at = math.ceil(self._clock())
             return with_keys(there, replace(now, revoked_at=revoked_at, covered=len(covered), others=len(others)))
 

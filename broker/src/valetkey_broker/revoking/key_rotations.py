@@ -116,16 +116,22 @@ class KeyRotations:
             if holder.uid not in known
         ]
 
-    async def signed(self, revocation: Revocation, keys: KeyRevocation) -> tuple[Sequence[Event], Sequence[Event]]:
-        """Returns the living tokens that the key signed: those that a revocation covers, and the others."""
+    async def signed(
+        self, revocation: Revocation, keys: KeyRevocation
+    ) -> tuple[Sequence[Event], Sequence[Event], bool]:
+        """Returns the living tokens that the key signed: those that a revocation covers, and the others.
+
+        Tells, too, whether there may be more.
+        """
         users = self.users(keys)
 
         def by_it(event: Event) -> bool:
             return event.connector in users and event.credential_version <= keys.version
 
-        covered = [each for each in await self.impact.alive(revocation.target) if by_it(each)]
-        others, _ = await self.impact.others(keys.account, SignerKind.ACCOUNT_KEY, revocation.target)
-        return [each for each in covered if token_facts(each).account == keys.account], list(filter(by_it, others))
+        alive, too_many = await self.impact.alive(revocation.target)
+        covered = [each for each in alive if by_it(each) and token_facts(each).account == keys.account]
+        others, more = await self.impact.others(keys.account, SignerKind.ACCOUNT_KEY, revocation.target)
+        return covered, list(filter(by_it, others)), more or too_many
 
     def users(self, keys: KeyRevocation) -> Sequence[str]:
         """Returns the names of the connectors that sign with what is rotated."""

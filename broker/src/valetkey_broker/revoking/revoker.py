@@ -176,7 +176,7 @@ class Revoker:
         until = revocation.covered_until
         if revocation.in_force and until <= self._clock():
             # Another replica may have issued one more before it heard of the revocation.
-            out = await self._impact.alive(revocation.target)
+            out, _ = await self._impact.alive(revocation.target)
             until = max((each.expires for each in out), default=until)
         return self._shown(revocation, until)
 

@@ -20,9 +20,9 @@ class RevokedSigner:
     """The living tokens that keys of one account signed, as far as the broker's ledger knows them.
 
     `kind` is `user-delegation-key` or `account-key`, or unspecified where the connector is gone. `others` are tokens
-    that are not covered and would end with the keys. `obstacle` says why `hard` cannot end these; empty where it can.
-    A key of the account's own ends with a rotation of what it `rotates`, such as `connectors/by-key`, by the rights of
-    the connector `by`.
+    that are not covered and would end with the keys; where they are `others_incomplete`, at least so many. `obstacle`
+    says why `hard` cannot end these; empty where it can. A key of the account's own ends with a rotation of what it
+    `rotates`, such as `connectors/by-key`, by the rights of the connector `by`.
     """
 
     account: str
@@ -36,6 +36,7 @@ class RevokedSigner:
     obstacle: str
     rotates: tuple[str, ...] = ()
     by: str = ""
+    others_incomplete: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

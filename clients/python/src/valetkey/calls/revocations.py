@@ -111,6 +111,7 @@ def _signer(message: pb.RevokedSigner) -> revocation_values.RevokedSigner:
         others=message.others,
         other_principals=tuple(message.other_principals),
         others_until=scalars.moment(message, "others_until"),
+        others_incomplete=message.others_incomplete,
         obstacle=message.obstacle,
         rotates=tuple(message.rotates),
         by=message.by,

@@ -31,12 +31,13 @@ def print_preview(screen: Screen, preview: RevocationPreview, *, hard: bool) -> 
     if not preview.covered:
         screen.note("no token that it covers is alive")
         return
-    screen.note(f"{least}{_count(preview.covered)} out, the last until {_until(preview)}")
+    last = "the last of these" if preview.incomplete else "the last"
+    screen.note(f"{least}{_count(preview.covered)} out, {last} until {_until(preview)}")
     rows = [
         [
             signer.account,
             KINDS_OF_KEYS.get(signer.kind, "unknown"),
-            f"{signer.covered}, until {utc(signer.covered_until)}" if signer.covered_until else str(signer.covered),
+            f"{least}{signer.covered}" + (f", until {utc(signer.covered_until)}" if signer.covered_until else ""),
             _others(signer),
             signer.obstacle or _what_hard_does(signer),
         ]
@@ -114,6 +115,7 @@ def preview_json(preview: RevocationPreview) -> dict[str, Any]:
                 "others": each.others,
                 "other_principals": list(each.other_principals),
                 "others_until": utc(each.others_until) if each.others_until else None,
+                "others_incomplete": each.others_incomplete,
                 "obstacle": each.obstacle,
                 "rotates": list(each.rotates),
                 "by": each.by,
@@ -169,11 +171,12 @@ def _what_hard_does(signer: RevokedSigner) -> str:
 
 
 def _others(signer: RevokedSigner) -> str:
+    least = "at least " if signer.others_incomplete else ""
     if not signer.others:
-        return "none on record"
+        return "none found; not all were looked at" if least else "none on record"
     more = "" if len(signer.other_principals) == 1 else f" of {len(signer.other_principals)} principals"
     until = f", until {utc(signer.others_until)}" if signer.others_until else ""
-    return f"{signer.others}{more}: {', '.join(signer.other_principals)}{until}"
+    return f"{least}{signer.others}{more}: {', '.join(signer.other_principals)}{until}"
 
 
 def _count(number: int) -> str:

@@ -27,43 +27,43 @@ from valetkey.v1 import common_pb2 as valetkey_dot_v1_dot_common__pb2
 from valetkey.v1 import credential_service_pb2 as valetkey_dot_v1_dot_credential__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$valetkey/v1/revocation_service.proto\x12\x0bvaletkey.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18valetkey/v1/common.proto\x1a$valetkey/v1/credential_service.proto\"n\n\x10RevocationTarget\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\r\n\x05grant\x18\x03 \x01(\t\x12\x11\n\tconnector\x18\x04 \x01(\t\x12\x13\n\x0bresource_id\x18\x05 \x01(\t\"\xaa\x02\n\rRevokedSigner\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12%\n\x04kind\x18\x02 \x01(\x0e\x32\x17.valetkey.v1.SignerKind\x12\x12\n\nconnectors\x18\x03 \x03(\t\x12\x0f\n\x07\x63overed\x18\x04 \x01(\x05\x12\x31\n\rcovered_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06others\x18\x06 \x01(\x05\x12\x18\n\x10other_principals\x18\x07 \x03(\t\x12\x30\n\x0cothers_until\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08obstacle\x18\t \x01(\t\x12\x0f\n\x07rotates\x18\n \x03(\t\x12\n\n\x02\x62y\x18\x0b \x01(\t\"Z\n\x18PreviewRevocationRequest\x12-\n\x06target\x18\x01 \x01(\x0b\x32\x1d.valetkey.v1.RevocationTarget\x12\x0f\n\x07through\x18\x02 \x01(\t\"\xe1\x01\n\x19PreviewRevocationResponse\x12-\n\x06target\x18\x01 \x01(\x0b\x32\x1d.valetkey.v1.RevocationTarget\x12+\n\x07signers\x18\x02 \x03(\x0b\x32\x1a.valetkey.v1.RevokedSigner\x12\x0f\n\x07\x63overed\x18\x03 \x01(\x05\x12\x31\n\rcovered_until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08in_force\x18\x05 \x03(\t\x12\x12\n\nincomplete\x18\x06 \x01(\x08\"\x85\x01\n\x17\x43reateRevocationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06target\x18\x02 \x01(\x0b\x32\x1d.valetkey.v1.RevocationTarget\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04hard\x18\x04 \x01(\x08\x12\x0f\n\x07through\x18\x05 \x01(\t\"G\n\x18\x43reateRevocationResponse\x12+\n\nrevocation\x18\x01 \x01(\x0b\x32\x17.valetkey.v1.Revocation\"\xe0\x02\n\rKeyRevocation\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x11\n\tconnector\x18\x02 \x01(\t\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.valetkey.v1.KeyRevocationState\x12/\n\x0brevoke_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nproof_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63overed\x18\x06 \x01(\x05\x12\x0e\n\x06others\x18\x07 \x01(\x05\x12\r\n\x05\x65rror\x18\x08 \x01(\t\x12%\n\x04kind\x18\t \x01(\x0e\x32\x17.valetkey.v1.SignerKind\x12\x0f\n\x07rotates\x18\n \x01(\t\x12\x32\n\x0erotation_state\x18\x0b \x01(\x0e\x32\x1a.valetkey.v1.RotationState\"\xeb\x02\n\nRevocation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06target\x18\x02 \x01(\x0b\x32\x1d.valetkey.v1.RevocationTarget\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04hard\x18\x04 \x01(\x08\x12+\n\x05state\x18\x05 \x01(\x0e\x32\x1c.valetkey.v1.RevocationState\x12%\n\x04meta\x18\x06 \x01(\x0b\x32\x17.valetkey.v1.ObjectMeta\x12\x0f\n\x07\x63overed\x18\x07 \x01(\x05\x12\x31\n\rcovered_until\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x04keys\x18\t \x03(\x0b\x32\x1a.valetkey.v1.KeyRevocation\x12-\n\tlift_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tlifted_by\x18\x0b \x01(\t\"e\n\x16ListRevocationsRequest\x12\x16\n\x0einclude_lifted\x18\x01 \x01(\x08\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"`\n\x17ListRevocationsResponse\x12,\n\x0brevocations\x18\x01 \x03(\x0b\x32\x17.valetkey.v1.Revocation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x15LiftRevocationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"E\n\x16LiftRevocationResponse\x12+\n\nrevocation\x18\x01 \x01(\x0b\x32\x17.valetkey.v1.Revocation*k\n\nSignerKind\x12\x1b\n\x17SIGNER_KIND_UNSPECIFIED\x10\x00\x12#\n\x1fSIGNER_KIND_USER_DELEGATION_KEY\x10\x01\x12\x1b\n\x17SIGNER_KIND_ACCOUNT_KEY\x10\x02*\xab\x01\n\x0fRevocationState\x12 \n\x1cREVOCATION_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18REVOCATION_STATE_WAITING\x10\x01\x12\x1d\n\x19REVOCATION_STATE_REVOKING\x10\x02\x12\x1c\n\x18REVOCATION_STATE_REVOKED\x10\x03\x12\x1b\n\x17REVOCATION_STATE_LIFTED\x10\x04*\xc4\x01\n\x12KeyRevocationState\x12$\n KEY_REVOCATION_STATE_UNSPECIFIED\x10\x00\x12 \n\x1cKEY_REVOCATION_STATE_PENDING\x10\x01\x12!\n\x1dKEY_REVOCATION_STATE_REVOKING\x10\x02\x12 \n\x1cKEY_REVOCATION_STATE_REVOKED\x10\x03\x12!\n\x1dKEY_REVOCATION_STATE_GIVEN_UP\x10\x04\x32\x91\x03\n\x11RevocationService\x12\x62\n\x11PreviewRevocation\x12%.valetkey.v1.PreviewRevocationRequest\x1a&.valetkey.v1.PreviewRevocationResponse\x12_\n\x10\x43reateRevocation\x12$.valetkey.v1.CreateRevocationRequest\x1a%.valetkey.v1.CreateRevocationResponse\x12\\\n\x0fListRevocations\x12#.valetkey.v1.ListRevocationsRequest\x1a$.valetkey.v1.ListRevocationsResponse\x12Y\n\x0eLiftRevocation\x12\".valetkey.v1.LiftRevocationRequest\x1a#.valetkey.v1.LiftRevocationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$valetkey/v1/revocation_service.proto\x12\x0bvaletkey.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18valetkey/v1/common.proto\x1a$valetkey/v1/credential_service.proto\"n\n\x10RevocationTarget\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\r\n\x05grant\x18\x03 \x01(\t\x12\x11\n\tconnector\x18\x04 \x01(\t\x12\x13\n\x0bresource_id\x18\x05 \x01(\t\"\xc5\x02\n\rRevokedSigner\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12%\n\x04kind\x18\x02 \x01(\x0e\x32\x17.valetkey.v1.SignerKind\x12\x12\n\nconnectors\x18\x03 \x03(\t\x12\x0f\n\x07\x63overed\x18\x04 \x01(\x05\x12\x31\n\rcovered_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06others\x18\x06 \x01(\x05\x12\x18\n\x10other_principals\x18\x07 \x03(\t\x12\x30\n\x0cothers_until\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08obstacle\x18\t \x01(\t\x12\x0f\n\x07rotates\x18\n \x03(\t\x12\n\n\x02\x62y\x18\x0b \x01(\t\x12\x19\n\x11others_incomplete\x18\x0c \x01(\x08\"Z\n\x18PreviewRevocationRequest\x12-\n\x06target\x18\x01 \x01(\x0b\x32\x1d.valetkey.v1.RevocationTarget\x12\x0f\n\x07through\x18\x02 \x01(\t\"\xe1\x01\n\x19PreviewRevocationResponse\x12-\n\x06target\x18\x01 \x01(\x0b\x32\x1d.valetkey.v1.RevocationTarget\x12+\n\x07signers\x18\x02 \x03(\x0b\x32\x1a.valetkey.v1.RevokedSigner\x12\x0f\n\x07\x63overed\x18\x03 \x01(\x05\x12\x31\n\rcovered_until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08in_force\x18\x05 \x03(\t\x12\x12\n\nincomplete\x18\x06 \x01(\x08\"\x85\x01\n\x17\x43reateRevocationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06target\x18\x02 \x01(\x0b\x32\x1d.valetkey.v1.RevocationTarget\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04hard\x18\x04 \x01(\x08\x12\x0f\n\x07through\x18\x05 \x01(\t\"G\n\x18\x43reateRevocationResponse\x12+\n\nrevocation\x18\x01 \x01(\x0b\x32\x17.valetkey.v1.Revocation\"\xe0\x02\n\rKeyRevocation\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x11\n\tconnector\x18\x02 \x01(\t\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.valetkey.v1.KeyRevocationState\x12/\n\x0brevoke_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nproof_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63overed\x18\x06 \x01(\x05\x12\x0e\n\x06others\x18\x07 \x01(\x05\x12\r\n\x05\x65rror\x18\x08 \x01(\t\x12%\n\x04kind\x18\t \x01(\x0e\x32\x17.valetkey.v1.SignerKind\x12\x0f\n\x07rotates\x18\n \x01(\t\x12\x32\n\x0erotation_state\x18\x0b \x01(\x0e\x32\x1a.valetkey.v1.RotationState\"\xeb\x02\n\nRevocation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06target\x18\x02 \x01(\x0b\x32\x1d.valetkey.v1.RevocationTarget\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04hard\x18\x04 \x01(\x08\x12+\n\x05state\x18\x05 \x01(\x0e\x32\x1c.valetkey.v1.RevocationState\x12%\n\x04meta\x18\x06 \x01(\x0b\x32\x17.valetkey.v1.ObjectMeta\x12\x0f\n\x07\x63overed\x18\x07 \x01(\x05\x12\x31\n\rcovered_until\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x04keys\x18\t \x03(\x0b\x32\x1a.valetkey.v1.KeyRevocation\x12-\n\tlift_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tlifted_by\x18\x0b \x01(\t\"e\n\x16ListRevocationsRequest\x12\x16\n\x0einclude_lifted\x18\x01 \x01(\x08\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"`\n\x17ListRevocationsResponse\x12,\n\x0brevocations\x18\x01 \x03(\x0b\x32\x17.valetkey.v1.Revocation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x15LiftRevocationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"E\n\x16LiftRevocationResponse\x12+\n\nrevocation\x18\x01 \x01(\x0b\x32\x17.valetkey.v1.Revocation*k\n\nSignerKind\x12\x1b\n\x17SIGNER_KIND_UNSPECIFIED\x10\x00\x12#\n\x1fSIGNER_KIND_USER_DELEGATION_KEY\x10\x01\x12\x1b\n\x17SIGNER_KIND_ACCOUNT_KEY\x10\x02*\xab\x01\n\x0fRevocationState\x12 \n\x1cREVOCATION_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18REVOCATION_STATE_WAITING\x10\x01\x12\x1d\n\x19REVOCATION_STATE_REVOKING\x10\x02\x12\x1c\n\x18REVOCATION_STATE_REVOKED\x10\x03\x12\x1b\n\x17REVOCATION_STATE_LIFTED\x10\x04*\xc4\x01\n\x12KeyRevocationState\x12$\n KEY_REVOCATION_STATE_UNSPECIFIED\x10\x00\x12 \n\x1cKEY_REVOCATION_STATE_PENDING\x10\x01\x12!\n\x1dKEY_REVOCATION_STATE_REVOKING\x10\x02\x12 \n\x1cKEY_REVOCATION_STATE_REVOKED\x10\x03\x12!\n\x1dKEY_REVOCATION_STATE_GIVEN_UP\x10\x04\x32\x91\x03\n\x11RevocationService\x12\x62\n\x11PreviewRevocation\x12%.valetkey.v1.PreviewRevocationRequest\x1a&.valetkey.v1.PreviewRevocationResponse\x12_\n\x10\x43reateRevocation\x12$.valetkey.v1.CreateRevocationRequest\x1a%.valetkey.v1.CreateRevocationResponse\x12\\\n\x0fListRevocations\x12#.valetkey.v1.ListRevocationsRequest\x1a$.valetkey.v1.ListRevocationsResponse\x12Y\n\x0eLiftRevocation\x12\".valetkey.v1.LiftRevocationRequest\x1a#.valetkey.v1.LiftRevocationResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'valetkey.v1.revocation_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SIGNERKIND']._serialized_start=2124
-  _globals['_SIGNERKIND']._serialized_end=2231
-  _globals['_REVOCATIONSTATE']._serialized_start=2234
-  _globals['_REVOCATIONSTATE']._serialized_end=2405
-  _globals['_KEYREVOCATIONSTATE']._serialized_start=2408
-  _globals['_KEYREVOCATIONSTATE']._serialized_end=2604
+  _globals['_SIGNERKIND']._serialized_start=2151
+  _globals['_SIGNERKIND']._serialized_end=2258
+  _globals['_REVOCATIONSTATE']._serialized_start=2261
+  _globals['_REVOCATIONSTATE']._serialized_end=2432
+  _globals['_KEYREVOCATIONSTATE']._serialized_start=2435
+  _globals['_KEYREVOCATIONSTATE']._serialized_end=2631
   _globals['_REVOCATIONTARGET']._serialized_start=150
   _globals['_REVOCATIONTARGET']._serialized_end=260
   _globals['_REVOKEDSIGNER']._serialized_start=263
-  _globals['_REVOKEDSIGNER']._serialized_end=561
-  _globals['_PREVIEWREVOCATIONREQUEST']._serialized_start=563
-  _globals['_PREVIEWREVOCATIONREQUEST']._serialized_end=653
-  _globals['_PREVIEWREVOCATIONRESPONSE']._serialized_start=656
-  _globals['_PREVIEWREVOCATIONRESPONSE']._serialized_end=881
-  _globals['_CREATEREVOCATIONREQUEST']._serialized_start=884
-  _globals['_CREATEREVOCATIONREQUEST']._serialized_end=1017
-  _globals['_CREATEREVOCATIONRESPONSE']._serialized_start=1019
-  _globals['_CREATEREVOCATIONRESPONSE']._serialized_end=1090
-  _globals['_KEYREVOCATION']._serialized_start=1093
-  _globals['_KEYREVOCATION']._serialized_end=1445
-  _globals['_REVOCATION']._serialized_start=1448
-  _globals['_REVOCATION']._serialized_end=1811
-  _globals['_LISTREVOCATIONSREQUEST']._serialized_start=1813
-  _globals['_LISTREVOCATIONSREQUEST']._serialized_end=1914
-  _globals['_LISTREVOCATIONSRESPONSE']._serialized_start=1916
-  _globals['_LISTREVOCATIONSRESPONSE']._serialized_end=2012
-  _globals['_LIFTREVOCATIONREQUEST']._serialized_start=2014
-  _globals['_LIFTREVOCATIONREQUEST']._serialized_end=2051
-  _globals['_LIFTREVOCATIONRESPONSE']._serialized_start=2053
-  _globals['_LIFTREVOCATIONRESPONSE']._serialized_end=2122
-  _globals['_REVOCATIONSERVICE']._serialized_start=2607
-  _globals['_REVOCATIONSERVICE']._serialized_end=3008
+  _globals['_REVOKEDSIGNER']._serialized_end=588
+  _globals['_PREVIEWREVOCATIONREQUEST']._serialized_start=590
+  _globals['_PREVIEWREVOCATIONREQUEST']._serialized_end=680
+  _globals['_PREVIEWREVOCATIONRESPONSE']._serialized_start=683
+  _globals['_PREVIEWREVOCATIONRESPONSE']._serialized_end=908
+  _globals['_CREATEREVOCATIONREQUEST']._serialized_start=911
+  _globals['_CREATEREVOCATIONREQUEST']._serialized_end=1044
+  _globals['_CREATEREVOCATIONRESPONSE']._serialized_start=1046
+  _globals['_CREATEREVOCATIONRESPONSE']._serialized_end=1117
+  _globals['_KEYREVOCATION']._serialized_start=1120
+  _globals['_KEYREVOCATION']._serialized_end=1472
+  _globals['_REVOCATION']._serialized_start=1475
+  _globals['_REVOCATION']._serialized_end=1838
+  _globals['_LISTREVOCATIONSREQUEST']._serialized_start=1840
+  _globals['_LISTREVOCATIONSREQUEST']._serialized_end=1941
+  _globals['_LISTREVOCATIONSRESPONSE']._serialized_start=1943
+  _globals['_LISTREVOCATIONSRESPONSE']._serialized_end=2039
+  _globals['_LIFTREVOCATIONREQUEST']._serialized_start=2041
+  _globals['_LIFTREVOCATIONREQUEST']._serialized_end=2078
+  _globals['_LIFTREVOCATIONRESPONSE']._serialized_start=2080
+  _globals['_LIFTREVOCATIONRESPONSE']._serialized_end=2149
+  _globals['_REVOCATIONSERVICE']._serialized_start=2634
+  _globals['_REVOCATIONSERVICE']._serialized_end=3035
 # @@protoc_insertion_point(module_scope)

@@ -161,6 +161,7 @@ class RevokedSigner(google.protobuf.message.Message):
     OBSTACLE_FIELD_NUMBER: builtins.int
     ROTATES_FIELD_NUMBER: builtins.int
     BY_FIELD_NUMBER: builtins.int
+    OTHERS_INCOMPLETE_FIELD_NUMBER: builtins.int
     account: builtins.str
     """Storage account."""
     kind: Global___SignerKind.ValueType
@@ -173,6 +174,8 @@ class RevokedSigner(google.protobuf.message.Message):
     """Why `hard` cannot end these, and what to do instead; empty where it can."""
     by: builtins.str
     """With an account's own key: connector whose rights are used for that, as it was named or is in a schedule."""
+    others_incomplete: builtins.bool
+    """Whether more tokens of the account live than were looked at: then `others` are the least there can be."""
     @property
     def connectors(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Connectors of the tokens that are covered, sorted."""
@@ -207,9 +210,10 @@ class RevokedSigner(google.protobuf.message.Message):
         obstacle: builtins.str = ...,
         rotates: collections.abc.Iterable[builtins.str] | None = ...,
         by: builtins.str = ...,
+        others_incomplete: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["covered_until", b"covered_until", "others_until", b"others_until"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["account", b"account", "by", b"by", "connectors", b"connectors", "covered", b"covered", "covered_until", b"covered_until", "kind", b"kind", "obstacle", b"obstacle", "other_principals", b"other_principals", "others", b"others", "others_until", b"others_until", "rotates", b"rotates"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account", b"account", "by", b"by", "connectors", b"connectors", "covered", b"covered", "covered_until", b"covered_until", "kind", b"kind", "obstacle", b"obstacle", "other_principals", b"other_principals", "others", b"others", "others_incomplete", b"others_incomplete", "others_until", b"others_until", "rotates", b"rotates"]) -> None: ...
 
 Global___RevokedSigner: typing_extensions.TypeAlias = RevokedSigner
 

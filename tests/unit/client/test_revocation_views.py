@@ -49,6 +49,8 @@ def test_a_rotation_is_followed_in_words() -> None:
     assert keys_words(_revocation(error="why")) == "one: pending, rotates secret shared: not begun yet (why)"
     over = _revocation(state="revoked", revoke_time=WHEN, covered=2, others=1)
     assert keys_words(over) == "one: revoked, secret shared rotated, hit 2 and 1 others on record"
+    least = _revocation(state="revoked", revoke_time=WHEN, covered=2, others=1, hits_incomplete=True)
+    assert keys_words(least) == "one: revoked, secret shared rotated, hit at least 2 and 1 others on record"
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,8 @@ async def test_a_number_is_the_least_where_more_live_than_were_looked_at(world: 
     await world.revoke(asked=asked)
     await world.until(RevocationState.REVOKED)
     (hit,) = await world.events(EventKind.KEYS_REVOKED)
+    (keys,) = world.made.keys
+    assert (keys.covered, keys.others, keys.at_least) == (1, 4, True)
     assert (hit.details["covered"], hit.details["others"], hit.details["at_least"]) == ("1", "4", "yes")
 
 

@@ -129,6 +129,7 @@ class RevocationService(revocation_service_pb2_grpc.RevocationServiceServicer):
             proof_time=_moment(keys.proved_at),
             covered=keys.covered,
             others=keys.others,
+            hits_incomplete=keys.at_least,
             error=keys.error,
             kind=_KINDS[keys.kind],
             rotates=keys.rotates,

@@ -109,7 +109,7 @@ class KeyRevocation:
 
     Times are Unix seconds, 0 for "not yet": keys that begin before `revoked_at` are dead, and at `proved_at` storage
     refused one. `probe_connector` and `container` are what that is tried with. `covered` and `others` are how many
-    living tokens on record it hit; `error` is why the last try failed.
+    living tokens on record it hit, or with `at_least` the least of them; `error` is why the last try failed.
 
     An account's own key ends by a rotation of what signs with it: of the object at `rotates`, whose uid is
     `rotates_uid`. Dead is then what its credential of `version` signed; `rotation` is the id of the rotation, once
@@ -131,6 +131,7 @@ class KeyRevocation:
     rotates_uid: str = ""
     version: int = 0
     rotation: str = ""
+    at_least: bool = False
 
     @property
     def place(self) -> tuple[str, str, str]:

@@ -110,8 +110,8 @@ class KeyOrders:
         if place not in self._recorded:
             await self._ledger.record(self._records.hit(there, keys, covered, others, more=more or too_many))
             self._recorded.add(place)
-        now = replace(keys, revoked_at=revoked_at, covered=len(covered), others=len(others), error="")
-        return with_keys(there, now)
+        hit = replace(keys, covered=len(covered), others=len(others), at_least=more or too_many)
+        return with_keys(there, replace(hit, revoked_at=revoked_at, error=""))
 
     def _revoked_since(self, there: Revocation, keys: KeyRevocation) -> int:
         """Returns when these keys were revoked for another revocation that came later than this one; 0: they were not.

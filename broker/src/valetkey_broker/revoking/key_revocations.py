@@ -156,7 +156,8 @@ class KeyRevocations:
             covered, others, more = await self._rotations.signed(there, keys)
             await self._ledger.record(self._records.hit(there, now, covered, others, more=more))
             revoked_at = math.ceil(self._clock())
-            return with_keys(there, replace(now, revoked_at=revoked_at, covered=len(covered), others=len(others)))
+            hit = replace(now, covered=len(covered), others=len(others), at_least=more)
+            return with_keys(there, replace(hit, revoked_at=revoked_at))
 
         try:
             now, dead = await self._rotations.step(revocation, keys)

@@ -85,6 +85,7 @@ def _keys(data: Mapping[str, Any]) -> KeyRevocation:
         rotates_uid=str(data.get("rotates_uid", "")),
         version=int(data.get("version", 0)),
         rotation=str(data.get("rotation", "")),
+        at_least=bool(data.get("at_least")),
     )
 
 

@@ -60,6 +60,7 @@ class KeyRevocation:
 
     `error` says why the last try failed; another one follows. A key of the account's own, of which `kind` is
     `account-key`, ends with a rotation of what it `rotates`; `rotation_state` is that rotation's, once there is one.
+    It hit so many tokens that are `covered` and so many `others`, at least where they are `hits_incomplete`.
     """
 
     account: str
@@ -73,6 +74,7 @@ class KeyRevocation:
     kind: str = ""
     rotates: str = ""
     rotation_state: str = ""
+    hits_incomplete: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,5 +39,6 @@ def key_words(keys: KeyRevocation) -> str:
     if keys.rotates:
         said += f", {holder_words(keys.rotates)} rotated" if keys.revoke_time else f", rotates {rotation_words(keys)}"
     if keys.revoke_time:
-        said += f", hit {keys.covered} and {keys.others} others on record"
+        least = "at least " if keys.hits_incomplete else ""
+        said += f", hit {least}{keys.covered} and {keys.others} others on record"
     return f"{said} ({keys.error})" if keys.error else said

@@ -148,4 +148,5 @@ def _keys(message: pb.KeyRevocation) -> revocation_values.KeyRevocation:
         kind=scalars.to_word(_KIND, message.kind),
         rotates=message.rotates,
         rotation_state=scalars.to_word(_ROTATION_STATE, message.rotation_state) if message.rotation_state else "",
+        hits_incomplete=message.hits_incomplete,
     )

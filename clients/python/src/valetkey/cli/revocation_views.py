@@ -150,6 +150,7 @@ def revocation_json(revocation: Revocation) -> dict[str, Any]:
                 "kind": each.kind,
                 "rotates": each.rotates,
                 "rotation_state": each.rotation_state,
+                "hits_incomplete": each.hits_incomplete,
             }
             for each in revocation.keys
         ],

@@ -368,6 +368,7 @@ class KeyRevocation(google.protobuf.message.Message):
     KIND_FIELD_NUMBER: builtins.int
     ROTATES_FIELD_NUMBER: builtins.int
     ROTATION_STATE_FIELD_NUMBER: builtins.int
+    HITS_INCOMPLETE_FIELD_NUMBER: builtins.int
     account: builtins.str
     """Storage account."""
     connector: builtins.str
@@ -386,6 +387,8 @@ class KeyRevocation(google.protobuf.message.Message):
     """With an account's own key: what is rotated, as `connectors/NAME` or `secrets/NAME`."""
     rotation_state: valetkey.v1.credential_service_pb2.RotationState.ValueType
     """How far that rotation is, as far as the answering replica heard; not set before it begins, and without one."""
+    hits_incomplete: builtins.bool
+    """Whether more tokens were alive than were looked at: then `covered` and `others` are the least there can be."""
     @property
     def revoke_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Keys that begin earlier are dead."""
@@ -408,9 +411,10 @@ class KeyRevocation(google.protobuf.message.Message):
         kind: Global___SignerKind.ValueType = ...,
         rotates: builtins.str = ...,
         rotation_state: valetkey.v1.credential_service_pb2.RotationState.ValueType = ...,
+        hits_incomplete: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["proof_time", b"proof_time", "revoke_time", b"revoke_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["account", b"account", "connector", b"connector", "covered", b"covered", "error", b"error", "kind", b"kind", "others", b"others", "proof_time", b"proof_time", "revoke_time", b"revoke_time", "rotates", b"rotates", "rotation_state", b"rotation_state", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account", b"account", "connector", b"connector", "covered", b"covered", "error", b"error", "hits_incomplete", b"hits_incomplete", "kind", b"kind", "others", b"others", "proof_time", b"proof_time", "revoke_time", b"revoke_time", "rotates", b"rotates", "rotation_state", b"rotation_state", "state", b"state"]) -> None: ...
 
 Global___KeyRevocation: typing_extensions.TypeAlias = KeyRevocation
 

@@ -17,7 +17,7 @@ class Corrections(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has no typ
     def split_path(self, path: str, delimiter: str = "/", **more: Any) -> tuple[str, str, str | None]:
         """Returns container, name and version of a path.
 
-        Raises InvalidArgumentError for a name that leads out of its directory: a/../b is sent as b, by adlfs as well.
+        Raises InvalidArgumentError for a name that leads out of its directory.
         """
         container, name, version = super().split_path(path, delimiter, **more)
         if ".." in name.split("/"):

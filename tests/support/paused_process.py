@@ -40,6 +40,10 @@ class PausingStore(FakeStateStore):
         await self.pause()
         await self._shared.destroy(path, versions)
 
+    def stop(self) -> None:
+        """Has the process be stopped before its next call."""
+        self._left = 0
+
     async def pause(self) -> None:
         """Waits where the process is stopped; what else a process calls may ask this, too."""
         if self._left == 0:

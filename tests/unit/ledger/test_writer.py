@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import psycopg
@@ -239,6 +240,51 @@ async def test_nobody_waits_for_a_write_that_hangs(writer: GroupWriter, appender
     await until(writer.healthy)
     await writer.record(denied())
     appender.assert_chain()
+
+
+async def test_who_was_refused_while_the_way_back_hung_keeps_up_nobody(
+    writer: GroupWriter, appender: FakeAppender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that the thread never came to, for it hung looking for the database, is done with all the same."""
+    for name in ("_LINGER_EACH", "_LONGEST_LINGER", "_LONGEST_LINGER_OF_MANY"):
+        monkeypatch.setattr(gathering, name, 3600.0)
+    go, looking, found = threading.Event(), threading.Event(), threading.Event()
+    fail = failing(psycopg.errors.DiskFull())
+    appender.on_append = lambda: (go.wait(60) and None, fail())[1]
+    appender.on_probe = lambda: (looking.set(), found.wait(60) and None)[1]
+    first = asyncio.create_task(writer.record(denied()))
+    await until(lambda: bool(writer._current))
+    behind = asyncio.create_task(writer.record(denied()))
+    await until(lambda: writer.waiting == 2)
+    go.set()
+    await until(looking.is_set)
+    writer._gathering._hand_over()  # Those who are expected stayed away.
+    results = await asyncio.wait_for(asyncio.gather(first, behind, return_exceptions=True), 30)
+    assert [getattr(result, "metadata", {}).get("cause") for result in results] == ["disk-full", "timeout"]
+    found.set()
+    await until(writer.healthy)
+    await asyncio.wait_for(writer.record(denied()), 30)
+    assert writer.waiting == 0
+    appender.assert_chain()
+
+
+async def test_a_write_that_ends_as_it_is_found_to_hang_refuses_nobody(
+    writer: GroupWriter, appender: FakeAppender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else would ever find out that the ledger can be written."""
+    go = threading.Event()
+
+    class Log:
+        def error(self, _event: str, **_more: object) -> None:
+            go.set()
+            while writer._busy_since:
+                time.sleep(0.001)
+
+    monkeypatch.setattr(writer, "_log", Log())
+    appender.on_append = lambda: go.wait(60) and None
+    await asyncio.wait_for(writer.record(denied()), 30)
+    assert writer.healthy()
+    await writer.record(denied())
 
 
 async def test_caller_who_leaves_harms_nobody(writer: GroupWriter, appender: FakeAppender) -> None:

@@ -48,6 +48,7 @@ class GroupWriter:
         self._gathering = Gathering(self._queue.put)
         self._waiting = 0
         self._cause = ""
+        self._hanging_since = 0.0
         self._closed = False
         self._log = structlog.get_logger()
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
@@ -73,7 +74,7 @@ class GroupWriter:
 
     def healthy(self) -> bool:
         """Tells whether the last write went through."""
-        return not self._cause and not self._closed
+        return not self._why_not() and not self._closed
 
     def prepare(self) -> None:
         """Connects for the first time; called in another thread, before `start`. Raises what goes wrong."""
@@ -89,8 +90,8 @@ class GroupWriter:
         """Returns when all `events` are durable. Raises BrokerError with LEDGER_UNAVAILABLE: then none is issued on."""
         if self._closed:
             raise unavailable("closed")
-        if self._cause:
-            raise unavailable(self._cause)
+        if cause := self._why_not():
+            raise unavailable(cause)
         if self._waiting >= MAX_WAITING:
             raise unavailable("too-many-waiting")
         future = self._loop.create_future()
@@ -236,8 +237,16 @@ class GroupWriter:
         with contextlib.suppress(queue.Empty):
             while (queued := self._queue.get_nowait()) is not None:
                 drained += queued
+                # The thread cannot say so of what it did not get.
+                self._gathering.written(queued, None)
             self._queue.put(None)  # The end is the thread's to see.
         return drained
+
+    def _why_not(self) -> str:
+        """Returns the cause for which nothing can be written now; nothing where it can."""
+        # What was found to hang may end at any moment, and does not tell: the thread has nothing more to say then.
+        hangs = self._busy_since and self._busy_since == self._hanging_since
+        return self._cause or ("timeout" if hangs else "")
 
     async def _watch(self) -> None:
         """Lets nobody wait for a write that hangs; what ends it may take the operating system as long as it likes."""
@@ -246,9 +255,9 @@ class GroupWriter:
             since = self._busy_since
             if not since or time.monotonic() - since < self._timeout + 1.0:
                 continue
-            if not self._cause:
+            if not self._why_not():
                 self._log.error("the ledger hangs", writer=self.writer)
-                self._cause = "timeout"
+                self._hanging_since = since
             # Those of the batch itself are counted off when the thread comes back with them.
             for _, future in list(self._current):
                 if not future.done():

@@ -96,7 +96,8 @@ class Scene:
 
     async def _revoked(self, world: World) -> None:
         await world.repository.load()
-        await world.revoke(through=NAME)
+        if not world.memory.revocations:
+            await world.revoke(through=NAME)
         await self.ended(world)
 
     async def ended(self, world: World) -> None:
@@ -154,6 +155,22 @@ async def test_user_delegation_keys_are_revoked_and_that_is_on_record(what: str,
     assert 1 <= len(scene.cloud.ordered) <= 2
     hit = await world.events(EventKind.KEYS_REVOKED)
     assert 1 <= len(hit) <= len(scene.cloud.ordered)
+
+
+@pytest.mark.parametrize("number", range(_MOST_WRITES))
+async def test_who_goes_on_may_die_too(number: int) -> None:
+    """The first died with the rotation begun, and nothing more; the third brings to its end what the second left."""
+    scene = Scene(BY_KEY)
+    lease = await scene.leak()
+    other = scene.maker.keys["one"]["key2"]
+    assert await scene.die("write", 9, effect=True)
+    begun = await scene.world.replica.store.read(f"rotations/{BY_KEY}")
+    assert begun is not None
+    assert begun.data["state"] == "obtaining"
+    await scene.die("write", number, effect=bool(number % 2))
+    world = await _checked(scene, lease)
+    assert await world.in_use(BY_KEY) == AccountKey(other)
+    assert scene.maker.calls["regenerate_key"] == 1
 
 
 async def test_every_boundary_is_in_the_matrix() -> None:

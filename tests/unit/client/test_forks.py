@@ -1,11 +1,10 @@
 """Clients and token sources in programs that fork, as data loaders do: their workers inherit them."""
 
+import functools
 import os
 import sys
 import time
 from datetime import timedelta
-from queue import SimpleQueue
-from typing import Any
 
 import pytest
 
@@ -18,6 +17,8 @@ from valetkey.renewal import forks, pacing, shared_feeds
 from valetkey.testing import fake_broker
 
 CALLS, WORKERS, SECONDS, CLOSINGS = 10, 3, 60, 150
+# Longer than a test may take where a fork waits in vain.
+LONG = 150.0
 PROGRAM = f"""
 import os, sys
 from valetkey import Client
@@ -130,14 +131,44 @@ def test_a_stream_makes_way_for_forks_and_another_one_follows(monkeypatch: pytes
 
 def test_a_feed_that_does_not_answer_holds_up_no_fork() -> None:
     """Protects programs from waiting for a call that the broker does not answer, or for a feed that has just ended."""
-    forks.Fork(seconds=0.01).wait_for(2)
-    left = forks.Fork(seconds=600)
-    inbox: SimpleQueue[Any] = SimpleQueue()
-    for event in ("", left, None):
-        inbox.put(event)
-    forks.hold_up_none(inbox)
+    silent, ended = forks.ForksOfFeed(), forks.ForksOfFeed()
+    short, left = forks.Fork(seconds=0.01), forks.Fork(seconds=LONG)
+    short.ask(silent)
+    short.wait()
+    left.ask(ended)
+    ended.hold_up_none()
     with ends_within(60):
-        left.wait_for(1)
+        left.wait()
+
+
+def test_forks_do_not_wait_for_each_other() -> None:
+    """Protects threads that fork at a time: each of two feeds hears of another one first."""
+    with fake_broker.FakeBroker() as fake, fake.token_source("az://a") as one, fake.token_source("az://b") as other:
+        first, second = forks.Fork(seconds=LONG), forks.Fork(seconds=LONG)
+        before = one.current(), other.current()
+        for each, source in ((first, one), (second, other), (first, other), (second, one)):
+            assert source._feed is not None
+            source._feed.make_way(each)
+        with ends_within(60):
+            first.wait()
+            second.wait()
+        first.over()
+        second.over()
+        assert (one.renew(before[0]), other.renew(before[1])) != before
+
+
+def test_a_fork_amid_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects programs that fork in a signal handler, which may come while a fork waits: both come, and both end."""
+    monkeypatch.setattr(shared_feeds, "Fork", functools.partial(forks.Fork, seconds=LONG))
+    monkeypatch.setattr(forks, "_LONGEST", LONG)
+    with fake_broker.FakeBroker() as fake, fake.token_source("az://models") as source:
+        first = source.current()
+        with ends_within(60):
+            fork(source)
+            shared_feeds._before_fork()
+            fork(source)
+            shared_feeds._after_fork_in_parent()
+        assert source.renew(first) != first
 
 
 def fork(source: TokenSource) -> None:

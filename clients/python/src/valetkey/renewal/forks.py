@@ -3,8 +3,8 @@
 import contextlib
 import threading
 import time
+from collections.abc import Iterable
 from queue import Empty, SimpleQueue
-from typing import Any
 
 from valetkey.clock_through_suspend import now
 from valetkey.renewal.attempts import Attempt
@@ -18,28 +18,23 @@ _LONGEST = 30.0
 
 
 class Fork:
-    """What the thread that forks and the threads of feeds tell each other."""
+    """What the thread that forks waits for."""
 
     def __init__(self, seconds: float = _SECONDS) -> None:
         """`seconds` is how long it waits at most."""
         self._begins_by = now() + seconds
         self._made_way = threading.Semaphore(0)
-        self._over = threading.Event()
+        self._asked: list[ForksOfFeed] = []
 
-    def wait_for(self, feeds: int) -> None:
-        """Waits until so many feeds have made way, or for as long as it waits at most."""
-        for _ in range(feeds):
-            self._made_way.acquire(timeout=self._seconds_left())
+    def ask(self, feed: "ForksOfFeed") -> None:
+        """Has one feed more make way."""
+        self._asked.append(feed)
+        feed.begins(self)
 
-    def let_pass(self, attempts: list[Attempt]) -> None:
-        """Notes that a feed has made way once its attempts are over, and waits until the fork is."""
-        running = [each for each in attempts if each.runs]
-        for each in running:
-            each.join(self._seconds_left())
-        if running:
-            time.sleep(_SETTLING)
-        self.made_way()
-        self._over.wait(_LONGEST)
+    def wait(self) -> None:
+        """Waits until all feeds that were asked have made way, or for as long as it waits at most."""
+        for _ in range(len(self._asked)):
+            self._made_way.acquire(timeout=self.seconds_left())
 
     def made_way(self) -> None:
         """Notes that a feed has made way."""
@@ -47,15 +42,59 @@ class Fork:
 
     def over(self) -> None:
         """Lets feeds go on."""
-        self._over.set()
+        for feed in self._asked:
+            feed.ends(self)
 
-    def _seconds_left(self) -> float:
+    def seconds_left(self) -> float:
+        """Returns for how long it waits yet."""
         return max(self._begins_by - now(), 0.0)
 
 
-def hold_up_none(inbox: "SimpleQueue[Any]") -> None:
-    """Answers the forks in the inbox of a feed that has ended."""
-    with contextlib.suppress(Empty):
-        while True:
-            if isinstance(event := inbox.get_nowait(), Fork):
-                event.made_way()
+class ForksOfFeed:
+    """The forks that one feed makes way for, beside its inbox: one that has made way answers others that begin then.
+
+    If it answered them once the first is over, two forks could wait for each other, each at a feed that has made way
+    for the other one; so could a fork in a signal handler for the one that it came amid.
+    """
+
+    def __init__(self) -> None:
+        self._told: SimpleQueue[tuple[Fork, bool]] = SimpleQueue()
+
+    def begins(self, fork: Fork) -> None:
+        """Tells of a fork."""
+        self._told.put((fork, True))
+
+    def ends(self, fork: Fork) -> None:
+        """Tells that it is over."""
+        self._told.put((fork, False))
+
+    def let_pass(self, attempts: Iterable[Attempt]) -> None:
+        """Answers forks once the feed's attempts are over, and waits until all forks are."""
+        under_way: set[Fork] = set()
+        end = now() + _LONGEST
+        with contextlib.suppress(Empty):
+            while True:
+                fork, begins = self._told.get(timeout=max(end - now(), 0.0) if under_way else 0.0)
+                if not begins:
+                    under_way.discard(fork)
+                    continue
+                _end(attempts, fork)
+                under_way.add(fork)
+                fork.made_way()
+
+    def hold_up_none(self) -> None:
+        """Answers all, for a feed that has ended."""
+        with contextlib.suppress(Empty):
+            while True:
+                self._told.get_nowait()[0].made_way()
+
+    def __bool__(self) -> bool:
+        return not self._told.empty()
+
+
+def _end(attempts: Iterable[Attempt], fork: Fork) -> None:
+    """Waits for the threads of attempts that were cancelled."""
+    if running := [each for each in attempts if each.runs]:
+        for each in running:
+            each.join(fork.seconds_left())
+        time.sleep(_SETTLING)

@@ -15,10 +15,18 @@ from valetkey.v1 import token_service_pb2 as token_pb
 _Key = tuple[Terms, bytes]
 
 _feeds: dict[_Key, TokenFeed] = {}
-# By the thread that forks; several may at once.
-_forks: dict[int, Fork] = {}
 # Reentrant: a source that is collected as garbage is taken from its feed by whatever thread happens to run.
 _lock = threading.RLock()
+
+
+class _Forks(threading.local):
+    """Those of one thread: another one may come amid a fork, from a signal handler, and is over before that goes on."""
+
+    def __init__(self) -> None:
+        self.under_way: list[Fork] = []
+
+
+_forks = _Forks()
 
 
 def guard() -> AbstractContextManager[Any]:
@@ -55,13 +63,16 @@ def leave(feed: TokenFeed, user: object) -> None:
 
 
 def _before_fork() -> None:
-    fork = _forks[threading.get_ident()] = Fork()
-    fork.wait_for(sum(feed.make_way(fork) for feed in list(_feeds.values())))
+    fork = Fork()
+    _forks.under_way.append(fork)
+    for feed in list(_feeds.values()):
+        feed.make_way(fork)
+    fork.wait()
 
 
 def _after_fork_in_parent() -> None:
-    if fork := _forks.pop(threading.get_ident(), None):
-        fork.over()
+    if _forks.under_way:
+        _forks.under_way.pop().over()
 
 
 def _after_fork_in_child() -> None:
@@ -69,7 +80,7 @@ def _after_fork_in_child() -> None:
     global _lock  # noqa: PLW0603 (the old one may be held for ever)
     _lock = threading.RLock()
     _feeds.clear()
-    _forks.clear()
+    _forks.under_way.clear()
 
 
 def _at_exit() -> None:

@@ -50,6 +50,7 @@ class TokenFeed:
         self._after_refusal = ""  # the lease that was made because storage refused the one before
         self._request = request
         self._inbox: SimpleQueue[Any] = SimpleQueue()
+        self._forks = forks.ForksOfFeed()
         self._changed = threading.Condition(threading.RLock())
         self._thread: threading.Thread | None = None
         # From here on it is the thread's.
@@ -96,12 +97,12 @@ class TokenFeed:
         self.stopped = True
         self._inbox.put(None)
 
-    def make_way(self, fork: forks.Fork) -> bool:
-        """Has its thread keep out of gRPC until a fork is over; tells whether there is one to wait for."""
+    def make_way(self, fork: forks.Fork) -> None:
+        """Has its thread, if there is one to wait for, keep out of gRPC until a fork is over."""
         if self.stopped or self._thread in (None, threading.current_thread()):
-            return False
+            return
+        fork.ask(self._forks)
         self._inbox.put(fork)
-        return True
 
     def join(self) -> None:
         """Waits until nothing of it runs any more."""
@@ -150,7 +151,7 @@ class TokenFeed:
                 self._changed.notify_all()
             if self._ended is not None:
                 self._ended.join(_JOIN_SECONDS)
-            forks.hold_up_none(self._inbox)
+            self._forks.hold_up_none()
 
     def _one_event(self) -> None:
         """Waits for something to happen, or for the time to do something, and does it."""
@@ -163,19 +164,19 @@ class TokenFeed:
         match event:
             case str():
                 self._on_want(event)
-            case forks.Fork():
-                self._on_fork(event)
+            case forks.Fork() if self._forks:  # It was not answered together with another one.
+                self._on_forks()
             case Heard() if event.attempt is self._attempt:
                 self._on_heard(event.attempt, event)
             case Ended() if event.attempt is self._attempt:
                 self._on_ended(event.attempt, event.error)
 
-    def _on_fork(self, fork: forks.Fork) -> None:
+    def _on_forks(self) -> None:
         attempt = self._attempt
         if attempt is not None and not attempt.by_call:
             self._end_attempt()
             self._due = self._pacing.after_fork(self.held if attempt.tokens else None)
-        fork.let_pass([each for each in (attempt, self._ended) if each is not None])
+        self._forks.let_pass([each for each in (attempt, self._ended) if each is not None])
 
     def _next_time(self) -> float | None:
         if self._attempt is None:

@@ -1,17 +1,23 @@
 """Listings of many connectors: what does not come in time hides nothing that came, or was found earlier."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
+import pytest
 import pytest_asyncio
 
 from support.core import PROFILE, FakeClock, credential_of, make_connector
+from support.event_loop_turns import watched
 from support.fake_cloud import FakeCloud
+from valetkey_broker.concurrency.slices import SLICE
+from valetkey_broker.connectors import reach_in_time as module
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.reach_in_time import reach_in_time
 from valetkey_broker.connectors.reach_result import Reach
-from valetkey_broker.errors import BrokerError, Reason
+from valetkey_broker.errors import BrokerError, Reason, connector_not_looked_at
 from valetkey_broker.model import Connector, Credential
 
 # More than are asked at once.
@@ -83,6 +89,57 @@ async def test_what_was_found_earlier_is_shown(listing: Listing) -> None:
         assert [container.name for container in answer.containers] == ["demo"]
         assert answer.containers == told.containers
         assert not in_time(answer)
+
+
+@pytest.mark.parametrize(("connectors", "told"), [(MANY[:1], "the cloud is slow"), (MANY[:2], "many were listed")])
+async def test_why_it_was_not_looked_at(listing: Listing, connectors: Sequence[Connector], told: str) -> None:
+    """Whoever lists one connector is not told that it were too many."""
+    listing.cloud.hold("find_accounts")
+    for answer in (await listing.list(SHORT, connectors)).values():
+        assert isinstance(answer, BrokerError)
+        assert told in answer.message
+
+
+class Compared(str):
+    """A uid that counts how often it is held against another."""
+
+    __slots__ = ()
+    times = 0
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return super().__eq__(other)
+
+    __hash__ = str.__hash__
+
+
+async def test_what_is_known_of_a_connector_is_found_without_a_look_at_all_others(listing: Listing) -> None:
+    """Thousands of them that were never listed keep the event loop from nobody."""
+    many = [replace(each, uid=Compared(uuid.UUID(int=place))) for place, each in enumerate(MANY * 10)]
+    Compared.times = 0
+    for each in many:
+        listing.cache.knowledge(each)
+    assert Compared.times <= len(many)
+
+
+async def test_those_that_were_not_looked_at_are_told_of_in_slices(
+    listing: Listing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are, others have their turns in between."""
+    told = 0
+
+    def counted(connector: str, *, alone: bool) -> BrokerError:
+        nonlocal told
+        told += 1
+        return connector_not_looked_at(connector, alone=alone)
+
+    monkeypatch.setattr(module, "connector_not_looked_at", counted)
+    listing.cloud.hold("find_accounts")
+    many = [make_connector(f"connector-{number}") for number in range(3 * SLICE)]
+    async with watched(lambda: told) as turns:
+        await listing.list(SHORT, many)
+    assert told == len(many)
+    assert turns.most <= SLICE
 
 
 async def test_each_listing_gets_to_others_than_the_one_before(listing: Listing) -> None:

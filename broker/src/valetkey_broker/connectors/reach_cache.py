@@ -28,7 +28,7 @@ _PASSING_SECONDS = 1.0
 _STILL_FRESH = 0.9
 _NEVER = float("-inf")
 
-_Id = tuple[str, str, str]
+_Way = tuple[str, str]
 
 
 class ReachCache:
@@ -54,7 +54,7 @@ class ReachCache:
         self._clock = clock
         self._fresh = fresh_seconds
         self._stragglers = straggler_seconds
-        self._known: dict[_Id, KnownContainers] = {}
+        self._known: dict[str, dict[_Way, KnownContainers]] = {}  # by Connector.uid
         self._flights: SingleFlight[tuple[str, ...], Any] = SingleFlight("reach")
 
     def known(self, connector: Connector, name: str, account: str = "") -> Sequence[Container]:
@@ -62,11 +62,11 @@ class ReachCache:
 
         Without an account that is none until all were asked: what others named in full must not decide for a short id.
         """
-        if (known := self._known.get(_id(connector))) is None:
+        if (known := self._known.get(connector.uid, {}).get(_way(connector))) is None:
             return ()
         if self._clock() >= known.refresh_at:
             known.refresh_at = self._clock() + _ASK_AGAIN_SECONDS
-            self._flights.start((*_id(connector), "refresh"), partial(self._refresh, connector))
+            self._flights.start((connector.uid, *_way(connector), "refresh"), partial(self._refresh, connector))
         account = account or connector.azure.storage_account
         found = known.by_name.get(name, ())
         if not account:
@@ -107,7 +107,7 @@ class ReachCache:
 
         An account that has none may be given one, once and for good: that it has none is believed for a while only.
         """
-        known = self._known.get(_id(connector))
+        known = self._known.get(connector.uid, {}).get(_way(connector))
         found = known.accounts.get(account) if known is not None else None
         if found is None or (not found.hierarchical and abs(self._clock() - found.hierarchical_at) >= self._fresh):
             return None
@@ -118,22 +118,22 @@ class ReachCache:
 
         `key` signs for that account. Raises BrokerError where storage does not say.
         """
-        key_of_flight = (*_id(connector), "hierarchical", container.account)
+        key_of_flight = (connector.uid, *_way(connector), "hierarchical", container.account)
         work = partial(self._ask_hierarchical, connector, container, key)
         return cast("bool", await join(self._flights, key_of_flight, work, connector))
 
     def forget(self, connector_uid: str) -> None:
         """Drops what is known of a connector that went away."""
-        for each in [each for each in self._known if each[0] == connector_uid]:
-            del self._known[each]
+        self._known.pop(connector_uid, None)
         for key in self._flights.active():
             if key[0] == connector_uid:
                 self._flights.cancel(key)
 
     def forget_earlier(self, connector: Connector) -> None:
         """Drops what a connector reached as another principal, and what went wrong with an earlier credential."""
-        for each in [each for each in self._known if each[0] == connector.uid]:
-            known = self._known[each] if each[1] == connector.principal_way else self._known.pop(each)
+        ways = self._known.get(connector.uid, {})
+        for way in list(ways):
+            known = ways[way] if way[0] == connector.principal_way else ways.pop(way)
             known.forget_errors()
 
     async def close(self) -> None:
@@ -280,21 +280,21 @@ class ReachCache:
 
     def knowledge(self, connector: Connector) -> KnownContainers:
         """Returns what is known of a connector, be it nothing yet."""
-        identity = _id(connector)
-        if (known := self._known.get(identity)) is None:
+        ways = self._known.setdefault(connector.uid, {})
+        if (known := ways.get(way := _way(connector))) is None:
             # Another way in may reach something else.
-            for other in [each for each in self._known if each[0] == identity[0] and each[1] != identity[1]]:
-                del self._known[other]
-            known = self._known[identity] = KnownContainers()
+            for other in [each for each in ways if each[0] != way[0]]:
+                del ways[other]
+            known = ways[way] = KnownContainers()
         return known
 
     async def _shared(
         self, connector: Connector, what: tuple[str, ...], work: Callable[..., Coroutine[Any, Any, T]]
     ) -> T:
         """Returns what `work` returns for the words in `what` after the first; others who want the same wait along."""
-        flight = await join(self._flights, (*_id(connector), *what), partial(work, connector, *what[1:]), connector)
-        return cast("T", flight)
+        key = (connector.uid, *_way(connector), *what)
+        return cast("T", await join(self._flights, key, partial(work, connector, *what[1:]), connector))
 
 
-def _id(connector: Connector) -> _Id:
-    return connector.uid, connector.principal_way, connector.resource_type or ""
+def _way(connector: Connector) -> _Way:
+    return connector.principal_way, connector.resource_type or ""

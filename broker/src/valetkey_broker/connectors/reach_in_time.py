@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from valetkey_broker.concurrency.gather_outcomes import work_off
+from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.reach_result import AccountError, Reach, own_container
 from valetkey_broker.errors import BrokerError, connector_not_looked_at
@@ -36,14 +37,18 @@ async def reach_in_time(
     except TimeoutError:
         if not patience.expired():
             raise
-    return [
-        (connector, found[place] if place in found else await _found_earlier(cache, connector))
-        for place, connector in enumerate(connectors)
-    ]
+    alone = len(connectors) == 1
+    reached: list[tuple[Connector, Reach | BrokerError]] = []
+    async for some in slices(enumerate(connectors)):
+        reached += [
+            (connector, found[place] if place in found else await _found_earlier(cache, connector, alone=alone))
+            for place, connector in some
+        ]
+    return reached
 
 
-async def _found_earlier(cache: ReachCache, connector: Connector) -> Reach | BrokerError:
-    error = connector_not_looked_at(connector.name)
+async def _found_earlier(cache: ReachCache, connector: Connector, *, alone: bool) -> Reach | BrokerError:
+    error = connector_not_looked_at(connector.name, alone=alone)
     earlier = Reach(await cache.knowledge(connector).all(), [AccountError("", error)])
     try:
         if connector.resource is None:

@@ -106,11 +106,12 @@ def account_not_searched(error: BrokerError) -> BrokerError:
     )
 
 
-def connector_not_looked_at(connector: str) -> BrokerError:
-    """A listing of many connectors ended before it came to this one, or before the cloud answered."""
+def connector_not_looked_at(connector: str, *, alone: bool) -> BrokerError:
+    """A listing ended before it came to a connector, or before the cloud answered; `alone`, there was no other."""
+    why = "for the cloud is slow; list again" if alone else "as many were listed at once; list again, or it alone"
     return cloud_error(
         Reason.CLOUD_UNAVAILABLE,
-        f"{connector} was not looked at in time, as many connectors were listed at once; list again, or it alone",
+        f"connector {connector} was not looked at in time, {why}",
         step="list containers",
         connector=connector,
     )

@@ -1,13 +1,23 @@
 """Pages, and who sees which resources."""
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
 from support.failed_calls import failure
-from support.inproc import ADMIN_KEY, CONSUMER_KEY, OPERATOR_KEY, VIEWER_KEY, Broker, bearer, new_connector
+from support.inproc import (
+    ADMIN_KEY,
+    CONSUMER_KEY,
+    OPERATOR_KEY,
+    VIEWER_KEY,
+    Broker,
+    bearer,
+    new_connector,
+    running_broker,
+)
 from valetkey.v1 import api_key_service_pb2, common_pb2
 from valetkey.v1 import connector_service_pb2 as connectors
 from valetkey.v1.resource_service_pb2 import ListResourcesRequest
@@ -209,3 +219,15 @@ async def test_a_listing_ends_before_the_time_of_its_caller(five: Broker, monkey
     five.cloud.heal()
     answer = await five.resources.ListResources(ListResourcesRequest(refresh=True), metadata=bearer(VIEWER_KEY))
     assert all(entry.resources and not entry.account_errors for entry in answer.connectors)
+
+
+async def test_a_listing_ends_before_the_brokers_own_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator who gives calls less time than that does not have listings end without what was found."""
+    async with running_broker(tmp_path, server={"max_deadline_seconds": 10}) as broker:
+        await broker.ready()
+        await broker.connectors.CreateConnector(new_connector("one", ""), metadata=bearer(OPERATOR_KEY))
+        monkeypatch.setattr(resource_service, "_OF_THE_TIME", 0.01)
+        broker.cloud.hold("find_accounts")
+        answer = await broker.resources.ListResources(ListResourcesRequest(refresh=True), metadata=bearer(VIEWER_KEY))
+        (entry,) = answer.connectors
+        assert "was not looked at in time" in (entry.error_message or entry.account_errors[0].message)

@@ -24,7 +24,7 @@ _PLACE = itemgetter(0, 1)  # The order of pages: account, resource id.
 _MAY_SEE_ACCOUNTS = (Role.ADMIN, Role.OPERATOR, Role.VIEWER)
 # Consumers are many, and run in loops: the cloud answers them all at once every two seconds.
 _MAY_REFRESH = _MAY_SEE_ACCOUNTS
-# So long it asks the cloud at most, or for this part of the caller's time: the rest is for the answer.
+# So long it asks the cloud at most, or for this part of the call's time: the rest is for the answer.
 _LONGEST_SECONDS, _OF_THE_TIME = 20.0, 0.7
 
 
@@ -79,8 +79,8 @@ class ResourceService(resource_service_pb2_grpc.ResourceServiceServicer):
 
 
 def _seconds(context: grpc.aio.ServicerContext[pb.ListResourcesRequest, pb.ListResourcesResponse]) -> float:
-    left = context.time_remaining()
-    return _LONGEST_SECONDS if left is None else min(_LONGEST_SECONDS, left * _OF_THE_TIME)
+    left, limit = context.time_remaining(), current_call.get().limit
+    return min(_LONGEST_SECONDS, (limit if left is None else min(left, limit)) * _OF_THE_TIME)
 
 
 async def _resources(

@@ -1,6 +1,7 @@
 """What is known of the call being served."""
 
 import itertools
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -21,12 +22,16 @@ _numbers = itertools.count(1)
 
 @dataclass(slots=True)
 class Call:
-    """One call: its id and, once authenticated, its caller. `peer` is the peer's address without its port."""
+    """One call: its id and, once authenticated, its caller. `peer` is the peer's address without its port.
+
+    It is served for at most `limit` seconds, whatever its caller allows.
+    """
 
     request_id: str
     principal: Principal | None = None
     method: str = ""
     peer: str = ""
+    limit: float = math.inf
 
 
 current_call: ContextVar[Call] = ContextVar("current_call")

@@ -180,7 +180,7 @@ class Guard(grpc.GenericRpcHandler):
 
     def _begin(self, name: str, metadata: Metadata) -> Call:
         # Each call is served by a task of its own, so what is set here is not seen by others.
-        call = Call(request_id_of(metadata), method=name)
+        call = Call(request_id_of(metadata), method=name, limit=self._limit)
         current_call.set(call)
         request_id_var.set(call.request_id)
         if trace_id := trace_id_of(metadata):

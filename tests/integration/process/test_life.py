@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import resource
 import signal
@@ -249,6 +250,32 @@ async def test_a_log_that_nobody_reads_any_more(tmp_path: Path, bao: OpenBao) ->
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+async def test_a_log_whose_reader_is_stuck(tmp_path: Path, bao: OpenBao) -> None:
+    """Whoever collects the log may take nothing more without being gone: calls are answered, and the broker can end."""
+    config = write_config(tmp_path, bao.settings())
+    metadata = [("authorization", f"Bearer {run('bootstrap', '--config', config).stdout.strip()}")]
+    process = children.start([COMMAND, "serve", "--config", str(config)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    log = process.stdout
+    try:
+        await asyncio.to_thread(lambda: next(line for line in log if b'"event": "serving"' in line))
+        room = fcntl.fcntl(log, fcntl.F_SETPIPE_SZ, 4096)
+        port = config.read_text().partition("port = ")[2].partition("\n")[0]
+        credentials = grpc.ssl_channel_credentials((tmp_path / "ca.pem").read_bytes())
+        async with grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials) as channel:
+            stub = api_key_service_pb2_grpc.ApiKeyServiceStub(channel)
+            for _ in range(room // 40):  # No line is that short.
+                found = await stub.ListApiKeys(api_key_service_pb2.ListApiKeysRequest(), metadata=metadata, timeout=60)
+                assert [each.name for each in found.api_keys] == ["admin"]
+        process.terminate()
+        assert await asyncio.to_thread(process.wait) == 0
+        assert len(await asyncio.to_thread(log.read)) > room / 2  # It was full.
+    finally:
+        process.kill()
+        process.wait()
+        log.close()
 
 
 async def test_vault_that_refuses_the_login(tmp_path: Path, bao: OpenBao) -> None:

@@ -5,12 +5,13 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from contextvars import ContextVar
 from typing import Any, TextIO, cast
 
 import structlog
 
+from valetkey_broker.observability.log_output import Descriptor, Lines, QueuedLines
 from valetkey_broker.observability.redaction import frames, redact, scrub
 
 _REPR_BEGINS = re.compile(r"[\n(<]")
@@ -25,65 +26,58 @@ trace_id_var: ContextVar[str] = ContextVar("trace_id", default="")
 """Id of the trace that the call being served belongs to, by its caller's word; empty where it said none."""
 
 
-def configure_logging(log_format: str, level: str, stream: TextIO | None = None) -> None:
+def configure_logging(
+    log_format: str, level: str, stream: TextIO | None = None, *, queued: bool = False
+) -> QueuedLines | None:
     """Configures structlog and routes the standard library's loggers of our dependencies through it.
 
-    Lines go to `stream`, standard output if left out. Third-party loggers speak from `warning` up: below that some of
-    them print requests whole.
+    Lines go to `stream`, standard output if left out; `queued`, by a thread, which is returned and to be closed.
+    Third-party loggers speak from `warning` up: below that some of them print requests whole.
     """
     out = stream or sys.stdout
     number = logging.getLevelNamesMapping()[level.upper()]
     console = log_format == "console"
     renderer: Any = structlog.dev.ConsoleRenderer(colors=out.isatty()) if console else _json
+    processors: list[Any] = [
+        _add_request_id,
+        redact,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *([_quote] if console else []),
+        renderer,
+    ]
+
+    def lost(lines: int) -> str:
+        event: Any = {"event": "lines of the log are lost: they were not read in time", "lines": lines}
+        for process in processors:
+            event = process(None, "error", event)
+        return f"{event}\n"
+
+    queue = QueuedLines(Lines(Descriptor(out.fileno())), lost) if queued else None
     structlog.configure(
-        processors=[
-            _add_request_id,
-            redact,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([_quote] if console else []),
-            renderer,
-        ],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", Lines(out))),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", queue or Lines(out))),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
     root.handlers[:] = [_ToStructlog()]
     root.setLevel(max(number, logging.WARNING))
+    return queue
 
 
-class Lines:
-    """Where lines of the log go. One that cannot be written is lost, and nothing else: no call and no work behind it.
+@contextlib.contextmanager
+def logging_by_a_thread(log_format: str, level: str) -> Iterator[None]:
+    """Configures logging to standard output for a process that serves: it does not wait until its lines are taken.
 
-    The disk of the log may be full, and whoever reads the log may be gone. Standard error hears of it once.
+    At the end they are, if somebody reads them.
     """
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._taken = True
-        self._lost = False
-
-    def write(self, text: str) -> None:
-        """Writes a line. Never raises."""
-        self._taken = self._try(self._out.write, text)
-
-    def flush(self) -> None:
-        """Hands on what was written. Never raises."""
-        handed_on = self._try(self._out.flush)
-        self._lost = not (self._taken and handed_on)
-
-    def _try(self, act: Callable[..., object], *arguments: str) -> bool:
-        try:
-            act(*arguments)
-        except (OSError, ValueError) as error:  # ValueError: closed
-            if not self._lost:
-                self._lost = True
-                why = getattr(error, "strerror", None) or type(error).__name__
-                with contextlib.suppress(OSError, ValueError):
-                    print(f"Error: the log cannot be written: {why}", file=sys.stderr, flush=True)  # noqa: T201
-            return False
-        return True
+    queued = configure_logging(log_format, level, queued=True)
+    try:
+        yield
+    finally:
+        if queued is not None:
+            queued.close()
 
 
 def _quote(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

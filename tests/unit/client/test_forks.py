@@ -3,8 +3,11 @@
 import functools
 import os
 import sys
+import threading
 import time
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -13,7 +16,9 @@ from support.stopwatch import ends_within
 from support.warm import run_installed
 from support.watch_messages import step
 from valetkey import TokenSource, held_channels
+from valetkey.clock_through_suspend import now
 from valetkey.renewal import forks, pacing, shared_feeds
+from valetkey.renewal.attempts import Attempt
 from valetkey.testing import fake_broker
 
 CALLS, WORKERS, SECONDS, CLOSINGS = 10, 3, 60, 150
@@ -127,6 +132,37 @@ def test_a_stream_makes_way_for_forks_and_another_one_follows(monkeypatch: pytes
         while source.current() == second and time.monotonic() < end:
             time.sleep(0.01)
         assert fake.calls == ["WatchToken"] * 3
+
+
+def test_forks_come_faster_than_tokens() -> None:
+    """Protects who waits for a token in a server that forks for each request, and the broker from leases for nobody."""
+    with fake_broker.FakeBroker() as fake, fake.token_source("az://models") as source:
+        first = source.current()
+        fake.delay = 0.2
+        asking = threading.Thread(target=source.renew, args=[first])
+        asking.start()
+        end = time.monotonic() + 20
+        while asking.is_alive() and time.monotonic() < end:
+            shared_feeds._before_fork()
+            shared_feeds._after_fork_in_parent()
+            time.sleep(0.02)
+        assert source.current() != first
+        assert len(fake.calls) <= 4
+        asking.join()
+
+
+def test_a_call_without_an_answer_holds_up_forks_once() -> None:
+    """Protects programs that fork a row of workers while the broker does not answer: not each of them waits."""
+    waited: list[float] = []
+    for age in (0.0, forks._SECONDS):
+        feed, fork = forks.ForksOfFeed(), forks.Fork(seconds=LONG)
+        call = SimpleNamespace(runs=True, asked=now() - age, join=waited.append)
+        feed.begins(fork)
+        feed.ends(fork)
+        feed.let_pass(cast("list[Attempt]", [call]))
+        fork.wait()
+    assert waited[0] > 0
+    assert waited[1] == 0
 
 
 def test_a_feed_that_does_not_answer_holds_up_no_fork() -> None:

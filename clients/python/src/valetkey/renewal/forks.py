@@ -9,7 +9,8 @@ from queue import Empty, SimpleQueue
 from valetkey.clock_through_suspend import now
 from valetkey.renewal.attempts import Attempt
 
-# To cancel a stream takes milliseconds. What takes longer, as a call without an answer, holds up no fork.
+# To cancel a stream takes milliseconds. What takes longer, as a call without an answer, holds up no fork, nor does one
+# such call hold up several for longer than that.
 _SECONDS = 5.0
 # gRPC's own threads have a little to do yet for a call that is over, and tell nobody when it is done.
 _SETTLING = 0.01
@@ -69,18 +70,20 @@ class ForksOfFeed:
         self._told.put((fork, False))
 
     def let_pass(self, attempts: Iterable[Attempt]) -> None:
-        """Answers forks once the feed's attempts are over, and waits until all forks are."""
+        """Answers forks once the feed's attempts are over, and waits until all that were answered are."""
         under_way: set[Fork] = set()
         end = now() + _LONGEST
         with contextlib.suppress(Empty):
             while True:
                 fork, begins = self._told.get(timeout=max(end - now(), 0.0) if under_way else 0.0)
-                if not begins:
-                    under_way.discard(fork)
-                    continue
-                _end(attempts, fork)
-                under_way.add(fork)
-                fork.made_way()
+                if begins:
+                    _end(attempts, fork)
+                    under_way.add(fork)
+                    fork.made_way()
+                elif fork in under_way:
+                    under_way.remove(fork)
+                    if not under_way:
+                        return  # The next one may have begun already, and yet a feed has other things to do between.
 
     def hold_up_none(self) -> None:
         """Answers all, for a feed that has ended."""
@@ -96,5 +99,5 @@ def _end(attempts: Iterable[Attempt], fork: Fork) -> None:
     """Waits for the threads of attempts that were cancelled."""
     if running := [each for each in attempts if each.runs]:
         for each in running:
-            each.join(fork.seconds_left())
+            each.join(min(fork.seconds_left(), max(each.asked + _SECONDS - now(), 0.0)))
         time.sleep(_SETTLING)

@@ -39,15 +39,16 @@ class Pacing:
         self._began: float | None = None
         self._cuts = 0
         self._calls_until = 0.0
+        self._cut_short = False  # The last stream made way for a fork before it brought anything.
 
     @property
     def by_calls(self) -> bool:
         """Whether the next token is asked for with a call."""
-        return now() < self._calls_until
+        return self._cut_short or now() < self._calls_until
 
     def succeeded(self) -> None:
         """Notes that a token came."""
-        self._tries, self._began, self._new_key = 0, None, False
+        self._tries, self._began, self._new_key, self._cut_short = 0, None, False, False
 
     def stream_ended(self, error: ValetKeyError, lived: float, tokens: int) -> None:
         """Notes how a stream ended, which lived for some seconds and brought some tokens."""
@@ -67,7 +68,7 @@ class Pacing:
         if error.reason == "CREDENTIALS_INVALID" and self._new_key:
             self._new_key = False
             return now() + retries.NEW_KEY_PAUSE, False
-        self._tries += 1
+        self._tries, self._cut_short = self._tries + 1, False
         self._began = now() if self._began is None else self._began
         pause = self._pause(error)
         tell = not passes(error) or now() + pause > self._began + retries.WINDOW
@@ -84,7 +85,12 @@ class Pacing:
         return held.at(random.uniform(_EARLIEST, _LATEST))  # noqa: S311 (jitter)
 
     def after_fork(self, held: HeldToken | None) -> float:
-        """Returns when to open another stream for one that made way for a fork; `held` is what it had brought."""
+        """Returns when the next try is due after a stream that made way for a fork; `held` is what it had brought.
+
+        After one that had brought nothing it is a call, for which forks wait: streams would make way for one fork after
+        the other where these come faster than tokens, each a lease that nobody has.
+        """
+        self._cut_short = held is None
         if held is None or not held.good():
             return now()
         return min(now() + held.life * _AFTER_FORK, self.renewal(held))

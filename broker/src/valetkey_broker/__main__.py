@@ -8,7 +8,7 @@ from importlib import import_module
 
 from valetkey_broker.cli.serve_fast_path import ServeCommand, plainly_served
 from valetkey_broker.concurrency.garbage_collection import loading_modules
-from valetkey_broker.concurrency.interrupts import interrupts_end_at_once
+from valetkey_broker.concurrency.interrupts import hangups_end_nothing, interrupts_end_at_once
 
 _TERMINATED = 128 + signal.SIGTERM
 
@@ -43,6 +43,8 @@ def main() -> None:
         # The first process of a container gets no signal that it has no handler for: without one, a stop amid the
         # imports would last until SIGKILL. Who serves puts a better one in its place.
         signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(_TERMINATED))
+    if sys.argv[1:2] in (["serve"], ["worker"]):
+        hangups_end_nothing()
     if sys.argv[1:2] == ["health"] and {"--help", "-h"}.isdisjoint(sys.argv):
         # A probe comes every few seconds: it does without the command line, whose loading costs more than all it does.
         from valetkey_broker.cli.health_probe import probe_as_told  # noqa: PLC0415

@@ -15,6 +15,7 @@ from types import FrameType
 import structlog
 
 from valetkey_broker.concurrency.backoff import Backoff
+from valetkey_broker.concurrency.interrupts import hangups_held_back
 from valetkey_broker.errors import EXIT_CONFIGURATION, ConfigurationError
 from valetkey_broker.metrics.http_server import WorkerPlace, metrics_port
 from valetkey_broker.metrics.worker_channel import METRICS_ENV, Asker
@@ -191,7 +192,10 @@ class _Slot:
             METRICS_ENV: str(theirs),
             REPLACES_ENV: "1" if replaces else "",
         }
-        self.process = subprocess.Popen(argv, env=environment, pass_fds=(lifeline, theirs), stdin=subprocess.DEVNULL)
+        with hangups_held_back():  # One that is passed on before the worker has begun would end it.
+            self.process = subprocess.Popen(
+                argv, env=environment, pass_fds=(lifeline, theirs), stdin=subprocess.DEVNULL
+            )
         asker.theirs.close()
         self.starts += 1
         return self.process.pid

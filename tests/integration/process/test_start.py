@@ -1,5 +1,7 @@
-"""Ctrl-C in the first second, amid imports: quiet, whatever was about to start."""
+"""Signals in the first second: Ctrl-C amid imports is quiet, whatever was about to start; a hangup ends no broker."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -9,6 +11,8 @@ import pytest
 
 from support.broker_process import COMMAND, write_config
 from support.children import start
+from valetkey_broker.errors import EXIT_CONFIGURATION
+from valetkey_broker.worker_supervisor import _Slot
 
 _PATIENCE_SECONDS = 120.0
 
@@ -34,3 +38,35 @@ def test_ctrl_c_amid_imports(tmp_path: Path, command: tuple[str, ...]) -> None:
     process.send_signal(2)
     out, err = process.communicate(timeout=_PATIENCE_SECONDS)
     assert (process.returncode, out, err) == (130, b"", b"")
+
+
+@pytest.mark.parametrize("arguments", [["serve"], ["serve", "--workers=2"], ["worker"]], ids=" ".join)
+def test_a_hangup_amid_the_start_ends_nothing(tmp_path: Path, arguments: list[str]) -> None:
+    """A tool that rotated a file may say so at any moment: a broker that still reads its settings goes on with them."""
+    config = tmp_path / "broker.toml"
+    os.mkfifo(config)
+    process = start([COMMAND, *arguments, "--config", str(config)], stderr=subprocess.PIPE)
+    with config.open("w"):  # Once the broker reads.
+        process.send_signal(signal.SIGHUP)
+    _, said = process.communicate(timeout=_PATIENCE_SECONDS)
+    assert process.returncode == EXIT_CONFIGURATION, said
+    assert b"vault" in said
+
+
+def test_a_hangup_that_is_passed_on_to_a_worker_which_just_began_ends_it_not(tmp_path: Path) -> None:
+    """Python itself takes a while to start, in which no program can say what is to become of a signal."""
+    slot = _Slot(0)
+    reading, writing = os.pipe()
+    argv = [sys.executable, "-m", "valetkey_broker", "worker", "--config", str(tmp_path / "none")]
+    slot.start(argv, reading, beside_others=False)
+    assert slot.process is not None
+    try:
+        slot.process.send_signal(signal.SIGHUP)
+        assert slot.process.wait(_PATIENCE_SECONDS) == EXIT_CONFIGURATION
+    finally:
+        slot.process.kill()
+        slot.process.wait()
+        slot.died()
+        os.close(reading)
+        os.close(writing)
+    assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

@@ -132,3 +132,26 @@ def test_a_pipe_takes_a_line_whole_that_is_longer_than_it() -> None:
         Descriptor(writing).write(line)
         os.close(writing)
         assert got.result(60) == b"x" * 300_000 + b"\\ud800\n"
+
+
+def test_a_descriptor_that_does_not_wait_takes_whole_lines() -> None:
+    """Whoever shares the log's pipe or terminal may have it not wait: a reader who is slow still gets whole lines."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    lines = [f"{number:05} {'x' * 7000}\n" for number in range(100)]
+    lost: list[bool] = []
+
+    def say() -> None:
+        out = Lines(Descriptor(writing))
+        try:
+            for line in lines:
+                out.write(line)
+                out.flush()
+                lost.append(out._lost)
+        finally:
+            os.close(writing)
+
+    with ThreadPoolExecutor(1) as threads, os.fdopen(reading) as log:
+        threads.submit(say)
+        assert log.read() == "".join(lines)
+    assert not any(lost)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import sys
 import threading
 from collections import deque
@@ -69,7 +70,10 @@ class Descriptor:
         """Writes a line as a whole. Raises OSError."""
         left = text.encode("utf-8", "backslashreplace")
         while left:
-            left = left[os.write(self._number, left) :]
+            try:
+                left = left[os.write(self._number, left) :]
+            except BlockingIOError:  # Who shares it may have it not wait, which would cut lines.
+                select.select([], [self._number], [])
 
     def flush(self) -> None:
         """Has nothing to do: nothing is kept back."""

@@ -1,6 +1,9 @@
 """Tells a PEM file that is all there from one that is still being written."""
 
-_BEGIN, _END = b"-----BEGIN ", b"-----END "
+import re
+
+_BEGIN = b"-----BEGIN "
+_END = re.compile(rb"-----END [^\r\n]+?-----")
 
 
 def is_whole_pem(pem: bytes) -> bool:
@@ -8,4 +11,6 @@ def is_whole_pem(pem: bytes) -> bool:
 
     Libraries read the whole certificates of a file that breaks off, and say nothing of the one that does.
     """
-    return 0 < pem.count(_BEGIN) == pem.count(_END)
+    last = pem.rpartition(b"\n")[2]
+    breaks_off = bool(last) and _BEGIN.startswith(last)
+    return not breaks_off and 0 < pem.count(_BEGIN) == len(_END.findall(pem))

@@ -138,7 +138,7 @@ async def test_slow_vault_is_a_timeout_that_blocks_nobody(bao: OpenBao, impatien
             ticks += 1
 
     ticking = asyncio.create_task(tick())
-    # Many more than there are threads: the wait for a thread counts too.
+    # Many more than there are threads: the wait for a thread has a bound, too.
     with ends_within():
         causes = await asyncio.gather(*(cause(impatient.read("generation")) for _ in range(500)))
     ticking.cancel()

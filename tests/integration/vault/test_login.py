@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -100,6 +101,44 @@ async def test_denied_call_is_an_error_and_no_storm_of_logins(bao: OpenBao) -> N
         assert [line["event"] for line in lines] == ["logged in to Vault"]
         assert "policy" in caught.value.message
         await store.read("generation")
+
+
+async def test_a_login_made_to_be_sure_gives_back_the_one_before(bao: OpenBao) -> None:
+    """What a policy refuses again and again leaves one token in Vault, and not one for each attempt."""
+    async with store_on(bao) as store:
+        await store.open()
+        before = token_of(store)
+        with pytest.raises(BrokerError):
+            await store.read("other")
+        assert token_of(store) != before
+        admin = bao.admin()
+        await asyncio.gather(*store._login._returning)
+        with pytest.raises(exceptions.Forbidden):
+            admin.auth.token.lookup(before)
+        admin.auth.token.lookup(token_of(store))
+        admin.adapter.close()
+
+
+async def test_a_call_whose_token_was_given_back_meanwhile_is_made_again(bao: OpenBao) -> None:
+    """Another call was refused by the policy, and logged in to be sure: that costs those under way nothing."""
+    begun, go_on = threading.Event(), threading.Event()
+    async with store_on(bao) as store:
+        await store.open()
+        before = token_of(store)
+
+        def read() -> str:
+            if token_of(store) == before:
+                begun.set()
+                go_on.wait(60)
+                raise exceptions.Forbidden
+            return "read"
+
+        reading = asyncio.create_task(store._call("reading", read))
+        assert await asyncio.to_thread(begun.wait, 60)
+        with pytest.raises(BrokerError):
+            await store.read("other")
+        go_on.set()
+        assert await reading == "read"
 
 
 async def test_close_gives_the_login_back(bao: OpenBao) -> None:

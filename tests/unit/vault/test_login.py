@@ -25,6 +25,8 @@ class FakeClient:
         self.did: list[str] = []
         self.login_failures: list[Exception] = []
         self.renew_failures: list[Exception] = []
+        self.revoke_failures: list[Exception] = []
+        self.revoked: list[str] = []
         self.renewed_lease: float | None = None
         self.gate = threading.Event()
         self.gate.set()
@@ -45,8 +47,11 @@ class FakeClient:
             raise self.renew_failures.pop(0)
         return Token(Secret("token"), self.lease if self.renewed_lease is None else self.renewed_lease, self.renewable)
 
-    def revoke(self) -> None:
+    def revoke(self, token: Token) -> None:
         self.did.append("revoke")
+        self.revoked.append(token.value.reveal())
+        if self.revoke_failures:
+            raise self.revoke_failures.pop(0)
 
 
 @pytest.fixture
@@ -116,6 +121,36 @@ async def test_only_the_first_who_saw_it_lapse_logs_in(client: FakeClient, login
     await login.anew(seen)
     assert login.generation == 2
     assert client.did.count("log in") == 2
+
+
+async def test_each_new_login_gives_the_one_before_back(client: FakeClient, login: Login) -> None:
+    """Tokens that live for weeks do not pile up in Vault where its policy, and not the token, refuses something."""
+    for seen in range(3):
+        await login.anew(seen)
+    await login.close()
+    assert client.did.count("log in") == 3
+    assert sorted(client.revoked) == sorted({f"token-{at}" for at, did in enumerate(client.did, 1) if did == "log in"})
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (exceptions.Forbidden(errors=["permission denied"]), []),
+        (exceptions.InvalidRequest(errors=["batch tokens cannot be revoked"]), []),
+        (exceptions.VaultDown(errors=["Vault is sealed"]), ["sealed"]),
+    ],
+    ids=["lapsed", "batch token", "away"],
+)
+async def test_a_token_that_cannot_be_given_back_is_told_where_it_lives_on(
+    client: FakeClient, login: Login, failure: Exception, told: list[str]
+) -> None:
+    """One that has lapsed, or is of a kind that Vault does not revoke, is nothing to look after."""
+    client.revoke_failures = [failure]
+    with capture_logs() as lines:
+        for seen in range(2):
+            await login.anew(seen)
+        await until(lambda: not login._returning)
+    assert [line["cause"] for line in lines if line["event"] == "the Vault token was not revoked"] == told
 
 
 async def test_login_is_renewed_at_about_half_its_life(client: FakeClient, login: Login) -> None:

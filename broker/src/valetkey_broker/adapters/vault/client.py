@@ -50,17 +50,7 @@ class VaultClient:
         self._session.mount("https://", Transport(trust, connections))
         self._quick = QuickReads(settings, trust)
         self._method = login_method(settings)
-        self._hvac = hvac.Client(
-            url=settings.address,
-            namespace=settings.namespace or None,
-            # Both are "none" and not None, which would make hvac look into the environment.
-            token="",
-            cert=(),
-            session=self._session,
-            timeout=settings.timeout_seconds,
-            # A redirect would carry the token to another host.
-            allow_redirects=False,
-        )
+        self._hvac = self._client_with("")
         self._kv = self._hvac.secrets.kv.v2
 
     def use(self, token: Token) -> None:
@@ -80,9 +70,9 @@ class VaultClient:
         """Renews the token in use."""
         return _token(self._hvac.auth.token.renew_self())
 
-    def revoke(self) -> None:
-        """Revokes the token in use."""
-        self._hvac.auth.token.revoke_self()
+    def revoke(self, token: Token) -> None:
+        """Revokes `token`, whichever is in use."""
+        self._client_with(token.value.reveal()).auth.token.revoke_self()
 
     def capabilities(self, paths: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """Returns what the token in use may do at `paths`."""
@@ -161,6 +151,19 @@ class VaultClient:
             self._kv.destroy_secret_versions(path, list(versions), mount_point=self._settings.mount)
         except exceptions.InvalidPath as error:
             _check_that_nothing_is_there(error)
+
+    def _client_with(self, token: str) -> hvac.Client:
+        return hvac.Client(
+            url=self._settings.address,
+            namespace=self._settings.namespace or None,
+            # Neither may be None, which would make hvac look into the environment: "" and () are "none".
+            token=token,
+            cert=(),
+            session=self._session,
+            timeout=self._settings.timeout_seconds,
+            # A redirect would carry the token to another host.
+            allow_redirects=False,
+        )
 
     def close(self) -> None:
         """Closes the connections and forgets the token."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Collection
 
 import structlog
 
@@ -19,6 +20,8 @@ _RETRY_MOST = 15.0
 # What Vault itself says about a token that it will not renew; anything else is tried again later. At the end of
 # its maximal life OpenBao 2.7 answers 500, "past the max TTL, cannot renew".
 _NOT_RENEWABLE = (DENIED, "refused", "failing")
+# What Vault says where there is nothing to give back: the token has lapsed or was revoked, or is a batch token.
+_NOT_TO_BE_REVOKED = (DENIED, "refused")
 # A token that never lapses is looked at again after this many seconds.
 _IDLE = 3600.0
 # The one key of the single flight: there is one login.
@@ -41,6 +44,7 @@ class Login:
         self._closed = False
         self._logins = SingleFlight[str, None]("vault-login")
         self._keeper: asyncio.Task[None] | None = None
+        self._returning: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger()
 
     async def ensure(self) -> int:
@@ -74,18 +78,28 @@ class Login:
             await asyncio.gather(self._keeper, return_exceptions=True)
         # A login under way is let end (within the calls' timeout): cut off, it would leave a token in Vault.
         await self._logins.settle()
-        if self._token is None:
-            return
+        if self._token is not None:
+            self._begin_to_give_back(self._token)
+        await asyncio.gather(*self._returning)
+        self._token = None
+
+    def _begin_to_give_back(self, token: Token, expected: Collection[str] = ()) -> None:
+        returning = asyncio.create_task(self._give_back(token, expected), name="vault-token-return")
+        self._returning.add(returning)
+        returning.add_done_callback(self._returning.discard)
+
+    async def _give_back(self, token: Token, expected: Collection[str]) -> None:
         try:
-            await self._calls.run("giving the login back", self._client.revoke)
+            await self._calls.run("giving the login back", self._client.revoke, token)
         except BrokerError as error:
+            if error.metadata["cause"] in expected:
+                return
             # It lapses by itself; the operator may want to know until when it lives.
             self._log.warning(
                 "the Vault token was not revoked",
                 cause=error.metadata["cause"],
-                lapses_within=self._token.lease_seconds,
+                lapses_within=token.lease_seconds,
             )
-        self._token = None
 
     async def _log_in(self) -> None:
         failure: BrokerError
@@ -97,6 +111,7 @@ class Login:
             refused = error.metadata["cause"] in (DENIED, "refused", "not found")
             failure = login_refused(self._auth) if refused else error
         else:
+            before = self._token
             self._client.use(token)
             self._token, self._full_lease = token, token.lease_seconds
             self._token_since = time.monotonic()
@@ -104,6 +119,9 @@ class Login:
             self._failures = 0
             self._backoff.reset()
             self._log.info("logged in to Vault", lease_seconds=token.lease_seconds, login=self.generation)
+            if before is not None:
+                # It may live on for weeks, as where the policy and not the token was why Vault refused something.
+                self._begin_to_give_back(before, _NOT_TO_BE_REVOKED)
             if self._keeper is None and not self._closed:
                 self._keeper = asyncio.create_task(self._keep(), name="vault-renewal")
             return

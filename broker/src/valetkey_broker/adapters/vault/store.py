@@ -99,7 +99,9 @@ class VaultStateStore:
         try:
             return await self._calls.run(doing, function, *args, **kwargs)
         except BrokerError as error:
-            if error.metadata["cause"] != DENIED or self._denied_lately():
+            # Where another call has logged in meanwhile, the token that this one had was given back.
+            with_new_login = self._login.generation != generation
+            if error.metadata["cause"] != DENIED or (self._denied_lately() and not with_new_login):
                 raise
         # A call that was denied did nothing: it may be repeated, writes too.
         await self._login.anew(generation)

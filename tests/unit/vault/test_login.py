@@ -132,6 +132,18 @@ async def test_each_new_login_gives_the_one_before_back(client: FakeClient, logi
     assert sorted(client.revoked) == sorted({f"token-{at}" for at, did in enumerate(client.did, 1) if did == "log in"})
 
 
+async def test_a_login_that_gives_the_same_token_again_keeps_it(
+    client: FakeClient, login: Login, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proxies before Vault may answer a login out of their cache."""
+    monkeypatch.setattr(client, "log_in", lambda: Token(Secret("cached"), 60.0, renewable=True))
+    await login.anew(0)
+    await login.anew(1)
+    assert login.generation == 2
+    await until(lambda: not login._returning)
+    assert client.revoked == []
+
+
 @pytest.mark.parametrize(
     ("failure", "told"),
     [

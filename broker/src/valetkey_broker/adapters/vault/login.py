@@ -119,7 +119,7 @@ class Login:
             self._failures = 0
             self._backoff.reset()
             self._log.info("logged in to Vault", lease_seconds=token.lease_seconds, login=self.generation)
-            if before is not None:
+            if before is not None and before.value != token.value:
                 # It may live on for weeks, as where the policy and not the token was why Vault refused something.
                 self._begin_to_give_back(before, _NOT_TO_BE_REVOKED)
             if self._keeper is None and not self._closed:

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
+from valetkey_broker.adapters.vault.bounded_sockets import answers_end_within
 from valetkey_broker.adapters.vault.errors import VAULT_ERRORS, explain, timed_out, unavailable
 from valetkey_broker.errors import BrokerError
 
@@ -15,6 +16,9 @@ T = TypeVar("T")
 
 THREADS = 4
 """Vault is never on the hot path; more threads would only be a bigger herd."""
+
+# A thread gives up so much later than its caller, who says why: the caller is not to be told of what that leads to.
+_SLACK_SECONDS = 1.0
 
 
 class Calls:
@@ -58,9 +62,13 @@ class Calls:
             with contextlib.suppress(RuntimeError):  # The loop may have ended before.
                 loop.call_soon_threadsafe(self._free.release)
 
+        def at_work() -> T:
+            with answers_end_within(self._timeout + _SLACK_SECONDS):
+                return function()
+
         try:
             self._check_open(doing)
-            work = self._threads.submit(function)
+            work = self._threads.submit(at_work)
         except BaseException:
             self._free.release()
             raise

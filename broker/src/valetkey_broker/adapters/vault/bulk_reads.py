@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from valetkey_broker.adapters.vault.bounded_sockets import PlainConnection, bounded
 from valetkey_broker.model import Secret
 from valetkey_broker.ports import Document
 from valetkey_broker.settings import VaultSettings
@@ -73,8 +74,8 @@ class QuickReads:
                     return connection
                 connection.close()
         if trust is None:
-            return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
-        return http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout, context=trust)
+            return PlainConnection(self._host, self._port, timeout=self._timeout)
+        return http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout, context=bounded(trust))
 
 
 def _document(status: int, body: bytes) -> Document | None:

@@ -10,6 +10,7 @@ import hvac
 import requests
 from hvac import exceptions
 
+from valetkey_broker.adapters.vault.bounded_sockets import PlainTransport
 from valetkey_broker.adapters.vault.bulk_reads import QuickReads
 from valetkey_broker.adapters.vault.errors import UnexpectedAnswerError
 from valetkey_broker.adapters.vault.http_session import Transport
@@ -48,6 +49,7 @@ class VaultClient:
             self._session.proxies = {"https": settings.proxy}
         trust = trusted_cas("the CAs of Vault", "vault.ca_file", settings.ca_file)
         self._session.mount("https://", Transport(trust, connections))
+        self._session.mount("http://", PlainTransport(pool_connections=1, pool_maxsize=connections))
         self._quick = QuickReads(settings, trust)
         self._method = login_method(settings)
         self._hvac = self._client_with("")

@@ -7,6 +7,7 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
+from valetkey_broker.adapters.vault.bounded_sockets import bounded
 from valetkey_broker.watched_files import WatchedFiles
 
 
@@ -40,7 +41,7 @@ class Transport(HTTPAdapter):
         trust = self._trust.current()
         with self._changing:
             if trust is not self._in_use:
-                self._in_use = trust
+                self._in_use = bounded(trust)
                 before = [self.poolmanager, *self.proxy_manager.values()]
                 self.init_poolmanager(self._pool_connections, self._pool_maxsize)
                 self.proxy_manager.clear()

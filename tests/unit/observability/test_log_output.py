@@ -1,5 +1,6 @@
 """The log of a process that serves, where whoever collects it is slow, stuck or back again."""
 
+import io
 import json
 import logging
 import os
@@ -109,6 +110,16 @@ def test_every_line_is_out_at_the_end(capfd: pytest.CaptureFixture[str], monkeyp
     with pytest.raises(LookupError):
         fail()
     assert [json.loads(line)["number"] for line in capfd.readouterr().out.splitlines()] == list(range(500))
+
+
+@pytest.mark.usefixtures("_restored")
+def test_standard_output_that_is_no_file_is_written_to_directly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the broker in a program of theirs may have put something of their own in its place."""
+    own = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", own)
+    with logging_by_a_thread("json", "info"):
+        structlog.get_logger().info("said")
+        assert json.loads(own.getvalue())["event"] == "said"
 
 
 @pytest.mark.usefixtures("_restored")

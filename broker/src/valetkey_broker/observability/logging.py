@@ -31,7 +31,8 @@ def configure_logging(
 ) -> QueuedLines | None:
     """Configures structlog and routes the standard library's loggers of our dependencies through it.
 
-    Lines go to `stream`, standard output if left out; `queued`, by a thread, which is returned and to be closed.
+    Lines go to `stream`, standard output if left out; `queued`, by a thread, which is returned and to be closed, unless
+    the stream is no file.
     Third-party loggers speak from `warning` up: below that some of them print requests whole.
     """
     out = stream or sys.stdout
@@ -53,7 +54,8 @@ def configure_logging(
             event = process(None, "error", event)
         return f"{event}\n"
 
-    queue = QueuedLines(Lines(Descriptor(out.fileno())), lost) if queued else None
+    descriptor = _descriptor(out) if queued else None
+    queue = None if descriptor is None else QueuedLines(Lines(Descriptor(descriptor)), lost)
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -64,6 +66,13 @@ def configure_logging(
     root.handlers[:] = [_ToStructlog()]
     root.setLevel(max(number, logging.WARNING))
     return queue
+
+
+def _descriptor(out: TextIO) -> int | None:
+    try:
+        return out.fileno()
+    except (AttributeError, OSError):  # Somebody's own, in memory say, which nobody has to read.
+        return None
 
 
 @contextlib.contextmanager

@@ -83,10 +83,14 @@ async def test_a_revoked_key_ends_the_session(console: Console) -> None:
             key_sha256=api_key_sha256(key),
             expire_time=datetime.now(UTC) + timedelta(hours=1),
         )
-        browser = console.browser()
+        browser, amid_a_form = console.browser(), console.browser()
         await browser.log_in(key)
         await browser.get("/grants")
+        await amid_a_form.log_in(key)
         await admin.revoke_api_key("passing")
+    part = await amid_a_form.post("/connectors/azure-blob-demo/verify", code=401, hx_request="true")
+    assert '<a class="button" href="/login" target="_blank"' in part.text
+    assert not amid_a_form.http.cookies
     answer = await browser.get("/grants?q=x", code=303)
     assert answer.headers["location"] == "/login?next=%2Fgrants%3Fq%3Dx&over=refused"
     assert "the broker no longer accepts your key or token" in (await browser.follow(answer)).text

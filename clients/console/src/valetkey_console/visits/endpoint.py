@@ -98,10 +98,11 @@ def to_login(visit: Visit, over: str) -> Response:
     A form that is sent from a page that stays keeps what was typed: there it is said what to do.
     """
     request = visit.request
+    session, visit.session = visit.session, None
     if visit.fragment and request.method not in _READING:
         response = visit.fail(_LOGGED_OUT)
         if over:
-            visit.console.sessions.end(response, request.cookies, visit.session)
+            visit.console.sessions.end(response, request.cookies, session)
         return response
     back = _here(visit) if request.method == "GET" and not visit.fragment else _page_before(visit)
     said = f"&over={over}" if over else ""
@@ -113,7 +114,7 @@ def to_login(visit: Visit, over: str) -> Response:
     else:
         response = RedirectResponse(path, status_code=303)
     if over:
-        visit.console.sessions.end(response, request.cookies, visit.session)
+        visit.console.sessions.end(response, request.cookies, session)
     return response
 
 

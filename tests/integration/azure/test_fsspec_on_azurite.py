@@ -5,7 +5,9 @@ import errno
 import itertools
 import threading
 import time
+from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from azure.core.exceptions import HttpResponseError, ServiceRequestError
@@ -162,6 +164,25 @@ async def test_what_is_appended_is_there_once(files: ValetKeyFileSystem, azure: 
     await asyncio.to_thread(append, b"step 2\n", b"step 2\n", b"step 3\n")
     assert await asyncio.to_thread(files.cat_file, LOG) == b"step 1\nstep 2\nstep 2\nstep 3\n"
     assert not azure.proxy._losing
+
+
+async def test_older_releases_append_as_well(files: ValetKeyFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects who has an adlfs before 2026.8, without types of content, or an aiohttp that sends a body once only."""
+    bodies = []
+
+    async def count(_: object, request: Any, handler: Any) -> Any:
+        bodies.append(request.body)
+        return await handler(request)
+
+    def append() -> None:
+        with files.open(LOG, "ab") as file:
+            del file._content_settings
+            file.write(b"step 1\n")
+
+    monkeypatch.setattr(fsspec_files.ValetKeyFile, "_count", count)
+    await asyncio.to_thread(append)
+    assert await asyncio.to_thread(files.cat_file, LOG) == b"step 1\n"
+    assert [type(body) for body in bodies] == [aiohttp.BytesPayload]
 
 
 async def test_a_log_that_another_made_first_is_kept(files: ValetKeyFileSystem, azure: AzureStack) -> None:

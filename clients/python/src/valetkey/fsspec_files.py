@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import io
 import os
 import random
 from collections.abc import Awaitable, Callable, Iterator
@@ -149,8 +148,9 @@ class ValetKeyFile(AzureBlobFile):  # type: ignore[misc] # adlfs has no types
         while True:
             self._attempts = 0
             try:
+                # Bytes, not a file: aiohttp (3.14.2) closes that with its first try, and waits for ever with the next.
                 await self._blob().append_block(
-                    io.BytesIO(block), length=len(block), appendpos_condition=self._end, middlewares=(self._count,)
+                    block, length=len(block), appendpos_condition=self._end, middlewares=(self._count,)
                 )
                 break
             except ResourceNotFoundError:
@@ -195,7 +195,7 @@ class ValetKeyFile(AzureBlobFile):  # type: ignore[misc] # adlfs has no types
         try:
             await self._blob().create_append_blob(
                 metadata=self.metadata,
-                content_settings=self._content_settings,
+                content_settings=getattr(self, "_content_settings", None),  # known to adlfs since 2026.8
                 match_condition=MatchConditions.IfMissing,
             )
         except ResourceExistsError:

@@ -134,6 +134,22 @@ def test_a_stream_makes_way_for_forks_and_another_one_follows(monkeypatch: pytes
         assert fake.calls == ["WatchToken"] * 3
 
 
+def test_a_source_that_was_dropped_is_waited_for() -> None:
+    """Protects children of whoever lets a source go without closing it, which ends its stream in the background."""
+    with fake_broker.FakeBroker() as fake:
+        for number in range(3):
+            source = fake.token_source(f"az://models-{number}")
+            source.current()
+            feed = source._feed
+            del source
+            assert feed is not None
+            shared_feeds._before_fork()
+            assert not feed.join(0.0)
+            shared_feeds._after_fork_in_parent()
+        # Nor is anything kept of those that are over.
+        assert len([each for each in shared_feeds._ending if each.terms.endpoint == fake.endpoint]) == 1
+
+
 def test_forks_come_faster_than_tokens() -> None:
     """Protects who waits for a token in a server that forks for each request, and the broker from leases for nobody."""
     with fake_broker.FakeBroker() as fake, fake.token_source("az://models") as source:

@@ -12,7 +12,7 @@ from valetkey.renewal.attempts import Attempt
 # To cancel a stream takes milliseconds. What takes longer, as a call without an answer, holds up no fork, nor does one
 # such call hold up several for longer than that.
 _SECONDS = 5.0
-# gRPC's own threads have a little to do yet for a call that is over, and tell nobody when it is done.
+# gRPC's own threads have a little to do yet, and tell nobody when it is done.
 _SETTLING = 0.01
 # Nor is a feed held up by a fork of which the end was never told.
 _LONGEST = 30.0
@@ -100,4 +100,9 @@ def _end(attempts: Iterable[Attempt], fork: Fork) -> None:
     if running := [each for each in attempts if each.runs]:
         for each in running:
             each.join(min(fork.seconds_left(), max(each.asked + _SECONDS - now(), 0.0)))
-        time.sleep(_SETTLING)
+        settle()
+
+
+def settle() -> None:
+    """Gives gRPC's own threads time to be done with a call that is over."""
+    time.sleep(_SETTLING)

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from valetkey.callers.base import Terms
+from valetkey.renewal import forks
 from valetkey.renewal.forks import Fork
 from valetkey.renewal.held_token import HeldToken
 from valetkey.renewal.token_feed import TokenFeed
@@ -15,6 +16,9 @@ from valetkey.v1 import token_service_pb2 as token_pb
 _Key = tuple[Terms, bytes]
 
 _feeds: dict[_Key, TokenFeed] = {}
+# Those that were stopped, whose threads may run a while yet: nobody waits for them where a source was not closed, but
+# collected as garbage.
+_ending: set[TokenFeed] = set()
 # Reentrant: a source that is collected as garbage is taken from its feed by whatever thread happens to run.
 _lock = threading.RLock()
 
@@ -57,6 +61,9 @@ def leave(feed: TokenFeed, user: object) -> None:
     with _lock:
         feed.users.discard(user)
         if not feed.users:
+            for each in [each for each in list(_ending) if not each.join(0.0)]:
+                _ending.discard(each)
+            _ending.add(feed)
             feed.stop()
             for key in [key for key, each in _feeds.items() if each is feed]:
                 del _feeds[key]
@@ -68,6 +75,9 @@ def _before_fork() -> None:
     for feed in list(_feeds.values()):
         feed.make_way(fork)
     fork.wait()
+    waited = [feed.join(fork.seconds_left()) for feed in list(_ending)]
+    if any(waited):
+        forks.settle()
 
 
 def _after_fork_in_parent() -> None:
@@ -80,6 +90,7 @@ def _after_fork_in_child() -> None:
     global _lock  # noqa: PLW0603 (the old one may be held for ever)
     _lock = threading.RLock()
     _feeds.clear()
+    _ending.clear()
     _forks.under_way.clear()
 
 

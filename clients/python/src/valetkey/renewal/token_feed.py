@@ -22,8 +22,7 @@ from valetkey.v1 import token_service_pb2 as token_pb
 _LATE = 0.85
 # A token that ends with the caller's identity is asked for anew once that was renewed in its file: looked at so often.
 _RENEWED_FROM, _RENEWED_EACH = 0.6, 0.05
-# A stream goes on as whoever began it: shortly before it brings the next token, one looks whether the identity's
-# file names another by then.
+# Shortly before a stream, which goes on as whoever began it, brings the next token, the identity's file is looked at.
 _LOOKED_AT = 0.55
 # Such tokens are the last ones that what allows them allows.
 _LAST_ONES = ("grant-end", "identity-end")
@@ -104,10 +103,12 @@ class TokenFeed:
         fork.ask(self._forks)
         self._inbox.put(fork)
 
-    def join(self) -> None:
-        """Waits until nothing of it runs any more."""
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(_JOIN_SECONDS)
+    def join(self, seconds: float = _JOIN_SECONDS) -> bool:
+        """Waits until nothing of it runs any more; tells whether something did."""
+        if self._thread in (None, threading.current_thread()) or not self._thread.is_alive():
+            return False
+        self._thread.join(seconds)
+        return True
 
     def _wait(self, lease_id: str, wanted: Callable[[HeldToken], bool]) -> HeldToken:
         end = now() + self.terms.timeout

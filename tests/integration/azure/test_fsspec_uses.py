@@ -63,6 +63,8 @@ async def test_ranges_are_read_as_slices(files: ValetKeyFileSystem) -> None:
         assert files.cat_ranges([f"{FOLDER}/range"] * 2, [0, 5], [3, 7]) == [b"", b""]
         with pytest.raises(FileNotFoundError):
             files.cat_file(f"{FOLDER}/none", -1)
+        with pytest.raises(IsADirectoryError):
+            files.cat_file(FOLDER, -1)
 
     await asyncio.to_thread(use)
 

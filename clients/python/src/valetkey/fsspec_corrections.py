@@ -1,5 +1,7 @@
 """What adlfs does otherwise than file systems of fsspec are to, made right for `valetkey.fsspec`."""
 
+import errno
+import os
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -45,8 +47,10 @@ class Corrections(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has no typ
     async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **more: Any) -> bytes:
         """Returns a range of a blob, as a slice: negative bounds count from the end, beyond which there is nothing."""
         if (start or 0) < 0 or (end or 0) < 0 or (end is not None and end <= (start or 0)):
-            size = (await self._info(path, refresh=True))["size"]
-            start, end, _ = slice(start, end).indices(size)
+            info = await self._info(path, refresh=True)
+            if info["type"] == "directory":
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+            start, end, _ = slice(start, end).indices(info["size"])
             if end <= start:
                 return b""
         try:

@@ -128,7 +128,7 @@ def test_a_bad_timeout(timeout: str, says: str, valetkey: Runner) -> None:
 
 def test_a_slow_broker(valetkey: Runner, broker: FakeBroker) -> None:
     """Protects --timeout: it ends a call, and the exit code says that another try makes sense."""
-    broker.failures["ListConnectors"] = Failure(grpc.StatusCode.INTERNAL, "late", delay=1)
+    broker.failures["ListConnectors"] = Failure(grpc.StatusCode.INTERNAL, "late", delay=60)
     ran = valetkey("--timeout", "1s", *LIST)
     assert (ran.code, "did not answer within 1 s" in ran.err) == (5, True)
 
@@ -223,7 +223,7 @@ def test_a_defect_is_one_line_without_details(
 
 def test_interrupted(broker: FakeBroker) -> None:
     """Protects Ctrl-C: exit 130 and no traceback."""
-    broker.failures["ListConnectors"] = Failure(grpc.StatusCode.INTERNAL, "late", delay=2)
+    broker.failures["ListConnectors"] = Failure(grpc.StatusCode.INTERNAL, "late", delay=60)
     process = start([*COMMAND, *LIST], env=environment(broker), stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while not broker.requests and time.monotonic() < deadline:

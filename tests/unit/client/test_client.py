@@ -299,7 +299,7 @@ def test_a_wrong_key(broker: FakeBroker) -> None:
 
 def test_a_slow_broker_ends_at_the_deadline(broker: FakeBroker) -> None:
     """Protects callers from waiting for ever."""
-    broker.failures["GetConnector"] = Failure(grpc.StatusCode.INTERNAL, "late", delay=1)
+    broker.failures["GetConnector"] = Failure(grpc.StatusCode.INTERNAL, "late", delay=60)
     with (
         Client(broker.endpoint, api_key=API_KEY, ca_file=broker.ca_file, timeout=0.2) as client,
     ):

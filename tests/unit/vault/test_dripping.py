@@ -30,7 +30,8 @@ class _Dripping:
             def answer(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 if self.path.endswith("/login"):
-                    self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(_LOGIN), _LOGIN))
+                    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(_LOGIN)
+                    self.wfile.write(head + _LOGIN)
                     return
                 try:
                     self.wfile.write(begins)

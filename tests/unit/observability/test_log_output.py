@@ -1,19 +1,23 @@
 """The log of a process that serves, where whoever collects it is slow, stuck or back again."""
 
+import errno
 import io
 import json
 import logging
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import structlog
 
 from support.stopwatch import ends_within
+from valetkey_broker.observability import log_output
 from valetkey_broker.observability.log_output import Descriptor, Lines, QueuedLines
 from valetkey_broker.observability.logging import configure_logging, logging_by_a_thread
 
@@ -166,3 +170,22 @@ def test_a_descriptor_that_does_not_wait_takes_whole_lines() -> None:
         threads.submit(say)
         assert log.read() == "".join(lines)
     assert not any(lost)
+
+
+def test_a_line_that_a_full_disk_cut_is_ended_once_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the next line stood behind its beginning, and both were none; lines that were not begun are lost."""
+    disk, room = bytearray(), deque([10, 0, 0, 3, 0, 99, 99])  # by try
+
+    def write(_descriptor: int, data: bytes) -> int:
+        taken = data[: room.popleft()]
+        if not taken:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        disk.extend(taken)
+        return len(taken)
+
+    monkeypatch.setattr(log_output, "os", SimpleNamespace(write=write))
+    out = Lines(Descriptor(1))
+    for line in ("a line that is cut\n", "lost\n", "lost, too\n", "there\n", "next\n"):
+        out.write(line)
+        out.flush()
+    assert disk.decode().splitlines() == ["a line that is cut", "there", "next"]

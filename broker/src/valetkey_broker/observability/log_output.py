@@ -65,15 +65,23 @@ class Descriptor:
 
     def __init__(self, number: int) -> None:
         self._number = number
+        self._rest = b""  # of a line that a disk which is full now has the beginning of
 
     def write(self, text: str) -> None:
-        """Writes a line as a whole. Raises OSError."""
-        left = text.encode("utf-8", "backslashreplace")
-        while left:
-            try:
-                left = left[os.write(self._number, left) :]
-            except BlockingIOError:  # Who shares it may have it not wait, which would cut lines.
-                select.select([], [self._number], [])
+        """Writes a line as a whole, ahead of it what is left of one before. Raises OSError."""
+        line = text.encode("utf-8", "backslashreplace")
+        left = self._rest + line
+        try:
+            while left:
+                try:
+                    left = left[os.write(self._number, left) :]
+                except BlockingIOError:  # Who shares it may have it not wait, which would cut lines.
+                    select.select([], [self._number], [])
+        finally:
+            # A line that was begun is ended with the next one, which else would be glued to it; one that was not is
+            # lost.
+            begun = len(left) < len(line)
+            self._rest = left if begun else left[: len(left) - len(line)]
 
     def flush(self) -> None:
         """Has nothing to do: nothing is kept back."""

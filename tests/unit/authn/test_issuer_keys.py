@@ -9,6 +9,7 @@ from support.core import NOW
 from support.oidc import Signer, claims, mint
 from support.oidc_verifier import Oidc
 from support.refusals import problem, refusal
+from support.waiting import eventually
 from valetkey_broker.authn.jwks import read_jwks
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Standing
@@ -54,10 +55,10 @@ async def test_keys_are_renewed_in_the_background(oidc: Oidc) -> None:
     oidc.source.gate.clear()
     await asyncio.wait_for(oidc.verifier.verify(presented), 30)
     await asyncio.wait_for(oidc.verifier.verify(mint(claims(NOW, sub="new"))), 30)
-    await asyncio.sleep(0)
-    assert oidc.source.fetches == 2
+    await eventually(lambda: oidc.source.fetches == 2)
     oidc.source.gate.set()
     await settled(oidc)
+    assert oidc.source.fetches == 2
 
 
 async def test_a_withdrawn_key_is_not_believed_after_a_quiet_spell(oidc: Oidc) -> None:

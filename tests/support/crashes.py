@@ -1,7 +1,6 @@
 """Processes that die amid a change, and what has to hold afterwards whatever they had done."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from support.core import (
     make_secret,
     make_sharing_connector,
 )
+from support.doomed_process import died_amid
 from support.fake_store import FakeStateStore
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.errors import (
@@ -355,15 +355,7 @@ async def die_during(change: Change, shared: FakeStateStore, lives: int, *, effe
     store = DyingStore(shared, lives, effect=effect)
     before = asyncio.all_tasks()
     doomed = Replica(store)
-    making = asyncio.ensure_future(change.make(doomed))
-    dying = asyncio.ensure_future(store.dead.wait())
-    await asyncio.wait([making, dying], return_when=asyncio.FIRST_COMPLETED)
-    died = not making.done()
-    for task in asyncio.all_tasks() - before:
-        task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.gather(*(asyncio.all_tasks() - before), return_exceptions=True)
-    return died
+    return await died_amid(asyncio.ensure_future(change.make(doomed)), store.dead, before)
 
 
 async def repeat(change: Change, replica: Replica) -> Reason | None:

@@ -9,6 +9,7 @@ import pytest
 
 from support.core import CLIENT, PLANTED
 from support.crashes import DyingStore, check_whole
+from support.doomed_process import died_amid
 from support.fake_ledger import FakeLedger
 from support.fake_maker import FakeMaker
 from support.fake_store import FakeStateStore
@@ -100,14 +101,7 @@ class Scene:
                 while not doomed.memory.rotations.get(f"rotations/{name}"):  # noqa: ASYNC110
                     await asyncio.sleep(0)
             maker.armed = True
-        dying_task = asyncio.ensure_future(dead.wait())
-        await asyncio.wait([working, dying_task], return_when=asyncio.FIRST_COMPLETED)
-        died = not working.done()
-        for task in asyncio.all_tasks() - before:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*(asyncio.all_tasks() - before), return_exceptions=True)
-        return died
+        return await died_amid(working, dead, before)
 
     async def gone_on_with(self, name: str) -> RotatingReplica:
         """Returns another process once it has brought the rotation to its end, begun anew where it never was."""

@@ -14,6 +14,7 @@ from support.fake_ledger import ledger_down
 from support.fake_maker import FakeMaker
 from support.fake_store import FakeStateStore
 from support.rotating_replica import NAME, PATH, RotatingReplica, by_account_key, the_call
+from support.waiting import eventually
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.adapters.azure.auth_methods.service_principal import ClientSecret
 from valetkey_broker.connectors.made_credential_rotations import Automatic
@@ -62,12 +63,10 @@ class World(RotatingReplica):
     async def first_done(self, *names: str) -> str:
         """Returns which of these connectors' rotations is done first."""
         async with asyncio.timeout(60):
-            while True:
-                for name in names:
-                    if await self.state(name) is RotationState.DONE:
-                        return name
+            while not (done := [name for name in names if await self.state(name) is RotationState.DONE]):
                 await self.poll()
                 await asyncio.sleep(0.005)
+        return done[0]
 
     async def with_key(self, name: str = BY_KEY, key: str = "key1") -> None:
         new = by_account_key(name, "one", self.maker.keys["one"][key])
@@ -96,11 +95,6 @@ class World(RotatingReplica):
     def rests(self) -> bool:
         """Tells whether nothing is being worked on."""
         return all(own.task is None for own in self.rotating.runner._own.values())
-
-    async def eventually(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(60):
-            while not true():  # noqa: ASYNC110 (fakes tell of nothing)
-                await asyncio.sleep(0.005)
 
     def before(self, word: str, do: Callable[[], None]) -> None:
         """Does something, once, just before what has that word is put on record."""
@@ -245,7 +239,7 @@ async def test_a_refused_secret_is_not_looked_for_for_ever(world: World) -> None
     """What was refused was not made: a right that went meanwhile does not keep the rotation from its end."""
     world.maker.fail("add_password", Reason.CLOUD_PERMISSION_MISSING)
     await world.rotate(prove=0)
-    await world.eventually(lambda: world.maker.calls["add_password"] == 1)
+    await eventually(lambda: world.maker.calls["add_password"] == 1)
     world.maker.fail("passwords", Reason.CLOUD_PERMISSION_MISSING, times=1_000)
     ended = await world.ended()
     assert (ended.state, ended.reason) == (RotationState.FAILED, "CLOUD_PERMISSION_MISSING")
@@ -275,7 +269,7 @@ async def test_nothing_is_removed_while_the_new_secret_does_not_work(world: Worl
 
     world.before("withdrawing", forget)
     await world.rotate()
-    await world.eventually(lambda: bool(new))
+    await eventually(lambda: bool(new))
     for _ in range(3):
         await world.poll()
         await asyncio.sleep(0.01)
@@ -295,7 +289,7 @@ async def test_vault_sealed_before_the_old_secret_is_removed(world: World) -> No
 
     world.before("withdrawing", seal)
     await world.rotate()
-    await world.eventually(lambda: world.replica.store.fail_with is not None)
+    await eventually(lambda: world.replica.store.fail_with is not None)
     await asyncio.sleep(0.05)
     assert first.notes["key_id"] in world.maker.made
     world.replica.store.fail_with = None
@@ -314,7 +308,7 @@ async def test_nothing_is_made_off_the_record(world: World) -> None:
 
     world.before("removing", away)
     await world.rotate()
-    await world.eventually(lambda: world.ledger.fail_with is not None)
+    await eventually(lambda: world.ledger.fail_with is not None)
     assert len(world.maker.made) == 3
     world.ledger.fail_with = None
     await world.done()
@@ -382,7 +376,7 @@ async def test_a_key_that_others_use_is_kept_until_they_go_on(world: World) -> N
     before = dict(world.maker.keys["one"])
     await world.rotate(BY_KEY, by=NAME)
     await world.until(RotationState.WITHDRAWING, BY_KEY)
-    await world.eventually(lambda: bool(world.memory.rotations[f"rotations/{BY_KEY}"].message))
+    await eventually(lambda: bool(world.memory.rotations[f"rotations/{BY_KEY}"].message))
     assert OTHER_KEY in world.memory.rotations[f"rotations/{BY_KEY}"].message
     assert world.maker.keys["one"] == before
     await world.rotate(OTHER_KEY, by=NAME)
@@ -440,14 +434,14 @@ async def test_a_switch_that_is_made_late_is_not_undone() -> None:
     await world.register()
     store.seal_at = PATH
     await world.rotate(prove=0)
-    await world.eventually(lambda: store.fail_with is not None and world.rests())
+    await eventually(lambda: store.fail_with is not None and world.rests())
     (made,) = [key_id for key_id in world.maker.made if key_id != "by-hand"]
     value = world.maker.made[made][1]
     world.cloud.secrets.discard(value.reveal())  # type: ignore[union-attr] # Entra hesitates: it would not prove good.
     store.fail_with = None
     world.at_once()
     await world.rotating.runner.look()
-    await world.eventually(world.rests)
+    await eventually(world.rests)
     await world.replica.poll()
     assert await world.in_use() == ClientSecret(value)
     assert made in world.maker.made
@@ -573,7 +567,7 @@ async def test_no_key_is_regenerated_while_nobody_can_tell_who_uses_it() -> None
     await world.repository.create_secret(secret, AccountKey(key))
     store.unread = "shared-credentials/"
     await world.rotate(BY_KEY, by=NAME, at_once=True)
-    await world.eventually(lambda: store.refused > 0 and world.rests())
+    await eventually(lambda: store.refused > 0 and world.rests())
     assert await world.state(BY_KEY) is RotationState.WITHDRAWING
     assert world.maker.calls["regenerate_key"] == 0
     assert world.maker.keys["one"]["key1"] == key

@@ -9,6 +9,7 @@ import pytest
 
 from support.core import PLANTED, make_secret, make_sharing_connector
 from support.crashes import DyingStore, check_whole
+from support.doomed_process import died_amid
 from support.fake_ledger import FakeLedger
 from support.fake_store import FakeStateStore
 from support.rotating_replica import GIVEN, NAME, NEW, PATH, RotatingReplica, the_call
@@ -71,17 +72,7 @@ async def _die(
     dying = DyingStore(store, lives, effect=effect)
     before = asyncio.all_tasks()
     doomed = RotatingReplica(dying, ledger=ledger)
-    working = asyncio.ensure_future(work(doomed, of))
-    dead = asyncio.ensure_future(dying.dead.wait())
-    await asyncio.wait([working, dead], return_when=asyncio.FIRST_COMPLETED)
-    died = not working.done()
-    if not died:
-        working.result()
-    for task in asyncio.all_tasks() - before:
-        task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.gather(*(asyncio.all_tasks() - before), return_exceptions=True)
-    return died
+    return await died_amid(asyncio.ensure_future(work(doomed, of)), dying.dead, before)
 
 
 async def _check(world: RotatingReplica, of: str, values: set[str]) -> RotationState | None:

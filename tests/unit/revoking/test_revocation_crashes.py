@@ -1,12 +1,12 @@
 """A process that dies at any write, record or call to Azure of a hard revocation: another one ends the leak."""
 
 import asyncio
-import contextlib
 from typing import Any
 
 import pytest
 
 from support.crashes import DyingStore, check_whole
+from support.doomed_process import died_amid
 from support.revoking_replica import BY_KEY, World
 from support.rotating_replica import NAME
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
@@ -82,17 +82,7 @@ class Scene:
         doomed = World(beside=self.world, **own)
         if what == "revoke_delegation_keys":
             doomed.revoking.keys._orders._questions._cloud = Dying(self.cloud, what, number, dead, effect=effect)  # type: ignore[assignment]
-        working = asyncio.ensure_future(self._revoked(doomed))
-        dying = asyncio.ensure_future(dead.wait())
-        await asyncio.wait([working, dying], return_when=asyncio.FIRST_COMPLETED)
-        died = not working.done()
-        if not died:
-            working.result()
-        for task in asyncio.all_tasks() - before:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*(asyncio.all_tasks() - before), return_exceptions=True)
-        return died
+        return await died_amid(asyncio.ensure_future(self._revoked(doomed)), dead, before)
 
     async def _revoked(self, world: World) -> None:
         await world.repository.load()

@@ -15,6 +15,7 @@ from valetkey_broker.model import (
     RotationState,
     rotated_object,
 )
+from valetkey_broker.ports import Document
 
 
 def encode_rotation(rotation: Rotation) -> dict[str, Any]:
@@ -38,6 +39,16 @@ def encode_rotation(rotation: Rotation) -> dict[str, Any]:
         },
         "notes": dict(rotation.notes),
     }
+
+
+def readable_rotation(path: str, document: Document | None) -> Rotation | None:
+    """Returns the rotation of a document; None where there is none, or one that nobody can read, edited by hand."""
+    if document is None:
+        return None
+    try:
+        return decode_rotation(path, document.data, document.version)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def decode_rotation(path: str, data: Mapping[str, Any], version: int) -> Rotation:

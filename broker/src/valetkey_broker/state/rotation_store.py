@@ -13,7 +13,7 @@ from valetkey_broker.state.intent import STAMP, Intent
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.read_for_check_and_set import read_for_cas
 from valetkey_broker.state.reading_order import ReadingOrder
-from valetkey_broker.state.rotation_codec import decode_rotation, encode_rotation
+from valetkey_broker.state.rotation_codec import encode_rotation, readable_rotation
 
 
 class LostRotation(Exception):  # noqa: N818 (no error: what somebody else does from now on)
@@ -36,14 +36,9 @@ class RotationStore:
     async def read(self, path: str) -> Rotation | None:
         """Returns the rotation at a path as it is now; None where there is none, or one that nobody can read."""
         with self._order.reading() as number:
-            document = await self._store.read(path)
-            if document is None:
-                return None
-            try:
-                rotation = decode_rotation(path, document.data, document.version)
-            except (KeyError, TypeError, ValueError):
-                return None  # Edited by hand: the next one takes its place.
-            self._take(rotation, number)
+            rotation = readable_rotation(path, await self._store.read(path))
+            if rotation is not None:
+                self._take(rotation, number)
         return rotation
 
     async def begin(

@@ -16,9 +16,10 @@ import pytest_asyncio
 from sqlalchemy import Connection, select, text, update
 
 from support.fake_ledger import FakeLedger
-from support.ledgers import denied, issued, new_name, open_ledger, until
+from support.ledgers import denied, issued, new_name, open_ledger
 from support.postgres import Postgres, running_postgres
 from support.stopwatch import ends_within
+from support.waiting import eventually
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.ledger import SqlLedger, chain_verification, check_ledger, reader
 from valetkey_broker.ledger.appender import PostgresAppender
@@ -105,7 +106,7 @@ async def test_of_many_recorded_together_none_stays_where_one_cannot_be_written(
     assert [event.purpose for event in await all_events(sql_ledger)] == ["first"]
     with sql_ledger._database.changing() as connection:
         connection.execute(text(f"DROP INDEX {prefix}never_twice"))
-    await until(sql_ledger.healthy)
+    await eventually(sql_ledger.healthy)
     await sql_ledger.record(*twice)
     found = await sql_ledger.verify()
     assert (found.intact, found.records) == (True, 502)
@@ -679,7 +680,7 @@ async def test_one_check_at_a_time_holds_up_no_list_and_ends_with_its_caller(
         else:
             patched.setattr(chain_verification, "pages", for_a_minute)
         checking = asyncio.create_task(sql_ledger.verify())
-        await until(begun.is_set)
+        await eventually(begun.is_set)
         with pytest.raises(BrokerError, match=r"running already, for \d+ s now") as caught:
             await sql_ledger.verify()
         assert (caught.value.reason, caught.value.retry_after) == (Reason.RATE_LIMITED, 5.0)
@@ -689,7 +690,7 @@ async def test_one_check_at_a_time_holds_up_no_list_and_ends_with_its_caller(
         checking.cancel()
     thread = sql_ledger._checker._future
     assert thread is not None
-    await until(thread.done, 20.0)
+    await eventually(thread.done, 20.0)
     assert checking.cancelled()
     assert (await sql_ledger.verify()).intact
 

@@ -13,8 +13,9 @@ import pytest
 import pytest_asyncio
 
 from support import old_ledger
-from support.ledgers import denied, new_name, open_ledger, until
+from support.ledgers import denied, new_name, open_ledger
 from support.postgres import Postgres, running_postgres
+from support.waiting import eventually
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.ledger import SqlLedger, migrate_ledger
 from valetkey_broker.ledger.schema import HEAD_REVISION
@@ -138,7 +139,7 @@ async def test_tables_that_another_broker_makes_or_changes_are_waited_for(postgr
 
         async def starting_meanwhile(grant_to: str = "") -> str:
             starting = asyncio.create_task(asyncio.to_thread(migrate_ledger, settings, grant_to))
-            await until(lambda: starting.done() or look.execute(waiting).fetchone() == (1,))
+            await eventually(lambda: starting.done() or look.execute(waiting).fetchone() == (1,))
             assert not starting.done()
             other.commit()
             return await starting

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from support.ledgers import denied, issued, until
+from support.ledgers import denied, issued
 from support.postgres import Postgres, running_postgres
+from support.waiting import eventually
 from valetkey_broker.errors import BrokerError, ConfigurationError
 from valetkey_broker.ledger import SqlLedger, check_ledger
 from valetkey_broker.model import EventFilter
@@ -71,7 +72,7 @@ async def test_new_password_needs_no_restart(rotated: Rotated) -> None:
                 await ledger.record(denied())
             assert caught.value.metadata == {"cause": "login-refused"}
             rotated.write("PLANTED-second")
-            await until(ledger.healthy)
+            await eventually(ledger.healthy)
             await ledger.record(denied())
             assert [stored.event.kind for stored in await ledger.events(EventFilter())]
             found = await ledger.verify()
@@ -105,7 +106,7 @@ async def test_file_first_and_another_user(rotated: Rotated) -> None:
         await asyncio.sleep(1.2)
         await rotated.postgres.run("ALTER ROLE broker NOLOGIN")
         await rotated.postgres.run(END_CONNECTIONS)
-        await until(ledger.healthy)
+        await eventually(ledger.healthy)
         await ledger.record(denied())
         assert (await ledger.verify()).intact
 

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from support.ledgers import denied, issued, open_ledger, until
+from support.ledgers import denied, issued, open_ledger
 from support.postgres import Postgres, running_postgres
 from support.stopwatch import ends_within
+from support.waiting import eventually
 from valetkey_broker.errors import BrokerError, ConfigurationError, Reason
 from valetkey_broker.ledger import SqlLedger
 from valetkey_broker.model import EventFilter
@@ -46,7 +47,7 @@ async def test_killed_server_refuses_and_recovers(ledger: SqlLedger, postgres: P
     with pytest.raises(BrokerError):
         await ledger.events(EventFilter())
     await postgres.start()
-    await until(ledger.healthy)
+    await eventually(ledger.healthy)
     await ledger.record(denied())
     found = await ledger.verify()
     assert (found.intact, found.records) == (True, 2)
@@ -71,11 +72,11 @@ async def test_server_killed_under_load_neither_forks_nor_repeats(ledger: SqlLed
     callers = [asyncio.create_task(caller(number)) for number in range(16)]
     for _ in range(3):
         before = len(told)
-        await until(lambda before=before: len(told) > before + 50)  # type: ignore[misc]
+        await eventually(lambda before=before: len(told) > before + 50)  # type: ignore[misc]
         postgres.kill()
-        await until(lambda: not ledger.healthy())
+        await eventually(lambda: not ledger.healthy())
         await postgres.start()
-        await until(ledger.healthy)
+        await eventually(ledger.healthy)
     stop.set()
     await asyncio.gather(*callers)
     found = await ledger.verify()
@@ -105,7 +106,7 @@ async def test_frozen_server_is_given_up_on_in_time(
                 await cause_of_refusal(impatient)
     finally:
         postgres.thaw()
-    await until(impatient.healthy)
+    await eventually(impatient.healthy)
     await ledger.record(denied())
     assert (await ledger.verify()).intact
 
@@ -127,10 +128,12 @@ async def test_read_only_server_refuses_and_recovers(ledger: SqlLedger, postgres
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'valetkey-broker'"
     )
     await cause_of_refusal(ledger)
-    await until(lambda: not ledger.healthy() and ledger._writer is not None and ledger._writer._cause == "read-only")
+    await eventually(
+        lambda: not ledger.healthy() and ledger._writer is not None and ledger._writer._cause == "read-only"
+    )
     assert await cause_of_refusal(ledger) == "read-only"
     await postgres.run("BEGIN READ WRITE; ALTER DATABASE postgres RESET ALL; COMMIT")
-    await until(ledger.healthy)
+    await eventually(ledger.healthy)
     await ledger.record(denied())
     assert (await ledger.verify()).records == 2
 
@@ -151,7 +154,7 @@ async def test_start_while_the_server_is_away(postgres: Postgres) -> None:
     async with open_ledger(postgres.url(), timeout_seconds=TIMEOUT) as ledger:
         assert await cause_of_refusal(ledger) == "database-away"
         await postgres.start()
-        await until(ledger.healthy)
+        await eventually(ledger.healthy)
         await ledger.record(denied())
         assert (await ledger.verify()).records == 1
 

@@ -56,7 +56,8 @@ async def load(url: str) -> None:
 _FULL_DISK = """
 import asyncio, json, resource, sys
 from valetkey_broker.errors import BrokerError
-from support.ledgers import issued, open_ledger, until
+from support.ledgers import issued, open_ledger
+from support.waiting import eventually
 
 async def main(path):
     said = {"causes": [], "healthy": []}
@@ -70,7 +71,7 @@ async def main(path):
             said["healthy"].append(ledger.healthy())
             await asyncio.sleep(0.2)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        await until(ledger.healthy)
+        await eventually(ledger.healthy)
         await ledger.record(issued())
         found = await ledger.verify()
         said |= {"intact": found.intact, "records": found.records}

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from support.ledgers import denied, issued, open_ledger, until
+from support.ledgers import denied, issued, open_ledger
+from support.waiting import eventually
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.ledger import SqlLedger
 
@@ -95,7 +96,7 @@ async def test_right_file_put_back_is_taken_up(ledger: SqlLedger, file: Path) ->
     move_in(file, away)
     assert await cause_of_refusal(ledger)
     move_in(away, file)
-    await until(ledger.healthy)
+    await eventually(ledger.healthy)
     await ledger.record(denied())
     found = await ledger.verify()
     assert found.intact
@@ -151,7 +152,7 @@ async def recorded_again(ledger: SqlLedger) -> None:
             with contextlib.suppress(BrokerError):
                 await ledger.record(denied())
                 break
-            await until(ledger.healthy)
+            await eventually(ledger.healthy)
     assert (await ledger.verify()).intact
 
 
@@ -173,7 +174,7 @@ async def test_file_that_takes_no_writes(ledger: SqlLedger, pragma: str, cause: 
     causes = {result.metadata["cause"] for result in results if isinstance(result, BrokerError)}
     assert causes == {cause}
     # The writer connects anew, without the pragma.
-    await until(ledger.healthy)
+    await eventually(ledger.healthy)
     written = sum(result is None for result in results)
     await ledger.record(denied())
     found = await ledger.verify()

@@ -1,13 +1,11 @@
 """Ledgers for tests, and events to put into them."""
 
-import asyncio
 import contextlib
 import functools
 import itertools
 import tempfile
-import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -82,15 +80,6 @@ async def open_ledger(url: str, **settings: Any) -> AsyncIterator[SqlLedger]:
         yield ledger
     finally:
         await ledger.close()
-
-
-async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Waits until `condition` holds. Raises TimeoutError where it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError("the condition did not come to hold")
-        await asyncio.sleep(0.02)
 
 
 def new_name() -> str:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from support.ledgers import denied, until
+from support.ledgers import denied
+from support.waiting import eventually
 from valetkey_broker.ledger import gathering as module
 from valetkey_broker.ledger.gathering import MAX_BATCH, Batch, Gathering
 
@@ -108,7 +109,7 @@ async def test_those_who_stay_away_hold_up_nobody(written: Written, monkeypatch:
     monkeypatch.setattr(module, "_FORGOTTEN_SECONDS", _FOR_EVER)
     await _crowd(written, 200)
     written.add(2)
-    await until(lambda: written.sizes == [200, 2])
+    await eventually(lambda: written.sizes == [200, 2])
     written.done()
     monkeypatch.setattr(module, "_LINGER_EACH", _FOR_EVER)
     monkeypatch.setattr(module, "_LONGEST_LINGER", _FOR_EVER)

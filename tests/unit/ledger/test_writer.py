@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import psycopg
 import pytest
 
-from support.ledgers import denied, until
+from support.ledgers import denied
+from support.waiting import eventually
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.ledger import gathering
 from valetkey_broker.ledger import writer as module
@@ -102,7 +103,7 @@ async def test_what_waits_is_written_at_once(writer: GroupWriter, appender: Fake
     go = threading.Event()
     appender.on_append = lambda: go.wait(5) and None
     first = asyncio.create_task(writer.record(denied()))
-    await until(lambda: bool(writer._current))
+    await eventually(lambda: bool(writer._current))
     rest = [asyncio.create_task(writer.record(denied())) for _ in range(100)]
     await asyncio.sleep(0)
     go.set()
@@ -116,10 +117,10 @@ async def test_what_is_recorded_together_is_written_together(writer: GroupWriter
     go = threading.Event()
     appender.on_append = lambda: go.wait(5) and None
     first = asyncio.create_task(writer.record(denied()))
-    await until(lambda: bool(writer._current))
+    await eventually(lambda: bool(writer._current))
     many = asyncio.create_task(writer.record(*[denied()] * 1000))
     more = asyncio.create_task(writer.record(denied(), denied()))
-    await until(lambda: writer.waiting == 1003)
+    await eventually(lambda: writer.waiting == 1003)
     go.set()
     await asyncio.gather(first, many, more)
     assert appender.batches == [1, 1000, 2]
@@ -136,7 +137,7 @@ async def test_failure_reaches_all_who_wait_and_the_chain_stays(writer: GroupWri
     assert all(isinstance(result, BrokerError) for result in results)
     assert not writer.healthy()
     assert await refused(writer) == "disk-full"
-    await until(writer.healthy)
+    await eventually(writer.healthy)
     await writer.record(denied())
     assert len(appender.rows) == 2
     appender.assert_chain()
@@ -162,7 +163,7 @@ async def test_connection_that_died_meanwhile_is_nobodys_trouble(writer: GroupWr
     assert (len(appender.rows), appender.connects) == (2, connects + 1)
     appender.on_append = failing(psycopg.errors.AdminShutdown(), times=2)
     assert await refused(writer) == "database-away"
-    await until(writer.healthy)
+    await eventually(writer.healthy)
     appender.assert_chain()
 
 
@@ -182,10 +183,10 @@ async def test_commit_that_happens_late_is_found(writer: GroupWriter, appender: 
 
     appender.on_answer = lose
     await refused(writer)
-    await until(writer.healthy)
+    await eventually(writer.healthy)
     appender.on_append = arrive
     await refused(writer)
-    await until(writer.healthy)
+    await eventually(writer.healthy)
     await writer.record(denied())
     assert len(appender.rows) == 2
     appender.assert_chain()
@@ -201,10 +202,10 @@ async def test_ledger_that_lost_records_is_refused_until_they_are_back(
     appender.rows.pop()
     assert await refused(writer) == "replaced"
     connects = appender.connects
-    await until(lambda: appender.connects > connects + 1)
+    await eventually(lambda: appender.connects > connects + 1)
     assert not writer.healthy()
     appender.rows[:] = kept
-    await until(writer.healthy)
+    await eventually(writer.healthy)
     await writer.record(denied())
     appender.assert_chain()
 
@@ -229,7 +230,7 @@ async def test_nobody_waits_for_a_write_that_hangs(writer: GroupWriter, appender
     go = threading.Event()
     appender.on_append = lambda: go.wait(60) and None
     first = asyncio.create_task(writer.record(denied()))
-    await until(lambda: bool(writer._current))
+    await eventually(lambda: bool(writer._current))
     second = asyncio.create_task(writer.record(denied()))
     results = await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 30)
     assert [getattr(result, "metadata", {}).get("cause") for result in results] == ["timeout", "timeout"]
@@ -237,7 +238,7 @@ async def test_nobody_waits_for_a_write_that_hangs(writer: GroupWriter, appender
     assert not writer.healthy()
     assert await refused(writer) == "timeout"
     go.set()
-    await until(writer.healthy)
+    await eventually(writer.healthy)
     await writer.record(denied())
     appender.assert_chain()
 
@@ -253,16 +254,16 @@ async def test_who_was_refused_while_the_way_back_hung_keeps_up_nobody(
     appender.on_append = lambda: (go.wait(60) and None, fail())[1]
     appender.on_probe = lambda: (looking.set(), found.wait(60) and None)[1]
     first = asyncio.create_task(writer.record(denied()))
-    await until(lambda: bool(writer._current))
+    await eventually(lambda: bool(writer._current))
     behind = asyncio.create_task(writer.record(denied()))
-    await until(lambda: writer.waiting == 2)
+    await eventually(lambda: writer.waiting == 2)
     go.set()
-    await until(looking.is_set)
+    await eventually(looking.is_set)
     writer._gathering._hand_over()  # Those who are expected stayed away.
     results = await asyncio.wait_for(asyncio.gather(first, behind, return_exceptions=True), 30)
     assert [getattr(result, "metadata", {}).get("cause") for result in results] == ["disk-full", "timeout"]
     found.set()
-    await until(writer.healthy)
+    await eventually(writer.healthy)
     await asyncio.wait_for(writer.record(denied()), 30)
     assert writer.waiting == 0
     appender.assert_chain()
@@ -319,7 +320,7 @@ async def test_bug_in_a_driver_is_a_refusal_too(writer: GroupWriter, appender: F
             await writer.record(denied())
         assert caught.value.metadata["cause"] == "error"
         assert "PLANTED" not in str(caught.value)
-        await until(writer.healthy)
+        await eventually(writer.healthy)
 
 
 async def test_start_without_a_database_waits_for_it(appender: FakeAppender) -> None:
@@ -336,7 +337,7 @@ async def test_start_without_a_database_waits_for_it(appender: FakeAppender) -> 
         await asyncio.to_thread(writer.prepare)
     writer.start("database-away")
     assert await refused(writer) == "database-away"
-    await until(writer.healthy)
+    await eventually(writer.healthy)
     await writer.record(denied())
     assert prepared == [1]
     await writer.close()
@@ -369,7 +370,7 @@ async def _gather_one(writer: GroupWriter, monkeypatch: pytest.MonkeyPatch) -> "
         monkeypatch.setattr(gathering, name, 3600.0)
     await asyncio.gather(*(writer.record(denied()) for _ in range(3)))
     gathered = asyncio.create_task(writer.record(denied()))
-    await until(lambda: writer.waiting == 1)
+    await eventually(lambda: writer.waiting == 1)
     return gathered
 
 
@@ -389,11 +390,11 @@ async def test_the_end_writes_all_that_waits(writer: GroupWriter, appender: Fake
     go = threading.Event()
     appender.on_append = lambda: go.wait(5) and None
     waiting = [asyncio.create_task(writer.record(denied()))]
-    await until(lambda: bool(writer._current))
+    await eventually(lambda: bool(writer._current))
     waiting += [asyncio.create_task(writer.record(denied())) for _ in range(MAX_BATCH + 5)]
-    await until(lambda: writer.waiting == len(waiting))
+    await eventually(lambda: writer.waiting == len(waiting))
     closing = asyncio.create_task(writer.close())
-    await until(lambda: writer._closed)
+    await eventually(lambda: writer._closed)
     go.set()
     await asyncio.gather(closing, *waiting)
     assert appender.batches == [1, MAX_BATCH, 5]
@@ -407,11 +408,11 @@ async def test_the_end_refuses_what_can_not_be_written_any_more(writer: GroupWri
     fail = failing(psycopg.errors.DiskFull(), times=9)
     appender.on_append = lambda: (go.wait(5) and None, fail())[1]
     waiting = [asyncio.create_task(writer.record(denied()))]
-    await until(lambda: bool(writer._current))
+    await eventually(lambda: bool(writer._current))
     waiting += [asyncio.create_task(writer.record(denied())) for _ in range(2 * MAX_BATCH + 5)]
-    await until(lambda: writer.waiting == len(waiting))
+    await eventually(lambda: writer.waiting == len(waiting))
     closing = asyncio.create_task(writer.close())
-    await until(lambda: writer._closed)
+    await eventually(lambda: writer._closed)
     go.set()
     results = await asyncio.gather(*waiting, return_exceptions=True)
     await closing
@@ -425,15 +426,15 @@ async def test_the_end_gives_up_on_a_database_that_hangs(writer: GroupWriter, ap
     go = threading.Event()
     appender.on_append = lambda: go.wait(60) and None
     waiting = [asyncio.create_task(writer.record(denied()))]
-    await until(lambda: bool(writer._current))
+    await eventually(lambda: bool(writer._current))
     waiting += [asyncio.create_task(writer.record(denied())) for _ in range(MAX_BATCH + 5)]
-    await until(lambda: writer.waiting == len(waiting))
+    await eventually(lambda: writer.waiting == len(waiting))
     await writer.close()
     results = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 30)
     assert all(isinstance(result, BrokerError) for result in results)
     assert appender.interrupted.is_set()
     go.set()
-    await until(lambda: not writer._thread.is_alive())
+    await eventually(lambda: not writer._thread.is_alive())
     assert appender.batches == [1]
 
 
@@ -444,15 +445,15 @@ async def test_who_waits_behind_a_failure_is_refused_with_it(writer: GroupWriter
     appender.on_append = lambda: (go.wait(5) and None, fail())[1]
     appender.on_probe = failing(psycopg.errors.DiskFull(), times=10**6)
     first = asyncio.create_task(writer.record(denied()))
-    await until(lambda: bool(writer._current))
+    await eventually(lambda: bool(writer._current))
     rest = [asyncio.create_task(writer.record(denied())) for _ in range(5)]
-    await until(lambda: writer.waiting == 6)
+    await eventually(lambda: writer.waiting == 6)
     go.set()
     results = await asyncio.gather(first, *rest, return_exceptions=True)
     assert {getattr(result, "metadata", {}).get("cause") for result in results} == {"disk-full"}
     assert writer.waiting == 0
     appender.on_probe = lambda: None
-    await until(writer.healthy)
+    await eventually(writer.healthy)
     await writer.record(denied())
     appender.assert_chain()
 

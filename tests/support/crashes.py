@@ -25,10 +25,9 @@ from valetkey_broker.errors import (
     Reason,
     revocation_not_found,
     rotation_not_found,
-    rotation_under_way,
     secret_not_found,
 )
-from valetkey_broker.model import ApiKey, EarlierDigest, NamedSecret, Rotation, RotationSchedule, RotationState, Secret
+from valetkey_broker.model import ApiKey, EarlierDigest, NamedSecret, RotationSchedule, RotationState, Secret
 from valetkey_broker.model.revocation import KeyRevocation, Revocation, RevocationTarget
 from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.generation_and_intents import read_generation
@@ -234,20 +233,14 @@ async def _share(replica: Replica) -> object:
 async def _begin_rotation(replica: Replica) -> object:
     """Begins the second rotation of a connector: the first one is over, and its credential gone."""
     candidate = {"client_secret": PLANTED}
-    return await replica.repository.rotations.begin(
-        make_rotation(f"connectors/{CONNECTOR.name}"), candidate, _under_way
-    )
+    return await replica.repository.rotations.begin(make_rotation(f"connectors/{CONNECTOR.name}"), candidate)
 
 
 async def _rotated_before(replica: Replica) -> None:
     await _register(replica)
     rotations = replica.repository.rotations
-    begun = await rotations.begin(make_rotation(f"connectors/{CONNECTOR.name}"), {"client_secret": "first"}, _under_way)
+    begun = await rotations.begin(make_rotation(f"connectors/{CONNECTOR.name}"), {"client_secret": "first"})
     await rotations.write(replace(begun, state=RotationState.FAILED))
-
-
-def _under_way(rotation: Rotation) -> BrokerError:
-    return rotation_under_way(rotation.object, rotation.state.value, rotation.started_at, rotation.started_by)
 
 
 REVOCATION = Revocation(

@@ -16,7 +16,16 @@ from valetkey_broker.adapters.azure.auth_methods.service_principal import Client
 from valetkey_broker.connectors.rotation_admin import Wanted
 from valetkey_broker.connectors.update_merge import ConnectorChange
 from valetkey_broker.errors import BrokerError, Reason, vault_unavailable
-from valetkey_broker.model import Connector, Credential, EventKind, InvalidFieldError, Role, RotationState, Secret
+from valetkey_broker.model import (
+    Connector,
+    Credential,
+    EventKind,
+    InvalidFieldError,
+    Role,
+    RotationState,
+    Secret,
+    rotation_path,
+)
 from valetkey_broker.ports import Document
 
 KEY = base64.b64encode(b"k" * 64).decode()
@@ -141,6 +150,38 @@ async def test_two_at_once(world: RotatingReplica) -> None:
     world.cloud.secrets = {PLANTED, NEW}
     assert (await world.ended()).state is RotationState.DONE
     assert world.connector_admin.get(NAME).description == "d"
+
+
+async def _again(other: RotatingReplica) -> object:
+    return await other.begin(replace(GIVEN, secrets={"client_secret": Secret("third")}))
+
+
+async def _back(other: RotatingReplica) -> object:
+    return await other.rotating.rotations.rollback(PATH, 0, None, the_call())
+
+
+async def _changed(other: RotatingReplica) -> object:
+    return await other.connector_admin.update(ConnectorChange(name=NAME, secrets={"client_secret": Secret(NEW)}), ADMIN)
+
+
+@pytest.mark.parametrize("what", [_again, _back, _changed])
+async def test_what_another_replica_has_ended_is_over(
+    world: RotatingReplica, what: Callable[[RotatingReplica], Awaitable[object]]
+) -> None:
+    """Who saw it end at one replica may ask the next thing of another, which has not looked since."""
+    other = RotatingReplica(world.replica.store, world.cloud, world.ledger, abandoned_seconds=60)
+    world.cloud.hold("log_in")
+    under_way = await world.begin()
+    await other.poll()
+    with pytest.raises(BrokerError) as caught:
+        await what(other)
+    assert caught.value.reason is Reason.ROTATION_UNDER_WAY, "it is, as yet"
+    world.cloud.heal()
+    assert (await world.ended()).state is RotationState.DONE
+    known = other.memory.rotation_of(PATH, under_way.object_uid)
+    assert known is not None
+    assert known.id == under_way.id, "it has not heard that it ended"
+    await what(other)
 
 
 async def _read_late(
@@ -468,6 +509,9 @@ async def test_a_secret_is_not_renamed_while_it_is_rotated() -> None:
     with pytest.raises(BrokerError) as caught:
         await world.rotating.secrets.rename("az_secret", "az_new", renamed_by="key:other")
     assert caught.value.reason is Reason.ROTATION_UNDER_WAY
+    other = RotatingReplica(world.replica.store, world.cloud, world.ledger, abandoned_seconds=60)
+    await other.poll()
     world.cloud.heal()
     assert (await world.ended(of)).state is RotationState.DONE
-    await world.rotating.secrets.rename("az_secret", "az_new", renamed_by="key:other")
+    assert not other.memory.rotations[rotation_path(of)].state.ended, "it has not heard that it ended"
+    await other.rotating.secrets.rename("az_secret", "az_new", renamed_by="key:other")

@@ -59,7 +59,7 @@ class MadeCredentialRotations:
     async def drafted(self, object_path: str, wanted: Automatic, call: CallInfo) -> Rotation:
         """Returns a rotation for `Rotations.begin`, without a credential. Raises what `rotate` does."""
         there = await self._rotations.there(object_path)
-        self._rotations.check_free(object_path, there.uid)
+        await self._objects.repository.rotations.check_none_under_way(object_path, there.uid)
         source = await self.checked(object_path, there, wanted.by)
         ends = None
         if source == GRAPH:

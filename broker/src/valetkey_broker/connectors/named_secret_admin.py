@@ -10,7 +10,7 @@ from valetkey_broker.connectors.connector_admin import ConnectorAdmin
 from valetkey_broker.connectors.connector_draft import end_of, secrets_in
 from valetkey_broker.connectors.grant_redirection_check import check_redirection, may_redirect
 from valetkey_broker.connectors.secret_as_connector import as_connector
-from valetkey_broker.errors import BrokerError, rotation_under_way, secret_exists, secret_not_found, secret_not_verified
+from valetkey_broker.errors import BrokerError, secret_exists, secret_not_found, secret_not_verified
 from valetkey_broker.model import (
     AzureConfig,
     Connector,
@@ -137,7 +137,7 @@ class NamedSecretAdmin:
         """
         await self._repository.refresh()  # What is there is changed, not what was there a poll ago.
         before = self.get(change.name)
-        self._refuse_amid_rotation(before)
+        await self._repository.rotations.check_none_under_way(before.object_path, before.uid)
         after, value = await self.drafted(change, before, caller.name)
         may = may_redirect(caller)
         self.check_grants(after, may_redirect=may)
@@ -193,10 +193,6 @@ class NamedSecretAdmin:
             before = self._memory.connectors[connector.name]
             check_redirection(self._memory, before, connector, self._clock(), may_redirect=may_redirect)
 
-    def _refuse_amid_rotation(self, secret: NamedSecret) -> None:
-        if (there := self._memory.rotation_of(f"secrets/{secret.name}", secret.uid)) is not None:
-            raise rotation_under_way(there.object, there.state.value, there.started_at, there.started_by)
-
     async def rename(self, name: str, new_name: str, *, renamed_by: str) -> NamedSecret:
         """Gives a secret another name.
 
@@ -207,7 +203,8 @@ class NamedSecretAdmin:
         check_secret_name("name", name)
         await self._repository.refresh()
         secret = self.get(name)
-        self._refuse_amid_rotation(secret)  # It goes by the name.
+        # It goes by the name.
+        await self._repository.rotations.check_none_under_way(secret.object_path, secret.uid)
         return await self._repository.rename_secret(secret, new_name, renamed_by)
 
     async def delete(self, name: str, *, deleted_by: str) -> None:

@@ -11,7 +11,6 @@ from valetkey_broker.connectors.grant_redirection_check import may_redirect
 from valetkey_broker.connectors.rotation_runner import RotationRunner
 from valetkey_broker.connectors.rotation_targets import ConnectorTarget, SecretTarget
 from valetkey_broker.errors import (
-    BrokerError,
     connector_not_found,
     no_previous_credential,
     rotation_not_found,
@@ -98,6 +97,7 @@ class Rotations:
                 "remove_fields", "names what is no field of azure", f"some of {', '.join(sorted(_AZURE))}"
             )
         there = await self.there(object_path)
+        await self._repository.rotations.check_none_under_way(object_path, there.uid)
         method = wanted.auth_method or there.auth_method
         if not wanted.secrets and method in ("", there.auth_method) and not wanted.azure:
             raise InvalidFieldError("azure_secret", "is not given", "the new credential")
@@ -111,6 +111,7 @@ class Rotations:
         Raises what `rotate` raises, or NO_PREVIOUS_CREDENTIAL.
         """
         there = await self.there(object_path, "rollback")
+        await self._repository.rotations.check_none_under_way(object_path, there.uid)
         kept = there.previous_credential_version
         value = await self._repository.previous_value(there) if kept else None
         if value is None or there.previous is None or version not in (0, kept):
@@ -124,7 +125,7 @@ class Rotations:
     async def begin(self, draft: Rotation, value: CredentialValue | None) -> Rotation:
         """Stores a rotation, in the hands of this process, and begins to work on it. Raises ROTATION_UNDER_WAY."""
         encoded = self._auth_methods[draft.way.auth_method].encode(value) if value is not None else None
-        beginning = self._repository.rotations.begin(self._runner.held(draft), encoded, _under_way)
+        beginning = self._repository.rotations.begin(self._runner.held(draft), encoded)
         begun = await self._repository.background.whole(beginning)
         self._runner.work(begun)
         return begun
@@ -231,15 +232,9 @@ class Rotations:
         self, draft: Rotation, there: Connector | NamedSecret, secrets: Mapping[str, Secret]
     ) -> CredentialValue:
         """Returns what is given as a credential. Raises all that can be known before anybody is asked."""
-        self.check_free(draft.object, there.uid)
         if isinstance(there, Connector):
             return await self._connectors.checked(draft, there, secrets)
         return await self._secrets.checked(draft, there, secrets)
-
-    def check_free(self, object_path: str, uid: str) -> None:
-        """Raises ROTATION_UNDER_WAY where a rotation is known that is not over."""
-        if (under_way := self._memory.rotation_of(object_path, uid)) is not None:
-            raise _under_way(under_way)
 
     def draft(
         self, there: Connector | NamedSecret, source: str, way: NewWay, call: CallInfo, prove_seconds: int | None
@@ -266,11 +261,6 @@ class Rotations:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
-
-
-def _under_way(rotation: Rotation) -> BrokerError:
-    state, why = rotation.state.value, rotation.message
-    return rotation_under_way(rotation.object, state, rotation.started_at, rotation.started_by, why)
 
 
 def _checked(object_path: str) -> str:

@@ -9,7 +9,7 @@ from valetkey_broker.connectors.grant_redirection_check import check_redirection
 from valetkey_broker.connectors.reach_result import Reach
 from valetkey_broker.connectors.update_merge import ConnectorChange, changed
 from valetkey_broker.connectors.verify import Proof
-from valetkey_broker.errors import BrokerError, connector_not_found, rotation_under_way
+from valetkey_broker.errors import BrokerError, connector_not_found
 from valetkey_broker.model import Connector, CredentialOrigin, CredentialValue, Principal
 from valetkey_broker.ports import AuthMethod, Clock
 from valetkey_broker.state.memory import Memory
@@ -49,10 +49,8 @@ class ConnectorUpdates:
         change.checked()
         await self._repository.refresh()  # What is there is changed, not what was there a poll ago.
         before = self._get(change.name)
-        path = f"connectors/{change.name}"
-        there = self._memory.rotation_of(path, before.uid) if change.touches_the_way else None
-        if there is not None:
-            raise rotation_under_way(there.object, there.state.value, there.started_at, there.started_by)
+        if change.touches_the_way:
+            await self._repository.rotations.check_none_under_way(f"connectors/{change.name}", before.uid)
         value = await self._value_of(before, needed=not change.secrets)
         after, credential = changed(
             before,

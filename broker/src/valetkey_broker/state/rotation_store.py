@@ -1,11 +1,11 @@
 """Keeps rotations in Vault: their documents, which are their locks too, and the credentials that are not in use yet."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from valetkey_broker.errors import BrokerError, changed_by_others, rotation_taken_over
-from valetkey_broker.model import Rotation
+from valetkey_broker.errors import BrokerError, changed_by_others, rotation_taken_over, rotation_under_way
+from valetkey_broker.model import Rotation, rotation_path
 from valetkey_broker.ports import CasMismatchError, StateStore
 from valetkey_broker.state.change_kinds import BEGIN_ROTATION
 from valetkey_broker.state.change_writer import Plan, Writes
@@ -41,12 +41,21 @@ class RotationStore:
                 self._take(rotation, number)
         return rotation
 
-    async def begin(
-        self, draft: Rotation, candidate: Mapping[str, str] | None, under_way: Callable[[Rotation], BrokerError]
-    ) -> Rotation:
+    async def check_none_under_way(self, object_path: str, uid: str) -> None:
+        """Raises ROTATION_UNDER_WAY where one of that object is known that is not over, as it is in Vault now.
+
+        Memory may not know yet that another replica ended it: steps of rotations are no news that `refresh` would read.
+        That one began is.
+        """
+        if self._memory.rotation_of(object_path, uid) is not None:
+            await self.read(rotation_path(object_path))
+        if (under_way := self._memory.rotation_of(object_path, uid)) is not None:
+            raise _under_way(under_way)
+
+    async def begin(self, draft: Rotation, candidate: Mapping[str, str] | None) -> Rotation:
         """Stores a rotation with the credential that it is to prove, if it has one by now.
 
-        Raises what `under_way` makes of one that is there and not over, or CONFLICT where another began just now.
+        Raises ROTATION_UNDER_WAY where there is one that is not over, or CONFLICT where another began just now.
         """
         path, begun = draft.path, draft
 
@@ -57,7 +66,7 @@ class RotationStore:
                 there = await self.read(path)
                 # What another object of that name left cannot be brought to its end any more: that is gone.
                 if there is not None and not there.state.ended and there.object_uid == draft.object_uid:
-                    raise under_way(there)
+                    raise _under_way(there)
             version = await self._store.newest(draft.candidate_path) + 1 if candidate is not None else 0
             begun = replace(draft, candidate=version, version=expected + 1)
             details = {
@@ -78,7 +87,7 @@ class RotationStore:
 
         if not await self._writes.make(path, prepare):
             there = await self.read(path)
-            raise under_way(there) if there is not None and not there.state.ended else changed_by_others(path)
+            raise _under_way(there) if there is not None and not there.state.ended else changed_by_others(path)
         return begun
 
     async def write(self, rotation: Rotation) -> Rotation:
@@ -142,3 +151,8 @@ class RotationStore:
         """
         if rotation.candidate:
             await self._store.destroy(rotation.candidate_path, range(1, rotation.candidate + 1))
+
+
+def _under_way(rotation: Rotation) -> BrokerError:
+    state, why = rotation.state.value, rotation.message
+    return rotation_under_way(rotation.object, state, rotation.started_at, rotation.started_by, why)

@@ -23,9 +23,9 @@ from valetkey_devstack.demo_data import (
 )
 from valetkey_devstack.demo_people import in_words
 from valetkey_devstack.directory_layout import write_private
-from valetkey_devstack.extra_settings import check_environment
 from valetkey_devstack.stack import DevStack
 from valetkey_devstack.storage_trust import storage_exports, write_bundle
+from valetkey_devstack.user_settings_file import check_environment
 
 _WATCH_SECONDS = 0.5
 

@@ -25,9 +25,9 @@ from valetkey_devstack.ca import CertificateAuthority, make_ca
 from valetkey_devstack.control_plane import ControlPlane
 from valetkey_devstack.demo_people import people_settings
 from valetkey_devstack.directory_layout import Layout, write_private
-from valetkey_devstack.extra_settings import ExtraSettings, read_extra_settings
 from valetkey_devstack.free_ports import HOST, free_port, is_free
 from valetkey_devstack.openbao import MOUNT, OpenBao, start_openbao
+from valetkey_devstack.user_settings_file import ExtraSettings, read_extra_settings
 
 CLOUD = "dev"
 """The name of the stack's cloud profile in the broker's settings."""

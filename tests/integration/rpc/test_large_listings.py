@@ -11,7 +11,7 @@ from support.inproc import ADMIN_KEY, OPERATOR_KEY, Broker, bearer, new_connecto
 from valetkey import Client
 from valetkey.v1 import connector_service_pb2 as connectors
 from valetkey_broker.api import resource_service
-from valetkey_broker.concurrency.slices import SLICE
+from valetkey_broker.concurrency.cooperative_slices import SLICE
 
 pytestmark = pytest.mark.unmeasured
 

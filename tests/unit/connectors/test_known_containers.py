@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from support.event_loop_turns import watched
-from valetkey_broker.concurrency.slices import SLICE
+from valetkey_broker.concurrency.cooperative_slices import SLICE
 from valetkey_broker.connectors.known_containers import KnownContainers
 from valetkey_broker.model import Container
 

@@ -17,7 +17,7 @@ from valetkey_broker.ledger import gathering
 from valetkey_broker.ledger import writer as module
 from valetkey_broker.ledger.chain import GENESIS, Row
 from valetkey_broker.ledger.errors import LostHeadError
-from valetkey_broker.ledger.gathering import MAX_BATCH
+from valetkey_broker.ledger.write_batching import MAX_BATCH
 from valetkey_broker.ledger.writer import GroupWriter
 from valetkey_broker.model import Head
 

@@ -12,7 +12,7 @@ from valetkey_broker.api.account_errors import account_error_messages
 from valetkey_broker.api.convert import CONNECTOR_TYPES, RESOURCE_TYPES, resource_message
 from valetkey_broker.api.resource_pages import MOST_RESOURCES, Place, place_of, resource_page
 from valetkey_broker.authz.policy import Policy, Visible, serves
-from valetkey_broker.concurrency.slices import slices
+from valetkey_broker.concurrency.cooperative_slices import slices
 from valetkey_broker.connectors.connector_admin import ConnectorAdmin, ConnectorReach
 from valetkey_broker.errors import account_not_searched, role_required
 from valetkey_broker.model import Connector, Container, ResourceId, Role, check_name

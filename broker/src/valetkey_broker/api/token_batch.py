@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from valetkey.v1 import token_service_pb2 as pb
+from valetkey_broker.concurrency.cooperative_slices import slices
 from valetkey_broker.concurrency.gather_outcomes import work_off
-from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.model import InvalidFieldError, Lease

@@ -7,7 +7,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable
 
-from valetkey_broker.concurrency.slices import slices
+from valetkey_broker.concurrency.cooperative_slices import slices
 
 # So many are asked in one turn of the event loop: those whose waiting is over go on in the turn after it, all of them.
 _AT_A_TIME = 32

@@ -4,7 +4,8 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from valetkey_broker.concurrency.slices import slices
+from valetkey_broker.concurrency.cooperative_slices import slices
+from valetkey_broker.connectors.bulk_reach_in_time import reach_in_time
 from valetkey_broker.connectors.canary_probe import Probe
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.connector_draft import Definitions, NewConnector, pinned_unseen
@@ -12,7 +13,6 @@ from valetkey_broker.connectors.connector_filter import ConnectorFilter
 from valetkey_broker.connectors.connector_types import ConnectorTypeDescription, connector_types
 from valetkey_broker.connectors.credential_warnings import credential_warnings
 from valetkey_broker.connectors.reach_cache import ReachCache
-from valetkey_broker.connectors.reach_in_time import reach_in_time
 from valetkey_broker.connectors.reach_result import AccountError, Reach
 from valetkey_broker.connectors.update import ConnectorUpdates
 from valetkey_broker.connectors.update_merge import ConnectorChange

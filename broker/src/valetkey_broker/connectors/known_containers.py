@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from valetkey_broker.concurrency.slices import slices
+from valetkey_broker.concurrency.cooperative_slices import slices
 from valetkey_broker.connectors.reach_result import AccountError
 from valetkey_broker.connectors.recent_errors import RecentError
 from valetkey_broker.model import Container

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 import structlog
 
-from valetkey_broker.concurrency.slices import slices
+from valetkey_broker.concurrency.cooperative_slices import slices
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import Connector, Container, ContainerPattern, ResourceId

@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterable, Sequence
 from functools import partial
 
+from valetkey_broker.concurrency.cooperative_slices import slices
 from valetkey_broker.concurrency.gather_outcomes import work_off
-from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.issuing.batch_progress import Batch, Issued
 from valetkey_broker.issuing.decider import Decider, Decision

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from valetkey_broker.concurrency.slices import slices
+from valetkey_broker.concurrency.cooperative_slices import slices
 from valetkey_broker.issuing.signing_keys import KeyInMemory, SigningKeys, usable_until
 from valetkey_broker.ports import AuthMethod, Clock
 from valetkey_broker.state.memory import Memory

@@ -22,7 +22,7 @@ from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.ledger.appender import Appender
 from valetkey_broker.ledger.chain import GENESIS, Row, extend
 from valetkey_broker.ledger.errors import LostHeadError, cause_of, unavailable
-from valetkey_broker.ledger.gathering import Batch, Gathering, Item
+from valetkey_broker.ledger.write_batching import Batch, Gathering, Item
 from valetkey_broker.model import Event, Head
 from valetkey_broker.observability.counters import COMMIT_SECONDS, Histogram
 

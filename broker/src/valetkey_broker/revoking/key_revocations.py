@@ -19,9 +19,9 @@ from valetkey_broker.model import CloudProfile, Connector, Container, EventKind,
 from valetkey_broker.model.revocation import KeyRevocation, Revocation, SignerKind
 from valetkey_broker.observability.redaction import frames
 from valetkey_broker.ports import Clock, Ledger
+from valetkey_broker.revoking.delegation_key_revoker import KeyOrders, Place
 from valetkey_broker.revoking.impact import Impact
 from valetkey_broker.revoking.key_ledger_records import KeyRecords
-from valetkey_broker.revoking.key_orders import KeyOrders, Place
 from valetkey_broker.revoking.key_rotations import KeyRotations
 from valetkey_broker.revoking.keys_of_revocation import is_open, is_unproved, with_keys
 from valetkey_broker.state.memory import Memory

@@ -7,7 +7,7 @@ from itertools import islice
 
 import structlog
 
-from valetkey_broker.concurrency.slices import slices
+from valetkey_broker.concurrency.cooperative_slices import slices
 from valetkey_broker.errors import secret_changed
 from valetkey_broker.model import (
     Connector,
@@ -35,7 +35,7 @@ from valetkey_broker.state.memory_updates import (
     in_order,
     is_kept,
 )
-from valetkey_broker.state.reading_order import ReadingOrder
+from valetkey_broker.state.stale_read_guard import StaleReadGuard
 from valetkey_broker.state.startup_snapshot import SnapshotDraft, Snapshots
 
 # How many documents are read in one go, and how many such goes there are at the same time.
@@ -82,7 +82,7 @@ class MemoryLoader:
         """Whether every document was read by itself: what somebody changed by hand is known, too."""
         self._snapshots = Snapshots(store)
         self._draft: SnapshotDraft | None = None
-        self._order = ReadingOrder()
+        self._guard = StaleReadGuard()
         self._log = structlog.get_logger()
 
     async def load(self, *, gently: bool = False) -> None:
@@ -128,7 +128,7 @@ class MemoryLoader:
         changed = generation.since(copy.counter) if copy is not None else None
         if copy is None or changed is None:
             return False
-        with self._order.reading() as number:
+        with self._guard.reading() as number:
             again = set(filter(is_kept, changed | generation.being_changed()))
             known: list[tuple[str, Kept | None]] = []
             async for some in slices(list(copy.documents.items())):
@@ -143,7 +143,7 @@ class MemoryLoader:
 
     async def _load_each(self, generation: Generation, *, gently: bool) -> None:
         draft = SnapshotDraft(generation.counter)
-        with self._order.reading() as number:
+        with self._guard.reading() as number:
             listed = await asyncio.gather(*(self._store.names(folder) for folder in FOLDERS))
             paths = [
                 f"{folder}/{name}"
@@ -197,7 +197,7 @@ class MemoryLoader:
         return True
 
     async def _reload(self, paths: Iterable[str]) -> None:
-        with self._order.reading() as number:
+        with self._guard.reading() as number:
             await self._take([each async for each in self._read(sorted(filter(is_kept, paths)))], number)
 
     async def _read(
@@ -221,7 +221,7 @@ class MemoryLoader:
         # What comes before what goes, and secrets before what uses them: a rename is both at once.
         in_turn = sorted(read, key=lambda each: (each[1] is None, in_order(each[0])))
         for count, (path, kept) in enumerate(in_turn, start=1):
-            if self._order.take(path, number):
+            if self._guard.take(path, number):
                 await self._updates.put(path, kept)
             if count % _TAKEN_AT_ONCE == 0:
                 await asyncio.sleep(0)

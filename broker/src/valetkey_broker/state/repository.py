@@ -65,7 +65,7 @@ class StateRepository(MemoryLoader):
         self._api_key_writes = ApiKeyWrites(store, self._writes, self._announce_again)
         around = Around(self._announce_again, self._users, self._connector_writes)
         self._secret_writes = SecretWrites(store, self._writes, around)
-        self.rotations = RotationStore(store, memory, self._writes, self._order)
+        self.rotations = RotationStore(store, memory, self._writes, self._guard)
         self.revocations = RevocationWrites(store, self._writes, self._announce_again, self.background)
 
     async def close(self) -> None:

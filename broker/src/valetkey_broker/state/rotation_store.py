@@ -12,8 +12,8 @@ from valetkey_broker.state.change_writer import Plan, Writes
 from valetkey_broker.state.intent import STAMP, Intent
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.read_for_check_and_set import read_for_cas
-from valetkey_broker.state.reading_order import ReadingOrder
 from valetkey_broker.state.rotation_codec import encode_rotation, readable_rotation
+from valetkey_broker.state.stale_read_guard import StaleReadGuard
 
 
 class LostRotation(Exception):  # noqa: N818 (no error: what somebody else does from now on)
@@ -27,15 +27,15 @@ class RotationStore:
     does elsewhere, such as giving a connector its new credential, is a change of its own.
     """
 
-    def __init__(self, store: StateStore, memory: Memory, writes: Writes, order: ReadingOrder) -> None:
+    def __init__(self, store: StateStore, memory: Memory, writes: Writes, guard: StaleReadGuard) -> None:
         self._store = store
         self._memory = memory
         self._writes = writes
-        self._order = order
+        self._guard = guard
 
     async def read(self, path: str) -> Rotation | None:
         """Returns the rotation at a path as it is now; None where there is none, or one that nobody can read."""
-        with self._order.reading() as number:
+        with self._guard.reading() as number:
             rotation = readable_rotation(path, await self._store.read(path))
             if rotation is not None:
                 self._take(rotation, number)
@@ -99,12 +99,12 @@ class RotationStore:
         written = replace(rotation, version=version)
         known = self._memory.rotations.get(rotation.path)
         if known is None or known.version < version:  # Else the answer came late, and others have written since.
-            with self._order.reading() as number:
+            with self._guard.reading() as number:
                 self._take(written, number)
         return written
 
     def _take(self, rotation: Rotation, number: int) -> None:
-        if self._order.take(rotation.path, number):
+        if self._guard.take(rotation.path, number):
             self._memory.put_rotation(rotation)
 
     async def check_held(self, rotation: Rotation) -> None:

@@ -14,7 +14,7 @@ from valetkey_broker.adapters.azure.errors import Asking, ask
 from valetkey_broker.adapters.azure.sas import user_delegation_signer
 from valetkey_broker.adapters.azure.token_trial import TokenTrial
 from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS, Network
-from valetkey_broker.concurrency.slices import slices
+from valetkey_broker.concurrency.cooperative_slices import slices
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import CloudProfile, SigningKey, TokenUse, check_account, is_container_name
 

@@ -21,7 +21,7 @@ from valetkey_broker.adapters.azure.key_revocation import revoke_delegation_keys
 from valetkey_broker.adapters.azure.resource_type import StorageService
 from valetkey_broker.adapters.azure.resource_types import AZURE_RESOURCE_TYPES, AzureResourceType
 from valetkey_broker.adapters.azure.transport import Network
-from valetkey_broker.concurrency.slices import slices
+from valetkey_broker.concurrency.cooperative_slices import slices
 from valetkey_broker.errors import (
     CLOUD_REFUSALS,
     BrokerError,

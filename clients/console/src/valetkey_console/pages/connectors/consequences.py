@@ -8,7 +8,7 @@ from typing import Any
 
 from valetkey import Connector, Grant
 from valetkey_console.broker.field_labels import label
-from valetkey_console.pages.optional_answer import told
+from valetkey_console.pages.answer_or_failure import told
 from valetkey_console.visits.visit import Visit
 
 _MOST_LEASES = 500

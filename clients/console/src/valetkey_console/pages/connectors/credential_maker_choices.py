@@ -1,7 +1,7 @@
 """Whose rights at the provider can be used to make a credential: connectors that log in as a service principal."""
 
 from valetkey import Connector
-from valetkey_console.pages.optional_answer import told
+from valetkey_console.pages.answer_or_failure import told
 from valetkey_console.visits.visit import Visit
 
 # A menu of more is no help; then the name is typed.

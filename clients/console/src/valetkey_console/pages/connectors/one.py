@@ -11,8 +11,8 @@ from starlette.responses import Response
 from valetkey import Connector, Event
 from valetkey.rotation_values import CredentialVersion
 from valetkey_console.broker.field_labels import label
+from valetkey_console.pages.answer_or_failure import Told, told
 from valetkey_console.pages.connectors.list import rotated, state
-from valetkey_console.pages.optional_answer import Told, told
 from valetkey_console.visits.rendering import command
 from valetkey_console.visits.roles import ADMINS, AUDITORS, OPERATORS, READERS_OF_GRANTS
 from valetkey_console.visits.visit import Visit

@@ -10,12 +10,12 @@ from valetkey.connector_type_values import AuthMethodDescription
 from valetkey.rotation_values import Rotation
 from valetkey_console.broker.failures import Failure, failure_on_page
 from valetkey_console.fields.typed import duration, moment
+from valetkey_console.pages.answer_or_failure import told
 from valetkey_console.pages.connectors.consequences import bound_to, differences
 from valetkey_console.pages.connectors.credential_form import options, read_given, typed_text
 from valetkey_console.pages.connectors.credential_maker_choices import makers_for
 from valetkey_console.pages.connectors.draft import text_of
 from valetkey_console.pages.field_problems import FieldProblems
-from valetkey_console.pages.optional_answer import told
 from valetkey_console.visits.rendering import command, segment
 from valetkey_console.visits.visit import Visit
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from valetkey_broker.concurrency.slices import slices
+from valetkey_broker.concurrency.cooperative_slices import slices
 
 
 async def test_many_long_works_hold_nobody_up_longer_than_one() -> None:

@@ -8,8 +8,8 @@ import pytest
 from support.spiffe import SpiffeCa
 from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.settings import ENV_PREFIX
-from valetkey_devstack.extra_settings import ExtraSettings, check_environment, read_extra_settings
 from valetkey_devstack.free_ports import free_port
+from valetkey_devstack.user_settings_file import ExtraSettings, check_environment, read_extra_settings
 
 PORT = 18_443
 ISSUER = '[[authn.oidc]]\nissuer = "https://issuer.example"\naudience = "valetkey"\n'

@@ -11,11 +11,11 @@ import pytest_asyncio
 from support.core import PROFILE, FakeClock, credential_of, make_connector
 from support.event_loop_turns import watched
 from support.fake_cloud import FakeCloud
-from valetkey_broker.concurrency.slices import SLICE
+from valetkey_broker.concurrency.cooperative_slices import SLICE
 from valetkey_broker.connectors import reach_in_time as module
+from valetkey_broker.connectors.bulk_reach_in_time import reach_in_time
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache
-from valetkey_broker.connectors.reach_in_time import reach_in_time
 from valetkey_broker.connectors.reach_result import Reach
 from valetkey_broker.errors import BrokerError, Reason, connector_not_looked_at
 from valetkey_broker.model import Connector, Credential

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
+from valetkey_broker.concurrency.cooperative_slices import slices
 from valetkey_broker.concurrency.gather_outcomes import work_off
-from valetkey_broker.concurrency.slices import slices
 from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.reach_result import AccountError, Reach, own_container
 from valetkey_broker.errors import BrokerError, connector_not_looked_at

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 
-class ReadingOrder:
+class StaleReadGuard:
     """Each reading draws a number as it begins; memory never goes back to one that began earlier."""
 
     def __init__(self) -> None:

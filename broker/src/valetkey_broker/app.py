@@ -23,7 +23,7 @@ from valetkey_broker.connectors.reach_cache import ReachCache
 from valetkey_broker.connectors.rotation_wiring import Parts, Rotating, build_rotating
 from valetkey_broker.connectors.unreached_containers import UnreachedContainers
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
-from valetkey_broker.issuing.counted_issuer import issuer_type
+from valetkey_broker.issuing.counting_issuer import issuer_type
 from valetkey_broker.issuing.decider import Decider
 from valetkey_broker.issuing.diagnosis import Diagnoser
 from valetkey_broker.issuing.issuer import Issuer

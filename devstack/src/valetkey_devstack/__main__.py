@@ -3,4 +3,4 @@
 from valetkey_broker.__main__ import start
 
 if __name__ == "__main__":
-    start("valetkey_devstack.demo_story")
+    start("valetkey_devstack.demo_command")

@@ -15,7 +15,7 @@ from support.fake_broker import API_KEY, FakeBroker
 from support.stopwatch import ends_within
 from support.warm import run_installed
 from support.watch_messages import step
-from valetkey import TokenSource, held_channels
+from valetkey import TokenSource, channel_replacement
 from valetkey.clock_through_suspend import now
 from valetkey.renewal import forks, pacing, shared_feeds
 from valetkey.renewal.attempts import Attempt
@@ -98,7 +98,7 @@ def test_a_child_has_a_channel_of_its_own() -> None:
         made.append(object())
         return made[-1]
 
-    channels = held_channels.HeldChannels([], make)
+    channels = channel_replacement.ReplaceableChannel([], make)
     parents = channels.channel
     for _ in range(2):  # A child of a child, which has made no call.
         channels.forked()
@@ -107,7 +107,7 @@ def test_a_child_has_a_channel_of_its_own() -> None:
     assert (held.channel is made[1], over, len(made)) == (True, None, 2)
     assert channels.give_back(held) is None
     assert channels.channel is held.channel
-    assert parents in [each.channel for each in held_channels._of_parents]
+    assert parents in [each.channel for each in channel_replacement._of_parents]
 
 
 @pytest.mark.unmeasured  # coverage (7.17.3) may keep a worker from ending

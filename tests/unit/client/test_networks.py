@@ -14,7 +14,7 @@ from support.fake_access import NOW, grant
 from support.fake_broker import API_KEY, Failure, FakeBroker, connector
 from support.network import Network, network_before
 from support.stopwatch import ends_within
-from valetkey import Client, channel, held_channels
+from valetkey import Client, channel, channel_replacement
 from valetkey.calls import retries
 from valetkey.v1 import errors_pb2 as errors_pb
 
@@ -179,8 +179,8 @@ def test_a_connection_that_rested_is_not_trusted(
     broker: FakeBroker, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Protects the first call after minutes of rest, each time; Azure's load balancers forget after 240 s."""
-    assert held_channels.REST_SECONDS < 240
-    monkeypatch.setattr(held_channels, "REST_SECONDS", 1.0)
+    assert channel_replacement.REST_SECONDS < 240
+    monkeypatch.setattr(channel_replacement, "REST_SECONDS", 1.0)
     network.forget_after = 2.0
     with Client(network.endpoint, api_key=API_KEY, ca_file=broker.ca_file, timeout=20) as client:
         client.list_grants()

@@ -12,7 +12,7 @@ from support.core import PROFILE, FakeClock, credential_of, make_connector
 from support.event_loop_turns import watched
 from support.fake_cloud import FakeCloud
 from valetkey_broker.concurrency.cooperative_slices import SLICE
-from valetkey_broker.connectors import reach_in_time as module
+from valetkey_broker.connectors import bulk_reach_in_time as module
 from valetkey_broker.connectors.bulk_reach_in_time import reach_in_time
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.reach_cache import ReachCache

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from valetkey_console.lists.asked import Asked
 from valetkey_console.lists.columns import Cell, Column
 from valetkey_console.lists.downloads import as_csv, as_json, harmless
 from valetkey_console.lists.list_page import found, listing
+from valetkey_console.lists.list_query import Asked
 
 Row = tuple[str, Cell]
 COLUMNS = (Column[Row]("name", "Name", lambda row: row[0]), Column[Row]("what", "What", lambda row: row[1]))

@@ -6,7 +6,7 @@ import pytest
 
 from valetkey import InvalidArgumentError
 from valetkey_broker.model import Pattern
-from valetkey_console.fields.typed import duration, lines, moment, pairs
+from valetkey_console.fields.parsing import duration, lines, moment, pairs
 from valetkey_console.pages.grant_patterns import reaches
 from valetkey_console.pages.resources.ids import container_and_path, container_of
 

@@ -7,7 +7,7 @@ import pytest
 
 from support.ledgers import denied
 from support.waiting import eventually
-from valetkey_broker.ledger import gathering as module
+from valetkey_broker.ledger import write_batching as module
 from valetkey_broker.ledger.write_batching import MAX_BATCH, Batch, Gathering
 
 _FOR_EVER = 3600.0

@@ -13,7 +13,7 @@ import pytest
 from support.ledgers import denied
 from support.waiting import eventually
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.ledger import gathering
+from valetkey_broker.ledger import write_batching
 from valetkey_broker.ledger import writer as module
 from valetkey_broker.ledger.chain import GENESIS, Row
 from valetkey_broker.ledger.errors import LostHeadError
@@ -248,7 +248,7 @@ async def test_who_was_refused_while_the_way_back_hung_keeps_up_nobody(
 ) -> None:
     """A batch that the thread never came to, for it hung looking for the database, is done with all the same."""
     for name in ("_LINGER_EACH", "_LONGEST_LINGER", "_LONGEST_LINGER_OF_MANY"):
-        monkeypatch.setattr(gathering, name, 3600.0)
+        monkeypatch.setattr(write_batching, name, 3600.0)
     go, looking, found = threading.Event(), threading.Event(), threading.Event()
     fail = failing(psycopg.errors.DiskFull())
     appender.on_append = lambda: (go.wait(60) and None, fail())[1]
@@ -367,7 +367,7 @@ async def test_as_many_as_are_written_at_once_share_a_transaction(writer: GroupW
 async def _gather_one(writer: GroupWriter, monkeypatch: pytest.MonkeyPatch) -> "asyncio.Task[None]":
     """Has somebody wait for others who never come."""
     for name in ("_LINGER_EACH", "_LONGEST_LINGER", "_FORGOTTEN_SECONDS"):
-        monkeypatch.setattr(gathering, name, 3600.0)
+        monkeypatch.setattr(write_batching, name, 3600.0)
     await asyncio.gather(*(writer.record(denied()) for _ in range(3)))
     gathered = asyncio.create_task(writer.record(denied()))
     await eventually(lambda: writer.waiting == 1)

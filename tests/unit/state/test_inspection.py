@@ -7,7 +7,7 @@ from support.crashes import BY_NAME, CONNECTOR, SECRET, check_whole, die_during
 from support.fake_store import FakeStateStore
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import RotationState
-from valetkey_broker.state.half_done_inspection import Inspection
+from valetkey_broker.state.consistency_inspection import Inspection
 from valetkey_broker.state.named_secret_inspection import Finding
 
 _PATH = f"credentials/{CONNECTOR.name}"

@@ -11,7 +11,7 @@ from valetkey_broker.cli.change_begun_event import change_begun_event
 from valetkey_broker.observability.logging import configure_logging
 from valetkey_broker.recording import Changes
 from valetkey_broker.settings import Settings, load_settings
-from valetkey_broker.state.half_done_inspection import Inspection
+from valetkey_broker.state.consistency_inspection import Inspection
 
 CHECK_STATE = "check-state"
 """Who repairs what `check-state` found: nobody that could be authenticated."""

@@ -11,7 +11,7 @@ from valetkey_broker.connectors.checklist import Checklist, VerifyStep
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.connectors.credential_warnings import credential_warnings
 from valetkey_broker.connectors.reach_result import PASSING, AccountError, Reach, own_container
-from valetkey_broker.connectors.token_proof import TokenProof
+from valetkey_broker.connectors.token_checks import TokenChecks
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Check, Connector, Container, ResourceId, SigningKey
 from valetkey_broker.ports import Clock
@@ -108,7 +108,7 @@ async def _verified(
         by_account.setdefault(container.account, []).append(container)
     # An empty account is still worth a key.
     accounts = sorted(by_account) or [account] * bool(account)
-    tokens = TokenProof(questions, connector, checks, now)
+    tokens = TokenChecks(questions, connector, checks, now)
     keys_revoked, without_key = await _each(accounts, lambda each: tokens.of_account(each, by_account.get(each, ())))
     refused = {each.account for each in without_key}
     proved = [each for each in reach.containers if each.account not in refused and tokens.holds_for(each)]

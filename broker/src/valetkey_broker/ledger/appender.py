@@ -206,7 +206,7 @@ class PostgresAppender(_Base):
     """Writes to a server.
 
     Nothing is locked by hand, where others could hold it: the table's own lock, which an INSERT takes before it takes
-    ids, tells who reads in the order of ids for which transactions to wait; see settled_ids.
+    ids, tells who reads in the order of ids for which transactions to wait; see high_water_mark.
     """
 
     _mark = "%s"

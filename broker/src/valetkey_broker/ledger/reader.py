@@ -7,10 +7,10 @@ from sqlalchemy import ColumnElement, Connection, Select, false, func, literal, 
 
 from valetkey_broker.ledger.chain import stored_event
 from valetkey_broker.ledger.database import Database
+from valetkey_broker.ledger.high_water_mark import high_water_mark
 from valetkey_broker.ledger.index_choice import Equal, narrowest_first
 from valetkey_broker.ledger.records_of_resource import in_place, names
 from valetkey_broker.ledger.schema import IS_LEASE, IS_NO_TOKEN, IS_REFUSED_RESOURCE, events
-from valetkey_broker.ledger.settled_ids import settled_id
 from valetkey_broker.model import EventFilter, EventKind, LeaseFilter, StoredEvent
 from valetkey_broker.model.event import KINDS_WITH_RESOURCE
 
@@ -28,7 +28,7 @@ _OUTCOMES = (EventKind.ADMIN_CHANGE.value, EventKind.CHANGE_FAILED.value)
 
 def read_events(database: Database, wanted: EventFilter) -> Sequence[StoredEvent]:
     """Returns events by id, oldest first, such that who goes on after the last one misses none."""
-    conditions: list[ColumnElement[bool]] = [_e.id <= settled_id(database)]
+    conditions: list[ColumnElement[bool]] = [_e.id <= high_water_mark(database)]
     if wanted.after_id is not None:
         conditions.append(_e.id > wanted.after_id)
     equal: Sequence[Equal] = [

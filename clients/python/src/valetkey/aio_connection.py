@@ -7,7 +7,7 @@ from typing import Any
 import grpc.aio
 
 from valetkey.channel import channel_credentials, channel_options, keep_grpc_up
-from valetkey.held_channels import HeldChannel, HeldChannels
+from valetkey.channel_replacement import HeldChannel, ReplaceableChannel
 from valetkey.identity import Identity
 
 
@@ -21,7 +21,7 @@ class AioConnection:
         self._identity = identity
         self._ca_file = ca_file
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._channels: HeldChannels[grpc.aio.Channel] | None = None
+        self._channels: ReplaceableChannel[grpc.aio.Channel] | None = None
 
     async def unary(self, path: str, request: Any, answer: Any, **more: Any) -> Any:
         """Makes one call and returns its answer. Raises grpc.RpcError."""
@@ -55,11 +55,11 @@ class AioConnection:
             await channel.close()
         self._channels = None
 
-    def _current(self) -> HeldChannels[grpc.aio.Channel]:
+    def _current(self) -> ReplaceableChannel[grpc.aio.Channel]:
         loop = asyncio.get_running_loop()
         if self._channels is None or self._loop is not loop:
             files = [path for path in (self._ca_file, *self._identity.connection_files()) if path]
-            self._loop, self._channels = loop, HeldChannels(files, self._open)
+            self._loop, self._channels = loop, ReplaceableChannel(files, self._open)
         return self._channels
 
     def _open(self) -> grpc.aio.Channel:
@@ -70,13 +70,15 @@ class AioConnection:
             options=channel_options(self._endpoint),
         )
 
-    async def _take(self, channels: HeldChannels[grpc.aio.Channel]) -> HeldChannel[grpc.aio.Channel]:
+    async def _take(self, channels: ReplaceableChannel[grpc.aio.Channel]) -> HeldChannel[grpc.aio.Channel]:
         held, over = channels.take()
         if over is not None:
             await over.close()
         return held
 
-    async def _give_back(self, channels: HeldChannels[grpc.aio.Channel], held: HeldChannel[grpc.aio.Channel]) -> None:
+    async def _give_back(
+        self, channels: ReplaceableChannel[grpc.aio.Channel], held: HeldChannel[grpc.aio.Channel]
+    ) -> None:
         over = channels.give_back(held)
         if over is not None:
             await over.close()
@@ -88,7 +90,7 @@ class OpenStream:
     def __init__(
         self,
         connection: AioConnection,
-        channels: HeldChannels[grpc.aio.Channel],
+        channels: ReplaceableChannel[grpc.aio.Channel],
         held: HeldChannel[grpc.aio.Channel],
         call: Any,
     ) -> None:

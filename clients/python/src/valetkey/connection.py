@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 
 from valetkey.channel import open_channel
-from valetkey.held_channels import HeldChannel, HeldChannels
+from valetkey.channel_replacement import HeldChannel, ReplaceableChannel
 from valetkey.identity import Identity
 
 
@@ -16,7 +16,7 @@ class Connection:
     def __init__(self, endpoint: str, identity: Identity, ca_file: Path | None) -> None:
         """Raises SettingsError where the CA file or the client certificate cannot be used."""
         files = [path for path in (ca_file, *identity.connection_files()) if path]
-        self._channels = HeldChannels(files, lambda: open_channel(endpoint, identity, ca_file))
+        self._channels = ReplaceableChannel(files, lambda: open_channel(endpoint, identity, ca_file))
 
     # The names and arguments are those of grpc.Channel.
     def unary_unary(self, *arguments: Any, **options: Any) -> Any:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from valetkey.cli.agent import configuration_file, output_texts
 from valetkey.cli.agent.configuration_file import read_plan
-from valetkey.cli.agent.toml_places import line_of
+from valetkey.cli.agent.toml_line_numbers import line_of
 from valetkey.errors import SettingsError
 
 FIRST = '# a comment\n\n[[resource]]\nresource = "az://models"\npermissions = ["read"]\n'  # five lines

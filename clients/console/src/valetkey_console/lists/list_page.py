@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from valetkey_console.lists.asked import Asked
 from valetkey_console.lists.columns import Column, Columns, sort_key
+from valetkey_console.lists.list_query import Asked
 
 # Whoever types more of them is no better served: each is looked for in each row.
 MOST_WORDS = 8

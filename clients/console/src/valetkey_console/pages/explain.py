@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from valetkey import AccessExplanation, ValetKeyError
 from valetkey_console.broker.failures import Failure, failure_on_page
-from valetkey_console.fields.typed import MOST_TEXT, duration, lines, pairs
+from valetkey_console.fields.parsing import MOST_TEXT, duration, lines, pairs
 from valetkey_console.pages.field_problems import FieldProblems
 from valetkey_console.pages.permission_choices import PERMISSION_CHOICES, words_of
 from valetkey_console.visits.rendering import by_option, command

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from valetkey import InvalidArgumentError
 from valetkey_console.broker.wrong_fields import WrongFieldsError
-from valetkey_console.fields.typed import wrong
+from valetkey_console.fields.parsing import wrong
 
 Given = TypeVar("Given")
 Value = TypeVar("Value")

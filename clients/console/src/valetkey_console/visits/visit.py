@@ -12,10 +12,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from valetkey import AsyncClient
 from valetkey_console.broker.failures import Failure
-from valetkey_console.lists.asked import Asked
 from valetkey_console.lists.columns import Columns
 from valetkey_console.lists.downloads import download
 from valetkey_console.lists.list_page import found, listing
+from valetkey_console.lists.list_query import Asked
 from valetkey_console.safety.local_paths import without_base
 from valetkey_console.sessions.session import Session
 from valetkey_console.visits.console import Console

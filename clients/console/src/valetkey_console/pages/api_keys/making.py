@@ -19,7 +19,7 @@ from valetkey import (
     generate_api_key,
 )
 from valetkey_console.broker.failures import Failure, failure_on_page
-from valetkey_console.fields.typed import wrong
+from valetkey_console.fields.parsing import wrong
 from valetkey_console.pages.api_keys.one import key_of
 from valetkey_console.visits.rendering import command, segment
 from valetkey_console.visits.visit import Visit

@@ -6,9 +6,9 @@ from typing import Any
 
 from valetkey import Event, InvalidArgumentError
 from valetkey.times import check_range
-from valetkey_console.fields.typed import moment
-from valetkey_console.lists.asked import Asked
+from valetkey_console.fields.parsing import moment
 from valetkey_console.lists.columns import Column
+from valetkey_console.lists.list_query import Asked
 from valetkey_console.visits.rendering import by_option, command, segment
 
 # The kinds of record that the API can be asked for, in the words of `valetkey audit search --kind`.

@@ -6,7 +6,7 @@ from datetime import timedelta
 from starlette.responses import Response
 
 from valetkey import Event, InvalidArgumentError, NotFoundError
-from valetkey_console.lists.asked import Asked
+from valetkey_console.lists.list_query import Asked
 from valetkey_console.pages.audit.records import COLUMNS, FILTERS, KINDS, MOST, search_line, wanted
 from valetkey_console.visits.rendering import command
 from valetkey_console.visits.visit import Visit

@@ -12,7 +12,7 @@ from starlette.datastructures import FormData, UploadFile
 from valetkey import AzureConfig, SettingsError
 from valetkey.connector_type_values import FieldDescription
 from valetkey.secret_files import MAX_BYTES, clean_secret, clean_text
-from valetkey_console.fields.typed import wrong
+from valetkey_console.fields.parsing import wrong
 from valetkey_console.pages.field_problems import FieldProblems
 from valetkey_console.visits.rendering import option
 

@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from valetkey import ValetKeyError
 from valetkey_console.broker.failures import Failure, failure_on_page
-from valetkey_console.fields.typed import wrong
+from valetkey_console.fields.parsing import wrong
 from valetkey_console.pages.connectors.consequences import bound_to
 from valetkey_console.pages.connectors.draft import text_of
 from valetkey_console.visits.rendering import command

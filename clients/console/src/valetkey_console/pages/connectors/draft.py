@@ -9,7 +9,7 @@ from starlette.datastructures import FormData
 
 from valetkey.connector_type_values import AuthMethodDescription, ConnectorTypeDescription, FieldDescription
 from valetkey.times import utc
-from valetkey_console.fields.typed import duration, lines, moment, pairs
+from valetkey_console.fields.parsing import duration, lines, moment, pairs
 from valetkey_console.pages.connectors.credential_form import azure_of, options, read_given
 from valetkey_console.pages.field_problems import FieldProblems
 from valetkey_console.visits.rendering import command, option

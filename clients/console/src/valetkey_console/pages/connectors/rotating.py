@@ -9,7 +9,7 @@ from valetkey import Connector, FailedPreconditionError, NotFoundError, ValetKey
 from valetkey.connector_type_values import AuthMethodDescription
 from valetkey.rotation_values import Rotation
 from valetkey_console.broker.failures import Failure, failure_on_page
-from valetkey_console.fields.typed import duration, moment
+from valetkey_console.fields.parsing import duration, moment
 from valetkey_console.pages.answer_or_failure import told
 from valetkey_console.pages.connectors.consequences import bound_to, differences
 from valetkey_console.pages.connectors.credential_form import options, read_given, typed_text

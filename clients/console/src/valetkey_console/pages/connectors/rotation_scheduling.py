@@ -5,7 +5,7 @@ from starlette.responses import Response
 from valetkey import Connector, ValetKeyError
 from valetkey.rotation_values import RotationSchedule
 from valetkey_console.broker.failures import Failure, failure_on_page
-from valetkey_console.fields.typed import duration, wrong
+from valetkey_console.fields.parsing import duration, wrong
 from valetkey_console.pages.connectors.credential_form import typed_text
 from valetkey_console.pages.connectors.credential_maker_choices import makers_for
 from valetkey_console.pages.connectors.draft import text_of

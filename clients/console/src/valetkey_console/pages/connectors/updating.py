@@ -12,7 +12,7 @@ from valetkey import ConflictError, Connector, InvalidArgumentError, ValetKeyErr
 from valetkey.connector_type_values import ConnectorTypeDescription, FieldDescription
 from valetkey.times import utc
 from valetkey_console.broker.failures import failure_on_page
-from valetkey_console.fields.typed import duration, lines, moment, pairs
+from valetkey_console.fields.parsing import duration, lines, moment, pairs
 from valetkey_console.pages.connectors.consequences import bound_to, differences
 from valetkey_console.pages.connectors.credential_form import typed_text
 from valetkey_console.pages.connectors.draft import text_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from starlette.datastructures import FormData
 
 from valetkey import Grant, GrantedConnector, GrantSpec
-from valetkey_console.fields.typed import MOST_TEXT, as_duration, as_moment, duration, lines, moment, pairs
+from valetkey_console.fields.parsing import MOST_TEXT, as_duration, as_moment, duration, lines, moment, pairs
 from valetkey_console.pages.field_problems import FieldProblems
 from valetkey_console.pages.permission_choices import words_of
 from valetkey_console.pages.resources.ids import container_and_path

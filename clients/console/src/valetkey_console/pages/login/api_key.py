@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from valetkey import UnauthenticatedError, ValetKeyError
 from valetkey_console.broker.failures import failure_of
-from valetkey_console.fields.typed import wrong
+from valetkey_console.fields.parsing import wrong
 from valetkey_console.pages.login.login_page import page
 from valetkey_console.pages.login.session_begin_and_end import begin
 from valetkey_console.visits.visit import Visit

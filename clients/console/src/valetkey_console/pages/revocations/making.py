@@ -11,7 +11,7 @@ from valetkey import ValetKeyError
 from valetkey.revocation_values import RevocationPreview, RevocationTarget
 from valetkey.revocation_words import KINDS_OF_KEYS, given, target_words
 from valetkey_console.broker.failures import Failure, failure_on_page
-from valetkey_console.fields.typed import wrong
+from valetkey_console.fields.parsing import wrong
 from valetkey_console.pages.revocations.key_revocation_words import BEYOND, what_hard_does
 from valetkey_console.visits.rendering import command, segment
 from valetkey_console.visits.visit import Visit

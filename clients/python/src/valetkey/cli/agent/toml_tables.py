@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from valetkey.cli.agent.toml_places import line_of
+from valetkey.cli.agent.toml_line_numbers import line_of
 from valetkey.errors import SettingsError
 
 _MOST_BYTES = 1024 * 1024

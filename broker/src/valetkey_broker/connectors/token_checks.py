@@ -14,7 +14,7 @@ _KEY_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class TokenProof:
+class TokenChecks:
     """Tries the accounts of a connector at `now` (Unix seconds), and writes what came of it into the checklist.
 
     `keys` holds the key that signs for each account, `unproved` what no tokens are taken for, by account and type.

@@ -13,10 +13,10 @@ from valetkey_broker.observability.counters import Figures
 
 def issuer_type(figures: Figures | None, registered: Container[str]) -> Callable[..., Issuer]:
     """Returns what makes an issuer of its parts: one that counts where there are `figures`, at no cost where not."""
-    return Issuer if figures is None else partial(CountedIssuer, figures, registered)
+    return Issuer if figures is None else partial(CountingIssuer, figures, registered)
 
 
-class CountedIssuer(Issuer):
+class CountingIssuer(Issuer):
     """Counts each token, or why there is none, by its connector."""
 
     def __init__(self, figures: Figures, registered: Container[str], **parts: Any) -> None:

@@ -29,7 +29,7 @@ class HeldChannel(Generic[Channel]):
     used: float = field(default_factory=now)
 
 
-class HeldChannels(Generic[Channel]):
+class ReplaceableChannel(Generic[Channel]):
     """The channel in use, made anew when the files that it was made from change; safe to share between threads.
 
     A connection that rested for long is not used again: something on the way may have forgotten it.
@@ -101,7 +101,7 @@ class HeldChannels(Generic[Channel]):
 
 
 _of_parents: list[Any] = []
-_all: "weakref.WeakSet[HeldChannels[Any]]" = weakref.WeakSet()
+_all: "weakref.WeakSet[ReplaceableChannel[Any]]" = weakref.WeakSet()
 
 
 def _after_fork() -> None:

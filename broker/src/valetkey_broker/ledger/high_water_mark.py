@@ -25,7 +25,7 @@ AND (has_any_column_privilege(who.usesysid, held.relation, 'INSERT')
 """)
 
 
-def settled_id(database: Database) -> int:
+def high_water_mark(database: Database) -> int:
     """Returns an id up to which nothing is added any more.
 
     PostgreSQL gives ids to transactions before they commit, so that a smaller one can turn up after a greater one; but

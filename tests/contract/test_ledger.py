@@ -300,6 +300,14 @@ async def test_leases_are_found_by_principal_connector_and_place(ledger: Ledger)
     assert await one_of_each(account="demoaccount") == ["e", "d"]
 
 
+async def test_leases_are_found_by_when_they_were_issued(ledger: Ledger) -> None:
+    """What was issued before a moment, of those that live: whoever looks for old ones goes through no others."""
+    for number in range(3):
+        await ledger.record(issued(lease_id=f"lease-{number}", time=100.5 + number, expires=200 + number))
+    found = await ledger.leases(LeaseFilter(active_at=200.0, issued_before=102.5))
+    assert [stored.event.lease_id for stored in found] == ["lease-1"]
+
+
 async def test_tokens_and_refusals_are_found_by_what_they_are_for(ledger: Ledger) -> None:
     """Who had a container and who was refused it, however they wrote it; what only has its name in it is not found."""
     url = "https://demoaccount.blob.core.windows.net"

@@ -142,6 +142,7 @@ def _wanted_lease(event: Event, wanted: LeaseFilter) -> bool:
     return (
         event.kind is EventKind.TOKEN_ISSUED
         and (wanted.active_at is None or event.expires > wanted.active_at)
+        and (wanted.issued_before is None or event.time < wanted.issued_before)
         and wanted.expires in (None, event.expires)
         and wanted.signature_sha256 in ("", event.signature_sha256)
         and wanted.principal in ("", event.principal)

@@ -56,7 +56,13 @@ class World(RotatingReplica):
             questions=questions, clock=self.clock, key_seconds=3600, skew_seconds=900, auth_methods=AUTH_METHODS
         )
         self.revoking = build_revoking(
-            self.parts, questions, keys, self.rotating, auth_methods=AUTH_METHODS, profiles=PROFILES
+            self.parts,
+            questions,
+            keys,
+            self.rotating,
+            auth_methods=AUTH_METHODS,
+            profiles=PROFILES,
+            stale_seconds=60.0,
         )
         self.leases: dict[str, Event] = {} if beside is None else beside.leases
 

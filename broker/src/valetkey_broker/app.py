@@ -176,7 +176,15 @@ async def open_core(
         )
         roles_now = RolesNow(memory, build_role_bindings(settings.authn), clock).of
         rotating = build_rotating(parts, AUTH_METHODS, changes.make, roles_now)
-        revoking = build_revoking(parts, questions, keys, rotating, auth_methods=AUTH_METHODS, profiles=profiles)
+        revoking = build_revoking(
+            parts,
+            questions,
+            keys,
+            rotating,
+            auth_methods=AUTH_METHODS,
+            profiles=profiles,
+            stale_seconds=settings.vault.max_stale_seconds,
+        )
         unreached = UnreachedContainers(reach.known, looked_at, clock, issuing.discovery_seconds).of
         yield Core(
             store=store,

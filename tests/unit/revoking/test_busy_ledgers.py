@@ -1,12 +1,13 @@
 """Revocations where more tokens live than are looked through: the emergency brake is not refused for that."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from support.revoking_replica import BY_KEY, World
 from support.rotating_replica import NAME
-from valetkey_broker.model import EventKind, InvalidFieldError
+from valetkey_broker.model import EventKind, InvalidFieldError, LeaseFilter, StoredEvent
 from valetkey_broker.model.revocation import RevocationState
 from valetkey_broker.revoking.revoker import Asked
 
@@ -81,3 +82,32 @@ async def test_what_is_too_far_back_is_no_slip(world: World) -> None:
     assert made.revocation.in_force
     with pytest.raises(InvalidFieldError, match="no token was ever issued"):
         await world.revoking.revoker.preview(Asked(principal="key:nobody"))
+
+
+async def test_a_late_token_far_back_keeps_a_revocation_waiting(world: World) -> None:
+    """Nobody is told that all have ended while one lives on behind those that were given to others of the container."""
+    asked = Asked(resource_id="az://demo/rare/")
+    made = await world.revoking.revoker.create(
+        "r-1", asked, reason="leaked", hard=False, through="", created_by="key:ops"
+    )
+    assert (made.state, made.revocation.covered) == (RevocationState.WAITING, 0)
+    shown = await world.revoking.revoker.get("r-1")
+    assert (shown.state, shown.until) == (RevocationState.WAITING, world.leases["lease-0"].expires)
+    world.clock.now += 601
+    assert (await world.revoking.revoker.get("r-1")).state is RevocationState.REVOKED
+
+
+async def test_what_others_are_given_later_is_not_gone_through(world: World) -> None:
+    """A revocation is in force for years: only what can be of before it, or of a replica that had not heard, counts."""
+    asked = Asked(resource_id="az://demo/rare/")
+    made = await world.revoking.revoker.create("r-1", asked, reason="", hard=False, through="", created_by="key:ops")
+    looked_through: list[LeaseFilter] = []
+    leases = world.ledger.leases
+
+    async def noted(wanted: LeaseFilter) -> Sequence[StoredEvent]:
+        looked_through.append(wanted)
+        return await leases(wanted)
+
+    world.ledger.leases = noted  # type: ignore[method-assign]
+    await world.revoking.revoker.get("r-1")
+    assert {each.issued_before for each in looked_through} == {made.revocation.created_at.timestamp() + 60 + 300}

@@ -171,8 +171,9 @@ class LeaseFilter:
 
     `container` is a container's name and `account` its account, either may be empty; `path`, in that container, is one
     blob, or ends in a slash and stands for a directory and all that is below it. With `active_at` (Unix seconds) only
-    those that end later; with `signature_sha256` (hex) and `expires`, which belong together, only that token. No index
-    is on grants: ask for the tokens of one among those that live.
+    those that end later, with `issued_before` those that were issued earlier; with `signature_sha256` (hex) and
+    `expires`, which belong together, only that token. No index is on grants, nor for the time of issue: ask for such
+    tokens among those that live.
 
     `one_of_each` leaves of the tokens that one credential signed for one account only the newest. Behind `before_id`
     there may be older ones of the same; none whose newest is there is missed.
@@ -180,6 +181,7 @@ class LeaseFilter:
 
     before_id: int | None = None
     active_at: float | None = None
+    issued_before: float | None = None
     one_of_each: bool = False
     signature_sha256: str = ""
     expires: int | None = None

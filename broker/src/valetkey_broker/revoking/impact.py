@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from valetkey_broker.model import CloudProfile, Connector, Event, LeaseFilter
-from valetkey_broker.model.revocation import RevocationTarget, SignerKind, TokenUseFacts
+from valetkey_broker.model.revocation import Revocation, RevocationTarget, SignerKind, TokenUseFacts
 from valetkey_broker.ports import AuthMethod, Clock, Ledger
 from valetkey_broker.revoking.account_key_holders import AccountKeys, KeyHolder
 from valetkey_broker.state.memory import Memory
@@ -13,6 +13,8 @@ from valetkey_broker.state.memory import Memory
 _PAGE = 1000
 _MOST = 20_000
 _MOST_PRINCIPALS = 10
+# So much apart the clocks of two replicas may be.
+_CLOCKS_APART_SECONDS = 300
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -71,7 +73,10 @@ class Impact:
         account_keys: AccountKeys,
         dead: Callable[[Event], bool],
         clock: Clock,
+        stale_seconds: float,
     ) -> None:
+        """`stale_seconds` is how long a replica goes on by what it knew when it last heard of Vault."""
+        self._stale_seconds = stale_seconds
         self._dead = dead
         self._account_keys = account_keys
         self._ledger = ledger
@@ -108,13 +113,26 @@ class Impact:
         """Returns the living tokens that a target covers, and whether there may be more, as `others` does."""
         return await self._living(target, target.covers)
 
+    async def last_end(self, revocation: Revocation) -> int:
+        """Returns when the last living token ends that a revocation covers (Unix seconds), 0 where none lives.
+
+        However many live: the ledger knows no paths as a target means them, and a token may be behind any number of
+        others. It is one of before the revocation, or of a replica that went on until it had heard of that.
+        """
+        issued_before = revocation.created_at.timestamp() + self._stale_seconds + _CLOCKS_APART_SECONDS
+        ends = 0
+        async for event in self._leases(revocation.target, active_at=self._clock(), issued_before=issued_before):
+            if event.expires > ends and revocation.target.covers(token_facts(event)) and not self._dead(event):
+                ends = event.expires
+        return ends
+
     async def ever(self, target: RevocationTarget) -> bool:
         """Tells whether the ledger has any token that a target covers, be it a living one or not.
 
         As if it had where there are more on record than are looked through: nobody can tell.
         """
         count = 0
-        async for event in self._leases(target, "", active_at=None):
+        async for event in self._leases(target, active_at=None):
             count += 1
             if count >= _MOST or target.covers(token_facts(event)):
                 return True
@@ -213,14 +231,20 @@ class Impact:
         whole = target.resource is None or not target.resource.prefix
         found = {_signed_by(each): each for each in covered}
         known = len(found)
-        async for event in self._leases(target, "", active_at=self._clock(), one_of_each=whole):
+        async for event in self._leases(target, active_at=self._clock(), one_of_each=whole):
             signed_by = _signed_by(event)
             if signed_by not in found and target.covers(token_facts(event)) and not self._dead(event):
                 found[signed_by] = event
         return list(found.values())[known:]
 
     async def _leases(
-        self, target: RevocationTarget, account: str, *, active_at: float | None, one_of_each: bool = False
+        self,
+        target: RevocationTarget,
+        account: str = "",
+        *,
+        active_at: float | None,
+        issued_before: float | None = None,
+        one_of_each: bool = False,
     ) -> AsyncIterator[Event]:
         resource = target.resource
         before: int | None = None
@@ -229,6 +253,7 @@ class Impact:
                 LeaseFilter(
                     before_id=before,
                     active_at=active_at,
+                    issued_before=issued_before,
                     one_of_each=one_of_each,
                     principal=target.principal,
                     connector=target.connector,

@@ -113,7 +113,7 @@ class Revoker:
         # Who repeats it may do so when the lease has ended meanwhile.
         same_lease = known is not None and known.in_force and bool(asked.lease_id)
         if known is not None and same_lease and known.target.lease_id == asked.lease_id and known.hard == hard:
-            return self._shown(known, known.covered_until)
+            return await self._now(known)
         target = await self._target(asked)
         if known is None:
             self._check_others(target, hard=hard)
@@ -137,7 +137,8 @@ class Revoker:
             covered_until=hit.covered_until,
             keys=keys,
         )
-        return self._shown(await self._repository.revocations.create(revocation), hit.covered_until)
+        made = await self._repository.revocations.create(revocation)
+        return self._shown(made, hit.covered_until, more=hit.incomplete)
 
     async def lift(self, name: str, *, lifted_by: str) -> Shown:
         """Lets tokens be issued again. Raises REVOCATION_NOT_FOUND, also where it was lifted before."""
@@ -175,13 +176,14 @@ class Revoker:
     async def _now(self, revocation: Revocation) -> Shown:
         until = revocation.covered_until
         if revocation.in_force and until <= self._clock():
-            # Another replica may have issued one more before it heard of the revocation.
-            out, _ = await self._impact.alive(revocation.target)
-            until = max((each.expires for each in out), default=until)
+            # Another replica may have issued one more before it heard of the revocation, or not all were counted then.
+            until = await self._impact.last_end(revocation) or until
         return self._shown(revocation, until)
 
-    def _shown(self, revocation: Revocation, until: int) -> Shown:
-        return Shown(revocation, revocation.state(self._clock(), until), until or revocation.covered_until)
+    def _shown(self, revocation: Revocation, until: int, *, more: bool = False) -> Shown:
+        # Of more than were counted one may live for ever, as far as is known here; `_now` finds out.
+        state = revocation.state(self._clock(), float("inf") if more else until)
+        return Shown(revocation, state, until or revocation.covered_until)
 
     def _known(self, through: str) -> str:
         if through and check_name("through", through) not in self._memory.connectors:

@@ -34,12 +34,16 @@ def build_revoking(
     *,
     auth_methods: Mapping[str, AuthMethod],
     profiles: Mapping[str, CloudProfile],
+    stale_seconds: float,
 ) -> Revoking:
-    """Returns the parts; nothing runs yet. It stands on what `rotating` was built on."""
+    """Returns the parts; nothing runs yet. It stands on what `rotating` was built on.
+
+    `stale_seconds` is how long a replica issues on without a word from Vault.
+    """
     repository, memory, ledger, clock = parts.repository, parts.memory, parts.ledger, parts.clock
     account_keys = AccountKeys(rotating.objects, profiles)
     leases = LeaseStates(memory, auth_methods, clock)
-    impact = Impact(ledger, memory, auth_methods, profiles, account_keys, leases.proved_dead, clock)
+    impact = Impact(ledger, memory, auth_methods, profiles, account_keys, leases.proved_dead, clock, stale_seconds)
     recorded = Changes(ledger, clock).make
     rotations = KeyRotations(rotating, rotating.objects, account_keys, impact, parts.cloud, recorded, clock)
     return Revoking(

@@ -79,18 +79,26 @@ class World(RotatingReplica):
         new = by_account_key(name, "one", self.maker.keys["one"][key])
         await self.connector_admin.create(new, created_by="key:ops")
 
-    async def issue(self, connector: str = BY_KEY, principal: str = "key:trainer", *, version: int = 0) -> str:
-        """Puts a token of ten minutes on record; returns its id."""
+    async def issue(
+        self,
+        connector: str = BY_KEY,
+        principal: str = "key:trainer",
+        *,
+        version: int = 0,
+        account: str = "one",
+        at: float = 0.0,
+    ) -> str:
+        """Puts a token of ten minutes on record, issued now or `at` another time; returns its id."""
         there = self.memory.connectors[connector]
         lease = Event(
             kind=EventKind.TOKEN_ISSUED,
-            time=self.clock(),
+            time=at or self.clock(),
             principal=principal,
             grant="training",
             connector=connector,
             connector_uid=there.uid,
             credential_version=version or there.credential_version,
-            resource="https://one.blob.invalid/demo",
+            resource=f"https://{account}.blob.invalid/demo",
             expires=int(self.clock()) + 600,
             lease_id=f"lease-{len(self.leases)}",
         )

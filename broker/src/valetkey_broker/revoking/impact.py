@@ -62,6 +62,7 @@ class Impact:
     """Looks through the ledger. Every method raises LEDGER_UNAVAILABLE.
 
     Tokens live here until they end, or until an earlier revocation was proved to have ended them: those are `dead`.
+    `refused` are all whose keys are over, for whatever revocation.
     """
 
     def __init__(
@@ -72,12 +73,15 @@ class Impact:
         profiles: Mapping[str, CloudProfile],
         account_keys: AccountKeys,
         dead: Callable[[Event], bool],
+        refused: Callable[[Event], bool],
         clock: Clock,
+        *,
         stale_seconds: float,
     ) -> None:
         """`stale_seconds` is how long a replica goes on by what it knew when it last heard of Vault."""
         self._stale_seconds = stale_seconds
         self._dead = dead
+        self._refused = refused
         self._account_keys = account_keys
         self._ledger = ledger
         self._memory = memory
@@ -122,7 +126,7 @@ class Impact:
         issued_before = revocation.created_at.timestamp() + self._stale_seconds + _CLOCKS_APART_SECONDS
         ends = 0
         async for event in self._leases(revocation.target, active_at=self._clock(), issued_before=issued_before):
-            if event.expires > ends and revocation.target.covers(token_facts(event)) and not self._dead(event):
+            if event.expires > ends and revocation.target.covers(token_facts(event)) and not self._refused(event):
                 ends = event.expires
         return ends
 

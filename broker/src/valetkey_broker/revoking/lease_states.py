@@ -9,6 +9,9 @@ from valetkey_broker.ports import AuthMethod, Clock
 from valetkey_broker.revoking.impact import token_facts
 from valetkey_broker.state.memory import Memory
 
+# A key is fetched to begin at least a minute ago; of that, the half is left for clocks that differ.
+_BACKDATED_SECONDS = 30
+
 
 class LeaseStates:
     """Says it from memory."""
@@ -28,17 +31,27 @@ class LeaseStates:
             return LeaseState.LIVE, ""
         token = token_facts(lease)
         found = LeaseState.LIVE, ""
+
+        def covers(revocation: Revocation) -> bool:
+            lifted_at = revocation.lifted_at
+            return revocation.target.covers(token) and (lifted_at is None or lease.time < lifted_at.timestamp())
+
         for revocation in known.values():
             for keys in revocation.keys:
-                if keys.account == token.account and self._signed(lease, keys):
+                if keys.account == token.account and self._signed(lease, keys, of_unaware=covers(revocation)):
                     if keys.is_over(now):
                         return LeaseState.REVOKED, revocation.name
                     found = LeaseState.REVOKING, revocation.name
             if found[0] is not LeaseState.REVOKING and revocation.in_force and revocation.target.covers(token):
                 # Issued later, it would not be there.
-                ordered = revocation.hard and any(keys.account == token.account for keys in revocation.keys)
+                under_way = [keys for keys in revocation.keys if not keys.is_over(now)]
+                ordered = revocation.hard and any(keys.account == token.account for keys in under_way)
                 found = LeaseState.REVOKING if ordered else LeaseState.WAITING, revocation.name
         return found
+
+    def refused(self, lease: Event) -> bool:
+        """Tells whether storage refuses a token, or its end is over."""
+        return self.of(lease)[0] in (LeaseState.REVOKED, LeaseState.ENDED)
 
     def proved_dead(self, lease: Event) -> bool:
         """Tells whether storage refused, for an earlier revocation, the very account key that signed a token.
@@ -70,10 +83,11 @@ class LeaseStates:
             return 0
         return self._memory.keys_not_before(connector, account)
 
-    def _signed(self, lease: Event, keys: KeyRevocation) -> bool:
+    def _signed(self, lease: Event, keys: KeyRevocation, *, of_unaware: bool) -> bool:
         """Tells whether a key that was revoked signed a token: it was issued before, in that cloud.
 
-        What another replica issued after that, before it heard of it, is dead as well and shows as live.
+        Or, with `of_unaware`, soon after: what the revocation covers, a replica issued that had not heard of it, from a
+        key that began before. What else such a replica issued is dead as well, and shows as live.
         """
         connector = self._memory.connectors.get(lease.connector)
         if keys.kind is SignerKind.ACCOUNT_KEY:
@@ -83,7 +97,8 @@ class LeaseStates:
             return (
                 keys.rotates_uid in (connector.uid, connector.secret_uid) and lease.credential_version == keys.version
             )
+        ended = bool(keys.revoked_at) and lease.time < keys.revoked_at + (_BACKDATED_SECONDS if of_unaware else 0)
         if connector is not None and connector.uid == lease.connector_uid:
             fetches = self._auth_methods[connector.auth_method].fetches_keys
-            return fetches and connector.azure.cloud == keys.cloud and lease.time < keys.revoked_at
-        return lease.time < keys.revoked_at
+            return ended and fetches and connector.azure.cloud == keys.cloud
+        return ended

@@ -174,11 +174,13 @@ class Revoker:
         return known if known is not None and known.id == keys.rotation else None
 
     async def _now(self, revocation: Revocation) -> Shown:
-        until = revocation.covered_until
-        if revocation.in_force and until <= self._clock():
-            # Another replica may have issued one more before it heard of the revocation, or not all were counted then.
-            until = await self._impact.last_end(revocation) or until
-        return self._shown(revocation, until)
+        shown = self._shown(revocation, revocation.covered_until)
+        # Not all may have been counted then, or another replica issued one more before it heard of the revocation: by a
+        # key that was not ended, it may be.
+        if shown.state is RevocationState.REVOKED and (until := await self._impact.last_end(revocation)):
+            shown = self._shown(revocation, until)
+            return replace(shown, state=RevocationState.WAITING) if shown.state is RevocationState.REVOKED else shown
+        return shown
 
     def _shown(self, revocation: Revocation, until: int, *, more: bool = False) -> Shown:
         # Of more than were counted one may live for ever, as far as is known here; `_now` finds out.

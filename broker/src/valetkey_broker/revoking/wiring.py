@@ -43,7 +43,17 @@ def build_revoking(
     repository, memory, ledger, clock = parts.repository, parts.memory, parts.ledger, parts.clock
     account_keys = AccountKeys(rotating.objects, profiles)
     leases = LeaseStates(memory, auth_methods, clock)
-    impact = Impact(ledger, memory, auth_methods, profiles, account_keys, leases.proved_dead, clock, stale_seconds)
+    impact = Impact(
+        ledger,
+        memory,
+        auth_methods,
+        profiles,
+        account_keys,
+        leases.proved_dead,
+        leases.refused,
+        clock,
+        stale_seconds=stale_seconds,
+    )
     recorded = Changes(ledger, clock).make
     rotations = KeyRotations(rotating, rotating.objects, account_keys, impact, parts.cloud, recorded, clock)
     return Revoking(

@@ -10,7 +10,7 @@ import pytest
 import valetkey
 from support.fake_access import NOW, event, grant, lease
 from support.fake_broker import SAS, Failure, FakeBroker, token
-from valetkey import Client, GrantedConnector, GrantFinding, GrantSpec, LedgerHead, scalars
+from valetkey import Client, GrantedConnector, GrantFinding, GrantSpec, LedgerHead, enums_and_times
 from valetkey.cli import option_choices as words
 from valetkey.v1 import errors_pb2 as errors_pb
 from valetkey.v1 import grant_service_pb2 as grant_pb
@@ -271,4 +271,4 @@ def test_the_choices_of_the_command_line_are_the_words_of_the_api() -> None:
         (words.ConsumerRole, convert.CONSUMER_ROLE),
         (words.EventKind, convert.EVENT_KIND),
     ):
-        assert [choice.value for choice in choices] == scalars.choices(enum)
+        assert [choice.value for choice in choices] == enums_and_times.choices(enum)

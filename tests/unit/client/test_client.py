@@ -313,15 +313,15 @@ def test_a_slow_broker_ends_at_the_deadline(broker: FakeBroker) -> None:
 
 def test_the_choices_of_the_command_line_are_the_words_of_the_api() -> None:
     """Protects the options from falling behind the API's enums."""
-    from valetkey import convert, scalars
+    from valetkey import convert, enums_and_times
 
     for choices, enum in (
         (words.ConnectorType, convert.CONNECTOR_TYPE),
-        (words.ResourceType, scalars.RESOURCE_TYPE),
-        (words.Role, scalars.ROLE),
+        (words.ResourceType, enums_and_times.RESOURCE_TYPE),
+        (words.Role, enums_and_times.ROLE),
     ):
-        assert [choice.value for choice in choices] == scalars.choices(enum)
-    assert set(scalars.choices(convert.AUTH_METHOD)) <= {method.value for method in auth_methods.AuthMethod}
+        assert [choice.value for choice in choices] == enums_and_times.choices(enum)
+    assert set(enums_and_times.choices(convert.AUTH_METHOD)) <= {method.value for method in auth_methods.AuthMethod}
 
 
 def test_a_secret_that_the_api_does_not_know_is_refused_without_showing_it() -> None:

@@ -10,10 +10,10 @@ from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.change_kinds import PUT, REGISTER, UNREGISTER, UPDATE, credential_path
 from valetkey_broker.state.change_writer import Check, Plan, Writes
 from valetkey_broker.state.codec import decode_connector, encode_connector, is_tombstone
-from valetkey_broker.state.document_unchanged_since import unchanged_since
 from valetkey_broker.state.intent import STAMP, Intent
 from valetkey_broker.state.intents_of_call import writes_without_intent
 from valetkey_broker.state.read_for_check_and_set import read_for_cas
+from valetkey_broker.state.undone_change_check import only_undone_since
 from valetkey_broker.state.write_preconditions import Announce, version_of_free
 
 
@@ -63,7 +63,7 @@ class ConnectorWrites:
             document, expected = await read_for_cas(self._store, path)
             if document is None or not _live(document):
                 raise connector_not_found(connector.name)
-            if expected != connector.version and not await unchanged_since(
+            if expected != connector.version and not await only_undone_since(
                 self._store, document, path, connector.version
             ):
                 await self._announce(path)

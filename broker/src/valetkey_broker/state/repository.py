@@ -21,7 +21,6 @@ from valetkey_broker.state.change_kinds import BURY, PUT
 from valetkey_broker.state.change_writer import Check, OnSettled, Plan, Writes
 from valetkey_broker.state.codec import decode_api_key, decode_grant, encode_api_key, encode_grant, is_tombstone
 from valetkey_broker.state.connector_writes import ConnectorWrites
-from valetkey_broker.state.document_unchanged_since import unchanged_since
 from valetkey_broker.state.generation_and_intents import Generation
 from valetkey_broker.state.generation_and_intents_writer import GenerationWriter
 from valetkey_broker.state.intent import Intent
@@ -33,6 +32,7 @@ from valetkey_broker.state.named_secret_writes import Around, SecretWrites
 from valetkey_broker.state.read_for_check_and_set import read_for_cas
 from valetkey_broker.state.revocation_writes import RevocationWrites
 from valetkey_broker.state.rotation_store import RotationStore
+from valetkey_broker.state.undone_change_check import only_undone_since
 from valetkey_broker.state.write_preconditions import read_live
 
 
@@ -219,7 +219,7 @@ class StateRepository(MemoryLoader):
             nonlocal version
             document = await read_live(self._store, path, self._announce_again, grant_not_found(grant.name))
             version = document.version
-            if version != grant.version and not await unchanged_since(self._store, document, path, grant.version):
+            if version != grant.version and not await only_undone_since(self._store, document, path, grant.version):
                 await self._announce_again(path)
                 raise changed_by_others(path)
             return self._put(path, encode_grant(grant), version)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC
 
-from valetkey import connector_type_values, scalars, values
+from valetkey import connector_type_values, enums_and_times, values
 from valetkey.checklist_values import checks_of
 from valetkey.errors import from_detail, reason_name
 from valetkey.rotation_values import schedule_of
@@ -59,9 +59,9 @@ def connector(message: connector_pb.Connector) -> values.Connector:
     """Returns one connector."""
     return values.Connector(
         name=message.name,
-        type=scalars.to_word(CONNECTOR_TYPE, message.type),
-        auth_method=scalars.to_word(AUTH_METHOD, message.auth_method),
-        resource_type=scalars.to_word(scalars.RESOURCE_TYPE, message.resource_type),
+        type=enums_and_times.to_word(CONNECTOR_TYPE, message.type),
+        auth_method=enums_and_times.to_word(AUTH_METHOD, message.auth_method),
+        resource_type=enums_and_times.to_word(enums_and_times.RESOURCE_TYPE, message.resource_type),
         resource_id=message.resource_id,
         azure=azure_config(message.azure),
         credential_version=message.credential_version,
@@ -70,13 +70,13 @@ def connector(message: connector_pb.Connector) -> values.Connector:
         created_by=message.meta.created_by,
         description=message.description,
         labels=dict(message.labels),
-        expire_time=scalars.moment(message, "expire_time"),
-        expires_skew_tolerance=scalars.span(message, "expires_skew_tolerance"),
+        expire_time=enums_and_times.moment(message, "expire_time"),
+        expires_skew_tolerance=enums_and_times.span(message, "expires_skew_tolerance"),
         unverified=message.unverified,
         authentication_secret=message.authentication_secret,
         # Brokers before there were multi-type connectors say the one type only.
         resource_types=tuple(
-            scalars.to_word(scalars.RESOURCE_TYPE, number)
+            enums_and_times.to_word(enums_and_times.RESOURCE_TYPE, number)
             for number in message.resource_types or [message.resource_type]
             if number
         ),
@@ -98,12 +98,12 @@ def _health(message: connector_pb.ConnectorHealth) -> values.ConnectorHealth:
 def connector_type(message: connector_pb.ConnectorTypeDescription) -> connector_type_values.ConnectorTypeDescription:
     """Returns the description of one type of connectors."""
     return connector_type_values.ConnectorTypeDescription(
-        type=scalars.to_word(CONNECTOR_TYPE, message.type),
+        type=enums_and_times.to_word(CONNECTOR_TYPE, message.type),
         title=message.title,
         help=message.help,
         auth_methods=tuple(
             connector_type_values.AuthMethodDescription(
-                auth_method=scalars.to_word(AUTH_METHOD, method.auth_method),
+                auth_method=enums_and_times.to_word(AUTH_METHOD, method.auth_method),
                 title=method.title,
                 help=method.help,
                 fields=_fields(method.fields),
@@ -112,7 +112,7 @@ def connector_type(message: connector_pb.ConnectorTypeDescription) -> connector_
         ),
         resource_types=tuple(
             connector_type_values.ResourceTypeDescription(
-                scalars.to_word(scalars.RESOURCE_TYPE, each.resource_type),
+                enums_and_times.to_word(enums_and_times.RESOURCE_TYPE, each.resource_type),
                 each.title,
                 each.help,
                 tuple(each.id_examples),
@@ -138,8 +138,8 @@ def connector_resources(message: resource_pb.ConnectorResources) -> values.Conne
     return values.ConnectorResources(
         connector_uid=message.connector_uid,
         connector=message.connector,
-        connector_type=scalars.to_word(CONNECTOR_TYPE, message.connector_type),
-        resource_type=scalars.to_word(scalars.RESOURCE_TYPE, message.resource_type),
+        connector_type=enums_and_times.to_word(CONNECTOR_TYPE, message.connector_type),
+        resource_type=enums_and_times.to_word(enums_and_times.RESOURCE_TYPE, message.resource_type),
         resources=resources(message.resources, message.account_errors),
         error=from_detail(message.error, message.error_message or "failed") if failed else None,
         incomplete=message.incomplete or bool(message.account_errors),

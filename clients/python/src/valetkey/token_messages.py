@@ -2,7 +2,7 @@
 
 from datetime import UTC
 
-from valetkey import scalars
+from valetkey import enums_and_times
 from valetkey.errors import ValetKeyError, code_name, from_detail
 from valetkey.token_values import Resource, Token
 from valetkey.v1 import common_pb2 as common_pb
@@ -14,15 +14,15 @@ def token(message: token_pb.IssueTokenResponse) -> Token:
     return Token(
         lease_id=message.lease_id,
         resource=resource(message.resource),
-        permissions=scalars.permissions(message.permissions),
+        permissions=enums_and_times.permissions(message.permissions),
         start_time=message.start_time.ToDatetime(UTC),
         expire_time=message.expire_time.ToDatetime(UTC),
         connector=message.connector,
         credential_version=message.credential_version,
         sas_token=message.sas_token,
-        ttl_limited_by=scalars.to_word(scalars.TTL_LIMIT, message.ttl_limited_by),
+        ttl_limited_by=enums_and_times.to_word(enums_and_times.TTL_LIMIT, message.ttl_limited_by),
         grant=message.grant,
-        answer_time=scalars.moment(message, "answer_time"),
+        answer_time=enums_and_times.moment(message, "answer_time"),
     )
 
 
@@ -36,7 +36,7 @@ def token_or_error(message: token_pb.IssueTokenResult) -> Token | ValetKeyError:
 def resource(message: common_pb.Resource) -> Resource:
     """Returns one resource."""
     return Resource(
-        resource_type=scalars.to_word(scalars.RESOURCE_TYPE, message.resource_type),
+        resource_type=enums_and_times.to_word(enums_and_times.RESOURCE_TYPE, message.resource_type),
         resource_id=message.resource_id,
         account=message.account,
         url=message.url,

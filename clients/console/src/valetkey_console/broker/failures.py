@@ -21,7 +21,7 @@ from valetkey import (
     ValetKeyError,
 )
 from valetkey_console.broker.field_labels import api_name, in_labels, label
-from valetkey_console.broker.wrong_fields import WrongFieldsError
+from valetkey_console.broker.form_validation_error import FormValidationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def failure_of(error: ValetKeyError, *, reading: bool = False) -> Failure:
     told = _told_by(error.checks, error.message)
     if told:
         title, step = "A check failed", ""
-    more = tuple(map(failure_of, error.errors[1:])) if isinstance(error, WrongFieldsError) else ()
+    more = tuple(map(failure_of, error.errors[1:])) if isinstance(error, FormValidationError) else ()
     return Failure(title, message, step, status, error.reason, error.request_id, error.checks, field, told, more)
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TypeVar
 
 from valetkey import ValetKeyError
-from valetkey.login.asking_login_offers import caller_without_identity, login_offers
 from valetkey.login.code_flow import authorization_url, callback_part, redeem
 from valetkey.login.issuer import Issuer, discover
 from valetkey.login.issuer_http import IssuerHttp
 from valetkey.login.login_offer import LoginOffer
+from valetkey.login.login_settings_call import caller_without_identity, login_offers
 from valetkey.login.pkce import Ties
 from valetkey_console.settings import Settings, SettingsError
 

@@ -97,7 +97,7 @@ async def show(visit: Visit) -> Response:
 
 
 def _checked(question: Question) -> tuple[Mapping[str, str], timedelta | None]:
-    """Returns the attributes and the lifetime that are asked about. Raises WrongFieldsError."""
+    """Returns the attributes and the lifetime that are asked about. Raises FormValidationError."""
     problems = FieldProblems()
     problems.require(question.resource, "resource_id", "one such as az://models")
     problems.require(question.permissions, "permissions", "at least one", "none is selected")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from valetkey import InvalidArgumentError
-from valetkey_console.broker.wrong_fields import WrongFieldsError
+from valetkey_console.broker.form_validation_error import FormValidationError
 from valetkey_console.fields.parsing import wrong
 
 Given = TypeVar("Given")
@@ -35,6 +35,6 @@ class FieldProblems:
             return None
 
     def check(self) -> None:
-        """Raises WrongFieldsError where anything was noted."""
+        """Raises FormValidationError where anything was noted."""
         if self._found:
-            raise WrongFieldsError(self._found)
+            raise FormValidationError(self._found)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from valetkey import scalars, values
+from valetkey import enums_and_times, values
 from valetkey.calls.base import Asking, ask, ask_pages, several
 from valetkey.v1 import api_key_service_pb2 as pb
 
@@ -18,8 +18,11 @@ def create_api_key(
     """
     request = pb.CreateApiKeyRequest(
         name=name,
-        roles=[scalars.to_number(scalars.ROLE, word, "roles") for word in several(roles, "roles", '("viewer",)')],
-        expire_time=scalars.to_timestamp(expire_time, "expire_time"),
+        roles=[
+            enums_and_times.to_number(enums_and_times.ROLE, word, "roles")
+            for word in several(roles, "roles", '("viewer",)')
+        ],
+        expire_time=enums_and_times.to_timestamp(expire_time, "expire_time"),
         key_sha256=key_sha256,
     )
     answer = yield from ask(request, pb.CreateApiKeyResponse)
@@ -40,9 +43,11 @@ def rotate_api_key(
     What it was before stays good for `overlap`, zero ends it now. Without `expire_time` the key lives as long again
     as it was given last. The same hash again changes nothing, so the call may be made again.
     """
-    request = pb.RotateApiKeyRequest(name=name, key_sha256=key_sha256, overlap=scalars.to_duration(overlap, "overlap"))
+    request = pb.RotateApiKeyRequest(
+        name=name, key_sha256=key_sha256, overlap=enums_and_times.to_duration(overlap, "overlap")
+    )
     if expire_time is not None:
-        request.expire_time.CopyFrom(scalars.to_timestamp(expire_time, "expire_time"))
+        request.expire_time.CopyFrom(enums_and_times.to_timestamp(expire_time, "expire_time"))
     answer = yield from ask(request, pb.RotateApiKeyResponse, repeatable=True)
     return _api_key(answer.api_key)
 
@@ -55,12 +60,12 @@ def revoke_api_key(name: str) -> Asking[None]:
 def _api_key(message: pb.ApiKey) -> values.ApiKey:
     return values.ApiKey(
         name=message.name,
-        roles=tuple(scalars.to_word(scalars.ROLE, number) for number in message.roles),
+        roles=tuple(enums_and_times.to_word(enums_and_times.ROLE, number) for number in message.roles),
         expire_time=message.expire_time.ToDatetime(UTC),
         uid=message.meta.uid,
         create_time=message.meta.create_time.ToDatetime(UTC),
         created_by=message.meta.created_by,
-        overlap_end_time=scalars.moment(message, "overlap_end_time"),
-        rotate_time=scalars.moment(message, "rotate_time"),
+        overlap_end_time=enums_and_times.moment(message, "overlap_end_time"),
+        rotate_time=enums_and_times.moment(message, "rotate_time"),
         rotated_by=message.rotated_by,
     )

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from valetkey import connector_type_values, convert, scalars, values
+from valetkey import connector_type_values, convert, enums_and_times, values
 from valetkey.calls.base import Asking, ask
 from valetkey.errors import InvalidArgumentError
 from valetkey.v1 import common_pb2 as common_pb
@@ -53,13 +53,13 @@ def candidate(
     """
     method = pb.AUTH_METHOD_UNSPECIFIED
     if auth_method:
-        method = scalars.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
+        method = enums_and_times.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
     of_type = common_pb.RESOURCE_TYPE_UNSPECIFIED
     if resource_type:
-        of_type = scalars.to_number(scalars.RESOURCE_TYPE, resource_type, "resource_type")
+        of_type = enums_and_times.to_number(enums_and_times.RESOURCE_TYPE, resource_type, "resource_type")
     return pb.CreateConnectorRequest(
         name=name,
-        type=scalars.to_number(convert.CONNECTOR_TYPE, connector_type, "type"),
+        type=enums_and_times.to_number(convert.CONNECTOR_TYPE, connector_type, "type"),
         auth_method=method,
         resource_type=of_type,
         resource_id=resource_id or "",

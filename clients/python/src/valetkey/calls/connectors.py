@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from valetkey import convert, scalars, values
+from valetkey import convert, enums_and_times, values
 from valetkey.calls.base import Asking, ask, ask_pages, several
 from valetkey.calls.connector_types import azure_secret, candidate, of_fields, reached
 from valetkey.v1 import connector_service_pb2 as connector_pb
@@ -45,8 +45,8 @@ def create_connector(
     notes = connector_pb.CreateConnectorRequest(
         description=description,
         labels=labels,
-        expire_time=scalars.given_timestamp(expire_time, "expire_time"),
-        expires_skew_tolerance=scalars.given_duration(expires_skew_tolerance, "expires_skew_tolerance"),
+        expire_time=enums_and_times.given_timestamp(expire_time, "expire_time"),
+        expires_skew_tolerance=enums_and_times.given_duration(expires_skew_tolerance, "expires_skew_tolerance"),
         no_verify=not verify,
         probe_write=probe_write,
         authentication_secret=authentication_secret,
@@ -78,11 +78,11 @@ def list_connectors(
     """
     request = connector_pb.ListConnectorsRequest(labels=labels)
     if type:
-        request.type = scalars.to_number(convert.CONNECTOR_TYPE, type, "type")
+        request.type = enums_and_times.to_number(convert.CONNECTOR_TYPE, type, "type")
     if auth_method:
-        request.auth_method = scalars.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
+        request.auth_method = enums_and_times.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
     if resource_type:
-        request.resource_type = scalars.to_number(scalars.RESOURCE_TYPE, resource_type, "resource_type")
+        request.resource_type = enums_and_times.to_number(enums_and_times.RESOURCE_TYPE, resource_type, "resource_type")
     return (
         yield from ask_pages(
             request,
@@ -124,15 +124,15 @@ def update_connector(
         azure_secret=azure_secret(secrets) if secrets else None,
         description=description,
         labels=labels,
-        expire_time=scalars.given_timestamp(expire_time, "expire_time"),
-        expires_skew_tolerance=scalars.given_duration(expires_skew_tolerance, "expires_skew_tolerance"),
+        expire_time=enums_and_times.given_timestamp(expire_time, "expire_time"),
+        expires_skew_tolerance=enums_and_times.given_duration(expires_skew_tolerance, "expires_skew_tolerance"),
         remove=several(remove, "remove", '("description",)'),
         no_verify=not verify,
     )
     if auth_method:
-        request.auth_method = scalars.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
+        request.auth_method = enums_and_times.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
     if resource_type:
-        request.resource_type = scalars.to_number(scalars.RESOURCE_TYPE, resource_type, "resource_type")
+        request.resource_type = enums_and_times.to_number(enums_and_times.RESOURCE_TYPE, resource_type, "resource_type")
     answer = yield from ask(request, connector_pb.UpdateConnectorResponse)
     return _created(answer)
 

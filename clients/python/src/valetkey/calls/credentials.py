@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from valetkey import convert, scalars, values
+from valetkey import convert, enums_and_times, values
 from valetkey.calls.base import Asking, ask, several
 from valetkey.calls.connector_types import azure_secret, of_fields
 from valetkey.rotation_values import CredentialVersion, Rotation, RotationSchedule
@@ -40,12 +40,12 @@ def rotate_credential(
         holder=_holder(holder),
         azure=of_fields(connector_pb.AzureConfig, azure, "azure") if azure else None,
         azure_secret=azure_secret(secrets) if secrets else None,
-        expire_time=scalars.given_timestamp(expire_time, "expire_time"),
+        expire_time=enums_and_times.given_timestamp(expire_time, "expire_time"),
         remove_fields=several(remove, "remove", '("storage_account",)'),
-        prove_for=scalars.given_duration(prove_for, "prove_for"),
+        prove_for=enums_and_times.given_duration(prove_for, "prove_for"),
     )
     if auth_method:
-        request.auth_method = scalars.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
+        request.auth_method = enums_and_times.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
     return _rotation((yield from ask(request, pb.RotateCredentialResponse)).rotation)
 
 
@@ -58,7 +58,7 @@ def rotate_by_itself(
     key, by those of `by`: with `at_once` the old key is regenerated without waiting for the end of what it signed.
     Raises PermissionDeniedError or FailedPreconditionError, with what to grant, where Azure does not let it.
     """
-    proving = scalars.given_duration(prove_for, "prove_for")
+    proving = enums_and_times.given_duration(prove_for, "prove_for")
     request = pb.RotateCredentialRequest(
         name=name, holder=_holder(holder), auto=True, by=by, at_once=at_once, prove_for=proving
     )
@@ -77,7 +77,7 @@ def scheduled(name: str, holder: str, schedule: RotationSchedule | None) -> Aski
     """Sets the schedule of a `connector` or a `secret`; returns the broker's answer, which has one of the two."""
     given = None
     if schedule is not None:
-        every = scalars.given_duration(schedule.every, "every")
+        every = enums_and_times.given_duration(schedule.every, "every")
         given = connector_pb.RotationSchedule(every=every, by=schedule.by)
     request = pb.SetRotationScheduleRequest(name=name, schedule=given, holder=_holder(holder))
     return (yield from ask(request, pb.SetRotationScheduleResponse))
@@ -103,7 +103,7 @@ def rollback_credential(
         name=name,
         holder=_holder(holder),
         version=version,
-        prove_for=scalars.given_duration(prove_for, "prove_for"),
+        prove_for=enums_and_times.given_duration(prove_for, "prove_for"),
     )
     return _rotation((yield from ask(request, pb.RollbackCredentialResponse)).rotation)
 
@@ -116,20 +116,20 @@ def list_credential_versions(name: str, *, holder: str = "connector") -> Asking[
 
 
 def _holder(word: str) -> Any:
-    return scalars.to_number(_HOLDER, word, "holder")
+    return enums_and_times.to_number(_HOLDER, word, "holder")
 
 
 def _rotation(message: pb.Rotation) -> Rotation:
     return Rotation(
         id=message.id,
         name=message.name,
-        holder=scalars.to_word(_HOLDER, message.holder),
+        holder=enums_and_times.to_word(_HOLDER, message.holder),
         source=message.source,
-        state=scalars.to_word(_STATE, message.state),
+        state=enums_and_times.to_word(_STATE, message.state),
         start_time=message.start_time.ToDatetime(UTC),
         started_by=message.started_by,
         update_time=message.update_time.ToDatetime(UTC),
-        auth_method=scalars.to_word(convert.AUTH_METHOD, message.auth_method),
+        auth_method=enums_and_times.to_word(convert.AUTH_METHOD, message.auth_method),
         from_version=message.from_version,
         to_version=message.to_version,
         tries=message.tries,
@@ -146,7 +146,7 @@ def _version(message: pb.CredentialVersion) -> CredentialVersion:
     return CredentialVersion(
         version=message.version,
         in_use=message.in_use,
-        auth_method=scalars.to_word(convert.AUTH_METHOD, message.auth_method),
+        auth_method=enums_and_times.to_word(convert.AUTH_METHOD, message.auth_method),
         since=_moment(message, "since"),
         given_by=message.given_by,
         rotation=message.rotation,

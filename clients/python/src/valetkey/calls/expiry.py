@@ -2,7 +2,7 @@
 
 from datetime import UTC, timedelta
 
-from valetkey import ending_values, scalars
+from valetkey import ending_values, enums_and_times
 from valetkey.calls.base import Asking, ask
 from valetkey.v1 import expiry_service_pb2 as pb
 
@@ -15,13 +15,13 @@ def list_expiring(within: timedelta | None = None) -> Asking[list[ending_values.
     At most 1,000 of them; last comes what could not be looked at just now (`not_looked_at`). Raises
     PermissionDeniedError for callers who have none of the roles admin, operator, viewer.
     """
-    request = pb.ListExpiringRequest(within=scalars.given_duration(within, "within"))
+    request = pb.ListExpiringRequest(within=enums_and_times.given_duration(within, "within"))
     answer = yield from ask(request, pb.ListExpiringResponse, repeatable=True)
     return [
         ending_values.Ending(
-            kind=scalars.to_word(_KIND, each.kind),
+            kind=enums_and_times.to_word(_KIND, each.kind),
             name=each.name,
-            end_time=scalars.moment(each, "end_time"),
+            end_time=enums_and_times.moment(each, "end_time"),
             known_by=each.known_by,
             mend=each.mend,
             not_looked_at=each.not_looked_at,
@@ -38,13 +38,13 @@ def get_issuing_left() -> Asking[ending_values.IssuingLeft]:
     answer = yield from ask(pb.GetIssuingLeftRequest(), pb.GetIssuingLeftResponse, repeatable=True)
     return ending_values.IssuingLeft(
         without_vault_end_time=answer.without_vault_end_time.ToDatetime(UTC),
-        vault_away_since_time=scalars.moment(answer, "vault_away_since_time"),
+        vault_away_since_time=enums_and_times.moment(answer, "vault_away_since_time"),
         accounts=tuple(
             ending_values.AccountIssuingLeft(
                 connector=each.connector,
                 account=each.account,
                 end_time=each.end_time.ToDatetime(UTC),
-                failing_since_time=scalars.moment(each, "failing_since_time"),
+                failing_since_time=enums_and_times.moment(each, "failing_since_time"),
             )
             for each in answer.accounts
         ),

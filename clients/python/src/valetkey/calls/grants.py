@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, timedelta
 
-from valetkey import convert, scalars, values
+from valetkey import convert, enums_and_times, values
 from valetkey.calls.base import Asking, ask, ask_pages, several
 from valetkey.v1 import grant_service_pb2 as grant_pb
 
@@ -64,12 +64,12 @@ def explain_access(
         principal=principal or "",
         attributes=attributes or {},
         resource_id=resource,
-        permissions=scalars.to_permissions(permissions),
+        permissions=enums_and_times.to_permissions(permissions),
         connector=connector or "",
         source_ip=source_ip or "",
     )
     if ttl is not None:
-        request.ttl.CopyFrom(scalars.to_duration(ttl, "ttl"))
+        request.ttl.CopyFrom(enums_and_times.to_duration(ttl, "ttl"))
     answer = yield from ask(request, grant_pb.ExplainAccessResponse, repeatable=True)
     return values.AccessExplanation(
         allowed=answer.allowed,
@@ -78,8 +78,8 @@ def explain_access(
             values.GrantFinding(finding.grant, finding.allows, tuple(finding.reasons)) for finding in answer.findings
         ),
         nearest=answer.nearest,
-        ttl=scalars.span(answer, "ttl"),
-        ttl_limited_by=scalars.to_word(scalars.TTL_LIMIT, answer.ttl_limited_by),
+        ttl=enums_and_times.span(answer, "ttl"),
+        ttl_limited_by=enums_and_times.to_word(enums_and_times.TTL_LIMIT, answer.ttl_limited_by),
         source_ip=answer.source_ip,
         error_message=answer.error_message,
         scope=answer.scope,
@@ -100,18 +100,18 @@ def _message(name: str, spec: values.GrantSpec, version: int = 0) -> grant_pb.Gr
         ],
         containers=several(spec.containers, "containers", '("models",)'),
         prefixes=several(spec.prefixes, "prefixes", '("runs/a",)'),
-        permissions=scalars.to_permissions(spec.permissions),
+        permissions=enums_and_times.to_permissions(spec.permissions),
         source_ip=spec.source_ip,
         note=spec.note,
         labels=spec.labels,
         version=version,
     )
     if spec.consumer_role:
-        message.consumer_role = scalars.to_number(convert.CONSUMER_ROLE, spec.consumer_role, "consumer_role")
+        message.consumer_role = enums_and_times.to_number(convert.CONSUMER_ROLE, spec.consumer_role, "consumer_role")
     if spec.max_ttl is not None:
-        message.max_ttl.CopyFrom(scalars.to_duration(spec.max_ttl, "max_ttl"))
+        message.max_ttl.CopyFrom(enums_and_times.to_duration(spec.max_ttl, "max_ttl"))
     if spec.expire_time is not None:
-        message.expire_time.CopyFrom(scalars.to_timestamp(spec.expire_time, "expire_time"))
+        message.expire_time.CopyFrom(enums_and_times.to_timestamp(spec.expire_time, "expire_time"))
     return message
 
 
@@ -123,11 +123,11 @@ def _grant(message: grant_pb.Grant, warnings: Iterable[str] = ()) -> values.Gran
         connectors=tuple(values.GrantedConnector(connector.name, connector.uid) for connector in message.connectors),
         containers=tuple(message.containers),
         prefixes=tuple(message.prefixes),
-        permissions=scalars.permissions(message.permissions),
-        consumer_role=scalars.to_word(convert.CONSUMER_ROLE, message.consumer_role),
-        max_ttl=scalars.span(message, "max_ttl"),
+        permissions=enums_and_times.permissions(message.permissions),
+        consumer_role=enums_and_times.to_word(convert.CONSUMER_ROLE, message.consumer_role),
+        max_ttl=enums_and_times.span(message, "max_ttl"),
         source_ip=message.source_ip,
-        expire_time=scalars.moment(message, "expire_time"),
+        expire_time=enums_and_times.moment(message, "expire_time"),
         note=message.note,
         labels=dict(message.labels),
         version=message.version,

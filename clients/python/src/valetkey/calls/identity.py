@@ -1,6 +1,6 @@
 """The call of IdentityService: who the caller is to the broker."""
 
-from valetkey import scalars
+from valetkey import enums_and_times
 from valetkey.calls.base import Asking, ask
 from valetkey.identity_values import CallerIdentity
 from valetkey.v1 import identity_service_pb2 as pb
@@ -13,8 +13,8 @@ def who_am_i() -> Asking[CallerIdentity]:
     answer = yield from ask(pb.WhoAmIRequest(), pb.WhoAmIResponse, repeatable=True)
     return CallerIdentity(
         principal=answer.principal,
-        roles=tuple(scalars.to_word(scalars.ROLE, number) for number in answer.roles),
-        authentication=scalars.to_word(_AUTHENTICATION, answer.authentication),
-        expire_time=scalars.moment(answer, "expire_time"),
+        roles=tuple(enums_and_times.to_word(enums_and_times.ROLE, number) for number in answer.roles),
+        authentication=enums_and_times.to_word(_AUTHENTICATION, answer.authentication),
+        expire_time=enums_and_times.moment(answer, "expire_time"),
         attributes=dict(sorted(answer.attributes.items())),
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from valetkey import convert, ledger_values, scalars
+from valetkey import convert, enums_and_times, ledger_values
 from valetkey.calls.base import PAGE_SIZE, Asking, ask, ask_pages
 from valetkey.errors import InvalidArgumentError
 from valetkey.sas import Finding
@@ -68,14 +68,14 @@ def list_events(
         after_id=after_id,
         newest=newest,
         unfinished=unfinished,
-        kind=scalars.to_number(convert.EVENT_KIND, kind, "kind") if kind else ledger_pb.EVENT_KIND_UNSPECIFIED,
+        kind=enums_and_times.to_number(convert.EVENT_KIND, kind, "kind") if kind else ledger_pb.EVENT_KIND_UNSPECIFIED,
         principal=principal or "",
         connector=connector or "",
         request_id=request_id or "",
         lease_id=lease_id or "",
         resource_id=resource or "",
-        since=None if since is None else scalars.to_timestamp(since, "since"),
-        until=None if until is None else scalars.to_timestamp(until, "until"),
+        since=None if since is None else enums_and_times.to_timestamp(since, "since"),
+        until=None if until is None else enums_and_times.to_timestamp(until, "until"),
     )
     if newest:
         if limit is None or not 0 < limit <= MOST_NEWEST:
@@ -111,9 +111,9 @@ def diagnose_token(
     """
     request = ledger_pb.DiagnoseTokenRequest(lease_id=lease_id, signature_sha256=signature_sha256, url=url)
     if expire_time is not None:
-        request.expire_time.CopyFrom(scalars.to_timestamp(expire_time, "expire_time"))
+        request.expire_time.CopyFrom(enums_and_times.to_timestamp(expire_time, "expire_time"))
     if operation:
-        (request.operation,) = scalars.to_permissions((operation,))
+        (request.operation,) = enums_and_times.to_permissions((operation,))
     answer = yield from ask(request, ledger_pb.DiagnoseTokenResponse, repeatable=True)
     return ledger_values.TokenDiagnosis(
         lease=_lease(answer.lease) if answer.known else None,
@@ -155,12 +155,12 @@ def _lease(message: ledger_pb.Lease) -> ledger_values.Lease:
         connector=message.connector,
         credential_version=message.credential_version,
         resource=message.resource,
-        permissions=scalars.permissions(message.permissions),
+        permissions=enums_and_times.permissions(message.permissions),
         issue_time=message.issue_time.ToDatetime(UTC),
         expire_time=message.expire_time.ToDatetime(UTC),
         grant=message.grant,
         purpose=message.purpose,
-        state=scalars.to_word(convert.LEASE_STATE, message.state) if message.state else "",
+        state=enums_and_times.to_word(convert.LEASE_STATE, message.state) if message.state else "",
         revocation=message.revocation,
     )
 
@@ -171,7 +171,7 @@ def _event(message: ledger_pb.Event) -> ledger_values.Event:
         writer=message.writer,
         sequence=message.sequence,
         time=message.time.ToDatetime(UTC),
-        kind=scalars.to_word(convert.EVENT_KIND, message.kind),
+        kind=enums_and_times.to_word(convert.EVENT_KIND, message.kind),
         method=message.method,
         request_id=message.request_id,
         principal=message.principal,
@@ -182,9 +182,9 @@ def _event(message: ledger_pb.Event) -> ledger_values.Event:
         connector_uid=message.connector_uid,
         credential_version=message.credential_version,
         resource=message.resource,
-        permissions=scalars.permissions(message.permissions),
-        ttl=scalars.span(message, "ttl"),
-        expire_time=scalars.moment(message, "expire_time"),
+        permissions=enums_and_times.permissions(message.permissions),
+        ttl=enums_and_times.span(message, "ttl"),
+        expire_time=enums_and_times.moment(message, "expire_time"),
         lease_id=message.lease_id,
         signature_sha256=message.signature_sha256.hex(),
         grant=message.grant,

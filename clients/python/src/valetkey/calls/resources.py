@@ -1,6 +1,6 @@
 """The calls of ResourceService: what connectors reach."""
 
-from valetkey import convert, scalars, values
+from valetkey import convert, enums_and_times, values
 from valetkey.calls.base import Asking, ask
 from valetkey.v1 import resource_service_pb2 as pb
 
@@ -21,7 +21,7 @@ def list_resources(
     """
     request = pb.ListResourcesRequest(connector=connector or "", resource_id=resource_id or "", refresh=refresh)
     if resource_type:
-        request.resource_type = scalars.to_number(scalars.RESOURCE_TYPE, resource_type, "resource_type")
+        request.resource_type = enums_and_times.to_number(enums_and_times.RESOURCE_TYPE, resource_type, "resource_type")
     entries: dict[tuple[str, str, int], pb.ConnectorResources] = {}
     while True:
         answer = yield from ask(request, pb.ListResourcesResponse, repeatable=True)

@@ -3,7 +3,7 @@
 import secrets
 from datetime import UTC
 
-from valetkey import revocation_values, scalars
+from valetkey import enums_and_times, revocation_values
 from valetkey.calls.base import Asking, ask, ask_pages
 from valetkey.v1 import credential_service_pb2 as credential_pb
 from valetkey.v1 import revocation_service_pb2 as pb
@@ -29,7 +29,7 @@ def preview_revocation(
         target=_target(answer.target),
         signers=tuple(map(_signer, answer.signers)),
         covered=answer.covered,
-        covered_until=scalars.moment(answer, "covered_until"),
+        covered_until=enums_and_times.moment(answer, "covered_until"),
         in_force=tuple(answer.in_force),
         incomplete=answer.incomplete,
     )
@@ -104,13 +104,13 @@ def _target(message: pb.RevocationTarget) -> revocation_values.RevocationTarget:
 def _signer(message: pb.RevokedSigner) -> revocation_values.RevokedSigner:
     return revocation_values.RevokedSigner(
         account=message.account,
-        kind=scalars.to_word(_KIND, message.kind),
+        kind=enums_and_times.to_word(_KIND, message.kind),
         connectors=tuple(message.connectors),
         covered=message.covered,
-        covered_until=scalars.moment(message, "covered_until"),
+        covered_until=enums_and_times.moment(message, "covered_until"),
         others=message.others,
         other_principals=tuple(message.other_principals),
-        others_until=scalars.moment(message, "others_until"),
+        others_until=enums_and_times.moment(message, "others_until"),
         others_incomplete=message.others_incomplete,
         obstacle=message.obstacle,
         rotates=tuple(message.rotates),
@@ -124,13 +124,13 @@ def _revocation(message: pb.Revocation) -> revocation_values.Revocation:
         target=_target(message.target),
         reason=message.reason,
         hard=message.hard,
-        state=scalars.to_word(_STATE, message.state),
+        state=enums_and_times.to_word(_STATE, message.state),
         create_time=message.meta.create_time.ToDatetime(UTC),
         created_by=message.meta.created_by,
         covered=message.covered,
-        covered_until=scalars.moment(message, "covered_until"),
+        covered_until=enums_and_times.moment(message, "covered_until"),
         keys=tuple(map(_keys, message.keys)),
-        lift_time=scalars.moment(message, "lift_time"),
+        lift_time=enums_and_times.moment(message, "lift_time"),
         lifted_by=message.lifted_by,
     )
 
@@ -139,14 +139,16 @@ def _keys(message: pb.KeyRevocation) -> revocation_values.KeyRevocation:
     return revocation_values.KeyRevocation(
         account=message.account,
         connector=message.connector,
-        state=scalars.to_word(_KEY_STATE, message.state),
-        revoke_time=scalars.moment(message, "revoke_time"),
-        proof_time=scalars.moment(message, "proof_time"),
+        state=enums_and_times.to_word(_KEY_STATE, message.state),
+        revoke_time=enums_and_times.moment(message, "revoke_time"),
+        proof_time=enums_and_times.moment(message, "proof_time"),
         covered=message.covered,
         others=message.others,
         error=message.error,
-        kind=scalars.to_word(_KIND, message.kind),
+        kind=enums_and_times.to_word(_KIND, message.kind),
         rotates=message.rotates,
-        rotation_state=scalars.to_word(_ROTATION_STATE, message.rotation_state) if message.rotation_state else "",
+        rotation_state=enums_and_times.to_word(_ROTATION_STATE, message.rotation_state)
+        if message.rotation_state
+        else "",
         hits_incomplete=message.hits_incomplete,
     )

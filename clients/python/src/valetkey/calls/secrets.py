@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from valetkey import convert, named_secret_values, scalars, values
+from valetkey import convert, enums_and_times, named_secret_values, values
 from valetkey.calls.base import Asking, ask, ask_pages, several
 from valetkey.calls.connector_types import azure_secret
 from valetkey.calls.credentials import scheduled
@@ -30,12 +30,12 @@ def create_secret(
     """
     request = pb.CreateSecretRequest(
         name=name,
-        type=scalars.to_number(convert.CONNECTOR_TYPE, type, "type"),
-        auth_method=scalars.to_number(convert.AUTH_METHOD, auth_method, "auth_method"),
+        type=enums_and_times.to_number(convert.CONNECTOR_TYPE, type, "type"),
+        auth_method=enums_and_times.to_number(convert.AUTH_METHOD, auth_method, "auth_method"),
         azure=connector_pb.AzureConfig(**asdict(azure)),
         azure_secret=azure_secret(secrets),
         verify=verify,
-        expire_time=scalars.given_timestamp(expire_time, "expire_time"),
+        expire_time=enums_and_times.given_timestamp(expire_time, "expire_time"),
     )
     return _secret((yield from ask(request, pb.CreateSecretResponse)).secret)
 
@@ -73,10 +73,10 @@ def update_secret(
         azure_secret=azure_secret(secrets or {}),
         remove_fields=several(remove, "remove", "['storage_account']"),
         no_verify=not verify,
-        expire_time=scalars.given_timestamp(expire_time, "expire_time"),
+        expire_time=enums_and_times.given_timestamp(expire_time, "expire_time"),
     )
     if auth_method:
-        request.auth_method = scalars.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
+        request.auth_method = enums_and_times.to_number(convert.AUTH_METHOD, auth_method, "auth_method")
     answer = yield from ask(request, pb.UpdateSecretResponse)
     return named_secret_values.UpdatedSecret(_secret(answer.secret), tuple(answer.verified))
 
@@ -105,8 +105,8 @@ def set_secret_rotation_schedule(
 def _secret(message: pb.NamedSecret) -> named_secret_values.NamedSecret:
     return named_secret_values.NamedSecret(
         name=message.name,
-        type=scalars.to_word(convert.CONNECTOR_TYPE, message.type),
-        auth_method=scalars.to_word(convert.AUTH_METHOD, message.auth_method),
+        type=enums_and_times.to_word(convert.CONNECTOR_TYPE, message.type),
+        auth_method=enums_and_times.to_word(convert.AUTH_METHOD, message.auth_method),
         azure=convert.azure_config(message.azure),
         secret_fields=tuple(message.secret_fields),
         credential_version=message.credential_version,
@@ -117,6 +117,6 @@ def _secret(message: pb.NamedSecret) -> named_secret_values.NamedSecret:
         updated_by=message.updated_by,
         connectors=tuple(message.connectors),
         connector_count=message.connector_count,
-        expire_time=scalars.moment(message, "expire_time"),
+        expire_time=enums_and_times.moment(message, "expire_time"),
         rotation_schedule=schedule_of(message.rotation_schedule),
     )

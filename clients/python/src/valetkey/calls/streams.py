@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import timedelta
 
-from valetkey import scalars, token_messages
+from valetkey import enums_and_times, token_messages
 from valetkey.calls.tokens import token_request
 from valetkey.errors import ConnectionLostError, WatchEndedError
 from valetkey.token_values import Token
@@ -35,7 +35,7 @@ def watch_request(
 def token_in(answer: token_pb.WatchTokenResponse) -> Token | None:
     """Returns the token of a message, None for a sign of life. Raises WatchEndedError where it is the last one."""
     if answer.HasField("end"):
-        reason = scalars.name(_END_REASON, answer.end.reason)
+        reason = enums_and_times.name(_END_REASON, answer.end.reason)
         raise WatchEndedError(answer.end.message or "the broker ended the stream", reason=reason)
     return token_messages.token(answer.token) if answer.HasField("token") else None
 

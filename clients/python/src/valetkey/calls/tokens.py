@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from valetkey import scalars, token_messages
+from valetkey import enums_and_times, token_messages
 from valetkey.calls.base import Asking, ask
 from valetkey.errors import ValetKeyError
 from valetkey.token_values import Token
@@ -71,8 +71,8 @@ def token_request(
 ) -> token_pb.IssueTokenRequest:
     return token_pb.IssueTokenRequest(
         resource_id=resource,
-        permissions=scalars.to_permissions(permissions),
-        ttl=None if ttl is None else scalars.to_duration(ttl, "ttl"),
+        permissions=enums_and_times.to_permissions(permissions),
+        ttl=None if ttl is None else enums_and_times.to_duration(ttl, "ttl"),
         connector=connector or "",
         source_ip=source_ip or "",
         purpose=purpose or "",

@@ -9,8 +9,8 @@ from typing import Any
 from valetkey.cli.auth_methods import ALIASES, FIELDS, SECRET_FIELDS
 from valetkey.cli.credential_input import check_no_file, clean, read_stdin
 from valetkey.cli.screen import Screen
+from valetkey.enums_and_times import NEVER_AUTH_METHODS
 from valetkey.errors import InvalidArgumentError
-from valetkey.scalars import NEVER_AUTH_METHODS
 from valetkey.secret_files import read_bytes
 
 # Far above what any credential needs; keeps a wrong file from being read whole.

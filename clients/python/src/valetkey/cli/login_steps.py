@@ -16,12 +16,12 @@ from valetkey.cli.screen import Screen
 from valetkey.client import Client
 from valetkey.errors import InvalidArgumentError, SettingsError, UnauthenticatedError, UnavailableError, ValetKeyError
 from valetkey.identity_values import CallerIdentity
-from valetkey.login.asking_login_offers import caller_without_identity, login_offers
 from valetkey.login.flows import by_browser, by_device
 from valetkey.login.issuer import discover
 from valetkey.login.issuer_http import IssuerHttp
 from valetkey.login.issuer_tokens import Tokens
 from valetkey.login.login_offer import LoginOffer
+from valetkey.login.login_settings_call import caller_without_identity, login_offers
 from valetkey.login.logout import Left, log_out
 from valetkey.login.store import Login, locked, make_private_folder, read_login, write_login
 from valetkey.settings import login_file_of

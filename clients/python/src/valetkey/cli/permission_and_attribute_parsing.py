@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from valetkey import scalars
+from valetkey import enums_and_times
 from valetkey.errors import InvalidArgumentError
 
-PERMISSIONS = scalars.choices(scalars.PERMISSION)
+PERMISSIONS = enums_and_times.choices(enums_and_times.PERMISSION)
 
 
 def parse_permissions(given: Iterable[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from valetkey.cli.zenml_equivalents import CONNECTOR_LINE, FLAVOR_LINE, zenml_line
-from valetkey.scalars import NEVER_AUTH_METHODS
+from valetkey.enums_and_times import NEVER_AUTH_METHODS
 
 _REGISTER = (
     "valetkey service-connector register NAME --auth-method service-principal --tenant-id … --client-id … "

@@ -67,7 +67,7 @@ class Draft:
 
 
 async def read_draft(form: FormData, described: ConnectorTypeDescription, method: AuthMethodDescription) -> Draft:
-    """Returns what a form says. Raises WrongFieldsError for what is missing or cannot be understood."""
+    """Returns what a form says. Raises FormValidationError for what is missing or cannot be understood."""
     problems = FieldProblems()
     name = text_of(form, "name")
     problems.require(name, "name", "one such as prod-models")

@@ -132,7 +132,7 @@ def _chosen(methods: tuple[AuthMethodDescription, ...], wanted: str) -> AuthMeth
 
 
 async def _wanted(form: FormData, connector: Connector, method: AuthMethodDescription) -> dict[str, Any]:
-    """Returns the arguments of `rotate_credential`. Raises WrongFieldsError."""
+    """Returns the arguments of `rotate_credential`. Raises FormValidationError."""
     problems = FieldProblems()
     given = await read_given(form, method.fields, problems)
     ends = problems.read(moment, text_of(form, "expire_time"), "expire_time")

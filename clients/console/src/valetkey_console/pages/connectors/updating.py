@@ -79,7 +79,7 @@ def seen(connector: Connector) -> str:
 
 
 def changed(form: FormData, connector: Connector) -> dict[str, Any]:
-    """Returns the arguments of `update_connector` for what differs. Raises WrongFieldsError."""
+    """Returns the arguments of `update_connector` for what differs. Raises FormValidationError."""
     before = said_of(connector)
     # What no field stood for is as it was.
     now = {name: text_of(form, name).replace("\r\n", "\n") if name in form else before[name] for name in before}

@@ -102,7 +102,7 @@ class Draft:
         )
 
     def spec(self) -> GrantSpec:
-        """Returns what is to be stored. Raises WrongFieldsError for what is missing or cannot be understood."""
+        """Returns what is to be stored. Raises FormValidationError for what is missing or cannot be understood."""
         problems = FieldProblems()
         principals, containers = lines(self.principals), lines(self.containers)
         problems.require(self.name, "name", "one such as trainer-models")

@@ -5,8 +5,8 @@ from dataclasses import replace
 from starlette.responses import Response
 
 from valetkey import Lease
+from valetkey_console.lists.column_filters import filtered
 from valetkey_console.lists.columns import Column
-from valetkey_console.lists.narrowing import narrowed
 from valetkey_console.pages.resources.ids import container_of
 from valetkey_console.pages.resources.list import path_of
 from valetkey_console.visits.rendering import by_option, command, segment
@@ -68,7 +68,7 @@ async def show_list(visit: Visit) -> Response:
     return visit.list_page(
         "leases/list.html",
         columns,
-        narrowed(leases, COLUMNS, own),
+        filtered(leases, COLUMNS, own),
         asked,
         cut=len(leases) >= MOST,
         there=bool(leases) or any(filters.values()),

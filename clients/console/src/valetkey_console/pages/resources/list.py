@@ -4,8 +4,8 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from valetkey_console.lists.column_filters import choices, filtered
 from valetkey_console.lists.columns import Column
-from valetkey_console.lists.narrowing import choices, narrowed
 from valetkey_console.pages.resources.rows import Reached, rows_of
 from valetkey_console.visits.rendering import by_option, command
 from valetkey_console.visits.roles import OPERATORS, READERS_OF_GRANTS, VIEWERS
@@ -40,7 +40,7 @@ async def show_list(visit: Visit) -> Response:
     return visit.list_page(
         "resources/list.html",
         COLUMNS,
-        narrowed(rows, COLUMNS, asked.filters),
+        filtered(rows, COLUMNS, asked.filters),
         asked,
         failed=sum(row.state == "failed" for row in rows),
         there=bool(rows),

@@ -4,8 +4,8 @@ from starlette.responses import Response
 
 from valetkey.revocation_values import Revocation
 from valetkey.revocation_words import target_words
+from valetkey_console.lists.column_filters import filtered
 from valetkey_console.lists.columns import Column
-from valetkey_console.lists.narrowing import narrowed
 from valetkey_console.pages.revocations.key_revocation_words import keys_words
 from valetkey_console.visits.rendering import command, segment
 from valetkey_console.visits.roles import OPERATORS
@@ -36,7 +36,7 @@ async def show_list(visit: Visit) -> Response:
     return visit.list_page(
         "revocations/list.html",
         COLUMNS,
-        narrowed(found, COLUMNS, {"state": asked.filters["state"]}),
+        filtered(found, COLUMNS, {"state": asked.filters["state"]}),
         asked,
         there=bool(found) or any(asked.filters.values()),
         states=STATES,

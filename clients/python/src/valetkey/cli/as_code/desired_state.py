@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from valetkey import convert, scalars
+from valetkey import convert, enums_and_times
 from valetkey.cli.as_code.resource_ids import canonical_resource
 from valetkey.cli.as_code.secret_references import VARIABLE, SecretReference
 from valetkey.cli.as_code.yaml_reading import Place, Value
@@ -144,7 +144,7 @@ def _connector(value: Value) -> ConnectorDocument:
         connector_type=texts.get("type", "azure"),
         auth_method=method,
         authentication_secret=shared,
-        resource_type=_word(fields, "resource_type", scalars.choices(scalars.RESOURCE_TYPE)),
+        resource_type=_word(fields, "resource_type", enums_and_times.choices(enums_and_times.RESOURCE_TYPE)),
         resource_id=resource_id,
         config=config,
         secrets={key: _reference(key, fields[key], text) for key, text in given.items() if key in SECRET_FIELDS},
@@ -201,7 +201,7 @@ def _grant(value: Value) -> GrantDocument:
         if needed not in fields or not fields[needed].texts(needed):
             raise value.error(f"the grant {name} has no {needed}")
     permissions = fields["permissions"].texts("permissions") if "permissions" in fields else ()
-    role = _word(fields, "role", ["", *scalars.choices(convert.CONSUMER_ROLE)])
+    role = _word(fields, "role", ["", *enums_and_times.choices(convert.CONSUMER_ROLE)])
     if bool(permissions) == bool(role):
         raise value.error(f"the grant {name} needs either permissions or a role")
     try:

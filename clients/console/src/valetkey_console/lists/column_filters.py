@@ -10,7 +10,7 @@ Row = TypeVar("Row")
 MOST_CHOICES = 100
 
 
-def narrowed(rows: Iterable[Row], columns: Columns, filters: Mapping[str, str]) -> list[Row]:
+def filtered(rows: Iterable[Row], columns: Columns, filters: Mapping[str, str]) -> list[Row]:
     """Returns the rows whose columns say just what the filters of their names say; empty filters let all through."""
     left = list(rows)
     for column in columns:

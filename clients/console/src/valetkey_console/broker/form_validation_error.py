@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from valetkey import InvalidArgumentError
 
 
-class WrongFieldsError(InvalidArgumentError):
+class FormValidationError(InvalidArgumentError):
     """Several fields are wrong: `errors` has what is wrong with each, and this error says that of the first."""
 
     def __init__(self, errors: Sequence[InvalidArgumentError]) -> None:

@@ -128,6 +128,20 @@ def test_a_relative_path_means_the_folder_that_it_was_given_in(
     assert pickle.loads(pickle.dumps(made[0])) is made[0]  # noqa: S301 (our own)
 
 
+def test_an_instance_is_of_who_is_in_the_file_as_it_is_handed_out(
+    fake: FakeBroker, storage: NotingStorage, tmp_path: Path
+) -> None:
+    """Protects callers whose key took another one's place in its file: fsspec keeps the instance, with its token."""
+    path = tmp_path / "key"
+    path.write_text(fake.api_key)
+    old = filesystem("az://models", api_key_file=path)
+    fake.api_key = "vk_" + "N" * 43
+    path.write_text(fake.api_key)
+    new = filesystem("az://models", api_key_file=path)
+    new.exists("models/runs")
+    assert (new is old, storage.signatures()[-1]) == (True, ["sig=fake2"])
+
+
 def test_copies_are_signed_and_waited_for(files: ValetKeyFileSystem, storage: NotingStorage, monkeypatch: Any) -> None:
     """Protects moves: Azure copies no private source without a token, and a source deleted too early ends the copy."""
     monkeypatch.setattr(adapter, "_COPY_SECONDS", 0.01)

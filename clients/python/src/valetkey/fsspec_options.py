@@ -49,14 +49,17 @@ class Surroundings:
 class OfOneFolder(type(AbstractFileSystem)):  # type: ignore[misc] # fsspec's keeps instances by their arguments
     """Keeps two instances for one relative path that is given in two folders: these are two files, and two callers.
 
-    So a path travels as it was meant, too, where the instance is pickled.
+    So a path travels as it was meant, too, where the instance is pickled. One that is handed out again is for who is
+    in the identity's file by then.
     """
 
     def __call__(cls, *arguments: Any, **options: Any) -> Any:
         """Returns a new instance, or the one that there is for these arguments."""
         given = apply_config(cls, options)
         rooted = {name: os.fspath(from_the_root(given[name])) for name in _PATHS if given.get(name)}
-        return super().__call__(*arguments, **(given | rooted))
+        instance = super().__call__(*arguments, **(given | rooted))
+        instance._tokens.look()  # noqa: SLF001 (its own)
+        return instance
 
 
 def words(permissions: str | Iterable[str]) -> tuple[str, ...]:

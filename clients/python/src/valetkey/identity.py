@@ -181,6 +181,33 @@ class Identity:
         except (OSError, ValueError):
             return None
 
+    def caller_fingerprint(self) -> bytes | None:
+        """Returns what tells the caller in a file from another one there, None where none can be read.
+
+        Unlike `fingerprint`, asks nobody: a log-in is the same one however often its token was renewed. Another key,
+        token or certificate counts as another caller, for only the broker knows whose it is.
+        """
+        if self.login_file is not None:
+            from valetkey.login.whose import caller_in  # noqa: PLC0415 (most callers have no log-in)
+
+            found: bytes | None = caller_in(self.login_file)
+        else:
+            paths = (self.token_file, self.api_key_file, self.client_cert_file, self.client_key_file)
+            try:
+                found = b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths if path)
+            except (OSError, ValueError):
+                return None
+        return hashlib.sha256(found).digest() if found else None
+
+    def is_usable(self) -> bool:
+        """Tells whether there is something to show; not so while a file is being written. May ask as `fingerprint`."""
+        try:
+            self.evidence()
+            self.key_pair()
+        except ValetKeyError:
+            return False
+        return True
+
     def certificate_error(self) -> str:
         """Returns a sentence where the client certificate does not count now by this machine's clock, else nothing."""
         if self.client_cert_file is None:

@@ -27,7 +27,7 @@ _FILES = ("ca_file", "config_file", *IDENTITY_FILES)
 class TokenSource:
     """Holds a current token for one resource, path and permissions, renewed ahead of each expiry.
 
-    Sources of the same scope and identity share one stream to the broker, in whichever threads they are used. A
+    Sources of the same scope and caller share one stream to the broker, in whichever threads they are used. A
     restart of the broker, a rotation and a cut of the network go unnoticed; the old token is served while it lives. The
     clock of this machine does not matter. In a forked child a source starts anew, with the token it has; pickled, it
     travels as its parameters, without any token. Nothing runs before the first use, nor after close() or once the
@@ -118,6 +118,20 @@ class TokenSource:
         """
         return self._live().may_renew(after.lease_id)
 
+    def look(self) -> None:
+        """Has the next token be that of who is in the identity's file by now, as a new source's would be.
+
+        Of a log-in that changed, it may ask the issuer, as any use of it.
+        """
+        feed, identity = self._feed, self._terms.identity
+        whose = identity.caller_fingerprint()
+        if feed is None or feed.is_of(whose) or not identity.is_usable():
+            return
+        with shared_feeds.guard():
+            if self._leave is not None and self._feed is feed:
+                self._leave()
+                self._feed = self._leave = None
+
     def close(self) -> None:
         """Ends its part of the renewal, and the renewal itself where nobody else uses it; waits until that is over."""
         self._closed = True
@@ -159,12 +173,14 @@ class TokenSource:
             raise ValetKeyError("this token source is closed; expected use before close(), or make a new TokenSource")
         if feed is not None and not feed.stopped and feed.pid == os.getpid():
             return feed
+        seed = self._held()
+        whose = self._terms.identity.caller_fingerprint() if seed is None else seed.whose
         with shared_feeds.guard():
             feed, old = self._feed, self._leave
             if feed is not None and not feed.stopped and feed.pid == os.getpid():
                 return feed  # another thread came first
             user = object()
-            feed = shared_feeds.join(self._terms, self._request, user, self._held())
+            feed = shared_feeds.join(self._terms, self._request, user, whose, seed)
             self._feed, self._leave = feed, weakref.finalize(self, shared_feeds.leave, feed, user)
         if old is not None:
             old.detach()  # of the parent's feed

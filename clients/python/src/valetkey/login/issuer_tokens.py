@@ -42,7 +42,7 @@ def tokens_in(
         )
     if str(answer.get("token_type", "")).lower() != "bearer":
         raise ValetKeyError("the issuer's access token is no bearer token; expected token_type Bearer")
-    claims = _claims(access)
+    claims = claims_in(access)
     if claims is None:
         raise ValetKeyError(
             f"the access token of {offer.issuer} is no JWT, which the broker cannot check; "
@@ -68,7 +68,7 @@ def tokens_in(
 def _check_id_token(token: object, offer: LoginOffer, nonce: str) -> None:
     if token is None:
         return
-    claims = _claims(token) if isinstance(token, str) else None
+    claims = claims_in(token) if isinstance(token, str) else None
     if claims is None or claims.get("iss") != offer.issuer or offer.client_id not in _audiences(claims):
         raise ValetKeyError("the issuer's ID token is another client's, or none; expected one for this log-in")
     if nonce and claims.get("nonce") != nonce:
@@ -98,7 +98,8 @@ def _audiences(claims: Mapping[str, Any]) -> list[str]:
     return [each for each in (found if isinstance(found, list) else [found]) if isinstance(each, str)]
 
 
-def _claims(token: str) -> dict[str, Any] | None:
+def claims_in(token: str) -> dict[str, Any] | None:
+    """Returns what a JWT says, unchecked; None for what is no JWT."""
     parts = token.split(".")
     if len(parts) != 3:  # noqa: PLR2004 (RFC 7519: header, claims, signature)
         return None

@@ -19,6 +19,8 @@ from valetkey.renewal.thread_start import start
 from valetkey.token_values import Token
 from valetkey.v1 import token_service_pb2 as token_pb
 
+# Whose an attempt is whose file was replaced amid it: of none that another one could be of.
+NOBODY_KNOWS = b""
 # How long a stream may take for its first token, as a share of a call's time: proxies that hold answers back until
 # the end are found out while those who wait still do.
 _PATIENCE = 0.5
@@ -44,10 +46,20 @@ class Attempt:
     """A stream or a call under way. Times are of the clock `now`."""
 
     def __init__(
-        self, caller: BlockingCaller, request: token_pb.IssueTokenRequest, inbox: "SimpleQueue[Any]", *, by_call: bool
+        self,
+        caller: BlockingCaller,
+        request: token_pb.IssueTokenRequest,
+        inbox: "SimpleQueue[Any]",
+        *,
+        by_call: bool,
+        whose: bytes | None,
     ) -> None:
-        """Begins it. Raises SettingsError where the identity's file cannot be used, UnavailableError for no thread."""
+        """Begins it. Raises SettingsError where the identity's file cannot be used, UnavailableError for no thread.
+
+        `whose` is the fingerprint of the caller, of before.
+        """
         self.by_call = by_call
+        self.whose = whose
         self.asked = self.last_heard = now()
         self.tokens = 0
         self.shown = caller.terms.identity.fingerprint()
@@ -89,12 +101,7 @@ class Attempt:
         """Tells whether the identity's file holds something else by now, with which another attempt could be made."""
         if self.shown is None or identity.fingerprint() in (self.shown, None):
             return False
-        try:
-            identity.evidence()
-            identity.key_pair()
-        except ValetKeyError:  # as while a file is being written
-            return False
-        return True
+        return identity.is_usable()
 
     def _run(
         self,
@@ -120,6 +127,7 @@ class Attempt:
             response_deserializer=token_pb.IssueTokenResponse.FromString,
         )
         answer = method(request, timeout=self._caller.terms.timeout, metadata=metadata)
+        self._see_whose()
         self._inbox.put(Heard(self, token_messages.token(answer)))
 
     def _follow(self, request: token_pb.IssueTokenRequest, metadata: Any) -> ValetKeyError:
@@ -133,10 +141,16 @@ class Attempt:
         stream = self._call_under_way = method(message, metadata=metadata)
         if self._over:
             stream.cancel()
+        self._see_whose()
         for answer in stream:
             self._caller.heartbeats = self._caller.heartbeats or answer.HasField("heartbeat")
             self._inbox.put(Heard(self, streams.token_in(answer)))
         return streams.ended_without_a_word()
+
+    def _see_whose(self) -> None:
+        """Looks once more, after key, token or certificate were read, whether they were those of the caller."""
+        if self._caller.terms.identity.caller_fingerprint() != self.whose:
+            self.whose = NOBODY_KNOWS
 
     def _unreadable(self, error: Exception) -> ValetKeyError:
         if isinstance(error, ValueError) and (self._over or self._caller.closed):  # gRPC's word for a closed channel

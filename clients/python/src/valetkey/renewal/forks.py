@@ -19,23 +19,26 @@ _LONGEST = 30.0
 
 
 class Fork:
-    """What the thread that forks waits for."""
+    """What the thread that forks waits for. Where Ctrl-C came amid a step, the same step goes on from there."""
 
     def __init__(self, seconds: float = _SECONDS) -> None:
         """`seconds` is how long it waits at most."""
         self._begins_by = now() + seconds
         self._made_way = threading.Semaphore(0)
-        self._asked: list[ForksOfFeed] = []
+        self._asked: dict[ForksOfFeed, None] = {}
+        self._waited_for = 0
 
     def ask(self, feed: "ForksOfFeed") -> None:
         """Has one feed more make way."""
-        self._asked.append(feed)
-        feed.begins(self)
+        if feed not in self._asked:
+            self._asked[feed] = None
+            feed.begins(self)
 
     def wait(self) -> None:
         """Waits until all feeds that were asked have made way, or for as long as it waits at most."""
-        for _ in range(len(self._asked)):
+        while self._waited_for < len(self._asked):
             self._made_way.acquire(timeout=self.seconds_left())
+            self._waited_for += 1
 
     def made_way(self) -> None:
         """Notes that a feed has made way."""

@@ -12,20 +12,21 @@ _LEAST_SECONDS, _LEAST_SHARE = 5.0, 0.1
 
 @dataclass(frozen=True, slots=True)
 class HeldToken:
-    """A token that came; `born` and `ends` are of the clock `now`."""
+    """A token that came; `born` and `ends` are of the clock `now`, `whose` is the fingerprint of who asked for it."""
 
     token: Token
     born: float
     ends: float
+    whose: bytes | None = None
 
     @classmethod
-    def of(cls, token: Token, asked: float) -> "HeldToken":
+    def of(cls, token: Token, asked: float, whose: bytes | None) -> "HeldToken":
         """Returns a token that was asked for at `asked`: it was made no earlier, so it lives at least that long.
 
         Raises InvalidArgumentError for one that ended before it was here.
         """
         life = life_of(token)
-        held = cls(token, asked, asked + life)
+        held = cls(token, asked, asked + life, whose)
         if not held.good():
             took = now() - asked
             raise InvalidArgumentError(

@@ -11,24 +11,19 @@ from valetkey.callers.base import Terms
 from valetkey.callers.blocking import BlockingCaller
 from valetkey.clock_through_suspend import now
 from valetkey.errors import UnavailableError, ValetKeyError
-from valetkey.renewal import failures, forks
+from valetkey.renewal import failures, forks, stream_times
+from valetkey.renewal.asked_as import AskedAs
 from valetkey.renewal.attempts import Attempt, Ended, Heard
 from valetkey.renewal.held_token import HeldToken
 from valetkey.renewal.pacing import Pacing
 from valetkey.renewal.thread_start import start
 from valetkey.v1 import token_service_pb2 as token_pb
 
-# A broker brings the next token at 60 to 75 % of a life; when it has not come by then, it is asked for anew.
-_LATE = 0.85
-# A token that ends with the caller's identity is asked for anew once that was renewed in its file: looked at so often.
-_RENEWED_FROM, _RENEWED_EACH = 0.6, 0.05
-# Shortly before a stream, which goes on as whoever began it, brings the next token, the identity's file is looked at.
-_LOOKED_AT = 0.55
-# Such tokens are the last ones that what allows them allows.
-_LAST_ONES = ("grant-end", "identity-end")
 _JOIN_SECONDS = 5.0
 # Where a token that was made after a refusal is refused so soon, it was not the token, and others are but leases.
 _NO_USE_SECONDS = 30.0
+# In the inbox: somebody has found another caller in the identity's file.
+_OTHER_CALLER = object()
 
 
 class TokenFeed:
@@ -43,15 +38,16 @@ class TokenFeed:
         self.pid = os.getpid()
         self.users: set[object] = set()
         self.stopped = False
+        self.thread: threading.Thread | None = None
         self.held = seed
         self._error: ValetKeyError | None = None
         self._told = 0  # how many times those who waited were told of an error
         self._after_refusal = ""  # the lease that was made because storage refused the one before
         self._request = request
+        self._asked_as = AskedAs(terms.identity)
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         self._forks = forks.ForksOfFeed()
         self._changed = threading.Condition(threading.RLock())
-        self._thread: threading.Thread | None = None
         # From here on it is the thread's.
         self._pacing = Pacing(new_key=terms.identity.is_api_key)
         self._caller: BlockingCaller | None = None
@@ -87,6 +83,14 @@ class TokenFeed:
             return True
         return now() >= held.born + _NO_USE_SECONDS
 
+    def is_of(self, whose: bytes | None) -> bool:
+        """Tells whether it is for a caller, whose fingerprint was read just before, and has no token of another one."""
+        return self._asked_as.may_be(whose, lambda: self.held)
+
+    def look(self) -> None:
+        """Has it ask as the caller who is in the identity's file by now, if that is another one."""
+        self._inbox.put(_OTHER_CALLER)
+
     def stop(self) -> None:
         """Ends it, without waiting; may be called from anywhere, also while garbage is collected.
 
@@ -98,16 +102,16 @@ class TokenFeed:
 
     def make_way(self, fork: forks.Fork) -> None:
         """Has its thread, if there is one to wait for, keep out of gRPC until a fork is over."""
-        if self.stopped or self._thread in (None, threading.current_thread()):
+        if self.stopped or self.thread in (None, threading.current_thread()):
             return
         fork.ask(self._forks)
         self._inbox.put(fork)
 
     def join(self, seconds: float = _JOIN_SECONDS) -> bool:
         """Waits until nothing of it runs any more; tells whether something did."""
-        if self._thread in (None, threading.current_thread()) or not self._thread.is_alive():
+        if self.thread in (None, threading.current_thread()) or not self.thread.is_alive():
             return False
-        self._thread.join(seconds)
+        self.thread.join(seconds)
         return True
 
     def _wait(self, lease_id: str, wanted: Callable[[HeldToken], bool]) -> HeldToken:
@@ -128,10 +132,10 @@ class TokenFeed:
             return self.held
 
     def _start(self) -> None:
-        if self._thread is None and not self.stopped:
+        if self.thread is None and not self.stopped:
             thread = threading.Thread(target=self._run, name="valetkey-feed", daemon=True)
             start(thread)
-            self._thread = thread  # Only now: one that did not start would be waited for, and never be tried again.
+            self.thread = thread  # Only now: one that did not start would be waited for, and never be tried again.
 
     def _run(self) -> None:
         if self.held is not None:
@@ -165,6 +169,8 @@ class TokenFeed:
         match event:
             case str():
                 self._on_want(event)
+            case _ if event is _OTHER_CALLER and self._asked_as.another_is_there(self._attempt):
+                self._try()
             case forks.Fork() if self._forks:  # It was not answered together with another one.
                 self._on_forks()
             case Heard() if event.attempt is self._attempt:
@@ -182,20 +188,8 @@ class TokenFeed:
     def _next_time(self) -> float | None:
         if self._attempt is None:
             return self._due
-        times = [self._attempt.deadline]
-        if not self._attempt.by_call and self.held is not None and self._attempt.tokens:
-            times.append(self._renewal_limit(self.held))
-            if self._looked != self.held.token.lease_id:
-                times.append(self.held.at(_LOOKED_AT))
-        return min(times) if min(times) != float("inf") else None
-
-    def _renewal_limit(self, held: HeldToken) -> float:
-        """Returns until when a stream has to bring the next token."""
-        if held.token.ttl_limited_by not in _LAST_ONES:
-            return held.at(_LATE)
-        if held.token.ttl_limited_by == "identity-end" and self._attempt and self._attempt.shown is not None:
-            return max(held.at(_RENEWED_FROM), self._last_try + max(held.life * _RENEWED_EACH, 1.0))
-        return float("inf")
+        looked = self.held is not None and self._looked == self.held.token.lease_id
+        return stream_times.next_time(self._attempt, self.held, self._last_try, looked=looked)
 
     def _on_time(self) -> None:
         attempt = self._attempt
@@ -233,7 +227,7 @@ class TokenFeed:
         attempt.tokens += 1
         before = self.held if attempt.tokens > 1 else None
         try:
-            held = HeldToken.of(event.token, asked)
+            held = HeldToken.of(event.token, asked, attempt.whose)
         except ValetKeyError as error:
             self._on_ended(attempt, error)
             return
@@ -282,10 +276,12 @@ class TokenFeed:
         """Begins an attempt, in place of one that is under way."""
         self._end_attempt()
         self._due, self._last_try = None, now()
+        whose = self._asked_as.now()
         try:
             if self._caller is None:
                 self._caller = BlockingCaller(self.terms)
-            self._attempt = Attempt(self._caller, self._request, self._inbox, by_call=self._pacing.by_calls)
+            by_call = self._pacing.by_calls
+            self._attempt = Attempt(self._caller, self._request, self._inbox, by_call=by_call, whose=whose)
         except ValetKeyError as error:
             self._on_failed(error)
 

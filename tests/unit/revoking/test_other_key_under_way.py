@@ -1,6 +1,8 @@
 """A hard revocation whose account has its other key in the hands of another rotation: it does not wait for leases."""
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +10,7 @@ from support.revoking_replica import BY_KEY, OTHER, World
 from support.rotating_replica import NAME, the_call
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.connectors.made_credential_rotations import Automatic
-from valetkey_broker.model import EventKind, RotationState
+from valetkey_broker.model import CredentialOrigin, EventKind, Rotation, RotationState
 from valetkey_broker.model.revocation import LeaseState, RevocationState
 
 _ROTATION = f"rotations/{OTHER}"
@@ -90,3 +92,50 @@ async def test_one_that_waits_for_nothing_is_left_alone(world: World) -> None:
     assert world.memory.rotations[_ROTATION].state is RotationState.DONE
     assert world.state(leak) is LeaseState.REVOKED
     assert not set(keys.values()) & set(world.maker.keys["one"].values())
+
+
+async def test_one_whose_switch_was_made_though_it_was_taken_back_is_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of the two would else have the key in use that the other has to make anew, and both wait for ever."""
+    leak, keys = await world.issue(), dict(world.maker.keys["one"])
+    await world.issue(OTHER, "key:other")
+    await _proving(world)
+    decided, go_on = world.repository.rotations.decided, asyncio.Event()
+
+    async def held(rotation: Rotation) -> None:
+        if rotation.path == _ROTATION:
+            await go_on.wait()
+        await decided(rotation)
+
+    monkeypatch.setattr(world.repository.rotations, "decided", held)
+    await world.revoke()
+    await _work_until(world, lambda: _is_held_up_or_switched(world))
+    undoing = world.memory.rotations[_ROTATION]
+    assert undoing.state is RotationState.UNDOING
+    # What Vault had not answered, when it was looked whether the switch was made.
+    origin = CredentialOrigin(undoing.started_at, undoing.started_by, undoing.id)
+    switched = replace(world.memory.connectors[OTHER], origin=origin)
+    await world.repository.update_connector(switched, AccountKey(keys["key1"]))
+    go_on.set()
+    assert world.cloud.secrets is not None
+    world.cloud.secrets.add(keys["key1"].reveal())
+    await _work_until(world, lambda: world.memory.rotations[_ROTATION].state is RotationState.WAITING)
+    await world.revoking.keys.look(at_once=True)
+    world.clock.now += 16  # What replicas need.
+    await world.until(RevocationState.REVOKED)
+    assert world.state(leak) is LeaseState.REVOKED
+    assert not set(keys.values()) & set(world.maker.keys["one"].values())
+
+
+def _is_held_up_or_switched(world: World) -> bool:
+    rotation = world.memory.rotations.get(f"rotations/{BY_KEY}")
+    return rotation is not None and (bool(rotation.message) or not rotation.state.can_be_aborted)
+
+
+async def _work_until(world: World, condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await world.revoking.keys.look(at_once=True)
+            await world.poll()
+            await asyncio.sleep(0.005)

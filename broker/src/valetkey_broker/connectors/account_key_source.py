@@ -16,7 +16,6 @@ from valetkey_broker.model import (
     CredentialValue,
     LeaseFilter,
     NamedSecret,
-    RotationState,
     Secret,
     rotation_path,
 )
@@ -27,8 +26,6 @@ ACCOUNT_KEY = "account-key"
 """Name of the source."""
 _FIRST, _SECOND = "key1", "key2"
 _LEASES_AT_ONCE = 1_000
-# In these a rotation regenerates nothing any more.
-_OVER = frozenset(state for state in RotationState if state.ended) | {RotationState.UNDOING}
 # Dates of Azure's have whole seconds, and storage's own servers are not at one.
 _MARGIN_SECONDS = 5.0
 _LOOK_SECONDS = 5.0
@@ -112,7 +109,8 @@ class AccountKeySource:
             rotation = await self.objects.repository.rotations.read(rotation_path(each.object_path))
             if rotation is None or rotation.object_uid != each.uid or rotation.source != ACCOUNT_KEY:
                 continue
-            if rotation.notes.get("old_key") == key and rotation.state not in _OVER:
+            # One that is being taken back may turn out to have made its switch after all, and goes on then.
+            if rotation.notes.get("old_key") == key and not rotation.state.ended:
                 return each.object_path
         return ""
 

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -84,6 +85,33 @@ def test_a_row_hashes_to_what_is_stored_of_it(event: Event) -> None:
     assert all(len(value) <= MAX_CHARACTERS and value.isprintable() for value in row[:-1] if isinstance(value, str))
     assert row[-1].isprintable()
     assert stored_event((1, *row)).event.details.keys() == event.details.keys()
+
+
+_CHANGES = st.one_of(
+    st.fixed_dictionaries({"kind": st.sampled_from(EventKind)}),
+    st.fixed_dictionaries({"time": st.sampled_from([1.0, 1.5])}),
+    st.fixed_dictionaries({"details": st.dictionaries(st.just("error"), _TEXT.map(cut))}),
+    *(
+        st.fixed_dictionaries({f.name: _TEXT if f.type is str else st.sampled_from([0, 1, 2**64])})
+        for f in dataclasses.fields(Event)[2:-1]
+    ),
+    st.fixed_dictionaries({"lease_id": _TEXT, "signature_sha256": _TEXT}),
+    st.just({}),
+)
+
+
+@given(st.lists(_CHANGES, max_size=6))
+def test_records_that_have_much_in_common_are_those_of_each_by_itself(changes: list[dict[str, Any]]) -> None:
+    """What one record shares with the one before is laid out once, and nothing that it does not share."""
+    events = [issued(lease_id="first")]
+    for change in changes:
+        events.append(dataclasses.replace(events[-1], **change))
+    together, last = extend(Head(WRITER, 0, GENESIS), events)
+    head = Head(WRITER, 0, GENESIS)
+    for event, row in zip(events, together, strict=True):
+        (own,), head = extend(head, [event])
+        assert row == own
+    assert last == head
 
 
 def test_every_field_is_hashed() -> None:

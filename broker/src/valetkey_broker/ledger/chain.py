@@ -45,30 +45,68 @@ _values = attrgetter(*_EVENT_FIELDS)
 _texts = attrgetter(*(name for name in _EVENT_FIELDS if name not in NUMBERS))
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _encode_details = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, sort_keys=True).encode
-# The canonical form of a record without details in which nothing needs escaping: what the encoder makes of it, in a
-# fifth of the time.
-_COLUMNS_FORM = ",".join("%d" if name in NUMBERS else '"%s"' for name in ("writer", "sequence", *_FIELDS))
-_PLAIN = f'["{FORM_NAME}",{_COLUMNS_FORM},""]'
-_QUOTES = _PLAIN.count('"')
+# What each token has to itself, where one call got many by equal requests: beside the sequence, which is counted.
+_FIRST_OWN, _BEHIND_OWN = _EVENT_FIELDS.index("lease_id"), _EVENT_FIELDS.index("signature_sha256") + 1
+_FIRST_OWN_FIELD = _FIELDS.index("lease_id")
+_BEHIND_OWN_FIELD = _FIRST_OWN_FIELD + _BEHIND_OWN - _FIRST_OWN
+# The canonical form of a record in which nothing needs escaping, before and behind these: what the encoder makes of it,
+# in a fifth of the time.
+_BEFORE_OWN, _AFTER_OWN = (
+    ",".join("%d" if name in NUMBERS else '"%s"' for name in names)
+    for names in (_FIELDS[:_FIRST_OWN_FIELD], _FIELDS[_BEHIND_OWN_FIELD:])
+)
+_QUOTES = (_BEFORE_OWN + _AFTER_OWN).count('"')
 
 
 def extend(head: Head, events: Iterable[Event]) -> tuple[list[Row], Head]:
     """Returns the rows that record `events` after `head`, and the head after them."""
     writer, sequence, previous = head.writer, head.sequence, head.hash
+    begin = _encode((FORM_NAME, writer))[:-1]
     rows: list[Row] = []
+    alike: _Alike | None = None
     for event in events:
         sequence += 1
-        fields = _fields(event, _values(event))
-        canonical = _PLAIN % (writer, sequence, *fields)
-        details = ""
-        if event.details or not _is_plain(canonical, event):
-            fields = _fields(event, _cleaned(event))
-            details = _details(event.details)
+        values = _values(event)
+        own = lease_id, signature = values[_FIRST_OWN:_BEHIND_OWN]
+        if alike is None or not alike.has(event, values):
+            alike = _Alike(event, values)
+        canonical = f'{begin},{sequence},{alike.before},"{lease_id}","{signature}",{alike.behind},""]'
+        if alike.plain and _needs_no_escape(lease_id + signature) and len(canonical) <= MAX_CHARACTERS:
+            fields, details = (*alike.fields_before, *own, *alike.fields_behind), ""
+        else:
+            fields, details = _fields(event, _cleaned(event)), _details(event.details)
             canonical = _encode((FORM_NAME, writer, sequence, *fields, details))
-        own = hash_over(previous, canonical)
-        rows.append((writer, sequence, previous, own, *fields, VERSION, details))
-        previous = own
+        digest = hash_over(previous, canonical)
+        rows.append((writer, sequence, previous, digest, *fields, VERSION, details))
+        previous = digest
     return rows, Head(writer, sequence, previous)
+
+
+class _Alike:
+    """What a record shares with those beside it that are of tokens for equal requests, looked at and laid out once."""
+
+    def __init__(self, event: Event, values: Row) -> None:
+        self._shared = _shared(event, values)
+        fields = _fields(event, values)
+        self.fields_before, self.fields_behind = fields[:_FIRST_OWN_FIELD], fields[_BEHIND_OWN_FIELD:]
+        self.before, self.behind = _BEFORE_OWN % self.fields_before, _AFTER_OWN % self.fields_behind
+        free = "\n".join(_free_texts(event))
+        self.plain = (
+            not event.details
+            and _needs_no_escape(form := self.before + self.behind, _QUOTES)
+            and len(form) <= MAX_CHARACTERS
+            and scrub(free) == free
+            and max(event.credential_version, event.ttl, event.expires, event.count) <= _MAX_INTEGER
+        )
+
+    def has(self, event: Event, values: Row) -> bool:
+        """Tells whether the record of `event` shares it."""
+        return self._shared == _shared(event, values)
+
+
+def _shared(event: Event, values: Row) -> tuple[Any, ...]:
+    # Whether there is a lease decides what is taken from the resource.
+    return event.kind, event.time, event.lease_id == "", event.details, values[:_FIRST_OWN], values[_BEHIND_OWN:]
 
 
 def head_after(row: Row) -> Head:
@@ -132,24 +170,16 @@ def _fields(event: Event, values: Row) -> Row:
     return (event.kind._value_, round(event.time * 1e6), *values, account, container)
 
 
-def _is_plain(canonical: str, event: Event) -> bool:
-    """Tells whether a record can be written as it is: one look at all of it, as nearly every record can."""
-    return (
-        canonical.isascii()
-        and canonical.isprintable()
-        and "\\" not in canonical
-        and canonical.count('"') == _QUOTES
-        and len(canonical) <= MAX_CHARACTERS
-        and scrub(free := " ".join(_free_texts(event))) == free
-        and max(event.credential_version, event.ttl, event.expires, event.count) <= _MAX_INTEGER
-    )
+def _needs_no_escape(text: str, quotes: int = 0) -> bool:
+    """Tells whether JSON has `text` as it is, but for so many quotes of its own."""
+    return text.isascii() and text.isprintable() and "\\" not in text and text.count('"') == quotes
 
 
 def _cleaned(event: Event) -> Row:
     """Returns the values of an event as they may be written."""
     values = _values(event)
     joined = "".join(_texts(event))
-    free = " ".join(_free_texts(event))
+    free = "\n".join(_free_texts(event))
     if scrub(free) != free:
         values = tuple(scrub(value) if theirs else value for value, theirs in zip(values, _FREE_PLACES, strict=True))
     # What a caller sent unchecked can hold what a database refuses or a terminal obeys; one such record must not keep

@@ -51,8 +51,8 @@ _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.DOTALL
 )
 _VAULT_TOKEN = re.compile(r"\b(?:hv)?[sbr]\.[A-Za-z0-9_-]{20,}")
-# Its end alone, which is found in a third of the time; host names such as blob.core… come this far.
-_END_OF_VAULT_TOKEN = re.compile(r"[sbr]\.[A-Za-z0-9_-]{20}")
+# Its end alone: what begins with a character that hardly anything has is found in a tenth of the time.
+_END_OF_VAULT_TOKEN = re.compile(r"\.[A-Za-z0-9_-]{20}")
 
 
 def scrub(text: str) -> str:
@@ -75,7 +75,7 @@ def scrub(text: str) -> str:
         text = _IN_QUOTES.sub(_after_name, text)
     if "PRIVATE KEY-----" in text:
         text = _PRIVATE_KEY.sub(_STARS, text)
-    if ("s." in text or "b." in text or "r." in text) and _END_OF_VAULT_TOKEN.search(text):
+    if _END_OF_VAULT_TOKEN.search(text):
         text = _VAULT_TOKEN.sub(_STARS, text)
     return text
 

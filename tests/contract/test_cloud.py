@@ -40,6 +40,7 @@ from valetkey_broker.model import (
     SasRequest,
     Scope,
     Secret,
+    SignedToken,
     SigningKey,
     TokenUse,
 )
@@ -130,7 +131,7 @@ class Contract:
         """The query string carries the permissions, the times and the address, and is for https and a container."""
         now = int(time.time())
         key = await _key(cloud, make_connector(), make_credential(), now)
-        query = parse_qs(cloud.sign(_request(profile, key, now, source_ip="10.0.0.1-10.0.0.9")).sas_token)
+        query = parse_qs(_sign(cloud, _request(profile, key, now, source_ip="10.0.0.1-10.0.0.9")).sas_token)
         assert query["sp"] == ["rl"]
         assert query["spr"] == ["https"]
         assert query["sr"] == ["c"]
@@ -146,7 +147,7 @@ class Contract:
         now = int(time.time())
         key = await _key(cloud, make_connector(), make_credential(), now)
         for later in range(20):  # Chance decides whether a signature has anything to escape.
-            signed = cloud.sign(_request(profile, key, now + later))
+            signed = _sign(cloud, _request(profile, key, now + later))
             (signature,) = parse_qs(signed.sas_token)["sig"]
             assert signed.signature_sha256 == hashlib.sha256(signature.encode("ascii")).hexdigest()
             assert signature not in repr(signed)
@@ -157,7 +158,7 @@ class Contract:
         key = await _key(cloud, make_connector(), make_credential(), now)
         for takes in (True, False):
             profile = CloudProfile("any", "https://a", "", "https://{account}.b", correlation_id=takes)
-            assert parse_qs(cloud.sign(_request(profile, key, now)).sas_token).get("scid") == (
+            assert parse_qs(_sign(cloud, _request(profile, key, now)).sas_token).get("scid") == (
                 [LEASE] if takes else None
             )
 
@@ -185,7 +186,7 @@ class Contract:
         container = Container(ML, "demo-datasets", profile.container_url(ML, "demo-datasets"))
         for directory, kind in ((False, "b"), (True, "d")):
             scope = Scope.of_path(container, "a/b", directory=directory)
-            query = parse_qs(cloud.sign(replace(_request(profile, key, now), scope=scope)).sas_token)
+            query = parse_qs(_sign(cloud, replace(_request(profile, key, now), scope=scope)).sas_token)
             assert query["sr"] == [kind]
 
     async def test_a_token_does_what_it_is_for_and_nothing_else(self, cloud: Cloud, profile: CloudProfile) -> None:
@@ -194,7 +195,7 @@ class Contract:
         connector, blob = make_connector(), f".valetkey-probe/{uuid.uuid4()}"
         key = await _key(cloud, connector, make_credential(), now)
         permissions = PermissionSet([Permission.READ, Permission.WRITE, Permission.DELETE, Permission.LIST])
-        token = cloud.sign(replace(_request(profile, key, now), permissions=permissions))
+        token = _sign(cloud, replace(_request(profile, key, now), permissions=permissions))
         own, other = (Container(ML, name, profile.container_url(ML, name)) for name in CONTAINERS[ML])
         for use in (TokenUse.WRITE, TokenUse.READ, TokenUse.LIST):
             await cloud.use_token(connector, own, token, use, blob)
@@ -283,7 +284,7 @@ class KeyContract:
         signing = await _key(cloud, connector, credential, now)
         container = Container(ML, "demo-datasets", profile.container_url(ML, "demo-datasets"))
         assert await cloud.accepts(connector, container, signing)
-        query = parse_qs(cloud.sign(_request(profile, signing, now)).sas_token)
+        query = parse_qs(_sign(cloud, _request(profile, signing, now)).sas_token)
         assert (query["sp"], query["spr"], query["sr"]) == (["rl"], ["https"], ["c"])
         assert not {"skoid", "skt", "ske", "si"} & set(query)
 
@@ -326,7 +327,7 @@ class TestAzureKeys(KeyContract):
         signing = await _key(azure.cloud, connector, credential, now)
         permissions = PermissionSet([Permission.READ, Permission.CREATE, Permission.WRITE])
         asked = replace(_request(azure.profile, signing, now), permissions=permissions)
-        token = azure.cloud.sign(asked).sas_token
+        token = _sign(azure.cloud, asked).sas_token
         async with _container(azure, "demo-datasets", token) as client:
             blob = await client.upload_blob(f"by-{auth_method}", b"weights", overwrite=True)
             assert await (await blob.download_blob()).readall() == b"weights"
@@ -378,6 +379,11 @@ async def _key(cloud: Cloud, connector: Connector, credential: Credential, now: 
     return await cloud.signing_key(connector, credential, ML, starts=now - 900, expires=now + 3600)
 
 
+def _sign(cloud: Cloud, request: SasRequest) -> SignedToken:
+    (signed,) = cloud.sign(request, [LEASE])
+    return signed
+
+
 def _request(profile: CloudProfile, key: SigningKey, now: int, source_ip: str = "") -> SasRequest:
     return SasRequest(
         profile,
@@ -386,6 +392,5 @@ def _request(profile: CloudProfile, key: SigningKey, now: int, source_ip: str = 
         now - 900,
         now + 600,
         source_ip,
-        LEASE,
         key,
     )

@@ -21,13 +21,14 @@ async def signer(azure: AzureStack) -> Callable[[token_pb.IssueTokenRequest, dat
     now = int(time.time())
     key = await azure.cloud.signing_key(make_connector(), make_credential(), ML, starts=now - 900, expires=now + 3600)
     wanted = SasRequest(
-        azure.profile, container_scope(azure.profile, ML, CONTAINER), PermissionSet(Permission), now, now, "", "l", key
+        azure.profile, container_scope(azure.profile, ML, CONTAINER), PermissionSet(Permission), now, now, "", key
     )
 
     def sign(request: token_pb.IssueTokenRequest, start: datetime, end: datetime) -> str:
         _ = request
         # Whole seconds, of which a token of three should not lose one: it is renewed when one is left.
         times = {"starts": max(int(start.timestamp()), now - 900), "expires": math.ceil(end.timestamp())}
-        return azure.cloud.sign(replace(wanted, **times)).sas_token
+        (signed,) = azure.cloud.sign(replace(wanted, **times), ["l"])
+        return signed.sas_token
 
     return sign

@@ -108,6 +108,7 @@ class FakeCloud:
         self.calls: Counter[str] = Counter()
         self.keys: list[SigningKey] = []
         self.signed: list[SasRequest] = []
+        self.signed_ids: list[str] = []
         self.forgotten: list[str] = []
         self.blobs: set[tuple[str, str, str]] = set()
         self.settings: dict[str, AccountSettings] = {}
@@ -299,10 +300,14 @@ class FakeCloud:
         self.revoked_at = int(at)
         self.revoked.update(key.material for key in self.keys)
 
-    def sign(self, request: SasRequest) -> SignedToken:
+    def sign(self, request: SasRequest, lease_ids: Sequence[str]) -> Sequence[SignedToken]:
+        return [self._signed(request, lease_id) for lease_id in lease_ids]
+
+    def _signed(self, request: SasRequest, lease_id: str) -> SignedToken:
         self.calls["sign"] += 1
         self._raise_planned("sign")
         self.signed.append(request)
+        self.signed_ids.append(lease_id)
         fields = {
             "sv": "fake",
             "st": _iso(request.starts),
@@ -311,12 +316,12 @@ class FakeCloud:
             "sp": request.permissions.sp,
             "spr": "https",
             "sip": request.source_ip,
-            "scid": request.lease_id if request.profile.correlation_id else "",
+            "scid": lease_id if request.profile.correlation_id else "",
             "account": request.scope.account,
             "container": request.scope.container,
             "path": request.scope.path,
             "key": str(request.key.material),
-            "sig": f"fake-signature-of-{request.lease_id}",
+            "sig": f"fake-signature-of-{lease_id}",
         }
         query = urlencode({name: value for name, value in fields.items() if value})
         self.tokens[query] = request

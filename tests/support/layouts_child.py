@@ -64,10 +64,10 @@ def _ours(sas: ModuleType, asked: dict[str, Any], udk: blob.UserDelegationKey | 
         starts=asked["starts"],
         expires=asked["expires"],
         source_ip=asked["ip"],
-        lease_id=asked["lease"],
         key=SigningKey(account, asked["starts"], asked["expires"], signer),
     )
-    token: str = sas.sign(request).sas_token
+    (signed,) = sas.sign(request, [asked["lease"]])
+    token: str = signed.sas_token
     return token
 
 

@@ -146,7 +146,8 @@ async def test_each_source_moves_a_blob(
     key = await cloud.signing_key(connector, CREDENTIAL, ML, starts=now - 900, expires=now + 3600)
     scope = Scope.of_container(Container(ML, OWN, azure.profile.container_url(ML, OWN)))
     permissions = PermissionSet((Permission.READ, Permission.CREATE, Permission.WRITE))
-    token = cloud.sign(SasRequest(azure.profile, scope, permissions, now - 60, now + 600, "", "lease-1", key))
+    request = SasRequest(azure.profile, scope, permissions, now - 60, now + 600, "", key)
+    (token,) = cloud.sign(request, ["lease-1"])
     transport = AioHttpTransport(use_env_settings=False, connection_verify=azure.profile.ca_file)
     async with ContainerClient(
         azure.profile.blob_url(ML), OWN, credential=token.sas_token, transport=transport, retry_total=0

@@ -124,7 +124,7 @@ async def _entra_token(azure: AzureStack) -> Secret:
 
 def _request(azure: AzureStack, key: SigningKey, scope: Scope, now: int) -> SasRequest:
     permissions = PermissionSet((Permission.READ, Permission.CREATE, Permission.WRITE))
-    return SasRequest(azure.profile, scope, permissions, now - 60, now + 600, "", "lease-1", key)
+    return SasRequest(azure.profile, scope, permissions, now - 60, now + 600, "", key)
 
 
 def _transport(azure: AzureStack) -> AioHttpTransport:
@@ -172,7 +172,7 @@ async def test_an_auth_method_is_a_module_and_a_row(azure: AzureStack, monkeypat
     now = int(time.time())
     key = await azure.cloud.signing_key(connector, credential, ML, starts=now - 900, expires=now + 3600)
     scope = Scope.of_container(Container(ML, OWN, azure.profile.container_url(ML, OWN)))
-    token = azure.cloud.sign(_request(azure, key, scope, now))
+    (token,) = azure.cloud.sign(_request(azure, key, scope, now), ["lease-1"])
     async with ContainerClient(
         azure.profile.blob_url(ML), OWN, credential=token.sas_token, transport=_transport(azure), retry_total=0
     ) as client:
@@ -217,7 +217,7 @@ async def test_a_resource_type_is_a_row_in_each_table(azure: AzureStack, monkeyp
     scope = Scope.of_container(shelf)
     assert (scope.resource_type, scope.resource_id) == (SHELF, f"shelf://{OWN}")
     assert await azure.cloud.accepts(connector, shelf, key)
-    token = azure.cloud.sign(_request(azure, key, scope, now))
+    (token,) = azure.cloud.sign(_request(azure, key, scope, now), ["lease-1"])
     async with ContainerClient(
         azure.profile.blob_url(ML), OWN, credential=token.sas_token, transport=_transport(azure), retry_total=0
     ) as client:

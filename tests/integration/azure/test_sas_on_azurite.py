@@ -27,6 +27,11 @@ OPEN, OTHER = "demo-zenmlartifactstore", "demo-datasets"
 REFUSED = (ClientAuthenticationError, HttpResponseError)
 
 
+def _sas(azure: AzureStack, request: SasRequest) -> str:
+    (signed,) = azure.cloud.sign(request, ["lease-1"])
+    return signed.sas_token
+
+
 async def _request(azure: AzureStack, *permissions: Permission) -> SasRequest:
     now = int(time.time())
     key = await azure.cloud.signing_key(make_connector(), make_credential(), ML, starts=now - 900, expires=now + 3600)
@@ -37,7 +42,6 @@ async def _request(azure: AzureStack, *permissions: Permission) -> SasRequest:
         now - 900,
         now + 600,
         "",
-        "lease-1",
         key,
     )
 
@@ -57,7 +61,7 @@ async def _container(
 
 
 async def _write(azure: AzureStack, blob: str) -> None:
-    sas = azure.cloud.sign(await _request(azure, Permission.CREATE, Permission.WRITE)).sas_token
+    sas = _sas(azure, await _request(azure, Permission.CREATE, Permission.WRITE))
     async with _container(azure, sas) as client:
         await client.upload_blob(blob, b"weights", overwrite=True)
 
@@ -65,7 +69,7 @@ async def _write(azure: AzureStack, blob: str) -> None:
 async def test_what_is_granted_works(azure: AzureStack) -> None:
     """Read and list on the container: the blob is listed and read back."""
     await _write(azure, "granted.bin")
-    sas = azure.cloud.sign(await _request(azure, Permission.READ, Permission.LIST)).sas_token
+    sas = _sas(azure, await _request(azure, Permission.READ, Permission.LIST))
     async with _container(azure, sas) as client:
         assert "granted.bin" in [blob.name async for blob in client.list_blobs()]
         assert await (await client.download_blob("granted.bin")).readall() == b"weights"
@@ -74,7 +78,7 @@ async def test_what_is_granted_works(azure: AzureStack) -> None:
 async def test_what_is_not_granted_is_refused(azure: AzureStack) -> None:
     """Read and list neither delete nor write."""
     await _write(azure, "kept.bin")
-    sas = azure.cloud.sign(await _request(azure, Permission.READ, Permission.LIST)).sas_token
+    sas = _sas(azure, await _request(azure, Permission.READ, Permission.LIST))
     async with _container(azure, sas) as client:
         with pytest.raises(REFUSED, match="AuthorizationPermissionMismatch"):
             await client.delete_blob("kept.bin")
@@ -89,7 +93,7 @@ async def test_a_token_for_a_blob_is_for_that_blob(azure: AzureStack, path: str)
     request = await _request(azure, Permission.READ, Permission.CREATE, Permission.WRITE)
     container = Container(ML, OPEN, azure.profile.container_url(ML, OPEN))
     blob = replace(request, scope=Scope.of_path(container, path, directory=False))
-    sas = azure.cloud.sign(blob).sas_token
+    sas = _sas(azure, blob)
     async with _container(azure, sas) as client:
         await client.upload_blob(path, b"weights", overwrite=True)
         assert await (await client.download_blob(path)).readall() == b"weights"
@@ -105,7 +109,7 @@ async def test_a_token_for_a_blob_is_for_that_blob(azure: AzureStack, path: str)
 
 async def test_another_container_is_refused(azure: AzureStack) -> None:
     """A token is for one container of one account, whatever URL it is put under."""
-    sas = azure.cloud.sign(await _request(azure, Permission.READ, Permission.LIST)).sas_token
+    sas = _sas(azure, await _request(azure, Permission.READ, Permission.LIST))
     for account, name in ((ML, OTHER), (LOGS, "demo-logs")):
         async with _container(azure, sas, name, account) as client:
             with pytest.raises(REFUSED):
@@ -116,7 +120,7 @@ async def test_an_expired_token_is_refused(azure: AzureStack) -> None:
     """The end of a token is held by the storage service itself."""
     request = await _request(azure, Permission.READ, Permission.LIST)
     now = int(time.time())
-    expired = azure.cloud.sign(replace(request, starts=now - 900, expires=now - 60)).sas_token
+    expired = _sas(azure, replace(request, starts=now - 900, expires=now - 60))
     async with _container(azure, expired) as client:
         with pytest.raises(REFUSED, match="Server failed to authenticate"):
             _ = [blob async for blob in client.list_blobs()]
@@ -125,7 +129,7 @@ async def test_an_expired_token_is_refused(azure: AzureStack) -> None:
 async def test_the_address_is_signed(azure: AzureStack) -> None:
     """`sip` is part of the signature: it is taken as signed and cannot be changed (Azurite does not hold it itself)."""
     request = replace(await _request(azure, Permission.LIST), source_ip="127.0.0.1")
-    sas = azure.cloud.sign(request).sas_token
+    sas = _sas(azure, request)
     async with _container(azure, sas) as client:
         assert isinstance([blob async for blob in client.list_blobs()], list)
     async with _container(azure, sas.replace("sip=127.0.0.1", "sip=127.0.0.2")) as client:
@@ -135,7 +139,7 @@ async def test_the_address_is_signed(azure: AzureStack) -> None:
 
 async def test_a_changed_token_is_refused(azure: AzureStack) -> None:
     """Each signed field is held by the signature: none can be widened afterwards."""
-    sas = azure.cloud.sign(await _request(azure, Permission.LIST)).sas_token
+    sas = _sas(azure, await _request(azure, Permission.LIST))
     for was, becomes in (("sp=l", "sp=rwdl"), ("sr=c", "sr=b"), ("spr=https", "spr=https%2Chttp")):
         assert was in sas
         async with _container(azure, sas.replace(was, becomes)) as client:

@@ -149,10 +149,10 @@ async def test_a_mistake_of_ours_in_one_spoils_no_other(broker: Broker, monkeypa
     """What nobody foresaw is INTERNAL for that one request, and says nothing of its cause."""
     sign = broker.cloud.sign
 
-    def broken(request: Any) -> Any:
+    def broken(request: Any, lease_ids: Any) -> Any:
         if request.scope.path.endswith("b"):
             raise RuntimeError("PLANTED")
-        return sign(request)
+        return sign(request, lease_ids)
 
     monkeypatch.setattr(broker.cloud, "sign", broken)
     first, second = await _issue(broker, [_ask("az://demo/models/a"), _ask("az://demo/models/b")])

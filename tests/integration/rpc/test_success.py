@@ -113,7 +113,7 @@ async def test_issue_token_honours_what_was_asked(stocked: Broker) -> None:
         assert field in answer.sas_token.split("&")
     assert answer.connector == "azure-blob-demo"
     assert answer.credential_version == 1
-    assert stocked.cloud.signed[-1].lease_id == answer.lease_id
+    assert stocked.cloud.signed_ids[-1] == answer.lease_id
 
 
 async def test_issue_token_is_backdated_and_lives_for_the_default(stocked: Broker) -> None:

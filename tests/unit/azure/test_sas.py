@@ -35,12 +35,18 @@ NOW = 1_750_000_000
 BREAKING = {chr(code) for code in range(0x21)} | {"&", "=", "?", "#", "%", "\x7f", "\x85", "\u2028"}
 
 
-def sign(request: SasRequest) -> str:
-    return sas.sign(request).sas_token
+LEASE = "0f9d7c52-6a3e-4a53-9d53-0f3a4f4f6c11"
+
+
+def sign(request: SasRequest, lease_id: str = LEASE) -> str:
+    (signed,) = sas.sign(request, [lease_id])
+    return signed.sas_token
 
 
 def _sign_with(field: str, value: Any) -> str:
     change: dict[str, Any] = {field: value}
+    if field == "lease_id":
+        return sign(REQUEST, value)
     if field in ("account", "container"):
         change = {"scope": replace(REQUEST.scope, **change)}
     return sign(replace(REQUEST, **change))
@@ -70,7 +76,6 @@ REQUEST = SasRequest(
     starts=NOW - 900,
     expires=NOW + 900,
     source_ip="",
-    lease_id="0f9d7c52-6a3e-4a53-9d53-0f3a4f4f6c11",
     key=_signing_key(),
 )
 
@@ -86,7 +91,7 @@ def test_a_sas_has_these_fields_and_no_others() -> None:
         "sp": "racwdlme",
         "spr": "https",
         "sr": "c",
-        "scid": REQUEST.lease_id,
+        "scid": LEASE,
         "skoid": "11111111-1111-1111-1111-111111111111",
         "sktid": "11111111-1111-1111-1111-111111111111",
         "skt": "2025-06-15T00:00:00Z",
@@ -104,7 +109,8 @@ def test_a_sas_has_these_fields_and_no_others() -> None:
 )
 def test_no_breaking_character_is_ever_signed(field: str, before: str, bad: str, after: str) -> None:
     """The SDK signs a newline verbatim, and the later fields shift; here such a value ends in an error."""
-    good = getattr(REQUEST.scope if field in ("account", "container") else REQUEST, field)
+    shown = REQUEST.scope if field in ("account", "container") else REQUEST
+    good = LEASE if field == "lease_id" else getattr(shown, field)
     for value in (before + bad + after, good + bad, bad + good):
         with pytest.raises(InvalidFieldError):
             _sign_with(field, value)
@@ -120,7 +126,7 @@ def test_what_is_signed_is_one_plain_line(field: str, value: str) -> None:
     assert token.isascii()
     assert token.isprintable()
     query = dict(parse_qsl(token))
-    assert query["scid"] == (value if field == "lease_id" else REQUEST.lease_id)
+    assert query["scid"] == (value if field == "lease_id" else LEASE)
     assert query.get("sip", "") == (value if field == "source_ip" else "")
     assert query["sr"] == "c"
 
@@ -144,6 +150,16 @@ def test_a_key_signs_for_its_own_account_only() -> None:
     """A mixed-up key would give a token nobody can use, or one for the wrong account."""
     with pytest.raises(InvalidFieldError):
         _sign_with("account", "otheraccount")
+
+
+def test_tokens_that_are_signed_together_are_those_of_each_by_itself() -> None:
+    """Nothing but its lease id tells one from the other, and one that must not be signed keeps all from being."""
+    ids = ["one", "another", "third"]
+    together = sas.sign(REQUEST, ids)
+    assert together == [signed for each in ids for signed in sas.sign(REQUEST, [each])]
+    assert len({signed.signature_sha256 for signed in together}) == 3
+    with pytest.raises(InvalidFieldError):
+        sas.sign(REQUEST, ["one", "an\nother"])
 
 
 def test_each_field_shapes_the_signature() -> None:
@@ -200,7 +216,6 @@ def test_tokens_are_those_of_the_azure_sdk(
         starts=starts,
         expires=min(starts + life, NOW + 7200),
         source_ip=source_ip,
-        lease_id=str(lease_id),
         key=signing,
     )
     expected = generate_container_sas(
@@ -214,7 +229,7 @@ def test_tokens_are_those_of_the_azure_sdk(
         protocol="https",
         correlation_id=str(lease_id) if correlated and not by_account_key else None,
     )
-    assert sign(request) == sign(request) == expected
+    assert sign(request, str(lease_id)) == sign(request, str(lease_id)) == expected
 
 
 def test_a_service_sas_has_these_fields_and_no_others() -> None:

@@ -12,6 +12,7 @@ from valetkey_broker.errors import BrokerError
 from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.model import InvalidFieldError, Lease
 from valetkey_broker.observability.redaction import frames
+from valetkey_broker.ports import Clock
 from valetkey_broker.rpc.current_call import current_call
 from valetkey_broker.rpc.error_status import as_broker_error, short_status
 
@@ -29,14 +30,16 @@ class TokenBatch:
         self,
         parse: Callable[[pb.IssueTokenRequest], TokenRequest],
         issue: Callable[[Sequence[TokenRequest]], Awaitable[Sequence[Lease | Exception]]],
-        fill: Callable[[pb.IssueTokenResponse, Lease], None],
+        fill: Callable[[pb.IssueTokenResponse, Lease, float], None],
         refused: Callable[[BrokerError, pb.IssueTokenRequest], Awaitable[None]],
+        clock: Clock,
     ) -> None:
         """`parse` raises InvalidFieldError; `issue` says of each why not; `refused` puts on record what it said."""
         self._parse = parse
         self._issue = issue
         self._fill = fill
         self._refused = refused
+        self._clock = clock
         self._failures: Counter[str] = Counter()
         self._log = structlog.get_logger()
 
@@ -51,10 +54,11 @@ class TokenBatch:
         response = pb.IssueTokensResponse()
         failures: list[tuple[Exception, pb.IssueTokenRequest, pb.IssueTokenError]] = []
         async for some in slices(zip(requests, outcomes, strict=True), _MESSAGES_AT_ONCE):
+            now = self._clock()
             for request, outcome in some:
                 result = response.results.add()
                 if isinstance(outcome, Lease):
-                    self._fill(result.token, outcome)
+                    self._fill(result.token, outcome, now)
                 else:
                     failures.append((outcome, request, result.error))
         await work_off(failures, self._tell, at_once=_RECORDED_AT_ONCE)

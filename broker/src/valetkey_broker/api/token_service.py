@@ -53,7 +53,7 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
         _ = context
         lease = await self._issuer.issue(call_info(), wanted(request))
         response = pb.IssueTokenResponse()
-        self._fill(response, lease)
+        _fill(response, lease, self._clock())
         return response
 
     async def IssueTokens(  # noqa: N802
@@ -73,7 +73,7 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
             await self._recorder.refused(call, self._single, error, one)
 
         # Past the memory for whole requests: a thousand of one call would push out what others ask for all day.
-        return await TokenBatch(_parsed, issue, self._fill, refused).answer(request.requests)
+        return await TokenBatch(_parsed, issue, _fill, refused, self._clock).answer(request.requests)
 
     async def WatchToken(  # noqa: N802
         self,
@@ -99,17 +99,11 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
                     if item is None:
                         response.heartbeat.SetInParent()
                     elif isinstance(item, Lease):
-                        self._fill(response.token, item)
+                        _fill(response.token, item, self._clock())
                     else:
                         response.end.reason = _END_REASONS[EndReason[item.name]]
                         response.end.message = item.value
                     yield response
-
-    def _fill(self, response: pb.IssueTokenResponse, lease: Lease) -> None:
-        _fill(response, lease)
-        now = self._clock()
-        response.answer_time.seconds = int(now)
-        response.answer_time.nanos = int(now % 1 * 1e9)
 
 
 def _heartbeat_seconds(request: pb.WatchTokenRequest) -> float | None:
@@ -163,13 +157,21 @@ def _alike(
     return response.SerializeToString()
 
 
-def _fill(response: pb.IssueTokenResponse, lease: Lease) -> None:
-    response.MergeFromString(
-        _alike(
-            lease.scope, lease.permissions, lease.connector, lease.credential_version, lease.grant, lease.ttl_limited_by
-        )
+@lru_cache(maxsize=64)  # a call for many tokens fills in many that have the same
+def _times(starts: int, expires: int, now: float) -> bytes:
+    """Returns the times of an answer, as they go into a message."""
+    response = pb.IssueTokenResponse()
+    response.start_time.seconds = starts
+    response.expire_time.seconds = expires
+    response.answer_time.seconds = int(now)
+    response.answer_time.nanos = int(now % 1 * 1e9)
+    return response.SerializeToString()
+
+
+def _fill(response: pb.IssueTokenResponse, lease: Lease, now: float) -> None:
+    alike = _alike(
+        lease.scope, lease.permissions, lease.connector, lease.credential_version, lease.grant, lease.ttl_limited_by
     )
+    response.MergeFromString(alike + _times(lease.starts, lease.expires, now))
     response.lease_id = lease.id
     response.sas_token = lease.sas_token
-    response.start_time.seconds = lease.starts
-    response.expire_time.seconds = lease.expires

@@ -149,10 +149,9 @@ class Probe:
             starts=max(int(now) - _BACKDATED_SECONDS, math.ceil(key.starts)),
             expires=expires,
             source_ip="",
-            lease_id=lease_id,
             key=key,
         )
-        signed = self.questions.sign(request)
+        (signed,) = self.questions.sign(request, [lease_id])
         event = Event(
             kind=EventKind.TOKEN_ISSUED,
             time=now,

@@ -91,9 +91,9 @@ class CloudClient:
             connector, lambda credential: self._cloud.revoke_delegation_keys(connector, credential, account)
         )
 
-    def sign(self, request: SasRequest) -> SignedToken:
-        """Returns a SAS."""
-        return self._cloud.sign(request)
+    def sign(self, request: SasRequest, lease_ids: Sequence[str]) -> Sequence[SignedToken]:
+        """Returns a SAS for each of `lease_ids`."""
+        return self._cloud.sign(request, lease_ids)
 
     def clock_skew(self, connector: Connector) -> float | None:
         """Returns how many seconds the broker's clock is ahead of the cloud's; None where nobody knows."""

@@ -7,7 +7,7 @@ from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.model import Event, Lease
 
 Issued = tuple[Lease, Event]
-Sign = Callable[[TokenRequest, Decision], Issued]
+Sign = Callable[[TokenRequest, Decision, int], Sequence[Issued]]
 
 
 class Batch:
@@ -47,14 +47,18 @@ class Batch:
 
     def sign(self, places: Iterable[int], sign: Sign) -> None:
         """Signs for each of `places`, by what was decided of it; nothing for a refusal."""
+        alike: dict[int, list[int]] = {}
         for place in places:
-            request = self._wanted[place]
-            decision = self._decided[id(request)]
+            alike.setdefault(id(self._wanted[place]), []).append(place)
+        for key, theirs in alike.items():
+            decision = self._decided[key]
             if isinstance(decision, Decision):
                 try:
-                    self._signed[place] = decision, sign(request, decision)
+                    signed: Sequence[Issued | Exception] = sign(self._wanted[theirs[0]], decision, len(theirs))
                 except Exception as error:  # noqa: BLE001 (it goes to who asked; it must not hide the others)
-                    self._signed[place] = decision, error
+                    signed = [error] * len(theirs)
+                for place, outcome in zip(theirs, signed, strict=True):
+                    self._signed[place] = decision, outcome
 
     def outcome(self, place: int) -> Issued | Exception:
         """Returns what there is for a place that was decided and signed."""

@@ -57,7 +57,7 @@ class Issuer:
         """
         decision = await self._decider.decide(call.principal, wanted)
         now = self._clock()
-        lease, event = self._signed(call, wanted, decision, now)
+        ((lease, event),) = self._signed(call, wanted, decision, now, 1)
         # Nothing leaves that is not on record.
         await self._ledger.record(event)
         return lease
@@ -113,7 +113,7 @@ class Issuer:
 
     def _sign(self, call: CallInfo, batch: Batch, places: Iterable[int]) -> None:
         now = self._clock()
-        batch.sign(places, lambda request, decision: self._signed(call, request, decision, now))
+        batch.sign(places, lambda request, decision, count: self._signed(call, request, decision, now, count))
 
     async def _recorded(self, issued: Sequence[Issued | Exception]) -> Sequence[Lease | Exception]:
         try:
@@ -123,60 +123,64 @@ class Issuer:
             return [error if isinstance(each, tuple) else each for each in issued]
         return [each[0] if isinstance(each, tuple) else each for each in issued]
 
-    def _signed(self, call: CallInfo, wanted: TokenRequest, decision: Decision, now: float) -> Issued:
-        lease_id = self._lease_ids.new(now)
+    def _signed(
+        self, call: CallInfo, wanted: TokenRequest, decision: Decision, now: float, count: int
+    ) -> Sequence[Issued]:
+        """Returns `count` tokens for one request, and the event of each."""
         connector, scope, allowance, key = decision.connector, decision.scope, decision.allowance, decision.key
         starts = max(int(now) - self._skew, math.ceil(key.starts))
         until = min(int(now) + allowance.ttl, allowance.ends)
         expires = int(min(until, key.expires))
         limit = TtlLimit.KEY_END if key.expires < until else allowance.limited_by
-        signed = self._cloud.sign(
-            SasRequest(
-                profile=decision.profile,
-                scope=scope,
-                permissions=wanted.permissions,
-                starts=starts,
-                expires=expires,
-                source_ip=allowance.source_ip,
-                lease_id=lease_id,
-                key=key,
-            )
-        )
-        lease = Lease(
-            id=lease_id,
-            principal=call.principal.name,
-            grant=allowance.grant.name,
-            connector=connector.name,
-            connector_uid=connector.uid,
-            credential_version=connector.credential_version,
+        lease_ids = self._lease_ids.new(now, count)
+        request = SasRequest(
+            profile=decision.profile,
             scope=scope,
             permissions=wanted.permissions,
             starts=starts,
             expires=expires,
-            sas_token=signed.sas_token,
-            ttl_limited_by=limit,
+            source_ip=allowance.source_ip,
+            key=key,
         )
-        return lease, _event(call, lease, signed.signature_sha256, now, wanted.purpose)
-
-
-def _event(call: CallInfo, lease: Lease, signature_sha256: str, now: float, purpose: str) -> Event:
-    return Event(
-        kind=EventKind.TOKEN_ISSUED,
-        time=now,
-        request_id=call.request_id,
-        method=call.method,
-        principal=lease.principal,
-        authentication=call.principal.evidence._value_,  # Python's own way to it costs half a microsecond.
-        peer=call.peer,
-        connector=lease.connector,
-        connector_uid=lease.connector_uid,
-        credential_version=lease.credential_version,
-        resource=lease.scope.url,
-        permissions=lease.permissions.sp,
-        ttl=lease.expires - int(now),
-        expires=lease.expires,
-        lease_id=lease.id,
-        signature_sha256=signature_sha256,
-        grant=lease.grant,
-        purpose=scrub(purpose) if purpose else "",  # People paste the wrong thing.
-    )
+        purpose = scrub(wanted.purpose) if wanted.purpose else ""  # People paste the wrong thing.
+        principal, grant = call.principal.name, allowance.grant.name
+        # Python's own way to an enum's value costs half a microsecond.
+        authentication, permissions = call.principal.evidence._value_, wanted.permissions.sp
+        issued = []
+        for lease_id, signed in zip(lease_ids, self._cloud.sign(request, lease_ids), strict=True):
+            lease = Lease(
+                id=lease_id,
+                principal=principal,
+                grant=grant,
+                connector=connector.name,
+                connector_uid=connector.uid,
+                credential_version=connector.credential_version,
+                scope=scope,
+                permissions=wanted.permissions,
+                starts=starts,
+                expires=expires,
+                sas_token=signed.sas_token,
+                ttl_limited_by=limit,
+            )
+            event = Event(
+                kind=EventKind.TOKEN_ISSUED,
+                time=now,
+                request_id=call.request_id,
+                method=call.method,
+                principal=principal,
+                authentication=authentication,
+                peer=call.peer,
+                connector=connector.name,
+                connector_uid=connector.uid,
+                credential_version=connector.credential_version,
+                resource=scope.url,
+                permissions=permissions,
+                ttl=expires - int(now),
+                expires=expires,
+                lease_id=lease_id,
+                signature_sha256=signed.signature_sha256,
+                grant=grant,
+                purpose=purpose,
+            )
+            issued.append((lease, event))
+        return issued

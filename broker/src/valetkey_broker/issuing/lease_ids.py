@@ -16,15 +16,16 @@ class LeaseIds:
     def __init__(self) -> None:
         self._endings: list[str] = []
 
-    def new(self, now: float) -> str:
-        """Returns an id made at `now` (Unix seconds): milliseconds, then random bits.
+    def new(self, now: float, count: int) -> list[str]:
+        """Returns `count` ids made at `now` (Unix seconds): milliseconds, then random bits.
 
         Those of one time lie together in the ledger's index; random ones would each touch a page of their own.
         """
-        if not self._endings:
-            self._endings = _random_endings()
+        while len(self._endings) < count:
+            self._endings += _random_endings()
         time = f"{int(now * 1000):012x}"
-        return f"{time[:8]}-{time[8:]}{self._endings.pop()}"
+        begin = f"{time[:8]}-{time[8:]}"
+        return [begin + self._endings.pop() for _ in range(count)]
 
 
 def _random_endings() -> list[str]:

@@ -25,7 +25,7 @@ class SigningKey:
 
 @statically_frozen
 class SasRequest:
-    """All that shapes one SAS; every field has been validated. Times are whole Unix seconds."""
+    """All that shapes a SAS but its lease id; every field has been validated. Times are whole Unix seconds."""
 
     profile: CloudProfile
     scope: Scope
@@ -33,7 +33,6 @@ class SasRequest:
     starts: int
     expires: int
     source_ip: str
-    lease_id: str
     key: SigningKey
 
 

@@ -247,8 +247,8 @@ class Cloud(KeyRevoker, Protocol):
         """Returns how many seconds the broker's clock is ahead of the cloud's; None where it has not answered yet."""
         ...
 
-    def sign(self, request: SasRequest) -> SignedToken:
-        """Returns the SAS; pure computation."""
+    def sign(self, request: SasRequest, lease_ids: Sequence[str]) -> Sequence[SignedToken]:
+        """Returns a SAS for each of `lease_ids`, which nothing else tells apart; pure computation."""
         ...
 
     async def forget(self, connector_uid: str) -> None:

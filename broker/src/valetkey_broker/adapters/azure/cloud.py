@@ -139,9 +139,9 @@ class AzureCloud:
             raise namespace_unknown(connector.name, Step.ACCOUNT.value, container.account)
         return said
 
-    def sign(self, request: SasRequest) -> SignedToken:
+    def sign(self, request: SasRequest, lease_ids: Sequence[str]) -> Sequence[SignedToken]:
         """Signs as the resource type has it; see `sas.sign`."""
-        return AZURE_RESOURCE_TYPES[request.scope.resource_type].sign(request)
+        return AZURE_RESOURCE_TYPES[request.scope.resource_type].sign(request, lease_ids)
 
     def _proving(
         self, connector: Connector, container: Container, key: SigningKey, step: Step
@@ -155,11 +155,11 @@ class AzureCloud:
             starts=max(now - _PROBE_SECONDS, math.ceil(key.starts)),
             expires=int(min(now + _PROBE_SECONDS, key.expires)),
             source_ip="",
-            lease_id=str(uuid.uuid4()),
             key=key,
         )
+        (token,) = self.sign(probe, [str(uuid.uuid4())])
         asking = self._asking(step, connector, container.account, container.name)
-        return AzureSasCredential(self.sign(probe).sas_token), asking
+        return AzureSasCredential(token.sas_token), asking
 
     async def use_token(
         self, connector: Connector, container: Container, token: SignedToken, use: TokenUse, blob: str

@@ -45,4 +45,4 @@ class AzureResourceType:
 
     name: str
     service: OpensService
-    sign: Callable[[SasRequest], SignedToken]
+    sign: Callable[[SasRequest, Sequence[str]], Sequence[SignedToken]]

@@ -79,11 +79,15 @@ class SasSigner:
         self._layouts: dict[_Shape, _Layout] = {}
         self._filled: dict[_Shape, _Filled] = {}
 
-    def sign(self, request: SasRequest) -> SignedToken:
-        """Returns a SAS, https only. Raises InvalidFieldError where a field could not be signed safely."""
+    def sign(self, request: SasRequest, lease_ids: Sequence[str]) -> Sequence[SignedToken]:
+        """Returns a SAS, https only, for each of `lease_ids`.
+
+        Raises InvalidFieldError where a field could not be signed safely.
+        """
         if request.scope.account != self._account:
             raise InvalidFieldError("key", "belongs to another account", f"a key of {request.scope.account}")
-        _whole(_LEASE_ID, "lease_id", request.lease_id)
+        for lease_id in lease_ids:
+            _whole(_LEASE_ID, "lease_id", lease_id)
         scope, correlated = request.scope, request.profile.correlation_id and self._correlates
         # All that shapes a token besides its account, which is the signer's. Python's own way to an enum's value costs.
         kind: str = scope.kind._value_
@@ -97,10 +101,12 @@ class SasSigner:
             or filled.path != scope.path
         ):
             filled = self._filled[shape] = self._filled_in(shape, request)
-        signature = self._signature(request.lease_id.join(filled.to_sign))
-        return SignedToken(
-            request.lease_id.join(filled.query) + _escaped(signature), hashlib.sha256(signature).hexdigest()
-        )
+        signed = []
+        for lease_id in lease_ids:
+            signature = self._signature(lease_id.join(filled.to_sign))
+            token = lease_id.join(filled.query) + _escaped(signature)
+            signed.append(SignedToken(token, hashlib.sha256(signature).hexdigest()))
+        return signed
 
     def _filled_in(self, shape: _Shape, request: SasRequest) -> _Filled:
         scope = request.scope
@@ -175,8 +181,8 @@ def account_key_signer(account: str, key: Secret) -> SasSigner:
     return SasSigner(account, key, lambda: {"account_key": key.reveal()}, correlates=False)
 
 
-def sign(request: SasRequest) -> SignedToken:
-    """Returns a SAS for the scope of `request`.
+def sign(request: SasRequest, lease_ids: Sequence[str]) -> Sequence[SignedToken]:
+    """Returns a SAS for the scope of `request` with each of `lease_ids`.
 
     Raises InvalidFieldError where a field could not be signed safely, or where the key is another account's or
     does not live as long as the token would.
@@ -186,7 +192,7 @@ def sign(request: SasRequest) -> SignedToken:
     if not request.starts < request.expires <= request.key.expires:
         raise InvalidFieldError("expires", "is not between start and the key's expiry", "a token its key outlives")
     signer: SasSigner = request.key.material
-    return signer.sign(request)
+    return signer.sign(request, lease_ids)
 
 
 def _container_sas(scope: Scope, **arguments: Any) -> str:

@@ -24,7 +24,7 @@ from valetkey_broker.ledger import SqlLedger
 from valetkey_broker.model import Event, EventFilter, EventKind, Rotation
 from valetkey_broker.recording import Changes
 from valetkey_broker.settings import LedgerSettings, VaultSettings
-from valetkey_broker.state.generation_and_intents import read_generation
+from valetkey_broker.state.generation_document import read_generation
 
 _WARM = WarmCommand("support.crash_process:main", "valetkey_broker.*", "psycopg")
 _POLL_SECONDS = 0.2

@@ -30,7 +30,7 @@ from valetkey_broker.errors import (
 from valetkey_broker.model import ApiKey, EarlierDigest, NamedSecret, RotationSchedule, RotationState, Secret
 from valetkey_broker.model.revocation import KeyRevocation, Revocation, RevocationTarget
 from valetkey_broker.ports import Document, StateStore
-from valetkey_broker.state.generation_and_intents import read_generation
+from valetkey_broker.state.generation_document import read_generation
 
 # The same in every process: a grant names the connector by its uid.
 CONNECTOR = make_connector("azure-blob-demo", uid="55555555-5555-4555-8555-555555555555", version=0)

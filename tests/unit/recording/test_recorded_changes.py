@@ -15,7 +15,7 @@ from valetkey_broker.errors import BrokerError, Reason, UnrecordedOutcomeError
 from valetkey_broker.model import Event, EventFilter, EventKind, InvalidFieldError
 from valetkey_broker.ports import Document
 from valetkey_broker.recording import Changes
-from valetkey_broker.state.generation_and_intents import read_generation
+from valetkey_broker.state.generation_document import read_generation
 
 BEGUN = Event(
     kind=EventKind.CHANGE_BEGUN,

@@ -15,7 +15,7 @@ from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.ports import Document
 from valetkey_broker.settings import VaultSettings
 from valetkey_broker.state.background_sync import StateSync
-from valetkey_broker.state.generation_and_intents_writer import GenerationWriter
+from valetkey_broker.state.generation_document_writer import GenerationWriter
 
 _AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "Vault is sealed", {"cause": "sealed"})
 

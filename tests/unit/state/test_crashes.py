@@ -12,7 +12,7 @@ from support.crashes import BY_NAME, CHANGES, CONNECTOR, Change, check_whole, di
 from support.fake_store import FakeStateStore
 from valetkey_broker.ports import StateStore
 from valetkey_broker.state.change_kinds import KINDS
-from valetkey_broker.state.generation_and_intents import read_generation
+from valetkey_broker.state.generation_document import read_generation
 
 _MOST_WRITES = 6
 _BOUNDARIES = pytest.mark.parametrize(

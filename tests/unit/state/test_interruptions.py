@@ -13,7 +13,7 @@ from valetkey_broker.adapters.azure.auth_methods.service_principal import Client
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Connector, Secret
 from valetkey_broker.ports import CasMismatchError
-from valetkey_broker.state.generation_and_intents import read_generation
+from valetkey_broker.state.generation_document import read_generation
 
 _AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "away", {"cause": "timeout"})
 _NAME = "azure-blob-demo"

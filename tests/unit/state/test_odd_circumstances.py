@@ -9,7 +9,7 @@ from support.crashes import CHANGES, SECRET, Change, check_whole, die_during, re
 from support.fake_store import FakeStateStore
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.state.change_kinds import BURY
-from valetkey_broker.state.generation_and_intents import PATH
+from valetkey_broker.state.generation_document import PATH
 from valetkey_broker.state.intent import Intent, encode_intent
 
 _SEALED = BrokerError(Reason.VAULT_UNAVAILABLE, "sealed", {"cause": "sealed"})

@@ -13,8 +13,8 @@ from valetkey_broker.adapters.azure.auth_methods.service_principal import Client
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Secret
 from valetkey_broker.state.codec import encode_grant
-from valetkey_broker.state.generation_and_intents import JOURNAL_LENGTH, PATH, Generation, read_generation
-from valetkey_broker.state.generation_and_intents_writer import GenerationWriter
+from valetkey_broker.state.generation_document import JOURNAL_LENGTH, PATH, Generation, read_generation
+from valetkey_broker.state.generation_document_writer import GenerationWriter
 from valetkey_broker.state.memory_updates import FOLDERS
 
 _AWAY = BrokerError(Reason.VAULT_UNAVAILABLE, "away", {"cause": "sealed"})

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from valetkey_broker.connectors.rotated_objects import RotatedObjects
+from valetkey_broker.connectors.credential_holders import CredentialHolders
 from valetkey_broker.connectors.rotation_run import Run
 from valetkey_broker.errors import (
     BrokerError,
@@ -41,7 +41,7 @@ class AccountKeySource:
     maker: CredentialMaker
     cloud: Cloud
     ledger: Ledger
-    objects: RotatedObjects
+    objects: CredentialHolders
     grace_seconds: float = 15.0
     withdraws: bool = True
 

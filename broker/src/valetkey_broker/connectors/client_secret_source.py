@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from valetkey_broker.connectors.rotated_objects import RotatedObjects
+from valetkey_broker.connectors.credential_holders import CredentialHolders
 from valetkey_broker.connectors.rotation_run import Run
 from valetkey_broker.errors import BrokerError, Reason, secret_not_removed_yet
 from valetkey_broker.model import Connector, Credential, CredentialValue, Rotation
@@ -36,7 +36,7 @@ class ApplicationSecretSource:
 
     maker: CredentialMaker
     cloud: Cloud
-    objects: RotatedObjects
+    objects: CredentialHolders
     grace_seconds: float = 15.0
     settle_seconds: float = 20.0
     withdraws: bool = True

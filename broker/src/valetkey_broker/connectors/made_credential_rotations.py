@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY
 from valetkey_broker.connectors.client_secret_source import GRAPH, SECRET_DAYS
-from valetkey_broker.connectors.rotated_objects import RotatedObjects
+from valetkey_broker.connectors.credential_holders import CredentialHolders
 from valetkey_broker.connectors.rotation_admin import Rotations
 from valetkey_broker.errors import cannot_rotate_by_itself, connector_not_found
 from valetkey_broker.model import (
@@ -42,7 +42,7 @@ class Automatic:
 class MadeCredentialRotations:
     """Begins such rotations of the object at `connectors/NAME` or `secrets/NAME`."""
 
-    def __init__(self, rotations: Rotations, objects: RotatedObjects, maker: CredentialMaker, clock: Clock) -> None:
+    def __init__(self, rotations: Rotations, objects: CredentialHolders, maker: CredentialMaker, clock: Clock) -> None:
         self._rotations = rotations
         self._objects = objects
         self._maker = maker

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY, AccountKeySource
 from valetkey_broker.connectors.client_secret_source import GRAPH, ApplicationSecretSource
 from valetkey_broker.connectors.connector_admin import ConnectorAdmin
+from valetkey_broker.connectors.credential_holders import CredentialHolders
 from valetkey_broker.connectors.grant_redirection_check import RolesNow
 from valetkey_broker.connectors.made_credential_rotations import MadeCredentialRotations
 from valetkey_broker.connectors.named_secret_admin import NamedSecretAdmin
-from valetkey_broker.connectors.rotated_objects import RotatedObjects
 from valetkey_broker.connectors.rotation_admin import GIVEN, ROLLBACK, Rotations
 from valetkey_broker.connectors.rotation_run import CredentialSource, GivenSource, Recorded
 from valetkey_broker.connectors.rotation_runner import RotationRunner
@@ -31,7 +31,7 @@ class Rotating:
     schedules: RotationSchedules
     runner: RotationRunner
     secrets: NamedSecretAdmin
-    objects: RotatedObjects
+    objects: CredentialHolders
 
     async def run(self) -> None:
         """Works on rotations, and begins those that are due, until cancelled."""
@@ -84,7 +84,7 @@ def build_rotating(
         between_seconds=between_seconds,
     )
     connectors, named = ConnectorTarget(shared), SecretTarget(shared, secrets)
-    given, objects = GivenSource(), RotatedObjects(repository, memory, auth_methods)
+    given, objects = GivenSource(), CredentialHolders(repository, memory, auth_methods)
     made: Mapping[str, CredentialSource] = {
         GRAPH: ApplicationSecretSource(maker, parts.cloud, objects, grace_seconds, settle_seconds),
         ACCOUNT_KEY: AccountKeySource(maker, parts.cloud, parts.ledger, objects, grace_seconds),

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from valetkey_broker.connectors.rotated_objects import RotatedObjects
+from valetkey_broker.connectors.credential_holders import CredentialHolders
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.model import Connector, Credential, NamedSecret
 from valetkey_broker.model.ending import Ending, EndingKind
@@ -35,7 +35,11 @@ class GraphEndings:
     """
 
     def __init__(
-        self, maker: CredentialMaker, objects: RotatedObjects, clock: Clock, timeout_seconds: float = _TIMEOUT_SECONDS
+        self,
+        maker: CredentialMaker,
+        objects: CredentialHolders,
+        clock: Clock,
+        timeout_seconds: float = _TIMEOUT_SECONDS,
     ) -> None:
         self._maker = maker
         self._objects = objects

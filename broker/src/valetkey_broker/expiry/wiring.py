@@ -1,6 +1,6 @@
 """Puts the sources of endings together: stored credentials, certificate files, the log-in to Vault."""
 
-from valetkey_broker.connectors.rotated_objects import RotatedObjects
+from valetkey_broker.connectors.credential_holders import CredentialHolders
 from valetkey_broker.expiry.certificate_endings import CertificateFiles
 from valetkey_broker.expiry.client_secret_endings import GraphEndings
 from valetkey_broker.expiry.endings import Endings, Source
@@ -12,7 +12,7 @@ from valetkey_broker.settings import Settings
 
 
 def build_endings(
-    settings: Settings, store: StateStore, objects: RotatedObjects, maker: CredentialMaker, clock: Clock
+    settings: Settings, store: StateStore, objects: CredentialHolders, maker: CredentialMaker, clock: Clock
 ) -> Endings:
     """Returns the endings that ask every source the broker has; `maker` is what can look at secrets in the cloud."""
     mtls = settings.authn.mtls

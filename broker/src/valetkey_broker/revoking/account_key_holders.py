@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY
-from valetkey_broker.connectors.rotated_objects import RotatedObjects
+from valetkey_broker.connectors.credential_holders import CredentialHolders
 from valetkey_broker.errors import connector_changed
 from valetkey_broker.model import CloudProfile, Connector, Event, NamedSecret, Rotation, RotationState, Secret
 from valetkey_broker.model.rotation import rotation_path
@@ -49,7 +49,7 @@ class KeyReach:
 class AccountKeys:
     """Looks at connectors and secrets; asks no cloud."""
 
-    def __init__(self, objects: RotatedObjects, profiles: Mapping[str, CloudProfile]) -> None:
+    def __init__(self, objects: CredentialHolders, profiles: Mapping[str, CloudProfile]) -> None:
         self._objects = objects
         self._profiles = profiles
 

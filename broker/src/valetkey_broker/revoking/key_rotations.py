@@ -7,8 +7,8 @@ from functools import partial
 from typing import cast
 
 from valetkey_broker.connectors.account_key_source import ACCOUNT_KEY
+from valetkey_broker.connectors.credential_holders import CredentialHolders
 from valetkey_broker.connectors.made_credential_rotations import Automatic
-from valetkey_broker.connectors.rotated_objects import RotatedObjects
 from valetkey_broker.connectors.rotation_run import Recorded
 from valetkey_broker.connectors.rotation_wiring import Rotating
 from valetkey_broker.errors import (
@@ -50,7 +50,7 @@ class KeyRotations:
     """Each method may be called again: what stands in Vault says how far it is."""
 
     rotating: Rotating
-    objects: RotatedObjects
+    objects: CredentialHolders
     keys: AccountKeys
     impact: Impact
     cloud: Cloud

@@ -7,7 +7,7 @@ from functools import partial
 from valetkey_broker.model import InvalidFieldError, check_name
 from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.codec import is_tombstone
-from valetkey_broker.state.generation_and_intents import read_generation
+from valetkey_broker.state.generation_document import read_generation
 from valetkey_broker.state.named_secret_inspection import Finding, SecretInspection, readable_versions
 from valetkey_broker.state.repository import StateRepository
 from valetkey_broker.state.rotation_inspection import RotationInspection

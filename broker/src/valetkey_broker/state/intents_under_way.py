@@ -13,8 +13,8 @@ from valetkey_broker.concurrency.backoff import Backoff
 from valetkey_broker.errors import BrokerError, being_changed
 from valetkey_broker.observability.redaction import frames
 from valetkey_broker.state.change_kinds import KINDS
-from valetkey_broker.state.generation_and_intents import Generation
-from valetkey_broker.state.generation_and_intents_writer import Edit, GenerationWriter
+from valetkey_broker.state.generation_document import Generation
+from valetkey_broker.state.generation_document_writer import Edit, GenerationWriter
 from valetkey_broker.state.intent import FORM, Intent, decode_intent
 
 _BEATS_WITHIN = 4

@@ -23,7 +23,7 @@ from valetkey_broker.model.errors import shown
 from valetkey_broker.ports import AuthMethod, StateStore
 from valetkey_broker.state.change_kinds import credential_path, shared_credential_path
 from valetkey_broker.state.credential_cache import Credentials
-from valetkey_broker.state.generation_and_intents import NONE, Generation, read_generation
+from valetkey_broker.state.generation_document import NONE, Generation, read_generation
 from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.memory_updates import (
     FOLDERS,

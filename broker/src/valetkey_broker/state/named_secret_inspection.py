@@ -9,7 +9,7 @@ from valetkey_broker.model import InvalidFieldError, check_secret_name
 from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.change_kinds import shared_credential_path
 from valetkey_broker.state.codec import is_tombstone
-from valetkey_broker.state.generation_and_intents import read_generation
+from valetkey_broker.state.generation_document import read_generation
 from valetkey_broker.state.memory_updates import SECRETS
 
 # Vault keeps no more versions than max_versions says, ten by default; what is older than these is gone in any case.

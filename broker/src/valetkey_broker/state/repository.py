@@ -21,8 +21,8 @@ from valetkey_broker.state.change_kinds import BURY, PUT
 from valetkey_broker.state.change_writer import Check, OnSettled, Plan, Writes
 from valetkey_broker.state.codec import decode_api_key, decode_grant, encode_api_key, encode_grant, is_tombstone
 from valetkey_broker.state.connector_writes import ConnectorWrites
-from valetkey_broker.state.generation_and_intents import Generation
-from valetkey_broker.state.generation_and_intents_writer import GenerationWriter
+from valetkey_broker.state.generation_document import Generation
+from valetkey_broker.state.generation_document_writer import GenerationWriter
 from valetkey_broker.state.intent import Intent
 from valetkey_broker.state.intents_under_way import Intents
 from valetkey_broker.state.memory import Memory

@@ -6,7 +6,7 @@ from functools import partial
 from valetkey_broker.errors import being_changed
 from valetkey_broker.model import RotationState
 from valetkey_broker.ports import StateStore
-from valetkey_broker.state.generation_and_intents import read_generation
+from valetkey_broker.state.generation_document import read_generation
 from valetkey_broker.state.named_secret_inspection import Finding, readable_versions
 
 _FOLDER = "rotation-credentials"

@@ -24,7 +24,7 @@ try:
     from azure.storage.blob.aio import BlobServiceClient
     from fsspec.asyn import get_loop, sync, sync_wrapper
 
-    from valetkey.fsspec_corrections import Corrections
+    from valetkey.fsspec_adlfs_workarounds import Corrections
     from valetkey.fsspec_files import FileChangedError, ValetKeyFile
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(

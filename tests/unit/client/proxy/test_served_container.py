@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from support.fake_storage import SECRET
 from valetkey.proxy.admission import LocalKey
 from valetkey.proxy.batch import signed_batch
-from valetkey.proxy.masking import Mask
 from valetkey.proxy.refusals import Refusal
+from valetkey.proxy.response_masking import Mask
 from valetkey.proxy.served_container import Query, ServedContainer
 
 AZURE = ServedContainer.of("https://acct.blob.core.windows.net/models")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from valetkey.atomic_files import write_whole
 from valetkey.cli import proxy_options as options
 from valetkey.cli import token_options
 from valetkey.cli.screen import Screen
 from valetkey.cli.tool_access import FORMS, ToolAccess
-from valetkey.whole_files import write_whole
 
 if TYPE_CHECKING:
     from valetkey.proxy import SigningProxy

@@ -3,11 +3,11 @@
 from enum import StrEnum
 from pathlib import Path
 
+from valetkey.atomic_files import unfinished
 from valetkey.errors import SettingsError, ValetKeyError
 from valetkey.login.issuer import discover
 from valetkey.login.issuer_http import IssuerHttp
 from valetkey.login.store import Login, locked, read_login
-from valetkey.whole_files import unfinished
 
 _OK = 200
 

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from valetkey.atomic_files import write_whole
 from valetkey.errors import SettingsError, UnavailableError, ValetKeyError
 from valetkey.login.issuer_tokens import Tokens
 from valetkey.login.login_offer import LoginOffer
-from valetkey.whole_files import write_whole
 
 _OTHERS = 0o077
 _MOST_BYTES = 64 * 1024

@@ -19,8 +19,8 @@ from valetkey.proxy.batch import MOST_BYTES, signed_batch
 from valetkey.proxy.bodies import Body, Budget, whole_body
 from valetkey.proxy.connections import PROOF_SECONDS, ToolConnections, listen, quiet_about_descriptors
 from valetkey.proxy.counts import Counts
-from valetkey.proxy.masking import Mask
 from valetkey.proxy.refusals import Refusal
+from valetkey.proxy.response_masking import Mask
 from valetkey.proxy.served_container import ServedContainer
 from valetkey.proxy.token_holder import StorageToken, TokenHolder
 from valetkey.sas_parameters import fresh_token_may_help

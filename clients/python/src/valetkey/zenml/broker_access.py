@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from valetkey.atomic_files import write_whole
 from valetkey.client import Client
 from valetkey.settings import load_settings
 from valetkey.token_source import TokenSource
-from valetkey.whole_files import write_whole
 
 _IDENTITY = ("API_KEY", "API_KEY_FILE", "TOKEN_FILE", "CLIENT_CERT_FILE", "CLIENT_KEY_FILE")
 _made: list[Path] = []

@@ -6,12 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from valetkey.cli.agent.configuration import Plan, ResourcePlan
-from valetkey.cli.agent.disk_threads import in_thread, use_threads
 from valetkey.cli.agent.log import AgentLog
 from valetkey.cli.agent.output_files import remove
 from valetkey.cli.agent.readiness import Readiness
 from valetkey.cli.agent.resource_keeper import ResourceKeeper
 from valetkey.cli.agent.sources_and_proxies import Shared
+from valetkey.cli.agent.thread_pool import in_thread, use_threads
 from valetkey.errors import ValetKeyError
 
 # How long a new configuration waits for proxies that it lacks: their ports are free at once, requests take longer.

@@ -4,9 +4,9 @@ import asyncio
 from datetime import datetime
 from pathlib import Path
 
-from valetkey.cli.agent.disk_threads import in_thread
 from valetkey.cli.agent.log import AgentLog
 from valetkey.cli.agent.output_files import remove, write_atomically
+from valetkey.cli.agent.thread_pool import in_thread
 from valetkey.errors import ValetKeyError
 from valetkey.times import utc
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from datetime import datetime
 
 from valetkey.cli.agent.configuration import OutputPlan, ResourcePlan
-from valetkey.cli.agent.disk_threads import in_thread
 from valetkey.cli.agent.log import AgentLog
 from valetkey.cli.agent.output_files import write_atomically
 from valetkey.cli.agent.output_texts import content
 from valetkey.cli.agent.renewal_command import RenewalCommand
 from valetkey.cli.agent.sources_and_proxies import Shared
+from valetkey.cli.agent.thread_pool import in_thread
 from valetkey.cli.tool_access import ToolAccess
 from valetkey.errors import PermissionDeniedError, UnauthenticatedError, ValetKeyError, WatchEndedError
 from valetkey.times import utc

@@ -20,7 +20,7 @@ _IN_STRING = re.compile(rf"(?<={_KEY_OF_STRING}=)[^;]+")
 
 
 @dataclass(frozen=True, slots=True)
-class RotatedObjects:
+class CredentialHolders:
     """Finds what rotations are about, as it is now."""
 
     repository: StateRepository

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from valetkey_broker.concurrency.backoff import Backoff
 from valetkey_broker.errors import too_many_changes
 from valetkey_broker.ports import CasMismatchError, StateStore
-from valetkey_broker.state.generation_and_intents import PATH, Generation, read_generation
+from valetkey_broker.state.generation_document import PATH, Generation, read_generation
 
 T = TypeVar("T")
 Edit = Callable[[Generation], tuple[Generation, T]]

@@ -33,6 +33,33 @@ async def test_rotation(oidc: Oidc) -> None:
     assert oidc.source.fetches == 2
 
 
+async def test_rotation_under_the_same_name(oidc: Oidc) -> None:
+    """A new key that has the old one's kid is believed at once, and the old one's tokens no more."""
+    cached = mint(claims(NOW))
+    await oidc.verifier.verify(cached)
+    new = Signer("one", which=2)
+    oidc.source.show(new)
+    oidc.clock.now += 10
+    await oidc.verifier.verify(mint(claims(NOW), new))
+    assert oidc.source.fetches == 2
+    assert await problem(oidc.verifier.verify(cached)) == ("CREDENTIALS_INVALID", "signature")
+
+
+async def test_forged_tokens_do_not_hammer_an_issuer(oidc: Oidc) -> None:
+    """However many come, and whatever becomes of the fetch, it is asked once in a while and others go on."""
+    good = mint(claims(NOW))
+    await oidc.verifier.verify(good)
+    forger = Signer("one", which=2)
+    for seconds, fetches in ((0, 1), (9, 1), (1, 2), (9, 2)):
+        oidc.clock.now += seconds
+        oidc.source.fail = True
+        for number in range(3):
+            forged = mint(claims(NOW, sub=f"s{number}"), forger)
+            assert await problem(oidc.verifier.verify(forged)) == ("CREDENTIALS_INVALID", "signature")
+        assert oidc.source.fetches == fetches
+        await oidc.verifier.verify(good)
+
+
 async def test_callers_share_one_fetch(oidc: Oidc) -> None:
     """A herd of cold callers asks the issuer once, and one that gives up does not take the answer from the others."""
     oidc.source.gate.clear()
@@ -109,7 +136,7 @@ async def test_keys_outlive_their_issuer_for_a_bounded_time(oidc: Oidc) -> None:
 
 async def test_standing_of_a_key(oidc: Oidc) -> None:
     """A key that is shown is good, one that is not has ended; with nothing heard for an hour, nobody can tell."""
-    key = await oidc.ring.find("one", "RS256")
+    (key,) = await oidc.ring.find("one", "RS256")
     gone = read_jwks({"keys": [Signer("gone", which=2).jwk()]})["gone"][0]
     assert [oidc.ring.standing(each) for each in (key, gone)] == [Standing.GOOD, Standing.ENDED]
     oidc.source.fail = True
@@ -203,6 +230,15 @@ async def test_two_keys_of_one_kid(oidc: Oidc) -> None:
     oidc.source.document = {"keys": [Signer(algorithm="ES256").jwk(), Signer().jwk()]}
     await oidc.verifier.verify(mint(claims(NOW)))
     await oidc.verifier.verify(mint(claims(NOW), Signer(algorithm="ES256")))
+
+
+async def test_two_keys_of_one_kid_and_kind(oidc: Oidc) -> None:
+    """Where both fit, a token of either is believed."""
+    other = Signer("one", which=2)
+    oidc.source.document = {"keys": [Signer().jwk(), other.jwk()]}
+    await oidc.verifier.verify(mint(claims(NOW)))
+    await oidc.verifier.verify(mint(claims(NOW), other))
+    assert oidc.source.fetches == 1
 
 
 async def test_what_streams_are_told_of(oidc: Oidc) -> None:

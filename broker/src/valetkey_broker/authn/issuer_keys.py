@@ -1,7 +1,7 @@
 """The public keys of one issuer, kept fresh without ever hammering it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -52,10 +52,12 @@ class KeyRing:
         self._awaited = False
         self._log = structlog.get_logger()
 
-    async def find(self, kid: str, algorithm: str) -> SigningKey:
-        """Returns the key for a token. Raises CREDENTIALS_INVALID, or ISSUER_UNAVAILABLE where it cannot be told."""
+    async def find(self, kid: str, algorithm: str, *, anew: bool = False) -> Sequence[SigningKey]:
+        """Returns the keys that may have signed a token. Raises CREDENTIALS_INVALID, or ISSUER_UNAVAILABLE where that
+        cannot be told. `anew` asks the issuer first, unless it was asked a moment ago.
+        """
         await self.catch_up()
-        if not (self._believed() and kid in self._keys):
+        if anew or not (self._believed() and kid in self._keys):
             await self._refresh()
         if not self._believed() or (self._failed and kid not in self._keys):
             raise issuer_unavailable(self._until_next())
@@ -66,9 +68,8 @@ class KeyRing:
                 evidence="jwt",
                 problem="key",
             )
-        for key in self._keys[kid]:
-            if algorithm in key.algorithms:
-                return key
+        if fitting := [key for key in self._keys[kid] if algorithm in key.algorithms]:
+            return fitting
         raise credentials_invalid(
             "the token's algorithm does not fit the key it names; get a new token", evidence="jwt", problem="algorithm"
         )

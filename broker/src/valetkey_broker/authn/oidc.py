@@ -1,6 +1,7 @@
 """Authenticates callers by JWTs of configured issuers (OpenID Connect)."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import re
@@ -109,13 +110,7 @@ class OidcVerifier:
             raise credentials_invalid(
                 "the token does not name its key; expected the header kid", evidence="jwt", problem="key"
             )
-        key = await issuer.keys.find(kid, algorithm)
-        try:
-            self._jws.decode_complete(token, key.material, algorithms=[algorithm])
-        except PyJWTError:
-            raise credentials_invalid(
-                "the token's signature does not verify; get a new token", evidence="jwt", problem="signature"
-            ) from None
+        key = await self._signed_by(token, issuer.keys, kid, algorithm)
         # The waiting may have taken a while: what counts is the time now.
         read = check_claims(claims, issuer.rules, self._clock())
         full_name = f"oidc:{issuer.name}#{read.subject}"
@@ -127,6 +122,22 @@ class OidcVerifier:
             read.attributes,
             key=key,
             ring=issuer.keys,
+        )
+
+    async def _signed_by(self, token: str, ring: KeyRing, kid: str, algorithm: str) -> SigningKey:
+        """Returns the key that signed a token. Raises what KeyRing.find raises, or CREDENTIALS_INVALID."""
+        tried: list[SigningKey] = []
+        # Some issuers give a new key the name of the old one: then what is known by that name has to be had anew.
+        for anew in (False, True):
+            for key in await ring.find(kid, algorithm, anew=anew):
+                if key in tried:
+                    continue
+                tried.append(key)
+                with contextlib.suppress(PyJWTError):
+                    self._jws.decode_complete(token, key.material, algorithms=[algorithm])
+                    return key
+        raise credentials_invalid(
+            "the token's signature does not verify; get a new token", evidence="jwt", problem="signature"
         )
 
     def _read(self, token: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -8,7 +8,7 @@ import pytest
 
 from support.core import NOW, PROFILES, FakeClock, make_connector, make_grant, principal
 from valetkey_broker.authz.compiled_grants import GrantIndex
-from valetkey_broker.authz.policy import Allowance, Policy
+from valetkey_broker.authz.policy import Allowance, Policy, serves
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.model import Connector, Evidence, Permission, PermissionSet, Principal, ResourceId, Role, TtlLimit
 from valetkey_broker.state.memory import Memory
@@ -125,6 +125,16 @@ def test_principals(world: World, pattern: str, matching: list[str], others: lis
         assert world.decide(caller=principal(name=name)).grant.name == "training"
     for name in others:
         world.refused(caller=principal(name=name))
+        assert world.policy.visible(principal(name=name)).connectors() == []
+
+
+def test_each_of_several_principals_is_meant(world: World) -> None:
+    """A grant for several is one for each of them, and for nobody else."""
+    world.grant(principals=("key:a", "key:b-*", "key:c"))
+    for name in ("key:a", "key:b-1", "key:c"):
+        world.decide(caller=principal(name=name))
+        assert world.policy.visible(principal(name=name)).connectors() == [world.connector]
+    world.refused(caller=principal(name="key:d"))
 
 
 @pytest.mark.parametrize(
@@ -157,6 +167,16 @@ def test_what_is_remembered_is_not_shared_between_attributes(world: World) -> No
     world.decide(caller=principal(attributes={"namespace": "ml-a"}))
     world.refused(caller=principal(attributes={"namespace": "ml-b"}))
     world.refused(caller=principal())
+
+
+def test_what_is_remembered_is_not_shared_between_requests(world: World) -> None:
+    """What one request was allowed allows no other: of another caller, for another container, for more permissions."""
+    world.grant()
+    world.decide()
+    world.refused("demo", "w")
+    world.refused("models")
+    world.refused(caller=principal(name="key:other"))
+    assert world.refused("demo", "rw").metadata["missing"] == "write"
 
 
 @pytest.mark.parametrize(
@@ -224,7 +244,14 @@ def test_a_grant_without_prefixes_gives_paths_as_well(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("max_ttl", "expires", "asked", "given"),
-    [(None, None, 900, 900), (600, None, 900, 600), (3600, None, 900, 900), (600, 100.5, 900, 100), (50, 100, 900, 50)],
+    [
+        (None, None, 900, 900),
+        (600, None, 900, 600),
+        (3600, None, 900, 900),
+        (600, 100.5, 900, 100),
+        (50, 100, 900, 50),
+        (1, None, 900, 1),
+    ],
 )
 def test_the_shortest_limit_counts(
     world: World, max_ttl: int | None, expires: float | None, asked: int, given: int
@@ -295,6 +322,48 @@ def test_only_granted_connectors_count(world: World) -> None:
     assert world.refused(connector="nope").metadata == {"resource": "az://demo", "connector": "nope"}
 
 
+def test_a_connector_that_does_not_fit_stands_in_nobodys_way(world: World) -> None:
+    """One made anew, one for another container and one in another cloud come first by name; the next one decides."""
+    anew, other = make_connector("a-made-anew"), make_connector("b-single", "models", account="acc")
+    abroad = make_connector("c-abroad", cloud="elsewhere")
+    for each in (make_connector("a-made-anew"), other, abroad):
+        world.memory.put_connector(each)
+    world.grant("training", anew, other, abroad, world.connector)
+    for each in (anew, other, abroad):
+        world.grant(each.name, each)
+    resource = "https://acc.blob.dev.invalid/demo"
+    assert world.decide(resource, connector=world.connector.name).connector is world.connector
+    world.memory.drop_connector(world.connector.name)
+    world.memory.put_connector(last := make_connector("d-last"))
+    world.grant("last", last)
+    assert world.decide(resource).connector is last
+
+
+def test_a_connector_of_one_type_serves_no_other(world: World) -> None:
+    """A grant that names a thing of another type does not make it serve that; one of all types does."""
+    shelves = replace(world.connector, resource_type="shelf")
+    assert not serves(shelves, ResourceId("demo"))
+    assert serves(replace(world.connector, resource_type=None), ResourceId("demo"))
+    world.memory.put_connector(shelves)
+    world.grant()
+    world.refused()
+
+
+def test_a_connector_whose_cloud_the_settings_lack_gives_nothing(world: World) -> None:
+    """Nobody knows then where its tokens would be good: it is refused, and no host is told."""
+    world.connector = make_connector("lost", cloud="lost")
+    world.memory.put_connector(world.connector)
+    world.grant()
+    for resource in ("demo", "https://acc.blob.dev.invalid/demo"):
+        assert "host" not in world.refused(resource).message
+    world.grant("abroad", abroad := make_connector("abroad", cloud="elsewhere"))
+    world.memory.put_connector(abroad)
+    with pytest.raises(
+        BrokerError, match=r"expected https://acc\.blob\.elsewhere\.invalid \(the cloud elsewhere\), or"
+    ):
+        world.decide("https://acc.blob.dev.invalid/demo")
+
+
 def test_a_single_instance_connector_gives_its_own_container_only(world: World) -> None:
     """A grant for more than a connector serves does not make it serve more."""
     single = make_connector("single", "demo", account="demoaccount")
@@ -304,6 +373,28 @@ def test_a_single_instance_connector_gives_its_own_container_only(world: World) 
     world.decide("https://demoaccount.blob.dev.invalid/demo")
     world.refused("models")
     world.refused("https://otheraccount.blob.dev.invalid/demo")
+
+
+@pytest.mark.parametrize(
+    ("resource", "connector"),
+    [("az://demo/other", ""), ("az://demo", ""), ("az://models/a", ""), ("az://demo/models", "other")],
+)
+def test_what_a_grant_lacks_is_told_only_where_all_else_fits(world: World, resource: str, connector: str) -> None:
+    """Of grants for another path, container or connector a refusal says nothing, not even that there are some."""
+    world.connector = make_connector("single", "demo", account="demoaccount")
+    world.memory.put_connector(world.connector)
+    world.memory.put_connector(make_connector("other"))
+    world.grant(containers=("demo", "models"), prefixes=("models", "a"))
+    told = world.refused("az://demo/models", "w", connector=connector if connector != "other" else "single")
+    assert told.metadata["missing"] == "write"
+    assert "missing" not in world.refused(resource, "w", connector=connector).metadata
+
+
+def test_the_least_that_is_missing_is_told(world: World) -> None:
+    """Of several grants the one that lacks least is the nearest to what was asked for."""
+    world.grant("least", permissions="rwl")
+    world.grant("most", permissions="r")
+    assert world.refused("demo", "rwd").metadata["missing"] == "delete"
 
 
 def test_refusals_do_not_tell_what_exists(world: World) -> None:
@@ -330,7 +421,7 @@ def test_changes_count_at_once(world: World) -> None:
     assert not list(world.policy.index.all())
     assert not world.policy.index._places
     assert not world.policy.index._by_principal
-    assert not list(world.policy.index._who("spiffe://ml.invalid/ns/ml/sa/trainer"))
+    assert not list(world.policy.index._patterns.of("key:test"))
 
 
 def test_what_is_remembered_stays_within_bounds(world: World) -> None:
@@ -340,7 +431,11 @@ def test_what_is_remembered_stays_within_bounds(world: World) -> None:
     for number in range(50):
         assert index.routes(principal(), ResourceId(f"ml-{number}"), READ)
         assert not index.routes(principal(), ResourceId(f"xx-{number}"), READ)
-    assert 1 <= len(index._routes) <= 10
+        remembered = [key[2] for key in index._routes]
+        assert 1 <= len(remembered) <= 10
+        assert f"ml-{number}" in remembered
+        assert all(str(each).startswith("ml-") for each in remembered)
+    assert len(index._routes) == 10
 
 
 def test_visible_connectors_and_scopes(world: World) -> None:
@@ -358,6 +453,36 @@ def test_visible_connectors_and_scopes(world: World) -> None:
     assert visible.scopes(other, ResourceId("models")) == []
     world.grant("whole", containers=("mod*",))
     assert world.policy.visible(principal()).scopes(world.connector, ResourceId("models")) == ("",)
+
+
+def test_a_grant_for_two_connectors_shows_those_that_are_there(world: World) -> None:
+    """One of them was made anew since: that one the grant is not for, and the other still is, in lists as by name."""
+    gone, named = make_connector("a-other"), make_connector("elsewhere")
+    world.memory.put_connector(make_connector("a-other"))
+    world.memory.put_connector(named)
+    world.grant("training", gone, world.connector)
+    visible = world.policy.visible(principal())
+    assert list(visible.connectors()) == list(visible.connectors(world.connector.name)) == [world.connector]
+    for name in ("a-other", "elsewhere"):
+        with pytest.raises(BrokerError, match="no grant lets key:test use a connector named"):
+            visible.connectors(name)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_who_sees_all_connectors(world: World, role: Role) -> None:
+    """Those who tend them do, with all paths, and are told of a name that there is none; a role says nothing else."""
+    visible = world.policy.visible(principal(role))
+    if role in (Role.ADMIN, Role.OPERATOR, Role.VIEWER):
+        assert list(visible.connectors()) == list(visible.connectors(world.connector.name)) == [world.connector]
+        assert visible.scopes(world.connector, ResourceId("demo")) == ("",)
+        expected = Reason.CONNECTOR_NOT_FOUND
+    else:
+        assert visible.connectors() == []
+        assert visible.scopes(world.connector, ResourceId("demo")) == []
+        expected = Reason.RESOURCE_DENIED
+    with pytest.raises(BrokerError) as caught:
+        visible.connectors("nosuch")
+    assert caught.value.reason is expected
 
 
 def test_a_stranger_sees_nothing_and_learns_nothing(world: World) -> None:
@@ -424,6 +549,7 @@ def test_an_identity_that_ends_within_the_second(world: World) -> None:
     with pytest.raises(BrokerError) as caught:
         world.decide(caller=caller)
     assert caught.value.reason is Reason.CREDENTIALS_EXPIRED
+    assert world.decide(caller=principal(expires=NOW + 1)).ttl == 1
 
 
 def test_what_limits_a_token_is_told(world: World) -> None:
@@ -451,6 +577,9 @@ def test_a_host_of_another_cloud_is_named(world: World) -> None:
     world.grant("abroad", make := make_connector("abroad", cloud="elsewhere"))
     world.memory.put_connector(make)
     assert world.decide("https://acc.blob.elsewhere.invalid/demo").connector.name == "abroad"
+    world.grant("abroad", make, world.connector)
+    world.memory.drop_grant("training")
+    assert world.refused("https://acc.blob.dev.invalid/demo", "rw").metadata["missing"] == "write"
 
 
 def test_a_connector_for_one_account_serves_no_other(world: World) -> None:

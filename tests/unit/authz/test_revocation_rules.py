@@ -9,8 +9,9 @@ from support.core import NOW, PROFILES, FakeClock, make_connector, make_grant, p
 from valetkey_broker.authz.explain import Explainer, Explanation
 from valetkey_broker.authz.nearest_allowed import Question
 from valetkey_broker.authz.policy import Policy
+from valetkey_broker.authz.revocation_rules import check_container
 from valetkey_broker.errors import BrokerError, Reason
-from valetkey_broker.model import Container, Permission, PermissionSet, ResourceId, Role
+from valetkey_broker.model import Connector, Container, Permission, PermissionSet, ResourceId, Role
 from valetkey_broker.model.revocation import Revocation, RevocationTarget, TokenUseFacts
 from valetkey_broker.settings import IssuingSettings
 from valetkey_broker.state.memory import Memory
@@ -93,6 +94,46 @@ def test_another_grant_may_still_allow_it() -> None:
     assert decide(by) == "ACCESS_REVOKED"
     memory.put_revocation(replace(memory.revocations["r-2"], lifted_at=datetime.fromtimestamp(NOW, UTC)))
     assert decide(by) == "b"
+
+
+@pytest.mark.parametrize(
+    ("connector", "asked"),
+    [
+        (make_connector(), "https://acc.blob.dev.invalid/demo"),
+        (make_connector("single", "demo", account="acc"), "az://demo"),
+        (make_connector("of-account", storage_account="acc"), "az://demo"),
+    ],
+)
+def test_one_of_an_account_covers_it_however_the_account_is_known(connector: Connector, asked: str) -> None:
+    """The id that was asked for says it, or the connector does: nobody has to be asked to refuse such a token."""
+    memory = Memory()
+    memory.put_connector(connector)
+    memory.put_grant(make_grant("training", connector))
+    by = Policy(memory, FakeClock(), PROFILES)
+    memory.put_revocation(revocation(resource=ResourceId("demo", account="other")))
+    assert decide(by, asked) == "training"
+    memory.put_revocation(revocation(resource=ResourceId("demo", account="acc")))
+    assert decide(by, asked) == "ACCESS_REVOKED"
+
+
+@pytest.mark.parametrize(
+    "also", [{}, {"principal": "key:test"}, {"grant": "training"}, {"connector": "azure-blob-demo"}]
+)
+def test_one_of_an_account_that_is_found_later_refuses_then(also: dict[str, object]) -> None:
+    """`az://demo` may be in any account: once that is known, it is looked at again, with all else that it says."""
+    connector = make_connector()
+    grant, container = make_grant("training", connector), Container("acc", "demo", "https://acc.blob.dev.invalid/demo")
+
+    def check(account: str, **target: object) -> None:
+        in_force = [revocation("r-2", resource=ResourceId("demo", account=account), **target)]
+        check_container(in_force, principal(), grant, connector, container, ResourceId("demo"))
+
+    check("other", **also)
+    for name in also:
+        check("acc", **{name: "else"})
+    with pytest.raises(BrokerError, match="they know it as revocation r-2") as caught:
+        check("acc", **also)
+    assert caught.value.reason is Reason.ACCESS_REVOKED
 
 
 def test_the_refused_are_told_whom_to_ask() -> None:

@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from valetkey_broker.authz.affix_index import AffixIndex, Around
 from valetkey_broker.model import (
-    Connector,
     Grant,
     Pattern,
     Permission,
@@ -71,12 +70,6 @@ class CompiledGrant:
             for name, pattern in self.grant.attributes
             if name not in attributes or not pattern.matches(attributes[name])
         ]
-
-    def binds(self, connector: Connector | None) -> bool:
-        """Tells whether the grant was given for this connector, and not for an earlier one of its name."""
-        return connector is not None and any(
-            granted.name == connector.name and granted.uid == connector.uid for granted in self.grant.connectors
-        )
 
     def admits_container(self, container: str) -> bool:
         """Tells whether the container is one of the grant's; a system container, such as `$web`, only by its name."""

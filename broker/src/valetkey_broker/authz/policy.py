@@ -151,8 +151,10 @@ class Policy:
 
     def live_connectors(self, grant: CompiledGrant) -> Sequence[Connector]:
         """Returns the connectors that a grant was given for and that are still there, by name."""
-        known = [self._memory.connectors.get(granted.name) for granted in grant.grant.connectors]
-        return sorted((c for c in known if c is not None and grant.binds(c)), key=lambda c: c.name)
+        known = ((granted, self._memory.connectors.get(granted.name)) for granted in grant.grant.connectors)
+        # A later connector of that name is not the one that the grant was given for.
+        live = (c for granted, c in known if c is not None and c.uid == granted.uid)
+        return sorted(live, key=lambda c: c.name)
 
     def visible(self, principal: Principal) -> "Visible":
         """Returns what a principal gets to see in lists."""

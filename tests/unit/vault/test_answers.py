@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import urllib3
 
 from valetkey_broker.adapters.vault import VaultStateStore
 from valetkey_broker.adapters.vault.errors import explain
@@ -229,12 +230,22 @@ async def test_login_is_asked_for_once(store: VaultStateStore, script: Script) -
     assert script.asked.count("POST /v1/auth/approle/login") == 1
 
 
+def _tls_failure(kind: type[ssl.SSLError]) -> requests.exceptions.SSLError:
+    return requests.exceptions.SSLError(
+        urllib3.exceptions.MaxRetryError(
+            urllib3.HTTPSConnectionPool("planted"), "/planted", urllib3.exceptions.SSLError(kind("planted"))
+        )
+    )
+
+
 @pytest.mark.parametrize(
     ("problem", "cause"),
     [
         (requests.ConnectTimeout("planted"), "timeout"),
         (requests.ReadTimeout("planted"), "timeout"),
-        (requests.exceptions.SSLError("planted"), "untrusted certificate"),
+        (_tls_failure(ssl.SSLCertVerificationError), "untrusted certificate"),
+        (_tls_failure(ssl.SSLEOFError), "unreachable"),
+        (_tls_failure(ssl.SSLError), "unexpected answer"),
         (requests.exceptions.ProxyError("planted"), "unreachable"),
         (requests.ConnectionError("planted"), "unreachable"),
         (requests.exceptions.ChunkedEncodingError("planted"), "unreachable"),

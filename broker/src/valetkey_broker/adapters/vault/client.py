@@ -7,13 +7,12 @@ from datetime import datetime
 from typing import Any
 
 import hvac
-import requests
 from hvac import exceptions
 
 from valetkey_broker.adapters.vault.bounded_sockets import PlainTransport
 from valetkey_broker.adapters.vault.bulk_reads import QuickReads
 from valetkey_broker.adapters.vault.errors import UnexpectedAnswerError
-from valetkey_broker.adapters.vault.http_session import Transport
+from valetkey_broker.adapters.vault.http_session import Session, Transport
 from valetkey_broker.adapters.vault.login_methods import end_of, login_method
 from valetkey_broker.adapters.vault.setup_warnings import deletes_versions
 from valetkey_broker.model import Secret
@@ -43,7 +42,7 @@ class VaultClient:
 
     def __init__(self, settings: VaultSettings, connections: int) -> None:
         self._settings = settings
-        self._session = requests.Session()
+        self._session = Session()
         self._session.trust_env = False
         if settings.proxy:
             self._session.proxies = {"https": settings.proxy}

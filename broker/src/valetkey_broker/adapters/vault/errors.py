@@ -3,6 +3,7 @@
 import requests
 from hvac import exceptions as hvac
 
+from valetkey_broker.adapters.vault.broken_connections import broke_off, certificate_refused
 from valetkey_broker.errors import BrokerError, ConfigurationError, vault_unavailable
 
 DENIED = "denied"
@@ -72,8 +73,7 @@ _REFUSED = {
 
 def timed_out(doing: str) -> BrokerError:
     """Returns the error for a call that took longer than the settings allow."""
-    unsure = "; whether it was done is not known, so look before you repeat it" if doing in _CHANGES else ""
-    return unavailable("timeout", doing, f"it did not answer in time (vault.timeout_seconds){unsure}")
+    return unavailable("timeout", doing, f"it did not answer in time (vault.timeout_seconds){_unsure(doing)}")
 
 
 def unavailable(cause: str, doing: str, what: str, *, retry_after: float | None = None) -> BrokerError:
@@ -121,21 +121,23 @@ def _not_answered(error: Exception, doing: str) -> BrokerError:  # noqa: PLR0911
     match error:
         case requests.Timeout():
             return timed_out(doing)
-        case requests.exceptions.SSLError():
-            what = "its certificate is not trusted; expected one for the host of vault.address by vault.ca_file"
-            return unavailable("untrusted certificate", doing, what)
         case requests.exceptions.ProxyError():
             what = (
                 "the proxy of setting vault.proxy does not answer, or does not let the broker through to vault.address"
             )
             return unavailable("unreachable", doing, what)
-        case requests.exceptions.ChunkedEncodingError():
-            # As a server of Go does that was asked in plain HTTP: it answers and closes at once. Where some of the
-            # request is still unread, the kernel resets the connection behind the answer, or before it.
-            return unavailable("unreachable", doing, f"its answer broke off; look at its log, {_MAYBE_TLS}")
-        case requests.ConnectionError() if _asked_in_plain_http(error):
-            what = f"nothing answers at the address of setting vault.address; look whether it runs there, {_MAYBE_TLS}"
-            return unavailable("unreachable", doing, what)
+        case requests.RequestException() if broke_off(error):
+            # As a server of Go does, too, that was asked in plain HTTP: it answers and closes at once. Where some of
+            # the request is still unread, the kernel resets the connection behind the answer, or before it.
+            what = f"its connection broke off before its answer was here{_unsure(doing)}; look at its log"
+            tls = f", {_MAYBE_TLS}" if error.request is None or _asked_in_plain_http(error) else ""
+            return unavailable("unreachable", doing, what + tls)
+        case requests.exceptions.SSLError() if certificate_refused(error):
+            what = "its certificate is not trusted; expected one for the host of vault.address by vault.ca_file"
+            return unavailable("untrusted certificate", doing, what)
+        case requests.exceptions.SSLError():
+            what = "no TLS connection comes about; look whether Vault speaks TLS at the host and port of vault.address"
+            return unavailable("unexpected answer", doing, what)
         case requests.RequestException():
             what = "nothing answers at the address of setting vault.address; look whether it runs there"
             return unavailable("unreachable", doing, what)
@@ -144,5 +146,9 @@ def _not_answered(error: Exception, doing: str) -> BrokerError:  # noqa: PLR0911
             return unavailable("untrusted certificate", doing, what)
 
 
-def _asked_in_plain_http(error: requests.ConnectionError) -> bool:
+def _unsure(doing: str) -> str:
+    return "; whether it was done is not known, so look before you repeat it" if doing in _CHANGES else ""
+
+
+def _asked_in_plain_http(error: requests.RequestException) -> bool:
     return str(getattr(error.request, "url", "")).startswith("http://")

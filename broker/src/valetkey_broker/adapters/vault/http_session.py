@@ -1,4 +1,4 @@
-"""Connections to Vault, by TLS that follows the CA file."""
+"""Connections to Vault, by TLS that follows the CA file; what only reads outlives one that breaks off."""
 
 import ssl
 import threading
@@ -8,7 +8,27 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from valetkey_broker.adapters.vault.bounded_sockets import bounded
+from valetkey_broker.adapters.vault.broken_connections import broke_off
 from valetkey_broker.watched_files import WatchedFiles
+
+_READS = ("GET", "HEAD", "LIST")
+
+
+class Session(requests.Session):
+    """Asks once more where a connection breaks off before the whole answer is here, but for what may change something.
+
+    Vault, and what is before it, close connections that they have kept for long, or as they stop, at times just as the
+    next request is on its way. The new one goes to whoever is there now.
+    """
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """Sends a request. Raises as requests does."""
+        try:
+            return super().send(request, **options)
+        except requests.RequestException as error:
+            if request.method not in _READS or not broke_off(error):
+                raise
+        return super().send(request, **options)
 
 
 class Transport(HTTPAdapter):

@@ -385,6 +385,29 @@ async def test_a_key_that_others_use_is_kept_until_they_go_on(world: World) -> N
     assert await world.key_in_use() == await world.key_in_use(OTHER_KEY) == before["key2"]
 
 
+async def test_who_was_given_a_key_while_it_was_regenerated_is_named(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It worked when it was tried, and nothing else would say that it is dead; the command that is named mends it."""
+    await world.with_key()
+    before, regenerate_key = dict(world.maker.keys["one"]), world.maker.regenerate_key
+
+    async def slowly(by: Connector, credential: Credential, account: str, name: str) -> Mapping[str, Secret]:
+        monkeypatch.undo()
+        await world.with_key(OTHER_KEY)
+        return await regenerate_key(by, credential, account, name)
+
+    monkeypatch.setattr(world.maker, "regenerate_key", slowly)
+    await world.rotate(BY_KEY, by=NAME)
+    ended = await world.done(BY_KEY)
+    assert await world.key_in_use(OTHER_KEY) == before["key1"], "a dead one"
+    assert f"given to others while it was being regenerated: connector {OTHER_KEY}." in ended.message
+    assert f"valetkey service-connector rotate {OTHER_KEY} --auto --by {NAME}" in ended.message
+    await world.rotate(OTHER_KEY, by=NAME)
+    assert not (await world.done(OTHER_KEY)).message
+    assert await world.key_in_use(OTHER_KEY) in world.maker.keys["one"].values()
+
+
 async def test_what_has_no_provider_is_refused(world: World) -> None:
     """A key without a connector that may ask, a connector that is not there, and one that asks for itself."""
     await world.with_key()

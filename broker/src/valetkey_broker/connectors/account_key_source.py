@@ -8,6 +8,7 @@ from valetkey_broker.connectors.rotation_run import Run
 from valetkey_broker.errors import (
     BrokerError,
     account_key_about_to_go,
+    account_key_given_too_late,
     account_key_in_use,
     account_key_not_regenerated,
 )
@@ -79,20 +80,21 @@ class AccountKeySource:
             await self._leases_over(run)
         account = there.azure.storage_account
         by, credential = await self.objects.asker(run)
-        if (await self.maker.account_keys(by, credential, account))[name] != replaced:
-            await self._told(run, None)
-            return  # An earlier try did it, and its answer was lost; or somebody else did.
-        if users := await self._users(run, there, account, replaced):
-            error = account_key_in_use(account, name, users, by.name)
-            await self._told(run, error)
-            raise error
-        await run.record(run.rotation.state, what=f"regenerating {name} of {account}")
-        # Azure takes no number of ours by which it knew who is late. So whoever lost the rotation is told here, right
-        # before: others may be through with it, and what is in use by now may be that key made anew.
-        await run.note(regenerating=name)
-        if (await self.maker.regenerate_key(by, credential, account, name))[name] == replaced:
-            raise account_key_not_regenerated(by.name, account, name)
-        await self._told(run, None)
+        # Otherwise an earlier try did it, and its answer was lost; or somebody else did.
+        if (await self.maker.account_keys(by, credential, account))[name] == replaced:
+            if users := await self._users(run, there, account, replaced):
+                error = account_key_in_use(account, name, users, by.name)
+                await self._told(run, error)
+                raise error
+            await run.record(run.rotation.state, what=f"regenerating {name} of {account}")
+            # Azure takes no number of ours by which it knew who is late. So whoever lost the rotation is told here,
+            # right before: others may be through with it, and what is in use by now may be that key made anew.
+            await run.note(regenerating=name)
+            if (await self.maker.regenerate_key(by, credential, account, name))[name] == replaced:
+                raise account_key_not_regenerated(by.name, account, name)
+        # Azure takes its time, in which the key was good still, and could be given to something.
+        late = await self._users(run, there, account, replaced)
+        await self._told(run, account_key_given_too_late(account, name, late, by.name) if late else None)
 
     async def undo(self, run: Run) -> None:
         """Does nothing: at Azure nothing was changed."""

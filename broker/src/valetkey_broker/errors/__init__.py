@@ -32,6 +32,7 @@ from valetkey_broker.errors.dependencies import (
 )
 from valetkey_broker.errors.made_credentials import (
     account_key_about_to_go,
+    account_key_given_too_late,
     account_key_in_use,
     account_key_not_regenerated,
     cannot_rotate_by_itself,
@@ -114,6 +115,7 @@ __all__ = [
     "UnrecordedOutcomeError",
     "access_revoked",
     "account_key_about_to_go",
+    "account_key_given_too_late",
     "account_key_in_use",
     "account_key_not_regenerated",
     "account_not_searched",

@@ -18,14 +18,20 @@ def secret_not_removed_yet(connector: str, key_id: str) -> BrokerError:
 
 def account_key_in_use(account: str, key: str, users: Sequence[str], by: str) -> BrokerError:
     """A key that is to be regenerated is what others here work with: each `connector NAME` or `secret NAME`."""
-    kinds = {"connector": "service-connector", "secret": "secret"}
-    parts = [user.partition(" ") for user in users]
-    commands = [f"valetkey {kinds[kind]} rotate {name} --auto --by {by}" for kind, _, name in parts]
     message = (
         f"{key} of storage account {account} is not regenerated while others use it: {', '.join(users)}. Rotate those "
-        f"too ({'; '.join(commands)}); this goes on by itself then."
+        f"too ({_rotating(users, by)}); this goes on by itself then."
     )
     # Tried again by the usual pauses: the others may be rotated just now, too.
+    return BrokerError(Reason.CONFLICT, message, {"account": account})
+
+
+def account_key_given_too_late(account: str, key: str, users: Sequence[str], by: str) -> BrokerError:
+    """A key was given to others here, `users` as above, while it was being regenerated: they have a dead one."""
+    message = (
+        f"the {key} of before of storage account {account} was given to others while it was being regenerated: "
+        f"{', '.join(users)}. Storage refuses what they sign; rotate them: {_rotating(users, by)}"
+    )
     return BrokerError(Reason.CONFLICT, message, {"account": account})
 
 
@@ -58,3 +64,9 @@ def cannot_rotate_by_itself(object_path: str, why: str, expected: str) -> Broker
     name = object_path.partition("/")[2]
     message = f"{name} cannot get another credential by itself: {why}; {expected}"
     return BrokerError(Reason.INVALID_FIELD, message, {"field": "auto", "expected": expected})
+
+
+def _rotating(users: Sequence[str], by: str) -> str:
+    kinds = {"connector": "service-connector", "secret": "secret"}
+    parts = [user.partition(" ") for user in users]
+    return "; ".join(f"valetkey {kinds[kind]} rotate {name} --auto --by {by}" for kind, _, name in parts)

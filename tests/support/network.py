@@ -29,6 +29,7 @@ class Network:
         self.refuses_late = False
         self.attempts = 0
         self._open: set[socket.socket] = set()
+        self._forgotten: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._listener: socket.socket | None = None
@@ -71,6 +72,11 @@ class Network:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
+    def forget(self) -> None:
+        """Has what is sent over the connections there are vanish from now on; new ones come about."""
+        with self._lock:
+            self._forgotten |= self._open
+
     def close(self) -> None:
         """Ends everything."""
         self.down()
@@ -100,13 +106,15 @@ class Network:
         finally:
             with self._lock:
                 self._open.discard(near)
+                self._forgotten.discard(near)
 
     def _hand_on(self, near: socket.socket) -> None:
         with near, suppress(OSError), socket.create_connection(self._target) as far:
             last, forgotten = time.monotonic(), False
             while True:
                 ready, _, _ = select.select([near, far], [], [], _STEP)
-                forgotten = forgotten or self.mute or time.monotonic() - last > self.forget_after
+                silent = time.monotonic() - last
+                forgotten = forgotten or self.mute or near in self._forgotten or silent > self.forget_after
                 for source in ready:
                     data = source.recv(_CHUNK)
                     if not data:

@@ -32,7 +32,8 @@ class HeldChannel(Generic[Channel]):
 class ReplaceableChannel(Generic[Channel]):
     """The channel in use, made anew when the files that it was made from change; safe to share between threads.
 
-    A connection that rested for long is not used again: something on the way may have forgotten it.
+    A connection that rested for long, or over which nothing comes any more, is not used again: something on the way may
+    have forgotten it.
 
     gRPC reads certificates once, when a channel is made, and others rotate them: SPIFFE's live for an hour. So each
     call looks at the files first. If they changed, it goes over a new channel, and the old one is closed when its last
@@ -50,12 +51,17 @@ class ReplaceableChannel(Generic[Channel]):
         self._stamps = stamps(files)
         self._held = HeldChannel(open_channel())
         self._is_parents = False
+        self._doubted = False
         _all.add(self)
 
     @property
     def channel(self) -> Channel | None:
         """The channel in use; None where there is only that of the parent, which is not ours to close."""
         return None if self._is_parents else self._held.channel
+
+    def doubt(self) -> None:
+        """Has the next call go over a new channel, whatever is still under way on this one."""
+        self._doubted = True
 
     def take(self) -> tuple[HeldChannel[Channel], Channel | None]:
         """Returns the channel for one call, to be given back, and one that is to be closed now, if any.
@@ -70,8 +76,9 @@ class ReplaceableChannel(Generic[Channel]):
             # Looked at before the files are read: what changes in between shows the next time.
             found = stamps(self._files)
             rested = not self._held.calls and now() - self._held.used > REST_SECONDS
-            if (rested or found != self._stamps) and (fresh := self._reopened()) is not None:
-                self._stamps = found
+            over = rested or self._doubted or found != self._stamps
+            if over and (fresh := self._reopened()) is not None:
+                self._stamps, self._doubted = found, False
                 retired, self._held = self._held, HeldChannel(fresh)
                 retired.retired = True
             held = self._held

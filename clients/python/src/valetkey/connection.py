@@ -47,6 +47,10 @@ class Connection:
 
         return call
 
+    def doubt(self) -> None:
+        """Has the next call go over a new connection: over this one nothing comes any more."""
+        self._channels.doubt()
+
     def close(self) -> None:
         """Closes the connection for good; calls under way are cancelled."""
         if (channel := self._channels.channel) is not None:

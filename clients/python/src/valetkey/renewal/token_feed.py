@@ -287,6 +287,9 @@ class TokenFeed:
 
     def _end_attempt(self) -> None:
         if self._attempt is not None:
+            # As where the machine slept: gRPC finds a dead connection 40 s after that, and those who wait have 30 s.
+            if self._caller is not None and now() >= self._attempt.deadline:
+                self._caller.connection.doubt()
             self._attempt.cancel()
             self._ended, self._attempt = self._attempt, None
 

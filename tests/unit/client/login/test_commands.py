@@ -16,7 +16,7 @@ import pytest
 from support.cli_runner import Runner
 from support.fake_broker import API_KEY, FakeBroker
 from support.fake_issuer import FakeIssuer, get
-from valetkey import AsyncClient, Client, TokenSource, load_settings
+from valetkey import AsyncClient, Client, SettingsError, TokenSource, load_settings
 from valetkey.cli import login_steps
 from valetkey.login.logout import log_out
 from valetkey.settings import login_file_of
@@ -187,6 +187,29 @@ def test_a_token_that_the_broker_does_not_take(bare: Runner, place: Path, broker
     refused = bare("login")
     assert refused.code == 3
     assert "the issuer logged you in, and the broker does not take its token" in refused.err
+    assert not place.exists()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"), [(SettingsError("log-in: the disk is full"), 2), (KeyboardInterrupt(), 130)]
+)
+def test_a_log_in_that_cannot_be_kept(
+    bare: Runner,
+    place: Path,
+    issuer: FakeIssuer,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: BaseException,
+    code: int,
+) -> None:
+    """What renews it is revoked: nobody has it any more, and at the issuer it would live on for weeks."""
+
+    def write(*_: object) -> None:
+        raise trouble
+
+    issuer.more["refresh_token"] = "refresh-of-nobody"
+    monkeypatch.setattr(login_steps, "write_login", write)
+    assert bare("login").code == code
+    assert [form["token"] for form in issuer.asked("/revoke")] == ["refresh-of-nobody"]
     assert not place.exists()
 
 

@@ -22,7 +22,7 @@ from valetkey.login.issuer_http import IssuerHttp
 from valetkey.login.issuer_tokens import Tokens
 from valetkey.login.login_offer import LoginOffer
 from valetkey.login.login_settings_call import caller_without_identity, login_offers
-from valetkey.login.logout import Left, log_out
+from valetkey.login.logout import Left, log_out, revoke
 from valetkey.login.store import Login, locked, make_private_folder, read_login, write_login
 from valetkey.settings import login_file_of
 from valetkey.times import utc
@@ -60,8 +60,7 @@ def log_in(context: typer.Context, screen: Screen, wishes: LoginWishes) -> None:
     issuer_ca_file = Path(named).absolute() if named else None
     terminal = _Terminal(screen, opens=wishes.browser)
     tokens = _tokens(IssuerHttp(issuer_ca_file), offer, wishes, terminal, alone=len(offers) == 1)
-    with locked(path):
-        write_login(path, Login(endpoint, offer, issuer_ca_file, tokens))
+    _keep(path, Login(endpoint, offer, issuer_ca_file, tokens))
     caller = _who(client_with_login(context, path), path, screen)
     _warn_of_others(context, screen)
     _show(screen, endpoint, offer, caller, tokens)
@@ -83,6 +82,16 @@ def log_out_of(context: typer.Context, screen: Screen) -> None:
         screen.json({"endpoint": endpoint, "logged_out": was, "revoked": revoked})
     else:
         screen.line(f"Logged out of {endpoint}." if was else f"You were not logged in at {endpoint}.")
+
+
+def _keep(path: Path, login: Login) -> None:
+    """Writes a log-in down; what cannot be kept, or is given up while another command has the lock, is revoked."""
+    try:
+        with locked(path):
+            write_login(path, login)
+    except (ValetKeyError, KeyboardInterrupt):
+        revoke(login)
+        raise
 
 
 def _tokens(http: IssuerHttp, offer: LoginOffer, wishes: LoginWishes, terminal: "_Terminal", *, alone: bool) -> Tokens:

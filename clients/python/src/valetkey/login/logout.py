@@ -31,7 +31,7 @@ def log_out(path: Path) -> tuple[Left, str]:
         return Left.NOTHING, ""
     with locked(path):
         try:
-            outcome = _revoke(read_login(path))
+            outcome = revoke(read_login(path))
         except SettingsError as error:
             outcome = Left.NOTHING_LEFT, error.message
         try:
@@ -43,7 +43,8 @@ def log_out(path: Path) -> tuple[Left, str]:
     return outcome
 
 
-def _revoke(login: Login) -> tuple[Left, str]:
+def revoke(login: Login) -> tuple[Left, str]:
+    """Has the issuer revoke what renews a log-in, where it can; says what went wrong, if it did."""
     refresh = login.tokens.refresh if login.tokens else ""
     if not refresh:
         return Left.NOTHING_LEFT, ""

@@ -59,6 +59,10 @@ OTHER_PROFILE = CloudProfile(
 PROFILES = {profile.name: profile for profile in (PROFILE, OTHER_PROFILE)}
 
 
+async def no_news() -> None:
+    """Catches up with nothing: memory is all there is."""
+
+
 class FakeClock:
     """Stands still at `now` (Unix seconds) until a test moves it."""
 

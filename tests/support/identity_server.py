@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from support.core import no_news
 from support.failed_calls import Failure, failure
 from support.spiffe import Svid
 from valetkey_broker.adapters.oidc import key_source
@@ -77,6 +78,7 @@ async def identity_server(
         clock,
         key_source=key_source,
         trust=trust if bundles else None,
+        catch_up=no_news,
     )
 
     async def who(_request: bytes, context: Any) -> bytes:

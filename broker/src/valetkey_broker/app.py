@@ -136,7 +136,10 @@ async def open_core(
         )
         closing.push_async_callback(looked_at.close)
         trust = TrustBundles(settings.authn.mtls.trust_domains) if settings.authn.mtls is not None else None
-        authenticator = build_authenticator(settings.authn, memory, clock, key_source=key_source, trust=trust)
+        catch_up = repository.catching_up.in_bounds
+        authenticator = build_authenticator(
+            settings.authn, memory, clock, key_source=key_source, trust=trust, catch_up=catch_up
+        )
         closing.push_async_callback(authenticator.close)
         connector_admin = ConnectorAdmin(
             repository=repository,
@@ -162,6 +165,7 @@ async def open_core(
             clock=clock,
             settings=issuing,
             standing=authenticator.standing,
+            catch_up=catch_up,
         )
         issuer = issuer_type(figures, memory.connectors)(
             decider=decider, cloud=cloud, ledger=ledger, clock=clock, skew_seconds=issuing.clock_skew_seconds

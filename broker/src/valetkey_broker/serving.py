@@ -97,6 +97,7 @@ async def running_server(
         max_calls=settings.server.max_calls,
         throttle=throttle,
         recorder=recorder,
+        catching_up=core.repository.catching_up,
         figures=core.figures,
     )
     certificates, shared = certificate_port(settings.authn.mtls, core.trust), listen is not Listen.AT_ONCE

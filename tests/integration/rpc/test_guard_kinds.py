@@ -9,6 +9,7 @@ import grpc.aio
 import pytest
 
 from support.captured_log import Log
+from support.core import no_news
 from support.failed_calls import Failure, as_failure
 from support.fake_ledger import FakeLedger
 from support.inproc import CONSUMER_KEY, VIEWER_KEY, api_key_document, bearer
@@ -20,6 +21,7 @@ from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.current_call import caller
 from valetkey_broker.rpc.guard import Guard
 from valetkey_broker.settings import AuthnSettings, LimitsSettings
+from valetkey_broker.state.catching_up import CatchingUp
 from valetkey_broker.state.codec import decode_api_key
 from valetkey_broker.state.memory import Memory
 
@@ -116,7 +118,9 @@ async def guarded(request: pytest.FixtureRequest, log: Log) -> AsyncIterator[Gua
         if refusals:
             raise refusals[0]
 
-    authenticator = build_authenticator(AuthnSettings(), memory, lambda: 0.0, key_source=no_issuers, trust=None)
+    authenticator = build_authenticator(
+        AuthnSettings(), memory, lambda: 0.0, key_source=no_issuers, trust=None, catch_up=no_news
+    )
     guard = Guard(
         methods=METHODS,
         authenticator=authenticator,
@@ -125,6 +129,7 @@ async def guarded(request: pytest.FixtureRequest, log: Log) -> AsyncIterator[Gua
         max_calls=100,
         throttle=Throttle(LimitsSettings(), lambda: 0.0),
         recorder=Recorder(FakeLedger(), lambda: 0.0),
+        catching_up=CatchingUp(no_news),
     )
     kind: str = request.param
     make = getattr(grpc, f"{kind}_rpc_method_handler")

@@ -101,6 +101,20 @@ def test_every_method_is_accounted_for(name: str) -> None:
     assert (METHODS[name].bucket is Bucket.ISSUING) == (name in ISSUING)
 
 
+def test_what_answers_by_documents_catches_up_first() -> None:
+    """Only what asks no memory for documents goes without, tokens, which must not wait, and what tells of an outage."""
+    without = {name.rpartition("/")[2] for name, row in METHODS.items() if not row.catches_up}
+    tokens = {name.rpartition("/")[2] for name in ISSUING}
+    assert without == tokens | {
+        "GetIssuingLeft",
+        "ListConnectorTypes",
+        "ListEvents",
+        "ServerReflectionInfo",
+        "VerifyLedger",
+        "WhoAmI",
+    }
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_every_change_names_its_object(name: str) -> None:
     """The object is found in the request, wherever that request keeps its name; of what cannot be one, the length."""

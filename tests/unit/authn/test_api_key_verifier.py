@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from support.core import NOW, FakeClock, make_api_key
+from support.core import NOW, FakeClock, make_api_key, no_news
 from valetkey_broker.authn.api_key_verifier import ApiKeyVerifier
 from valetkey_broker.authn.authenticator import CompositeAuthenticator
 from valetkey_broker.authn.roles import RoleBindings
@@ -19,7 +19,7 @@ _GOOD = f"Bearer {_KEY}"
 
 
 def _knowing(memory: Memory, clock: Clock) -> CompositeAuthenticator:
-    return CompositeAuthenticator(ApiKeyVerifier(memory, clock, RoleBindings()), None, None, clock)
+    return CompositeAuthenticator(ApiKeyVerifier(memory, clock, RoleBindings()), None, None, clock, no_news)
 
 
 async def _authenticate(authenticator: CompositeAuthenticator, headers: Sequence[str | bytes]) -> Principal:
@@ -53,6 +53,28 @@ async def test_a_known_key_makes_its_principal(authenticator: CompositeAuthentic
     assert principal.name == "key:trainer"
     assert principal.roles == {Role.VIEWER}
     assert principal.expires == NOW + 3600
+
+
+async def test_a_key_that_was_made_elsewhere_a_moment_ago(clock: FakeClock) -> None:
+    """Before a key is refused, memory catches up, once: another replica may have made it since the last poll."""
+    memory, looks = Memory(), 0
+
+    async def catch_up() -> None:
+        nonlocal looks
+        looks += 1
+        memory.put_api_key(make_api_key())
+
+    authenticator = CompositeAuthenticator(ApiKeyVerifier(memory, clock, RoleBindings()), None, None, clock, catch_up)
+    assert (await _refusal(authenticator, ["Bearer vk_of-no-known-shape"])).reason is Reason.CREDENTIALS_INVALID
+    assert looks == 0, "what cannot be a key is none anywhere"
+    assert (await _authenticate(authenticator, [_GOOD])).name == "key:trainer"
+    await _authenticate(authenticator, [_GOOD])
+    assert looks == 1
+    assert (await _refusal(authenticator, ["Bearer vk_" + "G" * 43])).reason is Reason.CREDENTIALS_INVALID
+    assert looks == 2
+    clock.now += 3600
+    assert (await _refusal(authenticator, [_GOOD])).reason is Reason.CREDENTIALS_EXPIRED
+    assert looks == 2, "an end is never put off"
 
 
 async def test_no_key(authenticator: CompositeAuthenticator) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.core import NOW
+from support.core import NOW, no_news
 from support.oidc import ISSUER, SUBJECT, Signer, claims, mint
 from support.oidc_verifier import Oidc
 from support.refusals import problem, refusal
@@ -53,7 +53,7 @@ class Callers:
         self.trust = TrustBundles({DOMAIN: self.ca_file})
         self.keys = ApiKeyVerifier(self.memory, self.clock, roles)
         self.authenticator = CompositeAuthenticator(
-            self.keys, self.oidc.verifier, MtlsVerifier(self.trust, roles, self.clock), self.clock
+            self.keys, self.oidc.verifier, MtlsVerifier(self.trust, roles, self.clock), self.clock, no_news
         )
         self.chain = self.ca.issue(now=datetime.fromtimestamp(NOW, UTC)).chain
         self.token = mint(claims(NOW))
@@ -161,7 +161,7 @@ async def test_missing_credentials_name_what_would_do(callers: Callers) -> None:
 
 async def test_evidence_nobody_is_set_up_for(callers: Callers) -> None:
     """Without issuers a token is refused, without trust domains a certificate counts for nothing."""
-    authenticator = CompositeAuthenticator(callers.keys, None, None, callers.clock)
+    authenticator = CompositeAuthenticator(callers.keys, None, None, callers.clock, no_news)
     assert (await problem(authenticator.authenticate(evidence(f"Bearer {callers.token}"))))[0] == "CREDENTIALS_INVALID"
     assert (await problem(authenticator.authenticate(evidence(certificate=callers.chain))))[0] == "CREDENTIALS_MISSING"
     await authenticator.close()

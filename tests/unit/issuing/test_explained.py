@@ -18,6 +18,7 @@ from support.core import (
     credential_of,
     make_connector,
     make_grant,
+    no_news,
     principal,
 )
 from support.fake_cloud import FakeCloud
@@ -122,6 +123,7 @@ class World:
             clock=self.clock,
             settings=ISSUING,
             standing=lambda _caller: Standing.GOOD,
+            catch_up=no_news,
         )
         issuer = Issuer(
             decider=decider, cloud=cloud, ledger=FakeLedger(), clock=self.clock, skew_seconds=ISSUING.clock_skew_seconds

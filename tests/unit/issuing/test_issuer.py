@@ -22,6 +22,7 @@ from support.core import (
     make_api_key,
     make_connector,
     make_grant,
+    no_news,
     principal,
 )
 from support.fake_cloud import FakeCloud
@@ -65,6 +66,7 @@ class Issuing:
 
     def __init__(self, *, cloud: FakeCloud | None = None) -> None:
         self.standing: Callable[[Principal], Standing] = lambda _caller: Standing.GOOD
+        self.catch_up = no_news
         self.clock = FakeClock()
         self.replica = Replica()
         self.cloud = cloud or FakeCloud({"acc": ["demo", "models"]}, profile=PROFILE)
@@ -88,6 +90,7 @@ class Issuing:
             clock=self.clock,
             settings=IssuingSettings(),
             standing=self._standing_now,
+            catch_up=self._catch_up_now,
         )
         self.issuer = Issuer(
             decider=decider,
@@ -96,6 +99,9 @@ class Issuing:
             clock=self.clock,
             skew_seconds=IssuingSettings().clock_skew_seconds,
         )
+
+    async def _catch_up_now(self) -> None:
+        await self.catch_up()
 
     def _standing_now(self, caller: Principal) -> Standing:
         return self.standing(caller)
@@ -171,6 +177,42 @@ async def test_a_warm_issuer_asks_nobody(issuing: Issuing) -> None:
     assert issuing.cloud.calls == {"sign": 1}
     assert not issuing.replica.store.calls
     assert first.id != second.id
+
+
+async def test_a_grant_that_was_made_elsewhere_a_moment_ago(issuing: Issuing) -> None:
+    """Before anything is refused, memory catches up, once: another replica may have allowed it since the last poll."""
+    looks = 0
+
+    async def catch_up() -> None:
+        nonlocal looks
+        looks += 1
+        issuing.grant("other", "other", principals=("key:new",))
+
+    issuing.catch_up = catch_up
+    new = principal(name="key:new", expires=NOW + 100_000)
+    assert (await issuing.issue(new)).grant == "other"
+    assert await issuing.issue_many("az://demo", "az://demo", caller=new)
+    assert looks == 1, "what is allowed waits for nobody"
+    with pytest.raises(BrokerError) as caught:
+        await issuing.issue(principal(name="key:stranger", expires=NOW + 100_000))
+    assert (caught.value.reason, looks) == (Reason.RESOURCE_DENIED, 2)
+
+
+async def test_a_credential_that_another_has_replaced(issuing: Issuing) -> None:
+    """Vault keeps two; who has heard of neither change looks for one that is gone, and then for the one in use."""
+    other = Replica(issuing.replica.store)
+    for replica in (issuing.replica, other):
+        await replica.repository.load()
+    issuing.grant()
+    for _ in range(2):
+        connector = other.memory.connectors["azure-blob-demo"]
+        await other.repository.update_connector(connector, ClientSecret(Secret(PLANTED)))
+    issuing.replica.repository._credentials.forget(issuing.replica.memory.connectors["azure-blob-demo"].uid)
+    with pytest.raises(BrokerError) as caught:
+        await issuing.issue()
+    assert caught.value.reason is Reason.CONFLICT, "without catching up"
+    issuing.catch_up = issuing.replica.repository.catching_up.in_bounds
+    assert (await issuing.issue()).credential_version == 3
 
 
 async def test_without_a_source_address_none_is_signed(issuing: Issuing) -> None:

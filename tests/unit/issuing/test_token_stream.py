@@ -18,6 +18,7 @@ from support.core import (
     credential_of,
     make_connector,
     make_grant,
+    no_news,
     principal,
 )
 from support.fake_cloud import FakeCloud
@@ -71,6 +72,7 @@ class World:
             clock=self.clock,
             settings=IssuingSettings(),
             standing=lambda _caller: self.standing,
+            catch_up=no_news,
         )
         issuer = Issuer(
             decider=decider,

@@ -122,6 +122,7 @@ async def test_goes_on_from_memory_until_it_is_too_old() -> None:
             store.fail_with = _AWAY
             await _until(lambda: any("serving from memory" in line["event"] for line in logs))
             running.sync.require_usable()
+            assert running.replica.repository.catching_up.vault_away, "nobody waits for it"
             await _until(lambda: running.heard == [True, False])
             refusal = running.refusal()
             assert refusal.reason is Reason.VAULT_UNAVAILABLE
@@ -129,6 +130,7 @@ async def test_goes_on_from_memory_until_it_is_too_old() -> None:
             store.fail_with = None
             await _until(lambda: running.heard == [True, False, True])
             running.sync.require_usable()
+            assert not running.replica.repository.catching_up.vault_away
     events = [line["event"] for line in logs]
     assert events.count("Vault is away; serving from memory") == 1, "an outage is one line, not one a poll"
     assert "Vault is back" in events

@@ -98,13 +98,20 @@ def _how_many(request: Any) -> int:
 METHODS: Methods = {
     # Tokens need no role, and no role gives any: grants do (authz/policy.py). The ledger says all about each of them.
     "/valetkey.v1.TokenService/IssueToken": Method(
-        Access.AUTHENTICATED, bucket=Bucket.ISSUING, quiet=True, asked=_asked
+        Access.AUTHENTICATED, bucket=Bucket.ISSUING, catches_up=False, quiet=True, asked=_asked
     ),
     # Each token in it is recorded, and so is each that is refused.
     "/valetkey.v1.TokenService/IssueTokens": Method(
-        Access.AUTHENTICATED, bucket=Bucket.ISSUING, cost=_how_many, quiet=True, asked=_asked_of_many
+        Access.AUTHENTICATED,
+        bucket=Bucket.ISSUING,
+        cost=_how_many,
+        catches_up=False,
+        quiet=True,
+        asked=_asked_of_many,
     ),
-    "/valetkey.v1.TokenService/WatchToken": Method(Access.AUTHENTICATED, bucket=Bucket.ISSUING, asked=_asked_of_stream),
+    "/valetkey.v1.TokenService/WatchToken": Method(
+        Access.AUTHENTICATED, bucket=Bucket.ISSUING, catches_up=False, asked=_asked_of_stream
+    ),
     "/valetkey.v1.ConnectorService/CreateConnector": Method(
         _OPERATOR, change=_named("connectors"), summary=connector_summary, asked=_asked
     ),
@@ -120,7 +127,7 @@ METHODS: Methods = {
     # Uses a credential that is stored nowhere, and changes nothing.
     "/valetkey.v1.ConnectorService/CheckConnector": Method(_OPERATOR, asked=_asked_of_candidate),
     # Says what the documentation says; forms and wizards of everybody are made from it.
-    "/valetkey.v1.ConnectorService/ListConnectorTypes": Method(Access.AUTHENTICATED),
+    "/valetkey.v1.ConnectorService/ListConnectorTypes": Method(Access.AUTHENTICATED, catches_up=False),
     "/valetkey.v1.SecretService/CreateSecret": Method(_OPERATOR, change=_named("secrets"), summary=secret_summary),
     # Which secrets there are, and who uses them. What they hold, no method tells anybody.
     "/valetkey.v1.SecretService/GetSecret": Method(_VIEWER),
@@ -150,12 +157,12 @@ METHODS: Methods = {
     # Everybody may explain their own access; authz/explain.py holds who may explain that of others.
     "/valetkey.v1.GrantService/ExplainAccess": Method(Access.AUTHENTICATED, asked=_asked),
     "/valetkey.v1.LedgerService/ListLeases": Method(_READS_GRANTS_AND_LEASES, asked=_asked),
-    "/valetkey.v1.LedgerService/ListEvents": Method(_AUDITOR, asked=_asked),
-    "/valetkey.v1.LedgerService/VerifyLedger": Method(_AUDITOR),
+    "/valetkey.v1.LedgerService/ListEvents": Method(_AUDITOR, catches_up=False, asked=_asked),
+    "/valetkey.v1.LedgerService/VerifyLedger": Method(_AUDITOR, catches_up=False),
     # Everybody may ask of their own tokens; issuing/diagnosis.py holds who may ask of those of others.
     "/valetkey.v1.LedgerService/DiagnoseToken": Method(Access.AUTHENTICATED),
     # Says of callers what their own proof says.
-    "/valetkey.v1.IdentityService/WhoAmI": Method(Access.AUTHENTICATED),
+    "/valetkey.v1.IdentityService/WhoAmI": Method(Access.AUTHENTICATED, catches_up=False),
     # Comes before any identity, and tells what the issuer tells everybody, too: public clients have no secret.
     # Quiet, as all that nobody has to prove themselves for: strangers must not fill the log.
     "/valetkey.v1.LoginService/GetLoginSettings": Method(Access.PUBLIC, quiet=True),
@@ -176,11 +183,11 @@ METHODS: Methods = {
     # What ends is no secret to those who look after the broker, names of keys included; how it is mended neither.
     "/valetkey.v1.ExpiryService/ListExpiring": Method(_VIEWER),
     # For all who look after the broker or look into what happened. Consumers are told no more than that it is away.
-    "/valetkey.v1.ExpiryService/GetIssuingLeft": Method(_VIEWER | _AUDITOR),
+    "/valetkey.v1.ExpiryService/GetIssuingLeft": Method(_VIEWER | _AUDITOR, catches_up=False),
     # Load balancers and Kubernetes probes carry no credentials; the answer is one enum, every few seconds.
     "/grpc.health.v1.Health/Check": Method(Access.PUBLIC, quiet=True),
     "/grpc.health.v1.Health/List": Method(Access.PUBLIC),
     "/grpc.health.v1.Health/Watch": Method(Access.PUBLIC, quiet=True),
     # The shape of the API is nobody's business who has no key.
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Method(Access.AUTHENTICATED),
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Method(Access.AUTHENTICATED, catches_up=False),
 }

@@ -1,6 +1,6 @@
 """Decides which verifier looks at a call's evidence, and builds them all from the settings."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from valetkey_broker.authn.api_key_verifier import PREFIX, ApiKeyVerifier
 from valetkey_broker.authn.claims import ClaimRules
@@ -9,8 +9,8 @@ from valetkey_broker.authn.mtls import MtlsVerifier
 from valetkey_broker.authn.oidc import Issuer, OidcVerifier
 from valetkey_broker.authn.roles import RoleBindings
 from valetkey_broker.authn.trust_bundles import TrustBundles
-from valetkey_broker.errors import credentials_invalid, credentials_missing
-from valetkey_broker.model import Evidence, Pattern, Principal, Standing
+from valetkey_broker.errors import BrokerError, Reason, credentials_invalid, credentials_missing
+from valetkey_broker.model import Evidence, Pattern, Principal, Standing, api_key_digest
 from valetkey_broker.ports import CallerEvidence, Clock, KeySource
 from valetkey_broker.settings import AuthnSettings, OidcSettings
 from valetkey_broker.state.memory import Memory
@@ -28,8 +28,15 @@ class CompositeAuthenticator:
     """
 
     def __init__(
-        self, api_keys: ApiKeyVerifier, oidc: OidcVerifier | None, mtls: MtlsVerifier | None, clock: Clock
+        self,
+        api_keys: ApiKeyVerifier,
+        oidc: OidcVerifier | None,
+        mtls: MtlsVerifier | None,
+        clock: Clock,
+        catch_up: Callable[[], Awaitable[None]],
     ) -> None:
+        """`catch_up` has memory learn of keys that were made a moment ago."""
+        self._catch_up = catch_up
         self._api_keys = api_keys
         self._oidc = oidc
         self._mtls = mtls
@@ -40,7 +47,7 @@ class CompositeAuthenticator:
         if evidence.authorization:
             presented = _bearer(evidence.authorization)
             if presented.startswith(PREFIX):
-                return self._api_keys.verify(presented)
+                return await self._by_api_key(presented)
             if self._oidc is not None and self._oidc.recognises(presented):
                 return await self._oidc.verify(presented)
             raise credentials_invalid(
@@ -51,6 +58,16 @@ class CompositeAuthenticator:
         if evidence.certificate is not None and self._mtls is not None:
             return self._mtls.verify(evidence.certificate)
         raise credentials_missing(self._wanted())
+
+    async def _by_api_key(self, presented: str) -> Principal:
+        try:
+            return self._api_keys.verify(presented)
+        except BrokerError as error:
+            if error.reason is not Reason.CREDENTIALS_INVALID or api_key_digest(presented) is None:
+                raise
+        # Another replica may have made it, or given it this secret, since the last poll.
+        await self._catch_up()
+        return self._api_keys.verify(presented)
 
     def standing(self, principal: Principal) -> Standing:
         """Tells whether `principal` could authenticate again now; see ports.Authenticator.
@@ -103,8 +120,12 @@ def build_authenticator(
     *,
     key_source: Callable[[OidcSettings], KeySource],
     trust: TrustBundles | None,
+    catch_up: Callable[[], Awaitable[None]],
 ) -> CompositeAuthenticator:
-    """Builds every verifier that the settings ask for. `trust` is needed with `authn.mtls`."""
+    """Builds every verifier that the settings ask for.
+
+    `trust` is needed with `authn.mtls`; `catch_up` is that of CompositeAuthenticator.
+    """
     roles = build_role_bindings(settings)
     issuers = [_issuer(each, key_source(each)) for each in settings.oidc]
     return CompositeAuthenticator(
@@ -112,6 +133,7 @@ def build_authenticator(
         OidcVerifier(issuers, roles, clock) if issuers else None,
         MtlsVerifier(trust, roles, clock) if trust is not None else None,
         clock,
+        catch_up,
     )
 
 

@@ -1,12 +1,12 @@
 """Decides what a caller gets for a request, and finds what signs it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Self
 
 from valetkey_broker.authz.policy import Allowance, Policy, asked_ttl
 from valetkey_broker.authz.revocation_rules import check_container
-from valetkey_broker.errors import identity_expired, identity_revoked, issuer_unavailable
+from valetkey_broker.errors import BrokerError, Reason, identity_expired, identity_revoked, issuer_unavailable
 from valetkey_broker.issuing.connector_choice import ConnectorChooser
 from valetkey_broker.issuing.scope_choice import Scopes
 from valetkey_broker.issuing.signing_keys import SigningKeys
@@ -21,6 +21,23 @@ from valetkey_broker.state.memory import Memory
 _A_WHILE_SECONDS = 0.001
 # Limits that are a point in time, which is Allowance.ends.
 _ENDS = (TtlLimit.GRANT_END, TtlLimit.IDENTITY_END)
+
+
+# Refusals that may come of documents which another replica has changed since the last poll. CONFLICT is that of a
+# credential that is gone, for another has taken its place.
+_BY_DOCUMENTS = frozenset(
+    {
+        Reason.RESOURCE_DENIED,
+        Reason.RESOURCE_NOT_FOUND,
+        Reason.RESOURCE_AMBIGUOUS,
+        Reason.ACCESS_REVOKED,
+        Reason.SCOPE_UNSUPPORTED,
+        Reason.CLOUD_CREDENTIAL_REJECTED,
+        Reason.CLOUD_REQUEST_REFUSED,
+        Reason.CLOUD_PERMISSION_MISSING,
+        Reason.CONFLICT,
+    }
+)
 
 
 class Moment(NamedTuple):
@@ -76,8 +93,10 @@ class Decider:
         clock: Clock,
         settings: IssuingSettings,
         standing: Callable[[Principal], Standing],
+        catch_up: Callable[[], Awaitable[None]],
     ) -> None:
-        """`standing` tells whether a caller could authenticate again now."""
+        """`standing` tells whether a caller could authenticate again now; `catch_up` has memory hear of changes."""
+        self._catch_up = catch_up
         self._memory = memory
         self._policy = policy
         self._chooser = chooser
@@ -91,8 +110,21 @@ class Decider:
     async def decide(self, principal: Principal, wanted: TokenRequest) -> Decision:
         """Returns what `principal` gets, which holds until something changes in memory, or `allowance.ends`.
 
-        Raises as Issuer.issue does, but for the ledger's errors.
+        Raises as Issuer.issue does, but for the ledger's errors, and not by a memory that is behind: what was given at
+        another replica a moment ago is not refused.
         """
+        changes = self._memory.changes
+        try:
+            return await self._decide(principal, wanted)
+        except BrokerError as error:
+            if error.reason not in _BY_DOCUMENTS:
+                raise
+            await self._catch_up()
+            if changes == self._memory.changes:
+                raise
+        return await self._decide(principal, wanted)
+
+    async def _decide(self, principal: Principal, wanted: TokenRequest) -> Decision:
         resource, permissions = wanted.resource, wanted.permissions
         seconds = asked_ttl(wanted.ttl, self._default_ttl, self._max_ttl)
         while True:

@@ -26,6 +26,7 @@ from valetkey_broker.rpc.method import FOR_ANYBODY, FOR_NOBODY, Access, Method, 
 from valetkey_broker.rpc.open_calls import OpenCalls, too_many_calls
 from valetkey_broker.rpc.request_reader import Incoming, Reader, reader_of, unread
 from valetkey_broker.rpc.trace_context import trace_id_of
+from valetkey_broker.state.catching_up import CatchingUp
 
 # Handlers of every message type and kind pass through here.
 Handler = Any
@@ -58,6 +59,7 @@ class Guard(grpc.GenericRpcHandler):
         max_calls: int,
         throttle: Throttle,
         recorder: Recorder,
+        catching_up: CatchingUp,
         figures: Figures | None = None,
     ) -> None:
         """`figures` counts calls."""
@@ -69,6 +71,7 @@ class Guard(grpc.GenericRpcHandler):
         self._deadlines = Deadlines()
         self._throttle = throttle
         self._recorder = recorder
+        self._catching_up = catching_up
         self._handlers: dict[str, Handler] = {}
         self.open_calls = OpenCalls(max_calls)
         self._waiting, self._waiting_of_one = Slots(_MOST_WAITING), Slots(_MOST_WAITING_OF_ONE)
@@ -103,8 +106,20 @@ class Guard(grpc.GenericRpcHandler):
         if handler.response_streaming:
             stream = self._guarded_stream(behavior, name, row, reader_of(handler))
             return grpc.stream_stream_rpc_method_handler(stream, None, handler.response_serializer)
+        if row.catches_up and row.needs is not Access.PUBLIC:
+            behavior = self._caught_up(behavior)
         unary = self._guarded_unary(behavior, name, row, reader_of(handler))
         return grpc.stream_unary_rpc_method_handler(unary, None, handler.response_serializer)
+
+    def _caught_up(self, behavior: Behavior) -> Behavior:
+        async def caught_up(request: Any, context: Context) -> Any:
+            principal = current_call.get().principal
+            # Those with a role are few, and do one thing after another.
+            has_role = principal is not None and bool(principal.roles)
+            await (self._catching_up.now() if has_role else self._catching_up.in_bounds())
+            return await behavior(request, context)
+
+        return caught_up
 
     def _guarded_unary(
         self, behavior: Behavior, name: str, row: Method, reader: Reader

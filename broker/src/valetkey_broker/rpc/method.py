@@ -50,6 +50,9 @@ class Method:
     """The bucket of the caller's that a call takes a token from."""
     cost: Callable[[Any], int] | None = None
     """Gives, of a request, how many tokens it takes from there; left out, one, before the request is read."""
+    catches_up: bool = True
+    """Whether memory catches up with Vault first. Of what was done before it came, by whatever replica, the call then
+    knows. Tokens do not wait for that unless they would be refused."""
     quiet: bool = False
     """Whether calls that succeed are left out of the log."""
     asked: Callable[[Any], Asked] = _nothing

@@ -147,6 +147,7 @@ class StateSync:
         if self._failing_since is not None:
             self._log.info("Vault is back", away_seconds=round(time.monotonic() - self._failing_since, 1))
         self._failing_since = None
+        self._repository.catching_up.vault_away = False
         self._current_at = began
         self._set_usable(usable=True)
 
@@ -154,6 +155,7 @@ class StateSync:
         now = time.monotonic()
         if self._failing_since is None:
             self._failing_since = now
+            self._repository.catching_up.vault_away = True
             self._log.warning(
                 "Vault is away; serving from memory",
                 error=error.message,

@@ -17,6 +17,7 @@ from valetkey_broker.errors import (
 from valetkey_broker.model import ApiKey, Connector, Credential, CredentialValue, Grant, NamedSecret, RotationSchedule
 from valetkey_broker.ports import AuthMethod, Document, StateStore
 from valetkey_broker.state.api_key_rotation import ApiKeyWrites
+from valetkey_broker.state.catching_up import CatchingUp
 from valetkey_broker.state.change_kinds import BURY, PUT
 from valetkey_broker.state.change_writer import Check, OnSettled, Plan, Writes
 from valetkey_broker.state.codec import decode_api_key, decode_grant, encode_api_key, encode_grant, is_tombstone
@@ -58,6 +59,7 @@ class StateRepository(MemoryLoader):
         self._memory = memory
         self._auth_methods = auth_methods
         self.background = ShieldedWork()
+        self.catching_up = CatchingUp(self.refresh)
         self._journal = GenerationWriter(store)
         self._intents = Intents(self._journal, abandoned_seconds)
         self._writes = Writes(store, self._intents, self._reload, on_settled)
@@ -71,6 +73,7 @@ class StateRepository(MemoryLoader):
     async def close(self) -> None:
         """Waits for the changes under way, callers or no callers. Never raises."""
         await self.background.close()
+        await self.catching_up.close()
         await self._credentials.close()
 
     async def settle_abandoned(self) -> None:

@@ -4,6 +4,7 @@ import base64
 import gc
 import math
 import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -151,6 +152,10 @@ def test_a_key_signs_for_its_own_account_only() -> None:
     with pytest.raises(InvalidFieldError):
         _sign_with("account", "otheraccount")
 
+    mixed_up = replace(_signing_key(), account="otheraccount")
+    with pytest.raises(InvalidFieldError, match="belongs to another account"):
+        sign(replace(REQUEST, scope=_scope("otheraccount"), key=mixed_up))
+
 
 def test_tokens_that_are_signed_together_are_those_of_each_by_itself() -> None:
     """Nothing but its lease id tells one from the other, and one that must not be signed keeps all from being."""
@@ -172,7 +177,11 @@ def test_each_field_shapes_the_signature() -> None:
         ("source_ip", "10.0.0.1"),
         ("lease_id", "another"),
     ]
-    tokens = [sign(REQUEST), *(_sign_with(field, value) for field, value in changes)]
+    tokens = [sign(REQUEST)]
+    for field, value in changes:
+        tokens.append(_sign_with(field, value))
+        # What was filled in for the one before is not taken for another.
+        assert sign(REQUEST) == tokens[0]
     assert len({dict(parse_qsl(token))["sig"] for token in tokens}) == len(changes) + 1
 
 
@@ -292,3 +301,35 @@ def test_paths_share_a_layout_and_not_a_signature() -> None:
     directory = [replace(blob, scope=replace(blob.scope, kind=ScopeKind.DIRECTORY)) for blob in blobs]
     assert [dict(parse_qsl(sign(each)))["sdd"] for each in directory] == [str(path.count("/") + 1) for path in paths]
     assert len(key.material._layouts) == 4
+
+
+@pytest.mark.parametrize(
+    ("signed", "sent", "times", "untold"),
+    [
+        *((f"\n{part}", "", 1, "") for part in (sas._START, sas._EXPIRY, sas._ID, sas._HELD_PATH)),
+        *(("", f"x={part}&", 1, "") for part in ("1601-01-01T00%3A00%3A00Z", "1601-01-02T00%3A00%3A00Z", sas._ID)),
+        ("", f"x={sas._HELD_PATH}&", 1, ""),
+        ("", "", 0, ""),
+        ("", "", 2, ""),
+        ("", "", 1, "\nmore"),
+    ],
+)
+def test_an_sdk_that_lays_tokens_out_otherwise_signs_none(
+    monkeypatch: pytest.MonkeyPatch, signed: str, sent: str, times: int, untold: str
+) -> None:
+    """What is filled in has just one place, and no more is signed than is told, or no token comes of it."""
+    key = _signing_key()
+    laid_out = sas._SDK[ScopeKind.BLOB]
+
+    def other(scope: Scope, *, sts_hook: Callable[[str], None], **arguments: Any) -> str:
+        told: list[str] = []
+        query, separator, _ = laid_out(scope, sts_hook=told.append, **arguments).rpartition("sig=")
+        to_sign = told[0] + signed
+        for _ in range(times):
+            sts_hook(to_sign)
+        signature = key.material._signature(to_sign + untold)
+        return sent + query + separator + sas._escaped(signature)
+
+    monkeypatch.setattr(sas, "_SDK", {ScopeKind.BLOB: other})
+    with pytest.raises(AssertionError, match="lays tokens out in a way that is not understood"):
+        sign(replace(REQUEST, key=key, scope=replace(_scope(), kind=ScopeKind.BLOB, path="a")))

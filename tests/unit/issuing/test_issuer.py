@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -55,6 +56,7 @@ from valetkey_broker.model import (
     SigningKey,
     Standing,
 )
+from valetkey_broker.model.revocation import Revocation, RevocationTarget
 from valetkey_broker.settings import IssuingSettings
 
 _CONSUMER = principal(name="key:trainer", expires=NOW + 100_000)
@@ -366,6 +368,16 @@ async def test_a_token_never_outlives_its_key(issuing: Issuing) -> None:
     assert issuing.cloud.signed[-1].key is key
 
 
+async def test_a_key_that_ends_too_early_for_a_token_is_not_taken(issuing: Issuing) -> None:
+    """With Azure there, a longer token is not cut short by the key that is at hand."""
+    await issuing.issue()
+    (key,) = issuing.cloud.keys
+    issuing.clock.now = key.expires - 1800
+    lease = await issuing.issue(ttl=3600)
+    assert lease.expires == key.expires + 1800
+    assert issuing.cloud.signed[-1].key is not key
+
+
 async def test_a_token_does_not_begin_before_its_key() -> None:
     """Azure refuses a SAS that starts ahead of the key that signed it."""
     issuing = Issuing()
@@ -450,6 +462,38 @@ async def test_the_grant_shortens_and_binds_the_token(issuing: Issuing) -> None:
     assert issuing.cloud.signed[-1].source_ip == "203.0.113.5"
     issuing.grant(expires=NOW + 30)
     assert (await issuing.issue(ttl=600)).expires == NOW + 30
+
+
+async def test_the_grant_of_the_connector_that_is_chosen_counts(issuing: Issuing) -> None:
+    """Two ways lead to the container; what another one's grant would allow is not given by this one."""
+    single = make_connector("single", "demo", account="acc", version=0)
+    await issuing.replica.repository.create_connector(single, ClientSecret(Secret(PLANTED)))
+    issuing.grant("brief", "single", max_ttl=60, source_ip="203.0.113.1")
+    lease = await issuing.issue(source_ip="203.0.113.1")
+    assert (lease.connector, lease.grant, lease.expires) == ("single", "brief", NOW + 60)
+    assert issuing.ledger.recorded[-1].grant == "brief"
+
+
+async def test_where_a_revoked_account_is_found_no_token_is_signed(issuing: Issuing) -> None:
+    """`az://demo` may be in any account: which one it is in, is known only when Azure was asked."""
+    for account in ("other", "acc"):
+        issuing.replica.memory.put_revocation(
+            Revocation(
+                name=f"r-{account}",
+                target=RevocationTarget(resource=ResourceId("demo", account=account)),
+                reason="",
+                hard=False,
+                created_at=datetime.fromtimestamp(NOW, UTC),
+                created_by="key:ops",
+            )
+        )
+        if account == "other":
+            await issuing.issue()
+    issuing.cloud.signed.clear()
+    with pytest.raises(BrokerError, match="they know it as revocation r-acc") as caught:
+        await issuing.issue()
+    assert caught.value.reason is Reason.ACCESS_REVOKED
+    assert not issuing.cloud.signed
 
 
 @pytest.mark.parametrize("held", ["list_containers", "signing_key"])

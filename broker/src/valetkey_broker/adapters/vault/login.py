@@ -1,7 +1,6 @@
 """The broker's login to Vault: one at a time, kept alive in the background, made anew when it lapses."""
 
 import asyncio
-import time
 from collections.abc import Collection
 
 import structlog
@@ -10,6 +9,7 @@ from valetkey_broker.adapters.vault.blocking_calls import Calls
 from valetkey_broker.adapters.vault.client import Token, VaultClient
 from valetkey_broker.adapters.vault.errors import DENIED, login_refused, unavailable
 from valetkey_broker.concurrency.backoff import Backoff, spread
+from valetkey_broker.concurrency.seconds_passed import seconds_passed
 from valetkey_broker.concurrency.single_flight import SingleFlight
 from valetkey_broker.errors import BrokerError
 from valetkey_broker.observability.redaction import frames
@@ -68,7 +68,7 @@ class Login:
         """Returns how long the token still lives unless it is renewed; None without one, or where it never lapses."""
         if self._token is None or not self._token.lease_seconds:
             return None
-        return max(0.0, self._token_since + self._token.lease_seconds - time.monotonic())
+        return max(0.0, self._token_since + self._token.lease_seconds - seconds_passed())
 
     async def close(self) -> None:
         """Stops renewing and gives the token back, if Vault can be reached. Never raises."""
@@ -114,7 +114,7 @@ class Login:
             before = self._token
             self._client.use(token)
             self._token, self._full_lease = token, token.lease_seconds
-            self._token_since = time.monotonic()
+            self._token_since = seconds_passed()
             self.generation += 1
             self._failures = 0
             self._backoff.reset()
@@ -171,4 +171,4 @@ class Login:
         if renewed is None or renewed.lease_seconds <= self._full_lease / 2:
             await self.anew(generation)
         else:
-            self._token, self._token_since = renewed, time.monotonic()
+            self._token, self._token_since = renewed, seconds_passed()

@@ -87,7 +87,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     {"resource": "az://models/a/", "cause": "flat-account", "account": "contosoml"}.
     """
     ERROR_REASON_NOT_SERVING: _ErrorReason.ValueType  # 20
-    """UNAVAILABLE: the broker is starting or stopping. Example metadata: none."""
+    """UNAVAILABLE: the broker is starting or stopping, or its machine was suspended until now. Example metadata: none."""
     ERROR_REASON_METHOD_UNKNOWN: _ErrorReason.ValueType  # 21
     """UNIMPLEMENTED: no such method. Example: {"method": "/valetkey.v1.TokenService/Nope"}."""
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 22
@@ -199,7 +199,7 @@ namespace (cause `flat-account`), list on a single blob (`list-of-blob`), move o
 {"resource": "az://models/a/", "cause": "flat-account", "account": "contosoml"}.
 """
 ERROR_REASON_NOT_SERVING: ErrorReason.ValueType  # 20
-"""UNAVAILABLE: the broker is starting or stopping. Example metadata: none."""
+"""UNAVAILABLE: the broker is starting or stopping, or its machine was suspended until now. Example metadata: none."""
 ERROR_REASON_METHOD_UNKNOWN: ErrorReason.ValueType  # 21
 """UNIMPLEMENTED: no such method. Example: {"method": "/valetkey.v1.TokenService/Nope"}."""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 22

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from valetkey_devstack.child_process import Child
+from valetkey_devstack.child_process import Child, halt
 
 _USERS = ("postgres", "nobody")
 
@@ -73,7 +73,7 @@ class Postgres:
     def freeze(self) -> None:
         """Halts the server with all its processes: connections stay, nothing answers."""
         for process in (self.pid, *self._children()):
-            os.kill(process, signal.SIGSTOP)
+            halt(process)
 
     def thaw(self) -> None:
         """Lets a frozen server go on."""

@@ -1,13 +1,14 @@
 """Child processes that never outlive the process that started them."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +22,7 @@ _LAUNCHER = Path(__file__).with_name("exec_tied_to_parent.py")
 _PROBE_EVERY = 0.05
 _PROBE_TIMEOUT = 2.0
 _LAST_LINES = 12
+_HALTED = "TtZX"  # Source: proc_pid_stat(5)
 
 
 class Child:
@@ -136,6 +138,22 @@ def tls_ready(port: int, ca_file: Path) -> Probe:
         return True
 
     return probe
+
+
+def halt(pid: int) -> None:
+    """Halts a process (SIGSTOP), and returns once none of its threads does anything any more.
+
+    The signal comes before that: its threads may well answer who asks in the next millisecond. Only Linux tells.
+    """
+    os.kill(pid, signal.SIGSTOP)
+    while any(state not in _HALTED for state in _states(pid)):
+        time.sleep(0.001)
+
+
+def _states(pid: int) -> Iterator[str]:
+    for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):  # It ended just now.
+            yield thread.read_text().rpartition(")")[2].split()[0]
 
 
 def tied_to_this_process(argv: Sequence[str | Path]) -> list[str]:

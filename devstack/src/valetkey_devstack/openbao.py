@@ -20,7 +20,7 @@ from valetkey_broker.errors import ConfigurationError
 from valetkey_broker.model import Secret
 from valetkey_broker.settings import VaultSettings
 from valetkey_devstack.ca import CertificateAuthority
-from valetkey_devstack.child_process import Child, tls_ready
+from valetkey_devstack.child_process import Child, halt, tls_ready
 from valetkey_devstack.directory_layout import private_directory, write_private
 from valetkey_devstack.free_ports import HOST, free_port
 
@@ -93,7 +93,7 @@ class OpenBao:
 
     def freeze(self) -> None:
         """Stops the server where it stands (SIGSTOP): it takes connections and never answers."""
-        os.kill(self._running().pid, signal.SIGSTOP)
+        halt(self._running().pid)
 
     def thaw(self) -> None:
         """Lets a frozen server go on."""

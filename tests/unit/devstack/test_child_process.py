@@ -1,6 +1,7 @@
 """Child processes: ready when they say so, ended politely, and never orphans."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from valetkey_broker.errors import ConfigurationError
-from valetkey_devstack.child_process import Child
+from valetkey_devstack.child_process import Child, halt
 from valetkey_devstack.free_ports import free_port, is_free
 
 _SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -25,7 +26,7 @@ time.sleep(60)
 # Starts a child, tells its process id and waits to be killed.
 _PARENT = """
 import asyncio, pathlib, sys
-from valetkey_devstack.child_process import Child
+from valetkey_devstack.child_process import Child, halt
 
 async def main():
     async def ready():
@@ -36,6 +37,23 @@ async def main():
     await asyncio.sleep(60)
 
 asyncio.run(main())
+"""
+
+
+# Counts in a file for as long as it runs, by several threads: what one of them adds may come while another halts.
+_COUNTING = """
+import mmap, sys, threading
+with open(sys.argv[1], "r+b") as file:
+    shared = mmap.mmap(file.fileno(), 0)
+
+def count(place):
+    number = 0
+    while True:
+        number += 1
+        shared[place : place + 8] = number.to_bytes(8, "little")
+
+for place in range(0, 64, 8):
+    threading.Thread(target=count, args=(place,)).start()
 """
 
 
@@ -201,3 +219,26 @@ def test_free_ports_differ_and_are_free() -> None:
     ports = [free_port() for _ in range(20)]
     assert len(set(ports)) == len(ports)
     assert all(map(is_free, ports))
+
+
+async def test_who_is_halted_does_nothing_more(tmp_path: Path) -> None:
+    """Protects every test of servers that hang: one of their threads would still answer after the signal was sent."""
+    counted = tmp_path / "counted"
+    counted.write_bytes(bytes(64))
+
+    async def counting() -> bool:
+        return all(counted.read_bytes()[place : place + 8] > bytes(8) for place in range(0, 64, 8))
+
+    argv = [sys.executable, "-c", _COUNTING, str(counted)]
+    child = await Child.start("counting", argv, log_file=tmp_path / "log", ready=counting)
+    try:
+        for _ in range(50):
+            halt(child.pid)
+            found = counted.read_bytes()
+            await asyncio.sleep(0.01)
+            assert counted.read_bytes() == found
+            os.kill(child.pid, signal.SIGCONT)
+            before = counted.read_bytes()
+            assert await _soon(lambda: counted.read_bytes() != before)  # noqa: B023 (called in this round)
+    finally:
+        child.kill()

@@ -1,6 +1,7 @@
 """`TokenSource`: a current token, whatever happens in between. Each test is one thing that happens."""
 
 import gc
+import itertools
 import os
 import pickle
 import sys
@@ -102,9 +103,16 @@ def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
     return found
 
 
+@pytest.fixture
+def _early_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the next token of a stream come so early that no busy machine takes it for late, and asks once more."""
+    monkeypatch.setattr(fake_broker, "_RENEWED_AT", 0.2)
+
+
+@pytest.mark.usefixtures("_early_renewals")
 def test_a_token_is_current_for_ever(fake: FakeBroker) -> None:
     """Protects long jobs: tokens are renewed ahead of their end, over one stream, and none is given that is over."""
-    with fake.token_source("az://models/runs/", ttl=2 * SECOND) as source:
+    with fake.token_source("az://models/runs/", ttl=6 * SECOND) as source:
         token = source.current()
         assert (token.url, token.sas) == ("https://contoso.blob.core.windows.net/models/runs", token.sas_token)
         assert token.expires_at == token.expire_time
@@ -115,12 +123,13 @@ def test_a_token_is_current_for_ever(fake: FakeBroker) -> None:
     assert threads() == []
 
 
+@pytest.mark.usefixtures("_early_renewals")
 @pytest.mark.parametrize("minutes", [-10, 10])
 def test_a_clock_that_is_off_is_harmless(minutes: int, fake: FakeBroker) -> None:
     """Protects machines whose clock is wrong: a life is reckoned by the broker's clock alone."""
     fake.clock_offset = timedelta(minutes=minutes)
-    with fake.token_source("az://models", ttl=2 * SECOND) as source:
-        assert 2 <= len(until(source, 2)) <= 4
+    with fake.token_source("az://models", ttl=6 * SECOND) as source:
+        assert len(leases(source, 3)) == 3
         assert fake.calls == ["WatchToken"]
 
 
@@ -208,10 +217,10 @@ def test_a_stream_that_is_cut_again_and_again(fake: FakeBroker) -> None:
             source.current()
             fake.cut()
             time.sleep(0.1)
-        before = len(fake.calls)
         assert fake.calls[:4] == ["WatchToken", "WatchToken", "WatchToken", "IssueToken"]
-        assert len(leases(source, 2)) == 2
-        assert set(fake.calls[before:]) == {"IssueToken"}
+        # That of the last stream, and at least one more than that of the first call.
+        assert len(leases(source, 3)) == 3
+        assert set(fake.calls[4:]) == {"IssueToken"}
 
 
 def test_a_stream_that_is_cut_every_two_seconds(fake: FakeBroker) -> None:
@@ -317,18 +326,18 @@ def test_an_identity_file_that_becomes_another_principals(tmp_path: Path) -> Non
         broker.token_source("az://models", ["read"], api_key_file=path) as source,
     ):
         leases(source, 2)
-        assert broker.shown == [old]
+        assert broker.shown_in_turn() == [old]
         path.write_text("")  # as while it is being written
         leases(source, 3)
-        assert broker.shown == [old]
+        assert broker.shown_in_turn() == [old]
         (tmp_path / "new").write_text(new)
         (tmp_path / "new").rename(path)
         leases(source, 4)
-        assert broker.shown == [old, new]
+        assert broker.shown_in_turn() == [old, new]
         (tmp_path / "old").write_text(old)
         (tmp_path / "old").rename(path)
         source.renew(source.current())
-        assert broker.shown == [old, new, old]
+        assert broker.shown_in_turn() == [old, new, old]
 
 
 class AnyKeyBroker(FakeBroker):
@@ -337,6 +346,10 @@ class AnyKeyBroker(FakeBroker):
     def __init__(self, **named: Any) -> None:
         super().__init__(**named)
         self.shown: list[str] = []
+
+    def shown_in_turn(self) -> list[str]:
+        """Returns each key that took the place of another: a busy machine may ask twice with the same one."""
+        return [key for key, _ in itertools.groupby(self.shown)]
 
     def _enter(self, method: str, context: grpc.ServicerContext, request: token_pb.IssueTokenRequest | None) -> None:
         self.api_key = dict(context.invocation_metadata())["authorization"].removeprefix("Bearer ")

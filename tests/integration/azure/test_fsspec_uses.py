@@ -1,9 +1,14 @@
 """What programs do with `valetkey.fsspec` that adlfs takes otherwise than other file systems, on the real Azurite."""
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+from fsspec import AbstractFileSystem
 from fsspec.implementations.dirfs import DirFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 from support.azurite_files import FOLDER
 from valetkey.errors import InvalidArgumentError
@@ -30,6 +35,41 @@ async def test_what_was_written_is_found(files: ValetKeyFileSystem) -> None:
         assert files.info(f"{FOLDER}/deep")["type"] == "directory"
         files.rm_file(f"{FOLDER}/deep/er/est")
         assert f"{FOLDER}/deep" not in files.ls(FOLDER, detail=False)
+
+    await asyncio.to_thread(use)
+
+
+async def test_patterns_are_what_they_are_elsewhere(files: ValetKeyFileSystem, tmp_path: Path) -> None:
+    """Protects `get("runs/*")` and `rm("runs/x*")`, which adlfs takes for nothing, whatever is there; and the rest."""
+
+    def found_after(of: AbstractFileSystem, root: str, do: Callable[[], object]) -> list[str]:
+        if of.exists(root):
+            of.rm(root, recursive=True)
+        of.pipe({f"{root}/{name}": name.encode() for name in ("runs/x1", "runs/x2", "runs/deep/x", "runs/y", "z")})
+        do()
+        return [str(name).removeprefix(root) for name in of.find(root)]
+
+    def results(of: AbstractFileSystem, root: str) -> list[Any]:
+        runs, got, whole = f"{root}/runs", tmp_path / str(of.protocol), {"recursive": True}
+        found: list[Any] = [
+            found_after(of, root, lambda: of.rm(f"{runs}/x*")),
+            found_after(of, root, lambda: of.rm(f"{runs}/*", **whole)),
+            found_after(of, root, lambda: of.copy(f"{runs}/*", f"{root}/to/")),
+            found_after(of, root, lambda: of.copy([f"{runs}/x*", f"{root}/z"], f"{root}/to/", **whole)),
+            found_after(of, root, lambda: of.mv(f"{runs}/*", f"{root}/to/", **whole)),
+            found_after(of, root, lambda: of.get(f"{runs}/*", f"{got}/", **whole)),
+            [path.removeprefix(root) for path in of.expand_path([f"{runs}/x?", f"{root}/z"])],
+            list(of.cat(f"{runs}/x*").values()),
+            sorted(str(path.relative_to(got)) for path in got.rglob("*")),
+        ]
+        with pytest.raises(FileNotFoundError):
+            of.rm(f"{runs}/none*")
+        return found
+
+    def use() -> None:
+        elsewhere = results(MemoryFileSystem(), "/versions")
+        assert results(files, FOLDER) == elsewhere
+        assert elsewhere[0] == ["/runs/deep/x", "/runs/y", "/z"]
 
     await asyncio.to_thread(use)
 

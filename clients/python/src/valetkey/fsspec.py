@@ -14,7 +14,6 @@ import errno
 import os
 from collections.abc import Iterable
 from datetime import timedelta
-from glob import has_magic
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -229,16 +228,6 @@ class ValetKeyFileSystem(Refusals, Corrections, metaclass=OfOneFolder):
             name_starts_with=prefix, include=["metadata"], results_per_page=1
         )
         return await anext(aiter(found), None)
-
-    async def _expand_path(self, path: Any, *arguments: Any, **more: Any) -> list[str]:
-        """Takes the name of a blob that there is for that blob: `rm` of run?1 leaves run-1, unlike adlfs's."""
-        given = path if isinstance(path, list) else [path]
-        named = [each for each in given if has_magic(each) and await self._isfile(each)]
-        if not named:
-            return cast("list[str]", await super()._expand_path(path, *arguments, **more))
-        others = [each for each in given if each not in named]
-        rest = await super()._expand_path(others, *arguments, **more) if others else []
-        return sorted({*self._strip_protocol(named), *rest})
 
     async def _ls_containers(self, return_glob: bool = False) -> list[dict[str, Any]]:
         _ = return_glob

@@ -1,13 +1,16 @@
 """What adlfs does otherwise than file systems of fsspec are to, made right for `valetkey.fsspec`."""
 
+import contextlib
 import errno
 import os
+from functools import partial
+from glob import has_magic
 from http import HTTPStatus
 from typing import Any, cast
 
 from adlfs import AzureBlobFileSystem
 from azure.core.exceptions import HttpResponseError
-from fsspec.asyn import sync_wrapper
+from fsspec.asyn import AsyncFileSystem, sync_wrapper
 
 from valetkey.errors import InvalidArgumentError
 from valetkey.fsspec_files import of_one_version
@@ -64,6 +67,35 @@ class Corrections(AzureBlobFileSystem):  # type: ignore[misc] # adlfs has no typ
     async def _get_file(self, rpath: str, *arguments: Any, **more: Any) -> None:
         with of_one_version(rpath):
             await super()._get_file(rpath, *arguments, **more)
+
+    async def _expand_path(
+        self,
+        path: Any,
+        recursive: bool = False,
+        maxdepth: int | None = None,
+        skip_noexist: bool = True,
+        *,
+        assume_literal: bool = False,
+    ) -> list[str]:
+        """Takes the name of a blob that there is for that blob, and a pattern for whatever it fits.
+
+        So `rm` of run?1 leaves run-1, unlike adlfs's, and of runs/* removes what is there, which adlfs passes over.
+        """
+        of_fsspec = partial(AsyncFileSystem._expand_path, self, recursive=recursive, maxdepth=maxdepth)  # noqa: SLF001
+        if assume_literal:
+            return cast("list[str]", await of_fsspec(path, assume_literal=True))
+        given = [path] if isinstance(path, str) else list(path)
+        patterns = [each for each in given if has_magic(each)]
+        named = [each for each in patterns if await self._isfile(each)]
+        found = set(self._strip_protocol(named))
+        if others := [each for each in given if each not in patterns]:
+            found.update(await super()._expand_path(others, recursive, maxdepth, skip_noexist))
+        if fitting := [each for each in patterns if each not in named]:
+            with contextlib.suppress(FileNotFoundError):
+                found.update(await of_fsspec(fitting))
+        if not found:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return sorted(found)
 
     # adlfs binds its own coroutines to these names as its class is made.
     pipe_file = sync_wrapper(_pipe_file)

@@ -143,7 +143,8 @@ class ValetKeyFile(AzureBlobFile):  # type: ignore[misc] # adlfs has no types
 
         Where an answer is lost, the request is sent again, by aiohttp unseen and by Azure's library, and storage takes
         it for another block. So each says where it is to stand: if something stands there already, it is this block,
-        or one of somebody else's, after which this one goes.
+        or one of somebody else's, after which this one goes. Blocks of append blobs have neither ids nor a word on who
+        wrote them, so where an answer is lost, somebody else's that is equal, byte by byte, is taken for this one.
         """
         while True:
             self._attempts = 0

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from support.revoking_replica import BY_KEY, OTHER, World
+from support.revoking_replica import BY_KEY, OTHER, TRAINER, World
 from support.rotating_replica import NAME, the_call
 from valetkey_broker.adapters.azure.auth_methods.account_key import AccountKey
 from valetkey_broker.connectors.made_credential_rotations import Automatic
@@ -76,6 +76,20 @@ async def test_one_that_came_to_wait_meanwhile_waits_no_more(world: World) -> No
     assert world.state(leak) is LeaseState.REVOKED
     assert key not in world.maker.keys["one"].values()
     assert {each.rotates for each in world.made.keys} == {f"connectors/{BY_KEY}", f"connectors/{OTHER}"}
+
+
+async def test_how_far_another_replica_has_brought_a_rotation_is_looked_up(world: World) -> None:
+    """A key that it is about to have made anew is not taken for one that nobody has: nothing stands in the way."""
+    other = World(beside=world)
+    await world.issue(OTHER)
+    await _proving(world)
+    await other.repository.refresh()
+    assert other.memory.rotations[_ROTATION].state is RotationState.PROVING
+    assert world.cloud.secrets is not None
+    world.cloud.secrets.add(world.maker.keys["one"]["key1"].reveal())
+    await _until(world, lambda: world.memory.rotations[_ROTATION].state is RotationState.WAITING)
+    (signer,) = (await other.revoking.revoker.preview(TRAINER, NAME)).hit.signers
+    assert signer.obstacle == ""
 
 
 async def test_one_that_waits_for_nothing_is_left_alone(world: World) -> None:

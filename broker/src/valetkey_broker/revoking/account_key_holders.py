@@ -67,6 +67,8 @@ class AccountKeys:
         # From here on it counts who has which key now, and memory may be a poll behind.
         await self._objects.repository.refresh()
         there = self._signers(covered)
+        for each in there:
+            await self._objects.repository.rotations.catch_up(each.object_path, each.uid)
         holders = [self._holder(each, covered) for each in there]
         keys = [await self._objects.key_of(each) for each in there]
         first = keys[0] if keys else None

@@ -41,14 +41,18 @@ class RotationStore:
                 self._take(rotation, number)
         return rotation
 
-    async def check_none_under_way(self, object_path: str, uid: str) -> None:
-        """Raises ROTATION_UNDER_WAY where one of that object is known that is not over, as it is in Vault now.
+    async def catch_up(self, object_path: str, uid: str) -> None:
+        """Has memory know how far the rotation of an object is, where one is known that is not over.
 
-        Memory may not know yet that another replica ended it: steps of rotations are no news that `refresh` would read.
+        Another replica may have gone on with it, or ended it: steps of rotations are no news that `refresh` would read.
         That one began is.
         """
         if self._memory.rotation_of(object_path, uid) is not None:
             await self.read(rotation_path(object_path))
+
+    async def check_none_under_way(self, object_path: str, uid: str) -> None:
+        """Raises ROTATION_UNDER_WAY where one of that object is known that is not over, as it is in Vault now."""
+        await self.catch_up(object_path, uid)
         if (under_way := self._memory.rotation_of(object_path, uid)) is not None:
             raise _under_way(under_way)
 

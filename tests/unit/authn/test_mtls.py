@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
 from support.core import FakeClock
 from support.spiffe import CLIENT, DOMAIN, SERVER, WORKLOAD, SpiffeCa
+from valetkey_broker.authn import mtls as mtls_module
 from valetkey_broker.authn.mtls import MtlsVerifier
 from valetkey_broker.authn.roles import RoleBindings
 from valetkey_broker.authn.trust_bundles import TrustBundles
 from valetkey_broker.errors import BrokerError, ConfigurationError
 from valetkey_broker.model import Evidence, InvalidFieldError, Pattern, Role
-from valetkey_broker.model.spiffe import check_trust_domain, parse_spiffe_id
+from valetkey_broker.model.spiffe import SpiffeId, check_trust_domain, parse_spiffe_id
 
 
 class Mtls:
@@ -193,6 +195,26 @@ def test_bundle_that_is_none_is_refused_at_start(tmp_path: Path, content: bytes 
 def test_certificate_that_cannot_be_read(mtls: Mtls, chain: bytes) -> None:
     """Broken bytes are refused, not an error of the broker."""
     assert mtls.problem(chain) == ("CREDENTIALS_INVALID", "malformed")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        x509.DuplicateExtension("twice", x509.SubjectAlternativeName.oid),
+        x509.InvalidVersion("which", 9),
+        x509.UnsupportedGeneralNameType("what"),
+    ],
+)
+def test_certificate_that_the_library_will_not_read(
+    mtls: Mtls, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """What it says of a certificate in its own way is about the caller's certificate all the same."""
+
+    def unreadable(_leaf: x509.Certificate) -> SpiffeId:
+        raise error
+
+    monkeypatch.setattr(mtls_module, "_identity", unreadable)
+    assert mtls.problem(mtls.ca.issue().chain) == ("CREDENTIALS_INVALID", "malformed")
 
 
 @pytest.mark.parametrize(

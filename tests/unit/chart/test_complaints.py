@@ -222,6 +222,14 @@ def test_the_way_to_vault_is_open(address: str, port: int) -> None:
     assert {each["port"] for each in policy["egress"][1]["ports"]} == {443, 6443, port}
 
 
+@pytest.mark.parametrize("name", ["startupProbe", "livenessProbe", "readinessProbe"])
+def test_a_probe_that_is_null_is_left_out(name: str) -> None:
+    """As null does with everything that Helm has a default for; the others stay."""
+    container = deployment({name: None})["template"]["spec"]["containers"][0]
+    every = {"startupProbe", "livenessProbe", "readinessProbe"}
+    assert every & container.keys() == every - {name}
+
+
 @pytest.mark.parametrize(("given", "own"), [(10, "9"), (2, "1"), (1, "0.5"), (None, "0.5")])
 def test_a_probe_has_time_to_ask(given: int | None, own: str) -> None:
     """With one second, Kubernetes' own default, a probe that asked for no time at all would fail each time."""

@@ -22,6 +22,8 @@ from valetkey_broker.ports import Clock
 
 _MOST_CERTIFICATES = 10_000
 _LONGEST_CHAIN = 10
+# What the library will not read, it says by errors that have nothing in common.
+_UNREADABLE = (ValueError, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class MtlsVerifier:
         try:
             leaf, *others = x509.load_pem_x509_certificates(chain)
             identity = _identity(leaf)
-        except ValueError:
+        except _UNREADABLE:
             raise credentials_invalid(
                 "the client certificate cannot be read", evidence="certificate", problem="malformed"
             ) from None

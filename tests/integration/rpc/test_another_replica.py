@@ -194,6 +194,20 @@ async def test_what_is_gone_is_not_shown(two: Two) -> None:
     assert (await failure(two.other.allow())).reason == "INVALID_FIELD"
 
 
+async def test_a_key_that_was_revoked_or_rotated_is_of_no_use(two: Two) -> None:
+    """Who takes a key away at one replica has nobody look around by it, or change anything, at another."""
+    await create_key(two.one)
+    assert NAME in str(await list_by(NEW_KEY)(two.other))
+    rotated = key_pb.RotateApiKeyRequest(name="new", key_sha256=hashlib.sha256(make_key("M").encode()).digest())
+    rotated.overlap.SetInParent()
+    await two.one.api_keys.RotateApiKey(rotated, metadata=ADMIN)
+    assert (await failure(list_by(NEW_KEY)(two.other))).reason == "CREDENTIALS_INVALID"
+    assert NAME in str(await list_by(make_key("M"))(two.other))
+    await two.one.api_keys.RevokeApiKey(key_pb.RevokeApiKeyRequest(name="ops"), metadata=ADMIN)
+    assert (await failure(delete(two.other))).reason == "CREDENTIALS_INVALID"
+    assert NAME in str(await get_connector()(two.other))
+
+
 async def test_what_was_revoked_and_lifted(two: Two) -> None:
     """A revocation is listed, and once lifted keeps nobody from a token."""
     await two.one.allow()

@@ -127,7 +127,7 @@ METHODS: Methods = {
     # Uses a credential that is stored nowhere, and changes nothing.
     "/valetkey.v1.ConnectorService/CheckConnector": Method(_OPERATOR, asked=_asked_of_candidate),
     # Says what the documentation says; forms and wizards of everybody are made from it.
-    "/valetkey.v1.ConnectorService/ListConnectorTypes": Method(Access.AUTHENTICATED, catches_up=False),
+    "/valetkey.v1.ConnectorService/ListConnectorTypes": Method(Access.AUTHENTICATED),
     "/valetkey.v1.SecretService/CreateSecret": Method(_OPERATOR, change=_named("secrets"), summary=secret_summary),
     # Which secrets there are, and who uses them. What they hold, no method tells anybody.
     "/valetkey.v1.SecretService/GetSecret": Method(_VIEWER),
@@ -157,12 +157,12 @@ METHODS: Methods = {
     # Everybody may explain their own access; authz/explain.py holds who may explain that of others.
     "/valetkey.v1.GrantService/ExplainAccess": Method(Access.AUTHENTICATED, asked=_asked),
     "/valetkey.v1.LedgerService/ListLeases": Method(_READS_GRANTS_AND_LEASES, asked=_asked),
-    "/valetkey.v1.LedgerService/ListEvents": Method(_AUDITOR, catches_up=False, asked=_asked),
-    "/valetkey.v1.LedgerService/VerifyLedger": Method(_AUDITOR, catches_up=False),
+    "/valetkey.v1.LedgerService/ListEvents": Method(_AUDITOR, asked=_asked),
+    "/valetkey.v1.LedgerService/VerifyLedger": Method(_AUDITOR),
     # Everybody may ask of their own tokens; issuing/diagnosis.py holds who may ask of those of others.
     "/valetkey.v1.LedgerService/DiagnoseToken": Method(Access.AUTHENTICATED),
     # Says of callers what their own proof says.
-    "/valetkey.v1.IdentityService/WhoAmI": Method(Access.AUTHENTICATED, catches_up=False),
+    "/valetkey.v1.IdentityService/WhoAmI": Method(Access.AUTHENTICATED),
     # Comes before any identity, and tells what the issuer tells everybody, too: public clients have no secret.
     # Quiet, as all that nobody has to prove themselves for: strangers must not fill the log.
     "/valetkey.v1.LoginService/GetLoginSettings": Method(Access.PUBLIC, quiet=True),
@@ -183,6 +183,7 @@ METHODS: Methods = {
     # What ends is no secret to those who look after the broker, names of keys included; how it is mended neither.
     "/valetkey.v1.ExpiryService/ListExpiring": Method(_VIEWER),
     # For all who look after the broker or look into what happened. Consumers are told no more than that it is away.
+    # It tells of an outage, and must not wait for Vault.
     "/valetkey.v1.ExpiryService/GetIssuingLeft": Method(_VIEWER | _AUDITOR, catches_up=False),
     # Load balancers and Kubernetes probes carry no credentials; the answer is one enum, every few seconds.
     "/grpc.health.v1.Health/Check": Method(Access.PUBLIC, quiet=True),

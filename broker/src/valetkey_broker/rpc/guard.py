@@ -18,6 +18,7 @@ from valetkey_broker.ports import Authenticator
 from valetkey_broker.rpc.call_log import CallLog
 from valetkey_broker.rpc.call_recorder import Recorder
 from valetkey_broker.rpc.caller_evidence import evidence_of, peer_address
+from valetkey_broker.rpc.caught_up import caught_up
 from valetkey_broker.rpc.current_call import Call, Metadata, current_call, request_id_of
 from valetkey_broker.rpc.deadline import Deadlines
 from valetkey_broker.rpc.drain import Drain
@@ -107,19 +108,9 @@ class Guard(grpc.GenericRpcHandler):
             stream = self._guarded_stream(behavior, name, row, reader_of(handler))
             return grpc.stream_stream_rpc_method_handler(stream, None, handler.response_serializer)
         if row.catches_up and row.needs is not Access.PUBLIC:
-            behavior = self._caught_up(behavior)
+            behavior = caught_up(behavior, self._catching_up, self._authenticator.standing)
         unary = self._guarded_unary(behavior, name, row, reader_of(handler))
         return grpc.stream_unary_rpc_method_handler(unary, None, handler.response_serializer)
-
-    def _caught_up(self, behavior: Behavior) -> Behavior:
-        async def caught_up(request: Any, context: Context) -> Any:
-            principal = current_call.get().principal
-            # Those with a role are few, and do one thing after another.
-            has_role = principal is not None and bool(principal.roles)
-            await (self._catching_up.now() if has_role else self._catching_up.in_bounds())
-            return await behavior(request, context)
-
-        return caught_up
 
     def _guarded_unary(
         self, behavior: Behavior, name: str, row: Method, reader: Reader

@@ -9,6 +9,7 @@ import pytest
 from hvac import exceptions
 from structlog.testing import capture_logs
 
+from support.stopwatch import ends_within
 from valetkey_broker.adapters.vault.blocking_calls import Calls
 from valetkey_broker.adapters.vault.client import Token, VaultClient
 from valetkey_broker.adapters.vault.login import Login
@@ -250,6 +251,25 @@ async def test_renewal_goes_on_after_an_error_that_nobody_thought_of(client: Fak
     (line,) = (line for line in lines if line["log_level"] == "error")
     assert line["frames"][0] == "builtins.RuntimeError"
     assert "PLANTED" not in repr(lines)
+
+
+async def test_close_takes_no_longer_than_one_call(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much hangs with Vault: a login that is under way, and giving back the one before it."""
+    go_on = threading.Event()
+    calls = Calls(timeout=6.0)
+    login = Login(cast("VaultClient", client), calls)
+    await login.ensure()
+    for name in ("log_in", "revoke"):
+        monkeypatch.setattr(client, name, lambda *_: go_on.wait(60))
+    caller = asyncio.create_task(login.anew(1))
+    await asyncio.sleep(0)
+    with ends_within(), capture_logs() as lines:
+        await login.close()
+    assert [line["event"] for line in lines] == ["the Vault token was not revoked"]
+    with pytest.raises(BrokerError):
+        await caller
+    go_on.set()
+    calls.close()
 
 
 async def test_close_during_a_login_gives_that_back_too(client: FakeClient, login: Login) -> None:

@@ -66,8 +66,9 @@ class SingleFlight(Generic[K, T]):
             task.cancel()
 
     async def settle(self) -> None:
-        """Waits until the flights that are under way have ended by themselves. Never raises."""
-        await asyncio.gather(*self._flights.values(), return_exceptions=True)
+        """Waits until the flights that are under way have ended by themselves; who waits no longer, leaves them."""
+        if self._flights:
+            await asyncio.wait(self._flights.values())
 
     async def close(self) -> None:
         """Cancels all flights and waits until they have ended. Never raises."""

@@ -29,7 +29,7 @@ class Calls:
     """
 
     def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
+        self.timeout = timeout
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="vault")
         self._free = asyncio.Semaphore(THREADS)
         self._closed = False
@@ -43,10 +43,10 @@ class Calls:
         self._check_open(doing)
         failure: BrokerError
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self.timeout):
                 await self._free.acquire()
             work = self._begin(doing, partial(function, *args, **kwargs))
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self.timeout):
                 return await asyncio.wrap_future(work)
         except TimeoutError:  # before the next: it is an OSError
             failure = timed_out(doing)
@@ -63,7 +63,7 @@ class Calls:
                 loop.call_soon_threadsafe(self._free.release)
 
         def at_work() -> T:
-            with answers_end_within(self._timeout + _SLACK_SECONDS):
+            with answers_end_within(self.timeout + _SLACK_SECONDS):
                 return function()
 
         try:

@@ -71,17 +71,29 @@ class Login:
         return max(0.0, self._token_since + self._token.lease_seconds - seconds_passed())
 
     async def close(self) -> None:
-        """Stops renewing and gives the token back, if Vault can be reached. Never raises."""
+        """Stops renewing and gives the token back, if Vault can be reached in the time of one call. Never raises."""
         self._closed = True
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
-        # A login under way is let end (within the calls' timeout): cut off, it would leave a token in Vault.
+        try:
+            # For the login under way, for a thread, and for the answer: each may take that long where Vault hangs.
+            async with asyncio.timeout(self._calls.timeout):
+                await self._return_all()
+        except TimeoutError:
+            self._log.warning(
+                "the Vault token was not revoked",
+                cause="timeout",
+                lapses_within=self._token.lease_seconds if self._token is not None else None,
+            )
+        self._token = None
+
+    async def _return_all(self) -> None:
+        # A login under way is let end: cut off, it would leave a token in Vault.
         await self._logins.settle()
         if self._token is not None:
             self._begin_to_give_back(self._token)
         await asyncio.gather(*self._returning)
-        self._token = None
 
     def _begin_to_give_back(self, token: Token, expected: Collection[str] = ()) -> None:
         returning = asyncio.create_task(self._give_back(token, expected), name="vault-token-return")

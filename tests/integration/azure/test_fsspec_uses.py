@@ -1,6 +1,7 @@
 """What programs do with `valetkey.fsspec` that adlfs takes otherwise than other file systems, on the real Azurite."""
 
 import asyncio
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,18 @@ async def test_one_instance_in_loop_after_loop(files: ValetKeyFileSystem) -> Non
 
     for _ in range(3):
         assert await asyncio.to_thread(asyncio.run, use()) == b"0123456789"
+
+
+async def test_what_was_written_as_a_whole_is_not_appended_to(files: ValetKeyFileSystem) -> None:
+    """Protects whoever appends to lines that were written as a whole: storage says `InvalidBlobType`, of no name."""
+
+    def use() -> None:
+        path = f"{FOLDER}/metrics.jsonl"
+        files.pipe_file(path, b"{}\n")
+        file = files.open(path, "ab")
+        file.write(b"{}\n")
+        with pytest.raises(io.UnsupportedOperation, match=rf"{path}: was written as a whole \(BlockBlob\).* mode 'ab'"):
+            file.close()
+        assert files.cat_file(path) == b"{}\n"
+
+    await asyncio.to_thread(use)

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import io
 import os
 import random
 from collections.abc import Awaitable, Callable, Iterator
@@ -95,12 +96,12 @@ class ValetKeyFile(AzureBlobFile):  # type: ignore[misc] # adlfs has no types
             self._forget_listings()
             raise changed(self.path) from error
         self._version = _version(stream)
-        self._etag = None if _only_grows(stream) else stream.properties.etag
+        self._etag = None if _only_grows(stream.properties) else stream.properties.etag
         return bytes(data)
 
     def _has_its_size(self, stream: Any) -> bool:
         whole = int(stream.properties.content_range.rpartition("/")[2])
-        return bool(whole >= self.size if _only_grows(stream) else whole == self.size)
+        return bool(whole >= self.size if _only_grows(stream.properties) else whole == self.size)
 
     def _forget_listings(self) -> None:
         """Has the file opened with its own size next time, not with that of before."""
@@ -190,7 +191,7 @@ class ValetKeyFile(AzureBlobFile):  # type: ignore[misc] # adlfs has no types
     async def _length(self) -> int:
         """Returns how long the blob is; makes it where there is none, but none anew: another may have come first."""
         try:
-            return int((await self._blob().get_blob_properties()).size)
+            return await self._length_to_append_to()
         except ResourceNotFoundError:
             pass
         try:
@@ -200,8 +201,18 @@ class ValetKeyFile(AzureBlobFile):  # type: ignore[misc] # adlfs has no types
                 match_condition=MatchConditions.IfMissing,
             )
         except ResourceExistsError:
-            return int((await self._blob().get_blob_properties()).size)
+            return await self._length_to_append_to()
         return 0
+
+    async def _length_to_append_to(self) -> int:
+        """Returns how long the blob is; raises io.UnsupportedOperation where storage appends to none of its type."""
+        found = await self._blob().get_blob_properties()
+        if not _only_grows(found):
+            raise io.UnsupportedOperation(
+                f"{self.path}: was written as a whole ({found.blob_type.value}), and storage appends only to what was "
+                "begun by appending; expected to write it anew, or each time with mode 'ab'"
+            )
+        return int(found.size)
 
     def _blob(self) -> BlobClient:
         client: BlobClient = self.container_client.get_blob_client(self.blob)
@@ -213,11 +224,11 @@ class ValetKeyFile(AzureBlobFile):  # type: ignore[misc] # adlfs has no types
     _upload_chunk = sync_wrapper(_async_upload_chunk)
 
 
-def _only_grows(stream: Any) -> bool:
+def _only_grows(properties: Any) -> bool:
     """Tells whether what was read stays as it is for as long as the blob is there."""
-    return bool(stream.properties.blob_type == BlobType.APPENDBLOB)
+    return bool(properties.blob_type == BlobType.APPENDBLOB)
 
 
 def _version(stream: Any) -> Any:
     """Returns what all ranges of one version have in common: of what only grows, when it was made."""
-    return stream.properties.creation_time if _only_grows(stream) else stream.properties.etag
+    return stream.properties.creation_time if _only_grows(stream.properties) else stream.properties.etag

@@ -17,6 +17,7 @@ from bench.load import BenchError
 from valetkey_broker.adapters.azure.blob_storage import BlobStorage
 from valetkey_broker.adapters.azure.error_advice import Identity
 from valetkey_broker.adapters.azure.errors import Asking, Step
+from valetkey_broker.concurrency.cooperative_slices import slices
 from valetkey_broker.connectors.known_containers import KnownContainers
 from valetkey_broker.model import CloudProfile, Container
 
@@ -94,7 +95,9 @@ class Sweeper:
             storage = BlobStorage(
                 self._profile, pages, None, "manyofthem", Asking(Step.CONTAINERS, "many", Identity("nobody"))
             )
-            found = [Container.of(self._profile, "manyofthem", name) for name in await storage.names()]
+            found: list[Container] = []
+            async for some in slices(await storage.names(), in_background=True):  # As the adapter does.
+                found += [Container.of(self._profile, "manyofthem", name) for name in some]
             await known.listed("manyofthem", found, time.time())
             if len(known.by_name) != CONTAINERS:
                 raise BenchError(f"a sweep found {len(known.by_name)} containers")

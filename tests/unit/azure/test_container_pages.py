@@ -10,9 +10,16 @@ from azure.core.exceptions import HttpResponseError
 from azure.core.pipeline.transport import AsyncHttpTransport
 from azure.storage.blob.aio import BlobServiceClient
 
+from support.background_rests import rests
+from support.core import PROFILE, PROFILES, make_connector
 from support.event_loop_turns import watched
+from valetkey_broker.adapters.azure import AzureCloud
+from valetkey_broker.adapters.azure.blob_storage import BlobStorage
 from valetkey_broker.adapters.azure.container_pages import ListingTransport, PageReader
+from valetkey_broker.adapters.azure.error_advice import Identity
+from valetkey_broker.adapters.azure.errors import Asking, Step
 from valetkey_broker.adapters.azure.transport import CLIENT_OPTIONS
+from valetkey_broker.concurrency.cooperative_slices import SLICE
 
 PAGE = 5000
 # What Azure says of each container, and the least that there can be of one.
@@ -123,6 +130,31 @@ async def test_no_slice_of_a_page_holds_up_the_event_loop(
         await listed(storage)
     assert read == PAGE
     assert 0 < turns.most <= most
+
+
+async def test_reading_a_page_leaves_most_of_the_time_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listing is read in its share of the event loop: each piece takes a millisecond here, and two of rest."""
+    rested = rests(monkeypatch)
+    read = await listed(Storage({"": page(f"c{n:04}" for n in range(PAGE))}))
+    assert len(read) == PAGE
+    assert sum(rested) >= PAGE * len(AS_AZURE) / (16 * 1024) * 0.0015
+
+
+async def test_names_are_made_containers_of_in_the_background_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes behind the reading, a look at each name and a container of it, is a tenth of a listing's work."""
+    storage = Storage({"": page((f"c{n:04}" for n in range(PAGE)), form=SHORTEST)})
+    network: Any = SimpleNamespace(transport=lambda _url: storage)
+    asking = Asking(Step.CONTAINERS, "many", Identity("nobody"))
+    service = BlobStorage(PROFILE, network, None, "acc", asking)
+    monkeypatch.setattr(AzureCloud, "_service", lambda *_: service)
+    nobody: Any = None
+    rested = rests(monkeypatch)
+    await listed(storage)
+    by_reading = sum(rested)
+    rested.clear()
+    found = await AzureCloud(PROFILES).list_containers(make_connector(), nobody, "acc")
+    assert len(found) == PAGE
+    assert sum(rested) - by_reading >= 2 * PAGE / SLICE * 0.0015
 
 
 async def test_a_refused_listing_is_the_sdks_to_tell() -> None:

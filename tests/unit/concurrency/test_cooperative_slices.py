@@ -2,6 +2,9 @@
 
 import asyncio
 
+import pytest
+
+from support.background_rests import rests
 from valetkey_broker.concurrency.cooperative_slices import slices
 
 
@@ -23,3 +26,12 @@ async def test_many_long_works_hold_nobody_up_longer_than_one() -> None:
         await asyncio.sleep(0)
         most = max(most, done - before)
     assert (done, most) == (100, 1)
+
+
+async def test_only_work_in_the_background_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever a caller waits for goes on after a turn; what nobody waits for keeps to its share of the time."""
+    rested = rests(monkeypatch)
+    assert [len(some) async for some in slices(range(20), 2)] == [2] * 10
+    assert not rested
+    assert [len(some) async for some in slices(range(20), 2, in_background=True)] == [2] * 10
+    assert sum(rested) >= 0.01

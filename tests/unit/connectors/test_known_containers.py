@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Iterable
 
+import pytest
+
+from support.background_rests import rests
 from support.event_loop_turns import watched
 from valetkey_broker.concurrency.cooperative_slices import SLICE
 from valetkey_broker.connectors.known_containers import KnownContainers
@@ -29,6 +32,21 @@ async def test_a_large_listing_is_taken_over_in_slices() -> None:
         await known.keep_only([])
     assert 0 < turns.most <= SLICE
     assert not known.by_name
+
+
+async def test_a_large_listing_leaves_most_of_the_time_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers that come and go in the background do so in their share of the event loop."""
+    known, rested = KnownContainers(), rests(monkeypatch)
+    names = [f"c{n:05}" for n in range(20 * SLICE)]
+    await known.listed("acc", containers("acc", names), 1.0)
+    assert sum(rested) >= 0.02
+    rested.clear()
+    await known.listed("acc", (), 2.0)
+    assert sum(rested) >= 0.02
+    await known.listed("acc", containers("acc", names), 3.0)
+    rested.clear()
+    await known.keep_only([])
+    assert sum(rested) >= 0.02
 
 
 async def test_all_containers_are_by_account_and_name_however_they_came() -> None:

@@ -60,14 +60,14 @@ class KnownContainers:
         """
         known = self.account(account)
         gone = set(known.containers if before is None else before)
-        async for some in slices(containers):
+        async for some in slices(containers, in_background=True):
             if self.accounts.get(account) is not known:
                 return  # The account went away meanwhile.
             for container in some:
                 gone.discard(container.name)
                 if known.containers.get(container.name) != container:
                     self._place(container)
-        async for names in slices(gone):
+        async for names in slices(gone, in_background=True):
             for name in names:
                 self.missing(account, name)
         known.listed_at = now
@@ -87,7 +87,7 @@ class KnownContainers:
     async def keep_only(self, accounts: Iterable[str]) -> None:
         """Forgets accounts that are gone, in slices."""
         for gone in self.accounts.keys() - set(accounts):
-            async for names in slices(self.accounts.pop(gone).containers):
+            async for names in slices(self.accounts.pop(gone).containers, in_background=True):
                 for name in names:
                     self._drop(gone, name)
 

@@ -61,7 +61,7 @@ class BlobStorage:
             return transport.names
 
         found: list[str] = []
-        async for some in slices(sorted(await ask(self._asking, listed))):
+        async for some in slices(sorted(await ask(self._asking, listed)), in_background=True):
             found += filter(is_container_name, some)
         return found
 

@@ -97,7 +97,7 @@ class AzureCloud:
         storage = self._service(connector, credential, account, Step.CONTAINERS)
         profile = self._profile(connector)
         found: list[Container] = []
-        async for some in slices(await storage.names()):
+        async for some in slices(await storage.names(), in_background=True):
             found += [Container.of(profile, account, name, of_type.name) for name in some]
         return found
 

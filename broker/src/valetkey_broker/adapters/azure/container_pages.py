@@ -5,7 +5,7 @@ properties, at once, which takes most of a second of processor time for a page. 
 of a page, slice by slice, and hands on what the SDK needs to go on: the marker of the next page.
 """
 
-import asyncio
+import time
 from typing import Any
 from xml.parsers import expat
 from xml.sax.saxutils import escape
@@ -14,6 +14,7 @@ from azure.core.pipeline.transport import AsyncHttpResponse, AsyncHttpTransport
 from azure.core.utils import case_insensitive_dict
 
 from valetkey_broker.adapters.azure.transport import EndlessListError, WrappingTransport
+from valetkey_broker.concurrency.background_share import let_others_in
 
 # So much of a page is read before the others are let in: some 30 containers as Azure describes them, and never more
 # than 500 of the shortest that there can be.
@@ -118,8 +119,9 @@ class ListingTransport(WrappingTransport):
         async for chunk in response.iter_bytes():
             # Unpacked, a chunk may be large.
             for start in range(0, len(chunk), _SLICE_BYTES):
+                began = time.perf_counter()
                 page.feed(chunk[start : start + _SLICE_BYTES])
-                await asyncio.sleep(0)
+                await let_others_in(began)
         page.close()
         self._take(page)
         return _Rest(response, page.marker)

@@ -112,7 +112,7 @@ def test_an_outage_where_this_machines_clock_is_off(hours: int) -> None:
     answer.answer_time.FromDatetime(datetime.now(UTC) + theirs)
     for life, another in ((600, True), (-1, False)):
         answer.expire_time.FromDatetime(datetime.now(UTC) + theirs + timedelta(seconds=life))
-        reconnections = retries.Reconnections(30, new_key=False)
+        reconnections = retries.Reconnections(30)
         reconnections.heard(token_messages.token(answer))
         reconnections._lost = clock_through_suspend.now() - 2 * retries.WINDOW
         assert (reconnections.pause(valetkey.UnavailableError("away")) is not None) is another

@@ -161,11 +161,6 @@ class Identity:
         """Returns the files whose content goes with a connection: the client certificate's and its key's."""
         return tuple(path for path in (self.client_cert_file, self.client_key_file) if path)
 
-    @property
-    def is_api_key(self) -> bool:
-        """Whether the caller shows an API key."""
-        return self.api_key is not None or self.api_key_file is not None
-
     def fingerprint(self) -> bytes | None:
         """Returns what tells a renewed key, token or certificate from the one before, None without a file.
 

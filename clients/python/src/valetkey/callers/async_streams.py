@@ -21,7 +21,7 @@ async def watch(
     caller: AsyncCaller, message: token_pb.WatchTokenRequest, on_interruption: Interruption | None
 ) -> AsyncGenerator[Token, None]:
     """Yields the tokens of one stream after the other, as long as another one makes sense."""
-    reconnections = Reconnections(caller.terms.timeout, new_key=caller.new_key)
+    reconnections = Reconnections(caller.terms.timeout)
     while True:
         shown = await caller.fingerprint()
         reconnections.opening()
@@ -51,7 +51,6 @@ async def tokens_of(caller: AsyncCaller, message: token_pb.WatchTokenRequest) ->
     )
     try:
         while (answer := await _next(caller, stream)) is not None:
-            caller.new_key = False
             caller.heartbeats = caller.heartbeats or answer.HasField("heartbeat")
             if (token := streams.token_in(answer)) is not None:
                 yield token

@@ -39,7 +39,7 @@ class AsyncCaller(Caller):
 
     async def _answer(self, rpc: Rpc) -> Any:
         """Makes a request, and makes it again where that is safe."""
-        retries = Retries(self.terms.timeout, repeatable=rpc.repeatable, new_key=self.new_key)
+        retries = Retries(self.terms.timeout, repeatable=rpc.repeatable)
         while True:
             self.check_open()
             await self.renew_login()
@@ -51,12 +51,10 @@ class AsyncCaller(Caller):
             except grpc.RpcError as error:
                 failed = self.error(error)
                 if self.closed or (pause := retries.pause(failed)) is None:
-                    self.new_key = self.new_key and not failed.request_id
                     raise failed from None
             except asyncio.CancelledError:
                 raise self.why_cancelled() from None
             else:
-                self.new_key = False
                 return answer
             self.tell(failed)
             await asyncio.sleep(pause)

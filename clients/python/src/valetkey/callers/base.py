@@ -55,8 +55,6 @@ class Caller:
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
         self.closed = False
-        # Until the broker has answered: another worker of it may not know a key yet that was made just now.
-        self.new_key = terms.identity.is_api_key
         # Older brokers send no signs of life; their silence means nothing.
         self.heartbeats = False
 

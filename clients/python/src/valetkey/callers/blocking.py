@@ -38,7 +38,7 @@ class BlockingCaller(Caller):
 
     def _answer(self, rpc: Rpc) -> Any:
         """Makes a request, and makes it again where that is safe."""
-        retries = Retries(self.terms.timeout, repeatable=rpc.repeatable, new_key=self.new_key)
+        retries = Retries(self.terms.timeout, repeatable=rpc.repeatable)
         method = self.connection.unary_unary(
             rpc.path,
             request_serializer=type(rpc.request).SerializeToString,
@@ -52,11 +52,9 @@ class BlockingCaller(Caller):
             except grpc.RpcError as error:
                 failed = self.error(error)
                 if self.closed or (pause := retries.pause(failed)) is None:
-                    self.new_key = self.new_key and not failed.request_id
                     # The cause is left out: gRPC's own text repeats what the error says.
                     raise failed from None
             else:
-                self.new_key = False
                 return answer
             self.tell(failed)
             time.sleep(pause)

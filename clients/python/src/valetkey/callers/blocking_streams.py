@@ -21,7 +21,7 @@ def watch(
     caller: BlockingCaller, message: token_pb.WatchTokenRequest, on_interruption: Interruption | None
 ) -> Generator[Token, None, None]:
     """Yields the tokens of one stream after the other, as long as another one makes sense."""
-    reconnections = Reconnections(caller.terms.timeout, new_key=caller.new_key)
+    reconnections = Reconnections(caller.terms.timeout)
     while True:
         shown = caller.terms.identity.fingerprint()
         reconnections.opening()
@@ -48,7 +48,6 @@ def tokens_of(caller: BlockingCaller, message: token_pb.WatchTokenRequest) -> Ge
     stream = method(message, metadata=caller.terms.identity.call_metadata())
     try:
         while (answer := _next(caller, stream)) is not None:
-            caller.new_key = False
             caller.heartbeats = caller.heartbeats or answer.HasField("heartbeat")
             if (token := streams.token_in(answer)) is not None:
                 yield token

@@ -7,7 +7,6 @@ from valetkey.clock_through_suspend import now
 from valetkey.errors import (
     BrokerUnreachableError,
     ConnectionLostError,
-    UnauthenticatedError,
     UnavailableError,
     ValetKeyError,
     WatchEndedError,
@@ -19,8 +18,6 @@ from valetkey.token_values import Token, life_of
 WINDOW = 10.0
 FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 2.0
-# A key that was just made reaches the broker's other workers within a second.
-NEW_KEY_PAUSE = 1.2
 # A stream that lived so long was no flash in the pan: what comes next begins with the shortest pause again.
 STEADY = 30.0
 _LONGEST_PAUSE_UNREACHABLE, _LONGEST_PAUSE_OF_STREAMS = 3.0, 15.0
@@ -30,14 +27,12 @@ class Retries:
     """The tries of one call, begun now. `timeout` is that of all of them together, in seconds.
 
     `repeatable` tells that the call may be done twice: a read, or a token, of which a second one is a lease more.
-    `new_key` tells that the caller's API key was not admitted yet, and may be too new.
     """
 
-    def __init__(self, timeout: float, *, repeatable: bool, new_key: bool = False) -> None:
+    def __init__(self, timeout: float, *, repeatable: bool) -> None:
         self._begun = time.monotonic()
         self._deadline = self._begun + timeout
         self._repeatable = repeatable
-        self._new_key = new_key
         self._tries = 0
 
     @property
@@ -48,9 +43,6 @@ class Retries:
     def pause(self, error: ValetKeyError) -> float | None:
         """Returns how many seconds to wait before the next try, None where there is none."""
         self._tries += 1
-        if isinstance(error, UnauthenticatedError) and error.reason == "CREDENTIALS_INVALID" and self._new_key:
-            self._new_key = False
-            return self._in_time(NEW_KEY_PAUSE)
         never_sent = isinstance(error, BrokerUnreachableError) or error.reason == "NOT_SERVING"
         lost = isinstance(error, ConnectionLostError) or _interrupted(error)
         if not (never_sent or (lost and self._repeatable)):
@@ -59,9 +51,6 @@ class Retries:
         # It can take long to find out that a connection is dead; a new one is worth a try all the same.
         if time.monotonic() + pause > self._begun + WINDOW and not (lost and self._tries == 1):
             return None
-        return self._in_time(pause)
-
-    def _in_time(self, pause: float) -> float | None:
         return pause if time.monotonic() + pause < self._deadline else None
 
 
@@ -69,11 +58,11 @@ class Reconnections:
     """How a stream of tokens goes on after what may pass: a restart of the broker, a cut, an outage.
 
     Until there is a first token, as a call does; afterwards as long as the last token lives, and at least as long as
-    a restart takes. `timeout` is that of a call, in seconds; `new_key` as for `Retries`.
+    a restart takes. `timeout` is that of a call, in seconds.
     """
 
-    def __init__(self, timeout: float, *, new_key: bool) -> None:
-        self._first: Retries | None = Retries(timeout, repeatable=True, new_key=new_key)
+    def __init__(self, timeout: float) -> None:
+        self._first: Retries | None = Retries(timeout, repeatable=True)
         self._ends = now()
         self._opened = now()
         self._lost: float | None = None

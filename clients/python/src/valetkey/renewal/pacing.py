@@ -31,10 +31,9 @@ def passes(error: ValetKeyError) -> bool:
 
 
 class Pacing:
-    """Decides after each try. `new_key` tells that the caller's API key may be too new for all workers to know it."""
+    """Decides after each try."""
 
-    def __init__(self, *, new_key: bool) -> None:
-        self._new_key = new_key
+    def __init__(self) -> None:
         self._tries = 0
         self._began: float | None = None
         self._cuts = 0
@@ -48,7 +47,7 @@ class Pacing:
 
     def succeeded(self) -> None:
         """Notes that a token came."""
-        self._tries, self._began, self._new_key, self._cut_short = 0, None, False, False
+        self._tries, self._began, self._cut_short = 0, None, False
 
     def stream_ended(self, error: ValetKeyError, lived: float, tokens: int) -> None:
         """Notes how a stream ended, which lived for some seconds and brought some tokens."""
@@ -65,9 +64,6 @@ class Pacing:
 
     def failed(self, error: ValetKeyError, held: HeldToken | None) -> tuple[float | None, bool]:
         """Returns when the next try is due, None for when somebody asks, and whether those who wait are to be told."""
-        if error.reason == "CREDENTIALS_INVALID" and self._new_key:
-            self._new_key = False
-            return now() + retries.NEW_KEY_PAUSE, False
         self._tries, self._cut_short = self._tries + 1, False
         self._began = now() if self._began is None else self._began
         pause = self._pause(error)

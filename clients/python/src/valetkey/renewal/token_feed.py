@@ -49,7 +49,7 @@ class TokenFeed:
         self._forks = forks.ForksOfFeed()
         self._changed = threading.Condition(threading.RLock())
         # From here on it is the thread's.
-        self._pacing = Pacing(new_key=terms.identity.is_api_key)
+        self._pacing = Pacing()
         self._caller: BlockingCaller | None = None
         self._attempt: Attempt | None = None
         self._ended: Attempt | None = None  # whose thread may still run

@@ -121,6 +121,15 @@ async def test_methods_that_storage_has_not_are_refused(rig: Rig, method: str) -
     assert (status in (400, 405), rig.storage.asked) == (True, [])
 
 
+async def test_a_body_that_is_packed_on_its_way_is_refused(rig: Rig) -> None:
+    """Protects a blob from being stored packed: how a body travels from the tool to here ends here."""
+    for coding, status in (("gzip, chunked", b"501"), ("Chunked", b"201")):
+        head = f"PUT /acct/models/x?{rig.sas} HTTP/1.1\r\nHost: 127.0.0.1:{rig.proxy.port}\r\nConnection: close\r\n"
+        answer = await rig.raw(f"{head}Transfer-Encoding: {coding}\r\n\r\n1\r\nx\r\n0\r\n\r\n".encode())
+        assert answer.startswith(b"HTTP/1.1 " + status), coding
+    assert [asked.body for asked in rig.storage.asked] == [b"x"]
+
+
 async def test_other_credentials_stay_behind(rig: Rig) -> None:
     """Protects what a tool shows besides: a bearer token would win over the SAS, and belongs to somebody."""
     await rig.ask(

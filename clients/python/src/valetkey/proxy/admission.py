@@ -100,6 +100,9 @@ def admit(
         )
     if method not in _METHODS:
         raise Refusal(405, "UnsupportedHttpVerb", "Storage has no such method.")
+    if ",".join(headers.getall("Transfer-Encoding", [])).strip().lower() not in ("", "chunked"):
+        # What is packed on its way only would be stored packed.
+        raise Refusal(501, "InvalidHeaderValue", "Transfer-Encoding is something else than chunked.")
     rest = place.rest_of(path)
     kept = _end_to_end(headers)
     sources = []

@@ -95,7 +95,10 @@ async def test_key_that_the_token_brings_along(oidc: Oidc, header: dict[str, obj
     assert oidc.source.fetches == 1
 
 
-@pytest.mark.parametrize("header", [{"crit": ["exp"]}, {"crit": []}, {"crit": "b64"}, {"b64": True, "crit": ["b64"]}])
+@pytest.mark.parametrize(
+    "header",
+    [{"crit": ["exp"]}, {"crit": []}, {"crit": "b64"}, {"b64": True, "crit": ["b64"]}, {"b64": True}, {"b64": None}],
+)
 async def test_critical_header(oidc: Oidc, header: dict[str, object]) -> None:
     """What a token calls critical and nobody here understands makes it unusable."""
     presented = forge(claims(NOW), {**HEADER, "alg": "RS256", **header}, b"x" * 256)

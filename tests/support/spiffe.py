@@ -1,8 +1,9 @@
 """A SPIFFE-shaped CA and the certificates it makes, good and bad."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Self
 
 from cryptography import x509
@@ -61,19 +62,23 @@ class SpiffeCa:
         *,
         dns: Sequence[str] = (),
         purposes: Sequence[x509.ObjectIdentifier] | None = (SERVER, CLIENT),
-        ca: bool = False,
-        usage: bool = True,
+        ca: bool | None = False,
+        usage: Mapping[str, bool] | None = MappingProxyType({}),
         **overrides: Any,
     ) -> Svid:
-        """Returns a certificate with its chain up to, not including, the root. `overrides` are `begins`, `ends`."""
+        """Returns a certificate with its chain up to, not including, the root. `overrides` are `begins`, `ends`.
+
+        `ca` None leaves the basic constraints out, `usage` None the key usage; it says what differs from the usual one.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name(
             [x509.NameAttribute(NameOID.COUNTRY_NAME, "US"), x509.NameAttribute(NameOID.ORGANIZATION_NAME, "SPIRE")]
         )
         builder = _builder(subject, self._name, key.public_key(), self._key.public_key(), **overrides)
-        builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        if usage:
-            builder = builder.add_extension(_usage(ca=ca), critical=True)
+        if ca is not None:
+            builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        if usage is not None:
+            builder = builder.add_extension(_usage(ca=bool(ca), **usage), critical=True)
         if purposes is not None:
             builder = builder.add_extension(x509.ExtendedKeyUsage(list(purposes)), critical=False)
         names = [*map(x509.UniformResourceIdentifier, uris), *map(x509.DNSName, dns)]
@@ -114,15 +119,16 @@ def _builder(
     )
 
 
-def _usage(*, ca: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not ca,
-        key_cert_sign=ca,
-        crl_sign=ca,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
+def _usage(*, ca: bool, **changes: bool) -> x509.KeyUsage:
+    usual = {
+        "digital_signature": not ca,
+        "key_cert_sign": ca,
+        "crl_sign": ca,
+        "content_commitment": False,
+        "key_encipherment": False,
+        "data_encipherment": False,
+        "key_agreement": False,
+        "encipher_only": False,
+        "decipher_only": False,
+    }
+    return x509.KeyUsage(**{**usual, **changes})

@@ -1,6 +1,8 @@
 """API keys: exactly one good, known, living key makes a principal; everything else is refused."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -138,3 +140,33 @@ async def test_a_revoked_key_is_unknown() -> None:
     memory.drop_api_key("trainer")
     memory.drop_api_key("trainer")
     assert memory.keys_by_digest == {}
+
+
+def test_a_key_that_ends_earlier_ends_its_principals_earlier() -> None:
+    """A rotation brings the end of the old secret forward; a later end is not given to who called before."""
+    memory, clock = Memory(), FakeClock()
+    verifier = ApiKeyVerifier(memory, clock, RoleBindings())
+    key = make_api_key()
+    memory.put_api_key(key)
+    caller = verifier.verify(_KEY)
+    assert verifier.refreshed(caller) is caller
+    for seconds, ends in ((600, NOW + 600), (7200, NOW + 3600)):
+        memory.put_api_key(replace(key, expires_at=datetime.fromtimestamp(NOW + seconds, UTC)))
+        assert verifier.refreshed(caller).expires == ends
+    memory.drop_api_key(key.name)
+    assert verifier.refreshed(caller) is caller
+    assert not verifier.still_valid(caller)
+
+
+def test_a_key_of_the_same_secret_is_another() -> None:
+    """Whoever called by a key that was revoked is not let go on by one that was made of its secret since."""
+    memory = Memory()
+    verifier = ApiKeyVerifier(memory, FakeClock(), RoleBindings())
+    memory.put_api_key(make_api_key())
+    caller = verifier.verify(_KEY)
+    assert verifier.still_valid(caller)
+    memory.drop_api_key("trainer")
+    memory.put_api_key(make_api_key("other", expires=NOW + 60))
+    assert not verifier.still_valid(caller)
+    assert verifier.refreshed(caller) is caller
+    assert verifier.verify(_KEY).name == "key:other"

@@ -91,7 +91,12 @@ def test_missing_intermediate(mtls: Mtls) -> None:
         ({"purposes": [SERVER]}, "key-usage"),
         ({"purposes": None}, "extensions"),
         ({"ca": True}, "key-usage"),
-        ({"usage": False}, "extensions"),
+        ({"ca": True, "usage": {"digital_signature": True, "key_cert_sign": False, "crl_sign": False}}, "key-usage"),
+        ({"usage": {"key_cert_sign": True}}, "key-usage"),
+        ({"ca": None, "usage": {"key_cert_sign": True}}, "key-usage"),
+        ({"usage": {"crl_sign": True}}, "key-usage"),
+        ({"usage": {"digital_signature": False, "key_agreement": True}}, "key-usage"),
+        ({"usage": None}, "extensions"),
     ],
 )
 def test_certificate_that_is_no_workloads(mtls: Mtls, options: dict[str, Any], expected: str) -> None:
@@ -283,3 +288,8 @@ def test_not_a_trust_domain(value: str) -> None:
 def test_client_purpose_alone_is_enough(mtls: Mtls) -> None:
     """A certificate for clients only is a client's."""
     mtls.verifier.verify(mtls.ca.issue(purposes=[CLIENT]).chain)
+
+
+def test_certificate_without_basic_constraints(mtls: Mtls) -> None:
+    """SPIFFE lets a workload's certificate leave them out, which says that it is no CA."""
+    mtls.verifier.verify(mtls.ca.issue(ca=None).chain)

@@ -240,6 +240,7 @@ async def _rotated_before(replica: Replica) -> None:
     await _register(replica)
     rotations = replica.repository.rotations
     begun = await rotations.begin(make_rotation(f"connectors/{CONNECTOR.name}"), {"client_secret": "first"})
+    await rotations.destroy_candidate(begun)
     await rotations.write(replace(begun, state=RotationState.FAILED))
 
 
@@ -385,13 +386,15 @@ async def _check_rotations(store: StateStore) -> None:
     """Holds rotations against what must be true: one that is not over has its credential, and nothing else has one."""
     for name in await store.names("rotation-credentials"):
         path = f"rotation-credentials/{name}"
-        readable = [v for v in range(1, await store.newest(path) + 1) if await store.read(path, v)]
+        versions = [await store.read(path, v) for v in range(1, await store.newest(path) + 1)]
+        readable = [each.version for each in versions if each is not None and "void" not in each.data]
         document = await store.read(f"rotations/{name}")
         if document is not None and document.data.get("deleted"):
             document = None  # It was undone before it began.
         ended = document is None or RotationState(document.data["state"]).ended
         assert not readable or (document is not None and readable in ([], [document.data["candidate"]]))
         assert readable or ended, "a rotation without its credential"
+        assert not (readable and ended), "a credential of a rotation that is over"
 
 
 async def _check_shared(store: StateStore) -> None:

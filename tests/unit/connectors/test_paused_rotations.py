@@ -177,6 +177,23 @@ async def test_no_key_comes_into_use_that_others_regenerated_nor_is_one_in_use_r
     assert value.account_key in scene.maker.keys["one"].values()
 
 
+@_EVERYWHERE
+async def test_no_credential_is_left_in_vault_by_who_was_late(at: int) -> None:
+    """It was made before others took the rotation back, and would be stored when nobody looks for it any more."""
+    scene = Paused(at)
+    await scene.process().register()
+    slow = await scene.stopped(_made)
+    others = scene.process()
+    await others.repository.load()
+    if (await others.rotating.rotations.get(PATH)).state.can_be_aborted:
+        await others.rotating.rotations.abort(PATH, "key:ops")
+    await others.ended(PATH)
+    await scene.awake(slow)
+    value = await others.in_use()
+    assert isinstance(value, ClientSecret)
+    assert value.client_secret in [secret for _, secret in scene.maker.made.values()]
+
+
 async def test_every_call_is_in_the_matrix() -> None:
     """A rotation of more calls than the matrix knows would be stopped in its first ones only."""
     for begin in (_given, _made, _other_key, _given_to_a_secret):

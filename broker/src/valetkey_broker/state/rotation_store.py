@@ -1,5 +1,6 @@
 """Keeps rotations in Vault: their documents, which are their locks too, and the credentials that are not in use yet."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -151,9 +152,13 @@ class RotationStore:
     async def destroy_candidate(self, rotation: Rotation) -> None:
         """Destroys the credential that was to be proved, and those of earlier rotations. May be called again.
 
-        None of a later rotation, whoever is so slow as to call it then.
+        None of a later rotation, whoever is so slow as to call it then. One that was noted and is not there does not
+        come any more, from a process that was only slow: nobody would look for it.
         """
         if rotation.candidate:
+            if await self._store.newest(rotation.candidate_path) == rotation.candidate - 1:
+                with contextlib.suppress(CasMismatchError):  # It came just now.
+                    await self._store.write(rotation.candidate_path, {"void": True}, expected=rotation.candidate - 1)
             await self._store.destroy(rotation.candidate_path, range(1, rotation.candidate + 1))
 
 

@@ -105,6 +105,37 @@ async def test_nobody_waits_for_a_vault_that_is_away() -> None:
     assert readings.begun == 0
 
 
+async def test_who_waits_is_let_go_once_vault_is_found_to_be_away() -> None:
+    """Where Vault hangs, a poll says so long before the reading that is under way, and the next, have given up."""
+    readings = Readings()
+    catching_up = readings.catching_up
+    first = asyncio.create_task(catching_up.now())
+    await eventually(lambda: readings.begun == 1)
+    late = asyncio.create_task(catching_up.in_bounds())
+    await asyncio.sleep(0)
+    catching_up.vault_away = True
+    await asyncio.gather(first, late)
+    catching_up.vault_away = False
+    back = [asyncio.create_task(catching_up.now()) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in back), "who comes once it is back is told what it says"
+    readings.gate.set()
+    await asyncio.gather(*back)
+    assert readings.begun == 2
+
+
+async def test_few_of_those_whom_anybody_can_cause_wait_at_a_time() -> None:
+    """A flood of unknown keys while Vault hangs holds some calls, and leaves the others to those who are known."""
+    readings = Readings()
+    flood = [asyncio.create_task(readings.catching_up.in_bounds()) for _ in range(1000)]
+    await eventually(lambda: sum(task.done() for task in flood) == 800)
+    known = asyncio.create_task(readings.catching_up.now())
+    await eventually(lambda: readings.begun == 1)
+    assert not known.done()
+    readings.gate.set()
+    await asyncio.gather(known, *flood)
+
+
 async def test_closing_ends_what_is_under_way() -> None:
     """A broker that stops waits for no reading, and leaves none behind."""
     readings = Readings()

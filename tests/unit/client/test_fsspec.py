@@ -142,6 +142,24 @@ def test_an_instance_is_of_who_is_in_the_file_as_it_is_handed_out(
     assert (new is old, storage.signatures()[-1]) == (True, ["sig=fake2"])
 
 
+def test_a_program_is_led_without_a_url_and_without_options(
+    fake: FakeBroker, storage: NotingStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects users of programs that make a file system before they have a URL, or take no options for it."""
+    settings: dict[str, Any] = fsspec.config.conf
+    monkeypatch.setitem(settings, "valetkey", {})
+    given = {"FSSPEC_VALETKEY_RESOURCE": "az://models", "FSSPEC_VALETKEY_PERMISSIONS": "read,write"}
+    fsspec.config.set_conf_env(settings, given)
+    fsspec.filesystem("valetkey").pipe_file("models/runs/1", b"weights")
+    # Kedro takes what stands for a host out of URLs with a scheme that is not its own, and keeps what follows.
+    fsspec.filesystem("valetkey").pipe_file("/models/runs/2", b"weights")
+    with fsspec.open("valetkey:///models/runs/3", "wb") as file:
+        file.write(b"weights")
+    assert {(request.resource_id, *request.permissions) for request in fake.requests} == {("az://models", 1, 4)}
+    written = {path.partition("&")[0].rpartition("/")[2] for _, path, _, _ in storage.seen}
+    assert written == {"1", "2", "3"}
+
+
 def test_copies_are_signed_and_waited_for(files: ValetKeyFileSystem, storage: NotingStorage, monkeypatch: Any) -> None:
     """Protects moves: Azure copies no private source without a token, and a source deleted too early ends the copy."""
     monkeypatch.setattr(adapter, "_COPY_SECONDS", 0.01)

@@ -49,14 +49,14 @@ class _Layout:
 
 @dataclass(frozen=True, slots=True)
 class _Filled:
-    """A layout with the times and the path of the token that was made of it last, cut where the lease id comes.
+    """A layout with the times of the token that was made of it last, cut where the lease id comes.
 
-    Those who ask for the same in the same second, and a call that asks for many, need nothing else filled in.
+    Those who ask for the same in the same second, and a call that asks for many, need no more than a path filled in.
     """
 
     starts: int
     expires: int
-    path: str
+    held_path: str
     to_sign: Sequence[str]
     query: Sequence[str]
 
@@ -89,40 +89,34 @@ class SasSigner:
         for lease_id in lease_ids:
             _whole(_LEASE_ID, "lease_id", lease_id)
         scope, correlated = request.scope, request.profile.correlation_id and self._correlates
+        if scope.kind is not ScopeKind.CONTAINER:
+            _whole(_PATH, "path", scope.path)
+        elif scope.path:
+            raise InvalidFieldError("path", "is not empty", "a container as a whole")
         # All that shapes a token besides its account, which is the signer's. Python's own way to an enum's value costs.
         kind: str = scope.kind._value_
         depth = scope.path.count("/") if scope.kind is ScopeKind.DIRECTORY else 0
         shape = (kind, scope.container, depth, request.permissions.sp, request.source_ip, correlated)
         filled = self._filled.get(shape)
-        if (
-            filled is None
-            or filled.starts != request.starts
-            or filled.expires != request.expires
-            or filled.path != scope.path
-        ):
+        if filled is None or filled.starts != request.starts or filled.expires != request.expires:
             filled = self._filled[shape] = self._filled_in(shape, request)
+        to_sign = filled.to_sign
+        if filled.held_path:
+            to_sign = [part.replace(filled.held_path, scope.path) for part in to_sign]
         signed = []
         for lease_id in lease_ids:
-            signature = self._signature(lease_id.join(filled.to_sign))
+            signature = self._signature(lease_id.join(to_sign))
             token = lease_id.join(filled.query) + _escaped(signature)
             signed.append(SignedToken(token, hashlib.sha256(signature).hexdigest()))
         return signed
 
     def _filled_in(self, shape: _Shape, request: SasRequest) -> _Filled:
-        scope = request.scope
-        if scope.kind is not ScopeKind.CONTAINER:
-            _whole(_PATH, "path", scope.path)
-        elif scope.path:
-            raise InvalidFieldError("path", "is not empty", "a container as a whole")
         layout = self._layout(shape, request)
         start, expiry = _iso(request.starts), _iso(request.expires)
         to_sign = layout.to_sign.replace(_START, start).replace(_EXPIRY, expiry)
         query = layout.query.replace(_quoted(_START), _quoted(start)).replace(_quoted(_EXPIRY), _quoted(expiry))
-        # Cut where the id comes before the path is filled in: nothing in a path is taken for a placeholder.
-        signed, sent = to_sign.split(_ID), query.split(_ID)
-        if layout.path:
-            signed = [part.replace(layout.path, scope.path) for part in signed]
-        return _Filled(request.starts, request.expires, scope.path, signed, sent)
+        # Cut where the id comes before a path is filled in: nothing in a path is taken for a placeholder.
+        return _Filled(request.starts, request.expires, layout.path, to_sign.split(_ID), query.split(_ID))
 
     def _layout(self, shape: _Shape, request: SasRequest) -> _Layout:
         layout = self._layouts.get(shape)

@@ -16,11 +16,11 @@ from valetkey_broker.ledger.schema import checkpoints, events
 from valetkey_broker.model import Event, EventKind, Head
 
 # How long a transaction shall take, in seconds: so long do those wait who append meanwhile.
-_TRANSACTION_SECONDS = 0.003
+_TRANSACTION_SECONDS = 0.002
 # How many times as long it rests after each, what the disk does for it included: others write in between. A day's
 # records are gone in minutes all the same.
 _REST = 2
-_FIRST_AT_ONCE, _LEAST_AT_ONCE, _MOST_AT_ONCE = 20, 20, 1000
+_FIRST_AT_ONCE, _LEAST_AT_ONCE, _MOST_AT_ONCE = 12, 12, 1000
 # The broker's own begin at 1; what somebody else put before goes with them.
 _FIRST_SEQUENCE = -(2**63)
 _OBJECT = "chains/"

@@ -76,11 +76,11 @@ STAMP = "change"
 
 
 def encode_intent(intent: Intent) -> dict[str, Any]:
-    """Returns the intent as Vault keeps it."""
+    """Returns the intent just as it comes back from Vault: others look at it before that, in the same write."""
     data = asdict(intent)
     # Earlier versions take an origin with another field for malformed.
     changed = data["origin"].pop("object")
-    return {**data, "object": changed, "details": dict(intent.details)}
+    return {**data, "object": changed, "details": dict(intent.details), "also": list(intent.also)}
 
 
 def decode_intent(data: Mapping[str, Any]) -> Intent:

@@ -58,6 +58,7 @@ def decide(by: Policy, resource: str = "az://demo", name: str = "key:test") -> s
         ({"resource": ResourceId("demo")}, True),
         ({"resource": ResourceId("demo", account="elsewhere")}, False),
         ({"resource": ResourceId("demo", "runs", directory=True)}, True),
+        ({"resource": ResourceId("demo", "runs/7")}, True),
         ({"resource": ResourceId("demo", "runs/7/model.bin")}, True),
         ({"resource": ResourceId("demo", "runs/77")}, False),
         ({"resource": ResourceId("demo", "run")}, False),

@@ -304,6 +304,19 @@ async def test_a_prefix_is_refused_and_nothing_wider_is_signed(issuing: Issuing,
     assert not issuing.ledger.recorded
 
 
+@pytest.mark.parametrize("permission", [Permission.MOVE, Permission.EXECUTE])
+async def test_what_only_paths_can_have_is_not_signed_for_a_container(issuing: Issuing, permission: Permission) -> None:
+    """Storage would refuse such a token, or take it for something else; for a directory it is signed."""
+    issuing.grant(permissions="rlme")
+    issuing.cloud.with_directories = issuing.cloud.left_out_of_search = {"acc"}
+    asked = PermissionSet([Permission.READ, permission])
+    with pytest.raises(BrokerError, match="is given for a directory or a blob") as caught:
+        await issuing.issue(permissions=asked)
+    assert caught.value.reason is Reason.SCOPE_UNSUPPORTED
+    assert not issuing.cloud.signed
+    assert (await issuing.issue(resource_id="az://demo/a/", permissions=asked)).permissions == asked
+
+
 async def test_the_kind_of_an_account_is_asked_once(issuing: Issuing) -> None:
     """It is learnt and remembered, not guessed: a directory is signed where there are some, and a blob asks nobody."""
     issuing.cloud.with_directories = issuing.cloud.left_out_of_search = {"acc"}

@@ -132,9 +132,9 @@ def _question_mark(text: str, field: str) -> InvalidFieldError:
 
 def _split(rest: str, text: str, field: str) -> tuple[str, str, bool]:
     """Returns the container, the path in it, and whether that means a directory: a slash at its end says so."""
-    name, slash, prefix = rest.partition("/")
+    name, _, prefix = rest.partition("/")
     container = _container(name, text, field)
-    if not slash or not prefix:
+    if not prefix:
         return container, "", False
     return container, _path(prefix, text, field), prefix.endswith("/")
 

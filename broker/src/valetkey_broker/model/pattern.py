@@ -57,7 +57,7 @@ class ContainerPattern(Pattern):
 
     def matches(self, value: str) -> bool:
         """Tells whether `value` matches, as a whole."""
-        return value == self.text if self.exact or "$" in value else super().matches(value)
+        return value == self.text if "$" in value else super().matches(value)
 
 
 @lru_cache(maxsize=4096)

@@ -1,5 +1,6 @@
 """Bodies of requests on their way through: read as fast as storage takes them, and kept as long as they are small."""
 
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -38,6 +39,7 @@ class Body(Payload):
         self._budget = budget
         self._chunks: list[bytes] = []
         self._taken = 0
+        self._begun = False
         self._whole = length is None or length <= KEPT_BYTES
 
     @property
@@ -55,7 +57,14 @@ class Body(Payload):
         raise TypeError(f"a body on its way is not decoded ({encoding}, {errors})")
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        """Sends it: what is kept, then what is still to come."""
+        """Sends it: what is kept, then what is still to come. Raises OSError where its beginning is gone.
+
+        aiohttp (to 3.14.3) sends a request again whose connection broke off, whatever `consumed` says: from its middle,
+        which would be a blob without its beginning.
+        """
+        if self._begun and self.consumed:
+            raise OSError(errno.EIO, "the body has gone through, and cannot be sent again")
+        self._begun = True
         for chunk in tuple(self._chunks):
             await writer.write(chunk)
         while chunk := await self._stream.readany():

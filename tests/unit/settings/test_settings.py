@@ -298,10 +298,15 @@ def test_section_of_a_built_in_cloud_says_what_differs(file: File) -> None:
         ),
         *("https://{account}.{x}.example", "https://{account!r}.example", "https://{account.__class__}.example"),
         *("https://{account}.example}", "https://{{account}}.example", "http://{account}.example"),
+        *("https://azurite:10000/{account}", "https://blob.{account}.example", "https://{account}.example/base"),
+        *("https://127.0.0.1:10000/base/{account}", "https://127.0.0.1.example/{account}"),
     ],
 )
 def test_a_blob_endpoint_has_one_place_for_the_account(file: File, template: str) -> None:
-    """The template is filled for every token: what could not be filled, or shows more than the account, is refused."""
+    """The template is filled for every token: what could not be filled, or shows more than the account, is refused.
+
+    So is what the ledger could not read the account from: revocations of its containers would cover nothing.
+    """
     (problem,) = file.problems(clouds__dev={**_CLOUD, "blob_endpoint": template})
     assert problem.startswith("clouds.dev.blob_endpoint: ")
 

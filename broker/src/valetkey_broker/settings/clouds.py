@@ -1,5 +1,6 @@
 """Settings of the Azure clouds, the built-in ones among them: every endpoint is the operator's."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,11 @@ from pydantic import field_validator
 
 from valetkey_broker.model import ImplicitSource
 from valetkey_broker.settings.section import Section, https_url, proxy_url
+
+# By these two forms accounts are told from containers in the URLs of tokens on record, years later and by whatever
+# settings there are then. In others, no token would be found by its container, nor be covered by a revocation of it.
+_BY_HOST = re.compile(r"https://\{account\}\.[^/{}]+")
+_OF_EMULATOR = re.compile(r"https://(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]+)?/\{account\}")
 
 
 class CloudSettings(Section):
@@ -43,8 +49,11 @@ class CloudSettings(Section):
     @field_validator("blob_endpoint")
     @classmethod
     def _names_account(cls, value: str) -> str:
-        if value.count("{account}") != 1 or set("{}") & set(value.replace("{account}", "")):
-            raise ValueError("must hold {account} exactly once, and no other braces")
+        if _BY_HOST.fullmatch(value) is None and _OF_EMULATOR.fullmatch(value) is None:
+            raise ValueError(
+                "must hold {account} once, where URLs have it: https://{account}.HOST, or for an emulator on the "
+                "broker's own machine https://127.0.0.1:PORT/{account}"
+            )
         return value
 
 

@@ -65,6 +65,21 @@ def test_what_is_rare_costs_nothing_for_what_is_not(tmp_path: Path) -> None:
         assert 0 < steps(large, wanted) <= 3 * steps(small, wanted), wanted
 
 
+def test_old_tokens_among_many_that_live_are_not_looked_for_in_all_of_the_past(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Protects lists of revocations: each went through all that its connector ever signed, for tokens long over."""
+    monkeypatch.setattr("valetkey_broker.ledger.reader._FEW_LIVING", 3)
+    now = time.time()
+
+    def cost(records: int) -> int:
+        database, ten_live = ledger_of(records, tmp_path, now), now - 10 * 400 * DAY / records
+        wanted = LeaseFilter(connector="azure-1", active_at=ten_live, issued_before=now - 100 * DAY)
+        return steps(database, wanted)
+
+    assert 0 < cost(LARGE) <= 3 * cost(SMALL)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -111,3 +111,7 @@ async def test_what_others_are_given_later_is_not_gone_through(world: World) -> 
     world.ledger.leases = noted  # type: ignore[method-assign]
     await world.revoking.revoker.get("r-1")
     assert {each.issued_before for each in looked_through} == {made.revocation.created_at.timestamp() + 60 + 300}
+    world.clock.now += 7 * 24 * 3600 + 60 + 300
+    looked_through.clear()
+    assert (await world.revoking.revoker.get("r-1")).state is RevocationState.REVOKED
+    assert not looked_through, "no token of then can live"

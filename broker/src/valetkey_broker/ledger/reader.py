@@ -80,7 +80,8 @@ def read_leases(database: Database, wanted: LeaseFilter) -> Sequence[StoredEvent
         conditions.append(_e.expires == wanted.expires)
     with database.reading() as connection:
         if wanted.active_at is not None:
-            conditions += _living(connection, int(wanted.active_at), through_all=wanted.one_of_each)
+            through_all = wanted.one_of_each or wanted.issued_before is not None
+            conditions += _living(connection, int(wanted.active_at), through_all=through_all)
         conditions += narrowest_first(connection, equal)
         if wanted.one_of_each:
             conditions = [_e.id.in_(select(func.max(_e.id)).where(*conditions).group_by(*_ONE_OF_EACH))]
@@ -159,7 +160,7 @@ def _living(connection: Connection, moment: int, *, through_all: bool) -> list[C
 
     Without that, whoever asks for what a caller has now is made to wait for all that the caller ever had. Where very
     many live, a page of them is near the end of the ledger, and the id is not looked for: but for who goes
-    `through_all` of them.
+    `through_all` of them, and might find none.
     """
     lives = _e.expires > moment
     newest = select(_e.id).where(IS_LEASE, lives).order_by(_e.expires.desc()).limit(_FEW_LIVING).subquery()

@@ -13,6 +13,8 @@ from valetkey_broker.state.memory import Memory
 _PAGE = 1000
 _MOST = 20_000
 _MOST_PRINCIPALS = 10
+# No settings let a token live for longer.
+_LONGEST_LIFE_SECONDS = 7 * 24 * 3600
 # So much apart the clocks of two replicas may be.
 _CLOCKS_APART_SECONDS = 300
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -124,8 +126,10 @@ class Impact:
         others. It is one of before the revocation, or of a replica that went on until it had heard of that.
         """
         issued_before = revocation.created_at.timestamp() + self._stale_seconds + _CLOCKS_APART_SECONDS
-        ends = 0
-        async for event in self._leases(revocation.target, active_at=self._clock(), issued_before=issued_before):
+        ends, now = 0, self._clock()
+        if issued_before + _LONGEST_LIFE_SECONDS <= now:
+            return 0
+        async for event in self._leases(revocation.target, active_at=now, issued_before=issued_before):
             if event.expires > ends and revocation.target.covers(token_facts(event)) and not self._refused(event):
                 ends = event.expires
         return ends

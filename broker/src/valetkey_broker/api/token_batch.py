@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from valetkey.v1 import token_service_pb2 as pb
 from valetkey_broker.concurrency.cooperative_slices import slices
@@ -12,7 +13,6 @@ from valetkey_broker.errors import BrokerError
 from valetkey_broker.issuing.token_request import TokenRequest
 from valetkey_broker.model import InvalidFieldError, Lease
 from valetkey_broker.observability.redaction import frames
-from valetkey_broker.ports import Clock
 from valetkey_broker.rpc.current_call import current_call
 from valetkey_broker.rpc.error_status import as_broker_error, short_status
 
@@ -30,16 +30,16 @@ class TokenBatch:
         self,
         parse: Callable[[pb.IssueTokenRequest], TokenRequest],
         issue: Callable[[Sequence[TokenRequest]], Awaitable[Sequence[Lease | Exception]]],
-        fill: Callable[[pb.IssueTokenResponse, Lease, float], None],
+        fill: Callable[[pb.IssueTokenResponse, Lease, Timestamp], None],
         refused: Callable[[BrokerError, pb.IssueTokenRequest], Awaitable[None]],
-        clock: Clock,
+        now: Callable[[], Timestamp],
     ) -> None:
         """`parse` raises InvalidFieldError; `issue` says of each why not; `refused` puts on record what it said."""
         self._parse = parse
         self._issue = issue
         self._fill = fill
         self._refused = refused
-        self._clock = clock
+        self._now = now
         self._failures: Counter[str] = Counter()
         self._log = structlog.get_logger()
 
@@ -54,7 +54,7 @@ class TokenBatch:
         response = pb.IssueTokensResponse()
         failures: list[tuple[Exception, pb.IssueTokenRequest, pb.IssueTokenError]] = []
         async for some in slices(zip(requests, outcomes, strict=True), _MESSAGES_AT_ONCE):
-            now = self._clock()
+            now = self._now()
             for request, outcome in some:
                 result = response.results.add()
                 if isinstance(outcome, Lease):

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
 
 import grpc.aio
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from valetkey.v1 import common_pb2, token_service_pb2_grpc
 from valetkey.v1 import token_service_pb2 as pb
@@ -53,7 +54,7 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
         _ = context
         lease = await self._issuer.issue(call_info(), wanted(request))
         response = pb.IssueTokenResponse()
-        _fill(response, lease, self._clock())
+        _fill(response, lease, self._now())
         return response
 
     async def IssueTokens(  # noqa: N802
@@ -73,7 +74,7 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
             await self._recorder.refused(call, self._single, error, one)
 
         # Past the memory for whole requests: a thousand of one call would push out what others ask for all day.
-        return await TokenBatch(_parsed, issue, _fill, refused, self._clock).answer(request.requests)
+        return await TokenBatch(_parsed, issue, _fill, refused, self._now).answer(request.requests)
 
     async def WatchToken(  # noqa: N802
         self,
@@ -99,11 +100,15 @@ class TokenService(token_service_pb2_grpc.TokenServiceServicer):
                     if item is None:
                         response.heartbeat.SetInParent()
                     elif isinstance(item, Lease):
-                        _fill(response.token, item, self._clock())
+                        _fill(response.token, item, self._now())
                     else:
                         response.end.reason = _END_REASONS[EndReason[item.name]]
                         response.end.message = item.value
                     yield response
+
+    def _now(self) -> Timestamp:
+        now = self._clock()
+        return Timestamp(seconds=int(now), nanos=int(now % 1 * 1e9))
 
 
 def _heartbeat_seconds(request: pb.WatchTokenRequest) -> float | None:
@@ -157,21 +162,20 @@ def _alike(
     return response.SerializeToString()
 
 
-@lru_cache(maxsize=64)  # a call for many tokens fills in many that have the same
-def _times(starts: int, expires: int, now: float) -> bytes:
-    """Returns the times of an answer, as they go into a message."""
+@lru_cache(maxsize=1024)  # within one second most tokens begin and end at the same times
+def _times(starts: int, expires: int) -> bytes:
+    """Returns the times of a token, as they go into a message."""
     response = pb.IssueTokenResponse()
     response.start_time.seconds = starts
     response.expire_time.seconds = expires
-    response.answer_time.seconds = int(now)
-    response.answer_time.nanos = int(now % 1 * 1e9)
     return response.SerializeToString()
 
 
-def _fill(response: pb.IssueTokenResponse, lease: Lease, now: float) -> None:
+def _fill(response: pb.IssueTokenResponse, lease: Lease, now: Timestamp) -> None:
     alike = _alike(
         lease.scope, lease.permissions, lease.connector, lease.credential_version, lease.grant, lease.ttl_limited_by
     )
-    response.MergeFromString(alike + _times(lease.starts, lease.expires, now))
+    response.MergeFromString(alike + _times(lease.starts, lease.expires))
     response.lease_id = lease.id
     response.sas_token = lease.sas_token
+    response.answer_time.CopyFrom(now)

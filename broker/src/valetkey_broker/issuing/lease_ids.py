@@ -25,7 +25,8 @@ class LeaseIds:
             self._endings += _random_endings()
         time = f"{int(now * 1000):012x}"
         begin = f"{time[:8]}-{time[8:]}"
-        return [begin + self._endings.pop() for _ in range(count)]
+        endings, self._endings[-count:] = self._endings[-count:], ()
+        return [begin + ending for ending in endings]
 
 
 def _random_endings() -> list[str]:

@@ -61,7 +61,7 @@ _QUOTES = (_BEFORE_OWN + _AFTER_OWN).count('"')
 def extend(head: Head, events: Iterable[Event]) -> tuple[list[Row], Head]:
     """Returns the rows that record `events` after `head`, and the head after them."""
     writer, sequence, previous = head.writer, head.sequence, head.hash
-    begin = _encode((FORM_NAME, writer))[:-1]
+    begin = _begin(writer)
     rows: list[Row] = []
     alike: _Alike | None = None
     for event in events:
@@ -82,11 +82,17 @@ def extend(head: Head, events: Iterable[Event]) -> tuple[list[Row], Head]:
     return rows, Head(writer, sequence, previous)
 
 
+@lru_cache(maxsize=16)  # a process writes one chain
+def _begin(writer: str) -> str:
+    """Returns what the canonical form of each record of a writer begins with."""
+    return _encode((FORM_NAME, writer))[:-1]
+
+
 class _Alike:
     """What a record shares with those beside it that are of tokens for equal requests, looked at and laid out once."""
 
     def __init__(self, event: Event, values: Row) -> None:
-        self._shared = _shared(event, values)
+        self._event, self._values = event, values
         fields = _fields(event, values)
         self.fields_before, self.fields_behind = fields[:_FIRST_OWN_FIELD], fields[_BEHIND_OWN_FIELD:]
         self.before, self.behind = _BEFORE_OWN % self.fields_before, _AFTER_OWN % self.fields_behind
@@ -101,12 +107,16 @@ class _Alike:
 
     def has(self, event: Event, values: Row) -> bool:
         """Tells whether the record of `event` shares it."""
-        return self._shared == _shared(event, values)
-
-
-def _shared(event: Event, values: Row) -> tuple[Any, ...]:
-    # Whether there is a lease decides what is taken from the resource.
-    return event.kind, event.time, event.lease_id == "", event.details, values[:_FIRST_OWN], values[_BEHIND_OWN:]
+        mine, own = self._event, self._values
+        return (
+            event.time == mine.time
+            and event.kind is mine.kind
+            # Whether there is a lease decides what is taken from the resource.
+            and (event.lease_id == "") is (mine.lease_id == "")
+            and event.details == mine.details
+            and values[:_FIRST_OWN] == own[:_FIRST_OWN]
+            and values[_BEHIND_OWN:] == own[_BEHIND_OWN:]
+        )
 
 
 def head_after(row: Row) -> Head:

@@ -86,8 +86,6 @@ class SasSigner:
         """
         if request.scope.account != self._account:
             raise InvalidFieldError("key", "belongs to another account", f"a key of {request.scope.account}")
-        for lease_id in lease_ids:
-            _whole(_LEASE_ID, "lease_id", lease_id)
         scope, correlated = request.scope, request.profile.correlation_id and self._correlates
         if scope.kind is not ScopeKind.CONTAINER:
             _whole(_PATH, "path", scope.path)
@@ -105,6 +103,7 @@ class SasSigner:
             to_sign = [part.replace(filled.held_path, scope.path) for part in to_sign]
         signed = []
         for lease_id in lease_ids:
+            _whole(_LEASE_ID, "lease_id", lease_id)
             signature = self._signature(lease_id.join(to_sign))
             token = lease_id.join(filled.query) + _escaped(signature)
             signed.append(SignedToken(token, hashlib.sha256(signature).hexdigest()))

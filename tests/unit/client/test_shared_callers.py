@@ -103,6 +103,18 @@ def test_a_file_that_is_replaced_before_the_answer_comes(fake: KnowingBroker, fi
         assert asking[1].result().connector == NEW
 
 
+def test_who_waits_while_another_thread_looks(fake: KnowingBroker, file: Path) -> None:
+    """Protects whoever waits in a kept file system, as another thread gets it, too, and the key was replaced."""
+    fake.may_answer.clear()
+    with source_of(fake, file) as source, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(source.current)
+        assert fake.entered.wait(PATIENCE)
+        put(file, NEW)
+        source.look()
+        fake.may_answer.set()
+        assert waiting.result().connector == NEW
+
+
 def test_a_file_that_is_replaced_and_replaced_back(fake: KnowingBroker, file: Path) -> None:
     """Protects from a source that has gone over to the other caller meanwhile."""
     with source_of(fake, file) as first, source_of(fake, file) as second:

@@ -3,7 +3,7 @@
 import os
 import pickle
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -104,11 +104,11 @@ class TokenSource:
         Raises a ValetKeyError of the fitting kind where there is none and none comes: within some 10 s where the
         broker cannot be reached, at once where it refuses.
         """
-        return self._live().current().token
+        return self._from_feed(lambda feed: feed.current())
 
     def renew(self, after: Token) -> Token:
         """Returns a newer token than `after`, which storage refused though it lives. Raises as `current` does."""
-        return self._live().newer(after.lease_id).token
+        return self._from_feed(lambda feed: feed.newer(after.lease_id))
 
     def may_renew(self, after: Token) -> bool:
         """Tells whether a newer token than `after` may help where storage refused that; asks for nothing.
@@ -166,6 +166,16 @@ class TokenSource:
     def _held(self) -> HeldToken | None:
         held = self._feed.held if self._feed is not None and not self._closed else None
         return held if held is not None and held.good() else None
+
+    def _from_feed(self, ask: Callable[[TokenFeed], HeldToken]) -> Token:
+        while True:
+            feed = self._live()
+            try:
+                return ask(feed).token
+            except ValetKeyError:
+                # Another thread may have left that feed by `look` while this one waited; it then asks the next one.
+                if self._closed or self._feed is feed or not feed.stopped:
+                    raise
 
     def _live(self) -> TokenFeed:
         feed = self._feed

@@ -52,7 +52,7 @@ class World(RotatingReplica):
             there = store or beside.replica.store
             super().__init__(there, beside.cloud, ledger or beside.ledger, maker=maker or beside.maker)
         questions = CloudClient(self.cloud, self.repository.credential, 0.5)
-        keys = SigningKeys(
+        self.keys = keys = SigningKeys(
             questions=questions, clock=self.clock, key_seconds=3600, skew_seconds=900, auth_methods=AUTH_METHODS
         )
         self.revoking = build_revoking(

@@ -35,6 +35,8 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 30.0
 _STEP_SECONDS = 60.0
 # A probe's key, where no key of before is at hand: it begins this long before the revocation.
 _BACKDATED_SECONDS = 300
+# So much must be left of a key of before, whose end storage's clock decides.
+_LEAST_LEFT_SECONDS = 120
 # Storage has many front ends, and they need not agree.
 _REFUSALS = 2
 
@@ -203,7 +205,8 @@ class KeyRevocations:
             return await self._rotations.key_of_before(connector, keys)
         earlier = max((each for each in self._orders.times_of(keys) if each < keys.revoked_at), default=0)
         held = self._keys.revoked(connector, keys.account, earlier, keys.revoked_at)
-        if held is not None:
+        # One that ends by itself is refused for that, which says nothing of others of before that live longer.
+        if held is not None and held.expires > self._clock() + _LEAST_LEFT_SECONDS:
             return held
         starts = keys.revoked_at - _BACKDATED_SECONDS
         return await self._questions.signing_key(

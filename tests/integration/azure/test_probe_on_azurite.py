@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from aiohttp import web
 
 from support.azure_stack import CONTAINERS, ML, AzureStack, make_connector, make_credential
 from support.core import call_info, principal
@@ -46,6 +47,21 @@ async def test_the_whole_checklist(azure: AzureStack) -> None:
     ]
     (stored,) = await ledger.events(EventFilter())
     assert stored.event.principal == "broker:probe"
+
+
+async def test_an_answer_that_is_lost_is_no_failure(azure: AzureStack) -> None:
+    """What is asked again because the connection broke off finds the canary written, or gone, already."""
+
+    def writes(request: web.Request) -> bool:
+        return request.method == "PUT"
+
+    def deletes(request: web.Request) -> bool:
+        return request.method == "DELETE"
+
+    azure.proxy.lose_answers(writes, deletes)
+    proof = await _verify(azure, make_connector(storage_account=ML), FakeLedger(), probe=True)
+    assert (azure.proxy.seen["PUT "], azure.proxy.seen["DELETE "]) == (2, 2)
+    assert [check.step for check in proof.checks if check.outcome.value == "failed"] == []
 
 
 async def test_a_refused_write_names_role_and_scope(azure: AzureStack) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError
 
 from valetkey_broker.adapters.azure.errors import Asking, ask
 from valetkey_broker.errors import Reason
@@ -13,10 +13,14 @@ if TYPE_CHECKING:
     from azure.storage.blob.aio import BlobServiceClient
 
 _NOT_FOUND = 404
+_THERE = "BlobAlreadyExists"
 
 
 class TokenTrial:
-    """One blob of one container, through a client whose credential is the token. Every method raises BrokerError."""
+    """One blob of one container, through a client whose credential is the token. Every method raises BrokerError.
+
+    The blob's name is made up, and nobody else's.
+    """
 
     def __init__(self, client: "BlobServiceClient", asking: Asking, container: str, blob: str) -> None:
         self._client = client
@@ -37,7 +41,12 @@ class TokenTrial:
         await ask(self._asking, self._uses[use])
 
     async def _write(self) -> None:
-        await self._blob.upload_blob(self._name.encode(), overwrite=False)
+        try:
+            await self._blob.upload_blob(self._name.encode(), overwrite=False)
+        except ResourceExistsError as error:
+            # Tried twice, the first answer being lost: a name like this one is nobody else's.
+            if getattr(error, "error_code", None) != _THERE:
+                raise
 
     async def _read(self) -> None:
         read = await (await self._blob.download_blob()).readall()

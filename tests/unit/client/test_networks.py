@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from queue import SimpleQueue
 from typing import Any
 
 import grpc
@@ -93,7 +94,17 @@ def test_a_broker_that_restarts_is_waited_for(
     """Protects callers from a restart of 2 to 7 s; what never left may be a change too."""
     monkeypatch.setattr(retries, "WINDOW", 60.0)
     client.list_connectors()
+    # A change that went out over the old connection, before gRPC saw that this has ended, would not be made again.
+    states: SimpleQueue[grpc.ChannelConnectivity] = SimpleQueue()
+    channel_in_use = client._caller.connection._channels.channel
+    assert channel_in_use is not None
+    channel_in_use.subscribe(states.put)
+    while states.get(timeout=60) is not grpc.ChannelConnectivity.READY:
+        pass
     network.down()
+    while states.get(timeout=60) is grpc.ChannelConnectivity.READY:
+        pass
+    channel_in_use.unsubscribe(states.put)
     timer = threading.Timer(3, network.up)
     timer.start()
     call(client)

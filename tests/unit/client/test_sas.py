@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from valetkey.errors import InvalidArgumentError
 from valetkey.sas import Sas
-from valetkey.storage_probe import StorageAnswer, finding_of
+from valetkey.storage_probe import StorageAnswer, finding_of, probe_storage
+from valetkey_devstack.free_ports import free_port
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SIG = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%3D"
@@ -120,6 +121,14 @@ def test_what_storage_says_is_read(answer: StorageAnswer, cause: str | None) -> 
         emulated = finding_of(answer, Sas.parse(sas()), emulator=True)
         assert emulated is not None
         assert emulated.cause == "signature"
+
+
+@pytest.mark.parametrize("name", ["a b", "a%20b", "ü"])
+def test_a_blob_is_asked_for_whatever_its_name(name: str) -> None:
+    """Protects who copies a URL as it was shown: what cannot be sent as it is, is no storage that does not answer."""
+    account = f"https://127.0.0.1:{free_port()}/contoso"  # where nobody is
+    sas = Sas.parse(f"{account}/models/{name}?sv=2026-02-06&sr=b&sp=r&sig={SIG}")
+    assert probe_storage(sas, f"{account}/models", None) == StorageAnswer(0, why="ConnectionRefusedError")
 
 
 def test_a_token_that_only_writes_is_not_called_broken() -> None:

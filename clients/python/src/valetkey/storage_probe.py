@@ -4,12 +4,14 @@ import ssl
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from valetkey.sas import Finding, Sas
 
 _SECONDS = 10.0
 _MOST_BYTES = 65_536
+# What stays as it is in a path, escapes included.
+_IN_PATHS = "/%!$&'()*+,;=:@~"
 # A blob that is not there: whether storage takes the token shows all the same.
 _NOBODYS_BLOB = ".valetkey-probe/doctor"
 _TELL = "Tell those who run the broker: valetkey service-connector verify NAME --probe-write finds the cause."
@@ -76,6 +78,7 @@ def probe_storage(sas: Sas, resource_url: str, ca_file: Path | None) -> StorageA
         whole = used if used.startswith(f"{own}/") else own
         single = sas.fields.get("sr") == "b" or whole != own
         path, query = whole if single else f"{own}/{_NOBODYS_BLOB}", sas.query
+    path = quote(path, safe=_IN_PATHS)  # People copy URLs with blanks in names.
     connection = HTTPSConnection(parts.hostname or "", parts.port, timeout=_SECONDS, context=context)
     try:
         connection.request("GET" if listing else "HEAD", f"{path}?{query}", headers={"User-Agent": "valetkey-doctor"})

@@ -187,11 +187,12 @@ crash: install ## Kills processes at 100 random moments of changes, on a real Va
 
 # Left out is what counts calls, or whose clock runs on meanwhile: matrices of crashes, and two tests. Most of it is waiting.
 SEEDS ?= 1-2
-delays: install ## Runs the broker's unit tests with fakes that answer late at random, once for each of SEEDS (1-2; four minutes)
+delays: install ## Runs the broker's unit tests with fakes late at random, and random changes of two replicas, for each of SEEDS (1-2; six minutes)
 	@PYTHONPATH=tests $(BIN)/pytest -n 8 -p support.random_delays --delays=$(SEEDS) --ignore-glob='*_crashes.py' \
 		--deselect tests/unit/connectors/test_paused_rotations.py::test_every_call_is_in_the_matrix \
 		--deselect tests/unit/issuing/test_token_stream.py::test_a_shrinking_life_brings_no_storm \
 		$(addprefix tests/unit/,authn authz connectors expiry issuing recording revoking state)
+	@PYTHONPATH=tests $(BIN)/python -m support.random_changes --seeds $(SEEDS)
 
 rotation-load: install ## Rotates under load, to every kind, with a broker killed and Vault sealed; says what consumers saw (four minutes)
 	@$(BIN)/python -m valetkey_devstack.rotation_load_command

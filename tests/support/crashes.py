@@ -23,11 +23,13 @@ from valetkey_broker.adapters.azure.auth_methods.service_principal import Client
 from valetkey_broker.errors import (
     BrokerError,
     Reason,
+    connector_not_found,
+    grant_not_found,
     revocation_not_found,
     rotation_not_found,
     secret_not_found,
 )
-from valetkey_broker.model import ApiKey, EarlierDigest, NamedSecret, RotationSchedule, RotationState, Secret
+from valetkey_broker.model import ApiKey, Connector, EarlierDigest, NamedSecret, RotationSchedule, RotationState, Secret
 from valetkey_broker.model.revocation import KeyRevocation, Revocation, RevocationTarget
 from valetkey_broker.ports import Document, StateStore
 from valetkey_broker.state.generation_document import read_generation
@@ -138,8 +140,7 @@ async def _update(replica: Replica) -> object:
 
 
 async def _update_with(replica: Replica, secret: str) -> object:
-    await replica.repository.refresh()
-    there = replica.memory.connectors[CONNECTOR.name]
+    there = await _registered(replica)
     return await replica.repository.update_connector(
         replace(there, description="updated"), ClientSecret(Secret(secret))
     )
@@ -147,9 +148,16 @@ async def _update_with(replica: Replica, secret: str) -> object:
 
 async def _describe(replica: Replica) -> object:
     """Changes what is noted down of a connector, and not its secret."""
-    await replica.repository.refresh()
-    there = replica.memory.connectors[CONNECTOR.name]
+    there = await _registered(replica)
     return await replica.repository.update_connector(replace(there, description="described"), None)
+
+
+async def _registered(replica: Replica) -> Connector:
+    """Gives the connector as the command line sees it before it changes it."""
+    await replica.repository.refresh()
+    if CONNECTOR.name not in replica.memory.connectors:
+        raise connector_not_found(CONNECTOR.name)
+    return replica.memory.connectors[CONNECTOR.name]
 
 
 async def _admit(replica: Replica) -> object:
@@ -177,6 +185,8 @@ async def _grant(replica: Replica) -> object:
 async def _widen(replica: Replica) -> object:
     """Changes a grant as the command line does: it reads it, and repeats nothing that is so already."""
     await replica.repository.refresh()
+    if GRANT.name not in replica.memory.grants:
+        raise grant_not_found(GRANT.name)
     there = replica.memory.grants[GRANT.name]
     return there if there.note else await replica.repository.update_grant(replace(there, note="wider"))
 

@@ -59,6 +59,35 @@ async def test_a_single_instance_connector_needs_no_listing(chooser: Chooser) ->
     assert not chooser.cloud.calls
 
 
+async def test_a_single_instance_connector_is_not_taken_for_another_account(chooser: Chooser) -> None:
+    """The account that was named counts, also where the container has the same name."""
+    mine = make_connector("mine", "demo", account="two")
+    assert (await chooser.refusal("https://one.blob.dev.invalid/demo", mine)).reason is Reason.RESOURCE_DENIED
+    _, _, container = await chooser.choose("https://two.blob.dev.invalid/demo", mine)
+    assert container.account == "two"
+
+
+async def test_what_memory_knows_asks_nobody(chooser: Chooser) -> None:
+    """The short way gives what the long one would; nothing where there are several, or another host was meant."""
+    mine, wide, lost = make_connector("mine", "demo", account="two"), make_connector(), make_connector(cloud="lost")
+
+    def known(resource: str, *connectors: Connector) -> Choice | None:
+        return chooser.chooser.known(connectors, ResourceId.parse(resource))
+
+    demo = (mine, PROFILE, Container("two", "demo", "https://two.blob.dev.invalid/demo"))
+    assert known("az://demo", mine) == known("https://two.blob.dev.invalid/demo", mine) == demo
+    for other in ("az://models", "https://one.blob.dev.invalid/demo", "https://two.blob.elsewhere.invalid/demo"):
+        assert known(other, mine) is None
+    assert known("az://demo", mine, wide) is None
+    assert known("az://demo", lost) is None
+    assert known("az://models", wide) is None
+    assert not chooser.cloud.calls
+    await chooser.choose("az://models", wide)
+    models = (wide, PROFILE, Container("one", "models", "https://one.blob.dev.invalid/models"))
+    assert known("az://models", wide) == known("https://one.blob.dev.invalid/models", wide) == models
+    assert known("https://one.blob.elsewhere.invalid/models", wide) is None
+
+
 async def test_a_multi_instance_connector_is_looked_up(chooser: Chooser) -> None:
     """Its container is found where it is."""
     _, _, container = await chooser.choose("az://models", make_connector())

@@ -157,6 +157,22 @@ async def test_issuer_away_from_the_start(oidc: Oidc) -> None:
     await oidc.verifier.verify(mint(claims(NOW)))
 
 
+async def test_new_key_while_the_issuer_is_away(oidc: Oidc) -> None:
+    """Nobody can tell then whether it is the issuer's: callers come again, until it says so or that it is not."""
+    new = Signer("two", which=2)
+    await oidc.verifier.verify(mint(claims(NOW)))
+    oidc.source.fail = True
+    oidc.clock.now += 10
+    assert await problem(oidc.verifier.verify(mint(claims(NOW), new))) == ("ISSUER_UNAVAILABLE", "")
+    await oidc.verifier.verify(mint(claims(NOW, sub="another")))
+    oidc.source.fail = False
+    oidc.clock.now += 10
+    assert await problem(oidc.verifier.verify(mint(claims(NOW), new))) == ("CREDENTIALS_INVALID", "key")
+    oidc.source.show(new)
+    oidc.clock.now += 10
+    await oidc.verifier.verify(mint(claims(NOW), new))
+
+
 async def test_source_that_breaks_the_rules(oidc: Oidc) -> None:
     """An error that no source should raise is a failed fetch, not an open door or a hung caller."""
     oidc.source.document = None  # type: ignore[assignment]

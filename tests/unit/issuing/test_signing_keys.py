@@ -349,6 +349,52 @@ async def test_a_dropped_key_is_replaced_by_one_that_begins_no_earlier(keys: Key
     assert len(keys.keys._entries) == 1
 
 
+async def test_a_key_that_was_revoked_can_be_tried_for_as_long_as_its_connector_is_there(keys: Keys) -> None:
+    """That storage takes it no more is proved by it alone: not by one of another account, connector or time."""
+    another = make_connector("another")
+    old = await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    elsewhere = await keys.keys.get(_ONE, "other", NOW + _HOUR)
+    anothers = await keys.keys.get(another, "acc", NOW + _HOUR)
+    assert keys.keys.revoked(_ONE, "acc", 0, NOW) is old
+    dropped = replace(_ONE, keys_not_before=int(NOW))
+    fresh = await keys.keys.get(dropped, "acc", NOW + _HOUR)
+    assert keys.keys.revoked(dropped, "acc", 0, NOW) is keys.keys.revoked(dropped, "acc", old.starts, NOW) is old
+    assert keys.keys.revoked(dropped, "acc", old.starts + 1, NOW) is None
+    assert keys.keys.revoked(dropped, "acc", 0, old.starts) is None
+    assert keys.keys.revoked(dropped, "acc", NOW, NOW + 1) is fresh
+    assert keys.keys.revoked(dropped, "other", 0, NOW) is elsewhere
+    assert keys.keys.revoked(another, "acc", 0, NOW) is anothers
+    keys.keys.forget(_ONE.uid)
+    assert keys.keys.revoked(dropped, "acc", 0, NOW + 1) is None
+    assert keys.keys.revoked(another, "acc", 0, NOW) is anothers
+
+
+async def test_a_key_of_an_earlier_principal_was_not_revoked(keys: Keys) -> None:
+    """Another principal signs now; what the one before signed may well be taken still, and proves nothing."""
+    await keys.keys.get(_ONE, "acc", NOW + _HOUR)
+    led_elsewhere = replace(_ONE, azure=replace(_ONE.azure, client_id="33333333-3333-4333-8333-333333333333"))
+    fresh = await keys.keys.get(led_elsewhere, "acc", NOW + _HOUR)
+    assert keys.keys.revoked(led_elsewhere, "acc", 0, NOW) is fresh
+    keys.keys.forget_earlier(_ONE)
+    assert keys.keys.revoked(led_elsewhere, "acc", 0, NOW) is None
+
+
+async def test_since_when_the_cloud_gives_no_key_is_known(keys: Keys) -> None:
+    """For those who look at the broker from outside: since when, and when somebody was told so last."""
+    keys.cloud.fail("signing_key", Reason.CLOUD_UNAVAILABLE, times=2)
+    for seconds in (0, 100):
+        keys.clock.now = NOW + seconds
+        with pytest.raises(BrokerError):
+            await keys.keys.get(_ONE, "acc", keys.clock.now + _HOUR)
+        (told,) = keys.keys.in_memory([_ONE])
+        assert (told.key, told.failing_since, told.refused_at) == (None, NOW, NOW + seconds)
+    assert keys.keys.of(_ONE) == []
+    key = await keys.keys.get(_ONE, "acc", keys.clock.now + _HOUR)
+    (told,) = keys.keys.in_memory([_ONE])
+    assert (told.key, told.failing_since) == (key, None)
+    assert not list(keys.keys.in_memory([make_connector("another")]))
+
+
 async def test_with_the_cloud_hanging_one_caller_waits_and_the_others_get_the_key_at_hand(keys: Keys) -> None:
     """A key that ends a little too early is better than a wait of seconds for each token."""
     key = await keys.keys.get(_ONE, "acc", NOW + _HOUR)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valetkey_broker.model import InvalidFieldError, check_account, check_name, check_uuid
+from valetkey_broker.model import InvalidFieldError, check_account, check_name, check_secret_name, check_uuid
 from valetkey_broker.model.errors import shown
 from valetkey_broker.model.names import check_resource_group
 
@@ -53,6 +53,22 @@ def test_bad_names(name: str) -> None:
     """A name becomes a path in Vault: nothing that a path or a policy reads differently gets in."""
     with pytest.raises(InvalidFieldError, match=r"^name: ") as caught:
         check_name("name", name)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["a", "7", "az_secret", "a-b_c", "a__b", "a" * 63])
+def test_names_of_secrets_at_the_edges(name: str) -> None:
+    """Underscores are for secrets only, and inside only."""
+    assert check_secret_name("name", name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "_", "_a", "a_", "-a", "a-", "a" * 64, "A", "a.b", "a/b", "..", "a\n", "\u00e9", "*"]
+)
+def test_bad_names_of_secrets(name: str) -> None:
+    """The name of a secret becomes a path in Vault, too."""
+    with pytest.raises(InvalidFieldError, match=r"^name: ") as caught:
+        check_secret_name("name", name)
     assert str(caught.value).isprintable()
 
 

@@ -182,7 +182,7 @@ class GrantAdmin:
         earlier = {granted.name: granted.uid for granted in before.connectors} if before else {}
         for asked in connectors:
             known = self._memory.connectors.get(check_name("connectors", asked.name))
-            if asked.uid and asked.uid == earlier.get(asked.name):
+            if asked.uid == earlier.get(asked.name):
                 yield asked
                 continue
             if known is None or asked.uid not in ("", known.uid):
@@ -218,8 +218,7 @@ def _unique(field: str, values: Sequence[str], *, least: int = 1) -> Sequence[st
 def _container(text: str) -> ContainerPattern:
     pattern = ContainerPattern(text, "containers")
     if pattern.exact:
-        named = ResourceId.parse(text, "containers")
-        if named != named.whole or named.key != text:
+        if ResourceId.parse(text, "containers").key != text:
             raise InvalidFieldError("containers", f"{shown(text)} is not a container's name", "a name such as models")
     elif not _CONTAINER_PATTERN.fullmatch(text) and not _of_other_type(text):
         raise InvalidFieldError(

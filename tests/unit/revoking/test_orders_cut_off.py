@@ -108,6 +108,31 @@ async def test_what_could_not_be_written_down_is_not_ordered_again(world: World,
     assert not world.revoking.keys._orders._taken, "what is over is not remembered"
 
 
+@pytest.mark.parametrize("kind", [EventKind.KEYS_REVOKED, EventKind.REVOCATION_PROVED])
+async def test_what_vault_did_not_take_is_on_record_once(world: World, kind: EventKind) -> None:
+    """An account's own key that was made anew, and then was seen refused: nobody counts its tokens twice."""
+    await world.issue()
+    await world.revoke()
+    store, failed = world.replica.store, []
+
+    def goes_away(event: Event) -> None:
+        if event.kind is kind:
+            failed.append(event)
+            if len(failed) == 1:
+                store.fail_with, store.fail_only = vault_unavailable("no answer", "timeout"), ("write",)
+
+    world.ledger.before_record = goes_away
+    async with asyncio.timeout(60):
+        while not failed:
+            await world.poll()
+            await world.revoking.keys.look(at_once=True)
+    store.fail_with = None
+    await world.until(RevocationState.REVOKED)
+    assert len(failed) == len(await world.events(kind)) == 1
+    await world.revoking.keys.look()
+    assert not world.revoking.keys._recorded, "what is over is not remembered"
+
+
 async def test_the_limit_does_not_cut_the_begin_of_a_rotation_from_its_record(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from valetkey_broker.concurrency.backoff import Backoff
 from valetkey_broker.connectors.cloud_client import CloudClient
 from valetkey_broker.errors import BrokerError, connector_not_found
 from valetkey_broker.issuing.signing_keys import SigningKeys
-from valetkey_broker.model import CloudProfile, Connector, Container, EventKind, SigningKey, cut, details_of
+from valetkey_broker.model import CloudProfile, Connector, Container, Event, EventKind, SigningKey, cut, details_of
 from valetkey_broker.model.revocation import KeyRevocation, Revocation, SignerKind
 from valetkey_broker.observability.redaction import frames
 from valetkey_broker.ports import Clock, Ledger
@@ -80,6 +80,7 @@ class KeyRevocations:
         self._grace = grace_seconds
         self._paces: dict[Place, _Pace] = {}
         self._mine: set[str] = set()
+        self._recorded: set[tuple[Place, EventKind]] = set()
         self._looking = asyncio.Lock()
         self._log = structlog.get_logger()
 
@@ -112,6 +113,7 @@ class KeyRevocations:
         for place in self._paces.keys() - open_.keys():
             del self._paces[place]
             self._orders.forget(place)
+        self._recorded = {each for each in self._recorded if each[0] in open_}
         self._mine.intersection_update({revocation.name for revocation, _ in open_.values()})
         for place, (revocation, keys) in open_.items():
             pace = self._paces.get(place)
@@ -156,7 +158,7 @@ class KeyRevocations:
             if not dead:
                 return with_keys(there, now, joined)
             covered, others, more = await self._rotations.signed(there, keys)
-            await self._ledger.record(self._records.hit(there, now, covered, others, more=more))
+            await self._record_once(there, keys, self._records.hit(there, now, covered, others, more=more))
             revoked_at = math.ceil(self._clock())
             hit = replace(now, covered=len(covered), others=len(others), at_least=more)
             return with_keys(there, replace(hit, revoked_at=revoked_at))
@@ -191,13 +193,21 @@ class KeyRevocations:
         async def proved(there: Revocation) -> Revocation:
             now = int(self._clock())
             told = details_of(account=keys.account, seconds=str(max(0, now - keys.revoked_at)))
-            await self._ledger.record(self._records.event(EventKind.REVOCATION_PROVED, there, keys, told))
+            event = self._records.event(EventKind.REVOCATION_PROVED, there, keys, told)
+            await self._record_once(there, keys, event)
             return with_keys(there, replace(keys, proved_at=now))
 
         try:
             await self._repository.revocations.change(revocation.name, lambda there: is_unproved(there, keys), proved)
         except BrokerError as error:
             self._log.info("a proof is not written down yet", account=keys.account, reason=error.reason.name)
+
+    async def _record_once(self, revocation: Revocation, keys: KeyRevocation, event: Event) -> None:
+        """Records what Vault may not take then, and is done again until it does."""
+        done = (revocation.name, *keys.place), event.kind
+        if done not in self._recorded:
+            await self._ledger.record(event)
+            self._recorded.add(done)
 
     async def _key_of_before(self, connector: Connector, keys: KeyRevocation) -> SigningKey:
         """Returns a key that signed tokens before the revocation; where none is at hand, one that begins before it."""

@@ -1,5 +1,7 @@
 """Two callers in one process, one after the other in the same file: neither has a token of the other one's."""
 
+import base64
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +16,8 @@ from support.client_certificates import make_client_ca
 from support.fake_broker import running_fake_broker
 from support.fake_issuer import ENDPOINT, FakeIssuer, running_fake_issuer
 from support.watch_messages import step
-from valetkey import Identity, Token, TokenSource
+from valetkey import Identity, Token, TokenSource, UnavailableError
+from valetkey.calls import retries
 from valetkey.login.issuer_tokens import Tokens
 from valetkey.login.store import Login, write_login
 from valetkey.renewal import asked_as, shared_feeds
@@ -157,6 +160,33 @@ def test_a_child_that_has_a_token_of_the_caller_before(fake: KnowingBroker, file
         assert second.current().connector == NEW
         feed.stop()
         feed.join()
+
+
+def jwt(subject: str, number: int) -> str:
+    """Returns a token of an issuer; the broker's checks are no matter here."""
+    claims = json.dumps({"iss": "https://issuer.example", "sub": subject, "jti": number}).encode()
+    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (b"{}", claims, b"signature"))
+
+
+def test_the_next_token_of_a_caller_is_the_same_callers(
+    fake: KnowingBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects pods, whose token is another one each hour: what there is serves on while the broker is away."""
+    monkeypatch.setattr(retries, "WINDOW", 0.1)  # What cannot be reached is told at once.
+    path = tmp_path / "token"
+    path.write_text(jwt("ada", 1))
+    first, second, third = (
+        fake.token_source("az://models", ["read"], api_key_file=None, token_file=path) for _ in range(3)
+    )
+    with first, second, third:
+        had = first.current()
+        put(path, jwt("ada", 2))
+        fake.stop()
+        assert second.current() == had
+        put(path, jwt("bob", 1))
+        with pytest.raises(UnavailableError):
+            third.current()
+        assert first.current() == had
 
 
 def test_certificates_of_two_callers(tmp_path: Path) -> None:

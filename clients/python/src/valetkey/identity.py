@@ -179,19 +179,23 @@ class Identity:
     def caller_fingerprint(self) -> bytes | None:
         """Returns what tells the caller in a file from another one there, None where none can be read.
 
-        Unlike `fingerprint`, asks nobody: a log-in is the same one however often its token was renewed. Another key,
-        token or certificate counts as another caller, for only the broker knows whose it is.
+        Unlike `fingerprint`, asks nobody, and a token counts by its issuer and subject, which stay while it is renewed.
+        Another key or certificate counts as another caller, for only the broker knows whose it is.
         """
-        if self.login_file is not None:
-            from valetkey.login.whose import caller_in  # noqa: PLC0415 (most callers have no log-in)
+        try:
+            if self.login_file is not None:
+                from valetkey.login.whose import log_in_of  # noqa: PLC0415 (most callers have no log-in)
 
-            found: bytes | None = caller_in(self.login_file)
-        else:
-            paths = (self.token_file, self.api_key_file, self.client_cert_file, self.client_key_file)
-            try:
+                found = log_in_of(self.login_file)
+            elif self.token_file is not None:
+                from valetkey.unchecked_claims import caller_in  # noqa: PLC0415 (json, which keys need not wait for)
+
+                found = caller_in(read_secret_file(self.token_file, "token")[0]).encode()
+            else:
+                paths = (self.api_key_file, self.client_cert_file, self.client_key_file)
                 found = b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths if path)
-            except (OSError, ValueError):
-                return None
+        except (OSError, ValueError, SettingsError):
+            return None
         return hashlib.sha256(found).digest() if found else None
 
     def is_usable(self) -> bool:

@@ -1,7 +1,5 @@
 """What an issuer gives for a log-in, looked at before it is kept."""
 
-import base64
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +8,7 @@ from typing import Any
 from valetkey.errors import ValetKeyError
 from valetkey.login.issuer import text
 from valetkey.login.login_offer import LoginOffer
+from valetkey.unchecked_claims import claims_in
 
 # What a header carries unharmed; the broker takes tokens of up to 8 KiB.
 _TOKEN = re.compile(r"[\x21-\x7e]{1,8192}")
@@ -96,15 +95,3 @@ def _number(value: object) -> float | None:
 def _audiences(claims: Mapping[str, Any]) -> list[str]:
     found = claims.get("aud")
     return [each for each in (found if isinstance(found, list) else [found]) if isinstance(each, str)]
-
-
-def claims_in(token: str) -> dict[str, Any] | None:
-    """Returns what a JWT says, unchecked; None for what is no JWT."""
-    parts = token.split(".")
-    if len(parts) != 3:  # noqa: PLR2004 (RFC 7519: header, claims, signature)
-        return None
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (ValueError, RecursionError):
-        return None
-    return claims if isinstance(claims, dict) else None

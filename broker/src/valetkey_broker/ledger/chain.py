@@ -99,8 +99,7 @@ class _Alike:
         free = "\n".join(_free_texts(event))
         self.plain = (
             not event.details
-            and _needs_no_escape(form := self.before + self.behind, _QUOTES)
-            and len(form) <= MAX_CHARACTERS
+            and _needs_no_escape(self.before + self.behind, _QUOTES)
             and scrub(free) == free
             and max(event.credential_version, event.ttl, event.expires, event.count) <= _MAX_INTEGER
         )

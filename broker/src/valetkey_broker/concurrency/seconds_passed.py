@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 _Clock = Callable[[], float]
 # Of a clock that only goes a little faster or slower nobody is told: such a correction takes longer than this.
@@ -10,9 +11,8 @@ _STEP_SECONDS = 1.0
 _AT_ONCE_SECONDS = 0.05
 
 
-def _since_boot() -> float:
-    # Where there is no such clock, as on macOS, this one counts on while the machine is suspended.
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+# Where there is no clock of the first kind, as on macOS, the other counts on while the machine is suspended.
+_since_boot = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class SecondsPassed:
@@ -29,18 +29,18 @@ class SecondsPassed:
         self._stepped = 0.0
         self._suspended = 0.0
         self._ahead = wall() - since_boot()
-        self._look()
+        self.look()
 
     def __call__(self) -> float:
         """Returns seconds since some moment."""
-        return self._look() + self._stepped
+        return self.look()[0]
 
     def missed(self) -> float:
         """Returns how many seconds no timer has counted, since some moment."""
-        self._look()
-        return self._suspended + self._stepped
+        return self.look()[1]
 
-    def _look(self) -> float:
+    def look(self) -> tuple[float, float]:
+        """Returns both, for who asks at every call: it takes about a microsecond."""
         while True:
             now = self._since_boot()
             running, wall = self._running(), self._wall()
@@ -51,7 +51,7 @@ class SecondsPassed:
         if ahead - self._ahead > _STEP_SECONDS:
             self._stepped += ahead - self._ahead
         self._ahead = ahead
-        return now
+        return now + self._stepped, self._suspended + self._stepped
 
 
 seconds_passed = SecondsPassed()

@@ -53,11 +53,12 @@ class StateSync:
 
         So it does where the machine was suspended, until Vault was asked what changed meanwhile. It may be away then.
         """
-        if self._usable:
-            if self._passed.missed() - self._missed > self._settings.poll_seconds:
+        if self._usable and self._current_at is not None:
+            now, missed = self._passed.look()
+            if missed - self._missed > self._settings.poll_seconds:
                 self._at_once.set()
                 raise suspended_meanwhile()
-            if not self._is_too_old():
+            if now - self._current_at <= self._settings.max_stale_seconds:
                 return
         if self._current_at is None:
             raise not_serving()

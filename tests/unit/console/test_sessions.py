@@ -74,3 +74,26 @@ def test_sealed_values_are_for_one_purpose_and_by_our_keys() -> None:
     assert old.open("said", "a.b.c.d.e") is old.open("said", "") is None
     cookie = SealedCookie(old, "session")
     assert cookie.read({"__Host-valetkey-session": f"1~{sealed}"}) is None
+
+
+def test_who_logged_out_is_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of the cookies is worth nothing after a log-out; those that ended by themselves make room first."""
+    monkeypatch.setattr("valetkey_console.sessions.cookie_sessions._MOST_ENDED", 3)
+    sessions = Sessions(Seal([b"k" * 32]))
+    over = replace(Session.begin("b", "user:x", (), "oidc", None), ends=1)
+    living = [Session.begin(f"b{number}", "user:x", ("admin",), "oidc", None) for number in range(4)]
+
+    def copy_of(session: Session) -> dict[str, str]:
+        answer = Response()
+        sessions.keep(answer, {}, session)
+        pairs = (value.decode().partition(";")[0].partition("=") for _, value in answer.raw_headers if b"=" in value)
+        return {name: value for name, _, value in pairs}
+
+    copies = [copy_of(session) for session in living]
+    assert [sessions.find(each).session for each in copies] == living
+    for session in (living[0], over, living[1], living[2]):
+        sessions.end(Response(), {}, session)
+    assert [sessions.find(each).session for each in copies] == [None, None, None, living[3]]
+    for session in living[3], *[Session.begin("b", "user:x", (), "oidc", None) for _ in range(5)]:
+        sessions.end(Response(), {}, session)
+    assert len(sessions._ended) == 3

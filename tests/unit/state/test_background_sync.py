@@ -244,6 +244,16 @@ async def test_a_machine_that_was_suspended_with_vault_away_serves_no_longer_tha
         assert running.refusal().reason is Reason.VAULT_UNAVAILABLE
 
 
+async def test_memory_that_is_to_be_hardly_older_than_a_poll_serves_between_two_polls() -> None:
+    """Who allows it no age to speak of has a broker that stops with Vault, and not one that stops now and then."""
+    async with _running(FakeStateStore(), max_stale_seconds=5.0, poll_seconds=50.0) as running:
+        await _until(lambda: bool(running.heard))
+        running.slept += 40.0
+        running.sync.require_usable()
+        running.slept += 80.0
+        assert running.refusal().reason is Reason.NOT_SERVING
+
+
 def _usable(running: Syncing) -> bool:
     with contextlib.suppress(BrokerError):
         running.sync.require_usable()

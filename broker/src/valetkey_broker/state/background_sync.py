@@ -58,7 +58,7 @@ class StateSync:
             if missed - self._missed > self._settings.poll_seconds:
                 self._at_once.set()
                 raise suspended_meanwhile()
-            if now - self._current_at <= self._settings.max_stale_seconds:
+            if now - self._current_at <= self._settings.max_stale_seconds or self._is_between_polls(now):
                 return
         if self._current_at is None:
             raise not_serving()
@@ -185,6 +185,11 @@ class StateSync:
     def _stop_if_too_old(self) -> None:
         if self._is_too_old():
             self._set_usable(usable=False)
+
+    def _is_between_polls(self, now: float) -> bool:
+        """Tells whether Vault answered the last poll, and the next is not overdue, however little age is allowed."""
+        longest = 2 * self._settings.poll_seconds + _LONG_POLL_SECONDS
+        return self._failing_since is None and self._current_at is not None and now - self._current_at < longest
 
     def _is_too_old(self) -> bool:
         age = self.seconds_since_current()

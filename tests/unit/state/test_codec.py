@@ -139,3 +139,46 @@ def test_a_grant_that_lacks_a_field_is_none(field: str) -> None:
         return
     with pytest.raises((KeyError, TypeError, ValueError)):
         decode_grant("narrow", document, 5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({name: "demo"} for name in ("principals", "connectors", "containers", "prefixes")),
+        *({name: []} for name in ("principals", "connectors", "containers")),
+        *({"max_ttl": wrong} for wrong in (True, 0, "60", 1.5)),
+        {"permissions": "rx"},
+        {"consumer_role": "king"},
+        {"expires_at": "2027-01-15T08:00:00"},
+    ],
+)
+def test_a_malformed_grant_is_none(change: dict[str, Any]) -> None:
+    """A text where a list belongs would be a grant for its letters, and what nobody understands would be no limit."""
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        decode_grant("narrow", {**stored(encode_grant(_GRANT)), **change}, 5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"resource_type": None},
+        {"resource_type": "a-later-one"},
+        {"auth_method": "a-later-one"},
+        {"auth_method": ""},
+        {"type": "a-later-one"},
+        {"azure": {**encode_connector(_OF_ITS_OWN)["azure"], "a_later_field": "x"}},
+        {"description": None},
+        *({"expires_skew_tolerance": wrong} for wrong in (True, -1, "60")),
+    ],
+)
+def test_a_connector_of_which_something_is_not_understood_is_none(change: dict[str, Any]) -> None:
+    """Passing it over could have the connector lead elsewhere, or to more than one container."""
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        decode_connector("single", {**stored(encode_connector(_OF_ITS_OWN)), **change}, 5, AUTH_METHODS)
+
+
+@pytest.mark.parametrize("change", [{"earlier": "x"}, {"roles": ["king"]}, {"sha256": "x"}, {"rotated_by": None}])
+def test_a_malformed_api_key_is_none(change: dict[str, Any]) -> None:
+    """Nobody calls by a key of which a part is not understood."""
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        decode_api_key("trainer", {**stored(encode_api_key(_ROTATED)), **change})

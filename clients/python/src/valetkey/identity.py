@@ -179,8 +179,9 @@ class Identity:
     def caller_fingerprint(self) -> bytes | None:
         """Returns what tells the caller in a file from another one there, None where none can be read.
 
-        Unlike `fingerprint`, asks nobody, and a token counts by its issuer and subject, which stay while it is renewed.
-        Another key or certificate counts as another caller, for only the broker knows whose it is.
+        Unlike `fingerprint`, asks nobody, and a token counts by its issuer and subject, which stay while it is renewed,
+        and which nobody checks here. Another key or certificate counts as another caller, for only the broker knows
+        whose it is.
         """
         try:
             if self.login_file is not None:

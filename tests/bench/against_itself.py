@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.evidence import KEY
 from bench.load import Measured, Plan
 from bench.results import Result, at_most
-from bench.rows import Row, by_header, open_hall, print_rows, take_turns
+from bench.rows import WARM_UP, Row, by_header, open_hall, print_rows, take_turns
 from bench.sweep import CONTAINERS, MOST_TIMES, sweeps
 
 
@@ -41,7 +41,8 @@ async def during_sweeps(arguments: argparse.Namespace) -> Sequence[Result]:
         size = len(broker.probe().SerializeToString())
 
         def sweeping(plan: Plan) -> Measured:
-            with sweeps(broker.child.pid, hall.directory / "broker" / "sweeps"):
+            warming_up = plan.requests <= WARM_UP
+            with sweeps(broker.child.pid, hall.directory / "broker" / "sweeps", whole=not warming_up):
                 return load(plan)
 
         idle = Row("no sweep", [broker], load)

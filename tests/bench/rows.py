@@ -13,7 +13,8 @@ from bench.processes import Hall, Server
 
 # A signature is base64 in a URL: how long a token gets varies by a few escaped characters.
 _SIZE_TOLERANCE = 0.02
-_WARM_UP = 1500
+WARM_UP = 1500
+"""So many calls warm a row up before the first round."""
 
 
 @dataclass(slots=True)
@@ -68,7 +69,7 @@ class Row:
 def take_turns(rows: Sequence[Row], plan: Plan, size: int, rounds: int) -> None:
     """Warms each row up, and then measures one after the other, again and again."""
     for row in rows:
-        row.load(replace(plan, requests=_WARM_UP))
+        row.load(replace(plan, requests=WARM_UP))
     for _ in range(rounds):
         for row in rows:
             row.measure(plan, size)

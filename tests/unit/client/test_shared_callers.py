@@ -16,7 +16,7 @@ from support.client_certificates import make_client_ca
 from support.fake_broker import running_fake_broker
 from support.fake_issuer import ENDPOINT, FakeIssuer, running_fake_issuer
 from support.watch_messages import step
-from valetkey import Identity, Token, TokenSource, UnavailableError
+from valetkey import Identity, Token, TokenSource, UnauthenticatedError, UnavailableError
 from valetkey.calls import retries
 from valetkey.login.issuer_tokens import Tokens
 from valetkey.login.store import Login, write_login
@@ -168,25 +168,71 @@ def jwt(subject: str, number: int) -> str:
     return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (b"{}", claims, b"signature"))
 
 
-def test_the_next_token_of_a_caller_is_the_same_callers(
+def by_token(fake: KnowingBroker, path: Path) -> TokenSource:
+    return fake.token_source("az://models", ["read"], api_key_file=None, token_file=path)
+
+
+def test_the_next_token_of_a_caller_while_the_broker_is_away(
     fake: KnowingBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Protects pods, whose token is another one each hour: what there is serves on while the broker is away."""
+    """Protects pods, whose token is another one each hour: what there is serves on, for who comes after that, too."""
     monkeypatch.setattr(retries, "WINDOW", 0.1)  # What cannot be reached is told at once.
     path = tmp_path / "token"
     path.write_text(jwt("ada", 1))
-    first, second, third = (
-        fake.token_source("az://models", ["read"], api_key_file=None, token_file=path) for _ in range(3)
-    )
-    with first, second, third:
+    first, second, third, fourth = (by_token(fake, path) for _ in range(4))
+    with first, second, third, fourth:
         had = first.current()
         put(path, jwt("ada", 2))
         fake.stop()
         assert second.current() == had
+        assert third.current() == had
+        assert third._feed is second._feed, "it is known by now that nobody can be asked"
+        first.look()
+        assert first.current() == had
         put(path, jwt("bob", 1))
         with pytest.raises(UnavailableError):
-            third.current()
-        assert first.current() == had
+            fourth.current()
+        assert second.current() == had
+
+
+def test_what_a_file_system_had_serves_on_for_itself(
+    fake: KnowingBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects pods whose one file system is handed out once more after their token was renewed."""
+    monkeypatch.setattr(retries, "WINDOW", 0.1)
+    path = tmp_path / "token"
+    path.write_text(jwt("ada", 1))
+    with by_token(fake, path) as source:
+        had = source.current()
+        put(path, jwt("ada", 2))
+        fake.stop()
+        source.look()
+        assert source.current() == had
+
+
+def test_a_token_that_only_says_whose_it_is(
+    fake: KnowingBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects callers from whoever writes their name into a token: the broker is asked, and what it says counts."""
+    path = tmp_path / "token"
+    path.write_text(jwt("ada", 1))
+    with by_token(fake, path) as first, by_token(fake, path) as second:
+        had = first.current()
+        forged = jwt("ada", 2)
+        put(path, forged)
+        real = fake._enter
+
+        def enter(method: str, context: grpc.ServicerContext, request: token_pb.IssueTokenRequest | None) -> None:
+            if dict(context.invocation_metadata())["authorization"] == f"Bearer {forged}":
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "the token is not signed by its issuer")
+            real(method, context, request)
+
+        monkeypatch.setattr(fake, "_enter", enter)
+        with pytest.raises(UnauthenticatedError):
+            second.current()
+        assert first.current() == had, "it was handed out, and lives on"
+        put(path, jwt("ada", 3))
+        assert second.current().connector == jwt("ada", 3)
 
 
 def test_certificates_of_two_callers(tmp_path: Path) -> None:

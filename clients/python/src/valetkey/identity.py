@@ -8,7 +8,7 @@ import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from valetkey.absolute_paths import from_the_root
 from valetkey.certificate_validity import validity
@@ -20,6 +20,13 @@ from valetkey.trace_context import with_trace
 _BEARER = re.compile(r"[\x21-\x7e]+")
 IDENTITY_FILES = ("api_key_file", "token_file", "client_cert_file", "client_key_file", "login_file")
 """Which arguments of an identity are files."""
+
+
+class CallerFingerprint(NamedTuple):
+    """A digest of what a caller shows, and whose a token says that it is, which nobody has checked; else None."""
+
+    shown: bytes
+    named: str | None = None
 
 
 class Metadata(tuple[tuple[str, str], ...]):
@@ -176,28 +183,29 @@ class Identity:
         except (OSError, ValueError):
             return None
 
-    def caller_fingerprint(self) -> bytes | None:
+    def caller_fingerprint(self) -> "CallerFingerprint | None":
         """Returns what tells the caller in a file from another one there, None where none can be read.
 
-        Unlike `fingerprint`, asks nobody, and a token counts by its issuer and subject, which stay while it is renewed,
-        and which nobody checks here. Another key or certificate counts as another caller, for only the broker knows
-        whose it is.
+        Unlike `fingerprint`, asks nobody, and a log-in is the same one however often its token was renewed. Another
+        key, token or certificate counts as another caller, for only the broker knows whose it is.
         """
+        named = None
         try:
             if self.login_file is not None:
                 from valetkey.login.whose import log_in_of  # noqa: PLC0415 (most callers have no log-in)
 
-                found = log_in_of(self.login_file)
+                shown = log_in_of(self.login_file)
             elif self.token_file is not None:
-                from valetkey.unchecked_claims import caller_in  # noqa: PLC0415 (json, which keys need not wait for)
+                from valetkey.unchecked_claims import caller_named_in  # noqa: PLC0415 (json; keys need not wait for it)
 
-                found = caller_in(read_secret_file(self.token_file, "token")[0]).encode()
+                token = read_secret_file(self.token_file, "token")[0]
+                shown, named = token.encode(), caller_named_in(token)
             else:
                 paths = (self.api_key_file, self.client_cert_file, self.client_key_file)
-                found = b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths if path)
+                shown = b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths if path)
         except (OSError, ValueError, SettingsError):
             return None
-        return hashlib.sha256(found).digest() if found else None
+        return CallerFingerprint(hashlib.sha256(shown).digest(), named) if shown else None
 
     def is_usable(self) -> bool:
         """Tells whether there is something to show; not so while a file is being written. May ask as `fingerprint`."""

@@ -97,6 +97,7 @@ class TokenSource:
         self._feed: TokenFeed | None = None
         self._closed = False
         self._leave: weakref.finalize[Any, Any] | None = None
+        self._spare: HeldToken | None = None  # of the feed that it left
 
     def current(self) -> Token:
         """Returns a token that is good for some seconds at least; never blocks while there is one.
@@ -129,6 +130,7 @@ class TokenSource:
             return
         with shared_feeds.guard():
             if self._leave is not None and self._feed is feed:
+                self._spare = feed.held
                 self._leave()
                 self._feed = self._leave = None
 
@@ -190,7 +192,8 @@ class TokenSource:
             if feed is not None and not feed.stopped and feed.pid == os.getpid():
                 return feed  # another thread came first
             user = object()
-            feed = shared_feeds.join(self._terms, self._request, user, whose, seed)
+            feed = shared_feeds.join(self._terms, self._request, user, whose, seed, self._spare)
+            self._spare = None
             self._feed, self._leave = feed, weakref.finalize(self, shared_feeds.leave, feed, user)
         if old is not None:
             old.detach()  # of the parent's feed

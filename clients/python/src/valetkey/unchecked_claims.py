@@ -19,8 +19,8 @@ def claims_in(token: str) -> dict[str, Any] | None:
     return claims if isinstance(claims, dict) else None
 
 
-def caller_in(token: str) -> str:
-    """Returns whose a token is by issuer and subject, which stay as it is renewed; the token where it lacks them."""
+def caller_named_in(token: str) -> str | None:
+    """Returns whose a token says that it is: issuer and subject, which stay as it is renewed. None: it does not."""
     claims = claims_in(token) or {}
     named = [claims.get(name) for name in ("iss", "sub")]
-    return json.dumps(named) if all(isinstance(each, str) and each for each in named) else token
+    return json.dumps(named) if all(isinstance(each, str) and each for each in named) else None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from valetkey.errors import SettingsError
 from valetkey.login.store import read_login
-from valetkey.unchecked_claims import caller_in
+from valetkey.unchecked_claims import caller_named_in
 
 
 def log_in_of(path: Path) -> bytes | None:
@@ -17,4 +17,6 @@ def log_in_of(path: Path) -> bytes | None:
         return None
     if login.tokens is None:
         return None
-    return json.dumps([login.endpoint, asdict(login.offer), caller_in(login.tokens.access)]).encode()
+    # Only our own log-in writes there, and only what it has from the issuer itself.
+    whose = caller_named_in(login.tokens.access) or login.tokens.access
+    return json.dumps([login.endpoint, asdict(login.offer), whose]).encode()

@@ -14,13 +14,13 @@ from valetkey.calls import streams
 from valetkey.calls.base import path_of
 from valetkey.clock_through_suspend import now
 from valetkey.errors import ValetKeyError
-from valetkey.identity import Identity
+from valetkey.identity import CallerFingerprint, Identity
 from valetkey.renewal.thread_start import start
 from valetkey.token_values import Token
 from valetkey.v1 import token_service_pb2 as token_pb
 
 # Whose an attempt is whose file was replaced amid it: of none that another one could be of.
-NOBODY_KNOWS = b""
+NOBODY_KNOWS = CallerFingerprint(b"")
 # How long a stream may take for its first token, as a share of a call's time: proxies that hold answers back until
 # the end are found out while those who wait still do.
 _PATIENCE = 0.5
@@ -52,7 +52,7 @@ class Attempt:
         inbox: "SimpleQueue[Any]",
         *,
         by_call: bool,
-        whose: bytes | None,
+        whose: CallerFingerprint | None,
     ) -> None:
         """Begins it. Raises SettingsError where the identity's file cannot be used, UnavailableError for no thread.
 

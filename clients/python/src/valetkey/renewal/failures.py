@@ -5,7 +5,7 @@ import logging
 
 from valetkey.callers.base import Terms
 from valetkey.clock_through_suspend import now
-from valetkey.errors import ConnectionLostError, DeadlineExceededError, ValetKeyError
+from valetkey.errors import BrokerUnreachableError, ConnectionLostError, DeadlineExceededError, ValetKeyError
 from valetkey.renewal.held_token import HeldToken
 
 _log = logging.getLogger("valetkey")
@@ -30,6 +30,13 @@ def lost(terms: Terms, waited: float) -> ValetKeyError:
 def defect(error: Exception) -> ValetKeyError:
     """Returns what to say of an error that nobody thought of; its text could hold a token."""
     return ValetKeyError(f"renewing a token failed by a defect of valetkey ({type(error).__name__}); please report it")
+
+
+def nobody_was_asked(error: ValetKeyError) -> bool:
+    """Tells whether a broker never came to look at who asked, as it is away, or as good as that."""
+    if isinstance(error, (BrokerUnreachableError, ConnectionLostError, DeadlineExceededError)):
+        return True
+    return error.reason in ("SHUTDOWN", "NOT_SERVING")
 
 
 def for_one_caller(error: ValetKeyError, held: HeldToken | None) -> ValetKeyError:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from valetkey.clock_through_suspend import now
 from valetkey.errors import InvalidArgumentError
+from valetkey.identity import CallerFingerprint
 from valetkey.token_values import Token, life_of
 
 # What is left of a token when it is handed out no more: a request that begins with it has to end with it.
@@ -17,10 +18,10 @@ class HeldToken:
     token: Token
     born: float
     ends: float
-    whose: bytes | None = None
+    whose: CallerFingerprint | None = None
 
     @classmethod
-    def of(cls, token: Token, asked: float, whose: bytes | None) -> "HeldToken":
+    def of(cls, token: Token, asked: float, whose: CallerFingerprint | None) -> "HeldToken":
         """Returns a token that was asked for at `asked`: it was made no earlier, so it lives at least that long.
 
         Raises InvalidArgumentError for one that ended before it was here.

@@ -11,7 +11,9 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from valetkey.callers.base import Terms
+from valetkey.identity import CallerFingerprint
 from valetkey.renewal import forks
+from valetkey.renewal.asked_as import of_same_name
 from valetkey.renewal.forks import Fork
 from valetkey.renewal.held_token import HeldToken
 from valetkey.renewal.token_feed import TokenFeed
@@ -46,12 +48,18 @@ def guard() -> AbstractContextManager[Any]:
 
 
 def join(
-    terms: Terms, request: token_pb.IssueTokenRequest, user: object, whose: bytes | None, seed: HeldToken | None = None
+    terms: Terms,
+    request: token_pb.IssueTokenRequest,
+    user: object,
+    whose: CallerFingerprint | None,
+    seed: HeldToken | None = None,
+    spare: HeldToken | None = None,
 ) -> TokenFeed:
     """Returns the feed of a scope and a caller, with one user more; makes it where there is none.
 
     `whose` is the fingerprint of who was in the identity's file just before, or of whose token the user has: `seed`.
-    Feeds of another caller are told to look into the file, so that whoever comes next finds one.
+    Feeds of another caller are told to look into the file, so that whoever comes next finds one. `spare` is what the
+    user had before; that or a token of those feeds serves on where nobody can be asked, see `AskedAs.serves_on`.
     """
     key = (terms, request.SerializeToString(deterministic=True))
     while True:
@@ -59,7 +67,9 @@ def join(
             feeds = _running(_feeds.get(key, ()))
             feed = next((each for each in feeds if each.is_of(whose)), None)
             if feed is None:
-                feed = TokenFeed(terms, request, seed)
+                had = [held for held in (spare, *(each.held for each in feeds)) if held is not None and held.good()]
+                spare = next((held for held in had if of_same_name(held, whose)), None)
+                feed = TokenFeed(terms, request, seed, spare)
                 _feeds[key] = (*feeds, feed)
                 if seed is not None:
                     feed.begin()

@@ -1,5 +1,8 @@
 """Until when a stream has to have brought the next token, and when the identity's file is looked at before. No I/O."""
 
+import threading
+
+from valetkey.clock_through_suspend import now
 from valetkey.renewal.attempts import Attempt
 from valetkey.renewal.held_token import HeldToken
 
@@ -29,3 +32,8 @@ def _limit(attempt: Attempt, held: HeldToken, last_try: float) -> float:
     if held.token.ttl_limited_by == "identity-end" and attempt.shown is not None:
         return max(held.at(_RENEWED_FROM), last_try + max(held.life * _RENEWED_EACH, 1.0))
     return float("inf")
+
+
+def seconds_until(moment: float) -> float:
+    """Returns how long to wait for a moment of the clock `now`, as threads can."""
+    return min(max(moment - now(), 0.0), threading.TIMEOUT_MAX)

@@ -11,6 +11,7 @@ from valetkey.callers.base import Terms
 from valetkey.callers.blocking import BlockingCaller
 from valetkey.clock_through_suspend import now
 from valetkey.errors import UnavailableError, ValetKeyError
+from valetkey.identity import CallerFingerprint
 from valetkey.renewal import failures, forks, stream_times
 from valetkey.renewal.asked_as import AskedAs
 from valetkey.renewal.attempts import Attempt, Ended, Heard
@@ -33,7 +34,10 @@ class TokenFeed:
     for that, and the lock is reentrant.
     """
 
-    def __init__(self, terms: Terms, request: token_pb.IssueTokenRequest, seed: HeldToken | None = None) -> None:
+    def __init__(
+        self, terms: Terms, request: token_pb.IssueTokenRequest, seed: HeldToken | None, spare: HeldToken | None
+    ) -> None:
+        """`spare` is another feed's token; see AskedAs."""
         self.terms = terms
         self.pid = os.getpid()
         self.users: set[object] = set()
@@ -44,7 +48,7 @@ class TokenFeed:
         self._told = 0  # how many times those who waited were told of an error
         self._after_refusal = ""  # the lease that was made because storage refused the one before
         self._request = request
-        self._asked_as = AskedAs(terms.identity)
+        self._asked_as = AskedAs(terms.identity, spare)
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         self._forks = forks.ForksOfFeed()
         self._changed = threading.Condition(threading.RLock())
@@ -83,7 +87,7 @@ class TokenFeed:
             return True
         return now() >= held.born + _NO_USE_SECONDS
 
-    def is_of(self, whose: bytes | None) -> bool:
+    def is_of(self, whose: CallerFingerprint | None) -> bool:
         """Tells whether it is for a caller, whose fingerprint was read just before, and has no token of another one."""
         return self._asked_as.may_be(whose, lambda: self.held)
 
@@ -162,7 +166,7 @@ class TokenFeed:
         """Waits for something to happen, or for the time to do something, and does it."""
         next_time = self._next_time()
         try:
-            event = self._inbox.get(timeout=None if next_time is None else _seconds_until(next_time))
+            event = self._inbox.get(timeout=None if next_time is None else stream_times.seconds_until(next_time))
         except Empty:
             self._on_time()
             return
@@ -262,14 +266,15 @@ class TokenFeed:
         self._on_failed(error)
 
     def _on_failed(self, error: ValetKeyError) -> None:
+        self.held = (lent := self._asked_as.serves_on(error, self.held)) or self.held
         self._due, tell = self._pacing.failed(error, self.held)
         if tell and self.held is not None and self.held.good() and error.message != self._logged:
             self._logged = error.message
             failures.log(error, self.held)
         with self._changed:
             self._error = error
-            if tell:
-                self._told += 1
+            self._told += tell
+            if tell or lent:
                 self._changed.notify_all()
 
     def _try(self) -> None:
@@ -292,7 +297,3 @@ class TokenFeed:
                 self._caller.connection.doubt()
             self._attempt.cancel()
             self._ended, self._attempt = self._attempt, None
-
-
-def _seconds_until(moment: float) -> float:
-    return min(max(moment - now(), 0.0), threading.TIMEOUT_MAX)

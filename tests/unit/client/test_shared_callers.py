@@ -16,7 +16,7 @@ from support.client_certificates import make_client_ca
 from support.fake_broker import running_fake_broker
 from support.fake_issuer import ENDPOINT, FakeIssuer, running_fake_issuer
 from support.watch_messages import step
-from valetkey import Identity, Token, TokenSource, UnauthenticatedError, UnavailableError
+from valetkey import Identity, Token, TokenSource, UnauthenticatedError, UnavailableError, ValetKeyError
 from valetkey.calls import retries
 from valetkey.login.issuer_tokens import Tokens
 from valetkey.login.store import Login, write_login
@@ -210,29 +210,76 @@ def test_what_a_file_system_had_serves_on_for_itself(
         assert source.current() == had
 
 
+def refusing(fake: KnowingBroker, monkeypatch: pytest.MonkeyPatch, forged: str) -> None:
+    """Has a broker refuse a token that its issuer did not sign."""
+    real = fake._enter
+
+    def enter(method: str, context: grpc.ServicerContext, request: token_pb.IssueTokenRequest | None) -> None:
+        if dict(context.invocation_metadata())["authorization"] == f"Bearer {forged}":
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "the token is not signed by its issuer")
+        real(method, context, request)
+
+    monkeypatch.setattr(fake, "_enter", enter)
+
+
 def test_a_token_that_only_says_whose_it_is(
     fake: KnowingBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Protects callers from whoever writes their name into a token: the broker is asked, and what it says counts."""
+    """Protects callers from whoever writes their name into a token: what the broker says counts, also later."""
+    monkeypatch.setattr(retries, "WINDOW", 0.1)
     path = tmp_path / "token"
     path.write_text(jwt("ada", 1))
     with by_token(fake, path) as first, by_token(fake, path) as second:
         had = first.current()
-        forged = jwt("ada", 2)
-        put(path, forged)
-        real = fake._enter
-
-        def enter(method: str, context: grpc.ServicerContext, request: token_pb.IssueTokenRequest | None) -> None:
-            if dict(context.invocation_metadata())["authorization"] == f"Bearer {forged}":
-                context.abort(grpc.StatusCode.UNAUTHENTICATED, "the token is not signed by its issuer")
-            real(method, context, request)
-
-        monkeypatch.setattr(fake, "_enter", enter)
+        put(path, jwt("ada", 2))
+        refusing(fake, monkeypatch, jwt("ada", 2))
         with pytest.raises(UnauthenticatedError):
             second.current()
         assert first.current() == had, "it was handed out, and lives on"
-        put(path, jwt("ada", 3))
-        assert second.current().connector == jwt("ada", 3)
+        fake.stop()
+        with pytest.raises(ValetKeyError):
+            second.current()
+
+
+def test_what_was_lent_ends_as_the_broker_says_no(
+    fake: KnowingBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects callers whose name somebody else wrote into a token while no broker could be asked."""
+    monkeypatch.setattr(retries, "WINDOW", 0.1)
+    path = tmp_path / "token"
+    path.write_text(jwt("ada", 1))
+    with by_token(fake, path) as first, by_token(fake, path) as second, by_token(fake, path) as third:
+        had = first.current()
+        put(path, jwt("ada", 2))
+        refusing(fake, monkeypatch, jwt("ada", 2))
+        fake.stop()
+        assert second.current() == had
+        fake.start()
+        assert eventually(lambda: second.peek() is None)
+        for source in (second, third):
+            with pytest.raises(UnauthenticatedError):
+                source.current()
+        assert first.peek() == had
+
+
+def test_what_a_feed_did_not_lend_yet_goes_on_to_the_next(fake: KnowingBroker, tmp_path: Path) -> None:
+    """Protects pods whose token is renewed once more while the broker does not answer."""
+    path = tmp_path / "token"
+    path.write_text(jwt("ada", 1))
+    with by_token(fake, path) as source:
+        had = source.current()
+        fake.may_answer.clear()
+        for number in (2, 3):
+            put(path, jwt("ada", number))
+            source.look()
+            feed = source._live()
+            left_over = feed.asked_as.left_over(feed.held)
+            assert left_over is not None
+            assert left_over.token == had
+        fake.may_answer.set()
+        new = source.current()
+        assert new.connector == jwt("ada", 3)
+        assert feed.asked_as._spare is None, "its own came"
 
 
 def test_certificates_of_two_callers(tmp_path: Path) -> None:

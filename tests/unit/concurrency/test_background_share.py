@@ -1,11 +1,11 @@
-"""let_others_in: work in the background, however much there is of it, leaves most of the time to others."""
+"""BackgroundWork: work in the background, however much there is of it, leaves most of the time to others."""
 
 import asyncio
 
 import pytest
 
 from valetkey_broker.concurrency import background_share
-from valetkey_broker.concurrency.background_share import let_others_in
+from valetkey_broker.concurrency.background_share import BackgroundWork
 
 
 class _Time:
@@ -25,10 +25,11 @@ class _Time:
         await self._turn(0)
 
     async def work(self, pieces: int, seconds: float) -> None:
+        work = BackgroundWork()
         for _ in range(pieces):
             began = self.now
             self.now += seconds
-            await let_others_in(began)
+            await work.let_others_in(began)
 
 
 async def test_all_of_it_together_rests_twice_as_long_as_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,3 +53,10 @@ async def test_a_machine_that_stood_still_is_not_made_up_for(monkeypatch: pytest
     time = _Time(monkeypatch)
     await time.work(1, 10.0)
     assert time.slept == [0.05]
+
+
+async def test_what_has_waited_for_long_rests_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many large listings at once must not all reach their limit of time because each waits for all the others."""
+    time = _Time(monkeypatch)
+    await asyncio.gather(*(time.work(1_000, 0.0005) for _ in range(40)))
+    assert sum(time.slept) < 4.0, "of 20 s of work, for which twice as long would be rested"

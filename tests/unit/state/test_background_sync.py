@@ -254,6 +254,21 @@ async def test_memory_that_is_to_be_hardly_older_than_a_poll_serves_between_two_
         assert running.refusal().reason is Reason.NOT_SERVING
 
 
+async def test_a_poll_that_hangs_is_not_between_two_polls() -> None:
+    """Memory that may hardly be older than a poll is not believed for as long as Vault keeps a poll waiting."""
+    store = StoreThatHangs()
+    async with _running(store, max_stale_seconds=5.0, poll_seconds=60.0, timeout_seconds=20.0) as running:
+        await _until(lambda: bool(running.heard))
+        store.answers.clear()
+        running.sync._at_once.set()
+        await _until(lambda: running.sync._polling_since is not None)
+        running.slept += 10.0
+        running.sync.require_usable()
+        running.slept += 15.0
+        assert running.refusal().reason is Reason.VAULT_UNAVAILABLE
+        store.answers.set()
+
+
 def _usable(running: Syncing) -> bool:
     with contextlib.suppress(BrokerError):
         running.sync.require_usable()

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
-from valetkey_broker.concurrency.background_share import let_others_in
+from valetkey_broker.concurrency.background_share import BackgroundWork
 
 T = TypeVar("T")
 
@@ -23,13 +23,14 @@ async def slices(things: Iterable[T], size: int = SLICE, *, in_background: bool 
     What fits into one list costs no turn. Work `in_background` keeps to its share of the time, see background_share.
     """
     iterator = iter(things)
+    work = BackgroundWork()
     began = time.perf_counter()
     batch = list(islice(iterator, size))
     while batch:
         yield batch
         batch = list(islice(iterator, size))
         if batch:
-            await (let_others_in(began) if in_background else _turn())
+            await (work.let_others_in(began) if in_background else _turn())
             began = time.perf_counter()
 
 

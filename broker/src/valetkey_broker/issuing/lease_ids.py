@@ -25,7 +25,8 @@ class LeaseIds:
             self._endings += _random_endings()
         time = f"{int(now * 1000):012x}"
         begin = f"{time[:8]}-{time[8:]}"
-        endings, self._endings[-count:] = self._endings[-count:], ()
+        left = len(self._endings) - count
+        endings, self._endings[left:] = self._endings[left:], ()
         return [begin + ending for ending in endings]
 
 

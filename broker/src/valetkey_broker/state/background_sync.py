@@ -188,8 +188,11 @@ class StateSync:
 
     def _is_between_polls(self, now: float) -> bool:
         """Tells whether Vault answered the last poll, and the next is not overdue, however little age is allowed."""
-        longest = 2 * self._settings.poll_seconds + _LONG_POLL_SECONDS
-        return self._failing_since is None and self._current_at is not None and now - self._current_at < longest
+        if self._failing_since is not None or self._current_at is None:
+            return False
+        if self._polling_since is not None:  # One that is answered late is no answer as yet.
+            return now - self._polling_since < self._settings.timeout_seconds
+        return now - self._current_at < 2 * self._settings.poll_seconds + _LONG_POLL_SECONDS
 
     def _is_too_old(self) -> bool:
         age = self.seconds_since_current()

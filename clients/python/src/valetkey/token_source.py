@@ -130,9 +130,10 @@ class TokenSource:
             return
         with shared_feeds.guard():
             if self._leave is not None and self._feed is feed:
-                self._spare = feed.held
-                self._leave()
-                self._feed = self._leave = None
+                # Who waits for that feed is to find that it was left, and not that this source is closed.
+                leave, self._feed, self._leave = self._leave, None, None
+                self._spare = feed.asked_as.left_over(feed.held)
+                leave()
 
     def close(self) -> None:
         """Ends its part of the renewal, and the renewal itself where nobody else uses it; waits until that is over."""

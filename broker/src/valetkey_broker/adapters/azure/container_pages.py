@@ -14,7 +14,7 @@ from azure.core.pipeline.transport import AsyncHttpResponse, AsyncHttpTransport
 from azure.core.utils import case_insensitive_dict
 
 from valetkey_broker.adapters.azure.transport import EndlessListError, WrappingTransport
-from valetkey_broker.concurrency.background_share import let_others_in
+from valetkey_broker.concurrency.background_share import BackgroundWork
 
 # So much of a page is read before the others are let in: some 30 containers as Azure describes them, and never more
 # than 500 of the shortest that there can be.
@@ -105,6 +105,7 @@ class ListingTransport(WrappingTransport):
         super().__init__(inner)
         self.names: list[str] = []
         self._markers: set[str] = set()
+        self._work = BackgroundWork()
 
     async def send(self, request: Any, **config: Any) -> Any:
         """Sends `request`, and reads the answer if it is a page.
@@ -121,7 +122,7 @@ class ListingTransport(WrappingTransport):
             for start in range(0, len(chunk), _SLICE_BYTES):
                 began = time.perf_counter()
                 page.feed(chunk[start : start + _SLICE_BYTES])
-                await let_others_in(began)
+                await self._work.let_others_in(began)
         page.close()
         self._take(page)
         return _Rest(response, page.marker)

@@ -41,19 +41,30 @@ class AskedAs:
             return False
         return attempt is None or attempt.is_of_another(self._identity)
 
+    def left_over(self, held: HeldToken | None) -> HeldToken | None:
+        """Returns what a feed has, or could serve on yet, for one that takes its place."""
+        return held if held is not None and held.good() else self._spare
+
+    def told(self) -> None:
+        """Notes that a broker has said who shows what is in the file: what it said counts from then on."""
+        self._spare = None
+
     def serves_on(self, error: ValetKeyError, held: HeldToken | None) -> HeldToken | None:
-        """Returns the spare token, once, where none is held and nobody could be asked who shows what is in the file.
+        """Returns what is held after a try that failed: the spare token where nobody could be asked who is in the file.
 
         A projected token is another one each hour, and says that it is the same caller's as the one before. The broker
-        would know; while it is away, that has to do. Whatever it has said counts more.
+        would know; while it is away, that has to do. Once it has said no, nothing is lent, nor what was lent served on.
         """
+        if failures.refused(error):
+            self.told()
+            return None if held is not None and held.lent else held
         spare, whose = self._spare, self._whose
         if spare is None or (held is not None and held.good()) or not failures.nobody_was_asked(error):
-            return None
+            return held
         self._spare = None
         if whose is None or whose.named is None or not spare.good() or not of_same_name(spare, whose):
-            return None
-        return replace(spare, whose=whose)
+            return held
+        return replace(spare, whose=whose, lent=True)
 
 
 def of_same_name(held: HeldToken, whose: CallerFingerprint | None) -> bool:

@@ -5,7 +5,15 @@ import logging
 
 from valetkey.callers.base import Terms
 from valetkey.clock_through_suspend import now
-from valetkey.errors import BrokerUnreachableError, ConnectionLostError, DeadlineExceededError, ValetKeyError
+from valetkey.errors import (
+    BrokerUnreachableError,
+    ConnectionLostError,
+    DeadlineExceededError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    ValetKeyError,
+    WatchEndedError,
+)
 from valetkey.renewal.held_token import HeldToken
 
 _log = logging.getLogger("valetkey")
@@ -37,6 +45,13 @@ def nobody_was_asked(error: ValetKeyError) -> bool:
     if isinstance(error, (BrokerUnreachableError, ConnectionLostError, DeadlineExceededError)):
         return True
     return error.reason in ("SHUTDOWN", "NOT_SERVING")
+
+
+def refused(error: ValetKeyError) -> bool:
+    """Tells whether a broker looked at who asked, and said no."""
+    if isinstance(error, WatchEndedError):
+        return error.final
+    return isinstance(error, (UnauthenticatedError, PermissionDeniedError))
 
 
 def for_one_caller(error: ValetKeyError, held: HeldToken | None) -> ValetKeyError:

@@ -19,6 +19,7 @@ class HeldToken:
     born: float
     ends: float
     whose: CallerFingerprint | None = None
+    lent: bool = False  # Of a caller of the same name: whether they are the same, nobody could be asked yet.
 
     @classmethod
     def of(cls, token: Token, asked: float, whose: CallerFingerprint | None) -> "HeldToken":

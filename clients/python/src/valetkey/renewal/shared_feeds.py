@@ -67,8 +67,8 @@ def join(
             feeds = _running(_feeds.get(key, ()))
             feed = next((each for each in feeds if each.is_of(whose)), None)
             if feed is None:
-                had = [held for held in (spare, *(each.held for each in feeds)) if held is not None and held.good()]
-                spare = next((held for held in had if of_same_name(held, whose)), None)
+                had = (spare, *(each.asked_as.left_over(each.held) for each in feeds))
+                spare = next((each for each in had if each and each.good() and of_same_name(each, whose)), None)
                 feed = TokenFeed(terms, request, seed, spare)
                 _feeds[key] = (*feeds, feed)
                 if seed is not None:

@@ -48,7 +48,7 @@ class TokenFeed:
         self._told = 0  # how many times those who waited were told of an error
         self._after_refusal = ""  # the lease that was made because storage refused the one before
         self._request = request
-        self._asked_as = AskedAs(terms.identity, spare)
+        self.asked_as = AskedAs(terms.identity, spare)
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         self._forks = forks.ForksOfFeed()
         self._changed = threading.Condition(threading.RLock())
@@ -89,7 +89,7 @@ class TokenFeed:
 
     def is_of(self, whose: CallerFingerprint | None) -> bool:
         """Tells whether it is for a caller, whose fingerprint was read just before, and has no token of another one."""
-        return self._asked_as.may_be(whose, lambda: self.held)
+        return self.asked_as.may_be(whose, lambda: self.held)
 
     def look(self) -> None:
         """Has it ask as the caller who is in the identity's file by now, if that is another one."""
@@ -173,7 +173,7 @@ class TokenFeed:
         match event:
             case str():
                 self._on_want(event)
-            case _ if event is _OTHER_CALLER and self._asked_as.another_is_there(self._attempt):
+            case _ if event is _OTHER_CALLER and self.asked_as.another_is_there(self._attempt):
                 self._try()
             case forks.Fork() if self._forks:  # It was not answered together with another one.
                 self._on_forks()
@@ -236,6 +236,7 @@ class TokenFeed:
             self._on_ended(attempt, error)
             return
         self._pacing.succeeded()
+        self.asked_as.told()
         if self._logged:
             failures.log_their_end(held)
             self._logged = ""
@@ -266,7 +267,7 @@ class TokenFeed:
         self._on_failed(error)
 
     def _on_failed(self, error: ValetKeyError) -> None:
-        self.held = (lent := self._asked_as.serves_on(error, self.held)) or self.held
+        self.held = self.asked_as.serves_on(error, self.held)
         self._due, tell = self._pacing.failed(error, self.held)
         if tell and self.held is not None and self.held.good() and error.message != self._logged:
             self._logged = error.message
@@ -274,14 +275,13 @@ class TokenFeed:
         with self._changed:
             self._error = error
             self._told += tell
-            if tell or lent:
-                self._changed.notify_all()
+            self._changed.notify_all()
 
     def _try(self) -> None:
         """Begins an attempt, in place of one that is under way."""
         self._end_attempt()
         self._due, self._last_try = None, now()
-        whose = self._asked_as.now()
+        whose = self.asked_as.now()
         try:
             if self._caller is None:
                 self._caller = BlockingCaller(self.terms)

@@ -3,7 +3,6 @@
 import base64
 import datetime as dt
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from cryptography import x509
@@ -19,8 +18,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from support.made_once import made_once
 
-@lru_cache
+
+@made_once
 def rsa_key(which: str = "own", bits: int = 2048) -> rsa.RSAPrivateKey:
     """Returns a key, the same one for the same name: they take long to make."""
     _ = which

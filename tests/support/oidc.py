@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import contextlib
-import functools
 import gzip
 import json
 import ssl
@@ -19,6 +18,7 @@ from jwt import InvalidTokenError, PyJWT
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.api_jws import PyJWS
 
+from support.made_once import made_once
 from valetkey_broker.ports import KeySourceError
 from valetkey_devstack.ca import make_ca
 from valetkey_devstack.free_ports import free_port
@@ -33,7 +33,7 @@ KUBERNETES_ATTRIBUTES = {
 }
 
 
-@functools.cache
+@made_once
 def private_key(kind: str, which: int = 0) -> Any:
     """Returns a key made once per process: `RSA`, `RSA-1024`, `P-256`, `P-384`, `Ed25519`; `which` tells them apart."""
     _ = which

@@ -4,7 +4,7 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ import pytest
 from support.client_certificates import make_client_ca
 from support.fake_broker import running_fake_broker
 from support.fake_issuer import ENDPOINT, FakeIssuer, running_fake_issuer
+from support.waiting import comes_true
 from support.watch_messages import step
 from valetkey import Identity, Token, TokenSource, UnauthenticatedError, UnavailableError, ValetKeyError
 from valetkey.calls import retries
@@ -71,13 +72,6 @@ def put(file: Path, content: str | bytes) -> None:
     fresh.rename(file)
 
 
-def eventually(holds: Callable[[], bool]) -> bool:
-    end = time.monotonic() + PATIENCE
-    while not (found := holds()) and time.monotonic() < end:
-        time.sleep(0.02)
-    return found
-
-
 def source_of(fake: KnowingBroker, file: Path) -> TokenSource:
     return fake.token_source("az://models", ["read"], api_key_file=file)
 
@@ -88,7 +82,7 @@ def test_a_new_source_is_of_who_is_in_the_file_by_now(fake: KnowingBroker, file:
         assert first.current().connector == OLD
         put(file, NEW)
         assert second.current().connector == NEW
-        assert eventually(lambda: first.current().connector == NEW)
+        assert comes_true(lambda: first.current().connector == NEW, PATIENCE)
         assert third.current().connector == NEW
         assert fake.calls == ["WatchToken"] * 3
 
@@ -101,7 +95,7 @@ def test_a_file_that_is_replaced_before_the_answer_comes(fake: KnowingBroker, fi
         assert fake.entered.wait(PATIENCE)
         put(file, NEW)
         asking.append(pool.submit(second.current))
-        assert eventually(lambda: second._feed is not None)
+        assert comes_true(lambda: second._feed is not None, PATIENCE)
         fake.may_answer.set()
         assert asking[1].result().connector == NEW
 
@@ -255,7 +249,7 @@ def test_what_was_lent_ends_as_the_broker_says_no(
         fake.stop()
         assert second.current() == had
         fake.start()
-        assert eventually(lambda: second.peek() is None)
+        assert comes_true(lambda: second.peek() is None, PATIENCE)
         for source in (second, third):
             with pytest.raises(UnauthenticatedError):
                 source.current()

@@ -7,7 +7,7 @@ import pickle
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ import pytest
 
 import valetkey
 from support.stopwatch import ends_within
+from support.waiting import comes_true
 from support.warm import run_installed
 from valetkey import TokenSource
 from valetkey.calls import retries
@@ -85,7 +86,7 @@ def refused(source: TokenSource, seconds: float = 20) -> valetkey.ValetKeyError:
 
 def comes_back(source: TokenSource) -> None:
     """Waits until there is a token again: gRPC itself looks for a server only every few seconds."""
-    assert eventually(lambda: current_or_none(source) is not None)
+    assert comes_true(lambda: current_or_none(source) is not None)
 
 
 def current_or_none(source: TokenSource) -> valetkey.Token | None:
@@ -93,14 +94,6 @@ def current_or_none(source: TokenSource) -> valetkey.Token | None:
         return source.current()
     except valetkey.UnavailableError:
         return None
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
-    """Waits until something holds; tells whether it came to that."""
-    end = time.monotonic() + seconds
-    while not (found := holds()) and time.monotonic() < end:
-        time.sleep(0.02)
-    return found
 
 
 @pytest.fixture
@@ -161,7 +154,7 @@ def test_collected_without_close(fake: FakeBroker) -> None:
     assert threads()
     del source
     gc.collect()
-    assert eventually(lambda: threads() == [])
+    assert comes_true(lambda: threads() == [])
 
 
 def test_a_rotation_brings_a_token_at_once(fake: FakeBroker) -> None:
@@ -169,7 +162,7 @@ def test_a_rotation_brings_a_token_at_once(fake: FakeBroker) -> None:
     with fake.token_source("az://models") as source:
         first = source.current()
         fake.rotate()
-        assert eventually(lambda: source.current() != first)
+        assert comes_true(lambda: source.current() != first)
         assert source.current().credential_version == 2
 
 
@@ -312,7 +305,7 @@ def test_an_identity_that_ends_and_is_renewed_in_its_file(tmp_path: Path, monkey
             first = source.current()
             fake.api_key = "vk_" + "H" * 43
             path.write_text(fake.api_key)
-            assert eventually(lambda: source.current() != first)
+            assert comes_true(lambda: source.current() != first)
         assert fake.calls == ["WatchToken", "WatchToken"]
 
 
@@ -362,7 +355,7 @@ def test_a_grant_that_goes_in_mid_run(fake: FakeBroker, caplog: pytest.LogCaptur
     with fake.token_source("az://models", ttl=6 * SECOND) as source:
         first = source.current()
         fake.refuse("az://models", "no grant lets key:fake use az://models")
-        assert eventually(lambda: "cannot be renewed: no grant lets key:fake" in caplog.text)
+        assert comes_true(lambda: "cannot be renewed: no grant lets key:fake" in caplog.text)
         assert source.peek() == first
         error = refused(source)
         assert isinstance(error, valetkey.PermissionDeniedError)

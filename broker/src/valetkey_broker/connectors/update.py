@@ -50,7 +50,7 @@ class ConnectorUpdates:
         await self._repository.refresh()  # What is there is changed, not what was there a poll ago.
         before = self._get(change.name)
         if change.touches_the_way:
-            await self._repository.rotations.check_none_under_way(f"connectors/{change.name}", before.uid)
+            await self._repository.rotations.check_none_under_way(before.object_path, before.uid)
         value = await self._value_of(before, needed=not change.secrets)
         after, credential = changed(
             before,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from valetkey_broker.errors import (
     changed_by_others,
-    rotation_under_way,
     secret_changed,
     secret_exists,
     secret_in_use,
@@ -30,7 +29,7 @@ from valetkey_broker.state.codec import decode_schedule, encode_connector, encod
 from valetkey_broker.state.connector_writes import ConnectorWrites
 from valetkey_broker.state.intent import Intent
 from valetkey_broker.state.memory_updates import SECRETS
-from valetkey_broker.state.unfinished_rotation import unfinished_rotation
+from valetkey_broker.state.unfinished_rotation import under_way, unfinished_rotation
 from valetkey_broker.state.write_preconditions import Announce, read_live, version_of_free
 
 
@@ -167,8 +166,7 @@ class SecretWrites:
             if await self._store.newest(old_path) != old:
                 raise secret_changed(secret.name)
             if (there := await unfinished_rotation(self._store, old_path, secret.uid)) is not None:
-                state, since = there.state.value, there.started_at
-                raise rotation_under_way(there.object, state, since, there.started_by, there.message)
+                raise under_way(there)
 
         if not await self._writes.make(path, prepare):
             await self._free(new_name)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from valetkey_broker.errors import BrokerError, changed_by_others, rotation_taken_over, rotation_under_way
+from valetkey_broker.errors import changed_by_others, rotation_taken_over
 from valetkey_broker.model import Rotation, rotation_path
 from valetkey_broker.ports import CasMismatchError, StateStore
 from valetkey_broker.state.change_kinds import BEGIN_ROTATION
@@ -15,6 +15,7 @@ from valetkey_broker.state.memory import Memory
 from valetkey_broker.state.read_for_check_and_set import read_for_cas
 from valetkey_broker.state.rotation_codec import encode_rotation, readable_rotation
 from valetkey_broker.state.stale_read_guard import StaleReadGuard
+from valetkey_broker.state.unfinished_rotation import under_way
 
 
 class LostRotation(Exception):  # noqa: N818 (no error: what somebody else does from now on)
@@ -54,8 +55,8 @@ class RotationStore:
     async def check_none_under_way(self, object_path: str, uid: str) -> None:
         """Raises ROTATION_UNDER_WAY where one of that object is known that is not over, as it is in Vault now."""
         await self.catch_up(object_path, uid)
-        if (under_way := self._memory.rotation_of(object_path, uid)) is not None:
-            raise _under_way(under_way)
+        if (found := self._memory.rotation_of(object_path, uid)) is not None:
+            raise under_way(found)
 
     async def begin(self, draft: Rotation, candidate: Mapping[str, str] | None) -> Rotation:
         """Stores a rotation with the credential that it is to prove, if it has one by now.
@@ -71,7 +72,7 @@ class RotationStore:
                 there = await self.read(path)
                 # What another object of that name left cannot be brought to its end any more: that is gone.
                 if there is not None and not there.state.ended and there.object_uid == draft.object_uid:
-                    raise _under_way(there)
+                    raise under_way(there)
             version = await self._store.newest(draft.candidate_path) + 1 if candidate is not None else 0
             begun = replace(draft, candidate=version, version=expected + 1)
             details = {
@@ -92,7 +93,7 @@ class RotationStore:
 
         if not await self._writes.make(path, prepare):
             there = await self.read(path)
-            raise _under_way(there) if there is not None and not there.state.ended else changed_by_others(path)
+            raise under_way(there) if there is not None and not there.state.ended else changed_by_others(path)
         return begun
 
     async def write(self, rotation: Rotation) -> Rotation:
@@ -160,8 +161,3 @@ class RotationStore:
                 with contextlib.suppress(CasMismatchError):  # It came just now.
                     await self._store.write(rotation.candidate_path, {"void": True}, expected=rotation.candidate - 1)
             await self._store.destroy(rotation.candidate_path, range(1, rotation.candidate + 1))
-
-
-def _under_way(rotation: Rotation) -> BrokerError:
-    state, why = rotation.state.value, rotation.message
-    return rotation_under_way(rotation.object, state, rotation.started_at, rotation.started_by, why)

@@ -62,9 +62,7 @@ class AskedAs:
         if spare is None or (held is not None and held.good()) or not failures.nobody_was_asked(error):
             return held
         self._spare = None
-        if whose is None or whose.named is None or not spare.good() or not of_same_name(spare, whose):
-            return held
-        return replace(spare, whose=whose, lent=True)
+        return replace(spare, whose=whose, lent=True) if spare.good() and of_same_name(spare, whose) else held
 
 
 def of_same_name(held: HeldToken, whose: CallerFingerprint | None) -> bool:
